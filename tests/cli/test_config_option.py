@@ -40,6 +40,8 @@ def test_options_override_the_file_and_guess_reads_it_too(tiny, command, config,
     assert told[0] == 0 and "dark" in told[1] and "meadow" not in told[1]
     assert "not read by this command: recipe, epochs, lr, n_ctx" in told[2]
     assert "not read" not in command("guess", "--config", config)[2]
+    code, printed, _ = command("guess", "--config", config, "--factors", "style: dark, bright")
+    assert code == 0 and "dark" in printed and "meadow" not in printed
 
 
 def test_wrong_settings_are_refused_wherever_they_stand(tiny, command, config, refusal):

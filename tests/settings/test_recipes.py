@@ -4,6 +4,7 @@ import pytest
 from runs import fit, history_of
 
 from dbpt.cli import main
+from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.recipes import RECIPES, override
 from dbpt.training.optimizer import WARMUP_LR, learning_rate
@@ -61,6 +62,26 @@ def test_the_command_line_counts_more_than_the_file_of_another_run(tmp_path, giv
     path.write_text(make_config({}).to_toml(), encoding="utf-8")
     config = make_config(override(read_config(path), given)).resolved()
     assert {name: getattr(config, name) for name in found} == found
+
+
+@pytest.mark.parametrize(
+    ("line", "given", "found"),
+    [
+        ('attributes = ["a", "b"]', {"factors": ("s: c, d",)}, (None, ("s: c, d",))),
+        ('factors = ["s: c, d"]', {"attributes": ("a", "b")}, (("a", "b"), None)),
+        ('factors = ["s: c, d"]', {"attributes": None}, (None, ("s: c, d",))),
+    ],
+)
+def test_factors_replace_the_attributes_of_a_file_and_the_other_way_round(tmp_path, line, given, found):
+    path = tmp_path / "c.toml"
+    path.write_text(line, encoding="utf-8")
+    config = make_config(override(read_config(path), given))
+    assert (config.attributes, config.factors) == found
+
+
+def test_attributes_and_factors_given_together_are_refused_beside_a_file_too():
+    with pytest.raises(InputError, match="^--factors with --attributes: "):
+        make_config(override({"attributes": ("e", "f")}, {"attributes": ("a", "b"), "factors": ("s: c, d",)}))
 
 
 def test_fit_reads_a_file_that_way(tiny, tiny_run, tmp_path):

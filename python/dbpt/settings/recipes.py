@@ -18,6 +18,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 """``default`` leaves every setting at its own default; ``coop`` has those of CoOp (Zhou et al., 2022, section 4.1)."""
 
+EXCLUSIVE = ({"n_ctx", "ctx_init"}, {"attributes", "factors"})
+"""Settings of which one can be given."""
+
 
 def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``settings``, completed by the recipe. Its random tokens only apply to the head prompt without words."""
@@ -30,9 +33,11 @@ def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ``settings`` of a file, overridden by those ``given`` on the command line and by a recipe there.
 
-    ``n_ctx`` and ``ctx_init`` exclude each other, so each overrides both.
+    Of settings that exclude each other, each overrides all.
     """
-    replaced = {*given, *RECIPES.get(given.get("recipe", "default"), ())}
-    if not replaced.isdisjoint({"n_ctx", "ctx_init"}):
-        replaced |= {"n_ctx", "ctx_init"}
+    recipe = set(RECIPES.get(given.get("recipe", "default"), ()))
+    chosen, replaced = recipe | {name for name, value in given.items() if value is not None}, recipe | {*given}
+    for names in EXCLUSIVE:
+        if not names.isdisjoint(chosen):
+            replaced |= names
     return {name: value for name, value in settings.items() if name not in replaced} | dict(given)
