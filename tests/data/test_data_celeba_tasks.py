@@ -58,25 +58,39 @@ def test_naming_the_usual_task_changes_nothing(faces):
     assert (named.words, named.notes, named.published) == (usual.words, usual.notes, usual.published)
 
 
-def test_own_words_for_a_task_go_by_index(faces):
+HAIR = {"celeba_attributes": ["Blond_Hair"]}
+TWO = {"celeba_attributes": ("Male", "Young")}
+
+
+def test_own_classes_for_a_task_go_by_index_and_attributes_by_the_names_of_the_task(faces):
     grumpy = {"grumpy": ("grumpy face",), "fresh": ("fresh face",)}
     assert load_dataset("celeba", faces, classes=grumpy, celeba_target="Young").words.classes == grumpy
-    message = refused("celeba", faces, attributes=grumpy, celeba_attributes=["Male", "Young"])
-    assert "--attributes: the data set has 4 (female, old, female, young, " in message
-    joint = load_dataset("celeba", faces, attributes=["a", "b", "c", "d"], celeba_attributes=["Male", "Young"])
-    assert joint.attribute_names == ("a", "b", "c", "d") and joint.words.factors == ()
+    assert not load_dataset("celeba", faces, attributes=grumpy).has_true_attributes
+    swapped = load_dataset("celeba", faces, attributes=["blond hair", "dark hair"], celeba_target="Young", **HAIR)
+    assert swapped.attributes.tolist() == [0, 1, 1, 0]
+    joint = load_dataset(
+        "celeba", faces, attributes=["male, young", "female, old", "female, young", "male, old"], **TWO
+    )
+    assert joint.attributes.tolist() == [3, 0, 2, 2] and joint.words.factors == ()
 
 
-def test_own_factors_for_several_attributes_go_by_index(faces):
-    own = load_dataset("celeba", faces, celeba_attributes=("Male", "Young"))
-    data = load_dataset("celeba", faces, celeba_attributes=("Male", "Young"), factors=["sex: f, m", "age: 60=old, 20"])
-    assert data.attributes.tolist() == own.attributes.tolist()
-    assert data.attribute_names == ("f, 60", "f, 20", "m, 60", "m, 20")
-    assert data.words.attribute_texts()[0][2] == "A photo of a old."
-    others = load_dataset("celeba", faces, factors=["sex: f, m", "age: 60=old, 20"])
-    assert (others.attributes == -1).all() and others.published is None
+def test_own_factors_for_several_attributes_go_by_their_names(faces):
+    own = load_dataset("celeba", faces, **TWO)
+    assert own.attributes.tolist() == [2, 3, 1, 1]
+    data = load_dataset("celeba", faces, factors=["Young: young, old=aged", "Male: female, male"], **TWO)
+    assert [data.attribute_names[code] for code in data.attributes] == [
+        "old, male",
+        "young, male",
+        "young, female",
+        "young, female",
+    ]
+    assert data.words.attribute_texts()[0][1] == "A photo of a aged."
+    for factors in (["sex: f, m", "age: 60=old, 20"], ["Young: female, male", "Male: old, young"]):
+        others = load_dataset("celeba", faces, factors=factors, **TWO)
+        assert (others.attributes == -1).all() and others.published is None
     assert others.notes[-1] == (
-        "left out: the true attributes (female, male), which are not those of the factors (sex, age)"
+        "left out: the true attributes (female, old, female, young, male, old, male, young), which are not those named "
+        "(Young: female, male; Male: old, young)"
     )
 
 

@@ -250,3 +250,21 @@ def test_many_names_are_shortened_in_the_message(table):
     message = refused(table(), classes=vocabulary(*(f"name {index}" for index in range(500))))
     assert "and 488 more" in message
     assert len(message) < 500
+
+
+def test_integers_of_a_true_attribute_are_taken_in_the_order_of_the_names_with_a_note(table):
+    content = "path,label,split,attribute\n" + "".join(
+        f"{name},{label},train,{code}\n" for name, label, code in (("a.jpg", "cat", 1), ("b.jpg", "dog", 0))
+    )
+    note = "the codes of column attribute were taken in the order of the names given: 0 is photo, 1 is sketch"
+    for words in ({"attributes": ["photo", "sketch"]}, {"factors": ["style: photo, sketch"]}):
+        data = load_dataset(table(content), check=False, **words)
+        assert data.attributes.tolist() == [1, 0] and note in data.notes
+    plain = load_dataset(table(content), check=False)
+    assert not any("order of the names" in each for each in plain.notes)
+    again = load_dataset(plain, check=False, attributes=["photo", "sketch"])
+    assert again.attributes.tolist() == [1, 0] and any("order of the names" in each for each in again.notes)
+    named = load_dataset(table(content.replace(",1\n", ",sketch\n").replace(",0\n", ",photo\n")), check=False, **words)
+    assert named.attributes.tolist() == [1, 0] and not any("order of the names" in each for each in named.notes)
+    factor = table(content.replace("attribute", "style").replace(",0\n", ",-1\n"))
+    assert "codes of column style were taken" in load_dataset(factor, check=False, **words).notes[0]

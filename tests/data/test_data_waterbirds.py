@@ -49,7 +49,7 @@ def test_waterbirds_counts_are_compared_with_the_published_ones(birds):
     assert load_dataset("waterbirds", birds, check=False).notes == ()
 
 
-def test_own_words_for_a_known_data_set_go_by_index(birds):
+def test_own_classes_of_a_known_data_set_go_by_index(birds):
     classes = {"bird of the land": ("land bird",), "gull": ("gull", "duck")}
     data = load_dataset("waterbirds", birds, classes=classes, attribute_template=["at {}"])
     assert data.words.classes == classes
@@ -57,9 +57,39 @@ def test_own_words_for_a_known_data_set_go_by_index(birds):
     assert data.words.templates == ("This is a picture of a {}.",)
     assert data.labels.tolist() == [1, 0, 0]
     assert "--template: is empty" in refused("waterbirds", birds, template=[])
-    three = {"a": ("a",), "b": ("b",), "c": ("c",)}
-    message = refused("waterbirds", birds, attributes=three)
-    assert message == "--attributes: the data set has 2 (land, water, in this order), found 3 ('a', 'b', 'c')"
+
+
+LEFT_OUT = "left out: the true attributes (land, water), which are not those named "
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ({"attributes": ["photo", "sketch"]}, "(photo, sketch)"),
+        ({"attributes": ["a=lake|sea", "b=forest"]}, "(a, b)"),
+        ({"attributes": ["land", "ocean"]}, "(land, ocean)"),
+        ({"attributes": ["land", "water", "sky"]}, "(land, water, sky)"),
+        ({"factors": ["style: photo, sketch"]}, "(style: photo, sketch)"),
+        ({"factors": ["x: land, water", "style: photo, sketch"]}, "(x: land, water; style: photo, sketch)"),
+    ],
+)
+def test_true_attributes_of_other_names_are_left_out(birds, words, named):
+    data = load_dataset("waterbirds", birds, **words)
+    assert not data.has_true_attributes and data.published is None
+    assert data.notes[-1] == LEFT_OUT + named
+    again = load_dataset(load_dataset("waterbirds", birds), **words)
+    assert not again.has_true_attributes and again.notes[-1] == LEFT_OUT + named
+
+
+@pytest.mark.parametrize(
+    "words", [{"attributes": ["water=sea|lake", "land"]}, {"factors": ["x: water=sea|lake, land"]}]
+)
+def test_true_attributes_of_the_same_names_go_by_name(birds, words):
+    data = load_dataset("waterbirds", birds, **words)
+    assert data.words.attributes == {"water": ("sea", "lake"), "land": ("land",)}
+    assert data.attributes.tolist() == [0, 0, 1] and data.published is None
+    same = load_dataset("waterbirds", birds, attributes=["land=forest", "water"])
+    assert same.attributes.tolist() == [1, 1, 0] and same.published is not None
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ names, in sorted order.
 """
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,8 @@ def coded_dataset(
             notes = (*notes, f"no column of {', '.join(missing)}, so the true attributes are unknown")
     else:
         attributes, attribute_codes = _attribute_codes(columns, names.get("attribute", ""), known, factors)
+    if request.factors or request.attributes:
+        notes = (*notes, *_taken_in_order(columns, names, factors, attributes))
     for argument, words in (("classes", classes), ("attributes", attributes)):
         if words and all(_integer(wordings[0]) is not None for wordings in words.values()):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
@@ -84,6 +86,26 @@ def coded_dataset(
         notes=tuple(notes),
         unit=columns.unit,
     )
+
+
+def taken_in_order(owner: str, names: Iterable[str]) -> str:
+    """Return the note that the numbers of ``owner`` index the given names."""
+    meaning = ", ".join(f"{code} is {name}" for code, name in enumerate(names))
+    return f"the codes of {owner} were taken in the order of the names given: {meaning}"
+
+
+def _taken_in_order(
+    columns: Columns, names: Mapping[str, str], factors: Sequence[Factor], attributes: Vocabulary
+) -> list[str]:
+    """Return a note for each column of true attributes whose integers index the given names."""
+    of_roles = {each.name: each.values for each in factors if names.get(each.name) in columns.values}
+    notes = []
+    for role, vocabulary in (of_roles or {"attribute": attributes}).items():
+        column = names.get(role, "")
+        values = {value.strip() for value in columns.values.get(column, ()) if not is_unknown(value.strip())}
+        if values.isdisjoint(vocabulary) and any(_integer(value) is not None for value in values):
+            notes.append(taken_in_order(f"column {column}", vocabulary))
+    return notes
 
 
 def _factor_codes(columns: Columns, names: Mapping[str, str], factors: Sequence[Factor]) -> NDArray[np.int64]:

@@ -1,7 +1,8 @@
 """``load_dataset``: from the name of a benchmark or a path to a checked data set, with the user's words."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from dbpt.data.huggingface import is_saved_dataset, read_saved_dataset
 from dbpt.data.huggingface_objects import materialize
 from dbpt.data.image_folder import read_image_folder
 from dbpt.data.in_memory import DataLike, is_in_memory, read_frame
+from dbpt.data.labels import taken_in_order
 from dbpt.data.paths import NOT_PUBLISHED, absolute, is_file, is_folder, is_there
 from dbpt.data.reader import DATASETS, DatasetReader
-from dbpt.data.words import Names, parse_vocabulary
+from dbpt.data.words import Names, Words, parse_vocabulary
 from dbpt.errors import InputError, nearest
 
 
@@ -54,7 +56,8 @@ def load_dataset(
             ``{"animal": ["dog", "elephant"], "thing": "thing"}``. A benchmark or `Dataset` needs as many as it has
             classes. The labels of a table are these names, or integers 0..C-1. None uses the data set's own words, here
             and in the next three.
-        attributes: the same for the spurious attribute.
+        attributes: the same for the spurious attribute. A benchmark or `Dataset` keeps its true attributes if these
+            are its own names, in any order and wordings; else it has none, and a note says so.
         factors: instead, several attributes, each with its values:
             ``{"style": ["photo", "sketch"], "place": {"sea": ["sea", "harbour"], "land": "land"}}``, or
             ``["style: photo, sketch", "place: sea=sea|harbour, land"]``. ``place[ship]`` has the only values for the
@@ -133,26 +136,45 @@ def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
 
 
 def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
-    """Return the data set with the given words in place of its own, by index."""
-    own = dataset.words
-    for argument, given, names in (
-        ("--classes", request.classes, own.classes),
-        ("--attributes", request.attributes, own.attributes),
-    ):
-        if given is None or not names:
-            continue
+    """Return the data set with the given words in place of its own.
+
+    Classes go by index. True attributes go by name, since other names may mean another attribute: with the same names
+    in any order they are kept, else they are left out. The names 0..A-1 of a table without names go by index.
+    """
+    own, given = dataset.words, request.classes
+    if given is not None:
+        names = own.classes
         moved = any(name != own_name and name in names for name, own_name in zip(given, names, strict=False))
         if moved or len(given) != len(names):
             expected = f"{len(names)} ({', '.join(names)}, in this order)"
-            raise InputError(f"{argument}: the data set has {expected}, found {len(given)} ({shortened(given)})")
+            raise InputError(f"--classes: the data set has {expected}, found {len(given)} ({shortened(given)})")
     words = request.words(own)
-    sizes = [[len(factor.values) for factor in each.suspects] for each in (words, own)]
-    if request.factors is None or not own.attributes or sizes[0] == sizes[1]:
+    before, after = _attribute_keys(own, words)
+    if before == after or not dataset.has_true_attributes:
         return replace(dataset, words=words)
-    named = ", ".join(factor.name for factor in words.factors)
-    note = f"left out: the true attributes ({', '.join(own.attributes)}), which are not those of the factors ({named})"
+    if set(before) == set(after):
+        codes = np.array([*map(after.index, before), -1])  # the last for -1
+        return replace(dataset, words=words, attributes=codes[dataset.attributes], published=None)
+    if before == [str(code) for code in range(len(after))]:
+        note = taken_in_order("the data set", words.attributes)
+        return replace(dataset, words=words, notes=(*dataset.notes, note))
+    named = "; ".join(f"{factor.name}: {', '.join(factor.values)}" for factor in words.factors)
+    named = named or ", ".join(words.attributes)
+    note = f"left out: the true attributes ({', '.join(own.attributes)}), which are not those named ({named})"
     unknown = np.full(len(dataset), -1, dtype=np.int64)
     return replace(dataset, words=words, attributes=unknown, notes=(*dataset.notes, note), published=None)
+
+
+def _attribute_keys(own: Words, given: Words) -> tuple[list[Hashable], list[Hashable]]:
+    """Return what identifies each attribute of both: its name or, if both have several factors, theirs and the values.
+
+    Factors may be in any order.
+    """
+    if min(len(own.factors), len(given.factors)) < 2:
+        return list(own.attributes), list(given.attributes)
+    pairs = [[[(each.name, value) for value in each.values] for each in words.factors] for words in (own, given)]
+    before, after = ([frozenset(values) for values in product(*each)] for each in pairs)
+    return list(before), list(after)
 
 
 def _read_own(request: DataRequest) -> Dataset:
