@@ -5,32 +5,27 @@ import pytest
 
 from dbpt.errors import InputError
 from dbpt.groups import GroupWeights, raked_weights
-from dbpt.groups.raking import MOST_STEPS
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 
 
 def plain_ipf(counts, num_classes, sizes, least, steps=3000):
     """The loop of the textbook, a number at a time: each class has a table, whose margins are scaled in turn."""
-    table = {}
-    for g, n in enumerate(counts):
-        y, a = divmod(g, int(np.prod(sizes)))
-        table[(y, *np.unravel_index(a, sizes))] = float(n)
-    size_of_class = [sum(n for cell, n in table.items() if cell[0] == y) for y in range(num_classes)]
-    full_classes = [min(1.0, n / least) for n in size_of_class]
-    margins = {}
-    for factor, size in enumerate(sizes, start=1):
-        for y in range(num_classes):
-            rows = [sum(n for cell, n in table.items() if (cell[0], cell[factor]) == (y, v)) for v in range(size)]
-            full = [min(1.0, n / least) for n in rows]
-            for v in range(size):
-                margins[factor, y, v] = full_classes[y] / sum(full_classes) * full[v] / sum(full)
+    start, wanted = {}, {}
+    cells = {
+        (g // int(np.prod(sizes)), *np.unravel_index(g % int(np.prod(sizes)), sizes)): n for g, n in enumerate(counts)
+    }
+    lines = [(f, y, v) for f, size in enumerate(sizes, start=1) for y in range(num_classes) for v in range(size)]
+    of_line = {line: [cell for cell in cells if (cell[0], cell[line[0]]) == line[1:]] for line in lines}
+    rows = {line: sum(cells[cell] for cell in of_line[line]) for line in lines}
+    for cell, n in cells.items():
+        start[cell] = min(1.0, n / least)
+        wanted[cell] = min(1.0, n, *(rows[f, cell[0], v] / least for f, v in enumerate(cell[1:], start=1)))
     for _ in range(steps):
-        for (factor, y, v), wanted in margins.items():
-            cells = [cell for cell in table if (cell[0], cell[factor]) == (y, v)]
-            found = sum(table[cell] for cell in cells)
-            for cell in cells:
-                table[cell] *= wanted / found if found else 0.0
-    mass = np.array([table[cell] for cell in sorted(table)])
+        for line in lines:
+            found, full = (sum(table[cell] for cell in of_line[line]) for table in (start, wanted))
+            for cell in of_line[line]:
+                start[cell] *= full / found if found else 1.0
+    mass = np.array([start[cell] for cell in sorted(start)])
     weights = np.divide(mass, counts, out=np.zeros(len(counts)), where=np.asarray(counts) > 0)
     return weights * np.sum(counts) / (weights @ counts)
 
@@ -41,58 +36,93 @@ def margins(weights, counts, num_classes, sizes):
     return [mass.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes]
 
 
-def test_independent_attributes_are_solved_by_hand():
-    """Values of shares 0.9 and 0.1, and 0.8 and 0.2: each weight is the product of 0.5 / share."""
-    expected = [0.5 / 0.9 * 0.5 / 0.8, 0.5 / 0.9 * 0.5 / 0.2, 0.5 / 0.1 * 0.5 / 0.8, 0.5 / 0.1 * 0.5 / 0.2]
-    assert raked_weights([72, 18, 8, 2], [2, 2], min_group_count=0) == pytest.approx(expected)
+def by_count(counts, least=5.0):
+    """The weights without raking."""
+    return GroupWeights(counts, 0, 0, min_group_count=least, max_weight=np.inf).group_weights
 
 
-def test_dependent_attributes_are_solved_by_hand():
-    """Equal margins of a 2 x 2 table keep the odds ratio: x / (0.5 - x) = sqrt(n00·n11 / (n01·n10)) = 3."""
-    weights = raked_weights([60, 10, 20, 30], [2, 2], min_group_count=0)
-    mass = weights * [60, 10, 20, 30] / 120
-    assert mass == pytest.approx([3 / 8, 1 / 8, 1 / 8, 3 / 8])
+def test_a_small_combination_is_solved_by_hand():
+    """Shares 1, 1, 1 and 2/8 as equal margins with the same odds ratio: x / (0.5 - x) = sqrt(1/4), so x = 1/6."""
+    weights = raked_weights([72, 18, 8, 2], [2, 2], min_group_count=8)
+    assert weights * [72, 18, 8, 2] / 100 == pytest.approx([1 / 6, 1 / 3, 1 / 3, 1 / 6])
+
+
+def test_two_classes_are_solved_by_hand():
+    """The first keeps a quarter of its half for each combination, in the second x / (0.5 - x) = sqrt(4/9), x = 0.2."""
+    counts = np.array([70, 10, 20, 10, 900, 30, 56, 4])
+    mass = raked_weights(counts, [2, 2], min_group_count=9) * counts / counts.sum()
+    assert mass == pytest.approx([0.125] * 4 + [0.1, 0.15, 0.15, 0.1])
+
+
+@pytest.mark.parametrize("least", [5.0, 10.0])
+def test_common_combinations_don_t_hide_rare_ones(least):
+    """The values are balanced already without weights, because two combinations are common and two rare."""
+    counts = [1000, 20, 20, 1000, 1000, 9, 20, 1000]
+    weights = raked_weights(counts, [2, 2], min_group_count=least)
+    assert weights[[1, 2, 5, 6]] == pytest.approx([4069 / 160] * 2 + [4069 / 72, 4069 / 160], rel=0.03)
+    assert weights[[0, 3, 4, 7]] == pytest.approx([4069 / 8000] * 4, rel=0.03)
+    if least == 5:
+        assert weights == pytest.approx(by_count(counts))
+
+
+def test_a_class_without_a_small_combination_keeps_its_weights():
+    counts = np.array([40, 30, 0, 9, 12, 10, 40, 3, 6, 9, 12, 1, 0, 0, 100, 50, 0, 0], dtype=float)
+    weights, plain = raked_weights(counts, [3, 2]), by_count(counts)
+    for rows in (slice(0, 6), slice(12, 18)):
+        kept = counts[rows] > 0
+        assert weights[rows][kept] / weights[0] == pytest.approx(plain[rows][kept] / plain[0])
+    assert weights[6:12] / weights[0] != pytest.approx(plain[6:12] / plain[0], rel=0.05)
+    for same, sizes, least in (([9, 0, 7, 5], [2, 2], 5.0), ([50, 3, 2, 0], [2, 2], 0.0), ([50, 3, 2, 0], [4], 5.0)):
+        assert raked_weights(same, sizes, min_group_count=least) == pytest.approx(by_count(same, least))
 
 
 @pytest.mark.parametrize("sizes", [(2, 3), (3, 2, 2), (4, 5), (7,)])
 @pytest.mark.parametrize("least", [1e-9, 5.0, 60.0])
-def test_weights_are_those_of_the_textbook_loop(sizes, least):
-    counts = np.random.default_rng(len(sizes)).integers(1, 80, 3 * int(np.prod(sizes))).astype(float)
-    counts[:2] = 1
+@pytest.mark.parametrize("part_empty", [0.0, 0.3])
+def test_weights_are_those_of_the_textbook_loop(sizes, least, part_empty):
+    random = np.random.default_rng(len(sizes))
+    counts = random.integers(1, 80, 3 * int(np.prod(sizes))).astype(float)
+    counts *= random.random(len(counts)) >= part_empty
+    counts[:3] = [1, 1, 0.5]
     weights = raked_weights(counts, sizes, min_group_count=least)
     assert weights == pytest.approx(plain_ipf(counts, 3, sizes, least, 300), rel=1e-5)
     assert weights @ counts == pytest.approx(counts.sum())
 
 
-def test_margins_are_equal_but_for_the_floor_and_empty_cells():
-    counts = np.array([40, 3, 0, 9, 12, 1, 0, 0, 100, 50, 0, 0, 20, 30, 0, 0, 2, 2], dtype=float)  # (3, 3, 2)
-    weights = raked_weights(counts, [3, 2], min_group_count=4)
+def test_values_get_full_shares_of_the_combinations_that_occur():
+    counts = np.array([40, 3, 0, 9, 12, 1, 0, 0, 100, 50, 0, 0, 20, 30, 9, 0, 2, 2], dtype=float)  # (3, 3, 2)
+    weights = raked_weights(counts, [3, 2])
     assert (weights[counts == 0] == 0).all() and (weights[counts > 0] > 0).all()
     first, second = margins(weights, counts, 3, [3, 2])
-    assert first.sum(axis=1) == pytest.approx(np.full(3, counts.sum() / 3))
-    assert first[0] == pytest.approx(np.full(3, first[0, 0]), rel=1e-2)
-    assert second[2] == pytest.approx(np.full(2, second[2, 0]))
-    few = raked_weights([50, 50, 2, 0], [2, 2], min_group_count=8)  # the second value has a quarter of a share
-    assert margins(few, [50, 50, 2, 0], 1, [2, 2])[0][0] == pytest.approx([102 * 0.8, 102 * 0.2], rel=1e-6)
+    share = counts.sum() / (5 + 2 + 3 + 2 * 0.8)  # the last value has 4 of 5 samples
+    assert first / share == pytest.approx(np.array([[2, 1, 2], [0, 2, 0], [2, 1, 1.6]]))
+    assert second / share == pytest.approx(np.array([[2, 3], [1, 1], [2.8, 1.8]]))
 
 
-def test_a_floor_gives_a_small_class_less():
-    counts = np.array([50.0, 50, 50, 50, 1, 0, 0, 1])
-    mass = (raked_weights(counts, [2, 2], min_group_count=4) * counts).reshape(2, -1).sum(axis=1)
-    assert mass[1] / mass[0] == pytest.approx(0.5)
+@pytest.mark.parametrize("seed", range(40))
+def test_every_table_reaches_its_totals(seed):
+    """Also with any combinations empty, fractions of a sample and floors above most counts."""
+    random = np.random.default_rng(seed)
+    sizes = [(2, 2), (3, 2), (3, 2, 2), (4, 5)][seed % 4]
+    counts = np.exp(random.uniform(-3, 7, (2, *sizes))) * (random.random((2, *sizes)) > 0.5)
+    counts[0].flat[0] = 3
+    least = [1.0, 5.0, 60.0][seed % 3]
+    weights = raked_weights(counts.ravel(), sizes, min_group_count=least)
+    assert ((weights > 0) == (counts.ravel() > 0)).all()
+    shares = np.minimum(counts, 1.0)
+    for axis in range(1, counts.ndim):
+        rows = counts.sum(axis=tuple(other for other in range(1, counts.ndim) if other != axis), keepdims=True)
+        shares = np.minimum(shares, rows / least)
+    found, wanted = (
+        margins(np.ones(shares.size), each, 2, sizes) for each in (weights * counts.ravel(), shares.ravel())
+    )
+    for one, other in zip(found, wanted, strict=True):
+        assert one / counts.sum() == pytest.approx(other / shares.sum(), abs=1e-6)
 
 
-def test_margins_that_can_not_be_met_end_with_a_warning():
-    disjoint = [10, 0, 10, 0, 0, 10]  # three values against two: each third would have to be a half
-    with pytest.warns(
-        UserWarning, match=r"^raking: combinations without samples make equal totals .* met to [0-9.]+ %$"
-    ):
-        weights = raked_weights(disjoint, [3, 2])
-    assert (weights[[0, 2, 5]] > 0).all() and weights @ disjoint == pytest.approx(30)
-    with pytest.warns(UserWarning, match="equal totals"):
-        weights = raked_weights([70, 10, 0, 20], [2, 2])  # which equal margins leave nothing for the 10
-    assert weights[1] == pytest.approx(0.1 * (0.5 / 0.8) * (0.5 / 0.3), rel=0.1)
-    assert MOST_STEPS <= 1000
+def test_a_vanishing_combination_is_like_an_empty_one():
+    few, none = raked_weights([50, 20, 9, 1e-6], [2, 2]), raked_weights([50, 20, 9, 0], [2, 2])
+    assert few[:3] == pytest.approx(none[:3], rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +182,7 @@ def test_objectives_rake_where_a_combination_is_too_small():
     for name, settings in (("balanced", {}), ("dbpt", {"eta": 1.0, "ema_momentum": 0.9})):
         made = OBJECTIVES[name](training(few), min_group_count=5.0, **settings, **options)
         assert made.group_weights == pytest.approx(raked)
-        assert made.note == "groups with under 5 rows: 1; so the values of each factor are balanced (raking)"
+        assert made.note == "groups with under 5 rows: 1; their classes balance the values of each factor (raking)"
         for plain, least in (
             (training(enough), 5.0),
             (training(few, ()), 5.0),
@@ -166,8 +196,6 @@ def test_objectives_rake_where_a_combination_is_too_small():
             )
     dro = OBJECTIVES["groupdro"](training(few), dro_step_size=0.1, min_group_count=5.0, **options)
     assert dro.group_weights != pytest.approx(raked) and dro.note is None
-    unmet = OBJECTIVES["balanced"](training([70, 4, 0, 26]), min_group_count=5.0, **options)
-    assert "balanced (raking); raking: combinations without samples" in unmet.note
 
 
 def test_a_sampler_draws_each_value_equally_often():

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,11 +60,8 @@ class TrainingGroups:
         few = int(((self.counts > 0) & (self.counts < min_group_count)).sum())
         if len(self.factor_sizes) < 2 or not few:
             return None, None
-        note = f"groups with under {min_group_count:g} rows: {few}; so the values of each factor are balanced (raking)"
-        with catch_warnings(record=True) as told:
-            simplefilter("always")
-            weights = raked_weights(self.counts, self.factor_sizes, min_group_count=min_group_count)
-        return weights, "; ".join([note, *(str(each.message) for each in told)])
+        note = f"groups with under {min_group_count:g} rows: {few}; their classes balance the values of each factor"
+        return raked_weights(self.counts, self.factor_sizes, min_group_count=min_group_count), f"{note} (raking)"
 
     @property
     def counts(self) -> NDArray[np.int64] | NDArray[np.float64]:
