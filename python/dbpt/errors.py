@@ -51,6 +51,11 @@ def first_few(texts: "list[str]", shown: int, separator: str = ", ") -> str:
     return separator.join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")
 
 
+def classes_in_words(names: "list[str]") -> str:
+    """Return ``class 'a'`` or ``classes 'a', 'b', 'c' and 2 more``."""
+    return f"class{'es' if len(names) > 1 else ''} {first_few([repr(name) for name in names], 3)}"
+
+
 def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:
     """Return one line that says which of ``options`` help, or None if ``error`` doesn't mean that memory is full."""
     on_gpu = type(error).__name__ == "OutOfMemoryError"  # torch's class, by name: the command line doesn't import torch

@@ -130,10 +130,43 @@ def test_a_class_without_clusters_is_doubted_and_named():
     assert found.separation[0] > 0.5 > 0.05 > found.separation[1]
     (doubt,) = found.doubts(NAMES[:2])
     assert doubt.startswith("the images of class 'fish' form no distinct clusters (separation 0.0")
-    few, few_labels, _ = planted([[40], [40]])
-    alone = find(few, few_labels, 2)
-    assert np.isnan(alone.separation).all()  # too few images to tell
-    assert alone.doubts(NAMES[:2]) == []
+
+
+def test_few_images_are_a_doubt():
+    features, labels, _ = planted([[30, 10], [60, 40], [15, 10]])
+    found = find(features, labels, 2, num_classes=3)
+    assert np.isnan(found.separation).tolist() == [True, False, True]
+    assert found.doubts(NAMES) == [
+        "classes 'bird', 'stone' have too few different images to tell whether the clusters are distinct (from 50 "
+        "images)"
+    ]
+
+
+def test_few_different_images_are_a_doubt():
+    """One image is different, so that one half of the rows has a single point."""
+    features, labels, _ = planted([[60, 40], [60]])
+    rows = np.flatnonzero(labels == 1)
+    features[rows[1:]] = features[rows[0]] + 1
+    found = find(features, labels, 2)
+    assert np.isnan(found.separation).tolist() == [False, True]
+    assert found.doubts(NAMES[:2])[0].startswith("class 'fish' has too few different images")
+
+
+@pytest.mark.parametrize("width", [64, 512])
+@pytest.mark.parametrize("rows", [40, 60, 100, 300, 1000])
+def test_noise_is_doubted_however_few_the_images_and_clusters_are_not(rows, width):
+    """Eight classes of spherical noise, and as many with two clusters eight to ten standard deviations apart."""
+    num_classes, draws = 8, np.random.default_rng(rows + width)
+    labels = np.repeat(np.arange(num_classes), rows)
+    names, weights = [str(label) for label in range(num_classes)], np.eye(num_classes, width, dtype=np.float32)
+    noise = draws.normal(size=(len(labels), width)).astype(np.float32)
+    for number in (2, 3):
+        separation = find_class_clusters(noise, labels, weights, names, number).separation
+        assert not (separation >= 0.05).any()
+        assert np.isnan(separation).all() == (rows < 50)
+    noise[np.arange(len(labels)) % 3 == 0, -1] += 8 if width == 64 else 10
+    found = find_class_clusters(noise, labels, weights, names, 2)
+    assert rows < 100 or found.doubts(names) == []
 
 
 def test_clusters_are_named_by_what_they_have_and_the_rest_of_the_class_has_not():

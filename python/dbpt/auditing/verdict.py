@@ -8,6 +8,7 @@ from typing import cast
 
 from dbpt.auditing.figures import AuditedGroup, PredictionsBy, Verdict
 from dbpt.auditing.result import p_text
+from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
@@ -17,7 +18,6 @@ SIGNIFICANT = 0.05
 SLIGHT = 0.02
 """Many images show differences that matter little: below two percentage points the verdict says so."""
 FEW_ERRORS = 10
-MOST_NAMES = 3
 SUBJECTS: dict[PredictionsBy, str] = {
     "zero-shot": "zero-shot CLIP",
     "run": "the classifier of the run",
@@ -39,7 +39,8 @@ def verdict_of(
     names, subject = " / ".join(attributes), SUBJECTS[by]
     by_clusters = by_guesses and guesses.by_clusters
     if by_guesses and guesses.doubts:
-        missing = "Some classes form no clusters" if by_clusters else f"CLIP can't tell {names} apart in these images"
+        missing = f"CLIP can't tell {names} apart in these images"
+        missing = "Some classes may form no distinct clusters" if by_clusters else missing
         sentence = f"{missing}, so nothing follows about {subject.rstrip(',')}."
         return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))
     source, guessed = "CLIP's guesses", "guessed"
@@ -56,7 +57,8 @@ def verdict_of(
             f", since {without}." if without else ", so that errors of the attribute look like errors of the class."
         )
         return Verdict(kind="nothing to compare", sentence=sentence)
-    untold = f"; nothing follows about {_listed(alone)}, whose images all have the same attribute" if alone else ""
+    untold = f"the {classes_in_words(alone)}, whose images all have the same attribute"
+    untold = f"; nothing follows about {untold}" if alone else ""
     untold += f"; {without}" if without else ""
     if explained.p_value is None:
         why = "makes no errors" if not explained.errors else "gets each class wholly right or wholly wrong"
@@ -130,11 +132,6 @@ def _classes_of_one_attribute(groups: Sequence[AuditedGroup]) -> list[str]:
     """Return the classes whose images all have the same attribute."""
     found = Counter(each.class_name for each in groups if each.n)
     return [name for name, attributes in found.items() if attributes == 1]
-
-
-def _listed(names: Sequence[str]) -> str:
-    few, more = ", ".join(map(repr, names[:MOST_NAMES])), len(names) - MOST_NAMES
-    return f"the class{'es' if len(names) > 1 else ''} {few}" + (f" and {more} more" if more > 0 else "")
 
 
 def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> str:

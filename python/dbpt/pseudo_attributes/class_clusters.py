@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.errors import InputError
+from dbpt.errors import InputError, classes_in_words
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.kmeans import N_INIT, starting_centers
 from dbpt.pseudo_attributes.mixture import Array, fit_mixture
@@ -23,10 +23,9 @@ MOST_ROWS = 20_000  # of a class, to fit on
 MOST_JUDGED = 500  # of a class, for the silhouette
 MAX_ITER = 300
 DISTINCT = 0.05
-"""Clusters with a lower separation are in doubt; that of a single Gaussian is below 0."""
+"""Clusters with a lower separation are in doubt."""
 FEWEST_ROWS = 50
 """Images of a class from which its separation is judged."""
-MOST_NAMED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +34,9 @@ class ClassClusters:
 
     - ``weights`` (C, K, D) and ``biases`` (C, K) float32: their softmax is the posterior under spherical Gaussians with
       equal shares. The largest is the nearest centre.
-    - ``separation`` (C,): by how much K Gaussians describe the rows better than one, along the centres: half the
-      difference of their BIC, per row. NaN for a class with fewer than 50 rows.
+    - ``separation`` (C,): by how much K Gaussians describe half of the rows better than one, along the centres of the
+      other half: half the difference of their BIC, per row, the mean of both halves. Rarely above 0 for a single
+      Gaussian. NaN for a class with fewer than 50 rows, or too few different ones.
     - ``names`` (C, K).
     """
 
@@ -68,15 +68,20 @@ class ClassClusters:
 
     def doubts(self, class_names: Sequence[str]) -> list[str]:
         """Return why the clusters may be none, as sentences."""
-        unsure = [name for name, found in zip(class_names, self.separation.tolist(), strict=True) if found < DISTINCT]
-        if not unsure:
-            return []
-        few, more = ", ".join(map(repr, unsure[:MOST_NAMED])), len(unsure) - MOST_NAMED
-        named = f"class{'es' if len(unsure) > 1 else ''} {few}" + (f" and {more} more" if more > 0 else "")
-        lowest = max(float(np.nanmin(self.separation)), 0.0)
-        return [
-            f"the images of {named} form no distinct clusters (separation {lowest:.2f}; trusted from {DISTINCT})",
-        ]
+        found = list(zip(class_names, self.separation.tolist(), strict=True))
+        doubts = []
+        if unsure := [name for name, value in found if value < DISTINCT]:
+            lowest = max(float(np.nanmin(self.separation)), 0.0)
+            doubts.append(
+                f"the images of {classes_in_words(unsure)} form no distinct clusters (separation {lowest:.2f}; "
+                f"trusted from {DISTINCT})"
+            )
+        if few := [name for name, value in found if np.isnan(value)]:
+            doubts.append(
+                f"{classes_in_words(few)} {'has' if len(few) == 1 else 'have'} too few different images to tell "
+                f"whether the clusters are distinct (from {FEWEST_ROWS} images)"
+            )
+        return doubts
 
 
 def find_class_clusters(
@@ -124,12 +129,32 @@ def _of_class(points_ND: Array, mean_D: Array, number: int) -> tuple[NDArray[np.
     variance = max(float((within**2).mean()), 1e-12)
     weights_KD = centers_KD / variance
     biases_K = -(weights_KD @ mean_D) - (centers_KD**2).sum(axis=1) / (2 * variance)
-    separation = np.nan
-    if len(points_ND) >= FEWEST_ROWS:
-        one = fit_mixture(along_NW, np.ones((len(along_NW), 1)), 1, 0.0)
-        start_NK = 0.98 * np.eye(number)[found] + 0.02 / number
-        separation = (one.bic - fit_mixture(along_NW, start_NK, 300, 1e-4).bic) / (2 * len(along_NW))
-    return weights_KD.astype(np.float32), biases_K.astype(np.float32), float(separation)
+    separation = _separation(points_ND, number) if len(points_ND) >= FEWEST_ROWS else np.nan
+    return weights_KD.astype(np.float32), biases_K.astype(np.float32), separation
+
+
+def _separation(points_ND: Array, number: int) -> float:
+    """Return the `ClassClusters.separation` of a class.
+
+    k-means splits even a single Gaussian, and in many dimensions its centres are apart along the noise of the rows that
+    it was fitted on. Other rows don't share this noise.
+    """
+    shuffled = np.argsort(np.random.PCG64(0).random_raw(len(points_ND)), kind="stable")
+    one, other = points_ND[shuffled[::2]], points_ND[shuffled[1::2]]
+    return (_held_out_separation(one, other, number) + _held_out_separation(other, one, number)) / 2
+
+
+def _held_out_separation(fitted_ND: Array, judged_MD: Array, number: int) -> float:
+    """Return by how much clusters describe some rows better than one Gaussian, along the centres of other rows."""
+    centers_KD, _ = _kmeans(fitted_ND, number)
+    number = len(centers_KD)
+    axes = np.linalg.svd(centers_KD - centers_KD.mean(axis=0), full_matrices=False)[2][: number - 1]
+    along_MW = (judged_MD - judged_MD.mean(axis=0)) @ axes.T
+    if (along_MW**2).sum() < 1e-12:  # one half has fewer than two different rows
+        return np.nan
+    start_MK = 0.98 * np.eye(number)[_nearest(judged_MD, centers_KD)] + 0.02 / number
+    one = fit_mixture(along_MW, np.ones((len(along_MW), 1)), 1, 0.0)
+    return (one.bic - fit_mixture(along_MW, start_MK, 300, 1e-4).bic) / (2 * len(along_MW))
 
 
 def _kmeans(points_ND: Array, number: int) -> tuple[Array, NDArray[np.int64]]:
@@ -137,7 +162,8 @@ def _kmeans(points_ND: Array, number: int) -> tuple[Array, NDArray[np.int64]]:
     uniform = (np.random.PCG64(number).random_raw((N_INIT, number)) >> np.uint64(11)) * 2.0**-53
     best = (np.inf, points_ND[:0], np.empty(0, np.int64))
     for uniform_K in uniform:
-        centers_KD = starting_centers(points_ND, uniform_K)
+        centers_KD = starting_centers(points_ND, uniform_K)  # fewer if fewer rows are distinct
+        number = len(centers_KD)
         found = np.full(len(points_ND), -1)
         for _ in range(MAX_ITER):
             before, found = found, _nearest(points_ND, centers_KD)

@@ -16,7 +16,7 @@ def verdict(summary: ComparisonSummary, guesses: Guesses) -> Verdict:
     if guesses.doubts and metrics.group_kind == "pseudo":
         names = " / ".join(metrics.dataset.attributes)
         missing = f"CLIP can’t tell {names} apart in these images"
-        missing = "Some classes form no clusters" if guesses.by_clusters else missing
+        missing = "Some classes may form no distinct clusters" if guesses.by_clusters else missing
         what = "clusters" if guesses.by_clusters else "guesses"
         return Verdict(
             "untrusted", f"The {what} can’t be trusted", f"{missing}, so the figures by group prove nothing."

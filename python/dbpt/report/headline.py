@@ -34,7 +34,7 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict
         names = " and ".join(doubted) or " / ".join(summary.metrics.dataset.attributes)
         groups = "in these groups" if doubted else "or its reduction"
         missing = f"CLIP can’t tell {names} apart in these images"
-        missing = "Some classes form no clusters" if guesses.by_clusters else missing
+        missing = "Some classes may form no distinct clusters" if guesses.by_clusters else missing
         what = "clusters" if guesses.by_clusters else "guesses"
         sentence = f"{missing}, so nothing follows about a bias {groups}."
         return Verdict("untrusted", f"The {what} can’t be trusted", sentence)
