@@ -1,4 +1,4 @@
-"""``--attributes clusters``: how it is written, and the settings that it can't go with."""
+"""``--attributes auto`` and ``clusters``: how they are written, and the settings that they can't go with."""
 
 import pytest
 
@@ -50,4 +50,31 @@ def test_python_takes_the_word_alone():
 def test_what_is_refused(settings, message):
     with pytest.raises(InputError, match=message) as refused:
         make_config({"attributes": ["clusters"]} | settings)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "asked"), [("auto", True), (["auto"], True), (["auto=auto|car", "bus"], False), (None, False)]
+)
+def test_auto_is_one_word(attributes, asked):
+    assert make_config({"attributes": attributes}).asks_auto == asked
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"attributes": ["auto", "land"]}, "--attributes: 'auto' with 'land': auto finds the names itself"),
+        ({"attributes": ["auto", "auto"]}, "--attributes: 'auto' with 'auto'"),
+        ({"attributes": ["auto", "clusters"]}, "--attributes: 'auto' with 'clusters'"),
+        ({"factors": ["style: photo, sketch"]}, "--factors with --attributes"),
+        ({"attribute_template": ["a {}."]}, "--attribute-template a {}. with --attributes auto: the family that is"),
+        ({"proportions": [0.5, 0.5]}, "--proportions 0.5 0.5 with --attributes auto"),
+        ({"pseudo_attributes": "a.csv"}, "--pseudo-attributes a.csv with --attributes auto: .* drop one of the two"),
+        ({"label_noise": "judged.json"}, "--label-noise judged.json with --attributes auto"),
+        ({"guess_only_unknown": True}, "--guess-only-unknown True with --attributes auto"),
+    ],
+)
+def test_what_is_refused_with_auto(settings, message):
+    with pytest.raises(InputError, match=message) as refused:
+        make_config({"attributes": ["auto"]} | settings)
     assert "\n" not in str(refused.value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+import shlex
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,6 +20,7 @@ from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, Dataset
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
+from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.evaluate import run_with_data
@@ -143,10 +145,12 @@ def _subject_of_data(
     if data is None:
         raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
     asked = with_data(make_config(chosen), data)
+    asked, notes = with_found_attributes(asked, training=False, audited=lambda found: _chosen_split(found, split)[1])
     config = resolve_demo(asked)
     check_before_reading(config)
     dataset = open_dataset(config, training=False, needs_attributes="attributes" in read)
     logger.info(dataset.describe())
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
     split, rows = _chosen_split(dataset, split)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
     users = None
@@ -199,6 +203,9 @@ def _subject_of_run(
     """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
     if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
+    if make_config({"attributes": chosen.get("attributes")}).asks_auto:
+        way_out = f"dbpt discover --predictions {shlex.quote(run)} searches for those of the run"
+        raise InputError(f"--attributes auto: explains errors of zero-shot CLIP, not of a run; {way_out}")
     root, device = chosen.pop("root", None), chosen.pop("device", "auto")
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
     if "attributes" in read and not dataset.attribute_names and config.num_clusters is None:

@@ -42,7 +42,7 @@ def check_before_reading(config: FitConfig) -> None:
         )
     if config.opens_images:
         _check_cache(config.cache_dir)
-    if config.num_clusters is not None:
+    if config.names_none:
         return
     if config.attributes is not None:
         _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))

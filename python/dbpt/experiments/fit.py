@@ -19,6 +19,7 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
+from dbpt.experiments.auto import FOUND, with_found_attributes
 from dbpt.experiments.clusters import write_clusters
 from dbpt.experiments.guesses import guess_sheets, write_guesses
 from dbpt.experiments.methods import MethodResult, trained_result, training_free_result
@@ -81,15 +82,19 @@ def fit(
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
         of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
         config = replace(config, image_precision=of_run)
+        found, notes = ranks.from_first(lambda: with_found_attributes(config))
+        config = replace(config, **{name: getattr(found, name) for name in FOUND})
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
-        return _fit_on(ranks, config, out, resume=resume, overwrite=overwrite)
+        return _fit_on(ranks, config, notes, out, resume=resume, overwrite=overwrite)
 
 
-def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwrite: bool) -> Result:
+def _fit_on(
+    ranks: Ranks, config: FitConfig, notes: Sequence[str], out: Path, *, resume: bool, overwrite: bool
+) -> Result:
     asked = config
     config = ranks.in_turns(lambda: resolve_demo(config))
     started = time.perf_counter()
-    experiment = _prepare_on(ranks, config)
+    experiment = _prepare_on(ranks, config, notes)
     embedded = time.perf_counter()
     config = experiment.config
     asked = replace(asked, image_precision=config.image_precision)  # so that the command gives the same elsewhere
@@ -132,7 +137,7 @@ def _fit_on(ranks: Ranks, config: FitConfig, out: Path, *, resume: bool, overwri
     return Result(out, ranks.from_first(finish))
 
 
-def _prepare_on(ranks: Ranks, config: FitConfig) -> Experiment:
+def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Experiment:
     """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
     def without_the_large(experiment: Experiment) -> Experiment:
@@ -140,7 +145,7 @@ def _prepare_on(ranks: Ranks, config: FitConfig) -> Experiment:
         large |= dict.fromkeys(("features", "labeller", "label_features"))
         return replace(experiment, embedded=replace(experiment.embedded, **large))
 
-    experiment = ranks.from_first(lambda: prepare(config), sent=without_the_large)
+    experiment = ranks.from_first(lambda: prepare(config, notes), sent=without_the_large)
     if ranks.count == 1:
         return experiment
     found = experiment.embedded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dbpt.data import Dataset
 from dbpt.data.in_memory import DataLike, import_pandas
 from dbpt.errors import InputError
+from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.guesses import doubts_in_words, judged_guesses
 from dbpt.experiments.stages import (
@@ -142,10 +143,12 @@ def guess_attributes(
     if out is not None:
         named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
         check_output("--out", Path(out), overwrite=overwrite, reads=[each for each in named if each])
+    config, notes = with_found_attributes(config, training=False)
     config = resolve_demo(config)
     check_before_reading(config)
     dataset = open_dataset(config, training=False)
     logger.info(dataset.describe())
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
     backbone = configured_backbone(config)
     rows = readable_rows(dataset, backbone, config, None)
     readable, features = rows.dataset, rows.features

@@ -123,9 +123,12 @@ class Experiment:
         return self.labelled.dataset
 
 
-def prepare(config: FitConfig) -> Experiment:
-    """Run all stages. Raises `InputError` for anything that the data or the settings don't allow."""
-    embedded = load_and_embed([config])
+def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Experiment:
+    """Run all stages. Raises `InputError` for anything that the data or the settings don't allow.
+
+    ``notes`` are added to those of the data.
+    """
+    embedded = load_and_embed([config], notes=notes)
     config = replace(config, image_precision=embedded.backbone.image_precision)  # what auto was taken for
     labelled = add_pseudo_attributes(embedded, config)
     log_warnings(labelled.warnings, embedded.warnings)  # even if the next stage raises
@@ -148,16 +151,20 @@ def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
             logger.warning(warning)
 
 
-def load_and_embed(configs: Sequence[FitConfig], *, need_attributes: bool = False) -> Embedded:
+def load_and_embed(
+    configs: Sequence[FitConfig], *, need_attributes: bool = False, notes: Sequence[str] = ()
+) -> Embedded:
     """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method.
 
-    With ``need_attributes``, refuse data that name no attribute, even if no objective uses groups.
+    With ``need_attributes``, refuse data that name no attribute, even if no objective uses groups. ``notes`` are added
+    to those of the data.
     """
     config = configs[0]
     check_before_reading(config)
     need_attributes |= any(OBJECTIVES[each.objective].uses_groups for each in configs)
     dataset = open_dataset(config, training=True, needs_attributes=need_attributes)
     logger.info(dataset.describe())
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
     for each in configs:
         check_before_embedding(each, dataset)
     label_noise = None
@@ -230,7 +237,7 @@ def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: 
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
             "--attributes 'land=land background' 'water=water background', several things with --factors, or let "
-            "--attributes clusters find it" + (f"; only the objectives {others} need none" if training else "")
+            "--attributes auto or clusters find it" + (f"; only the objectives {others} need none" if training else "")
         )
     return dataset
 
@@ -240,6 +247,7 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
 
     They come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` from the data.
     """
+    assert not config.asks_auto, "resolved before the stages"
     if config.num_clusters is not None:
         return None
     if not dataset.attribute_names:

@@ -66,6 +66,8 @@ def why_config_refused(config: FitConfig) -> str | None:
         return refusal
     if config.num_clusters is not None and (refusal := _why_not_with_clusters(config)):
         return refusal
+    if config.asks_auto and (refusal := _why_not_with_auto(config)):
+        return refusal
     if config.label_noise is not None and config.group_source != "pseudo":
         why = "true groups have no wrong labels" if config.group_source == "true" else "soft groups have no labels"
         return f"--label-noise with --group-source {config.group_source}: {why}; {DROP}"
@@ -78,15 +80,32 @@ def why_config_refused(config: FitConfig) -> str | None:
     return None
 
 
+def _why_not_with_auto(config: FitConfig) -> str | None:
+    return _why_not_with_word(
+        config,
+        attribute_template="the family that is found has its own",
+        proportions="nobody knows the shares of names that are to be found",
+        pseudo_attributes="the file has the attributes already",
+        guess_only_unknown="the attributes that the data have are others",
+        label_noise="it is about names that are known",
+    )
+
+
 def _why_not_with_clusters(config: FitConfig) -> str | None:
-    for name, reason in (
-        ("attribute_template", "clusters are found without words"),
-        ("pseudo_method", "clusters within each class are always found by k-means"),
-        ("proportions", "nobody knows the shares of clusters beforehand"),
-        ("pseudo_attributes", "the file has the attributes already"),
-        ("guess_only_unknown", "an image has a cluster, whether its attribute is known or not"),
-        ("label_noise", "nobody can label a cluster by hand"),
-    ):
+    return _why_not_with_word(
+        config,
+        attribute_template="clusters are found without words",
+        pseudo_method="clusters within each class are always found by k-means",
+        proportions="nobody knows the shares of clusters beforehand",
+        pseudo_attributes="the file has the attributes already",
+        guess_only_unknown="an image has a cluster, whether its attribute is known or not",
+        label_noise="nobody can label a cluster by hand",
+    )
+
+
+def _why_not_with_word(config: FitConfig, **refused: str) -> str | None:
+    """Return the reason against the first setting among those ``refused`` that is given; the attributes are a word."""
+    for name, reason in refused.items():
         if (value := getattr(config, name)) != type(config).__dataclass_fields__[name].default:
             given = " ".join(map(str, value)) if isinstance(value, tuple) else value
             return f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"

@@ -23,7 +23,7 @@ from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
 from dbpt.settings.sections import DEFAULT_DRO_STEP
-from dbpt.settings.unnamed import clusters_asked
+from dbpt.settings.unnamed import auto_asked, clusters_asked
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,6 +52,7 @@ class FitConfig(  # a dataclass takes its fields from the last base on
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        auto_asked(self.attributes)  # refuses other names beside it
         clusters_asked(self.attributes)  # refuses a wrong number, and other names beside them
         if refusal := why_config_refused(self):
             raise InputError(refusal)
@@ -60,6 +61,16 @@ class FitConfig(  # a dataclass takes its fields from the last base on
     def opens_images(self) -> bool:
         """Return whether images are opened, for training or for guessing their attributes."""
         return self.embeddings is None or self.label_model is not None
+
+    @property
+    def asks_auto(self) -> bool:
+        """Return whether ``attributes`` is the word ``auto``."""
+        return auto_asked(self.attributes)
+
+    @property
+    def names_none(self) -> bool:
+        """Return whether ``attributes`` says how to find groups, and names none."""
+        return self.asks_auto or self.num_clusters is not None
 
     @property
     def num_clusters(self) -> int | None:
@@ -197,7 +208,7 @@ def _plain(name: str, value: Any) -> Any:
         return factor_entries(parse_factors(value))
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
         return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
-    if name == "attributes" and isinstance(value, str) and clusters_asked([value]) is not None:
+    if name == "attributes" and isinstance(value, str) and (auto_asked([value]) or clusters_asked([value]) is not None):
         return (value,)
     if callable(tolist := getattr(value, "tolist", None)):
         value = tolist()

@@ -46,10 +46,10 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
     if isinstance(data, Dataset):
         words = dataset.words
         known = {"template": words.templates}
-        if words.attributes and config.num_clusters is None:
+        if words.attributes and not config.names_none:
             known["attribute_template"] = words.attribute_templates
         known["classes"] = entries_of(words.classes, "--classes")
-        if config.num_clusters is None:
+        if not config.names_none:
             known["attributes"] = None if words.factors else entries_of(words.attributes, "--attributes") or None
             known["factors"] = factor_entries(words.factors) or None
         known["average"] = config.average or dataset.average
@@ -60,7 +60,7 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
 def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
     """Load the data set that ``config`` names, with ``changes`` of the arguments of `load_dataset`."""
     arguments = {name: getattr(config, name) for name in ("data", *DATA_SETTINGS)}
-    if config.num_clusters is not None:
+    if config.names_none:
         arguments["attributes"] = None
     return load_dataset(**arguments | {"images": config.opens_images} | changes)
 

@@ -77,8 +77,9 @@ class WordSettings(Section):
     classes: tuple[str, ...] | None = setting(None, "class names with optional wordings: 'animal=dog|elephant'")
     attributes: tuple[str, ...] | None = setting(
         None,
-        "values of the suspected attribute with optional wordings: 'land=forest|field'; clusters finds groups without "
-        "names (clusters:3 sets their number); objectives without groups, such as erm, need none",
+        "values of the suspected attribute with optional wordings: 'land=forest|field'; auto finds values that "
+        "explain errors of zero-shot CLIP, clusters finds groups without names (clusters:3 sets their number); "
+        "objectives without groups, such as erm, need none",
     )
     factors: tuple[str, ...] | None = setting(
         None,

@@ -7,8 +7,27 @@ from collections.abc import Sequence
 
 from dbpt.errors import InputError
 
+AUTO = "auto"
 CLUSTERS = "clusters"
 MOST_CLUSTERS = 10
+
+
+def auto_asked(attributes: Sequence[str] | None) -> bool:
+    """Return whether ``--attributes`` is the word ``auto``. Raises `InputError` for ``auto`` with other names.
+
+    >>> auto_asked(["auto"]), auto_asked(["clusters"]), auto_asked(["auto=auto|car", "bus"])
+    (True, False, False)
+    """
+    names = list(attributes or ())
+    if AUTO not in names:
+        return False
+    if len(names) > 1:
+        others = [name for name in names if name != AUTO] or names[1:]
+        raise InputError(
+            f"--attributes: 'auto' with {others[0]!r}: auto finds the names itself; drop one of the two, or write "
+            "'auto=WORDING' for an attribute of that name"
+        )
+    return True
 
 
 def clusters_asked(attributes: Sequence[str] | None) -> int | None:

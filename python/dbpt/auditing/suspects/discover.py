@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +26,7 @@ from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.embedded import embed_families
 from dbpt.discovery.scoring import Images, Score, confidence, guess_families, halves, score_families
 from dbpt.discovery.words import WordScore, word_scores
+from dbpt.experiments.auto import ignoring_attributes
 from dbpt.experiments.figures import backbone_summary
 from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.stages import log_warnings
@@ -170,8 +171,7 @@ def _next_commands(subject: Subject, best: Suspect) -> tuple[str, str]:
     """Return the commands that audit and train with the attribute of ``best``."""
     config = subject.asked
     if subject.dataset.attribute_names:  # the data's own attribute is another one
-        columns = [entry for entry in config.columns or () if not entry.startswith("attribute=")]
-        config = replace(config, columns=(*columns, "attribute="))
+        config = ignoring_attributes(config)
     options = config.options(DISCOVER_SETTINGS)
     options += ["--attributes", *best.attributes, "--attribute-template", *best.attribute_template]
     name = f"{subject.dataset.name}-{best.family}"

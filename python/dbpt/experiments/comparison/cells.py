@@ -47,8 +47,10 @@ class CellResult:
 class Stages:
     """The input of each cell. Images are embedded once for all cells, and labelled once per seed."""
 
-    def __init__(self, configs: Sequence[FitConfig], *, need_attributes: bool = False) -> None:
-        self.embedded = load_and_embed(configs, need_attributes=need_attributes)
+    def __init__(
+        self, configs: Sequence[FitConfig], *, need_attributes: bool = False, notes: Sequence[str] = ()
+    ) -> None:
+        self.embedded = load_and_embed(configs, need_attributes=need_attributes, notes=notes)
         self.data_digest = _digest(self.embedded, configs[0])
         self._labelled: dict[int, Labelled] = {}
 

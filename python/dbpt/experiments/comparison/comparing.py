@@ -17,6 +17,7 @@ from dbpt.data.in_memory import DataLike
 from dbpt.data.progress import progress_bar
 from dbpt.data.words import Words
 from dbpt.errors import InputError
+from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import setting_warnings
 from dbpt.experiments.comparison.cells import CellResult, Stages, read_result, result_path
 from dbpt.experiments.comparison.jobs import attempt, run_in_processes
@@ -142,15 +143,19 @@ def compare(
     plan = make_plan(config, methods, heads, seeds)
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
+        config, notes = with_found_attributes(config)
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         plan = make_plan(resolve_demo(config), methods, heads, seeds)
-        return _compare_in(out, config, plan, jobs, resume=resume, overwrite=overwrite)
+        return _compare_in(out, config, plan, jobs, notes, resume=resume, overwrite=overwrite)
 
 
-def _compare_in(out: Path, asked: FitConfig, plan: Plan, jobs: int, *, resume: bool, overwrite: bool) -> Result:
-    """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn."""
+def _compare_in(
+    out: Path, asked: FitConfig, plan: Plan, jobs: int, notes: Sequence[str], *, resume: bool, overwrite: bool
+) -> Result:
+    """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn, ``notes`` are about the data."""
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
-    stages = Stages([cell.config for cell in plan.cells], need_attributes=any(each.needs_attributes for each in free))
+    needed = any(each.needs_attributes for each in free)
+    stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
     precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
     asked = replace(asked, image_precision=precision)  # what auto was taken for
     plan = make_plan(replace(plan.config, image_precision=precision), methods, plan.heads, plan.seeds)

@@ -1,0 +1,159 @@
+"""``--attributes auto``: the family that explains zero-shot CLIP's errors becomes the attribute."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import contents, metrics_of
+
+import dbpt
+from dbpt import InputError
+from dbpt.data import SPLITS
+from dbpt.data.demo import mini_clip_paths
+from dbpt.discovery.catalogue import read_catalogue
+from dbpt.experiments.auto import with_found_attributes
+from dbpt.settings.config import make_config, read_config
+
+TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
+FOUND = ("land=land|forest|meadow|field|land background", "water=water|lake|sea|ocean|water background")
+SHORT = [family for family in read_catalogue() if family.name in ("land-or-water", "medium", "colour-tone")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_catalogue():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbpt.experiments.auto.read_catalogue", lambda: SHORT)
+        yield
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory) -> dict:
+    """The settings for a drawn data set whose zero-shot errors go with the ground."""
+    folder = tmp_path_factory.mktemp("birds")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbpt.data.demo.SPLIT_SIZES", (240, 160, 100))
+        dbpt.write_demo("demo-waterbirds", folder / "data")
+    model, pretrained = map(str, mini_clip_paths())
+    files = {"root": str(folder / "data"), "cache": str(folder / "cache")}
+    return {**files, "model": model, "pretrained": pretrained, "attributes": "auto"}
+
+
+@pytest.fixture(scope="module")
+def run(birds, tmp_path_factory) -> Path:
+    return dbpt.fit("waterbirds", out=tmp_path_factory.mktemp("auto") / "run", **birds, **TRAINING).folder
+
+
+def written(birds: dict, name: str, attributes, *, splits=SPLITS, kept=None) -> dict:
+    """The settings for a table of the rows ``kept``, with other ``attributes`` (N,), and other names of splits."""
+    data = dbpt.load_dataset("waterbirds", birds["root"])
+    path = Path(birds["root"]) / f"{name}.csv"
+    with path.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(["path", "label", "split", "attribute"])
+        for row in range(len(data)) if kept is None else np.flatnonzero(kept).tolist():
+            label, split = data.class_names[data.labels[row]], splits[data.splits[row]]
+            out.writerow([data.paths[row], label, split, attributes[row]])
+    return birds | {"data": str(path), "root": str(data.root)}
+
+
+def own(birds: dict) -> np.ndarray:
+    return dbpt.load_dataset("waterbirds", birds["root"]).attributes
+
+
+def test_the_ground_is_found_and_the_run_has_its_words(run):
+    settings = read_config(run / "config.toml")
+    assert (settings["attributes"], settings["attribute_template"]) == (FOUND, ("{}", "a photo of the {}."))
+    assert "columns" not in settings  # the data's own attribute has these names
+    metrics = metrics_of(run)
+    assert (metrics["group_kind"], metrics["dataset"]["attributes"]) == ("true", ["land", "water"])
+    assert metrics["pseudo_quality"]["accuracy"] > 0.9
+    (note,) = [note for note in metrics["dataset"]["notes"] if "auto" in note]
+    assert note.startswith("--attributes auto: land-or-water (land / water) explains ")
+    assert note.endswith(" % of the errors of zero-shot CLIP in 400 training and validation images")
+    assert "land-or-water (land / water) explains" in (run / "report.html").read_text()
+
+
+def test_it_equals_a_run_with_these_words(birds, run, tmp_path):
+    words = {"attributes": FOUND, "attribute_template": ("{}", "a photo of the {}.")}
+    named = dbpt.fit("waterbirds", out=tmp_path / "run", **birds | words, **TRAINING).folder
+    assert contents(named) == contents(run)
+
+
+def test_it_resumes_with_the_word_and_without_settings(birds, run):
+    before = contents(run)
+    dbpt.fit("waterbirds", out=run, resume=True, **birds, **TRAINING)
+    dbpt.fit(out=run, resume=True)
+    assert contents(run) == before
+    with pytest.raises(InputError, match="was started with attribute_template = "):
+        dbpt.fit("waterbirds", out=run, resume=True, **birds | {"attributes": ["sea", "shore"]}, **TRAINING)
+    assert dbpt.evaluate(run).to_dict()["dataset"]["attributes"] == ["land", "water"]
+
+
+def test_an_attribute_of_other_names_is_left_out_and_has_no_influence(birds, run, tmp_path):
+    names, draws = np.array(["day", "night"]), np.random.default_rng(0)
+    there = written(birds, "other", names[own(birds)])
+    shuffled = written(birds, "shuffled", draws.permutation(names[own(birds)]))
+    found = [with_found_attributes(make_config(each)) for each in (there, shuffled, written(birds, "none", [""] * 500))]
+    assert [config.attributes for config, _ in found] == [FOUND] * 3
+    assert [config.columns for config, _ in found] == [("attribute=",), ("attribute=",), None]
+    assert len({notes for _, notes in found}) == 1
+    runs = [
+        dbpt.fit(out=tmp_path / str(number), **each | TRAINING).folder for number, each in enumerate((there, shuffled))
+    ]
+    assert metrics_of(runs[0])["group_kind"] == "pseudo"
+    assert contents(runs[0]) == contents(runs[1])
+
+
+def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
+    """The training and validation rows have one ground, so their errors don't go with it; nothing is written."""
+    is_test = dbpt.load_dataset("waterbirds", birds["root"]).splits == SPLITS.index("test")
+    one_ground = written(birds, "one-ground", [""] * 500, kept=is_test | (own(birds) == 0))
+    with pytest.raises(InputError, match="^--attributes auto: none of 3 families explains the errors of ") as refused:
+        dbpt.fit(out=tmp_path / "run", **one_ground | TRAINING)
+    told = str(refused.value)
+    assert "\n" not in told and not (tmp_path / "run").exists()
+    for way_out in (
+        "--attributes NAME NAME",
+        "--attributes clusters",
+        "--objective erm",
+        f"dbpt discover {one_ground['data']}",
+    ):
+        assert way_out in told
+
+
+def test_guess_compare_and_audit_take_it(birds, tmp_path, caplog):
+    caplog.set_level("INFO")
+    guessed = dbpt.guess_attributes("waterbirds", **birds)
+    assert list(guessed.dataset.attribute_names) == ["land", "water"]
+    assert sum(" explains " in record.getMessage() for record in caplog.records) == 1
+    compared = dbpt.compare(
+        "waterbirds", out=tmp_path / "all", methods=["erm", "dbpt"], heads="linear", seeds=1, **birds, epochs=1
+    )
+    assert any("auto: land-or-water" in note for note in compared.to_dict()["dataset"]["notes"])
+    assert "--attributes 'land=land|forest" in (tmp_path / "all" / "compare.html").read_text().replace("&#39;", "'")
+    dbpt.compare(
+        "waterbirds",
+        out=tmp_path / "all",
+        methods=["erm", "dbpt"],
+        heads="linear",
+        seeds=1,
+        resume=True,
+        **birds,
+        epochs=1,
+    )
+    audited = dbpt.audit("waterbirds", **birds).figures
+    assert any(note.endswith("in 400 images that are not audited") for note in audited.data.notes)
+    assert "--attributes 'land=land|forest" in audited.command
+
+
+def test_an_audit_of_all_rows_says_that_they_were_searched(birds):
+    figures = dbpt.audit("waterbirds", split="all", **birds).figures
+    assert any(
+        note.endswith("in 400 images that are audited too, as there are no others") for note in figures.data.notes
+    )
+
+
+def test_a_run_is_audited_with_its_own_words(run):
+    with pytest.raises(InputError, match="auto: explains errors of zero-shot CLIP, not of a run; dbpt discover --pred"):
+        dbpt.audit(predictions=run, attributes="auto")
