@@ -57,7 +57,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     multiple=True,
     type=RegisteredName(OBJECTIVES),
     metavar="METHOD ...",
-    help=f"objectives: {', '.join(OBJECTIVES)}; an objective with its groups, such as groupdro:true; without training: "
+    help="objectives, as for dbpt fit; an objective with its groups, such as groupdro:true; or without training: "
     f"{', '.join(TRAINING_FREE)} [default: {' '.join(METHODS)}]",
 )
 @click.option(
