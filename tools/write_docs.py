@@ -18,8 +18,8 @@ from typing import Any
 
 from dbpt.auditing.figures import AuditFigures
 from dbpt.auditing.result import Audit
-from dbpt.auditing.suspects.figures import DiscoveryFigures
-from dbpt.auditing.suspects.result import Discovery
+from dbpt.discovery.figures import DiscoveryFigures
+from dbpt.discovery.result import Discovery
 from dbpt.experiments.comparison.plan import BY_THE_PLAN
 from dbpt.experiments.result import Result
 from dbpt.files.typed_json import read_json, typed

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from dbpt import sampling as sampling
     from dbpt._core import __version__ as __version__
     from dbpt.auditing.audit import audit as audit
+    from dbpt.auditing.discover import discover as discover
     from dbpt.auditing.result import Audit as Audit
-    from dbpt.auditing.suspects.discover import discover as discover
-    from dbpt.auditing.suspects.result import Discovery as Discovery
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.zero_shot import zero_shot_logits as zero_shot_logits
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from dbpt.data import load_dataset as load_dataset
     from dbpt.data import register_dataset as register_dataset
     from dbpt.data.demo import write_demo as write_demo
+    from dbpt.discovery.result import Discovery as Discovery
     from dbpt.errors import InputError as InputError
     from dbpt.experiments.comparison.comparing import compare as compare
     from dbpt.experiments.data_check import check_data as check_data
@@ -62,8 +62,8 @@ _HOMES = {
     "_core": ["__version__"],
     "auditing.audit": ["audit"],
     "auditing.result": ["Audit"],
-    "auditing.suspects.discover": ["discover"],
-    "auditing.suspects.result": ["Discovery"],
+    "auditing.discover": ["discover"],
+    "discovery.result": ["Discovery"],
     "clip": ["Backbone", "load_backbone"],
     "clip.zero_shot": ["zero_shot_logits"],
     "data": ["Dataset", "load_dataset", "register_dataset"],

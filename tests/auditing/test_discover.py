@@ -12,8 +12,8 @@ from made_up_run import LONG
 
 import dbpt
 from dbpt import InputError
-from dbpt.auditing.suspects.figures import DiscoveryFigures
 from dbpt.data.demo import mini_clip_paths
+from dbpt.discovery.figures import DiscoveryFigures
 from dbpt.files.typed_json import read_json, typed
 
 CATALOGUE = """
@@ -62,11 +62,11 @@ def lines_of(path: Path) -> list[dict[str, str]]:
 
 
 def test_the_ground_is_proposed_and_nothing_else(found):
-    assert [suspect.family for suspect in found.proposed] == ["ground"]
+    assert [family.name for family in found.proposed] == ["ground"]
     (ground,) = found.proposed
     assert ground.names == ["land", "water"]
     assert ground.explained.share > 0.7 and ground.q_value <= 0.0003
-    findings = {suspect.family: (suspect.finding, suspect.doubts) for suspect in found.figures.suspects}
+    findings = {family.name: (family.finding, family.doubts) for family in found.figures.families}
     assert findings["nonsense"][0] in ("doubted", "too few images")
     assert findings["birds"][1] and findings["birds"][0] != "proposed"
     assert "go with land / water" in found.verdict and "ground" in repr(found)
@@ -105,7 +105,7 @@ def test_true_attributes_change_nothing(tiny, tiny_settings, tmp_path, change):
     others = {"shuffled": shuffled, "none": [""] * len(rows)}[change]
     other = tiny.write(f"discover-{change}", [r | {"attribute": a} for r, a in zip(rows, others, strict=True)])
     one, two = (dbpt.discover(table, split="all", **tiny_settings).to_dict() for table in (tiny.table, other))
-    assert one["suspects"] == two["suspects"] and one["words"] == two["words"] and len(one["suspects"]) > 40
+    assert one["families"] == two["families"] and one["words"] == two["words"] and len(one["families"]) > 40
 
 
 def test_a_run_is_searched_without_its_attribute(tiny_run):
@@ -123,7 +123,7 @@ def test_the_files_are_complete_and_agree(found):
     path = out / "discover.json"
     assert typed(read_json(path, "discovery"), DiscoveryFigures, path, "again") == found.figures
     families = lines_of(out / "families.csv")
-    assert [row["family"] for row in families] == [suspect.family for suspect in found.figures.suspects]
+    assert [row["family"] for row in families] == [family.name for family in found.figures.families]
     assert families[0]["finding"] == "proposed" and families[0]["names"] == "land | water"
     assert float(families[0]["worse_accuracy"]) < float(families[0]["better_accuracy"])
     words = lines_of(out / "words.csv")

@@ -11,7 +11,7 @@ import pytest
 from browser import BROWSER, looks
 
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import AuditedData, AuditFigures, Verdict
+from dbpt.auditing.figures import AuditFigures, Verdict
 from dbpt.auditing.page import render_audit
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
@@ -19,6 +19,7 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.examples import group_examples
 from dbpt.report.gallery import Mistake, surest_mistakes
+from dbpt.runs.audited import AuditedData
 from dbpt.runs.metrics import BackboneSummary
 
 NASTY = """<script>alert("1")</script> & 'co'"""

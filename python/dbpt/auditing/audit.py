@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.factors import audited_factors, verdict_of_factors
-from dbpt.auditing.figures import SCHEMA_VERSION, AuditedData, AuditedFactor, AuditFigures
+from dbpt.auditing.figures import SCHEMA_VERSION, AuditedFactor, AuditFigures
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.page import audit_figures, render_audit
 from dbpt.auditing.result import Audit
@@ -42,6 +42,7 @@ from dbpt.report.examples import group_examples, worst_first
 from dbpt.report.figures import write_figures
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.made_by import setting_texts
+from dbpt.runs.audited import AuditedData
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import AuditedFactor, PredictionsBy, Verdict, VerdictKind
+from dbpt.auditing.figures import AuditedFactor, Verdict, VerdictKind
 from dbpt.auditing.predictions import UserPredictions
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
@@ -15,6 +15,7 @@ from dbpt.data.factors import factor_codes, joint_codes
 from dbpt.data.words import Words
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.runs.audited import PredictionsBy
 
 SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothing to compare")
 

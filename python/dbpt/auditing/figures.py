@@ -7,36 +7,11 @@ from dbpt.files.typed_json import Count
 from dbpt.groups import GroupMetrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.runs.metrics import Average, BackboneSummary, ClustersSummary, GroupKind
+from dbpt.runs.audited import AuditedData, PredictionsBy
+from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
 SCHEMA_VERSION = 1
-PredictionsBy = Literal["zero-shot", "run", "file", "probe"]
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedData:
-    """The audited images: those of ``split`` (``all`` is every split), with a known label.
-
-    Groups over ``clusters`` have no ``attributes``.
-    """
-
-    name: str
-    root: str
-    split: Literal["train", "val", "test", "all"]
-    n: Count
-    failed_images: Count
-    classes: list[str]
-    attributes: list[str]
-    notes: list[str]
-    clusters: ClustersSummary | None = None
-
-    @property
-    def groups(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each group, in the order g = y*A + a."""
-        if self.clusters is not None and not self.attributes:
-            return self.clusters.groups(self.classes)
-        return [(y, a) for y in self.classes for a in self.attributes]
 
 
 @dataclass(frozen=True, kw_only=True)

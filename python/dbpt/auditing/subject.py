@@ -12,7 +12,6 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.auditing.figures import PredictionsBy
 from dbpt.auditing.predictions import UserPredictions, array_predictions, likeliest, read_predictions
 from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.clip import Backbone
@@ -35,6 +34,7 @@ from dbpt.experiments.stages import (
 )
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
+from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import resolve_demo, with_data

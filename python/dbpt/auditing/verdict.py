@@ -6,13 +6,14 @@ from itertools import combinations
 from math import sqrt
 from typing import cast
 
-from dbpt.auditing.figures import AuditedGroup, PredictionsBy, Verdict
+from dbpt.auditing.figures import AuditedGroup, Verdict
 from dbpt.auditing.result import p_text
 from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.text import count, in_words
+from dbpt.runs.audited import PredictionsBy
 
 SIGNIFICANT = 0.05
 SLIGHT = 0.02

@@ -64,8 +64,8 @@ def discover(
     about fifty families of attributes, from backgrounds to image quality. The report ranks those that explain errors
     within the classes, with pictures, and gives the commands to go on.
     """
+    from dbpt.auditing.discover import discover as run_discover
     from dbpt.auditing.subject import OF_THE_RUN, kind_of
-    from dbpt.auditing.suspects.discover import discover as run_discover
 
     by_run = kind_of(predictions) == "run"
     configured = read_settings_for(config, DISCOVER_SETTINGS.difference(OF_THE_RUN if by_run else ()))

@@ -1,1 +1,4 @@
-"""Search for attributes that explain a classifier's errors, among those of a catalogue."""
+"""Attributes of a catalogue that explain a classifier's errors: guesses, scores, findings, and the result.
+
+`dbpt.discover` itself is in `dbpt.auditing.discover`, as it takes the subjects of an audit.
+"""

@@ -15,15 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.auditing.figures import AuditedData
 from dbpt.auditing.subject import Subject, subject_of
-from dbpt.auditing.suspects.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, Suspect
-from dbpt.auditing.suspects.findings import suspect_of, verdict_of
-from dbpt.auditing.suspects.page import MOST_SHOWN, render_discovery
-from dbpt.auditing.suspects.result import Discovery
 from dbpt.data.in_memory import DataLike
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.embedded import embed_families
+from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, TriedFamily
+from dbpt.discovery.findings import tried_family, verdict_of
+from dbpt.discovery.page import MOST_SHOWN, render_discovery
+from dbpt.discovery.result import Discovery
 from dbpt.discovery.scoring import Images, Score, confidence, guess_families, halves, score_families
 from dbpt.discovery.words import WordScore, word_scores
 from dbpt.experiments.auto import ignoring_attributes
@@ -34,6 +33,7 @@ from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.report.contact_sheets import BUDGET, ContactSheet, contact_sheets
 from dbpt.report.made_by import setting_texts
+from dbpt.runs.audited import AuditedData
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
@@ -131,14 +131,14 @@ def _figures(
 ) -> DiscoveryFigures:
     """Return the figures; ``given`` are the options besides those of the subject."""
     dataset = subject.dataset
-    suspects = [suspect_of(score, images, right, dataset.class_names) for score in scores]
-    best = next((suspect for suspect in suspects if suspect.finding == "proposed"), None)
+    families = [tried_family(score, images, right, dataset.class_names) for score in scores]
+    best = next((family for family in families if family.finding == "proposed"), None)
     audit_command, fit_command = (None, None) if best is None else _next_commands(subject, best)
     errors_C = np.bincount(images.labels[~right], minlength=dataset.num_classes).tolist()
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
-        verdict=verdict_of(suspects, subject.title, sum(errors_C), len(images.labels)),
+        verdict=verdict_of(families, subject.title, sum(errors_C), len(images.labels)),
         data=AuditedData(
             name=dataset.name,
             root=str(dataset.root),
@@ -154,7 +154,7 @@ def _figures(
         predictions_from=subject.title,
         errors=sum(errors_C),
         catalogue=catalogue,
-        suspects=suspects,
+        families=families,
         words=[
             ClassWords(class_name=name, errors=errors, words=found)
             for name, errors, found in zip(dataset.class_names, errors_C, words, strict=True)
@@ -167,14 +167,14 @@ def _figures(
     )
 
 
-def _next_commands(subject: Subject, best: Suspect) -> tuple[str, str]:
+def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str, str]:
     """Return the commands that audit and train with the attribute of ``best``."""
     config = subject.asked
     if subject.dataset.attribute_names:  # the data's own attribute is another one
         config = ignoring_attributes(config)
     options = config.options(DISCOVER_SETTINGS)
     options += ["--attributes", *best.attributes, "--attribute-template", *best.attribute_template]
-    name = f"{subject.dataset.name}-{best.family}"
+    name = f"{subject.dataset.name}-{best.name}"
     audit_command = ["dbpt", "audit", subject.source, "--out", f"audits/{name}", *subject.which, *options]
     return shlex.join(audit_command), shlex.join(["dbpt", "fit", subject.source, "--out", f"runs/{name}", *options])
 

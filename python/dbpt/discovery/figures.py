@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from dbpt.auditing.figures import AuditedData, PredictionsBy
 from dbpt.discovery.words import WordScore
 from dbpt.files.typed_json import Count, Share
 from dbpt.groups.association import ExplainedErrors
+from dbpt.runs.audited import AuditedData, PredictionsBy
 from dbpt.runs.metrics import BackboneSummary
 
 SCHEMA_VERSION = 1
@@ -14,7 +14,7 @@ Finding = Literal["proposed", "doubted", "describes the classes", "explains litt
 
 
 @dataclass(frozen=True, kw_only=True)
-class SuspectGroup:
+class FamilyGroup:
     """The ``n`` images of a class that were guessed to have an attribute, and how many are predicted right."""
 
     class_name: str
@@ -29,7 +29,7 @@ class SuspectGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Suspect:
+class TriedFamily:
     """A family of the catalogue, with the result of the search.
 
     ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
@@ -38,7 +38,7 @@ class Suspect:
     CLIP's odds move from image to image. ``doubts`` are the reasons not to propose it.
     """
 
-    family: str
+    name: str
     finding: Finding
     names: list[str]
     attributes: list[str]
@@ -47,7 +47,7 @@ class Suspect:
     q_value: Share | None
     beyond: ExplainedErrors | None
     spread: float | None
-    groups: list[SuspectGroup]
+    groups: list[FamilyGroup]
     doubts: list[str]
 
 
@@ -64,7 +64,7 @@ class ClassWords:
 class DiscoveryFigures:
     """The content of ``discover.json``.
 
-    ``suspects`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
+    ``families`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
     named, or None. The commands repeat the search, and go on with the first proposed family.
     """
 
@@ -77,7 +77,7 @@ class DiscoveryFigures:
     predictions_from: str
     errors: Count
     catalogue: str | None
-    suspects: list[Suspect]
+    families: list[TriedFamily]
     words: list[ClassWords]
     warnings: list[str]
     command: str
@@ -86,6 +86,6 @@ class DiscoveryFigures:
     settings: dict[str, str]
 
     @property
-    def proposed(self) -> list[Suspect]:
+    def proposed(self) -> list[TriedFamily]:
         """The proposed families."""
-        return [suspect for suspect in self.suspects if suspect.finding == "proposed"]
+        return [family for family in self.families if family.finding == "proposed"]

@@ -8,8 +8,8 @@ from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.auditing.suspects.figures import DiscoveryFigures, Suspect, SuspectGroup
 from dbpt.data.in_memory import import_pandas
+from dbpt.discovery.figures import DiscoveryFigures, FamilyGroup, TriedFamily
 from dbpt.groups import SMALL_GROUP
 from dbpt.report.text import MISSING, count, percent, render_columns, shorten_group, wrapped
 
@@ -37,7 +37,7 @@ class Discovery:
         return self.figures.verdict
 
     @property
-    def proposed(self) -> list[Suspect]:
+    def proposed(self) -> list[TriedFamily]:
         """The proposed families, the strongest first; none if nothing is proposed."""
         return self.figures.proposed
 
@@ -52,7 +52,7 @@ class Discovery:
 
     def family_rows(self) -> list[dict[str, Any]]:
         """Return a dict for each family of the catalogue: finding, shares, p- and q-value, worst group, doubts."""
-        return [_family_row(suspect) for suspect in self.figures.suspects]
+        return [_family_row(family) for family in self.figures.families]
 
     def word_rows(self) -> list[dict[str, Any]]:
         """Return a dict for each class and word of the catalogue with its score."""
@@ -73,7 +73,7 @@ class Discovery:
         heading = [
             f"{figures.data.name}: {split}, {count(figures.data.n)} images; predictions: {figures.predictions_from}, "
             f"{count(figures.errors)} errors",
-            f"{len(figures.suspects)} families of attributes tried; guessed by CLIP; figures in per cent",
+            f"{len(figures.families)} families of attributes tried; guessed by CLIP; figures in per cent",
         ]
         lines = [*wrapped(heading), ""]
         if figures.proposed:
@@ -89,54 +89,54 @@ class Discovery:
         return self.table()
 
     def __repr__(self) -> str:
-        names = [suspect.family for suspect in self.proposed]
+        names = [family.name for family in self.proposed]
         return f"Discovery({self.figures.data.name!r}, proposed={names!r}, folder={str(self.folder)!r})"
 
 
-def worst_and_best(suspect: Suspect) -> tuple[SuspectGroup, SuspectGroup] | None:
+def worst_and_best(family: TriedFamily) -> tuple[FamilyGroup, FamilyGroup] | None:
     """Return the two groups of one class whose accuracies differ most; None if no class has two groups.
 
     Groups below `SMALL_GROUP` images count only if there are no others.
     """
     pairs = [
         (worse, better)
-        for worse, better in permutations(suspect.groups, 2)
+        for worse, better in permutations(family.groups, 2)
         if worse.class_name == better.class_name and worse.n and better.n
     ]
     pairs = [pair for pair in pairs if min(pair[0].n, pair[1].n) >= SMALL_GROUP] or pairs
     return max(pairs, key=lambda pair: (pair[1].accuracy or 0.0) - (pair[0].accuracy or 0.0), default=None)
 
 
-def _family_row(suspect: Suspect) -> dict[str, Any]:
-    explained, beyond, pair = suspect.explained, suspect.beyond, worst_and_best(suspect)
+def _family_row(family: TriedFamily) -> dict[str, Any]:
+    explained, beyond, pair = family.explained, family.beyond, worst_and_best(family)
     worse, better = pair or (None, None)
     return {
-        "family": suspect.family,
-        "finding": suspect.finding,
-        "names": " | ".join(suspect.names),
+        "family": family.name,
+        "finding": family.finding,
+        "names": " | ".join(family.names),
         "share_explained": explained and explained.share,
         "p_value": explained and explained.p_value,
-        "q_value": suspect.q_value,
+        "q_value": family.q_value,
         "share_beyond_class_names": beyond and beyond.share,
-        "spread": suspect.spread,
+        "spread": family.spread,
         "class": worse and worse.class_name,
         "worse_attribute": worse and worse.attribute,
         "worse_accuracy": worse and worse.accuracy,
         "better_attribute": better and better.attribute,
         "better_accuracy": better and better.accuracy,
-        "doubts": "; ".join(suspect.doubts),
+        "doubts": "; ".join(family.doubts),
     }
 
 
-def _columns(suspects: list[Suspect]) -> list[list[str]]:
-    shares = [None if suspect.explained is None else suspect.explained.share for suspect in suspects]
-    pairs = [worst_and_best(suspect) for suspect in suspects]
+def _columns(families: list[TriedFamily]) -> list[list[str]]:
+    shares = [None if family.explained is None else family.explained.share for family in families]
+    pairs = [worst_and_best(family) for family in families]
     groups = ["" if pair is None else shorten_group(pair[0].class_name, pair[0].attribute, LETTERS) for pair in pairs]
     worse, better = ([percent(pair and pair[i].accuracy) for pair in pairs] for i in (0, 1))
     columns = {
-        "family": [suspect.family for suspect in suspects],
+        "family": [family.name for family in families],
         "explained": [percent(share) for share in shares],
-        "q": [MISSING if suspect.q_value is None else f"{suspect.q_value:.4f}" for suspect in suspects],
+        "q": [MISSING if family.q_value is None else f"{family.q_value:.4f}" for family in families],
         "worst group": groups,
         "right": worse,
         "best of class": better,
@@ -146,8 +146,8 @@ def _columns(suspects: list[Suspect]) -> list[list[str]]:
 
 def _passed_over(figures: DiscoveryFigures) -> list[str]:
     """Return a line about the families that explain errors, but are not proposed."""
-    names = [each.family for each in figures.suspects if each.finding == "doubted" and (each.q_value or 1) <= 0.05]
-    of_class = [each.family for each in figures.suspects if each.finding == "describes the classes"]
+    names = [each.name for each in figures.families if each.finding == "doubted" and (each.q_value or 1) <= 0.05]
+    of_class = [each.name for each in figures.families if each.finding == "describes the classes"]
     lines = []
     if names:
         lines.append(f"CLIP can't tell the names apart: {_some(names)}")

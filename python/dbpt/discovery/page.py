@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from dbpt.auditing.suspects.figures import ClassWords, DiscoveryFigures, Suspect
-from dbpt.auditing.suspects.findings import FINDINGS
-from dbpt.auditing.suspects.result import worst_and_best
+from dbpt.discovery.figures import ClassWords, DiscoveryFigures, TriedFamily
+from dbpt.discovery.findings import FINDINGS
+from dbpt.discovery.result import worst_and_best
 from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.made_by import Entries, made_by_entries
 from dbpt.report.templates import render, sentence
@@ -21,22 +21,22 @@ def render_discovery(figures: DiscoveryFigures, sheets: Mapping[str, list[Contac
 
     ``sheets`` are the contact sheets of the first proposed families, by name; None if there are no images.
     """
-    others = [suspect for suspect in figures.suspects if suspect.finding != "proposed"]
+    others = [family for family in figures.families if family.finding != "proposed"]
     return render(
-        "auditing/suspects/discover.html.j2",
+        "discovery/discover.html.j2",
         figures=figures,
-        proposed=[(suspect, worst_and_best(suspect)) for suspect in figures.proposed[:MOST_ROWS]],
+        proposed=[(family, worst_and_best(family)) for family in figures.proposed[:MOST_ROWS]],
         left_out=len(figures.proposed[MOST_ROWS:]),
         sheets=sheets,
-        others=[(suspect, FINDINGS[suspect.finding], _because(suspect)) for suspect in others],
+        others=[(family, FINDINGS[family.finding], _because(family)) for family in others],
         words=[(each, _shown(each)) for each in figures.words if each.words],
         warnings=[sentence(text) for text in figures.warnings],
         entries=_entries(figures),
     )
 
 
-def _because(suspect: Suspect) -> str:
-    return "; ".join(suspect.doubts)
+def _because(family: TriedFamily) -> str:
+    return "; ".join(family.doubts)
 
 
 def _shown(found: ClassWords) -> Sequence[tuple[str, float]]:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.auditing.suspects.figures import Finding, Suspect, SuspectGroup
 from dbpt.data.words import entries_of
+from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
 from dbpt.discovery.scoring import LARGEST_Q, SMALLEST_SHARE, Explained, Images, Score
 from dbpt.pseudo_attributes.trust import LOWEST_AGREEMENT
 from dbpt.report.text import count, percent
@@ -20,13 +20,13 @@ FINDINGS: dict[Finding, str] = {
 }
 
 
-def suspect_of(score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]) -> Suspect:
+def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]) -> TriedFamily:
     """Return the family of ``score`` with its finding, and its groups of images."""
     guessed, explained, family = score.of.guessed, score.explained, score.of.family.family
     finding, doubts = _finding(score)
     kept = family if guessed is None else family.only(guessed.kept.tolist())
-    return Suspect(
-        family=family.name,
+    return TriedFamily(
+        name=family.name,
         finding=finding,
         names=kept.names,
         attributes=list(entries_of(kept.attributes, family.name)),
@@ -78,21 +78,21 @@ def _groups(
     right: NDArray[np.bool_],
     class_names: Sequence[str],
     names: Sequence[str],
-) -> list[SuspectGroup]:
+) -> list[FamilyGroup]:
     groups, size = labels * len(names) + guesses, len(class_names) * len(names)
     n, correct = np.bincount(groups, minlength=size), np.bincount(groups[right], minlength=size)
     pairs = [(y, a) for y in class_names for a in names]
     return [
-        SuspectGroup(class_name=y, attribute=a, n=total, correct=hits)
+        FamilyGroup(class_name=y, attribute=a, n=total, correct=hits)
         for (y, a), total, hits in zip(pairs, n.tolist(), correct.tolist(), strict=True)
     ]
 
 
-def verdict_of(suspects: Sequence[Suspect], title: str, errors: int, n: int) -> str:
+def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
     """Return the result in one sentence; ``title`` says whose ``errors`` on ``n`` images they are."""
-    best = suspects[0]
+    best = families[0]
     if best.finding == "proposed" and best.explained is not None:
-        others = sum(suspect.finding == "proposed" for suspect in suspects) - 1
+        others = sum(family.finding == "proposed" for family in families) - 1
         also = f" ({count(others)} more {'families' if others > 1 else 'family'} explain them too)" if others else ""
         return (
             f"The errors of {title} go with {' / '.join(best.names)}: these guesses explain "
@@ -101,6 +101,6 @@ def verdict_of(suspects: Sequence[Suspect], title: str, errors: int, n: int) -> 
         )
     if not errors or errors == n:
         return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {count(n)} images."
-    found = Counter(suspect.finding for suspect in suspects)
+    found = Counter(family.finding for family in families)
     reasons = "; ".join(f"{count(n)} of them because {FINDINGS[finding]}" for finding, n in found.most_common())
-    return f"Nothing proposed: no family of {count(len(suspects))} explains the errors of {title}; {reasons}."
+    return f"Nothing proposed: no family of {count(len(families))} explains the errors of {title}; {reasons}."

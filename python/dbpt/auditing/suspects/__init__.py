@@ -1,1 +1,0 @@
-"""`discover`: which attributes of a catalogue, that nobody named, explain a classifier's errors."""
