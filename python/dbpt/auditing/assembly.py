@@ -1,0 +1,223 @@
+"""From the subject of an audit to its figures: the groups to audit, the verdict on them, and all that is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt._core import __version__
+from dbpt.auditing.by_group import audited_groups
+from dbpt.auditing.factors import audited_factors, verdict_of_factors
+from dbpt.auditing.figures import (
+    SCHEMA_VERSION,
+    AuditedFactor,
+    AuditedGroup,
+    AuditFigures,
+    Verdict,
+)
+from dbpt.auditing.next_step import next_step
+from dbpt.auditing.result import Audit
+from dbpt.auditing.subject import Subject
+from dbpt.auditing.verdict import verdict_of
+from dbpt.data import SPLITS
+from dbpt.errors import InputError
+from dbpt.experiments.figures import backbone_summary, clusters_summary, true_or_pseudo
+from dbpt.experiments.guesses import judged_guesses
+from dbpt.experiments.stages import label_dataset
+from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics, group_name
+from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
+from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.image_table import image_columns
+from dbpt.pseudo_attributes.pseudo_groups import group_pairs
+from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report.confusion import confusion_counts
+from dbpt.report.made_by import setting_texts
+from dbpt.runs.audited import AuditedData
+from dbpt.runs.metrics import Average, GroupKind
+from dbpt.settings.sections import AUDIT_SETTINGS
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupsToAudit:
+    """The groups of the N readable images, g = y*A + a, and the numbers of classes and attributes.
+
+    ``attributes`` (N,) are the true or the pseudo attributes, as ``kind`` says, and ``pairs`` (G,) the names of class
+    and attribute. ``by_clusters`` says that they are clusters within each class, so that each class has its own.
+    """
+
+    kind: GroupKind
+    by_clusters: bool
+    attributes: NDArray[np.int64]
+    pairs: list[tuple[str, str]]
+    num_classes: int
+    num_attributes: int
+
+    @property
+    def size(self) -> dict[str, int]:
+        """The numbers of classes and attributes, as functions of groups take them."""
+        return {"num_classes": self.num_classes, "num_attributes": self.num_attributes}
+
+    def counts(self, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the (G,) images of each group among ``rows``, from the ``labels`` (N,) of all images."""
+        return group_counts(group_ids(labels[rows], self.attributes[rows], self.num_attributes), len(self.pairs))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """The groups of the audited images with their accuracies, what they explain, and what follows."""
+
+    groups: list[AuditedGroup]
+    explained: ExplainedErrors
+    factors: list[AuditedFactor]
+    verdict: Verdict
+
+
+def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
+    """Return the audit that ``command`` makes, and CLIP's guesses for all images of the data."""
+    dataset, rows, readable = subject.dataset, subject.audited, subject.readable
+    pseudo = label_dataset(dataset, readable.evidence(), subject.config)
+    guesses = judged_guesses(dataset, readable.label_features, readable.labeller, pseudo, rows)
+    chosen = groups_to_audit(subject, pseudo)
+    judgement = judge(subject, chosen, guesses)
+    figures = assemble(subject, pseudo, guesses, chosen, judgement, command)
+    images = image_columns(
+        dataset,
+        pseudo,
+        rows,
+        attributes=None if chosen.by_clusters else chosen.attributes[rows],
+        predictions=subject.predictions.predictions,
+        probabilities=subject.predictions.probabilities,
+    )
+    return Audit(figures, images, None), pseudo
+
+
+def groups_to_audit(subject: Subject, pseudo: PseudoAttributes) -> GroupsToAudit:
+    """Return the groups of the true attributes if enough audited images have one, else those of the guesses."""
+    dataset, rows = subject.dataset, subject.audited
+    kind = true_or_pseudo(dataset.labels[rows], dataset.attributes[rows], dataset.num_classes)
+    pairs = group_pairs(dataset, pseudo if kind == "pseudo" else None)
+    return GroupsToAudit(
+        kind=kind,
+        by_clusters=kind == "pseudo" and pseudo.class_clusters is not None,
+        attributes=dataset.attributes if kind == "true" else pseudo.pseudo_attributes,
+        pairs=pairs,
+        num_classes=dataset.num_classes,
+        num_attributes=len(pairs) // dataset.num_classes,
+    )
+
+
+def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgement:
+    """Return the accuracy of each group, and whether the attribute, or each of several factors, explains the errors."""
+    dataset, predictions, seed = subject.dataset, subject.predictions, subject.config.seed
+    labels, attributes = subject.labels, chosen.attributes[subject.audited]
+    groups = audited_groups(
+        predictions.predictions,
+        labels,
+        attributes,
+        predictions.probabilities,
+        class_names=dataset.class_names,
+        attribute_names=[attribute for _, attribute in chosen.pairs[: chosen.num_attributes]],
+    )
+    if chosen.by_clusters:  # other classes have other clusters
+        own = [attribute for _, attribute in chosen.pairs]
+        groups = [replace(g, attribute=a, false_positives=0, n_others=0) for g, a in zip(groups, own, strict=True)]
+    explained = explained_errors(predictions.predictions == labels, labels, attributes, seed=seed, **chosen.size)
+    judged_by: Any = {"by": subject.by, "by_guesses": chosen.kind == "pseudo"}
+    if len(dataset.words.factors) > 1 and not guesses.by_clusters:
+        factors = audited_factors(predictions, labels, attributes, dataset.words, guesses, seed=seed, **judged_by)
+        verdict = verdict_of_factors(factors, subject.by)
+        return Judgement(groups=groups, explained=explained, factors=factors, verdict=verdict)
+    verdict = verdict_of(groups, explained, guesses, attributes=dataset.attribute_names, **judged_by)
+    return Judgement(groups=groups, explained=explained, factors=[], verdict=verdict)
+
+
+def assemble(
+    subject: Subject,
+    pseudo: PseudoAttributes,
+    guesses: Guesses,
+    chosen: GroupsToAudit,
+    judgement: Judgement,
+    command: str,
+) -> AuditFigures:
+    """Return all figures of the audit that ``command`` makes."""
+    dataset, rows, config = subject.dataset, subject.audited, subject.config
+    training = np.flatnonzero(dataset.splits == SPLITS.index("train"))
+    train_counts = group_counts(
+        group_ids(dataset.labels, chosen.attributes, chosen.num_attributes)[training], len(chosen.pairs)
+    )
+    verdict, factors, words = judgement.verdict, judgement.factors, dataset.words
+    advice, commands = next_step(subject, verdict, guesses, by_guesses=chosen.kind == "pseudo", factors=factors)
+    return AuditFigures(
+        schema_version=SCHEMA_VERSION,
+        dbpt_version=__version__,
+        verdict=verdict,
+        data=_audited_data(subject, pseudo, chosen),
+        backbone=backbone_summary(subject.backbone, config),
+        predictions_by=subject.by,
+        predictions_from=subject.title,
+        group_kind=chosen.kind,
+        average=_average(subject, has_training_rows=bool(train_counts.any())),
+        metrics=_metrics(subject, chosen, train_counts, has_factors=bool(factors)),
+        groups=judgement.groups,
+        confusion=confusion_counts(subject.labels, subject.predictions.predictions, dataset.num_classes).tolist(),
+        cramers_v=_association(dataset.labels, chosen, rows),
+        training_cramers_v=_association(dataset.labels, chosen, training),
+        explained=judgement.explained,
+        guesses=guesses,
+        warnings=[*subject.told, *pseudo.warnings],
+        words={name: list(wordings) for name, wordings in (*words.classes.items(), *words.guessed().items())},
+        templates=list(words.templates),
+        attribute_templates=list(words.attribute_templates),
+        command=command,
+        next_step=advice,
+        next_commands=commands,
+        factors=factors,
+        settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
+    )
+
+
+def _audited_data(subject: Subject, pseudo: PseudoAttributes, chosen: GroupsToAudit) -> AuditedData:
+    dataset = subject.dataset
+    return AuditedData(
+        name=dataset.name,
+        root=str(dataset.root),
+        split=cast(Any, subject.split),
+        n=len(subject.audited),
+        failed_images=len(subject.readable.failures),
+        classes=list(dataset.class_names),
+        attributes=[] if chosen.by_clusters else list(dataset.attribute_names),
+        clusters=clusters_summary(pseudo),
+        notes=list(dataset.notes),
+    )
+
+
+def _metrics(
+    subject: Subject, chosen: GroupsToAudit, train_counts: NDArray[np.int64], *, has_factors: bool
+) -> GroupMetrics:
+    dataset = subject.dataset
+    occurring = group_counts(dataset.groups(chosen.attributes), dataset.num_groups) > 0 if has_factors else None
+    return group_metrics(
+        subject.predictions.predictions,
+        subject.labels,
+        chosen.attributes[subject.audited],
+        train_counts=train_counts if train_counts.any() else None,
+        group_names=[group_name(*pair) for pair in chosen.pairs],
+        occurring=occurring,
+        **chosen.size,
+    )
+
+
+def _average(subject: Subject, *, has_training_rows: bool) -> Average:
+    """Return the average for tables. Raises `InputError` for one that is asked for, but lacks its weights."""
+    asked, dataset = subject.config.average, subject.dataset
+    if asked == "adjusted" and not has_training_rows:
+        raise InputError(f"--average adjusted: {dataset.source} has no training rows, whose shares are the weights")
+    return "adjusted" if (asked or dataset.average) == "adjusted" and has_training_rows else "plain"
+
+
+def _association(labels: NDArray[np.int64], chosen: GroupsToAudit, rows: NDArray[np.int64]) -> float | None:
+    """Return Cramér's V of class and attribute in the ``rows``; None over clusters, which classes don't share."""
+    return None if chosen.by_clusters else cramers_v(labels[rows], chosen.attributes[rows], **chosen.size)
