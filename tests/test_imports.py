@@ -34,6 +34,7 @@ def quietly(*commands: str) -> str:
         "import dbpt, dbpt.human_check.table; dbpt.judge_labels; dbpt.draw_label_sample",
         quietly("--help", "fit --help", "label --help"),
         quietly("fit demo --out never --epoch 3", "demo demo-nothing never", "--version"),
+        quietly("audit demo --factors style", "fit demo --out never --factors style"),
     ],
 )
 def test_quick_things_do_not_import_torch(statements):

@@ -73,6 +73,8 @@ def test_shared_values_come_first_and_wordings_are_given_once():
         (["a,b: c, d"], "the name 'a,b' has a ','"),
         (["label: a, b"], "'label' is the name of a column with another meaning"),
         (["confidence: a, b"], "'confidence' is the name of a column with another meaning"),
+        (["style: a, b", "Style: c, d"], "'style' and 'Style' differ only by case; write a factor's name always in"),
+        (["style: a, b", "STYLE[ship]: a, b"], "'style' and 'STYLE' differ only by case"),
         (["a\tb: c, d"], "has a line break or another control character"),
         (["style: a"], "style: needs at least two names to tell apart, found only 'a'"),
         (["style: a, a"], "style: 'a' is given twice; separate the wordings"),

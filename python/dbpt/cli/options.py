@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from dbpt.data import DATASETS
+from dbpt.data.factors import parse_factors
 from dbpt.data.registry import Registry
 from dbpt.settings.config import FitConfig
 from dbpt.settings.recipes import RECIPES
@@ -222,7 +223,16 @@ def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]],
         kind = click.Choice(list(choices))
     elif default is None:
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
-    metavar = f"{kind.__name__.upper().replace('STR', 'TEXT')} ..." if name in LISTS else None
-    return click.option(
-        flag, name, type=kind, default=None, multiple=name in LISTS, metavar=metavar, help=text, hidden=hidden
-    )
+    how: dict[str, Any] = {"type": kind, "default": None, "help": text, "hidden": hidden}
+    if name in LISTS:
+        how |= {"multiple": True, "metavar": f"{kind.__name__.upper().replace('STR', 'TEXT')} ..."}
+    if name == "factors":
+        how["callback"] = _well_written_factors
+    return click.option(flag, name, **how)
+
+
+def _well_written_factors(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse wrong syntax before the slow imports of a command."""
+    if values:
+        parse_factors(values)
+    return values

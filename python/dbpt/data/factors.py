@@ -41,6 +41,7 @@ def parse_factors(given: FactorNames) -> tuple[Factor, ...]:
         of_classes[match["class_name"]] = _values(key, names)
     if not found:
         raise InputError(f"{FLAG}: none is given; {HOW}")
+    _check_different(found)
     return tuple(_factor(name, of_classes) for name, of_classes in found.items())
 
 
@@ -67,6 +68,15 @@ def _check_name(name: str) -> None:
         raise InputError(f"{FLAG}: the name {name!r} has a {bad!r}, which separates values; name the factor without")
     if name in RESERVED:
         raise InputError(f"{FLAG}: {name!r} is the name of a column with another meaning; name the factor otherwise")
+
+
+def _check_different(names: Iterable[str]) -> None:
+    """Refuse names that differ only by case, which spreadsheets and some file systems take for the same."""
+    spelled: dict[str, str] = {}
+    for name in names:
+        if (other := spelled.setdefault(name.casefold(), name)) != name:
+            way_out = "write a factor's name always in the same way, or choose another name for one of them"
+            raise InputError(f"{FLAG}: {other!r} and {name!r} differ only by case; {way_out}")
 
 
 def _values(key: str, names: Names) -> Vocabulary:
