@@ -25,7 +25,7 @@ def audited(counts, errors):
 
 
 def verdict_of_file(counts, errors, **of_guesses):
-    return verdict(counts, errors, by_guesses=True, method="file", **of_guesses)
+    return verdict(counts, errors, by_guesses=True, method="file", **{"is_judged": False} | of_guesses)
 
 
 def verdict(counts, errors, *, doubts=(), by="zero-shot", by_guesses=False, method="proportional", **of_guesses):

@@ -117,6 +117,46 @@ def test_groups_of_an_audit_are_those_of_the_file(tiny, true_file, tmp_path, com
     assert code == 0 and str(by_file) in out
 
 
+@pytest.fixture
+def untold(tiny) -> Path:
+    return tiny.write("untold", without(tiny.rows(), "attribute"))
+
+
+@pytest.fixture
+def whole(tiny) -> dict:
+    """The settings of an audit of all images, which guesses the same as `dbpt.guess_attributes`."""
+    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
+    return {name: tiny.settings[name] for name in kept} | {"split": "all"}
+
+
+def test_guesses_that_were_written_are_doubted_as_if_they_were_made_again(tiny, untold, whole, tmp_path):
+    whole["attributes"] = ("tuesday", "honest")
+    direct = dbpt.audit(untold, **whole)
+    told = dbpt.guess_attributes(untold, out=tmp_path / "guesses.csv", **without([whole], "split")[0]).warnings
+    assert direct.verdict.kind == "untrusted" and len(told) == 1 and "tuesday / honest can't be trusted" in told[0]
+    found = dbpt.audit(untold, pseudo_attributes=tmp_path / "guesses.csv", **whole)
+    assert found.verdict == direct.verdict and "not checked" not in str(found)
+    of_file = {"attributes": whole["attributes"], "pseudo_attributes": tmp_path / "guesses.csv"}
+    run = fit(tiny, tmp_path / "run", data=untold, **of_file)
+    assert told[0] in metrics_of(run)["warnings"]
+    assert dbpt.audit(untold, pseudo_attributes=run / "predictions.csv", **whole).verdict == direct.verdict
+
+
+def test_attributes_are_not_checked_unless_their_file_says_so(tiny, true_file, untold, whole, tmp_path):
+    folder = tmp_path / "audit"
+    found = dbpt.audit(untold, pseudo_attributes=true_file, out=folder, **whole)
+    assert "judged by the attributes in the file (not checked)" in found.verdict.sentence
+    assert "dbpt label RUN has you label a sample" in " ".join(str(found).split())
+    assert "they were not checked" in (folder / "audit.html").read_text()
+    assert "doubts" not in (folder / "images.csv").read_text().splitlines()[0]
+    lines = true_file.read_text().splitlines()
+    true_file.write_text("\n".join([f"{lines[0]},doubts", *(f"{line}," for line in lines[1:]), ""]))
+    judged = dbpt.audit(untold, pseudo_attributes=true_file, out=folder, overwrite=True, **whole)
+    assert "judged by the attributes in the file:" in judged.verdict.sentence
+    assert "not checked" not in str(judged) + (folder / "audit.html").read_text()
+    assert judged.groups == found.groups and judged.images["doubts"] == [""] * len(tiny.rows())
+
+
 def test_labels_by_hand_can_be_audited_but_not_trained_on(tiny, tmp_path):
     hand = tmp_path / "labels.csv"
     chosen = [row for row in tiny.rows() if row["split"] == "test"][:12]

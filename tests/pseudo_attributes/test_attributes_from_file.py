@@ -78,6 +78,16 @@ def test_what_dbpt_guess_writes_is_read_with_its_confidence(read):
     np.testing.assert_allclose(found.posterior[0], [0.05, 0.9, 0.05], atol=1e-7)
 
 
+def test_doubts_beside_the_attributes_are_read_once_each(read):
+    rows = "path,attribute,doubts\nimg/a.jpg,sea,odd | few\nimg/b.jpg,land,\nc.jpg,land,few | new\nd.jpg,,odd | few\n"
+    assert read(rows).doubts == ("odd", "few", "new")
+    assert (
+        read(rows.replace(",doubts", ",remarks")).doubts is None
+        and read(np.array([1, 0, 2, -1]), "a.npy").doubts is None
+    )
+    assert read(rows.replace("odd", "").replace("few", "").replace("new", "").replace(" | ", "")).doubts == ()
+
+
 def test_what_dbpt_predict_writes_is_read_with_images_that_failed(read):
     header = "path,prediction,p_dog,p_cat,pseudo_attribute,p_pseudo_attribute,error\n"
     lines = [f"{name},dog,0.7,0.3,{a},0.9," for name, a in zip(NAMES[:3], ("sea", "land", "sky"), strict=True)]
@@ -189,6 +199,10 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
     joint = read_task('path,pseudo_attribute\nimg/a.jpg,"sea, sketch"\nimg/b.jpg,\nc.jpg,"sky, photo"\nd.jpg,-1\n')
     assert joint.pseudo_attributes.tolist() == found.pseudo_attributes.tolist() and joint.method == "file"
     assert [each.pseudo_attributes.tolist() for each in joint.factors] == [[1, -1, 2, -1], [1, -1, 0, -1]]
+    assert [each.doubts for each in (*joint.factors, *found.factors)] == [None] * 4
+    lines = EACH.replace("photo,\n", "photo,1\n").splitlines()
+    judged = read_task("\n".join([f"{lines[0]},doubts_place,doubts_style", *(f"{line},,odd" for line in lines[1:])]))
+    assert [each.doubts for each in judged.factors] == [(), ("odd",)]
     for bad, part in (
         (
             EACH.replace("sky,photo", "sky,sketch").replace("sketch,\n", "sketch,1\n"),

@@ -86,6 +86,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     images = image_columns(
         dataset,
         pseudo,
+        guesses,
         rows,
         attributes=None if chosen.by_clusters else chosen.attributes[rows],
         predictions=subject.predictions.predictions,

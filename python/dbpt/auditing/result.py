@@ -116,6 +116,8 @@ class Audit:
             f"* worst group; the intervals hold for all groups {'of a table ' if figures.factors else ''}at once; "
             "overconf.: mean confidence minus accuracy",
         ]
+        if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
+            notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
         lines = [*wrapped(heading), ""]
         for factor in figures.factors:
             lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor.groups)), ""]

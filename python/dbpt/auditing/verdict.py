@@ -47,7 +47,7 @@ def verdict_of(
     source, guessed = "CLIP's guesses", "guessed"
     if guesses.from_file:
         source, guessed = "the attributes in the file", "labelled"
-    unchecked = " (not checked)" if guesses.from_file else ""
+    unchecked = "" if guesses.is_judged else " (not checked)"
     judged_by = f", judged by {source}{unchecked}" if by_guesses and not by_clusters else ""
     names = "the cluster of an image within its class" if by_clusters else names
     without = _without_attribute(groups, guesses) if by_guesses and guesses.n_unknown else ""

@@ -27,7 +27,7 @@ Examples:
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="CSV file with path, label, split, pseudo_attribute, confidence and group of each image",
+    help="CSV file with path, label, split, pseudo_attribute, confidence, doubts and group of each image",
 )
 @click.option("--overwrite", is_flag=True, help="replace the file that --out names")
 @config_option

@@ -13,7 +13,10 @@ from dbpt.errors import InputError
 FLAG = "--factors"
 FactorNames: TypeAlias = Mapping[str, Names] | Sequence[str]
 """Factors as users write them: a dict of names and values, or a list of entries ``"NAME: value, value=wording"``."""
-RESERVED = ("path", "label", "split", "attribute", "pseudo_attribute", "prediction", "confidence", "group", "error")
+RESERVED = (
+    *("path", "label", "split", "attribute", "pseudo_attribute", "prediction", "confidence", "doubts", "group"),
+    *("error", "sample"),
+)
 HOW = "write 'NAME: value, value=wording|wording', or 'NAME[CLASS]: ...' for the values of one class"
 _ENTRY = re.compile(r"(?P<name>[^\[\]:]*?)\s*(\[(?P<class_name>.*?)\])?\s*")
 

@@ -240,6 +240,7 @@ def _predictions_csv(experiment: Experiment, chosen: MethodResult) -> str:
     columns = image_columns(
         replace(labelled.dataset, splits=labelled.splits),
         labelled.pseudo,
+        labelled.guesses,
         predictions=chosen.classifier.predictions(features),
         probabilities=chosen.classifier.probabilities(features),
     )

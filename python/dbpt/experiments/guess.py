@@ -66,7 +66,7 @@ class GuessedAttributes:
     @cached_property
     def columns(self) -> dict[str, list[Any]]:
         """The columns of the table, by name, with an entry for each image."""
-        return image_columns(self.dataset, self.pseudo)
+        return image_columns(self.dataset, self.pseudo, self.guesses)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the columns as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
@@ -130,8 +130,8 @@ def guess_attributes(
 
     Args:
         data: as for `dbpt.fit`; no split is needed. Its true attributes don't influence the guesses.
-        out: a CSV file with a row for each readable image: path, label, split, pseudo_attribute, its confidence, and
-            group, the number y * A + a of label and guess. It must not exist unless ``overwrite``.
+        out: a CSV file with a row for each readable image: path, label, split, pseudo_attribute, its confidence, the
+            doubts, and group, the number y * A + a of label and guess. It must not exist unless ``overwrite``.
         settings: those of `FitConfig` for data, words, backbone and pseudo attributes, and ``seed``.
 
     Warns if the guesses can't be trusted, judged without true attributes. Raises `InputError` for wrong settings or

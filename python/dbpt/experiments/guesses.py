@@ -41,19 +41,21 @@ def judged_guesses(
 ) -> Guesses:
     """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
 
-    Doubts are about the names, so guesses below ``min_confidence`` count too. Attributes that nobody guessed get none.
+    Doubts are about the names, so guesses below ``min_confidence`` count too. Guesses from a file have those that are
+    beside them. Attributes that nobody guessed get none.
     """
     rows = fitted_rows(dataset) if rows is None else rows
     dataset, pseudo = dataset.take(rows), pseudo.take(rows)
     if pseudo.class_clusters is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
-    doubts: list[list[str]] = [[] for _ in parts]
+    doubts = [list(part.doubts or ()) for part in parts]
+    is_judged = pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.method not in NOT_GUESSED:
         doubts = _doubts(dataset, features, rows, backbone, [_likeliest(part) for part in parts])
     figures = _figures(pseudo, dataset.attributes, dataset.num_attributes)
     if not factors:
-        return Guesses(method=pseudo.method, doubts=doubts[0], **figures)
+        return Guesses(method=pseudo.method, doubts=doubts[0], is_judged=is_judged, **figures)
     truth = factor_codes(dataset.attributes, dataset.words.sizes)
     of_factors = [
         GuessesOfFactor(
@@ -62,7 +64,7 @@ def judged_guesses(
         for factor, part, found, known in zip(factors, parts, doubts, truth, strict=True)
     ]
     named = [f"{each.name}: {doubt}" for each in of_factors for doubt in each.doubts]
-    return Guesses(method=pseudo.method, doubts=named, factors=of_factors, **figures)
+    return Guesses(method=pseudo.method, doubts=named, factors=of_factors, is_judged=is_judged, **figures)
 
 
 def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters) -> Guesses:

@@ -1,5 +1,6 @@
 """Pseudo attributes that are known, in place of CLIP's guesses: from a file (``--pseudo-attributes``) or the data."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from dbpt.pseudo_attributes.factors import combined_guesses
 from dbpt.pseudo_attributes.job import PseudoAttributes
 
 METHOD, FROM_DATA = "file", "data"
+DOUBTS, BETWEEN_DOUBTS = "doubts", " | "
 
 
 def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
@@ -26,19 +28,21 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
     each attribute, the posterior of an attribute is its ``confidence``, or 1, and the rest is shared by the others.
 
     With factors, a table may have a column ``NAME`` or ``pseudo_NAME`` for each of them instead, and the confidence
-    ``confidence_NAME``. Raises `InputError`.
+    ``confidence_NAME``. ``doubts``, or ``doubts_NAME``, are those that `dbpt guess` had. Raises `InputError`.
     """
     words = dataset.words
     if not _has_each_factor(path, dataset):
         codes = _read(path, dataset, "attribute", words.attributes, "confidence")
-        found = replace(
-            _as_pseudo_attributes(codes, dataset.num_attributes), factors=_known(codes.codes, words, METHOD)
-        )
+        doubts = _doubts(path, DOUBTS)
+        factors = tuple(replace(each, doubts=doubts) for each in _known(codes.codes, words, METHOD))
+        found = replace(_as_pseudo_attributes(codes, dataset.num_attributes), doubts=doubts, factors=factors)
     else:
         each = [
             _read(path, dataset, factor.name, factor.values, f"confidence_{factor.name}") for factor in words.factors
         ]
-        found = combined_guesses([_as_pseudo_attributes(*one) for one in zip(each, words.sizes, strict=True)])
+        parts = [_as_pseudo_attributes(*one) for one in zip(each, words.sizes, strict=True)]
+        doubts_of = [_doubts(path, f"{DOUBTS}_{factor.name}") for factor in words.factors]
+        found = combined_guesses([replace(part, doubts=of) for part, of in zip(parts, doubts_of, strict=True)])
     check_possible(dataset, [part.pseudo_attributes for part in found.factors], str(path))
     return found
 
@@ -59,6 +63,23 @@ def _has_each_factor(path: Path, dataset: Dataset) -> bool:
     names = {name for factor in factors for name in _columns(factor.name)}
     there = reader(path, (PATH,), tuple(names), hint="").values
     return all(there.keys() & _columns(factor.name) for factor in factors)
+
+
+def _doubts(path: Path, column: str) -> tuple[str, ...] | None:
+    """Return the different doubts in a column of the table; None without the column."""
+    reader = READERS.get(path.suffix.lower())
+    cells = None if reader is None else reader(path, (PATH,), (column,), hint="").values.get(column)
+    return None if cells is None else doubts_of_cells(cells)
+
+
+def doubts_in_a_cell(doubts: Sequence[str]) -> str:
+    """Return the doubts as a cell of a table of guesses."""
+    return BETWEEN_DOUBTS.join(doubts)
+
+
+def doubts_of_cells(cells: Sequence[str]) -> tuple[str, ...]:
+    """Return the different doubts in a column of such cells."""
+    return tuple(dict.fromkeys(doubt for cell in dict.fromkeys(cells) for doubt in cell.split(BETWEEN_DOUBTS) if doubt))
 
 
 def _columns(noun: str) -> tuple[str, str]:

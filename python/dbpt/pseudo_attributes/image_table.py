@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset
+from dbpt.pseudo_attributes.from_file import doubts_in_a_cell
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, names_of_rows, pseudo_groups
+from dbpt.pseudo_attributes.trust import Guesses
 
 _DIGITS = 6
 
@@ -15,6 +17,7 @@ _DIGITS = 6
 def image_columns(
     dataset: Dataset,
     pseudo: PseudoAttributes,
+    guesses: Guesses | None,
     rows: NDArray[np.int64] | None = None,
     *,
     attributes: NDArray[np.int64] | None = None,
@@ -23,11 +26,12 @@ def image_columns(
 ) -> dict[str, list[Any]]:
     """Return the columns of the table, by name, for the ``rows`` (n,) of ``dataset``, by default all.
 
-    They are ``path``, ``label``, ``split``, ``pseudo_attribute``, its ``confidence``, and ``group``, the number
-    y * A + a of label and pseudo attribute. With several factors, ``pseudo_NAME`` and ``confidence_NAME`` of each
-    follow the confidence. Also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each class, for which
-    ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``. Names stand for indices; an
-    unknown attribute is "", its group -1. Without named attributes the three columns are missing.
+    They are ``path``, ``label``, ``split``, ``pseudo_attribute``, its ``confidence``, ``doubts``, and ``group``, the
+    number y * A + a of label and pseudo attribute. With several factors, ``pseudo_NAME``, ``confidence_NAME`` and
+    ``doubts_NAME`` of each follow the doubts. The doubts are those of ``guesses``, the same in all rows; the columns
+    are missing if nobody judged the guesses. Also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each
+    class, for which ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``. Names stand
+    for indices; an unknown attribute is "", its group -1. Without named attributes the columns about it are missing.
     """
     rows = np.arange(len(dataset)) if rows is None else rows
     classes, names = dataset.class_names, [*dataset.attribute_names, ""]  # -1 is the last
@@ -45,20 +49,28 @@ def image_columns(
         named = names_of_rows(dataset, pseudo)
         found["pseudo_attribute"] = [named[row] for row in rows.tolist()]
         found["confidence"] = _rounded(pseudo.confidence[rows])
-        found |= _of_factors(dataset, pseudo, rows)
+        judged = guesses if guesses is not None and guesses.is_judged else None
+        if judged is not None:
+            found["doubts"] = [doubts_in_a_cell(judged.doubts)] * len(rows)
+        found |= _of_factors(dataset, pseudo, judged, rows)
         found["group"] = pseudo_groups(dataset, pseudo)[rows].tolist()
     if probabilities is not None:
         found |= {f"p_{name}": _rounded(column) for name, column in zip(classes, probabilities.T, strict=True)}
     return found
 
 
-def _of_factors(dataset: Dataset, pseudo: PseudoAttributes, rows: NDArray[np.int64]) -> dict[str, list[Any]]:
+def _of_factors(
+    dataset: Dataset, pseudo: PseudoAttributes, judged: Guesses | None, rows: NDArray[np.int64]
+) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
-    for factor, guessed in zip(dataset.words.factors, pseudo.factors, strict=True) if pseudo.factors[1:] else ():
+    for place, guessed in enumerate(pseudo.factors if pseudo.factors[1:] else ()):
+        factor = dataset.words.factors[place]
         values = [*factor.values, ""]
         assert guessed.confidence is not None
         found[f"pseudo_{factor.name}"] = [values[value] for value in guessed.pseudo_attributes[rows].tolist()]
         found[f"confidence_{factor.name}"] = _rounded(guessed.confidence[rows])
+        if judged is not None:
+            found[f"doubts_{factor.name}"] = [doubts_in_a_cell(judged.factors[place].doubts)] * len(rows)
     return found
 
 

@@ -45,6 +45,8 @@ class PseudoAttributes:
     holds_truth: bool = False
     """True if they contain the true attributes of the data, which then can't measure how many of them are right."""
     warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] | None = None
+    """The doubts about guesses from a file, which it has beside them; None if it says nothing about them."""
     factors: tuple[PseudoAttributes, ...] = ()
     """Those of each factor, of which these are the combination; none for one attribute."""
 

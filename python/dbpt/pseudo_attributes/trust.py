@@ -89,7 +89,8 @@ class Guesses:
 
     ``n_unknown`` images got no attribute. ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known``
     images with a true attribute. With several factors, the figures are about their combinations, ``factors`` about
-    each, and the doubts begin with the name of the factor.
+    each, and the doubts begin with the name of the factor. ``is_judged`` is False for a file that says nothing about
+    doubts.
     """
 
     method: str
@@ -100,6 +101,7 @@ class Guesses:
     n_known: Count
     accuracy: float | None
     factors: list[GuessesOfFactor] = field(default_factory=list)
+    is_judged: bool = True
 
     @property
     def called(self) -> str:
@@ -127,6 +129,7 @@ class Guesses:
             n_unknown=factor.n_unknown,
             n_known=factor.n_known,
             accuracy=factor.accuracy,
+            is_judged=self.is_judged,
         )
 
 
