@@ -150,8 +150,14 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
         )
         for name, values, doubts in (("style", ["photo", "sketch"], []), ("tone", ["dark", "bright"], ["no"]))
     )
-    sentence = verdict_of(pseudo, doubts=["tone: no"], factors=[one, other])[2]
-    assert sentence.startswith("CLIP can’t tell dark / bright (tone) apart in these images, so nothing follows")
+    kind, title, sentence = verdict_of(pseudo, doubts=["tone: no"], factors=[one, other])
+    assert (kind, title) == ("improved", "Bias reduced")
+    assert sentence.startswith("Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 %")
+    assert sentence.endswith(
+        " CLIP can’t tell dark / bright (tone) apart in these images, so nothing follows about a bias there."
+    )
+    none = verdict_of(pseudo, doubts=["style: no", "tone: no"], factors=[replace(one, doubts=["no"]), other])
+    assert none[0] == "untrusted" and "photo / sketch (style) and dark / bright (tone) apart" in none[2]
     assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
 
 

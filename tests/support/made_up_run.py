@@ -76,10 +76,12 @@ def table_of(metrics, **options):
 def render_report(metrics, history, gallery, sheets=None, guesses=None, **changes):
     """The page of a run whose first and last rows take one image of each class for the next one."""
     metrics = typed_metrics(metrics)
-    words = {name: [name] for name in metrics.dataset.attributes}
+    values = [f"{factor.name}: {value}" for factor in metrics.dataset.factors for value in factor.values]
+    words = {name: [name] for name in values or metrics.dataset.attributes}
     one_image = np.eye(len(metrics.dataset.classes), dtype=int)
     values = {
         "metrics": metrics,
+        "judged": metrics,
         "history": history,
         "mistakes": gallery,
         "sheets": GuessSheets(guesses or GUESSES, words, sheets),

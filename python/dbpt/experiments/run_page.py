@@ -13,12 +13,14 @@ from dbpt.groups.intervals import worst_group_difference_interval
 from dbpt.report import Mistake, RunPage, render_report
 from dbpt.report.confusion import confusion_counts
 from dbpt.report.examples import group_examples, worst_first
+from dbpt.report.factors import judged_factors
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.guesses import GuessSheets, label_command
 from dbpt.report.made_by import made_by_entries, setting_entries, setting_texts
 from dbpt.report.page import History
 from dbpt.report.summary import summarize
 from dbpt.runs.metrics import RunMetrics
+from dbpt.runs.some_factors import groups_of_factors, run_of_factors
 
 
 def run_page(
@@ -40,11 +42,16 @@ def run_page(
     groups, labels = labelled.groups(labelled.group_kind)[rows], dataset.labels[rows]
     predictions = {each.row.name: each.classifier.predictions(experiment.embedded.features[rows]) for each in results}
     before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
-    strongest, shown = summarize(metrics).baseline, results[-1].row.shown
+    places = judged_factors(sheets.guesses, metrics)
+    judged = run_of_factors(metrics, places)
+    strongest, shown = summarize(judged).baseline, results[-1].row.shown
     difference = None
     if strongest is not None:
         against = predictions[strongest.record.name]
-        difference = worst_group_difference_interval(after == labels, against == labels, groups)
+        judged_groups = groups
+        if judged is not metrics:
+            judged_groups = np.where(groups < 0, -1, groups_of_factors(metrics.dataset, places)[groups])
+        difference = worst_group_difference_interval(after == labels, against == labels, judged_groups)
     examples = group_examples(
         [dataset.paths[row] for row in rows],
         dataset.root if config.opens_images else None,
@@ -58,6 +65,7 @@ def run_page(
     return render_report(
         RunPage(
             metrics=metrics,
+            judged=judged,
             history=history,
             mistakes=worst_group_mistakes(experiment, results[-1]),
             sheets=sheets,

@@ -4,7 +4,8 @@ Also the quality of pseudo attributes, measured with true ones.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -146,33 +147,62 @@ def group_metrics(
     right_N = predictions_N == labels_N
     groups_N = group_ids(labels_N, attributes_N, num_attributes)
     counts_G, correct_G = group_counts(groups_N, num_groups), group_counts(groups_N[right_N], num_groups)
-    groups = tuple(
-        GroupAccuracy(g, *class_and_attribute(g, num_attributes), n, correct, *proportion(correct, n))
-        for g, (n, correct) in enumerate(zip(counts_G.tolist(), correct_G.tolist(), strict=True))
-    )
+    groups = _accuracies(correct_G, counts_G, num_attributes)
     accuracies = {entry.group: entry.accuracy for entry in groups if entry.accuracy is not None}
     average, adjusted = float(right_N.mean()), None
     if train_counts is not None:
         weights = arguments.group_numbers("train_counts", train_counts, num_groups).tolist()
         total = sum(weights[g] for g in accuracies)
         adjusted = sum(weights[g] * accuracy for g, accuracy in accuracies.items()) / total if total else None
+    figures = _worst_and_mean(groups, average, adjusted)
+    return GroupMetrics(
+        n=int(predictions_N.size),
+        average=average,
+        adjusted_average=adjusted,
+        groups=groups,
+        warnings=tuple(_warnings(groups, figures["worst_group"], names, int((attributes_N < 0).sum()), occurs_G)),
+        **figures,
+    )
+
+
+def merged_metrics(metrics: GroupMetrics, merged: NDArray[np.int64], num_attributes: int) -> GroupMetrics:
+    """Return the metrics over larger groups y*A + a of ``num_attributes`` A; group g becomes part of ``merged[g]``.
+
+    The averages stay as they are. Warnings, which name groups, are left out.
+    """
+    num_groups = int(merged.max()) + 1
+    counts_G = np.bincount(merged, [each.n for each in metrics.groups], num_groups).astype(np.int64)
+    correct_G = np.bincount(merged, [each.correct for each in metrics.groups], num_groups).astype(np.int64)
+    groups = _accuracies(correct_G, counts_G, num_attributes)
+    figures = _worst_and_mean(groups, metrics.average, metrics.adjusted_average)
+    return replace(metrics, groups=groups, warnings=(), **figures)
+
+
+def _accuracies(
+    correct_G: NDArray[np.int64], counts_G: NDArray[np.int64], num_attributes: int
+) -> tuple[GroupAccuracy, ...]:
+    return tuple(
+        GroupAccuracy(g, *class_and_attribute(g, num_attributes), n, correct, *proportion(correct, n))
+        for g, (n, correct) in enumerate(zip(counts_G.tolist(), correct_G.tolist(), strict=True))
+    )
+
+
+def _worst_and_mean(groups: Sequence[GroupAccuracy], average: float, adjusted: float | None) -> dict[str, Any]:
+    """Return the fields of `GroupMetrics` about the worst group and the mean of groups."""
+    correct_G, counts_G = (np.array([getattr(each, name) for each in groups]) for name in ("correct", "n"))
+    accuracies = [each.accuracy for each in groups if each.accuracy is not None]
     worst = worst_group(correct_G, counts_G)
     wga = None if worst is None else groups[worst].accuracy
     low, high = worst_group_interval(correct_G, counts_G) or (None, None)
-    return GroupMetrics(
-        n=int(predictions_N.size),
-        worst_group_accuracy=wga,
-        worst_group=worst,
-        worst_group_low=low,
-        worst_group_high=high,
-        average=average,
-        adjusted_average=adjusted,
-        group_mean=sum(accuracies.values()) / len(accuracies) if accuracies else None,
-        gap=None if wga is None else average - wga,
-        adjusted_gap=None if wga is None or adjusted is None else adjusted - wga,
-        groups=groups,
-        warnings=tuple(_warnings(groups, worst, names, int((attributes_N < 0).sum()), occurs_G)),
-    )
+    return {
+        "worst_group_accuracy": wga,
+        "worst_group": worst,
+        "worst_group_low": low,
+        "worst_group_high": high,
+        "group_mean": sum(accuracies) / len(accuracies) if accuracies else None,
+        "gap": None if wga is None else average - wga,
+        "adjusted_gap": None if wga is None or adjusted is None else adjusted - wga,
+    }
 
 
 def _warnings(

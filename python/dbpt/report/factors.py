@@ -6,6 +6,7 @@ from itertools import product
 from typing import NamedTuple, TypeAlias
 
 from dbpt.groups import wilson_interval
+from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import FactorSummary, Metrics
 
 
@@ -57,6 +58,22 @@ def factor_figures(metrics: Metrics, cells: CellFigures, average: float | None) 
         gap = None if worst is None or average is None else average - (worst.accuracy or 0.0)
         found.append(FactorFigures(factor.name, groups, worst, gap))
     return found
+
+
+def nothing_is_trusted(guesses: Guesses) -> bool:
+    """Return True if the guesses of the attribute, or of each of several factors, are doubted."""
+    return bool(guesses.doubts) and all(factor.doubts for factor in guesses.factors)
+
+
+def doubted_factors(guesses: Guesses, metrics: Metrics) -> list[str]:
+    """Return the names of the factors whose guesses are doubted; none if the groups are true ones."""
+    return [] if metrics.group_kind == "true" else [factor.name for factor in guesses.factors if factor.doubts]
+
+
+def judged_factors(guesses: Guesses, metrics: Metrics) -> list[int]:
+    """Return the places of the factors by which a bias is judged: all but the doubted ones, or all if all are."""
+    doubted, names = doubted_factors(guesses, metrics), [factor.name for factor in metrics.dataset.factors]
+    return [place for place, name in enumerate(names) if name not in doubted] or list(range(len(names)))
 
 
 def _members(metrics: Metrics, place: int) -> dict[tuple[str, str], list[int]]:

@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from dbpt.groups import group_name
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.factors import GroupFigures
+from dbpt.report.factors import GroupFigures, nothing_is_trusted
 from dbpt.report.summary import Row, Summary
 from dbpt.report.text import in_words, points
-from dbpt.runs.metrics import RunRow
+from dbpt.runs.metrics import Metrics, RunRow
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
@@ -26,17 +26,14 @@ Interval = tuple[float, float] | None
 def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict:
     """Return how biased the strongest other row is, and what the training of the chosen row changed.
 
-    ``difference`` is the 95 % interval of the change of worst-group accuracy, on the same images.
+    The figures are those over the `judged_factors`. ``difference`` is the 95 % interval of the change of worst-group
+    accuracy, on the same images.
     """
     chosen, before = summary.chosen, summary.baseline
-    if guesses.doubts and summary.metrics.group_kind == "pseudo":
-        doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
-        names = " and ".join(doubted) or " / ".join(summary.metrics.dataset.attributes)
-        groups = "in these groups" if doubted else "or its reduction"
-        missing = f"CLIP can’t tell {names} apart in these images"
-        missing = "Some classes may form no distinct clusters" if guesses.by_clusters else missing
+    doubts = doubts_in_words(guesses, summary.metrics)
+    if doubts and nothing_is_trusted(guesses):
         what = "clusters" if guesses.by_clusters else "guesses"
-        sentence = f"{missing}, so nothing follows about a bias {groups}."
+        sentence = f"{doubts}, so nothing follows about a bias or its reduction."
         return Verdict("untrusted", f"The {what} can’t be trusted", sentence)
     if before is None or _worst(chosen) is None:
         return Verdict("nothing-to-compare", "Nothing to compare", headline(summary, difference))
@@ -45,7 +42,19 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
     kind, title, effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
-    return Verdict(kind, title, f"{bias} {effect}")
+    untold = f" {doubts}, so nothing follows about a bias there." if doubts else ""
+    return Verdict(kind, title, f"{bias} {effect}{untold}")
+
+
+def doubts_in_words(guesses: Guesses, metrics: Metrics) -> str:
+    """Return a sentence, without its full stop, about the guesses that can't be trusted; "" if no figure needs them."""
+    if not guesses.doubts or metrics.group_kind == "true":
+        return ""
+    if guesses.by_clusters:
+        return "Some classes may form no distinct clusters"
+    doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
+    names = " and ".join(doubted) or " / ".join(metrics.dataset.attributes)
+    return f"CLIP can’t tell {names} apart in these images"
 
 
 def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
@@ -104,7 +113,9 @@ def headline(summary: Summary, difference: Interval) -> str:
     if not summary.metrics.dataset.has_attributes:
         what = "Worst-class accuracy"
     elif summary.metrics.group_kind == "pseudo":
-        what += " over clusters" if summary.metrics.dataset.clusters else " over pseudo groups"
+        of_factors = " and ".join(factor.name for factor in summary.metrics.dataset.factors)
+        pseudo_groups = f" over pseudo groups of {of_factors}" if of_factors else " over pseudo groups"
+        what += " over clusters" if summary.metrics.dataset.clusters else pseudo_groups
     wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
     if wga is None:
         known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"

@@ -30,6 +30,7 @@ from dbpt.report.charts import (
 from dbpt.report.confusion import confusions
 from dbpt.report.drawing import Drawing
 from dbpt.report.examples import GroupExamples, worst_first
+from dbpt.report.factors import doubted_factors
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.headline import headline, verdict, zero_shot_line
@@ -79,13 +80,15 @@ JUDGED_BY = {
 class RunPage:
     """What the page of a run is made of: its metrics, the rows of its history.jsonl, and what its images show.
 
+    ``judged`` are the metrics over the `judged_factors`, for verdict and headline.
     ``mistakes`` of the chosen row in its worst group are None without images. ``examples`` of each group have the
     predictions of the first and of the chosen row, and ``confusions`` are their confusion counts (C, C). ``command``
     made the run, ``label_command`` is the next step. ``difference`` is the 95 % interval of the chosen row's
-    worst-group accuracy minus that of the strongest other one, on the same images.
+    worst-group accuracy minus that of the strongest other one in ``judged``, on the same images.
     """
 
     metrics: RunMetrics
+    judged: RunMetrics
     history: History
     mistakes: list[Mistake] | None
     sheets: GuessSheets
@@ -101,7 +104,7 @@ class RunPage:
 def render_report(page: RunPage) -> str:
     """Return the HTML page of a run."""
     metrics, history = page.metrics, page.history
-    summary, guesses = summarize(metrics), page.sheets.guesses
+    summary, judged, guesses = summarize(metrics), summarize(page.judged), page.sheets.guesses
     told = [doubt for factor in guesses.factors for doubt in factor.doubts] or guesses.doubts
     styles, quality, classes = row_styles(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
@@ -111,13 +114,15 @@ def render_report(page: RunPage) -> str:
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
         "metrics": metrics,
-        "verdict": verdict(summary, guesses, page.difference),
+        "verdict": verdict(judged, guesses, page.difference),
         "doubts": guesses.doubts,
         "warnings": [text for text in summary.warnings if not any(doubt in text for doubt in told)],
-        "headline": headline(summary, page.difference),
+        "headline": headline(judged, page.difference),
         "groups_line": groups_line(metrics),
         "average_note": average_note(metrics.average),
-        "zero_shot_line": zero_shot_line(summary),
+        "zero_shot_line": zero_shot_line(judged),
+        "titled": [(row.title, row) for row in summary.rows],
+        "doubted_factors": doubted_factors(guesses, metrics),
         "rows": list(zip(summary.rows, styles, strict=True)),
         "tabled": sorted([g for g in worst_first(accuracies) if g in shown][:MOST_ROWS]),
         "num_groups": len(shown),

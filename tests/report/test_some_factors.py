@@ -1,0 +1,88 @@
+"""The figures over some of several factors."""
+
+import numpy as np
+import pytest
+from html_page import Page
+from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics
+
+from dbpt.groups import group_metrics
+from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
+from dbpt.report.factors import judged_factors
+from dbpt.runs.some_factors import groups_of_factors, run_of_factors
+
+STYLE, PLACE = {"name": "style", "values": ["photo", "sketch"]}, {"name": "place", "values": ["sea", "land", "sky"]}
+COUNTS = [40, 30, 0, 20, 10, 50, 30, 30, 30, 10, 10, 10]
+
+
+def run_of_two(**changes):
+    """A run of 2 classes, 2 styles and 3 places, over pseudo groups."""
+    metrics = run(group_kind="pseudo", pseudo_quality=None, pseudo_shares=[1 / 6] * 6)
+    names = [f"{a}, {b}" for a in STYLE["values"] for b in PLACE["values"]]
+    counts = {"train": COUNTS, "val": COUNTS, "test": COUNTS}
+    data = {**metrics["dataset"], "attributes": names, "factors": [STYLE, PLACE], "counts": counts}
+    rights = {
+        "zero-shot": [38, 28, 0, 9, 4, 20] + [25] * 3 + [9] * 3,
+        "dbpt": [36, 26, 0, 17, 8, 41] + [24] * 3 + [9] * 3,
+    }
+    rows = [row(name, evaluated(right, COUNTS)) for name, right in rights.items()]
+    return {**metrics, "dataset": {**data, "train_counts_pseudo": COUNTS}, "rows": rows, **changes}
+
+
+def of_factors(*doubts):
+    """Guesses of both factors, each with its doubts."""
+    same = {"mean_confidence": 0.9, "n_unknown": 0, "n_known": 0, "accuracy": None}
+    factors = [
+        GuessesOfFactor(**factor, shares=[1 / len(factor["values"])] * len(factor["values"]), doubts=list(each), **same)
+        for factor, each in zip((STYLE, PLACE), doubts, strict=True)
+    ]
+    told = [f"{factor.name}: {doubt}" for factor in factors for doubt in factor.doubts]
+    return Guesses(method="proportional", shares=[1 / 6] * 6, doubts=told, factors=factors, **same)
+
+
+@pytest.mark.parametrize(("place", "size"), [(0, 2), (1, 3)])
+def test_figures_are_those_of_the_kept_factor_as_the_only_attribute(place, size):
+    metrics = typed_metrics(run_of_two())
+    groups = np.repeat(np.arange(12), COUNTS)
+    labels, codes = groups // 6, (groups % 6 // 3, groups % 3)
+    right = np.concatenate(
+        [np.arange(n) < each.correct for n, each in zip(COUNTS, metrics.rows[0].test.groups, strict=True)]
+    )
+    expected = group_metrics(
+        np.where(right, labels, 1 - labels), labels, codes[place], num_classes=2, num_attributes=size
+    )
+    found = run_of_factors(metrics, [place])
+    shown, data = found.rows[0].test, found.dataset
+    assert shown.groups == expected.groups
+    for name in ("worst_group", "worst_group_accuracy", "worst_group_low", "worst_group_high", "group_mean", "gap"):
+        assert getattr(shown, name) == pytest.approx(getattr(expected, name)), name
+    assert shown.adjusted_average == metrics.rows[0].test.adjusted_average
+    assert data.counts["test"] == [each.n for each in expected.groups] == data.train_counts_pseudo
+    assert [factor.name for factor in data.factors] == [("style", "place")[place]]
+    assert len(data.groups) == len(expected.groups)
+    assert (groups_of_factors(metrics.dataset, [place])[groups] == labels * size + codes[place]).all()
+
+
+def test_judged_are_the_trusted_factors_or_all_of_them():
+    pseudo, true = typed_metrics(run_of_two()), typed_metrics(run_of_two(group_kind="true"))
+    assert judged_factors(of_factors([], ["no"]), pseudo) == [0]
+    assert judged_factors(of_factors(["no"], []), pseudo) == [1]
+    assert judged_factors(of_factors([], ["no"]), true) == [0, 1]
+    assert judged_factors(of_factors(["no"], ["no"]), pseudo) == [0, 1]
+    assert judged_factors(GUESSES, pseudo) == [0, 1]
+    assert run_of_factors(pseudo, [0, 1]) is pseudo
+
+
+def test_page_judges_by_the_trusted_factor_and_says_which_figures_say_nothing():
+    metrics, guesses = run_of_two(), of_factors([], ["no groups"])
+    judged = run_of_factors(typed_metrics(metrics), [0])
+    words = Page(render_report(metrics, [], [], guesses=guesses, judged=judged)).words
+    assert (
+        "Bias reduced Of the class “landbird”, zero-shot CLIP gets 41.2 % right with “sketch”, but 94.3 % with" in words
+    )
+    assert "it gets at least 80.0 % right in every group" in words
+    assert "can’t tell sea / land / sky (place) apart in these images, so nothing follows about a bias there." in words
+    assert "By style alone GroupImages" in words
+    assert "By place alone Since the guesses of place can’t be trusted, these figures say nothing about place." in words
+    assert "Accuracy by group Since the guesses of place can’t be trusted, the figures of combinations say" in words
+    trusted = Page(render_report(metrics, [], [], guesses=of_factors([], []))).words
+    assert "can’t be trusted, th" not in trusted and "By place alone GroupImages" in trusted
