@@ -199,25 +199,6 @@ def test_guess_writes_them(tiny, bare, bare_run, tmp_path):
     assert three.groups.max() == 5
 
 
-def test_an_audit_over_clusters_and_of_a_run_with_them(tiny, bare, bare_run, tmp_path):
-    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
-    found = dbpt.audit(bare, out=tmp_path / "audit", embed_batch_size=16, **WORD, **settings)
-    names = metrics_of(bare_run)["dataset"]["clusters"]["names"]
-    assert [group.attribute for group in found.groups] == [*names[0], *names[1]]
-    assert sum(group.n for group in found.groups) == 32
-    assert {group.false_positive_rate for group in found.groups} == {None}
-    assert found.figures.cramers_v is None
-    assert "groups: clusters within each class" in found.table()
-    told = text_of(tmp_path / "audit" / "audit.html")
-    assert "audit of clusters within each class" in told
-    assert "What CLIP took for" not in told
-    of_run = dbpt.audit(predictions=bare_run)
-    assert [group.attribute for group in of_run.groups] == [*names[0], *names[1]]
-    by_true = dbpt.audit(tiny.table, embed_batch_size=16, **WORD, **settings)
-    assert [group.attribute for group in by_true.groups] == sorted(ATTRIBUTES) * 2
-    assert 0.8 < by_true.figures.guesses.accuracy <= 1
-
-
 def test_a_comparison(tiny, bare, bare_run, tmp_path):
     settings = {"methods": ["erm", "dbpt"], "seeds": 1, **tiny.settings, **WORD}
     found = dbpt.compare(bare, out=tmp_path / "c", **settings)

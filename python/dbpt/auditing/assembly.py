@@ -60,9 +60,16 @@ class GroupsToAudit:
         """The numbers of classes and attributes, as functions of groups take them."""
         return {"num_classes": self.num_classes, "num_attributes": self.num_attributes}
 
+    def names(self, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> list[str]:
+        """Return the name of the attribute of each of the ``rows``; "" where it is unknown."""
+        return [self.pairs[group][1] if group >= 0 else "" for group in self._groups(labels, rows).tolist()]
+
     def counts(self, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the (G,) images of each group among ``rows``, from the ``labels`` (N,) of all images."""
-        return group_counts(group_ids(labels[rows], self.attributes[rows], self.num_attributes), len(self.pairs))
+        """Return the (G,) images of each group among ``rows``."""
+        return group_counts(self._groups(labels, rows), len(self.pairs))
+
+    def _groups(self, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return group_ids(labels[rows], self.attributes[rows], self.num_attributes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +95,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         pseudo,
         guesses,
         rows,
-        attributes=None if chosen.by_clusters else chosen.attributes[rows],
+        attributes=chosen.names(dataset.labels, rows),
         predictions=subject.predictions.predictions,
         probabilities=subject.predictions.probabilities,
     )
@@ -96,9 +103,10 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
 
 
 def groups_to_audit(subject: Subject, pseudo: PseudoAttributes) -> GroupsToAudit:
-    """Return the groups of the true attributes if enough audited images have one, else those of the guesses."""
+    """Return the clusters if the audit was asked for them, else the groups of `true_or_pseudo` attributes."""
     dataset, rows = subject.dataset, subject.audited
     kind = true_or_pseudo(dataset.labels[rows], dataset.attributes[rows], dataset.num_classes)
+    kind = "pseudo" if subject.asks_clusters else kind
     pairs = group_pairs(dataset, pseudo if kind == "pseudo" else None)
     return GroupsToAudit(
         kind=kind,
@@ -151,6 +159,7 @@ def assemble(
     )
     verdict, factors, words = judgement.verdict, judgement.factors, dataset.words
     advice, commands = next_step(subject, verdict, guesses, by_guesses=chosen.kind == "pseudo", factors=factors)
+    guessed = {} if guesses.by_clusters else words.guessed()
     return AuditFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
@@ -169,9 +178,9 @@ def assemble(
         explained=judgement.explained,
         guesses=guesses,
         warnings=[*subject.told, *pseudo.warnings],
-        words={name: list(wordings) for name, wordings in (*words.classes.items(), *words.guessed().items())},
+        words={name: list(wordings) for name, wordings in (*words.classes.items(), *guessed.items())},
         templates=list(words.templates),
-        attribute_templates=list(words.attribute_templates),
+        attribute_templates=list(words.attribute_templates) if guessed else [],
         command=command,
         next_step=advice,
         next_commands=commands,

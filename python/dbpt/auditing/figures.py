@@ -115,3 +115,8 @@ class AuditFigures:
     next_commands: list[str]
     settings: dict[str, str]
     factors: list[AuditedFactor] = field(default_factory=list)
+
+    @property
+    def by_clusters(self) -> bool:
+        """Whether the groups are clusters within each class."""
+        return self.group_kind == "pseudo" and self.guesses.by_clusters

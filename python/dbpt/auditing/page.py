@@ -164,7 +164,7 @@ def _audited(figures: AuditFigures) -> str:
     suspects = " and ".join(factor.name for factor in figures.factors) or "the attribute"
     group = f"A group is a class with one value of {suspects}"
     images = f"{count(figures.data.n)} {split}image{'s' if figures.data.n != 1 else ''}"
-    if figures.group_kind == "pseudo" and figures.guesses.by_clusters:
+    if figures.by_clusters:
         return f"Audited: {classifier}, on {images}. A group is a cluster of the images of a class; nobody named it."
     return f"Audited: {classifier}, on {images}. {group}, and {source}."
 
@@ -229,6 +229,7 @@ def _numbers(figures: AuditFigures) -> list[Number]:
 def _association(figures: AuditFigures) -> list[Number]:
     """Return the figures about class and attribute."""
     v, explained, numbers = figures.cramers_v, figures.explained, []
+    what = "cluster" if figures.by_clusters else "attribute"
     if v is not None:
         strength = next(name for limit, name in STRENGTHS if v <= limit)
         meaning = (
@@ -243,12 +244,12 @@ def _association(figures: AuditFigures) -> list[Number]:
             f"This part of the {count(explained.errors)} errors would not occur if, in each class, the classifier were "
             "as good in every group as in its best one. The part that chance alone would give is already subtracted."
         )
-        numbers.append(Number("Errors explained by the attribute", in_words(explained.share), "", meaning))
+        numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), "", meaning))
     if explained is not None and explained.p_value is not None:
         meaning = (
-            f"The attributes were shuffled {count(explained.permutations)} times within each class. This is how often "
+            f"The {what}s were shuffled {count(explained.permutations)} times within each class. This is how often "
             "they then explained as many errors by pure chance. A small figure (below 0.05) is evidence that the "
-            "attribute matters; a large one is no evidence, which doesn’t prove that it doesn’t matter."
+            f"{what} matters; a large one is no evidence, which doesn’t prove that it doesn’t matter."
         )
         numbers.append(Number("p-value", p_text(explained.p_value), "", meaning))
     return numbers

@@ -102,7 +102,7 @@ class Audit:
         data = figures.data
         split = "all splits" if data.split == "all" else f"{data.split} split"
         guessed = "attributes from a file" if figures.guesses.from_file else "guessed by CLIP"
-        guessed = "clusters within each class" if figures.guesses.by_clusters else guessed
+        guessed = "clusters within each class" if figures.by_clusters else guessed
         whose = "true attributes" if figures.group_kind == "true" else guessed
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count(data.n)} images; predictions: {figures.predictions_from}"]
@@ -176,9 +176,9 @@ def _association(figures: AuditFigures) -> list[str]:
             lines[-1] += f"; in the training images: {figures.training_cramers_v:.2f}"
     explained = figures.explained
     if explained and explained.p_value is not None and explained.share is not None:
-        share = percent(explained.share)
+        share, what = percent(explained.share), "clusters" if figures.by_clusters else "attribute"
         lines.append(
-            f"{share} % of {count(explained.errors)} errors are explained by the attribute within the classes; "
+            f"{share} % of {count(explained.errors)} errors are explained by the {what} within the classes; "
             f"permutation test: {p_text(explained.p_value)}"
         )
     return lines

@@ -82,7 +82,8 @@ class Subject(AuditedImages):
     """The images with the predictions of the audited ones.
 
     ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
-    line. ``which`` are the options that say whose predictions of which images these are.
+    line. ``which`` are the options that say whose predictions of which images these are. With ``asks_clusters`` the
+    audit was asked for clusters, and not only the run that is audited.
     """
 
     backbone: Backbone
@@ -95,6 +96,7 @@ class Subject(AuditedImages):
     which: list[str]
     repeated: list[str]
     options: list[str]
+    asks_clusters: bool
 
     @property
     def command(self) -> list[str]:
@@ -189,6 +191,7 @@ def _subject_of_data(
         which=[*(["--predictions", named] if named else []), "--split", split],
         repeated=asked.options(read),
         options=asked.options(read),
+        asks_clusters=config.num_clusters is not None,
     )
 
 
@@ -212,7 +215,11 @@ def _subject_of_run(
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split)
-    of_run = config.num_clusters is not None and "attributes" not in chosen
+    has_clusters = config.num_clusters is not None
+    of_run = has_clusters and chosen.get("attributes") is None
+    if of_run and config.label_backbone != classifier.config.label_backbone:
+        way_out = "leave it out, or find new clusters with --attributes clusters"
+        raise InputError(f"--label-model: the clusters of the run {run} are in the features of its own; {way_out}")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
     known = known_attributes(config, dataset)
     images, _ = _read_images(dataset, split, rows, classifier.backbone, config, known, clusters)
@@ -231,8 +238,9 @@ def _subject_of_run(
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),
         which=["--predictions", run, "--split", split],
-        repeated=config.options(read.difference(OF_THE_RUN)),
+        repeated=config.options(read.difference(OF_THE_RUN, ["attributes"] if of_run else [])),
         options=config.options(read),
+        asks_clusters=has_clusters and not of_run,
     )
 
 

@@ -37,6 +37,7 @@ from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
+from dbpt.settings.combinations import NOT_WITH_CLUSTERS
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
 
@@ -130,8 +131,12 @@ def run_with_data(
         root = own.root if root is None else root
     else:
         chosen = OF_OWN_DATA | chosen
-    replaced = {"attributes": None, "factors": None} if chosen.keys() & {"attributes", "factors"} else {}
-    config = make_config(vars(own) | replaced | chosen | {"features": "cached"})
+    settings = vars(own).copy()
+    if chosen.keys() & {"attributes", "factors"}:
+        settings |= {"attributes": None, "factors": None}
+    if make_config({"attributes": chosen.get("attributes")}).num_clusters is not None:
+        settings = {name: value for name, value in settings.items() if name not in NOT_WITH_CLUSTERS}
+    config = make_config(settings | chosen | {"features": "cached"})
     if isinstance(data, str):
         found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
         data, root = found.data, found.root

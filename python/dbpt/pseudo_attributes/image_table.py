@@ -20,7 +20,7 @@ def image_columns(
     guesses: Guesses | None,
     rows: NDArray[np.int64] | None = None,
     *,
-    attributes: NDArray[np.int64] | None = None,
+    attributes: list[str] | None = None,
     predictions: NDArray[np.int64] | None = None,
     probabilities: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, list[Any]]:
@@ -30,11 +30,11 @@ def image_columns(
     number y * A + a of label and pseudo attribute. With several factors, ``pseudo_NAME``, ``confidence_NAME`` and
     ``doubts_NAME`` of each follow the doubts. The doubts are those of ``guesses``, the same in all rows; the columns
     are missing if nobody judged the guesses. Also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each
-    class, for which ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``. Names stand
-    for indices; an unknown attribute is "", its group -1. Without named attributes the columns about it are missing.
+    class, for which the names ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``.
+    Names stand for indices; an unknown attribute is "", its group -1. Without named attributes the columns about it are missing.
     """
     rows = np.arange(len(dataset)) if rows is None else rows
-    classes, names = dataset.class_names, [*dataset.attribute_names, ""]  # -1 is the last
+    classes = dataset.class_names
     assert pseudo.confidence is not None
     found: dict[str, list[Any]] = {
         "path": [dataset.paths[row] for row in rows.tolist()],
@@ -44,7 +44,7 @@ def image_columns(
     if predictions is not None:
         found["prediction"] = [classes[label] for label in predictions.tolist()]
     if attributes is not None:
-        found["attribute"] = [names[attribute] for attribute in attributes.tolist()]
+        found["attribute"] = attributes
     if pseudo.method != NO_ATTRIBUTE:
         named = names_of_rows(dataset, pseudo)
         found["pseudo_attribute"] = [named[row] for row in rows.tolist()]

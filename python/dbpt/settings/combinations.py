@@ -30,6 +30,16 @@ CHOICES: Mapping[str, Collection[str]] = {
 }
 """The settings of the matrix, and their values."""
 
+NOT_WITH_CLUSTERS = {
+    "attribute_template": "clusters are found without words",
+    "pseudo_method": "clusters within each class are always found by k-means",
+    "proportions": "nobody knows the shares of clusters beforehand",
+    "pseudo_attributes": "the file has the attributes already",
+    "guess_only_unknown": "an image has a cluster, whether its attribute is known or not",
+    "label_noise": "nobody can label a cluster by hand",
+}
+"""The settings that ``--attributes clusters`` doesn't read, and why."""
+
 
 def combinations() -> Iterator[dict[str, str]]:
     """Yield every combination of the matrix, valid or not, as keywords for `why_refused`."""
@@ -64,7 +74,7 @@ def why_config_refused(config: FitConfig) -> str | None:
         return refusal
     if refusal := OBJECTIVES[config.objective].why_refused(vars(config)):
         return refusal
-    if config.num_clusters is not None and (refusal := _why_not_with_clusters(config)):
+    if config.num_clusters is not None and (refusal := _why_not_with_word(config, **NOT_WITH_CLUSTERS)):
         return refusal
     if config.asks_auto and (refusal := _why_not_with_auto(config)):
         return refusal
@@ -88,18 +98,6 @@ def _why_not_with_auto(config: FitConfig) -> str | None:
         pseudo_attributes="the file has the attributes already",
         guess_only_unknown="the attributes that the data have are others",
         label_noise="it is about names that are known",
-    )
-
-
-def _why_not_with_clusters(config: FitConfig) -> str | None:
-    return _why_not_with_word(
-        config,
-        attribute_template="clusters are found without words",
-        pseudo_method="clusters within each class are always found by k-means",
-        proportions="nobody knows the shares of clusters beforehand",
-        pseudo_attributes="the file has the attributes already",
-        guess_only_unknown="an image has a cluster, whether its attribute is known or not",
-        label_noise="nobody can label a cluster by hand",
     )
 
 

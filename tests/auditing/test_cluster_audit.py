@@ -1,0 +1,135 @@
+"""``dbpt audit --attributes clusters``: the clusters are audited, whether the data have true attributes or not."""
+
+import csv
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+import pytest
+from html_page import Page
+from runs import fit, metrics_of, without
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt import InputError
+
+WORD = {"attributes": "clusters"}
+QUICK = {"baselines": False, "epochs": 1, "warmup_epochs": 0}
+
+
+@pytest.fixture(scope="module")
+def bare(tiny):
+    """The table of the tiny task without its column of attributes."""
+    return tiny.write("cluster-audit", without(tiny.rows(), "attribute"))
+
+
+@pytest.fixture(scope="module")
+def settings(tiny):
+    return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("cluster-audit") / "run", **WORD | QUICK)
+
+
+def attributes_of(found) -> list[str]:
+    return [group.attribute for group in found.groups]
+
+
+def clusters_of(run) -> list[str]:
+    return [name for names in metrics_of(run)["dataset"]["clusters"]["names"] for name in names]
+
+
+def test_the_groups_are_the_clusters(bare, settings, run, tmp_path):
+    found = dbpt.audit(bare, out=tmp_path / "audit", **WORD, **settings)
+    assert attributes_of(found) == clusters_of(run)
+    assert sum(group.n for group in found.groups) == 32
+    assert {group.false_positive_rate for group in found.groups} == {None}
+    assert (found.figures.cramers_v, found.figures.training_cramers_v) == (None, None)
+    assert "groups: clusters within each class" in found.table()
+    told = Page((tmp_path / "audit" / "audit.html").read_text()).words
+    assert "audit of clusters within each class" in told
+    assert "Errors explained by the cluster" in told
+    assert "What CLIP took for" not in told
+
+
+def test_true_attributes_change_nothing_but_the_share_of_clusters_that_are_right(tiny, bare, settings, tmp_path):
+    blind = asdict(dbpt.audit(bare, **WORD, **settings).figures)
+    found = dbpt.audit(tiny.table, out=tmp_path / "audit", **WORD, **settings)
+    figures = asdict(found.figures)
+    assert (figures["group_kind"], figures["data"]["attributes"]) == ("pseudo", [])
+    for name in ("groups", "metrics", "verdict", "explained", "confusion", "words", "next_step"):
+        assert figures[name] == blind[name], name
+    assert 0.8 < figures["guesses"]["accuracy"] <= 1 and blind["guesses"]["accuracy"] is None
+    told = Page((tmp_path / "audit" / "audit.html").read_text()).words
+    assert "have the commonest attribute of their cluster" in told
+    assert not any(name in told for name in ATTRIBUTES)
+
+
+def test_other_requests_still_audit_true_groups(tiny, settings):
+    found = dbpt.audit(tiny.table, attributes=ATTRIBUTES, **settings)
+    assert (found.figures.group_kind, attributes_of(found)) == ("true", [*ATTRIBUTES] * 2)
+
+
+@pytest.mark.parametrize("predictions", ["probe", "file"])
+def test_other_predictions(tiny, settings, predictions):
+    if predictions == "probe":
+        pytest.importorskip("sklearn")
+    else:
+        predictions = np.array([row["label"] for row in tiny.rows() if row["split"] == "test"])
+    found = dbpt.audit(tiny.table, predictions=predictions, attributes="clusters:3", **settings)
+    assert len(found.groups) == 6 and found.figures.group_kind == "pseudo"
+
+
+def test_images_csv_names_the_cluster_of_each_image_as_its_attribute(tiny, settings, tmp_path):
+    found = dbpt.audit(tiny.table, out=tmp_path / "audit", **WORD, **settings)
+    with (tmp_path / "audit" / "images.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = attributes_of(found)
+    assert [row["attribute"] for row in rows] == [names[int(row["group"])] for row in rows]
+    table = found.to_metric_frame_table()
+    assert isinstance(table, pd.DataFrame) and set(table["attribute"]) <= set(names) and len(table) == len(rows)
+
+
+def test_a_run_with_clusters(tiny, bare, settings, run, tmp_path):
+    """Its groups are those of its report, true ones where the data have them, unless the audit asks for clusters."""
+    of_run = dbpt.audit(predictions=run)
+    assert (of_run.figures.group_kind, attributes_of(of_run)) == ("true", sorted(ATTRIBUTES) * 2)
+    assert "--attributes" not in of_run.figures.command
+    asked = dbpt.audit(predictions=run, **WORD)
+    assert (asked.figures.group_kind, attributes_of(asked)) == ("pseudo", clusters_of(run))
+    assert "--attributes clusters" in asked.figures.command
+    blind = dbpt.audit(bare, predictions=run)
+    assert attributes_of(blind) == clusters_of(run)
+    assert attributes_of(dbpt.audit(bare, predictions=run, attributes=None)) == clusters_of(run)
+    by_name = dbpt.audit(bare, predictions=run, attributes=ATTRIBUTES)
+    assert attributes_of(by_name) == [*ATTRIBUTES] * 2
+
+
+def test_the_command_of_a_run_repeats_its_audit(run, command):
+    by_itself = dbpt.audit(predictions=run)
+    code, printed, _ = command(*by_itself.figures.command.split()[1:])
+    assert (code, printed.strip()) == (0, str(by_itself))
+
+
+def test_a_run_with_words_of_its_own_is_audited_over_clusters(tiny, run, tmp_path):
+    """Settings that clusters don't read come from the run here, not from the user."""
+    words = {"attribute_template": ["a {}"], "pseudo_method": "argmax", "guess_only_unknown": True}
+    by_words = fit(tiny, tmp_path / "words", **words | QUICK)
+    found = dbpt.audit(predictions=by_words, **WORD)
+    assert attributes_of(found) == clusters_of(run)
+    with pytest.raises(InputError, match="--pseudo-method argmax with --attributes clusters: "):
+        dbpt.audit(predictions=by_words, pseudo_method="argmax", **WORD)
+
+
+def test_clusters_of_a_run_are_in_its_own_features(tiny, run):
+    other = {"label_model": str(tiny.model), "label_pretrained": str(tiny.weights)}
+    with pytest.raises(InputError, match="--label-model: the clusters of the run .* are in the features of its own; l"):
+        dbpt.audit(predictions=run, **other)
+    assert dbpt.audit(predictions=run, **WORD, **other).figures.group_kind == "pseudo"
+
+
+def test_the_audit_reads_settings_of_a_run_with_clusters(tiny, run, command):
+    code, printed, _ = command("audit", tiny.table, "--config", run / "config.toml")
+    assert code == 0 and "groups: clusters within each class" in printed
