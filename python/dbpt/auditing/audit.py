@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +15,8 @@ from dbpt.auditing.assembly import audited
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditFigures
 from dbpt.auditing.page import audit_figures, render_audit
 from dbpt.auditing.result import Audit
-from dbpt.auditing.subject import Subject, subject_of
+from dbpt.auditing.subject import Subject, opened_subject
 from dbpt.data.in_memory import DataLike
-from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.csv import csv_of_columns, csv_text
 from dbpt.files.disk import write_atomically, write_json
@@ -80,15 +77,10 @@ def audit(
 
     Raises `InputError` for wrong settings, data or predictions, and if ``out`` can't be used.
     """
-    chosen = dict[str, Any](settings)
-    refuse_unread(chosen, AUDIT_SETTINGS, "an audit trains no prompt")
-    with ExitStack() as held:
-        if out is not None:
-            held.enter_context(AUDIT_FOLDER.held(Path(out), resume=False, overwrite=overwrite))
-        subject = subject_of(predictions, data, chosen, split, weights)
-        written = ["--weights", str(weights)] if weights is not None else []
-        written += ["--out", str(out)] if out is not None else []
-        found, pseudo = audited(subject, shlex.join(["dbpt", "audit", *subject.command, *written]))
+    why = "an audit trains no prompt"
+    of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
+    with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as subject:
+        found, pseudo = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
         if out is not None:
             found = replace(found, folder=Path(out))
             _write(found, _page(subject, found.figures, pseudo), subject.config, overwrite=overwrite)

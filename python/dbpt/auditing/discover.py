@@ -6,7 +6,6 @@ import logging
 import os
 import shlex
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.auditing.subject import Subject, subject_of
+from dbpt.auditing.subject import Subject, opened_subject
 from dbpt.data.in_memory import DataLike
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.embedded import embed_families
@@ -27,7 +26,6 @@ from dbpt.discovery.scoring import Images, Score, confidence, guess_families, ha
 from dbpt.discovery.words import WordScore, word_scores
 from dbpt.experiments.auto import ignoring_attributes
 from dbpt.experiments.figures import backbone_summary
-from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
@@ -85,22 +83,20 @@ def discover(
 
     Raises `InputError` for wrong settings, data, predictions or a wrong catalogue, and if ``out`` can't be used.
     """
-    chosen = dict[str, Any](settings)
-    refuse_unread(chosen, DISCOVER_SETTINGS, "dbpt discover looks for the attribute, and trains no prompt")
     families = read_catalogue(catalogue)
-    with ExitStack() as held:
-        if out is not None:
-            held.enter_context(DISCOVERY_FOLDER.held(Path(out), resume=False, overwrite=overwrite))
-        subject = subject_of(predictions, data, chosen, split, weights, DISCOVER_SETTINGS)
+    why = "dbpt discover looks for the attribute, and trains no prompt"
+    of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
+    with opened_subject(
+        DISCOVERY_FOLDER, DISCOVER_SETTINGS, why, settings, out=out, overwrite=overwrite, **of
+    ) as subject:
         images = _images(subject)
         logger.info(f"{len(families)} families of attributes are tried on {len(images.labels)} images")
         embedded = embed_families(subject.backbone, families)
         right = subject.predictions.predictions == images.labels
         scores = score_families(guess_families(embedded, images, subject.dataset.words), images, right)
         named = None if catalogue is None else os.fspath(catalogue)
-        others = {"--catalogue": named, "--weights": weights, "--out": out}
-        given = [text for flag, value in others.items() if value is not None for text in (flag, os.fspath(value))]
-        figures = _figures(subject, images, scores, right, word_scores(embedded, images, right), named, given)
+        command = subject.command("discover", {"--catalogue": named, "--weights": weights, "--out": out})
+        figures = _figures(subject, images, scores, right, word_scores(embedded, images, right), named, command)
         found = Discovery(figures, None if out is None else Path(out))
         if out is not None:
             page = render_discovery(figures, _sheets(subject, images, scores))
@@ -127,9 +123,9 @@ def _figures(
     right: NDArray[np.bool_],
     words: list[list[WordScore]],
     catalogue: str | None,
-    given: list[str],
+    command: str,
 ) -> DiscoveryFigures:
-    """Return the figures; ``given`` are the options besides those of the subject."""
+    """Return the figures of a search that ``command`` repeats."""
     dataset = subject.dataset
     families = [tried_family(score, images, right, dataset.class_names) for score in scores]
     best = next((family for family in families if family.finding == "proposed"), None)
@@ -160,7 +156,7 @@ def _figures(
             for name, errors, found in zip(dataset.class_names, errors_C, words, strict=True)
         ],
         warnings=list(subject.told),
-        command=shlex.join(["dbpt", "discover", *subject.command, *given]),
+        command=command,
         audit_command=audit_command,
         fit_command=fit_command,
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),

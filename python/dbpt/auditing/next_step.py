@@ -31,7 +31,7 @@ def next_step(
         return "Audit again with a lower --min-confidence, so that more images have an attribute.", []
     if verdict.kind != "bias":
         return ADVICE[verdict.kind], []
-    data, run = subject.command[0], f"runs/{subject.dataset.name}"
+    data, run = subject.source, f"runs/{subject.dataset.name}"
     options = _without_factors(subject.options, [each.name for each in factors if each.verdict.kind != "bias"])
     fit = shlex.join(["dbpt", "fit", data, "--out", run, *options])
     if subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +25,7 @@ from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.evaluate import run_with_data
+from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.stages import (
     ReadableRows,
     configured_backbone,
@@ -36,6 +39,7 @@ from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.classifier import zero_shot_classifier
+from dbpt.runs.output_folder import OutputFolder
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.fields import flag_of
@@ -98,10 +102,31 @@ class Subject(AuditedImages):
     options: list[str]
     asks_clusters: bool
 
-    @property
-    def command(self) -> list[str]:
-        """The arguments that repeat the audit, as far as the command line can name its data."""
-        return [self.source, *self.repeated, *self.which]
+    def command(self, name: str, others: Mapping[str, str | Path | None]) -> str:
+        """Return the line that repeats ``dbpt NAME``, as far as it can name the data; ``others`` are more options."""
+        given = [text for flag, value in others.items() if value is not None for text in (flag, os.fspath(value))]
+        return shlex.join(["dbpt", name, self.source, *self.repeated, *self.which, *given])
+
+
+@contextmanager
+def opened_subject(
+    folder: OutputFolder[Any],
+    read: frozenset[str],
+    why_unread: str,
+    settings: Mapping[str, Any],
+    *,
+    out: str | Path | None,
+    overwrite: bool,
+    **of: Any,
+) -> Iterator[Subject]:
+    """Hold ``out``, the ``folder`` that a command writes, and yield the subject ``of`` the arguments of `subject_of`.
+
+    The command reads the settings ``read``; others are refused, with ``why_unread``.
+    """
+    chosen = dict(settings)
+    refuse_unread(chosen, read, why_unread)
+    with nullcontext() if out is None else folder.held(Path(out), resume=False, overwrite=overwrite):
+        yield subject_of(chosen=chosen, read=read, **of)
 
 
 def subject_of(

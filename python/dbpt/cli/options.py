@@ -144,6 +144,11 @@ def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--config", type=click.Path(path_type=Path), help=text)(command)
 
 
+def data_and_settings(names: Collection[str]) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a command with ``DATA``, which a config file may name, ``--config``, and the settings ``names``."""
+    return lambda command: data_argument(required=False)(config_option(settings_options(names)(command)))
+
+
 def data_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a command with ``DATA``, which a shell completes to a name or a path."""
 
@@ -177,14 +182,17 @@ def settings_and_data(
     return settings, data or in_config
 
 
-def read_settings_for(config: Path | None, read: Collection[str]) -> dict[str, Any]:
-    """Return the settings in a TOML file that a command reads, and ``data``; others are for training."""
+def settings_for(
+    read: Collection[str], *, config: Path | None, data: str | None, data_required: bool = True, **options: Any
+) -> tuple[dict[str, Any], str | None]:
+    """Return the settings and the data for a command that reads only the settings ``read`` of a config file."""
     from dbpt.settings.config import read_config
 
     found = read_config(config) if config else {}
     if unread := [name for name in found if name not in read and name != "data"]:
         logger.debug(f"{config}: not read by this command: {', '.join(unread)}")
-    return {name: value for name, value in found.items() if name not in unread}
+    configured = {name: value for name, value in found.items() if name not in unread}
+    return settings_and_data(data, configured, options, resume=not data_required)
 
 
 @contextmanager
