@@ -9,6 +9,8 @@ from dbpt.data.columns import parse_columns
 from dbpt.data.factors import factor_codes, factor_entries, joint_codes, parse_factors
 from dbpt.data.words import Factor, Words, combined
 from dbpt.errors import InputError
+from dbpt.settings.config import FitConfig
+from dbpt.settings.data import with_data
 
 ENTRIES = ("style: photo, sketch=sketch|drawing", "place: indoor, outdoor", "place[ship]: sea, harbour=port|dock")
 PLACE = {name: (name,) for name in ("indoor", "outdoor", "sea")} | {"harbour": ("port", "dock")}
@@ -189,7 +191,27 @@ def test_without_a_column_for_a_factor_the_true_attributes_are_unknown(table):
     )
     data = load_dataset(path, factors=ENTRIES)
     assert (data.attributes == -1).all()
-    assert data.notes == ("no column of place, so the true attributes are unknown",)
+    assert [codes.tolist() for codes in data.factor_attributes] == [[0, 1, 0], [-1, -1, -1]]
+    assert data.notes == ("no column of place: true values are known of style only",)
+
+
+def test_a_known_value_is_kept_where_another_factor_is_unknown(table):
+    lines = ("a.png,car,train,photo,outdoor", "b.png,ship,train,,harbour", "c.png,dog,train,sketch,-1")
+    data = load_dataset(table(*lines), factors=ENTRIES)
+    known = [[0, -1, 1], [1, 3, -1]]
+    assert data.attributes.tolist() == [1, -1, -1]
+    assert [codes.tolist() for codes in data.factor_attributes] == known
+    assert [codes.tolist() for codes in data.take(np.array([2, 1])).factor_attributes] == [[1, -1], [-1, 3]]
+    again = load_dataset(with_data(FitConfig(factors=ENTRIES), data).data, data.root, factors=ENTRIES)
+    assert [codes.tolist() for codes in again.factor_attributes] == known
+    turned = load_dataset(data, factors=["place: outdoor, indoor", ENTRIES[2], "style: sketch, photo"])
+    assert [codes.tolist() for codes in turned.factor_attributes] == [[0, 3, -1], [1, -1, 0]]
+    for other in (data.without_attributes(), load_dataset(data, factors=["style: photo, sketch", "size: a, b"])):
+        assert all((codes == -1).all() for codes in other.factor_attributes) and not other.known_factors
+    message = refused(table(*lines[:2], "c.png,dog,train,,sea"), factors=[*ENTRIES[:2], "place[dog]: indoor, sea"])
+    assert "place is 'harbour', expected one of 'indoor'" in message
+    message = refused(table(*lines[:1], "b.png,ship,train,,indoor", lines[2]), factors=ENTRIES)
+    assert message.startswith("t.csv line 3: place is 'indoor', but class 'ship' has only sea, harbour")
 
 
 def test_the_column_attribute_has_names_of_combinations(table):

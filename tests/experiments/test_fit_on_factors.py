@@ -146,6 +146,32 @@ def test_true_attributes_of_factors_influence_nothing(tiny, run, table, settings
             assert (found / file).read_bytes() == (run / file).read_bytes(), (name, file)
 
 
+def test_a_known_value_is_kept_where_another_factor_of_the_image_is_guessed(tiny, run, table, settings, tmp_path):
+    """Every second image has a true ground, every third a true light; the others are guessed as without any."""
+    truth = lines_of(table)
+    rows = [
+        row | {"ground": row["ground"] if n % 2 else "", "light": row["light"] if n % 3 else "-1"}
+        for n, row in enumerate(truth)
+    ]
+    some = tiny.write("some-factors", rows)
+    kept = fit(tiny, tmp_path / "kept", some, guess_only_unknown=True, **settings)
+    guessed = lines_of(run / "predictions.csv")
+    for n, (found, true, guess) in enumerate(zip(lines_of(kept / "predictions.csv"), truth, guessed, strict=True)):
+        assert found["pseudo_ground"] == (true["ground"] if n % 2 else guess["pseudo_ground"])
+        assert found["pseudo_light"] == (true["light"] if n % 3 else guess["pseudo_light"])
+    how = {name: settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size", "factors")}
+    ground, light = dbpt.guess_attributes(some, **how).guesses.factors
+    assert (ground.n_known, light.n_known) == (len(rows) // 2, len(rows) - len(rows[::3]))
+    alone = tiny.write("ground-alone", [{name: row[name] for name in row if name != "light"} for row in truth])
+    ground, light = dbpt.guess_attributes(alone, **how).guesses.factors
+    right = np.mean([row["ground"] == guess["pseudo_ground"] for row, guess in zip(truth, guessed, strict=True)])
+    assert ground.accuracy == pytest.approx(right) and (light.n_known, light.accuracy) == (0, None)
+    fit(tiny, tmp_path / "alone", alone, guess_only_unknown=True, **settings)
+    none = [row | {"ground": "", "light": ""} for row in truth]
+    with pytest.raises(InputError, match="has no attribute for any image"):
+        fit(tiny, tmp_path / "none", tiny.write("no-factors", none), guess_only_unknown=True, **settings)
+
+
 def test_the_command_line_takes_factors_and_says_how_to_write_several_attributes(tiny, table, command, tmp_path):
     options = list(tiny.arguments)
     start = options.index("--attributes")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.factors import factor_codes
 from dbpt.data.words import Words
 from dbpt.groups import group_ids, group_name
 
@@ -34,9 +35,10 @@ class Dataset:
     published: GroupCounts | None = None  # as the literature reports them
     unit: str = "line"  # of ``lines``; "row" for a Parquet file
     average: str = "plain"  # the average that the literature reports, "plain" or "adjusted", as in ``--average``
+    known_factors: tuple[NDArray[np.int64], ...] = ()  # (N,) each, if the data have several factors in columns
 
     def __post_init__(self) -> None:
-        columns = (self.lines, self.labels, self.attributes, self.splits)
+        columns = (self.lines, self.labels, self.attributes, self.splits, *self.known_factors)
         assert all(column.shape == (len(self.paths),) and column.dtype == np.int64 for column in columns)
 
     def __len__(self) -> int:
@@ -78,6 +80,13 @@ class Dataset:
         return tuple(group_name(y, a) for y in self.class_names for a in self.attribute_names)
 
     @property
+    def factor_attributes(self) -> list[NDArray[np.int64]]:
+        """(N,) each, the true values of each factor, -1 where unknown; a row may have some without the others."""
+        if self.known_factors or not self.words.factors:
+            return list(self.known_factors)
+        return factor_codes(self.attributes, self.words.sizes)
+
+    @property
     def has_true_attributes(self) -> bool:
         """True if at least one row has a true attribute."""
         return bool((self.attributes >= 0).any())
@@ -106,12 +115,17 @@ class Dataset:
             labels=self.labels[rows],
             attributes=self.attributes[rows],
             splits=self.splits[rows],
+            known_factors=tuple(values[rows] for values in self.known_factors),
         )
 
     def without_attributes(self) -> "Dataset":
         """Return the data set without its attribute."""
         words = replace(self.words, attributes={}, factors=())
-        return replace(self, attributes=np.full_like(self.attributes, -1), words=words, published=None)
+        return replace(self.without_truth(), words=words, published=None)
+
+    def without_truth(self) -> "Dataset":
+        """Return the data set with unknown attributes."""
+        return replace(self, attributes=np.full_like(self.attributes, -1), known_factors=())
 
     def where(self, row: int) -> str:
         """Return the origin of ``row``: ``"metadata.csv line 17"``, or its path if no file lists it."""

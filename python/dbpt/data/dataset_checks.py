@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dbpt.data.archives import find_member
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.factors import factor_codes
 from dbpt.errors import InputError
 from dbpt.files.disk import reason_of
 
@@ -44,7 +43,7 @@ def check_possible(
     """
     factors = dataset.words.factors
     if factors and codes is None:
-        codes = factor_codes(dataset.attributes, dataset.words.sizes)
+        codes = dataset.factor_attributes
     for factor, codes_N in zip(factors, codes or (), strict=True):
         for name, values in factor.of_class.items():
             of_class = (dataset.labels == dataset.class_names.index(name)) & (codes_N >= 0)

@@ -99,7 +99,10 @@ def save_table(dataset: Dataset, cache: Path) -> Path:
     columns = {"path": dataset.paths, "label": [dataset.class_names[code] for code in dataset.labels.tolist()]}
     if dataset.splits.any():  # else all are of split train, which a reader notes where it is not written
         columns["split"] = [SPLITS[code] for code in dataset.splits.tolist()]
-    if dataset.num_attributes:
+    for factor, codes in zip(dataset.words.factors, dataset.known_factors, strict=bool(dataset.known_factors)):
+        values = (*factor.values, "")  # the last for -1
+        columns[factor.name] = [values[code] for code in codes.tolist()]
+    if dataset.num_attributes and not dataset.known_factors:
         names = (*dataset.attribute_names, "")  # the last for -1
         columns["attribute"] = [names[code] for code in dataset.attributes.tolist()]
     text = io.StringIO(newline="")

@@ -59,12 +59,13 @@ def coded_dataset(
         found = f"column {column!r} has {_found(classes)}"
         raise InputError(f"{columns.path}: {found}; a classifier needs at least two classes")
     labels = columns.decode(column, codes.get, expected)
-    factors = request.factors or ()
+    factors, of_factors = request.factors or (), list[NDArray[np.int64]]()
     known = combined(factors) if factors else request.attributes or own_attributes
     if present := [each.name for each in factors if names.get(each.name) in columns.values]:
-        attributes, attribute_codes = combined(factors), _factor_codes(columns, names, factors)
+        of_factors = [_attribute_codes(columns, names.get(each.name, ""), each.values)[1] for each in factors]
+        attributes, attribute_codes = combined(factors), joint_codes(of_factors, [len(each.values) for each in factors])
         if missing := [each.name for each in factors if each.name not in present]:
-            notes = (*notes, f"no column of {', '.join(missing)}, so the true attributes are unknown")
+            notes = (*notes, f"no column of {', '.join(missing)}: true values are known of {', '.join(present)} only")
     else:
         attributes, attribute_codes = _attribute_codes(columns, names.get("attribute", ""), known, factors)
     if request.factors or request.attributes:
@@ -85,6 +86,7 @@ def coded_dataset(
         words=request.words(Words(classes, attributes, TEMPLATES, ATTRIBUTE_TEMPLATES)),
         notes=tuple(notes),
         unit=columns.unit,
+        known_factors=tuple(of_factors) if factors[1:] else (),
     )
 
 
@@ -106,12 +108,6 @@ def _taken_in_order(
         if values.isdisjoint(vocabulary) and any(_integer(value) is not None for value in values):
             notes.append(taken_in_order(f"column {column}", vocabulary))
     return notes
-
-
-def _factor_codes(columns: Columns, names: Mapping[str, str], factors: Sequence[Factor]) -> NDArray[np.int64]:
-    """Return the combinations (N,) in a column for each factor; -1 where one is unknown."""
-    codes = [_attribute_codes(columns, names.get(each.name, ""), each.values)[1] for each in factors]
-    return joint_codes(codes, [len(each.values) for each in factors])
 
 
 def _attribute_codes(

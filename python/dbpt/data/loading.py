@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbpt.data import table_formats, webdataset
 from dbpt.data.columns import REQUIRED, ColumnNames, DataRequest, parse_columns, shortened
@@ -150,19 +151,30 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
             raise InputError(f"--classes: the data set has {expected}, found {len(given)} ({shortened(given)})")
     words = request.words(own)
     before, after = _attribute_keys(own, words)
-    if before == after or not dataset.has_true_attributes:
+    if before == after or not (dataset.has_true_attributes or dataset.known_factors):
         return replace(dataset, words=words)
     if set(before) == set(after):
         codes = np.array([*map(after.index, before), -1])  # the last for -1
-        return replace(dataset, words=words, attributes=codes[dataset.attributes], published=None)
+        known = _reordered(dataset, words) if dataset.known_factors else ()
+        return replace(dataset, words=words, attributes=codes[dataset.attributes], known_factors=known, published=None)
     if before == [str(code) for code in range(len(after))]:
         note = taken_in_order("the data set", words.attributes)
         return replace(dataset, words=words, notes=(*dataset.notes, note))
     named = "; ".join(f"{factor.name}: {', '.join(factor.values)}" for factor in words.factors)
     named = named or ", ".join(words.attributes)
     note = f"left out: the true attributes ({', '.join(own.attributes)}), which are not those named ({named})"
-    unknown = np.full(len(dataset), -1, dtype=np.int64)
-    return replace(dataset, words=words, attributes=unknown, notes=(*dataset.notes, note), published=None)
+    return replace(dataset.without_truth(), words=words, notes=(*dataset.notes, note), published=None)
+
+
+def _reordered(dataset: Dataset, words: Words) -> tuple[NDArray[np.int64], ...]:
+    """Return the true values (N,) of each factor of ``words``, which has those of ``dataset`` in another order."""
+    own = dict(zip((factor.name for factor in dataset.words.factors), range(len(dataset.known_factors)), strict=True))
+    found = []
+    for factor in words.factors:
+        place, names = own[factor.name], list(factor.values)
+        codes = np.array([*map(names.index, dataset.words.factors[place].values), -1])  # the last for -1
+        found.append(codes[dataset.known_factors[place]])
+    return tuple(found)
 
 
 def _attribute_keys(own: Words, given: Words) -> tuple[list[Hashable], list[Hashable]]:

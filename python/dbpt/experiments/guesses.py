@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
-from dbpt.data.factors import factor_codes
 from dbpt.experiments.figures import Labelled
 from dbpt.files.disk import is_missing, write_atomically
 from dbpt.groups import group_counts
@@ -56,12 +55,11 @@ def judged_guesses(
     figures = _figures(pseudo, dataset.attributes, dataset.num_attributes)
     if not factors:
         return Guesses(method=pseudo.method, doubts=doubts[0], is_judged=is_judged, **figures)
-    truth = factor_codes(dataset.attributes, dataset.words.sizes)
     of_factors = [
         GuessesOfFactor(
             name=factor.name, values=list(factor.values), doubts=found, **_figures(part, known, len(factor.values))
         )
-        for factor, part, found, known in zip(factors, parts, doubts, truth, strict=True)
+        for factor, part, found, known in zip(factors, parts, doubts, dataset.factor_attributes, strict=True)
     ]
     named = [f"{each.name}: {doubt}" for each in of_factors for doubt in each.doubts]
     return Guesses(method=pseudo.method, doubts=named, factors=of_factors, is_judged=is_judged, **figures)

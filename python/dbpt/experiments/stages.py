@@ -255,12 +255,13 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
     if config.pseudo_attributes is None:
         if not config.guess_only_unknown:
             return None
-        if not (dataset.attributes >= 0).any():
+        own = attributes_of_data(dataset)
+        if not any((each.pseudo_attributes >= 0).any() for each in own.factors or (own,)):
             raise InputError(
                 f"--guess-only-unknown: {dataset.source} has no attribute for any image; name the file that has some "
                 "with --pseudo-attributes"
             )
-        return attributes_of_data(dataset)
+        return own
     found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
     return without_unsure(found, config.min_confidence)
 

@@ -152,8 +152,7 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
             f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are "
             "missing); give the data that the run was fitted on"
         )
-    dataset = dataset.take(np.array([row_of[path] for path in paths]))
-    return replace(dataset, attributes=np.full_like(dataset.attributes, -1))
+    return dataset.take(np.array([row_of[path] for path in paths])).without_truth()
 
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:

@@ -34,7 +34,8 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
     if not _has_each_factor(path, dataset):
         codes = _read(path, dataset, "attribute", words.attributes, "confidence")
         doubts = _doubts(path, DOUBTS)
-        factors = tuple(replace(each, doubts=doubts) for each in _known(codes.codes, words, METHOD))
+        values = factor_codes(codes.codes, words.sizes) if words.factors else []
+        factors = tuple(replace(each, doubts=doubts) for each in _known(values, words, METHOD))
         found = replace(_as_pseudo_attributes(codes, dataset.num_attributes), doubts=doubts, factors=factors)
     else:
         each = [
@@ -47,12 +48,11 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
     return found
 
 
-def _known(codes: NDArray[np.int64], words: Words, method: str) -> tuple[PseudoAttributes, ...]:
-    """Return the factors' values that belong to the numbers (N,) of their combinations; none without factors."""
-    each = factor_codes(codes, words.sizes) if words.factors else []
+def _known(values: Sequence[NDArray[np.int64]], words: Words, method: str) -> tuple[PseudoAttributes, ...]:
+    """Return the ``values`` (N,) of each factor as its pseudo attributes."""
     return tuple(
-        replace(_as_pseudo_attributes(Codes(of_factor, None), size), method=method)
-        for of_factor, size in zip(each, words.sizes, strict=True)
+        replace(_as_pseudo_attributes(Codes(codes, None), size), method=method)
+        for codes, size in zip(values, words.sizes, strict=True)
     )
 
 
@@ -122,7 +122,7 @@ def attributes_of_data(dataset: Dataset) -> PseudoAttributes:
     known = dataset.attributes >= 0
     posterior = np.where(known[:, None], np.eye(num_attributes)[dataset.attributes], 1 / num_attributes)
     floats = posterior.astype(np.float32), posterior.max(axis=1).astype(np.float32)
-    factors = _known(dataset.attributes, dataset.words, FROM_DATA)
+    factors = _known(dataset.factor_attributes, dataset.words, FROM_DATA)
     return PseudoAttributes(dataset.attributes.copy(), *floats, FROM_DATA, factors=factors)
 
 
