@@ -31,7 +31,8 @@ def image_columns(
     ``doubts_NAME`` of each follow the doubts. The doubts are those of ``guesses``, the same in all rows; the columns
     are missing if nobody judged the guesses. Also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each
     class, for which the names ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``.
-    Names stand for indices; an unknown attribute is "", its group -1. Without named attributes the columns about it are missing.
+    Names stand for indices; an unknown attribute is "", its group -1. Without named attributes the columns about it are
+    missing.
     """
     rows = np.arange(len(dataset)) if rows is None else rows
     classes = dataset.class_names
