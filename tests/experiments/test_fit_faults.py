@@ -49,9 +49,10 @@ def saves_seen(run: Path, number: int) -> Callable[[], bool]:
 
 STAY = """
 import itertools, time
-from dbpt.training import loop
-save, saves = loop.save_checkpoint, itertools.count(1)
-loop.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == {number} and stay())
+from dbpt.training import checkpoint
+checkpoint.SECONDS_BETWEEN = 0
+save, saves = checkpoint.save_checkpoint, itertools.count(1)
+checkpoint.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == {number} and stay())
 stay = lambda: any(map(time.sleep, itertools.repeat(0.1, 6000)))
 """
 """Lets a run wait for its end at a checkpoint: however busy the machine is, the signal comes in time.

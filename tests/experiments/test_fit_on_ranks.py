@@ -21,7 +21,7 @@ import dbpt
 import dbpt.data.demo
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
-from dbpt.training import loop
+from dbpt.training import checkpoint
 from dbpt.training.ranks import joined_ranks
 
 LINEAR = ("--head", "linear", "--no-baselines")
@@ -112,8 +112,8 @@ def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
 
 def stay(rank, arguments):
     """Wait for the end at the first checkpoint."""
-    save = loop.save_checkpoint
-    loop.save_checkpoint = lambda *of_run: (save(*of_run), any(map(time.sleep, itertools.repeat(0.1, 6000))))
+    checkpoint.SECONDS_BETWEEN, save = 0, checkpoint.save_checkpoint
+    checkpoint.save_checkpoint = lambda *of_run: (save(*of_run), any(map(time.sleep, itertools.repeat(0.1, 6000))))
     command(rank, arguments)
 
 

@@ -16,7 +16,7 @@ from dbpt.experiments.stages import prepare
 from dbpt.features.live import AREA, ASPECT, NUMBERS, crop_box, draw_numbers, live_images
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
-from dbpt.training import loop
+from dbpt.training import checkpoint
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -119,21 +119,22 @@ def test_a_live_run_trains_on_other_features_and_is_judged_on_the_same(tiny, tin
 
 def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_path, monkeypatch):
     experiment = live_experiment(tiny)
-    path, save = tmp_path / "c.safetensors", loop.save_checkpoint
+    path, save = tmp_path / "c.safetensors", checkpoint.save_checkpoint
 
-    def save_then_stop(path, checkpoint):
-        save(path, checkpoint)
-        if len(checkpoint.progress.history) == 2:
+    def save_then_stop(path, state):
+        save(path, state)
+        if len(state.progress.history) == 2:
             raise KeyboardInterrupt
 
     def row(path):
         return trained_result(experiment, "dbpt", checkpoint_path=path)
 
     whole = row(None)
-    monkeypatch.setattr(loop, "save_checkpoint", save_then_stop)
+    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save_then_stop)
     with pytest.raises(KeyboardInterrupt):
         row(path)
-    monkeypatch.setattr(loop, "save_checkpoint", save)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
     resumed = row(path)
     assert resumed.trained.history == whole.trained.history
     assert torch.equal(resumed.trained.head_state["context"], whole.trained.head_state["context"])

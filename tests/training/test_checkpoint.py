@@ -9,7 +9,15 @@ from safetensors.numpy import load_file
 
 from dbpt.errors import InputError
 from dbpt.files.tensors import write_tensors
-from dbpt.training.checkpoint import SCHEMA_VERSION, Checkpoint, LoopState, load_checkpoint, save_checkpoint
+from dbpt.training import checkpoint
+from dbpt.training.checkpoint import (
+    SCHEMA_VERSION,
+    Checkpoint,
+    CheckpointWriter,
+    LoopState,
+    load_checkpoint,
+    save_checkpoint,
+)
 from dbpt.training.records import EpochRecord
 
 TENSORS = {"head.context": torch.arange(6.0).reshape(2, 3).T, "head.more.deep": torch.ones(1)}
@@ -80,3 +88,30 @@ def test_progress_of_another_kind_is_told(path):
         metadata = {"fingerprint": "same", "progress": json.dumps({**asdict(PROGRESS), name: value})}
         write_tensors(path, {}, metadata, version=SCHEMA_VERSION)
         refused(path, f"{name}.*: expected .*; the file was changed, start again with --overwrite")
+
+
+def test_a_save_comes_seconds_after_the_last_one_and_has_the_latest_state(tmp_path, monkeypatch):
+    now, path = [100.0], tmp_path / "c.safetensors"
+    monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now[0])
+    writer, weights = CheckpointWriter(path), torch.zeros(2)
+
+    def step(seconds: float) -> None:
+        now[0] += seconds
+        weights.add_(1)
+        writer.offer(Checkpoint("same", {"head.weights": weights}, PROGRESS))
+
+    def saved() -> list[float]:
+        return load_checkpoint(path, "same").tensors["head.weights"].tolist()
+
+    step(1)
+    assert not path.exists()
+    step(checkpoint.SECONDS_BETWEEN)
+    assert saved() == [2, 2]
+    step(1)
+    weights.add_(10)  # half of the next step, before it fails
+    assert saved() == [2, 2]
+    writer.save()
+    assert saved() == [3, 3]
+    path.unlink()
+    writer.save()
+    assert not path.exists()

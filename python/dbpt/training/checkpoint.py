@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass
+import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from dbpt.files.typed_json import AnyFloat, Count, typed_json
 from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
 
 SCHEMA_VERSION = 6
+SECONDS_BETWEEN = 5.0
 WAY_OUT = "start again with --overwrite"
 MAY_CHANGE = ("lr", "default_lr")
 """The settings that may change when a training continues: the learning rate may be lowered."""
@@ -52,6 +54,30 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     tensors = {name: tensor.detach().cpu().numpy() for name, tensor in checkpoint.tensors.items()}
     metadata = {"fingerprint": checkpoint.fingerprint, "progress": json.dumps(asdict(checkpoint.progress))}
     write_tensors(path, tensors, metadata, version=SCHEMA_VERSION)
+
+
+class CheckpointWriter:
+    """Writes the latest state to ``path``, at most once in `SECONDS_BETWEEN`: a save can take longer than an epoch."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._saved_at = path, time.monotonic()
+        self._waiting: Checkpoint | None = None
+
+    def offer(self, checkpoint: Checkpoint) -> None:
+        """Save ``checkpoint`` now, or keep a copy of it for a later `save`."""
+        if time.monotonic() - self._saved_at >= SECONDS_BETWEEN:
+            save_checkpoint(self._path, checkpoint)
+            self._saved_at, self._waiting = time.monotonic(), None
+        else:
+            copied = {name: tensor.detach().clone() for name, tensor in checkpoint.tensors.items()}
+            history = list(checkpoint.progress.history)
+            self._waiting = replace(checkpoint, tensors=copied, progress=replace(checkpoint.progress, history=history))
+
+    def save(self) -> None:
+        """Save the last state that was offered, if it has not been saved."""
+        if self._waiting is not None:
+            save_checkpoint(self._path, self._waiting)
+            self._waiting = None
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:

@@ -6,7 +6,7 @@ with the same bytes as an uninterrupted one.
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,10 +22,10 @@ from dbpt.groups import group_counts, worst_group_accuracy
 from dbpt.objectives import Objective
 from dbpt.training.checkpoint import (
     Checkpoint,
+    CheckpointWriter,
     LoopState,
     load_checkpoint,
     lowered_rates,
-    save_checkpoint,
     training_fingerprint,
 )
 from dbpt.training.divergence import DivergenceCheck
@@ -59,8 +59,8 @@ def train(
 
     Args:
         head: maps features (B, D) to logits (B, C).
-        checkpoint_path: file for the state after each epoch. Training continues from an existing one, also with a
-            lower learning rate.
+        checkpoint_path: file for the state after an epoch: every few seconds, at the end, and if training stops at an
+            error or at Ctrl-C. Training continues from an existing one, also with a lower learning rate.
         fingerprint: the caller's digest of everything that determines the head and the objective.
         live: computes the features of training rows at each draw, instead of ``training.features``.
     """
@@ -71,10 +71,19 @@ def train(
         run.restore(saved)
         next_epoch = None if run.is_finished else len(run.history) + 1
         run.peak_rates = lowered_rates(run.peak_rates, settings.lr, next_epoch, checkpoint_path)
-    while not run.is_finished:
-        on_epoch(run.epoch())
-        if checkpoint_path is not None:
-            ranks.from_first(lambda: save_checkpoint(checkpoint_path, run.checkpoint(identity)))
+    writer = None if checkpoint_path is None else CheckpointWriter(checkpoint_path)
+    try:
+        while not run.is_finished:
+            on_epoch(run.epoch())
+            if writer is not None:
+                ranks.from_first(lambda: writer.offer(run.checkpoint(identity)))
+    except BaseException:
+        if writer is not None and ranks.is_first:
+            with suppress(InputError):  # the first error is the one to show
+                writer.save()
+        raise
+    if writer is not None:
+        ranks.from_first(writer.save)
     head.load_state_dict(run.best_state)
     return Trained(run.best_state, run.best_epoch, run.history, run.peak_rates)
 
