@@ -26,6 +26,7 @@ from dbpt.training_free import TRAINING_FREE
 EXAMPLES = """\b
 Examples:
   dbpt compare demo --out runs/compare --seeds 3
+  dbpt compare demo --out runs/draws --methods erm balanced dbpt --resample 20
   dbpt compare photos.csv --out runs/heads --methods erm dbpt groupdro \\
       --heads prompt linear --attributes photo "drawing=sketch|cartoon"
 """
@@ -48,7 +49,9 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
 
-@click.command(cls=SettingsCommand, main=("out", "methods", "seeds", "classes", "attributes"), epilog=EXAMPLES)
+@click.command(
+    cls=SettingsCommand, main=("out", "methods", "seeds", "resample", "classes", "attributes"), epilog=EXAMPLES
+)
 @data_argument(required=False)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="folder, created by this command")
 @click.option(
@@ -74,13 +77,20 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     metavar="N ...",
     help=f"number of seeds, counted from 0; or the seeds themselves: 3 7 [default: {DEFAULT_SEEDS}]",
 )
+@click.option(
+    "--resample",
+    type=int,
+    metavar="K",
+    help="instead of seeds: K draws of the training and validation rows, stratified by class and pseudo attribute; the "
+    "test rows stay",
+)
 @click.option("--jobs", type=int, default=1, show_default=True, help="processes that train at the same time")
 @config_option
 @click.option(
     "--resume",
     is_flag=True,
-    help="continue the comparison in --out; without DATA, with its own data and settings; more methods, heads and "
-    "seeds may be given",
+    help="continue the comparison in --out; without DATA, with its own data and settings; more methods, heads, "
+    "seeds and draws may be given",
 )
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
 @training_options(hidden=BY_THE_PLAN)
@@ -88,14 +98,14 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     """Compare methods, heads and seeds in one table with intervals.
 
     DATA and the settings are as for dbpt fit, and the same for every row. The table shows mean and standard deviation
-    over the seeds, and the paired difference to ERM with its intervals over seeds and over images.
+    over the seeds or draws, and the paired difference to ERM with its intervals over them and over images.
     """
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare
     from dbpt.report.comparison import WIDEST
     from dbpt.settings.config import read_config
 
-    own = {name: options.pop(name) for name in ("methods", "heads", "seeds", "jobs", "resume", "overwrite")}
+    own = {name: options.pop(name) for name in ("methods", "heads", "seeds", "resample", "jobs", "resume", "overwrite")}
     configured = read_config(config) if config else {}  # one that `fit` wrote serves too
     if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:
         logger.info(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")

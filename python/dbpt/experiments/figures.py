@@ -1,7 +1,7 @@
 """From predictions and pseudo attributes to the figures of ``metrics.json`` and ``compare.json``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,7 @@ def how_trained(config: FitConfig, objective: str) -> dict[str, Any]:
 class Labelled:
     """The N readable rows of a data set, with pseudo attributes and ``splits`` (N,). All figures are about these rows.
 
+    ``drawn`` are the training and validation rows of a draw, sorted, with repeats; None: each row of these splits once.
     ``counts_of_run`` (G,) are the training rows of a run, for data without any. ``guesses`` say how far the pseudo
     attributes can be trusted; None if that has not been judged.
     """
@@ -57,10 +58,13 @@ class Labelled:
     counts_of_run: NDArray[np.int64] | None = None
     guesses: Guesses | None = None
     label_noise: JudgedNoise | None = None
+    drawn: NDArray[np.int64] | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Return the row numbers of a split."""
-        return np.flatnonzero(self.splits == SPLITS.index(split))
+        """Return the row numbers of a split, some of them several times if they are drawn."""
+        if self.drawn is None or split == "test":
+            return np.flatnonzero(self.splits == SPLITS.index(split))
+        return np.repeat(self.drawn, self.splits[self.drawn] == SPLITS.index(split))
 
     @property
     def split(self) -> Split:
@@ -102,8 +106,8 @@ class Labelled:
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
-        """(G,) training rows of each group of `group_kind`, in the data or else in the run."""
-        counts = self.counts(self.group_kind, "train")
+        """(G,) training rows of each group of `group_kind`, in the data, whatever is drawn, or else in the run."""
+        counts = replace(self, drawn=None).counts(self.group_kind, "train")
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
     def occurring(self, kind: str) -> NDArray[np.bool_]:

@@ -1,4 +1,6 @@
-"""A random order of rows by the core's generator, which gives the same on every machine."""
+"""Random orders and parts of rows by the core's generator, which gives the same on every machine."""
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,3 +12,20 @@ def permutation(n: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
     """Return the numbers 0..n-1 in random order, (n,) int64: the draws of a group stream of one group in ``epoch``."""
     stream = GroupStream(GroupIndex(np.zeros(n, dtype=np.int64), 1), np.array([n]), seed, epoch)
     return stream.indices(0, n)
+
+
+def random_part(
+    strata: NDArray[np.int64], size: Callable[[int], int], seed: int, images: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
+    """Return (N,) bool: a random part of the rows, with ``size(n)`` of the n images of each stratum.
+
+    Rows with the same number in ``images`` (N,) are copies, which stay together and have the same stratum. None: each
+    row is an image of its own.
+    """
+    images, part = np.arange(len(strata)) if images is None else images, np.zeros(len(strata), dtype=np.bool_)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        of_stratum = np.unique(images[members])
+        chosen = permutation(len(of_stratum), seed)[: size(len(of_stratum))]
+        part[members] = np.isin(images[members], of_stratum[chosen])
+    return part

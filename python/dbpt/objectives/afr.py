@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.groups.permutation import permutation
+from dbpt.groups.permutation import random_part
 from dbpt.objectives.base import Objective, TrainingGroups
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Afr(Objective):
 
     def subset(self, seed: int) -> NDArray[np.int64]:
         """Return the rows of the stage; each class has its share of both."""
-        held_out = held_out_rows(self.training.labels, seed)
+        held_out = held_out_rows(self.training.labels, seed, self.training.images)
         if self.p_true is None:
             return np.flatnonzero(~held_out)
         if self._weights is None:
@@ -100,14 +100,12 @@ class Afr(Objective):
         self._start = [torch.from_numpy(layer) for layer in layers] or None
 
 
-def held_out_rows(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return whether each row (N,) is in the second stage: `HELD_OUT` of each class, but never all of it."""
-    held_out = np.zeros(len(labels), dtype=np.bool_)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        number = min(max(1, round(HELD_OUT * len(members))), len(members) - 1)
-        held_out[members[permutation(len(members), seed)[:number]]] = True
-    return held_out
+def held_out_rows(labels: NDArray[np.int64], seed: int, images: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+    """Return whether each row (N,) is in the second stage: `HELD_OUT` of each class, but never all of it.
+
+    Rows with the same number in ``images`` (N,) are in the same stage.
+    """
+    return random_part(labels, lambda n: min(max(1, round(HELD_OUT * n)), n - 1), seed, images)
 
 
 def row_weights(

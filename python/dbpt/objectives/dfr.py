@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
-from dbpt.groups.permutation import permutation
+from dbpt.groups.permutation import random_part
 from dbpt.objectives.base import Objective
 from dbpt.objectives.subsampling import balanced_subsets
 
@@ -47,7 +47,13 @@ class Dfr(Objective):
         """Return the layer's weights (C, D) and bias (C,)."""
         rows = self.training
         (weights, bias), penalty = refit_layer(
-            train_features, features, rows.labels, rows.groups, num_classes=rows.num_classes, seed=seed
+            train_features,
+            features,
+            rows.labels,
+            rows.groups,
+            num_classes=rows.num_classes,
+            seed=seed,
+            images=rows.images,
         )
         how = f"C = {penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
         return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}, how
@@ -61,16 +67,18 @@ def refit_layer(
     *,
     num_classes: int,
     seed: int,
+    images: NDArray[np.int64] | None = None,
 ) -> tuple[Layer, float]:
     """Return weights (C, D) and bias (C,), and the penalty chosen, from ``features`` (N, D) of validation rows.
 
-    ``labels`` and ``groups`` are (N,), -1 for an unknown group. The means and deviations of ``train_features`` (M, D)
-    standardise the last fits. Each class has a row of known group, and some group has two. Raises `InputError` if
-    scikit-learn is not installed.
+    ``labels`` and ``groups`` are (N,), -1 for an unknown group; rows with the same number in ``images`` (N,) are copies
+    of an image. The means and deviations of ``train_features`` (M, D) standardise the last fits. Each class has a row
+    of known group, and some group has two. Raises `InputError` if scikit-learn is not installed.
     """
     known = groups >= 0
     features_ND, labels, groups = features[known].astype(np.float64), labels[known], groups[known]
-    penalty = _best_penalty(features_ND, labels, groups, num_classes, seed)
+    half = _half_of_each_group(groups, seed, None if images is None else images[known])
+    penalty = _best_penalty(features_ND, labels, groups, num_classes, seed, half)
     mean_D, scale_D = _standard(train_features.astype(np.float64))
     standardised_ND = (features_ND - mean_D) / scale_D
     layers = [
@@ -92,10 +100,14 @@ def import_scikit_learn(option: str = "--objective dfr") -> Any:
 
 
 def _best_penalty(
-    features_ND: NDArray[np.float64], labels: NDArray[np.int64], groups: NDArray[np.int64], num_classes: int, seed: int
+    features_ND: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    num_classes: int,
+    seed: int,
+    half: NDArray[np.bool_],
 ) -> float:
-    """Return the first of `PENALTIES` with the best worst-group accuracy on the half of the rows that is not fitted."""
-    half = _half_of_each_group(groups, seed)
+    """Return the first of `PENALTIES` with the best worst-group accuracy on the rows that are not in ``half`` (N,)."""
     (subset,) = balanced_subsets(groups[half], seed, 1)
     rows = np.flatnonzero(half)[subset]
     mean_D, scale_D = _standard(features_ND[rows])
@@ -132,10 +144,8 @@ def _standard(features_ND: NDArray[np.float64]) -> Layer:
     return features_ND.mean(axis=0), np.where(deviation_D > 1e-12, deviation_D, 1.0)
 
 
-def _half_of_each_group(groups: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+def _half_of_each_group(
+    groups: NDArray[np.int64], seed: int, images: NDArray[np.int64] | None = None
+) -> NDArray[np.bool_]:
     """Return (N,) bool: the rows of the half to fit on, the larger half of a group of odd size."""
-    half = np.zeros(len(groups), dtype=np.bool_)
-    for group in np.unique(groups):
-        members = np.flatnonzero(groups == group)
-        half[members[permutation(len(members), seed)[: -(-len(members) // 2)]]] = True
-    return half
+    return random_part(groups, lambda n: -(-n // 2), seed, images)

@@ -1,6 +1,7 @@
 """The table of a comparison for a terminal, as CSV, Markdown and LaTeX."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from dbpt.files.csv import csv_text
 from dbpt.report.comparison_summary import ComparisonSummary
@@ -25,11 +26,11 @@ NO_DIFFERENCE = Difference(head=None, seeds=[], figures=dict.fromkeys(FIGURES, F
 def terminal_table(comparison: ComparisonMetrics, width: int = WIDEST, *, warnings: bool = True) -> str:
     """Return plain text; if it is wider than ``width``, differences are put below the figures."""
     rows, summary, with_heads = comparison.rows, ComparisonSummary(comparison), len(comparison.heads) > 1
-    names, figures, differences = _names(rows, with_heads), _figures(comparison), _differences(rows)
+    names, figures, differences = _names(rows, with_heads), _figures(comparison), _differences(comparison)
     body = render_columns(names + figures + differences)
     if differences and max(map(text_width, body)) > width:
         compared = [row for row in rows if row.difference is not None]
-        second = render_columns(_names(compared, with_heads) + _differences(compared))
+        second = render_columns(_names(compared, with_heads) + _differences(replace(comparison, rows=compared)))
         body = [*render_columns(names + figures), "", *second]
     above, below = wrapped(summary.heading, width), wrapped(summary.notes(warnings=warnings), width)
     return "\n".join([*above, "", *body, "", *below])
@@ -60,15 +61,16 @@ def _figures(comparison: ComparisonMetrics) -> list[list[str]]:
     return columns
 
 
-def _differences(rows: Sequence[ComparisonRow]) -> list[list[str]]:
+def _differences(comparison: ComparisonMetrics) -> list[list[str]]:
     """Return columns of the difference in worst-group accuracy and both intervals; none if no row has any."""
+    rows = comparison.rows
     if all(row.difference is None for row in rows):
         return []
     differences = [row.difference or NO_DIFFERENCE for row in rows]
     worst = [difference.figures["worst_group_accuracy"] for difference in differences]
     return [
         ["worst gr.", "against", "ERM", *(signed_points(figure.mean) for figure in worst)],
-        ["95 %", "over", "seeds", *(signed_interval(figure.over_seeds) for figure in worst)],
+        ["95 %", "over", f"{comparison.repeat}s", *(signed_interval(figure.over_seeds) for figure in worst)],
         ["95 %", "over", "images", *(signed_interval(difference.over_images) for difference in differences)],
     ]
 
@@ -144,7 +146,7 @@ def _cells(comparison: ComparisonMetrics, written: Callable[[str], str]) -> tupl
         ["", "", "method", *(row.title for row in rows)],
         ["", "", "head", *(row.head or MISSING for row in rows)],
         *_figures(comparison),
-        *_differences(rows),
+        *_differences(comparison),
     ]
     lines = [[written(" ".join(cell.split())) for cell in line] for line in zip(*columns, strict=True)]
     return lines[:3], lines[3:]

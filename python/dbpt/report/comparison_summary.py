@@ -31,7 +31,9 @@ class ComparisonSummary:
     def heading(self) -> list[str]:
         """The lines above the table: which images, whose groups, what the figures are."""
         comparison, seeds = self.metrics, len(self.metrics.seeds)
-        spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
+        of_rows = " of the training and validation rows" if comparison.resampled else ""
+        over = f"mean ± standard deviation over {seeds} {comparison.repeat}s{of_rows}"
+        spread = over if seeds > 1 else "of one seed"
         return [
             f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count(comparison.n)} images",
             f"{groups_line(comparison)}; figures in per cent, {spread}",
@@ -43,11 +45,13 @@ class ComparisonSummary:
 
         Those of its other seeds are much the same.
         """
-        lines = list(self.metrics.warnings)
+        lines, repeat = list(self.metrics.warnings), self.metrics.repeat
         for row in self.metrics.rows:
             warned = [(seed, texts) for seed, texts in zip(row.seeds, row.warnings, strict=True) if texts]
-            of_all = f" (seeds that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""
-            lines += [f"{row_name(row)}, seed {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts]
+            of_all = f" ({repeat}s that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""
+            lines += [
+                f"{row_name(row)}, {repeat} {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts
+            ]
         return lines
 
     @property
@@ -77,7 +81,10 @@ class ComparisonSummary:
             *self.how_computed,
             *self.noise_notes,
             *(f"left out: {reason}" for reason in comparison.left_out),
-            *(f"failed: {each.method}{_head(each)}, seed {each.seed}: {each.reason}" for each in comparison.failed),
+            *(
+                f"failed: {each.method}{_head(each)}, {comparison.repeat} {each.seed}: {each.reason}"
+                for each in comparison.failed
+            ),
             *(f"warning: {text}" for text in (self.warnings if warnings else [])),
         ]
 
@@ -94,7 +101,9 @@ def _about_factors(summary: ComparisonSummary) -> list[str]:
             if each
         ]
         if texts:
-            notes.append(f"worst group by {factor.name} alone, of the means over seeds: {', '.join(texts)}")
+            notes.append(
+                f"worst group by {factor.name} alone, of the means over {summary.metrics.repeat}s: {', '.join(texts)}"
+            )
     return notes
 
 
@@ -104,13 +113,15 @@ def _about_differences(comparison: ComparisonMetrics) -> list[str]:
         if any(row.objective == "erm" for row in comparison.rows):
             return []
         return ["no difference to ERM: erm is not among the methods"]
-    same = "the same head and seed"
+    same = f"the same head and {comparison.repeat}"
     if len(comparison.heads) > 1 and any(row.head is None for row in rows):
         same += f" (rows without training: head {comparison.heads[0]})"
     several = "Student's t on the paired differences; would other seeds agree?"
+    if comparison.resampled:
+        several = "mean ± t · deviation of the paired differences; would other training images of the same kind agree?"
     return [
         f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",
-        f"  over seeds: {several if len(comparison.seeds) > 1 else 'needs two or more'}",
+        f"  over {comparison.repeat}s: {several if len(comparison.seeds) > 1 else 'needs two or more'}",
         "  over images: of the paired answers, for all groups at once; would other images agree, with these "
         "classifiers?",
     ]
@@ -133,7 +144,8 @@ def _about_training(comparison: ComparisonMetrics) -> list[str]:
         best = f"best epoch: by {selected_by(comparison)} on validation, the same rule in every row{oracle}"
     return [
         f"the same budget in every row, except as noted below: {settings.epochs} epochs, {batch}, "
-        f"{settings.optimizer}, learning rate {rate}; one training a seed, no setting tuned for any method",
+        f"{settings.optimizer}, learning rate {rate}; one training a {comparison.repeat}, no setting tuned for any "
+        "method",
         best,
     ]
 
@@ -158,10 +170,10 @@ def _about_seeds(comparison: ComparisonMetrics) -> list[str]:
     """Name rows that lack a seed, whose means are over the others, and rows that no seed changes."""
     wanted, rows = comparison.seeds, comparison.rows
     short = [row for row in rows if len(row.seeds) < len(wanted)]
-    lines = [f"{row_name(row)}: {len(row.seeds)} of {len(wanted)} seeds" for row in short]
+    lines = [f"{row_name(row)}: {len(row.seeds)} of {len(wanted)} {comparison.repeat}s" for row in short]
     trained = [row for row in rows if row.head is not None and len(row.seeds) > 1]
     unmoved = [row for row in trained if all(figure.sd in (0, None) for figure in row.figures.values())]
-    if unmoved:
+    if unmoved and not comparison.resampled:
         moved = [row for row in trained if row not in unmoved]
         where = "any trained row"
         if len(moved) >= len(unmoved):

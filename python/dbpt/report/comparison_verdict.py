@@ -64,7 +64,8 @@ def _against_erm(
         return Verdict("unchanged", "No difference proven", sentence)
     other = ""
     if seeds is not None and not _excludes_zero(seeds):
-        other = f", but other seeds may disagree: {signed_interval(seeds)}"
+        others = "training images" if summary.metrics.resampled else "seeds"
+        other = f", but other {others} may disagree: {signed_interval(seeds)}"
     amount = f"{what} by {points(abs(change))} points {'over' if change > 0 else 'against'} ERM"
     details = f"{amount}{by_seed}{interval}{other}."
     if change > 0:

@@ -312,11 +312,15 @@ class FailedTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonMetrics(Metrics):
-    """The content of ``compare.json``: figures of the ``n`` images of ``split``."""
+    """The content of ``compare.json``: figures of the ``n`` images of ``split``.
+
+    If it is ``resampled``, each seed is a draw of the training and validation rows.
+    """
 
     split: Split
     n: Count
     seeds: list[Count]
+    resampled: bool
     heads: list[str]
     model_selection: str
     settings: ComparisonSettings
@@ -324,6 +328,11 @@ class ComparisonMetrics(Metrics):
     left_out: list[str]
     failed: list[FailedTraining]
     warnings: list[str]
+
+    @property
+    def repeat(self) -> str:
+        """The word for a repeated training: "seed" or "draw"."""
+        return "draw" if self.resampled else "seed"
 
 
 M = TypeVar("M", RunMetrics, ComparisonMetrics)

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
+from dbpt.experiments.comparison.resampling import resampled
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes, arrange, load_and_embed
@@ -45,7 +46,7 @@ class CellResult:
 
 
 class Stages:
-    """The input of each cell. Images are embedded once for all cells, and labelled once per seed."""
+    """The input of each cell. Images are embedded once for all cells, and labelled once per seed, or for all draws."""
 
     def __init__(
         self, configs: Sequence[FitConfig], *, need_attributes: bool = False, notes: Sequence[str] = ()
@@ -54,15 +55,22 @@ class Stages:
         self.data_digest = _digest(self.embedded, configs[0])
         self._labelled: dict[int, Labelled] = {}
 
-    def labelled(self, config: FitConfig) -> Labelled:
-        """Return the labels and splits of the seed of ``config``."""
-        if config.seed not in self._labelled:
-            self._labelled[config.seed] = add_pseudo_attributes(self.embedded, config)
-        return self._labelled[config.seed]
+    def labelled(self, cell: Cell) -> Labelled:
+        """Return the labels and splits of the seed of ``cell``; of seed 0 for a draw, before its rows are drawn."""
+        seed = 0 if cell.resampled else cell.config.seed
+        if seed not in self._labelled:
+            self._labelled[seed] = add_pseudo_attributes(self.embedded, replace(cell.config, seed=seed))
+        return self._labelled[seed]
 
-    def experiment(self, cell: Cell) -> Experiment:
-        """Return the input of ``cell``. Raises `InputError` if its rows and groups don't allow it."""
-        return arrange(self.embedded, self.labelled(cell.config), cell.config)
+    def experiment(self, cell: Cell, *, drawn: bool = True) -> Experiment:
+        """Return the input of ``cell``, with all rows unless ``drawn``.
+
+        Raises `InputError` if its rows and groups don't allow it.
+        """
+        labelled = self.labelled(cell)
+        if cell.resampled and drawn:
+            labelled = resampled(labelled, cell.config.seed)
+        return arrange(self.embedded, labelled, cell.config)
 
     def fingerprint(self, cell: Cell) -> str:
         """Return a digest of everything that determines the result of ``cell``."""

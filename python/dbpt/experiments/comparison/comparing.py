@@ -25,12 +25,12 @@ from dbpt.experiments.comparison.page import command_of, next_steps, settings_of
 from dbpt.experiments.comparison.plan import (
     BY_THE_PLAN,
     DEFAULT_HEADS,
-    DEFAULT_SEEDS,
     METHODS,
     Cell,
     Plan,
     is_cell_file,
     make_plan,
+    seeds_of,
     shared_settings,
 )
 from dbpt.experiments.comparison.summary import summarize
@@ -69,6 +69,7 @@ class ComparisonMarker(Marker):
     methods: list[str]
     heads: list[str]
     seeds: list[int]
+    resampled: bool
     data: str
     backbone: dict[str, Any]
     words: Words
@@ -79,7 +80,7 @@ COMPARISON_FOLDER = OutputFolder(
     command="dbpt compare",
     marker="plan.json",
     record=ComparisonMarker,
-    schema_version=1,
+    schema_version=2,
     is_file={"compare.html", "compare.json", "compare.csv", "compare.md", "compare.tex", "guesses.html"}.__contains__,
     subfolders={
         "cells": is_cell_file,
@@ -98,6 +99,7 @@ def compare(
     methods: str | Sequence[str] | None = None,
     heads: str | Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
+    resample: int | None = None,
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
@@ -113,9 +115,12 @@ def compare(
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so. None:
             ``"prompt"``.
         seeds: how many, counted from 0; or the seeds themselves. None: 5.
+        resample: instead of seeds, how many draws of the training and validation rows, 2 or more: in each, as many
+            rows of each class and pseudo attribute as there are, drawn with replacement, and a seed of its own. The
+            test rows stay. Mean, deviation and intervals are over the draws.
         jobs: processes that train at the same time; they share the processor's cores.
-        resume: continue an interrupted comparison, or one with fewer methods, heads or seeds; finished cells stay.
-            Without ``data``, methods, heads, seeds and settings that are not given are those of the comparison.
+        resume: continue an interrupted comparison, or one with fewer methods, heads, seeds or draws; finished cells
+            stay. Without ``data``, what is not given is that of the comparison.
         settings: the fields of `FitConfig` that all rows share, by name; not those that the plan gives each row.
 
     A training that fails because its loss diverged does not stop the others.
@@ -135,17 +140,18 @@ def compare(
         data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
         methods = marker.methods if methods is None else methods
         heads = marker.heads if heads is None else heads
-        seeds = marker.seeds if seeds is None else seeds
+        if seeds is None and resample is None:
+            seeds, resample = (None, len(marker.seeds)) if marker.resampled else (marker.seeds, None)
     methods = METHODS if methods is None else methods
     heads = DEFAULT_HEADS if heads is None else heads
-    seeds = DEFAULT_SEEDS if seeds is None else seeds
+    seeds = seeds_of(seeds, resample)
     config = with_data(shared_settings(shared), data)
-    plan = make_plan(config, methods, heads, seeds)
+    plan = make_plan(config, methods, heads, seeds, resampled=resample is not None)
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
         config, notes = with_found_attributes(config)
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
-        plan = make_plan(resolve_demo(config), methods, heads, seeds)
+        plan = make_plan(resolve_demo(config), methods, heads, seeds, resampled=plan.resampled)
         return _compare_in(out, config, plan, jobs, notes, resume=resume, overwrite=overwrite)
 
 
@@ -158,12 +164,14 @@ def _compare_in(
     stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
     precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
     asked = replace(asked, image_precision=precision)  # what auto was taken for
-    plan = make_plan(replace(plan.config, image_precision=precision), methods, plan.heads, plan.seeds)
+    precise = replace(plan.config, image_precision=precision)
+    plan = make_plan(precise, methods, plan.heads, plan.seeds, resampled=plan.resampled)
     configs = [cell.config for cell in plan.cells]
-    # prepare every cell, to refuse bad ones before any is trained
-    warnings = dict.fromkeys(text for cell in plan.cells for text in stages.experiment(cell).warnings)
+    # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
+    checked = [row.cells[0] for row in plan.rows] if plan.resampled else plan.cells
+    warnings = dict.fromkeys(text for cell in checked for text in stages.experiment(cell, drawn=False).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
-    embedded, labelled = stages.embedded, stages.labelled(configs[0])
+    embedded, labelled = stages.embedded, stages.labelled(plan.cells[0])
     guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
     trained = [cell.config for cell in plan.cells if cell.head is not None]
     doubts = trust_warnings(guesses, labelled, trained)
@@ -176,12 +184,17 @@ def _compare_in(
         "methods": [method.name for method in plan.methods],
         "heads": list(plan.heads),
         "seeds": list(plan.seeds),
+        "resampled": plan.resampled,
         "data": stages.data_digest,
         "backbone": embedded.backbone.spec,
         "words": asdict(embedded.dataset.words),
     }
     there = resume and not is_missing(out / COMPARISON_FOLDER.marker)
-    if there and COMPARISON_FOLDER.read_marker(out).data != description["data"]:
+    marker = COMPARISON_FOLDER.read_marker(out) if there else None
+    if marker is not None and marker.resampled != plan.resampled:
+        before = f"--resample {len(marker.seeds)}" if marker.resampled else f"--seeds {len(marker.seeds)}"
+        raise InputError(f"--resume: {out} was started with {before}; keep to it, or start again with --overwrite")
+    if marker is not None and marker.data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "again with --overwrite"
@@ -252,4 +265,5 @@ def _line(cell: Cell, outcome: CellResult | str) -> str:
     else:
         found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
     head = "" if cell.head is None else f", {cell.head}"
-    return f"{cell.method.name}{head}, seed {cell.config.seed}: {found}"
+    number = f"{'draw' if cell.resampled else 'seed'} {cell.config.seed}"
+    return f"{cell.method.name}{head}, {number}: {found}"

@@ -57,22 +57,27 @@ class Method:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training, or a method without training by the guesses of one seed, whose ``head`` is None; and settings."""
+    """One training, or a method without training by the guesses of one seed, whose ``head`` is None; and settings.
+
+    If it is ``resampled``, the seed draws its training and validation rows too.
+    """
 
     method: Method
     head: str | None
     config: FitConfig
+    resampled: bool
 
     @property
     def name(self) -> str:
         """The name of its files, without a colon, which Windows doesn't allow."""
-        parts = [self.method.name.replace(":", "-"), self.head, f"seed-{self.config.seed}"]
+        number = f"{'draw' if self.resampled else 'seed'}-{self.config.seed}"
+        parts = [self.method.name.replace(":", "-"), self.head, number]
         return "_".join(part for part in parts if part)
 
 
 def is_cell_file(name: str) -> bool:
     """Return whether a file may be a cell's result or checkpoint."""
-    cell = re.fullmatch(r"([^_]+)(?:_([^_]+))?_seed-[0-9]+\.safetensors", name)
+    cell = re.fullmatch(r"([^_]+)(?:_([^_]+))?_(?:seed|draw)-[0-9]+\.safetensors", name)
     if cell is None or cell[2] is None:
         return cell is not None and cell[1] in TRAINING_FREE
     objective, _, source = cell[1].rpartition("-")
@@ -90,12 +95,16 @@ class PlannedRow:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything to compare, in the order of the table. ``left_out`` has the reason for each refused pair."""
+    """Everything to compare, in the order of the table. ``left_out`` has the reason for each refused pair.
+
+    If it is ``resampled``, each seed is a draw of the training and validation rows.
+    """
 
     config: FitConfig
     methods: tuple[Method, ...]
     heads: tuple[str, ...]
     seeds: tuple[int, ...]
+    resampled: bool
     rows: tuple[PlannedRow, ...]
     left_out: tuple[str, ...]
 
@@ -113,8 +122,24 @@ def shared_settings(settings: Mapping[str, object]) -> FitConfig:
     return make_config(settings)
 
 
+def seeds_of(seeds: int | Sequence[int] | None, resample: int | None) -> int | Sequence[int]:
+    """Return the seeds of a plan: those of ``resample`` draws, else ``seeds``, else the default."""
+    if resample is None:
+        return DEFAULT_SEEDS if seeds is None else seeds
+    if seeds is not None:
+        raise InputError("--resample: each draw has a seed of its own; leave --seeds out")
+    if isinstance(resample, bool) or not 2 <= resample <= MOST_SEEDS:
+        raise InputError(f"--resample: found {resample}; expected the number of draws, 2 to {MOST_SEEDS}")
+    return resample
+
+
 def make_plan(
-    config: FitConfig, methods: str | Sequence[str], heads: str | Sequence[str], seeds: int | Sequence[int]
+    config: FitConfig,
+    methods: str | Sequence[str],
+    heads: str | Sequence[str],
+    seeds: int | Sequence[int],
+    *,
+    resampled: bool = False,
 ) -> Plan:
     """Combine ``methods``, ``heads`` and ``seeds``, as in `dbpt.compare`, under the settings that they share."""
     chosen = [_parse_method(name) for name in _names("--methods", methods)]
@@ -141,13 +166,13 @@ def make_plan(
             left_out.append((method, reason))
             continue
         configs = [replace(config, **choices, apply=apply, seed=seed, baselines=False) for seed in all_seeds]  # type: ignore[arg-type]
-        rows.append(PlannedRow(method, head, tuple(Cell(method, head, each) for each in configs)))
+        rows.append(PlannedRow(method, head, tuple(Cell(method, head, each, resampled) for each in configs)))
     fitting = {row.method for row in rows}
     for method, reason in left_out:
         if method not in fitting:
             raise InputError(f"--methods {method.name}: {reason}")
     reasons = tuple(reason for _, reason in left_out)
-    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, tuple(rows), reasons)
+    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, resampled, tuple(rows), reasons)
 
 
 def _names(flag: str, given: str | Sequence[str]) -> list[str]:

@@ -43,6 +43,7 @@ def summarize(
         split=split,
         n=max((len(result.correct) for result in results.values()), default=0),
         seeds=list(plan.seeds),
+        resampled=plan.resampled,
         heads=list(plan.heads),
         model_selection=plan.config.model_selection,
         settings=ComparisonSettings(**settings | {"lr": lr}),
@@ -81,7 +82,9 @@ def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, spl
         warnings=[result.row.warnings for result in results],
         figures={name: _figure(row, [getattr(result.metrics, name) for result in results]) for name in FIGURES},
         groups=[_group(entries) for entries in zip(*(result.metrics.groups for result in results), strict=True)],
-        difference=None if against is None else _difference(found, _by_seed(against, all_results), against),
+        difference=None
+        if against is None
+        else _difference(found, _by_seed(against, all_results), against, resampled=plan.resampled),
         corrected=_corrected([each.row.corrected[split] for each in results if each.row.corrected]),
         over_images=_mean_bounds([(each.metrics.worst_group_low, each.metrics.worst_group_high) for each in results]),
     )
@@ -97,7 +100,7 @@ def _corrected(by_seed: Sequence[Sequence[float | None]]) -> list[float | None] 
 def _figure(row: PlannedRow, by_seed: list[float | None]) -> SeedFigure:
     mean, deviation = mean_and_deviation([value for value in by_seed if value is not None])
     if row.head is None and deviation == 0:
-        deviation = None  # nothing was trained, so seeds change nothing
+        deviation = None  # nothing was trained, so neither seeds nor draws change anything
     return SeedFigure(mean=mean, sd=deviation, by_seed=by_seed)
 
 
@@ -118,14 +121,17 @@ def _mean_bounds(by_seed: Sequence[tuple[float | None, float | None] | None]) ->
     return (fmean(lows), fmean(highs)) if lows and highs else None
 
 
-def _difference(found: dict[int, CellResult], baseline: dict[int, CellResult], against: PlannedRow) -> Difference:
+def _difference(
+    found: dict[int, CellResult], baseline: dict[int, CellResult], against: PlannedRow, *, resampled: bool
+) -> Difference:
     """Return row minus ERM, seed by seed, over the seeds that both have."""
+    interval = bootstrap_interval if resampled else paired_t_interval
     seeds = [seed for seed in found if seed in baseline]
     figures = {}
     for name in FIGURES:
         pairs = [(getattr(found[seed].metrics, name), getattr(baseline[seed].metrics, name)) for seed in seeds]
         by_seed = [one - other for one, other in pairs if one is not None and other is not None]
-        figures[name] = FigureDifference(mean=mean_and_deviation(by_seed)[0], over_seeds=paired_t_interval(by_seed))
+        figures[name] = FigureDifference(mean=mean_and_deviation(by_seed)[0], over_seeds=interval(by_seed))
     pairs_of_results = [(found[seed], baseline[seed]) for seed in seeds]
     intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs_of_results]
     return Difference(head=against.head, seeds=seeds, figures=figures, over_images=_mean_bounds(intervals))
@@ -153,6 +159,25 @@ def paired_t_interval(differences: Sequence[float]) -> tuple[float, float] | Non
     if mean is None or not deviation:
         return None
     half = student_t_quantile(0.95, len(differences) - 1) * deviation / math.sqrt(len(differences))
+    return mean - half, mean + half
+
+
+def bootstrap_interval(differences: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the expected difference, from that of each draw: mean ± t · s · √(1 + 1/n).
+
+    The standard deviation over bootstrap draws is itself the standard error of the difference (Efron and Tibshirani,
+    1993, chapter 6), so more draws don't make it smaller; 1/n is the share of the draws. None for a single one, and if
+    all are equal.
+
+    >>> low, high = bootstrap_interval([1.0, 2.0, 3.0])
+    >>> round(low, 3), round(high, 3)
+    (-2.968, 6.968)
+    """
+    mean, deviation = mean_and_deviation(differences)
+    if mean is None or not deviation:
+        return None
+    n = len(differences)
+    half = student_t_quantile(0.95, n - 1) * deviation * math.sqrt(1 + 1 / n)
     return mean - half, mean + half
 
 
