@@ -400,7 +400,7 @@ def test_the_commands_of_the_reproduce_page_are_valid(monkeypatch):
         config = shared_settings({"data": data, "root": root, "model": model, "pretrained": pretrained})
         assert len(make_plan(config, methods, heads, seeds).rows) == 1 + 6 + 7
         assert open_clip.is_pretrained_cfg(model, pretrained)
-        assert (seeds, rest) == (5, {"jobs": 1, "resume": False, "overwrite": False})
+        assert (seeds, rest) == (5, {"resample": None, "jobs": 1, "resume": False, "overwrite": False})
         seen.append((data, pretrained.partition("2b")[0]))
         raise click.Abort
 

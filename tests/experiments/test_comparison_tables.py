@@ -84,6 +84,7 @@ COMPARISON = {
     "split": "test",
     "n": 12345,
     "seeds": [0, 1, 2],
+    "resampled": False,
     "heads": ["prompt", "linear"],
     "model_selection": "pseudo-wga",
     "settings": {

@@ -90,6 +90,7 @@ def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land",
         "split": "test",
         "n": sum(per_group),
         "seeds": [0, 1],
+        "resampled": False,
         "heads": ["prompt"],
         "model_selection": "pseudo-wga",
         "settings": ComparisonSettings(

@@ -69,10 +69,10 @@ class ComparisonMarker(Marker):
     methods: list[str]
     heads: list[str]
     seeds: list[int]
-    resampled: bool
     data: str
     backbone: dict[str, Any]
     words: Words
+    resampled: bool
 
 
 COMPARISON_FOLDER = OutputFolder(
