@@ -1,8 +1,12 @@
 """The figures over some of several factors."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from html_page import Page
+from made_up_comparison import comparison, difference, page_of
+from made_up_comparison import row as compared
 from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics
 
 from dbpt.groups import group_metrics
@@ -59,7 +63,7 @@ def test_figures_are_those_of_the_kept_factor_as_the_only_attribute(place, size)
     assert data.counts["test"] == [each.n for each in expected.groups] == data.train_counts_pseudo
     assert [factor.name for factor in data.factors] == [("style", "place")[place]]
     assert len(data.groups) == len(expected.groups)
-    assert (groups_of_factors(metrics.dataset, [place])[groups] == labels * size + codes[place]).all()
+    assert (groups_of_factors(groups, metrics.dataset, [place]) == labels * size + codes[place]).all()
 
 
 def test_judged_are_the_trusted_factors_or_all_of_them():
@@ -86,3 +90,28 @@ def test_page_judges_by_the_trusted_factor_and_says_which_figures_say_nothing():
     assert "Accuracy by group Since the guesses of place can’t be trusted, the figures of combinations say" in words
     trusted = Page(render_report(metrics, [], [], guesses=of_factors([], []))).words
     assert "can’t be trusted, th" not in trusted and "By place alone GroupImages" in trusted
+
+
+def test_page_of_a_comparison_has_each_factor_alone_and_judges_by_the_trusted_one():
+    factors = typed_metrics(run_of_two()).dataset.factors
+    attributes = [f"{style}, {place}" for style in STYLE["values"] for place in PLACE["values"]]
+    rows = [
+        compared("ERM", (0.5, 0.5), [0.9, 0.9, 0.9, 0.5, 0.6, 0.7] * 2),
+        compared("dbpt", (0.7, 0.7), [0.8] * 12, difference=difference(0.2, (-0.1, 0.4))),
+    ]
+    metrics = comparison(rows, attributes=attributes, group_kind="pseudo")
+    metrics = replace(metrics, dataset=replace(metrics.dataset, factors=factors))
+    clear = [rows[0], replace(rows[1], difference=difference(0.2, (0.1, 0.3)))]
+    judged = replace(metrics, rows=clear, dataset=replace(metrics.dataset, factors=factors[:1]))
+    doubted = of_factors([], ["no groups"])
+    words = Page(page_of(metrics, judged=judged, guesses=doubted)).words.replace("\u00a0", " ")
+    assert (
+        "Better than ERM dbpt raises worst-group accuracy over pseudo groups of style by 20.0 points over ERM" in words
+    )
+    assert "(place) apart in these images, so nothing is proven about these groups." in words
+    assert (
+        "By style alone GroupImagesERMdbpt landbird · photo120 90.0[83.3, 94.2] 80.0[72.0, 86.2] landbird · sketch"
+        in words
+    )
+    assert "By place alone Since the guesses of place can’t be trusted, these figures say nothing about place." in words
+    assert "The seeds change no difference" in words and "95 % overseeds" not in words

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from statistics import fmean
 
-from made_up_run import GUESSES, LONG, NASTY
+from made_up_run import GUESSES, LONG, NASTY, words_of
 
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison_page import NextSteps, render_comparison
@@ -123,6 +123,6 @@ def many_rows(num_rows=20, num_classes=7):
     return comparison(rows, classes, attributes, heads=heads, warnings=warnings, left_out=[LONG])
 
 
-def page_of(metrics, sheets=None, *, guesses=GUESSES, command="dbpt compare X", settings=(), steps=STEPS):
-    shown = GuessSheets(guesses, {name: [name] for name in metrics.dataset.attributes}, sheets)
-    return render_comparison(metrics, shown, command, list(settings), steps)
+def page_of(metrics, sheets=None, *, judged=None, guesses=GUESSES, command="dbpt compare X", settings=(), steps=STEPS):
+    shown = GuessSheets(guesses, words_of(metrics.dataset), sheets)
+    return render_comparison(metrics, judged or metrics, shown, command, list(settings), steps)

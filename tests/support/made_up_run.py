@@ -76,15 +76,13 @@ def table_of(metrics, **options):
 def render_report(metrics, history, gallery, sheets=None, guesses=None, **changes):
     """The page of a run whose first and last rows take one image of each class for the next one."""
     metrics = typed_metrics(metrics)
-    values = [f"{factor.name}: {value}" for factor in metrics.dataset.factors for value in factor.values]
-    words = {name: [name] for name in values or metrics.dataset.attributes}
     one_image = np.eye(len(metrics.dataset.classes), dtype=int)
     values = {
         "metrics": metrics,
         "judged": metrics,
         "history": history,
         "mistakes": gallery,
-        "sheets": GuessSheets(guesses or GUESSES, words, sheets),
+        "sheets": GuessSheets(guesses or GUESSES, words_of(metrics.dataset), sheets),
         "examples": [GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in metrics.dataset.groups],
         "confusions": [9 * one_image + np.roll(one_image, 1, 1)] * 2,
         "words": [("Words for land", "land, forest")],
@@ -94,6 +92,12 @@ def render_report(metrics, history, gallery, sheets=None, guesses=None, **change
         "difference": (0.2, 0.5),
     }
     return dbpt.report.render_report(RunPage(**values | changes))
+
+
+def words_of(dataset):
+    """Words for the attributes, or for the values of the factors."""
+    values = [f"{factor.name}: {value}" for factor in dataset.factors for value in factor.values]
+    return {name: [name] for name in values or dataset.attributes}
 
 
 def summarize(metrics):

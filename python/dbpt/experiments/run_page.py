@@ -48,9 +48,7 @@ def run_page(
     difference = None
     if strongest is not None:
         against = predictions[strongest.record.name]
-        judged_groups = groups
-        if judged is not metrics:
-            judged_groups = np.where(groups < 0, -1, groups_of_factors(metrics.dataset, places)[groups])
+        judged_groups = groups if judged is metrics else groups_of_factors(groups, metrics.dataset, places)
         difference = worst_group_difference_interval(after == labels, against == labels, judged_groups)
     examples = group_examples(
         [dataset.paths[row] for row in rows],

@@ -17,7 +17,9 @@ from dbpt.report.charts import (
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
 from dbpt.report.comparison_verdict import second_sentence, verdict
 from dbpt.report.drawing import Drawing
+from dbpt.report.factors import doubted_factors
 from dbpt.report.guesses import GuessSheets
+from dbpt.report.headline import without_doubts
 from dbpt.report.made_by import Entries
 from dbpt.report.page import row_styles
 from dbpt.report.summary import AVERAGES, Row
@@ -54,10 +56,18 @@ class ShownRow:
 
 
 def render_comparison(
-    metrics: ComparisonMetrics, sheets: GuessSheets, command: str, settings: Entries, next_steps: NextSteps
+    metrics: ComparisonMetrics,
+    judged: ComparisonMetrics,
+    sheets: GuessSheets,
+    command: str,
+    settings: Entries,
+    next_steps: NextSteps,
 ) -> str:
-    """Return the page. ``command`` made it; ``settings`` are names and texts of words, sentences and settings."""
-    summary = ComparisonSummary(metrics)
+    """Return the page. ``judged`` are the metrics over the `judged_factors`, for the verdict.
+
+    ``command`` made the page; ``settings`` are names and texts of words, sentences and settings.
+    """
+    summary, judged_summary, guesses = ComparisonSummary(metrics), ComparisonSummary(judged), sheets.guesses
     rows = _shown_rows(summary)
     charted, groups = _charted(rows), _worst_groups(summary)
     most_groups = _most_groups(charted)
@@ -65,18 +75,22 @@ def render_comparison(
     if by_clusters or not has_attributes:
         next_steps = replace(next_steps, label="", guess=next_steps.guess if has_attributes else "")
     figured = [shown for shown in rows if shown.row.worst_group_accuracy is not None]
+    differences = [shown.row.record.difference for shown in rows if shown.row.record.difference is not None]
     average, gap = AVERAGES[metrics.average]
     return render(
         "report/comparison.html.j2",
         metrics=metrics,
-        verdict=verdict(summary, sheets.guesses),
-        lead=second_sentence(summary),
+        verdict=verdict(judged_summary, guesses),
+        lead=second_sentence(judged_summary),
         heading=summary.heading,
-        warnings=list(dict.fromkeys(map(sentence, summary.warnings))),
+        warnings=list(dict.fromkeys(map(sentence, without_doubts(summary.warnings, guesses)))),
+        doubted_factors=doubted_factors(guesses, metrics),
+        named_rows=[(shown.name, shown.row) for shown in rows],
         rows=rows,
         average=average,
         gap=gap,
-        has_differences=any(shown.row.record.difference for shown in rows),
+        has_differences=bool(differences),
+        over_seeds=any(each.figures["worst_group_accuracy"].over_seeds for each in differences),
         row_chart=_row_chart(figured, metrics.repeat, BAR_LETTERS, WIDTH),
         narrow_row_chart=_row_chart(figured, metrics.repeat, NARROW_LETTERS, NARROW),
         most_rows=MOST_BARS if len(figured) > MOST_BARS else None,

@@ -4,27 +4,26 @@ from collections.abc import Sequence
 
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
-from dbpt.report.headline import Verdict
+from dbpt.report.factors import nothing_is_trusted
+from dbpt.report.headline import Verdict, doubts_in_words, over_pseudo_groups
 from dbpt.report.summary import Row
 from dbpt.report.text import in_words, points, signed_interval, signed_points
 from dbpt.runs.metrics import ComparisonRow, Difference
 
 
 def verdict(summary: ComparisonSummary, guesses: Guesses) -> Verdict:
-    """Return what the intervals prove about the difference of the chosen row to ERM, in one sentence."""
+    """Return what the intervals prove about the difference of the chosen row to ERM, over the `judged_factors`."""
     chosen, metrics = _chosen(summary), summary.metrics
-    if guesses.doubts and metrics.group_kind == "pseudo":
-        names = " / ".join(metrics.dataset.attributes)
-        missing = f"CLIP can’t tell {names} apart in these images"
-        missing = "Some classes may form no distinct clusters" if guesses.by_clusters else missing
+    doubts = doubts_in_words(guesses, metrics)
+    if doubts and nothing_is_trusted(guesses):
         what = "clusters" if guesses.by_clusters else "guesses"
-        return Verdict(
-            "untrusted", f"The {what} can’t be trusted", f"{missing}, so the figures by group prove nothing."
-        )
+        return Verdict("untrusted", f"The {what} can’t be trusted", f"{doubts}, so the figures by group prove nothing.")
+    untold = f" {doubts}, so nothing is proven about these groups." if doubts else ""
     difference = chosen.record.difference
     change = None if difference is None else difference.figures["worst_group_accuracy"].mean
     if difference is not None and change is not None:
-        return _against_erm(summary, chosen, difference, change)
+        kind, title, sentence = _against_erm(summary, chosen, difference, change)
+        return Verdict(kind, title, sentence + untold)
     sentence = f"{_name(chosen, summary)} has no worst-group accuracy: no training of it has a result over groups."
     if chosen.worst_group_accuracy is not None:
         figures = f"{in_words(chosen.worst_group_accuracy)}, average {in_words(chosen.average_accuracy)}"
@@ -92,5 +91,4 @@ def _name(row: Row[ComparisonRow], summary: ComparisonSummary) -> str:
 def _what(summary: ComparisonSummary) -> str:
     if not summary.metrics.dataset.has_attributes:
         return "Worst-class accuracy"
-    over = " over clusters" if summary.metrics.dataset.clusters else " over pseudo groups"
-    return "Worst-group accuracy" + ("" if summary.metrics.group_kind == "true" else over)
+    return f"Worst-group accuracy{over_pseudo_groups(summary.metrics)}"

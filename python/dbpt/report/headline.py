@@ -1,5 +1,6 @@
 """The result of a run in sentences, for readers who know neither dbpt nor the data."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dbpt.groups import group_name
@@ -112,10 +113,8 @@ def headline(summary: Summary, difference: Interval) -> str:
     chosen, what = summary.chosen, "Worst-group accuracy"
     if not summary.metrics.dataset.has_attributes:
         what = "Worst-class accuracy"
-    elif summary.metrics.group_kind == "pseudo":
-        of_factors = " and ".join(factor.name for factor in summary.metrics.dataset.factors)
-        pseudo_groups = f" over pseudo groups of {of_factors}" if of_factors else " over pseudo groups"
-        what += " over clusters" if summary.metrics.dataset.clusters else pseudo_groups
+    else:
+        what += over_pseudo_groups(summary.metrics)
     wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
     if wga is None:
         known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"
@@ -125,6 +124,21 @@ def headline(summary: Summary, difference: Interval) -> str:
         return f"{what} of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
     compared = _compared(baseline, chosen, difference)
     return f"{what} {compared} average {in_words(baseline.average_accuracy)} → {in_words(average)}."
+
+
+def without_doubts(warnings: Sequence[str], guesses: Guesses) -> list[str]:
+    """Return the warnings that don't repeat the doubts about the guesses, which pages show in a box of their own."""
+    told = [doubt for factor in guesses.factors for doubt in factor.doubts] or guesses.doubts
+    return [text for text in warnings if not any(doubt in text for doubt in told)]
+
+
+def over_pseudo_groups(metrics: Metrics) -> str:
+    """Return words to put after a figure over pseudo groups; "" over true groups."""
+    if metrics.group_kind == "true":
+        return ""
+    factors = " and ".join(factor.name for factor in metrics.dataset.factors)
+    pseudo_groups = f" over pseudo groups of {factors}" if factors else " over pseudo groups"
+    return " over clusters" if metrics.dataset.clusters else pseudo_groups
 
 
 def zero_shot_line(summary: Summary) -> str:

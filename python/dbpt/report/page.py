@@ -33,7 +33,7 @@ from dbpt.report.examples import GroupExamples, worst_first
 from dbpt.report.factors import doubted_factors
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
-from dbpt.report.headline import headline, verdict, zero_shot_line
+from dbpt.report.headline import headline, verdict, without_doubts, zero_shot_line
 from dbpt.report.made_by import Entries
 from dbpt.report.summary import (
     SPLIT_NAMES,
@@ -105,7 +105,6 @@ def render_report(page: RunPage) -> str:
     """Return the HTML page of a run."""
     metrics, history = page.metrics, page.history
     summary, judged, guesses = summarize(metrics), summarize(page.judged), page.sheets.guesses
-    told = [doubt for factor in guesses.factors for doubt in factor.doubts] or guesses.doubts
     styles, quality, classes = row_styles(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [_chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
@@ -116,7 +115,7 @@ def render_report(page: RunPage) -> str:
         "metrics": metrics,
         "verdict": verdict(judged, guesses, page.difference),
         "doubts": guesses.doubts,
-        "warnings": [text for text in summary.warnings if not any(doubt in text for doubt in told)],
+        "warnings": without_doubts(summary.warnings, guesses),
         "headline": headline(judged, page.difference),
         "groups_line": groups_line(metrics),
         "average_note": average_note(metrics.average),

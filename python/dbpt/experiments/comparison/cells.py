@@ -25,7 +25,8 @@ from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes,
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
 from dbpt.groups import GroupMetrics
-from dbpt.runs.metrics import RunRow
+from dbpt.runs.metrics import DataSummary, RunRow
+from dbpt.runs.some_factors import groups_of_factors, metrics_of_factors
 from dbpt.settings.config import FitConfig
 
 SCHEMA_VERSION = 3
@@ -43,6 +44,11 @@ class CellResult:
     metrics: GroupMetrics
     correct: NDArray[np.bool_]
     groups: NDArray[np.int64]
+
+    def of_factors(self, data: DataSummary, places: Sequence[int]) -> "CellResult":
+        """Return the result over the groups of only the factors of ``data`` at ``places``."""
+        metrics = metrics_of_factors(self.metrics, data, places)
+        return CellResult(self.row, metrics, self.correct, groups_of_factors(self.groups, data, places))
 
 
 class Stages:

@@ -47,8 +47,10 @@ from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.launched import launched
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
 from dbpt.report.comparison_page import comparison_figures, render_comparison
+from dbpt.report.factors import judged_factors
 from dbpt.report.figures import write_figures
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
+from dbpt.runs.some_factors import data_of_factors
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.keywords import SharedSettings
@@ -212,7 +214,12 @@ def _compare_in(
     write_atomically(out / "compare.md", markdown_table(metrics))
     write_atomically(out / "compare.tex", latex_table(metrics))
     settings = settings_of(plan, embedded.dataset.words, sheets, len(embedded.failures))
-    page = render_comparison(metrics, sheets, command_of(out, asked, plan), settings, steps)
+    places, judged = judged_factors(guesses, metrics), metrics
+    if len(places) < len(shared.dataset.factors):
+        of_factors = {name: each.of_factors(shared.dataset, places) for name, each in results.items()}
+        shared = replace(shared, dataset=data_of_factors(shared.dataset, places))
+        judged = summarize(plan, of_factors, failures, shared, labelled.split, list(warnings))
+    page = render_comparison(metrics, judged, sheets, command_of(out, asked, plan), settings, steps)
     write_figures(out, comparison_figures(metrics))
     write_atomically(out / "compare.html", page)
     if not failures:
