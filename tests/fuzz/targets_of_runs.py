@@ -148,6 +148,6 @@ target(name="sample_rows")(sample("sample.csv"))
 def labels(place: Workplace) -> Parse:
     def read(path: Path) -> None:
         answers = read_answers(path, DESIGN)
-        assert answers.shape == (3,) and -2 <= answers.min() <= answers.max() < 2
+        assert answers.shape == (3, 1) and -2 <= answers.min() <= answers.max() < 2
 
     return place.parser_of("labels.csv", read)

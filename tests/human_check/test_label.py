@@ -405,7 +405,7 @@ def test_folders_that_cannot_be_judged(tiny, tiny_run, sample, tmp_path):
         ("design.json", '"size": ', '"size": 1', "was changed"),
         ("design.json", "{", "[", "not readable as JSON"),
         ("design.json", '"strata"', '"stratum"', "was changed"),
-        ("design.json", '"schema_version": 1', '"schema_version": 2', "written by a newer dbpt"),
+        ("design.json", '"schema_version": 2', '"schema_version": 3', "written by a newer dbpt"),
         ("sample.csv", "test/0", "test/1", "was changed"),
         ("sample.csv", "stratum", "strata", "no column 'stratum'"),
     ):

@@ -17,8 +17,9 @@ from PIL import Image
 from dbpt import InputError
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.drawing import label_page
-from dbpt.human_check.judging import COLUMNS, read_answers
+from dbpt.human_check.judging import read_answers
 
+COLUMNS = ("sample", "path", "attribute")
 NASTY = ('<b>"land"</b> & sea', "</script><script>alert(1)</script>", 'comma, "quote"')
 PATHS = ('a "quoted", name.png', "</script>.png", "ünï.png", "b.png", "c.png", "d.png")
 
@@ -44,7 +45,7 @@ def test_names_are_escaped_and_arrive_as_they_are(images):
     assert len(page.scripts) == 2
     assert "b" not in page.tags[: page.tags.index("details")]
     sample = json.loads(page.scripts[0])
-    assert sample == {"id": design_of().sample, "attributes": list(NASTY), "paths": list(PATHS)}
+    assert sample == {"id": design_of().sample, "questions": [["attribute", list(NASTY)]], "paths": list(PATHS)}
 
 
 def test_nothing_is_fetched_from_anywhere(images):
@@ -130,17 +131,17 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
         """
         found.start = [at, text("count"), byId("save").disabled];
         press("1"); press("3"); press("0");
-        found.three = [at, [...answers], text("last")];
+        found.three = [at, answers.flat(), text("last")];
         press("Backspace", "Backspace");
-        found.undone = [at, [...answers]];
+        found.undone = [at, answers.flat()];
         press("ArrowLeft", "ArrowLeft"); press("ArrowLeft", "ArrowLeft");
         found.left = [at, choices[0].getAttribute("aria-pressed")];
         press("&", "Digit2");  // a French keyboard
-        found.replaced = [at, [...answers]];
+        found.replaced = [at, answers.flat()];
         press("4"); press("z"); press("1", "", { ctrlKey: true }); press("1", "", { repeat: true });
-        found.ignored = [...answers];
+        found.ignored = answers.flat();
         choices[3].click(); tiles[5].click(); choices[0].click();
-        found.mouse = [at, [...answers], text("count"), tiles[5].getAttribute("aria-label")];
+        found.mouse = [at, answers.flat(), text("count"), tiles[5].getAttribute("aria-label")];
         """,
         tmp_path,
     )
@@ -154,7 +155,7 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
     found = in_browser(
         page,
         """
-        found.resumed = [at, [...answers], byId("done").hidden];
+        found.resumed = [at, answers.flat(), byId("done").hidden];
         press("2"); press("3");
         found.done = [byId("done").hidden, byId("save").classList.contains("ready")];
         found.csv = labelsCsv();
@@ -164,7 +165,7 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
     assert found["resumed"] == [3, [1, 2, -1, None, None, 0], True]
     assert found["done"] == [False, True]
     (tmp_path / "labels.csv").write_text(found["csv"], encoding="utf-8")
-    assert read_answers(tmp_path / "labels.csv", design).tolist() == [1, 2, -1, 1, 2, 0]
+    assert read_answers(tmp_path / "labels.csv", design)[:, 0].tolist() == [1, 2, -1, 1, 2, 0]
     rows = list(csv.DictReader(io.StringIO(found["csv"])))
     assert [row["path"] for row in rows] == list(PATHS)
     assert {row["sample"] for row in rows} == {design.sample}
@@ -178,17 +179,19 @@ def test_two_tabs_and_a_damaged_store_lose_nothing(images, tmp_path):
         """
         const tell = (newValue) => window.dispatchEvent(new StorageEvent("storage", { key: storageName, newValue }));
         press("1");
-        tell(JSON.stringify({ answers: [0, 2, -1, null, null, null], past: [[0, null], [1, null], [2, null]] }));
-        found.told = [at, [...answers], text("count")];
+        tell(JSON.stringify({
+          answers: [[0], [2], [-1], [null], [null], [null]], past: [[0, 0, null], [1, 0, null], [2, 0, null]] }));
+        found.told = [at, answers.flat(), text("count")];
         press("2");
-        found.stored = JSON.parse(localStorage.getItem(storageName)).answers;
-        for (const damaged of ["{", "null", '{"answers": [9]}', '{"answers": [0, 0, 0, 0, 0, 99]}']) tell(damaged);
-        found.kept = [...answers];
+        found.stored = JSON.parse(localStorage.getItem(storageName)).answers.flat();
+        for (const damaged of ["{", "null", '{"answers": [[9]]}', '{"answers": [[0], [0], [0], [0], [0], [99]]}',
+          '{"answers": [0, 0, 0, 0, 0, 0]}', '{"answers": [[0], [0], [0], [0], [0], [0, 0]]}']) tell(damaged);
+        found.kept = answers.flat();
         localStorage.setItem(storageName, "{");
         restore();
         found.canStore = canStore;
         press("ф", "KeyB");
-        found.ignored = [...answers];
+        found.ignored = answers.flat();
         """,
         tmp_path,
     )
@@ -204,10 +207,10 @@ def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, 
         label_page(design_of(attributes=names), images),
         """
         press("9"); press("a"); press("B", "KeyB"); press("ф", "KeyC"); press("z");
-        found.answers = [...answers];
+        found.answers = answers.flat();
         found.keys = [9, 34, 35].map((number) => choices[number].querySelector("kbd").hidden);
         choices[39].click();
-        found.last = answers[5];
+        found.last = answers[5][0];
         found.csv = labelsCsv();
         """,
         tmp_path,
@@ -247,20 +250,20 @@ def test_going_on_from_a_saved_file(images, tmp_path):
         label_page(design, images),
         f"""
         press("1"); press("ArrowRight", "ArrowRight"); press("ArrowRight", "ArrowRight"); press("3");
-        found.before = [...answers];
+        found.before = answers.flat();
         found.bad = {json.dumps(bad)}.map((saved) => {{
           takeOver(saved);
           return [answers.join(), text("last").includes("nothing was taken over")];
         }});
         found.good = {json.dumps(good)}.map((saved) => {{
-          answers = [...found.before];
+          answers = found.before.map((value) => [value]);
           takeOver(saved);
-          return [at, ...answers];
+          return [at, ...answers.flat()];
         }});
         found.said = text("last");
         found.again = rowsOf(labelsCsv());
         press("Backspace", "Backspace");
-        found.undone = [...answers];
+        found.undone = answers.flat();
         """.replace("</script>", "<\\/script>"),
         tmp_path,
     )

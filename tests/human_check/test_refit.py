@@ -1,9 +1,12 @@
 """Labels by hand as a table (``dbpt label --table``), and another run that keeps them (``--guess-only-unknown``)."""
 
 import csv
+import json
 import shlex
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from runs import contents, fit, metrics_of, pseudo_attributes
 from test_label import true_answers, write_labels
@@ -87,6 +90,33 @@ def test_other_data_get_a_table_with_nothing_but_the_labels(tiny, labelled, tmp_
         found = list(csv.DictReader(file))
     assert found == [row | {"attribute": answers.get(row["path"], "")} for row in tiny.rows()]
     assert f"--pseudo-attributes {tmp_path / 'new.csv'}" in result["refit"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_json_lines_and_parquet_get_a_new_csv_that_the_refit_reads(tiny, command, tmp_path, suffix):
+    data, rows = tmp_path / f"squares{suffix}", [{n: r[n] for n in ("path", "label", "split")} for r in tiny.rows()]
+    if suffix == ".jsonl":
+        data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), data)
+    run = fit(tiny, tmp_path / "run", data, root=tiny.table.parent, **FAST)
+    dbpt.draw_label_sample(run, out=tmp_path / "sample", n=12, split="train", cache=str(tiny.cache))
+    answers = other_way_round(true_answers(tiny, tmp_path / "sample"))
+    judge = [
+        "label",
+        tmp_path / "sample",
+        "--labels",
+        write_labels(tmp_path / "labels.csv", tmp_path / "sample", answers),
+    ]
+    code, _, told = command(*judge, "--table", tmp_path / f"labelled{suffix}")
+    assert code == 2 and f"labelled{suffix}: is written as CSV; choose a name that ends in .csv" in told
+    assert not (tmp_path / f"labelled{suffix}").exists() and not (tmp_path / "sample/judged.json").exists()
+    _, printed, _ = command(*judge, "--table", tmp_path / "labelled.csv")
+    with (tmp_path / "labelled.csv").open() as file:
+        assert list(csv.DictReader(file)) == [row | {"attribute": answers.get(row["path"], "")} for row in rows]
+    assert command(*shlex.split(printed.splitlines()[-1].removeprefix("fit again with: "))[1:])[0] == 0
+    told = {path: ATTRIBUTES.index(name) for path, name in answers.items() if name}
+    assert pseudo_attributes(tmp_path / "run-refit") == pseudo_attributes(run) | told
 
 
 def test_a_table_that_exists_or_a_run_that_is_gone_is_refused(tiny, labelled, tmp_path, refusal):

@@ -7,7 +7,7 @@ drawn image, in the order of the page. The person who labels should not see eith
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,7 +17,7 @@ from dbpt.files.csv import csv_text, unmarked
 from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json, typed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 WAY_OUT = "draw a new sample"
 
 
@@ -36,7 +36,10 @@ class Stratum:
 
 @dataclass(frozen=True, repr=False)
 class Design:
-    """A sample of one split. Each image has a path in ``paths``, and in ``stratum`` an index into ``strata``."""
+    """A sample of one split. Each image has a path in ``paths``, and in ``stratum`` an index into ``strata``.
+
+    With ``factors`` (their values with wordings), the attributes are the combinations of their values.
+    """
 
     run: str
     dataset: str
@@ -47,6 +50,12 @@ class Design:
     strata: tuple[Stratum, ...]
     paths: tuple[str, ...]
     stratum: tuple[Count, ...]
+    factors: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def questions(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """The answers to each question about an image, with wordings, by its column in ``labels.csv``."""
+        return self.factors or {"attribute": self.attributes}
 
     @property
     def size(self) -> int:

@@ -103,6 +103,7 @@ def draw_label_sample(
         strata=tuple(described),
         paths=tuple(dataset.paths[row] for row in chosen),
         stratum=tuple(strata[chosen].tolist()),
+        factors={each.name: dict(each.values) for each in dataset.words.factors},
     )
     _write(folder, design, dataset.root)
     return design
@@ -197,9 +198,16 @@ def label_page(design: Design, root: Path) -> str:
         version=__version__,
         dataset=design.dataset,
         split=SPLIT_NAMES[design.split],
-        attributes=[(name, [] if wordings == (name,) else wordings) for name, wordings in design.attributes.items()],
+        questions={
+            question: [(name, [] if wordings == (name,) else wordings) for name, wordings in answers.items()]
+            for question, answers in design.questions.items()
+        },
         pictures=_pictures(design, root),
-        sample={"id": design.sample, "attributes": list(design.attributes), "paths": design.paths},
+        sample={
+            "id": design.sample,
+            "questions": [(question, list(answers)) for question, answers in design.questions.items()],
+            "paths": design.paths,
+        },
     )
 
 

@@ -1,7 +1,7 @@
 """`judge_labels`: from a person's labels to the accuracy of the pseudo attributes and a corrected worst group."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.data.columns import Columns
+from dbpt.data.factors import factor_codes, joint_codes
 from dbpt.data.table_formats import SEPARATORS, read_columns
 from dbpt.errors import InputError
 from dbpt.files.csv import unmarked
@@ -21,7 +22,6 @@ from dbpt.pseudo_attributes.judged import SCHEMA_VERSION
 
 MANY_UNSURE = 0.05
 CANNOT_TELL, NOT_ANSWERED = -1, -2
-COLUMNS = ("sample", "path", "attribute")
 
 
 def judge_labels(
@@ -43,12 +43,14 @@ def judge_labels(
     this split) and over the person's groups. ``groups`` has the pseudo-group with its precision, and the corrected
     accuracy. ``confusion`` [y, a', a] are estimated images by class, pseudo attribute and the person's, of which
     ``n_judged`` [y, a'] are labelled; ``--label-noise`` reads them. An estimate is a dict of ``value``, ``low`` and
-    ``high``, which are None if no label determines it.
+    ``high``, which are None if no label determines it. With several factors, these figures are about the combinations,
+    and ``factors`` has the same for each factor alone, with its ``name`` and ``values``.
 
-    ``table`` is a CSV to write: the run's table with the labels in its column of attributes, for `dbpt.fit` with
-    ``guess_only_unknown``. ``data`` and ``root`` are the data of the run and the folder of its images, if they have
-    moved. The result then has ``refit`` too, the command that fits again. Raises `InputError` for a folder that is no
-    sample or was changed, for labels that don't belong to it, and if the table exists or the run or its data are gone.
+    ``table`` is a CSV to write: the run's table with the labels in its columns of attributes or factors, for `dbpt.fit`
+    with ``guess_only_unknown``. ``data`` and ``root`` are the data of the run and the folder of its images, if they
+    have moved. The result then has ``refit`` too, the command that fits again. Raises `InputError` for a folder that is
+    no sample or was changed, for labels that don't belong to it, and if the table exists or the run or its data are
+    gone.
     """
     design = read_design(Path(folder))
     judged = Path(folder) / "judged.json"
@@ -58,13 +60,7 @@ def judge_labels(
             raise InputError(f"--table {table}: exists; choose another name")
         check_output("--table", Path(table), overwrite=False)
     answers = read_answers(Path(labels), design)
-    known = answers >= 0
-    counts = np.zeros((len(design.strata), len(design.attributes)), dtype=np.int64)
-    np.add.at(counts, (np.array(design.stratum)[known], answers[known]), 1)
-    columns = np.array([(s.size, s.label, s.pseudo_attribute, s.right) for s in design.strata], dtype=np.int64)
-    sizes, labels_H, pseudo_attributes, right = columns.T
-    strata = LabelledStrata(sizes, labels_H, pseudo_attributes, right, counts, len(design.classes))
-    result = _described(design, answers, strata)
+    result = _described(design, answers)
     refit = {}
     if table is not None:
         from dbpt.human_check.labelled_table import write_labelled_table
@@ -75,12 +71,13 @@ def judge_labels(
 
 
 def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
-    """Return the attribute of each image, (n,) int64; -1 if the person can't tell, -2 if there is no line.
+    """Return the answers to each question, (n, Q) int64: an attribute; -1 if the person can't tell, -2 without a line.
 
-    The columns are ``sample``, the same in each line; ``path``; and ``attribute``, a name, or empty for "can't tell".
-    Spreadsheets may have written semicolons or tabs, and lines with nothing else at the end. Raises `InputError`.
+    The columns are ``sample``, the same in each line; ``path``; and ``attribute``, or each factor: a name, or empty for
+    "can't tell". Spreadsheets may have written semicolons or tabs, and lines with nothing else at the end. Raises
+    `InputError`.
     """
-    table = read_columns(path, COLUMNS, delimiters=SEPARATORS)
+    table = read_columns(path, ("sample", "path", *design.questions), delimiters=SEPARATORS)
     filled = [row for row, cells in enumerate(zip(*table.values.values(), strict=True)) if any(map(str.strip, cells))]
     values = {name: [unmarked(column[row]) for row in filled] for name, column in table.values.items()}
     columns = Columns(path, [table.lines[row] for row in filled], values)
@@ -96,23 +93,53 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
             raise InputError(f"{columns.where(row)}: path {name!r} is not an image of this sample")
         if first.setdefault(name, row) != row:
             raise InputError(f"{columns.where(row)}: path {name!r} is already at line {columns.lines[first[name]]}")
-    codes = {name: number for number, name in enumerate(design.attributes)} | {"": CANNOT_TELL}
-    attributes = columns.decode("attribute", codes.get, list(design.attributes))
-    if (attributes == CANNOT_TELL).all():
-        raise InputError(f"{path}: no image has an attribute, so there is nothing to judge")
-    answers = np.full(len(design.paths), NOT_ANSWERED, dtype=np.int64)
-    answers[[position[name] for name in columns.values["path"]]] = attributes
+    answers = np.full((len(design.paths), len(design.questions)), NOT_ANSWERED, dtype=np.int64)
+    rows = [position[name] for name in columns.values["path"]]
+    for place, (question, names) in enumerate(design.questions.items()):
+        codes = {name: number for number, name in enumerate(names)} | {"": CANNOT_TELL}
+        answers[rows, place] = columns.decode(question, codes.get, list(names))
+    if not (answers >= 0).all(axis=1).any():
+        found = f"a value of each of {', '.join(design.factors)}" if design.factors else "an attribute"
+        raise InputError(f"{path}: no image has {found}, so there is nothing to judge")
     return answers
 
 
-def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrata) -> dict[str, Any]:
-    estimates = estimate(strata)
-    pseudo = strata.sizes[:, None] * strata.is_pseudo
-    n_G, right_G, labelled_G = (
-        strata.by_group(images).astype(int) for images in (pseudo, pseudo * strata.right[:, None], strata.counts)
-    )
-    accuracies = [float(right / n) if n else None for right, n in zip(right_G, n_G, strict=True)]
-    worst = worst_group(right_G, n_G)
+def combined_answers(design: Design, answers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the attribute of each image, (n,), from `read_answers`; -1 if one answer is missing, -2 without a line."""
+    combined = joint_codes(list(answers.T), _sizes(design))
+    return np.where((answers == NOT_ANSWERED).all(axis=1), NOT_ANSWERED, combined)
+
+
+def _sizes(design: Design) -> list[int]:
+    return [len(names) for names in design.questions.values()]
+
+
+def _strata(
+    design: Design, pseudo_attributes: NDArray[np.int64], answers: NDArray[np.int64], size: int
+) -> LabelledStrata:
+    """Return the strata with one of ``size`` pseudo attributes each, (H,), and the ``answers`` (n,) about it."""
+    counts = np.zeros((len(design.strata), size), dtype=np.int64)
+    known = answers >= 0
+    np.add.at(counts, (np.array(design.stratum)[known], answers[known]), 1)
+    sizes, labels, right = np.array([(s.size, s.label, s.right) for s in design.strata], dtype=np.int64).T
+    return LabelledStrata(sizes, labels, pseudo_attributes, right, counts, len(design.classes))
+
+
+def _described(design: Design, answers: NDArray[np.int64]) -> dict[str, Any]:
+    combined = combined_answers(design, answers)
+    pseudo_attributes = np.array([stratum.pseudo_attribute for stratum in design.strata], dtype=np.int64)
+    strata = _strata(design, pseudo_attributes, combined, len(design.attributes))
+    figures = _figures(strata)
+    factors, warnings = [], list(_warnings_of_groups(design.classes, list(design.attributes), figures, design.factors))
+    if len(design.factors) > 1:
+        of_strata = factor_codes(pseudo_attributes, _sizes(design))
+        for place, (name, values) in enumerate(design.factors.items()):
+            found = _figures(_strata(design, of_strata[place], answers[:, place], len(values)))
+            told = [*_warnings_of_groups(design.classes, list(values), found), *_warnings_of_unsure(answers[:, place])]
+            warnings += [f"{name}: {text}" for text in told]
+            factors.append({"name": name, "values": list(values), **_numbers(answers[:, place]), **found})
+    else:
+        warnings += _warnings_of_unsure(combined)
     return {
         "schema_version": SCHEMA_VERSION,
         "dbpt_version": __version__,
@@ -122,11 +149,30 @@ def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrat
         "split": design.split,
         "n": design.size,
         "n_drawn": len(answers),
-        "n_labelled": int((answers >= 0).sum()),
-        "n_cannot_tell": int((answers == CANNOT_TELL).sum()),
-        "n_not_labelled": int((answers == NOT_ANSWERED).sum()),
-        "pseudo_accuracy": vars(estimates.pseudo_accuracy),
+        **_numbers(combined),
+        "n_not_labelled": int((combined == NOT_ANSWERED).sum()),
         "average": int((strata.sizes * strata.right).sum()) / design.size,
+        **figures,
+        "factors": factors,
+        "warnings": [*warnings, *_warnings(design, strata, combined)],
+    }
+
+
+def _numbers(answers: NDArray[np.int64]) -> dict[str, int]:
+    return {"n_labelled": int((answers >= 0).sum()), "n_cannot_tell": int((answers == CANNOT_TELL).sum())}
+
+
+def _figures(strata: LabelledStrata) -> dict[str, Any]:
+    """Return the figures about the attribute, or about one factor."""
+    estimates = estimate(strata)
+    pseudo = strata.sizes[:, None] * strata.is_pseudo
+    n_G, right_G, labelled_G = (
+        strata.by_group(images).astype(int) for images in (pseudo, pseudo * strata.right[:, None], strata.counts)
+    )
+    accuracies = [float(right / n) if n else None for right, n in zip(right_G, n_G, strict=True)]
+    worst = worst_group(right_G, n_G)
+    return {
+        "pseudo_accuracy": vars(estimates.pseudo_accuracy),
         "by_pseudo": {"worst_group": worst, "worst_group_accuracy": None if worst is None else accuracies[worst]},
         "corrected": {
             "worst_group": estimates.worst_group,
@@ -148,33 +194,36 @@ def _described(design: Design, answers: NDArray[np.int64], strata: LabelledStrat
         ],
         "confusion": estimates.confusion,
         "n_judged": strata.by_pseudo_group(strata.counts).sum(axis=2).astype(int).tolist(),
-        "warnings": list(_warnings(design, strata, answers, labelled_G, n_G)),
     }
 
 
-def _warnings(
-    design: Design,
-    strata: LabelledStrata,
-    answers: NDArray[np.int64],
-    labelled_G: NDArray[np.int64],
-    n_G: NDArray[np.int64],
+def _warnings_of_groups(
+    classes: Sequence[str], attributes: Sequence[str], figures: dict[str, Any], factors: Collection[str] = ()
 ) -> Iterator[str]:
-    names = [f"{y} · {a}" for y in design.classes for a in design.attributes]
-    for group in np.flatnonzero(labelled_G == 0):
-        among = f", though the run puts {n_G[group]} there" if n_G[group] else ""
-        yield f"group {names[group]}: no image was labelled as this{among}; missing from the worst group, not 0"
-    few = [f"{name} ({n})" for name, n in zip(names, labelled_G, strict=True) if 0 < n < SMALL_GROUP]
+    """Warn of groups with few labels, or none; combinations of ``factors`` need none where the run has no image."""
+    names = [f"{y} · {a}" for y in classes for a in attributes]
+    numbers = [(group["n_labelled"], group["n_pseudo"]) for group in figures["groups"]]
+    for name, (n_labelled, n_pseudo) in zip(names, numbers, strict=True):
+        if not n_labelled and (n_pseudo or not factors):
+            among = f", though the run puts {n_pseudo} there" if n_pseudo else ""
+            yield f"group {name}: no image was labelled as this{among}; missing from the worst group, not 0"
+    few = [f"{name} ({n})" for name, (n, _) in zip(names, numbers, strict=True) if 0 < n < SMALL_GROUP]
     if few:
         yield f"under {SMALL_GROUP} labelled images: {', '.join(few)}; read their intervals, or draw more with --n"
-    missing, unsure = int((answers == NOT_ANSWERED).sum()), int((answers == CANNOT_TELL).sum())
-    answered = len(answers) - missing
-    if missing:
-        yield f"{missing} of {len(answers)} drawn images are not labelled; they count as not drawn"
+
+
+def _warnings_of_unsure(answers: NDArray[np.int64]) -> Iterator[str]:
+    unsure, answered = int((answers == CANNOT_TELL).sum()), int((answers != NOT_ANSWERED).sum())
     if unsure > MANY_UNSURE * answered:
         yield (
             f"{unsure} of {answered} images could not be told; they count as not drawn, which makes "
             "the figures too high if they are the hard ones"
         )
+
+
+def _warnings(design: Design, strata: LabelledStrata, answers: NDArray[np.int64]) -> Iterator[str]:
+    if missing := int((answers == NOT_ANSWERED).sum()):
+        yield f"{missing} of {len(answers)} drawn images are not labelled; they count as not drawn"
     blank = strata.counts.sum(axis=1) == 0
     if blank.any():
         yield (

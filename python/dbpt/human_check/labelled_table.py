@@ -4,7 +4,8 @@ import codecs
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,16 @@ COPIED = {".csv": SEPARATORS, ".tsv": "\t"}
 NEW_LINE, LINE_END = re.compile(r"\r\n?|\n"), re.compile(r"\r\n?|\n|\Z")
 
 
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels by hand for one ``column``: the name by row. ``known`` (N,) are the indices that the data have."""
+
+    column: str
+    names: list[str]
+    by_row: dict[int, str]
+    known: NDArray[np.int64]
+
+
 def write_labelled_table(
     out: Path,
     design: Design,
@@ -34,11 +45,12 @@ def write_labelled_table(
     data: str | Path | None = None,
     root: str | Path | None = None,
 ) -> str:
-    """Write the run's table with the ``answers`` (n,) of `read_answers` as attributes; return the command to refit.
+    """Write the run's table with the ``answers`` (n, Q) of `read_answers` as attributes; return the command to refit.
 
     The copy of a CSV or TSV keeps the bytes of other columns, and the attributes of images without an answer. Other
-    data get a new CSV with path, label, split and attribute, which is empty without an answer. ``data`` and ``root``
-    are those of the run, if they have moved. Raises `InputError` without the run or its data.
+    data get a new CSV with path, label, split and attribute, which is empty without an answer. With several factors,
+    each has a column in place of the attribute. ``data`` and ``root`` are those of the run, if they have moved. Raises
+    `InputError` without the run or its data, and for the name of another format.
     """
     run = Path(design.run)
     config, words = read_settings(run), finished_run(run).words
@@ -49,23 +61,31 @@ def write_labelled_table(
         raise InputError(
             f"{dataset.source}: has no image {gone[0]!r} of the sample; name the data of the run in --data"
         )
-    names = list(design.attributes)
-    labels = {row_of[path]: names[a] for path, a in zip(design.paths, answers.tolist(), strict=True) if a >= 0}
-    column = parse_columns(config.columns or ()).get("attribute", "attribute")
+    rows = [row_of[path] for path in design.paths]
+    asked = parse_columns(config.columns or (), words.factors)
+    known = dataset.factor_attributes if design.factors else [dataset.attributes]
+    labels = []
+    for place, (question, names) in enumerate(design.questions.items()):
+        by_row = {row: list(names)[a] for row, a in zip(rows, answers[:, place].tolist(), strict=True) if a >= 0}
+        labels.append(Labels(asked.get(question, question), list(names), by_row, known[place]))
     refit = ["dbpt", "fit", "--config", str(run / "config.toml"), "--guess-only-unknown", "--out", f"{run}-refit"]
-    if data not in DATASETS and Path(data).suffix.lower() in COPIED and column and config.pseudo_attributes is None:
-        content = _copy(dataset, column, labels)
+    suffix = "" if data in DATASETS or config.pseudo_attributes is not None else Path(data).suffix.lower()
+    is_copy = suffix in COPIED and all(each.column for each in labels)
+    if out.suffix.lower() not in (".csv", suffix if is_copy else ".csv"):
+        raise InputError(f"--table {out}: is written as CSV; choose a name that ends in .csv")
+    if is_copy:
+        content = _copy(dataset, labels)
         at_root = [] if config.root is None and _is_same(out.parent, dataset.root) else ["--root", str(dataset.root)]
         refit[2:2] = [str(out), *at_root]
     else:
-        content = csv_of_columns(
-            {
-                "path": dataset.paths,
-                "label": [dataset.class_names[label] for label in dataset.labels.tolist()],
-                "split": [SPLITS[split] for split in dataset.splits.tolist()],
-                "attribute": [labels.get(row, "") for row in range(len(dataset))],
-            }
-        ).encode("utf-8", "surrogateescape")
+        columns = {
+            "path": dataset.paths,
+            "label": [dataset.class_names[label] for label in dataset.labels.tolist()],
+            "split": [SPLITS[split] for split in dataset.splits.tolist()],
+        }
+        for question, each in zip(design.questions, labels, strict=True):
+            columns[question] = [each.by_row.get(row, "") for row in range(len(dataset))]
+        content = csv_of_columns(columns).encode("utf-8", "surrogateescape")
         refit[4:4] = ["--pseudo-attributes", str(out)]
     write_atomically(out, content, overwrite=False)
     return shlex.join(refit)
@@ -75,39 +95,45 @@ def _is_same(folder: Path, other: Path) -> bool:
     return os.path.realpath(folder) == os.path.realpath(other)
 
 
-def _copy(dataset: Dataset, column: str, labels: Mapping[int, str]) -> bytes:
-    """Return the table of ``dataset`` with ``labels``, by row, in a ``column`` that it may lack."""
+def _copy(dataset: Dataset, labels: Sequence[Labels]) -> bytes:
+    """Return the table of ``dataset`` with ``labels`` in their columns, which it may lack."""
     path = dataset.source
     text, has_bom = read_text(path), read_regular(path, "file").startswith(codecs.BOM_UTF8)
     separator = separator_of(text, COPIED[path.suffix.lower()])
     first, header = next(separated_rows(path, text, separator))
-    position = next((i for i, name in enumerate(header) if name.strip() == column), None)
-    spelled = _spelling(dataset, None if position is None else column)
-    cells = {int(dataset.lines[row]): _quoted(spelled[name], separator) for row, name in labels.items()}
+    header = [name.strip() for name in header]
+    present = sorted((each for each in labels if each.column in header), key=lambda each: header.index(each.column))
+    cells = {each.column: _cells(dataset, each, separator, is_new=each not in present) for each in labels}
     parts, end = [], 0
     for line, spans in _records(text, separator):
-        if position is None:
-            begin = stop = spans[-1][1]
-            cell = separator + (_quoted(column, separator) if line == first else cells.get(line, ""))
-        elif line in cells:
-            (begin, stop), cell = spans[position], cells[line]
-        else:
-            continue
-        parts += [text[end:begin], cell]
-        end = stop
+        for each in present:
+            if line in cells[each.column]:
+                begin, stop = spans[header.index(each.column)]
+                parts += [text[end:begin], cells[each.column][line]]
+                end = stop
+        for each in labels:
+            if each not in present:
+                cell = _quoted(each.column, separator) if line == first else cells[each.column].get(line, "")
+                parts += [text[end : spans[-1][1]], separator, cell]
+                end = spans[-1][1]
     content = "".join([*parts, text[end:]]).encode()
     return codecs.BOM_UTF8 + content if has_bom else content
 
 
-def _spelling(dataset: Dataset, column: str | None) -> dict[str, str]:
-    """Return how the ``column`` writes each attribute: as its name, unless it has indices or the like."""
-    names, path = dataset.attribute_names, dataset.source
-    found: dict[int, str] = {}
-    if column is not None:
-        cells = read_columns(path, (column,), delimiters=COPIED[path.suffix.lower()]).values[column]
-        found = {a: cell.strip() for a, cell in zip(dataset.attributes.tolist(), cells, strict=True) if a >= 0}
-    are_indices = bool(found) and not set(found.values()) & set(names)
-    return {name: found.get(a, str(a) if are_indices else name) for a, name in enumerate(names)}
+def _cells(dataset: Dataset, labels: Labels, separator: str, *, is_new: bool) -> dict[int, str]:
+    """Return the cells to write, by line: the labels, and in a new column what is known of other images."""
+    spelled = {name: name for name in labels.names} if is_new else _spelling(dataset.source, labels)
+    by_row = {row: labels.names[a] for row, a in enumerate(labels.known.tolist()) if a >= 0} if is_new else {}
+    found = (by_row | labels.by_row).items()
+    return {int(dataset.lines[row]): _quoted(spelled[name], separator) for row, name in found}
+
+
+def _spelling(path: Path, labels: Labels) -> dict[str, str]:
+    """Return how the column writes each attribute: as its name, unless it has indices or the like."""
+    cells = read_columns(path, (labels.column,), delimiters=COPIED[path.suffix.lower()]).values[labels.column]
+    found = {a: cell.strip() for a, cell in zip(labels.known.tolist(), cells, strict=True) if a >= 0}
+    are_indices = bool(found) and not set(found.values()) & set(labels.names)
+    return {name: found.get(a, str(a) if are_indices else name) for a, name in enumerate(labels.names)}
 
 
 def _records(text: str, separator: str) -> Iterator[tuple[int, list[tuple[int, int]]]]:

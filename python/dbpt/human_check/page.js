@@ -1,20 +1,36 @@
-// An answer is an attribute's number, CANNOT_TELL, or null while there is none. Everything shown follows from `answers`
-// and `at`; `past` holds [image, answer before] for undo. Both survive a closed tab in localStorage.
+// Each image has an answer to each question: an attribute's number, CANNOT_TELL, or null while there is none. Everything
+// shown follows from `answers` and `at`; `past` holds [image, question, answer before] for undo. Both survive a closed
+// tab in localStorage.
 const CANNOT_TELL = -1;
-const COLUMNS = ["sample", "path", "attribute"];
 const KEYS = "123456789abcdefghijklmnopqrstuvwxyz";
 const sample = JSON.parse(document.getElementById("sample").textContent);
 const total = sample.paths.length;
+const names = sample.questions.map(([, answers]) => answers);
+const COLUMNS = ["sample", "path", ...sample.questions.map(([question]) => question)];
 const storageName = "dbpt-label-" + sample.id;
 const byId = (id) => document.getElementById(id);
-const choices = [...document.querySelectorAll("#choices button")];
+const rows = [...document.querySelectorAll(".choices")];
+const choices = [...document.querySelectorAll(".choices button")];
 const tiles = [...document.querySelectorAll("#overview button")];
 
-let answers = Array(total).fill(null);
+let answers = noAnswers();
 let past = [];
 let at = 0;
 let unsaved = false; // whether there are answers in no CSV
 let canStore = true;
+
+function noAnswers() {
+  return Array.from({ length: total }, () => names.map(() => null));
+}
+
+function isAnswered(image) {
+  return !answers[image].includes(null);
+}
+
+// The question that a key answers: the first without an answer.
+function currentQuestion() {
+  return Math.max(answers[at].indexOf(null), 0);
+}
 
 function restore() {
   try {
@@ -28,10 +44,12 @@ function restore() {
 // Takes over what `store` has written; what it can't have written, it leaves alone.
 function read(text) {
   const stored = parsed(text);
-  const valid = (answer) =>
-    answer === null || (Number.isInteger(answer) && answer >= CANNOT_TELL && answer < sample.attributes.length);
-  const step = (entry) => Array.isArray(entry) && entry[0] in answers && valid(entry[1]);
-  if (stored && Array.isArray(stored.answers) && stored.answers.length === total && stored.answers.every(valid)) {
+  const valid = (answer, question) =>
+    answer === null || (Number.isInteger(answer) && answer >= CANNOT_TELL && answer < names[question].length);
+  const ofImage = (given) => Array.isArray(given) && given.length === names.length && given.every(valid);
+  const step = (entry) =>
+    Array.isArray(entry) && entry[0] in answers && entry[1] in names && valid(entry[2], entry[1]);
+  if (stored && Array.isArray(stored.answers) && stored.answers.length === total && stored.answers.every(ofImage)) {
     answers = stored.answers;
     past = Array.isArray(stored.past) && stored.past.every(step) ? stored.past : [];
   }
@@ -53,30 +71,30 @@ function store() {
   }
 }
 
-// The first image without an answer behind `image`, from the start again at the end; `image` itself if there is none.
+// The first image that lacks an answer behind `image`, from the start again at the end; `image` itself if none does.
 function nextWithoutAnswer(image) {
   for (let step = 1; step <= total; step++) {
     const candidate = (image + step) % total;
-    if (answers[candidate] === null) return candidate;
+    if (!isAnswered(candidate)) return candidate;
   }
   return image;
 }
 
-function answer(attribute) {
-  past.push([at, answers[at]]);
-  answers[at] = attribute;
+function answer(question, attribute) {
+  past.push([at, question, answers[at][question]]);
+  answers[at][question] = attribute;
   unsaved = true;
   store();
-  byId("last").textContent = `Image ${at + 1}: ${named(attribute)}.`;
-  at = nextWithoutAnswer(at);
+  byId("last").textContent = `Image ${at + 1}: ${named(answers[at])}.`;
+  if (isAnswered(at)) at = nextWithoutAnswer(at);
   show();
 }
 
 function undo() {
   if (!past.length) return;
-  const [image, before] = past.pop();
+  const [image, question, before] = past.pop();
   at = image;
-  answers[at] = before;
+  answers[at][question] = before;
   unsaved = true;
   store();
   byId("last").textContent = `Took back the answer to image ${at + 1}.`;
@@ -88,16 +106,18 @@ function move(step) {
   show();
 }
 
-function named(attribute) {
-  return attribute === null ? "no answer" : attribute === CANNOT_TELL ? "can’t tell" : sample.attributes[attribute];
+function named(given) {
+  const name = (attribute, question) =>
+    attribute === null ? "no answer" : attribute === CANNOT_TELL ? "can’t tell" : names[question][attribute];
+  return given.map(name).join(", ");
 }
 
 function keyOf(attribute) {
-  return attribute === CANNOT_TELL ? "0" : KEYS[attribute] || "✓";
+  return attribute === null ? "" : attribute === CANNOT_TELL ? "0" : KEYS[attribute] || "✓";
 }
 
 function show() {
-  const answered = answers.filter((value) => value !== null).length;
+  const answered = answers.filter((_, image) => isAnswered(image)).length;
   const picture = byId("picture");
   picture.src = tiles[at].querySelector("img").src;
   picture.alt = `Image ${at + 1} of ${total}`;
@@ -109,37 +129,41 @@ function show() {
   byId("save").disabled = answered === 0;
   byId("save").classList.toggle("ready", answered === total);
   byId("done").hidden = answered < total;
-  byId("clear").hidden = answered === 0;
+  byId("clear").hidden = answers.flat().every((value) => value === null);
   byId("notice").hidden = canStore;
   for (const button of choices) {
-    button.setAttribute("aria-pressed", String(answers[at] === Number(button.dataset.attribute)));
+    const { question, attribute } = button.dataset;
+    button.setAttribute("aria-pressed", String(answers[at][question] === Number(attribute)));
   }
+  rows.forEach((row, question) => row.classList.toggle("current", question === currentQuestion()));
   tiles.forEach((tile, image) => {
-    tile.querySelector("b").textContent = answers[image] === null ? "" : keyOf(answers[image]);
+    tile.querySelector("b").textContent = answers[image].map(keyOf).join("");
     tile.setAttribute("aria-label", `Image ${image + 1}: ${named(answers[image])}`);
     tile.setAttribute("aria-current", String(image === at));
   });
 }
 
 function labelsCsv() {
-  const rows = [...answers.entries()]
-    .filter(([, attribute]) => attribute !== null)
-    .map(([image, attribute]) => [
+  const lines = [...answers.entries()]
+    .filter(([image]) => isAnswered(image)) // an empty cell would say "can't tell"
+    .map(([image, given]) => [
       sample.id,
       sample.paths[image],
-      attribute === CANNOT_TELL ? "" : sample.attributes[attribute],
+      ...given.map((attribute, question) => (attribute === CANNOT_TELL ? "" : names[question][attribute])),
     ]);
-  return csvOf([COLUMNS, ...rows]);
+  return csvOf([COLUMNS, ...lines]);
 }
 
 // Takes over the answers of a labels.csv, all or none; answers that it doesn't have stay.
 function takeOver(text) {
-  const [header, ...rows] = rowsOf(text);
+  const [header, ...lines] = rowsOf(text);
   const places = COLUMNS.map((name) => (header ?? []).map((cell) => cell.trim()).indexOf(name));
-  const given = rows.map((row) => {
-    const [id, path, name] = places.map((place) => row[place]);
-    const attribute = name?.trim() === "" ? CANNOT_TELL : sample.attributes.indexOf(name?.trim());
-    return { id: id?.trim(), image: sample.paths.indexOf(path), attribute, known: name?.trim() === "" || attribute >= 0 };
+  const given = lines.map((line) => {
+    const [id, path, ...cells] = places.map((place) => line[place]);
+    const isBlank = (cell) => cell?.trim() === "";
+    const codes = cells.map((cell, question) => (isBlank(cell) ? CANNOT_TELL : names[question].indexOf(cell?.trim())));
+    const known = codes.every((code, question) => code >= 0 || isBlank(cells[question]));
+    return { id: id?.trim(), image: sample.paths.indexOf(path), codes, known };
   });
   const bad = given.findIndex(({ id, image, known }) => id !== sample.id || image < 0 || !known);
   if (!given.length || bad >= 0) {
@@ -147,9 +171,9 @@ function takeOver(text) {
     byId("last").textContent = `That is no labels.csv of this page${where}: nothing was taken over.`;
     return;
   }
-  for (const { image, attribute } of given) {
-    past.push([image, answers[image]]);
-    answers[image] = attribute;
+  for (const { image, codes } of given) {
+    codes.forEach((_, question) => past.push([image, question, answers[image][question]]));
+    answers[image] = codes;
   }
   store();
   byId("last").textContent = `${given.length} answers taken over.`;
@@ -168,7 +192,7 @@ function save() {
 
 function clear() {
   if (!confirm("Delete all answers of this page?")) return;
-  answers.fill(null);
+  answers = noAnswers();
   past = [];
   at = 0;
   unsaved = false;
@@ -185,11 +209,12 @@ function onKey(event) {
   const place = /^Key([A-Z])$/.exec(event.code);
   const typed = event.key.toLowerCase();
   const key = digit ? digit[1] : place && !KEYS.includes(typed) ? place[1].toLowerCase() : typed;
-  const attribute = key === "0" ? CANNOT_TELL : key.length === 1 ? KEYS.indexOf(key) : sample.attributes.length;
+  const question = currentQuestion();
+  const attribute = key === "0" ? CANNOT_TELL : key.length === 1 ? KEYS.indexOf(key) : names[question].length;
   if (event.key in steps) move(steps[event.key]);
   else if (event.key === "Backspace") undo();
-  else if (key !== "0" && (attribute < 0 || attribute >= sample.attributes.length)) return;
-  else if (!event.repeat) answer(attribute); // a key held down answers once
+  else if (key !== "0" && (attribute < 0 || attribute >= names[question].length)) return;
+  else if (!event.repeat) answer(question, attribute); // a key held down answers once
   event.preventDefault();
 }
 
@@ -201,7 +226,7 @@ choices.forEach((button) => {
     button.querySelector("kbd").hidden = false;
     button.setAttribute("aria-keyshortcuts", key);
   }
-  button.addEventListener("click", () => answer(attribute));
+  button.addEventListener("click", () => answer(Number(button.dataset.question), attribute));
 });
 tiles.forEach((tile, image) => {
   tile.addEventListener("click", () => {
