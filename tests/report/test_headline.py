@@ -42,6 +42,7 @@ def test_headline_when_it_rose_fell_or_cannot_be_told():
     assert "+6.0 points [−10.0, 20.0], maybe" in said(middle, high, UNCLEAR)
     assert "+6.0 points, maybe" in said(middle, high, None)
     assert said(high, high) == "Worst-group accuracy is 80.0 % with both ERM and dbpt, average 85.0 % → 85.0 %."
+    assert said(low, high, average="adjusted").endswith("; adjusted average 96.0 % → 87.3 %.")
     assert said(low, high, group_kind="pseudo").startswith("Worst-group accuracy over pseudo groups rose from")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
 from dbpt.report.factors import nothing_is_trusted
-from dbpt.report.headline import Verdict, doubts_in_words, over_pseudo_groups
+from dbpt.report.headline import Verdict, average_name, doubts_in_words, over_pseudo_groups
 from dbpt.report.summary import Row
 from dbpt.report.text import in_words, points, signed_interval, signed_points
 from dbpt.runs.metrics import ComparisonRow, Difference
@@ -26,7 +26,8 @@ def verdict(summary: ComparisonSummary, guesses: Guesses) -> Verdict:
         return Verdict(kind, title, sentence + untold)
     sentence = f"{_name(chosen, summary)} has no worst-group accuracy: no training of it has a result over groups."
     if chosen.worst_group_accuracy is not None:
-        figures = f"{in_words(chosen.worst_group_accuracy)}, average {in_words(chosen.average_accuracy)}"
+        average = f"{average_name(metrics)} {in_words(chosen.average_accuracy)}"
+        figures = f"{in_words(chosen.worst_group_accuracy)}, {average}"
         sentence = f"{_what(summary)} of {_name(chosen, summary)} is {figures}."
     return Verdict("nothing-to-compare", "Nothing to compare", sentence)
 
@@ -38,7 +39,8 @@ def second_sentence(summary: ComparisonSummary) -> str:
     texts = []
     if chosen.record.difference is not None and chosen.worst_group_accuracy is not None:
         erm = _erm(summary, chosen.record.difference)
-        texts.append(f"Average: {in_words(chosen.average_accuracy)}, with ERM {in_words(erm.average_accuracy)}.")
+        name = average_name(summary.metrics).capitalize()
+        texts.append(f"{name}: {in_words(chosen.average_accuracy)}, with ERM {in_words(erm.average_accuracy)}.")
     best = max(known, key=lambda row: row.worst_group_accuracy or 0.0, default=chosen)
     if (best.worst_group_accuracy or 0.0) > (chosen.worst_group_accuracy or 0.0):
         texts.append(

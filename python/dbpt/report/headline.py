@@ -115,15 +115,15 @@ def headline(summary: Summary, difference: Interval) -> str:
         what = "Worst-class accuracy"
     else:
         what += over_pseudo_groups(summary.metrics)
-    wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
+    wga, average, name = chosen.worst_group_accuracy, chosen.average_accuracy, average_name(summary.metrics)
     if wga is None:
-        known = "" if average is None else f"; the average of {chosen.title} is {in_words(average)}"
+        known = "" if average is None else f"; the {name} of {chosen.title} is {in_words(average)}"
         return f"No group could be evaluated, so there is no worst-group accuracy{known}."
     baseline = summary.baseline
     if baseline is None:
-        return f"{what} of {chosen.title} is {in_words(wga)}, average {in_words(average)}."
+        return f"{what} of {chosen.title} is {in_words(wga)}, {name} {in_words(average)}."
     compared = _compared(baseline, chosen, difference)
-    return f"{what} {compared} average {in_words(baseline.average_accuracy)} → {in_words(average)}."
+    return f"{what} {compared} {name} {in_words(baseline.average_accuracy)} → {in_words(average)}."
 
 
 def without_doubts(warnings: Sequence[str], guesses: Guesses) -> list[str]:
@@ -147,7 +147,13 @@ def zero_shot_line(summary: Summary) -> str:
     if row is None or row is summary.baseline:
         return ""
     wga, average = row.worst_group_accuracy, row.average_accuracy
-    return f"Without any training (zero-shot): worst group {in_words(wga)}, average {in_words(average)}."
+    figures = f"worst group {in_words(wga)}, {average_name(summary.metrics)} {in_words(average)}"
+    return f"Without any training (zero-shot): {figures}."
+
+
+def average_name(metrics: Metrics) -> str:
+    """Return the name of the average in sentences: the adjusted one can differ much from the plain one."""
+    return "adjusted average" if metrics.average == "adjusted" else "average"
 
 
 def _compared(baseline: Row[RunRow], chosen: Row[RunRow], difference: Interval) -> str:
