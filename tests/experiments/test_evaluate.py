@@ -53,8 +53,9 @@ def test_the_adjusted_average_needs_training_rows_of_the_data_or_the_run(tiny, t
     assert "average and gap: adjusted, each group weighted by its share of the training images" in " ".join(out.split())
     unknown = {"dataset": {"counts": {"train": [1, 2, -3]}}}
     (copied / "metrics.json").write_text(json.dumps(metrics_of(tiny_run) | unknown))
-    code, out, _ = command("evaluate", copied, test_only, *cache)
+    code, out, err = command("evaluate", copied, test_only, *cache)
     assert "average and gap: plain, over all images" in out
+    assert "metrics.json: " in err and "; this evaluation does without the run's training counts" in err
     code, _, err = command("evaluate", copied, test_only, *cache, "--average", "adjusted")
     assert code == 2
     assert "--average adjusted: " in err and "choose --average plain" in err

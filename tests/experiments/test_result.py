@@ -118,7 +118,8 @@ def test_the_chosen_row_of_a_comparison_without_dbpt_is_the_last(tiny, tmp_path)
         (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),
-        (lambda content: content.update(schema_version=2), "written by a newer dbpt"),
+        (lambda content: content.update(schema_version=1), "not of schema version 2, which this version"),
+        (lambda content: content.update(schema_version=3), "written by a newer dbpt"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(tiny_run, tmp_path, change, message):

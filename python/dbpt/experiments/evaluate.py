@@ -82,7 +82,7 @@ def evaluate(
     classifier, config, dataset = run_with_data(
         run, data, root=root, weights=weights, device=device, given=given | {"average": average}
     )
-    backbone, of_run = classifier.backbone, _metrics_of_run(Path(run))
+    backbone, (of_run, unread) = classifier.backbone, _metrics_of_run(Path(run))
     logger.info(dataset.describe())
     noise = _noise_of_run(of_run, classifier.config, config)
     if label_noise is not None:
@@ -94,7 +94,7 @@ def evaluate(
     splits = readable.dataset.splits
     labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits, label_noise=noise)
     guesses = judged_guesses(readable.dataset, readable.label_features, readable.labeller, pseudo)
-    warnings = (*left_out(dataset, readable.failures), *pseudo.warnings, *trust_warnings(guesses, labelled))
+    warnings = (*unread, *left_out(dataset, readable.failures), *pseudo.warnings, *trust_warnings(guesses, labelled))
     warnings = (*warnings, *(noise.warnings if noise else ()))
     log_warnings(warnings)
     labelled = replace(labelled, counts_of_run=_train_counts_of_run(of_run, labelled))
@@ -155,12 +155,12 @@ def run_with_data(
     return classifier, config, load_for_run(config, words, data, root)
 
 
-def _metrics_of_run(run: Path) -> RunMetrics | None:
-    """Return the content of ``metrics.json``, or None if it is damaged."""
+def _metrics_of_run(run: Path) -> tuple[RunMetrics | None, tuple[str, ...]]:
+    """Return the content of ``metrics.json``, or None and a warning if it is damaged or of another version."""
     try:
-        return read_metrics(run / "metrics.json", RunMetrics)
-    except InputError:
-        return None
+        return read_metrics(run / "metrics.json", RunMetrics), ()
+    except InputError as error:
+        return None, (f"{error}; this evaluation does without the run's training counts and label noise",)
 
 
 def _noise_of_run(metrics: RunMetrics | None, own: FitConfig, config: FitConfig) -> JudgedNoise | None:

@@ -12,7 +12,7 @@ from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json
 from dbpt.groups import GroupMetrics, PseudoQuality, group_name
 from dbpt.objectives import OBJECTIVES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Split = Literal["train", "val", "test"]
 GroupKind = Literal["true", "pseudo"]
 Average = Literal["plain", "adjusted"]
