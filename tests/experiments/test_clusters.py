@@ -127,8 +127,8 @@ def test_every_objective_trains_on_them(tiny, tmp_path, settings):
 def test_unsure_images_get_no_cluster(tiny, bare, monkeypatch):
     from dbpt.pseudo_attributes import class_clusters
 
-    real = class_clusters._softmax
-    monkeypatch.setattr(class_clusters, "_softmax", lambda scores: real(scores / 1000))  # the tiny images are sure
+    real = class_clusters.softmax
+    monkeypatch.setattr(class_clusters, "softmax", lambda scores: real(scores / 1000))  # the tiny images are sure
     settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
     found = dbpt.guess_attributes(bare, embed_batch_size=16, min_confidence=0.6, **WORD, **settings)
     is_unsure = found.pseudo.confidence < 0.6

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.pseudo_attributes import label_attributes
+from dbpt.pseudo_attributes.kmeans import centers_of_points
 from dbpt.pseudo_attributes.mixture import best_assignment
 
 
@@ -89,3 +90,25 @@ def test_the_assignment_is_the_best_of_all(rows, more_columns, seed):
     assert len(set(found.tolist())) == rows
     orders = itertools.permutations(range(rows + more_columns), rows)
     assert scores[np.arange(rows), found].sum() == max(scores[np.arange(rows), order].sum() for order in orders)
+
+
+def test_centres_of_points_that_differ_only_in_the_mean_of_a_row():
+    """`_core.kmeans` alone subtracts it."""
+    draws = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], [60, 40, 20])
+    points = 3.0 * truth[:, None] + draws.normal(0, 0.1, (120, 5))
+    found = centers_of_points(points, 3, seed=3)
+    expected = [points[truth == k].mean(axis=0) for k in range(3)]
+    np.testing.assert_allclose(sorted(found.tolist()), sorted(map(list, expected)), atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "width", "number"), [(200, 1, 2), (300, 7, 4), (500, 64, 3)])
+def test_centres_of_points_are_the_means_of_their_nearest_rows(rows, width, number):
+    points = np.random.default_rng(rows).normal(0, 1, (rows, width))
+    found = centers_of_points(points, number, seed=0)
+    nearest = ((points[:, None] - found) ** 2).sum(axis=2).argmin(axis=1)
+    np.testing.assert_allclose(found, [points[nearest == k].mean(axis=0) for k in range(number)], atol=1e-5)
+
+
+def test_equal_points_have_one_centre():
+    np.testing.assert_allclose(centers_of_points(np.full((9, 4), 2.5), 3, seed=0), np.full((1, 4), 2.5))

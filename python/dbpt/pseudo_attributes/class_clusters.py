@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from dbpt.errors import InputError, classes_in_words
 from dbpt.pseudo_attributes.job import PseudoAttributes
-from dbpt.pseudo_attributes.kmeans import N_INIT, starting_centers
-from dbpt.pseudo_attributes.mixture import Array, fit_mixture
+from dbpt.pseudo_attributes.kmeans import centers_of_points
+from dbpt.pseudo_attributes.mixture import Array, fit_mixture, softmax
 
 METHOD = "clusters"
 NUMBERS = (2, 3, 4, 5)
 """From which the silhouette chooses."""
 MOST_ROWS = 20_000  # of a class, to fit on
 MOST_JUDGED = 500  # of a class, for the silhouette
-MAX_ITER = 300
 DISTINCT = 0.05
 """Clusters with a lower separation are in doubt."""
 FEWEST_ROWS = 50
@@ -51,7 +50,7 @@ class ClassClusters:
         for label, (weights_KD, bias_K) in enumerate(zip(self.weights, self.biases, strict=True)):
             rows = np.flatnonzero(labels == label)
             for part in np.array_split(rows, -(-len(rows) // MOST_ROWS) or 1):
-                posterior[part] = _softmax(features[part] @ weights_KD.T + bias_K)
+                posterior[part] = softmax(features[part] @ weights_KD.T + bias_K)[0]
         found = posterior.argmax(axis=1)
         return PseudoAttributes(found, posterior, posterior.max(axis=1), METHOD, names=self.names, class_clusters=self)
 
@@ -158,25 +157,11 @@ def _held_out_separation(fitted_ND: Array, judged_MD: Array, number: int) -> flo
 
 
 def _kmeans(points_ND: Array, number: int) -> tuple[Array, NDArray[np.int64]]:
-    """Return centres (K, D) and the cluster of each row by k-means++ and Lloyd's algorithm, the best of some starts."""
-    uniform = (np.random.PCG64(number).random_raw((N_INIT, number)) >> np.uint64(11)) * 2.0**-53
-    best = (np.inf, points_ND[:0], np.empty(0, np.int64))
-    for uniform_K in uniform:
-        centers_KD = starting_centers(points_ND, uniform_K)  # fewer if fewer rows are distinct
-        number = len(centers_KD)
-        found = np.full(len(points_ND), -1)
-        for _ in range(MAX_ITER):
-            before, found = found, _nearest(points_ND, centers_KD)
-            counts_K = np.bincount(found, minlength=number)
-            if (before == found).all():
-                break
-            sums_KD = np.eye(number)[found].T @ points_ND
-            centers_KD = np.where(counts_K[:, None] > 0, sums_KD / counts_K.clip(1)[:, None], centers_KD)
-        inertia = float(((points_ND - centers_KD[found]) ** 2).sum())
-        if inertia < best[0]:
-            best = inertia, centers_KD, found
-    order = np.argsort(-np.bincount(best[2], minlength=number), kind="stable")  # the largest first
-    return best[1][order], np.argsort(order)[best[2]]
+    """Return centres (K, D), the one of most rows first, and the cluster of each row."""
+    centers_KD = centers_of_points(points_ND, number, seed=number)  # fewer if fewer rows are distinct
+    found = _nearest(points_ND, centers_KD)
+    order = np.argsort(-np.bincount(found, minlength=len(centers_KD)), kind="stable")
+    return centers_KD[order], np.argsort(order)[found]
 
 
 def _nearest(points_ND: Array, centers_KD: Array) -> NDArray[np.int64]:
@@ -201,9 +186,3 @@ def _silhouette(points_ND: Array, number: int) -> float:
     larger_N = np.maximum(within_N, nearest_N)
     scores_N = np.where(counts_K[found] > 1, (nearest_N - within_N) / np.where(larger_N > 0, larger_N, 1), 0)
     return float(scores_N.mean())
-
-
-def _softmax(scores_NK: NDArray[np.float32]) -> NDArray[np.float32]:
-    exponentials = np.exp(scores_NK - scores_NK.max(axis=1, keepdims=True))
-    found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return found

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dbpt import arguments
 from dbpt._core import assign_nearest, kmeans
 from dbpt.pseudo_attributes.job import Clusters, Job, PseudoAttributes
 from dbpt.pseudo_attributes.mixture import Array, best_assignment
@@ -33,15 +34,33 @@ def kmeans_labels(job: Job) -> PseudoAttributes:
 
 
 def _best_of_sample(job: Job) -> Array:
-    """Return centres (k, A), the best by inertia of `N_INIT` runs on a sample of the rows."""
+    """Return centres (k, A) of a sample of the rows."""
     logits_NA = job.sample()
-    sample = np.ascontiguousarray(logits_NA, np.float32)
     centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
+    return _best_of_starts(logits_NA, centred_NA, logits_NA.shape[1], job.seed, job.num_threads)
+
+
+def centers_of_points(points_ND: Array, number: int, seed: int) -> Array:
+    """Return ``number`` centres (K, D) of any points, of which nothing is subtracted; fewer if fewer are distinct.
+
+    `_core.kmeans` subtracts the mean of each row. So the points are turned into the hyperplane of D + 1 dimensions in
+    which the mean of a row is 0. Distances stay the same.
+    """
+    width = points_ND.shape[1]
+    turn = np.hstack([np.eye(width) - (1 - (width + 1) ** -0.5) / width, np.full((width, 1), -((width + 1) ** -0.5))])
+    turned_NE: Array = points_ND @ turn
+    found: Array = _best_of_starts(turned_NE, turned_NE, number, seed, arguments.num_threads(None)) @ turn.T
+    return found
+
+
+def _best_of_starts(rows_NE: Array, centred_NE: Array, number: int, seed: int, num_threads: int) -> Array:
+    """Return centres (k, E), the best by inertia of `N_INIT` runs on rows, which are also given row-centred."""
+    single = np.ascontiguousarray(rows_NE, np.float32)
     # NumPy promises that a bit generator's stream is stable, but not those of numpy.random.Generator.
-    uniform = (np.random.PCG64(job.seed).random_raw((N_INIT, logits_NA.shape[1])) >> np.uint64(11)) * 2.0**-53
+    uniform = (np.random.PCG64(seed).random_raw((N_INIT, number)) >> np.uint64(11)) * 2.0**-53
     runs = [
-        kmeans(sample, starting_centers(centred_NA, uniform_A), max_iter=MAX_ITER, num_threads=job.num_threads)
-        for uniform_A in uniform
+        kmeans(single, starting_centers(centred_NE, uniform_K), max_iter=MAX_ITER, num_threads=num_threads)
+        for uniform_K in uniform
     ]
     return min(runs, key=lambda run: run[2])[0]
 

@@ -6,11 +6,13 @@ softmax of the logits, so it mistakes a wrong threshold for a rare attribute. do
 """
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Floats = TypeVar("Floats", bound=np.floating[Any])
 
 # When EM stops: the largest number of steps, and the change of a weight. First to choose the number of clusters.
 TO_CHOOSE, TO_FIT = (30, 1e-3), (300, 1e-6)
@@ -47,7 +49,7 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     above_NA /= deviation
     # Differences from the last attribute: they remove the common part of a row's logits, and the singular direction.
     points_NW = above_NA[:, :-1] - above_NA[:, -1:]
-    rows_NK = _softmax(TRUST * above_NA)[0]
+    rows_NK = softmax(TRUST * above_NA)[0]
     best = fit_mixture(points_NW, rows_NK, *TO_CHOOSE)
     while best.rows_NK.shape[1] > 1:
         fewer = fit_mixture(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
@@ -88,7 +90,7 @@ def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: flo
         precision_WW = np.linalg.inv(covariance_WW)
         towards_WK = precision_WW @ means_KW.T
         constants_K = np.log(weights_K) - 0.5 * (means_KW.T * towards_WK).sum(axis=0)
-        rows_NK, log_densities_N = _softmax(points_NW @ towards_WK + constants_K)
+        rows_NK, log_densities_N = softmax(points_NW @ towards_WK + constants_K)
         moved = np.abs(rows_NK.mean(axis=0) - weights_K).max()
         steps, converged = steps + 1, bool(moved <= tolerance)
         if (dead := rows_NK.sum(axis=0) < 1e-6).any():
@@ -113,7 +115,7 @@ def _with_nearest_joined(mixture: Mixture) -> Array:
     return np.delete(joined_NK, second, axis=1)
 
 
-def _softmax(scores_NK: Array) -> tuple[Array, Array]:
+def softmax(scores_NK: NDArray[Floats]) -> tuple[NDArray[Floats], NDArray[Floats]]:
     """Return the softmax of each row, and the logarithm of the sum of its exponentials."""
     largest_N1 = scores_NK.max(axis=1, keepdims=True)
     exponentials_NK = np.exp(scores_NK - largest_N1)
