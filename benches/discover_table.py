@@ -1,4 +1,4 @@
-"""How often `dbpt discover` finds the attribute that a classifier relies on, and proposes nothing where there is none.
+"""Count how often `dbpt discover` finds the attribute that errors depend on, and proposes nothing where there is none.
 
 Ten random draws with the correlation and twenty without, of each data set and each kind of predictions. Peer: the
 family that explains the largest share of the errors (p <= 0.05), without any of the checks. Run by hand, on the demos

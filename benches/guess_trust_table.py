@@ -1,4 +1,4 @@
-"""How often an audit doubts CLIP's guesses, where the guesses are right, where they are wrong, and for nonsense names.
+"""Count how often an audit doubts CLIP's guesses: right ones, wrong ones, and those of nonsense names.
 
 Each case has a random half of a data set and one wording for each name. Peer: CLIP's mean confidence, which people
 read as trust, with a doubt below 0.9. Run by hand, on the demos
@@ -55,7 +55,7 @@ class Case:
         return dbpt.zero_shot_logits(self.backbone, self.features, [template.replace("{}", name) for name in names])
 
     def judged(self, names: list[str], template: str) -> tuple[bool, bool, float | None]:
-        """Whether the guesses are doubted, whether confidence is low, and the lowest recall of a true attribute."""
+        """Return if the guesses are doubted, if confidence is low, and the lowest recall of a true attribute."""
         logits = self.logits(names, template)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -118,5 +118,5 @@ class AuditFigures:
 
     @property
     def by_clusters(self) -> bool:
-        """Whether the groups are clusters within each class."""
+        """True if the groups are clusters within each class."""
         return self.group_kind == "pseudo" and self.guesses.by_clusters

@@ -1,4 +1,4 @@
-"""What to do after an audit: advice in a sentence, and commands."""
+"""The next step after an audit: advice in a sentence, and commands."""
 
 import re
 import shlex

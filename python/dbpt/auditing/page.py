@@ -43,7 +43,7 @@ KINDS = {
 
 
 class FactorPart(NamedTuple):
-    """What the page shows of one of several factors; its ``groups`` are sorted, worst first."""
+    """The part of the page about one of several factors; its ``groups`` are sorted, worst first."""
 
     name: str
     verdict: Verdict

@@ -18,7 +18,7 @@ Names: TypeAlias = Mapping[str, str | Sequence[str]] | Sequence[str]
 """A vocabulary as users write it: a dict of names and wordings, or a list of entries ``"name=wording|wording"``."""
 COMMA_HINT = "; separate names by spaces, not commas"
 MOST_COMBINATIONS = 128
-"""Of the values of several factors; each makes a group with each class."""
+"""The largest number of combinations of values of several factors; each makes a group with each class."""
 
 
 def parse_vocabulary(given: Names, argument: str) -> Vocabulary:

@@ -53,7 +53,7 @@ class WeightingObjective(Objective):
 
     @property
     def note(self) -> str | None:
-        """What is said of raking."""
+        """A note for the user about raking, if there is any."""
         return self._note
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:

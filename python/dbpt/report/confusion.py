@@ -1,4 +1,4 @@
-"""Which classes a classifier takes for which: a confusion matrix or, for many classes, the most frequent confusions."""
+"""Mistaken classes: a confusion matrix or, for many classes, the most frequent confusions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ FONT_SIZE = 12.0
 FONTS = ("DejaVuSans.ttf", "Arial.ttf", "Helvetica.ttc", "LiberationSans-Regular.ttf", "NotoSans-Regular.ttf")
 """The first that is installed draws the texts of PNGs; Pillow's own font has no accents."""
 NOT_XML = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What makes an XML file unreadable: names may have control characters, and bytes that are not UTF-8."""
+"""Characters that make an XML file unreadable; names may have control characters, and bytes that are not UTF-8."""
 FAMILY = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", Arial, sans-serif'
 
 

@@ -14,7 +14,7 @@ METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
 
 class Verdict(NamedTuple):
-    """What came out, in a few words and in two sentences; ``kind`` is also the name of its style."""
+    """The result in a few words and in two sentences; ``kind`` is also the name of its style."""
 
     kind: str
     title: str

@@ -1,4 +1,4 @@
-"""How a page was made: its words, sentences and settings, as entries of the list that ``made_by.html.j2`` shows."""
+"""The words, sentences and settings behind a page, as entries of the list that ``made_by.html.j2`` shows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -78,13 +78,13 @@ JUDGED_BY = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunPage:
-    """What the page of a run is made of: its metrics, the rows of its history.jsonl, and what its images show.
+    """The content of the page of a run: its metrics, the rows of its history.jsonl, and the findings in its images.
 
-    ``judged`` are the metrics over the `judged_factors`, for verdict and headline.
-    ``mistakes`` of the chosen row in its worst group are None without images. ``examples`` of each group have the
-    predictions of the first and of the chosen row, and ``confusions`` are their confusion counts (C, C). ``command``
-    made the run, ``label_command`` is the next step. ``difference`` is the 95 % interval of the chosen row's
-    worst-group accuracy minus that of the strongest other one in ``judged``, on the same images.
+    ``judged`` are the metrics over the `judged_factors`, for verdict and headline. ``mistakes`` of the chosen row in
+    its worst group are None without images. ``examples`` of each group have the predictions of the first and of the
+    chosen row, and ``confusions`` are their confusion counts (C, C). ``command`` made the run, ``label_command`` is the
+    next step. ``difference`` is the 95 % interval of the chosen row's worst-group accuracy minus that of the strongest
+    other one in ``judged``, on the same images.
     """
 
     metrics: RunMetrics

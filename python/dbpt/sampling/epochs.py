@@ -83,7 +83,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     _from_other_ranks: bool
     """True if that pass continues one of another number of ranks."""
     _pass: Pass[Drawn] | None
-    """That pass, once it has begun."""
+    """The pass over the current epoch, once it has begun."""
     _opened: Stream | None
     """The stream of the current epoch and distribution."""
 

@@ -15,7 +15,7 @@ from dbpt.data.words import Words
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What a classifier may be built from: the words, their text features, and the training rows.
+    """The material of a classifier without training: the words, their text features, and the training rows.
 
     ``encode`` turns P sentences and the name of each, (P,) int64 from 0 to K-1, into their weights (K, D) float32, of
     length 1, as `dbpt.clip.zero_shot.zero_shot_weights` does. ``class_weights`` (C, D) are those of the classes.

@@ -1,4 +1,4 @@
-"""What the pages of a comparison say beside its figures: the commands that made it and that go on, and the settings."""
+"""The texts on the pages of a comparison: the commands that made it and that go on, and the settings."""
 
 import shlex
 from collections.abc import Sequence
