@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dbpt.files.typed_json import typed
 from dbpt.report import comparison
-from dbpt.runs.metrics import FIGURES, ComparisonMetrics
+from dbpt.runs.comparison_metrics import FIGURES, ComparisonMetrics
 
 
 def of_typed(table):

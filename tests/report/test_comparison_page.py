@@ -12,7 +12,8 @@ from made_up_run import GUESSES, LONG, NASTY
 
 from dbpt.report.comparison_summary import ComparisonSummary
 from dbpt.report.comparison_verdict import second_sentence, verdict
-from dbpt.runs.metrics import FailedTraining, LabelNoiseSummary
+from dbpt.runs.comparison_metrics import FailedTraining
+from dbpt.runs.metrics import LabelNoiseSummary
 
 ZERO_SHOT, ERM, DBPT, JTT = ROWS
 

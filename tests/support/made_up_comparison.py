@@ -8,18 +8,17 @@ from made_up_run import GUESSES, LONG, NASTY, words_of
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison_page import NextSteps, render_comparison
 from dbpt.report.guesses import GuessSheets
-from dbpt.runs.metrics import (
+from dbpt.runs.comparison_metrics import (
     FIGURES,
-    BackboneSummary,
     ComparisonMetrics,
     ComparisonRow,
     ComparisonSettings,
-    DataSummary,
     Difference,
     FigureDifference,
     SeedFigure,
     SeedGroup,
 )
+from dbpt.runs.metrics import BackboneSummary, DataSummary
 
 STEPS = NextSteps("dbpt fit X", "dbpt label X-run", "dbpt guess X", "dbpt compare --resume --out X")
 

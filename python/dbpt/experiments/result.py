@@ -20,7 +20,8 @@ from dbpt.report.factors import FactorFigures, GroupFigures
 from dbpt.report.summary import Row, Summary, summarize
 from dbpt.report.table import run_table
 from dbpt.report.text import interval_text, percent, points
-from dbpt.runs.metrics import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
+from dbpt.runs.comparison_metrics import ComparisonMetrics, FailedTraining
+from dbpt.runs.metrics import RunMetrics, read_metrics
 from dbpt.runs.run_folder import finished_run, load
 
 if TYPE_CHECKING:

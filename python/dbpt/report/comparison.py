@@ -17,7 +17,13 @@ from dbpt.report.text import (
     text_width,
     wrapped,
 )
-from dbpt.runs.metrics import FIGURES, ComparisonMetrics, ComparisonRow, Difference, FigureDifference
+from dbpt.runs.comparison_metrics import (
+    FIGURES,
+    ComparisonMetrics,
+    ComparisonRow,
+    Difference,
+    FigureDifference,
+)
 
 WIDEST = 110
 NO_DIFFERENCE = Difference(head=None, seeds=[], figures=dict.fromkeys(FIGURES, FigureDifference()), over_images=None)

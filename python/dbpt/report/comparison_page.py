@@ -25,7 +25,7 @@ from dbpt.report.page import row_styles
 from dbpt.report.summary import AVERAGES, Row
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, shorten, shorten_group
-from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow
+from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 
 MOST_ROWS = 5
 """The rows in the chart of the groups; more would make it long and repeat colours."""

@@ -6,7 +6,7 @@ from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, noise_notes, pseudo_note, selected_by
 from dbpt.report.text import count, percent
-from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FailedTraining
+from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow, FailedTraining
 
 SPLITS = {
     "test": "test split",

@@ -8,7 +8,7 @@ from dbpt.report.factors import nothing_is_trusted
 from dbpt.report.headline import Verdict, average_name, doubts_in_words, over_pseudo_groups
 from dbpt.report.summary import Row
 from dbpt.report.text import in_words, points, signed_interval, signed_points
-from dbpt.runs.metrics import ComparisonRow, Difference
+from dbpt.runs.comparison_metrics import ComparisonRow, Difference
 
 
 def verdict(summary: ComparisonSummary, guesses: Guesses) -> Verdict:

@@ -6,7 +6,8 @@ from typing import Generic, TypeVar
 
 from dbpt.report.factors import FactorFigures, GroupFigures, by_factor, factor_figures, right_by_factor
 from dbpt.report.text import count, interval_text, percent, shorten_group
-from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, Metrics, RunMetrics, RunRow
+from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
+from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
 
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
 """Names of the two figures that tables show for each value of ``--average``."""

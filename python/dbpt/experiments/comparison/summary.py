@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from dbpt.experiments.comparison.cells import CellResult
 from dbpt.experiments.comparison.plan import BASELINE, Plan, PlannedRow
 from dbpt.groups import GroupAccuracy, worst_group_difference_interval
-from dbpt.runs.metrics import (
+from dbpt.runs.comparison_metrics import (
     FIGURES,
     ComparisonMetrics,
     ComparisonRow,
@@ -16,11 +16,10 @@ from dbpt.runs.metrics import (
     Difference,
     FailedTraining,
     FigureDifference,
-    Metrics,
     SeedFigure,
     SeedGroup,
-    Split,
 )
+from dbpt.runs.metrics import Metrics, Split
 
 
 def summarize(

@@ -1,0 +1,136 @@
+"""The schema of ``compare.json``, which `dbpt.compare` writes. Fractions are in 0..1; None means missing."""
+
+from dataclasses import dataclass
+
+from dbpt.files.typed_json import Count, Share
+from dbpt.runs.metrics import Metrics, Split
+
+FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
+"""The fields of `GroupMetrics` that a comparison takes means and differences of."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedFigure:
+    """A figure over the seeds: mean and standard deviation (n - 1), and its value for each seed."""
+
+    mean: float | None
+    sd: float | None
+    by_seed: list[float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeedGroup:
+    """The accuracy of a group over the seeds; ``n`` is None if the seeds disagree on its images.
+
+    ``low`` and ``high`` are the means of the seeds' Wilson 95 % bounds.
+    """
+
+    n: Count | None
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureDifference:
+    """The mean difference in a figure, and its 95 % interval over the seeds."""
+
+    mean: float | None = None
+    over_seeds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A row minus ERM with ``head``, over the ``seeds`` of both; ``over_images`` is of worst-group accuracy."""
+
+    head: str | None
+    seeds: list[Count]
+    figures: dict[str, FigureDifference]
+    over_images: tuple[float, float] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRow:
+    """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
+
+    ``corrected`` are the mean accuracies (G,), corrected for label noise; None over true groups.
+    ``over_images`` is the 95 % interval of worst-group accuracy: the means of the seeds' bounds.
+    """
+
+    method: str
+    title: str
+    objective: str | None
+    group_source: str | None
+    head: str | None
+    apply: str | None
+    seeds: list[Count]
+    best_epochs: list[Count | None]
+    epochs: Count
+    seconds: list[float]
+    warnings: list[list[str]]
+    figures: dict[str, SeedFigure]
+    groups: list[SeedGroup]
+    difference: Difference | None
+    corrected: list[Share | None] | None = None
+    over_images: tuple[float, float] | None
+
+    def figure(self, name: str) -> float | None:
+        """Return the mean over the seeds of one of the `FIGURES`, or of a bound of worst-group accuracy."""
+        if name in ("worst_group_low", "worst_group_high"):
+            return None if self.over_images is None else self.over_images[name == "worst_group_high"]
+        return self.figures[name].mean if name in self.figures else None
+
+    @property
+    def group_figures(self) -> list[tuple[int | None, float | None, float | None, float | None]]:
+        """(images, mean accuracy, low, high) of each group, as of a `RunRow`."""
+        return [(each.n, each.mean, each.low, each.high) for each in self.groups]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """The settings of every row of a comparison; ``lr`` by head."""
+
+    epochs: Count
+    batch_size: Count
+    optimizer: str
+    sgd_momentum: float
+    weight_decay: float
+    warmup_epochs: Count
+    features: str
+    lr: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedTraining:
+    """A training without a result."""
+
+    method: str
+    head: str | None
+    seed: Count
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonMetrics(Metrics):
+    """The content of ``compare.json``: figures of the ``n`` images of ``split``.
+
+    If it is ``resampled``, each seed is a draw of the training and validation rows.
+    """
+
+    split: Split
+    n: Count
+    seeds: list[Count]
+    resampled: bool
+    heads: list[str]
+    model_selection: str
+    settings: ComparisonSettings
+    rows: list[ComparisonRow]
+    left_out: list[str]
+    failed: list[FailedTraining]
+    warnings: list[str]
+
+    @property
+    def repeat(self) -> str:
+        """The word for a repeated training: "seed" or "draw"."""
+        return "draw" if self.resampled else "seed"
