@@ -16,7 +16,7 @@ from dbpt.report.comparison_page import comparison_figures
 from dbpt.report.drawing import Drawing, Lines, Text
 from dbpt.report.figures import png_file, svg_file, write_figures
 from dbpt.report.looks import looks_of
-from dbpt.report.page import run_figures
+from dbpt.report.run_charts import run_figures
 
 SVG = "{http://www.w3.org/2000/svg}"
 TICKS = [(0.0, "0"), (1.0, "1")]

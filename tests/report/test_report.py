@@ -59,7 +59,7 @@ def test_average_and_gap_are_the_ones_asked_for_and_named():
     assert "average and gap: adjusted, each group weighted by its share of the training images" in unwrapped(table)
     page = Page(render_report(run(average="adjusted"), history(run()), None))
     assert "Figures in per cent; average and gap: adjusted, each group weighted" in page.words
-    assert "to 80.0 % (dbpt): +40.0 points [20.0, 50.0]; average 87.9 % → 87.3 %" in page.words
+    assert "to 80.0 % (dbpt): +40.0 points [20.0, 50.0]; adjusted average 87.9 % → 87.3 %" in page.words
     assert "mean of groups is unweighted" in page.words and "over all images of the split" not in page.words
 
 

@@ -33,7 +33,7 @@ from dbpt.heads import HEADS
 from dbpt.pseudo_attributes.image_table import image_columns
 from dbpt.report.figures import write_figures
 from dbpt.report.guesses import GuessSheets, label_command
-from dbpt.report.page import run_figures
+from dbpt.report.run_charts import run_figures
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig, make_config, shows_settings

@@ -17,7 +17,7 @@ from dbpt.report.factors import judged_factors
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.guesses import GuessSheets, label_command
 from dbpt.report.made_by import made_by_entries, setting_entries, setting_texts
-from dbpt.report.page import History
+from dbpt.report.run_charts import History
 from dbpt.report.summary import summarize
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.some_factors import groups_of_factors, run_of_factors

@@ -21,7 +21,7 @@ from dbpt.report.factors import doubted_factors
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.headline import without_doubts
 from dbpt.report.made_by import Entries
-from dbpt.report.page import row_styles
+from dbpt.report.run_charts import row_styles
 from dbpt.report.summary import AVERAGES, Row
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, shorten, shorten_group
