@@ -153,6 +153,16 @@ def test_the_projection_removes_the_classes_and_nothing_else() -> None:
     assert np.linalg.matrix_rank(kept, tol=0.5) == DIRECTIONS - DIRECTIONS // 4
 
 
+def test_the_projection_keeps_the_direction_between_templates() -> None:
+    def sums_of_words(texts: list[str]) -> torch.Tensor:
+        return torch.stack([encode_text(text.split()).sum(dim=0) for text in texts])
+
+    words = Words({"disc": ("disc",), "box": ("box",)}, {}, ("{}", "lake {}"), ("{}",))
+    projection = without_classes(cast(Any, SimpleNamespace(embed_dim=DIRECTIONS, encode_text=sums_of_words)), words)
+    np.testing.assert_allclose(projection[PLACE], np.eye(DIRECTIONS)[PLACE], atol=1e-6)
+    np.testing.assert_allclose(projection[CLASS], 0, atol=1e-6)
+
+
 @pytest.mark.parametrize("right", [True, False])
 def test_no_errors_or_nothing_but_errors_give_no_p_value(right: bool) -> None:
     scores = scored((images(1.5)[0], np.full(N, right))).values()

@@ -61,11 +61,13 @@ def _filled(templates: Sequence[str], wordings: Sequence[str]) -> list[str]:
 
 
 def without_classes(backbone: Backbone, words: Words) -> Array:
-    """Return the projection (D, D) that removes all directions in which the sentences of the classes differ.
+    """Return the projection (D, D) that removes all directions in which the wordings of the classes differ.
 
-    With many classes only the most important ones are removed, a quarter of the D directions.
+    A wording is the mean of its sentences, as templates don't tell classes apart. With many classes only the most
+    important directions are removed, a quarter of the D directions.
     """
     features_PD: Array = backbone.encode_text(words.class_texts()[0]).numpy()
-    _, lengths, directions = np.linalg.svd(features_PD - features_PD.mean(axis=0), full_matrices=False)
+    wordings_WD = features_PD.reshape(-1, len(words.templates), backbone.embed_dim).mean(axis=1)
+    _, lengths, directions = np.linalg.svd(wordings_WD - wordings_WD.mean(axis=0), full_matrices=False)
     directions = directions[lengths > ZERO][: int(MOST_CLASS_DIRECTIONS * backbone.embed_dim)]
     return np.asarray(np.eye(backbone.embed_dim, dtype=np.float32) - directions.T @ directions)
