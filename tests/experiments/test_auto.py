@@ -5,9 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from launched import command, launch
 from runs import contents, metrics_of
 
 import dbpt
+import dbpt.experiments.auto
 from dbpt import InputError
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
@@ -17,6 +19,7 @@ from dbpt.settings.config import make_config, read_config
 
 TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
 FOUND = ("land=land|meadow|field|grassland", "water=water|lake|sea|river")
+LEARNT = ("classifier.safetensors", "history.jsonl", "pseudo_attributes.safetensors")
 SHORT = [family for family in read_catalogue() if family.name in ("land-or-water", "medium", "colour-tone")]
 
 
@@ -90,6 +93,20 @@ def test_it_resumes_with_the_word_and_without_settings(birds, run):
     assert dbpt.evaluate(run).to_dict()["dataset"]["attributes"] == ["land", "water"]
 
 
+def stopped(*_of_run):
+    raise KeyboardInterrupt
+
+
+def test_an_unfinished_run_keeps_its_note_if_it_goes_on_without_settings(birds, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dbpt.experiments.fit.write_results", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        dbpt.fit("waterbirds", out=tmp_path / "run", **birds, **TRAINING)
+    monkeypatch.undo()
+    dbpt.fit(out=tmp_path / "run", resume=True)
+    assert metrics_of(tmp_path / "run")["dataset"] == metrics_of(run)["dataset"]
+    assert contents(tmp_path / "run") == contents(run)
+
+
 def test_an_attribute_of_other_names_is_left_out_and_has_no_influence(birds, run, tmp_path):
     names, draws = np.array(["day", "night"]), np.random.default_rng(0)
     there = written(birds, "other", names[own(birds)])
@@ -120,6 +137,72 @@ def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
         f"dbpt discover {one_ground['data']}",
     ):
         assert way_out in told
+
+
+def test_true_attributes_of_the_same_names_have_no_influence(birds, tmp_path):
+    names, draws = np.array(["land", "water"]), np.random.default_rng(0)
+    there, shuffled = names[own(birds)], draws.permutation(names[own(birds)])
+    tables = [written(birds, f"same-{number}", each) for number, each in enumerate((there, shuffled))]
+    runs = [dbpt.fit(out=tmp_path / Path(each["data"]).stem, **each | TRAINING) for each in tables]
+    assert [run.to_dict()["group_kind"] for run in runs] == ["true", "true"]
+    one, two = ({name: (run.folder / name).read_bytes() for name in LEARNT} for run in runs)
+    assert one == two
+    guessed = [dbpt.guess_attributes(**each).columns["pseudo_attribute"] for each in tables]
+    audited = [dbpt.audit(split="all", **each).figures for each in tables]
+    assert guessed[0] == guessed[1] and audited[0].guesses.shares == audited[1].guesses.shares
+    assert audited[0].explained != audited[1].explained  # so that the tables do differ
+
+
+def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
+    plan = {"methods": ["erm", "dbpt"], "heads": "linear", "seeds": 1, "epochs": 1}
+    words = {"attributes": FOUND, "attribute_template": ("{}", "a photo of the {}.")}
+    found = dbpt.compare("waterbirds", out=tmp_path / "auto", jobs=2, **plan, **birds).to_dict()
+    named = dbpt.compare("waterbirds", out=tmp_path / "named", **plan, **birds | words).to_dict()
+    notes, others = found["dataset"].pop("notes"), named["dataset"].pop("notes")
+    assert [note for note in notes if note not in others] == [notes[-1]] and "auto: land-or-water" in notes[-1]
+    assert found["dataset"] == named["dataset"]
+    assert [row["figures"] for row in found["rows"]] == [row["figures"] for row in named["rows"]]
+    again = dbpt.compare(out=tmp_path / "auto", resume=True, seeds=2).to_dict()
+    assert again["dataset"]["notes"] == notes and again["dataset"]["attributes"] == ["land", "water"]
+
+
+@pytest.mark.parametrize(("split", "searched"), [("train", 160), ("val", 240), ("test", 400)])
+def test_an_audit_searches_the_images_that_it_does_not_audit(birds, split, searched):
+    figures = dbpt.audit("waterbirds", predictions="probe", split=split, **birds).figures
+    assert figures.data.notes[-1].endswith(f"in {searched} images that are not audited")
+    assert figures.data.attributes == ["land", "water"] and figures.predictions_by == "probe"
+
+
+def fit_birds(rank, arguments, of_rank=None):
+    dbpt.experiments.auto.read_catalogue = lambda: SHORT if rank == 0 else unread()
+    command(rank, arguments, of_rank)
+
+
+def unread():
+    raise AssertionError("only the first rank searches")
+
+
+def test_two_ranks_train_on_what_the_first_finds(birds, run, tmp_path):
+    choice = [f"--{name}={value}" for name, value in birds.items() if name != "attributes"]
+    choice += ["--attributes", "auto", "--head=linear", "--epochs=1", "--no-baselines"]
+    arguments = ["fit", "waterbirds", *choice, f"--out={tmp_path / 'run'}"]
+    launched = launch(tmp_path, 2, fit_birds, arguments, {1: [f"--root={tmp_path / 'nowhere'}"]})
+    assert launched.codes() == [0, 0], launched.printed("err")
+    assert read_config(tmp_path / "run/config.toml")["attributes"] == FOUND
+    assert metrics_of(tmp_path / "run")["dataset"] == metrics_of(run)["dataset"]
+    for name in ("groups.csv", "pseudo_attributes.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_two_ranks_end_with_one_line_if_nothing_is_proposed(birds, tmp_path):
+    one_ground = written(birds, "one", [""] * 500, kept=own(birds) == 0)
+    choice = [f"--{name}={value}" for name, value in one_ground.items() if name not in ("attributes", "data")]
+    arguments = ["fit", one_ground["data"], *choice, "--attributes", "auto", "--head=linear"]
+    launched = launch(tmp_path, 2, fit_birds, [*arguments, f"--out={tmp_path / 'run'}"])
+    assert launched.codes() == [2, 2]
+    first, second = launched.printed("err")
+    assert first.count("Error: --attributes auto: none of 3 families explains") == 1 and second == ""
+    assert not (tmp_path / "run").exists()
 
 
 def test_guess_compare_and_audit_take_it(birds, tmp_path, caplog):
@@ -155,5 +238,5 @@ def test_an_audit_of_all_rows_says_that_they_were_searched(birds):
 
 
 def test_a_run_is_audited_with_its_own_words(run):
-    with pytest.raises(InputError, match="auto: explains errors of zero-shot CLIP, not of a run; dbpt discover --pred"):
+    with pytest.raises(InputError, match="auto: explains errors of zero-shot .* or dbpt discover --pred"):
         dbpt.audit(predictions=run, attributes="auto")

@@ -5,7 +5,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import ATTRIBUTES
 
+from dbpt.discovery.catalogue import Family
+from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.stages import Experiment, prepare
 from dbpt.settings.combinations import combinations, why_refused
@@ -45,9 +48,24 @@ def test_true_attributes_change_no_cluster(experiments):
         assert other == as_they_are
 
 
+def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, experiments, monkeypatch):
+    """``--attributes auto`` on the same three tables. The tiny CLIP's sentences disagree, so agreement isn't asked."""
+    ground = Family("ground", {name: (name,) for name in ATTRIBUTES}, ("{}",))
+    monkeypatch.setattr("dbpt.experiments.auto.read_catalogue", lambda: (ground,))
+    monkeypatch.setattr("dbpt.pseudo_attributes.trust.LOWEST_AGREEMENT", 0.0)
+    found = [with_found_attributes(replace(each.config, attributes=("auto",))) for each in experiments]
+    assert {notes for _, notes in found} == {found[0][1]} and "(meadow / lake) explains" in found[0][1][0]
+    as_they_are, *others = (
+        (config.attributes, each.labelled.pseudo.pseudo_attributes.tolist(), learnt(each, {"head": "linear"}))
+        for config, each in ((config, prepare(config)) for config, _ in found)
+    )
+    for other in others:
+        assert other == as_they_are
+
+
 def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
     chosen = replace(experiment, config=replace(experiment.config, **choice))
-    row = trained_result(chosen, choice["objective"], checkpoint_path=None)
+    row = trained_result(chosen, chosen.config.objective, checkpoint_path=None)
     tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors.items()}
     return tensors, row.trained.best_epoch, row.trained.history
 

@@ -232,8 +232,11 @@ def _subject_of_run(
     if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
     if make_config({"attributes": chosen.get("attributes")}).asks_auto:
-        way_out = f"dbpt discover --predictions {shlex.quote(run)} searches for those of the run"
-        raise InputError(f"--attributes auto: explains errors of zero-shot CLIP, not of a run; {way_out}")
+        search = f"dbpt discover --predictions {shlex.quote(run)}"
+        raise InputError(
+            f"--attributes auto: explains errors of zero-shot CLIP, not of the run {run}; leave it out to audit the "
+            f"run's own attribute, or {search} finds those that explain the run's errors, and the command to audit them"
+        )
     root, device = chosen.pop("root", None), chosen.pop("device", "auto")
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
     if "attributes" in read and not dataset.attribute_names and config.num_clusters is None:

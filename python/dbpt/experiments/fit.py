@@ -85,6 +85,8 @@ def fit(
         found, notes = ranks.from_first(lambda: with_found_attributes(config))
         config = replace(config, **{name: getattr(found, name) for name in FOUND})
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
+        before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
+        notes = notes if before is None else tuple(before.notes)
         return _fit_on(ranks, config, notes, out, resume=resume, overwrite=overwrite)
 
 
@@ -103,7 +105,13 @@ def _fit_on(
     backbone = experiment.embedded.backbone
     labeller = experiment.embedded.labeller  # None but on the first rank, which alone writes
     label_model = None if labeller is None or config.label_model is None else labeller.spec
-    description = {"dbpt_version": __version__, "backbone": backbone.spec, "label_model": label_model, "words": words}
+    description = {
+        "dbpt_version": __version__,
+        "backbone": backbone.spec,
+        "label_model": label_model,
+        "words": words,
+        "notes": list(notes),
+    }
 
     def begin() -> GuessSheets | None:
         RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite)

@@ -177,6 +177,10 @@ class OutputFolder(Generic[R]):
         check_version(path, value.get("schema_version"), self.schema_version)
         return typed(value, self.record, path, f"{self.command} again")
 
+    def marker_to_continue(self, folder: Path, *, resume: bool) -> R | None:
+        """Return the marker of what ``resume`` continues in ``folder``; None if it starts there."""
+        return self.read_marker(folder) if self._has_settings(folder, resume) else None
+
     def remove_leftovers(self, folder: Path) -> None:
         """Delete the temporary files of killed processes."""
         for file in self._found(folder)[0]:

@@ -35,12 +35,16 @@ FILES = (
 
 @dataclass(frozen=True)
 class RunMarker(Marker):
-    """The content of ``run.json``: the specs of the backbone and, with ``--label-model``, of the CLIP that guessed."""
+    """The content of ``run.json``: the specs of the backbone and, with ``--label-model``, of the CLIP that guessed.
+
+    ``notes`` say how settings were found that the user left to ``--attributes auto``.
+    """
 
     dbpt_version: str
     backbone: dict[str, Any]
     label_model: dict[str, Any] | None
     words: Words
+    notes: list[str]
 
 
 RUN_FOLDER = OutputFolder(

@@ -65,7 +65,10 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ComparisonMarker(Marker):
-    """The content of ``plan.json``; ``data`` is a digest of the images, labels, words and encoder."""
+    """The content of ``plan.json``; ``data`` is a digest of the images, labels, words and encoder.
+
+    ``notes`` are as in `RunMarker`.
+    """
 
     dbpt_version: str
     methods: list[str]
@@ -75,6 +78,7 @@ class ComparisonMarker(Marker):
     backbone: dict[str, Any]
     words: Words
     resampled: bool
+    notes: list[str]
 
 
 COMPARISON_FOLDER = OutputFolder(
@@ -153,6 +157,8 @@ def compare(
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
         config, notes = with_found_attributes(config)
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
+        before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
+        notes = notes if before is None else tuple(before.notes)
         plan = make_plan(resolve_demo(config), methods, heads, seeds, resampled=plan.resampled)
         return _compare_in(out, config, plan, jobs, notes, resume=resume, overwrite=overwrite)
 
@@ -190,6 +196,7 @@ def _compare_in(
         "data": stages.data_digest,
         "backbone": embedded.backbone.spec,
         "words": asdict(embedded.dataset.words),
+        "notes": list(notes),
     }
     there = resume and not is_missing(out / COMPARISON_FOLDER.marker)
     marker = COMPARISON_FOLDER.read_marker(out) if there else None
