@@ -26,7 +26,7 @@ from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.embedded import embed_families
 from dbpt.discovery.scoring import Images, Score, guess_families, halves, score_families
-from dbpt.experiments.stages import embed_dataset, open_dataset
+from dbpt.experiments.readable import embed_dataset, open_dataset
 from dbpt.settings.config import make_config, read_config
 
 TRUE = {

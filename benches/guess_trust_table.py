@@ -22,7 +22,7 @@ import numpy as np
 import dbpt
 from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import parse_vocabulary
-from dbpt.experiments.stages import embed_dataset, open_dataset
+from dbpt.experiments.readable import embed_dataset, open_dataset
 from dbpt.pseudo_attributes.trust import TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
 

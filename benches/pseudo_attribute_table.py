@@ -17,7 +17,7 @@ import numpy as np
 
 import dbpt
 from dbpt.data.demo import mini_clip_paths
-from dbpt.experiments.stages import embed_dataset, open_dataset
+from dbpt.experiments.readable import embed_dataset, open_dataset
 from dbpt.settings.config import make_config, read_config
 
 CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (

@@ -47,7 +47,7 @@ def alike(monkeypatch):
     def ones(_backbone, features, *_, rows=None):
         return np.ones((len(features if rows is None else rows), 2), np.float32)
 
-    monkeypatch.setattr("dbpt.experiments.stages.zero_shot_logits", ones)
+    monkeypatch.setattr("dbpt.experiments.readable.zero_shot_logits", ones)
 
 
 @pytest.mark.parametrize(

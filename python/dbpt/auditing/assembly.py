@@ -26,7 +26,7 @@ from dbpt.data import SPLITS
 from dbpt.errors import InputError
 from dbpt.experiments.figures import backbone_summary, clusters_summary, true_or_pseudo
 from dbpt.experiments.guesses import judged_guesses
-from dbpt.experiments.stages import label_dataset
+from dbpt.experiments.readable import label_dataset
 from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics, group_name
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes import PseudoAttributes

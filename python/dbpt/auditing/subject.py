@@ -26,15 +26,15 @@ from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.evaluate import run_with_data
 from dbpt.experiments.guess import refuse_unread
-from dbpt.experiments.stages import (
+from dbpt.experiments.readable import (
     ReadableRows,
     configured_backbone,
     known_attributes,
     left_out,
-    log_warnings,
     open_dataset,
     readable_rows,
 )
+from dbpt.experiments.stages import log_warnings
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.runs.audited import PredictionsBy

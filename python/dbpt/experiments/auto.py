@@ -18,7 +18,7 @@ from dbpt.discovery.scoring import Images, guess_families, halves, score_familie
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.guesses import fitted_rows
-from dbpt.experiments.stages import configured_backbone, embed_dataset
+from dbpt.experiments.readable import configured_backbone, embed_dataset
 from dbpt.report.text import count, percent
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset, resolve_demo

@@ -55,7 +55,7 @@ def embed(data: DataLike, **settings: Unpack[FitSettings]) -> EmbeddedImages:
     `dbpt.fit`. Raises `InputError` if more images fail than ``max_failures``.
     """
     from dbpt.experiments.checks import check_before_reading
-    from dbpt.experiments.stages import configured_backbone
+    from dbpt.experiments.readable import configured_backbone
 
     config = config_for(data, settings)
     if config.embeddings is not None:

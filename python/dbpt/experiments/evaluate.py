@@ -23,15 +23,9 @@ from dbpt.errors import InputError
 from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
+from dbpt.experiments.readable import known_attributes, label_dataset, left_out, readable_rows, storing_texts
 from dbpt.experiments.result import Result
-from dbpt.experiments.stages import (
-    known_attributes,
-    label_dataset,
-    left_out,
-    log_warnings,
-    readable_rows,
-    storing_texts,
-)
+from dbpt.experiments.stages import log_warnings
 from dbpt.groups import LabelNoise
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.runs.classifier import Classifier

@@ -19,14 +19,14 @@ from dbpt.errors import InputError
 from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.guesses import doubts_in_words, judged_guesses
-from dbpt.experiments.stages import (
+from dbpt.experiments.readable import (
     configured_backbone,
     label_dataset,
     left_out,
-    log_warnings,
     open_dataset,
     readable_rows,
 )
+from dbpt.experiments.stages import log_warnings
 from dbpt.files.csv import csv_of_columns
 from dbpt.files.disk import check_output, write_atomically
 from dbpt.groups import group_counts

@@ -6,19 +6,17 @@ with the settings of one training. A comparison runs each stage only as often as
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import Backbone, load_backbone
-from dbpt.clip.zero_shot import zero_shot_logits, zero_shot_weights
+from dbpt.clip import Backbone
+from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset_checks import check_classes
-from dbpt.data.precomputed import check_precomputed_file, read_precomputed_features
+from dbpt.data.precomputed import check_precomputed_file
 from dbpt.errors import InputError
 from dbpt.experiments.checks import (
     check_before_embedding,
@@ -27,66 +25,26 @@ from dbpt.experiments.checks import (
     group_warnings,
     setting_warnings,
 )
-from dbpt.experiments.clusters import find_clusters
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
-from dbpt.features import Failure, embed_images
-from dbpt.files.stored_arrays import TEXTS, StoredArrays
+from dbpt.experiments.readable import (
+    Evidence,
+    configured_backbone,
+    known_attributes,
+    label_dataset,
+    left_out,
+    open_dataset,
+    readable_rows,
+)
+from dbpt.features import Failure
 from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.class_clusters import ClassClusters
-from dbpt.pseudo_attributes.factors import label_suspects, without_unsure
-from dbpt.pseudo_attributes.from_file import attributes_of_data, read_pseudo_attributes, with_known
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
-from dbpt.pseudo_attributes.pseudo_groups import no_attributes, pseudo_groups
+from dbpt.pseudo_attributes.pseudo_groups import pseudo_groups
 from dbpt.settings.config import FitConfig
-from dbpt.settings.data import configured_dataset
-from dbpt.settings.sections import BackboneSettings
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """The sources of the pseudo attributes of N rows: `known_attributes`, and zero-shot ``logits`` (N, A) to guess by.
-
-    One of them may be None. With both, only unknown attributes are guessed. With factors the logits have the values of
-    all of them, one factor after another.
-    """
-
-    known: PseudoAttributes | None
-    logits: NDArray[np.float32] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadableRows:
-    """The N readable rows of a data set with their ``features`` (N, D), and what their attributes are guessed from.
-
-    That are the ``label_features`` (N, E) of the ``labeller``, which is the backbone itself without ``--label-model``.
-    ``known`` are the `known_attributes`, which also say that none is named, or clusters; with ``guess_unknown`` the
-    others are guessed.
-    """
-
-    dataset: Dataset
-    features: NDArray[np.float32]
-    failures: tuple[Failure, ...]
-    known: PseudoAttributes | None
-    guess_unknown: bool
-    labeller: Backbone
-    label_features: NDArray[np.float32]
-
-    def evidence(self) -> Evidence:
-        """Return the argument of `label_dataset`."""
-        if self.known is not None and not self.guess_unknown:
-            return Evidence(known=self.known, logits=None)
-        is_test = self.dataset.splits == SPLITS.index("test")
-        texts, owners = self.dataset.words.attribute_texts()
-        logits = np.empty((len(self.dataset), owners[-1] + 1), np.float32)
-        for rows in map(np.flatnonzero, (~is_test, is_test)):  # the rounding of a matrix product depends on its rows
-            logits[rows] = zero_shot_logits(self.labeller, self.label_features, texts, owners, rows=rows)
-        return Evidence(known=self.known, logits=logits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,20 +151,6 @@ def load_and_embed(
     )
 
 
-def configured_backbone(settings: BackboneSettings) -> Backbone:
-    """Load the backbone of the settings, on their device and in their precision."""
-    backbone = storing_texts(load_backbone(**settings.backbone), settings)
-    logger.debug(f"backbone: {settings.backbone['model']}, {settings.backbone['pretrained']}, on {backbone.device}")
-    return backbone
-
-
-def storing_texts(backbone: Backbone, settings: BackboneSettings) -> Backbone:
-    """Return the backbone with a store for the features of long lists of sentences, beside those of images."""
-    with suppress(InputError):  # without a home there is no cache folder, and precomputed features need none
-        return replace(backbone, stored_texts=StoredArrays(settings.cache_dir / TEXTS))
-    return backbone
-
-
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset = embedded.dataset
@@ -227,146 +171,6 @@ def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experi
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
     labelled.average(config.average)  # refused before anything is trained
     return replace(experiment, warnings=tuple(warnings))
-
-
-def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: bool = True) -> Dataset:
-    """Load the data set of ``config``, for ``training`` or not. Refuses one that names no attribute if it must."""
-    dataset = configured_dataset(config, training=training)
-    if needs_attributes and not dataset.attribute_names and config.num_clusters is None:
-        others = ", ".join(name for name, chosen in OBJECTIVES.loaded.items() if not chosen.uses_groups)
-        raise InputError(
-            f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
-            "--attributes 'land=land background' 'water=water background', several things with --factors, or let "
-            "--attributes auto or clusters find it" + (f"; only the objectives {others} need none" if training else "")
-        )
-    return dataset
-
-
-def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
-    """Return the attributes of all rows, -1 where unknown, that are not guessed; None if all are.
-
-    They come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` from the data.
-    """
-    assert not config.asks_auto, "resolved before the stages"
-    if config.num_clusters is not None:
-        return None
-    if not dataset.attribute_names:
-        return no_attributes(dataset)
-    if config.pseudo_attributes is None:
-        if not config.guess_only_unknown:
-            return None
-        own = attributes_of_data(dataset)
-        if not any((each.pseudo_attributes >= 0).any() for each in own.factors or (own,)):
-            raise InputError(
-                f"--guess-only-unknown: {dataset.source} has no attribute for any image; name the file that has some "
-                "with --pseudo-attributes"
-            )
-        return own
-    found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
-    return without_unsure(found, config.min_confidence)
-
-
-def readable_rows(
-    dataset: Dataset,
-    backbone: Backbone,
-    config: FitConfig,
-    known: PseudoAttributes | None,
-    clusters: ClassClusters | None = None,
-) -> ReadableRows:
-    """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
-
-    ``known`` are the `known_attributes` of ``dataset``, and ``clusters`` those of a run, if none are to be found.
-    """
-    labeller = None
-    if config.label_backbone is not None:
-        names = config.label_backbone | {"image_precision": backbone.image_precision}
-        labeller = storing_texts(load_backbone(**names), config)
-    if labeller is not None:
-        labeller.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable, features, failures = embed_dataset(dataset, backbone, config)
-    rows = np.setdiff1d(np.arange(len(dataset)), [failure.row for failure in failures])
-    label_features = features
-    if labeller is not None:
-        logger.info(f"features for the pseudo attributes, of {config.label_model}:")
-        labelled, label_features, unlabelled = embed_dataset(readable, labeller, replace(config, embeddings=None))
-        if unlabelled:
-            kept = np.setdiff1d(np.arange(len(rows)), [failure.row for failure in unlabelled])
-            unlabelled = tuple(replace(each, row=int(rows[each.row])) for each in unlabelled)
-            failures = tuple(sorted((*failures, *unlabelled), key=lambda failure: failure.row))
-            readable, features, rows = labelled, features[kept], rows[kept]
-    if known is not None:
-        known = known.take(rows)
-    elif config.num_clusters is not None:
-        clusters = clusters or find_clusters(readable, label_features, labeller or backbone, config.num_clusters)
-        known = without_unsure(clusters.label(label_features, readable.labels), config.min_confidence)
-    return ReadableRows(
-        dataset=readable,
-        features=features,
-        failures=failures,
-        known=known,
-        guess_unknown=config.guess_only_unknown and bool(dataset.attribute_names),
-        labeller=labeller or backbone,
-        label_features=label_features,
-    )
-
-
-def embed_dataset(
-    dataset: Dataset, backbone: Backbone, config: FitConfig
-) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
-    """Return the readable rows of the data set and their features, or all rows with precomputed features."""
-    if config.embeddings is not None:
-        features = read_precomputed_features(
-            Path(config.embeddings), dataset, backbone.embed_dim, backbone.spec["model"]
-        )
-        unopened = "" if config.opens_images else "; no image is opened"
-        logger.info(f"features: {len(dataset)} rows of {config.embeddings}{unopened}")
-        return dataset, features, ()
-    embeddings = embed_images(
-        backbone,
-        dataset.root,
-        dataset.paths,
-        cache_dir=config.cache_dir / "features",
-        batch_size=config.embed_batch_size,
-        max_failures=config.max_failures,
-    )
-    logger.info(
-        f"features in {backbone.image_precision}: {len(dataset)} images, {embeddings.recomputed} embedded now, "
-        f"{len(embeddings.failures)} unreadable"
-    )
-    if not embeddings.failures:
-        return dataset, embeddings.features, ()
-    rows = np.flatnonzero(embeddings.ok)
-    return dataset.take(rows), embeddings.features[rows], embeddings.failures
-
-
-def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
-    """Return warnings about the unreadable images of ``dataset``: the first three, and the number of the others."""
-    lines = [f"{dataset.where(each.row)}: {each.path}: {each.reason}; left out" for each in failures[:3]]
-    return (*lines, *([f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []))
-
-
-def label_dataset(dataset: Dataset, evidence: Evidence, config: FitConfig) -> PseudoAttributes:
-    """Return the pseudo attributes of the rows. Test images don't influence those of other rows."""
-    known, logits = evidence.known, evidence.logits
-    if logits is None:
-        assert known is not None
-        return known
-    is_test = dataset.splits == SPLITS.index("test")
-    with catch_warnings():
-        simplefilter("ignore", UserWarning)
-        found = label_suspects(
-            logits,
-            dataset.labels,
-            dataset.words,
-            method=config.pseudo_method,
-            proportions="estimated" if config.proportions is None else config.proportions,
-            fit_on=None if is_test.all() else ~is_test,
-            min_confidence=config.min_confidence,
-            seed=config.seed,
-        )
-    labelled_by = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
-    found = replace(found, method=found.method + labelled_by)
-    return found if known is None else with_known(found, known)
 
 
 def _with_validation(
