@@ -266,7 +266,7 @@ def test_a_class_with_too_few_images_is_refused_and_nothing_is_written(tiny, bar
     rows = without(tiny.rows(), "attribute")
     first = next(row for row in rows if row["label"] == "box" and row["split"] == "train")
     few = tiny.write("clusters-few", [row for row in rows if row["label"] == "disc" or row is first])
-    with pytest.raises(InputError, match="--attributes clusters: class 'box' has 1 different images in training"):
+    with pytest.raises(InputError, match="--attributes clusters: class 'box' has 1 different image to fit on"):
         fit(tiny, tmp_path / "run", few, val_fraction=0.2, **WORD)
     assert not (tmp_path / "run").exists()
 

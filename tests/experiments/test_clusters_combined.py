@@ -108,7 +108,7 @@ def test_a_class_with_fewer_images_than_clusters_is_refused(tiny, few, command, 
     plain = [text for name in ("model", "pretrained", "cache") for text in (f"--{name}", tiny.settings[name])]
     arguments = [*plain, "--attributes", "clusters:3", "--out", tmp_path / "out"]
     code, _, errors = command(verb, few, *arguments)
-    expected = "class 'box' has 2 different images in training and validation, too few for 3 clusters; add images"
+    expected = "class 'box' has 2 different images to fit on, too few for 3 clusters; add training or"
     assert code == 2 and errors.splitlines()[-1].startswith(f"Error: --attributes clusters: {expected}")
     assert not (tmp_path / "out").exists()
 
@@ -126,3 +126,11 @@ def test_the_clusters_of_a_run_serve_for_data_without_a_class(tiny, bare, run):
     found = dbpt.evaluate(run, tiny.write("clusters-one-class", rows)).to_dict()
     assert [group["n"] for group in found["rows"][0]["test"]["groups"]][:2] == [0, 0]
     assert json.dumps(found["dataset"]["clusters"]) == json.dumps(metrics_of(run)["dataset"]["clusters"])
+
+
+def test_draws_of_a_comparison_keep_the_clusters(tiny, bare, run, tmp_path):
+    settings = {**tiny.settings, **WORD, "methods": ["zero-shot", "dbpt"], "heads": "linear", "epochs": 2}
+    found = dbpt.compare(bare, out=tmp_path / "all", resample=2, **settings | {"warmup_epochs": 0})
+    data = found.to_dict()["dataset"]
+    assert data["clusters"] == metrics_of(run)["dataset"]["clusters"]
+    assert data["counts"] == metrics_of(run)["dataset"]["counts"]

@@ -184,21 +184,23 @@ def test_clusters_are_named_by_what_they_have_and_the_rest_of_the_class_has_not(
 @pytest.mark.parametrize(
     ("sizes", "number", "message"),
     [
-        ([[30, 10], [1]], 0, "class 'fish' has 1 different images in training and validation, too few for 2 clusters"),
-        ([[30, 10], [2]], 3, "class 'fish' has 2 different images in training and validation, too few for 3 clusters"),
+        ([[30, 10], [1]], 0, "class 'fish' has 1 different image to fit on, too few for 2 clusters"),
+        ([[30, 10], [2]], 3, "class 'fish' has 2 different images to fit on, too few for 3 clusters"),
         ([[30, 10], []], 2, "class 'fish' has 0 different images"),
     ],
 )
 def test_a_class_with_too_few_rows_is_refused(sizes, number, message):
     features, labels, _ = planted(sizes)
-    with pytest.raises(InputError, match=f"--attributes clusters: {message}.*; add images, or name attributes"):
+    with pytest.raises(
+        InputError, match=f"--attributes clusters: {message}.*; add training or validation images, or name attributes"
+    ):
         find(features, labels, number)
 
 
 def test_identical_features_are_refused():
     features, labels, _ = planted([[30, 10], [20, 20]])
     features[labels == 1] = features[labels == 1][0]
-    with pytest.raises(InputError, match="class 'fish' has 1 different images"):
+    with pytest.raises(InputError, match="class 'fish' has 1 different image"):
         find(features, labels)
 
 

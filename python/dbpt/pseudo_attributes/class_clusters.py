@@ -101,9 +101,10 @@ def find_class_clusters(
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
         of_class = features[rows].astype(np.float64)
         if (distinct := len(np.unique(of_class, axis=0))) < max(number, 2):
+            images = "image" if distinct == 1 else "images"
             raise InputError(
-                f"--attributes clusters: class {class_names[label]!r} has {distinct} different images in training and "
-                f"validation, too few for {max(number, 2)} clusters; add images, or name attributes"
+                f"--attributes clusters: class {class_names[label]!r} has {distinct} different {images} to fit on, too "
+                f"few for {max(number, 2)} clusters; add training or validation images, or name attributes"
             )
         means.append(of_class.mean(axis=0))
         direction = (class_weights[label] - class_weights.mean(axis=0)).astype(np.float64)
