@@ -60,7 +60,8 @@ def audit(
     """Show in which groups a classifier errs, and test whether the suspected attribute explains its errors.
 
     Nothing is trained but the probe. CLIP guesses the attribute where neither the data nor
-    ``pseudo_attributes`` have it.
+    ``pseudo_attributes`` have it. With ``attributes="clusters"`` the groups are clusters within each class, even if the
+    data have true attributes.
 
     Args:
         data: as for `dbpt.fit`; no split is needed. None with the folder of a run is the run's own data.
