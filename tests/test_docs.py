@@ -1,4 +1,4 @@
-"""The documentation is true: its commands and snippets run, its lists are complete, its versions agree.
+"""The commands and snippets of the documentation run; `test_docs_agree.py` compares its lists with the code.
 
 The commands run as written, but on smaller demo data sets, for fewer epochs by default, and with the demo's small CLIP
 as the default backbone.
@@ -11,8 +11,6 @@ import os
 import re
 import shlex
 import shutil
-import sys
-from dataclasses import fields
 from itertools import chain
 from pathlib import Path
 
@@ -22,6 +20,7 @@ import open_clip
 import pytest
 import torch
 import torch.distributed.run
+from documentation import blocks, command_lines, read, tomllib, tool
 
 import dbpt
 import dbpt.data.demo
@@ -29,44 +28,11 @@ from dbpt.cli import main
 from dbpt.cli.fit import fit
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.experiments.comparison.plan import make_plan, shared_settings
-from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCS = ROOT / "docs"
-PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
-OTHER_PAGES = ("CHANGELOG.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
-OTHER_PAGES += tuple(f"docs/{page.name}" for page in sorted(DOCS.glob("*.md")))
 DEMO_SIZES, PHOTO_SIZES = (160, 40, 60), (60, 24, 24)
 FEW_EPOCHS = 20
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-
-def read(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-def blocks(page: str, *languages: str) -> list[tuple[str, str]]:
-    """(language, text) of the fenced blocks of a page, in order."""
-    found = re.findall(r"^```(\w+)\n(.*?)^```$", read(page), re.MULTILINE | re.DOTALL)
-    return [(language, text) for language, text in found if language in languages]
-
-
-def command_lines(page: str) -> list[str]:
-    text = "".join(text for _, text in blocks(page, "bash")).replace("\\\n", "")
-    return [re.sub(r"\s+", " ", line).strip() for line in text.splitlines() if line.strip()]
-
-
-def tool(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / f"tools/{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -271,55 +237,6 @@ def test_the_snippets_of_the_pseudo_attributes_page_run():
     assert namespace["smallest"].precision > 0.9
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_other_commands_are_those_of_ci(page):
-    """.ci/run runs, word for word, the commands that no test can run inside itself."""
-    ci = re.findall(r'^ *stage "[^"]+" "(.*)"$', read(".ci/run"), re.MULTILINE)
-    others = [line for line in command_lines(page) if not line.startswith("dbpt ")]
-    assert [line for line in others if line not in ci] == []
-    if page == "README.md":
-        assert others == [line for line in ci if line.startswith("pip install") and "[bench]" not in line]
-
-
-def test_ci_checks_all_that_contributing_asks_for():
-    checks, full = read(".ci/run").split("= full ]")
-    ci = re.findall(r'^ *stage "[^"]+" "(.*)"$', checks, re.MULTILINE)
-    assert 'stage "full tests" "pytest -m full"' in full
-    assert set(ci) - set(command_lines("CONTRIBUTING.md")) == {
-        "pip install . && dbpt fit demo --out runs/demo",
-        "python .ci/packages.py",
-    }
-
-
-@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES])
-def test_links_lead_somewhere(page):
-    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", read(page)):
-        found = (ROOT / page).parent / target if target else ROOT / page
-        assert found.exists(), target
-        headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
-        anchors = ["", *(re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings)]
-        assert heading in anchors, f"{target}#{heading}"
-
-
-def test_settings_page_is_that_of_the_code():
-    assert read("docs/settings.md") == tool("write_docs").settings_page()
-    assert all(f"| `{setting.name}` |" in read("docs/settings.md") for setting in fields(FitConfig))
-
-
-def test_methods_page_has_the_combinations_of_the_code_and_names_every_objective_and_head():
-    page = read("docs/methods.md")
-    assert page == tool("write_docs").methods_page(page)
-    assert "| `groupdro` | `loss` | any head |" in page
-    assert all(f"\n| `{name}` | " in page.partition("## Groups")[0] for name in (*OBJECTIVES, *HEADS))
-
-
-def test_the_tables_of_the_defaults_page_are_those_of_the_sweep():
-    page, lines = read("docs/defaults.md"), list(csv.DictReader(read("docs/sweep.csv").splitlines()))
-    assert page == tool("sweep_tables").with_tables(page, lines)
-    stages = {line["stage"] for line in lines}
-    assert stages == set(re.findall(r"<!-- sweep: (.*?) by \w+ -->", page))
-
-
 @pytest.mark.parametrize(
     ("page", "setting", "value"),
     [("docs/methods.md", "group_source", "soft"), ("docs/defaults.md", "optimizer", "sgd")],
@@ -409,49 +326,3 @@ def test_the_commands_of_the_reproduce_page_are_valid(monkeypatch):
         with pytest.raises(SystemExit):
             main(shlex.split(command)[1:])
     assert seen == [(data, tag) for tag in ("openai", "laion") for data in ("waterbirds", "celeba", "metashift")]
-
-
-def test_architecture_names_every_folder_of_the_crate():
-    """Those of the package are compared with the tree in test_imports.py."""
-    tree = read("ARCHITECTURE.md").partition("## Where things are")[2].partition("\n## ")[0]
-    folders = {f"{path.parent.name}/" for path in (ROOT / "rust/src").glob("*/*.rs")}
-    assert [name for name in sorted(folders) if name not in tree] == []
-
-
-def test_report_picture_is_small():
-    picture = (ROOT / "docs/report.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) < 300_000
-
-
-def test_versions_agree():
-    project, crate = tomllib.loads(read("pyproject.toml"))["project"], tomllib.loads(read("Cargo.toml"))["package"]
-    assert "version" in project["dynamic"]  # it is Cargo.toml's
-    assert crate["version"] == dbpt.__version__
-    assert re.search(rf"^version: {re.escape(dbpt.__version__)}$", read("CITATION.cff"), re.MULTILINE)
-    assert f"## [{dbpt.__version__}]" in read("CHANGELOG.md")
-    readme = read("README.md")
-    assert f"Python {project['requires-python'].removeprefix('>=')} or later" in readme
-    assert f"({crate['rust-version']} or later" in readme
-
-
-def test_third_party_licences_name_what_is_used():
-    text = read("LICENSE-THIRD-PARTY.md").partition("## Texts")[0]
-    named = set(re.findall(r"[\w-]+", text))
-    assert sorted(crates_of_the_wheel() - named) == []
-    project = tomllib.loads(read("pyproject.toml"))["project"]
-    packages = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    assert sorted({re.match(r"[\w-]+", package)[0] for package in packages} - named) == []
-
-
-def crates_of_the_wheel() -> set[str]:
-    """The crates that the extension is built from, by Cargo.lock."""
-    depends: dict[str, set[str]] = {}
-    for package in tomllib.loads(read("Cargo.lock"))["package"]:
-        depends.setdefault(package["name"], set()).update(d.split()[0] for d in package.get("dependencies", []))
-    found: set[str] = set()
-    waiting = set(tomllib.loads(read("Cargo.toml"))["dependencies"])
-    while waiting:
-        found |= waiting
-        waiting = {d for name in waiting for d in depends[name]} - found
-    return found

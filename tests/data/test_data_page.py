@@ -11,11 +11,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from documentation import blocks
 from safetensors.numpy import save_file
 from saved_datasets import of_tiny
 from table_files import link_as_folder
 from tar_files import write_shards
-from test_docs import blocks, run
+from test_docs import run
 
 import dbpt
 from dbpt.features import embed_images

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from test_docs import read, tool
+from documentation import read, tool
 
 import dbpt
 from dbpt.experiments.comparison.plan import BY_THE_PLAN

@@ -1,0 +1,113 @@
+"""The documentation agrees with the code: its lists are complete, its links lead somewhere, its versions agree."""
+
+import csv
+import re
+from dataclasses import fields
+from itertools import chain
+
+import pytest
+from documentation import ROOT, command_lines, read, tomllib, tool
+
+import dbpt
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
+from dbpt.settings.config import FitConfig
+
+PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+OTHER_PAGES = ("CHANGELOG.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
+OTHER_PAGES += tuple(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_other_commands_are_those_of_ci(page):
+    """.ci/run runs, word for word, the commands that no test can run inside itself."""
+    ci = re.findall(r'^ *stage "[^"]+" "(.*)"$', read(".ci/run"), re.MULTILINE)
+    others = [line for line in command_lines(page) if not line.startswith("dbpt ")]
+    assert [line for line in others if line not in ci] == []
+    if page == "README.md":
+        assert others == [line for line in ci if line.startswith("pip install") and "[bench]" not in line]
+
+
+def test_ci_checks_all_that_contributing_asks_for():
+    checks, full = read(".ci/run").split("= full ]")
+    ci = re.findall(r'^ *stage "[^"]+" "(.*)"$', checks, re.MULTILINE)
+    assert 'stage "full tests" "pytest -m full"' in full
+    assert set(ci) - set(command_lines("CONTRIBUTING.md")) == {
+        "pip install . && dbpt fit demo --out runs/demo",
+        "python .ci/packages.py",
+    }
+
+
+@pytest.mark.parametrize("page", [*PAGES, *OTHER_PAGES])
+def test_links_lead_somewhere(page):
+    for target, heading in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", read(page)):
+        found = (ROOT / page).parent / target if target else ROOT / page
+        assert found.exists(), target
+        headings = re.findall(r"^#+ (.*)$", found.read_text(encoding="utf-8"), re.MULTILINE) if heading else []
+        anchors = ["", *(re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings)]
+        assert heading in anchors, f"{target}#{heading}"
+
+
+def test_settings_page_is_that_of_the_code():
+    assert read("docs/settings.md") == tool("write_docs").settings_page()
+    assert all(f"| `{setting.name}` |" in read("docs/settings.md") for setting in fields(FitConfig))
+
+
+def test_methods_page_has_the_combinations_of_the_code_and_names_every_objective_and_head():
+    page = read("docs/methods.md")
+    assert page == tool("write_docs").methods_page(page)
+    assert "| `groupdro` | `loss` | any head |" in page
+    assert all(f"\n| `{name}` | " in page.partition("## Groups")[0] for name in (*OBJECTIVES, *HEADS))
+
+
+def test_the_tables_of_the_defaults_page_are_those_of_the_sweep():
+    page, lines = read("docs/defaults.md"), list(csv.DictReader(read("docs/sweep.csv").splitlines()))
+    assert page == tool("sweep_tables").with_tables(page, lines)
+    stages = {line["stage"] for line in lines}
+    assert stages == set(re.findall(r"<!-- sweep: (.*?) by \w+ -->", page))
+
+
+def test_architecture_names_every_folder_of_the_crate():
+    """Those of the package are compared with the tree in test_imports.py."""
+    tree = read("ARCHITECTURE.md").partition("## Where things are")[2].partition("\n## ")[0]
+    folders = {f"{path.parent.name}/" for path in (ROOT / "rust/src").glob("*/*.rs")}
+    assert [name for name in sorted(folders) if name not in tree] == []
+
+
+def test_report_picture_is_small():
+    picture = (ROOT / "docs/report.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 300_000
+
+
+def test_versions_agree():
+    project, crate = tomllib.loads(read("pyproject.toml"))["project"], tomllib.loads(read("Cargo.toml"))["package"]
+    assert "version" in project["dynamic"]  # it is Cargo.toml's
+    assert crate["version"] == dbpt.__version__
+    assert re.search(rf"^version: {re.escape(dbpt.__version__)}$", read("CITATION.cff"), re.MULTILINE)
+    assert f"## [{dbpt.__version__}]" in read("CHANGELOG.md")
+    readme = read("README.md")
+    assert f"Python {project['requires-python'].removeprefix('>=')} or later" in readme
+    assert f"({crate['rust-version']} or later" in readme
+
+
+def test_third_party_licences_name_what_is_used():
+    text = read("LICENSE-THIRD-PARTY.md").partition("## Texts")[0]
+    named = set(re.findall(r"[\w-]+", text))
+    assert sorted(crates_of_the_wheel() - named) == []
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    packages = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    assert sorted({re.match(r"[\w-]+", package)[0] for package in packages} - named) == []
+
+
+def crates_of_the_wheel() -> set[str]:
+    """The crates that the extension is built from, by Cargo.lock."""
+    depends: dict[str, set[str]] = {}
+    for package in tomllib.loads(read("Cargo.lock"))["package"]:
+        depends.setdefault(package["name"], set()).update(d.split()[0] for d in package.get("dependencies", []))
+    found: set[str] = set()
+    waiting = set(tomllib.loads(read("Cargo.toml"))["dependencies"])
+    while waiting:
+        found |= waiting
+        waiting = {d for name in waiting for d in depends[name]} - found
+    return found
