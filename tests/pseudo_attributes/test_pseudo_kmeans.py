@@ -110,5 +110,8 @@ def test_centres_of_points_are_the_means_of_their_nearest_rows(rows, width, numb
     np.testing.assert_allclose(found, [points[nearest == k].mean(axis=0) for k in range(number)], atol=1e-5)
 
 
-def test_equal_points_have_one_centre():
-    np.testing.assert_allclose(centers_of_points(np.full((9, 4), 2.5), 3, seed=0), np.full((1, 4), 2.5))
+@pytest.mark.parametrize("distinct", [1, 2])
+def test_copies_of_a_point_have_one_centre(distinct):
+    points = np.random.default_rng(0).normal(0, 1, (distinct, 64))
+    found = centers_of_points(np.tile(points, (51, 1)), 3, seed=0)
+    np.testing.assert_allclose(sorted(found.tolist()), sorted(points.tolist()), atol=1e-6)

@@ -1,4 +1,9 @@
-"""Method "kmeans": one cluster for each attribute. A row belongs to the nearest centre in row-centred logits."""
+"""Method "kmeans": one cluster for each attribute. A row belongs to the nearest centre in row-centred logits.
+
+Clusters within classes take their centres from here too.
+"""
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -36,32 +41,35 @@ def kmeans_labels(job: Job) -> PseudoAttributes:
 def _best_of_sample(job: Job) -> Array:
     """Return centres (k, A) of a sample of the rows."""
     logits_NA = job.sample()
-    centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
-    return _best_of_starts(logits_NA, centred_NA, logits_NA.shape[1], job.seed, job.num_threads)
+    starts = _starts(logits_NA - logits_NA.mean(axis=1, keepdims=True), logits_NA.shape[1], job.seed)
+    return _best_of_starts(logits_NA, starts, job.num_threads)
 
 
 def centers_of_points(points_ND: Array, number: int, seed: int) -> Array:
-    """Return ``number`` centres (K, D) of any points, of which nothing is subtracted; fewer if fewer are distinct.
+    """Return ``number`` centres (K, D) of any points, not only of row-centred ones; fewer if fewer are distinct.
 
     `_core.kmeans` subtracts the mean of each row. So the points are turned into the hyperplane of D + 1 dimensions in
-    which the mean of a row is 0. Distances stay the same.
+    which the mean of a row is 0, where all distances are the same.
     """
     width = points_ND.shape[1]
-    turn = np.hstack([np.eye(width) - (1 - (width + 1) ** -0.5) / width, np.full((width, 1), -((width + 1) ** -0.5))])
-    turned_NE: Array = points_ND @ turn
-    found: Array = _best_of_starts(turned_NE, turned_NE, number, seed, arguments.num_threads(None)) @ turn.T
+    last = (width + 1) ** -0.5
+    turn = np.hstack([np.eye(width) - (1 - last) / width, np.full((width, 1), -last)])
+    starts = [start_KD @ turn for start_KD in _starts(points_ND, number, seed)]
+    found: Array = _best_of_starts(points_ND @ turn, starts, arguments.num_threads(None)) @ turn.T
     return found
 
 
-def _best_of_starts(rows_NE: Array, centred_NE: Array, number: int, seed: int, num_threads: int) -> Array:
-    """Return centres (k, E), the best by inertia of `N_INIT` runs on rows, which are also given row-centred."""
-    single = np.ascontiguousarray(rows_NE, np.float32)
+def _starts(points_ND: Array, number: int, seed: int) -> list[Array]:
+    """Return the centres from which each run starts."""
     # NumPy promises that a bit generator's stream is stable, but not those of numpy.random.Generator.
     uniform = (np.random.PCG64(seed).random_raw((N_INIT, number)) >> np.uint64(11)) * 2.0**-53
-    runs = [
-        kmeans(single, starting_centers(centred_NE, uniform_K), max_iter=MAX_ITER, num_threads=num_threads)
-        for uniform_K in uniform
-    ]
+    return [starting_centers(points_ND, uniform_K) for uniform_K in uniform]
+
+
+def _best_of_starts(rows_NE: Array, starts: Sequence[Array], num_threads: int) -> Array:
+    """Return centres (k, E), those of the run with the lowest inertia."""
+    single = np.ascontiguousarray(rows_NE, np.float32)
+    runs = [kmeans(single, start, max_iter=MAX_ITER, num_threads=num_threads) for start in starts]
     return min(runs, key=lambda run: run[2])[0]
 
 
