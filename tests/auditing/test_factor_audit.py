@@ -11,7 +11,6 @@ import dbpt
 from dbpt.auditing.factors import audited_factors, holm, verdict_of_factors
 from dbpt.auditing.next_step import _without_factors
 from dbpt.auditing.predictions import UserPredictions
-from dbpt.data.factors import joint_codes
 from dbpt.data.words import Factor, Words, combined
 from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
 
@@ -46,8 +45,8 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False):
         factors=of_factors,
     )
     predictions = UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None)
-    joint = joint_codes(list(codes.values()), [len(NAMES[name]) for name in codes])
-    return audited_factors(predictions, labels, joint, words, guesses, by="file", by_guesses=by_guesses, seed=0)
+    kinds = ["pseudo" if by_guesses else "true"] * len(codes)
+    return audited_factors(predictions, labels, list(codes.values()), words, guesses, by="file", kinds=kinds, seed=0)
 
 
 @pytest.fixture
@@ -108,11 +107,13 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
     assert verdict_of_factors(found[1:], "file").kind == "untrusted"
 
 
-def test_an_unknown_value_leaves_an_image_out(draws):
+def test_an_unknown_value_leaves_an_image_out_of_its_factor_alone(draws):
     labels, style, size = draws.integers(3, size=600), draws.integers(2, size=600), draws.integers(2, size=600)
     size[:100] = -1
-    for factor in audited({"style": style, "size": size}, labels, draws.random(600) < 0.2):
-        assert sum(group.n for group in factor.groups) == factor.explained.n == factor.explained_beyond.n == 500
+    found = audited({"style": style, "size": size}, labels, draws.random(600) < 0.2)
+    for factor, n in zip(found, (600, 500), strict=True):
+        assert sum(group.n for group in factor.groups) == factor.explained.n == n
+        assert factor.explained_beyond.n == 500
 
 
 def test_p_values_are_adjusted_for_the_number_of_factors(draws):
@@ -166,6 +167,37 @@ def test_the_files_and_the_page_have_each_factor_and_the_combinations(tiny, tabl
     assert "combinations of ground and light:" in text
     assert "--factors 'ground: " in found.figures.command
     assert not any("no rows" in warning for warning in found.warnings)
+
+
+def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guessed(tiny, table, tmp_path):
+    """The ground of nearly all images is known, and the light of a few; nothing is known of all three of some."""
+    kept = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    factors = {"factors": {"ground": ATTRIBUTES, "light": ["day", "night"]}, "split": "all"}
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    some = [
+        row | {"ground": row["ground"] if n % 7 else "", "light": row["light"] if n % 5 == 0 else ""}
+        for n, row in enumerate(rows)
+    ]
+    found = dbpt.audit(tiny.write("some-of-factors", some), out=tmp_path / "out", **factors, **kept)
+    ground, light = found.figures.factors
+    assert (found.figures.group_kind, ground.group_kind, light.group_kind) == ("pseudo", "true", "pseudo")
+    assert found.figures.known_factors == ["ground"]
+    alone = [{name: row[name] for name in row if name != "light"} for row in some]
+    by_truth = dbpt.audit(
+        tiny.write("some-grounds", alone), attributes=ATTRIBUTES, columns={"attribute": "ground"}, split="all", **kept
+    )
+    assert by_truth.figures.group_kind == "true" and ground.groups == by_truth.groups
+    assert "guesses" not in ground.verdict.sentence and sum(group.n for group in light.groups) == len(rows)
+    for row, attribute, guess in zip(some, found.images["attribute"], found.images["pseudo_attribute"], strict=True):
+        true = (row["ground"] or guess.split(", ")[0], guess.split(", ")[1])
+        assert attribute == ", ".join(true)
+    assert "groups: true values of ground, others guessed by CLIP" in " ".join(str(found).split())
+    page = (tmp_path / "out/audit.html").read_text()
+    assert "the values of ground are given with the data; for the others, CLIP guessed the attribute" in page
+    whole = dbpt.audit(table, **factors, **kept)
+    assert whole.figures.group_kind == "true" and whole.figures.known_factors == []
+    assert [each.group_kind for each in whole.figures.factors] == ["true", "true"]
 
 
 def test_the_next_command_has_only_the_factors_with_a_bias():

@@ -23,6 +23,7 @@ from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import Subject
 from dbpt.auditing.verdict import verdict_of
 from dbpt.data import SPLITS
+from dbpt.data.factors import joint_codes
 from dbpt.errors import InputError
 from dbpt.experiments.figures import backbone_summary, clusters_summary, true_or_pseudo
 from dbpt.experiments.guesses import judged_guesses
@@ -46,6 +47,7 @@ class GroupsToAudit:
 
     ``attributes`` (N,) are the true or the pseudo attributes, as ``kind`` says, and ``pairs`` (G,) the names of class
     and attribute. ``by_clusters`` says that they are clusters within each class, so that each class has its own.
+    Several factors have ``factor_codes`` (N,) each, true or guessed as ``factor_kinds`` says.
     """
 
     kind: GroupKind
@@ -54,6 +56,8 @@ class GroupsToAudit:
     pairs: list[tuple[str, str]]
     num_classes: int
     num_attributes: int
+    factor_kinds: tuple[GroupKind, ...] = ()
+    factor_codes: tuple[NDArray[np.int64], ...] = ()
 
     @property
     def size(self) -> dict[str, int]:
@@ -108,7 +112,7 @@ def groups_to_audit(subject: Subject, pseudo: PseudoAttributes) -> GroupsToAudit
     kind = true_or_pseudo(dataset.labels[rows], dataset.attributes[rows], dataset.num_classes)
     kind = "pseudo" if subject.asks_clusters else kind
     pairs = group_pairs(dataset, pseudo if kind == "pseudo" else None)
-    return GroupsToAudit(
+    chosen = GroupsToAudit(
         kind=kind,
         by_clusters=kind == "pseudo" and pseudo.class_clusters is not None,
         attributes=dataset.attributes if kind == "true" else pseudo.pseudo_attributes,
@@ -116,6 +120,24 @@ def groups_to_audit(subject: Subject, pseudo: PseudoAttributes) -> GroupsToAudit
         num_classes=dataset.num_classes,
         num_attributes=len(pairs) // dataset.num_classes,
     )
+    return _with_factors(subject, chosen, pseudo) if len(pseudo.factors) > 1 else chosen
+
+
+def _with_factors(subject: Subject, chosen: GroupsToAudit, pseudo: PseudoAttributes) -> GroupsToAudit:
+    """Add the factors: each has its true values if enough audited images have one, whatever the others have.
+
+    Combinations with a factor that is not known have the true values of the others where these are known.
+    """
+    dataset, rows = subject.dataset, subject.audited
+    truth, guessed = dataset.factor_attributes, [each.pseudo_attributes for each in pseudo.factors]
+    kinds = [true_or_pseudo(dataset.labels[rows], known[rows], dataset.num_classes) for known in truth]
+    codes, combined = guessed.copy(), guessed.copy()
+    for place in (place for place, kind in enumerate(kinds) if kind == "true"):
+        codes[place] = truth[place]
+        combined[place] = np.where(truth[place] >= 0, truth[place], guessed[place])
+    if chosen.kind == "pseudo":
+        chosen = replace(chosen, attributes=joint_codes(combined, dataset.words.sizes))
+    return replace(chosen, factor_kinds=tuple(kinds), factor_codes=tuple(codes))
 
 
 def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgement:
@@ -134,12 +156,14 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
         own = [attribute for _, attribute in chosen.pairs]
         groups = [replace(g, attribute=a, false_positives=0, n_others=0) for g, a in zip(groups, own, strict=True)]
     explained = explained_errors(predictions.predictions == labels, labels, attributes, seed=seed, **chosen.size)
-    judged_by: Any = {"by": subject.by, "by_guesses": chosen.kind == "pseudo"}
-    if len(dataset.words.factors) > 1 and not guesses.by_clusters:
-        factors = audited_factors(predictions, labels, attributes, dataset.words, guesses, seed=seed, **judged_by)
+    if chosen.factor_codes:
+        codes = [each[subject.audited] for each in chosen.factor_codes]
+        judged_by: Any = {"by": subject.by, "kinds": chosen.factor_kinds, "seed": seed}
+        factors = audited_factors(predictions, labels, codes, dataset.words, guesses, **judged_by)
         verdict = verdict_of_factors(factors, subject.by)
         return Judgement(groups=groups, explained=explained, factors=factors, verdict=verdict)
-    verdict = verdict_of(groups, explained, guesses, attributes=dataset.attribute_names, **judged_by)
+    judged_by = {"by": subject.by, "by_guesses": chosen.kind == "pseudo", "attributes": dataset.attribute_names}
+    verdict = verdict_of(groups, explained, guesses, **judged_by)
     return Judgement(groups=groups, explained=explained, factors=[], verdict=verdict)
 
 

@@ -11,11 +11,12 @@ from dbpt.auditing.figures import AuditedFactor, Verdict, VerdictKind
 from dbpt.auditing.predictions import UserPredictions
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
-from dbpt.data.factors import factor_codes, joint_codes
+from dbpt.data.factors import joint_codes
 from dbpt.data.words import Words
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.audited import PredictionsBy
+from dbpt.runs.metrics import GroupKind
 
 SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothing to compare")
 
@@ -23,26 +24,27 @@ SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothin
 def audited_factors(
     predictions: UserPredictions,
     labels: NDArray[np.int64],
-    attributes: NDArray[np.int64],
+    codes: Sequence[NDArray[np.int64]],
     words: Words,
     guesses: Guesses,
     *,
     by: PredictionsBy,
-    by_guesses: bool,
+    kinds: Sequence[GroupKind],
     seed: int,
 ) -> list[AuditedFactor]:
-    """Return the figures of each factor, from the classes and combined attributes (n,) of the audited images.
+    """Return the figures of each factor, from the classes (n,) of the audited images and its ``codes`` (n,) for them.
 
-    The p-values of the verdicts are Holm's (1979), so that the chance of any wrong verdict of bias is at most 5 %.
+    These are true or guessed, as its entry of ``kinds`` says. The p-values of the verdicts are Holm's (1979), so that
+    the chance of any wrong verdict of bias is at most 5 %.
     """
     is_right = predictions.predictions == labels
-    codes = factor_codes(attributes, words.sizes)
     tests, classes = [], list(words.classes)
     for place, factor in enumerate(words.factors):
         size = {"num_classes": len(classes), "num_attributes": len(factor.values)}
         tests.append(explained_errors(is_right, labels, codes[place], seed=seed, **size))
     adjusted = holm([test.p_value for test in tests])
-    is_doubted = [by_guesses and bool(guesses.of_factor(place).doubts) for place in range(len(codes))]
+    by_guesses = [kind == "pseudo" for kind in kinds]
+    is_doubted = [by_guesses[place] and bool(guesses.of_factor(place).doubts) for place in range(len(codes))]
     found = []
     for place, factor in enumerate(words.factors):
         values = list(factor.values)
@@ -56,7 +58,7 @@ def audited_factors(
         )
         explained = replace(tests[place], p_value=adjusted[place])
         verdict = verdict_of(
-            groups, explained, guesses.of_factor(place), by=by, by_guesses=by_guesses, attributes=values
+            groups, explained, guesses.of_factor(place), by=by, by_guesses=by_guesses[place], attributes=values
         )
         others = [other for other in range(len(codes)) if other != place and not is_doubted[other]]
         beyond = _beyond(is_right, labels, codes, words, place, others, seed) if others else None
@@ -67,6 +69,7 @@ def audited_factors(
             AuditedFactor(
                 name=factor.name,
                 values=values,
+                group_kind=kinds[place],
                 verdict=verdict,
                 groups=[group for group in groups if group.n],
                 cramers_v=cramers_v(labels, codes[place], num_classes=len(classes), num_attributes=len(values)),

@@ -66,12 +66,14 @@ class Verdict:
 class AuditedFactor:
     """One of several factors by itself: its verdict, and the groups (class x value) that have images.
 
+    ``group_kind`` says whether its values are the true ones, which one factor may have without the others.
     ``explained`` is tested within the classes, with a p-value adjusted for the number of factors; ``explained_beyond``
     within the classes and the values of all other factors without doubts, not adjusted; None if there are none.
     """
 
     name: str
     values: list[str]
+    group_kind: GroupKind
     verdict: Verdict
     groups: list[AuditedGroup]
     cramers_v: float | None
@@ -115,6 +117,11 @@ class AuditFigures:
     next_commands: list[str]
     settings: dict[str, str]
     factors: list[AuditedFactor] = field(default_factory=list)
+
+    @property
+    def known_factors(self) -> list[str]:
+        """The factors that are judged by their true values, while the combinations need guesses of others."""
+        return [each.name for each in self.factors if each.group_kind == "true" and self.group_kind == "pseudo"]
 
     @property
     def by_clusters(self) -> bool:

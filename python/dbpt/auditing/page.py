@@ -161,6 +161,8 @@ def _audited(figures: AuditFigures) -> str:
     source = "CLIP guessed the attribute" if figures.group_kind == "pseudo" else "the attribute is given with the data"
     if figures.group_kind == "pseudo" and figures.guesses.from_file:
         source = f"the attribute comes from {figures.settings['pseudo_attributes']}"
+    if known := figures.known_factors:
+        source = f"the values of {' and '.join(known)} are given with the data; for the others, {source}"
     suspects = " and ".join(factor.name for factor in figures.factors) or "the attribute"
     group = f"A group is a class with one value of {suspects}"
     images = f"{count(figures.data.n)} {split}image{'s' if figures.data.n != 1 else ''}"

@@ -104,6 +104,7 @@ class Audit:
         guessed = "attributes from a file" if figures.guesses.from_file else "guessed by CLIP"
         guessed = "clusters within each class" if figures.by_clusters else guessed
         whose = "true attributes" if figures.group_kind == "true" else guessed
+        whose = f"true values of {' and '.join(known)}, others {guessed}" if (known := figures.known_factors) else whose
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count(data.n)} images; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
