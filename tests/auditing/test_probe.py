@@ -95,3 +95,16 @@ def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(InputError, match=r"--predictions probe: needs scikit-learn; run pip install 'dbpt\[dfr\]'"):
         check_installed()
+
+
+def test_of_many_rows_a_sample_with_all_classes_is_fitted_to(monkeypatch):
+    features, labels = made(3000, 8, 2.0)
+    labels[-4:] = 2
+    whole = probe_predictions(features, labels, class_names="abc", seed=0)
+    sizes, fit = [], LogisticRegression.fit
+    monkeypatch.setattr(LogisticRegression, "fit", lambda self, x, y: sizes.append(len(x)) or fit(self, x, y))
+    monkeypatch.setattr("dbpt.auditing.probe.MOST_ROWS", 600)
+    found = probe_predictions(features, labels, class_names="abc", seed=0)
+    assert len(sizes) == 5 and max(sizes) <= 500 and (found[:, 2] > 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    assert abs(accuracy(found, labels) - accuracy(whole, labels)) < 0.03 and accuracy(found, labels) > 0.8

@@ -9,7 +9,7 @@ import pytest
 from table_files import rows
 
 from dbpt.data import load_dataset, precomputed
-from dbpt.data.precomputed import read_precomputed_features
+from dbpt.data.precomputed import open_precomputed_features
 from dbpt.errors import InputError
 
 BACKBONE = 3, "small-clip"
@@ -31,7 +31,7 @@ def refused_array(features, dataset):
 
 def refused(path, dataset):
     with pytest.raises(InputError) as error:
-        read_precomputed_features(path, dataset, *BACKBONE)
+        open_precomputed_features(path, dataset, *BACKBONE)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -41,7 +41,7 @@ def refused(path, dataset):
 def test_rows_are_made_unit_length_block_by_block(tmp_path, dataset, monkeypatch, dtype, block):
     monkeypatch.setattr(precomputed, "BLOCK_ROWS", block)
     np.save(tmp_path / "f.npy", FEATURES.astype(dtype))
-    found = read_precomputed_features(tmp_path / "f.npy", dataset, *BACKBONE)
+    found = open_precomputed_features(tmp_path / "f.npy", dataset, *BACKBONE)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, UNIT, atol=1e-6)
 
@@ -54,7 +54,7 @@ def test_float64_beyond_float32_is_infinite(dataset):
 def test_lengths_that_float32_cannot_hold_squared(tmp_path, dataset):
     scales = np.array([[1e30], [1e-30], [1], [1]], dtype=np.float32)
     np.save(tmp_path / "f.npy", UNIT * scales)
-    np.testing.assert_allclose(read_precomputed_features(tmp_path / "f.npy", dataset, *BACKBONE), UNIT, atol=1e-6)
+    np.testing.assert_allclose(open_precomputed_features(tmp_path / "f.npy", dataset, *BACKBONE), UNIT, atol=1e-6)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0])
@@ -114,17 +114,17 @@ def write_part(folder, number, names, features):
 
 def test_rows_are_found_by_their_image_paths(folder, dataset, tmp_path):
     (folder / "img_emb/notes.txt").touch()
-    np.testing.assert_allclose(read_precomputed_features(folder, dataset, *BACKBONE), UNIT, atol=1e-3)
+    np.testing.assert_allclose(open_precomputed_features(folder, dataset, *BACKBONE), UNIT, atol=1e-3)
     (tmp_path / "relative.csv").write_text(rows("d.jpg,x,train", "../far/b.jpg,y,train"))
     relative = load_dataset(tmp_path / "relative.csv", images=False)
     object.__setattr__(relative, "root", dataset.root.__class__("/far"))
-    np.testing.assert_allclose(read_precomputed_features(folder, relative, *BACKBONE), UNIT[[3, 1]], atol=1e-3)
+    np.testing.assert_allclose(open_precomputed_features(folder, relative, *BACKBONE), UNIT[[3, 1]], atol=1e-3)
 
 
 def test_names_of_the_folder_that_clip_retrieval_was_started_in(folder, tmp_path):
     (tmp_path / "pets.csv").write_text(rows("d.jpg,x,train", "b.jpg,y,train"))
     dataset = load_dataset(tmp_path / "pets.csv", images=False)
-    np.testing.assert_allclose(read_precomputed_features(folder, dataset, *BACKBONE), UNIT[[3, 1]], atol=1e-3)
+    np.testing.assert_allclose(open_precomputed_features(folder, dataset, *BACKBONE), UNIT[[3, 1]], atol=1e-3)
     write_part(folder, "11", ["/near/d.jpg"], FEATURES[:1])  # which of the two?
     assert "pets.csv line 2: image 'd.jpg' is not in the metadata of" in refused(folder, dataset)
 

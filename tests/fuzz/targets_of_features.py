@@ -8,7 +8,7 @@ import repairs
 from fuzz_target import Parse, Workplace, target
 
 from dbpt.data import load_dataset
-from dbpt.data.precomputed import read_precomputed_features
+from dbpt.data.precomputed import open_precomputed_features
 from dbpt.errors import InputError
 from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
@@ -41,7 +41,7 @@ def precomputed(place: Workplace, name: str) -> Parse:
 
     def read(path: Path) -> None:
         source = path if path.parent == place.folder else path.parents[1]
-        features = read_precomputed_features(source, dataset, *BACKBONE)
+        features = open_precomputed_features(source, dataset, *BACKBONE)
         assert features.shape == (4, 4) and features.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 

@@ -20,6 +20,7 @@ from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, Dataset
 from dbpt.data.in_memory import DataLike
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import check_before_reading
@@ -70,10 +71,9 @@ class AuditedImages:
         return self.readable.dataset
 
     @property
-    def features(self) -> NDArray[np.float32]:
-        """(n, D), those of the audited images: no copy if these are all, since each is audited once, in their order."""
-        features = self.readable.features
-        return features if len(self.audited) == len(features) else features[self.audited]
+    def features(self) -> StoredFeatures:
+        """(n, D), those of the audited images."""
+        return self.readable.features.take(self.audited)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -202,7 +202,7 @@ def _subject_of_data(
         found = likeliest(probe_predictions(images.features, images.labels, class_names=names, seed=config.seed))
     else:
         weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
-        found = likeliest(zero_shot_classifier(backbone, weights_CD).probabilities(images.features))
+        found = likeliest(images.features.map_blocks(zero_shot_classifier(backbone, weights_CD).probabilities))
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
         **vars(images) | {"told": (*images.told, *found.warnings)},
@@ -261,7 +261,7 @@ def _subject_of_run(
         backbone=classifier.backbone,
         config=config,
         asked=config,
-        predictions=likeliest(classifier.head.probabilities(images.features)),
+        predictions=likeliest(images.features.map_blocks(classifier.head.probabilities)),
         by="run",
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),

@@ -9,15 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.clip import Backbone
+from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
 from dbpt.errors import InputError, nearest
 
 COMBINATIONS = ("embeddings", "logits")
-BLOCK_ROWS = 8_192
 
 
 def zero_shot_logits(
     backbone: Backbone,
-    features: ArrayLike,
+    features: ArrayLike | StoredFeatures,
     texts: Sequence[str],
     owners: ArrayLike | None = None,
     *,
@@ -39,7 +39,7 @@ def zero_shot_logits(
         rows: (n,) indices of the features to take, by default all N. They are read in blocks, so that memory-mapped and
             float16 features, and some rows of many, are never copied as a whole.
     """
-    features_ND = arguments.array("features", features)
+    features_ND = features if isinstance(features, StoredFeatures) else arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
         raise InputError(
             f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; expected (N, "

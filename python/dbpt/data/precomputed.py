@@ -5,10 +5,10 @@ A ``.npy`` or ``.safetensors`` file has one row for each row of the data set. Th
 each row. Files are memory-mapped, and nothing is unpickled.
 """
 
-import json
 import mmap
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from safetensors import SafetensorError, safe_open
 
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import is_folder, list_entries
+from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
 from dbpt.data.table_formats import read_parquet
 from dbpt.errors import InputError
 from dbpt.files.disk import open_regular, reason_of
+from dbpt.files.tensors import map_tensor
 
-BLOCK_ROWS = 65_536
 DTYPES: dict[str, np.dtype[Any]] = {f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)}
 TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle")
@@ -30,39 +31,54 @@ AS_NUMBERS = "numbers with np.save(FILE, features.astype('float32'))"
 EMBEDDINGS, METADATA, PATH = "img_emb", "metadata", "image_path"
 
 
-def read_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, model: str) -> NDArray[np.float32]:
-    """Return (N, D) float32 features in the order of ``dataset``, each row divided by its length.
+def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, model: str) -> StoredFeatures:
+    """Return the features (N, D) in the order of ``dataset``, each row divided by its length. All are checked now.
 
     ``path`` is a file of float16 to float64 whose row i is row i of ``dataset``, or a folder of clip-retrieval, whose
     rows are found by image path. Whether the features come from ``model`` can only be checked by their width.
     """
-    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused
-        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
-            folder = ClipRetrievalFolder(path)
-            _check_width(path, folder.width, embed_dim, model)
-            features = folder.features(dataset)
-        else:
-            array = _open_aligned(path, dataset)
-            _check_width(path, array.shape[1], embed_dim, model)
-            features = _copied(array)
-    for start in range(0, len(features), BLOCK_ROWS):
-        block = features[start : start + BLOCK_ROWS]
-        lengths = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+        folder = ClipRetrievalFolder(path)
+        _check_width(path, folder.width, embed_dim, model)
+        part_N, row_N = folder.places_of(dataset)
+        parts = folder.parts
+    else:
+        array = _open_aligned(path, dataset)
+        _check_width(path, array.shape[1], embed_dim, model)
+        part_N, row_N, parts = np.zeros(len(array), np.int64), np.arange(len(array)), [array]
+
+    def read(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        features = _gathered(parts, part_N[rows], row_N[rows])
+        features /= _lengths(features)[:, None]
+        return features
+
+    for start in range(0, len(dataset), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        lengths = _lengths(_gathered(parts, part_N[block], row_N[block]))
         bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
         if bad.size:
             row = start + int(bad[0])
             problem = "is all zeros" if lengths[bad[0]] == 0 else "holds NaN or an infinity"
             where = f"the features of row {row + 1} ({dataset.where(row)})"
             raise InputError(f"{path}: {where} {problem}; take the row out of both, or embed its image again")
-        block /= lengths[:, None]
-    return features
+    return StoredFeatures(read, np.arange(len(dataset)), embed_dim)
 
 
-def _copied(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Return a copy of a mapped array. What was read of the file doesn't stay in memory beside it."""
-    features = np.empty(array.shape, dtype=np.float32)
-    for start in range(0, len(features), BLOCK_ROWS):
-        features[start : start + BLOCK_ROWS] = array[start : start + BLOCK_ROWS]
+def _lengths(features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
+    lengths_N: NDArray[np.float64] = np.sqrt(np.einsum("nd,nd->n", features_ND, features_ND, dtype=np.float64))
+    return lengths_N
+
+
+def _gathered(
+    parts: Sequence[NDArray[Any]], part_N: NDArray[np.int64], row_N: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return rows of mapped arrays (N, D). What was read of the files doesn't stay in memory beside them."""
+    features = np.empty((len(row_N), parts[0].shape[1]), dtype=np.float32)
+    for part in np.unique(part_N).tolist():
+        array, wanted = parts[part], np.flatnonzero(part_N == part)
+        wanted = wanted[np.argsort(row_N[wanted], kind="stable")]  # read in the order of the file
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused
+            features[wanted] = array[row_N[wanted]]
         if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
             array.base.madvise(mmap.MADV_DONTNEED)
     return features
@@ -153,11 +169,7 @@ def _open_safetensors(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: tensor {name!r} holds {dtype}, expected {expected}")
     if not all(shape):
         return np.zeros(shape, DTYPES[dtype])
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        begin = json.loads(file.read(length))[name]["data_offsets"][0]
-    array: NDArray[Any] = np.memmap(path, DTYPES[dtype], "r", 8 + length + begin, shape)
-    return array
+    return map_tensor(path, name, DTYPES[dtype], shape)
 
 
 # --- clip-retrieval's folder
@@ -188,8 +200,8 @@ class ClipRetrievalFolder:
                     self.repeated.add(name)
                 self.places[name] = part, row
 
-    def features(self, dataset: Dataset) -> NDArray[np.float32]:
-        """Return the features (N, D) of the images of ``dataset``. Raises `InputError` if one is missing or twice."""
+    def places_of(self, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return part and row (N,) of the images of ``dataset``. Raises `InputError` if one is missing or twice."""
         found = [self._find(path, dataset.root) for path in dataset.paths]
         if not any(found):  # other folders than ours, perhaps: find the one name that ends with the first path
             names = [name for name in self.places if name.endswith(f"/{dataset.paths[0]}")]
@@ -204,13 +216,8 @@ class ClipRetrievalFolder:
                 f"({len(found) - len(places)} of {len(found)} are not there); write paths as its {PATH} does, for "
                 f"example {next(iter(self.places), '')!r}"
             )
-        gathered = np.empty((len(places), self.width), dtype=np.float32)
         part_N, row_N = np.array(places, dtype=np.int64).T
-        for part, array in enumerate(self.parts):
-            wanted = np.flatnonzero(part_N == part)
-            wanted = wanted[np.argsort(row_N[wanted], kind="stable")]  # read in the order of the file
-            gathered[wanted] = array[row_N[wanted]]
-        return gathered
+        return part_N, row_N
 
     def _find(self, path: str, root: Path) -> tuple[int, int] | None:
         """Return the part and row of an image, by its path as it is or below ``root``."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def _of_the_classes(score: Score) -> str:
 
 
 def _groups(
-    guesses: NDArray[np.int16],
+    guesses: NDArray[np.integer[Any]],
     labels: NDArray[np.int64],
     right: NDArray[np.bool_],
     class_names: Sequence[str],

@@ -5,14 +5,16 @@ The guesses of a family and the doubts about them don't depend on predictions, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.data.words import Words
 from dbpt.discovery.embedded import Array, EmbeddedFamily, without_classes
 from dbpt.groups.association import ExplainedErrors, explained_errors
@@ -24,7 +26,9 @@ SMALLEST_SHARE = 0.2
 FEWEST = 0.01
 """The share of the images that a name needs; rarer names are left out of their family."""
 MOST_ROWS = 5000
-"""Rows of which the doubts are judged."""
+"""Rows by which the shares of a half are estimated, and rows of which the doubts are judged."""
+NAMES_AT_A_TIME = 32
+"""Names whose logits are held for all images."""
 BLOCK = 1 << 14
 
 
@@ -36,21 +40,25 @@ class Images:
     """
 
     backbone: Backbone
-    features: NDArray[np.float32]
+    features: NDArray[np.float32] | StoredFeatures
     labels: NDArray[np.int64]
     halves: NDArray[np.bool_]
     num_classes: int
     seed: int
 
-    def logits(self, weights_KD: Array, rows: NDArray[np.int64] | None = None) -> Array:
-        """Return zero-shot logits (n, K), or those of some rows; blocks of rows keep the memory flat."""
-        n = len(self.features) if rows is None else len(rows)
-        logits_NK = np.empty((n, len(weights_KD)), np.float32)
-        for start in range(0, n, BLOCK):
+    def logits(self, weights_KD: Array) -> Array:
+        """Return zero-shot logits (n, K); blocks of rows keep the memory flat."""
+        logits_NK = np.empty((len(self.features), len(weights_KD)), np.float32)
+        for start in range(0, len(logits_NK), BLOCK):
             block = slice(start, start + BLOCK)
-            features = self.features[block] if rows is None else self.features[rows[block]]
-            logits_NK[block] = features.astype(np.float32, copy=False) @ weights_KD.T
-        return np.asarray(logits_NK * self.backbone.logit_scale + (self.backbone.logit_bias or 0.0), np.float32)
+            logits_NK[block] = self.features[block].astype(np.float32, copy=False) @ weights_KD.T
+        logits_NK *= np.float32(self.backbone.logit_scale)
+        logits_NK += np.float32(self.backbone.logit_bias or 0.0)
+        return logits_NK
+
+    def take(self, rows: NDArray[np.int64]) -> Images:
+        """Return some of the images, with their features in memory."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows], halves=self.halves[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +66,7 @@ class Guessed:
     """The guesses (n,) of a family's names ``kept``, and how far to trust them; confidence is not kept."""
 
     kept: NDArray[np.int64]
-    guesses: NDArray[np.int16]
+    guesses: NDArray[np.integer[Any]]
     trust: Trust
 
 
@@ -133,19 +141,42 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     """Return the families with CLIP's guesses; ``words`` are those of the classes."""
     projection_DD = without_classes(images.backbone, words)
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
-    found = []
-    for family in families:
-        guessed, beyond = _guessed(family, images, None), _guessed(family, images, projection_DD)
-        found.append(
-            GuessedFamily(
-                family=family,
-                guessed=guessed,
-                beyond=beyond,
-                agreement=0.0 if guessed is None or beyond is None else _agreement(guessed, beyond),
-                class_words=[word for word in family.family.wordings if word.casefold() in of_classes],
-            )
-        )
+    rows = _spread(np.arange(len(images.labels)))
+    judged, found = images.take(rows), []
+    for some in _some_at_a_time(families):
+        weights_KD = np.concatenate([family.weights for family in some])
+        logits_NK = images.logits(np.concatenate([weights_KD, weights_KD @ projection_DD]))
+        ends = np.cumsum([len(family.weights) for family in some])
+        for family, end in zip(some, ends.tolist(), strict=True):
+            own = slice(end - len(family.weights), end)
+            beyond = slice(own.start + len(weights_KD), own.stop + len(weights_KD))
+            guesses = _guessed(family, logits_NK[:, own], images.halves, judged, rows, None)
+            guesses_beyond = _guessed(family, logits_NK[:, beyond], images.halves, judged, rows, projection_DD)
+            found.append(_guessed_family(family, guesses, guesses_beyond, of_classes))
     return found
+
+
+def _some_at_a_time(families: Sequence[EmbeddedFamily]) -> Iterator[list[EmbeddedFamily]]:
+    """Yield the families in parts: each has as many names as `NAMES_AT_A_TIME` allows, or is one family."""
+    some: list[EmbeddedFamily] = []
+    for family in families:
+        if some and sum(len(each.weights) for each in (*some, family)) > NAMES_AT_A_TIME:
+            yield some
+            some = []
+        some.append(family)
+    yield some
+
+
+def _guessed_family(
+    family: EmbeddedFamily, guessed: Guessed | None, beyond: Guessed | None, of_classes: Container[str]
+) -> GuessedFamily:
+    return GuessedFamily(
+        family=family,
+        guessed=guessed,
+        beyond=beyond,
+        agreement=0.0 if guessed is None or beyond is None else _agreement(guessed, beyond),
+        class_words=[word for word in family.family.wordings if word.casefold() in of_classes],
+    )
 
 
 def score_families(guessed: Sequence[GuessedFamily], images: Images, right: NDArray[np.bool_]) -> list[Score]:
@@ -199,30 +230,44 @@ def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray
     ]
 
 
-def _guessed(family: EmbeddedFamily, images: Images, projection_DD: Array | None) -> Guessed | None:
-    """Guess the family by its weights, or by their ``projection_DD``."""
+def _guessed(
+    family: EmbeddedFamily,
+    logits_NK: Array,
+    halves_N: NDArray[np.bool_],
+    judged: Images,
+    rows: NDArray[np.int64],
+    projection_DD: Array | None,
+) -> Guessed | None:
+    """Guess the family by the logits of its weights, or of their ``projection_DD``.
+
+    The doubts are those about the ``judged`` images, which are the ``rows`` of all.
+    """
 
     def projected(weights_KD: Array) -> Array:
         return weights_KD if projection_DD is None else np.asarray(weights_KD @ projection_DD)
 
-    logits_NK, kept = images.logits(projected(family.weights)), np.arange(len(family.weights))
+    kept = np.arange(len(family.weights))
     while True:
-        guesses = _labels(logits_NK[:, kept], images.halves)[0]
+        guesses = _labels(logits_NK[:, kept], halves_N)[0]
         used = np.bincount(guesses, minlength=len(kept)) >= FEWEST * len(guesses)
         if used.sum() < 2:
             return None
         if used.all():
             break
         kept = kept[used]
-    rows = np.linspace(0, len(guesses) - 1, min(len(guesses), MOST_ROWS)).astype(np.int64)
     trust = guess_trust(
         guesses[rows],
         logits_NK[rows][:, kept],
-        [images.logits(projected(weights_KD[kept]), rows) for weights_KD in family.by_template],
-        images.labels[rows],
+        [judged.logits(projected(weights_KD[kept])) for weights_KD in family.by_template],
+        judged.labels,
         [family.family.names[k] for k in kept],
     )
-    return Guessed(kept=kept, guesses=guesses.astype(np.int16), trust=trust)
+    return Guessed(kept=kept, guesses=guesses.astype(np.min_scalar_type(len(kept))), trust=trust)
+
+
+def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most `MOST_ROWS` of the rows, at equal distances."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
 
 
 def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
@@ -231,7 +276,9 @@ def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> tuple[NDArray[np.i
     for half in (halves_N, ~halves_N):
         with catch_warnings():
             simplefilter("ignore", UserWarning)  # shares that can't be estimated or met
-            found = label_attributes(logits_NK, fit_on=~half, posterior=False)
+            fit_on = np.zeros(len(half), dtype=bool)
+            fit_on[_spread(np.flatnonzero(~half))] = True
+            found = label_attributes(logits_NK, fit_on=fit_on, posterior=False)
         assert found.confidence is not None
         guesses[half], sure[half] = found.pseudo_attributes[half], found.confidence[half]
     return guesses, sure

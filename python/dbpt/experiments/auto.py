@@ -55,7 +55,7 @@ def with_found_attributes(
     rows, searched = _searched(readable, None if audited is None else audited(readable))
     images = Images(
         backbone=backbone,
-        features=features if len(rows) == len(features) else features[rows],
+        features=features.take(rows),
         labels=readable.labels[rows],
         halves=halves(readable.labels[rows], SEED),
         num_classes=readable.num_classes,

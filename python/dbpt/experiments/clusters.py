@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import Dataset
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.errors import InputError
 from dbpt.experiments.guesses import fitted_rows
@@ -22,7 +23,7 @@ FILE = "clusters.safetensors"
 ARRAYS = ("weights", "biases", "separation")
 
 
-def find_clusters(dataset: Dataset, features: NDArray[np.float32], backbone: Backbone, number: int) -> ClassClusters:
+def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: Backbone, number: int) -> ClassClusters:
     """Return ``number`` clusters in each class, 0 for as many as fit, of the (N, D) features of ``backbone``.
 
     They are fitted on all rows but those of the test split, and named by words of the catalogue.

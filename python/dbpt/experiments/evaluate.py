@@ -92,7 +92,7 @@ def evaluate(
     warnings = (*warnings, *(noise.warnings if noise else ()))
     log_warnings(warnings)
     labelled = replace(labelled, counts_of_run=_train_counts_of_run(of_run, labelled))
-    figures = labelled.metrics(classifier.head.predictions(readable.features))
+    figures = labelled.metrics(readable.features.map_blocks(classifier.head.predictions))
     figures |= {"corrected": labelled.corrected(figures)}
     row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
     failed = len(readable.failures)

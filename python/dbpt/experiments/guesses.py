@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.experiments.figures import Labelled
 from dbpt.files.disk import is_missing, write_atomically
 from dbpt.groups import group_counts
@@ -33,7 +34,7 @@ NOT_GUESSED = (METHOD, NO_ATTRIBUTE)
 
 def judged_guesses(
     dataset: Dataset,
-    features: NDArray[np.float32],
+    features: NDArray[np.float32] | StoredFeatures,
     backbone: Backbone,
     pseudo: PseudoAttributes,
     rows: NDArray[np.int64] | None = None,
@@ -97,7 +98,7 @@ def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
 
 def _doubts(
     dataset: Dataset,
-    features: NDArray[np.float32],
+    features: NDArray[np.float32] | StoredFeatures,
     taken: NDArray[np.int64],
     backbone: Backbone,
     guessed: Sequence[NDArray[np.int64]],

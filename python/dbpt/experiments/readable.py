@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone, load_backbone
 from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
-from dbpt.data.precomputed import read_precomputed_features
+from dbpt.data.precomputed import open_precomputed_features
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.experiments.clusters import find_clusters
-from dbpt.features import Failure, embed_images
+from dbpt.features import Failure, store_images
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
@@ -53,12 +54,12 @@ class ReadableRows:
     """
 
     dataset: Dataset
-    features: NDArray[np.float32]
+    features: StoredFeatures
     failures: tuple[Failure, ...]
     known: PseudoAttributes | None
     guess_unknown: bool
     labeller: Backbone
-    label_features: NDArray[np.float32]
+    label_features: StoredFeatures
 
     def evidence(self) -> Evidence:
         """Return the argument of `label_dataset`."""
@@ -150,7 +151,7 @@ def readable_rows(
             kept = np.setdiff1d(np.arange(len(rows)), [failure.row for failure in unlabelled])
             unlabelled = tuple(replace(each, row=int(rows[each.row])) for each in unlabelled)
             failures = tuple(sorted((*failures, *unlabelled), key=lambda failure: failure.row))
-            readable, features, rows = labelled, features[kept], rows[kept]
+            readable, features, rows = labelled, features.take(kept), rows[kept]
     if known is not None:
         known = known.take(rows)
     elif config.num_clusters is not None:
@@ -169,16 +170,16 @@ def readable_rows(
 
 def embed_dataset(
     dataset: Dataset, backbone: Backbone, config: FitConfig
-) -> tuple[Dataset, NDArray[np.float32], tuple[Failure, ...]]:
+) -> tuple[Dataset, StoredFeatures, tuple[Failure, ...]]:
     """Return the readable rows of the data set and their features, or all rows with precomputed features."""
     if config.embeddings is not None:
-        features = read_precomputed_features(
+        features = open_precomputed_features(
             Path(config.embeddings), dataset, backbone.embed_dim, backbone.spec["model"]
         )
         unopened = "" if config.opens_images else "; no image is opened"
         logger.info(f"features: {len(dataset)} rows of {config.embeddings}{unopened}")
         return dataset, features, ()
-    embeddings = embed_images(
+    features, failures, recomputed = store_images(
         backbone,
         dataset.root,
         dataset.paths,
@@ -187,13 +188,13 @@ def embed_dataset(
         max_failures=config.max_failures,
     )
     logger.info(
-        f"features in {backbone.image_precision}: {len(dataset)} images, {embeddings.recomputed} embedded now, "
-        f"{len(embeddings.failures)} unreadable"
+        f"features in {backbone.image_precision}: {len(dataset)} images, {recomputed} embedded now, "
+        f"{len(failures)} unreadable"
     )
-    if not embeddings.failures:
-        return dataset, embeddings.features, ()
-    rows = np.flatnonzero(embeddings.ok)
-    return dataset.take(rows), embeddings.features[rows], embeddings.failures
+    if not failures:
+        return dataset, features, ()
+    rows = np.setdiff1d(np.arange(len(dataset)), [failure.row for failure in failures])
+    return dataset.take(rows), features.take(rows), failures
 
 
 def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:

@@ -140,11 +140,11 @@ def load_and_embed(
     return Embedded(
         dataset=readable.dataset,
         backbone=backbone,
-        features=readable.features,
+        features=(features := readable.features[:]),  # training reads them in each step
         class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
         evidence=readable.evidence(),
         labeller=readable.labeller,
-        label_features=readable.label_features,
+        label_features=features if readable.label_features is readable.features else readable.label_features[:],
         failures=readable.failures,
         warnings=warnings,
         label_noise=label_noise,

@@ -119,8 +119,8 @@ class FeatureCache:
                 digest = entry.sha256 if entry in self._checked else file_sha256(self.folder / entry.name, follow=False)
                 if digest != entry.sha256:
                     raise DamagedShard("its checksum is not that of the manifest")
-            self._checked.add(entry)
-            features[chosen] = self._open(entry).tensor("features")[inside]
+                self._checked.add(entry)
+                features[chosen] = self._open(entry).features[inside]
         return features
 
     def claim(self, name: str) -> OwnedLock:

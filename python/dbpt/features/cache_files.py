@@ -31,6 +31,7 @@ from safetensors.numpy import save
 from dbpt.errors import InputError
 from dbpt.features.file_rows import FileRows, ids_of
 from dbpt.files.disk import open_regular, reason_of, write_atomically
+from dbpt.files.tensors import map_tensor
 from dbpt.files.typed_json import Limits, typed
 
 NORM_TOLERANCE = 1e-2
@@ -170,7 +171,7 @@ class Shard:
     """A shard, read tensor by tensor. Raises `OSError`, or `DamagedShard` for wrong names, types and shapes."""
 
     def __init__(self, file: Path, num_rows: int, embed_dim: int, dtype: np.dtype[Any]) -> None:
-        self.num_rows = num_rows
+        self.num_rows, self._width, self._dtype = num_rows, embed_dim, dtype
         expected: dict[str, tuple[str, list[int] | None]] = {
             "features": ("F16" if dtype == np.float16 else "F32", [num_rows, embed_dim]),
             "row_ids": ("U64", [num_rows, 2]),
@@ -189,12 +190,18 @@ class Shard:
                     raise DamagedShard(f"{name} is {found.get_dtype()} {found.get_shape()}, expected {kind} {shape}")
         except SafetensorError as error:
             raise DamagedShard(reason_of(error)[:120]) from None
-        self._file = opened
+        self._file, self._opened = file, opened
 
     def tensor(self, name: str) -> NDArray[Any]:
         """Return one of the tensors that the module's docstring lists."""
-        found: NDArray[Any] = self._file.get_tensor(name)
+        found: NDArray[Any] = self._opened.get_tensor(name)
         return found
+
+    @property
+    def features(self) -> NDArray[Any]:
+        """The features (n, D), mapped: only the rows that an index takes are read."""
+        shape = (self.num_rows, self._width)
+        return map_tensor(self._file, "features", self._dtype, shape, follow=False)
 
     @property
     def reasons(self) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dbpt.arguments import integer
 from dbpt.data.progress import progress_bar
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.features.cache import FeatureCache
 from dbpt.features.embedding_pass import EmbeddingPass
@@ -64,16 +65,38 @@ def embed_images(
         num_workers: decoding threads; by default this process's share of the processors, at most 16.
         max_failures: fraction of the images that may be unreadable. Features computed until then are stored.
     """
+    features, failures, recomputed = store_images(
+        backbone,
+        root,
+        paths,
+        cache_dir=cache_dir,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        max_failures=max_failures,
+    )
+    ok = np.ones(len(paths), dtype=np.bool_)
+    ok[[failure.row for failure in failures]] = False
+    return Embeddings(features[:], ok, failures, recomputed)
+
+
+def store_images(
+    backbone: Backbone,
+    root: Path,
+    paths: Sequence[str],
+    *,
+    cache_dir: Path,
+    batch_size: int = 128,
+    num_workers: int | None = None,
+    max_failures: float = 0.01,
+) -> tuple[StoredFeatures, tuple[Failure, ...], int]:
+    """Do what `embed_images` does, and return features that stay in the cache, failures, and the number computed."""
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     if not 0 <= max_failures <= 1:
         raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
     found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
     recomputed = found.complete(batch_size=batch_size, num_workers=num_workers)
-    failures = found.failures()
-    ok = np.ones(len(paths), dtype=np.bool_)
-    ok[[failure.row for failure in failures]] = False
-    return Embeddings(found.cache.read(found.places), ok, failures, recomputed)
+    return StoredFeatures(found.cache.read, found.places, backbone.embed_dim), found.failures(), recomputed
 
 
 class TooManyFailures(InputError):

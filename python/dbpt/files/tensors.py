@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from dbpt.errors import InputError
-from dbpt.files.disk import read_regular, write_atomically
+from dbpt.files.disk import open_regular, read_regular, write_atomically
 from dbpt.files.typed_json import check_version
 
 DIGEST = "sha256"  # metadata entry: the SHA-256 of everything else in the file
@@ -52,6 +52,17 @@ def read_tensors(
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a readable {what} ({error or type(error).__name__}); {way_out}") from None
     return tensors, metadata
+
+
+def map_tensor(
+    path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], *, follow: bool = True
+) -> NDArray[Any]:
+    """Map a tensor of a file whose header was checked, so that only what is indexed is read. Raises `OSError`."""
+    with open_regular(path, follow=follow) as file:
+        length = int.from_bytes(file.read(8), "little")
+        begin = json.loads(file.read(length))[name]["data_offsets"][0]
+        found: NDArray[Any] = np.memmap(file, dtype, "r", 8 + length + begin, shape)
+    return found
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:

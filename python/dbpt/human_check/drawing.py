@@ -165,7 +165,7 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
     if failures:
         named = first_few([f"{failure.path}: {failure.reason}" for failure in failures], 3, "; ")
         raise InputError(f"images that the run could read are unreadable now: {named}; put them back")
-    right: NDArray[np.int64] = (classifier.head.predictions(features) == dataset.labels).astype(np.int64)
+    right: NDArray[np.int64] = (features.map_blocks(classifier.head.predictions) == dataset.labels).astype(np.int64)
     return right
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.kmeans import centers_of_points
@@ -44,7 +45,7 @@ class ClassClusters:
     separation: NDArray[np.float64]
     names: tuple[tuple[str, ...], ...]
 
-    def label(self, features: NDArray[np.float32], labels: NDArray[np.int64]) -> PseudoAttributes:
+    def label(self, features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64]) -> PseudoAttributes:
         """Return the cluster of each of N rows within its class, with its posterior."""
         posterior = np.empty((len(features), self.biases.shape[1]), np.float32)
         for label, (weights_KD, bias_K) in enumerate(zip(self.weights, self.biases, strict=True)):

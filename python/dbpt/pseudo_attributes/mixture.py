@@ -6,6 +6,7 @@ softmax of the logits, so it mistakes a wrong threshold for a rare attribute. do
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, TypeVar
 
 import numpy as np
@@ -81,9 +82,9 @@ def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: flo
     """Fit points of mean 0 by EM (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2)."""
     num_rows, width = points_NW.shape
     total_WW = points_NW.T @ points_NW / num_rows
-    steps, converged = 0, False
+    steps, converged, sizes_K = 0, False, rows_NK.sum(axis=0)
     while steps < max_steps and not converged:
-        weights_K = rows_NK.mean(axis=0)
+        weights_K = sizes_K / num_rows
         means_KW = rows_NK.T @ points_NW / (num_rows * weights_K)[:, None]
         covariance_WW = total_WW - (means_KW.T * weights_K) @ means_KW
         covariance_WW += REGULARISATION * np.trace(total_WW) / width * np.eye(width)
@@ -91,10 +92,11 @@ def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: flo
         towards_WK = precision_WW @ means_KW.T
         constants_K = np.log(weights_K) - 0.5 * (means_KW.T * towards_WK).sum(axis=0)
         rows_NK, log_densities_N = softmax(points_NW @ towards_WK + constants_K)
-        moved = np.abs(rows_NK.mean(axis=0) - weights_K).max()
+        sizes_K = rows_NK.sum(axis=0)
+        moved = np.abs(sizes_K / num_rows - weights_K).max()
         steps, converged = steps + 1, bool(moved <= tolerance)
-        if (dead := rows_NK.sum(axis=0) < 1e-6).any():
-            rows_NK, converged = rows_NK[:, ~dead], False
+        if (dead := sizes_K < 1e-6).any():
+            rows_NK, sizes_K, converged = rows_NK[:, ~dead], sizes_K[~dead], False
     squares = float(((points_NW @ precision_WW) * points_NW).sum(axis=1).mean())
     constant = -0.5 * float(np.linalg.slogdet(2 * np.pi * covariance_WW)[1])
     log_likelihood = num_rows * (float(log_densities_N.mean()) - 0.5 * squares + constant)
@@ -117,10 +119,10 @@ def _with_nearest_joined(mixture: Mixture) -> Array:
 
 def softmax(scores_NK: NDArray[Floats]) -> tuple[NDArray[Floats], NDArray[Floats]]:
     """Return the softmax of each row, and the logarithm of the sum of its exponentials."""
-    largest_N1 = scores_NK.max(axis=1, keepdims=True)
-    exponentials_NK = np.exp(scores_NK - largest_N1)
-    sums_N1 = exponentials_NK.sum(axis=1, keepdims=True)
-    return exponentials_NK / sums_N1, (largest_N1 + np.log(sums_N1))[:, 0]
+    largest_N = reduce(np.maximum, scores_NK.T)  # column by column: NumPy reduces many short rows slowly
+    exponentials_NK = np.exp(scores_NK - largest_N[:, None])
+    sums_N = reduce(np.add, exponentials_NK.T)
+    return exponentials_NK / sums_N[:, None], largest_N + np.log(sums_N)
 
 
 def best_assignment(scores: Array) -> NDArray[np.int64]:

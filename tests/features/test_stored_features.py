@@ -1,0 +1,94 @@
+"""Commands that train nothing read features in blocks: their memory doesn't grow by a matrix of all features."""
+
+import numpy as np
+import pytest
+
+import dbpt
+from dbpt.data.stored_features import StoredFeatures
+from dbpt.features import embed_images, store_images
+
+N, BLOCK = 20_000, 4_000
+ROWS = np.array([3, 1, 99, 0, 98])
+
+
+def test_they_index_as_an_array_does(tiny, tiny_backbone):
+    data = dbpt.load_dataset(tiny.table)
+    where = {"cache_dir": tiny.cache / "features", "batch_size": 16}
+    whole = embed_images(tiny_backbone, data.root, data.paths, **where).features
+    stored, failures, _ = store_images(tiny_backbone, data.root, data.paths, **where)
+    assert (stored.shape, stored.dtype, stored.ndim, failures) == (whole.shape, whole.dtype, whole.ndim, ())
+    for found, expected in (
+        (stored[:], whole),
+        (stored[ROWS], whole[ROWS]),
+        (stored[5:9], whole[5:9]),
+        (stored.take(ROWS)[1:3], whole[ROWS][1:3]),
+        (np.asarray(stored), whole),
+    ):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_blocks_are_computed_one_below_the_other(monkeypatch):
+    monkeypatch.setattr("dbpt.data.stored_features.BLOCK_ROWS", 3)
+    array = np.arange(14, dtype=np.float32).reshape(7, 2)
+    sizes = []
+
+    def total(block):
+        sizes.append(len(block))
+        return block.sum(axis=1)
+
+    stored = StoredFeatures(array.__getitem__, np.arange(7), 2)
+    np.testing.assert_array_equal(stored.map_blocks(total), array.sum(axis=1))
+    assert sizes == [3, 3, 1]
+    assert stored.take(np.empty(0, np.int64)).map_blocks(total).shape == (0,)
+
+
+@pytest.fixture(scope="module")
+def many(tiny_backbone, tmp_path_factory):
+    """A table of many rows without images, with features near the texts of class and attribute."""
+    folder = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(0)
+    labels, places = rng.integers(0, 2, N), rng.integers(0, 2, N)
+    texts = tiny_backbone.encode_text(["disc", "box", "meadow", "lake"]).numpy()
+    features = texts[labels] + texts[2 + places] + rng.normal(size=(N, tiny_backbone.embed_dim)) / 5
+    np.save(folder / "features.npy", features.astype(np.float32))
+    rows = [f"{number}.png,{('disc', 'box')[label]}\n" for number, label in enumerate(labels.tolist())]
+    (folder / "table.csv").write_text("path,label\n" + "".join(rows))
+    (folder / "catalogue.toml").write_text('[place]\nattributes = ["meadow", "lake"]\n')
+    return folder
+
+
+@pytest.fixture
+def read_at_once(monkeypatch):
+    """The number of rows of each read of features."""
+    sizes, read = [], StoredFeatures.__getitem__
+    for name in ("data.stored_features", "clip.zero_shot", "data.precomputed", "auditing.probe"):
+        monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
+    monkeypatch.setattr("dbpt.discovery.scoring.BLOCK", BLOCK)
+    monkeypatch.setattr("dbpt.discovery.words.BLOCK", BLOCK)
+    monkeypatch.setattr("dbpt.discovery.scoring.MOST_ROWS", BLOCK)
+    monkeypatch.setattr("dbpt.auditing.probe.MOST_ROWS", BLOCK)
+
+    def counted(features, rows):
+        found = read(features, rows)
+        sizes.append(len(found))
+        return found
+
+    monkeypatch.setattr(StoredFeatures, "__getitem__", counted)
+    return sizes
+
+
+COMMANDS = {
+    "audit": {"attributes": ["meadow", "lake"]},
+    "audit of a probe": {"attributes": ["meadow", "lake"], "predictions": "probe"},
+    "discover": {"catalogue": "catalogue.toml"},
+    "discover of a probe": {"catalogue": "catalogue.toml", "predictions": "probe"},
+    "guess_attributes": {"attributes": ["meadow", "lake"]},
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_nothing_reads_all_features_at_once(name, many, tiny, read_at_once, monkeypatch):
+    monkeypatch.chdir(many)
+    model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
+    getattr(dbpt, name.split()[0])("table.csv", embeddings="features.npy", **model, **COMMANDS[name])
+    assert sum(read_at_once) >= N and max(read_at_once) <= BLOCK
