@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from types import SimpleNamespace
 
 # Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
@@ -25,7 +26,7 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
 
 def csv_of_columns(columns: Mapping[str, Sequence[object]]) -> str:
     """Return columns of equal length, by name, as `csv_text`."""
-    return csv_text([list(columns), *zip(*columns.values(), strict=True)])
+    return csv_text(chain([list(columns)], zip(*columns.values(), strict=True)))
 
 
 def marked(cell: str) -> str:
