@@ -1,7 +1,10 @@
 """Count how often `dbpt discover` finds the attribute that errors depend on, and proposes nothing where there is none.
 
 Ten random draws with the correlation and twenty without, of each data set and each kind of predictions. Peer: the
-family that explains the largest share of the errors (p <= 0.05), without any of the checks. Run by hand, on the demos
+family that explains the largest share of the errors (p <= 0.05), without any of the checks. The true attribute's own
+test, by its true values, says whether a draw has something to propose: a fifth of the errors at p <= 0.05. Draws with
+class and attribute independent share 80 % of the smallest group, so that one chance difference there counts up to
+twenty times; "new pictures" are draws of demos with other seeds, which share nothing. Run by hand, on the demos
 
     python benches/discover_table.py
 
@@ -13,7 +16,7 @@ or also on config files as `dbpt fit --config` takes them, with the families tha
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -24,9 +27,18 @@ from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
-from dbpt.discovery.embedded import embed_families
-from dbpt.discovery.scoring import Images, Score, guess_families, halves, score_families
+from dbpt.discovery.embedded import EmbeddedFamily, embed_families
+from dbpt.discovery.scoring import (
+    LARGEST_Q,
+    SMALLEST_SHARE,
+    Images,
+    Score,
+    guess_families,
+    halves,
+    score_families,
+)
 from dbpt.experiments.readable import embed_dataset, open_dataset
+from dbpt.groups.association import explained_errors
 from dbpt.settings.config import make_config, read_config
 
 TRUE = {
@@ -35,72 +47,105 @@ TRUE = {
     "metashift": {"indoors-or-outdoors"},
 }
 POSITIVE, NULL = 10, 20
+INDEPENDENT = "probe, class and attribute independent"
 HEADER = (
-    "| data | draws of | number | true family first | nothing proposed | first, most often | peer: true first "
-    "| peer: nothing |\n"
+    "| data | draws of | number | true attribute explains | true family first | nothing proposed | first, most often "
+    "| peer: true first | peer: nothing |\n"
 )
+
+
+Found = tuple[str, str | None, str | None, bool]
+"""The kind of a draw, the first proposed family, the peer's, and whether the true attribute itself explains errors."""
 
 
 class Task:
     """A data set with features, and the families of the catalogue for its backbone."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(self, settings: dict[str, Any], families: list[EmbeddedFamily] | None = None) -> None:
         config = make_config(settings)
         dataset = open_dataset(config)
         self.backbone = dbpt.load_backbone(config.model, config.pretrained, tokenizer=config.tokenizer)
         self.dataset, self.features, _ = embed_dataset(dataset, self.backbone, config)
         self.features = np.asarray(self.features)
-        self.families = embed_families(self.backbone, read_catalogue())
+        self.families = embed_families(self.backbone, read_catalogue()) if families is None else families
         self.class_weights = zero_shot_weights(self.backbone, *self.dataset.words.class_texts())
 
     def zero_shot(self, rows: np.ndarray) -> np.ndarray:
-        """Zero-shot predictions (n,)."""
-        return (self.features[rows] @ self.class_weights.T).argmax(axis=1)
+        """Whether CLIP is right on each row, (n,)."""
+        return (self.features[rows] @ self.class_weights.T).argmax(axis=1) == self.dataset.labels[rows]
 
     def probe(self, rows: np.ndarray, seed: int) -> np.ndarray:
-        """Out-of-fold predictions (n,) of a linear probe of these rows."""
+        """Whether a linear probe of these rows, out of fold, is right on each, (n,)."""
         names, labels = self.dataset.class_names, self.dataset.labels[rows]
-        return probe_predictions(self.features[rows], labels, class_names=names, seed=seed).argmax(axis=1)
+        return probe_predictions(self.features[rows], labels, class_names=names, seed=seed).argmax(axis=1) == labels
 
-    def positive(self, seed: int) -> Iterator[tuple[str, list[Score]]]:
-        """Draws with the correlation: the predictions by CLIP of test rows, by a probe of training rows."""
+    def positive(self, seed: int) -> Iterator[Found]:
+        """Draws with the correlation: of predictions by CLIP, and by a probe of training rows."""
         random, splits = np.random.default_rng([seed, 0]), self.dataset.splits
         rows = half(np.flatnonzero(splits == SPLITS.index("test")), random)
-        yield "zero-shot, half of test", self.guessed(rows, seed)(self.zero_shot(rows))
+        yield self.guessed("zero-shot, half of test", rows, seed)(self.zero_shot(rows))
         rows = half(np.flatnonzero(splits == SPLITS.index("train")), random)
-        yield "probe, half of train", self.guessed(rows, seed)(self.probe(rows, seed))
+        yield self.guessed("probe, half of train", rows, seed)(self.probe(rows, seed))
+        rows = half(np.flatnonzero(splits != SPLITS.index("test")), random)
+        yield self.guessed("zero-shot, half of train and val (`auto`)", rows, seed)(self.zero_shot(rows))
 
-    def null(self, seed: int) -> Iterator[tuple[str, list[Score]]]:
+    def null(self, seed: int) -> Iterator[Found]:
         """Draws without a correlation of class and attribute, or of attribute and errors."""
-        random, labels, attributes = np.random.default_rng([seed, 1]), self.dataset.labels, self.dataset.attributes
+        random, splits, attributes = np.random.default_rng([seed, 1]), self.dataset.splits, self.dataset.attributes
         rows = half(np.flatnonzero(attributes == seed % self.dataset.num_attributes), random)
-        scored = self.guessed(rows, seed)
-        yield "zero-shot, one attribute only", scored(self.zero_shot(rows))
-        yield "probe, one attribute only", scored(self.probe(rows, seed))
-        groups = self.dataset.groups(attributes)
+        yield self.guessed("zero-shot, one attribute only", rows, seed)(self.zero_shot(rows))
+        yield self.guessed("probe, one attribute only", rows, seed)(self.probe(rows, seed))
+        rows = self.balanced(random)
+        yield self.guessed(INDEPENDENT, rows, seed)(self.probe(rows, seed))
+        shuffled = self.shuffled(self.zero_shot(rows), rows, random)
+        yield self.guessed("zero-shot, errors shuffled within classes", rows, seed)(shuffled)
+        rows = half(np.flatnonzero(splits == SPLITS.index("train")), random)
+        shuffled = self.shuffled(self.probe(rows, seed), rows, random)
+        yield self.guessed("probe, half of train, errors shuffled within classes", rows, seed)(shuffled)
+
+    def independent(self, seed: int) -> Found:
+        """A draw with class and attribute independent, from a data set of new pictures."""
+        rows = self.balanced(np.random.default_rng([seed, 1]))
+        return self.guessed(f"{INDEPENDENT}, new pictures", rows, seed)(self.probe(rows, seed))
+
+    def balanced(self, random: np.random.Generator) -> np.ndarray:
+        """As many rows of each group, 80 % of the smallest one."""
+        groups = self.dataset.groups(self.dataset.attributes)
         size = int(0.8 * np.bincount(groups).min())
         each = [random.permutation(np.flatnonzero(groups == g))[:size] for g in range(self.dataset.num_groups)]
-        rows = np.sort(np.concatenate(each))
-        scored, predicted = self.guessed(rows, seed), self.zero_shot(rows)
-        yield "probe, class and attribute independent", scored(self.probe(rows, seed))
-        for label in np.unique(labels):
-            members = np.flatnonzero(labels[rows] == label)
-            predicted[members] = predicted[random.permutation(members)]
-        yield "zero-shot, errors shuffled within classes", scored(predicted)
+        return np.sort(np.concatenate(each))
 
-    def guessed(self, rows: np.ndarray, seed: int) -> Callable[[np.ndarray], list[Score]]:
-        """A function from predictions of the rows to the scores that `dbpt.discover` gives."""
-        labels = self.dataset.labels[rows]
+    def shuffled(self, right: np.ndarray, rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """The same number of errors in each class, of random images: no attribute explains them."""
+        found = right.copy()
+        for label in np.unique(self.dataset.labels[rows]):
+            members = np.flatnonzero(self.dataset.labels[rows] == label)
+            found[members] = right[random.permutation(members)]
+        return found
+
+    def guessed(self, kind: str, rows: np.ndarray, seed: int) -> Callable[[np.ndarray], Found]:
+        """A function from what is predicted right of the rows to what `dbpt.discover` and the peer find."""
+        dataset, labels = self.dataset, self.dataset.labels[rows]
         images = Images(
             backbone=self.backbone,
             features=self.features[rows],
             labels=labels,
             halves=halves(labels, seed),
-            num_classes=self.dataset.num_classes,
+            num_classes=dataset.num_classes,
             seed=seed,
         )
-        guessed = guess_families(self.families, images, self.dataset.words)
-        return lambda predicted: score_families(guessed, images, predicted == labels)
+        guessed = guess_families(self.families, images, dataset.words)
+
+        def found(right: np.ndarray) -> Found:
+            scores, size = score_families(guessed, images, right), (dataset.num_classes, dataset.num_attributes)
+            best = scores[0].of.family.family.name if scores[0].is_proposed else None
+            true = explained_errors(
+                right, labels, dataset.attributes[rows], num_classes=size[0], num_attributes=size[1], seed=seed
+            )
+            explains = (true.p_value or 1) <= LARGEST_Q and (true.share or 0) >= SMALLEST_SHARE
+            return kind, best, largest_share(scores), explains
+
+        return found
 
 
 def half(rows: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -117,33 +162,40 @@ def largest_share(scores: list[Score]) -> str | None:
 
 def main(arguments: list[str]) -> None:
     """Print the table."""
+    print(HEADER + "|---" * 9 + "|", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        model, pretrained = map(str, mini_clip_paths())
-        named: dict[str, tuple[dict[str, Any], set[str]]] = {}
         for name, true in TRUE.items():
-            root = f"{folder}/{name}"
-            dbpt.write_demo(f"demo-{name}", root)
-            settings = {"data": name, "root": root, "model": model, "pretrained": pretrained, "cache": folder}
-            named[f"demo-{name}"] = (settings, true)
+            task = Task(demo(name, 0, folder))
+            drawn = (Task(demo(name, seed, folder), task.families) for seed in range(1, NULL + 1))
+            measure(f"demo-{name}", true, task, drawn)
         for argument in arguments:
-            path, _, true = argument.partition("=")
-            named[path] = (read_config(path), set(true.split(",")))
-        print(HEADER + "|---" * 8 + "|", flush=True)
-        for name, (settings, true) in named.items():
-            task = Task(settings)
-            for draws, number in ((task.positive, POSITIVE), (task.null, NULL)):
-                found: dict[str, list[tuple[str | None, str | None]]] = {}
-                for seed in range(number):
-                    for kind, scores in draws(seed):
-                        best = scores[0].of.family.family.name if scores[0].is_proposed else None
-                        found.setdefault(kind, []).append((best, largest_share(scores)))
-                for kind, pairs in found.items():
-                    print(f"| {name} | {kind} | {len(pairs)} | {' | '.join(counted(pairs, true))} |", flush=True)
+            path, _, families = argument.partition("=")
+            task = Task(read_config(path))
+            measure(path, set(families.split(",")), task)
 
 
-def counted(pairs: list[tuple[str | None, str | None]], true: set[str]) -> Iterator[str]:
+def demo(name: str, seed: int, folder: str) -> dict[str, Any]:
+    """Draw a demo; return its settings."""
+    root = f"{folder}/{name}-{seed}"
+    dbpt.write_demo(f"demo-{name}", root, seed=seed)
+    model, pretrained = map(str, mini_clip_paths())
+    return {"data": name, "root": root, "model": model, "pretrained": pretrained, "cache": folder}
+
+
+def measure(name: str, true: set[str], task: Task, new: Iterable[Task] = ()) -> None:
+    """Print the rows of a data set: draws of ``task``, and one of each task of ``new`` pictures."""
+    draws = [found for seed in range(POSITIVE) for found in task.positive(seed)]
+    draws += [found for seed in range(NULL) for found in task.null(seed)]
+    draws += [each.independent(seed) for seed, each in enumerate(new, 1)]
+    for kind in dict.fromkeys(found[0] for found in draws):
+        of_kind = [found for found in draws if found[0] == kind]
+        print(f"| {name} | {kind} | {len(of_kind)} | {' | '.join(counted(of_kind, true))} |", flush=True)
+
+
+def counted(draws: list[Found], true: set[str]) -> Iterator[str]:
     """The cells of a row: how often the true family was first, and nothing proposed; the same for the peer."""
-    first, peer = zip(*pairs, strict=True)
+    _, first, peer, explains = zip(*draws, strict=True)
+    yield str(sum(explains))
     yield from (str(sum(each in true for each in first)), str(first.count(None)))
     yield ", ".join(f"{family} {n}" for family, n in Counter(filter(None, first)).most_common(3)) or "–"
     yield from (str(sum(each in true for each in peer)), str(peer.count(None)))
