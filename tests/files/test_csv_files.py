@@ -70,7 +70,7 @@ def test_a_sample_with_such_names_is_read_back(tmp_path):
     assert read_design(tmp_path).paths == paths
     lines = [("sample", "path", "attribute"), (design.sample, "=a.jpg", "-out"), (design.sample, "'+b.jpg", "=in")]
     (tmp_path / "labels.csv").write_text(csv_text(lines))
-    assert read_answers(tmp_path / "labels.csv", design).tolist() == [1, 0, -2]
+    assert read_answers(tmp_path / "labels.csv", design).tolist() == [[1], [0], [-2]]
     raw = "".join(f"{','.join(line)}\n" for line in lines[:2])  # as somebody may have typed it
     (tmp_path / "labels.csv").write_text(raw)
     assert read_answers(tmp_path / "labels.csv", design).tolist() == [1, -2, -2]
