@@ -73,7 +73,7 @@ def test_a_sample_with_such_names_is_read_back(tmp_path):
     assert read_answers(tmp_path / "labels.csv", design).tolist() == [[1], [0], [-2]]
     raw = "".join(f"{','.join(line)}\n" for line in lines[:2])  # as somebody may have typed it
     (tmp_path / "labels.csv").write_text(raw)
-    assert read_answers(tmp_path / "labels.csv", design).tolist() == [1, -2, -2]
+    assert read_answers(tmp_path / "labels.csv", design).tolist() == [[1], [-2], [-2]]
 
 
 def test_predictions_and_failures_of_such_names(tiny, tiny_run, tmp_path, command, monkeypatch):
