@@ -72,8 +72,9 @@ def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
 
 def test_there_are_as_many_as_documented():
     """Each head has dbpt, balanced, groupdro with two sources, two ways, three selections; jtt and class-balanced with
-    two ways; erm, suby, subg with one; linear has dfr and afr."""
-    assert len(FREE) == 3 * (3 * 2 * 2 * 3 + 2 * 2 * 3 + 3 * 3) + 2 * 3
+    two ways; erm, suby, subg with one; linear has dfr and afr; prompt has kgcoop and
+    prograd."""
+    assert len(FREE) == 3 * (3 * 2 * 2 * 3 + 2 * 2 * 3 + 3 * 3) + 2 * 3 + 2 * 3
 
 
 @pytest.mark.parametrize("choice", FREE, ids=lambda choice: "-".join(choice.values()))

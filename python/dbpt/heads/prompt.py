@@ -66,6 +66,11 @@ class PromptHead(Head):
         member_CP = F.one_hot(torch.tensor(_owners(classes), device=backbone.device)).T.float()
         self.register_buffer("averaging_CP", member_CP / member_CP.sum(dim=1, keepdim=True), persistent=False)
         self.averaging_CP: torch.Tensor
+        self.register_buffer("zero_shot", None, persistent=False)
+        self.zero_shot: torch.Tensor | None
+        """The class weights (C, D) of the zero-shot classifier; None unless `build` has them."""
+        self.last_weights: torch.Tensor | None = None
+        """The class weights (C, D) of the last `forward`, with their graph."""
 
     @classmethod
     def check(cls, backbone: Backbone, words: Words, **settings: Any) -> None:
@@ -77,7 +82,9 @@ class PromptHead(Head):
     def build(cls, start: HeadStart, **settings: Any) -> PromptHead:
         """Build the context, by default from the words before the class in the data's sentences."""
         words = start.words
-        return cls(start.backbone, words.classes, seed=start.seed, **_with_start(words, settings))
+        head = cls(start.backbone, words.classes, seed=start.seed, **_with_start(words, settings))
+        head.zero_shot = start.class_weights
+        return head
 
     def identity(self) -> object:
         """Return the first words, the classes, and the token ids of the prompts, which stand for the tokenizer."""
@@ -91,15 +98,17 @@ class PromptHead(Head):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits (N, C) = exp(logit_scale) * cosine + bias, for L2-normalised features (N, D)."""
-        return self._logits(features, self.weights())
+        self.last_weights = self.weights()
+        return self.logits_of(features, self.last_weights)
 
     @torch.no_grad()
     def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the head as it is now; the text tower runs once."""
         weights = self.weights()
-        return lambda features: self._logits(features, weights)
+        return lambda features: self.logits_of(features, weights)
 
-    def _logits(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    def logits_of(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Return logits (N, C) of ``features`` (N, D) by class ``weights`` (C, D), both of length 1."""
         return self.logit_scale * features @ weights.T + self.logit_bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:

@@ -6,11 +6,14 @@ from dbpt.objectives.base import Erm, Objective, TrainingGroups
 from dbpt.objectives.class_balanced import ClassBalanced
 from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.jtt import Jtt
+from dbpt.objectives.near_zero_shot import KgCoOp, ProGrad
 from dbpt.objectives.subsampling import Subg, Suby
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
 from dbpt.training_free import TRAINING_FREE
 
-_OWN: tuple[type[Objective], ...] = (Dbpt, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, Erm)
+_OWN: tuple[type[Objective], ...] = (
+    *(Dbpt, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, KgCoOp, ProGrad, Erm),
+)
 
 OBJECTIVES = Registry[Objective](
     "objective",

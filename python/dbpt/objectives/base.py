@@ -5,7 +5,7 @@ No file of this folder imports torch at the top: `dbpt.settings` reads the objec
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -163,6 +163,16 @@ class Objective(Registered):
     def penalty(self, head: torch.nn.Module) -> torch.Tensor | None:
         """Return a scalar that depends only on the parameters of the head, added to each `loss`; None for none."""
         return None
+
+    def general_loss(self, head: torch.nn.Module, features: torch.Tensor, logits: torch.Tensor) -> torch.Tensor | None:
+        """Return a second loss (B,) of a batch, whose mean gradient goes to `change_gradients`; None for none.
+
+        ``features`` are (B, D), and ``logits`` (B, C) those of the head.
+        """
+        return None
+
+    def change_gradients(self, parameters: Iterable[torch.Tensor], general: Sequence[torch.Tensor]) -> None:
+        """Change the gradients of ``parameters`` before a step, by those of the `general_loss`."""
 
     def end_first_stage(self, correct: torch.Tensor, p_true: torch.Tensor) -> None:
         """Update the state after `extra_epochs`.

@@ -179,10 +179,11 @@ class _Run:
             if drawn_G is not None:
                 drawn_G += group_counts(self.training.groups[indices], len(drawn_G))
             rows = torch.from_numpy(indices).to(self.labels.device)
-            per_sample_loss, loss = self._batch_loss(rows, begin, check)
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.ranks.sum_gradients(self.head.parameters())
+            per_sample_loss, loss, general = self._batch_loss(rows, begin, check)
+            opposed = None if general is None else [each.clone() for each in self._gradients(general, keep=True)]
+            self._gradients(loss)
+            if opposed is not None:
+                self.objective.change_gradients(self.head.parameters(), opposed)
             check.check_step(per_sample_loss, self.head.parameters())
             with check.checked_step():
                 self.optimizer.step()
@@ -192,10 +193,14 @@ class _Run:
 
     def _batch_loss(
         self, rows: torch.Tensor, first_draw: int, check: DivergenceCheck
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the losses (B,) of training ``rows`` (B,), gathered from all ranks, and the loss of the objective."""
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Return the losses (B,) of training ``rows`` (B,), gathered from all ranks, and those of the objective.
+
+        The last is this rank's part of its `general_loss`, or None.
+        """
         labels, groups, part = self.labels[rows], self.groups[rows], self.ranks.part(len(rows))
-        logits = self.head(self._features(rows[part], check.epoch - 1, first_draw + part.start))
+        features = self._features(rows[part], check.epoch - 1, first_draw + part.start)
+        logits = self.head(features)
         own_loss = F.cross_entropy(logits, labels[part], reduction="none")
         per_sample_loss = self.ranks.gather(own_loss, len(rows))
         try:
@@ -207,7 +212,16 @@ class _Run:
         if (penalty := self.objective.penalty(self.head)) is not None:
             share = penalty / self.ranks.count  # of the gradient, which the ranks add up
             loss = loss + share + (penalty - share).detach()
-        return per_sample_loss, loss
+        general = self.objective.general_loss(self.head, features, logits)
+        return per_sample_loss, loss, None if general is None else general.sum() / len(rows)
+
+    def _gradients(self, loss: torch.Tensor, *, keep: bool = False) -> list[torch.Tensor]:
+        """Compute the gradients of ``loss``, summed over the ranks; ``keep`` its graph for another one."""
+        self.optimizer.zero_grad()
+        loss.backward(retain_graph=keep)  # type: ignore[no-untyped-call]
+        parameters = list(self.head.parameters())
+        self.ranks.sum_gradients(parameters)
+        return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
     def _judged(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return which training rows the head gets right now, (N,) bool, and the probabilities of their classes."""

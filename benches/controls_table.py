@@ -1,0 +1,186 @@
+"""Controls that could have failed, over draws of the training rows: the tables of docs/controls.md.
+
+Peers: ERM, class-balanced ERM and weights 1/N_g (``balanced``), trained in the same run on the same draws. Each draw is
+one of ``dbpt compare --resample``: in it, random changes such as flipped labels are drawn anew. Run by hand, on a demo
+
+    python benches/controls_table.py demo-waterbirds [draws]
+
+or on a config file as `dbpt fit --config` takes it. Other words for the attributes are in `WORDS`, by data set.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data import SPLITS
+from dbpt.errors import InputError
+from dbpt.experiments.comparison.resampling import resampled
+from dbpt.experiments.figures import Labelled
+from dbpt.experiments.methods import trained_result
+from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
+from dbpt.settings.config import FitConfig, make_config, read_config
+from dbpt.settings.data import resolve_demo
+
+METHODS = ("erm", "class-balanced", "balanced", "dbpt")
+TRAIN, VAL, LEFT_OUT = SPLITS.index("train"), SPLITS.index("val"), -1
+WORDS = {
+    "demo-waterbirds": {
+        "one wording": ("land", "water"),
+        "five wordings": ("land=land|forest|field|grass|ground", "water=water|sea|lake|river|ocean"),
+    },
+    "demo-celeba": {
+        "one wording": ("female=woman", "male=man"),
+        "five wordings": ("female=woman|girl|lady|female|female person", "male=man|boy|gentleman|male|male person"),
+    },
+    "demo-metashift": {
+        "one wording": ("indoor", "outdoor"),
+        "five wordings": ("indoor=indoor|room|house|home|inside", "outdoor=outdoor|garden|street|field|outside"),
+    },
+    "photographs": {
+        "one wording": ("photo", "sketch"),
+        "five wordings": ("photo=photo|photograph|picture|snapshot|color", "sketch=sketch|drawing|doodle|pencil|ink"),
+    },
+}
+Change = Callable[[Labelled, np.random.Generator], Labelled]
+
+
+@dataclass(frozen=True)
+class Control:
+    """A change of the settings, or of the labels and splits by a random generator."""
+
+    name: str
+    settings: dict[str, Any]
+    change: Change = lambda labelled, random: labelled
+
+
+def permuted(labelled: Labelled, random: np.random.Generator) -> Labelled:
+    """Permute the pseudo attributes within each class and split: the same counts, no information."""
+    guessed, labels = labelled.pseudo.pseudo_attributes.copy(), labelled.dataset.labels
+    for label in np.unique(labels):
+        for split in range(len(SPLITS)):
+            rows = np.flatnonzero((labels == label) & (labelled.splits == split))
+            guessed[rows] = guessed[random.permutation(rows)]
+    return with_attributes(labelled, guessed)
+
+
+def flipped(labelled: Labelled, random: np.random.Generator, *, rate: float) -> Labelled:
+    """Take the true attributes, each another one with probability ``rate``, for pseudo attributes."""
+    true, number = labelled.dataset.attributes, labelled.dataset.num_attributes
+    other = (true + random.integers(1, number, len(true))) % number
+    return with_attributes(labelled, np.where(random.random(len(true)) < rate, other, true))
+
+
+def with_attributes(labelled: Labelled, attributes: NDArray[np.int64]) -> Labelled:
+    """Replace the pseudo attributes (N,)."""
+    return replace(labelled, pseudo=replace(labelled.pseudo, pseudo_attributes=attributes))
+
+
+def few(labelled: Labelled, random: np.random.Generator, *, rows: int) -> Labelled:
+    """Keep ``rows`` of the smallest pseudo-group of each class in training and in validation."""
+    return cut(labelled, random, {TRAIN: rows, VAL: rows})
+
+
+def skewed(labelled: Labelled, random: np.random.Generator) -> Labelled:
+    """Give validation the shares that training has: cut its smallest pseudo-groups."""
+    counts = labelled.counts("pseudo", "train"), labelled.counts("pseudo", "val")
+    share = (counts[0] / counts[1]).max()
+    return cut(labelled, random, {VAL: max(1, round(smallest_groups(labelled)[1].min() / share))})
+
+
+def smallest_groups(labelled: Labelled) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the smallest pseudo-group of each class in training, (C,), and its size (C,)."""
+    counts_CA = labelled.counts("pseudo", "train").reshape(labelled.dataset.num_classes, -1)
+    smallest_C = counts_CA.argmin(axis=1)
+    classes_C = np.arange(len(counts_CA))
+    return classes_C * counts_CA.shape[1] + smallest_C, counts_CA[classes_C, smallest_C]
+
+
+def cut(labelled: Labelled, random: np.random.Generator, rows_of: dict[int, int]) -> Labelled:
+    """Leave all but a number of rows of each class's smallest pseudo-group out of a split."""
+    splits, groups = labelled.splits.copy(), labelled.groups("pseudo")
+    for group in smallest_groups(labelled)[0]:
+        for split, rows in rows_of.items():
+            members = np.flatnonzero((groups == group) & (splits == split))
+            splits[random.permutation(members)[rows:]] = LEFT_OUT
+    return replace(labelled, splits=splits)
+
+
+def no_validation(labelled: Labelled, random: np.random.Generator) -> Labelled:
+    """Let 20 % of the training rows of each pseudo-group, drawn at random, be validation; leave the given one out."""
+    splits, groups = labelled.splits.copy(), labelled.groups("pseudo")
+    splits[splits == VAL] = LEFT_OUT
+    for group in np.unique(groups[splits == TRAIN]):
+        members = random.permutation(np.flatnonzero((groups == group) & (splits == TRAIN)))
+        splits[members[: min(max(1, round(0.2 * len(members))), len(members) - 1)]] = VAL
+    return replace(labelled, splits=splits)
+
+
+def controls(name: str) -> Iterator[Control]:
+    """Yield all controls of a data set."""
+    yield Control("as it is", {})
+    yield Control("permuted pseudo attributes (placebo)", {}, permuted)
+    for rate in (0.0, 0.02, 0.05, 0.1, 0.2):
+        yield Control(f"true attributes, {100 * rate:g} % flipped", {}, partial(flipped, rate=rate))
+    for words, attributes in WORDS.get(name, {}).items():
+        yield Control(words, {"attributes": attributes})
+    yield Control("wrong words: monday, tuesday", {"attributes": ("monday", "tuesday")})
+    for rows in (3, 8, 15, 30):
+        yield Control(f"{rows} rows in the smallest group of a class", {}, partial(few, rows=rows))
+    yield Control("validation skewed like training", {}, skewed)
+    yield Control("no validation: 20 % of training", {}, no_validation)
+    for selection in ("true-wga", "average", "last"):
+        yield Control(f"--model-selection {selection}", {"model_selection": selection})
+    for optimizer in ("adamw", "sgd"):
+        for eta in (0.0, 1.0, 5.0):
+            for batch in (0, 32):
+                of_batch = {"batch_size": batch, "epochs": 20} if batch else {}
+                text = f"{optimizer}, η = {eta:g}, {'batches of 32, 20 epochs' if batch else 'whole batch'}"
+                yield Control(text, {"optimizer": optimizer, "eta": eta, **of_batch})
+
+
+def main(source: str, draws: int) -> None:
+    """Print the table of one data set."""
+    is_file = source.endswith(".toml")
+    shared = read_config(Path(source)) if is_file else {"data": source}
+    name = Path(source).stem if is_file else source
+    print(f"| {name}, {draws} draws | {' | '.join(METHODS)} |\n|---|{'---|' * len(METHODS)}", flush=True)
+    stages: dict[object, tuple[Embedded, Labelled]] = {}
+    for control in controls(name):
+        try:
+            config = resolve_demo(make_config(shared | {"head": "linear", "baselines": False} | control.settings))
+            words = config.attributes
+            if words not in stages:
+                embedded = load_and_embed([config])
+                stages[words] = embedded, add_pseudo_attributes(embedded, config)
+            cells = [of_draws(*stages[words], config, control, method, draws) for method in METHODS]
+        except InputError as error:
+            cells = [str(error)]
+        print(f"| {control.name} | {' | '.join(cells)} |", flush=True)
+
+
+def of_draws(
+    embedded: Embedded, labelled: Labelled, config: FitConfig, control: Control, method: str, draws: int
+) -> str:
+    """Return mean and standard deviation of the worst-group accuracy over the draws, in per cent."""
+    found = []
+    for draw in range(draws):
+        chosen = replace(config, objective=method, seed=draw)
+        if method != "dbpt" and "eta" in control.settings:
+            chosen = replace(chosen, eta=config.eta)
+        changed = control.change(labelled, np.random.default_rng([draw, 17]))
+        experiment = arrange(embedded, resampled(changed, draw), chosen)
+        result = trained_result(experiment, method, checkpoint_path=None, quiet=True)
+        found.append(100 * (result.row.figure("worst_group_accuracy") or 0.0))
+    return f"{np.mean(found):.1f} ± {np.std(found, ddof=1):.1f}"
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 20)
