@@ -59,7 +59,8 @@ print(json.dumps(found))
 
 
 FEW = [("linear", "groupdro", "loss"), ("linear", "jtt", "sampling"), ("adapter", "dbpt", "loss")]
-ALL = [("linear", name, "loss") for name, objective in OBJECTIVES.items() if not objective.refits]
+FOR_LINEAR = {name: each for name, each in OBJECTIVES.items() if each.heads is None or "linear" in each.heads}
+ALL = [("linear", name, "loss") for name, objective in FOR_LINEAR.items() if not objective.refits]
 ALL += [("linear", name, "sampling") for name, objective in OBJECTIVES.items() if objective.can_sample]
 
 
