@@ -35,7 +35,7 @@ def fit_arguments(tiny):
 def same_to_rounding(run: Path, of_one: Path) -> None:
     for found, expected in zip(history_of(run), history_of(of_one), strict=True):
         assert found["row"] == expected["row"]
-        for name in ("loss", "val_wga", "val_average", "group_weights"):
+        for name in ("loss", "val_wgp", "val_wga", "val_average", "group_weights"):
             if expected[name] is not None:
                 np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, err_msg=name)
     assert best_epochs(run) == best_epochs(of_one)

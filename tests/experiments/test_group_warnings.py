@@ -91,7 +91,7 @@ def test_a_selection_that_no_objective_reads_is_told(tiny):
     assert "dfr" not in told
     (told,) = setting_warnings([replace(refit, baselines=True)])
     assert told.startswith("--model-selection last changes nothing in this run but in the ERM row: only --objective")
-    assert setting_warnings([replace(refit, model_selection="pseudo-wga")]) == []
+    assert setting_warnings([replace(refit, model_selection="pseudo-wgp")]) == []
     assert setting_warnings([refit, replace(refit, objective="erm")]) == []
 
 

@@ -15,7 +15,7 @@ from dbpt.experiments.stages import prepare
 from dbpt.pseudo_attributes import trust
 from dbpt.settings.config import FitConfig
 
-ORACLE = {"group_source": "true", "model_selection": "true-wga"}
+ORACLE = {"group_source": "true", "model_selection": "true-wgp"}
 
 
 def doubts(warnings: list[str]) -> list[str]:

@@ -41,7 +41,7 @@ def test_the_groups_are_the_classes_in_all_figures(run):
 
 
 def test_the_worst_class_on_validation_selects_the_epoch(run):
-    best = max(history_of(run)[:6], key=lambda entry: entry["val_wga"])  # the first six are those of ERM
+    best = max(history_of(run)[:6], key=lambda entry: entry["val_wgp"])  # the first six are those of ERM
     (erm,) = (row for row in metrics_of(run)["rows"] if row["name"] == "erm")
     assert best["row"] == "erm"
     assert best["val_wga"] == history_of(run)[erm["best_epoch"] - 1]["val_wga"]
@@ -61,11 +61,11 @@ def test_the_folder_holds_no_attribute(run):
 def test_the_tables_say_so(run):
     table, page = str(dbpt.Result.read(run)), (run / "report.html").read_text()
     assert SAID in table
-    assert "by pseudo-wga, here of the worst class" in " ".join(table.split())
+    assert "by pseudo-wgp, here of the worst class" in " ".join(table.split())
     assert "pseudo attributes: none" in table
     assert SAID in page
     assert "Worst-class accuracy" in page
-    assert "pseudo-wga, here of the worst class" in page
+    assert "pseudo-wgp, here of the worst class" in page
     assert "the worst group is the worst class" in page
     for absent in ("CLIP guessed", "pseudo-group", "dbpt label", "pseudo attributes:", " · </"):
         assert absent not in page
@@ -89,7 +89,7 @@ def test_an_interrupted_run_goes_on(tiny, bare, run, tmp_path, monkeypatch):
 
 
 def test_naming_attributes_changes_no_training_by_the_average(tiny, bare, tmp_path):
-    """Attributes decide which epoch is best by pseudo-wga; ERM and its epochs are the same."""
+    """Attributes decide which epoch is best by pseudo-wgp; ERM and its epochs are the same."""
     options = {"objective": "erm", "model_selection": "average"}
     alone, named = fit(tiny, tmp_path / "a", bare, attributes=None, **options), fit(tiny, tmp_path / "b", **options)
     assert (alone / "classifier.safetensors").read_bytes() == (named / "classifier.safetensors").read_bytes()
@@ -125,14 +125,15 @@ def test_every_objective_without_groups(tiny, bare, tmp_path):
     assert {"afr", "class-balanced", "suby"} < set(methods)
     settings = {"methods": methods, "heads": "prompt,linear", "seeds": 1, **tiny.settings, "attributes": None}
     found = dbpt.compare(bare, out=tmp_path / "c", **settings).to_dict()
-    assert ([row["method"] for row in found["rows"]], found["failed"]) == (methods, [])
+    assert {row["method"] for row in found["rows"]} == set(methods)
+    assert found["failed"] == []
 
 
 def test_a_comparison(tiny, bare, tmp_path):
     settings = {"methods": ["zero-shot", "erm", "jtt"], "seeds": 2, **tiny.settings, "attributes": None}
     found = dbpt.compare(bare, out=tmp_path / "c", **settings)
     assert SAID in str(found)
-    assert "by pseudo-wga, here of the worst class on validation" in " ".join(str(found).split())
+    assert "by pseudo-wgp, here of the worst class on validation" in " ".join(str(found).split())
     (header, *_) = csv.reader((tmp_path / "c" / "compare.csv").read_text().splitlines())
     assert header[-2:] == ["accuracy of box", "accuracy of disc"]
     before = json.loads((tmp_path / "c" / "compare.json").read_text())

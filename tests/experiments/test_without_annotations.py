@@ -11,14 +11,16 @@ from dbpt.discovery.catalogue import Family
 from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.stages import Experiment, prepare
-from dbpt.settings.combinations import combinations, why_refused
+from dbpt.settings.combinations import TRUE_SELECTIONS, combinations, why_refused
 from dbpt.settings.config import FitConfig
 from dbpt.training_free import TRAINING_FREE
 
 FREE = [
     choice
     for choice in combinations()
-    if why_refused(**choice) is None and choice["group_source"] != "true" and choice["model_selection"] != "true-wga"
+    if why_refused(**choice) is None
+    and choice["group_source"] != "true"
+    and choice["model_selection"] not in TRUE_SELECTIONS
 ]
 SETTINGS = {"epochs": 2, "warmup_epochs": 0, "identification_epochs": 1, "lr": 0.05}
 
@@ -71,10 +73,10 @@ def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
 
 
 def test_there_are_as_many_as_documented():
-    """Each head has dbpt, balanced, groupdro with two sources, two ways, three selections; jtt and class-balanced with
+    """Each head has dbpt, balanced, groupdro with two sources, two ways, four selections; jtt and class-balanced with
     two ways; erm, suby, subg with one; linear has dfr and afr; prompt has kgcoop and
     prograd."""
-    assert len(FREE) == 3 * (3 * 2 * 2 * 3 + 2 * 2 * 3 + 3 * 3) + 2 * 3 + 2 * 3
+    assert len(FREE) == 3 * (3 * 2 * 2 * 4 + 2 * 2 * 4 + 3 * 4) + 2 * 4 + 2 * 4
 
 
 @pytest.mark.parametrize("choice", FREE, ids=lambda choice: "-".join(choice.values()))

@@ -108,7 +108,9 @@ def run_pseudo_attributes(place: Workplace) -> Parse:
 @target(repairs.digest)
 def checkpoint(place: Workplace) -> Parse:
     path = place.folder / "dbpt.safetensors"
-    progress = LoopState([EpochRecord(1, 0.1, 0.7, [1.0, None], None, None, 0.5, 0.6)], (0.5, 0.6), 1, 0, [(1, 0.1)])
+    progress = LoopState(
+        [EpochRecord(1, 0.1, 0.7, [1.0, None], None, None, 0.5, 0.5, 0.6)], (0.5, 0.6), 1, 0, [(1, 0.1)]
+    )
     save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, progress))
     place.corpus["good-checkpoint"] = path.read_bytes()
     return place.parser_of(path.name, lambda path: load_checkpoint(path, "f"))

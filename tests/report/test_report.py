@@ -363,7 +363,7 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
     for entry in entries:
         entry["mean_p_true"] = [0.5, None, float("nan"), 0.7]
         entry["group_weights"] = [1.0, 0.0, None, 2.0]
-        entry["val_wga"] = None
+        entry["val_wga"] = entry["val_wgp"] = None
     html = render_report(metrics, entries, [])
     assert Page(html).tags.count("svg") == 4
     assert html.count('<circle class="dot') == 4
@@ -373,6 +373,8 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
 @pytest.mark.parametrize(
     ("model_selection", "title"),
     [
+        ("pseudo-wgp", "Worst-group probability of the true class on validation, over pseudo groups"),
+        ("true-wgp", "Worst-group probability of the true class on validation, over true groups"),
         ("pseudo-wga", "Worst-group accuracy on validation, over pseudo groups"),
         ("true-wga", "Worst-group accuracy on validation, over true groups"),
         ("average", "Average accuracy on validation"),
@@ -383,7 +385,7 @@ def test_validation_curve_says_what_it_is(model_selection, title):
     metrics = run(model_selection=model_selection)
     html = render_report(metrics, history(metrics), [])
     assert f"<h3>{title}</h3>" in html
-    assert ("this uses no attribute labels" in html) == (model_selection == "pseudo-wga")
+    assert ("this uses no attribute labels" in html) == model_selection.startswith("pseudo")
     flat = re.findall(r'<path class="curve row-erm" d="M44.0 ([\d.]+)(?:L[\d.]+ \1)+"', html)
     assert bool(flat) == (title.startswith("Average"))  # val_average is constant in this history
 

@@ -57,7 +57,7 @@ def refused(match: str, **settings: object) -> None:
         ({"seed": -1}, r"--seed: must be at least 0"),
         ({"seed": 2**63}, r"--seed: must be at most"),
         ({"objective": "dpbt"}, r"'dpbt' is none of dbpt, balanced, .*, erm \(did you mean 'dbpt'\?\)"),
-        ({"model_selection": "pseudo-wgs"}, r"did you mean 'pseudo-wga'"),
+        ({"model_selection": "true-wg"}, r"did you mean 'true-wgp'"),
         ({"group_source": "sort"}, r"--group-source: 'sort' is none of pseudo, true, soft \(did you mean 'soft'\?\)"),
         ({"apply": "sample"}, r"--apply: 'sample' is none of loss, sampling"),
         ({"dro_step_size": -1}, r"--dro-step-size: must be at least 0"),

@@ -113,7 +113,14 @@ def history(metrics, epochs=10):
     weights = counts.sum() / 4 / counts
     every = {"lr": 0.002, "loss": 0.5, "mean_p_true": [0.5, None, 0.6, 0.7], "val_average": 0.8}
     return [
-        {"row": name, "epoch": epoch, **every, "val_wga": 0.3 + 0.01 * epoch, "best": epoch == 7}
+        {
+            "row": name,
+            "epoch": epoch,
+            **every,
+            "val_wga": 0.3 + 0.01 * epoch,
+            "val_wgp": 0.4 + 0.01 * epoch,
+            "best": epoch == 7,
+        }
         | {"group_weights": None if name == "erm" else weights.tolist()}
         for name in ("erm", "dbpt")
         for epoch in range(1, epochs + 1)

@@ -22,7 +22,7 @@ from dbpt.training.records import EpochRecord
 
 TENSORS = {"head.context": torch.arange(6.0).reshape(2, 3).T, "head.more.deep": torch.ones(1)}
 TENSORS["best.context"] = torch.ones(2)
-EPOCH = EpochRecord(1, 0.5, 0.1 + 0.2, [1.0, None], None, [3, 4], None, 0.75)
+EPOCH = EpochRecord(1, 0.5, 0.1 + 0.2, [1.0, None], None, [3, 4], None, None, 0.75)
 PROGRESS = LoopState([EPOCH], (-float("inf"), 0.25), 1, 0, [(1, 0.5)])
 
 

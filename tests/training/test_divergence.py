@@ -13,7 +13,7 @@ import dbpt
 import dbpt.experiments.fit
 from dbpt.errors import InputError
 from dbpt.training import Rows, train
-from dbpt.training.model_selection import predictions
+from dbpt.training.model_selection import judged
 from dbpt.training.optimizer import learning_rate
 
 FAST = replace(SETTINGS, lr=0.3, warmup_epochs=0)
@@ -72,7 +72,7 @@ def test_weights_that_a_last_step_makes_too_large_are_never_saved(tmp_path):
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan])
-def test_validation_logits_that_are_not_finite_are_no_predictions(value):
+def test_validation_logits_that_are_not_finite_are_wrong_and_their_probability_is_nan(value):
     features = VAL.features.copy()
     features[7, 1] = value
     match = "^training diverged: the number of validation rows without finite logits of objective 'erm' is 1 in epoch 1"
@@ -81,7 +81,11 @@ def test_validation_logits_that_are_not_finite_are_no_predictions(value):
 
 def test_one_logit_that_is_not_finite_spoils_its_row_alone():
     logits = torch.tensor([[0.0, 1.0], [float("nan"), 1.0], [2.0, float("-inf")], [2.0, 1.0]])
-    assert predictions(nn.Identity(), logits).tolist() == [1, -1, -1, 0]
+    correct, p_true = judged(nn.Identity(), logits, torch.tensor([1, 1, 0, 1]))
+    assert correct.tolist() == [True, False, False, False]
+    torch.testing.assert_close(
+        p_true, torch.tensor([0.7311, torch.nan, torch.nan, 0.2689]), atol=1e-4, rtol=0, equal_nan=True
+    )
 
 
 def interrupted_after(epoch: int, path, **options) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.groups import worst_group_accuracy
-from dbpt.training.model_selection import validation_score
+from dbpt.groups import worst_group_accuracy, worst_group_mean
+from dbpt.training.model_selection import Judged, validation_score
 
 CORRECT = np.array([True, True, False, True, False, False, True, True])
 GROUPS = np.array([0, 0, 0, 1, 1, -1, 3, 3])
@@ -16,24 +16,40 @@ def test_worst_group_accuracy_ignores_empty_and_unknown_groups():
     assert worst_group_accuracy(CORRECT[:3], GROUPS[:3]) == pytest.approx(2 / 3)
 
 
+def test_the_probability_of_the_worst_group_is_a_mean():
+    p_true = np.array([0.9, 0.8, 0.1, 0.6, 0.1, 0.0, 1.0, 0.9], np.float32)
+    assert worst_group_mean(p_true, GROUPS) == pytest.approx(0.35)  # group 1
+    found = Judged.of(CORRECT, p_true, GROUPS)
+    assert (found.average, found.wga, found.wgp) == (0.625, 0.5, pytest.approx(0.35))
+
+
 def test_no_group_at_all_is_told():
-    assert worst_group_accuracy(CORRECT, np.full(8, -1)) is None
-    with pytest.raises(InputError, match="no validation row has a group.*--model-selection average"):
-        validation_score("pseudo-wga", 0, None, 0.5)
+    found = Judged.of(CORRECT, np.ones(8, np.float32), np.full(8, -1))
+    assert (found.wga, found.wgp) == (None, None)
+    for model_selection in ("pseudo-wgp", "true-wga"):
+        with pytest.raises(InputError, match="no validation row has a group.*--model-selection average"):
+            validation_score(model_selection, 0, found)
 
 
-@pytest.mark.parametrize("model_selection", ["pseudo-wga", "true-wga"])
+@pytest.mark.parametrize("model_selection", ["pseudo-wga", "true-wga", "pseudo-wgp", "true-wgp"])
 def test_worst_group_rules_break_ties_by_the_average(model_selection):
-    assert validation_score(model_selection, 0, 0.5, 0.625) == (0.5, 0.625)
-    assert validation_score(model_selection, 3, 0.5, 0.75) > validation_score(model_selection, 9, 0.5, 0.625)
-    assert validation_score(model_selection, 3, 0.6, 0.65) > validation_score(model_selection, 9, 0.5, 0.9)
+    def score(epoch, worst, average):
+        other = {"wga": 0.1} if model_selection.endswith("wgp") else {"wgp": 0.1}
+        return validation_score(
+            model_selection, epoch, Judged(**{"average": average, "wga": worst, "wgp": worst} | other)
+        )
+
+    assert score(0, 0.5, 0.625) == (0.5, 0.625)
+    assert score(3, 0.5, 0.75) > score(9, 0.5, 0.625)
+    assert score(3, 0.6, 0.65) > score(9, 0.5, 0.9)
 
 
 def test_average_and_last_ignore_groups():
-    assert validation_score("average", 5, None, 0.625) == (0.625, 0.0)
-    assert validation_score("last", 6, None, 0.375) > validation_score("last", 5, 0.9, 0.9)
+    assert validation_score("average", 5, Judged(0.625, None, None)) == (0.625, 0.0)
+    assert validation_score("last", 6, Judged(0.375, None, None)) > validation_score("last", 5, Judged(0.9, 0.9, 0.9))
 
 
 def test_a_tie_goes_to_neither_so_that_the_earlier_epoch_stays():
-    for model_selection in ("pseudo-wga", "average"):
-        assert not validation_score(model_selection, 7, 0.5, 0.625) > validation_score(model_selection, 2, 0.5, 0.625)
+    found = Judged(0.625, 0.5, 0.5)
+    for model_selection in ("pseudo-wgp", "pseudo-wga", "average"):
+        assert not validation_score(model_selection, 7, found) > validation_score(model_selection, 2, found)

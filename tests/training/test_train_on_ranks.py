@@ -28,7 +28,7 @@ def content(trained: Trained) -> dict[str, np.ndarray]:
     history = trained.history
     found = {
         "loss": np.array([record.loss for record in history]),
-        "validation": np.array([(record.val_wga, record.val_average) for record in history]),
+        "validation": np.array([(record.val_wgp, record.val_wga, record.val_average) for record in history]),
         "selected": np.array([trained.best_epoch]),
         **{name: value.numpy() for name, value in trained.head_state.items()},
     }

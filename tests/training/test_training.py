@@ -162,10 +162,11 @@ def test_a_batch_size_of_0_is_one_batch_of_all_rows():
     assert content(run(replace(SETTINGS, batch_size=0))) == content(run(replace(SETTINGS, batch_size=90)))
 
 
-@pytest.mark.parametrize("model_selection", ["pseudo-wga", "average", "last"])
+@pytest.mark.parametrize("model_selection", ["pseudo-wgp", "pseudo-wga", "average", "last"])
 def test_the_best_epoch_is_the_first_of_equals(model_selection):
     trained = run(replace(SETTINGS, model_selection=model_selection, lr=1.0, epochs=8))
     scores = {
+        "pseudo-wgp": [(record.val_wgp, record.val_average) for record in trained.history],
         "pseudo-wga": [(record.val_wga, record.val_average) for record in trained.history],
         "average": [record.val_average for record in trained.history],
         "last": [record.epoch for record in trained.history],

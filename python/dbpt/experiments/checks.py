@@ -19,7 +19,7 @@ from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.files.disk import check_can_create
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.combinations import readers
+from dbpt.settings.combinations import PSEUDO_SELECTIONS, TRUE_SELECTIONS, readers
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import PseudoAttributeSettings, WordSettings
@@ -77,7 +77,7 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     _check_proportions(config, dataset.attribute_names)
     for flag, wanted, split in (
         ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
-        ("--model-selection true-wga", config.model_selection == "true-wga", "val"),
+        (f"--model-selection {config.model_selection}", config.model_selection in TRUE_SELECTIONS, "val"),
     ):
         rows = dataset.splits == SPLITS.index(split)
         if not rows.any():  # validation will be held out of training
@@ -103,7 +103,7 @@ def check_groups(experiment: Experiment) -> None:
     config, dataset = experiment.config, experiment.dataset
     objective, labelled = OBJECTIVES[config.objective], experiment.labelled
     uses_groups = objective.uses_groups and config.group_source != "true"
-    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.model_selection == "pseudo-wga")):
+    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.model_selection in PSEUDO_SELECTIONS)):
         if wanted and not (labelled.groups("pseudo")[labelled.rows(split)] >= 0).any():
             if config.pseudo_attributes is not None and not config.min_confidence:
                 raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
@@ -180,9 +180,9 @@ def group_warnings(experiment: Experiment) -> list[str]:
         warnings.append(
             f"{what(kind)} with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
         )
-    if not config.model_selection.endswith("-wga"):
+    if config.model_selection not in (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS):
         return warnings
-    kind = config.model_selection.removesuffix("-wga")
+    kind = config.model_selection.partition("-")[0]
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
         warnings.append(

@@ -25,6 +25,7 @@ from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, comparable_attrib
 from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, GuessesOfFactor, guess_trust
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.guesses import GuessSheets, render_guesses
+from dbpt.settings.combinations import PSEUDO_SELECTIONS
 from dbpt.settings.config import FitConfig
 
 logger = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ def fitted_rows(dataset: Dataset) -> NDArray[np.int64]:
 def trust_warnings(guesses: Guesses, labelled: Labelled, configs: Sequence[FitConfig] = ()) -> tuple[str, ...]:
     """Return the doubts about the guesses as warnings, if figures or trainings with ``configs`` depend on them."""
     depends = labelled.group_kind == "pseudo" or any(
-        config.model_selection == "pseudo-wga"
+        config.model_selection in PSEUDO_SELECTIONS
         or (OBJECTIVES[config.objective].uses_groups and config.group_source != "true")
         for config in configs
     )

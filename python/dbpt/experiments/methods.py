@@ -20,16 +20,17 @@ from dbpt.errors import InputError
 from dbpt.experiments.figures import how_trained
 from dbpt.experiments.stages import Experiment
 from dbpt.features.live import LiveImages, live_images
-from dbpt.groups import worst_group_accuracy
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.report.summary import selection_text
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import RunRow
+from dbpt.settings.combinations import TRUE_SELECTIONS
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.checkpoint import MAY_CHANGE
 from dbpt.training.findings import training_findings
 from dbpt.training.loop import one_thread_if_small
+from dbpt.training.model_selection import Judged
 from dbpt.training.ranks import ALONE, Ranks, memory
 from dbpt.training_free import TRAINING_FREE, Inputs
 
@@ -176,7 +177,8 @@ def _refitted(experiment: Experiment, objective: Objective, head: Head, rows: Ro
     with torch.no_grad():
         logits = head.cpu()(features)
     losses = F.cross_entropy(logits, labels, reduction="none")
-    correct = (logits.argmax(dim=1) == labels).numpy()
+    p_true = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1).numpy()
+    judged = Judged.of((logits.argmax(dim=1) == labels).numpy(), p_true, rows.groups)
     record = EpochRecord(
         epoch=1,
         lr=0.0,
@@ -184,8 +186,9 @@ def _refitted(experiment: Experiment, objective: Objective, head: Head, rows: Ro
         group_weights=None,
         mean_p_true=None,
         draws=None,
-        val_wga=worst_group_accuracy(correct, rows.groups),
-        val_average=float(correct.mean()),
+        val_wgp=judged.wgp,
+        val_wga=judged.wga,
+        val_average=judged.average,
     )
     return Trained(head.state_dict(), 1, [record], [(1, config.peak_lr)]), how
 
@@ -228,7 +231,7 @@ def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[R
         unlabelled, posterior = labelled.pseudo.pseudo_attributes < 0, labelled.pseudo.posterior
         assert posterior is not None
         membership = np.where(unlabelled[:, None], np.float32(np.nan), posterior)
-    judged_by = labelled.groups("true" if config.model_selection == "true-wga" else "pseudo")
+    judged_by = labelled.groups("true" if config.model_selection in TRUE_SELECTIONS else "pseudo")
 
     def rows_of(split: str, groups: NDArray[np.int64], posterior: NDArray[np.float32] | None) -> Rows:
         rows = labelled.rows(split)

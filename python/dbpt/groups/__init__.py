@@ -14,6 +14,7 @@ from dbpt.groups.accuracy import (
     pseudo_attribute_quality,
     worst_group,
     worst_group_accuracy,
+    worst_group_mean,
 )
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
@@ -61,4 +62,5 @@ __all__ = [
     "worst_group_accuracy",
     "worst_group_difference_interval",
     "worst_group_interval",
+    "worst_group_mean",
 ]

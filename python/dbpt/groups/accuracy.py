@@ -235,10 +235,18 @@ def worst_group(correct: NDArray[np.int64], counts: NDArray[np.int64]) -> int | 
 
 def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float | None:
     """Return the lowest accuracy of a non-empty group; None if every row of ``groups`` (N,) is -1, unknown."""
-    num_groups = int(groups.max(initial=-1)) + 1
-    correct_G, counts_G = group_counts(groups[correct], num_groups), group_counts(groups, num_groups)
-    worst = worst_group(correct_G, counts_G)
-    return None if worst is None else float(correct_G[worst] / counts_G[worst])
+    return worst_group_mean(correct, groups)
+
+
+def worst_group_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float | None:
+    """Return the lowest mean of ``values`` (N,) in a non-empty group; None if all ``groups`` (N,) are -1, unknown."""
+    known = groups >= 0
+    if not known.any():
+        return None
+    counts_G = np.bincount(groups[known])
+    sums_G = np.bincount(groups[known], weights=values[known])
+    occurring = counts_G > 0
+    return float((sums_G[occurring] / counts_G[occurring]).min())
 
 
 def pseudo_attribute_quality(

@@ -7,6 +7,7 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, noise_notes, pseudo_note, selected_by
 from dbpt.report.text import count, percent
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow, FailedTraining
+from dbpt.settings.combinations import TRUE_SELECTIONS
 
 SPLITS = {
     "test": "test split",
@@ -140,7 +141,7 @@ def _about_training(comparison: ComparisonMetrics) -> list[str]:
     if (selection := comparison.model_selection) == "last":
         best = "best epoch: the last one, in every row"
     else:
-        oracle = "; this choice is an oracle in every row" if selection == "true-wga" else ", oracles included"
+        oracle = "; this choice is an oracle in every row" if selection in TRUE_SELECTIONS else ", oracles included"
         best = f"best epoch: by {selected_by(comparison)} on validation, the same rule in every row{oracle}"
     return [
         f"the same budget in every row, except as noted below: {settings.epochs} epochs, {batch}, "

@@ -45,6 +45,7 @@ from dbpt.report.summary import (
 )
 from dbpt.report.templates import render
 from dbpt.runs.metrics import RunMetrics
+from dbpt.settings.combinations import TRUE_SELECTIONS
 
 MOST_ROWS = 200
 """If there are more groups, the tables show the ones with the lowest accuracy."""
@@ -54,6 +55,10 @@ TRAINED = {
     "adapter": "an adapter on CLIP's features",
 }
 SELECTED_BY = {
+    "pseudo-wgp": "the one with the highest worst-group probability of the true class on the validation images, over "
+    "pseudo groups",
+    "true-wgp": "the one with the highest worst-group probability of the true class on the validation images, over "
+    "true groups",
     "pseudo-wga": "the one with the best worst-group accuracy on the validation images, over pseudo groups",
     "true-wga": "the one with the best worst-group accuracy on the validation images, over true groups",
     "average": "the one with the best average accuracy on the validation images",
@@ -157,14 +162,14 @@ def _how_trained(summary: Summary) -> str:
         return told
     selection = SELECTED_BY.get(summary.metrics.model_selection, f"the one by {summary.metrics.model_selection}")
     if not summary.metrics.dataset.has_attributes:
-        selection = selection.replace("worst-group accuracy", "accuracy of the worst class").split(", over")[0]
+        selection = selection.replace("worst-group", "worst-class").split(", over")[0]
     return f"{told}. Of all epochs, the one kept is {selection}"
 
 
 def _true_uses(summary: Summary) -> str:
     """Return the uses of true attributes. A run without an oracle setting only measures with them."""
     uses = ["this table", "the metrics"] if summary.metrics.group_kind == "true" else ["this table"]
-    if summary.metrics.model_selection == "true-wga":
+    if summary.metrics.model_selection in TRUE_SELECTIONS:
         uses.append("model selection (as requested)")
     oracles = [row.title for row in summary.rows if row.record.group_source == "true"]
     if oracles:

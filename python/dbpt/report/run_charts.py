@@ -29,10 +29,12 @@ PER_CENT = [(tick / 100, f"{tick}") for tick in (0, 25, 50, 75, 100)]
 UNIT = [(tick, f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
 History = list[dict[str, Any]]
 JUDGED_BY = {
+    "pseudo-wgp": ("Worst-group probability of the true class on validation, over pseudo groups", "val_wgp"),
+    "true-wgp": ("Worst-group probability of the true class on validation, over true groups", "val_wgp"),
     "pseudo-wga": ("Worst-group accuracy on validation, over pseudo groups", "val_wga"),
     "true-wga": ("Worst-group accuracy on validation, over true groups", "val_wga"),
 }
-"""Title and history key of the validation curve. ``val_wga`` is over the groups of model selection."""
+"""Title and history key of the validation curve. The groups are those of model selection."""
 
 
 def run_figures(metrics: RunMetrics, history: History) -> dict[str, Drawing | None]:
@@ -140,8 +142,8 @@ def _finite(value: float | None) -> float | None:
 def validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Drawing] | None:
     """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
     title, key = JUDGED_BY.get(summary.metrics.model_selection, ("Average accuracy on validation", "val_average"))
-    if key == "val_wga" and not summary.metrics.dataset.has_attributes:
-        title = "Accuracy of the worst class on validation"
+    if key != "val_average" and not summary.metrics.dataset.has_attributes:
+        title = title.replace("Worst-group", "Worst-class").split(", over")[0]
     lines = []
     for row, style in zip(summary.rows, styles, strict=True):
         mine = [entry for entry in history if entry["row"] == row.record.name]

@@ -8,6 +8,7 @@ from dbpt.report.factors import FactorFigures, GroupFigures, by_factor, factor_f
 from dbpt.report.text import count, interval_text, percent, shorten_group
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
+from dbpt.settings.combinations import PSEUDO_SELECTIONS
 
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
 """Names of the two figures that tables show for each value of ``--average``."""
@@ -186,7 +187,8 @@ def groups_line(metrics: Metrics) -> str:
 
 def selection_text(selection: str, has_attributes: bool) -> str:
     """Return the rule by which the best epoch was chosen. Without attributes the groups are the classes."""
-    return f"{selection}, here of the worst class" if selection == "pseudo-wga" and not has_attributes else selection
+    by_class = selection in PSEUDO_SELECTIONS and not has_attributes
+    return f"{selection}, here of the worst class" if by_class else selection
 
 
 def selected_by(metrics: RunMetrics | ComparisonMetrics) -> str:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 GROUP_SOURCES = ("pseudo", "true", "soft")
 APPLICATIONS = ("loss", "sampling")
-SELECTIONS = ("pseudo-wga", "true-wga", "average", "last")
+PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
+SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
 DROP = "drop one of the two"
 
 CHOICES: Mapping[str, Collection[str]] = {

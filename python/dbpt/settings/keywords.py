@@ -70,7 +70,7 @@ class SharedSettings(TypedDict, total=False):
     sgd_momentum: float
     weight_decay: float
     warmup_epochs: int
-    model_selection: Literal["pseudo-wga", "true-wga", "average", "last"]
+    model_selection: Literal["pseudo-wgp", "pseudo-wga", "true-wgp", "true-wga", "average", "last"]
     average: Literal["plain", "adjusted"] | None
 
 

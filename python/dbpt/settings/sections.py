@@ -294,7 +294,10 @@ class TrainingSettings(Section):
     weight_decay: float = setting(5e-4, "weight decay", low=0)
     warmup_epochs: int = setting(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
     model_selection: str = setting(
-        "pseudo-wga", "metric on the validation split that selects the best epoch", choices=SELECTIONS
+        "pseudo-wgp",
+        "metric on the validation split that selects the best epoch: in the worst group, pseudo or true, the mean "
+        "probability of the true class (wgp) or the accuracy (wga); the average accuracy; or last for the last epoch",
+        choices=SELECTIONS,
     )
     seed: int = setting(0, "seed of all random draws", low=0, high=2**63 - 1)
 

@@ -15,7 +15,7 @@ from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import AnyFloat, Count, typed_json
 from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 SECONDS_BETWEEN = 5.0
 WAY_OUT = "start again with --overwrite"
 MAY_CHANGE = ("lr", "default_lr")

@@ -51,9 +51,9 @@ class DivergenceCheck:
         """Refuse trained ``parameters`` whose norm is not finite."""
         self._check_norm("trained weights", _norm(parameter.detach() for parameter in parameters).item())
 
-    def check_predictions(self, predictions: NDArray[np.int64]) -> None:
-        """Refuse validation ``predictions`` (N,) that contain -1, which means logits that are not finite."""
-        if bad := int((predictions < 0).sum()):
+    def check_probabilities(self, p_true: NDArray[np.float32]) -> None:
+        """Refuse probabilities of validation rows (N,) that contain NaN, which means logits that are not finite."""
+        if bad := int(np.isnan(p_true).sum()):
             raise self._error("number of validation rows without finite logits", bad)
 
     def _check_norm(self, what: str, value: float) -> None:

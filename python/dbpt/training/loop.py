@@ -18,7 +18,7 @@ from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
-from dbpt.groups import group_counts, worst_group_accuracy
+from dbpt.groups import group_counts
 from dbpt.objectives import Objective
 from dbpt.training.checkpoint import (
     Checkpoint,
@@ -30,7 +30,7 @@ from dbpt.training.checkpoint import (
 )
 from dbpt.training.divergence import DivergenceCheck
 from dbpt.training.draws import Draws, draws_of_epoch
-from dbpt.training.model_selection import judged, predictions, validation_score
+from dbpt.training.model_selection import Judged, judged, validation_score
 from dbpt.training.optimizer import build_optimizer, learning_rate, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.ranks import ALONE, Ranks
 from dbpt.training.records import EpochRecord, PeakRates, Rows, Trained, TrainingSettings
@@ -118,6 +118,7 @@ class _Run:
         membership = training.groups if training.posterior is None else training.posterior
         self.groups = torch.from_numpy(membership).to(device)
         self.val_features = torch.from_numpy(self.validation.features).to(device)
+        self.val_labels = torch.from_numpy(self.validation.labels).to(device)
         self.initial_state = self._head_state()
         self.history: list[EpochRecord] = []
         self.peak_rates: PeakRates = [(1, self.settings.lr)]
@@ -152,7 +153,7 @@ class _Run:
         objective.end_epoch()
         if is_first_stage_over := number + 1 == objective.extra_epochs:
             objective.end_first_stage(*self._judged())
-        wga, average = self._validate(number, check)
+        judged = self._validate(number, check)
         record = EpochRecord(
             epoch=number + 1,
             lr=lr,
@@ -160,8 +161,9 @@ class _Run:
             group_weights=_as_list(objective.group_weights),
             mean_p_true=_as_list(objective.mean_p_true),
             draws=None if drawn_G is None else drawn_G.tolist(),
-            val_wga=wga,
-            val_average=average,
+            val_wgp=judged.wgp,
+            val_wga=judged.wga,
+            val_average=judged.average,
         )
         self.history.append(record)
         if is_first_stage_over:
@@ -225,10 +227,13 @@ class _Run:
 
     def _judged(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return which training rows the head gets right now, (N,) bool, and the probabilities of their classes."""
-        total = len(self.labels)
-        own = self.ranks.part(total)
-        correct, p_true = judged(self.head, self.features[own], self.labels[own])
-        return self.ranks.gather(correct.byte(), total).bool(), self.ranks.gather(p_true, total)
+        return self._judge(self.features, self.labels)
+
+    def _judge(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return `judged` for all rows, each rank having judged a part of them."""
+        own = self.ranks.part(len(labels))
+        correct, p_true = judged(self.head, features[own], labels[own])
+        return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
         if self.live is None:
@@ -236,19 +241,16 @@ class _Run:
         live = self.live
         return self.ranks.together(lambda: live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw))
 
-    def _validate(self, epoch: int, check: DivergenceCheck) -> tuple[float | None, float]:
-        """Return worst-group and average accuracy on validation; remember the head if it is the best so far."""
-        total = len(self.validation.labels)
-        own = predictions(self.head, self.val_features[self.ranks.part(total)])
-        predicted = self.ranks.gather(own, total).cpu().numpy()
-        check.check_predictions(predicted)
-        correct = predicted == self.validation.labels
-        wga, average = worst_group_accuracy(correct, self.validation.groups), float(correct.mean())
-        score = validation_score(self.settings.model_selection, epoch, wga, average)
+    def _validate(self, epoch: int, check: DivergenceCheck) -> Judged:
+        """Judge the validation rows; remember the head if it is the best so far."""
+        correct, p_true = (each.cpu().numpy() for each in self._judge(self.val_features, self.val_labels))
+        check.check_probabilities(p_true)
+        found = Judged.of(correct, p_true, self.validation.groups)
+        score = validation_score(self.settings.model_selection, epoch, found)
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1
             self.best_state = self._head_state()
-        return wga, average
+        return found
 
     def checkpoint(self, fingerprint: str) -> Checkpoint:
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}

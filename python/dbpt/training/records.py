@@ -51,8 +51,8 @@ class TrainingSettings:
 class EpochRecord:
     """One epoch (from 1) in history.jsonl. Lists have a value for each group; they are None if the objective has none.
 
-    ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` is over the groups that
-    ``TrainingSettings.model_selection`` uses; None if no validation row has one.
+    ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` and ``val_wgp`` are worst-group
+    accuracy and probability (`dbpt.training.model_selection.Judged`), None if no validation row has a group.
     """
 
     epoch: Count
@@ -61,6 +61,7 @@ class EpochRecord:
     group_weights: list[float | None] | None
     mean_p_true: list[float | None] | None
     draws: list[Count] | None
+    val_wgp: Share | None
     val_wga: Share | None
     val_average: Share
 
