@@ -123,6 +123,15 @@ def test_the_probe_predicts_images_that_it_was_not_fitted_on(tiny, settings):
     assert 0.5 < found.average_accuracy < 1
 
 
+@pytest.mark.parametrize(("splits", "expected"), [("train val test", "train"), ("val test", "val"), ("test", "test")])
+def test_the_probe_takes_the_images_that_a_classifier_would_be_trained_on(tiny, settings, splits, expected):
+    pytest.importorskip("sklearn")
+    table = tiny.write("some-splits", [row for row in tiny.rows() if row["split"] in splits.split()])
+    found = dbpt.audit(table, predictions="probe", **settings)
+    assert found.figures.data.split == expected
+    assert dbpt.audit(table, **settings).figures.data.split == "test"
+
+
 def test_arrays_are_predictions_too(tiny, settings):
     rows = [row for row in tiny.rows() if row["split"] == "test"]
     names = [row["label"] for row in rows]

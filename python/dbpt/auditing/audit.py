@@ -72,6 +72,7 @@ def audit(
         out: a folder for ``audit.html``, ``audit.json``, ``groups.csv`` and ``images.csv``; it must not exist unless
             ``overwrite``.
         split: "train", "val", "test" or "all"; by default the one that `dbpt.fit` reports: test, else val, else train.
+            A probe takes the first of train, val and test, since it learns from these images.
         weights: with a run, the present path of the backbone's local weights file, if it has moved.
         settings: those of `FitConfig` for data, words, backbone and pseudo attributes, ``seed`` and ``average``. With a
             run, classes and backbone are the run's, and attributes too unless they are given.

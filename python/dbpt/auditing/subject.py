@@ -172,13 +172,15 @@ def _subject_of_data(
     if data is None:
         raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
     asked = with_data(make_config(chosen), data)
-    asked, notes = with_found_attributes(asked, training=False, audited=lambda found: _chosen_split(found, split)[1])
+    asked, notes = with_found_attributes(
+        asked, training=False, audited=lambda found: _chosen_split(found, split, by)[1]
+    )
     config = resolve_demo(asked)
     check_before_reading(config)
     dataset = open_dataset(config, training=False, needs_attributes="attributes" in read)
     logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
-    split, rows = _chosen_split(dataset, split)
+    split, rows = _chosen_split(dataset, split, by)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
     users = None
     if by == "probe":
@@ -242,7 +244,7 @@ def _subject_of_run(
     if "attributes" in read and not dataset.attribute_names and config.num_clusters is None:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
-    split, rows = _chosen_split(dataset, split)
+    split, rows = _chosen_split(dataset, split, "run")
     has_clusters = config.num_clusters is not None
     of_run = has_clusters and chosen.get("attributes") is None
     if of_run and config.label_backbone != classifier.config.label_backbone:
@@ -272,11 +274,15 @@ def _subject_of_run(
     )
 
 
-def _chosen_split(dataset: Dataset, asked: str | None) -> tuple[str, NDArray[np.int64]]:
-    """Return the name of the split and its rows: the one asked for, else test, else validation, else training."""
+def _chosen_split(dataset: Dataset, asked: str | None, by: PredictionsBy) -> tuple[str, NDArray[np.int64]]:
+    """Return the name of the split and its rows: the one asked for, else test, else validation, else training.
+
+    A probe learns from the images that it predicts, so it prefers those that a classifier would be trained on.
+    """
     if asked == ALL:
         return ALL, np.arange(len(dataset))
-    for name in ("test", "val", "train") if asked is None else (asked,):
+    by_default = SPLITS if by == "probe" else SPLITS[::-1]
+    for name in by_default if asked is None else (asked,):
         if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
             return name, rows
     raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")

@@ -25,7 +25,7 @@ def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable
         click.option(
             "--split",
             type=click.Choice([*SPLITS, "all"]),
-            help=f"images to {verb} [default: test, else val, else train]",
+            help=f"images to {verb} [default: test, else val, else train; train first for a probe]",
         ),
         click.option("--overwrite", is_flag=True, help=f"replace the {result} in --out"),
         click.option(
