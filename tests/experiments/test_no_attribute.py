@@ -123,7 +123,7 @@ def test_rows_in_memory(tiny, bare, run, tmp_path):
 def test_every_objective_without_groups(tiny, bare, tmp_path):
     methods = [name for name, objective in OBJECTIVES.loaded.items() if not objective.uses_groups]
     assert {"afr", "class-balanced", "suby"} < set(methods)
-    settings = {"methods": methods, "heads": "prompt,linear", "seeds": 1, **tiny.settings, "attributes": None}
+    settings = {"methods": methods, "heads": "prompt,linear,adapter", "seeds": 1, **tiny.settings, "attributes": None}
     found = dbpt.compare(bare, out=tmp_path / "c", **settings).to_dict()
     assert {row["method"] for row in found["rows"]} == set(methods)
     assert found["failed"] == []

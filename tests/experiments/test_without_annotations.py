@@ -75,8 +75,8 @@ def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
 def test_there_are_as_many_as_documented():
     """Each head has dbpt, balanced, groupdro with two sources, two ways, four selections; jtt and class-balanced with
     two ways; erm, suby, subg with one; linear has dfr and afr; prompt has kgcoop and
-    prograd."""
-    assert len(FREE) == 3 * (3 * 2 * 2 * 4 + 2 * 2 * 4 + 3 * 4) + 2 * 4 + 2 * 4
+    prograd; adapter has contrastive-adapter with two ways."""
+    assert len(FREE) == 3 * (3 * 2 * 2 * 4 + 2 * 2 * 4 + 3 * 4) + 2 * 4 + 2 * 4 + 2 * 4
 
 
 @pytest.mark.parametrize("choice", FREE, ids=lambda choice: "-".join(choice.values()))

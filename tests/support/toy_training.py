@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dbpt.heads import AdapterHead
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.training import Rows, Trained, TrainingSettings, train
 
@@ -60,6 +61,13 @@ def linear_head() -> nn.Linear:
     return head
 
 
+def head_for(objective: str) -> nn.Module:
+    """The linear head, or the adapter if the objective trains nothing else."""
+    if OBJECTIVES[objective].heads != ("adapter",):
+        return linear_head()
+    return AdapterHead(torch.eye(2, 6), logit_scale=10.0, logit_bias=0.0, seed=0)
+
+
 def build(name: str, training: Rows = TRAIN, *, apply: str = "loss", **settings: float | str) -> Objective:
     """The objective of that name over ``training``; settings that it doesn't have are left out."""
     groups = TrainingGroups(training.groups, training.labels, 2, 4, training.posterior)
@@ -78,7 +86,7 @@ def run(
     **options,
 ) -> Trained:
     training = replace(TRAIN, posterior=posterior(90)) if soft else TRAIN
-    head, built = linear_head(), build(objective, training, apply=apply, eta=eta)
+    head, built = head_for(objective), build(objective, training, apply=apply, eta=eta)
     trained = train(head, built, training, VAL, replace(settings, optimizer=optimizer), **options)
     for name, value in trained.head_state.items():  # the head is left as it was in the best epoch
         assert torch.equal(head.state_dict()[name], value)

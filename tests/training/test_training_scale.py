@@ -61,7 +61,7 @@ print(json.dumps(found))
 FEW = [("linear", "groupdro", "loss"), ("linear", "jtt", "sampling"), ("adapter", "dbpt", "loss")]
 FOR_LINEAR = {name: each for name, each in OBJECTIVES.items() if each.heads is None or "linear" in each.heads}
 ALL = [("linear", name, "loss") for name, objective in FOR_LINEAR.items() if not objective.refits]
-ALL += [("linear", name, "sampling") for name, objective in OBJECTIVES.items() if objective.can_sample]
+ALL += [("linear", name, "sampling") for name, objective in FOR_LINEAR.items() if objective.can_sample]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has no resource module")

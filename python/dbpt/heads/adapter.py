@@ -47,9 +47,12 @@ class AdapterHead(Head):
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits (N, C)."""
+        return self.logit_scale * self.adapted(features) @ self.class_weights.T + self.logit_bias
+
+    def adapted(self, features: torch.Tensor) -> torch.Tensor:
+        """Return the features (N, D) that are compared with the class weights, of length 1."""
         moved = F.relu(F.relu(features @ self.down.T) @ self.up.T)
-        mixed = F.normalize(RATIO * moved + (1 - RATIO) * features, dim=-1)
-        return self.logit_scale * mixed @ self.class_weights.T + self.logit_bias
+        return F.normalize(RATIO * moved + (1 - RATIO) * features, dim=-1)
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
         """Return the layers and the class weights."""

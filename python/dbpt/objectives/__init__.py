@@ -4,6 +4,7 @@ from dbpt.data.registry import Registry
 from dbpt.objectives.afr import Afr
 from dbpt.objectives.base import Erm, Objective, TrainingGroups
 from dbpt.objectives.class_balanced import ClassBalanced
+from dbpt.objectives.contrastive_adapter import ContrastiveAdapter
 from dbpt.objectives.dfr import Dfr
 from dbpt.objectives.jtt import Jtt
 from dbpt.objectives.near_zero_shot import KgCoOp, ProGrad
@@ -12,7 +13,8 @@ from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjecti
 from dbpt.training_free import TRAINING_FREE
 
 _OWN: tuple[type[Objective], ...] = (
-    *(Dbpt, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, KgCoOp, ProGrad, Erm),
+    *(Dbpt, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, KgCoOp, ProGrad),
+    *(ContrastiveAdapter, Erm),
 )
 
 OBJECTIVES = Registry[Objective](

@@ -104,6 +104,9 @@ class Objective(Registered):
         """Build from the training rows; ``apply`` is ``"sampling"`` only if the class `can_sample`."""
         self.training, self.apply = training, apply
 
+    def start(self, head: torch.nn.Module, features: torch.Tensor, seed: int) -> None:
+        """Look at the new head and the ``features`` (N, D) of the training rows, before the first step or a resume."""
+
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Observe a batch before its `loss` is computed. ``per_sample_loss`` has no gradient."""
 
@@ -161,7 +164,10 @@ class Objective(Registered):
         """Update the state at the end of an epoch."""
 
     def penalty(self, head: torch.nn.Module) -> torch.Tensor | None:
-        """Return a scalar that depends only on the parameters of the head, added to each `loss`; None for none."""
+        """Return a scalar to add to each `loss`, once a step; None for none.
+
+        It doesn't depend on the batch, so it is the same on all ranks.
+        """
         return None
 
     def general_loss(self, head: torch.nn.Module, features: torch.Tensor, logits: torch.Tensor) -> torch.Tensor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dbpt.groups import GroupWeights
 from dbpt.objectives.base import Objective, TrainingGroups
@@ -29,18 +30,23 @@ class ClassBalanced(Objective):
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **bounds: float) -> None:
         super().__init__(training, apply=apply)
-        counts_C = np.bincount(training.labels, minlength=training.num_classes)
-        self._rule = GroupWeights(counts_C, 0.0, 0.0, **bounds)  # eta = 0, and never stepped
+        self._bounds = bounds
+        self._balance(training.labels, training.num_classes)
+
+    def _balance(self, parts_N: NDArray[np.int64], number: int) -> None:
+        """Give each of ``number`` parts of the training rows the same total weight; row i is in part ``parts_N[i]``."""
+        counts = np.bincount(parts_N, minlength=number)
+        self._parts, self._rule = parts_N, GroupWeights(counts, 0.0, 0.0, **self._bounds)  # eta = 0, and never stepped
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the classes."""
         if self.apply == "sampling":
             return None
-        return self._rule.sample_weights(labels, labels, num_classes=self.training.num_classes)
+        return self._rule.sample_weights(rows.new_tensor(self._parts[rows.cpu().numpy()]))
 
     def sampler(self, seed: int) -> GroupSampler:
         """Return a sampler that draws in proportion to the weights."""
         from dbpt.sampling import GroupSampler
 
-        labels, size = self.training.labels, self.training.num_classes
-        return GroupSampler(labels, group_weights=self._rule.group_weights, seed=seed, num_groups=size)
+        weights = self._rule.group_weights
+        return GroupSampler(self._parts, group_weights=weights, seed=seed, num_groups=len(weights))

@@ -119,6 +119,7 @@ class _Run:
         self.groups = torch.from_numpy(membership).to(device)
         self.val_features = torch.from_numpy(self.validation.features).to(device)
         self.val_labels = torch.from_numpy(self.validation.labels).to(device)
+        self.objective.start(self.head, self.features, self.settings.seed)
         self.initial_state = self._head_state()
         self.history: list[EpochRecord] = []
         self.peak_rates: PeakRates = [(1, self.settings.lr)]
