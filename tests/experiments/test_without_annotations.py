@@ -50,6 +50,17 @@ def test_true_attributes_change_no_cluster(experiments):
         assert other == as_they_are
 
 
+def test_true_attributes_change_no_shot(experiments):
+    """``--shots 5`` on the same three tables."""
+    drawn = [prepare(replace(each.config, shots=5)) for each in experiments]
+    as_they_are, *others = (
+        (learnt(each, {"head": "linear"}), each.dataset.paths, each.labelled.pseudo.posterior.tobytes())
+        for each in drawn
+    )
+    for other in others:
+        assert other == as_they_are
+
+
 def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, experiments, monkeypatch):
     """``--attributes auto`` on the same three tables. The tiny CLIP's sentences disagree, so agreement isn't asked."""
     ground = Family("ground", {name: (name,) for name in ATTRIBUTES}, ("{}",))

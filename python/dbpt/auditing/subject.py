@@ -30,6 +30,7 @@ from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.readable import (
     ReadableRows,
     configured_backbone,
+    drawn_shots,
     known_attributes,
     left_out,
     open_dataset,
@@ -243,6 +244,7 @@ def _subject_of_run(
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
     if "attributes" in read and not dataset.attribute_names and config.num_clusters is None:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
+    dataset, known = drawn_shots(dataset, known_attributes(config, dataset), config)
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split, "run")
     has_clusters = config.num_clusters is not None
@@ -251,7 +253,6 @@ def _subject_of_run(
         way_out = "leave it out, or find new clusters with --attributes clusters"
         raise InputError(f"--label-model: the clusters of the run {run} are in the features of its own; {way_out}")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
-    known = known_attributes(config, dataset)
     images, _ = _read_images(dataset, split, rows, classifier.backbone, config, known, clusters)
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images.told
     if seen and Path(config.data) == Path(classifier.config.data):

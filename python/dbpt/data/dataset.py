@@ -36,6 +36,8 @@ class Dataset:
     unit: str = "line"  # of ``lines``; "row" for a Parquet file
     average: str = "plain"  # the average that the literature reports, "plain" or "adjusted", as in ``--average``
     known_factors: tuple[NDArray[np.int64], ...] = ()  # (N,) each, if the data have several factors in columns
+    places: NDArray[np.int64] | None = None  # (N,) row numbers among the ``num_listed`` ones, if not all are there
+    num_listed: int = 0
 
     def __post_init__(self) -> None:
         columns = (self.lines, self.labels, self.attributes, self.splits, *self.known_factors)
@@ -116,6 +118,7 @@ class Dataset:
             attributes=self.attributes[rows],
             splits=self.splits[rows],
             known_factors=tuple(values[rows] for values in self.known_factors),
+            places=None if self.places is None else self.places[rows],
         )
 
     def without_attributes(self) -> "Dataset":

@@ -34,8 +34,8 @@ EMBEDDINGS, METADATA, PATH = "img_emb", "metadata", "image_path"
 def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, model: str) -> StoredFeatures:
     """Return the features (N, D) in the order of ``dataset``, each row divided by its length. All are checked now.
 
-    ``path`` is a file of float16 to float64 whose row i is row i of ``dataset``, or a folder of clip-retrieval, whose
-    rows are found by image path. Whether the features come from ``model`` can only be checked by their width.
+    ``path`` is a file of float16 to float64 whose row i is row i of ``dataset``, or of all rows that it was drawn from,
+    or a folder of clip-retrieval, whose rows are found by image path. Whether the features come from ``model`` can only be checked by their width.
     """
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         folder = ClipRetrievalFolder(path)
@@ -45,7 +45,8 @@ def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
     else:
         array = _open_aligned(path, dataset)
         _check_width(path, array.shape[1], embed_dim, model)
-        part_N, row_N, parts = np.zeros(len(array), np.int64), np.arange(len(array)), [array]
+        row_N = np.arange(len(dataset)) if dataset.places is None else dataset.places
+        part_N, parts = np.zeros(len(row_N), np.int64), [array]
 
     def read(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         features = _gathered(parts, part_N[rows], row_N[rows])
@@ -95,9 +96,9 @@ def check_precomputed_file(path: Path, dataset: Dataset | None = None) -> None:
 
 
 def _open_aligned(path: Path, dataset: Dataset) -> NDArray[Any]:
-    array = open_array(path)
-    if len(array) != len(dataset):
-        found = f"has {len(array)} rows, {dataset.source} has {len(dataset)}"
+    array, listed = open_array(path), len(dataset) if dataset.places is None else dataset.num_listed
+    if len(array) != listed:
+        found = f"has {len(array)} rows, {dataset.source} has {listed}"
         raise InputError(f"{path}: {found}; row i must be the same in both")
     return array
 

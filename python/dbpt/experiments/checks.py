@@ -173,7 +173,11 @@ def group_warnings(experiment: Experiment) -> list[str]:
         names, occurring = labelled.group_names(kind), labelled.occurring(kind)
         return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist())
 
-    warnings = []
+    warnings, training = [], np.bincount(labelled.dataset.labels[labelled.rows("train")])
+    if config.shots is not None and training.min() < config.shots:
+        names = zip(labelled.dataset.class_names, training.tolist(), strict=True)
+        few = ", ".join(f"{name} ({n})" for name, n in names if n < config.shots)
+        warnings.append(f"--shots {config.shots}: classes with fewer training images, of which all are taken: {few}")
     kind, trains_on = "true" if config.group_source == "true" else "pseudo", OBJECTIVES[config.objective].trains_on
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):

@@ -23,7 +23,14 @@ from dbpt.errors import InputError
 from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.figures import Labelled, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
-from dbpt.experiments.readable import known_attributes, label_dataset, left_out, readable_rows, storing_texts
+from dbpt.experiments.readable import (
+    drawn_shots,
+    known_attributes,
+    label_dataset,
+    left_out,
+    readable_rows,
+    storing_texts,
+)
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.groups import LabelNoise
@@ -37,7 +44,7 @@ from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
 
 logger = logging.getLogger(__name__)
 
-OF_OWN_DATA = {"columns": None, "embeddings": None, "pseudo_attributes": None, "guess_only_unknown": False}
+OF_OWN_DATA = {"columns": None, "embeddings": None, "pseudo_attributes": None, "guess_only_unknown": False, "shots": None}
 """The settings of a run that say nothing about other data, unset."""
 
 
@@ -77,13 +84,14 @@ def evaluate(
         run, data, root=root, weights=weights, device=device, given=given | {"average": average}
     )
     backbone, (of_run, unread) = classifier.backbone, _metrics_of_run(Path(run))
+    dataset, known = drawn_shots(dataset, known_attributes(config, dataset), config)
     logger.info(dataset.describe())
     noise = _noise_of_run(of_run, classifier.config, config)
     if label_noise is not None:
         noise = read_label_noise(Path(label_noise), dataset.class_names, dataset.attribute_names)
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
-    readable = readable_rows(dataset, backbone, config, known_attributes(config, dataset), clusters)
+    readable = readable_rows(dataset, backbone, config, known, clusters)
     pseudo = label_dataset(readable.dataset, readable.evidence(), config)
     splits = readable.dataset.splits
     labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits, label_noise=noise)

@@ -213,6 +213,7 @@ class Labelled:
                 train_counts_pseudo=self.counts("pseudo", "train").tolist(),
                 notes=list(dataset.notes),
                 clusters=clusters_summary(self.pseudo),
+                shots=config.shots,
             ),
             backbone=backbone_summary(backbone, config),
             group_kind=kind,

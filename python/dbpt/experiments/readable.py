@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone, load_backbone
 from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
+from dbpt.data.drawn import few_shots
 from dbpt.data.precomputed import open_precomputed_features
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
@@ -122,6 +123,17 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
         return own
     found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
     return without_unsure(found, config.min_confidence)
+
+
+def drawn_shots(
+    dataset: Dataset, known: PseudoAttributes | None, config: FitConfig
+) -> tuple[Dataset, PseudoAttributes | None]:
+    """Return the rows that ``--shots`` leaves, and what is ``known`` of them; without it, all."""
+    if config.shots is None:
+        return dataset, known
+    drawn = few_shots(dataset, config.shots, val_fraction=config.val_fraction, seed=config.seed)
+    assert drawn.places is not None
+    return drawn, None if known is None else known.take(drawn.places)
 
 
 def readable_rows(

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
-from dbpt.data import SPLITS, Dataset
+from dbpt.data import Dataset
 from dbpt.data.dataset_checks import check_classes
+from dbpt.data.drawn import hold_out
 from dbpt.data.precomputed import check_precomputed_file
-from dbpt.errors import InputError
 from dbpt.experiments.checks import (
     check_before_embedding,
     check_before_reading,
@@ -30,6 +30,7 @@ from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.readable import (
     Evidence,
     configured_backbone,
+    drawn_shots,
     known_attributes,
     label_dataset,
     left_out,
@@ -37,7 +38,6 @@ from dbpt.experiments.readable import (
     readable_rows,
 )
 from dbpt.features import Failure
-from dbpt.groups.permutation import permutation
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
@@ -110,18 +110,26 @@ def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
 
 
 def load_and_embed(
-    configs: Sequence[FitConfig], *, need_attributes: bool = False, notes: Sequence[str] = ()
+    configs: Sequence[FitConfig],
+    *,
+    need_attributes: bool = False,
+    notes: Sequence[str] = (),
+    backbone: Backbone | None = None,
 ) -> Embedded:
     """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method.
 
-    With ``need_attributes``, refuse data that name no attribute, even if no objective uses groups. ``notes`` are added
-    to those of the data.
+    With few shots they have the same seed, which draws them. With ``need_attributes``, refuse data that name no
+    attribute, even if no objective uses groups. ``notes`` are added to those of the data. A ``backbone`` is that of the
+    settings, loaded before.
     """
     config = configs[0]
     check_before_reading(config)
     need_attributes |= any(OBJECTIVES[each.objective].uses_groups for each in configs)
     dataset = open_dataset(config, training=True, needs_attributes=need_attributes)
-    logger.info(dataset.describe())
+    known = known_attributes(config, dataset)
+    dataset, known = drawn_shots(dataset, known, config)
+    if backbone is None:
+        logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
     for each in configs:
         check_before_embedding(each, dataset)
@@ -130,8 +138,7 @@ def load_and_embed(
         label_noise = read_label_noise(Path(config.label_noise), dataset.class_names, dataset.attribute_names)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
-    known = known_attributes(config, dataset)
-    backbone = configured_backbone(config)
+    backbone = backbone or configured_backbone(config)
     for each in {each.head: each for each in configs}.values():
         HEADS[each.head].check(backbone, dataset.words, **each.values(HEADS[each.head].settings))
     readable = readable_rows(dataset, backbone, config, known)
@@ -155,7 +162,10 @@ def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset = embedded.dataset
     pseudo = label_dataset(dataset, embedded.evidence, config)
-    splits, notes = _with_validation(dataset, pseudo_groups(dataset, pseudo), config)
+    groups = pseudo_groups(dataset, pseudo)
+    strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
+    by = "class and pseudo attribute" if dataset.attribute_names else "class"
+    splits, notes = hold_out(dataset, strata, config.val_fraction, config.seed, by=by)
     warnings = (*embedded.warnings, *pseudo.warnings, *notes)
     noise = embedded.label_noise
     return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings, label_noise=noise)
@@ -173,21 +183,3 @@ def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experi
     return replace(experiment, warnings=tuple(warnings))
 
 
-def _with_validation(
-    dataset: Dataset, groups: NDArray[np.int64], config: FitConfig
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return the splits and a note. Without validation rows, ``val_fraction`` of each training group becomes them."""
-    train, val = SPLITS.index("train"), SPLITS.index("val")
-    if (dataset.splits == val).any():
-        return dataset.splits, ()
-    splits = dataset.splits.copy()
-    strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
-    for stratum in np.unique(strata[splits == train]):
-        members = np.flatnonzero((splits == train) & (strata == stratum))
-        num_val = min(max(1, round(config.val_fraction * len(members))), len(members) - 1)
-        splits[members[permutation(len(members), config.seed)[:num_val]]] = val
-    if not (total := int((splits == val).sum())):
-        raise InputError(f"{dataset.source}: too few training rows for a validation split; add a val split")
-    by = "class and pseudo attribute" if dataset.attribute_names else "class"
-    note = f"no validation split: {total} of the training rows, stratified by {by}, serve as one"
-    return splits, (note,)

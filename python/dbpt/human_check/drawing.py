@@ -153,6 +153,7 @@ def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None
             f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are "
             "missing); give the data that the run was fitted on"
         )
+    dataset = replace(dataset, places=np.arange(len(dataset)), num_listed=len(dataset))  # few shots are some of them
     return dataset.take(np.array([row_of[path] for path in paths])).without_truth()
 
 

@@ -4,7 +4,16 @@ from dataclasses import dataclass
 
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.summary import MINIMUM_NOTE, Row, average_note, groups_line, noise_notes, pseudo_note, selected_by
+from dbpt.report.summary import (
+    MINIMUM_NOTE,
+    Row,
+    average_note,
+    groups_line,
+    noise_notes,
+    pseudo_note,
+    selected_by,
+    shots_text,
+)
 from dbpt.report.text import count, percent
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow, FailedTraining
 from dbpt.settings.combinations import TRUE_SELECTIONS
@@ -36,7 +45,8 @@ class ComparisonSummary:
         over = f"mean ± standard deviation over {seeds} {comparison.repeat}s{of_rows}"
         spread = over if seeds > 1 else "of one seed"
         return [
-            f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count(comparison.n)} images",
+            f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count(comparison.n)} images"
+            f"{shots_text(comparison)}",
             f"{groups_line(comparison)}; figures in per cent, {spread}",
         ]
 

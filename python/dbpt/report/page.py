@@ -41,6 +41,7 @@ from dbpt.report.summary import (
     noise_notes,
     pseudo_text,
     selected_by,
+    shots_text,
     summarize,
 )
 from dbpt.report.templates import render
@@ -108,6 +109,7 @@ def render_report(page: RunPage) -> str:
         "warnings": without_doubts(summary.warnings, guesses),
         "headline": headline(judged, page.difference),
         "groups_line": groups_line(metrics),
+        "shots_text": shots_text(metrics),
         "average_note": average_note(metrics.average),
         "zero_shot_line": zero_shot_line(judged),
         "titled": [(row.title, row) for row in summary.rows],

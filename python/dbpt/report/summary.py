@@ -105,7 +105,10 @@ class Summary:
     @property
     def heading(self) -> list[str]:
         """Return the lines above the table: which images, whose groups, what the figures are."""
-        return [f"{self.metrics.dataset.name}: {self.split_line}", f"{groups_line(self.metrics)}; figures in per cent"]
+        return [
+            f"{self.metrics.dataset.name}: {self.split_line}{shots_text(self.metrics)}",
+            f"{groups_line(self.metrics)}; figures in per cent",
+        ]
 
     def short_group_names(self, letters: int) -> list[str]:
         """Return the group names, each shortened to at most ``letters``."""
@@ -183,6 +186,12 @@ def groups_line(metrics: Metrics) -> str:
     if metrics.dataset.clusters:
         return "groups: clusters within each class (found by the model)"
     return "groups: pseudo attributes (labelled by the model)"
+
+
+def shots_text(metrics: Metrics) -> str:
+    """Return the part of a line that tells how many images of each class served for training; "" if all did."""
+    shots = metrics.dataset.shots
+    return "" if shots is None else f"; trained on {shots} image{'s' if shots > 1 else ''} of each class"
 
 
 def selection_text(selection: str, has_attributes: bool) -> str:

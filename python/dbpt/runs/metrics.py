@@ -47,6 +47,7 @@ class DataSummary:
 
     Without ``attributes`` and ``clusters`` the groups are the classes. Groups over clusters have no ``attributes``.
     With ``factors`` the attributes are the combinations of their values, with the first factor most significant.
+    ``shots`` are the training images of each class, if they were drawn.
     """
 
     name: str
@@ -58,6 +59,7 @@ class DataSummary:
     train_counts_pseudo: list[Count]
     notes: list[str]
     clusters: ClustersSummary | None = None
+    shots: Count | None = None
 
     @property
     def has_attributes(self) -> bool:

@@ -99,6 +99,7 @@ def _why_not_with_auto(config: FitConfig) -> str | None:
         pseudo_attributes="the file has the attributes already",
         guess_only_unknown="the attributes that the data have are others",
         label_noise="it is about names that are known",
+        shots="the search would see the classes of all training images; dbpt discover does it beforehand",
     )
 
 

@@ -52,7 +52,7 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
         if not config.names_none:
             known["attributes"] = None if words.factors else entries_of(words.attributes, "--attributes") or None
             known["factors"] = factor_entries(words.factors) or None
-        known["average"] = config.average or dataset.average
+        known["average"] = config.average or (dataset.average if config.shots is None else None)
     if config.names_none:  # a column of combinations is read without the factors' names
         dataset = replace(dataset, known_factors=())
     table = save_table(dataset, config.cache_dir)

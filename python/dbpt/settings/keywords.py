@@ -24,6 +24,7 @@ class SharedSettings(TypedDict, total=False):
     embeddings: str | Path | None
     celeba_target: str | None
     celeba_attributes: Sequence[str] | None
+    shots: int | None
     val_fraction: float
     max_failures: float
     classes: Names | None

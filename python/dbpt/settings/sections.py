@@ -60,6 +60,12 @@ class DataSettings(Section):
     celeba_attributes: tuple[str, ...] | None = setting(
         None, "CelebA attributes to use as the spurious attribute; several are combined [default: Male]"
     )
+    shots: int | None = setting(
+        None,
+        "few-shot learning as in CoOp: train on so many images of each class, drawn by the seed, and validate on as "
+        "many, but at most 4 [default: all images]",
+        low=1,
+    )
     val_fraction: float = setting(
         0.2, "fraction of the training split to hold out if there is no validation split", above=0, below=1
     )
@@ -327,7 +333,7 @@ SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
 """All of the above, in this order; each has a ``title`` and `dataclasses.fields`."""
 
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
-AUDIT_SETTINGS -= {"data", "val_fraction", "features", "label_noise"}
+AUDIT_SETTINGS -= {"data", "shots", "val_fraction", "features", "label_noise"}
 """The settings of a command that trains nothing."""
 DISCOVER_SETTINGS = AUDIT_SETTINGS - {each.name for each in fields(PseudoAttributeSettings)}
 DISCOVER_SETTINGS -= {"attributes", "factors", "attribute_template", "celeba_attributes", "average"}

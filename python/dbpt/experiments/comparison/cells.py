@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data import SPLITS
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
 from dbpt.experiments.comparison.resampling import resampled
@@ -52,20 +53,35 @@ class CellResult:
 
 
 class Stages:
-    """The input of each cell. Images are embedded once for all cells, and labelled once per seed, or for all draws."""
+    """The input of each cell. Images are embedded once for all cells, and labelled once per seed, or for all draws.
+
+    With few shots each seed has images of its own; ``embedded`` are those of the first.
+    """
 
     def __init__(
         self, configs: Sequence[FitConfig], *, need_attributes: bool = False, notes: Sequence[str] = ()
     ) -> None:
-        self.embedded = load_and_embed(configs, need_attributes=need_attributes, notes=notes)
-        self.data_digest = _digest(self.embedded, configs[0])
+        self._configs, self._of_all = configs, {"need_attributes": need_attributes, "notes": notes}
+        self._embedded: dict[int | None, Embedded] = {}
+        self._digests: dict[int | None, str] = {}
         self._labelled: dict[int, Labelled] = {}
+        self.embedded = self._embedded_for(configs[0])
+        self.data_digest = _digest(self.embedded, configs[0], only_test=configs[0].shots is not None)
+
+    def _embedded_for(self, config: FitConfig) -> Embedded:
+        seed = None if config.shots is None else config.seed
+        if seed not in self._embedded:
+            configs = [each for each in self._configs if seed in (None, each.seed)]
+            backbone = self.embedded.backbone if self._embedded else None
+            self._embedded[seed] = load_and_embed(configs, **self._of_all, backbone=backbone)
+        return self._embedded[seed]
 
     def labelled(self, cell: Cell) -> Labelled:
         """Return the labels and splits of the seed of ``cell``; of seed 0 for a draw, before its rows are drawn."""
         seed = 0 if cell.resampled else cell.config.seed
         if seed not in self._labelled:
-            self._labelled[seed] = add_pseudo_attributes(self.embedded, replace(cell.config, seed=seed))
+            embedded = self._embedded_for(cell.config)
+            self._labelled[seed] = add_pseudo_attributes(embedded, replace(cell.config, seed=seed))
         return self._labelled[seed]
 
     def experiment(self, cell: Cell, *, drawn: bool = True) -> Experiment:
@@ -76,18 +92,22 @@ class Stages:
         labelled = self.labelled(cell)
         if cell.resampled and drawn:
             labelled = resampled(labelled, cell.config.seed)
-        return arrange(self.embedded, labelled, cell.config)
+        return arrange(self._embedded_for(cell.config), labelled, cell.config)
 
     def fingerprint(self, cell: Cell) -> str:
         """Return a digest of everything that determines the result of ``cell``."""
-        identity = json.dumps([cell.name, cell.config.identity(), self.data_digest], sort_keys=True)
+        embedded = self._embedded_for(cell.config)
+        if (seed := None if cell.config.shots is None else cell.config.seed) not in self._digests:
+            self._digests[seed] = _digest(embedded, cell.config)
+        identity = json.dumps([cell.name, cell.config.identity(), self._digests[seed]], sort_keys=True)
         return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _digest(embedded: Embedded, config: FitConfig) -> str:
+def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -> str:
     """Return a digest of the images and their labels; words and encoder determine the zero-shot classifier.
 
-    They determine the pseudo attributes too, unless these come from elsewhere.
+    They determine the pseudo attributes too, unless these come from elsewhere. ``only_test`` leaves out images of other
+    splits.
     """
     dataset, backbone = embedded.dataset, embedded.backbone
     described = [asdict(dataset.words), sorted(backbone.encoder_key.items()), backbone.spec["config"]]
@@ -101,7 +121,8 @@ def _digest(embedded: Embedded, config: FitConfig) -> str:
         arrays += [known.pseudo_attributes, known.posterior]
     if config.label_model is not None and logits is not None:
         arrays.append(logits)
-    for array in arrays:
+    rows = np.flatnonzero(dataset.splits == SPLITS.index("test")) if only_test else slice(None)
+    for array in (each[rows] for each in arrays):
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -142,6 +142,8 @@ def make_plan(
     resampled: bool = False,
 ) -> Plan:
     """Combine ``methods``, ``heads`` and ``seeds``, as in `dbpt.compare`, under the settings that they share."""
+    if resampled and config.shots is not None:
+        raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
     chosen = [_parse_method(name) for name in _names("--methods", methods)]
     _refuse_repeats("--methods", [method.name for method in chosen])
     for method in chosen if config.num_clusters is not None else ():
