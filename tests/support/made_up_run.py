@@ -51,7 +51,7 @@ def run(right=RIGHT, **changes):
     """A metrics.json dict of 2 x 2 groups."""
     counts = {"train": [3498, 184, 56, 1057], "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]}
     names = {"classes": ["landbird", "waterbird"], "attributes": ["land", "water"], "factors": []}
-    dataset = {"name": "birds", "root": "birds", **names, "notes": [], "clusters": None}
+    dataset = {"name": "birds", "root": "birds", **names, "notes": [], "clusters": None, "shots": None}
     labels, true = np.repeat([0, 0, 1, 1], counts["train"]), np.repeat([0, 1, 0, 1], counts["train"])
     pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
