@@ -35,7 +35,8 @@ def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
     """Return the features (N, D) in the order of ``dataset``, each row divided by its length. All are checked now.
 
     ``path`` is a file of float16 to float64 whose row i is row i of ``dataset``, or of all rows that it was drawn from,
-    or a folder of clip-retrieval, whose rows are found by image path. Whether the features come from ``model`` can only be checked by their width.
+    or a folder of clip-retrieval, whose rows are found by image path. Whether the features come from ``model`` can only
+    be checked by their width.
     """
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         folder = ClipRetrievalFolder(path)

@@ -44,7 +44,13 @@ from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
 
 logger = logging.getLogger(__name__)
 
-OF_OWN_DATA = {"columns": None, "embeddings": None, "pseudo_attributes": None, "guess_only_unknown": False, "shots": None}
+OF_OWN_DATA = {
+    "columns": None,
+    "embeddings": None,
+    "pseudo_attributes": None,
+    "guess_only_unknown": False,
+    "shots": None,
+}
 """The settings of a run that say nothing about other data, unset."""
 
 

@@ -181,5 +181,3 @@ def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experi
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
     labelled.average(config.average)  # refused before anything is trained
     return replace(experiment, warnings=tuple(warnings))
-
-

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,8 @@ class Stages:
     def __init__(
         self, configs: Sequence[FitConfig], *, need_attributes: bool = False, notes: Sequence[str] = ()
     ) -> None:
-        self._configs, self._of_all = configs, {"need_attributes": need_attributes, "notes": notes}
+        self._configs = configs
+        self._load = partial(load_and_embed, need_attributes=need_attributes, notes=notes)
         self._embedded: dict[int | None, Embedded] = {}
         self._digests: dict[int | None, str] = {}
         self._labelled: dict[int, Labelled] = {}
@@ -73,7 +75,7 @@ class Stages:
         if seed not in self._embedded:
             configs = [each for each in self._configs if seed in (None, each.seed)]
             backbone = self.embedded.backbone if self._embedded else None
-            self._embedded[seed] = load_and_embed(configs, **self._of_all, backbone=backbone)
+            self._embedded[seed] = self._load(configs, backbone=backbone)
         return self._embedded[seed]
 
     def labelled(self, cell: Cell) -> Labelled:
