@@ -139,6 +139,7 @@ def test_arrays_are_predictions_too(tiny, settings):
     for predictions in (names, codes, np.eye(2)[codes]):
         found = dbpt.audit(tiny.table, predictions=predictions, **settings)
         assert found.average_accuracy == 1 and found.verdict.kind == "no evidence"
+        assert ("overconf.: mean" in found.table()) is (predictions is not names and predictions.ndim == 2)
     assert found.figures.groups[0].confidence == 1
 
 

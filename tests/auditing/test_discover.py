@@ -98,6 +98,14 @@ def test_a_classifier_without_errors_is_told_so(tiny, tiny_settings):
     assert all(each.words == [] for each in found.figures.words)
 
 
+def test_a_single_error_and_family_are_in_the_singular(tiny, tiny_settings, tmp_path):
+    (tmp_path / "one.toml").write_text('[hands]\nattributes = ["left", "right"]\n')
+    predictions = [row["label"] for row in tiny.rows() if row["split"] == "test"]
+    predictions[0] = next(label for label in predictions if label != predictions[0])
+    found = dbpt.discover(tiny.table, predictions=predictions, catalogue=str(tmp_path / "one.toml"), **tiny_settings)
+    assert "predictions: an array, 1 error\n1 family of attributes tried;" in found.table()
+
+
 @pytest.mark.parametrize("change", ["shuffled", "none"])
 def test_true_attributes_change_nothing(tiny, tiny_settings, tmp_path, change):
     rows = tiny.rows()

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from table_files import rows
 
-from dbpt.auditing.predictions import read_predictions
+from dbpt.auditing.predictions import array_predictions, read_predictions
 from dbpt.data import load_dataset
 from dbpt.errors import InputError
 from dbpt.files.csv import csv_text
@@ -226,6 +226,15 @@ def test_a_bad_file_gets_one_line(read, content, says):
         read(content, name)
     message = str(error.value)
     assert says in message and name in message and "\n" not in message
+
+
+def test_names_in_memory_may_be_objects_as_pandas_holds_text(dataset):
+    names = np.array(["dog", "cat", "dog", "cat"], object)
+    assert array_predictions(names, dataset, np.arange(4)).predictions.tolist() == [1, 0, 1, 0]
+    for strange in (None, float("nan"), 1):
+        names[2] = strange
+        with pytest.raises(InputError, match=f"predictions row 3: holds {strange!r}, expected a class name"):
+            array_predictions(names, dataset, np.arange(4))
 
 
 def test_a_truncated_array(read, tmp_path, dataset):

@@ -181,7 +181,10 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
         (rows("..,x,train", "b.jpg,y,train"), ["line 2: path '..' leaves the root"]),
         (rows("a.jpg,x,train", "c/../../b.jpg,y,train"), ["line 3: path 'c/../../b.jpg' leaves the root"]),
-        (rows("/etc/passwd,x,train", "b.jpg,y,train"), ["line 2: path '/etc/passwd' is outside the root"]),
+        (
+            rows("/etc/passwd,x,train", "b.jpg,y,train"),
+            ["line 2: path '/etc/passwd' is outside the root", "that holds all images (--root)"],
+        ),
         (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
         (rows("a.jpg,x,train", "b.jpg,y,val"), ["class 'y' has 1 rows but none in training"]),
         (rows("a.jpg,x,train", "no.jpg,y,train", "nor,y,val"), ["line 3: image 'no.jpg' is not in", "(2 of 3 images"]),

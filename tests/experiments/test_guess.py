@@ -61,7 +61,7 @@ def test_the_command_writes_what_python_returns(tiny, settings, options, command
     accuracy = np.mean(
         [g == row["attribute"] for g, row in zip(found.columns["pseudo_attribute"], tiny.rows(), strict=True)]
     )
-    assert f"right for {100 * accuracy:.1f} of 106 images with a true attribute" in printed
+    assert f"right for {100 * accuracy:.1f} % of 106 images with a true attribute" in printed
 
 
 def test_the_table_is_a_data_frame_too(tiny, settings):

@@ -134,7 +134,9 @@ def _figures(
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
-        verdict=verdict_of(families, subject.title, sum(errors_C), len(images.labels)),
+        verdict=verdict_of(
+            families, "a linear probe" if subject.by == "probe" else subject.title, sum(errors_C), len(images.labels)
+        ),
         data=AuditedData(
             name=dataset.name,
             root=str(dataset.root),

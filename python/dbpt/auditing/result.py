@@ -114,8 +114,8 @@ class Audit:
             f"worst group {percent(self.worst_group_accuracy)} {worst}, {figures.average} average "
             f"{percent(self.average_accuracy)}, gap {points(self.gap)}",
             *_association(figures),
-            f"* worst group; the intervals hold for all groups {'of a table ' if figures.factors else ''}at once; "
-            "overconf.: mean confidence minus accuracy",
+            f"* worst group; the intervals hold for all groups {'of a table ' if figures.factors else ''}at once"
+            f"{'; overconf.: mean confidence minus accuracy' if _have_confidence(self.groups) else ''}",
         ]
         if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
@@ -160,9 +160,13 @@ def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None) -> 
         ["95 % interval", *(interval_text(each.low, each.high) for each in groups)],
         ["false pos.", *(percent(each.false_positive_rate) for each in groups)],
     ]
-    if any(each.confidence is not None for each in groups):
+    if _have_confidence(groups):
         columns.append(["overconf.", *(points(each.calibration_gap) for each in groups)])
     return render_columns([[title, "", "", *cells] for title, *cells in columns])  # a header of one line
+
+
+def _have_confidence(groups: Sequence[AuditedGroup]) -> bool:
+    return any(each.confidence is not None for each in groups)
 
 
 def _worst(groups: Sequence[AuditedGroup]) -> AuditedGroup:

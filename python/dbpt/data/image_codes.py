@@ -331,4 +331,9 @@ def _check_text(path: Path, array: NDArray[Any]) -> None:
 
 def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]) -> Codes:
     """Return what the argument ``name`` has for the ``rows`` (n,) of ``dataset``, as a ``.npy`` file has it."""
-    return codes_of_array(Path(name), arguments.array(name, values), dataset, wanted, rows)
+    array = arguments.array(name, values)
+    if array.dtype == object and array.ndim == 1:  # as pandas holds text
+        for row in [row for row, value in enumerate(array.tolist()) if not isinstance(value, str)][:1]:
+            raise InputError(f"{name} row {row + 1}: holds {array[row]!r}, expected a {wanted.kind} name")
+        array = array.astype(str)
+    return codes_of_array(Path(name), array, dataset, wanted, rows)

@@ -32,13 +32,15 @@ def relative_path(text: str, root: Path, where: str) -> str:
     if posixpath.isabs(path):
         below = _below(Path(posixpath.normpath(path)), root)
         if below is None:
-            raise InputError(f"{where}: path {text!r} is outside the root {root}; make it relative to the root")
+            raise InputError(
+                f"{where}: path {text!r} is outside the root {root}; choose a root that holds all images (--root)"
+            )
         path = below.as_posix()
     path = posixpath.normpath(path) if path else "."
     if path == ".":
         raise InputError(f"{where}: path {text!r} names no file; expected an image, relative to {root}")
     if path == ".." or path.startswith("../"):
-        raise InputError(f"{where}: path {text!r} leaves the root {root}; choose a root that holds all images")
+        raise InputError(f"{where}: path {text!r} leaves the root {root}; choose a root that holds all images (--root)")
     return path
 
 

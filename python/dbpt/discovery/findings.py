@@ -11,7 +11,7 @@ from dbpt.data.words import entries_of
 from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
 from dbpt.discovery.scoring import LARGEST_Q, SMALLEST_SHARE, Explained, Images, Score
 from dbpt.pseudo_attributes.trust import LOWEST_AGREEMENT
-from dbpt.report.text import count, percent
+from dbpt.report.text import count, count_of, percent
 
 FINDINGS: dict[Finding, str] = {
     "doubted": "CLIP can't tell its names apart here",
@@ -97,8 +97,8 @@ def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int)
         also = f" ({count(others)} more {'families' if others > 1 else 'family'} explain them too)" if others else ""
         return (
             f"The errors of {title} go with {' / '.join(best.names)}: these guesses explain "
-            f"{percent(best.explained.share)} % of its {count(errors)} errors within the classes{also}; look at the "
-            "pictures before you believe it."
+            f"{percent(best.explained.share)} % of its {count_of(errors, 'error')} within the classes{also}; look at "
+            "the pictures before you believe it."
         )
     if not errors or errors == n:
         return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {count(n)} images."

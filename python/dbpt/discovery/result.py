@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dbpt.data.in_memory import import_pandas
 from dbpt.discovery.figures import DiscoveryFigures, FamilyGroup, TriedFamily
 from dbpt.groups import SMALL_GROUP
-from dbpt.report.text import MISSING, count, percent, render_columns, shorten_group, wrapped
+from dbpt.report.text import MISSING, count, count_of, percent, render_columns, shorten_group, wrapped
 
 if TYPE_CHECKING:
     import pandas
@@ -72,8 +72,9 @@ class Discovery:
         split = "all splits" if figures.data.split == "all" else f"{figures.data.split} split"
         heading = [
             f"{figures.data.name}: {split}, {count(figures.data.n)} images; predictions: {figures.predictions_from}, "
-            f"{count(figures.errors)} errors",
-            f"{len(figures.families)} families of attributes tried; guessed by CLIP; figures in per cent",
+            f"{count_of(figures.errors, 'error')}",
+            f"{count_of(len(figures.families), 'family', 'families')} of attributes tried; guessed by CLIP; figures in "
+            "per cent",
         ]
         lines = [*wrapped(heading), ""]
         if figures.proposed:

@@ -105,8 +105,8 @@ class GuessedAttributes:
         if guesses.accuracy is not None:
             right, known_ones = percent(guesses.accuracy), count(guesses.n_known)
             if_taken = ", if each cluster is taken for its commonest one" if guesses.by_clusters else ""
-            notes.append(f"right for {right} of {known_ones} images with a true attribute{if_taken}")
-            notes += [f"{each.name} alone: right for {percent(each.accuracy)}" for each in guesses.factors]
+            notes.append(f"right for {right} % of {known_ones} images with a true attribute{if_taken}")
+            notes += [f"{each.name} alone: right for {percent(each.accuracy)} %" for each in guesses.factors]
         return "\n".join([*wrapped(lines), "", *render_columns(columns), "", *wrapped(notes)])
 
     def __str__(self) -> str:

@@ -63,6 +63,11 @@ def count(number: int) -> str:
     return f"{number:,}".replace(",", "\u202f") if number >= 10_000 else str(number)
 
 
+def count_of(number: int, one: str, several: str | None = None) -> str:
+    """Format a count with its noun: "1 error", "2 errors"; ``several`` is a plural that doesn't only add an s."""
+    return f"{count(number)} {one if number == 1 else several or one + 's'}"
+
+
 def wrapped(texts: list[str], width: int = WIDTH) -> list[str]:
     """Wrap ``texts`` to lines of at most ``width``, with later lines indented and intervals unbroken."""
     lines = []
