@@ -70,7 +70,8 @@ LEFT_OUT = "left out: the true attributes (land, water), which are not those nam
         ({"attributes": ["land", "ocean"]}, "(land, ocean)"),
         ({"attributes": ["land", "water", "sky"]}, "(land, water, sky)"),
         ({"factors": ["style: photo, sketch"]}, "(style: photo, sketch)"),
-        ({"factors": ["x: land, water", "style: photo, sketch"]}, "(x: land, water; style: photo, sketch)"),
+        ({"factors": ["x: land, water, sky", "y: one, two"]}, "(x: land, water, sky; y: one, two)"),
+        ({"factors": ["x: land, water", "y: water, land"]}, "(x: land, water; y: water, land)"),
     ],
 )
 def test_true_attributes_of_other_names_are_left_out(birds, words, named):
@@ -90,6 +91,14 @@ def test_true_attributes_of_the_same_names_go_by_name(birds, words):
     assert data.attributes.tolist() == [0, 0, 1] and data.published is None
     same = load_dataset("waterbirds", birds, attributes=["land=forest", "water"])
     assert same.attributes.tolist() == [1, 1, 0] and same.published is not None
+
+
+def test_true_attributes_of_the_same_names_are_those_of_one_factor(birds):
+    data = load_dataset("waterbirds", birds, factors=["style: photo, sketch", "x: water=sea|lake, land"])
+    style, ground = data.factor_attributes
+    assert style.tolist() == [-1, -1, -1] and ground.tolist() == [0, 0, 1]
+    assert not data.has_true_attributes and data.published is None
+    assert not any("left out" in note for note in data.notes)
 
 
 @pytest.mark.parametrize(

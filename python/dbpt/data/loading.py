@@ -140,7 +140,8 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
     """Return the data set with the given words in place of its own.
 
     Classes go by index. True attributes go by name, since other names may mean another attribute: with the same names
-    in any order they are kept, else they are left out. The names 0..A-1 of a table without names go by index.
+    in any order they are kept, also as the values of one of several factors, else they are left out. The names 0..A-1
+    of a table without names go by index.
     """
     own, given = dataset.words, request.classes
     if given is not None:
@@ -160,10 +161,21 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
     if before == [str(code) for code in range(len(after))]:
         note = taken_in_order("the data set", words.attributes)
         return replace(dataset, words=words, notes=(*dataset.notes, note))
+    alone = [place for place, factor in enumerate(words.factors) if set(factor.values) == set(own.attributes)]
+    if len(alone) == 1 and len(words.factors) > 1:
+        return _known_in_one(dataset, words, alone[0])
     named = "; ".join(f"{factor.name}: {', '.join(factor.values)}" for factor in words.factors)
     named = named or ", ".join(words.attributes)
     note = f"left out: the true attributes ({', '.join(own.attributes)}), which are not those named ({named})"
     return replace(dataset.without_truth(), words=words, notes=(*dataset.notes, note), published=None)
+
+
+def _known_in_one(dataset: Dataset, words: Words, place: int) -> Dataset:
+    """Return ``dataset`` with its true attributes as the values of one of several factors; the others are unknown."""
+    codes = np.array([*map(list(words.factors[place].values).index, dataset.attribute_names), -1])  # the last for -1
+    unknown = np.full_like(dataset.attributes, -1)
+    known = [codes[dataset.attributes] if i == place else unknown for i in range(len(words.factors))]
+    return replace(dataset, words=words, attributes=unknown, known_factors=tuple(known), published=None)
 
 
 def _reordered(dataset: Dataset, words: Words) -> tuple[NDArray[np.int64], ...]:
