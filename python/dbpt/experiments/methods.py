@@ -197,7 +197,7 @@ def build_head(experiment: Experiment) -> Head:
     """Build a new head of the configured kind for the experiment's classes."""
     config, backbone, kind = experiment.config, experiment.embedded.backbone, HEADS[experiment.config.head]
     class_weights = torch.from_numpy(experiment.embedded.class_weights).to(backbone.device)
-    start = HeadStart(backbone, experiment.dataset.words, class_weights, config.seed)
+    start = HeadStart(backbone, experiment.dataset.words, class_weights, config.seed, experiment.embedded.context)
     return kind.build(start, **config.values(kind.settings))
 
 

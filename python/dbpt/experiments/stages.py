@@ -42,6 +42,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.pseudo_attributes.pseudo_groups import pseudo_groups
+from dbpt.runs.saved_prompt import check_context, read_context
 from dbpt.settings.config import FitConfig
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,8 @@ logger = logging.getLogger(__name__)
 class Embedded:
     """The N readable images of a data set: ``features`` (N, D), L2-normalised, and zero-shot weights (C, D).
 
-    ``evidence`` is for `label_dataset`, and the last two are those of `ReadableRows`.
+    ``evidence`` is for `label_dataset`, ``labeller`` and ``label_features`` are those of `ReadableRows`, and prompts
+    start as the ``context``, if there is one.
     """
 
     dataset: Dataset
@@ -64,6 +66,7 @@ class Embedded:
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
     label_noise: JudgedNoise | None = None
+    context: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +127,8 @@ def load_and_embed(
     """
     config = configs[0]
     check_before_reading(config)
+    start = next((each.start_from for each in configs if each.start_from is not None), None)
+    context = None if start is None else read_context(start)
     need_attributes |= any(OBJECTIVES[each.objective].uses_groups for each in configs)
     dataset = open_dataset(config, training=True, needs_attributes=need_attributes)
     known = known_attributes(config, dataset)
@@ -140,7 +145,12 @@ def load_and_embed(
         check_precomputed_file(Path(config.embeddings), dataset)
     backbone = backbone or configured_backbone(config)
     for each in {each.head: each for each in configs}.values():
-        HEADS[each.head].check(backbone, dataset.words, **each.values(HEADS[each.head].settings))
+        settings = each.values(HEADS[each.head].settings)
+        if context is not None and start is not None and each.head == "prompt":
+            specific = each.class_specific_context
+            check_context(context, start, backbone, dataset.num_classes, class_specific=specific)
+            settings["n_ctx"] = context.shape[-2]
+        HEADS[each.head].check(backbone, dataset.words, **settings)
     readable = readable_rows(dataset, backbone, config, known)
     log_warnings(warnings := (*left_out(dataset, readable.failures), *(label_noise.warnings if label_noise else ())))
     check_classes(readable.dataset)
@@ -155,6 +165,7 @@ def load_and_embed(
         failures=readable.failures,
         warnings=warnings,
         label_noise=label_noise,
+        context=context,
     )
 
 

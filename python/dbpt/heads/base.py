@@ -22,12 +22,16 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class HeadStart:
-    """The inputs for building a head; ``class_weights`` (C, D) are those of the zero-shot classifier, of length 1."""
+    """The inputs for building a head; ``class_weights`` (C, D) are those of the zero-shot classifier, of length 1.
+
+    ``context`` is that of a saved prompt to start as.
+    """
 
     backbone: Backbone
     words: Words
     class_weights: torch.Tensor
     seed: int
+    context: NDArray[np.float32] | None = None
 
 
 class Head(nn.Module, Registered):

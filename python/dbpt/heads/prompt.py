@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from dbpt.clip import Backbone
@@ -28,6 +31,7 @@ class PromptHead(Head):
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
         class_position: see `prompt_token_ids`.
         ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
+        context: what it starts as, of the shape that it has, with ``n_ctx``.
         text_precision: of the text tower's weights, float32 or bf16.
         text_memory_mb: limit for the text tower's activations in a step; more classes go through it in chunks.
     """
@@ -46,6 +50,7 @@ class PromptHead(Head):
         class_specific_context: bool = False,
         class_position: ClassPosition = "end",
         ctx_init: str | None = None,
+        context: NDArray[np.float32] | None = None,
         text_precision: str = "float32",
         text_memory_mb: int = 1000,
     ) -> None:
@@ -54,9 +59,13 @@ class PromptHead(Head):
             backbone.tokenizer, classes, n_ctx, ctx_init, class_position, class_specific_context=class_specific_context
         )
         number = (len(classes),) if class_specific_context else ()
-        context = _first_context(backbone, (*number, layout.n_ctx), seed, ctx_init)
-        self.context = nn.Parameter(context.to(backbone.device))
-        self._start = (ctx_init, list(classes.items()))
+        if context is None:
+            first = _first_context(backbone, (*number, layout.n_ctx), seed, ctx_init)
+        else:
+            first = torch.from_numpy(context.copy())
+        self.context = nn.Parameter(first.to(backbone.device))
+        words = ctx_init if context is None else hashlib.sha256(context.tobytes()).hexdigest()
+        self._start = (words, list(classes.items()))
         self.text_tower = fit_text_tower(
             backbone.model, layout, self.context, precision=text_precision, memory_mb=text_memory_mb
         )
@@ -80,14 +89,16 @@ class PromptHead(Head):
 
     @classmethod
     def build(cls, start: HeadStart, **settings: Any) -> PromptHead:
-        """Build the context, by default from the words before the class in the data's sentences."""
+        """Build the context: a saved one, or by default the words before the class in the data's sentences."""
         words = start.words
+        if start.context is not None:
+            settings |= {"context": start.context, "n_ctx": start.context.shape[-2]}
         head = cls(start.backbone, words.classes, seed=start.seed, **_with_start(words, settings))
         head.zero_shot = start.class_weights
         return head
 
     def identity(self) -> object:
-        """Return the first words, the classes, and the token ids of the prompts, which stand for the tokenizer."""
+        """Return the first words or context, the classes, and the token ids of the prompts, for the tokenizer."""
         layout = self.text_tower.layout
         return (*self._start, layout.ids.tolist(), layout.places.tolist())
 

@@ -75,6 +75,9 @@ def why_config_refused(config: FitConfig) -> str | None:
         return refusal
     if refusal := OBJECTIVES[config.objective].why_refused(vars(config)):
         return refusal
+    if config.start_from is not None and config.head != "prompt":
+        why = "only prompt has a context to start"
+        return f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
     if config.num_clusters is not None and (refusal := _why_not_with_word(config, **NOT_WITH_CLUSTERS)):
         return refusal
     if config.asks_auto and (refusal := _why_not_with_auto(config)):

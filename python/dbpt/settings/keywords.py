@@ -60,6 +60,7 @@ class SharedSettings(TypedDict, total=False):
     afr_pull: float
     n_ctx: int | None
     ctx_init: str | None
+    start_from: str | Path | None
     class_specific_context: bool
     class_position: Literal["end", "middle", "front"]
     text_precision: Literal["float32", "bf16"]

@@ -18,14 +18,15 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 """``default`` leaves every setting at its own default; ``coop`` has those of CoOp (Zhou et al., 2022, section 4.1)."""
 
-EXCLUSIVE = ({"n_ctx", "ctx_init"}, {"attributes", "factors"})
+EXCLUSIVE = ({"n_ctx", "ctx_init", "start_from"}, {"attributes", "factors"})
 """Settings of which one can be given."""
 
 
 def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``settings``, completed by the recipe. Its random tokens only apply to the head prompt without words."""
+    """Return ``settings``, completed by the recipe. Its random tokens only apply to a new prompt without words."""
     recipe = dict(RECIPES[name])
-    if settings.get("ctx_init") is not None or settings.get("head", "prompt") != "prompt":
+    has_start = any(settings.get(given) is not None for given in ("ctx_init", "start_from"))
+    if has_start or settings.get("head", "prompt") != "prompt":
         recipe.pop("n_ctx", None)
     return recipe | dict(settings)
 

@@ -266,6 +266,12 @@ class HeadSettings(Section):
         "words that initialise the context [default: the first zero-shot sentence that ends with the class, else "
         f"{SENTENCE_START!r}; unused with n_ctx]",
     )
+    start_from: str | None = setting(
+        None,
+        "run folder, or its prompt.safetensors, whose trained context the prompt starts as, in place of ctx_init or "
+        "n_ctx",
+        identity=False,
+    )
     class_specific_context: bool = setting(False, "learn a context for each class (CoOp's CSC) instead of a shared one")
     class_position: str = setting("end", "position of the class name in the prompt", choices=("end", "middle", "front"))
     text_precision: str = setting(
@@ -282,6 +288,10 @@ class HeadSettings(Section):
         if self.ctx_init is not None and self.n_ctx is not None:
             both = f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}"
             raise InputError(f"{both}: the words determine the number of tokens; {DROP}")
+        for name in ("n_ctx", "ctx_init"):
+            if self.start_from is not None and (value := getattr(self, name)) is not None:
+                both = f"--start-from {self.start_from} with {flag_of(name)} {value}"
+                raise InputError(f"{both}: the saved prompt has tokens of its own; {DROP}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -164,10 +164,12 @@ def make_plan(
         # as in the ERM row of `fit`, an objective without weights is trained without them
         apply = config.apply if OBJECTIVES[objective].can_sample else None
         choices = {"head": head or "linear", "objective": objective, "group_source": source}
+        start_from = None if head is None else config.start_from  # another head refuses it
         if reason := why_refused(**choices, apply=apply or "loss", model_selection=config.model_selection):
             left_out.append((method, reason))
             continue
-        configs = [replace(config, **choices, apply=apply, seed=seed, baselines=False) for seed in all_seeds]  # type: ignore[arg-type]
+        own = {"apply": apply, "baselines": False, "start_from": start_from}
+        configs = [replace(config, **choices, **own, seed=seed) for seed in all_seeds]  # type: ignore[arg-type]
         rows.append(PlannedRow(method, head, tuple(Cell(method, head, each, resampled) for each in configs)))
     fitting = {row.method for row in rows}
     for method, reason in left_out:
