@@ -39,7 +39,7 @@ class ClassBalanced(Objective):
         self._parts, self._rule = parts_N, GroupWeights(counts, 0.0, 0.0, **self._bounds)  # eta = 0, and never stepped
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
-        """Return the weights of the classes."""
+        """Return the weights of the parts that the rows are in."""
         if self.apply == "sampling":
             return None
         return self._rule.sample_weights(rows.new_tensor(self._parts[rows.cpu().numpy()]))
