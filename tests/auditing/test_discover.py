@@ -163,6 +163,17 @@ def test_the_command_of_a_run_on_a_known_data_set_reads_its_data_again(demo, com
         assert code == 0, err
 
 
+def test_the_printed_commands_run_as_they_stand_for_a_run(demo, command, tmp_path, monkeypatch):
+    settings = {name: value for name, value in demo.items() if name != "catalogue"} | {"classes": ["landbird", "gull"]}
+    run = dbpt.fit("waterbirds", out=tmp_path / "run", objective="erm", head="linear", epochs=1, **settings)
+    figures = dbpt.discover(predictions=run.folder, catalogue=demo["catalogue"], cache=demo["cache"]).figures
+    monkeypatch.chdir(tmp_path)
+    code, printed, err = command(*shlex.split(figures.audit_command)[1:])
+    assert code == 0 and "land" in printed, err
+    code, printed, err = command(*shlex.split(figures.fit_command)[1:], "--epochs", "1", "--head", "linear")
+    assert code == 0 and "gull" in printed, err
+
+
 def test_the_command_repeats_the_search_byte_for_byte(found, command, tmp_path):
     arguments = shlex.split(found.figures.command)[1:]
     arguments[arguments.index("--out") + 1] = str(tmp_path / "again")

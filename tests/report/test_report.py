@@ -106,6 +106,8 @@ def test_table_says_when_groups_are_pseudo():
     assert "smallest pseudo-group" not in unwrapped(table)
     assert table.endswith("pseudo attributes: proportional, shares land 0.62 water 0.38")
     assert "warning" not in table
+    from_file = table_of(run(group_kind="pseudo", pseudo_quality=None, pseudo_method="file"))
+    assert "groups: pseudo attributes (from a file); figures" in from_file
 
 
 def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):

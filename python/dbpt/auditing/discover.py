@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.auditing.subject import Subject, opened_subject
+from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
 from dbpt.data.in_memory import DataLike
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.embedded import embed_families
@@ -170,11 +170,12 @@ def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str, str]:
     config = subject.asked
     if subject.dataset.attribute_names:  # the data's own attribute is another one
         config = ignoring_attributes(config)
-    options = config.options(DISCOVER_SETTINGS)
-    options += ["--attributes", *best.attributes, "--attribute-template", *best.attribute_template]
+    of_audit = DISCOVER_SETTINGS.difference(OF_THE_RUN if subject.by == "run" else ())
+    words = ["--attributes", *best.attributes, "--attribute-template", *best.attribute_template]
     name = f"{subject.dataset.name}-{best.name}"
-    audit_command = ["dbpt", "audit", subject.source, "--out", f"audits/{name}", *subject.which, *options]
-    return shlex.join(audit_command), shlex.join(["dbpt", "fit", subject.source, "--out", f"runs/{name}", *options])
+    audit = [subject.source, "--out", f"audits/{name}", *subject.which, *config.options(of_audit), *words]
+    fit = [subject.source, "--out", f"runs/{name}", *config.options(DISCOVER_SETTINGS), *words]
+    return shlex.join(["dbpt", "audit", *audit]), shlex.join(["dbpt", "fit", *fit])
 
 
 def _sheets(subject: Subject, images: Images, scores: list[Score]) -> dict[str, list[ContactSheet]] | None:

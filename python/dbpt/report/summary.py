@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.report.factors import FactorFigures, GroupFigures, by_factor, factor_figures, right_by_factor
 from dbpt.report.text import count, interval_text, percent, shorten_group
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
@@ -185,7 +186,8 @@ def groups_line(metrics: Metrics) -> str:
         return "groups: true attributes"
     if metrics.dataset.clusters:
         return "groups: clusters within each class (found by the model)"
-    return "groups: pseudo attributes (labelled by the model)"
+    source = "from a file" if metrics.pseudo_method == METHOD else "labelled by the model"
+    return f"groups: pseudo attributes ({source})"
 
 
 def shots_text(metrics: Metrics) -> str:
