@@ -73,6 +73,7 @@ COMPARISON = {
         "train_counts_pseudo": [],
         "notes": [],
         "clusters": None,
+        "shots": None,
     },
     "backbone": {"model": "ViT-B-32", "pretrained": None, "embed_dim": 512, "image_precision": "bf16"},
     "group_kind": "pseudo",
