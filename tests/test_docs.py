@@ -241,11 +241,13 @@ def test_the_snippets_of_the_pseudo_attributes_page_run():
     ("page", "setting", "value"),
     [("docs/methods.md", "group_source", "soft"), ("docs/defaults.md", "optimizer", "sgd")],
 )
-def test_the_command_of_the_page_runs(workplace, page, setting, value):
-    (command,) = command_lines(page)
+def test_the_commands_of_the_page_run(workplace, page, setting, value):
+    command, *others = command_lines(page)
     run(command)
     (made,) = Path("runs").iterdir()
     assert getattr(dbpt.load(made).config, setting) == value
+    for other in others:
+        run(other)
 
 
 def test_the_commands_of_the_features_page_run(workplace, capsys):
