@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,7 +153,17 @@ def test_a_cell_equals_the_fit_and_each_seed_has_rows_of_its_own(tiny, tmp_path)
         assert alone["weights"].tobytes() == cell["classifier.weights"].tobytes()
     assert cells[0]["classifier.weights"].tobytes() != cells[1]["classifier.weights"].tobytes()
     assert "trained on 5 images of each class" in (found.folder / "compare.html").read_text()
-    assert json.loads((found.folder / "compare.json").read_text())["dataset"]["shots"] == 5
+    numbers = json.loads((found.folder / "compare.json").read_text())
+    assert numbers["dataset"]["shots"] == 5
+    assert not any("in split 'val'" in text and "epoch" in text for text in numbers["warnings"])
+
+
+def test_few_validation_images_are_one_warning_for_all_seeds(tiny, tmp_path):
+    found = compare(tiny, tmp_path / "c", methods="erm", shots=2, epochs=1, seeds=3)
+    warnings = found.metrics.warnings
+    expected = "--shots 2: 2 validation images of each class decide which epoch is best; --model-selection last"
+    assert sum(text.startswith(expected) for text in warnings) == 1
+    assert not any("a few images decide" in text or "the epoch is chosen without" in text for text in warnings)
 
 
 def test_more_seeds_are_added_in_two_processes_and_single_seeds_stay(tiny, tmp_path):
@@ -190,6 +201,19 @@ def test_precomputed_features_in_the_order_of_the_data_are_those_of_the_drawn_ro
     np.save(tmp_path / "short.npy", features[:-1])
     with pytest.raises(InputError, match=rf"has {len(dataset) - 1} rows, .* has {len(dataset)}; row i must"):
         fit(tiny, tmp_path / "short", **SHOTS, embeddings=str(tmp_path / "short.npy"))
+
+
+def test_clusters_and_other_objectives_know_only_the_drawn_rows(tiny, tmp_path):
+    clustered = fit(tiny, tmp_path / "clusters", **{**SHOTS, "attributes": ["clusters:2"]})
+    assert sum(metrics_of(clustered)["dataset"]["train_counts_pseudo"]) == 10
+    for objective in ("subg", "jtt", "groupdro"):
+        again = fit(tiny, tmp_path / objective, **SHOTS, objective=objective)
+        assert training_paths(again) and len(training_paths(again)) == 10
+
+
+def test_the_average_is_plain_where_the_literature_has_an_adjusted_one(tiny):
+    dataset = replace(dbpt.load_dataset(tiny.table), average="adjusted")
+    assert few_shots(dataset, 5, val_fraction=0.2, seed=0).average == "plain"
 
 
 def test_audit_and_label_see_the_drawn_rows(tiny, tmp_path, run):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset
+from dbpt.data.drawn import MOST_VALIDATION_SHOTS
 from dbpt.data.factors import parse_factors
 from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.words import parse_vocabulary
@@ -173,19 +174,15 @@ def group_warnings(experiment: Experiment) -> list[str]:
         names, occurring = labelled.group_names(kind), labelled.occurring(kind)
         return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist())
 
-    warnings, training = [], np.bincount(labelled.dataset.labels[labelled.rows("train")])
-    if config.shots is not None and training.min() < config.shots:
-        names = zip(labelled.dataset.class_names, training.tolist(), strict=True)
-        few = ", ".join(f"{name} ({n})" for name, n in names if n < config.shots)
-        warnings.append(f"--shots {config.shots}: classes with fewer training images, of which all are taken: {few}")
+    warnings = []
     kind, trains_on = "true" if config.group_source == "true" else "pseudo", OBJECTIVES[config.objective].trains_on
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
         warnings.append(
             f"{what(kind)} with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
         )
-    if config.model_selection not in (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS):
-        return warnings
+    if config.model_selection not in (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS) or config.shots is not None:
+        return [*warnings, *_warnings_of_shots(experiment)]
     kind = config.model_selection.partition("-")[0]
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
@@ -197,5 +194,24 @@ def group_warnings(experiment: Experiment) -> list[str]:
         warnings.append(
             f"{what(kind)} with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
             "epoch is best: add rows of them, or choose with --model-selection average or last"
+        )
+    return warnings
+
+
+def _warnings_of_shots(experiment: Experiment) -> list[str]:
+    """Return warnings about ``--shots``. They are the same for all seeds, which draw other rows."""
+    config, labelled, warnings = experiment.config, experiment.labelled, list[str]()
+    if config.shots is None:
+        return warnings
+    rows_C = np.bincount(labelled.dataset.labels[labelled.rows("train")]).tolist()
+    names = labelled.dataset.class_names
+    if few := [f"{name} ({n})" for name, n in zip(names, rows_C, strict=True) if n < config.shots]:
+        taken = f"classes with fewer training images, of which all are taken: {', '.join(few)}"
+        warnings.append(f"--shots {config.shots}: {taken}")
+    if config.model_selection != "last":
+        judging = min(config.shots, MOST_VALIDATION_SHOTS)
+        warnings.append(
+            f"--shots {config.shots}: {judging} validation images of each class decide which epoch is best; "
+            "--model-selection last takes the last one, as CoOp does"
         )
     return warnings
