@@ -212,3 +212,11 @@ def test_the_next_command_has_only_the_factors_with_a_bias():
     ]
     kept = ["--classes", "colour", "--factors", "style: photo, sketch", "-q"]
     assert _without_factors(options, ["colour"]) == kept
+
+
+def test_next_commands_leave_the_columns_of_those_factors_out():
+    options = ["--columns", "path=file", "style=medium", "hand=which", "--factors", "style: a, b=x|y", "hand: c, d"]
+    kept = ["--columns", "path=file", "style=medium", "--factors", "style: a, b=x|y"]
+    assert _without_factors(options, ["hand"]) == kept
+    assert _without_factors(["--columns", "hand=which", "--seed", "1"], ["hand"]) == ["--seed", "1"]
+    assert _without_factors([], ["hand"]) == []

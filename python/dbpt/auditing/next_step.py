@@ -60,10 +60,14 @@ def next_step(
 
 
 def _without_factors(options: Sequence[str], names: Collection[str]) -> list[str]:
-    """Return the options without the entries of those factors in ``--factors``."""
+    """Return the options without the entries of those factors in ``--factors`` and ``--columns``."""
     kept, flag = [], ""
     for option in options:
         flag = option if option.startswith("--") else flag
-        if flag != "--factors" or re.split(r"[\[:]", option)[0].strip() not in names:
+        if flag not in ("--factors", "--columns") or re.split(r"[\[:=]", option)[0].strip() not in names:
             kept.append(option)
-    return kept
+    return [
+        option
+        for option, after in zip(kept, [*kept[1:], "--"], strict=False)
+        if option != "--columns" or not after.startswith("--")
+    ]
