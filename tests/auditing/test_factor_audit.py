@@ -220,3 +220,14 @@ def test_next_commands_leave_the_columns_of_those_factors_out():
     assert _without_factors(options, ["hand"]) == kept
     assert _without_factors(["--columns", "hand=which", "--seed", "1"], ["hand"]) == ["--seed", "1"]
     assert _without_factors([], ["hand"]) == []
+
+
+def test_values_that_a_class_has_alone_are_no_association(tiny, tmp_path):
+    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    table = tiny.write("without", [{**row, "attribute": ""} for row in tiny.rows()])
+    own = ["size: big, small", "size[disc]: near, far"]
+    one = dbpt.audit(table, factors=own, **settings).figures
+    two = dbpt.audit(table, factors=["ground: meadow, lake", *own], **settings).figures
+    for figures in (one, two):
+        assert figures.cramers_v is None and figures.training_cramers_v is None
+    assert [factor.cramers_v is None for factor in two.factors] == [False, True]

@@ -22,7 +22,7 @@ from dbpt.auditing.next_step import next_step
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import Subject
 from dbpt.auditing.verdict import verdict_of
-from dbpt.data import SPLITS
+from dbpt.data import SPLITS, Dataset
 from dbpt.data.factors import joint_codes
 from dbpt.errors import InputError
 from dbpt.experiments.figures import backbone_summary, clusters_summary, true_or_pseudo
@@ -197,8 +197,8 @@ def assemble(
         metrics=_metrics(subject, chosen, train_counts, has_factors=bool(factors)),
         groups=judgement.groups,
         confusion=confusion_counts(subject.labels, subject.predictions.predictions, dataset.num_classes).tolist(),
-        cramers_v=_association(dataset.labels, chosen, rows),
-        training_cramers_v=_association(dataset.labels, chosen, training),
+        cramers_v=_association(dataset, chosen, rows),
+        training_cramers_v=_association(dataset, chosen, training),
         explained=judgement.explained,
         guesses=guesses,
         warnings=[*subject.told, *pseudo.warnings],
@@ -252,6 +252,7 @@ def _average(subject: Subject, *, has_training_rows: bool) -> Average:
     return "adjusted" if (asked or dataset.average) == "adjusted" and has_training_rows else "plain"
 
 
-def _association(labels: NDArray[np.int64], chosen: GroupsToAudit, rows: NDArray[np.int64]) -> float | None:
-    """Return Cramér's V of class and attribute in the ``rows``; None over clusters, which classes don't share."""
-    return None if chosen.by_clusters else cramers_v(labels[rows], chosen.attributes[rows], **chosen.size)
+def _association(dataset: Dataset, chosen: GroupsToAudit, rows: NDArray[np.int64]) -> float | None:
+    """Return Cramér's V of class and attribute in the ``rows``; None for attributes that classes don't share."""
+    of_class = chosen.by_clusters or any(factor.of_class for factor in dataset.words.factors)
+    return None if of_class else cramers_v(dataset.labels[rows], chosen.attributes[rows], **chosen.size)

@@ -72,7 +72,9 @@ def audited_factors(
                 group_kind=kinds[place],
                 verdict=verdict,
                 groups=[group for group in groups if group.n],
-                cramers_v=cramers_v(labels, codes[place], num_classes=len(classes), num_attributes=len(values)),
+                cramers_v=None
+                if factor.of_class  # classes with values of their own differ by definition
+                else cramers_v(labels, codes[place], num_classes=len(classes), num_attributes=len(values)),
                 explained=explained,
                 explained_beyond=beyond,
             )
