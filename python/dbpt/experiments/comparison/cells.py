@@ -68,7 +68,10 @@ class Stages:
         self._digests: dict[int | None, str] = {}
         self._labelled: dict[int, Labelled] = {}
         self.embedded = self._embedded_for(configs[0])
-        self.data_digest = _digest(self.embedded, configs[0], only_test=configs[0].shots is not None)
+        has_shots = configs[0].shots is not None
+        self.data_digest = _digest(self.embedded, configs[0], only_test=has_shots)
+        if not has_shots:
+            self._digests[None] = self.data_digest
 
     def _embedded_for(self, config: FitConfig) -> Embedded:
         seed = None if config.shots is None else config.seed
