@@ -79,10 +79,12 @@ def _gathered(
     for part in np.unique(part_N).tolist():
         array, wanted = parts[part], np.flatnonzero(part_N == part)
         wanted = wanted[np.argsort(row_N[wanted], kind="stable")]  # read in the order of the file
-        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused
-            features[wanted] = array[row_N[wanted]]
-        if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-            array.base.madvise(mmap.MADV_DONTNEED)
+        for start in range(0, len(wanted), BLOCK_ROWS):
+            block = wanted[start : start + BLOCK_ROWS]
+            with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, which is refused
+                features[block] = array[row_N[block]]
+            if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+                array.base.madvise(mmap.MADV_DONTNEED)
     return features
 
 
