@@ -237,6 +237,20 @@ def test_names_in_memory_may_be_objects_as_pandas_holds_text(dataset):
             array_predictions(names, dataset, np.arange(4))
 
 
+def test_an_array_that_may_be_of_another_split_gets_a_warning(tmp_path):
+    splits = ("train", "train", "val", "val", "test", "test")
+    table = tmp_path / "pets.csv"
+    table.write_text(rows(*(f"{i}.jpg,{'cat' if i % 2 else 'dog'},{split}" for i, split in enumerate(splits))))
+    pets = load_dataset(table, images=False)
+    np.save(tmp_path / "mine.npy", np.arange(2))
+    (warning,) = read_predictions(tmp_path / "mine.npy", pets, np.array([4, 5])).warnings
+    assert "taken as those of the test images" in warning and warning.endswith(
+        "; as many images are in split train and in split val"
+    )
+    assert array_predictions(np.eye(2), pets, np.array([2, 3])).warnings
+    assert array_predictions(np.arange(6) % 2, pets, np.array([2, 3])).warnings == ()
+
+
 def test_a_truncated_array(read, tmp_path, dataset):
     read(np.arange(4) % 2, "mine.npy")
     path = tmp_path / "mine.npy"

@@ -143,6 +143,7 @@ def test_bad_arguments_get_one_line_and_write_nothing(tiny, options, command, tm
         (["guess", bare, *without_words, "--out", out], "no spurious attribute is named"),
         (["guess", bare, *without_words, "--attributes", "one", "--out", out], "at least two"),
         (["guess", tiny.table, *options, "--out", tmp_path / "mine.csv"], "mine.csv: exists; choose another name"),
+        (["guess", tiny.table, *options, "--out", tmp_path / "mine.parquet"], "choose a name that ends in .csv"),
         (["guess", tiny.table, *options, "--out", folder, "--overwrite"], "not a regular file"),
         (["guess", tiny.table, *options, "--out", pipe, "--overwrite"], "not a regular file"),
         (["guess", tiny.table, *options, "--out", tmp_path / "no" / "out.csv"], "there is no folder"),

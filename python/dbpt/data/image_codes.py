@@ -305,20 +305,26 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     is_whole = len(array) == len(dataset)
     splits = sorted({SPLITS[split] for split in dataset.splits[rows].tolist()}, key=SPLITS.index)
     which = "all images" if is_whole else f"the {' and '.join(splits)} images"
-    logger.info(f"{path}: {len(array)} rows, taken as those of {which} of {dataset.source}, in its order")
+    taken = f"{path}: {len(array)} rows, taken as those of {which} of {dataset.source}, in its order"
+    logger.info(taken)
+    sizes = [(name, np.count_nonzero(dataset.splits == at)) for at, name in enumerate(SPLITS)]
+    others = [name for name, size in sizes if name not in splits and size == len(array)]
+    alike = f"{taken}; as many images are in split {' and in split '.join(others)}"
+    warnings = (alike,) if others and not is_whole else ()
     chosen = rows if is_whole else np.arange(len(rows))
     values = array[chosen]
     lines = (chosen + 1).tolist()
     if is_codes:
         _check_text(path, array)
         columns = Columns(path, lines, {wanted.columns[0]: list(map(str, values.tolist()))}, unit="row")
-        return Codes(_codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown), None)
+        codes = _codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown)
+        return Codes(codes, None, warnings=warnings)
     names = [f"the probability of {name!r}" for name in wanted.vocabulary]
     with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes infinite, which is refused
         numbers = values.astype(np.float64)
     none = np.zeros(len(numbers), dtype=bool)
     probabilities = _checked_probabilities(numbers, names, lambda row: f"{path} row {lines[row]}", none)
-    return Codes(probabilities.argmax(axis=1).astype(np.int64), probabilities)
+    return Codes(probabilities.argmax(axis=1).astype(np.int64), probabilities, warnings=warnings)
 
 
 def _check_text(path: Path, array: NDArray[Any]) -> None:

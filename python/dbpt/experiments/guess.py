@@ -143,6 +143,8 @@ def guess_attributes(
     if out is not None:
         named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
         check_output("--out", Path(out), overwrite=overwrite, reads=[each for each in named if each])
+        if Path(out).suffix.lower() != ".csv":
+            raise InputError(f"--out {os.fspath(out)}: is written as CSV; choose a name that ends in .csv")
     config, notes = with_found_attributes(config, training=False)
     config = resolve_demo(config)
     check_before_reading(config)
