@@ -80,7 +80,7 @@ def test_the_table_is_of_the_draws_and_every_method_has_the_same_ones(drawn, tin
     assert "the same head and draw" in text
     assert "seed" not in text
     page = (folder / "compare.html").read_text()
-    assert "95 % over<br>draws" in page and "drawn with replacement" in page and "over the seeds" not in page
+    assert "Over draws" in page and "drawn with replacement" in page and "over the seeds" not in page
     assert f"--resample {DRAWS}" in page
 
 

@@ -159,6 +159,9 @@ def test_many_rows_take_one_pass_of_the_text_tower(tiny_backbone, monkeypatch):
     runs: list[torch.Tensor] = []
     head.text_tower.register_forward_hook(lambda _, __, output: runs.append(output))
     monkeypatch.setattr(model_selection, "ROWS_A_PASS", 5)
-    predicted = model_selection.predictions(head, features)
+    labels = torch.arange(16) % 2
+    correct, p_true = model_selection.judged(head, features, labels)
     assert len(runs) == 1
-    assert torch.equal(predicted, head(features).argmax(dim=1))
+    logits = head(features)
+    assert torch.equal(correct, logits.argmax(dim=1) == labels)
+    torch.testing.assert_close(p_true, logits.softmax(dim=1)[torch.arange(16), labels])
