@@ -12,6 +12,7 @@ from made_up_comparison import many_rows, page_of
 from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run
 
 from dbpt.groups import pseudo_attribute_quality
+from dbpt.report.comparison_page import Answers
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.examples import group_examples
 from dbpt.report.gallery import surest_mistakes
@@ -60,6 +61,15 @@ def examples_of(noise, classes, attributes):
     return group_examples(paths, noise, groups, [before, after], group_names=names, classes=classes)
 
 
+def answers_of(noise, metrics):
+    """The answers of the first and the last row of a comparison."""
+    num_classes = len(metrics.dataset.classes)
+    examples = examples_of(noise, metrics.dataset.classes, metrics.dataset.attributes)
+    counts = [9 * np.eye(num_classes, dtype=int)] * 2
+    rows = [0, len(metrics.rows) - 1]
+    return Answers(rows=rows, seed=0, examples=examples, confusions=counts, has_images=True)
+
+
 def small_page(noise):
     """A page of four groups with everything that a page can have."""
     classes, attributes = ["landbird", "waterbird"], ["land", "water"]
@@ -85,6 +95,15 @@ def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(
     assert (shown in Page(html).words) == (bars == 80)
 
 
+@pytest.mark.parametrize(("num_rows", "num_classes"), [(20, 7), (60, 100)])
+def test_pages_of_comparisons_with_pictures_of_noise_stay_below_three_megabytes(noise, num_rows, num_classes):
+    metrics = many_rows(num_rows, num_classes)
+    pairs = [(y, a) for y in metrics.dataset.classes for a in metrics.dataset.attributes]
+    html = page_of(metrics, sheets_of(noise, pairs), answers=answers_of(noise, metrics))
+    assert html.count("is-right") > 200
+    assert len(html.encode()) < 3e6
+
+
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, dark):
@@ -96,7 +115,8 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path, d
     many_before = render_guesses(GuessSheets(GUESSES, {LONG: [LONG] * 9, NASTY: ["water"]}, shown), LONG, LONG)
     rows = many_rows()
     pairs = [(y, a) for y in rows.dataset.classes for a in rows.dataset.attributes]
-    compared = page_of(rows, sheets_of(noise, pairs), command=LONG, settings=[(LONG, LONG)])
+    answers = answers_of(noise, rows)
+    compared = page_of(rows, sheets_of(noise, pairs), command=LONG, settings=[(LONG, LONG)], answers=answers)
     for html in (few, before, many_groups(noise), many_before, compared):
         for width, found in zip((400, 1280), looks(html, tmp_path, dark=dark), strict=True):
             assert found["scrolls"] <= width

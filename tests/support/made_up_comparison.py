@@ -122,6 +122,16 @@ def many_rows(num_rows=20, num_classes=7):
     return comparison(rows, classes, attributes, heads=heads, warnings=warnings, left_out=[LONG])
 
 
-def page_of(metrics, sheets=None, *, judged=None, guesses=GUESSES, command="dbpt compare X", settings=(), steps=STEPS):
+def page_of(
+    metrics,
+    sheets=None,
+    *,
+    judged=None,
+    guesses=GUESSES,
+    command="dbpt compare X",
+    settings=(),
+    steps=STEPS,
+    answers=None,
+):
     shown = GuessSheets(guesses, words_of(metrics.dataset), sheets)
-    return render_comparison(metrics, judged or metrics, shown, command, list(settings), steps)
+    return render_comparison(metrics, judged or metrics, shown, command, list(settings), steps, answers)

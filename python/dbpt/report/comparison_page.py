@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dbpt.report.charts import (
     BAR_LETTERS,
     MOST_BARS,
@@ -16,13 +19,15 @@ from dbpt.report.charts import (
 )
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
 from dbpt.report.comparison_verdict import second_sentence, verdict
+from dbpt.report.confusion import confusions
 from dbpt.report.drawing import Drawing
+from dbpt.report.examples import GroupExamples
 from dbpt.report.factors import doubted_factors
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.headline import without_doubts
 from dbpt.report.made_by import Entries
 from dbpt.report.run_charts import row_styles
-from dbpt.report.summary import AVERAGES, Row
+from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, shorten, shorten_group
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
@@ -30,6 +35,8 @@ from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 MOST_ROWS = 5
 """The rows in the chart of the groups; more would make it long and repeat colours."""
 MOST_BARS_BY_GROUP = 120
+MOST_ANSWERED = 200
+"""With more groups, the table of the answers shows the worst ones."""
 MOST_CELLS = 8000
 """With more figures, the table of the groups shows the worst groups, so that the page stays below 3 MB."""
 
@@ -44,6 +51,20 @@ class NextSteps:
     label: str
     guess: str
     resume: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The answers of one or two ``rows``, by place in the table, with one seed or draw, to images of the shown split.
+
+    ``confusions`` are the `confusion_counts` (C, C) of each.
+    """
+
+    rows: list[int]
+    seed: int
+    examples: list[GroupExamples]
+    confusions: list[NDArray[np.int64]]
+    has_images: bool
 
 
 @dataclass(frozen=True)
@@ -62,10 +83,12 @@ def render_comparison(
     command: str,
     settings: Entries,
     next_steps: NextSteps,
+    answers: Answers | None = None,
 ) -> str:
     """Return the page. ``judged`` are the metrics over the `judged_factors`, for the verdict.
 
-    ``command`` made the page; ``settings`` are names and texts of words, sentences and settings.
+    ``command`` made the page; ``settings`` are names and texts of words, sentences and settings. ``answers`` are None
+    without results.
     """
     summary, judged_summary, guesses = ComparisonSummary(metrics), ComparisonSummary(judged), sheets.guesses
     rows = _shown_rows(summary)
@@ -100,6 +123,11 @@ def render_comparison(
         charted_groups=most_groups if len(groups) > most_groups else None,
         table_groups=sorted(groups[: MOST_CELLS // max(1, len(rows))]),
         sizes=[_size(rows, g) for g in range(len(metrics.dataset.groups))],
+        answers=answers,
+        answer_groups=sorted(groups[:MOST_ANSWERED]),
+        compared=[rows[place].name for place in answers.rows] if answers else [],
+        confusions=[confusions(each, metrics.dataset.classes) for each in answers.confusions] if answers else [],
+        split_name=SPLIT_NAMES[metrics.split],
         worst=[_worst_group(shown.row) for shown in rows],
         sheets=sheets,
         notes=[sentence(note.strip()) for note in summary.how_computed],

@@ -121,10 +121,8 @@ def render_report(page: RunPage) -> str:
         "narrow_bars": accuracy_chart(summary, styles, NARROW_LETTERS, NARROW),
         "examples": page.examples,
         "shows_images": page.mistakes is not None,
-        "confusions": [
-            (confusions(counts, classes), row)
-            for counts, row in zip(page.confusions, (summary.rows[0], summary.chosen), strict=True)
-        ],
+        "compared": [summary.rows[0].title, summary.chosen.title],
+        "confusions": [confusions(counts, classes) for counts in page.confusions],
         "weights": weights_chart(summary, chosen_history),
         "p_true": p_true_chart(summary, chosen_history),
         "validation": validation_chart(summary, history, styles),

@@ -27,9 +27,12 @@ from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes,
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
 from dbpt.groups import GroupMetrics
+from dbpt.heads import HEADS
+from dbpt.runs.classifier import FeatureClassifier
 from dbpt.runs.metrics import DataSummary, RunRow
 from dbpt.runs.some_factors import groups_of_factors, metrics_of_factors
 from dbpt.settings.config import FitConfig
+from dbpt.training_free import TRAINING_FREE
 
 SCHEMA_VERSION = 3
 WAY_OUT = "delete it, and it is trained again"
@@ -162,6 +165,17 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     metadata = {"fingerprint": stages.fingerprint(cell), "row": json.dumps(asdict(result.row))}
     write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
     checkpoint.unlink(missing_ok=True)
+
+
+def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
+    """Return the classifier of a finished ``cell``."""
+    path, prefix = result_path(folder, cell), "classifier."
+    tensors, _ = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    try:
+        return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
 
 
 def read_result(path: Path, fingerprint: str) -> CellResult | None:

@@ -19,6 +19,7 @@ from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import setting_warnings
+from dbpt.experiments.comparison.answers import answers_of
 from dbpt.experiments.comparison.cells import CellResult, Stages, read_result, result_path
 from dbpt.experiments.comparison.jobs import attempt, run_in_processes
 from dbpt.experiments.comparison.page import command_of, next_steps, settings_of
@@ -226,7 +227,8 @@ def _compare_in(
         of_factors = {name: each.of_factors(shared.dataset, places) for name, each in results.items()}
         shared = replace(shared, dataset=data_of_factors(shared.dataset, places))
         judged = summarize(plan, of_factors, failures, shared, labelled.split, list(warnings))
-    page = render_comparison(metrics, judged, sheets, command_of(out, asked, plan), settings, steps)
+    answers = answers_of(plan, results, metrics, stages, out)
+    page = render_comparison(metrics, judged, sheets, command_of(out, asked, plan), settings, steps, answers)
     write_figures(out, comparison_figures(metrics))
     write_atomically(out / "compare.html", page)
     if not failures:
