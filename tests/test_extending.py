@@ -89,7 +89,7 @@ def test_the_pages_package_is_known_to_the_command_line_without_being_imported(s
     code = "".join(line for line in blocks("python").splitlines(True) if not line.startswith("@dbpt.register"))
     install(site, tomllib.loads(blocks("toml"))["project"]["entry-points"], code)
     _, shown, _ = command("fit", "--help")
-    assert "|erm|worst-in-batch]" in shown
+    assert "|erm|worst-in-batch]" in "".join(shown.split())
     assert "Data sets known by name:\n  demo, waterbirds, celeba, metashift, shapes\n" in shown
     assert "[prompt|linear|adapter|low-rank] ..." in command("compare", "--help")[1]
     assert ("low-rank" in HEADS, "dbpt_shapes" in sys.modules) == (True, False)

@@ -140,7 +140,7 @@ sys.modules["dbpt.cli.main"].SWALLOWED_AFTER_S = 0.2  # the package's main is th
 sleeping = EmbeddingPass._encode
 def swallow(*arguments):
     try:
-        print("asleep", file=sys.stderr, flush=True)
+        print("asleep\\n", end="", file=sys.stderr, flush=True)
         sleeping(*arguments)
     except BaseException:
         sleeping(*arguments)

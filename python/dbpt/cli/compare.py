@@ -26,7 +26,6 @@ from dbpt.training_free import TRAINING_FREE
 EXAMPLES = """\b
 Examples:
   dbpt compare demo --out runs/compare --seeds 3
-  dbpt compare demo --out runs/draws --methods erm balanced dbpt --resample 20
   dbpt compare photos.csv --out runs/heads --methods erm dbpt groupdro \\
       --heads prompt linear --attributes photo "drawing=sketch|cartoon"
 """
@@ -49,9 +48,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
 
-@click.command(
-    cls=SettingsCommand, main=("out", "methods", "seeds", "resample", "classes", "attributes"), epilog=EXAMPLES
-)
+@click.command(cls=SettingsCommand, main=("out", "methods", "seeds", "classes", "attributes"), epilog=EXAMPLES)
 @data_argument(required=False)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="folder, created by this command")
 @click.option(

@@ -1,6 +1,7 @@
 """Options made from `FitConfig`, so that a setting has one name, one help text and one default everywhere."""
 
 import logging
+import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, fields
@@ -47,8 +48,10 @@ class RegisteredName(click.ParamType):  # type: ignore[type-arg]
         self.name, self._registry = registry.setting, registry
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        """Return the names as `click.Choice` shows them."""
-        return f"[{'|'.join(self._registry)}]{' ...' if param.multiple else ''}"
+        """Return the names as `click.Choice` shows them, in lines."""
+        lines = textwrap.wrap("| ".join(self._registry), 60, break_on_hyphens=False)
+        names = "\n      ".join(lines).replace("| ", "|")
+        return f"[{names}]{' ...' if param.multiple else ''}"
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the names that begin with the typed text."""
