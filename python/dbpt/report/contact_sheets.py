@@ -77,7 +77,7 @@ def contact_sheets(
     for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
         of_class[class_name] = of_class.get(class_name, 0) + n
     number = int(np.minimum(sizes[shown], 3 * each).sum())
-    thumbnails = Thumbnails(paths, root, number=number, budget=BUDGET)
+    thumbnails = Thumbnails(paths, root, number=number, budget=budget)
 
     def take(rows: NDArray[np.int64], number: int) -> tuple[Picture, ...]:
         found = thumbnails.first(rows.tolist(), number)
