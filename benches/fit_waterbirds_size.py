@@ -29,6 +29,7 @@ from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data.waterbirds import PUBLISHED, WORDS
 from dbpt.features.cache import FeatureCache
+from dbpt.features.cache_files import shard_name
 from dbpt.features.file_rows import look_up_files
 
 LOAD = """
@@ -81,7 +82,7 @@ def write_features(cache: Path, root: Path, backbone: Backbone, codes: np.ndarra
     files = look_up_files(root, [f"{number}.png" for number in range(len(codes))])
     nothing_failed = np.zeros(len(codes), dtype=np.uint8)
     cache_of_root = FeatureCache(cache / "features", backbone.encoder_key, root, backbone.embed_dim)
-    cache_of_root.add(files, features, nothing_failed, [""] * len(codes))
+    cache_of_root.add(shard_name(files.ids), files, features, nothing_failed, [""] * len(codes))
 
 
 def status(process: int, name: str) -> float:
