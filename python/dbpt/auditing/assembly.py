@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -37,7 +38,7 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.confusion import confusion_counts
 from dbpt.report.made_by import setting_texts
 from dbpt.runs.audited import AuditedData
-from dbpt.runs.metrics import Average, GroupKind
+from dbpt.runs.metrics import Average, ClustersSummary, GroupKind
 from dbpt.settings.sections import AUDIT_SETTINGS
 
 
@@ -188,7 +189,9 @@ def assemble(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
         verdict=verdict,
-        data=_audited_data(subject, pseudo, chosen),
+        data=audited_data(
+            subject, () if chosen.by_clusters else subject.dataset.attribute_names, clusters_summary(pseudo)
+        ),
         backbone=backbone_summary(subject.backbone, config),
         predictions_by=subject.by,
         predictions_from=subject.title,
@@ -213,7 +216,10 @@ def assemble(
     )
 
 
-def _audited_data(subject: Subject, pseudo: PseudoAttributes, chosen: GroupsToAudit) -> AuditedData:
+def audited_data(
+    subject: Subject, attributes: Sequence[str] = (), clusters: ClustersSummary | None = None
+) -> AuditedData:
+    """Return the images of ``subject``, with the ``attributes`` or ``clusters`` that their groups are over."""
     dataset = subject.dataset
     return AuditedData(
         name=dataset.name,
@@ -222,8 +228,8 @@ def _audited_data(subject: Subject, pseudo: PseudoAttributes, chosen: GroupsToAu
         n=len(subject.audited),
         failed_images=len(subject.readable.failures),
         classes=list(dataset.class_names),
-        attributes=[] if chosen.by_clusters else list(dataset.attribute_names),
-        clusters=clusters_summary(pseudo),
+        attributes=list(attributes),
+        clusters=clusters,
         notes=list(dataset.notes),
     )
 

@@ -8,12 +8,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
+from dbpt.auditing.assembly import audited_data
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
 from dbpt.data.in_memory import DataLike
 from dbpt.discovery.catalogue import read_catalogue
@@ -31,7 +32,6 @@ from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.report.contact_sheets import BUDGET, ContactSheet, contact_sheets
 from dbpt.report.made_by import setting_texts
-from dbpt.runs.audited import AuditedData
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
@@ -137,16 +137,7 @@ def _figures(
         verdict=verdict_of(
             families, "a linear probe" if subject.by == "probe" else subject.title, sum(errors_C), len(images.labels)
         ),
-        data=AuditedData(
-            name=dataset.name,
-            root=str(dataset.root),
-            split=cast(Any, subject.split),
-            n=len(subject.audited),
-            failed_images=len(subject.readable.failures),
-            classes=list(dataset.class_names),
-            attributes=[],
-            notes=list(dataset.notes),
-        ),
+        data=audited_data(subject),
         backbone=backbone_summary(subject.backbone, subject.config),
         predictions_by=subject.by,
         predictions_from=subject.title,
