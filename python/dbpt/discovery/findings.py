@@ -1,4 +1,4 @@
-"""What becomes of each family, with the reasons, and the verdict in one sentence."""
+"""The outcome for each family, with the reasons, and the verdict in one sentence."""
 
 from collections import Counter
 from collections.abc import Sequence

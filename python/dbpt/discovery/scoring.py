@@ -87,7 +87,7 @@ class GuessedFamily:
 
 @dataclass(frozen=True, kw_only=True)
 class Explained:
-    """What guesses explain; the q-value corrects the p-value for the number of families."""
+    """The errors that guesses explain; the q-value corrects the p-value for the number of families."""
 
     errors: ExplainedErrors
     q_value: float | None
@@ -100,7 +100,7 @@ class Explained:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What the guesses of a family explain, and what those ``beyond`` the class names do; None without guesses."""
+    """The errors that guesses of a family explain, also those ``beyond`` the class names; None without guesses."""
 
     of: GuessedFamily
     explained: Explained | None
