@@ -64,7 +64,7 @@ class Labelled:
         """Return the row numbers of a split, some of them several times if they are drawn."""
         if self.drawn is None or split == "test":
             return np.flatnonzero(self.splits == SPLITS.index(split))
-        return np.repeat(self.drawn, self.splits[self.drawn] == SPLITS.index(split))
+        return np.compress(self.splits[self.drawn] == SPLITS.index(split), self.drawn)
 
     @property
     def split(self) -> Split:
