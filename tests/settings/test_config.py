@@ -11,7 +11,7 @@ import pytest
 from dbpt.errors import InputError
 from dbpt.files.disk import default_cache_dir
 from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.sections import SECTIONS, HeadSettings, PseudoAttributeSettings
+from dbpt.settings.sections import SECTIONS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -65,9 +65,13 @@ def refused(match: str, **settings: object) -> None:
         ({"up_weight": 0.5}, r"--up-weight: must be at least 1"),
         ({"objective": "jtt", "epochs": 3, "identification_epochs": 4}, r"epochs 4: .* expected at most --epochs 3"),
         ({"pseudo_method": "em"}, r"none of proportional, argmax, kmeans"),
-        ({"pseudo_method": "argmax", "proportions": (1, 1)}, r"^--proportions with --pseudo-method argmax: only prop"),
+        ({"pseudo_method": "argmax", "proportions": (1, 1)}, r"^--proportions with --pseudo-method argmax: only"),
         ({"pseudo_method": "proportional", "proportions": (0.5, -1)}, r"^--proportions: must be 0 or above .* 0\.5 -1"),
         ({"pseudo_method": "proportional", "proportions": (0, 0)}, r"^--proportions: must be 0 or above and not all 0"),
+        (
+            {"pseudo_method": "argmax", "proportions": (0.5, 0.5)},
+            "^--proportions with --pseudo-method argmax: only",
+        ),
         ({"pseudo_method": "proportional", "proportions": ()}, r"^--proportions: .*, found none"),
         ({"pseudo_method": "proportional", "proportions": ("a",)}, r"^--proportions: expected a list of numbers"),
         ({"proportions": (float("nan"), 1)}, r"^--proportions: expected a list of numbers"),
@@ -101,13 +105,6 @@ def test_every_setting_has_a_help_text_a_section_and_a_valid_default():
     for setting in fields(FitConfig):
         assert setting.metadata["help"]
         assert getattr(config, setting.name) == setting.default
-
-
-def test_a_section_checks_its_own_settings():
-    with pytest.raises(InputError, match="--n-ctx 4 with --ctx-init"):
-        HeadSettings(n_ctx=4, ctx_init="a photo")
-    with pytest.raises(InputError, match="only proportional can use it"):
-        PseudoAttributeSettings(pseudo_method="argmax", proportions=(0.5, 0.5))
 
 
 def test_defaults_that_depend_on_other_settings_are_resolved():

@@ -70,14 +70,13 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, mod
 
 def why_config_refused(config: FitConfig) -> str | None:
     """Return the reason against a combination of valid settings in ``config``, or None."""
+    if refusal := _why_guesses_refused(config) or _why_context_refused(config):
+        return refusal
     chosen = {name: getattr(config, name) for name in CHOICES}
     if refusal := why_refused(**chosen | {"apply": config.apply or "loss"}):
         return refusal
     if refusal := OBJECTIVES[config.objective].why_refused(vars(config)):
         return refusal
-    if config.start_from is not None and config.head != "prompt":
-        why = "only prompt has a context to start"
-        return f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
     if config.num_clusters is not None and (refusal := _why_not_with_word(config, **NOT_WITH_CLUSTERS)):
         return refusal
     if config.asks_auto and (refusal := _why_not_with_auto(config)):
@@ -92,6 +91,50 @@ def why_config_refused(config: FitConfig) -> str | None:
     if OBJECTIVES[config.objective].refits and config.features == "live":
         return f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
     return None
+
+
+def _why_guesses_refused(config: FitConfig) -> str | None:
+    """Return the reason against settings of the attributes and of their guesses."""
+    if config.attributes is not None and config.factors is not None:
+        return f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
+    if config.pseudo_attributes is not None and not config.guess_only_unknown:
+        for name in ("label_model", "label_pretrained", "pseudo_method", "proportions"):
+            if _is_given(config, name):
+                why = "nothing is guessed, since the file has the attributes"
+                return f"--pseudo-attributes with {flag_of(name)}: {why}; {DROP}, or add --guess-only-unknown"
+    if config.label_pretrained is not None and config.label_model is None:
+        return f"--label-pretrained {config.label_pretrained}: without --label-model; name the model too"
+    if config.proportions is None:
+        return None
+    if not (min(config.proportions, default=-1) >= 0 and sum(config.proportions) > 0):
+        found = " ".join(map(str, config.proportions)) or "none"
+        return f"--proportions: must be 0 or above and not all 0, found {found}"
+    if config.pseudo_method != "proportional":
+        return f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
+    return None
+
+
+def _why_context_refused(config: FitConfig) -> str | None:
+    """Return the reason against settings of the context of a prompt."""
+    if config.ctx_init is not None and not config.ctx_init.strip():
+        return f"--ctx-init {config.ctx_init!r}: no token; expected words, or leave it out"
+    if config.ctx_init is not None and config.n_ctx is not None:
+        both = f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}"
+        return f"{both}: the words determine the number of tokens; {DROP}"
+    if config.start_from is None:
+        return None
+    for name in ("n_ctx", "ctx_init"):
+        if (value := getattr(config, name)) is not None:
+            both = f"--start-from {config.start_from} with {flag_of(name)} {value}"
+            return f"{both}: the saved prompt has tokens of its own; {DROP}"
+    if config.head != "prompt":
+        why = "only prompt has a context to start"
+        return f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
+    return None
+
+
+def _is_given(config: FitConfig, name: str) -> bool:
+    return bool(getattr(config, name) != getattr(type(config), name))  # a default is an attribute of the class
 
 
 def _why_not_with_auto(config: FitConfig) -> str | None:
@@ -109,7 +152,8 @@ def _why_not_with_auto(config: FitConfig) -> str | None:
 def _why_not_with_word(config: FitConfig, **refused: str) -> str | None:
     """Return the reason against the first setting among those ``refused`` that is given; the attributes are a word."""
     for name, reason in refused.items():
-        if (value := getattr(config, name)) != type(config).__dataclass_fields__[name].default:
+        if _is_given(config, name):
+            value = getattr(config, name)
             given = " ".join(map(str, value)) if isinstance(value, tuple) else value
             return f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
     return None

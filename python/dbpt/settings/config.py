@@ -93,6 +93,11 @@ class FitConfig(  # a dataclass takes its fields from the last base on
         """Return the learning rate, the default resolved."""
         return self.default_lr if self.lr is None else self.lr
 
+    @property
+    def weights_fade(self) -> bool:
+        """Return whether weights in the loss fade: in small batches, AdamW divides by the size of recent gradients."""
+        return self.optimizer == "adamw" and self.batch_size > 0
+
     def application(self, objective: str) -> str | None:
         """Return how ``objective`` applies its weights, the default resolved; None if it has none."""
         if not OBJECTIVES[objective].can_sample:

@@ -3,8 +3,8 @@
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import Field, field
-from typing import Any
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, ClassVar
 
 from dbpt.data.registry import Registry
 from dbpt.errors import InputError, nearest
@@ -62,6 +62,17 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     for key, (holds, words) in _LIMITS.items():
         if key in limits and not holds(value, limits[key]):
             raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Settings that belong together. Raises `InputError` for bad values."""
+
+    title: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            check_setting(each, getattr(self, each.name))
 
 
 def _is_a(value: Any, types: type | tuple[type, ...]) -> bool:

@@ -1,38 +1,25 @@
-"""Every setting of a run, in sections. Each is a frozen dataclass with its own checks.
+"""Every setting of a run, in sections, which `FitConfig` combines; ``combinations.py`` says what doesn't go together.
 
-`FitConfig` combines them. Code that reads the settings of one section takes that section. The defaults are ours; we
-have not seen the paper's.
+The defaults are ours; we have not seen the paper's.
 """
 
 from __future__ import annotations  # the fields' types are read as text by check_setting
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from dbpt.data.words import SENTENCE_START
-from dbpt.errors import InputError
 from dbpt.files.disk import default_cache_dir, expanded
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.combinations import APPLICATIONS, DROP, GROUP_SOURCES, SELECTIONS
-from dbpt.settings.fields import check_setting, flag_of, setting
+from dbpt.settings.combinations import APPLICATIONS, GROUP_SOURCES, SELECTIONS
+from dbpt.settings.fields import Section, setting
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Section:
-    """Settings that belong together. Raises `InputError` for bad values and invalid combinations."""
-
-    title: ClassVar[str]
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            check_setting(each, getattr(self, each.name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +81,6 @@ class WordSettings(Section):
     )
     template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
     attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.attributes is not None and self.factors is not None:
-            raise InputError(f"--factors with --attributes: a factor is an attribute with a name; {DROP}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,27 +169,6 @@ class PseudoAttributeSettings(Section):
         identity=False,
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        others = ("label_model", "label_pretrained", "pseudo_method", "proportions")
-        for each in fields(self) if self.pseudo_attributes is not None and not self.guess_only_unknown else ():
-            if each.name in others and getattr(self, each.name) != each.default:
-                both = f"--pseudo-attributes with {flag_of(each.name)}"
-                raise InputError(
-                    f"{both}: nothing is guessed, since the file has the attributes; {DROP}, or add "
-                    "--guess-only-unknown"
-                )
-        if self.label_pretrained is not None and self.label_model is None:
-            raise InputError(f"--label-pretrained {self.label_pretrained}: without --label-model; name the model too")
-        if self.proportions is None:
-            return
-        if not (min(self.proportions, default=-1) >= 0 and sum(self.proportions) > 0):
-            found = " ".join(map(str, self.proportions)) or "none"
-            raise InputError(f"--proportions: must be 0 or above and not all 0, found {found}")
-        if self.pseudo_method != "proportional":
-            both = f"--proportions with --pseudo-method {self.pseudo_method}"
-            raise InputError(f"{both}: only proportional can use it; {DROP}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSettings(Section):
@@ -281,18 +242,6 @@ class HeadSettings(Section):
         1000, "memory for the text tower's activations in a step; if more is needed, classes run in chunks", low=1
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.ctx_init is not None and not self.ctx_init.strip():
-            raise InputError(f"--ctx-init {self.ctx_init!r}: no token; expected words, or leave it out")
-        if self.ctx_init is not None and self.n_ctx is not None:
-            both = f"--n-ctx {self.n_ctx} with --ctx-init {self.ctx_init!r}"
-            raise InputError(f"{both}: the words determine the number of tokens; {DROP}")
-        for name in ("n_ctx", "ctx_init"):
-            if self.start_from is not None and (value := getattr(self, name)) is not None:
-                both = f"--start-from {self.start_from} with {flag_of(name)} {value}"
-                raise InputError(f"{both}: the saved prompt has tokens of its own; {DROP}")
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Section):
@@ -317,11 +266,6 @@ class TrainingSettings(Section):
     )
     seed: int = setting(0, "seed of all random draws", low=0, high=2**63 - 1)
 
-    @property
-    def weights_fade(self) -> bool:
-        """Return whether weights in the loss fade: in small batches, AdamW divides by the size of recent gradients."""
-        return self.optimizer == "adamw" and self.batch_size > 0
-
 
 @dataclass(frozen=True, kw_only=True)
 class OutputSettings(Section):
@@ -339,8 +283,7 @@ class OutputSettings(Section):
     )
 
 
-SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())
-"""All of the above, in this order; each has a ``title`` and `dataclasses.fields`."""
+SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())  # all of the above, in this order
 
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
 AUDIT_SETTINGS -= {"data", "shots", "val_fraction", "features", "label_noise"}
