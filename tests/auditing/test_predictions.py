@@ -166,7 +166,7 @@ def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
 BAD_TABLES = [
     (replaced("c.jpg,cat\n", ""), "1 of 4 images have no prediction, the first is 'c.jpg' (pets.csv line 4); write"),
     (GOOD.replace("img/", "x/"), "2 of 4 images have no prediction, the first is 'img/a.jpg' (pets.csv line 2); write"),
-    (GOOD + "./c.jpg,cat\n", "line 6: image './c.jpg' has a prediction in line 4 already; keep one"),
+    (GOOD + "./c.jpg,cat\n", "line 6: image './c.jpg' is in line 4 already; keep one"),
     (replaced("jpg,cat", "jpg,cta"), "line 4: prediction is 'cta', expected one of 'cat', 'dog' (did you mean 'cat'?)"),
     (replaced("c.jpg,cat", "c.jpg,"), "line 4: prediction is '', expected one of 'cat', 'dog'"),
     (replaced("c.jpg,cat", "c.jpg,0"), "line 4: prediction is '0', expected one of 'cat', 'dog'"),

@@ -116,7 +116,7 @@ def test_embed_names_a_table_in_a_folder_that_may_not_be_entered(refusal, tmp_pa
     (tmp_path / "closed").mkdir(mode=0)
     with unprivileged():
         line = refusal("embed", tmp_path / "closed/rows.csv", "--cache", tmp_path / "cache")
-    assert "closed/rows.csv: cannot be accessed (Permission denied)" in line
+    assert "closed/rows.csv: cannot be accessed: Permission denied" in line
 
 
 def test_long_names():

@@ -82,7 +82,7 @@ def test_a_folder_that_cannot_be_listed(save, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", forbidden)
-    assert f"{folder}: cannot be listed (Permission denied)" in refused(folder)
+    assert f"{folder}: cannot be listed: Permission denied" in refused(folder)
 
 
 def test_a_file_that_is_cut_off_anywhere(save):

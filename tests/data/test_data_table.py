@@ -246,7 +246,7 @@ def test_linked_images_count_and_a_link_loop_beside_them_does_not_matter(table, 
 def test_a_folder_that_cannot_be_listed_is_named(table, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     message = refused(table(rows("a.jpg,x,train", "loop/b.jpg,y,train")))
-    assert message == f"{tmp_path}/loop: cannot be listed (Too many levels of symbolic links)"
+    assert message == f"{tmp_path}/loop: cannot be listed: Too many levels of symbolic links"
 
 
 def test_many_names_are_shortened_in_the_message(table):

@@ -72,7 +72,7 @@ def test_images_that_are_files(tmp_path):
     files[1].unlink()
     assert contents(first) == [b"a.jpg", b"b.jpg"]
     assert (
-        f"data: image '{files[1]}' is not a file here (No such file or directory); download it, or leave its row out"
+        f"data: image '{files[1]}' is not a file here: No such file or directory; download it, or leave its row out"
         in refused(rows)
     )
 

@@ -159,7 +159,7 @@ def test_a_link_in_a_lock_s_place_is_not_followed(tmp_path, cache, name):
 
 
 def test_copies_of_data_sets_that_were_begun_go_unless_somebody_writes_them(command, tmp_path, cache):
-    begun = [tmp_path / f"datasets/.{9:032x}.abcd_0z9", tmp_path / "demo/.demo-celeba-1.0.7.partial"]
+    begun = [tmp_path / f"datasets/.{9:032x}.abcd_0z9.partial", tmp_path / "demo/.demo-celeba-1.0.abcd_0z9.partial"]
     for folder in begun:
         folder.mkdir(parents=True)
         for name in ("lock", "rows"):
@@ -176,8 +176,8 @@ def test_copies_of_data_sets_that_were_begun_go_unless_somebody_writes_them(comm
 
 @pytest.mark.parametrize("place", ["datasets", "demo"])
 def test_hidden_folders_that_no_copy_is_in_are_somebody_elses(tmp_path, cache, place):
-    names = [".git", ".venv", ".venv.abcdefgh", ".mine.7.partial", f".{9:032x}.ABC"]
-    without_lock = [f".{9:032x}.abcdefgh", ".demo-celeba-1.0.7.partial"]
+    names = [".git", ".venv", ".venv.abcdefgh.partial", ".mine.7.partial", f".{9:032x}.ABC", f".{9:032x}.abcdefgh"]
+    without_lock = [f".{9:032x}.abcdefgh.partial", ".demo-celeba-1.0.abcdefgh.partial"]
     for name in (*names, *without_lock):
         folder = tmp_path / place / name
         folder.mkdir(parents=True)

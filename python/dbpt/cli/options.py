@@ -15,6 +15,7 @@ from dbpt.data import DATASETS
 from dbpt.data.factors import parse_factors
 from dbpt.data.registry import Registry
 from dbpt.settings.config import FitConfig
+from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES
 from dbpt.settings.sections import SECTIONS
 
@@ -26,10 +27,6 @@ TITLES = {
     for each in fields(section)
 }
 MAIN, OTHER = "Main options", "Other options"
-LISTS = (
-    *("columns", "classes", "attributes", "factors", "template", "attribute_template"),
-    *("celeba_attributes", "proportions"),
-)
 TASK_SETTINGS = ("classes", "attributes", "factors", "celeba_target", "celeba_attributes")
 ALL_AFTER = "write all values after the first: {0} A B C"
 FACTORS_EXAMPLE = "'style: photo, sketch' 'place: indoor, outdoor'"
@@ -223,7 +220,7 @@ def _identity(file: Path) -> tuple[int, int] | None:
 
 def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     name, default, metadata = setting.name, setting.default, setting.metadata
-    flag = f"--{name.replace('_', '-')}"
+    flag = flag_of(name)
     text = metadata["help"] + ("" if default is None else f" [default: {default}]")
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text, hidden=hidden)
@@ -235,7 +232,7 @@ def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]],
     elif default is None:
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
     how: dict[str, Any] = {"type": kind, "default": None, "help": text, "hidden": hidden}
-    if name in LISTS:
+    if str(setting.type).startswith("tuple"):
         how |= {"multiple": True, "metavar": f"{kind.__name__.upper().replace('STR', 'TEXT')} ..."}
     if name == "factors":
         how["callback"] = _well_written_factors

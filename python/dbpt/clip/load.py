@@ -25,7 +25,7 @@ from dbpt.clip.preprocessing import clean_preprocess, image_preprocessing
 from dbpt.clip.spec import SPEC_SCHEMA_VERSION, new_spec
 from dbpt.clip.text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
 from dbpt.errors import InputError
-from dbpt.files.disk import file_sha256, reason_of
+from dbpt.files.disk import file_sha256, reason_of, system_errors
 
 
 def load_backbone(
@@ -190,10 +190,8 @@ def _from_open_clip(spec: dict[str, Any]) -> Iterator[None]:
 
 
 def _digest(file: Path) -> str:
-    try:
+    with system_errors(f"{file}: cannot be read"):
         return file_sha256(file)
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {reason_of(error)}") from None
 
 
 def _settle_digest(entry: dict[str, Any], found: str, named: str) -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from dbpt.clip.hub import foreign_error
 from dbpt.errors import InputError, first_few
-from dbpt.files.disk import open_regular, reason_of
+from dbpt.files.disk import open_regular, reason_of, system_errors
 
 # Far above any real model. Larger values would need all memory or endless time.
 MOST_LAYERS, LARGEST_SIZE = 1000, 1 << 20
@@ -53,11 +53,8 @@ def looks_like_path(pretrained: str) -> bool:
 
 def check_weights_file(path: Path) -> None:
     """Refuse a file that can't be read, or that could run code when it is opened."""
-    try:
-        with open_regular(path) as file:
-            magic = file.read(8)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot read the weights file: {reason_of(error)}") from None
+    with system_errors(f"{path}: cannot read the weights file"), open_regular(path) as file:
+        magic = file.read(8)
     if path.suffix.lower() in PICKLE_SUFFIXES or magic.startswith(_PICKLE_MAGIC):
         raise InputError(
             f"{path}: a pickled or zipped checkpoint, which can run code when it is opened, is not loaded; "

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,7 +13,7 @@ from open_clip.tokenizer import get_clean_fn
 
 from dbpt.clip.hub import foreign_error, quiet_hub
 from dbpt.errors import InputError
-from dbpt.files.disk import open_regular, reason_of
+from dbpt.files.disk import check_readable
 from dbpt.files.typed_json import read_json
 
 
@@ -22,6 +22,10 @@ class Tokenizer(Protocol):
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
         """Return the ids (P, context_length) int64."""
+
+
+# It parses 49,408 merges.
+_clip_tokenizer: Callable[..., Tokenizer] = lru_cache(maxsize=4)(open_clip.SimpleTokenizer)
 
 
 def context_length(config: dict[str, Any]) -> int:
@@ -59,23 +63,13 @@ def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
             f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}; "
             "give its tokenizer.json, or the folder that holds it, with --tokenizer"
         )
-    return _clip_tokenizer(context_length(config))
-
-
-@lru_cache(maxsize=4)
-def _clip_tokenizer(length: int) -> Tokenizer:
-    return open_clip.SimpleTokenizer(context_length=length)  # type: ignore[no-any-return] # it parses 49,408 merges
+    return _clip_tokenizer(context_length=context_length(config))
 
 
 def tokenizer_file(path: Path) -> Path:
     """Return `path`, or the tokenizer.json in the folder `path`."""
     file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (Path.is_dir raises on long names)
-    try:
-        open_regular(file).close()
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{file}: cannot read the tokenizer: {reason_of(error)}; expected a tokenizer.json or its folder"
-        ) from None
+    check_readable(file, "tokenizer", "expected a tokenizer.json or its folder")
     return file
 
 

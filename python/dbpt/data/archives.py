@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from dbpt.data.table_formats import import_pyarrow
 from dbpt.errors import InputError
-from dbpt.files.disk import open_regular, reason_of
+from dbpt.files.disk import open_regular, reason_of, system_errors
 
 INSIDE = re.compile(r"(\.tar|\.arrow)/", re.IGNORECASE)
 MAX_BYTES = 1 << 29  # of one file, which is read at once
@@ -69,14 +69,9 @@ def find_member(path: Path) -> Member | None:
 
 def _place(archive: Path) -> tuple[str, int, int]:
     """Return path, size and modification time, which identify an archive."""
-    try:
+    with system_errors(f"{archive}: cannot be read"):
         found = archive.stat()
-    except OSError as error:
-        raise InputError(f"{archive}: cannot be read ({reason_of(error)})") from None
     return str(archive), found.st_size, found.st_mtime_ns
-
-
-# --- tar
 
 
 def tar_members(archive: Path) -> dict[str, Member]:
@@ -114,9 +109,6 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # thousands of extended headers recurse
         raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({reason_of(error)})") from None
     return found
-
-
-# --- Arrow
 
 
 def image_column(archive: Path, column: str) -> Any:

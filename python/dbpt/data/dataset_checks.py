@@ -142,7 +142,7 @@ def _file_names(folder: Path) -> set[str]:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             return set()
-        raise InputError(f"{folder}: cannot be listed ({reason_of(error)})") from None
+        raise InputError(f"{folder}: cannot be listed: {reason_of(error)}") from None
 
 
 def published_notes(dataset: Dataset) -> list[str]:

@@ -10,15 +10,13 @@ import json
 import logging
 import os
 import re
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dbpt.data.huggingface import check_split_names
 from dbpt.errors import InputError
-from dbpt.files.disk import default_cache_dir, expanded, reason_of
+from dbpt.files.disk import default_cache_dir, expanded, reason_of, system_errors
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -78,33 +76,23 @@ def _digest(splits: dict[str, Dataset]) -> str:
             without_bytes = compute.is_null(compute.struct_field(images, "bytes"))
             files = compute.struct_field(images, "path").filter(without_bytes).to_pylist()
             for file in (file for file in files if file is not None):
-                try:
+                with system_errors(f"data: image {file!r} is not a file here", "download it, or leave its row out"):
                     found = os.stat(file)  # noqa: PTH116 (once an image)
-                except (OSError, ValueError) as error:
-                    problem = f"is not a file here ({reason_of(error)}); download it, or leave its row out"
-                    raise InputError(f"data: image {file!r} {problem}") from None
                 digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:32]
 
 
 def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
-    """Save under a temporary name and rename, so that a copy in ``place`` is complete."""
-    from dbpt.files.lock import OwnedLock  # not needed to read labels
+    """Save as ``name`` in the new folder ``place``, unless another process does so meanwhile."""
+    from dbpt.files.whole_folder import whole_folder  # not needed to read labels
 
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
-        try:
-            copy = temporary / place.name  # a new folder: others can't read a temporary one
-            with OwnedLock(temporary / "lock", "the copy"):  # `prune` uses it to detect a living writer
-                whole = splits[""] if "" in splits else sys.modules["datasets"].DatasetDict(splits)
-                whole.save_to_disk(str(copy / name))
-                for path in (path for path in copy.rglob("*") if path.is_file()):
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
-                copy.rename(place)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        with whole_folder(place, "the copy") as copy:
+            whole = splits[""] if "" in splits else sys.modules["datasets"].DatasetDict(splits)
+            whole.save_to_disk(str(copy / name))
+            for path in (path for path in copy.rglob("*") if path.is_file()):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
     except OSError as error:
         if not (place / name).is_dir():  # else another process finished first
             raise InputError(f"{place / name}: cannot save the data set there: {reason_of(error)}") from None

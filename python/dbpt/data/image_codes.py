@@ -9,10 +9,8 @@ order of the data: (N,) names or indices, or (N, K) probabilities. Nothing is un
 from __future__ import annotations
 
 import logging
-import os
-import posixpath
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,16 +22,17 @@ from dbpt import arguments
 from dbpt.data.columns import Columns
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.labels import is_unknown, names_and_codes
-from dbpt.data.paths import absolute
 from dbpt.data.precomputed import open_npy
+from dbpt.data.rows_by_path import PATH as PATH
+from dbpt.data.rows_by_path import rows_by_path
 from dbpt.data.table_formats import READERS
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError
 from dbpt.files.csv import unmarked
-from dbpt.files.disk import open_regular, reason_of
+from dbpt.files.disk import check_readable
 
 logger = logging.getLogger(__name__)
-PATH, LABEL, ERROR = "path", "label", "error"
+LABEL, ERROR = "label", "error"
 TOLERANCE = 1e-3
 OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabilities"
 
@@ -55,16 +54,11 @@ class Wanted:
     sure: str | None = None
 
     @property
-    def nouns(self) -> str:
-        """The noun for many."""
-        return f"{self.noun}s"
-
-    @property
     def hint(self) -> str:
         """The end of a message about the columns of a table."""
         columns = f"the columns path and {' or '.join(self.columns)}"
         optional = f"label and p_{self.kind.upper()} for each {self.kind}"
-        return f"; {self.nouns} are a table with {columns}, and optionally {optional}"
+        return f"; {self.noun}s are a table with {columns}, and optionally {optional}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,18 +92,12 @@ def read_codes(path: Path, dataset: Dataset, wanted: Wanted, rows: NDArray[np.in
     rows = np.arange(len(dataset)) if rows is None else rows
     reader = READERS.get(path.suffix.lower())
     if reader is None and path.suffix.lower() != ".npy":
-        raise InputError(f"{path}: {wanted.nouns} are read from {', '.join(READERS)} and .npy files{wanted.hint}")
-    try:
-        open_regular(path).close()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise InputError(f"{path}: cannot read the {wanted.nouns}: {reason_of(error)}") from None
+        raise InputError(f"{path}: {wanted.noun}s are read from {', '.join(READERS)} and .npy files{wanted.hint}")
+    check_readable(path, f"{wanted.noun}s")
     if reader:
         return _from_table(path, reader, dataset, wanted, rows)
-    way_out = f"names with np.save(FILE, {wanted.nouns}.astype(str))"
-    return codes_of_array(path, open_npy(path, wanted.nouns, way_out), dataset, wanted, rows)
-
-
-# --- a table
+    way_out = f"names with np.save(FILE, {wanted.noun}s.astype(str))"
+    return codes_of_array(path, open_npy(path, f"{wanted.noun}s", way_out), dataset, wanted, rows)
 
 
 def _from_table(
@@ -118,14 +106,13 @@ def _from_table(
     names = [f"p_{name}" for name in wanted.vocabulary]
     extra = [LABEL, ERROR, *filter(None, (wanted.in_part, wanted.sure)), *names]
     optional = dict.fromkeys([*wanted.columns, *extra])
-    required = (PATH,) if wanted.columns[1:] else (PATH, *wanted.columns)
-    table = reader(path, required, tuple(optional), hint=wanted.hint)
+    table = reader(path, (PATH,), tuple(optional), hint=wanted.hint)
     there = [name for name in wanted.columns if name in table.values]
     if len(there) > 1:
         raise InputError(f"{path}: has the columns {there[0]!r} and {there[1]!r}; keep one")
     if not there:
         reader(path, (PATH, wanted.columns[0]), hint=wanted.hint)  # which refuses it
-    found, ignored = _rows_by_path(table, dataset, wanted)
+    found, ignored = rows_by_path(table, dataset)
     failed = _failed(table, wanted, there[0])
     is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
     read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], found)
@@ -152,12 +139,7 @@ def _failed(table: Columns, wanted: Wanted, column: str) -> set[int]:
 
 
 def _from_rows(
-    table: Columns,
-    column: str,
-    dataset: Dataset,
-    wanted: Wanted,
-    rows: NDArray[np.int64],
-    found: Mapping[str, int],
+    table: Columns, column: str, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], found: Mapping[str, int]
 ) -> Codes:
     """Return what the ``table`` has for the ``rows`` of ``dataset``; ``found`` are its rows by path."""
     path, names = table.path, [f"p_{name}" for name in wanted.vocabulary]
@@ -172,58 +154,17 @@ def _from_rows(
             says = f"label is {values[LABEL][wrong]!r}, but {dataset.class_names[dataset.labels[rows[wrong]]]!r} in"
             raise InputError(f"{sought.where(wrong)}: {says} {dataset.where(rows[wrong])}; mend one of them")
     given = [name for name in names if name in values]
-    for name in names if given else []:
-        if name not in given:
-            each = f"give a probability for each {wanted.kind}, or for none"
-            raise InputError(f"{path}: has {given[0]!r} but no {name!r}; {each}")
+    if given and (missing := [name for name in names if name not in given]):
+        each = f"give a probability for each {wanted.kind}, or for none"
+        raise InputError(f"{path}: has {given[0]!r} but no {missing[0]!r}; {each}")
     codes = _codes(sought, column, wanted.vocabulary, unknown=wanted.unknown)
     probabilities = sure = None
     if given:
         numbers = np.stack([_numbers(sought, name, codes < 0) for name in names], axis=1)
         probabilities = _checked_probabilities(numbers, names, sought.where, codes < 0)
     if wanted.sure in values:
-        sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0), wanted.sure, sought.where)
+        sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0)[:, None], [wanted.sure], sought.where)[:, 0]
     return Codes(codes, probabilities, sure)
-
-
-def _rows_by_path(table: Columns, dataset: Dataset, wanted: Wanted) -> tuple[dict[str, int], list[int]]:
-    """Return the row of the table for each path of the data that it has, and the rows of other images."""
-    paths, folder = set(dataset.paths), str(absolute("."))
-    roots = [os.path.join(root, "") for root in (str(absolute(dataset.root)), os.path.realpath(dataset.root))]  # noqa: PTH118
-    found: dict[str, int] = {}
-    ignored = []
-    for row, cell in enumerate(table.values[PATH]):
-        if not cell.strip() and not any(column[row].strip() for column in table.values.values()):
-            continue  # spreadsheets write such lines at the end
-        if cell in paths:
-            path: str | None = cell
-        elif not cell:
-            raise InputError(f"{table.where(row)}: path is empty; name the image")
-        else:
-            texts = dict.fromkeys((cell, unmarked(cell)))
-            path = next((path for text in texts if (path := _path_in_data(text, paths, roots, folder))), None)
-        if path is None:
-            ignored.append(row)
-        elif path in found:
-            other = f"{table.unit} {table.lines[found[path]]}"
-            has = f"has {_with_article(wanted.noun)} in {other} already"
-            raise InputError(f"{table.where(row)}: image {cell!r} {has}; keep one")
-        else:
-            found[path] = row
-    return found, ignored
-
-
-def _with_article(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
-
-
-def _path_in_data(text: str, paths: Collection[str], roots: Sequence[str], folder: str) -> str | None:
-    """Return the path by which the data know an image, or None. A relative one starts at the root or ``folder``."""
-    if (path := posixpath.normpath(text)) in paths:
-        return path
-    full = os.path.normpath(os.path.join(folder, text))  # noqa: PTH118 (once an image)
-    below = (full.removeprefix(root) for root in roots if full.startswith(root))
-    return next((path for path in below if path in paths), None)
 
 
 def _check_complete(
@@ -263,10 +204,13 @@ def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[n
     return np.array(numbers)
 
 
-def _checked_shares(numbers: NDArray[np.float64], name: str, where: Callable[[int], str]) -> NDArray[np.float64]:
-    """Return numbers (n,) from 0 to 1, which may be above by `TOLERANCE`."""
-    for row in np.flatnonzero(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
-        raise InputError(f"{where(row)}: {name} is {numbers[row]:g}, expected a probability from 0 to 1")
+def _checked_shares(
+    numbers: NDArray[np.float64], names: Sequence[str], where: Callable[[int], str], hint: str = ""
+) -> NDArray[np.float64]:
+    """Return numbers (n, K) from 0 to 1, which may be above by `TOLERANCE`; the columns have ``names``."""
+    for row, column in np.argwhere(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
+        found = f"{names[column]} is {numbers[row, column]:g}, expected a probability from 0 to 1"
+        raise InputError(f"{where(row)}: {found}{hint}")
     return np.minimum(numbers, 1)
 
 
@@ -277,18 +221,13 @@ def _checked_probabilities(
 
     Where ``blank`` (n,), they may all be 0.
     """
-    for row, column in np.argwhere(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
-        found = f"{names[column]} is {numbers[row, column]:g}, expected a probability from 0 to 1"
-        raise InputError(f"{where(row)}: {found}; {OF_LOGITS}")
+    _checked_shares(numbers, names, where, f"; {OF_LOGITS}")
     sums = numbers.sum(axis=1, keepdims=True)
     sums[blank & (sums[:, 0] == 0)] = 1
     for row in np.flatnonzero(np.abs(sums - 1) > TOLERANCE)[:1].tolist():
         raise InputError(f"{where(row)}: the probabilities sum to {sums[row, 0]:g}, expected 1; {OF_LOGITS}")
     numbers /= sums
     return numbers
-
-
-# --- an array
 
 
 def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]) -> Codes:

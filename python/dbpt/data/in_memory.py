@@ -24,7 +24,7 @@ from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.paths import absolute
 from dbpt.data.table_formats import dataset_of, wanted_columns
 from dbpt.errors import InputError
-from dbpt.files.disk import reason_of, write_atomically
+from dbpt.files.disk import system_errors, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,9 +111,7 @@ def save_table(dataset: Dataset, cache: Path) -> Path:
     file = cache / "datasets" / digest / (re.sub(r"[^\w-]", "_", dataset.name) + ".csv")
     if not file.is_file():
         logger.info(f"saving {len(dataset)} rows as {file}")
-        try:
+        with system_errors(f"{file}: cannot save the rows there"):
             file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{file}: cannot save the rows there: {reason_of(error)}") from None
         write_atomically(file, text.getvalue())
     return file

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbpt.errors import InputError
-from dbpt.files.disk import reason_of
+from dbpt.files.disk import system_errors
 
 NOT_PUBLISHED = "not-the-published-data.txt"
 """The file in a folder that only has a benchmark's layout; its counts aren't compared with the published ones."""
@@ -15,10 +15,8 @@ NOT_PUBLISHED = "not-the-published-data.txt"
 
 def absolute(path: str | Path) -> Path:
     """Return the absolute path without following links, so that messages show what the user wrote."""
-    try:
+    with system_errors(f"{path}: the working directory cannot be found", "enter another"):
         return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps '..')
-    except OSError as error:
-        raise InputError(f"{path}: the working directory cannot be found ({reason_of(error)}); enter another") from None
 
 
 def is_normal(path: str) -> bool:
@@ -59,11 +57,8 @@ def _below(absolute: Path, root: Path) -> Path | None:
 
 def list_entries(folder: Path) -> list[os.DirEntry[str]]:
     """Return the entries of a folder that are not hidden, sorted by name. Raises `InputError`."""
-    try:
-        with os.scandir(folder) as entries:
-            return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed ({reason_of(error)})") from None
+    with system_errors(f"{folder}: cannot be listed"), os.scandir(folder) as entries:
+        return sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
 
 
 def leads_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -111,11 +106,10 @@ def is_file(path: Path) -> bool:
 
 
 def _mode(path: Path) -> int:
-    try:
-        return os.stat(path).st_mode  # noqa: PTH116 (once an image)
-    except (FileNotFoundError, NotADirectoryError):
-        if os.path.islink(path):  # noqa: PTH114 (Path.is_symlink raises where os.path answers False)
-            raise InputError(f"{path}: is a broken link; fix or delete it") from None
-        return 0
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise InputError(f"{path}: cannot be accessed ({reason_of(error)})") from None
+    with system_errors(f"{path}: cannot be accessed"):
+        try:
+            return os.stat(path).st_mode  # noqa: PTH116 (once an image)
+        except (FileNotFoundError, NotADirectoryError):
+            if os.path.islink(path):  # noqa: PTH114 (Path.is_symlink raises where os.path answers False)
+                raise InputError(f"{path}: is a broken link; fix or delete it") from None
+            return 0

@@ -112,9 +112,6 @@ def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
         raise InputError(f"{path}: rows of {width} numbers, but {model} gives {embed_dim}; {way_out}")
 
 
-# --- one file
-
-
 def open_array(path: Path) -> NDArray[Any]:
     """Map the (N, D) floats in a file; in a ``.safetensors`` the only tensor, or one of `TENSOR_NAMES`."""
     suffix = path.suffix.lower()
@@ -174,9 +171,6 @@ def _open_safetensors(path: Path) -> NDArray[Any]:
     if not all(shape):
         return np.zeros(shape, DTYPES[dtype])
     return map_tensor(path, name, DTYPES[dtype], shape)
-
-
-# --- clip-retrieval's folder
 
 
 class ClipRetrievalFolder:

@@ -65,9 +65,6 @@ def dataset_of(columns: Columns, root: Path, request: DataRequest, name: str) ->
     return coded_dataset(request, columns, paths, name=name, root=root)
 
 
-# --- delimited text
-
-
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file without its byte order mark. Raises `InputError` for anything else."""
     raw = read_regular(path, "file", MAX_BYTES)
@@ -132,9 +129,6 @@ def read_columns(
     return Columns(path, lines, values)
 
 
-# --- JSON lines
-
-
 def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hint: str) -> Columns:
     """Read the named keys of every line. An optional key is empty in the lines that lack it."""
     lines: list[int] = []
@@ -188,9 +182,6 @@ def _kind(value: object) -> str:
         return "an object" if isinstance(value, dict) else "a list"
     shown = ascii(value)
     return shown if len(shown) <= 40 else f"{shown[:40]}..."
-
-
-# --- Parquet
 
 
 def import_pyarrow(path: Path, extra: str) -> Any:

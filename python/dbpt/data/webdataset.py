@@ -120,9 +120,6 @@ def _text(member: Member, where: str) -> str:
         raise InputError(f"{where}: cannot be read ({error})") from None
 
 
-# --- patterns
-
-
 def shards_of(pattern: str) -> list[Path]:
     """Return the files in the order of the braces, sorted by name within a glob."""
     data = f"data {pattern!r}"

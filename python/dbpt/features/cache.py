@@ -31,6 +31,7 @@ from dbpt.features.cache_files import (
     MANIFEST,
     SHARD_NAME,
     STORED_AS,
+    UNREADABLE,
     DamagedShard,
     Manifest,
     Shard,
@@ -42,7 +43,7 @@ from dbpt.features.cache_files import (
     write_manifest,
 )
 from dbpt.features.file_rows import FileRows
-from dbpt.files.disk import file_sha256, reason_of, sync_folder, write_atomically
+from dbpt.files.disk import file_sha256, reason_of, sync_folder, system_errors, write_atomically
 from dbpt.files.lock import OwnedLock
 
 logger = logging.getLogger(__name__)
@@ -135,25 +136,20 @@ class FeatureCache:
         content = shard_bytes(rows, features.astype(self.dtype, copy=False), failed, reasons)
         digest = hashlib.sha256(content).hexdigest()
         entry = ShardEntry(name, len(rows), int((failed != 0).sum()), len(content), digest)
-        try:
-            with OwnedLock(self.folder / "lock", "the feature cache"):
-                manifest = self._read_manifest()
-                for file in leftovers(self.folder, {one.name for one in manifest.shards}):
-                    with suppress(OSError):  # leftovers do no harm
-                        file.unlink()
-                file = self.folder / name
-                write_atomically(file, content)
-                if file_sha256(file) != digest:
-                    raise InputError(
-                        f"{file}: the disk returned other bytes than were written; choose another cache folder"
-                    )
-                others = (one for one in manifest.shards if one.name != name)
-                write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
-                sync_folder(self.folder)
-        except OSError as error:
-            raise InputError(
-                f"{self.folder}: cannot read back what was written: {reason_of(error)}; start again"
-            ) from None
+        file, unreadable = self.folder / name, f"{self.folder}: cannot read back what was written"
+        with system_errors(unreadable, "start again"), OwnedLock(self.folder / "lock", "the feature cache"):
+            manifest = self._read_manifest()
+            for leftover in leftovers(self.folder, {one.name for one in manifest.shards}):
+                with suppress(OSError):  # leftovers do no harm
+                    leftover.unlink()
+            write_atomically(file, content)
+            if file_sha256(file) != digest:
+                raise InputError(
+                    f"{file}: the disk returned other bytes than were written; choose another cache folder"
+                )
+            others = (one for one in manifest.shards if one.name != name)
+            write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
+            sync_folder(self.folder)
         self.refresh()
 
     def clear_up(self) -> None:
@@ -229,16 +225,13 @@ class FeatureCache:
     @contextmanager
     def _errors_of(self, entry: ShardEntry) -> Iterator[None]:
         file = self.folder / entry.name
-        try:
-            yield
-        except OSError as error:
-            raise InputError(
-                f"{file}: cannot be read: {reason_of(error)}; make it readable, or choose another cache folder"
-            ) from None
-        except DamagedShard as error:
-            raise InputError(
-                f"{file}: damaged feature shard ({error}); delete it, its images are embedded again"
-            ) from None
+        with system_errors(f"{file}: cannot be read", UNREADABLE):
+            try:
+                yield
+            except DamagedShard as error:
+                raise InputError(
+                    f"{file}: damaged feature shard ({error}); delete it, its images are embedded again"
+                ) from None
 
 
 def claim_files(folder: Path) -> list[Path]:

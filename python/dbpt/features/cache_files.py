@@ -38,6 +38,7 @@ NORM_TOLERANCE = 1e-2
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
 MAX_BYTES = 1 << 29
+UNREADABLE = "make it readable, or choose another cache folder"
 FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -101,9 +102,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise InputError(
-            f"{file}: cannot be read: {reason_of(error)}; make it readable, or choose another cache folder"
-        ) from None
+        raise InputError(f"{file}: cannot be read: {reason_of(error)}; {UNREADABLE}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {reason_of(error)}"[:160]
         raise InputError(f"{file}: damaged manifest ({reason}); delete {folder}") from None

@@ -33,7 +33,7 @@ from dbpt.features.cache_files import (
     folder_name,
     read_manifest,
 )
-from dbpt.files.disk import file_sha256, is_missing, reason_of
+from dbpt.files.disk import file_sha256, is_missing, reason_of, system_errors
 from dbpt.files.lock import OwnedLock
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
 
@@ -41,10 +41,8 @@ DAY = 86_400.0
 DAYS_OF_A_WRITE = 1
 NO_MANIFEST = f"no {MANIFEST}"
 LEFT_BEHIND = "left by a process that was stopped"
-COPIES = {  # folders beside ``features`` for copies of data sets, and the names of unfinished copies
-    "datasets": re.compile(r"\.[0-9a-f]{32}\.[a-z0-9_]{8}"),
-    "demo": re.compile(r"\.demo-.+\.[0-9]+\.partial"),
-}
+COPIES = ("datasets", "demo")  # folders beside ``features`` for copies of data sets
+BEGUN_COPY = re.compile(r"\.([0-9a-f]{32}|demo-.+)\.[a-z0-9_]{8}\.partial")
 
 
 @dataclass(frozen=True)
@@ -197,13 +195,8 @@ def _is_gone(root: str) -> bool:
 
 
 def _begun_copies(cache_root: Path) -> list[Path]:
-    """Return the temporary folders of data sets, whose writer has died or is still writing.
-
-    A writer creates a lock file in it, which outlives the writer. A folder without that file isn't ours.
-    """
-    found = (
-        path for place, name in COPIES.items() for path in (cache_root / place).glob(".*") if name.fullmatch(path.name)
-    )
+    """Return the temporary folders of `whole_folder`, whose writer has died or is still writing; ours have a lock."""
+    found = (path for place in COPIES for path in (cache_root / place).glob(".*") if BEGUN_COPY.fullmatch(path.name))
     return sorted(path for path in found if not path.is_symlink() and _size(path / "lock") is not None)
 
 
@@ -224,11 +217,9 @@ def _folders(cache_dir: str | Path) -> list[Path]:
     """Return the folders that are named like caches, since others in ``cache_dir`` must not be deleted."""
     if is_missing(cache_dir := Path(cache_dir)):
         return []
-    try:
+    with system_errors(f"{cache_dir}: cannot be read", "choose another cache folder"):
         found = sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name))
         return [path for path in found if path.is_dir() and not path.is_symlink()]
-    except (OSError, ValueError) as error:
-        raise InputError(f"{cache_dir}: cannot be read: {reason_of(error)}; choose another cache folder") from None
 
 
 def _info(folder: Path) -> CacheInfo:

@@ -8,7 +8,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,14 +31,29 @@ def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
     return file
 
 
+@contextlib.contextmanager
+def system_errors(problem: str, way_out: str = "") -> Iterator[None]:
+    """Turn an `OSError`, or the error for a name that can't be, into `InputError`: ``problem: reason; way_out``."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        is_name = isinstance(error, UnicodeEncodeError) or "embedded null" in str(error)
+        if isinstance(error, InputError) or not (isinstance(error, OSError) or is_name):
+            raise
+        raise InputError(f"{problem}: {reason_of(error)}" + (f"; {way_out}" if way_out else "")) from None
+
+
+def check_readable(path: Path, what: str, way_out: str = "") -> None:
+    """Refuse a path that is no regular file, or can't be opened. Errors call it ``what``."""
+    with system_errors(f"{path}: cannot read the {what}", way_out):
+        open_regular(path).close()
+
+
 def read_regular(path: str | Path, what: str, max_bytes: int = sys.maxsize) -> bytes:
     """Return the bytes of a regular file of at most ``max_bytes``. Errors call the file ``what``."""
-    try:
-        with open_regular(path) as file:
-            is_small = os.fstat(file.fileno()).st_size <= max_bytes
-            content = file.read() if is_small else b""
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise InputError(f"{path}: cannot read the {what}: {reason_of(error)}") from None
+    with system_errors(f"{path}: cannot read the {what}"), open_regular(path) as file:
+        is_small = os.fstat(file.fileno()).st_size <= max_bytes
+        content = file.read() if is_small else b""
     if not is_small or len(content) > max_bytes:
         raise InputError(f"{path}: more than {max_bytes} bytes, too large for a {what}")
     return content
@@ -60,23 +75,22 @@ def reason_of(error: BaseException) -> str:
 
 def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
     """Refuse a path that could not be created. Folders above it may be missing only if ``with_parents``."""
+    problem = f"{option} {path}: cannot create"
     if "\0" in os.fspath(path):
-        raise InputError(f"{option} {path}: cannot create: a name cannot contain NUL")
-    try:
+        raise InputError(f"{problem}: a name cannot contain NUL")
+    with system_errors(problem):  # such as a deleted working directory
         parents = path.absolute().parents
         parent = next(parent for parent in parents if os.path.lexists(parent))
         longest = os.pathconf(parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
-        room = longest - TEMPORARY_LETTERS
-    except (OSError, ValueError) as error:  # a deleted working directory
-        raise InputError(f"{option} {path}: cannot create: {reason_of(error)}") from None
     if not os.path.isdir(parent):  # noqa: PTH112 (Path.is_dir raises where it may not look)
-        raise InputError(f"{option} {path}: cannot create: {parent} is not a folder")
+        raise InputError(f"{problem}: {parent} is not a folder")
     if parent != parents[0] and not with_parents:
         raise InputError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
-        raise InputError(f"{option} {path}: cannot create: {parent} is not writable")
+        raise InputError(f"{problem}: {parent} is not writable")
+    room = longest - TEMPORARY_LETTERS
     if any(len(os.fsencode(part)) > room for part in path.absolute().relative_to(parent).parts):
-        raise InputError(f"{option} {path}: cannot create: a name in it is too long, at most {room} bytes")
+        raise InputError(f"{problem}: a name in it is too long, at most {room} bytes")
 
 
 def check_output(
@@ -158,14 +172,12 @@ def sync_folder(folder: Path) -> None:
     """Sync the names in a folder to disk. Raises `InputError` if that fails."""
     if os.name != "posix":  # other systems can't open a folder
         return
-    try:
+    with system_errors(f"{folder}: cannot write", "free space or choose another folder"):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot write: {error.strerror}; free space or choose another folder") from None
 
 
 def write_json(path: Path, value: Any) -> None:

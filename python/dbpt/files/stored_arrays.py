@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.files.disk import is_missing, reason_of
+from dbpt.files.disk import is_missing, system_errors
 from dbpt.files.tensors import read_tensors, write_tensors
 
 logger = logging.getLogger(__name__)
@@ -77,7 +77,5 @@ class StoredArrays:
     def _named(self, name: re.Pattern[str]) -> list[Path]:
         if not os.path.isdir(self.folder) or os.path.islink(self.folder):  # noqa: PTH112, PTH114
             return []
-        try:
+        with system_errors(f"{self.folder}: cannot be read", "make it readable"):
             return sorted(file for file in self.folder.iterdir() if name.fullmatch(file.name))
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be read: {reason_of(error)}; make it readable") from None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.errors import InputError
-from dbpt.files.disk import check_can_create, is_missing, reason_of, write_atomically, write_json
+from dbpt.files.disk import check_can_create, is_missing, system_errors, write_atomically, write_json
 from dbpt.files.lock import OWNER, OwnedLock
 from dbpt.files.typed_json import check_version, read_json, typed
 from dbpt.settings.config import FitConfig, make_config, read_config
@@ -250,10 +250,8 @@ class OutputFolder(Generic[R]):
             if not os.path.islink(folder / name):  # noqa: PTH114 (raises nothing)
                 places[folder / name] = is_ours
         for place, is_ours in places.items():
-            try:
+            with system_errors(f"--out {folder}: cannot read"):
                 entries = sorted(place.iterdir()) if place.is_dir() else []
-            except OSError as error:
-                raise InputError(f"--out {folder}: cannot read: {reason_of(error)}") from None
             for entry in entries:
                 leftover = LEFTOVER.fullmatch(entry.name)
                 if is_ours(leftover[1] if leftover else entry.name) and not entry.is_dir():

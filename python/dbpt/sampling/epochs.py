@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from abc import abstractmethod
 from collections.abc import Iterator, Sized
 from enum import Enum, auto
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import Stream
 from dbpt.errors import InputError
-from dbpt.sampling.passes import Drawn, Pass
+from dbpt.sampling.passes import Chunks, Drawn, Draws, Pass
 from dbpt.sampling.sharding import Shard, check_dataset, checked_seed, warn_unless_sharded
 
 Distribution = TypeVar("Distribution")
@@ -40,14 +39,10 @@ MAX_DRAWS = 2**48
 class _Phase(Enum):
     """The relation of the next pass to the current epoch."""
 
-    NEW = auto()
-    """It starts at the epoch's first draw."""
-    LOADED = auto()
-    """It continues a loaded state. If that state is the end of the epoch, the next epoch comes instead."""
-    ASKED_FOR = auto()
-    """It continues a loaded state whose epoch `set_epoch` then named, so it is empty at the end of the epoch."""
-    BEGUN = auto()
-    """The pass over this epoch has made its first draw. The next pass is over the next epoch."""
+    NEW = auto()  # it starts at the epoch's first draw
+    LOADED = auto()  # it continues a loaded state; if that is the end of the epoch, the next epoch comes instead
+    ASKED_FOR = auto()  # it continues a loaded state whose epoch `set_epoch` then named: empty at the epoch's end
+    BEGUN = auto()  # the pass over this epoch has made its first draw; the next pass is over the next epoch
 
 
 class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
@@ -71,21 +66,15 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         num_threads: threads of the core, by default the number of processors. Results don't depend on it.
     """
 
-    _chunk_rows: ClassVar[int] = 1 << 15
-    """About how many rows become Python objects at a time."""
+    _chunk_rows: ClassVar[int] = 1 << 15  # about so many rows become Python objects at a time
     _rows_per_draw = 1
-    _drawn_from: ClassVar[str]
-    """The argument that determines the draws, "groups" or "weights"; named in messages and states."""
+    _drawn_from: ClassVar[str]  # "groups" or "weights", the argument that determines the draws
     _distribution: Distribution
     _phase: _Phase
-    _start: int
-    """The draw of the global order at which the pass over the current epoch starts, or started."""
-    _from_other_ranks: bool
-    """True if that pass continues one of another number of ranks."""
-    _pass: Pass[Drawn] | None
-    """The pass over the current epoch, once it has begun."""
-    _opened: Stream | None
-    """The stream of the current epoch and distribution."""
+    _start: int  # the draw of the global order at which the pass over the current epoch starts, or started
+    _from_other_ranks: bool  # whether that pass continues one of another number of ranks
+    _pass: Pass[Drawn] | None  # over the current epoch, once it has begun
+    _opened: Stream | None  # of the current epoch and distribution
 
     def __init__(
         self,
@@ -112,8 +101,6 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         self._next_distribution: Distribution | None = None
         self._go_to(0)
 
-    # Subclasses define these four.
-
     @abstractmethod
     def _open(self, distribution: Distribution, epoch: int) -> Stream:
         """Return the draws of `epoch` with this distribution."""
@@ -129,8 +116,6 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     @abstractmethod
     def _distributions_from_state(self, state: dict[str, Any]) -> tuple[Distribution, Distribution, int]:
         """Return both distributions and the draws in an epoch, or raise an `InputError`; must change nothing."""
-
-    # Epochs and passes.
 
     @property
     def seed(self) -> int:
@@ -174,8 +159,8 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
 
         The pass begins with its first draw, so an iterator that nobody draws from changes nothing.
         """
-        chunks = _Chunks(self)
-        draws = cast("_Draws[Drawn]", _Draws.from_iterable(chunks))
+        chunks = Chunks(self)
+        draws = cast("Draws[Drawn]", Draws.from_iterable(chunks))
         draws.chunks = chunks
         return draws
 
@@ -237,8 +222,6 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     def _shown_epoch(self) -> str:
         shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""
         return f"seed={self.seed}, epoch={self.epoch}{shard}"
-
-    # States.
 
     def state_dict(self, *, consumed: int | None = None) -> dict[str, int | list[int]]:
         """Return the state after the last draw, as plain ints and lists of ints.
@@ -302,35 +285,3 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_pass": copy.copy(self._pass), "_opened": None}  # a copy has no pass in progress
-
-
-class _Draws(itertools.chain[Drawn]):
-    """The draws of a pass, with states for torchdata's `StatefulDataLoader`.
-
-    It saves and loads the state of the sampler, then that of this iterator, which finishes its epoch: loaded at the end
-    of one, it has no draws left, whereas the next pass of a sampler loaded there is the next epoch.
-    """
-
-    chunks: _Chunks[Drawn]
-
-    def state_dict(self) -> dict[str, int | list[int]]:
-        sampler = self.chunks.sampler
-        return sampler._state_to_come(self.chunks.finish) if self.chunks.begun is None else sampler.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state`; only before the first draw."""
-        self.chunks.sampler.load_state_dict(state)
-        self.chunks.finish = True
-
-
-class _Chunks(Iterator[Iterator[Drawn]]):
-    """The chunks of a pass, which begins when the first is asked for."""
-
-    def __init__(self, sampler: EpochSampler[Drawn, Any]) -> None:
-        self.sampler, self.finish = sampler, False
-        self.begun: Pass[Drawn] | None = None
-
-    def __next__(self) -> Iterator[Drawn]:
-        if self.begun is None:
-            self.begun = self.sampler._begin(self.finish)
-        return next(self.begun)

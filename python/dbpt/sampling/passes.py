@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dbpt._core import Stream
+
+if TYPE_CHECKING:
+    from dbpt.sampling.epochs import EpochSampler
 
 Drawn = TypeVar("Drawn")
 
@@ -42,3 +46,36 @@ class Pass(Iterator[Iterator[Drawn]], Generic[Drawn]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_read": self.made, "_chunk": iter(())}  # a copy only tells how many draws were made
+
+
+class Draws(itertools.chain[Drawn]):
+    """The draws of a pass, with states for torchdata's `StatefulDataLoader`.
+
+    It saves and loads the state of the sampler, then that of this iterator, which finishes its epoch: loaded at the end
+    of one, it has no draws left, whereas the next pass of a sampler loaded there is the next epoch.
+    """
+
+    chunks: Chunks[Drawn]
+
+    def state_dict(self) -> dict[str, int | list[int]]:
+        """Return the state after the last draw."""
+        sampler = self.chunks.sampler
+        return sampler._state_to_come(self.chunks.finish) if self.chunks.begun is None else sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from `state`; only before the first draw."""
+        self.chunks.sampler.load_state_dict(state)
+        self.chunks.finish = True
+
+
+class Chunks(Iterator[Iterator[Drawn]]):
+    """The chunks of a pass, which begins when the first is asked for."""
+
+    def __init__(self, sampler: EpochSampler[Drawn, Any]) -> None:
+        self.sampler, self.finish = sampler, False
+        self.begun: Pass[Drawn] | None = None
+
+    def __next__(self) -> Iterator[Drawn]:
+        if self.begun is None:
+            self.begun = self.sampler._begin(self.finish)
+        return next(self.begun)

@@ -4,15 +4,14 @@ Nothing here imports torch, and code outside this folder treats a demo like any 
 """
 
 import os
-import shutil
 from pathlib import Path
 
 from dbpt.data.demo.layouts import SPLIT_SIZES, WRITERS, plan_rows
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError, nearest
-from dbpt.files.disk import check_can_create
-from dbpt.files.lock import OwnedLock
+from dbpt.files.disk import check_can_create, system_errors
+from dbpt.files.whole_folder import whole_folder
 
 __all__ = ["DEMO_NAMES", "mini_clip_paths", "write_demo"]
 
@@ -43,20 +42,12 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
         raise InputError(f"--seed is {seed}; expected an integer, 0 or above")
     _check_folder(final)
     final = final.absolute()
-    partial = final.parent / f".{final.name}.{os.getpid()}.partial"
-    try:
-        partial.mkdir(parents=True)
-        with OwnedLock(partial / "lock", "the demo"):  # `dbpt cache prune` uses it to detect a living writer
-            rows = plan_rows(name, seed, sizes)
-            (partial / NOT_PUBLISHED).write_text(f"Drawn by `dbpt demo {name}`, in the layout of the published data.\n")
-            WRITERS[name](partial, final, progress_bar(f"drawing {name}", "img", rows), seed)
+    with system_errors(f"{final}: cannot write the demo data set"), whole_folder(final, "the demo") as folder:
+        rows = plan_rows(name, seed, sizes)
+        (folder / NOT_PUBLISHED).write_text(f"Drawn by `dbpt demo {name}`, in the layout of the published data.\n")
+        WRITERS[name](folder, final, progress_bar(f"drawing {name}", "img", rows), seed)
         if os.path.lexists(final):
             final.rmdir()
-        partial.rename(final)
-    except OSError as error:
-        raise InputError(f"{final}: cannot write the demo data set ({error.strerror or error})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return final
 
 
@@ -65,9 +56,7 @@ def _check_folder(folder: Path) -> None:
     if not os.path.lexists(folder):
         check_can_create(folder, option="folder")
         return
-    try:
+    with system_errors(f"{folder}: cannot be read", "name a new folder"):
         is_free = not folder.is_symlink() and folder.is_dir() and not any(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read: {error.strerror}; name a new folder") from None
     if not is_free:
         raise InputError(f"{folder}: exists and is not an empty folder; name a new one or remove it first")
