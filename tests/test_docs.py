@@ -101,7 +101,7 @@ def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     """Commands and snippets in their order; and the printed demo output is what the demo prints, but for figures."""
     namespace, printed = run_blocks("README.md", "docs/guide.md", capsys=capsys)
     assert f" of {FitConfig.epochs}" in check_demo_output("README.md", printed[0])
-    check_run_folder(workplace / "runs/demo")
+    check_files(workplace / "runs/demo", "docs/guide.md", "| file | content |", "\n## ")
     with (workplace / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(PHOTO_SIZES)
@@ -123,8 +123,9 @@ def check_demo_output(page: str, printed: str) -> str:
     return documented
 
 
-def check_run_folder(folder: Path) -> None:
-    table = read("docs/guide.md").partition("| file | content |")[2].partition("\n## ")[0]
+def check_files(folder: Path, page: str, heading: str, end: str = "\n\n") -> None:
+    """The folder holds what a table of the page, from its heading to the end, says."""
+    table = read(page).partition(heading)[2].partition(end)[0]
     entries = {entry.name + "/" * entry.is_dir() for entry in folder.iterdir()}
     assert set(re.findall(r"`([\w.]+(?:\.\w+|/))`", table)) == entries
 
@@ -152,9 +153,7 @@ def test_the_audit_page_runs_as_it_stands(workplace, capsys):
     assert namespace["groups"]["correct"].tolist() == [group.correct for group in found.groups]
     if "frame" in namespace:
         assert namespace["frame"].group_min().min() == found.worst_group_accuracy
-    table = read("docs/audit.md").partition("| file in `--out` |")[2].partition("\n\n")[0]
-    entries = {entry.name for entry in (workplace / "audits/factors").iterdir()}
-    assert set(re.findall(r"`(\w+\.\w+|\w+(?=/))/?`", table)) == entries
+    check_files(workplace / "audits/factors", "docs/audit.md", "| file in `--out` |")
 
 
 def test_the_page_on_discover_runs_as_it_stands(workplace, capsys):
@@ -170,9 +169,7 @@ def test_the_page_on_discover_runs_as_it_stands(workplace, capsys):
     assert families[-1].names == ["hand", "stand"]
     assert f"dbpt's {len(families) - 1} families" in read("docs/discover.md")
     assert len(namespace["families"]) == len(families) - 1
-    table = read("docs/discover.md").partition("| file in `--out` |")[2].partition("\n\n")[0]
-    entries = {entry.name for entry in (workplace / "discoveries/demo").iterdir()}
-    assert set(re.findall(r"`(\w+\.\w+)`", table)) == entries
+    check_files(workplace / "discoveries/demo", "docs/discover.md", "| file in `--out` |")
 
 
 def write_predictions(folder: Path) -> None:
@@ -181,11 +178,6 @@ def write_predictions(folder: Path) -> None:
     with (folder / "photos.csv").open(newline="") as file:
         lines = [f"{row['path']},animal,0.9,0.1" for row in csv.DictReader(file)]
     (folder / "mine.csv").write_text("\n".join([*head, *lines]) + "\n")
-
-
-def test_the_snippets_of_the_samplers_page_run(workplace):
-    namespace, _ = run_blocks("docs/sampling.md")
-    assert namespace["state"]["position"] == 300
 
 
 def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
@@ -221,17 +213,16 @@ def write_labels_of_truth(folder: Path, drawn: str) -> None:
     (folder / "labels.csv").write_text("\n".join(["sample,path,attribute", *lines]) + "\n", encoding="utf-8")
 
 
-def test_the_snippets_of_the_group_weights_page_run():
-    namespace, _ = run_blocks("docs/group_weights.md")
-    assert len(set(namespace["dro"].group_weights)) == 4
-    assert namespace["weights"].mean_p_true.max() < 1
-
-
-def test_the_snippets_of_the_pseudo_attributes_page_run():
-    namespace, _ = run_blocks("docs/pseudo_attributes.md")
-    same = namespace["labels"] == namespace["found"].pseudo_attributes
+def test_the_snippets_of_pages_without_commands_run(workplace):
+    sampling, _ = run_blocks("docs/sampling.md")
+    assert sampling["state"]["position"] == 300
+    group_weights, _ = run_blocks("docs/group_weights.md")
+    assert len(set(group_weights["dro"].group_weights)) == 4
+    assert group_weights["weights"].mean_p_true.max() < 1
+    guesses, _ = run_blocks("docs/pseudo_attributes.md")
+    same = guesses["labels"] == guesses["found"].pseudo_attributes
     assert same.mean() > 0.99  # but for the rounding to float16
-    assert namespace["smallest"].precision > 0.9
+    assert guesses["smallest"].precision > 0.9
 
 
 @pytest.mark.parametrize(
@@ -303,6 +294,4 @@ def test_the_compare_page_runs_as_it_stands(workplace):
     assert [row.method for row in namespace["comparison"].rows] == ["erm", "dbpt"]
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))
     assert [len(row["seeds"]) for row in numbers["rows"]] == [5] * 5
-    table = read("docs/compare.md").partition("## The folder")[2]
-    entries = {entry.name + "/" * entry.is_dir() for entry in (workplace / "runs/compare").iterdir()}
-    assert set(re.findall(r"`([\w.]+(?:\.\w+|/))`", table)) == entries
+    check_files(workplace / "runs/compare", "docs/compare.md", "## The folder", "\n## ")

@@ -157,7 +157,7 @@ def _local(spec: dict[str, Any]) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights["seed"])
         model = build_model(spec["config"], spec["model"])
-    _settle_digest(weights, state_digest(model.state_dict().items()), f"{spec['model']} with random weights")
+    _settle_digest(weights, state_digest(model), f"{spec['model']} with random weights")
     return model
 
 
@@ -167,7 +167,7 @@ def _published(spec: dict[str, Any]) -> torch.nn.Module:
         model = open_clip.create_model(name, tag, force_quick_gelu=_needs_quick_gelu(spec), require_pretrained=True)
     assert isinstance(model, torch.nn.Module)
     spec.setdefault("preprocess", clean_preprocess(model.visual.preprocess_cfg))  # type: ignore[union-attr,arg-type]
-    _settle_digest(spec["weights"], state_digest(model.state_dict().items()), f"model {name!r}, pretrained {tag!r}")
+    _settle_digest(spec["weights"], state_digest(model), f"model {name!r}, pretrained {tag!r}")
     return model
 
 

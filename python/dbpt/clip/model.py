@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +70,6 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     """
     try:
         state = load_file(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the weights file: {reason_of(error)}") from None
     except (SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"{path}: truncated or damaged safetensors file ({reason_of(error)})") from None
     state = convert_state_dict(model, state)
@@ -109,10 +106,10 @@ def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, t
         raise InputError(f"{path}: not a checkpoint of the architecture in the model's config ({found})")
 
 
-def state_digest(state: Iterable[tuple[str, torch.Tensor]]) -> str:
-    """Return the SHA-256 of the names, dtypes, shapes and bytes of a state dict, in hex."""
+def state_digest(model: torch.nn.Module) -> str:
+    """Return the SHA-256 of the names, dtypes, shapes and bytes of a model's state, in hex."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(state, key=lambda item: item[0]):
+    for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
