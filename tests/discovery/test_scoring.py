@@ -99,6 +99,14 @@ def test_the_attribute_that_pushes_predictions_is_the_only_one_proposed() -> Non
     assert scores["thing"].of.class_words == ["disc"]
 
 
+def test_families_score_the_same_one_by_one_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    judged = images(place_pushes=1.5)
+    together = scored(judged)
+    monkeypatch.setattr("dbpt.discovery.scoring.MOST_LOGITS", 1)
+    alone = scored(judged)
+    assert [(name, each.explained) for name, each in alone.items()] == [(n, e.explained) for n, e in together.items()]
+
+
 def test_a_family_that_only_repeats_the_classifier_describes_the_classes() -> None:
     shape = scored(images(0.0))["shape"]
     assert shape.explained and shape.explained.is_much and shape.of.guessed and not shape.of.guessed.trust.doubts

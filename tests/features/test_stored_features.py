@@ -92,3 +92,11 @@ def test_nothing_reads_all_features_at_once(name, many, tiny, read_at_once, monk
     model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
     getattr(dbpt, name.split()[0])("table.csv", embeddings="features.npy", **model, **COMMANDS[name])
     assert sum(read_at_once) >= N and max(read_at_once) <= BLOCK
+
+
+def test_doubts_read_the_judged_rows_only(many, tiny, read_at_once, monkeypatch):
+    monkeypatch.chdir(many)
+    monkeypatch.setattr("dbpt.pseudo_attributes.trust.MOST_ROWS", BLOCK)
+    model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
+    dbpt.guess_attributes("table.csv", embeddings="features.npy", **model, **COMMANDS["guess_attributes"])
+    assert sum(read_at_once) == N + 6 * BLOCK  # the guesses; and the judged rows, by the own sentences and five others

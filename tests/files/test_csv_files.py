@@ -8,12 +8,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import dbpt
-from dbpt.files.csv import csv_text, marked, unmarked
+from dbpt.files.csv import BLOCK_ROWS, csv_of_columns, csv_text, marked, unmarked
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.judging import read_answers
 
@@ -34,6 +35,17 @@ def test_any_text_comes_back_and_none_begins_as_a_formula(cells):
     (row,) = csv.reader(io.StringIO(csv_text([["x", *cells]]), newline=""))
     assert not any(cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) for cell in row)
     assert list(map(unmarked, row)) == ["x", *cells]
+
+
+def test_columns_are_written_some_rows_at_a_time():
+    n = 2 * BLOCK_ROWS + 3
+    columns = {"path": [f"-{i}.jpg" for i in range(n)], "share": np.arange(n) / 8, "group": np.arange(n)}
+    parts = list(csv_of_columns(columns))
+    assert "".join(parts) == csv_text([list(columns), *((f"-{i}.jpg", i / 8, i) for i in range(n))])
+    assert [part.count("\n") for part in parts] == [1, BLOCK_ROWS, BLOCK_ROWS, 3]
+    assert list(csv_of_columns({"path": [], "group": np.arange(0)})) == ["path,group\n"]
+    with pytest.raises(ValueError, match="shorter"):
+        list(csv_of_columns({"path": ["a", "b"], "group": np.arange(1)}))
 
 
 def test_csv_is_written_in_one_place():

@@ -19,6 +19,19 @@ def test_writes_text_and_bytes_readable_for_all(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.txt", "b.bin"]
 
 
+def test_content_in_parts_becomes_one_file_or_none(tmp_path):
+    write_atomically(tmp_path / "a", iter(["größer\n", "", "x\n"]))
+    assert (tmp_path / "a").read_text(encoding="utf-8") == "größer\nx\n"
+
+    def broken():
+        yield "new"
+        raise RuntimeError("the second part")
+
+    with pytest.raises(RuntimeError, match="the second part"):
+        write_atomically(tmp_path / "a", broken())
+    assert [(p.name, p.read_text(encoding="utf-8")) for p in tmp_path.iterdir()] == [("a", "größer\nx\n")]
+
+
 def test_a_file_name_that_is_not_utf8_keeps_its_bytes(tmp_path):
     write_atomically(tmp_path / "a", os.fsdecode(b"caf\xe9.jpg") + " ö\n")
     assert (tmp_path / "a").read_bytes() == b"caf\xe9.jpg \xc3\xb6\n"

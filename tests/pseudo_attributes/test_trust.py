@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbpt import label_attributes
-from dbpt.pseudo_attributes.trust import MOST_ROWS, TEMPLATES, guess_trust
+from dbpt.pseudo_attributes.trust import MOST_ROWS, TEMPLATES, guess_trust, judged_rows
 
 DOUBTS = {
     "agreement": "other sentences around the same names",
@@ -100,11 +100,13 @@ def test_spread_is_that_of_the_odds_within_classes_whatever_all_logits_of_an_ima
 
 def test_a_sample_of_many_images_is_spread_over_all_of_them():
     guesses, logits, others, labels, names = made(2 * MOST_ROWS + 2)
-    order = np.argsort(guesses, kind="stable")
-    assert doubted(guesses[order], logits[order], [each[order] for each in others], labels, names) == set()
-    wide = [np.pad(each, ((0, 0), (0, 1)), constant_values=-50) for each in (logits, *others)]
-    rare = np.where(np.arange(len(guesses)) == 1, 2, guesses)  # an image that the sample leaves out
-    assert guess_trust(rare, wide[0], wide[1:], labels, [*names, "c"]).unused == ()
+    rows = judged_rows(np.argsort(guesses, kind="stable"))
+    assert len(rows) == MOST_ROWS and np.bincount(guesses[rows]).min() > 0.45 * MOST_ROWS
+    assert doubted(guesses[rows], logits[rows], [each[rows] for each in others], labels[rows], names) == set()
+    wide = [np.pad(each[rows], ((0, 0), (0, 1)), constant_values=-50) for each in (logits, *others)]
+    judged, counts = (guesses[rows], wide[0], wide[1:], labels[rows], [*names, "c"]), np.bincount(guesses)
+    assert guess_trust(*judged).unused == ("c",)
+    assert guess_trust(*judged, np.array([*counts, 1])).unused == ()  # an image that the sample leaves out
 
 
 def test_guesses_that_are_missing_do_not_count():

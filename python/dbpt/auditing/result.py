@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dbpt.auditing.figures import AuditedGroup, AuditFigures, Verdict
 from dbpt.data.in_memory import import_pandas
+from dbpt.files.csv import Column
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import (
     LONGEST_GROUP_NAME,
@@ -35,7 +36,7 @@ class Audit:
     """
 
     figures: AuditFigures
-    images: dict[str, list[Any]]
+    images: dict[str, Column]
     folder: Path | None
 
     @property

@@ -27,8 +27,8 @@ FEWEST = 0.01
 """The share of the images that a name needs; rarer names are left out of their family."""
 MOST_ROWS = 5000
 """Rows by which the shares of a half are estimated, and rows of which the doubts are judged."""
-NAMES_AT_A_TIME = 32
-"""Names whose logits are held for all images."""
+MOST_LOGITS = 1 << 23
+"""Logits that are held at a time, of all images; those of a family always are."""
 BLOCK = 1 << 14
 
 
@@ -143,7 +143,7 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
     rows = _spread(np.arange(len(images.labels)))
     judged, found = images.take(rows), []
-    for some in _some_at_a_time(families):
+    for some in _some_at_a_time(families, MOST_LOGITS // (2 * max(len(images.labels), 1))):
         weights_KD = np.concatenate([family.weights for family in some])
         logits_NK = images.logits(np.concatenate([weights_KD, weights_KD @ projection_DD]))
         ends = np.cumsum([len(family.weights) for family in some])
@@ -156,11 +156,11 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     return found
 
 
-def _some_at_a_time(families: Sequence[EmbeddedFamily]) -> Iterator[list[EmbeddedFamily]]:
-    """Yield the families in parts: each has as many names as `NAMES_AT_A_TIME` allows, or is one family."""
+def _some_at_a_time(families: Sequence[EmbeddedFamily], most: int) -> Iterator[list[EmbeddedFamily]]:
+    """Yield the families in parts: each has at most ``most`` names, or is one family."""
     some: list[EmbeddedFamily] = []
     for family in families:
-        if some and sum(len(each.weights) for each in (*some, family)) > NAMES_AT_A_TIME:
+        if some and sum(len(each.weights) for each in (*some, family)) > most:
             yield some
             some = []
         some.append(family)

@@ -6,7 +6,7 @@ import json
 import logging
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -242,8 +242,8 @@ def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
     return csv_text(table)
 
 
-def _predictions_csv(experiment: Experiment, chosen: MethodResult) -> str:
-    """Return a line for each image: CLIP's guess of the attribute, and the predictions of the chosen classifier."""
+def _predictions_csv(experiment: Experiment, chosen: MethodResult) -> Iterator[str]:
+    """Yield a line for each image: CLIP's guess of the attribute, and the predictions of the chosen classifier."""
     labelled, features = experiment.labelled, experiment.embedded.features
     columns = image_columns(
         replace(labelled.dataset, splits=labelled.splits),

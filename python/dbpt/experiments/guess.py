@@ -27,7 +27,7 @@ from dbpt.experiments.readable import (
     readable_rows,
 )
 from dbpt.experiments.stages import log_warnings
-from dbpt.files.csv import csv_of_columns
+from dbpt.files.csv import Column, csv_of_columns
 from dbpt.files.disk import check_output, write_atomically
 from dbpt.groups import group_counts
 from dbpt.pseudo_attributes import PseudoAttributes
@@ -64,7 +64,7 @@ class GuessedAttributes:
         return pseudo_groups(self.dataset, self.pseudo)
 
     @cached_property
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, Column]:
         """The columns of the table, by name, with an entry for each image."""
         return image_columns(self.dataset, self.pseudo, self.guesses)
 

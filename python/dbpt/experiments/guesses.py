@@ -22,7 +22,7 @@ from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import by_suspect
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
-from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, GuessesOfFactor, guess_trust
+from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, GuessesOfFactor, guess_trust, judged_rows
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.guesses import GuessSheets, render_guesses
 from dbpt.settings.combinations import PSEUDO_SELECTIONS
@@ -46,7 +46,8 @@ def judged_guesses(
     beside them. Attributes that nobody guessed get none.
     """
     rows = fitted_rows(dataset) if rows is None else rows
-    dataset, pseudo = dataset.take(rows), pseudo.take(rows)
+    if len(rows) < len(dataset):
+        dataset, pseudo = dataset.take(rows), pseudo.take(rows)
     if pseudo.class_clusters is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
@@ -104,31 +105,39 @@ def _doubts(
     backbone: Backbone,
     guessed: Sequence[NDArray[np.int64]],
 ) -> list[list[str]]:
-    """Return the doubts about the guesses (n,) of each suspect. ``taken`` (n,) are the rows of the ``features``."""
+    """Return the doubts about the guesses (n,) of each suspect. ``taken`` (n,) are the rows of the ``features``.
+
+    Classes that share their values are judged together, by their `judged_rows`.
+    """
     words = dataset.words
-    logits = by_suspect(zero_shot_logits(backbone, features, *words.attribute_texts(), rows=taken), words)
-    by_template = []
-    for template in TEMPLATES:
-        texts, owners = replace(words, attribute_templates=(template,)).attribute_texts()
-        by_template.append(by_suspect(zero_shot_logits(backbone, features, texts, owners, rows=taken), words))
+    parts = [
+        (place, values, classes, np.flatnonzero(np.isin(dataset.labels, classes)))
+        for place, suspect in enumerate(words.suspects)
+        for values, classes in words.vocabularies(suspect).items()
+    ]
+    parts = [part for part in parts if len(part[1]) > 1 and len(part[3])]
+    read = np.unique(np.concatenate([np.empty(0, np.int64), *(judged_rows(rows) for *_, rows in parts)]))
+    logits, *by_template = (
+        by_suspect(zero_shot_logits(backbone, features, *each.attribute_texts(), rows=taken[read]), words)
+        for each in (words, *(replace(words, attribute_templates=(template,)) for template in TEMPLATES))
+    )
     found: list[list[str]] = [[] for _ in words.suspects]
-    for place, suspect in enumerate(words.suspects):
-        for values, classes in words.vocabularies(suspect).items():
-            rows = np.flatnonzero(np.isin(dataset.labels, classes))
-            if len(values) == 1 or not len(rows):
-                continue
-            cells, code = np.ix_(rows, np.array(values)), np.full(len(suspect.values) + 1, -1)  # the last for -1
-            code[list(values)] = np.arange(len(values))
-            judged = guess_trust(
-                code[guessed[place][rows]],
-                logits[place][cells],
-                [each[place][cells] for each in by_template],
-                dataset.labels[rows],
-                [list(suspect.values)[value] for value in values],
-            )
-            names = ", ".join(dataset.class_names[label] for label in classes)
-            of_part = "" if len(classes) == dataset.num_classes else f"for {names}, "
-            found[place] += [of_part + doubt for doubt in judged.doubts]
+    for place, values, classes, rows in parts:
+        judged, known = judged_rows(rows), list(words.suspects[place].values)
+        cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
+        code[list(values)] = np.arange(len(values))
+        counts = np.bincount(guessed[place][rows] + 1, minlength=len(known) + 1)[1:]
+        trust = guess_trust(
+            code[guessed[place][judged]],
+            logits[place][cells],
+            [each[place][cells] for each in by_template],
+            dataset.labels[judged],
+            [known[value] for value in values],
+            counts[list(values)],
+        )
+        names = ", ".join(dataset.class_names[label] for label in classes)
+        of_part = "" if len(classes) == dataset.num_classes else f"for {names}, "
+        found[place] += [of_part + doubt for doubt in trust.doubts]
     return found
 
 

@@ -97,7 +97,8 @@ def read_manifest(folder: Path) -> Manifest | None:
     file = folder / MANIFEST
     try:
         with open_regular(file, follow=False) as opened:
-            content = json.loads(opened.read(MAX_BYTES))
+            size = os.fstat(opened.fileno()).st_size  # a buffer of MAX_BYTES would count as memory
+            content = json.loads(opened.read(min(size, MAX_BYTES)))
         version = content.pop("schema_version")
     except (FileNotFoundError, NotADirectoryError):
         return None

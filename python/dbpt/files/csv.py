@@ -2,13 +2,18 @@
 
 import csv
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 # Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
 FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 MARKED = re.compile(r"'+[=+\-@\t\r\n]")
+BLOCK_ROWS = 8_192
+Column = Sequence[object] | NDArray[Any]
 
 
 def csv_text(rows: Iterable[Iterable[object]]) -> str:
@@ -24,9 +29,13 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     return "".join(f"{line[:-2]}\n" for line in lines)
 
 
-def csv_of_columns(columns: Mapping[str, Sequence[object]]) -> str:
-    """Return columns of equal length, by name, as `csv_text`."""
-    return csv_text(chain([list(columns)], zip(*columns.values(), strict=True)))
+def csv_of_columns(columns: Mapping[str, Column]) -> Iterator[str]:
+    """Yield columns of equal length, by name, as `csv_text`, some rows at a time."""
+    yield csv_text([list(columns)])
+    for start in range(0, max(map(len, columns.values())), BLOCK_ROWS):
+        cells = [column[start : start + BLOCK_ROWS] for column in columns.values()]
+        lists = [part.tolist() if isinstance(part, np.ndarray) else part for part in cells]
+        yield csv_text(zip(*lists, strict=True))
 
 
 def marked(cell: str) -> str:

@@ -119,20 +119,22 @@ def check_output(
             raise InputError(f"{option} {path}: is {what} that this command reads; choose another {way}")
 
 
-def write_atomically(path: Path, content: bytes | str, *, overwrite: bool = True) -> None:
+def write_atomically(path: Path, content: bytes | str | Iterable[str], *, overwrite: bool = True) -> None:
     """Write to a temporary file in the same folder, fsync, rename. Text becomes UTF-8; file names keep their bytes.
+
+    ``content`` may come in parts, so that it is never in memory as a whole.
 
     Raises `InputError` if the write fails, or if ``path`` exists without ``overwrite``; ``path`` then stays as it was.
     """
-    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
     temporary = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
         temporary = Path(name)
         try:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(handle, rest) :]
+            for part in (content,) if isinstance(content, bytes | str) else content:
+                rest = memoryview(part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part)
+                while rest:
+                    rest = rest[os.write(handle, rest) :]
             # By descriptor if possible: in a shared folder the name may belong to another file by now.
             os.chmod(handle if os.chmod in os.supports_fd else temporary, 0o644)  # noqa: PTH101
             os.fsync(handle)

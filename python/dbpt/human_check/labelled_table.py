@@ -4,7 +4,7 @@ import codecs
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,6 +73,7 @@ def write_labelled_table(
     is_copy = suffix in COPIED and all(each.column for each in labels)
     if out.suffix.lower() not in (".csv", suffix if is_copy else ".csv"):
         raise InputError(f"--table {out}: is written as CSV; choose a name that ends in .csv")
+    content: bytes | Iterable[str]
     if is_copy:
         content = _copy(dataset, labels)
         at_root = [] if config.root is None and _is_same(out.parent, dataset.root) else ["--root", str(dataset.root)]
@@ -85,7 +86,7 @@ def write_labelled_table(
         }
         for question, each in zip(design.questions, labels, strict=True):
             columns[question] = [each.by_row.get(row, "") for row in range(len(dataset))]
-        content = csv_of_columns(columns).encode("utf-8", "surrogateescape")
+        content = csv_of_columns(columns)
         refit[4:4] = ["--pseudo-attributes", str(out)]
     write_atomically(out, content, overwrite=False)
     return shlex.join(refit)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset
+from dbpt.files.csv import Column
 from dbpt.pseudo_attributes.from_file import doubts_in_a_cell
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, names_of_rows, pseudo_groups
@@ -23,8 +24,10 @@ def image_columns(
     attributes: list[str] | None = None,
     predictions: NDArray[np.int64] | None = None,
     probabilities: NDArray[np.floating[Any]] | None = None,
-) -> dict[str, list[Any]]:
+) -> dict[str, Column]:
     """Return the columns of the table, by name, for the ``rows`` (n,) of ``dataset``, by default all.
+
+    Columns of text are lists, those of numbers arrays.
 
     They are ``path``, ``label``, ``split``, ``pseudo_attribute``, its ``confidence``, ``doubts``, and ``group``, the
     number y * A + a of label and pseudo attribute. With several factors, ``pseudo_NAME``, ``confidence_NAME`` and
@@ -37,7 +40,7 @@ def image_columns(
     rows = np.arange(len(dataset)) if rows is None else rows
     classes = dataset.class_names
     assert pseudo.confidence is not None
-    found: dict[str, list[Any]] = {
+    found: dict[str, Column] = {
         "path": [dataset.paths[row] for row in rows.tolist()],
         "label": [classes[label] for label in dataset.labels[rows].tolist()],
         "split": [SPLITS[split] for split in dataset.splits[rows].tolist()],
@@ -54,7 +57,7 @@ def image_columns(
         if judged is not None:
             found["doubts"] = [doubts_in_a_cell(judged.doubts)] * len(rows)
         found |= _of_factors(dataset, pseudo, judged, rows)
-        found["group"] = pseudo_groups(dataset, pseudo)[rows].tolist()
+        found["group"] = pseudo_groups(dataset, pseudo)[rows]
     if probabilities is not None:
         found |= {f"p_{name}": _rounded(column) for name, column in zip(classes, probabilities.T, strict=True)}
     return found
@@ -62,8 +65,8 @@ def image_columns(
 
 def _of_factors(
     dataset: Dataset, pseudo: PseudoAttributes, judged: Guesses | None, rows: NDArray[np.int64]
-) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = {}
+) -> dict[str, Column]:
+    found: dict[str, Column] = {}
     for place, guessed in enumerate(pseudo.factors if pseudo.factors[1:] else ()):
         factor = dataset.words.factors[place]
         values = [*factor.values, ""]
@@ -75,5 +78,6 @@ def _of_factors(
     return found
 
 
-def _rounded(values: NDArray[np.floating[Any]]) -> list[float]:
-    return [round(value, _DIGITS) for value in values.tolist()]
+def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    rounded: NDArray[np.float64] = values.astype(np.float64).round(_DIGITS)
+    return rounded

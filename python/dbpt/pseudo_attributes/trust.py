@@ -139,32 +139,36 @@ def guess_trust(
     by_template: Sequence[NDArray[np.float32]],
     labels: NDArray[np.int64],
     names: Sequence[str],
+    counts: NDArray[np.int64] | None = None,
 ) -> Trust:
     """Judge the ``guesses`` (N,), -1 for none, that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
 
-    ``by_template`` has the logits (N, A) by each of the `TEMPLATES`, and ``labels`` (N,) the classes. With more than
-    20,000 rows, a sample of them is judged.
+    ``by_template`` has the logits (N, A) by each of the `TEMPLATES`, and ``labels`` (N,) the classes. If these are
+    `judged_rows` of more, ``counts`` (A,) are the images of all of them that were guessed each name.
     """
     num_rows, num_attributes = logits.shape
-    rows = np.linspace(0, num_rows - 1, min(num_rows, MOST_ROWS)).astype(np.int64)
-    found, labels = guesses[rows], labels[rows]
-    counts = np.bincount(guesses[guesses >= 0], minlength=num_attributes)
-    others = [each[rows] for each in by_template]
+    if counts is None:
+        counts = np.bincount(guesses[guesses >= 0], minlength=num_attributes)
     with catch_warnings():
         simplefilter("ignore", UserWarning)  # shares that cannot be met
         labelled = [
             label_attributes(each, proportions=counts + 1e-9, posterior=False, confidence=False).pseudo_attributes
-            for each in others
+            for each in by_template
         ]
     agreement = np.mean([kappa(one, other, num_attributes) for one, other in combinations(labelled, 2)])
-    mean_NA = _within_class(np.mean([_centred(each) for each in others], axis=0), labels)
-    known = found >= 0
+    mean_NA = _within_class(np.mean([_centred(each) for each in by_template], axis=0), labels)
+    known = guesses >= 0
     return Trust(
         agreement=float(agreement),
-        spread=float(np.sqrt((mean_NA**2).sum() / (len(rows) * (num_attributes - 1)))),
-        separation=_separation(logits[rows][known], found[known], labels[known]),
+        spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
+        separation=_separation(logits[known], guesses[known], labels[known]),
         unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
     )
+
+
+def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most `MOST_ROWS` of the rows, at equal distances."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
 
 
 def _separation(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
