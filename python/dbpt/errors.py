@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Container
+from importlib import import_module
+from typing import Any
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # line breaks and terminal codes
 HEAD, TAIL = 1400, 500
@@ -54,6 +56,20 @@ def first_few(texts: "list[str]", shown: int, separator: str = ", ") -> str:
 def classes_in_words(names: "list[str]") -> str:
     """Return ``class 'a'`` or ``classes 'a', 'b', 'c' and 2 more``."""
     return f"class{'es' if len(names) > 1 else ''} {first_few([repr(name) for name in names], 3)}"
+
+
+def foreign_error(error: BaseException, limit: int = 200) -> str:
+    """Return the type and message of another library's exception on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:limit]}{'…' if len(text) > limit else ''}"
+
+
+def optional_module(name: str, needed_by: str, extra: str) -> Any:
+    """Return a module that only the ``extra`` of dbpt installs. Raises `InputError` if it is missing."""
+    try:
+        return import_module(name)
+    except ImportError:
+        raise InputError(f"{needed_by} needs {name}; run pip install 'dbpt[{extra}]'") from None
 
 
 def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:

@@ -1,6 +1,6 @@
 """Parquet tables: what is read, and one line for what can't be."""
 
-import builtins
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -81,14 +81,8 @@ def test_what_is_no_parquet_file(table, content):
 
 
 def test_pyarrow_is_asked_for_where_it_is_missing_or_old(table, monkeypatch):
-    path, real = table(COLUMNS), builtins.__import__
-
-    def without(name, *args, **options):
-        if name.startswith("pyarrow"):
-            raise ImportError(name)
-        return real(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    path = table(COLUMNS)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "pets.parquet: reading it needs pyarrow; run pip install 'dbpt[parquet]'" in refused(path)
     monkeypatch.undo()
     monkeypatch.setattr(pa, "__version__", "14.0.0")

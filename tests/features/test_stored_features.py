@@ -5,7 +5,7 @@ import pytest
 
 import dbpt
 from dbpt.data.stored_features import StoredFeatures
-from dbpt.features import embed_images, store_images
+from dbpt.features import EmbeddedFiles, embed_images
 
 N, BLOCK = 20_000, 4_000
 ROWS = np.array([3, 1, 99, 0, 98])
@@ -13,9 +13,11 @@ ROWS = np.array([3, 1, 99, 0, 98])
 
 def test_they_index_as_an_array_does(tiny, tiny_backbone):
     data = dbpt.load_dataset(tiny.table)
-    where = {"cache_dir": tiny.cache / "features", "batch_size": 16}
-    whole = embed_images(tiny_backbone, data.root, data.paths, **where).features
-    stored, failures, _ = store_images(tiny_backbone, data.root, data.paths, **where)
+    folder = tiny.cache / "features"
+    whole = embed_images(tiny_backbone, data.root, data.paths, cache_dir=folder, batch_size=16).features
+    found = EmbeddedFiles(tiny_backbone, data.root, data.paths, folder, max_failures=0)
+    assert found.complete(batch_size=16) == 0
+    stored, failures = found.features(), found.failures()
     assert (stored.shape, stored.dtype, stored.ndim, failures) == (whole.shape, whole.dtype, whole.ndim, ())
     for found, expected in (
         (stored[:], whole),

@@ -36,9 +36,3 @@ def quiet_hub() -> Iterator[None]:
         logging.root.removeHandler(handler)
         for logger, level in zip(chatty, before, strict=True):
             logger.setLevel(level)
-
-
-def foreign_error(error: BaseException, limit: int = 200) -> str:
-    """Return the type and message of another library's exception on one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:limit]}{'…' if len(text) > limit else ''}"

@@ -12,7 +12,7 @@ import open_clip
 import torch
 
 from dbpt.clip.backbone import Backbone
-from dbpt.clip.hub import foreign_error, quiet_hub
+from dbpt.clip.hub import quiet_hub
 from dbpt.clip.model import build_model, check_weights_file, load_weights, state_digest
 from dbpt.clip.precision import (
     AUTO,
@@ -24,7 +24,7 @@ from dbpt.clip.precision import (
 from dbpt.clip.preprocessing import clean_preprocess, image_preprocessing
 from dbpt.clip.spec import SPEC_SCHEMA_VERSION, new_spec
 from dbpt.clip.text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
-from dbpt.errors import InputError
+from dbpt.errors import InputError, foreign_error
 from dbpt.files.disk import file_sha256, reason_of, system_errors
 
 

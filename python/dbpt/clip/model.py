@@ -12,8 +12,7 @@ from open_clip.model import convert_to_custom_text_state_dict
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dbpt.clip.hub import foreign_error
-from dbpt.errors import InputError, first_few
+from dbpt.errors import InputError, first_few, foreign_error
 from dbpt.files.disk import open_regular, reason_of, system_errors
 
 # Far above any real model. Larger values would need all memory or endless time.

@@ -11,8 +11,8 @@ import open_clip
 import torch
 from open_clip.tokenizer import get_clean_fn
 
-from dbpt.clip.hub import foreign_error, quiet_hub
-from dbpt.errors import InputError
+from dbpt.clip.hub import quiet_hub
+from dbpt.errors import InputError, foreign_error, optional_module
 from dbpt.files.disk import check_readable
 from dbpt.files.typed_json import read_json
 
@@ -88,17 +88,12 @@ class FileTokenizer:
     """A Hugging Face ``tokenizer.json``, padded and cut to the model's context length as open_clip does."""
 
     def __init__(self, file: Path, config: dict[str, Any]) -> None:
-        try:
-            from tokenizers import Tokenizer as HFTokenizer
-        except ImportError:
-            raise InputError(
-                f"{file}: reading it needs the package 'tokenizers': pip install 'dbpt[tokenizers]'"
-            ) from None
+        tokenizers = optional_module("tokenizers", f"{file}: reading it", "tokenizers")
         text_cfg = config["text_cfg"]
         if text_cfg.get("tokenizer_mode"):
             raise InputError(f"{file}: tokenizer mode {text_cfg['tokenizer_mode']!r} is not supported from a file")
         with _refused(f"{file}: not a tokenizer.json"):
-            self._tokenizer = HFTokenizer.from_file(str(file))
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(file))
         self._file, self._length = file, context_length(config)
         options = text_cfg.get("tokenizer_kwargs") or {}
         self._clean = get_clean_fn(options.get("clean", "whitespace"))

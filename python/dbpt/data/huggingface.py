@@ -19,7 +19,7 @@ from dbpt.data.labels import SPLIT_FOLDERS, coded_dataset, is_unknown
 from dbpt.data.paths import is_file, is_there
 from dbpt.data.table_formats import json_object, read_text
 from dbpt.data.words import Vocabulary
-from dbpt.errors import InputError
+from dbpt.errors import InputError, foreign_error, optional_module
 
 if TYPE_CHECKING:
     import datasets
@@ -111,10 +111,7 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
         if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
             raise InputError(f"{folder / DICT}: its 'splits' are not names; {SAVE_AGAIN}")
         check_split_names(names, str(folder))
-    try:
-        import datasets
-    except ImportError:
-        raise InputError(f"{folder}: reading it needs datasets; run pip install 'dbpt[datasets]'") from None
+    datasets = optional_module("datasets", f"{folder}: reading it", "datasets")
     splits = {}
     for name in names:
         if not _has_files(folder / name):  # datasets saves empty splits, but can't load them
@@ -122,7 +119,7 @@ def _load(folder: Path) -> "dict[str, datasets.Dataset]":
         try:
             splits[name] = datasets.Dataset.load_from_disk(str(folder / name)).with_format(None)
         except Exception as error:  # the library can raise anything for damaged files
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            reason = foreign_error(error)
             raise InputError(f"{folder / name}: datasets cannot load it ({reason}); {SAVE_AGAIN}") from None
         check_number(folder / name, len(splits[name]))
     if not splits:

@@ -13,7 +13,6 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,7 +22,7 @@ from dbpt.data.columns import Columns, DataRequest, cell_text, column_position
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.paths import absolute
 from dbpt.data.table_formats import dataset_of, wanted_columns
-from dbpt.errors import InputError
+from dbpt.errors import InputError, optional_module
 from dbpt.files.disk import system_errors, write_atomically
 
 if TYPE_CHECKING:
@@ -47,11 +46,8 @@ def is_in_memory(data: object) -> bool:
 
 
 def import_pandas() -> Any:
-    """Return the module. Raises `InputError` if it, an extra of dbpt, is not installed."""
-    try:
-        return import_module("pandas")
-    except ImportError:
-        raise InputError("a data frame needs pandas, which is not installed; run: pip install pandas") from None
+    """Return the module. Raises `InputError` if it is not installed."""
+    return optional_module("pandas", "a data frame", "pandas")
 
 
 def read_frame(frame: pd.DataFrame, request: DataRequest) -> Dataset:

@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar, TypeVar
 
-from dbpt.errors import InputError, nearest
+from dbpt.errors import InputError, foreign_error, nearest
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -117,9 +117,8 @@ class Registry(Mapping[str, type[T]]):
         try:
             found = points[0].load()
         except Exception as error:  # whatever a package's code raises
-            raise InputError(
-                f"{described} cannot be imported ({type(error).__name__}: {error}); fix or uninstall the package"
-            ) from error
+            reason = foreign_error(error)
+            raise InputError(f"{described} cannot be imported ({reason}); fix or uninstall the package") from error
         if problem := self._problem_of_class(name, found):
             raise InputError(f"{described} cannot be used: {problem}; fix or uninstall the package")
         return found  # type: ignore[no-any-return]
@@ -162,11 +161,9 @@ def import_plugins() -> None:
         try:
             import_module(module.strip())
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise InputError(
-                f"DBPT_PLUGINS: {module.strip()} cannot be imported ({reason}); correct the variable, or put the "
-                "module's folder into PYTHONPATH"
-            ) from error
+            way_out = "correct the variable, or put the module's folder into PYTHONPATH"
+            problem = f"{module.strip()} cannot be imported ({foreign_error(error)})"
+            raise InputError(f"DBPT_PLUGINS: {problem}; {way_out}") from error
 
 
 def _named(found: C, name: str) -> C:

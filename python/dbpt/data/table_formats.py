@@ -26,7 +26,7 @@ from dbpt.data.columns import (
 )
 from dbpt.data.dataset import Dataset
 from dbpt.data.labels import coded_dataset
-from dbpt.errors import InputError, nearest
+from dbpt.errors import InputError, nearest, optional_module
 from dbpt.files.disk import open_regular, read_regular, reason_of
 
 MAX_BYTES = 1 << 32
@@ -186,10 +186,7 @@ def _kind(value: object) -> str:
 
 def import_pyarrow(path: Path, extra: str) -> Any:
     """Return the module pyarrow. Raises `InputError` if it is missing (``extra`` installs it) or unsafe."""
-    try:
-        import pyarrow
-    except ImportError:
-        raise InputError(f"{path}: reading it needs pyarrow; run pip install 'dbpt[{extra}]'") from None
+    pyarrow = optional_module("pyarrow", f"{path}: reading it", extra)
     # Before 14.0.1 a file could make pyarrow unpickle an extension type (CVE-2023-47248).
     if int(pyarrow.__version__.partition(".")[0]) < 15:
         problem = f"pyarrow {pyarrow.__version__} may unpickle what a file holds"

@@ -18,7 +18,7 @@ from dbpt.data.precomputed import open_precomputed_features
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.experiments.clusters import find_clusters
-from dbpt.features import Failure, store_images
+from dbpt.features import EmbeddedFiles, Failure
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
@@ -191,14 +191,10 @@ def embed_dataset(
         unopened = "" if config.opens_images else "; no image is opened"
         logger.info(f"features: {len(dataset)} rows of {config.embeddings}{unopened}")
         return dataset, features, ()
-    features, failures, recomputed = store_images(
-        backbone,
-        dataset.root,
-        dataset.paths,
-        cache_dir=config.cache_dir / "features",
-        batch_size=config.embed_batch_size,
-        max_failures=config.max_failures,
-    )
+    folder = config.cache_dir / "features"
+    found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
+    recomputed = found.complete(batch_size=config.embed_batch_size)
+    features, failures = found.features(), found.failures()
     logger.info(
         f"features in {backbone.image_precision}: {len(dataset)} images, {recomputed} embedded now, "
         f"{len(failures)} unreadable"

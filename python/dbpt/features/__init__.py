@@ -1,6 +1,6 @@
 """Image features: one pass of the frozen image tower per image, stored in a cache. Importing needs no torch."""
 
-from dbpt.features.embed import EmbeddedFiles, Failure, TooManyFailures, embed_images, store_images
+from dbpt.features.embed import EmbeddedFiles, Failure, TooManyFailures, embed_images
 from dbpt.features.images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size
 from dbpt.features.maintenance import list_caches, prune_caches, verify_cache
 from dbpt.features.sources import ImageSource, is_one_image, list_images
@@ -21,6 +21,5 @@ __all__ = [
     "prune_caches",
     "read_crop",
     "read_size",
-    "store_images",
     "verify_cache",
 ]

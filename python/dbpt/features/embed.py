@@ -65,38 +65,15 @@ def embed_images(
         num_workers: decoding threads; by default this process's share of the processors, at most 16.
         max_failures: fraction of the images that may be unreadable. Features computed until then are stored.
     """
-    features, failures, recomputed = store_images(
-        backbone,
-        root,
-        paths,
-        cache_dir=cache_dir,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        max_failures=max_failures,
-    )
-    ok = np.ones(len(paths), dtype=np.bool_)
-    ok[[failure.row for failure in failures]] = False
-    return Embeddings(features[:], ok, failures, recomputed)
-
-
-def store_images(
-    backbone: Backbone,
-    root: Path,
-    paths: Sequence[str],
-    *,
-    cache_dir: Path,
-    batch_size: int = 128,
-    num_workers: int | None = None,
-    max_failures: float = 0.01,
-) -> tuple[StoredFeatures, tuple[Failure, ...], int]:
-    """Do what `embed_images` does, and return features that stay in the cache, failures, and the number computed."""
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     if not 0 <= max_failures <= 1:
         raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
     found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
     recomputed = found.complete(batch_size=batch_size, num_workers=num_workers)
-    return StoredFeatures(found.cache.read, found.places, backbone.embed_dim), found.failures(), recomputed
+    failures, ok = found.failures(), np.ones(len(paths), dtype=np.bool_)
+    ok[[failure.row for failure in failures]] = False
+    return Embeddings(found.features()[:], ok, failures, recomputed)
 
 
 class TooManyFailures(InputError):
@@ -134,6 +111,10 @@ class EmbeddedFiles:
         rows = np.flatnonzero(absent)
         first = rows[np.sort(np.unique(self.files.ids[rows], axis=0, return_index=True)[1])]
         self.missing = first[[self.files.paths[row] not in self._unreached for row in first.tolist()]]
+
+    def features(self) -> StoredFeatures:
+        """Return the features (N, D), which stay in the cache; zero for rows without any."""
+        return StoredFeatures(self.cache.read, self.places, self.backbone.embed_dim)
 
     def failures(self) -> tuple[Failure, ...]:
         """Return the rows without features, in order, each with its reason."""

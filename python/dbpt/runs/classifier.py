@@ -196,15 +196,14 @@ class Classifier:
             for place, pixels in zip(batch, decoded, strict=False):
                 place[:] = 0 if isinstance(pixels, str) else pixels
             features = self.backbone.encode_image(batch).numpy()
-            classes = _likeliest(self.head, features, list(self.words.classes))
+            probabilities = self.head.probabilities(features)
+            classes = _likeliest(probabilities, list(self.words.classes))
             attributes: list[Any] = [()] * rows
             if labeller is not None:
-                labels = [list(self.words.classes).index(name) for name, _ in classes]
-                logits = labeller.logits(features)
-                guesses = label_suspects(logits, np.array(labels), self.words, method="argmax", fit_on=None)
-                names = list(self.words.attributes)
+                logits, labels = labeller.logits(features), probabilities.argmax(axis=1)
+                guesses = label_suspects(logits, labels, self.words, method="argmax", fit_on=None)
                 assert guesses.posterior is not None
-                attributes = [(names[int(row.argmax())], row) for row in guesses.posterior]
+                attributes = _likeliest(guesses.posterior, list(self.words.attributes))
         for i, (image, pixels) in enumerate(zip(images, decoded, strict=True)):
             path = str(image) if isinstance(image, Path) else None
             if isinstance(pixels, str):
@@ -213,8 +212,6 @@ class Classifier:
                 yield Prediction(path, *classes[i], *attributes[i])
 
 
-def _likeliest(
-    classifier: FeatureClassifier, features: NDArray[np.float32], names: list[str]
-) -> list[tuple[str, NDArray[np.float32]]]:
-    """Return the most probable name for each row of features (N, D), and all probabilities."""
-    return [(names[int(row.argmax())], row) for row in classifier.probabilities(features)]
+def _likeliest(probabilities: NDArray[np.float32], names: list[str]) -> list[tuple[str, NDArray[np.float32]]]:
+    """Return the most probable name for each row of probabilities (N, K), and the row."""
+    return [(names[int(row.argmax())], row) for row in probabilities]
