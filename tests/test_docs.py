@@ -225,6 +225,12 @@ def test_the_snippets_of_pages_without_commands_run(workplace):
     assert guesses["smallest"].precision > 0.9
 
 
+def test_the_command_for_a_few_known_attributes_runs(workplace):
+    (compare,) = command_lines("docs/pseudo_attributes.md")
+    run(compare.replace("--resample 10", "--resample 2 --epochs 2"))
+    assert dbpt.Result.read(Path("runs/few")).metrics.cross_validated[0].n_known == 64
+
+
 @pytest.mark.parametrize(
     ("page", "setting", "value"),
     [("docs/methods.md", "group_source", "soft"), ("docs/defaults.md", "optimizer", "sgd")],

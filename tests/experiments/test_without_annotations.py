@@ -8,6 +8,7 @@ import pytest
 from tiny import ATTRIBUTES
 
 from dbpt.discovery.catalogue import Family
+from dbpt.errors import InputError
 from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.stages import Experiment, prepare
@@ -59,6 +60,31 @@ def test_true_attributes_change_no_shot(experiments):
     )
     for other in others:
         assert other == as_they_are
+
+
+def test_only_the_known_attributes_change_what_a_probe_guesses(tiny, experiments):
+    """``--probe-rows 24``: attributes of all other images, of any split, are shuffled among them."""
+    asked = {"pseudo_method": "probe", "probe_rows": 24, "head": "linear"}
+    first = prepare(replace(experiments[0].config, **asked))
+    assert first.labelled.pseudo.is_given.sum() == 24
+    rows, draws = tiny.rows(), np.random.default_rng(1)
+    learnt_from = {first.dataset.paths[row] for row in np.flatnonzero(first.labelled.pseudo.is_given)}
+    others = [number for number, row in enumerate(rows) if row["path"] not in learnt_from]
+    shuffled = [row["attribute"] for row in rows]
+    for number, other in zip(others, draws.permutation(others), strict=True):
+        shuffled[number] = rows[other]["attribute"]
+    assert shuffled != [row["attribute"] for row in rows]
+    table = tiny.write("leak-but-known", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)])
+    other = prepare(replace(first.config, data=str(table)))
+    assert other.labelled.pseudo.posterior.tobytes() == first.labelled.pseudo.posterior.tobytes()
+    assert other.labelled.pseudo.pseudo_attributes.tolist() == first.labelled.pseudo.pseudo_attributes.tolist()
+    assert other.labelled.pseudo.probe.figures == first.labelled.pseudo.probe.figures
+    for choice in ({"head": "linear"}, {"head": "prompt", "objective": "groupdro"}):
+        assert learnt(other, choice) == learnt(first, choice)
+    changed = [r | {"attribute": "lake" if r["path"] in learnt_from else r["attribute"]} for r in rows]
+    changed[next(n for n, row in enumerate(rows) if row["path"] in learnt_from)]["attribute"] = "meadow"
+    with pytest.raises(InputError, match="1 of the 24 training and validation images"):  # so that it could fail
+        prepare(replace(first.config, data=str(tiny.write("leak-known", changed))))
 
 
 def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, experiments, monkeypatch):

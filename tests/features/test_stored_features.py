@@ -63,12 +63,12 @@ def many(tiny_backbone, tmp_path_factory):
 def read_at_once(monkeypatch):
     """The number of rows of each read of features."""
     sizes, read = [], StoredFeatures.__getitem__
-    for name in ("data.stored_features", "clip.zero_shot", "data.precomputed", "auditing.probe"):
+    for name in ("data.stored_features", "clip.zero_shot", "data.precomputed", "pseudo_attributes.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.discovery.scoring.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.discovery.words.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.discovery.scoring.MOST_ROWS", BLOCK)
-    monkeypatch.setattr("dbpt.auditing.probe.MOST_ROWS", BLOCK)
+    monkeypatch.setattr("dbpt.pseudo_attributes.linear_probe.MOST_ROWS", BLOCK)
 
     def counted(features, rows):
         found = read(features, rows)

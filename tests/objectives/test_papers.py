@@ -300,7 +300,7 @@ def test_dfrs_balanced_subsets():
 def test_without_scikit_learn_dfr_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(InputError, match=r"^--objective dfr: needs scikit-learn; run pip install 'dbpt\[dfr\]'$"):
-        dfr.import_scikit_learn()
+        dfr.Dfr.check_installed()
 
 
 # --- weights by sampling ----------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ def run(right=RIGHT, **changes):
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
         **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
         "pseudo_quality": as_json(quality) | {"split": "training"},
+        "cross_validated": [],
         "label_noise": None,
         "seconds": {"embed": 1.0, "total": 2.5},
         **changes,

@@ -90,7 +90,7 @@ class Judgement:
 def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     """Return the audit that ``command`` makes, and CLIP's guesses for all images of the data."""
     dataset, rows, readable = subject.dataset, subject.audited, subject.readable
-    pseudo = label_dataset(dataset, readable.evidence(), subject.config)
+    pseudo = label_dataset(dataset, readable.evidence(), subject.config, readable.label_features, subject.probe)
     guesses = judged_guesses(dataset, readable.label_features, readable.labeller, pseudo, rows)
     chosen = groups_to_audit(subject, pseudo)
     judgement = judge(subject, chosen, guesses)

@@ -29,6 +29,8 @@ def next_step(
     """
     if verdict.kind == "nothing to compare" and by_guesses and guesses.n_unknown and not guesses.from_file:
         return "Audit again with a lower --min-confidence, so that more images have an attribute.", []
+    if verdict.kind == "untrusted" and by_guesses and guesses.by_probe:
+        return "Label the attribute of more images by hand, and audit again.", []
     if verdict.kind != "bias":
         return ADVICE[verdict.kind], []
     data, run = subject.source, f"runs/{subject.dataset.name}"

@@ -158,7 +158,8 @@ def _audited(figures: AuditFigures) -> str:
         "probe": "a plain linear probe, which shows what ordinary training would learn from these images",
     }[figures.predictions_by]
     split = "" if figures.data.split == "all" else f"{SPLIT_NAMES[figures.data.split]} "
-    source = "CLIP guessed the attribute" if figures.group_kind == "pseudo" else "the attribute is given with the data"
+    guessed, given = f"{figures.guesses.guesser} guessed the attribute", "the attribute is given with the data"
+    source = guessed if figures.group_kind == "pseudo" else given
     if figures.group_kind == "pseudo" and figures.guesses.from_file:
         source = f"the attribute comes from {figures.settings['pseudo_attributes']}"
     if known := figures.known_factors:

@@ -102,7 +102,7 @@ class Audit:
         figures, metrics = self.figures, self.figures.metrics
         data = figures.data
         split = "all splits" if data.split == "all" else f"{data.split} split"
-        guessed = "attributes from a file" if figures.guesses.from_file else "guessed by CLIP"
+        guessed = "attributes from a file" if figures.guesses.from_file else f"guessed by {figures.guesses.guesser}"
         guessed = "clusters within each class" if figures.by_clusters else guessed
         whose = "true attributes" if figures.group_kind == "true" else guessed
         whose = f"true values of {' and '.join(known)}, others {guessed}" if (known := figures.known_factors) else whose

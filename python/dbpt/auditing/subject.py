@@ -25,7 +25,7 @@ from dbpt.errors import InputError
 from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.clusters import read_clusters
-from dbpt.experiments.evaluate import run_with_data
+from dbpt.experiments.evaluate import known_in_run, run_with_data
 from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.readable import (
     ReadableRows,
@@ -38,6 +38,7 @@ from dbpt.experiments.readable import (
 )
 from dbpt.experiments.stages import log_warnings
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.classifier import zero_shot_classifier
@@ -88,7 +89,7 @@ class Subject(AuditedImages):
 
     ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
     line. ``which`` are the options that say whose predictions of which images these are. With ``asks_clusters`` the
-    audit was asked for clusters, and not only the run that is audited.
+    audit was asked for clusters, and not only the run that is audited. ``probe`` is that of the run.
     """
 
     backbone: Backbone
@@ -102,6 +103,7 @@ class Subject(AuditedImages):
     repeated: list[str]
     options: list[str]
     asks_clusters: bool
+    probe: AttributeProbe | None = None
 
     def command(self, name: str, others: Mapping[str, str | Path | None]) -> str:
         """Return the line that repeats ``dbpt NAME``, as far as it can name the data; ``others`` are more options."""
@@ -244,7 +246,7 @@ def _subject_of_run(
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
     if "attributes" in read and not dataset.attribute_names and config.num_clusters is None:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
-    dataset, known = drawn_shots(dataset, known_attributes(config, dataset), config)
+    dataset, known = drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
     logger.info(dataset.describe())
     split, rows = _chosen_split(dataset, split, "run")
     has_clusters = config.num_clusters is not None
@@ -272,6 +274,7 @@ def _subject_of_run(
         repeated=config.options(read.difference(OF_THE_RUN, ["attributes"] if of_run else [])),
         options=config.options(read),
         asks_clusters=has_clusters and not of_run,
+        probe=classifier.probe,
     )
 
 

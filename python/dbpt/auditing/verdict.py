@@ -40,11 +40,12 @@ def verdict_of(
     names, subject = " / ".join(attributes), SUBJECTS[by]
     by_clusters = by_guesses and guesses.by_clusters
     if by_guesses and guesses.doubts:
-        missing = f"CLIP can't tell {names} apart in these images"
+        guesser = guesses.guesser[:1].upper() + guesses.guesser[1:]
+        missing = f"{guesser} can't tell {names} apart in these images"
         missing = "Some classes may form no distinct clusters" if by_clusters else missing
         sentence = f"{missing}, so nothing follows about {subject.rstrip(',')}."
         return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))
-    source, guessed = "CLIP's guesses", "guessed"
+    source, guessed = guesses.called, "guessed"
     if guesses.from_file:
         source, guessed = "the attributes in the file", "labelled"
     unchecked = "" if guesses.is_judged else " (not checked)"
@@ -125,7 +126,8 @@ def _enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], g
 def _without_attribute(groups: Sequence[AuditedGroup], guesses: Guesses) -> str:
     """Return how many images are in no group, and why."""
     n = guesses.n_unknown + sum(each.n for each in groups)
-    why = "the file has none for them" if guesses.from_file else "CLIP's confidence is below --min-confidence"
+    unsure = f"{guesses.guesser}'s confidence is below --min-confidence"
+    why = "the file has none for them" if guesses.from_file else unsure
     return f"{count(guesses.n_unknown)} of {count(n)} images have no attribute, because {why}"
 
 

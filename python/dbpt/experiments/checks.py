@@ -20,6 +20,7 @@ from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.files.disk import check_can_create
 from dbpt.objectives import OBJECTIVES
+from dbpt.pseudo_attributes.linear_probe import import_scikit_learn
 from dbpt.settings.combinations import PSEUDO_SELECTIONS, TRUE_SELECTIONS, readers
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
@@ -32,7 +33,12 @@ SMALL_VALIDATION_GROUP = 10
 
 
 def check_before_reading(config: FitConfig) -> None:
-    """Refuse settings that are wrong whatever the data are: of backbone, cache, features, proportions and context."""
+    """Refuse settings that are wrong whatever the data are: of backbone, cache, features, proportions and context.
+
+    Refuse a probe without scikit-learn too.
+    """
+    if config.by_probe:
+        import_scikit_learn(f"--pseudo-method {config.pseudo_method}")
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
     specs = [checked_spec(**each)[0] for each in (config.backbone, config.label_backbone) if each is not None]

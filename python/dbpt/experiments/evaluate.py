@@ -34,6 +34,7 @@ from dbpt.experiments.readable import (
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.groups import LabelNoise
+from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
@@ -41,6 +42,7 @@ from dbpt.runs.run_folder import load
 from dbpt.settings.combinations import NOT_WITH_CLUSTERS
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
+from dbpt.settings.sections import PROBE
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ OF_OWN_DATA = {
     "embeddings": None,
     "pseudo_attributes": None,
     "guess_only_unknown": False,
+    "probe_rows": None,
     "shots": None,
 }
 """The settings of a run that say nothing about other data, unset."""
@@ -90,7 +93,7 @@ def evaluate(
         run, data, root=root, weights=weights, device=device, given=given | {"average": average}
     )
     backbone, (of_run, unread) = classifier.backbone, _metrics_of_run(Path(run))
-    dataset, known = drawn_shots(dataset, known_attributes(config, dataset), config)
+    dataset, known = drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
     logger.info(dataset.describe())
     noise = _noise_of_run(of_run, classifier.config, config)
     if label_noise is not None:
@@ -98,7 +101,7 @@ def evaluate(
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
     readable = readable_rows(dataset, backbone, config, known, clusters)
-    pseudo = label_dataset(readable.dataset, readable.evidence(), config)
+    pseudo = label_dataset(readable.dataset, readable.evidence(), config, readable.label_features, classifier.probe)
     splits = readable.dataset.splits
     labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits, label_noise=noise)
     guesses = judged_guesses(readable.dataset, readable.label_features, readable.labeller, pseudo)
@@ -128,7 +131,7 @@ def run_with_data(
     """Return the classifier of a run, its settings with those that are ``given``, and the data, read with its words.
 
     None in ``given`` takes the run's setting; the root, columns and embeddings only for its own data. Attributes that
-    are given replace the run's; if it has none, the data's own are read.
+    are given replace the run's; if it has none, the data's own are read. A run's probe knows only the run's own.
     """
     classifier = load(run, device=device, weights=weights)
     own, chosen = classifier.config, {name: value for name, value in given.items() if value is not None}
@@ -140,8 +143,12 @@ def run_with_data(
     else:
         chosen = OF_OWN_DATA | chosen
     settings = vars(own).copy()
-    if chosen.keys() & {"attributes", "factors"}:
+    has_own_names = not chosen.keys() & {"attributes", "factors"}
+    if not has_own_names:
         settings |= {"attributes": None, "factors": None}
+    probe = classifier.probe if has_own_names and chosen.get("pseudo_method", PROBE) == PROBE else None
+    if probe is None and own.by_probe:
+        settings = {name: value for name, value in settings.items() if name not in ("pseudo_method", "probe_rows")}
     if make_config({"attributes": chosen.get("attributes")}).num_clusters is not None:
         settings = {name: value for name, value in settings.items() if name not in NOT_WITH_CLUSTERS}
     config = make_config(settings | chosen | {"features": "cached"})
@@ -159,8 +166,16 @@ def run_with_data(
         words = replace(words, attributes=combined(factors), factors=factors)
     if "attribute_template" in chosen:
         words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
-    classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config))
+    classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
     return classifier, config, load_for_run(config, words, data, root)
+
+
+def known_in_run(
+    classifier: Classifier, config: FitConfig, data: DataLike | None, dataset: Dataset
+) -> PseudoAttributes | None:
+    """Return the `known_attributes` of a run's ``data``. Of other data the run's probe, if it has one, guesses all."""
+    is_own = data is None or names_own_data(data, classifier.config)
+    return known_attributes(config, dataset) if is_own or classifier.probe is None else None
 
 
 def _metrics_of_run(run: Path) -> tuple[RunMetrics | None, tuple[str, ...]]:

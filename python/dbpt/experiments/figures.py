@@ -179,10 +179,15 @@ class Labelled:
         return [float(count / max(1, counts.sum())) for count in counts]
 
     def _pseudo_quality(self) -> QualityOfSplit | None:
-        """Return the quality over the training rows, which determine the group weights, else over all rows."""
+        """Return the quality over the training rows, which determine the group weights, else over all rows.
+
+        Rows whose attribute was given are left out.
+        """
         dataset, training = self.dataset, self.rows("train")
         judged = training if len(training) else np.arange(len(dataset))
-        if self.pseudo.holds_truth or not (dataset.attributes[judged] >= 0).any():
+        if self.pseudo.is_given is not None:
+            judged = judged[~self.pseudo.is_given[judged]]
+        if not (dataset.attributes[judged] >= 0).any():
             return None
         if self.pseudo.names is not None and self.group_kind != "true":
             return None
@@ -221,6 +226,7 @@ class Labelled:
             pseudo_method=self.pseudo.method,
             pseudo_shares=self._pseudo_shares(),
             pseudo_quality=self._pseudo_quality(),
+            cross_validated=[] if self.pseudo.probe is None else list(self.pseudo.probe.figures),
             label_noise=self._label_noise(),
         )
 

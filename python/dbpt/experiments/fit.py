@@ -36,6 +36,7 @@ from dbpt.report.guesses import GuessSheets, label_command
 from dbpt.report.run_charts import run_figures
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION
+from dbpt.runs.saved_probe import write_probe
 from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.keywords import FitSettings
@@ -223,6 +224,8 @@ def _write_pseudo_attributes(out: Path, experiment: Experiment) -> None:
     write_tensors(out / "pseudo_attributes.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
     if pseudo.class_clusters is not None:
         write_clusters(out, pseudo.class_clusters)
+    if pseudo.probe is not None:
+        write_probe(out, pseudo.probe)
 
 
 def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:

@@ -21,6 +21,7 @@ from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.guesses import doubts_in_words, judged_guesses
 from dbpt.experiments.readable import (
     configured_backbone,
+    known_attributes,
     label_dataset,
     left_out,
     open_dataset,
@@ -34,7 +35,16 @@ from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.image_table import image_columns
 from dbpt.pseudo_attributes.pseudo_groups import group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.text import LONGEST_GROUP_NAME, MISSING, count, percent, render_columns, shorten_group, wrapped
+from dbpt.report.text import (
+    LONGEST_GROUP_NAME,
+    MISSING,
+    count,
+    cross_validation_text,
+    percent,
+    render_columns,
+    shorten_group,
+    wrapped,
+)
 from dbpt.settings.config import make_config, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.fields import flag_of
@@ -91,7 +101,7 @@ class GuessedAttributes:
             ["of class", "", "", *(percent(of_class_G[g]) for g in shown)],
             ["confidence", "", "", *(means[g] for g in shown)],
         ]
-        how = f"guessed by CLIP ({guesses.method})"
+        how = f"guessed by {guesses.guesser} ({guesses.method})"
         notes = [f"shares of {factor.name}: {_named(factor.values, factor.shares)}" for factor in guesses.factors]
         if clusters := self.pseudo.class_clusters:
             how, found = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
@@ -99,6 +109,8 @@ class GuessedAttributes:
             notes = [f"separation: {separation or 'unknown, too few images'}"]
             notes.append("named by the words nearest to what a cluster has and the rest of its class has not")
         notes = notes or [f"shares: {_named(names, guesses.shares)}"]
+        values: Sequence[Sequence[str]] = [factor.values for factor in guesses.factors] or [names]
+        notes += map(cross_validation_text, guesses.cross_validations, values)
         lines = [f"{dataset.name}: {count(len(dataset))} images; {how}, in per cent"]
         if without := len(dataset) - int(known.sum()):
             notes.append(f"{count(without)} images got no attribute, because their confidence is below the minimum")
@@ -126,10 +138,10 @@ def _named(names: Sequence[str], shares: Sequence[float]) -> str:
 def guess_attributes(
     data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: Unpack[FitSettings]
 ) -> GuessedAttributes:
-    """Let CLIP guess the attribute of each image, as `dbpt.fit` does before it trains.
+    """Let CLIP, or a probe, guess the attribute of each image, as `dbpt.fit` does before it trains.
 
     Args:
-        data: as for `dbpt.fit`; no split is needed. Its true attributes don't influence the guesses.
+        data: as for `dbpt.fit`; no split is needed. Its true attributes influence only the guesses by a probe.
         out: a CSV file with a row for each readable image: path, label, split, pseudo_attribute, its confidence, the
             doubts, and group, the number y * A + a of label and guess. It must not exist unless ``overwrite``.
         settings: those of `FitConfig` for data, words, backbone and pseudo attributes, and ``seed``.
@@ -152,11 +164,11 @@ def guess_attributes(
     logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
     backbone = configured_backbone(config)
-    rows = readable_rows(dataset, backbone, config, None)
+    rows = readable_rows(dataset, backbone, config, known_attributes(config, dataset))
     readable, features = rows.dataset, rows.features
     if not len(readable):
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
-    pseudo = label_dataset(readable, rows.evidence(), config)
+    pseudo = label_dataset(readable, rows.evidence(), config, features)
     guesses = judged_guesses(readable, features, backbone, pseudo, np.arange(len(readable)))
     warnings = (*left_out(dataset, rows.failures), *pseudo.warnings, *doubts_in_words(guesses, readable))
     log_warnings(warnings)

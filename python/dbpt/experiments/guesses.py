@@ -43,7 +43,7 @@ def judged_guesses(
     """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
 
     Doubts are about the names, so guesses below ``min_confidence`` count too. Guesses from a file have those that are
-    beside them. Attributes that nobody guessed get none.
+    beside them, those by a probe what cross-validation says. Attributes that nobody guessed get none.
     """
     rows = fitted_rows(dataset) if rows is None else rows
     if len(rows) < len(dataset):
@@ -53,16 +53,27 @@ def judged_guesses(
     factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
     doubts = [list(part.doubts or ()) for part in parts]
     is_judged = pseudo.method != METHOD or all(part.doubts is not None for part in parts)
-    if pseudo.method not in NOT_GUESSED:
+    judged = [None] * len(parts) if pseudo.probe is None else list(pseudo.probe.figures)
+    if pseudo.probe is not None:
+        doubts = [each.doubts for each in pseudo.probe.figures]
+    elif pseudo.method not in NOT_GUESSED:
         doubts = _doubts(dataset, features, rows, backbone, [_likeliest(part) for part in parts])
     figures = _figures(pseudo, dataset.attributes, dataset.num_attributes)
     if not factors:
-        return Guesses(method=pseudo.method, doubts=doubts[0], is_judged=is_judged, **figures)
+        return Guesses(
+            method=pseudo.method, doubts=doubts[0], is_judged=is_judged, cross_validated=judged[0], **figures
+        )
     of_factors = [
         GuessesOfFactor(
-            name=factor.name, values=list(factor.values), doubts=found, **_figures(part, known, len(factor.values))
+            name=factor.name,
+            values=list(factor.values),
+            doubts=found,
+            cross_validated=of_probe,
+            **_figures(part, known, len(factor.values)),
         )
-        for factor, part, found, known in zip(factors, parts, doubts, dataset.factor_attributes, strict=True)
+        for factor, part, found, of_probe, known in zip(
+            factors, parts, doubts, judged, dataset.factor_attributes, strict=True
+        )
     ]
     named = [f"{each.name}: {doubt}" for each in of_factors for doubt in each.doubts]
     return Guesses(method=pseudo.method, doubts=named, factors=of_factors, is_judged=is_judged, **figures)
@@ -79,7 +90,9 @@ def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: Class
 def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64], num_attributes: int) -> dict[str, Any]:
     guessed, confidence = pseudo.pseudo_attributes, pseudo.confidence
     assert confidence is not None
-    both = (attributes >= 0) & (guessed >= 0) & (not pseudo.holds_truth)
+    both = (attributes >= 0) & (guessed >= 0)
+    if pseudo.is_given is not None:
+        both &= ~pseudo.is_given
     counts = np.bincount(guessed[guessed >= 0], minlength=num_attributes)
     if (guessed >= 0).any():  # the others have none, or one that is too low
         confidence = confidence[guessed >= 0]
@@ -206,9 +219,10 @@ def doubts_in_words(guesses: Guesses, dataset: Dataset) -> tuple[str, ...]:
         way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
         return (f"the clusters can't be trusted: {'; '.join(guesses.doubts)}; {way_out}",)
     of_factors = [(f"{each.name} ({' / '.join(each.values)})", each.doubts) for each in guesses.factors]
+    way_out = "label more images" if guesses.by_probe else "use other words, give each name more wordings"
     return tuple(
-        f"CLIP's guesses of {names} can't be trusted: {'; '.join(doubts)}; use other words, give each name more "
-        "wordings, or look at the guesses with dbpt audit"
+        f"{guesses.guesser}'s guesses of {names} can't be trusted: {'; '.join(doubts)}; {way_out}, or look at the "
+        "guesses with dbpt audit"
         for names, doubts in of_factors or [(" / ".join(dataset.attribute_names), guesses.doubts)]
         if doubts
     )

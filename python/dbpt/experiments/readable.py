@@ -22,6 +22,7 @@ from dbpt.features import EmbeddedFiles, Failure
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.attribute_probe import AttributeProbe, Features, drawn_known, fit_attribute_probe
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import label_suspects, without_unsure
 from dbpt.pseudo_attributes.from_file import attributes_of_data, read_pseudo_attributes, with_known
@@ -37,8 +38,8 @@ logger = logging.getLogger(__name__)
 class Evidence:
     """The sources of the pseudo attributes of N rows: `known_attributes`, and zero-shot ``logits`` (N, A) to guess by.
 
-    One of them may be None. With both, only unknown attributes are guessed. With factors the logits have the values of
-    all of them, one factor after another.
+    With both, only unknown attributes are guessed. Without logits, a probe guesses them, or nobody does. With factors
+    the logits have the values of all of them, one factor after another.
     """
 
     known: PseudoAttributes | None
@@ -50,21 +51,21 @@ class ReadableRows:
     """The N readable rows of a data set with their ``features`` (N, D), and what their attributes are guessed from.
 
     That are the ``label_features`` (N, E) of the ``labeller``, which is the backbone itself without ``--label-model``.
-    ``known`` are the `known_attributes`, which also say that none is named, or clusters; with ``guess_unknown`` the
-    others are guessed.
+    ``known`` are the `known_attributes`, which also say that none is named, or clusters; with ``by_words`` the others
+    are guessed by CLIP's words.
     """
 
     dataset: Dataset
     features: StoredFeatures
     failures: tuple[Failure, ...]
     known: PseudoAttributes | None
-    guess_unknown: bool
+    by_words: bool
     labeller: Backbone
     label_features: StoredFeatures
 
     def evidence(self) -> Evidence:
         """Return the argument of `label_dataset`."""
-        if self.known is not None and not self.guess_unknown:
+        if not self.by_words:
             return Evidence(known=self.known, logits=None)
         is_test = self.dataset.splits == SPLITS.index("test")
         texts, owners = self.dataset.words.attribute_texts()
@@ -104,7 +105,7 @@ def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: 
 def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
     """Return the attributes of all rows, -1 where unknown, that are not guessed; None if all are.
 
-    They come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` from the data.
+    They come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` or a probe from the data.
     """
     assert not config.asks_auto, "resolved before the stages"
     if config.num_clusters is not None:
@@ -112,13 +113,14 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
     if not dataset.attribute_names:
         return no_attributes(dataset)
     if config.pseudo_attributes is None:
-        if not config.guess_only_unknown:
+        if not config.keeps_known:
             return None
         own = attributes_of_data(dataset)
         if not any((each.pseudo_attributes >= 0).any() for each in own.factors or (own,)):
+            option = f"--pseudo-method {config.pseudo_method}" if config.by_probe else "--guess-only-unknown"
             raise InputError(
-                f"--guess-only-unknown: {dataset.source} has no attribute for any image; name the file that has some "
-                "with --pseudo-attributes"
+                f"{option}: {dataset.source} has no attribute for any image; name the file that has some with "
+                "--pseudo-attributes"
             )
         return own
     found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
@@ -169,12 +171,13 @@ def readable_rows(
     elif config.num_clusters is not None:
         clusters = clusters or find_clusters(readable, label_features, labeller or backbone, config.num_clusters)
         known = without_unsure(clusters.label(label_features, readable.labels), config.min_confidence)
+    named = bool(dataset.attribute_names)
     return ReadableRows(
         dataset=readable,
         features=features,
         failures=failures,
         known=known,
-        guess_unknown=config.guess_only_unknown and bool(dataset.attribute_names),
+        by_words=not config.by_probe and (known is None or (config.guess_only_unknown and named)),
         labeller=labeller or backbone,
         label_features=label_features,
     )
@@ -211,25 +214,44 @@ def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
     return (*lines, *([f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []))
 
 
-def label_dataset(dataset: Dataset, evidence: Evidence, config: FitConfig) -> PseudoAttributes:
-    """Return the pseudo attributes of the rows. Test images don't influence those of other rows."""
-    known, logits = evidence.known, evidence.logits
+def label_dataset(
+    dataset: Dataset,
+    evidence: Evidence,
+    config: FitConfig,
+    features: Features,
+    probe: AttributeProbe | None = None,
+) -> PseudoAttributes:
+    """Return the pseudo attributes of the rows. Test images don't influence those of other rows.
+
+    ``features`` (N, E) are those to guess by, and ``probe`` is that of a finished run, if none is to be fitted.
+    """
+    is_test = dataset.splits == SPLITS.index("test")
+    known, logits, method = evidence.known, evidence.logits, config.pseudo_method
+    if config.by_probe:
+        if known is not None and config.probe_rows is not None:
+            known = drawn_known(known, ~is_test, config.probe_rows, seed=config.seed)
+        if probe is None:
+            assert known is not None
+            probe = fit_attribute_probe(features, known, ~is_test, dataset.words, seed=config.seed)
+        logits, method = np.empty((len(dataset), len(probe.biases)), np.float32), "argmax"
+        for rows in map(np.flatnonzero, (~is_test, is_test)):  # as in `ReadableRows.evidence`
+            logits[rows] = probe.logits(features, rows)
     if logits is None:
         assert known is not None
         return known
-    is_test = dataset.splits == SPLITS.index("test")
     with catch_warnings():
         simplefilter("ignore", UserWarning)
         found = label_suspects(
             logits,
             dataset.labels,
             dataset.words,
-            method=config.pseudo_method,
+            method=method,
             proportions="estimated" if config.proportions is None else config.proportions,
             fit_on=None if is_test.all() else ~is_test,
             min_confidence=config.min_confidence,
             seed=config.seed,
         )
     labelled_by = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
-    found = replace(found, method=found.method + labelled_by)
+    method = config.pseudo_method if config.by_probe else found.method
+    found = replace(found, method=method + labelled_by, probe=probe)
     return found if known is None else with_known(found, known)

@@ -172,7 +172,7 @@ def load_and_embed(
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset = embedded.dataset
-    pseudo = label_dataset(dataset, embedded.evidence, config)
+    pseudo = label_dataset(dataset, embedded.evidence, config, embedded.label_features)
     groups = pseudo_groups(dataset, pseudo)
     strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
     by = "class and pseudo attribute" if dataset.attribute_names else "class"

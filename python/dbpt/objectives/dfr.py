@@ -3,22 +3,21 @@
 arXiv 2204.02937, by the procedure of the authors' code, but on CLIP's frozen features. scikit-learn fits the layer.
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
 from dbpt.groups.permutation import random_part
 from dbpt.objectives.base import Objective
 from dbpt.objectives.subsampling import balanced_subsets
+from dbpt.pseudo_attributes.linear_probe import import_scikit_learn
 
 Layer = tuple[NDArray[np.float64], NDArray[np.float64]]
 PENALTIES = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
 """Values of scikit-learn's C; smaller ones penalise more."""
 SUBSETS = 20
 BLOCK_COLUMNS = 64
+OPTION = "--objective dfr"
 
 
 class Dfr(Objective):
@@ -40,7 +39,7 @@ class Dfr(Objective):
     @classmethod
     def check_installed(cls) -> None:
         """Raise `InputError` without scikit-learn."""
-        import_scikit_learn()
+        import_scikit_learn(OPTION)
 
     def refit(
         self, train_features: NDArray[np.float32], features: NDArray[np.float32], seed: int
@@ -91,15 +90,6 @@ def refit_layer(
     return (weights_CD, bias_C), penalty
 
 
-def import_scikit_learn(option: str = "--objective dfr") -> Any:
-    """Return ``sklearn.linear_model``. Raises `InputError` if scikit-learn, an extra of dbpt, is not installed."""
-    try:
-        from sklearn import linear_model
-    except ImportError:
-        raise InputError(f"{option}: needs scikit-learn; run pip install 'dbpt[dfr]'") from None
-    return linear_model
-
-
 def _best_penalty(
     features_ND: NDArray[np.float64],
     labels: NDArray[np.int64],
@@ -125,7 +115,7 @@ def _fit(
     features_ND: NDArray[np.float64], labels: NDArray[np.int64], penalty: float, num_classes: int, seed: int
 ) -> Layer:
     """Fit weights (C, D) and bias (C,) by liblinear, one regression for each of more than two classes."""
-    regression = import_scikit_learn().LogisticRegression
+    regression = import_scikit_learn(OPTION).LogisticRegression
     # The argument for an L1 penalty has another name from scikit-learn 1.8 on.
     l1 = {"l1_ratio": 1.0} if regression().get_params()["l1_ratio"] is not None else {"penalty": "l1"}
     fits = []

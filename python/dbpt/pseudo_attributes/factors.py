@@ -78,9 +78,11 @@ def combined_guesses(found: Sequence[PseudoAttributes]) -> PseudoAttributes:
         sizes.append(each.posterior.shape[1])
         posterior = (posterior[:, :, None] * each.posterior[:, None, :]).reshape(len(posterior), -1)
         confidence = confidence * each.confidence
+    given = [each.is_given for each in found if each.is_given is not None]
     return replace(
         found[0],
         pseudo_attributes=joint_codes(codes, sizes),
+        is_given=np.any(given, axis=0) if given else None,
         posterior=posterior,
         confidence=confidence,
         warnings=tuple(dict.fromkeys(text for each in found for text in each.warnings)),

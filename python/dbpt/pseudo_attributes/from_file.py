@@ -140,6 +140,6 @@ def with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttr
         posterior=np.where(is_known[:, None], known.posterior, guessed.posterior),
         confidence=np.where(is_known, known.confidence, guessed.confidence),
         method=f"{guessed.method} (known ones from the {known.method})",
-        holds_truth=known.method == FROM_DATA,
+        is_given=is_known if known.method == FROM_DATA else None,
         warnings=(*known.warnings, *guessed.warnings),
     )

@@ -12,6 +12,7 @@ from dbpt import arguments
 from dbpt.errors import InputError
 
 if TYPE_CHECKING:
+    from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
     from dbpt.pseudo_attributes.class_clusters import ClassClusters
 
 MOST_ROWS = 1 << 16  # in a sample; the standard error of a share is then below 0.002
@@ -42,8 +43,10 @@ class PseudoAttributes:
     """(C, A) the name of each attribute in each class, if they aren't those of the data set; "" without attributes."""
     class_clusters: ClassClusters | None = None
     """The clusters within each class, for ``--attributes clusters``."""
-    holds_truth: bool = False
-    """True if they contain the true attributes of the data, which then can't measure how many of them are right."""
+    probe: AttributeProbe | None = None
+    """The probe that guessed them, for the method "probe"."""
+    is_given: NDArray[np.bool_] | None = None
+    """(N,) True where it is the true attribute of the data, which then can't measure how many guesses are right."""
     warnings: tuple[str, ...] = ()
     doubts: tuple[str, ...] | None = None
     """The doubts about guesses from a file, which it has beside them; None if it says nothing about them."""
@@ -52,7 +55,7 @@ class PseudoAttributes:
 
     def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
         """Return those of ``rows`` (n,), in their order."""
-        names = ("pseudo_attributes", "posterior", "confidence")
+        names = ("pseudo_attributes", "posterior", "confidence", "is_given")
         arrays = {name: array[rows] for name in names if (array := getattr(self, name)) is not None}
         return replace(self, **arrays, factors=tuple(factor.take(rows) for factor in self.factors))
 

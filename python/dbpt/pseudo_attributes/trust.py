@@ -66,11 +66,49 @@ class Trust:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CrossValidated:
+    """The guesses of one attribute by a probe, for the ``n_known`` images that it learns from, each out of fold.
+
+    ``accuracy`` is the share of right ones, and ``kappa`` is Cohen's. Of the ``n_guessed`` (A,) images that were
+    guessed to have an attribute, the share ``precision`` (A,) has it; None if there are none.
+    """
+
+    n_known: Count
+    accuracy: Share
+    kappa: float
+    n_guessed: list[Count]
+    precision: list[Share | None]
+
+    @classmethod
+    def of(cls, guessed: NDArray[np.int64], known: NDArray[np.int64], num_attributes: int) -> "CrossValidated":
+        """Compare the ``guessed`` attributes (n,) with the ``known`` ones (n,)."""
+        n_guessed = np.bincount(guessed, minlength=num_attributes).tolist()
+        right = np.bincount(guessed[guessed == known], minlength=num_attributes).tolist()
+        return cls(
+            n_known=len(known),
+            accuracy=float((guessed == known).mean()),
+            kappa=kappa(guessed, known, num_attributes),
+            n_guessed=n_guessed,
+            precision=[of / n if n else None for of, n in zip(right, n_guessed, strict=True)],
+        )
+
+    @property
+    def doubts(self) -> list[str]:
+        """Reasons not to trust the guesses, as those of `Trust`."""
+        if self.kappa >= LOWEST_AGREEMENT:
+            return []
+        return [
+            f"out of fold, too few of the {self.n_known} known images are guessed right (agreement {self.kappa:.2f}; "
+            f"trusted from {LOWEST_AGREEMENT})"
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
 class GuessesOfFactor:
     """The guesses of one attribute: the share of each of its values, and whether to trust them.
 
-    ``n_unknown`` images got no value. ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known``
-    images with a true attribute.
+    ``n_unknown`` images got no value. ``doubts`` are those of `Trust`, or of ``cross_validated`` if a probe guessed.
+    ``accuracy`` is measured on the ``n_known`` images with a true attribute that was not given.
     """
 
     name: str
@@ -81,16 +119,17 @@ class GuessesOfFactor:
     n_unknown: Count
     n_known: Count
     accuracy: float | None
+    cross_validated: CrossValidated | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Guesses:
     """The guesses of the attribute of some images: the method, the share of each attribute, whether to trust it.
 
-    ``n_unknown`` images got no attribute. ``doubts`` are those of `Trust`. ``accuracy`` is measured on the ``n_known``
-    images with a true attribute. With several factors, the figures are about their combinations, ``factors`` about
-    each, and the doubts begin with the name of the factor. ``is_judged`` is False for a file that says nothing about
-    doubts.
+    ``n_unknown`` images got no attribute. ``doubts`` are those of `Trust`, or of ``cross_validated`` if a probe
+    guessed. ``accuracy`` is measured on the ``n_known`` images with a true attribute that was not given. With several
+    factors, the figures are about their combinations, ``factors`` about each, and the doubts begin with the name of the
+    factor. ``is_judged`` is False for a file that says nothing about doubts.
     """
 
     method: str
@@ -102,11 +141,29 @@ class Guesses:
     accuracy: float | None
     factors: list[GuessesOfFactor] = field(default_factory=list)
     is_judged: bool = True
+    cross_validated: CrossValidated | None = None
 
     @property
     def called(self) -> str:
         """The name of the guesses in a sentence."""
-        return "the file's attributes" if self.from_file else "the clusters" if self.by_clusters else "CLIP's guesses"
+        by_guess = f"{self.guesser}'s guesses"
+        return "the file's attributes" if self.from_file else "the clusters" if self.by_clusters else by_guess
+
+    @property
+    def guesser(self) -> str:
+        """The one who guessed, if it is neither a file nor clusters."""
+        return "the probe" if self.by_probe else "CLIP"
+
+    @property
+    def by_probe(self) -> bool:
+        """True if a probe guessed, which learnt from images whose attribute is known."""
+        return bool(self.cross_validations)
+
+    @property
+    def cross_validations(self) -> list[CrossValidated]:
+        """The figures of a probe, for the attribute or for each factor."""
+        found = [self.cross_validated, *(each.cross_validated for each in self.factors)]
+        return [each for each in found if each is not None]
 
     @property
     def by_clusters(self) -> bool:
@@ -130,6 +187,7 @@ class Guesses:
             n_known=factor.n_known,
             accuracy=factor.accuracy,
             is_judged=self.is_judged,
+            cross_validated=factor.cross_validated,
         )
 
 

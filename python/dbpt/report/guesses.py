@@ -1,4 +1,4 @@
-"""The page by which people check CLIP's guesses before training, and what other pages show of the guesses."""
+"""The page by which people check the guesses before training, and what other pages show of the guesses."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -31,6 +31,12 @@ class GuessSheets:
     def shares(self) -> list[float]:
         """The share of each of the ``words``."""
         return [share for factor in self.guesses.factors for share in factor.shares] or self.guesses.shares
+
+    @property
+    def precisions(self) -> list[tuple[float | None, int]]:
+        """The precision of each of the ``words`` that a probe guessed, and the known images guessed so, out of fold."""
+        judged = self.guesses.cross_validations
+        return [pair for each in judged for pair in zip(each.precision, each.n_guessed, strict=True)]
 
     @property
     def suspects(self) -> list[str]:

@@ -55,7 +55,8 @@ def doubts_in_words(guesses: Guesses, metrics: Metrics) -> str:
         return "Some classes may form no distinct clusters"
     doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
     names = " and ".join(doubted) or " / ".join(metrics.dataset.attributes)
-    return f"CLIP can’t tell {names} apart in these images"
+    guesser = guesses.guesser[:1].upper() + guesses.guesser[1:]
+    return f"{guesser} can’t tell {names} apart in these images"
 
 
 def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.report.factors import FactorFigures, GroupFigures, by_factor, factor_figures, right_by_factor
-from dbpt.report.text import count, interval_text, percent, shorten_group
+from dbpt.report.text import count, cross_validation_text, interval_text, percent, shorten_group
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
 from dbpt.settings.combinations import PSEUDO_SELECTIONS
@@ -186,7 +186,8 @@ def groups_line(metrics: Metrics) -> str:
         return "groups: true attributes"
     if metrics.dataset.clusters:
         return "groups: clusters within each class (found by the model)"
-    source = "from a file" if metrics.pseudo_method == METHOD else "labelled by the model"
+    source = "by a probe" if metrics.cross_validated else "labelled by the model"
+    source = "from a file" if metrics.pseudo_method == METHOD else source
     return f"groups: pseudo attributes ({source})"
 
 
@@ -218,7 +219,9 @@ def pseudo_note(metrics: Metrics) -> str:
     if not metrics.dataset.has_attributes:
         return "pseudo attributes: none, as no attribute is named"
     quality = metrics.pseudo_quality
-    text = f"pseudo attributes: {pseudo_text(metrics)}"
+    values = [factor.values for factor in metrics.dataset.factors] or [metrics.dataset.attributes]
+    found = map(cross_validation_text, metrics.cross_validated, values)
+    text = "; ".join([f"pseudo attributes: {pseudo_text(metrics)}", *found])
     if quality is None or quality.smallest_group is None:
         return text
     if len(factors := metrics.dataset.factors) > 1:

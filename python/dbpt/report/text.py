@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from textwrap import wrap
 from unicodedata import east_asian_width
 
+from dbpt.pseudo_attributes.trust import CrossValidated
+
 MISSING = "–"
 WIDTH = 80
 LONGEST_GROUP_NAME = 44
@@ -19,6 +21,13 @@ def percent(fraction: float | None) -> str:
 def in_words(fraction: float | None) -> str:
     """Format a fraction for running text: per cent with the sign, after a no-break space."""
     return f"{percent(fraction)}\u00a0%"
+
+
+def cross_validation_text(found: CrossValidated, values: Sequence[str]) -> str:
+    """Return what cross-validation says about a probe's guesses of one attribute with these ``values``."""
+    cells = zip(values, found.precision, found.n_guessed, strict=True)
+    precision = ", ".join(f"{value} {percent(share)} of {count(n)}" for value, share, n in cells)
+    return f"out of fold on {count(found.n_known)} known images {percent(found.accuracy)} right, precision {precision}"
 
 
 def shorten_group(label: str, attribute: str, letters: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -27,6 +27,7 @@ from dbpt.features import (
     read_crop,
 )
 from dbpt.heads import Head
+from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
 from dbpt.pseudo_attributes.factors import label_suspects
 from dbpt.settings.config import FitConfig
 from dbpt.training_free import TrainingFree
@@ -111,6 +112,8 @@ class Classifier:
     head: FeatureClassifier = field(repr=False)
     words: Words
     config: FitConfig = field(repr=False)
+    probe: AttributeProbe | None = field(default=None, repr=False)
+    """The one that guesses attributes, for ``--pseudo-method probe``."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -140,7 +143,8 @@ class Classifier:
             images: a path, a folder, which is searched for image files, a ``PIL.Image``, an array (H, W, 3) uint8, a
                 tensor (3, H, W), uint8 or floats from 0 to 1, or an iterable of these. Arrays (N, H, W, 3) and tensors
                 (N, 3, H, W) are N images. A folder, and a list of one image, give an iterator too.
-            attributes: add pseudo attributes, zero-shot by the sentences of the run's attributes.
+            attributes: add pseudo attributes, zero-shot by the sentences of the run's attributes, or by the run's
+                probe.
             batch_size: images that the image tower sees at a time, by default the run's ``embed_batch_size``; the last
                 batch is filled up to a power of two.
 
@@ -154,6 +158,8 @@ class Classifier:
             raise InputError("--with-attribute: the run has clusters within the classes; use dbpt evaluate")
         if attributes and not self.words.attributes:
             raise InputError("--with-attribute: the run was trained without an attribute, so there is none to guess")
+        if attributes and self.probe is not None and self.config.label_model is not None:
+            raise InputError("--with-attribute: the run's probe reads features of --label-model; use dbpt evaluate")
         size = self.config.embed_batch_size if batch_size is None else batch_size
         if size < 1:
             raise InputError(f"batch_size is {size}, expected at least 1")
@@ -170,10 +176,12 @@ class Classifier:
             except UnreadableImage as error:
                 return str(error)
 
-        labeller = None
-        if attributes:
+        labeller: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
+        if attributes and self.probe is not None:
+            labeller = self.probe.logits
+        elif attributes:
             weights = zero_shot_weights(self.backbone, *self.words.attribute_texts())
-            labeller = zero_shot_classifier(self.backbone, weights)
+            labeller = zero_shot_classifier(self.backbone, weights).logits
         with decoding_threads() as pool, progress_bar("predicting", "img", total=len(images)) as bar:
             for begin in range(0, len(images), size):
                 chosen = images[begin : begin + size]
@@ -188,7 +196,7 @@ class Classifier:
         images: list[Path | Image.Image],
         decoded: list[NDArray[np.uint8] | str],
         rows: int,
-        labeller: FeatureClassifier | None,
+        labeller: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None,
     ) -> Iterator[Prediction]:
         """Classify up to ``rows`` images in one forward pass; an unreadable image leaves its place empty."""
         if not all(isinstance(pixels, str) for pixels in decoded):
@@ -200,7 +208,7 @@ class Classifier:
             classes = _likeliest(probabilities, list(self.words.classes))
             attributes: list[Any] = [()] * rows
             if labeller is not None:
-                logits, labels = labeller.logits(features), probabilities.argmax(axis=1)
+                logits, labels = labeller(features), probabilities.argmax(axis=1)
                 guesses = label_suspects(logits, labels, self.words, method="argmax", fit_on=None)
                 assert guesses.posterior is not None
                 attributes = _likeliest(guesses.posterior, list(self.words.attributes))

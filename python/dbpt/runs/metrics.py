@@ -4,13 +4,14 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json, typed
 from dbpt.groups import GroupMetrics, PseudoQuality, group_name
 from dbpt.objectives import OBJECTIVES
+from dbpt.pseudo_attributes.trust import CrossValidated
 
 SCHEMA_VERSION = 2
 Split = Literal["train", "val", "test"]
@@ -131,7 +132,7 @@ class Metrics:
     """The entries of both files that don't depend on training.
 
     ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
-    ``pseudo_shares`` are (A,).
+    ``pseudo_shares`` are (A,). If a probe guessed, ``cross_validated`` is about the attribute, or about each factor.
     """
 
     schema_version: int
@@ -143,6 +144,7 @@ class Metrics:
     pseudo_method: str
     pseudo_shares: list[Share]
     pseudo_quality: QualityOfSplit | None
+    cross_validated: list[CrossValidated] = field(default_factory=list)
     label_noise: LabelNoiseSummary | None = None
 
 

@@ -23,6 +23,7 @@ FILES = (
     "classifier.safetensors",
     "pseudo_attributes.safetensors",
     "clusters.safetensors",
+    "probe.safetensors",
     "groups.csv",
     "guesses.html",
     "predictions.csv",
@@ -30,7 +31,7 @@ FILES = (
     "metrics.json",
     "report.html",
 )
-"""The files of a run; some are missing without images, attributes or clusters, and some heads add one."""
+"""The files of a run; some are missing without images, attributes, clusters or a probe, and some heads add one."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     """
     from dbpt.clip import check_spec, load_backbone_from_spec
     from dbpt.runs.classifier import Classifier, FeatureClassifier
+    from dbpt.runs.saved_probe import read_probe
 
     folder = Path(run)
     marker = finished_run(folder)
@@ -95,4 +97,5 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
             f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
             f"embed_dim {backbone.embed_dim}"
         )
-    return Classifier(backbone, head, marker.words, config)
+    probe = read_probe(folder, marker.words) if config.by_probe else None
+    return Classifier(backbone, head, marker.words, config, probe)

@@ -81,6 +81,8 @@ def why_config_refused(config: FitConfig) -> str | None:
         return refusal
     if config.asks_auto and (refusal := _why_not_with_auto(config)):
         return refusal
+    if config.asks_auto and config.by_probe:
+        return f"--pseudo-method probe with --attributes auto: it learns from known attributes; {DROP}"
     if config.label_noise is not None and config.group_source != "pseudo":
         why = "true groups have no wrong labels" if config.group_source == "true" else "soft groups have no labels"
         return f"--label-noise with --group-source {config.group_source}: {why}; {DROP}"
@@ -97,13 +99,15 @@ def _why_guesses_refused(config: FitConfig) -> str | None:
     """Return the reason against settings of the attributes and of their guesses."""
     if config.attributes is not None and config.factors is not None:
         return f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
-    if config.pseudo_attributes is not None and not config.guess_only_unknown:
+    if config.pseudo_attributes is not None and not config.keeps_known:
         for name in ("label_model", "label_pretrained", "pseudo_method", "proportions"):
             if _is_given(config, name):
                 why = "nothing is guessed, since the file has the attributes"
                 return f"--pseudo-attributes with {flag_of(name)}: {why}; {DROP}, or add --guess-only-unknown"
     if config.label_pretrained is not None and config.label_model is None:
         return f"--label-pretrained {config.label_pretrained}: without --label-model; name the model too"
+    if config.probe_rows is not None and not config.by_probe:
+        return f"--probe-rows {config.probe_rows}: without --pseudo-method probe; add it"
     if config.proportions is None:
         return None
     if not (min(config.proportions, default=-1) >= 0 and sum(config.proportions) > 0):

@@ -22,7 +22,7 @@ from dbpt.settings import sections
 from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
-from dbpt.settings.sections import DEFAULT_DRO_STEP
+from dbpt.settings.sections import DEFAULT_DRO_STEP, PROBE
 from dbpt.settings.unnamed import auto_asked, clusters_asked
 
 if sys.version_info >= (3, 11):
@@ -71,6 +71,16 @@ class FitConfig(  # a dataclass takes its fields from the last base on
     def names_none(self) -> bool:
         """Return whether ``attributes`` says how to find groups, and names none."""
         return self.asks_auto or self.num_clusters is not None
+
+    @property
+    def by_probe(self) -> bool:
+        """Return whether a probe guesses the attributes."""
+        return self.pseudo_method == PROBE
+
+    @property
+    def keeps_known(self) -> bool:
+        """Return whether known attributes are kept, and only the others guessed."""
+        return self.guess_only_unknown or self.by_probe
 
     @property
     def num_clusters(self) -> int | None:

@@ -19,6 +19,7 @@ from dbpt.settings.fields import Section, setting
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
+PROBE = "probe"
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
 
@@ -136,9 +137,16 @@ class PseudoAttributeSettings(Section):
 
     pseudo_method: str = setting(
         "proportional",
-        "how to assign pseudo attributes: by estimated attribute shares, largest logit, or clusters; fitted on "
-        "training and validation images",
-        choices=("proportional", "argmax", "kmeans"),
+        "how to assign pseudo attributes: by estimated attribute shares, largest logit, or clusters; or by a linear "
+        "probe of the features, without CLIP's words, that learns from the images whose attribute is known and guesses "
+        "only the others; fitted on training and validation images",
+        choices=("proportional", "argmax", "kmeans", PROBE),
+    )
+    probe_rows: int | None = setting(
+        None,
+        "let the probe know only so many attributes, of training and validation images drawn at random by the seed, to "
+        "see what few labels are worth [default: all that are known]",
+        low=2,
     )
     proportions: tuple[float, ...] | None = setting(
         None,

@@ -85,8 +85,11 @@ class Stages:
         return self._embedded[seed]
 
     def labelled(self, cell: Cell) -> Labelled:
-        """Return the labels and splits of the seed of ``cell``; of seed 0 for a draw, before its rows are drawn."""
-        seed = 0 if cell.resampled else cell.config.seed
+        """Return the labels and splits of the seed of ``cell``, before its rows are drawn.
+
+        All draws have those of seed 0, unless the seed draws the rows that a probe knows.
+        """
+        seed = 0 if cell.resampled and cell.config.probe_rows is None else cell.config.seed
         if seed not in self._labelled:
             embedded = self._embedded_for(cell.config)
             self._labelled[seed] = add_pseudo_attributes(embedded, replace(cell.config, seed=seed))

@@ -1,0 +1,93 @@
+"""Guesses of attributes by a probe of the images whose attribute is known (``--pseudo-method probe``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
+from dbpt.data.words import Words
+from dbpt.errors import InputError
+from dbpt.groups.permutation import random_part
+from dbpt.pseudo_attributes.factors import combined_guesses
+from dbpt.pseudo_attributes.job import PseudoAttributes
+from dbpt.pseudo_attributes.linear_probe import fitted_layer, out_of_fold
+from dbpt.pseudo_attributes.trust import CrossValidated
+
+OPTION = "--pseudo-method probe"
+Features = NDArray[np.float32] | StoredFeatures
+
+
+@dataclass(frozen=True)
+class AttributeProbe:
+    """The layer ``weights`` (K, D), ``biases`` (K,) float32 of a probe of each suspect, one below the other.
+
+    K are the values of all suspects. ``figures`` are those of each suspect.
+    """
+
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    figures: tuple[CrossValidated, ...]
+
+    def logits(self, features: Features, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Return the scores (n, K) of ``rows`` (n,), by default all, of the ``features`` (N, D)."""
+        rows = np.arange(len(features)) if rows is None else rows
+        found_NK = np.empty((len(rows), len(self.biases)), np.float32)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            found_NK[block] = features[rows[block]] @ self.weights.T + self.biases
+        return found_NK
+
+
+def fit_attribute_probe(
+    features: Features, known: PseudoAttributes, may_learn: NDArray[np.bool_], words: Words, *, seed: int
+) -> AttributeProbe:
+    """Fit a probe of each suspect to the ``known`` attributes of the rows (N,) that it ``may_learn`` from.
+
+    ``features`` are (N, D). ``seed`` deals the rows to the folds that judge it. Raises `InputError` if an attribute is
+    known of fewer than two of the rows.
+    """
+    layers, figures = [], []
+    for suspect, of_suspect in zip(words.suspects, known.factors or (known,), strict=True):
+        rows = np.flatnonzero(may_learn & (of_suspect.pseudo_attributes >= 0))
+        codes, names = of_suspect.pseudo_attributes[rows], list(suspect.values)
+        _check_counts(codes, names)
+        layers.append(fitted_layer(features[rows], codes, seed=seed))
+        guessed = out_of_fold(features[rows], codes, num_classes=len(names), seed=seed).argmax(axis=1)
+        figures.append(CrossValidated.of(guessed, codes, len(names)))
+    weights, biases = zip(*layers, strict=True)
+    return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
+
+
+def _check_counts(codes: NDArray[np.int64], names: Sequence[str]) -> None:
+    counts = np.bincount(codes, minlength=len(names))
+    if (fewest := int(counts.min())) < 2:
+        raise InputError(
+            f"{OPTION}: {fewest} of the {len(codes)} training and validation images that it learns from have the "
+            f"attribute {names[int(counts.argmin())]!r}; it needs at least 2 of each: label more by hand"
+        )
+
+
+def drawn_known(known: PseudoAttributes, may_learn: NDArray[np.bool_], number: int, *, seed: int) -> PseudoAttributes:
+    """Return ``number`` of the ``known`` attributes (N,) of rows that a probe ``may_learn`` from, drawn by the seed.
+
+    All other rows, the test rows too, are then unknown, -1. Raises `InputError` if fewer are known.
+    """
+    is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors or (known,)], axis=0) & may_learn
+    if number > (available := int(is_known.sum())):
+        raise InputError(
+            f"--probe-rows {number}: only {available} training and validation images have a known attribute; lower it"
+        )
+    rows = np.flatnonzero(is_known)
+    drawn = np.zeros(len(is_known), np.bool_)
+    drawn[rows[random_part(np.zeros(len(rows), np.int64), lambda _: number, seed)]] = True
+    return _known_of(known, drawn)
+
+
+def _known_of(known: PseudoAttributes, kept: NDArray[np.bool_]) -> PseudoAttributes:
+    if known.factors:
+        return combined_guesses([_known_of(each, kept) for each in known.factors])
+    return replace(known, pseudo_attributes=np.where(kept, known.pseudo_attributes, -1))
