@@ -18,16 +18,9 @@ def auto_asked(attributes: Sequence[str] | None) -> bool:
     >>> auto_asked(["auto"]), auto_asked(["clusters"]), auto_asked(["auto=auto|car", "bus"])
     (True, False, False)
     """
-    names = list(attributes or ())
-    if AUTO not in names:
-        return False
-    if len(names) > 1:
-        others = [name for name in names if name != AUTO] or names[1:]
-        raise InputError(
-            f"--attributes: 'auto' with {others[0]!r}: auto finds the names itself; drop one of the two, or write "
-            "'auto=WORDING' for an attribute of that name"
-        )
-    return True
+    asked = [name for name in attributes or () if name == AUTO]
+    _check_alone(asked, attributes, AUTO, "auto finds the names itself")
+    return bool(asked)
 
 
 def clusters_asked(attributes: Sequence[str] | None) -> int | None:
@@ -42,12 +35,7 @@ def clusters_asked(attributes: Sequence[str] | None) -> int | None:
     asked = [name for name in attributes or () if name.partition(":")[0].strip() == CLUSTERS and "=" not in name]
     if not asked:
         return None
-    if attributes is not None and len(attributes) > 1:
-        others = [name for name in attributes if name not in asked] or asked[1:]
-        raise InputError(
-            f"--attributes: {asked[0]!r} with {others[0]!r}: clusters need no names; drop one of the two, or write "
-            "'clusters=WORDING' for an attribute of that name"
-        )
+    _check_alone(asked, attributes, CLUSTERS, "clusters need no names")
     _, colon, number = asked[0].partition(":")
     if not colon:
         return 0
@@ -55,3 +43,13 @@ def clusters_asked(attributes: Sequence[str] | None) -> int | None:
         expected = f"expected a number of clusters for each class, from 2 to {MOST_CLUSTERS}: clusters:3"
         raise InputError(f"--attributes: {asked[0]!r}: {expected}")
     return int(number)
+
+
+def _check_alone(asked: Sequence[str], attributes: Sequence[str] | None, word: str, why: str) -> None:
+    """Refuse other names, and repetitions, beside the word that is ``asked``."""
+    others = [name for name in attributes or () if name not in asked] or asked[1:]
+    if asked and others:
+        raise InputError(
+            f"--attributes: {asked[0]!r} with {others[0]!r}: {why}; drop one of the two, or write '{word}=WORDING' for "
+            "an attribute of that name"
+        )
