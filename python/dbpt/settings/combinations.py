@@ -40,6 +40,15 @@ NOT_WITH_CLUSTERS = {
     "label_noise": "nobody can label a cluster by hand",
 }
 """The settings that ``--attributes clusters`` doesn't read, and why."""
+NOT_WITH_AUTO = {
+    "attribute_template": "the family that is found has its own",
+    "proportions": "nobody knows the shares of names that are to be found",
+    "pseudo_attributes": "the file has the attributes already",
+    "guess_only_unknown": "the attributes that the data have are others",
+    "label_noise": "it is about names that are known",
+    "shots": "the search would see the classes of all training images; dbpt discover does it beforehand",
+}
+"""The same for ``--attributes auto``."""
 
 
 def combinations() -> Iterator[dict[str, str]]:
@@ -70,97 +79,77 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, mod
 
 def why_config_refused(config: FitConfig) -> str | None:
     """Return the reason against a combination of valid settings in ``config``, or None."""
-    if refusal := _why_guesses_refused(config) or _why_context_refused(config):
-        return refusal
-    chosen = {name: getattr(config, name) for name in CHOICES}
-    if refusal := why_refused(**chosen | {"apply": config.apply or "loss"}):
-        return refusal
-    if refusal := OBJECTIVES[config.objective].why_refused(vars(config)):
-        return refusal
-    if config.num_clusters is not None and (refusal := _why_not_with_word(config, **NOT_WITH_CLUSTERS)):
-        return refusal
-    if config.asks_auto and (refusal := _why_not_with_auto(config)):
-        return refusal
+    return next(_refusals(config), None)
+
+
+def _refusals(config: FitConfig) -> Iterator[str]:
+    yield from _refusals_of_guesses(config)
+    yield from _refusals_of_context(config)
+    chosen = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
+    yield from filter(None, (why_refused(**chosen), OBJECTIVES[config.objective].why_refused(vars(config))))
+    if config.num_clusters is not None:
+        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
+    if config.asks_auto:
+        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
     if config.asks_auto and config.by_probe:
-        return f"--pseudo-method probe with --attributes auto: it learns from known attributes; {DROP}"
+        yield f"--pseudo-method probe with --attributes auto: it learns from known attributes; {DROP}"
     if config.label_noise is not None and config.group_source != "pseudo":
         why = "true groups have no wrong labels" if config.group_source == "true" else "soft groups have no labels"
-        return f"--label-noise with --group-source {config.group_source}: {why}; {DROP}"
+        yield f"--label-noise with --group-source {config.group_source}: {why}; {DROP}"
     if config.proportions is not None and config.factors is not None:
-        return f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
+        yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
     if config.embeddings is not None and config.features == "live":
-        return f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
+        yield f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if OBJECTIVES[config.objective].refits and config.features == "live":
-        return f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
-    return None
+        yield f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
 
 
-def _why_guesses_refused(config: FitConfig) -> str | None:
-    """Return the reason against settings of the attributes and of their guesses."""
+def _refusals_of_guesses(config: FitConfig) -> Iterator[str]:
     if config.attributes is not None and config.factors is not None:
-        return f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
+        yield f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
     if config.pseudo_attributes is not None and not config.keeps_known:
         for name in ("label_model", "label_pretrained", "pseudo_method", "proportions"):
             if _is_given(config, name):
                 why = "nothing is guessed, since the file has the attributes"
-                return f"--pseudo-attributes with {flag_of(name)}: {why}; {DROP}, or add --guess-only-unknown"
+                yield f"--pseudo-attributes with {flag_of(name)}: {why}; {DROP}, or add --guess-only-unknown"
     if config.label_pretrained is not None and config.label_model is None:
-        return f"--label-pretrained {config.label_pretrained}: without --label-model; name the model too"
+        yield f"--label-pretrained {config.label_pretrained}: without --label-model; name the model too"
     if config.probe_rows is not None and not config.by_probe:
-        return f"--probe-rows {config.probe_rows}: without --pseudo-method probe; add it"
-    if config.proportions is None:
-        return None
-    if not (min(config.proportions, default=-1) >= 0 and sum(config.proportions) > 0):
-        found = " ".join(map(str, config.proportions)) or "none"
-        return f"--proportions: must be 0 or above and not all 0, found {found}"
-    if config.pseudo_method != "proportional":
-        return f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
-    return None
+        yield f"--probe-rows {config.probe_rows}: without --pseudo-method probe; add it"
+    if (shares := config.proportions) is not None:
+        if not (min(shares, default=-1) >= 0 and sum(shares) > 0):
+            yield f"--proportions: must be 0 or above and not all 0, found {' '.join(map(str, shares)) or 'none'}"
+        if config.pseudo_method != "proportional":
+            yield f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
 
 
-def _why_context_refused(config: FitConfig) -> str | None:
-    """Return the reason against settings of the context of a prompt."""
+def _refusals_of_context(config: FitConfig) -> Iterator[str]:
     if config.ctx_init is not None and not config.ctx_init.strip():
-        return f"--ctx-init {config.ctx_init!r}: no token; expected words, or leave it out"
+        yield f"--ctx-init {config.ctx_init!r}: no token; expected words, or leave it out"
     if config.ctx_init is not None and config.n_ctx is not None:
         both = f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}"
-        return f"{both}: the words determine the number of tokens; {DROP}"
-    if config.start_from is None:
-        return None
-    for name in ("n_ctx", "ctx_init"):
-        if (value := getattr(config, name)) is not None:
-            both = f"--start-from {config.start_from} with {flag_of(name)} {value}"
-            return f"{both}: the saved prompt has tokens of its own; {DROP}"
-    if config.head != "prompt":
-        why = "only prompt has a context to start"
-        return f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
-    return None
+        yield f"{both}: the words determine the number of tokens; {DROP}"
+    if config.start_from is not None:
+        for name in ("n_ctx", "ctx_init"):
+            if _is_given(config, name):
+                both = f"--start-from {config.start_from} with {flag_of(name)} {getattr(config, name)}"
+                yield f"{both}: the saved prompt has tokens of its own; {DROP}"
+        if config.head != "prompt":
+            why = "only prompt has a context to start"
+            yield f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
 
 
-def _is_given(config: FitConfig, name: str) -> bool:
-    return bool(getattr(config, name) != getattr(type(config), name))  # a default is an attribute of the class
-
-
-def _why_not_with_auto(config: FitConfig) -> str | None:
-    return _why_not_with_word(
-        config,
-        attribute_template="the family that is found has its own",
-        proportions="nobody knows the shares of names that are to be found",
-        pseudo_attributes="the file has the attributes already",
-        guess_only_unknown="the attributes that the data have are others",
-        label_noise="it is about names that are known",
-        shots="the search would see the classes of all training images; dbpt discover does it beforehand",
-    )
-
-
-def _why_not_with_word(config: FitConfig, **refused: str) -> str | None:
-    """Return the reason against the first setting among those ``refused`` that is given; the attributes are a word."""
+def _refusals_beside_word(config: FitConfig, refused: Mapping[str, str]) -> Iterator[str]:
+    """Yield the reason against each setting among those ``refused`` that is given; the attributes are a word."""
     for name, reason in refused.items():
         if _is_given(config, name):
             value = getattr(config, name)
             given = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            return f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
-    return None
+            yield f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
+
+
+def _is_given(config: FitConfig, name: str) -> bool:
+    return bool(getattr(config, name) != getattr(type(config), name))  # a default is an attribute of the class
 
 
 def readers(setting: str) -> list[str]:

@@ -1,7 +1,4 @@
-"""Every setting of a run, in sections, which `FitConfig` combines; ``combinations.py`` says what doesn't go together.
-
-The defaults are ours; we have not seen the paper's.
-"""
+"""Every setting of a run, in sections, for `FitConfig`. The defaults are ours; we have not seen the paper's."""
 
 from __future__ import annotations  # the fields' types are read as text by check_setting
 
@@ -293,12 +290,10 @@ class OutputSettings(Section):
 
 SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())  # all of the above, in this order
 
+# The settings of commands that train nothing; of one that looks for attributes; and those by which CLIP guesses them.
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
 AUDIT_SETTINGS -= {"data", "shots", "val_fraction", "features", "label_noise"}
-"""The settings of a command that trains nothing."""
 DISCOVER_SETTINGS = AUDIT_SETTINGS - {each.name for each in fields(PseudoAttributeSettings)}
 DISCOVER_SETTINGS -= {"attributes", "factors", "attribute_template", "celeba_attributes", "average"}
-"""Those of a command that looks for attributes."""
 GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "guess_only_unknown", "label_model", "label_pretrained"}
 GUESS_SETTINGS -= {"average"}
-"""Those by which CLIP guesses attributes."""
