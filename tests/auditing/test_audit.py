@@ -64,7 +64,7 @@ def test_zero_shot_figures_are_those_of_the_zero_shot_row_of_a_run(tiny, tiny_ru
     found = dbpt.audit(tiny.table, **settings).figures
     row = json.loads((tiny_run / "metrics.json").read_text())["rows"][0]
     assert row["name"] == "zero-shot"
-    assert json.loads(json.dumps(asdict(found.metrics))) == row["test"]
+    assert json.loads(json.dumps(asdict(found.metrics))) == row["test"] | {"groups": []}
     assert [(each.n, each.correct) for each in found.groups] == [(e["n"], e["correct"]) for e in row["test"]["groups"]]
     assert found.group_kind == "true" and found.predictions_by == "zero-shot"
 
@@ -241,6 +241,17 @@ def test_true_attributes_influence_neither_guesses_nor_doubts(tiny, settings):
     assert one.figures.guesses.accuracy == pytest.approx(1 - two.figures.guesses.accuracy)
 
 
+def test_copies_of_images_are_counted_and_named(tiny, settings):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    for name in ("copy-1.png", "copy-2.png"):
+        (tiny.table.parent / name).write_bytes((tiny.table.parent / rows[0]["path"]).read_bytes())
+    copied = tiny.write("copied", [*rows, *({**rows[0], "path": name} for name in ("copy-1.png", "copy-2.png"))])
+    found = dbpt.audit(copied, **settings)
+    told = f"2 copies among {len(rows) + 2} images, by equal features: each counts as an image of its own"
+    assert found.warnings[0] == f"{told}; the first is 'copy-1.png', of {rows[0]['path']!r}"
+    assert not any("copies" in text for text in dbpt.audit(tiny.table, **settings).warnings)
+
+
 # --- tables and files -------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +261,7 @@ def test_the_files_hold_what_the_audit_returns(tiny, settings, tmp_path):
     assert sorted(path.name for path in out.iterdir()) == FILES and found.folder == out
     assert sorted(path.name for path in (out / "figures").iterdir()) == ["accuracy.png", "accuracy.svg"]
     stored = read_json(out / "audit.json", "audit")
+    assert stored["metrics"]["groups"] == []  # so that there is one interval for a group, the simultaneous one
     assert stored == found.to_dict() and typed(stored, AuditFigures, out / "audit.json", "audit again") == found.figures
     groups, images = lines_of(out / "groups.csv"), lines_of(out / "images.csv")
     assert [(g["class"], g["attribute"], int(g["n"])) for g in groups] == [

@@ -134,7 +134,7 @@ def test_the_page_says_everything_in_order(noise):
         "here: weak",
         "use it instead. Among the training images of these data it is 0.87.",
         "Errors explained by the attribute40.0 %",
-        "This part of the 95 errors",
+        "This part of 95 errors",
         "p-valuep = 0.0010",
         "shuffled 999 times",
         "cat13567.5 %6532.5 %",

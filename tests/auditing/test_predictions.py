@@ -189,7 +189,7 @@ BAD_TABLES = [
     (b"path,prediction\n\xff,dog\n", "line 2: byte 0xff is not UTF-8"),
     (replaced("0.1,0.9", "0.1,x", WITH_P), "line 3: p_dog is 'x', expected a number"),
     (replaced("0.1,0.9", "0.1,", WITH_P), "line 3: p_dog is '', expected a number"),
-    (replaced("0.1,0.9", "0.1,nan", WITH_P), "line 3: p_dog is nan, expected a probability from 0 to 1"),
+    (replaced("0.1,0.9", "0.1,nan", WITH_P), "line 3: p_dog is nan, not a number; mend this row"),
     (replaced("0.1,0.9", "inf,0", WITH_P), "line 3: p_cat is inf, expected a probability from 0 to 1"),
     (replaced("0.1,0.9", "-0.1,1.1", WITH_P), "line 3: p_cat is -0.1, expected a probability from 0 to 1; scipy"),
     (replaced("0.1,0.9", "0.1,0.8", WITH_P), "line 3: the probabilities sum to 0.9, expected 1; scipy.special.softmax"),

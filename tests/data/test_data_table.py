@@ -224,7 +224,10 @@ def test_a_directory_or_broken_link_is_no_image(table, tmp_path):
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
     message = refused(table(rows("a.jpg,x,train", "folder.jpg,y,train", "link.jpg,y,val")))
     assert "image 'folder.jpg' is not in" in message
-    assert "(2 of 3 images are missing)" in message
+    assert "(2 of 3 images are missing); also missing: 'link.jpg'; complete the images or take the rows out" in message
+    assert message.endswith("; dbpt data check lists them")
+    absent = refused(table(rows("a.jpg,x,train", *(f"no{i}.jpg,y,train" for i in range(6)))))
+    assert "(6 of 7 images are missing); also missing: 'no1.jpg', 'no2.jpg', 'no3.jpg' and 2 more; complete" in absent
 
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):

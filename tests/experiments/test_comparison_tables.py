@@ -80,6 +80,7 @@ COMPARISON = {
     "average": "plain",
     "pseudo_method": "proportional",
     "pseudo_shares": [0.625, 0.375],
+    "pseudo_doubts": [],
     "pseudo_quality": None,
     "label_noise": None,
     "split": "test",

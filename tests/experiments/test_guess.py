@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -48,14 +49,19 @@ def test_every_image_gets_the_guess_that_a_run_trains_on(tiny, tiny_run, setting
     assert repr(found).startswith("GuessedAttributes('squares', meadow 0.")
 
 
-def test_the_command_writes_what_python_returns(tiny, settings, options, command, tmp_path):
+def test_the_command_writes_what_python_returns(tiny, settings, options, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "guesses.csv"
     code, printed, errors = command("guess", tiny.table, *options, "--out", out)
     found = dbpt.guess_attributes(tiny.table, out=tmp_path / "same.csv", **settings)
     assert code == 0 and out.read_bytes() == (tmp_path / "same.csv").read_bytes()
-    assert printed == f"\n{found}\n" and f"106 guesses written to {out}" in errors
+    table, _, last = printed.rpartition("\nto see the images of each guess:\n  ")
+    assert table == f"\n{found}\n" and last == f"{found.audit_command}\n"
+    audit = shlex.split(last)
+    assert command(*audit[1:])[0] == 0 and Path(audit[audit.index("--out") + 1], "audit.html").exists()
+    assert f"106 guesses written to {out}" in errors
     assert lines_of(out) == [dict(zip(COLUMNS, map(str, row), strict=True)) for row in zip(*found.columns.values())]  # noqa: B905
-    assert max(map(len, printed.splitlines())) <= 80
+    assert max(map(len, table.splitlines())) <= 80
     shares = [f"{name} {100 * share:.1f}" for name, share in zip(ATTRIBUTES, found.guesses.shares, strict=True)]
     assert f"shares: {', '.join(shares)}\n" in printed
     accuracy = np.mean(
@@ -83,6 +89,7 @@ def test_rows_in_memory_and_features_without_images_are_guessed_like_files(tiny,
     np.save(tmp_path / "features.npy", features)
     absent = tiny.write("guess-absent", [{**row, "path": f"gone/{row['path']}"} for row in tiny.rows()])
     of_features = dbpt.guess_attributes(absent, embeddings=tmp_path / "features.npy", **settings)
+    assert of_features.audit_command is None
     assert of_features.columns["pseudo_attribute"] == found.columns["pseudo_attribute"]
 
 

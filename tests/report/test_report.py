@@ -106,6 +106,9 @@ def test_table_says_when_groups_are_pseudo():
     assert "smallest pseudo-group" not in unwrapped(table)
     assert table.endswith("pseudo attributes: proportional, shares land 0.62 water 0.38")
     assert "warning" not in table
+    doubted = run(group_kind="pseudo", pseudo_quality=None, pseudo_doubts=["the images form no groups"])
+    assert "(labelled by the model), which can't be trusted here; figures" in unwrapped(table_of(doubted))
+    assert "(labelled by the model), which can't be trusted here" in Page(render_report(doubted, [], [])).words
     from_file = table_of(run(group_kind="pseudo", pseudo_quality=None, pseudo_method="file"))
     assert "groups: pseudo attributes (from a file); figures" in from_file
 

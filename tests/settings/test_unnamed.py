@@ -54,6 +54,15 @@ def test_what_is_refused(settings, message):
 
 
 @pytest.mark.parametrize(
+    ("word", "meant"), [("cluster", "clusters"), ("Clusters:3", "clusters"), ("Auto", "auto"), ("AUTO", "auto")]
+)
+def test_a_word_that_is_almost_one_of_the_two_gets_a_hint(word, meant):
+    with pytest.raises(InputError, match=f"two names to tell apart, found only {word!r} .did you mean {meant!r}"):
+        make_config({"attributes": [word]})
+    make_config({"attributes": [f"{word}={word}"]})  # refused later, as a single name
+
+
+@pytest.mark.parametrize(
     ("attributes", "asked"), [("auto", True), (["auto"], True), (["auto=auto|car", "bus"], False), (None, False)]
 )
 def test_auto_is_one_word(attributes, asked):

@@ -62,6 +62,7 @@ def run(right=RIGHT, **changes):
         "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512, "image_precision": "bf16"},
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
         **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
+        "pseudo_doubts": [],
         "pseudo_quality": as_json(quality) | {"split": "training"},
         "cross_validated": [],
         "label_noise": None,

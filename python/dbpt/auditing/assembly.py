@@ -239,7 +239,7 @@ def _metrics(
 ) -> GroupMetrics:
     dataset = subject.dataset
     occurring = group_counts(dataset.groups(chosen.attributes), dataset.num_groups) > 0 if has_factors else None
-    return group_metrics(
+    found = group_metrics(
         subject.predictions.predictions,
         subject.labels,
         chosen.attributes[subject.audited],
@@ -248,6 +248,7 @@ def _metrics(
         occurring=occurring,
         **chosen.size,
     )
+    return replace(found, groups=())  # whose intervals are for each group alone
 
 
 def _average(subject: Subject, *, has_training_rows: bool) -> Average:

@@ -85,7 +85,8 @@ class AuditedFactor:
 class AuditFigures:
     """The content of ``audit.json``.
 
-    ``group_kind`` says which attributes define the groups. ``average`` is the one in the tables. ``cramers_v`` is the
+    ``group_kind`` says which attributes define the groups, whose figures are ``groups``; those of ``metrics`` are left
+    out, since their intervals are for each group alone. ``average`` is the one in the tables. ``cramers_v`` is the
     association of class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the
     training images. ``next_step`` is the advice that follows from the verdict, ``next_commands`` are those that it
     needs. ``settings`` are names and values for the report. ``factors`` is empty with a single attribute; else all

@@ -31,7 +31,7 @@ from dbpt.report.made_by import Entries, made_by_entries
 from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
-from dbpt.report.text import count, in_words, interval_text, points, shorten_group
+from dbpt.report.text import count, count_of, in_words, interval_text, points, shorten_group
 
 STRENGTHS = ((0.1, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
 KINDS = {
@@ -244,8 +244,8 @@ def _association(figures: AuditFigures) -> list[Number]:
         numbers.append(Number("Association (Cramér’s V)", f"{v:.2f}", "", meaning))
     if explained is not None and explained.share is not None:
         meaning = (
-            f"This part of the {count(explained.errors)} errors would not occur if, in each class, the classifier were "
-            "as good in every group as in its best one. The part that chance alone would give is already subtracted."
+            f"This part of {count_of(explained.errors, 'error')} would not occur if, in each class, the classifier "
+            "were as good in every group as in its best one. The part that chance alone would give is subtracted."
         )
         numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), "", meaning))
     if explained is not None and explained.p_value is not None:

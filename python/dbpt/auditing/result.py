@@ -15,6 +15,7 @@ from dbpt.report.summary import AVERAGES
 from dbpt.report.text import (
     LONGEST_GROUP_NAME,
     count,
+    count_of,
     interval_text,
     percent,
     points,
@@ -107,7 +108,7 @@ class Audit:
         whose = "true attributes" if figures.group_kind == "true" else guessed
         whose = f"true values of {' and '.join(known)}, others {guessed}" if (known := figures.known_factors) else whose
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
-        heading = [f"{data.name}: {split}, {count(data.n)} images; predictions: {figures.predictions_from}"]
+        heading = [f"{data.name}: {split}, {count_of(data.n, 'image')}; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
         worst_group = None if metrics.worst_group is None else figures.groups[metrics.worst_group]
         worst = interval_text(metrics.worst_group_low, metrics.worst_group_high)
@@ -183,8 +184,9 @@ def _association(figures: AuditFigures) -> list[str]:
     explained = figures.explained
     if explained and explained.p_value is not None and explained.share is not None:
         share, what = percent(explained.share), "clusters" if figures.by_clusters else "attribute"
+        are = "is" if explained.errors == 1 else "are"
         lines.append(
-            f"{share} % of {count(explained.errors)} errors are explained by the {what} within the classes; "
+            f"{share} % of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
             f"permutation test: {p_text(explained.p_value)}"
         )
     return lines

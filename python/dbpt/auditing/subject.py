@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.auditing.copies import copies_warning
 from dbpt.auditing.predictions import UserPredictions, array_predictions, likeliest, read_predictions
 from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.clip import Backbone
@@ -314,5 +315,6 @@ def _read_images(
         why = "none of its images can be read, or none of these has a prediction"
         raise InputError(f"--split {split}: {why}; nothing is left to audit")
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
-    log_warnings(told := left_out(dataset, readable.failures))
+    copies = copies_warning(readable.features.take(audited), readable.dataset.paths, audited)
+    log_warnings(told := (*left_out(dataset, readable.failures), *copies))
     return AuditedImages(readable=readable, audited=audited, split=split, told=told), kept

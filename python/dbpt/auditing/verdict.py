@@ -12,7 +12,7 @@ from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.text import count, in_words
+from dbpt.report.text import count, count_of, in_words
 from dbpt.runs.audited import PredictionsBy
 
 SIGNIFICANT = 0.05
@@ -76,9 +76,10 @@ def verdict_of(
     of_class = f"of the class {worse.class_name!r} it gets {in_words(worse.accuracy)} right with {worse.attribute!r}, "
     of_class += f"but {in_words(better.accuracy)} with {better.attribute!r} ({p_text(explained.p_value)})"
     if by_guesses and not by_clusters and (wrong := _enough_wrong_guesses(worse, groups, guesses)):
+        are = "is" if wrong == 1 else "are"
         sentence = (
             f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason: "
-            f"{of_class}, and about {count(wrong)} images of this class are probably {guessed} wrongly."
+            f"{of_class}, and about {count_of(wrong, 'image')} of this class {are} probably {guessed} wrongly."
         )
         return Verdict(kind="untrusted", sentence=sentence)
     difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
@@ -144,5 +145,5 @@ def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> str:
         images = "image" if smallest == 1 else "images"
         return f"; the smallest group has only {smallest} {images}, so a difference may go unseen"
     if explained.errors < FEW_ERRORS:
-        return f"; with only {explained.errors} errors, a difference may go unseen"
+        return f"; with only {count_of(explained.errors, 'error')}, a difference may go unseen"
     return ""

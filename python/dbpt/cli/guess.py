@@ -34,4 +34,7 @@ def guess(out: Path | None, overwrite: bool, **options: Any) -> None:
     refused = {"pseudo_attributes", "label_model"}
     settings, data = settings_for(GUESS_SETTINGS | refused, **options)
     assert data is not None
-    click.echo(f"\n{guess_attributes(data, out=out, overwrite=overwrite, **settings).table()}")
+    found = guess_attributes(data, out=out, overwrite=overwrite, **settings)
+    click.echo(f"\n{found.table()}")
+    if found.audit_command is not None:
+        click.echo(f"\nto see the images of each guess:\n  {found.audit_command}")

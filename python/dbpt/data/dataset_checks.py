@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.archives import find_member
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.errors import InputError
+from dbpt.errors import InputError, first_few
 from dbpt.files.disk import reason_of
 
 
@@ -100,7 +100,9 @@ def _check_images(dataset: Dataset) -> None:
     missing = missing_rows(dataset)
     if not missing:
         return
-    path, way_out = dataset.paths[missing[0]], "complete the images or take the rows out"
+    path, way_out = dataset.paths[missing[0]], "complete the images or take the rows out; dbpt data check lists them"
+    if others := [repr(dataset.paths[row]) for row in missing[1:]]:
+        way_out = f"also missing: {first_few(others, 3)}; {way_out}"
     if len(missing) == len(dataset):
         way_out = "is the root the folder that the paths are relative to?"
     elif "\\" in path:

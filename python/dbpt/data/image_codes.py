@@ -209,8 +209,10 @@ def _checked_shares(
 ) -> NDArray[np.float64]:
     """Return numbers (n, K) from 0 to 1, which may be above by `TOLERANCE`; the columns have ``names``."""
     for row, column in np.argwhere(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
-        found = f"{names[column]} is {numbers[row, column]:g}, expected a probability from 0 to 1"
-        raise InputError(f"{where(row)}: {found}{hint}")
+        value, found = numbers[row, column], f"expected a probability from 0 to 1{hint}"
+        if np.isnan(value):
+            found = "not a number; mend this row, or leave its image out of the data"
+        raise InputError(f"{where(row)}: {names[column]} is {value:g}, {found}")
     return np.minimum(numbers, 1)
 
 

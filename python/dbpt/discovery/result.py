@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dbpt.data.in_memory import import_pandas
 from dbpt.discovery.figures import DiscoveryFigures, FamilyGroup, TriedFamily
 from dbpt.groups import SMALL_GROUP
-from dbpt.report.text import MISSING, count, count_of, percent, render_columns, shorten_group, wrapped
+from dbpt.report.text import MISSING, count_of, percent, render_columns, shorten_group, wrapped
 
 if TYPE_CHECKING:
     import pandas
@@ -71,8 +71,8 @@ class Discovery:
         figures = self.figures
         split = "all splits" if figures.data.split == "all" else f"{figures.data.split} split"
         heading = [
-            f"{figures.data.name}: {split}, {count(figures.data.n)} images; predictions: {figures.predictions_from}, "
-            f"{count_of(figures.errors, 'error')}",
+            f"{figures.data.name}: {split}, {count_of(figures.data.n, 'image')}; predictions: "
+            f"{figures.predictions_from}, {count_of(figures.errors, 'error')}",
             f"{count_of(len(figures.families), 'family', 'families')} of attributes tried; guessed by CLIP; figures in "
             "per cent",
         ]

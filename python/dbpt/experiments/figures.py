@@ -225,6 +225,7 @@ class Labelled:
             average=self.average(config.average),
             pseudo_method=self.pseudo.method,
             pseudo_shares=self._pseudo_shares(),
+            pseudo_doubts=[] if self.guesses is None else self.guesses.doubts,
             pseudo_quality=self._pseudo_quality(),
             cross_validated=[] if self.pseudo.probe is None else list(self.pseudo.probe.figures),
             label_noise=self._label_noise(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -39,6 +40,7 @@ from dbpt.report.text import (
     LONGEST_GROUP_NAME,
     MISSING,
     count,
+    count_of,
     cross_validation_text,
     percent,
     render_columns,
@@ -49,7 +51,7 @@ from dbpt.settings.config import make_config, shows_settings
 from dbpt.settings.data import resolve_demo, with_data
 from dbpt.settings.fields import flag_of
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import GUESS_SETTINGS
+from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 
 if TYPE_CHECKING:
     import pandas
@@ -67,6 +69,8 @@ class GuessedAttributes:
     guesses: Guesses
     """The shares of the attributes, and the doubts about the guesses."""
     warnings: tuple[str, ...]
+    audit_command: str | None
+    """The command that shows the guesses as pictures; None if no images are opened."""
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -111,9 +115,9 @@ class GuessedAttributes:
         notes = notes or [f"shares: {_named(names, guesses.shares)}"]
         values: Sequence[Sequence[str]] = [factor.values for factor in guesses.factors] or [names]
         notes += map(cross_validation_text, guesses.cross_validations, values)
-        lines = [f"{dataset.name}: {count(len(dataset))} images; {how}, in per cent"]
+        lines = [f"{dataset.name}: {count_of(len(dataset), 'image')}; {how}, in per cent"]
         if without := len(dataset) - int(known.sum()):
-            notes.append(f"{count(without)} images got no attribute, because their confidence is below the minimum")
+            notes.append(f"{count_of(without, 'image')} got no attribute, because confidence is below the minimum")
         if guesses.accuracy is not None:
             right, known_ones = percent(guesses.accuracy), count(guesses.n_known)
             if_taken = ", if each cluster is taken for its commonest one" if guesses.by_clusters else ""
@@ -158,6 +162,7 @@ def guess_attributes(
         if Path(out).suffix.lower() != ".csv":
             raise InputError(f"--out {os.fspath(out)}: is written as CSV; choose a name that ends in .csv")
     config, notes = with_found_attributes(config, training=False)
+    asked = config
     config = resolve_demo(config)
     check_before_reading(config)
     dataset = open_dataset(config, training=False)
@@ -172,7 +177,9 @@ def guess_attributes(
     guesses = judged_guesses(readable, features, backbone, pseudo, np.arange(len(readable)))
     warnings = (*left_out(dataset, rows.failures), *pseudo.warnings, *doubts_in_words(guesses, readable))
     log_warnings(warnings)
-    found = GuessedAttributes(readable, pseudo, guesses, warnings)
+    audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]
+    audit_command = shlex.join(audit) if config.opens_images else None
+    found = GuessedAttributes(readable, pseudo, guesses, warnings, audit_command)
     if out is not None:
         write_atomically(Path(out), csv_of_columns(found.columns), overwrite=overwrite)
         logger.info(f"{len(readable)} guesses written to {os.fspath(out)}")

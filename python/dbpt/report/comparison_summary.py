@@ -14,7 +14,7 @@ from dbpt.report.summary import (
     selected_by,
     shots_text,
 )
-from dbpt.report.text import count, percent
+from dbpt.report.text import count_of, percent
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow, FailedTraining
 from dbpt.settings.combinations import TRUE_SELECTIONS
 
@@ -45,7 +45,7 @@ class ComparisonSummary:
         over = f"mean ± standard deviation over {seeds} {comparison.repeat}s{of_rows}"
         spread = over if seeds > 1 else "of one seed"
         return [
-            f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count(comparison.n)} images"
+            f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count_of(comparison.n, 'image')}"
             f"{shots_text(comparison)}",
             f"{groups_line(comparison)}; figures in per cent, {spread}",
         ]

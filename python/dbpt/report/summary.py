@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.report.factors import FactorFigures, GroupFigures, by_factor, factor_figures, right_by_factor
-from dbpt.report.text import count, cross_validation_text, interval_text, percent, shorten_group
+from dbpt.report.text import count, count_of, cross_validation_text, interval_text, percent, shorten_group
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
 from dbpt.settings.combinations import PSEUDO_SELECTIONS
@@ -93,7 +93,7 @@ class Summary:
     def split_line(self) -> str:
         """A line that names the split of the figures and its number of images."""
         shown = self.chosen.record.shown
-        images = f", {count(shown.n)} images" if shown else ""
+        images = f", {count_of(shown.n, 'image')}" if shown else ""
         if self.split == "test":
             return f"test split{images}"
         if self.split == "train":
@@ -185,10 +185,16 @@ def groups_line(metrics: Metrics) -> str:
     if metrics.group_kind == "true":
         return "groups: true attributes"
     if metrics.dataset.clusters:
-        return "groups: clusters within each class (found by the model)"
-    source = "by a probe" if metrics.cross_validated else "labelled by the model"
-    source = "from a file" if metrics.pseudo_method == METHOD else source
-    return f"groups: pseudo attributes ({source})"
+        groups = "groups: clusters within each class (found by the model)"
+    else:
+        source = "by a probe" if metrics.cross_validated else "labelled by the model"
+        source = "from a file" if metrics.pseudo_method == METHOD else source
+        groups = f"groups: pseudo attributes ({source})"
+    if not metrics.pseudo_doubts:
+        return groups
+    factors = [each.name for each in metrics.dataset.factors]
+    doubted = [name for name in factors if any(doubt.startswith(f"{name}: ") for doubt in metrics.pseudo_doubts)]
+    return f"{groups}, {'which' if doubted == factors else ' and '.join(doubted)} can't be trusted here"
 
 
 def shots_text(metrics: Metrics) -> str:
@@ -230,7 +236,7 @@ def pseudo_note(metrics: Metrics) -> str:
     smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
     interval = interval_text(smallest.precision_low, smallest.precision_high)
     right = f"{percent(quality.accuracy)} right{cluster_note(metrics)}"
-    group = f"smallest pseudo-group ({name}, {count(smallest.n)} images)"
+    group = f"smallest pseudo-group ({name}, {count_of(smallest.n, 'image')})"
     return f"{text}; {right}; {group}: precision {percent(smallest.precision)} {interval}"
 
 
@@ -257,11 +263,12 @@ def noise_notes(
         return []
     pairs = list(zip(data.group_names, data.train_counts_pseudo, noise.train_counts, strict=True))
     filled = [(round(n), name, pseudo) for name, pseudo, n in pairs if pseudo or round(n)]
-    labelled = f"{count(noise.n_labelled)} training images labelled by hand"
+    labelled = f"{count_of(noise.n_labelled, 'training image')} labelled by hand"
     notes = [f"label noise: by {labelled}"]
     if filled:
         n, name, pseudo = min(filled)
-        notes[0] += f"; smallest training group: {name}, about {count(n)} images ({count(pseudo)} by pseudo attribute)"
+        about = f"about {count_of(n, 'image')} ({count(pseudo)} by pseudo attribute)"
+        notes[0] += f"; smallest training group: {name}, {about}"
     worst = []
     for title, corrected in rows:
         known = [(each, name) for name, each in zip(data.group_names, corrected, strict=False) if each is not None]

@@ -132,7 +132,8 @@ class Metrics:
     """The entries of both files that don't depend on training.
 
     ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
-    ``pseudo_shares`` are (A,). If a probe guessed, ``cross_validated`` is about the attribute, or about each factor.
+    ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses; with factors each begins with
+    the name of one. If a probe guessed, ``cross_validated`` is about the attribute, or about each factor.
     """
 
     schema_version: int
@@ -144,6 +145,7 @@ class Metrics:
     pseudo_method: str
     pseudo_shares: list[Share]
     pseudo_quality: QualityOfSplit | None
+    pseudo_doubts: list[str] = field(default_factory=list)
     cross_validated: list[CrossValidated] = field(default_factory=list)
     label_noise: LabelNoiseSummary | None = None
 

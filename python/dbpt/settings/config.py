@@ -23,7 +23,7 @@ from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
 from dbpt.settings.sections import DEFAULT_DRO_STEP, PROBE
-from dbpt.settings.unnamed import auto_asked, clusters_asked
+from dbpt.settings.unnamed import auto_asked, clusters_asked, refuse_misspelt
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -54,6 +54,7 @@ class FitConfig(  # a dataclass takes its fields from the last base on
         super().__post_init__()
         auto_asked(self.attributes)  # refuses other names beside it
         clusters_asked(self.attributes)  # refuses a wrong number, and other names beside them
+        refuse_misspelt(self.attributes)
         if refusal := why_config_refused(self):
             raise InputError(refusal)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from dbpt.errors import InputError
+from dbpt.errors import InputError, nearest
 
 AUTO = "auto"
 CLUSTERS = "clusters"
@@ -21,6 +21,15 @@ def auto_asked(attributes: Sequence[str] | None) -> bool:
     asked = [name for name in attributes or () if name == AUTO]
     _check_alone(asked, attributes, AUTO, "auto finds the names itself")
     return bool(asked)
+
+
+def refuse_misspelt(attributes: Sequence[str] | None) -> None:
+    """Refuse a single name that is almost ``auto`` or ``clusters``: one name has nothing to be told apart from."""
+    if attributes is None or len(attributes) != 1 or auto_asked(attributes) or clusters_asked(attributes) is not None:
+        return
+    word = attributes[0].partition(":")[0].strip().lower()
+    if "=" not in attributes[0] and (meant := nearest(word, [AUTO, CLUSTERS])):
+        raise InputError(f"--attributes: needs at least two names to tell apart, found only {attributes[0]!r}{meant}")
 
 
 def clusters_asked(attributes: Sequence[str] | None) -> int | None:
