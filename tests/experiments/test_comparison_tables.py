@@ -81,6 +81,7 @@ COMPARISON = {
     "pseudo_method": "proportional",
     "pseudo_shares": [0.625, 0.375],
     "pseudo_doubts": [],
+    "cross_validated": [],
     "pseudo_quality": None,
     "label_noise": None,
     "split": "test",
