@@ -2,6 +2,8 @@
 
     python tools/train_mini_clip.py | tee tools/train_mini_clip.log
 
+Or another model on the same drawings, from open_clip's JSON of its shape: `--config vit.json --name vit --out FOLDER`.
+
 Draws (or takes from the cache) pictures of the three demo worlds, in which the background usually goes with the
 object, and trains an open_clip CLIP with the contrastive loss. Writes the config and the float16 weights.
 """
@@ -14,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -115,16 +118,11 @@ def train(
     model: open_clip.CLIP,
     data: Drawings,
     steps: int,
-    stop: int,
-    batch: int,
     lr: float,
+    batch: int,
     rng: np.random.Generator,
-    keep: Path | None = None,
 ) -> None:
-    """Train in place with AdamW, 50 warm-up steps and a cosine to zero at `steps`, of which the first `stop` are done.
-
-    Stopping early is how the demos' difficulty was set; `keep` is a folder for a checkpoint every 100 steps.
-    """
+    """Train in place with AdamW, 50 warm-up steps and a cosine to zero at `steps`."""
     tokenizer = open_clip.get_tokenizer("ViT-B-32")
     tokenized: dict[str, torch.Tensor] = {}
     decay = [p for p in model.parameters() if p.ndim >= 2 and p is not model.token_embedding.weight]
@@ -133,7 +131,7 @@ def train(
     groups = [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.98))
     start, order = time.time(), np.empty(0, dtype=np.int64)
-    for step in range(stop):
+    for step in range(steps):
         rate = lr * min(1.0, (step + 1) / 50) * 0.5 * (1.0 + math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
             group["lr"] = rate
@@ -159,41 +157,38 @@ def train(
                 f"step {step + 1:5d}  loss {loss.item():.3f}  scale {scale:.1f}  {time.time() - start:.0f} s",
                 flush=True,
             )
-        if keep is not None and (step + 1) % 100 == 0:
-            (keep / f"step{step + 1}").mkdir(parents=True, exist_ok=True)
-            save(model, keep / f"step{step + 1}")
 
 
 def main() -> None:
     """Parse the command line, train, write config and weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=None)
+    parser.add_argument("--name", default="mini_clip")
     parser.add_argument("--out", type=Path, default=Path("python/dbpt/data/demo"))
     parser.add_argument("--cache", type=Path, default=Path("/tmp/mini_clip_drawings.npz"))
     parser.add_argument("--drawings", type=int, default=24_000)
     parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--stop", type=int, default=1500)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--keep", type=Path, default=None)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     print(" ".join(f"{key}={value}" for key, value in vars(arguments).items()))
-    torch.set_num_threads(2)
     torch.manual_seed(arguments.seed)
     data = draw_all(arguments.drawings, arguments.cache)
-    model = open_clip.CLIP(**CONFIG)
+    config = json.loads(arguments.config.read_text()) if arguments.config else CONFIG
+    model = open_clip.CLIP(**config)
     rng = np.random.Generator(np.random.PCG64(arguments.seed))
-    train(model, data, arguments.steps, arguments.stop, arguments.batch, arguments.lr, rng, arguments.keep)
-    save(model, arguments.out)
+    train(model, data, arguments.steps, arguments.lr, arguments.batch, rng)
+    save(model, config, arguments.out / arguments.name)
 
 
-def save(model: open_clip.CLIP, out: Path) -> None:
-    """Write `mini_clip.json` and `mini_clip.safetensors` (float16; batch counters stay integers)."""
+def save(model: open_clip.CLIP, config: dict[str, Any], path: Path) -> None:
+    """Write ``path``.json and ``path``.safetensors (float16; batch counters stay integers)."""
     state = model.state_dict()
     weights = {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items() if k != "attn_mask"}
-    save_file(weights, out / "mini_clip.safetensors")
-    (out / "mini_clip.safetensors").chmod(0o644)
-    (out / "mini_clip.json").write_text(json.dumps(CONFIG, indent=2) + "\n")
+    save_file(weights, path.with_suffix(".safetensors"))
+    path.with_suffix(".safetensors").chmod(0o644)
+    path.with_suffix(".json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 if __name__ == "__main__":
