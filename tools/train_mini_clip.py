@@ -2,7 +2,7 @@
 
     python tools/train_mini_clip.py | tee tools/train_mini_clip.log
 
-Or another model on the same drawings, from open_clip's JSON of its shape: `--config vit.json --name vit --out FOLDER`.
+Or another model on the same drawings, by open_clip's JSON: `--config tools/vit.json --name vit --out FOLDER`.
 
 Draws (or takes from the cache) pictures of the three demo worlds, in which the background usually goes with the
 object, and trains an open_clip CLIP with the contrastive loss. Writes the config and the float16 weights.
