@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
@@ -15,7 +15,7 @@ from dbpt import arguments
 from dbpt._core import Stream
 from dbpt.errors import InputError
 from dbpt.sampling.passes import Chunks, Drawn, Draws, Pass
-from dbpt.sampling.sharding import Shard, check_dataset, checked_seed, warn_unless_sharded
+from dbpt.sampling.sharding import Shard, warn_unless_sharded
 
 Distribution = TypeVar("Distribution")
 
@@ -52,7 +52,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     choose another start for the next pass. A subclass sets the first distribution (quotas of groups, or weights of
     rows), opens the stream of an epoch, and converts distributions to plain numbers and back.
 
-    Args:
+    Arguments of all samplers:
         seed: an integer from 0 to 2**64 - 1. None draws one from torch's default generator, as torch's own samplers do
             (from NumPy's without torch); only in a single process.
         rank: make only every `num_replicas`-th draw of the global order, starting with number `rank`. Leave both out
@@ -76,22 +76,9 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     _pass: Pass[Drawn] | None  # over the current epoch, once it has begun
     _opened: Stream | None  # of the current epoch and distribution
 
-    def __init__(
-        self,
-        num_rows: int,
-        length: tuple[str, int],
-        *,
-        seed: int | None,
-        rank: int | None,
-        num_replicas: int | None,
-        drop_last: bool,
-        generator: Any,
-        dataset: Sized | None,
-        num_threads: int | None,
-    ) -> None:
-        check_dataset(dataset, self._drawn_from, num_rows)
-        self._shard = Shard.checked(rank, num_replicas, drop_last)
-        self._seed, self._num_threads = checked_seed(seed, generator, self._shard), num_threads
+    def __init__(self, length: tuple[str, int], shard: Shard, seed: int, num_threads: int | None) -> None:
+        """Check the ``length``, the name and value of the argument with the draws in an epoch."""
+        self._shard, self._seed, self._num_threads = shard, seed, num_threads
         self._length = arguments.integer(*length, 1, MAX_DRAWS)  # draws in an epoch, over all ranks
         if not self._draws_from(0):
             raise InputError(

@@ -14,6 +14,7 @@ from dbpt.errors import InputError
 from dbpt.sampling.epochs import MAX_DRAWS
 from dbpt.sampling.group_draws import GroupDraws, bounded_quotas
 from dbpt.sampling.row_groups import row_groups
+from dbpt.sampling.sharding import Shard, check_dataset, checked_seed
 
 
 class GroupBatchSampler(GroupDraws[list[int]]):
@@ -84,17 +85,10 @@ class GroupBatchSampler(GroupDraws[list[int]]):
                 raise InputError("min_per_group and groups_per_batch are both given; expected one of the two")
         self.groups_per_batch = groups_per_batch
         self.min_per_group = arguments.integer("min_per_group", 1 if min_per_group is None else min_per_group, 0)
-        super().__init__(
-            num_rows,
-            ("num_batches", -(-num_rows // self.batch_size) if num_batches is None else num_batches),
-            seed=seed,
-            rank=rank,
-            num_replicas=num_replicas,
-            drop_last=drop_last,
-            generator=generator,
-            dataset=dataset,
-            num_threads=num_threads,
-        )
+        check_dataset(dataset, "groups", num_rows)
+        shard = Shard.checked(rank, num_replicas, drop_last)
+        length = ("num_batches", -(-num_rows // self.batch_size) if num_batches is None else num_batches)
+        super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         arguments.integer("batch_size * num_batches", self.batch_size * self._length, 1, MAX_DRAWS)
         self._distribution = self._quotas_of(self._checked_shares(shares, group_weights))
 

@@ -12,6 +12,7 @@ from dbpt.errors import InputError
 from dbpt.sampling.epochs import MAX_DRAWS
 from dbpt.sampling.group_draws import GroupDraws
 from dbpt.sampling.row_groups import row_groups
+from dbpt.sampling.sharding import Shard, check_dataset, checked_seed
 
 _WHEEL = MAX_DRAWS  # an independent draw picks one of this many slots, so probabilities are multiples of 1 / _WHEEL
 
@@ -59,17 +60,10 @@ class GroupSampler(GroupDraws[int]):
         self._rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(num_threads))
         self._independent = arguments.boolean("independent", independent)
         num_rows = self._rows.index.num_rows
-        super().__init__(
-            num_rows,
-            ("num_samples", num_rows if num_samples is None else num_samples),
-            seed=seed,
-            rank=rank,
-            num_replicas=num_replicas,
-            drop_last=drop_last,
-            generator=generator,
-            dataset=dataset,
-            num_threads=num_threads,
-        )
+        check_dataset(dataset, "groups", num_rows)
+        shard = Shard.checked(rank, num_replicas, drop_last)
+        length = ("num_samples", num_rows if num_samples is None else num_samples)
+        super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = self._quotas_of(self._checked_shares(shares, group_weights))
 
     @property

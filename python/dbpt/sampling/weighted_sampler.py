@@ -14,6 +14,7 @@ from dbpt._core import AliasTable, Stream, WeightedStream
 from dbpt.errors import InputError
 from dbpt.groups.tensors import to_host
 from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler
+from dbpt.sampling.sharding import Shard, check_dataset, checked_seed
 
 if TYPE_CHECKING:
     import torch
@@ -61,17 +62,9 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
     ) -> None:
         array = _floats(weights)
         self._num_rows, threads = len(array), arguments.num_threads(num_threads)
-        super().__init__(
-            self._num_rows,
-            ("num_samples", num_samples),
-            seed=seed,
-            rank=rank,
-            num_replicas=num_replicas,
-            drop_last=drop_last,
-            generator=generator,
-            dataset=dataset,
-            num_threads=num_threads,
-        )
+        check_dataset(dataset, "weights", self._num_rows)
+        shard = Shard.checked(rank, num_replicas, drop_last)
+        super().__init__(("num_samples", num_samples), shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = _Weights.of(array, threads)
 
     @property
