@@ -132,18 +132,8 @@ class EmbeddedFiles:
         reasons, decoded = self._known_reasons(), 0
         if len(self.missing):
             with progress_bar("embedding", "img", total=len(self.missing)) as bar:
+                embedding = EmbeddingPass(self, min(batch_size, len(self.files)), first_part, bar, reasons)
                 for _ in range(ATTEMPTS):
-                    embedding = EmbeddingPass(
-                        self.backbone,
-                        self.root,
-                        self.files,
-                        self.cache,
-                        batch_size=min(batch_size, len(self.files)),
-                        first_part=first_part,
-                        bar=bar,
-                        reasons=reasons,
-                        check=self.check_failures,
-                    )
                     decoded += embedding.run(self.missing, num_workers)
                     self._unreached |= reasons
                     self.cache.refresh()

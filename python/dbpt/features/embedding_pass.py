@@ -7,17 +7,15 @@ the bytes of a row don't depend on failures of other images, on the process that
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError, NotFinite
-from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import shard_name
 from dbpt.features.file_rows import FileRows
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
@@ -26,7 +24,7 @@ from dbpt.files.lock import OwnedLock
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from dbpt.clip import Backbone
+    from dbpt.features.embed import EmbeddedFiles
 
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work
 SHARDS_OF_A_LIST = 1024
@@ -69,22 +67,21 @@ class _Batch:
 
 @dataclass(eq=False)
 class EmbeddingPass:
-    """Compute features beside other processes, and note failed images.
+    """Compute features of the files of ``found`` beside other processes, and note failures in ``reasons`` (by path).
 
-    ``reasons`` (by path) gets the failures; ``check`` is called with it after each batch and raises if they are too
-    many. ``first_part`` (number, count) is the part of the shards to begin with.
+    ``first_part`` (number, count) is the part of the shards to begin with.
     """
 
-    backbone: Backbone
-    root: Path
-    files: FileRows
-    cache: FeatureCache
+    found: EmbeddedFiles
     batch_size: int
     first_part: tuple[int, int]
     bar: tqdm
     reasons: dict[str, str]
-    check: Callable[[Mapping[str, str]], None]
     _in_hand: list[_Work] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.backbone, self.root = self.found.backbone, self.found.root
+        self.files, self.cache = self.found.files, self.found.cache
 
     def run(self, missing: Rows, workers: int | None) -> int:
         """Compute the ``missing`` rows, or wait until others have; return how many images were decoded here."""
@@ -102,7 +99,7 @@ class EmbeddingPass:
                         self._encode(batch)
                         decoded += batch.stop - batch.start
                         self.bar.update(batch.stop - batch.start)
-                        self.check(self.reasons)
+                        self.found.check_failures(self.reasons)
                         if batch.stop == len(batch.work.rows):
                             self._store(batch.work)
                 finally:  # Ctrl-C, too many failures, a full disk: another process can begin these shards again
