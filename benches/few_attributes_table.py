@@ -2,8 +2,9 @@
 
 Peers: CLIP's words, wrong words, and the true attributes of all images, which train the same heads on the same draws of
 the training rows (`dbpt compare --resample`). Each draw knows other images. A draw that knows fewer than two images of
-an attribute, which the probe refuses, is replaced by the next one and counted. Run by hand, on demos and on config
-files as `dbpt fit --config` takes them:
+an attribute, which the probe refuses, is replaced by the next one. A cell has the right guesses in training, the lowest
+precision of a pseudo-group there, and the worst-group accuracy of `dbpt` on test; progress has all figures. Run by
+hand, on demos and on config files as `dbpt fit --config` takes them:
 
     python benches/few_attributes_table.py DRAWS demo-waterbirds [my-data.toml ...]
 """
@@ -24,12 +25,11 @@ from dbpt.errors import InputError
 from dbpt.experiments.comparison.resampling import resampled
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.methods import trained_result
-from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
-from dbpt.settings.config import make_config, read_config
+from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
+from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.data import resolve_demo
 
 METHODS = ("erm", "balanced", "dbpt")
-COLUMNS = ("data", "attributes", "right", "lowest precision", "out of fold", "doubted", *METHODS)
 
 
 def sources(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -55,50 +55,62 @@ def quality(labelled: Labelled) -> tuple[float, float]:
     return right.mean(), min(right[groups == group].mean() for group in np.unique(groups))
 
 
-def rows_of(source: str, draws: int) -> Iterator[list[str]]:
-    """Yield the rows of the table for a data set."""
+def cells_of(source: str, draws: int) -> Iterator[tuple[str, str]]:
+    """Yield each source of attributes and the figures of a data set."""
     name = Path(source).stem
     shared = read_config(Path(source)) if source.endswith(".toml") else {"data": source}
     for title, settings in sources(name):
         config = resolve_demo(make_config(shared | {"head": "linear", "baselines": False} | settings))
         embedded = load_and_embed([config])
         found: list[list[float]] = []
-        refused = 0
+        refused = doubted = 0
         for draw in count():
             try:
                 labelled = add_pseudo_attributes(embedded, replace(config, seed=draw))
             except InputError:
                 refused += 1
                 continue
-            probe = labelled.pseudo.probe
-            out_of_fold = (
-                (np.nan, np.nan) if probe is None else (probe.figures[0].accuracy, bool(probe.figures[0].doubts))
+            probe, known = labelled.pseudo.probe, config.group_source == "true"
+            doubted += probe is not None and bool(probe.figures[0].doubts)
+            right, precision = (1.0, 1.0) if known else quality(labelled)
+            out_of_fold = np.nan if probe is None else probe.figures[0].accuracy
+            found.append(
+                [right, out_of_fold, precision, *worst_groups(embedded, resampled(labelled, draw), config, draw)]
             )
-            drawn, worst = resampled(labelled, draw), []
-            for method in METHODS:
-                uses_groups = {"group_source": "pseudo"} if method == "erm" else {}
-                experiment = arrange(embedded, drawn, replace(config, objective=method, seed=draw, **uses_groups))
-                result = trained_result(experiment, method, checkpoint_path=None, quiet=True)
-                worst.append(result.row.figure("worst_group_accuracy") or 0.0)
-            known = (1.0, 1.0) if config.group_source == "true" else quality(labelled)
-            found.append([*known, *out_of_fold, *worst])
             if len(found) == draws:
                 break
-        yield [name, title + (f" ({refused} draws refused)" if refused else ""), *cells(100 * np.array(found))]
+        figures = 100 * np.array(found)
+        errors = np.abs(figures[:, 1] - figures[:, 0])
+        of_probe = f"; {refused} draws refused, {doubted} doubted; out of fold off by {errors.mean():.1f}"
+        texts = [text(column) for column in figures.T]
+        print(f"{name}: {title}: {' · '.join(texts)}{of_probe if probe else ''}", file=sys.stderr, flush=True)
+        yield title, " · ".join(texts[:4:2] + texts[-1:])
 
 
-def cells(found: np.ndarray) -> Iterator[str]:
-    """Yield the mean and the standard deviation over the draws of each column."""
-    for position, (mean, deviation) in enumerate(zip(found.mean(axis=0), found.std(axis=0, ddof=1), strict=True)):
-        with_deviation = f"{mean:.1f} ± {deviation:.1f}" if position != 3 else f"{mean:.0f} %"
-        yield "–" if np.isnan(mean) else with_deviation if deviation else f"{mean:.1f}"
+def worst_groups(embedded: Embedded, drawn: Labelled, config: FitConfig, seed: int) -> Iterator[float]:
+    """Yield the worst-group accuracy of each of `METHODS` on the test rows."""
+    for method in METHODS:
+        uses = {"group_source": "pseudo"} if method == "erm" else {}
+        experiment = arrange(embedded, drawn, replace(config, objective=method, seed=seed, **uses))
+        result = trained_result(experiment, method, checkpoint_path=None, quiet=True)
+        yield result.row.figure("worst_group_accuracy") or 0.0
+
+
+def text(figures: np.ndarray) -> str:
+    """Return the mean and the standard deviation over the draws."""
+    deviation = figures.std(ddof=1)
+    return "–" if np.isnan(deviation) else f"{figures.mean():.1f}" + (f" ± {deviation:.1f}" if deviation else "")
 
 
 def main(draws: int, names: list[str]) -> None:
-    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
+    """Print the table: a row for each source of attributes, a column for each data set."""
+    table: dict[str, list[str]] = {}
     for name in names:
-        for row in rows_of(name, draws):
-            print(f"| {' | '.join(row)} |", flush=True)
+        for title, cell in cells_of(name, draws):
+            table.setdefault(title, []).append(cell)
+    print(f"| {draws} draws | {' | '.join(Path(name).stem for name in names)} |\n|---{'|---' * len(names)}|")
+    for title, row in table.items():
+        print(f"| {title} | {' | '.join(row)} |")
 
 
 if __name__ == "__main__":

@@ -43,6 +43,8 @@ def world(tmp_path_factory) -> World:
     settings = {"model": folder / "data/tiny.json", "pretrained": folder / "data/tiny.safetensors"}
     settings |= {"embed_batch_size": 16, "head": "linear", "epochs": 1, "baselines": False, "cache": folder / "cache"}
     dbpt.fit(folder / "data/squares.csv", out=folder / "clustered", attributes="clusters", **settings)
+    probed = {"attributes": ["meadow", "lake"], "pseudo_method": "probe"}
+    dbpt.fit(folder / "data/squares.csv", out=folder / "probed", **probed, **settings)
     main(world.arguments("fit --resume"))
     lines = (folder / "data/squares.csv").read_text().splitlines()
     (folder / "mine.csv").write_text("\n".join(["path,prediction", *(f"{line.split(',')[0]},0" for line in lines[1:])]))

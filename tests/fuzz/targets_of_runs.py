@@ -12,7 +12,7 @@ from fuzz_target import Parse, Prepare, Workplace, target
 
 import dbpt
 from dbpt.data.columns import parse_columns
-from dbpt.data.words import check_templates, parse_vocabulary
+from dbpt.data.words import Words, check_templates, parse_vocabulary
 from dbpt.experiments.clusters import read_clusters, write_clusters
 from dbpt.experiments.comparison import cells
 from dbpt.files.tensors import write_tensors
@@ -20,8 +20,11 @@ from dbpt.groups import group_metrics
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.drawing import RunLabels
 from dbpt.human_check.judging import read_answers
+from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
+from dbpt.pseudo_attributes.trust import CrossValidated
 from dbpt.runs.metrics import RunRow
+from dbpt.runs.saved_probe import read_probe, write_probe
 from dbpt.settings.config import make_config, read_config
 from dbpt.training.checkpoint import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord
@@ -90,6 +93,24 @@ def run_clusters(place: Workplace) -> Parse:
         assert set(pseudo.pseudo_attributes.tolist()) <= set(range(len(found.names[0])))
 
     return place.parser_of("clusters.safetensors", read)
+
+
+@target(repairs.digest)
+def run_probe(place: Workplace) -> Parse:
+    """The probe of a run with two attributes."""
+    words = Words({"a": ("a",), "b": ("b",)}, {"land": ("land",), "water": ("water",)}, ("{}",), ("{}",))
+    draws, guessed = np.random.default_rng(0), np.array([0, 1, 1, 0, 0])
+    figures = CrossValidated.of(guessed, np.array([0, 1, 0, 0, 0]), 2)
+    weights, biases = draws.normal(size=(2, 16)).astype(np.float32), draws.normal(size=2).astype(np.float32)
+    write_probe(place.folder, AttributeProbe(weights, biases, (figures,)))
+    place.corpus["good-probe.safetensors"] = (place.folder / "probe.safetensors").read_bytes()
+
+    def read(path: Path) -> None:
+        found = read_probe(path.parent, words)
+        assert found.logits(np.eye(4, found.weights.shape[1], dtype=np.float32)).shape == (4, 2)
+        assert len(found.figures[0].precision) == 2 and isinstance(found.figures[0].doubts, list)
+
+    return place.parser_of("probe.safetensors", read)
 
 
 @target(repairs.digest)

@@ -83,6 +83,7 @@ FILES: dict[str, dict[str, str]] = {
         "cache: shard": "SHARD",
     },
     "evaluate, with clusters": {"`clusters.safetensors`": "clustered/clusters.safetensors"},
+    "evaluate, with a probe": {"`probe.safetensors`": "probed/probe.safetensors"},
     "guess": {
         "table": "data/squares.csv",
         "image": "data/val/00-00.png",
@@ -190,6 +191,7 @@ class World:
             "embed": ["embed", table, *model, *words, *failures, "--failures", str(at / "failed.csv")],
             "evaluate": ["evaluate", run, table, *cache, *failures, "--label-noise", str(at / "noise.json")],
             "evaluate, with clusters": ["evaluate", str(at / "clustered"), table, *cache, *failures],
+            "evaluate, with a probe": ["evaluate", str(at / "probed"), table, *cache, *failures],
             "guess": ["guess", *trained, *wordings, *failures, "--out", str(at / "guessed.csv")],
             "predict": ["predict", run, image, str(at / "data/val/11-00.png"), "--out", str(at / "predicted.csv")],
             "label": ["label", run, "--out", str(at / "new"), "--n", "20", *cache],
