@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import pytest
+from html_page import Page
 from runs import contents, fit, groups_of, metrics_of
 from tiny import ATTRIBUTES
 
@@ -47,6 +48,25 @@ def run(tiny, table, settings, tmp_path_factory):
 def lines_of(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def test_a_probe_guesses_each_factor_and_one_that_images_do_not_show_is_doubted(tiny, table, settings, tmp_path):
+    run = fit(tiny, tmp_path / "run", table, **settings, pseudo_method="probe", probe_rows=40, head="linear")
+    result = Result.read(run)
+    ground, light = result.metrics.cross_validated
+    assert ground.n_known == light.n_known == 40 and ground.kappa > 0.6 > 0.4 > light.kappa
+    assert (len(ground.precision), len(light.precision)) == (2, 3)
+    (doubts,) = [text for text in result.warnings if "of light (day / night / noon) can't be trusted" in text]
+    assert doubts.startswith("the probe's guesses of light") and "label more images" in doubts
+    assert " ".join(str(result).split()).count("out of fold on 40 known images") == 2
+    assert (
+        Page((run / "report.html").read_text()).words.count("images whose attribute it was told, and which keep it")
+        == 2
+    )
+    again = dbpt.evaluate(run)
+    assert again.metrics.pseudo_quality == result.metrics.pseudo_quality
+    boxes = [row for row in lines_of(run / "predictions.csv") if row["label"] == "box"]
+    assert {row["pseudo_light"] for row in boxes} == {"day", "night"}
 
 
 def test_a_run_guesses_each_factor_and_makes_groups_of_their_combinations(run, table, settings):

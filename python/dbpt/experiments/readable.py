@@ -253,5 +253,5 @@ def label_dataset(
         )
     labelled_by = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
     method = config.pseudo_method if config.by_probe else found.method
-    found = replace(found, method=method + labelled_by, probe=probe)
-    return found if known is None else with_known(found, known)
+    found = replace(found, method=method + labelled_by)
+    return replace(found if known is None else with_known(found, known), probe=probe)
