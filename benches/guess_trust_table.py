@@ -117,8 +117,9 @@ def main(paths: list[str]) -> None:
                     found = Case(*loaded, random).judged(names, template)
                     counted["the attributes of the other data sets"].append(found[:2])
                     names = [wordings[0] for wordings in vocabulary.values()] + [random.choice(names)]
-                    found = Case(*loaded, random).judged(names, template)
-                    counted["the data set's own attribute and a name of another"].append(found[:2])
+                    doubted, unsure, hits = Case(*loaded, random).judged(names, template)
+                    kind = f"the data set's own attribute and a name of another, {right(hits)}"
+                    counted[kind].append((doubted, unsure))
             one = np.flatnonzero(loaded[0].attributes == 0)
             alone = (loaded[0].take(one), loaded[1], loaded[2][one])
             for names in itertools.product(*vocabulary.values()):

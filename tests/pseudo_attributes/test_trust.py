@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbpt import label_attributes
-from dbpt.pseudo_attributes.trust import MOST_ROWS, TEMPLATES, guess_trust, judged_rows
+from dbpt.pseudo_attributes.trust import MOST_ROWS, TEMPLATES, guess_trust, judged_rows, kappa
 
 DOUBTS = {
     "agreement": "other sentences around the same names",
@@ -75,6 +75,19 @@ def test_a_name_that_no_image_shows_is_seen_between_names_that_are():
     assert guess_trust(guesses, logits, others, labels, names).agreement > 0.8
     assert doubted(guesses, logits, others, labels, names) == {"separation"}
     assert doubted(logits[:, :2].argmax(axis=1), logits[:, :2], [o[:, :2] for o in others], labels, names[:2]) == set()
+
+
+def test_one_name_that_depends_on_the_sentence_is_enough():
+    """The third of three names is guessed for few images, so that the kappa of all names together stays high."""
+    guesses, logits, others, labels, names = made(4000, (*20 * (0, 1), 2))
+    rng = np.random.default_rng(2)
+    assert doubted(guesses, logits, others, labels, names) == set()
+    for each in others:
+        each[:, 2] = rng.normal(20, 1, 4000)
+        each[rng.choice(4000, 100), 2] += 12
+    assert guess_trust(guesses, logits, others, labels, names).agreement < 0.7
+    labelled = [label_attributes(each, method="argmax").pseudo_attributes for each in others]
+    assert min(kappa(one, labelled[0], 3) for one in labelled) > 0.8
 
 
 def test_a_class_direction_is_no_attribute():

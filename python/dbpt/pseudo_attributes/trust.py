@@ -28,8 +28,8 @@ _Array = NDArray[np.floating[Any]]
 class Trust:
     """The evidence for and against the guesses; docs/audit.md has the measurements behind the three limits.
 
-    - ``agreement``: mean Cohen's kappa of the guesses by any two of the `TEMPLATES`, at equal shares; below 0.8, what a
-      name means to CLIP depends on the sentence around it.
+    - ``agreement``: mean Cohen's kappa of any two of the `TEMPLATES`, at equal shares, on which images are guessed a
+      name. The lowest of all names; below 0.8, what the name means to CLIP depends on the sentence around it.
     - ``spread``: standard deviation, within classes, of the logits around the mean of the names; below 0.6, CLIP's odds
       hardly change from image to image.
     - ``separation``: by how much two modes describe the logits of a name and the one most like it better than a single
@@ -213,11 +213,12 @@ def guess_trust(
             label_attributes(each, proportions=counts + 1e-9, posterior=False, confidence=False).pseudo_attributes
             for each in by_template
         ]
-    agreement = np.mean([kappa(one, other, num_attributes) for one, other in combinations(labelled, 2)])
+    named = [[(each == name).astype(np.int64) for each in labelled] for name in np.flatnonzero(counts)]
+    agreements = [np.mean([kappa(one, other, 2) for one, other in combinations(each, 2)]) for each in named]
     mean_NA = _within_class(np.mean([_centred(each) for each in by_template], axis=0), labels)
     known = guesses >= 0
     return Trust(
-        agreement=float(agreement),
+        agreement=float(min(agreements, default=1.0)),
         spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
         separation=_separation(logits[known], guesses[known], labels[known]),
         unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
