@@ -76,7 +76,8 @@ def test_precision_of_what_was_never_guessed_is_not_known():
     probe = fit_attribute_probe(features, known_as(codes, 2), np.ones(60, bool), words_of("x", "y"), seed=0)
     (figures,) = probe.figures
     assert (figures.n_guessed, figures.precision) == ([60, 0], [58 / 60, None])
-    assert figures.kappa == 0 and figures.doubts
+    assert figures.kappa == 0 and figures.counts == [58, 2]
+    assert figures.doubts[0].startswith("only 2 of the 60 known images have one of the attributes, too few to learn it")
 
 
 def test_rows_that_it_may_not_learn_from_change_nothing():

@@ -40,8 +40,8 @@ def verdict_of(
     names, subject = " / ".join(attributes), SUBJECTS[by]
     by_clusters = by_guesses and guesses.by_clusters
     if by_guesses and guesses.doubts:
-        guesser = guesses.guesser[:1].upper() + guesses.guesser[1:]
-        missing = f"{guesser} can't tell {names} apart in these images"
+        missing = f"CLIP can't tell {names} apart in these images"
+        missing = f"The probe's guesses of {names} can't be trusted" if guesses.by_probe else missing
         missing = "Some classes may form no distinct clusters" if by_clusters else missing
         sentence = f"{missing}, so nothing follows about {subject.rstrip(',')}."
         return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))

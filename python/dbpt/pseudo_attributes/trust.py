@@ -18,6 +18,7 @@ from dbpt.pseudo_attributes.mixture import fit_mixture
 TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
 LOWEST_AGREEMENT, LOWEST_SPREAD, LOWEST_SEPARATION = 0.8, 0.6, 0.05
+FEWEST_KNOWN = 10
 MOST_ROWS = 20_000
 FEWEST_OF_CLASS = 50
 SHRINKAGE = 5  # rows
@@ -69,11 +70,13 @@ class Trust:
 class CrossValidated:
     """The guesses of one attribute by a probe, for the ``n_known`` images that it learns from, each out of fold.
 
-    ``accuracy`` is the share of right ones, and ``kappa`` is Cohen's. Of the ``n_guessed`` (A,) images that were
-    guessed to have an attribute, the share ``precision`` (A,) has it; None if there are none.
+    ``counts`` (A,) of them have each attribute. ``accuracy`` is the share of right guesses, and ``kappa`` is Cohen's.
+    Of the ``n_guessed`` (A,) images that were guessed to have an attribute, the share ``precision`` (A,) has it; None
+    if there are none.
     """
 
     n_known: Count
+    counts: list[Count]
     accuracy: Share
     kappa: float
     n_guessed: list[Count]
@@ -86,6 +89,7 @@ class CrossValidated:
         right = np.bincount(guessed[guessed == known], minlength=num_attributes).tolist()
         return cls(
             n_known=len(known),
+            counts=np.bincount(known, minlength=num_attributes).tolist(),
             accuracy=float((guessed == known).mean()),
             kappa=kappa(guessed, known, num_attributes),
             n_guessed=n_guessed,
@@ -95,12 +99,16 @@ class CrossValidated:
     @property
     def doubts(self) -> list[str]:
         """Reasons not to trust the guesses, as those of `Trust`."""
-        if self.kappa >= LOWEST_AGREEMENT:
-            return []
-        return [
-            f"out of fold, too few of the {self.n_known} known images are guessed right (agreement {self.kappa:.2f}; "
-            f"trusted from {LOWEST_AGREEMENT})"
-        ]
+        found = []
+        if (fewest := min(self.counts)) < FEWEST_KNOWN:
+            known = f"only {fewest} of the {self.n_known} known images have one of the attributes"
+            found.append(f"{known}, too few to learn it from and to judge the guesses by (trusted from {FEWEST_KNOWN})")
+        if self.kappa < LOWEST_AGREEMENT:
+            found.append(
+                f"out of fold, too few of the {self.n_known} known images are guessed right (agreement "
+                f"{self.kappa:.2f}; trusted from {LOWEST_AGREEMENT})"
+            )
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

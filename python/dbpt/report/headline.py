@@ -55,8 +55,9 @@ def doubts_in_words(guesses: Guesses, metrics: Metrics) -> str:
         return "Some classes may form no distinct clusters"
     doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
     names = " and ".join(doubted) or " / ".join(metrics.dataset.attributes)
-    guesser = guesses.guesser[:1].upper() + guesses.guesser[1:]
-    return f"{guesser} can’t tell {names} apart in these images"
+    if guesses.by_probe:
+        return f"The probe’s guesses of {names} can’t be trusted"
+    return f"CLIP can’t tell {names} apart in these images"
 
 
 def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:

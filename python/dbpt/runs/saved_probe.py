@@ -32,12 +32,12 @@ def read_probe(run: Path, words: Words) -> AttributeProbe:
     figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, WAY_OUT)
     weights, biases = (tensors[name] for name in ARRAYS)
     sizes = [len(suspect.values) for suspect in words.suspects]
-    of_figures = [(len(each.n_guessed), len(each.precision)) for each in figures]
+    of_figures = [(len(each.counts), len(each.n_guessed), len(each.precision)) for each in figures]
     if (
         weights.ndim != 2
         or len(weights) != sum(sizes)
         or biases.shape != (sum(sizes),)
-        or of_figures != [(size, size) for size in sizes]
+        or of_figures != [(size,) * 3 for size in sizes]
         or any(array.dtype != np.float32 or not np.isfinite(array).all() for array in (weights, biases))
     ):
         raise InputError(f"{path}: does not belong to this run; {WAY_OUT}")
