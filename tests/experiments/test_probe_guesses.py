@@ -12,8 +12,11 @@ from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt import InputError
+from dbpt.experiments.comparison.cells import Stages
+from dbpt.experiments.comparison.plan import make_plan
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION
+from dbpt.settings.config import make_config
 
 PROBE = {"pseudo_method": "probe", "head": "linear", "lr": 0.05}
 OF_24 = PROBE | {"probe_rows": 24}
@@ -145,6 +148,10 @@ def test_a_comparison_draws_the_known_images_anew_for_each_draw(tiny, tmp_path):
     result = dbpt.compare(tiny.table, out=tmp_path / "c", methods="dbpt", heads="linear", resample=2, **settings)
     assert result.metrics.cross_validated[0].n_known == 24
     assert "out of fold on 24 known images" in " ".join(str(result).split())
+    plan = make_plan(make_config(settings | {"data": str(tiny.table)}), "dbpt", "linear", 2, resampled=True)
+    stages = Stages([cell.config for cell in plan.cells])
+    one, other = (stages.labelled(cell).pseudo.is_given for cell in plan.cells)
+    assert one.sum() == other.sum() == 24 and (one != other).any()
 
 
 @pytest.mark.parametrize(

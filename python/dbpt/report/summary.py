@@ -187,9 +187,8 @@ def groups_line(metrics: Metrics) -> str:
     if metrics.dataset.clusters:
         groups = "groups: clusters within each class (found by the model)"
     else:
-        source = "by a probe" if metrics.cross_validated else "labelled by the model"
-        source = "from a file" if metrics.pseudo_method == METHOD else source
-        groups = f"groups: pseudo attributes ({source})"
+        guessed = "by a probe" if metrics.cross_validated else "labelled by the model"
+        groups = f"groups: pseudo attributes ({'from a file' if metrics.pseudo_method == METHOD else guessed})"
     if not metrics.pseudo_doubts:
         return groups
     factors = [each.name for each in metrics.dataset.factors]
