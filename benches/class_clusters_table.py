@@ -50,7 +50,7 @@ def scores(dataset: Dataset, settings: dict[str, Any], folder: Path) -> tuple[di
     found["dbpt, words"] = run("words")
     found["dbpt, clusters"] = clusters = run("clusters", attributes="clusters")
     found["balanced, clusters"] = run("balanced", attributes="clusters", objective="balanced")
-    found["dbpt, true groups"] = run("true", group_source="true", model_selection="true-wga")
+    found["dbpt, true groups"] = run("true", group_source="true", model_selection="true-wgp")
     worst = {name: result.worst_group_accuracy for name, result in found.items()}
     worst["zero-shot"] = clusters.rows[0].worst_group_accuracy
     return worst, clusters.to_dict()

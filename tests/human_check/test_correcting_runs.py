@@ -11,7 +11,7 @@ from tiny import ATTRIBUTES
 import dbpt
 from dbpt import InputError
 from dbpt.pseudo_attributes.judged import error_rates, read_label_noise
-from dbpt.report.summary import NOISE_CAVEAT
+from dbpt.report.label_noise import NOISE_CAVEAT
 
 CLASSES = ("box", "disc")
 CHOSEN = {"head": "linear", "epochs": 3, "batch_size": 0}

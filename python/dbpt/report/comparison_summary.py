@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
+from dbpt.report.label_noise import noise_notes
 from dbpt.report.summary import (
     MINIMUM_NOTE,
     Row,
     average_note,
     groups_line,
-    noise_notes,
     pseudo_note,
     selected_by,
     shots_text,

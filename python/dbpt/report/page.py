@@ -21,6 +21,7 @@ from dbpt.report.factors import doubted_factors
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.headline import headline, verdict, without_doubts, zero_shot_line
+from dbpt.report.label_noise import noise_notes
 from dbpt.report.made_by import Entries
 from dbpt.report.run_charts import (
     MOST_CURVES,
@@ -38,7 +39,6 @@ from dbpt.report.summary import (
     average_note,
     cluster_note,
     groups_line,
-    noise_notes,
     pseudo_text,
     selected_by,
     shots_text,

@@ -3,12 +3,12 @@
 It is at most 80 columns wide unless a single name is longer.
 """
 
+from dbpt.report.label_noise import noise_notes
 from dbpt.report.summary import (
     MINIMUM_NOTE,
     Row,
     Summary,
     average_note,
-    noise_notes,
     pseudo_note,
     selected_by,
     summarize,
