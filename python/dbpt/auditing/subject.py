@@ -11,17 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dbpt.auditing.copies import copies_warning
+from dbpt.auditing.audited_images import ALL, AuditedImages, chosen_split, read_images
 from dbpt.auditing.predictions import UserPredictions, array_predictions, likeliest, read_predictions
 from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
-from dbpt.data import DATASETS, SPLITS, Dataset
+from dbpt.data import DATASETS, SPLITS
 from dbpt.data.in_memory import DataLike
-from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import check_before_reading
@@ -29,18 +25,13 @@ from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.evaluate import known_in_run, run_with_data
 from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.readable import (
-    ReadableRows,
     configured_backbone,
     drawn_shots,
     known_attributes,
-    left_out,
     open_dataset,
-    readable_rows,
 )
 from dbpt.experiments.stages import log_warnings
-from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
-from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.output_folder import OutputFolder
@@ -53,35 +44,6 @@ logger = logging.getLogger(__name__)
 
 OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
 """The settings of an audit that a finished run has, with the values that its classifier was trained with."""
-ALL = "all"
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedImages:
-    """The N readable images with their features, and the rows (n,) of the ``audited`` ones among them.
-
-    ``told`` are the warnings that are logged already.
-    """
-
-    readable: ReadableRows
-    audited: NDArray[np.int64]
-    split: str
-    told: tuple[str, ...]
-
-    @property
-    def dataset(self) -> Dataset:
-        """The readable images."""
-        return self.readable.dataset
-
-    @property
-    def features(self) -> StoredFeatures:
-        """(n, D), those of the audited images."""
-        return self.readable.features.take(self.audited)
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """(n,), those of the audited images."""
-        return self.dataset.labels[self.audited]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,15 +138,13 @@ def _subject_of_data(
     if data is None:
         raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
     asked = with_data(make_config(chosen), data)
-    asked, notes = with_found_attributes(
-        asked, training=False, audited=lambda found: _chosen_split(found, split, by)[1]
-    )
+    asked, notes = with_found_attributes(asked, training=False, audited=lambda found: chosen_split(found, split, by)[1])
     config = resolve_demo(asked)
     check_before_reading(config)
     dataset = open_dataset(config, training=False, needs_attributes="attributes" in read)
     logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
-    split, rows = _chosen_split(dataset, split, by)
+    split, rows = chosen_split(dataset, split, by)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
     users = None
     if by == "probe":
@@ -200,7 +160,7 @@ def _subject_of_data(
         rows, users = rows[has_prediction], users.take(has_prediction)
     known = known_attributes(config, dataset)
     backbone = configured_backbone(config)
-    images, kept = _read_images(dataset, split, rows, backbone, config, known)
+    images, kept = read_images(dataset, split, rows, backbone, config, known)
     if users is not None:
         found = users.take(kept)
     elif by == "probe":
@@ -249,14 +209,14 @@ def _subject_of_run(
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     dataset, known = drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
     logger.info(dataset.describe())
-    split, rows = _chosen_split(dataset, split, "run")
+    split, rows = chosen_split(dataset, split, "run")
     has_clusters = config.num_clusters is not None
     of_run = has_clusters and chosen.get("attributes") is None
     if of_run and config.label_backbone != classifier.config.label_backbone:
         way_out = "leave it out, or find new clusters with --attributes clusters"
         raise InputError(f"--label-model: the clusters of the run {run} are in the features of its own; {way_out}")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
-    images, _ = _read_images(dataset, split, rows, classifier.backbone, config, known, clusters)
+    images, _ = read_images(dataset, split, rows, classifier.backbone, config, known, clusters)
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images.told
     if seen and Path(config.data) == Path(classifier.config.data):
         used = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
@@ -277,44 +237,3 @@ def _subject_of_run(
         asks_clusters=has_clusters and not of_run,
         probe=classifier.probe,
     )
-
-
-def _chosen_split(dataset: Dataset, asked: str | None, by: PredictionsBy) -> tuple[str, NDArray[np.int64]]:
-    """Return the name of the split and its rows: the one asked for, else test, else validation, else training.
-
-    A probe learns from the images that it predicts, so it prefers those that a classifier would be trained on.
-    """
-    if asked == ALL:
-        return ALL, np.arange(len(dataset))
-    by_default = SPLITS if by == "probe" else SPLITS[::-1]
-    for name in by_default if asked is None else (asked,):
-        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
-            return name, rows
-    raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
-
-
-def _read_images(
-    dataset: Dataset,
-    split: str,
-    rows: NDArray[np.int64],
-    backbone: Backbone,
-    config: FitConfig,
-    known: PseudoAttributes | None,
-    clusters: ClassClusters | None = None,
-) -> tuple[AuditedImages, NDArray[np.bool_]]:
-    """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
-
-    ``known`` are the `known_attributes` of ``dataset``, ``clusters`` those of a run.
-    """
-    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable = readable_rows(dataset, backbone, config, known, clusters)
-    is_readable = np.ones(len(dataset), dtype=bool)
-    is_readable[[failure.row for failure in readable.failures]] = False
-    kept = is_readable[rows]
-    if not kept.any():
-        why = "none of its images can be read, or none of these has a prediction"
-        raise InputError(f"--split {split}: {why}; nothing is left to audit")
-    audited = (np.cumsum(is_readable) - 1)[rows[kept]]
-    copies = copies_warning(readable.features.take(audited), readable.dataset.paths, audited)
-    log_warnings(told := (*left_out(dataset, readable.failures), *copies))
-    return AuditedImages(readable=readable, audited=audited, split=split, told=told), kept
