@@ -95,6 +95,7 @@ def test_what_each_command_does_with_each_file_in_each_state(world, command):
     compare_with_document(page(outcomes), 0)
 
 
+@pytest.mark.full
 def test_what_each_command_does_in_each_surrounding(world, command, tmp_path, monkeypatch):
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", hostile_surroundings.SMALL_DEMO)
     surroundings = Surroundings(world, command, tmp_path / "scratch")

@@ -156,7 +156,7 @@ def test_true_attributes_of_the_same_names_have_no_influence(birds, tmp_path):
 def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
     plan = {"methods": ["erm", "dbpt"], "heads": "linear", "seeds": 1, "epochs": 1}
     words = {"attributes": FOUND, "attribute_template": ("{}", "a photo of the {}.")}
-    found = dbpt.compare("waterbirds", out=tmp_path / "auto", jobs=2, **plan, **birds).to_dict()
+    found = dbpt.compare("waterbirds", out=tmp_path / "auto", **plan, **birds).to_dict()
     named = dbpt.compare("waterbirds", out=tmp_path / "named", **plan, **birds | words).to_dict()
     notes, others = found["dataset"].pop("notes"), named["dataset"].pop("notes")
     assert [note for note in notes if note not in others] == [notes[-1]] and "auto: land-or-water" in notes[-1]

@@ -84,9 +84,10 @@ def test_the_table_is_of_the_draws_and_every_method_has_the_same_ones(drawn, tin
     assert f"--resample {DRAWS}" in page
 
 
-def test_more_draws_are_added_and_two_processes_find_the_same(drawn, tiny, tmp_path):
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.full)])
+def test_more_draws_are_added(drawn, tiny, tmp_path, jobs):
     first = compare(tiny, tmp_path / "c", methods="erm", seeds=None, resample=2)
-    more = dbpt.compare(out=tmp_path / "c", methods=drawn_methods(drawn), resample=DRAWS, jobs=2, resume=True)
+    more = dbpt.compare(out=tmp_path / "c", methods=drawn_methods(drawn), resample=DRAWS, jobs=jobs, resume=True)
     assert first.metrics.rows[0].figures["average"].by_seed == more.metrics.rows[1].figures["average"].by_seed[:2]
     assert contents(more.folder)["numbers"] == contents(drawn.folder)["numbers"]
     again = dbpt.compare(out=tmp_path / "c", resume=True)

@@ -4,11 +4,13 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from html import escape, unescape
 from pathlib import Path
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
+WIDTHS = (400, 1280)
 LOOK = r"""
 const parsed = (text) => {
   const n = text.match(/[\d.]+/g).map(Number);
@@ -53,12 +55,25 @@ def title_of(page: str, folder: Path, *options: str) -> dict | list:
     return json.loads(unescape(re.search(r"<title>(.*?)</title>", done.stdout, re.DOTALL)[1]))
 
 
-def looks(page: str, folder: Path, *, dark: bool, widths: tuple[int, ...] = (400, 1280)) -> list[dict]:
-    """How wide a page without scripts is at each width, what sticks out of it, and which text is faint."""
+def looks(pages: Sequence[str], folder: Path, *, dark: bool) -> list[list[dict]]:
+    """How wide each page without scripts is at each of `WIDTHS`, what sticks out of it, and which text is faint."""
     frames = "".join(
-        f'<iframe style="width:{w}px;height:900px;border:0" srcdoc="{escape(page)}"></iframe>' for w in widths
+        f'<iframe style="width:{width}px;height:900px;border:0" srcdoc="{escape(page)}"></iframe>'
+        for page in pages
+        for width in WIDTHS
     )
     around = (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>[]</title>{frames}<script>{LOOK}</script></html>'
     )
-    return title_of(around, folder, f"--blink-settings=preferredColorScheme={0 if dark else 1}")
+    found = title_of(around, folder, f"--blink-settings=preferredColorScheme={0 if dark else 1}")
+    return [found[start : start + len(WIDTHS)] for start in range(0, len(found), len(WIDTHS))]
+
+
+def assert_readable(pages: Sequence[str], folder: Path) -> None:
+    """Nothing sticks out of any page, and no text is faint, at both widths and in both colour schemes."""
+    for dark, background in ((False, "rgb(255, 255, 255)"), (True, "rgb(20, 23, 27)")):
+        for of_page in looks(pages, folder, dark=dark):
+            for width, found in zip(WIDTHS, of_page, strict=True):
+                assert found["scrolls"] <= width
+                assert found["wide"] == found["faint"] == []
+                assert found["body"] == background
