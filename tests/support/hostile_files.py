@@ -298,7 +298,7 @@ def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
 
 HEAD = """# Behaviour with broken files
 
-<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_surroundings.py, which tests every cell -->
+<!-- written by DBPT_WRITE_FAULTS=1 pytest -m '' tests/cli/test_hostile_surroundings.py, which tests every cell -->
 
 How every command reacts to files that are missing, unreadable or damaged. *Refused*: exit code 2 and one line that
 names the file or its folder; no traceback, and the user's files stay as they are. *Goes on*: exit code 0. An
