@@ -11,14 +11,14 @@ NOTHING = 1e-5
 """A length that float32 text features of length 1 have by rounding alone is far below this."""
 
 
-def wording_features(inputs: Inputs) -> list[NDArray[np.float64]]:
-    """Return the text features (W, D), of length 1, of every wording of each factor, or of the one attribute."""
-    found = []
-    for suspect in inputs.words.suspects:
-        wordings = [(wording,) for wordings in suspect.values.values() for wording in wordings]
-        texts = sentences(wordings, inputs.words.attribute_templates)
-        found.append(inputs.encode(*texts).astype(np.float64))
-    return found
+def name_features(inputs: Inputs) -> list[NDArray[np.float64]]:
+    """Return the text features (V, D), of length 1, of the V names of each factor, or of the one attribute.
+
+    The sentences of all wordings of a name are averaged, as in zero-shot classification.
+    """
+    templates = inputs.words.attribute_templates
+    suspects = [list(suspect.values.values()) for suspect in inputs.words.suspects]
+    return [inputs.encode(*sentences(wordings, templates)).astype(np.float64) for wordings in suspects]
 
 
 def span(directions_RD: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from dbpt.errors import InputError
 from dbpt.training_free.base import Inputs, TrainingFree
-from dbpt.training_free.directions import span, without, wording_features
+from dbpt.training_free.directions import name_features, span, without
 
 
 class RoboShot(TrainingFree):
     """RoboShot's rejection (Adila et al., 2024, arXiv 2309.04344): without the differences between attribute sentences.
 
-    The words replace the insights that the authors ask of a language model. Each wording of an attribute differs from
-    each wording of the others. The helpful directions, which the authors amplify, are left out.
+    The words replace the insights that the authors ask of a language model. The helpful directions, which the authors
+    amplify, are left out.
     """
 
     name = "roboshot"
@@ -29,7 +29,7 @@ class RoboShot(TrainingFree):
     def weights(inputs: Inputs) -> NDArray[np.float32]:
         """Return the weights (C, D)."""
         # the differences of all pairs span the same as those from the mean
-        differences = [wordings_WD - wordings_WD.mean(axis=0) for wordings_WD in wording_features(inputs)]
+        differences = [names_VD - names_VD.mean(axis=0) for names_VD in name_features(inputs)]
         basis_RD = span(np.concatenate(differences))
         return without(basis_RD, inputs.class_weights.astype(np.float64), inputs).astype(np.float32)
 

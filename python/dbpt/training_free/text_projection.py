@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.training_free.base import Inputs, TrainingFree
-from dbpt.training_free.directions import span, without, wording_features
+from dbpt.training_free.directions import name_features, span, without
 from dbpt.training_free.group_prompts import group_weights
 
 CALIBRATION = 1000.0
@@ -14,10 +14,7 @@ CALIBRATION = 1000.0
 
 
 class Orthogonal(TrainingFree):
-    """weights = P0 z, of length 1, where P0 projects onto the complement of the attributes' sentences.
-
-    Each wording of an attribute is one direction.
-    """
+    """weights = P0 z, of length 1, where P0 projects onto the complement of the attributes' sentences."""
 
     name = "orthogonal"
     title = "orthogonal projection"
@@ -48,6 +45,6 @@ class CalibratedOrthogonal(TrainingFree):
 
 
 def _projected(inputs: Inputs, weights_CD: NDArray[np.float64]) -> NDArray[np.float32]:
-    projected_CD = without(span(np.concatenate(wording_features(inputs))), weights_CD, inputs)
+    projected_CD = without(span(np.concatenate(name_features(inputs))), weights_CD, inputs)
     unit_CD: NDArray[np.float64] = projected_CD / np.linalg.norm(projected_CD, axis=1, keepdims=True)
     return unit_CD.astype(np.float32)
