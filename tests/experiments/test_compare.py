@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 import dbpt
 from dbpt import InputError
-from dbpt.experiments.comparison.summary import paired_t_interval
+from dbpt.experiments.comparison.summary import paired_t_interval, within_reach
 from dbpt.groups import worst_group_difference_interval
 
 
@@ -75,7 +75,7 @@ def test_differences_are_to_erm_with_the_same_head_and_seed(comparison):
         found = row["difference"]["figures"]["worst_group_accuracy"]
         assert row["difference"]["head"] == baseline
         assert found["mean"] == pytest.approx(np.mean(by_seed))
-        assert found["over_seeds"] == pytest.approx(paired_t_interval(by_seed))
+        assert found["over_seeds"] == pytest.approx(within_reach(paired_t_interval(by_seed)))
         stems = [f"{method}_{head}" if head else method, f"erm_{baseline}"]
         pairs = [[cell(comparison.folder, f"{stem}_seed-{seed}")[0] for stem in stems] for seed in (0, 1)]
         triples = [(one["correct"] > 0, other["correct"] > 0, one["groups"].astype(np.int64)) for one, other in pairs]
@@ -173,4 +173,19 @@ def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(value))
     with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
         compare(tiny, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_method_that_the_data_do_not_allow_is_named_before_anything_is_trained(tiny, tmp_path):
+    """DFR chooses a penalty by a second row of a group of validation, and here each has one."""
+    rows, seen = [], set()
+    for row in tiny.rows():
+        group = row["label"], row["attribute"]
+        if row["split"] != "val" or group not in seen:
+            rows.append(row)
+        seen |= {group} if row["split"] == "val" else set()
+    table = tiny.write("one-of-each-in-validation", rows)
+    wrong = "^--objective dfr: no group has a second row, .*; in a comparison, leave dfr out of --methods$"
+    with pytest.raises(InputError, match=wrong):
+        compare(tiny, tmp_path / "c", table, methods="erm,dfr", pseudo_attributes=str(table))
     assert not (tmp_path / "c").exists()

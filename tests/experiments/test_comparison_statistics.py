@@ -5,7 +5,12 @@ import math
 import numpy as np
 import pytest
 
-from dbpt.experiments.comparison.summary import mean_and_deviation, paired_t_interval, student_t_quantile
+from dbpt.experiments.comparison.summary import (
+    mean_and_deviation,
+    paired_t_interval,
+    student_t_quantile,
+    within_reach,
+)
 from dbpt.groups import worst_group_accuracy, worst_group_difference_interval
 
 # Two-sided 95 % and 99 % points from the printed tables.
@@ -33,6 +38,7 @@ def test_the_interval_of_paired_differences():
     assert paired_t_interval(differences) == pytest.approx((mean - half, mean + half))
     assert mean_and_deviation([0.4]) == (0.4, None)
     assert paired_t_interval([0.4]) is None
+    assert within_reach(paired_t_interval([-0.5, 0.9])) == (-1.0, 1.0)  # no difference of accuracies is larger
     assert paired_t_interval([0.4, 0.4]) is None  # not an interval without width
 
 

@@ -129,7 +129,10 @@ def _about_differences(comparison: ComparisonMetrics) -> list[str]:
         same += f" (rows without training: head {comparison.heads[0]})"
     several = "Student's t on the paired differences; would other seeds agree?"
     if comparison.resampled:
-        several = "mean ± t · deviation of the paired differences; would other training images of the same kind agree?"
+        several = (
+            "mean ± t · √(1 + 1/draws) · deviation of the paired differences; would other training images of the "
+            "same kind agree?"
+        )
     return [
         f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",
         f"  over {comparison.repeat}s: {several if len(comparison.seeds) > 1 else 'needs two or more'}",

@@ -130,10 +130,20 @@ def _difference(
     for name in FIGURES:
         pairs = [(getattr(found[seed].metrics, name), getattr(baseline[seed].metrics, name)) for seed in seeds]
         by_seed = [one - other for one, other in pairs if one is not None and other is not None]
-        figures[name] = FigureDifference(mean=mean_and_deviation(by_seed)[0], over_seeds=interval(by_seed))
+        mean = mean_and_deviation(by_seed)[0]
+        figures[name] = FigureDifference(mean=mean, over_seeds=within_reach(interval(by_seed)))
     pairs_of_results = [(found[seed], baseline[seed]) for seed in seeds]
     intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs_of_results]
     return Difference(head=against.head, seeds=seeds, figures=figures, over_images=_mean_bounds(intervals))
+
+
+def within_reach(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return the part of an interval that differences of accuracies can reach; two or three draws may give more.
+
+    >>> within_reach((-1.9, 0.4))
+    (-1.0, 0.4)
+    """
+    return None if interval is None else (max(interval[0], -1.0), min(interval[1], 1.0))
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
