@@ -151,7 +151,7 @@ def test_errors_that_go_with_the_attribute_are_a_bias(tiny, settings):
     table, predictions = many_rows(tiny, "biased", right)
     verdict = dbpt.audit(table, predictions=predictions, **settings).verdict
     assert verdict.kind == "bias"
-    for text in ("'disc'", "50.0\u00a0% right with 'lake'", "100.0\u00a0% with 'meadow'", "p = 0.0001"):
+    for text in ("'disc'", "50.0\u00a0% right with 'lake'", "100.0\u00a0% with 'meadow'", "p ≤ 0.0001"):
         assert text in verdict.sentence
 
 

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.figures import DiscoveryFigures
+from dbpt.discovery.page import render_discovery
 from dbpt.files.typed_json import read_json, typed
 
 CATALOGUE = """
@@ -89,6 +92,39 @@ def test_errors_that_chance_deals_propose_nothing(demo):
     assert found.proposed == [] and found.verdict.startswith("Nothing proposed: no family of 3 explains the errors")
     assert found.figures.audit_command is None and found.figures.fit_command is None
     assert "Go on" not in found.table()
+
+
+def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_gives_reasons(found, demo):
+    """Families come by p and then by the errors explained; words that are not nearer to the errors are left out."""
+    labels = dbpt.load_dataset("waterbirds", root=demo["root"]).labels
+    wrong = np.random.default_rng(0).uniform(size=len(labels)) < 0.3
+    by_chance = dbpt.discover("waterbirds", predictions=np.where(wrong, 1 - labels, labels), split="all", **demo)
+    html = render_discovery(by_chance.figures, None)
+    assert "They are not tested, and since nothing is proposed they are not a finding." in html
+    assert "They are not tested.</p>" in render_discovery(found.figures, None)
+    assert not re.search('interval">[-−+]0.000|interval">[-−]', html)
+    ground = next(family for family in by_chance.figures.families if family.name == "ground")
+    assert ground.finding == "may be chance" and "above 0.05)" in ground.doubts[0]
+    assert "explains few errors" not in html
+
+    first = replace(ground, name="first", explained=replace(ground.explained, p_value=0.01, share=0.1))
+    second = replace(first, name="second", explained=replace(first.explained, share=0.05))
+    untested = replace(first, name="untested", explained=None, q_value=None)
+    last = replace(first, name="last", explained=replace(first.explained, p_value=0.2, share=0.9))
+    far = [replace(each, words=[replace(word, score=-0.1) for word in each.words]) for each in found.figures.words]
+    changed = replace(by_chance.figures, families=[untested, last, second, first], words=far)
+    html = render_discovery(changed, None)
+    rows = re.findall(r'<th scope="row" class="name">(\w+)</th><td>([\d.–]+)</td><td>([\d.–]+)', html)
+    assert rows == [("first", "10.0", "0.0100"), ("second", "5.0", "0.0100"), ("last", "90.0", "0.2000"),
+                    ("untested", "–", "–")]  # fmt: skip
+    assert "Words nearest" not in html and "words nearest" not in replace(found, figures=changed).table()
+
+
+def test_a_q_value_of_the_smallest_p_value_is_an_upper_bound(found):
+    (ground,) = found.proposed
+    assert ground.q_text.startswith("≤ 0.000") and ground.p_text == "≤ 0.0001" and ground.q_text in found.table()
+    larger = replace(ground, explained=replace(ground.explained, p_value=0.0002), q_value=0.0006)
+    assert (larger.p_text, larger.q_text) == ("0.0002", "0.0006")
 
 
 def test_a_classifier_without_errors_is_told_so(tiny, tiny_settings):

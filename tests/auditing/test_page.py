@@ -13,6 +13,7 @@ from browser import BROWSER, assert_readable, looks
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import AuditFigures, Verdict
 from dbpt.auditing.page import render_audit
+from dbpt.auditing.result import Audit
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
@@ -124,8 +125,10 @@ def test_the_page_says_everything_in_order(noise):
         "attribute, and CLIP guessed the attribute.",
         "The moon was full.",
         "Groups, worst first",
+        "Group: class · what CLIP takes it for",
         "cat · night 40.0[28.0, 53.0] 10040 10.010 of 100 50.0",
         "Worst group40.0 %",
+        "for the worst group, whichever it is",
         "cat · night: 40 of 100 images are classified correctly",
         "305 of all 400 images",
         "Adjusted average76.2 %",
@@ -135,7 +138,7 @@ def test_the_page_says_everything_in_order(noise):
         "use it instead. Among the training images of these data it is 0.87.",
         "Errors explained by the attribute40.0 %",
         "This part of 95 errors",
-        "p-valuep = 0.0010",
+        "p-valuep ≤ 0.0010",
         "shuffled 999 times",
         "cat13567.5 %6532.5 %",
         "What the images of each group are taken for",
@@ -201,11 +204,31 @@ def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_n
     text = Page(render_audit(figures_of(guesses=guesses, verdict=verdict), None, None)).text
     assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index("Groups, worst first")
     assert text.count("Since the guesses can’t be trusted, the figures by group say nothing") == 2
+    html = render_audit(figures_of(guesses=guesses, verdict=verdict), None, None)
+    assert html.count('class="value muted"') == 6 and html.count('class="value"') == 1  # the plain average
+    assert text.count("This is no evidence, since the attribute can’t be trusted.") == 2
+    assert "is evidence that" not in text and "worst group is bold" not in text and '<tr class="chosen"' not in html
+    assert "value muted" not in render_audit(figures_of(), None, None)
     assert "Of the 50 images whose attribute is known, 50.0 % are guessed correctly." in text
     text = Page(render_audit(figures_of(guesses=guesses, group_kind="true"), None, None)).text
     assert "Doubts about the guesses (the figures below use the given attributes instead)" in text
     assert "and the attribute is given with the data." in text and "dbpt label" not in text
-    assert "Nobody labelled" not in text
+    assert "Nobody labelled" not in text and "Group: class · attribute" in text
+
+
+def test_the_caution_is_below_the_headline():
+    caution = Verdict(kind="bias", sentence="night is hard", caution="Look at the pictures first.", group=1)
+    assert (
+        "Bias found Night is hard. Look at the pictures first. Audited: "
+        in Page(render_audit(figures_of(verdict=caution), None, None)).text
+    )
+
+
+def test_the_table_of_untrusted_guesses_has_no_figures_before_the_verdict():
+    doubted = figures_of(verdict=Verdict(kind="untrusted", sentence="Nothing follows."))
+    table = Audit(doubted, {}, None).table()
+    for words in ("worst group", "p ≤", "explained", "Cramér", "*"):
+        assert words not in table and words in Audit(figures_of(), {}, None).table()
 
 
 def test_many_classes_get_a_list_of_confusions():

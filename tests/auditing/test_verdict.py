@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dbpt.auditing.by_group import audited_groups
+from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import named_difference, verdict_of
 from dbpt.groups import explained_errors
-from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.pseudo_attributes.trust import CrossValidated, Guesses
 
 NAMES = {"class_names": ["cat", "dog", "fox", "owl", "pig"], "attribute_names": ["day", "night"]}
 
@@ -42,7 +43,7 @@ def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
     assert found.kind == "bias" and found.group == 1
     assert found.sentence.startswith(
         "The accuracy of zero-shot CLIP depends on day / night: of the class 'cat' it gets 50.0\u00a0% right with "
-        "'night', but 95.0\u00a0% with 'day' (p = 0.0001); "
+        "'night', but 95.0\u00a0% with 'day' (p ≤ 0.0001); "
     )
     worse, better = named_difference(audited([[30, 30], [400, 400]], [[2, 8], [4, 20]])[0])
     assert (worse.class_name, worse.attribute, better.attribute) == ("dog", "night", "day")
@@ -55,6 +56,48 @@ def test_intervals_that_touch_are_not_apart():
     assert dog_night.high < dog_day.low and [each.class_name for each in named_difference(touching)] == ["dog", "dog"]
     apart = [replace(cat_day, low=0.7), replace(cat_night, high=0.69), dog_day, dog_night]
     assert [each.class_name for each in named_difference(apart)] == ["cat", "cat"]
+
+
+def test_groups_by_words_are_called_what_clip_takes_the_images_for():
+    """CLIP tells names apart that no image shows; true attributes, files, probes and clusters are what they say."""
+    counts, errors = [[100, 100], [100, 100]], [[5, 50], [5, 5]]
+    found = verdict(counts, errors, by_guesses=True)
+    assert found.sentence.startswith(
+        "The accuracy of zero-shot CLIP depends on what CLIP takes for day / night: of the class 'cat' it gets 50.0"
+        "\u00a0% right of the images that CLIP takes for 'night', but 95.0\u00a0% of those that it takes for 'day' (p ≤"
+    )
+    assert found.caution.startswith("Look at the pictures: ") and str(found) == f"{found.sentence} {found.caution}"
+    measured = CrossValidated(
+        n_known=100, counts=[50, 50], accuracy=1.0, kappa=1.0, n_guessed=[50, 50], precision=[1.0, 1.0]
+    )
+    for other in (
+        verdict(counts, errors),
+        verdict_of_file(counts, errors),
+        verdict(counts, errors, by_guesses=True, method="clusters"),
+        verdict(counts, errors, by_guesses=True, cross_validated=measured),
+    ):
+        assert other.kind == "bias" and other.caution == "" and "takes for" not in other.sentence
+
+
+def test_the_smallest_p_of_the_permutations_is_an_upper_bound():
+    found = audited([[100, 100]], [[5, 50]])[1]
+    assert found.p_value == 1 / 10_000 and p_text(found) == "p ≤ 0.0001"
+    assert p_text(replace(found, p_value=2 / 10_000)) == "p = 0.0002"
+    assert p_text(replace(found, p_value=0.123)) == "p = 0.12"
+    assert p_text(replace(found, p_value=0.05, permutations=19)) == "p ≤ 0.05"
+
+
+def test_a_bias_says_if_the_named_groups_overlap_or_are_few():
+    """Of cats at night 3 of 6 images are right: the interval holds any accuracy from 9 to 91 per cent."""
+    found = verdict([[60, 6], [60, 60]], [[3, 3], [3, 3]])
+    assert found.kind == "bias" and "'cat' it gets 50.0\u00a0% right with 'night'" in found.sentence
+    assert found.sentence.endswith(
+        "; no two groups of a class have intervals that are apart; 'night' has only 6 images of this class, so its "
+        "accuracy is uncertain."
+    )
+    few = verdict([[400, 29], [60, 60]], [[4, 25], [3, 3]]).sentence
+    assert "; 'night' has only 29 images of this class, so" in few and "no two groups" not in few
+    assert "uncertain" not in verdict([[400, 30], [60, 60]], [[4, 25], [3, 3]]).sentence
 
 
 def test_a_difference_of_few_points_is_called_slight():
@@ -132,7 +175,7 @@ def test_doubts_count_only_where_guesses_define_the_groups():
     )
     assert found.details == ["one", "two"] and str(found) == f"{found.sentence[:-1]}: one; two."
     assert verdict(counts, errors, doubts=["one"]).kind == "bias"
-    assert "depends on day / night, judged by CLIP's guesses:" in verdict(counts, errors, by_guesses=True).sentence
+    assert "depends on what CLIP takes for day / night:" in verdict(counts, errors, by_guesses=True).sentence
 
 
 def test_a_difference_that_wrong_guesses_can_make_is_no_bias():
@@ -142,8 +185,9 @@ def test_a_difference_that_wrong_guesses_can_make_is_no_bias():
     assert (found.kind, found.group) == ("untrusted", None)
     assert found.sentence == (
         "The errors of zero-shot CLIP go with CLIP's guesses of day / night, but wrong guesses alone can be the "
-        "reason: of the class 'cat' it gets 72.0\u00a0% right with 'night', but 88.0\u00a0% with 'day' (p = 0.0001), "
-        "and about 80 images of this class are probably guessed wrongly."
+        "reason: of the class 'cat' it gets 72.0\u00a0% right of the images that CLIP takes for 'night', but "
+        "88.0\u00a0% of those that it takes for 'day' (p ≤ 0.0001), and about 80 images of this class are probably "
+        "guessed wrongly."
     )
     assert verdict(counts, errors, by_guesses=True, mean_confidence=0.921).kind == "bias"
     assert verdict(counts, errors, mean_confidence=0.9199).kind == "bias"

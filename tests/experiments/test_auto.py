@@ -11,6 +11,7 @@ from runs import contents, metrics_of
 import dbpt
 import dbpt.experiments.auto
 from dbpt import InputError
+from dbpt.auditing.page import render_audit
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
@@ -227,7 +228,24 @@ def test_guess_compare_and_audit_take_it(birds, tmp_path, caplog):
     )
     audited = dbpt.audit("waterbirds", **birds).figures
     assert any(note.endswith("in 400 images that are not audited") for note in audited.data.notes)
-    assert "--attributes 'land=land|meadow" in audited.command
+    assert "--attributes auto" in audited.command and "land=" not in audited.command
+    assert any("--attributes 'land=land|meadow" in command for command in audited.next_commands)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "whose"),
+    [
+        ("zero-shot", "by errors of the same classifier"),
+        ("probe", "by the errors of zero-shot CLIP, not of the audited"),
+    ],
+)
+def test_the_page_of_an_audit_says_that_a_search_chose_the_attribute_and_by_whose_errors(birds, predictions, whose):
+    page = render_audit(dbpt.audit("waterbirds", predictions=predictions, **birds).figures, None)
+    said = "A search (<code>--attributes auto</code>) chose this attribute, "
+    assert page.index(f"{said}{whose}") < page.index("Audited: ")
+    assert "not audited.</p>" in page and said not in render_audit(
+        dbpt.audit("waterbirds", **birds | {"attributes": ["land", "water"]}).figures, None
+    )
 
 
 def test_an_audit_of_all_rows_says_that_they_were_searched(birds):

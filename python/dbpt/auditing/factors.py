@@ -145,5 +145,5 @@ def _beyond(
 def _borrowed(beyond: ExplainedErrors, others: str) -> str:
     if beyond.p_value is None:
         return f" Its effect can't be told from that of {others}: they go together in these images."
-    seen = f"no difference can be seen ({p_text(beyond.p_value)})"
+    seen = f"no difference can be seen ({p_text(beyond)})"
     return f" Among images that agree in {others}, {seen}: {others} may be the reason instead."

@@ -50,16 +50,20 @@ class AuditedGroup:
 class Verdict:
     """The result in one sentence, and ``details`` that give its reasons.
 
-    ``group`` is the index of the worse group that a verdict of bias names.
+    ``group`` is the index of the worse group that a verdict of bias names. ``caution`` is a second sentence, for a bias
+    over groups that CLIP guessed by words.
     """
 
     kind: VerdictKind
     sentence: str
     details: list[str] = field(default_factory=list)
     group: Count | None = None
+    caution: str = ""
 
     def __str__(self) -> str:
-        return self.sentence if not self.details else f"{self.sentence.removesuffix('.')}: {'; '.join(self.details)}."
+        if self.details:
+            return f"{self.sentence.removesuffix('.')}: {'; '.join(self.details)}."
+        return f"{self.sentence} {self.caution}".rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,3 +132,8 @@ class AuditFigures:
     def by_clusters(self) -> bool:
         """True if the groups are clusters within each class."""
         return self.group_kind == "pseudo" and self.guesses.by_clusters
+
+    @property
+    def has_doubts(self) -> bool:
+        """True if the attribute, or one of several factors, can't be trusted."""
+        return "untrusted" in (self.verdict.kind, *(factor.verdict.kind for factor in self.factors))

@@ -32,7 +32,10 @@ from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, count_of, in_words, interval_text, points, shorten_group
+from dbpt.runs.metrics import GroupKind
+from dbpt.settings.unnamed import AUTO_NOTE
 
+NO_EVIDENCE = "This is no evidence, since the attribute can’t be trusted."
 STRENGTHS = ((0.1, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
 KINDS = {
     "bias": "Bias found",
@@ -51,15 +54,17 @@ class FactorPart(NamedTuple):
     chart: Drawing | None
     narrow_chart: Drawing | None
     note: str
+    group_kind: GroupKind
 
 
 class Number(NamedTuple):
-    """A figure with its name, and a sentence that says what it means."""
+    """A figure with its name, and a sentence that says what it means; grey if it says nothing about the attribute."""
 
     name: str
     value: str
     interval: str
     meaning: str
+    is_muted: bool = False
 
 
 def render_audit(
@@ -82,6 +87,7 @@ def render_audit(
         figures=figures,
         kind=KINDS[figures.verdict.kind],
         audited=_audited(figures),
+        searched=[note.removeprefix(AUTO_NOTE) for note in figures.data.notes if note.startswith(AUTO_NOTE)],
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
         groups=groups,
         factors=[_factor_part(factor) for factor in figures.factors],
@@ -121,12 +127,12 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
         (factor.explained, f"Errors explained by {factor.name} within the classes", ", adjusted for the suspects"),
         (factor.explained_beyond, "The same among images that agree in the others whose guesses are trusted", ""),
     )
-    for test, what, adjusted in tests:
+    for test, what, adjusted in tests if factor.verdict.kind != "untrusted" else ():
         if test is not None and test.share is not None and test.p_value is not None:
-            notes.append(f"{what}: {in_words(test.share)} ({p_text(test.p_value)}{adjusted}).")
+            notes.append(f"{what}: {in_words(test.share)} ({p_text(test)}{adjusted}).")
     marked = groups[0] if factor.verdict.kind == "bias" else None
     chart, narrow = _chart(groups, marked, BAR_LETTERS, WIDTH), _chart(groups, marked, NARROW_LETTERS, NARROW)
-    return FactorPart(factor.name, factor.verdict, groups, chart, narrow, " ".join(notes))
+    return FactorPart(factor.name, factor.verdict, groups, chart, narrow, " ".join(notes), factor.group_kind)
 
 
 def _entries(figures: AuditFigures) -> Entries:
@@ -210,29 +216,31 @@ def _numbers(figures: AuditFigures) -> list[Number]:
     if worst is not None:
         meaning = (
             f"{worst.class_name} · {worst.attribute}: {count(worst.correct)} of {count(worst.n)} images are classified "
-            "correctly, the smallest share of all groups. Chance also decides which group comes out lowest; the "
-            "interval is for the lowest accuracy, whichever group truly has it."
+            "correctly, the smallest share of all groups. Chance also decides which group comes out lowest, so this "
+            "interval is not that of the group in the table."
         )
         interval = interval_text(metrics.worst_group_low, metrics.worst_group_high)
-        numbers.append(Number("Worst group", in_words(worst.accuracy), interval, meaning))
+        interval += " for the worst group, whichever it is"
+        numbers.append(Number("Worst group", in_words(worst.accuracy), interval, meaning, figures.has_doubts))
     meaning = (
         f"{count(right)} of all {count(metrics.n)} images are classified correctly. Large groups dominate this figure."
     )
     numbers.append(Number("Average", in_words(metrics.average), "", meaning))
     if metrics.adjusted_average is not None:
         meaning = "What the average would be if every group were as frequent as among the training images."
-        numbers.append(Number("Adjusted average", in_words(metrics.adjusted_average), "", meaning))
+        value = in_words(metrics.adjusted_average)
+        numbers.append(Number("Adjusted average", value, "", meaning, figures.has_doubts))
     gap = metrics.gap if figures.average == "plain" else metrics.adjusted_gap
     name = "average" if figures.average == "plain" else "adjusted average"
     meaning = f"How many percentage points the worst group is below the {name}, so how much that figure hides."
-    numbers.append(Number("Gap", f"{points(gap)} points", "", meaning))
+    numbers.append(Number("Gap", f"{points(gap)} points", "", meaning, figures.has_doubts))
     return [*numbers, *_association(figures)]
 
 
 def _association(figures: AuditFigures) -> list[Number]:
     """Return the figures about class and attribute."""
     v, explained, numbers = figures.cramers_v, figures.explained, []
-    what = "cluster" if figures.by_clusters else "attribute"
+    what, muted = "cluster" if figures.by_clusters else "attribute", figures.has_doubts
     if v is not None:
         strength = next(name for limit, name in STRENGTHS if v <= limit)
         meaning = (
@@ -241,18 +249,20 @@ def _association(figures: AuditFigures) -> list[Number]:
         )
         if figures.training_cramers_v is not None and figures.data.split != "train":
             meaning += f" Among the training images of these data it is {figures.training_cramers_v:.2f}."
-        numbers.append(Number("Association (Cramér’s V)", f"{v:.2f}", "", meaning))
+        numbers.append(Number("Association (Cramér’s V)", f"{v:.2f}", "", meaning, figures.has_doubts))
     if explained is not None and explained.share is not None:
         meaning = (
             f"This part of {count_of(explained.errors, 'error')} would not occur if, in each class, the classifier "
             "were as good in every group as in its best one. The part that chance alone would give is subtracted."
         )
-        numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), "", meaning))
+        meaning = NO_EVIDENCE if muted else meaning
+        numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), "", meaning, muted))
     if explained is not None and explained.p_value is not None:
         meaning = (
             f"The {what}s were shuffled {count(explained.permutations)} times within each class. This is how often "
             "they then explained as many errors by pure chance. A small figure (below 0.05) is evidence that the "
             f"{what} matters; a large one is no evidence, which doesn’t prove that it doesn’t matter."
         )
-        numbers.append(Number("p-value", p_text(explained.p_value), "", meaning))
+        meaning = NO_EVIDENCE if muted else meaning
+        numbers.append(Number("p-value", p_text(explained), "", meaning, muted))
     return numbers

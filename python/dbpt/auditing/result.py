@@ -6,11 +6,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from dbpt.auditing.figures import AuditedGroup, AuditFigures, Verdict
+from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
 from dbpt.data.in_memory import import_pandas
 from dbpt.files.csv import Column
+from dbpt.groups.association import ExplainedErrors
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import (
     LONGEST_GROUP_NAME,
@@ -110,20 +111,26 @@ class Audit:
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count_of(data.n, 'image')}; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
-        worst_group = None if metrics.worst_group is None else figures.groups[metrics.worst_group]
+        is_marked = metrics.worst_group is not None and not figures.has_doubts
+        worst_group = figures.groups[cast(int, metrics.worst_group)] if is_marked else None
         worst = interval_text(metrics.worst_group_low, metrics.worst_group_high)
-        notes = [
-            f"worst group {percent(self.worst_group_accuracy)} {worst}, {figures.average} average "
-            f"{percent(self.average_accuracy)}, gap {points(self.gap)}",
-            *_association(figures),
-            f"* worst group; the intervals hold for all groups {'of a table ' if figures.factors else ''}at once"
-            f"{'; overconf.: mean confidence minus accuracy' if _have_confidence(self.groups) else ''}",
-        ]
+        notes = []
+        if not figures.has_doubts:
+            notes = [
+                f"worst group {percent(self.worst_group_accuracy)} ({worst} whichever group it is), "
+                f"{figures.average} average {percent(self.average_accuracy)}, gap {points(self.gap)}",
+                *_association(figures),
+            ]
+        notes.append(
+            f"{'' if worst_group is None else '* worst group; '}the intervals hold for all groups "
+            f"{'of a table ' if figures.factors else ''}at once"
+            f"{'; overconf.: mean confidence minus accuracy' if _have_confidence(self.groups) else ''}"
+        )
         if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
         lines = [*wrapped(heading), ""]
         for factor in figures.factors:
-            lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor.groups)), ""]
+            lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor)), ""]
             lines += [*wrapped([str(factor.verdict)]), ""]
         if figures.factors:
             lines += [f"combinations of {' and '.join(factor.name for factor in figures.factors)}:", ""]
@@ -171,8 +178,11 @@ def _have_confidence(groups: Sequence[AuditedGroup]) -> bool:
     return any(each.confidence is not None for each in groups)
 
 
-def _worst(groups: Sequence[AuditedGroup]) -> AuditedGroup:
-    return min(groups, key=lambda group: group.correct / group.n)
+def _worst(factor: AuditedFactor) -> AuditedGroup | None:
+    """Return the worst group to mark, None where the guesses can't be trusted."""
+    if factor.verdict.kind == "untrusted":
+        return None
+    return min(factor.groups, key=lambda group: group.correct / group.n)
 
 
 def _association(figures: AuditFigures) -> list[str]:
@@ -187,11 +197,12 @@ def _association(figures: AuditFigures) -> list[str]:
         are = "is" if explained.errors == 1 else "are"
         lines.append(
             f"{share} % of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
-            f"permutation test: {p_text(explained.p_value)}"
+            f"permutation test: {p_text(explained)}"
         )
     return lines
 
 
-def p_text(p: float) -> str:
-    """Format a p-value; those of 9,999 permutations are at least 0.0001."""
-    return f"p = {p:.4f}" if p < 0.01 else f"p = {p:.2f}"
+def p_text(explained: ExplainedErrors) -> str:
+    """Format a p-value that is not None; the smallest one that the permutations allow is an upper bound."""
+    p = cast(float, explained.p_value)
+    return f"p {'≤' if explained.is_smallest_p else '='} {p:.{4 if p < 0.01 else 2}f}"

@@ -51,8 +51,9 @@ class Subject(AuditedImages):
     """The images with the predictions of the audited ones.
 
     ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
-    line. ``which`` are the options that say whose predictions of which images these are. With ``asks_clusters`` the
-    audit was asked for clusters, and not only the run that is audited. ``probe`` is that of the run.
+    line, with the attributes that ``auto`` found; ``repeated`` are those that were typed. ``which`` are the options
+    that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for clusters, and
+    not only the run that is audited. ``probe`` is that of the run.
     """
 
     backbone: Backbone
@@ -137,8 +138,8 @@ def _subject_of_data(
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
         raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
-    asked = with_data(make_config(chosen), data)
-    asked, notes = with_found_attributes(asked, training=False, audited=lambda found: chosen_split(found, split, by)[1])
+    typed = with_data(make_config(chosen), data)
+    asked, notes = with_found_attributes(typed, training=False, audited=lambda found: chosen_split(found, split, by)[1])
     config = resolve_demo(asked)
     check_before_reading(config)
     dataset = open_dataset(config, training=False, needs_attributes="attributes" in read)
@@ -180,7 +181,7 @@ def _subject_of_data(
         title=titles.get(by, named or "an array"),
         source=asked.data,
         which=[*(["--predictions", named] if named else []), "--split", split],
-        repeated=asked.options(read),
+        repeated=typed.options(read),
         options=asked.options(read),
         asks_clusters=config.num_clusters is not None,
     )

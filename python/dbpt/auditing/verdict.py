@@ -19,6 +19,7 @@ SIGNIFICANT = 0.05
 SLIGHT = 0.02
 """Many images show differences that matter little: below two percentage points the verdict says so."""
 FEW_ERRORS = 10
+LOOK_FIRST = "Look at the pictures: if they don't show it, the errors go with something else that CLIP takes for it."
 SUBJECTS: dict[PredictionsBy, str] = {
     "zero-shot": "zero-shot CLIP",
     "run": "the classifier of the run",
@@ -49,6 +50,7 @@ def verdict_of(
     if guesses.from_file:
         source, guessed = "the attributes in the file", "labelled"
     unchecked = "" if guesses.is_judged else " (not checked)"
+    by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
     judged_by = f", judged by {source}{unchecked}" if by_guesses and not by_clusters else ""
     names = "the cluster of an image within its class" if by_clusters else names
     without = _without_attribute(groups, guesses) if by_guesses and guesses.n_unknown else ""
@@ -69,12 +71,16 @@ def verdict_of(
     if explained.p_value > SIGNIFICANT:
         sentence = (
             f"No evidence that the errors of {subject} depend on {names}{judged_by}: differences within the classes "
-            f"are as chance makes them ({p_text(explained.p_value)})"
+            f"are as chance makes them ({p_text(explained)})"
         )
         return Verdict(kind="no evidence", sentence=f"{sentence}{_too_few(groups, explained)}{untold}.")
     worse, better = named_difference(groups)
-    of_class = f"of the class {worse.class_name!r} it gets {in_words(worse.accuracy)} right with {worse.attribute!r}, "
-    of_class += f"but {in_words(better.accuracy)} with {better.attribute!r} ({p_text(explained.p_value)})"
+    among, others = (
+        ("of the images that CLIP takes for", "of those that it takes for") if by_words else ("with", "with")
+    )
+    of_class = f"of the class {worse.class_name!r} it gets {in_words(worse.accuracy)} right {among} "
+    of_class += f"{worse.attribute!r}, but {in_words(better.accuracy)} {others} {better.attribute!r}"
+    of_class += f" ({p_text(explained)})"
     if by_guesses and not by_clusters and (wrong := _enough_wrong_guesses(worse, groups, guesses)):
         are = "is" if wrong == 1 else "are"
         sentence = (
@@ -84,11 +90,26 @@ def verdict_of(
         return Verdict(kind="untrusted", sentence=sentence)
     difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
     what = "cluster" if by_clusters else "attribute"
+    on = f"what CLIP takes for {names}" if by_words else f"{names}{judged_by}"
     sentence = (
-        f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {names}{judged_by}: "
-        f"{of_class}; {in_words(explained.share)} of its errors go with the {what}{untold}."
+        f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {on}: "
+        f"{of_class}; {in_words(explained.share)} of its errors go with the {what}{_unclear(worse, better)}{untold}."
     )
-    return Verdict(kind="bias", sentence=sentence, group=groups.index(worse))
+    return Verdict(kind="bias", sentence=sentence, caution=LOOK_FIRST if by_words else "", group=groups.index(worse))
+
+
+def _unclear(worse: AuditedGroup, better: AuditedGroup) -> str:
+    """Return why the difference between the two groups that a verdict of bias names may be of another size."""
+    found = "" if _are_apart(worse, better) else "; no two groups of a class have intervals that are apart"
+    fewest = min((worse, better), key=lambda group: group.n)
+    if fewest.n < SMALL_GROUP:
+        images = "image" if fewest.n == 1 else "images"
+        found += f"; {fewest.attribute!r} has only {fewest.n} {images} of this class, so its accuracy is uncertain"
+    return found
+
+
+def _are_apart(worse: AuditedGroup, better: AuditedGroup) -> bool:
+    return cast(float, worse.high) < cast(float, better.low)
 
 
 def named_difference(groups: Sequence[AuditedGroup]) -> tuple[AuditedGroup, AuditedGroup]:
@@ -102,7 +123,7 @@ def named_difference(groups: Sequence[AuditedGroup]) -> tuple[AuditedGroup, Audi
         worse, better = pair
         pooled = (worse.correct + better.correct + 1) / (worse.n + better.n + 2)
         found = better.correct / better.n - worse.correct / worse.n
-        if cast(float, worse.high) < cast(float, better.low):
+        if _are_apart(worse, better):
             return True, found
         return False, found / sqrt(pooled * (1 - pooled) * (1 / worse.n + 1 / better.n))
 

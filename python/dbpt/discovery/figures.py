@@ -6,11 +6,12 @@ from typing import Literal
 from dbpt.discovery.words import WordScore
 from dbpt.files.typed_json import Count, Share
 from dbpt.groups.association import ExplainedErrors
+from dbpt.report.text import MISSING
 from dbpt.runs.audited import AuditedData, PredictionsBy
 from dbpt.runs.metrics import BackboneSummary
 
 SCHEMA_VERSION = 1
-Finding = Literal["proposed", "doubted", "describes the classes", "explains little", "too few images"]
+Finding = Literal["proposed", "doubted", "describes the classes", "may be chance", "explains little", "too few images"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,21 @@ class TriedFamily:
     groups: list[FamilyGroup]
     doubts: list[str]
 
+    @property
+    def p_text(self) -> str:
+        """The p-value, before the correction; the smallest one that the permutations allow is an upper bound."""
+        return self._bound(None if self.explained is None else self.explained.p_value)
+
+    @property
+    def q_text(self) -> str:
+        """The q-value, an upper bound if the p-value is one."""
+        return self._bound(self.q_value)
+
+    def _bound(self, value: float | None) -> str:
+        if value is None or self.explained is None:
+            return MISSING
+        return f"{'≤ ' if self.explained.is_smallest_p else ''}{value:.4f}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassWords:
@@ -58,6 +74,11 @@ class ClassWords:
     class_name: str
     errors: Count
     words: list[WordScore]
+
+    @property
+    def nearer(self) -> list[WordScore]:
+        """The words that are more similar to the errors than to the correct images."""
+        return [word for word in self.words if word.score > 0]
 
 
 @dataclass(frozen=True, kw_only=True)

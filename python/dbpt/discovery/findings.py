@@ -16,6 +16,7 @@ from dbpt.report.text import count, count_of, percent
 FINDINGS: dict[Finding, str] = {
     "doubted": "CLIP can't tell its names apart here",
     "describes the classes": "it tells little beyond the class names",
+    "may be chance": "chance can explain as many errors",
     "explains little": "it explains few errors",
     "too few images": "fewer than two of its names have images",
 }
@@ -48,7 +49,8 @@ def _finding(score: Score) -> tuple[Finding, list[str]]:
     if score.of.guessed.trust.doubts:
         return "doubted", score.of.guessed.trust.doubts
     if not score.explained.is_much:
-        return "explains little", [_how_little(score.explained)]
+        is_chance = score.explained.q_value is None or score.explained.q_value > LARGEST_Q
+        return "may be chance" if is_chance else "explains little", [_how_little(score.explained)]
     if not score.is_more_than_classes:
         return "describes the classes", [_of_the_classes(score)]
     return "proposed", []
@@ -58,7 +60,7 @@ def _how_little(explained: Explained) -> str:
     if explained.q_value is None:
         return "there are no errors, or nothing else, in each class"
     if explained.q_value > LARGEST_Q:
-        return f"errors don't depend on it more than by chance (q = {explained.q_value:.2f})"
+        return f"errors don't depend on it more than by chance (q = {explained.q_value:.2f}, above {LARGEST_Q})"
     return f"it explains {percent(explained.errors.share)} % of the errors, below {100 * SMALLEST_SHARE:.0f} %"
 
 

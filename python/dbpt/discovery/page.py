@@ -21,7 +21,7 @@ def render_discovery(figures: DiscoveryFigures, sheets: Mapping[str, list[Contac
 
     ``sheets`` are the contact sheets of the first proposed families, by name; None if there are no images.
     """
-    others = [family for family in figures.families if family.finding != "proposed"]
+    others = sorted((family for family in figures.families if family.finding != "proposed"), key=_evidence)
     return render(
         "discovery/discover.html.j2",
         figures=figures,
@@ -29,10 +29,18 @@ def render_discovery(figures: DiscoveryFigures, sheets: Mapping[str, list[Contac
         left_out=len(figures.proposed[MOST_ROWS:]),
         sheets=sheets,
         others=[(family, FINDINGS[family.finding], _because(family)) for family in others],
-        words=[(each, _shown(each)) for each in figures.words if each.words],
+        words=[(each, _shown(each)) for each in figures.words if each.nearer],
         warnings=[sentence(text) for text in figures.warnings],
         entries=_entries(figures),
     )
+
+
+def _evidence(family: TriedFamily) -> tuple[float, float]:
+    """Return the key to sort by: the smallest p-value first, then the largest share of the errors."""
+    explained = family.explained
+    if explained is None or explained.p_value is None:
+        return 2.0, 0.0
+    return explained.p_value, -(explained.share or 0.0)
 
 
 def _because(family: TriedFamily) -> str:
@@ -40,7 +48,7 @@ def _because(family: TriedFamily) -> str:
 
 
 def _shown(found: ClassWords) -> Sequence[tuple[str, float]]:
-    return [(word.word, word.score) for word in found.words[:MOST_WORDS]]
+    return [(word.word, word.score) for word in found.nearer[:MOST_WORDS]]
 
 
 def _entries(figures: DiscoveryFigures) -> Entries:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dbpt.data.in_memory import import_pandas
 from dbpt.discovery.figures import DiscoveryFigures, FamilyGroup, TriedFamily
 from dbpt.groups import SMALL_GROUP
-from dbpt.report.text import MISSING, count_of, percent, render_columns, shorten_group, wrapped
+from dbpt.report.text import count_of, percent, render_columns, shorten_group, wrapped
 
 if TYPE_CHECKING:
     import pandas
@@ -79,7 +79,7 @@ class Discovery:
         lines = [*wrapped(heading), ""]
         if figures.proposed:
             lines += [*render_columns(_columns(figures.proposed[:MOST_ROWS])), ""]
-        notes = [_words(each.class_name, [word.word for word in each.words]) for each in figures.words if each.words]
+        notes = [_words(each.class_name, [word.word for word in each.nearer]) for each in figures.words if each.nearer]
         lines += [*wrapped([*_passed_over(figures), *notes]), ""]
         lines += wrapped([figures.verdict])
         if figures.audit_command and figures.fit_command:
@@ -137,7 +137,7 @@ def _columns(families: list[TriedFamily]) -> list[list[str]]:
     columns = {
         "family": [family.name for family in families],
         "explained": [percent(share) for share in shares],
-        "q": [MISSING if family.q_value is None else f"{family.q_value:.4f}" for family in families],
+        "q": [family.q_text for family in families],
         "worst group": groups,
         "right": worse,
         "best of class": better,
@@ -163,4 +163,4 @@ def _some(names: list[str]) -> str:
 
 
 def _words(class_name: str, words: list[str]) -> str:
-    return f"words nearest to the errors of {class_name!r}: {', '.join(words[:WORDS_SHOWN])}"
+    return f"words nearest to the errors of {class_name!r} (not tested): {', '.join(words[:WORDS_SHOWN])}"

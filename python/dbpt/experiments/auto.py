@@ -22,6 +22,7 @@ from dbpt.experiments.readable import configured_backbone, embed_dataset
 from dbpt.report.text import count, percent
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset, resolve_demo
+from dbpt.settings.unnamed import AUTO_NOTE
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +63,7 @@ def with_found_attributes(
         seed=SEED,
     )
     family, share = _best_family(images, readable, searched, config)
-    note = (
-        f"--attributes auto: {family.name} ({' / '.join(family.names)}) explains {percent(share)} % of the errors of "
-    )
+    note = f"{AUTO_NOTE}{family.name} ({' / '.join(family.names)}) explains {percent(share)} % of the errors of "
     note += f"zero-shot CLIP in {searched}"
     logger.info(note)
     found = replace(

@@ -28,6 +28,11 @@ class ExplainedErrors:
     p_value: Share | None
     permutations: Count
 
+    @property
+    def is_smallest_p(self) -> bool:
+        """True if no permutation was as extreme, so that the p-value is an upper bound."""
+        return self.p_value is not None and self.p_value <= 1 / (1 + self.permutations)
+
 
 def cramers_v(labels: ArrayLike, attributes: ArrayLike, *, num_classes: int, num_attributes: int) -> float | None:
     """Return the association of class and attribute, Cramér's V with the bias correction of Bergsma (2013).

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dbpt.errors import InputError, nearest
 
 AUTO = "auto"
+AUTO_NOTE = f"--attributes {AUTO}: "
+"""The begin of a note that says what the search found."""
 CLUSTERS = "clusters"
 MOST_CLUSTERS = 10
 
