@@ -19,7 +19,9 @@ SIGNIFICANT = 0.05
 SLIGHT = 0.02
 """Many images show differences that matter little: below two percentage points the verdict says so."""
 FEW_ERRORS = 10
-LOOK_FIRST = "Look at the pictures: if they don't show it, the errors go with something else that CLIP takes for it."
+LOOK_FIRST = (
+    "Look at the pictures: if they don't show the attribute, the errors go with something else that CLIP takes for it."
+)
 SUBJECTS: dict[PredictionsBy, str] = {
     "zero-shot": "zero-shot CLIP",
     "run": "the classifier of the run",
@@ -89,11 +91,11 @@ def verdict_of(
         )
         return Verdict(kind="untrusted", sentence=sentence)
     difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
-    what = "cluster" if by_clusters else "attribute"
+    what = "the cluster" if by_clusters else "these guesses" if by_words else "the attribute"
     on = f"what CLIP takes for {names}" if by_words else f"{names}{judged_by}"
     sentence = (
         f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {on}: "
-        f"{of_class}; {in_words(explained.share)} of its errors go with the {what}{_unclear(worse, better)}{untold}."
+        f"{of_class}; {in_words(explained.share)} of its errors go with {what}{_unclear(worse, better)}{untold}."
     )
     return Verdict(kind="bias", sentence=sentence, caution=LOOK_FIRST if by_words else "", group=groups.index(worse))
 
