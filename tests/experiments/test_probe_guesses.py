@@ -161,6 +161,7 @@ def test_a_comparison_draws_the_known_images_anew_for_each_draw(tiny, tmp_path):
         ({"probe_rows": 75}, "--probe-rows 75: only 74 training and validation images have a known attribute; lower"),
         ({"attributes": "auto"}, "--pseudo-method probe with --attributes auto: it learns from known attributes; drop"),
         ({"attributes": "clusters"}, "--pseudo-method probe with --attributes clusters: clusters within each class"),
+        ({"probe_rows": 2}, "it needs at least 2 of each, copies not counted: raise --probe-rows"),
         (
             {"attributes": ("lake", "meadow", "sky")},
             "0 of the 74 training and .* the attribute 'sky'",
@@ -177,7 +178,10 @@ def test_bad_settings_get_one_line(tiny, tmp_path, settings, message):
     ("known", "message"),
     [
         (lambda row: False, "--pseudo-method probe: .* has no attribute for any image; name the file that has some"),
-        (lambda row: row["split"] == "test", "0 of the 0 training and validation images that it learns from"),
+        (
+            lambda row: row["split"] == "test",
+            r"no training .* known attribute: those that are known \(32\) are of the test split, which the probe does",
+        ),
         (
             lambda row: row["attribute"] == "lake",
             "0 of the .* have the attribute 'meadow'; it needs at least 2",
@@ -198,6 +202,9 @@ def test_a_damaged_probe_is_refused(tiny, few, tmp_path):
         write_tensors(run / "probe.safetensors", tensors | changed, metadata, version=TENSORS_SCHEMA_VERSION)
         with pytest.raises(InputError, match="does not belong to this run; fit again"):
             dbpt.load(run)
+    (run / "probe.safetensors").unlink()
+    with pytest.raises(InputError, match=r"probe.safetensors: is missing; fit again"):
+        dbpt.load(run)
     metadata["cross_validated"] = json.dumps([])
     write_tensors(run / "probe.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
     with pytest.raises(InputError, match="does not belong to this run; fit again"):

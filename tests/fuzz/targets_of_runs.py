@@ -22,7 +22,7 @@ from dbpt.human_check.drawing import RunLabels
 from dbpt.human_check.judging import read_answers
 from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
-from dbpt.pseudo_attributes.trust import CrossValidated
+from dbpt.pseudo_attributes.cross_validation import CrossValidated, KnownOfGroup
 from dbpt.runs.metrics import RunRow
 from dbpt.runs.saved_probe import read_probe, write_probe
 from dbpt.settings.config import make_config, read_config
@@ -100,7 +100,8 @@ def run_probe(place: Workplace) -> Parse:
     """The probe of a run with two attributes."""
     words = Words({"a": ("a",), "b": ("b",)}, {"land": ("land",), "water": ("water",)}, ("{}",), ("{}",))
     draws, guessed = np.random.default_rng(0), np.array([0, 1, 1, 0, 0])
-    figures = CrossValidated.of(guessed, np.array([0, 1, 0, 0, 0]), 2)
+    groups = [KnownOfGroup(group="a · land", n=4), KnownOfGroup(group="a · water", n=1)]
+    figures = CrossValidated.of(guessed, np.array([0, 1, 0, 0, 0]), np.zeros(5, np.int64), groups, 2)
     weights, biases = draws.normal(size=(2, 16)).astype(np.float32), draws.normal(size=2).astype(np.float32)
     write_probe(place.folder, AttributeProbe(weights, biases, (figures,)))
     place.corpus["good-probe.safetensors"] = (place.folder / "probe.safetensors").read_bytes()

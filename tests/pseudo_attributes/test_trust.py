@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dbpt import label_attributes
-from dbpt.pseudo_attributes.trust import MOST_ROWS, TEMPLATES, guess_trust, judged_rows, kappa
+from dbpt.pseudo_attributes.cross_validation import kappa
+from dbpt.pseudo_attributes.trust import MOST_ROWS, TEMPLATES, guess_trust, judged_rows
 
 DOUBTS = {
     "agreement": "other sentences around the same names",

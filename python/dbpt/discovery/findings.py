@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbpt.data.words import entries_of
 from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
 from dbpt.discovery.scoring import LARGEST_Q, SMALLEST_SHARE, Explained, Images, Score
-from dbpt.pseudo_attributes.trust import LOWEST_AGREEMENT
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT
 from dbpt.report.text import count, count_of, percent
 
 FINDINGS: dict[Finding, str] = {

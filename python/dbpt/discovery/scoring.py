@@ -19,7 +19,8 @@ from dbpt.data.words import Words
 from dbpt.discovery.embedded import Array, EmbeddedFamily, without_classes
 from dbpt.groups.association import ExplainedErrors, explained_errors
 from dbpt.pseudo_attributes import label_attributes
-from dbpt.pseudo_attributes.trust import LOWEST_AGREEMENT, Trust, guess_trust, kappa
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa
+from dbpt.pseudo_attributes.trust import Trust, guess_trust
 
 LARGEST_Q = 0.05
 SMALLEST_SHARE = 0.2

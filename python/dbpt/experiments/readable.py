@@ -232,7 +232,15 @@ def label_dataset(
             known = drawn_known(known, ~is_test, config.probe_rows, seed=config.seed)
         if probe is None:
             assert known is not None
-            probe = fit_attribute_probe(features, known, ~is_test, dataset.words, seed=config.seed)
+            probe = fit_attribute_probe(
+                features,
+                known,
+                dataset.labels,
+                ~is_test,
+                dataset.words,
+                seed=config.seed,
+                way_out="label more by hand" if config.probe_rows is None else "raise --probe-rows",
+            )
         logits, method = np.empty((len(dataset), len(probe.biases)), np.float32), "argmax"
         for rows in map(np.flatnonzero, (~is_test, is_test)):  # as in `ReadableRows.evidence`
             logits[rows] = probe.logits(features, rows)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.copies import first_copies
 from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.groups.permutation import random_part
+from dbpt.pseudo_attributes.cross_validation import CrossValidated, known_of_groups
 from dbpt.pseudo_attributes.factors import combined_guesses
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.linear_probe import fitted_layer, out_of_fold
-from dbpt.pseudo_attributes.trust import CrossValidated
 
 OPTION = "--pseudo-method probe"
 Features = NDArray[np.float32] | StoredFeatures
@@ -43,31 +44,52 @@ class AttributeProbe:
 
 
 def fit_attribute_probe(
-    features: Features, known: PseudoAttributes, may_learn: NDArray[np.bool_], words: Words, *, seed: int
+    features: Features,
+    known: PseudoAttributes,
+    labels: NDArray[np.int64],
+    may_learn: NDArray[np.bool_],
+    words: Words,
+    *,
+    seed: int,
+    way_out: str,
 ) -> AttributeProbe:
     """Fit a probe of each suspect to the ``known`` attributes of the rows (N,) that it ``may_learn`` from.
 
-    ``features`` are (N, D). ``seed`` deals the rows to the folds that judge it. Raises `InputError` if an attribute is
-    known of fewer than two of the rows.
+    ``features`` are (N, D), and rows with equal ones are copies of an image, which counts once. ``labels`` (N,) are the
+    classes. ``seed`` deals the rows to the folds that judge the probe. Raises `InputError`, with the ``way_out``, if an
+    attribute is known of fewer than two images.
     """
-    layers, figures = [], []
+    layers, figures, classes = [], [], np.unique(labels[may_learn]).tolist()
     for suspect, of_suspect in zip(words.suspects, known.factors or (known,), strict=True):
-        rows = np.flatnonzero(may_learn & (of_suspect.pseudo_attributes >= 0))
+        is_known = of_suspect.pseudo_attributes >= 0
+        _check_learnable(is_known, may_learn, suspect.name)
+        rows = np.flatnonzero(may_learn & is_known)
+        rows = rows[first_copies(features[rows]) == np.arange(len(rows))]
         codes, names = of_suspect.pseudo_attributes[rows], list(suspect.values)
-        _check_counts(codes, names)
+        _check_counts(codes, names, way_out)
         layers.append(fitted_layer(features[rows], codes, seed=seed))
         guessed = out_of_fold(features[rows], codes, num_classes=len(names), seed=seed).argmax(axis=1)
-        figures.append(CrossValidated.of(guessed, codes, len(names)))
+        groups = known_of_groups(codes, labels[rows], list(words.classes), suspect, classes)
+        figures.append(CrossValidated.of(guessed, codes, labels[rows], groups, len(names)))
     weights, biases = zip(*layers, strict=True)
     return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
 
 
-def _check_counts(codes: NDArray[np.int64], names: Sequence[str]) -> None:
+def _check_learnable(is_known: NDArray[np.bool_], may_learn: NDArray[np.bool_], name: str) -> None:
+    if not (is_known & may_learn).any():
+        n = int(is_known.sum())
+        of_test = f": those that are known ({n}) are of the test split, which the probe does not learn from"
+        raise InputError(
+            f"{OPTION}: no training or validation image has a known {name}{of_test if n else ''}; label some by hand"
+        )
+
+
+def _check_counts(codes: NDArray[np.int64], names: Sequence[str], way_out: str) -> None:
     counts = np.bincount(codes, minlength=len(names))
     if (fewest := int(counts.min())) < 2:
         raise InputError(
             f"{OPTION}: {fewest} of the {len(codes)} training and validation images that it learns from have the "
-            f"attribute {names[int(counts.argmin())]!r}; it needs at least 2 of each: label more by hand"
+            f"attribute {names[int(counts.argmin())]!r}; it needs at least 2 of each, copies not counted: {way_out}"
         )
 
 
@@ -76,7 +98,9 @@ def drawn_known(known: PseudoAttributes, may_learn: NDArray[np.bool_], number: i
 
     All other rows, the test rows too, are then unknown, -1. Raises `InputError` if fewer are known.
     """
-    is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors or (known,)], axis=0) & may_learn
+    is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors or (known,)], axis=0)
+    _check_learnable(is_known, may_learn, "attribute")
+    is_known &= may_learn
     if number > (available := int(is_known.sum())):
         raise InputError(
             f"--probe-rows {number}: only {available} training and validation images have a known attribute; lower it"

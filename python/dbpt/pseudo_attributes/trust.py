@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from dbpt.files.typed_json import Count, Share
 from dbpt.pseudo_attributes.class_clusters import METHOD as CLUSTERS
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, CrossValidated, kappa
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.label import label_attributes
 from dbpt.pseudo_attributes.mixture import fit_mixture
 
 TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
-LOWEST_AGREEMENT, LOWEST_SPREAD, LOWEST_SEPARATION = 0.8, 0.6, 0.05
-FEWEST_KNOWN = 10
+LOWEST_SPREAD, LOWEST_SEPARATION = 0.6, 0.05
 MOST_ROWS = 20_000
 FEWEST_OF_CLASS = 50
 SHRINKAGE = 5  # rows
@@ -64,51 +64,6 @@ class Trust:
                 f"trusted from {LOWEST_SEPARATION})"
             )
         return found + [f"no image was guessed {name!r}" for name in self.unused]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CrossValidated:
-    """The guesses of one attribute by a probe, for the ``n_known`` images that it learns from, each out of fold.
-
-    ``counts`` (A,) of them have each attribute. ``accuracy`` is the share of right guesses, and ``kappa`` is Cohen's.
-    Of the ``n_guessed`` (A,) images that were guessed to have an attribute, the share ``precision`` (A,) has it; None
-    if there are none.
-    """
-
-    n_known: Count
-    counts: list[Count]
-    accuracy: Share
-    kappa: float
-    n_guessed: list[Count]
-    precision: list[Share | None]
-
-    @classmethod
-    def of(cls, guessed: NDArray[np.int64], known: NDArray[np.int64], num_attributes: int) -> "CrossValidated":
-        """Compare the ``guessed`` attributes (n,) with the ``known`` ones (n,)."""
-        n_guessed = np.bincount(guessed, minlength=num_attributes).tolist()
-        right = np.bincount(guessed[guessed == known], minlength=num_attributes).tolist()
-        return cls(
-            n_known=len(known),
-            counts=np.bincount(known, minlength=num_attributes).tolist(),
-            accuracy=float((guessed == known).mean()),
-            kappa=kappa(guessed, known, num_attributes),
-            n_guessed=n_guessed,
-            precision=[of / n if n else None for of, n in zip(right, n_guessed, strict=True)],
-        )
-
-    @property
-    def doubts(self) -> list[str]:
-        """Reasons not to trust the guesses, as those of `Trust`."""
-        found = []
-        if (fewest := min(self.counts)) < FEWEST_KNOWN:
-            known = f"only {fewest} of the {self.n_known} known images have one of the attributes"
-            found.append(f"{known}, too few to learn it from and to judge the guesses by (trusted from {FEWEST_KNOWN})")
-        if self.kappa < LOWEST_AGREEMENT:
-            found.append(
-                f"out of fold, too few of the {self.n_known} known images are guessed right (agreement "
-                f"{self.kappa:.2f}; trusted from {LOWEST_AGREEMENT})"
-            )
-        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,10 +239,3 @@ def _within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
     sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
     found: _Array = values_NA - (sums / (np.bincount(labels)[:, None] + SHRINKAGE))[labels]
     return found
-
-
-def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:
-    """Return Cohen's kappa of two labellings (N,); 1 if both give all rows the same label, as then they agree."""
-    shares = [np.bincount(each, minlength=num_attributes) / len(each) for each in (one, other)]
-    by_chance = float(shares[0] @ shares[1])
-    return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from unicodedata import east_asian_width
 
-from dbpt.pseudo_attributes.trust import CrossValidated
+from dbpt.pseudo_attributes.cross_validation import CrossValidated
 
 MISSING = "–"
 WIDTH = 80

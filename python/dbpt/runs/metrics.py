@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json, typed
 from dbpt.groups import GroupMetrics, PseudoQuality, group_name
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes.trust import CrossValidated
+from dbpt.pseudo_attributes.cross_validation import CrossValidated
 
 SCHEMA_VERSION = 2
 Split = Literal["train", "val", "test"]

@@ -8,10 +8,11 @@ import numpy as np
 
 from dbpt.data.words import Words
 from dbpt.errors import InputError
+from dbpt.files.disk import is_missing
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
 from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
-from dbpt.pseudo_attributes.trust import CrossValidated
+from dbpt.pseudo_attributes.cross_validation import CrossValidated
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 
 FILE = "probe.safetensors"
@@ -28,6 +29,8 @@ def write_probe(run: Path, probe: AttributeProbe) -> None:
 def read_probe(run: Path, words: Words) -> AttributeProbe:
     """Read the probe of a run with these words. Raises `InputError` if it is missing or was changed."""
     path = run / FILE
+    if is_missing(path):
+        raise InputError(f"{path}: is missing; {WAY_OUT}")
     tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=ARRAYS)
     figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, WAY_OUT)
     weights, biases = (tensors[name] for name in ARRAYS)
