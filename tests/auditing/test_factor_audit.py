@@ -10,6 +10,7 @@ from tiny import ATTRIBUTES
 import dbpt
 from dbpt.auditing.factors import audited_factors, holm, verdict_of_factors
 from dbpt.auditing.next_step import _without_factors
+from dbpt.auditing.page import _factor_part
 from dbpt.auditing.predictions import UserPredictions
 from dbpt.data.words import Factor, Words, combined
 from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
@@ -103,6 +104,10 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
     assert verdict_of_factors(found, "file").sentence.endswith(
         "; nothing follows about size, whose values may be wrong."
     )
+    assert verdict_of_factors(found, "file").sentence.startswith(
+        "The accuracy of the classifier depends on CLIP's guesses of style; "
+    )
+    assert "Errors explained" in _factor_part(found[0]).note and "Errors explained" not in _factor_part(found[1]).note
     assert found[0].explained_beyond is None and found[1].explained_beyond is not None
     assert verdict_of_factors(found[1:], "file").kind == "untrusted"
 
@@ -120,7 +125,7 @@ def test_p_values_are_adjusted_for_the_number_of_factors(draws):
     """Without adjustment, one of three factors seems to matter in 14 % of samples in which none does."""
     labels, style, size = draws.integers(3, size=900), draws.integers(2, size=900), draws.integers(2, size=900)
     found = audited({"style": style, "size": size}, labels, draws.random(900) < 0.1 + 0.4 * style)
-    assert found[0].explained.p_value == pytest.approx(2 / 10_000)
+    assert found[0].explained.p_value == pytest.approx(2 / 10_000) and "(p ≤ 0.0002)" in found[0].verdict.sentence
     p_values = draws.random((2000, 3))
     assert (p_values <= 0.05).any(axis=1).mean() > 0.1
     assert np.mean([min(holm(row)) <= 0.05 for row in p_values.tolist()]) < 0.065  # 0.05 and three standard errors

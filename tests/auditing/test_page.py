@@ -59,7 +59,9 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
         "confusion": confusion.tolist(),
         "cramers_v": 0.25,
         "training_cramers_v": 0.87,
-        "explained": ExplainedErrors(n=len(groups), errors=95, share=0.4, p_value=0.001, permutations=999),
+        "explained": ExplainedErrors(
+            n=len(groups), errors=95, share=0.4, p_value=0.001, permutations=999, p_is_bound=True
+        ),
         "guesses": Guesses(method="proportional", **of_guesses),
         "warnings": [],
         "words": {"cat": ["cat", "kitten"], "day": ["day", "daylight"]},
@@ -297,6 +299,14 @@ def test_the_table_of_very_many_groups_shows_the_worst():
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
+def test_a_table_that_scrolls_has_a_shadow_that_stays_where_it_is_cut():
+    """What covers the shadow scrolls with the table (`local`), so that the shadow shows only where there is more."""
+    style = re.search(r"\.scroll \{(.*?)\}", render_audit(figures_of(), None, None), re.DOTALL)[1]
+    layers = re.findall(r"to (right|left), var\(--([\w-]+)\).*? (local|scroll)\b", style)
+    assert layers == [(side, *layer) for layer in (("page", "local"), ("strong-rule", "scroll"))
+                      for side in ("right", "left")]  # fmt: skip
+
+
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path):
     figures = figures_of()
     few = render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise))

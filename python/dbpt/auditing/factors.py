@@ -97,9 +97,14 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
         (_of_kind(factors, "no evidence"), "there is no evidence of a bias towards {}"),
         (_of_kind(factors, "nothing to compare"), "there is nothing to compare for {}"),
     ]
-    sentence = "; ".join(text.format(" and ".join(each.name for each in chosen)) for chosen, text in parts if chosen)
+    sentence = "; ".join(text.format(" and ".join(map(_called, chosen))) for chosen, text in parts if chosen)
     kind = next(kind for kind in SEVERITY if _of_kind(factors, kind))
     return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.")
+
+
+def _called(factor: AuditedFactor) -> str:
+    """Return the name of the factor; a bias over guesses by words is one towards the guesses."""
+    return f"CLIP's guesses of {factor.name}" if factor.verdict.caution else factor.name
 
 
 def _of_kind(factors: Sequence[AuditedFactor], kind: VerdictKind) -> list[AuditedFactor]:

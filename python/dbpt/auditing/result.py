@@ -205,4 +205,4 @@ def _association(figures: AuditFigures) -> list[str]:
 def p_text(explained: ExplainedErrors) -> str:
     """Format a p-value that is not None; the smallest one that the permutations allow is an upper bound."""
     p = cast(float, explained.p_value)
-    return f"p {'≤' if explained.is_smallest_p else '='} {p:.{4 if p < 0.01 else 2}f}"
+    return f"p {'≤' if explained.p_is_bound else '='} {p:.{4 if p < 0.01 else 2}f}"

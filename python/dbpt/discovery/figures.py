@@ -64,7 +64,7 @@ class TriedFamily:
     def _bound(self, value: float | None) -> str:
         if value is None or self.explained is None:
             return MISSING
-        return f"{'≤ ' if self.explained.is_smallest_p else ''}{value:.4f}"
+        return f"{'≤ ' if self.explained.p_is_bound else ''}{value:.4f}"
 
 
 @dataclass(frozen=True, kw_only=True)

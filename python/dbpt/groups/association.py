@@ -19,7 +19,8 @@ class ExplainedErrors:
     """The result of `explained_errors`; ``share`` and ``p_value`` are None where nothing can be compared.
 
     ``n`` images of known attribute have ``errors`` errors. ``share`` is the fraction of the errors that the attribute
-    explains, beyond what chance gives. ``p_value`` is that of a test with this many ``permutations`` within class.
+    explains, beyond what chance gives. ``p_value`` is that of a test with this many ``permutations`` within class;
+    it is an upper bound if none of them was as extreme.
     """
 
     n: Count
@@ -27,11 +28,7 @@ class ExplainedErrors:
     share: Share | None
     p_value: Share | None
     permutations: Count
-
-    @property
-    def is_smallest_p(self) -> bool:
-        """True if no permutation was as extreme, so that the p-value is an upper bound."""
-        return self.p_value is not None and self.p_value <= 1 / (1 + self.permutations)
+    p_is_bound: bool = False
 
 
 def cramers_v(labels: ArrayLike, attributes: ArrayLike, *, num_classes: int, num_attributes: int) -> float | None:
@@ -117,6 +114,7 @@ def explained_errors(
         share=max(0.0, float((share - by_chance) / (1 - by_chance))),
         p_value=(1 + extreme) / (1 + permutations),
         permutations=permutations,
+        p_is_bound=extreme == 0,
     )
 
 
