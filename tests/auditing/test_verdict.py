@@ -9,7 +9,8 @@ from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import named_difference, verdict_of
 from dbpt.groups import explained_errors
-from dbpt.pseudo_attributes.trust import CrossValidated, Guesses
+from dbpt.pseudo_attributes.cross_validation import CrossValidated
+from dbpt.pseudo_attributes.trust import Guesses
 
 NAMES = {"class_names": ["cat", "dog", "fox", "owl", "pig"], "attribute_names": ["day", "night"]}
 
@@ -68,7 +69,7 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
     )
     assert found.caution.startswith("Look at the pictures: ") and str(found) == f"{found.sentence} {found.caution}"
     measured = CrossValidated(
-        n_known=100, counts=[50, 50], accuracy=1.0, kappa=1.0, n_guessed=[50, 50], precision=[1.0, 1.0]
+        n_known=100, groups=[], counts=[50, 50], accuracy=1.0, kappa=1.0, n_guessed=[50, 50], precision=[1.0, 1.0]
     )
     for other in (
         verdict(counts, errors),

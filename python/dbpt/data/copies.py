@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
+from dbpt.data.stored_features import StoredFeatures
 
 
 def first_copies(features: NDArray[np.float32] | StoredFeatures) -> NDArray[np.int64]:
@@ -14,10 +14,12 @@ def first_copies(features: NDArray[np.float32] | StoredFeatures) -> NDArray[np.i
     Features are compared by a product with odd 64-bit numbers, which differs for different features but for chance.
     """
     odd_D = np.random.default_rng(0).integers(0, 1 << 63, features.shape[1], np.uint64) * 2 + 1
-    products = np.empty(len(features), np.uint64)
-    for start in range(0, len(features), BLOCK_ROWS):
-        block = slice(start, start + BLOCK_ROWS)
-        products[block] = np.ascontiguousarray(features[block]).view(np.uint32) @ odd_D
+
+    def products_of(block: NDArray[np.float32]) -> NDArray[np.uint64]:
+        found: NDArray[np.uint64] = np.ascontiguousarray(block).view(np.uint32) @ odd_D
+        return found
+
+    products = features.map_blocks(products_of) if isinstance(features, StoredFeatures) else products_of(features)
     _, first, same = np.unique(products, return_index=True, return_inverse=True)
     found: NDArray[np.int64] = first[same]
     return found
