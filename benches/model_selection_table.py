@@ -1,9 +1,10 @@
-"""Worst-group accuracy of the epochs that rules of model selection choose: the table in docs/results.md.
+"""Worst-group accuracy of what rules of model selection make of the epochs: the table in docs/results.md.
 
 Each training is one draw of the training and validation rows (``dbpt compare --resample``), with all rows, or with 3 or
-15 in the smallest pseudo-group of each class. All rules choose from the same epochs of the same linear head. The rules
-are compared on the rows of training and validation that the draw leaves out, by pseudo-groups: no true attribute and no
-test row decides. The test split, by true groups, is beside it. Peers: worst-group accuracy and the others, same run.
+15 in the smallest pseudo-group of each class. All rules have the same epochs of the same linear head: they choose one,
+average the weights of some, or mix them with zero-shot weights. The rules are compared on the rows of training and
+validation that the draw leaves out, by pseudo-groups: no true attribute and no test row decides. The test split, by
+true groups, is beside it. Peers: worst-group accuracy and the others, same run.
 
     python benches/model_selection_table.py [draws] [my-data.toml ...]
 """
@@ -32,10 +33,14 @@ from dbpt.training import EpochRecord, train
 DEMOS = ("demo-waterbirds", "demo-celeba", "demo-metashift")
 METHODS = ("erm", "balanced", "dbpt", "groupdro")
 SIZES = (None, 3, 15)
+SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""Of the last epoch, in a mixture with zero-shot weights (WiSE-FT, Wortsman et al., 2022)."""
+Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Row numbers (n,), and the group of each."""
 
 
 def trajectory(embedded: Embedded, labelled: Labelled, config: FitConfig) -> NDArray[np.float32]:
-    """Return the logits (E, N, C) of all rows after each epoch of a training."""
+    """Return the logits (1 + E, N, C) of all rows, before training and after each epoch."""
     experiment = arrange(embedded, labelled, config)
     head, rows = build_head(experiment), training_rows(experiment, OBJECTIVES[config.objective])
     features, logits = torch.from_numpy(np.asarray(embedded.features)), []
@@ -45,6 +50,7 @@ def trajectory(embedded: Embedded, labelled: Labelled, config: FitConfig) -> NDA
         logits.append(head(features).numpy())
 
     objective = build_objective(experiment, config.objective, rows[0])
+    logits.append(head(features).detach().numpy())
     train(head, objective, *rows, settings_of(experiment), on_epoch=keep)
     return np.stack(logits)
 
@@ -54,19 +60,37 @@ def by_group(values_EN: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[np.f
     return np.stack([values_EN[:, groups == g].mean(axis=1) for g in np.unique(groups[groups >= 0])], axis=1)
 
 
-def choices(right_EN: NDArray[np.bool_], p_true_EN: NDArray[np.float32], groups: NDArray[np.int64]) -> dict[str, int]:
-    """Return the epoch that each rule chooses by validation rows."""
-    accuracy_EG, p_EG = by_group(right_EN, groups), by_group(p_true_EN, groups)
-    average_E = right_EN.mean(axis=1)
-    log_loss_EG = by_group(-np.log(np.maximum(p_true_EN, 1e-12)), groups)
+def choices(found_ENC: NDArray[np.float32], labels: NDArray[np.int64], val: Rows) -> dict[str, NDArray[np.float32]]:
+    """Return the logits (N, C) of the classifier that each rule makes of a `trajectory`, by the validation rows.
+
+    The head is linear, so the mean of the logits of some epochs is that of their mean weights.
+    """
+    zero_shot, logits_ENC = found_ENC[0], found_ENC[1:]
+    p_EG, log_loss_EG, accuracy_EG, average_E = judged(logits_ENC, labels, val)
+    by_wgp = np.argsort(-p_EG.min(axis=1), kind="stable")
+    last, half = logits_ENC[-1], len(logits_ENC) // 2
+    mixed = np.stack([zero_shot + share * (last - zero_shot) for share in SHARES])
     return {
-        "wgp": int(p_EG.min(axis=1).argmax()),
-        "wga": int((accuracy_EG.min(axis=1) + 1e-3 * average_E).argmax()),
-        "worst-group loss": int(log_loss_EG.max(axis=1).argmin()),
-        "mean of the groups' losses": int(log_loss_EG.mean(axis=1).argmin()),
-        "average": int(average_E.argmax()),
-        "last": len(average_E) - 1,
+        "wgp": logits_ENC[by_wgp[0]],
+        "wga": logits_ENC[(accuracy_EG.min(axis=1) + 1e-3 * average_E).argmax()],
+        "worst-group loss": logits_ENC[log_loss_EG.max(axis=1).argmin()],
+        "mean of the groups' losses": logits_ENC[log_loss_EG.mean(axis=1).argmin()],
+        "average": logits_ENC[average_E.argmax()],
+        "last": last,
+        "mean weights of the 10 best by wgp": logits_ENC[by_wgp[:10]].mean(axis=0),
+        "mean weights of the second half": logits_ENC[half:].mean(axis=0),
+        "half zero-shot, half last": mixed[SHARES.index(0.5)],
+        "zero-shot and last, share by wgp": mixed[judged(mixed, labels, val)[0].min(axis=1).argmax()],
     }
+
+
+def judged(logits_ENC: NDArray[np.float32], labels: NDArray[np.int64], val: Rows) -> tuple[NDArray[Any], ...]:
+    """Return mean probability, loss and accuracy (E, G) of the groups of the validation rows, and the average (E,)."""
+    rows, groups = val
+    right_EN = logits_ENC[:, rows].argmax(axis=2) == labels[rows]
+    p_EN = torch.from_numpy(logits_ENC[:, rows]).softmax(dim=2).numpy()[:, np.arange(len(rows)), labels[rows]]
+    log_loss_EN = -np.log(np.maximum(p_EN, 1e-12))
+    return by_group(p_EN, groups), by_group(log_loss_EN, groups), by_group(right_EN, groups), right_EN.mean(axis=1)
 
 
 def of_draws(
@@ -84,13 +108,11 @@ def of_draws(
         drawn = resampled(cut, draw)
         assert drawn.drawn is not None
         logits = trajectory(embedded, drawn, replace(config, seed=draw))
-        right_EN = logits.argmax(axis=2) == labels
-        p_true_EN = torch.from_numpy(logits).softmax(dim=2).numpy()[:, np.arange(len(labels)), labels]
         val, left_out = drawn.rows("val"), np.setdiff1d(learnt, drawn.drawn)
-        for rule, epoch in choices(right_EN[:, val], p_true_EN[:, val], pseudo[val]).items():
-            of_epoch = right_EN[[epoch]]
-            worst_left_out = by_group(of_epoch[:, left_out], pseudo[left_out]).min()
-            worst_test = by_group(of_epoch[:, test], true[test]).min()
+        for rule, chosen in choices(logits, labels, (val, pseudo[val])).items():
+            right_1N = (chosen.argmax(axis=1) == labels)[None]
+            worst_left_out = by_group(right_1N[:, left_out], pseudo[left_out]).min()
+            worst_test = by_group(right_1N[:, test], true[test]).min()
             found.setdefault(rule, []).append((100 * worst_left_out, 100 * worst_test))
     return found
 
