@@ -140,7 +140,7 @@ def controls(name: str) -> Iterator[Control]:
         yield Control(f"{rows} rows in the smallest group of a class", {}, partial(few, rows=rows))
     yield Control("validation skewed like training", {}, skewed)
     yield Control("no validation: 20 % of training", {}, no_validation)
-    for selection in ("pseudo-wga", "true-wgp", "average", "last"):
+    for selection in ("pseudo-wga", "true-wga", "true-wgp", "average", "last"):
         yield Control(f"--model-selection {selection}", {"model_selection": selection})
     for optimizer in ("adamw", "sgd"):
         for eta in (0.0, 1.0, 5.0):
