@@ -1,4 +1,4 @@
-"""How well a probe guesses the attributes that it learns from, by cross-validation, and the doubts that follow."""
+"""Cross-validation of a probe on the attributes that it learns from, and the doubts that follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
