@@ -185,7 +185,7 @@ def test_a_method_that_the_data_do_not_allow_is_named_before_anything_is_trained
             rows.append(row)
         seen |= {group} if row["split"] == "val" else set()
     table = tiny.write("one-of-each-in-validation", rows)
-    wrong = "^--objective dfr: no group has a second row, .*; in a comparison, leave dfr out of --methods$"
+    wrong = r"^--objective dfr: no group has a second row, .* objective \(in a comparison, leave it out of --methods\)$"
     with pytest.raises(InputError, match=wrong):
         compare(tiny, tmp_path / "c", table, methods="erm,dfr", pseudo_attributes=str(table))
     assert not (tmp_path / "c").exists()

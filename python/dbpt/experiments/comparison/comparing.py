@@ -178,7 +178,7 @@ def _compare_in(
     configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [row.cells[0] for row in plan.rows] if plan.resampled else plan.cells
-    warnings = dict.fromkeys(text for cell in checked for text in _warnings_of(stages, cell))
+    warnings = dict.fromkeys(text for cell in checked for text in stages.experiment(cell, drawn=False).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
     embedded, labelled = stages.embedded, stages.labelled(plan.cells[0])
     guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
@@ -236,16 +236,6 @@ def _compare_in(
     result = Result(out, metrics)
     log_warnings(result.warnings, warnings)
     return result
-
-
-def _warnings_of(stages: Stages, cell: Cell) -> tuple[str, ...]:
-    """Return the warnings about a cell before any is trained. Raises `InputError` if it can't be trained."""
-    try:
-        return stages.experiment(cell, drawn=False).warnings
-    except InputError as error:
-        if str(error).startswith(f"--objective {cell.method.objective}:"):
-            raise InputError(f"{error}; in a comparison, leave {cell.method.name} out of --methods") from error
-        raise
 
 
 def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
