@@ -64,15 +64,20 @@ def fit_attribute_probe(
         is_known = of_suspect.pseudo_attributes >= 0
         _check_learnable(is_known, may_learn, suspect.name)
         rows = np.flatnonzero(may_learn & is_known)
-        rows = rows[first_copies(features[rows]) == np.arange(len(rows))]
-        codes, names = of_suspect.pseudo_attributes[rows], list(suspect.values)
+        rows = rows[first_copies(_taken(features, rows)) == np.arange(len(rows))]
+        codes, names, learnt = of_suspect.pseudo_attributes[rows], list(suspect.values), _taken(features, rows)
         _check_counts(codes, names, way_out)
-        layers.append(fitted_layer(features[rows], codes, seed=seed))
-        guessed = out_of_fold(features[rows], codes, num_classes=len(names), seed=seed).argmax(axis=1)
+        layers.append(fitted_layer(learnt, codes, seed=seed))
+        guessed = out_of_fold(learnt, codes, num_classes=len(names), seed=seed).argmax(axis=1)
         groups = known_of_groups(codes, labels[rows], list(words.classes), suspect, classes)
         figures.append(CrossValidated.of(guessed, codes, labels[rows], groups, len(names)))
     weights, biases = zip(*layers, strict=True)
     return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
+
+
+def _taken(features: Features, rows: NDArray[np.int64]) -> Features:
+    """Return the features of ``rows``; stored ones are not read yet, so that they are never in memory as a whole."""
+    return features.take(rows) if isinstance(features, StoredFeatures) else features[rows]
 
 
 def _check_learnable(is_known: NDArray[np.bool_], may_learn: NDArray[np.bool_], name: str) -> None:

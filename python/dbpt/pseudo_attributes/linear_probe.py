@@ -64,7 +64,7 @@ def out_of_fold(
 
 
 def fitted_layer(
-    features: NDArray[np.float32], labels: NDArray[np.int64], *, seed: int
+    features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64], *, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return weights (C, D) and biases (C,) of the probe that is fitted to all rows, for features as they are.
 
