@@ -131,7 +131,7 @@ def check_groups(experiment: Experiment) -> None:
     else:
         return
     raise InputError(
-        f"--objective {objective.name}: {what} in split {objective.trains_on!r}; add rows to it, or choose another "
+        f"--objective {objective.name}: {what} in split {objective.trains_on!r}; add rows to it or choose another "
         "objective (in a comparison, leave it out of --methods)"
     )
 
