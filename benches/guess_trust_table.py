@@ -22,6 +22,7 @@ import numpy as np
 import dbpt
 from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import parse_vocabulary
+from dbpt.discovery.catalogue import catalogue_words
 from dbpt.experiments.readable import embed_dataset, open_dataset
 from dbpt.pseudo_attributes.trust import TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
@@ -38,6 +39,11 @@ NONSENSE = (
 UNRELATED = (
     "day night/red blue/summer winter/small large/city desert/new old/left right/happy sad/morning evening/wood metal/"
     "cheap expensive/north south"
+)
+OBJECTS = (
+    "goldfish/banana/pizza/lemon/orange/mushroom/sombrero/volleyball/jellyfish/scorpion/tarantula/penguin/koala/snail/"
+    "lobster/bison/monarch butterfly/bee/sunglasses/sock/teapot/desk/barrel/bathtub/convertible/school bus/trolleybus/"
+    "lifeboat/obelisk/refrigerator/torch/umbrella/spider web/cliff/volcano/tractor/lawn mower"
 )
 PER_KIND = 20
 CONFIDENT = 0.9
@@ -64,6 +70,7 @@ class Case:
                 found.pseudo_attributes,
                 logits,
                 [self.logits(names, each) for each in TEMPLATES],
+                self.logits(catalogue_words(), TEMPLATES[0]),
                 self.dataset.labels,
                 names,
             )
@@ -108,6 +115,12 @@ def main(paths: list[str]) -> None:
             for _ in range(PER_KIND):
                 names = random.choice(NONSENSE.split(), random.integers(2, 4), replace=False).tolist()
                 counted["names without meaning"].append(Case(*loaded, random).judged(names, "a photo of a {}.")[:2])
+                names = random.choice(OBJECTS.split("/"), random.integers(2, 4), replace=False).tolist()
+                found = Case(*loaded, random).judged(names, "a photo of a {}.")
+                counted["objects that no image shows"].append(found[:2])
+                one = np.flatnonzero(loaded[0].labels == random.integers(loaded[0].num_classes))
+                found = Case(loaded[0].take(one), loaded[1], loaded[2][one], random).judged(names, "a photo of a {}.")
+                counted["objects that no image shows, images of one class only"].append(found[:2])
             for pair in UNRELATED.split("/"):
                 found = Case(*loaded, random).judged(pair.split(), "a photo of a {}.")
                 counted["names that have nothing to do with the data"].append(found[:2])

@@ -11,6 +11,7 @@ DOUBTS = {
     "agreement": "other sentences around the same names",
     "spread": "CLIP's odds hardly change",
     "separation": "the images form no groups",
+    "outranked": "other words fit the images better",
     "unused": "no image was guessed",
 }
 
@@ -28,8 +29,14 @@ def made(n, seen=(0, 1), names=None, signal=6.0, noise=1.0, of_template=0.3, cla
     return guesses, logits, others, rng.integers(0, classes, n), list("abcdefgh"[:size])
 
 
-def doubted(*case):
-    doubts = guess_trust(*case).doubts
+def trust(guesses, logits, others, labels, names, counts=None, other_words=None):
+    """Judge guesses, by default against one word that fits no image."""
+    other_words = np.full((len(guesses), 1), -1e3, np.float32) if other_words is None else other_words
+    return guess_trust(guesses, logits, others, other_words, labels, names, counts)
+
+
+def doubted(*case, other_words=None):
+    doubts = trust(*case, other_words=other_words).doubts
     found = {kind for kind, text in DOUBTS.items() for doubt in doubts if doubt.startswith(text)}
     assert len(doubts) >= len(found) and (not doubts or found)
     return found
@@ -73,7 +80,7 @@ def test_a_name_that_no_image_shows_is_seen_between_names_that_are():
     for each in (logits, *others):
         each[:, 2] = each[:, 1] + noise
     guesses = logits.argmax(axis=1)
-    assert guess_trust(guesses, logits, others, labels, names).agreement > 0.8
+    assert trust(guesses, logits, others, labels, names).agreement > 0.8
     assert doubted(guesses, logits, others, labels, names) == {"separation"}
     assert doubted(logits[:, :2].argmax(axis=1), logits[:, :2], [o[:, :2] for o in others], labels, names[:2]) == set()
 
@@ -86,9 +93,29 @@ def test_one_name_that_depends_on_the_sentence_is_enough():
     for each in others:
         each[:, 2] = rng.normal(20, 1, 4000)
         each[rng.choice(4000, 100), 2] += 12
-    assert guess_trust(guesses, logits, others, labels, names).agreement < 0.7
+    assert trust(guesses, logits, others, labels, names).agreement < 0.7
     labelled = [label_attributes(each, method="argmax").pseudo_attributes for each in others]
     assert min(kappa(one, labelled[0], 3) for one in labelled) > 0.8
+
+
+def test_names_are_doubted_if_other_words_fit_the_images_better_than_all_of_them():
+    """Of 20 words, two are nearer to every image than its name; the names split the images all the same."""
+    guesses, logits, others, labels, names = made(1000)
+    words = np.full((1000, 20), -1e3, np.float32)
+    words[:, :2] = 1e3
+    assert doubted(guesses, logits, others, labels, names, other_words=words) == set()  # the limit itself
+    words[np.arange(1000) % 3 > 0, 2] = 1e3  # of most images
+    assert doubted(guesses, logits, others, labels, names, other_words=words) == {"outranked"}
+    assert trust(guesses, logits, others, labels, names, other_words=words).outranked == pytest.approx(3 / 20)
+    words[guesses == 1] = -1e3  # "no glasses" fits nothing well, but "glasses" does
+    assert doubted(guesses, logits, others, labels, names, other_words=words) == set()
+
+
+def test_other_words_are_compared_by_the_same_sentence():
+    guesses, logits, others, labels, names = made(1000)
+    words = np.full((1000, 1), 100, np.float32)
+    assert trust(guesses, logits, others, labels, names, other_words=words).outranked == 1
+    assert trust(guesses, logits, [others[0] + 100, *others[1:]], labels, names, other_words=words).outranked == 0
 
 
 def test_a_class_direction_is_no_attribute():
@@ -103,13 +130,13 @@ def test_a_class_direction_is_no_attribute():
 def test_spread_is_that_of_the_odds_within_classes_whatever_all_logits_of_an_image_share():
     labels = np.arange(4000) % 2
     logits = np.random.default_rng(0).normal(size=(4000, 3)).astype(np.float32)
-    expected = guess_trust(logits.argmax(axis=1), logits, [logits] * 5, labels, ["a", "b", "c"]).spread
+    expected = trust(logits.argmax(axis=1), logits, [logits] * 5, labels, ["a", "b", "c"]).spread
     assert expected == pytest.approx(1, abs=0.03)  # three names leave two dimensions
     shifted = logits + 1000 * labels[:, None] + np.arange(4000, dtype=np.float32)[:, None]
-    found = guess_trust(logits.argmax(axis=1), logits, [shifted] * 5, labels, ["a", "b", "c"]).spread
+    found = trust(logits.argmax(axis=1), logits, [shifted] * 5, labels, ["a", "b", "c"]).spread
     assert found == pytest.approx(expected, rel=1e-3)
     of_class = logits + np.float32(100) * np.eye(3, dtype=np.float32)[labels]
-    assert guess_trust(logits.argmax(axis=1), logits, [of_class] * 5, labels, ["a", "b", "c"]).spread < 1.2
+    assert trust(logits.argmax(axis=1), logits, [of_class] * 5, labels, ["a", "b", "c"]).spread < 1.2
 
 
 def test_a_sample_of_many_images_is_spread_over_all_of_them():
@@ -119,8 +146,8 @@ def test_a_sample_of_many_images_is_spread_over_all_of_them():
     assert doubted(guesses[rows], logits[rows], [each[rows] for each in others], labels[rows], names) == set()
     wide = [np.pad(each[rows], ((0, 0), (0, 1)), constant_values=-50) for each in (logits, *others)]
     judged, counts = (guesses[rows], wide[0], wide[1:], labels[rows], [*names, "c"]), np.bincount(guesses)
-    assert guess_trust(*judged).unused == ("c",)
-    assert guess_trust(*judged, np.array([*counts, 1])).unused == ()  # an image that the sample leaves out
+    assert trust(*judged).unused == ("c",)
+    assert trust(*judged, np.array([*counts, 1])).unused == ()  # an image that the sample leaves out
 
 
 def test_guesses_that_are_missing_do_not_count():
@@ -128,13 +155,13 @@ def test_guesses_that_are_missing_do_not_count():
     some = np.where(np.arange(400) % 3 == 0, -1, guesses)
     assert doubted(some, logits, others, labels, names) == set()
     assert doubted(np.full(400, -1), logits, others, labels, names) == {"separation", "unused"}
-    assert guess_trust(np.full(400, -1), logits, others, labels, names).unused == ("a", "b")
+    assert trust(np.full(400, -1), logits, others, labels, names).unused == ("a", "b")
 
 
 def test_equal_logits_one_image_and_shares_that_cannot_be_met():
     """Warnings are errors in these tests."""
     equal = np.zeros((50, 3), np.float32)
-    found = guess_trust(np.zeros(50, np.int64), equal, [equal] * 5, np.zeros(50, np.int64), ["a", "b", "c"])
+    found = trust(np.zeros(50, np.int64), equal, [equal] * 5, np.zeros(50, np.int64), ["a", "b", "c"])
     assert (found.agreement, found.spread, found.separation, found.unused) == (1.0, 0.0, 0.0, ("b", "c"))
     assert doubted(*made(1)) >= {"unused"}
     halves = np.arange(50) % 2

@@ -73,6 +73,12 @@ def read_catalogue(path: str | Path | None = None) -> tuple[Family, ...]:
     return tuple(families.values())
 
 
+def catalogue_words() -> list[str]:
+    """Return the first wording of each name of the package's catalogue, to compare other names with."""
+    families = _families(SHIPPED).values()
+    return list(dict.fromkeys(wordings[0] for family in families for wordings in family.attributes.values()))
+
+
 def _families(path: Path) -> dict[str, Family]:
     text = read_regular(path, "catalogue", MOST_BYTES)
     try:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.data.words import Words
+from dbpt.discovery.catalogue import catalogue_words
 from dbpt.discovery.embedded import Array, EmbeddedFamily, without_classes
 from dbpt.groups.association import ExplainedErrors, explained_errors
 from dbpt.pseudo_attributes import label_attributes
@@ -143,7 +144,9 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     projection_DD = without_classes(images.backbone, words)
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
     rows = _spread(np.arange(len(images.labels)))
-    judged, found = images.take(rows), []
+    judged, found = images.take(rows), list[GuessedFamily]()
+    words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
+    other_words, other_words_beyond = judged.logits(words_WD), judged.logits(words_WD @ projection_DD)
     for some in _some_at_a_time(families, MOST_LOGITS // (2 * max(len(images.labels), 1))):
         weights_KD = np.concatenate([family.weights for family in some])
         logits_NK = images.logits(np.concatenate([weights_KD, weights_KD @ projection_DD]))
@@ -151,8 +154,10 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
         for family, end in zip(some, ends.tolist(), strict=True):
             own = slice(end - len(family.weights), end)
             beyond = slice(own.start + len(weights_KD), own.stop + len(weights_KD))
-            guesses = _guessed(family, logits_NK[:, own], images.halves, judged, rows, None)
-            guesses_beyond = _guessed(family, logits_NK[:, beyond], images.halves, judged, rows, projection_DD)
+            guesses = _guessed(family, logits_NK[:, own], images.halves, judged, rows, other_words)
+            guesses_beyond = _guessed(
+                family, logits_NK[:, beyond], images.halves, judged, rows, other_words_beyond, projection_DD
+            )
             found.append(_guessed_family(family, guesses, guesses_beyond, of_classes))
     return found
 
@@ -237,11 +242,12 @@ def _guessed(
     halves_N: NDArray[np.bool_],
     judged: Images,
     rows: NDArray[np.int64],
-    projection_DD: Array | None,
+    other_words: Array,
+    projection_DD: Array | None = None,
 ) -> Guessed | None:
     """Guess the family by the logits of its weights, or of their ``projection_DD``.
 
-    The doubts are those about the ``judged`` images, which are the ``rows`` of all.
+    The doubts are those about the ``judged`` images, which are the ``rows`` of all, and have logits ``other_words``.
     """
 
     def projected(weights_KD: Array) -> Array:
@@ -260,6 +266,7 @@ def _guessed(
         guesses[rows],
         logits_NK[rows][:, kept],
         [judged.logits(projected(weights_KD[kept])) for weights_KD in family.by_template],
+        other_words,
         judged.labels,
         [family.family.names[k] for k in kept],
     )

@@ -13,6 +13,7 @@ from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.stored_features import StoredFeatures
+from dbpt.discovery.catalogue import catalogue_words
 from dbpt.experiments.figures import Labelled
 from dbpt.files.disk import is_missing, write_atomically
 from dbpt.groups import group_counts
@@ -134,16 +135,19 @@ def _doubts(
         by_suspect(zero_shot_logits(backbone, features, *each.attribute_texts(), rows=taken[read]), words)
         for each in (words, *(replace(words, attribute_templates=(template,)) for template in TEMPLATES))
     )
+    other_words = zero_shot_logits(backbone, features, catalogue_words(), rows=taken[read])
     found: list[list[str]] = [[] for _ in words.suspects]
     for place, values, classes, rows in parts:
         judged, known = judged_rows(rows), list(words.suspects[place].values)
-        cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
+        places, code = np.searchsorted(read, judged), np.full(len(known) + 1, -1)  # the last is that of -1
+        cells = np.ix_(places, np.array(values))
         code[list(values)] = np.arange(len(values))
         counts = np.bincount(guessed[place][rows] + 1, minlength=len(known) + 1)[1:]
         trust = guess_trust(
             code[guessed[place][judged]],
             logits[place][cells],
             [each[place][cells] for each in by_template],
+            other_words[places],
             dataset.labels[judged],
             [known[value] for value in values],
             counts[list(values)],

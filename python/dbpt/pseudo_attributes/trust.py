@@ -18,7 +18,7 @@ from dbpt.pseudo_attributes.mixture import fit_mixture
 
 TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
-LOWEST_SPREAD, LOWEST_SEPARATION = 0.6, 0.05
+LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED = 0.6, 0.05, 0.1
 MOST_ROWS = 20_000
 FEWEST_OF_CLASS = 50
 SHRINKAGE = 5  # rows
@@ -27,7 +27,7 @@ _Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """The evidence for and against the guesses; docs/audit.md has the measurements behind the three limits.
+    """The evidence for and against the guesses; docs/audit.md has the measurements behind the limits.
 
     - ``agreement``: mean Cohen's kappa of any two of the `TEMPLATES`, at equal shares, on which images are guessed a
       name. The lowest of all names; below 0.8, what the name means to CLIP depends on the sentence around it.
@@ -36,12 +36,15 @@ class Trust:
     - ``separation``: by how much two modes describe the logits of a name and the one most like it better than a single
       Gaussian: half the difference of their BIC, per image. The lowest of all names; below 0.05, the two names split
       what the images don't.
+    - ``outranked``: share of other words that CLIP finds nearer to an image than its name; the median over the images
+      that are guessed a name, and the lowest of all names. Above 0.1, none of the names says what the images show.
     - ``unused``: names that no image got.
     """
 
     agreement: float
     spread: float
     separation: float
+    outranked: float
     unused: tuple[str, ...] = ()
 
     @property
@@ -62,6 +65,11 @@ class Trust:
             found.append(
                 f"the images form no groups that the names tell apart (separation {max(self.separation, 0):.2f}; "
                 f"trusted from {LOWEST_SEPARATION})"
+            )
+        if self.outranked > LARGEST_OUTRANKED:
+            found.append(
+                f"other words fit the images better than any of the names ({100 * self.outranked:.0f} % of a "
+                f"catalogue's words; trusted up to {100 * LARGEST_OUTRANKED:.0f} %)"
             )
         return found + [f"no image was guessed {name!r}" for name in self.unused]
 
@@ -158,14 +166,16 @@ def guess_trust(
     guesses: NDArray[np.int64],
     logits: NDArray[np.float32],
     by_template: Sequence[NDArray[np.float32]],
+    other_words: NDArray[np.float32],
     labels: NDArray[np.int64],
     names: Sequence[str],
     counts: NDArray[np.int64] | None = None,
 ) -> Trust:
     """Judge the ``guesses`` (N,), -1 for none, that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
 
-    ``by_template`` has the logits (N, A) by each of the `TEMPLATES`, and ``labels`` (N,) the classes. If these are
-    `judged_rows` of more, ``counts`` (A,) are the images of all of them that were guessed each name.
+    ``by_template`` has the logits (N, A) by each of the `TEMPLATES`, ``other_words`` (N, W) those of words to compare
+    with by the first of these, and ``labels`` (N,) the classes. If these are `judged_rows` of more, ``counts`` (A,) are
+    the images of all of them that were guessed each name.
     """
     num_rows, num_attributes = logits.shape
     if counts is None:
@@ -184,6 +194,7 @@ def guess_trust(
         agreement=float(min(agreements, default=1.0)),
         spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
         separation=_separation(logits[known], guesses[known], labels[known]),
+        outranked=_outranked(by_template[0], other_words, guesses),
         unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
     )
 
@@ -207,6 +218,16 @@ def _separation(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labe
             points = logits_NU[rows, name] - logits_NU[rows, rival]
             found[name, rival] = _two_modes(points, guesses[rows] == name, labels[rows])
     return min(found.values())
+
+
+def _outranked(
+    logits_NA: NDArray[np.float32], other_words_NW: NDArray[np.float32], guesses: NDArray[np.int64]
+) -> float:
+    shares = [
+        np.median((other_words_NW[guesses == name] > logits_NA[guesses == name, name, None]).mean(axis=1))
+        for name in np.unique(guesses[guesses >= 0])
+    ]
+    return float(min(shares, default=0.0))
 
 
 def _two_modes(points_N: _Array, is_first_N: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
