@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.assembly import audited
+from dbpt.auditing.auto import with_found_attributes
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditFigures
 from dbpt.auditing.page import audit_figures, render_audit
 from dbpt.auditing.result import Audit
@@ -61,7 +62,9 @@ def audit(
 
     Nothing is trained but the probe. CLIP guesses the attribute where neither the data nor
     ``pseudo_attributes`` have it. With ``attributes="clusters"`` the groups are clusters within each class, even if the
-    data have true attributes.
+    data have true attributes. With ``attributes="auto"`` the attribute is the first family that `dbpt.discover`
+    proposes for the same predictions; zero-shot CLIP's errors are searched in images that aren't audited, if there are
+    any.
 
     Args:
         data: as for `dbpt.fit`; no split is needed. None with the folder of a run is the run's own data.
@@ -81,7 +84,8 @@ def audit(
     """
     why = "an audit trains no prompt"
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
-    with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as subject:
+    with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as opened:
+        subject = with_found_attributes(opened)
         found, pseudo = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
         if out is not None:
             found = replace(found, folder=Path(out))

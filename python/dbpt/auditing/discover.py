@@ -23,9 +23,9 @@ from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures,
 from dbpt.discovery.findings import tried_family, verdict_of
 from dbpt.discovery.page import MOST_SHOWN, render_discovery
 from dbpt.discovery.result import Discovery
-from dbpt.discovery.scoring import Images, Score, confidence, guess_families, halves, score_families
+from dbpt.discovery.scoring import Images, Score, confidence, guess_families, score_families
 from dbpt.discovery.words import WordScore, word_scores
-from dbpt.experiments.auto import ignoring_attributes
+from dbpt.experiments.auto import ignoring_attributes, images_to_search
 from dbpt.experiments.figures import backbone_summary
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.csv import csv_text
@@ -89,7 +89,8 @@ def discover(
     with opened_subject(
         DISCOVERY_FOLDER, DISCOVER_SETTINGS, why, settings, out=out, overwrite=overwrite, **of
     ) as subject:
-        images = _images(subject)
+        features = subject.readable.features
+        images = images_to_search(subject.backbone, subject.dataset, features, subject.audited, subject.config.seed)
         logger.info(f"{len(families)} families of attributes are tried on {len(images.labels)} images")
         embedded = embed_families(subject.backbone, families)
         right = subject.predictions.predictions == images.labels
@@ -103,17 +104,6 @@ def discover(
             _write(found, page, subject.config, overwrite=overwrite)
     log_warnings(found.warnings, subject.told)
     return found
-
-
-def _images(subject: Subject) -> Images:
-    return Images(
-        backbone=subject.backbone,
-        features=subject.features,
-        labels=subject.labels,
-        halves=halves(subject.labels, subject.config.seed),
-        num_classes=subject.dataset.num_classes,
-        seed=subject.config.seed,
-    )
 
 
 def _figures(

@@ -24,6 +24,7 @@ from dbpt.report.text import (
     shorten_group,
     wrapped,
 )
+from dbpt.settings.unnamed import AUTO_NOTE
 
 if TYPE_CHECKING:
     import pandas
@@ -128,6 +129,7 @@ class Audit:
         )
         if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
+        notes += [note for note in data.notes if note.startswith(AUTO_NOTE)]
         lines = [*wrapped(heading), ""]
         for factor in figures.factors:
             lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor)), ""]

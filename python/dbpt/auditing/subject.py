@@ -7,7 +7,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,7 +19,6 @@ from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import DATASETS, SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
-from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.evaluate import known_in_run, run_with_data
@@ -51,9 +50,9 @@ class Subject(AuditedImages):
     """The images with the predictions of the audited ones.
 
     ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
-    line, with the attributes that ``auto`` found; ``repeated`` are those that were typed. ``which`` are the options
-    that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for clusters, and
-    not only the run that is audited. ``probe`` is that of the run.
+    line; ``repeated`` are those that were typed. They differ if ``auto`` found the attributes. ``which`` are the
+    options that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for
+    clusters, and not only the run that is audited. ``probe`` is that of the run.
     """
 
     backbone: Backbone
@@ -106,7 +105,8 @@ def subject_of(
 ) -> Subject:
     """Return the images of ``data`` with the predictions that `dbpt.audit` takes.
 
-    ``read`` are the settings that the command reads. If ``attributes`` isn't among them, the data need none.
+    ``read`` are the settings that the command reads. The data need no attributes if these aren't among them, or if they
+    are ``auto``, still to be found.
     """
     if split not in (None, ALL, *SPLITS):
         raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
@@ -138,13 +138,11 @@ def _subject_of_data(
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
         raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
-    typed = with_data(make_config(chosen), data)
-    asked, notes = with_found_attributes(typed, training=False, audited=lambda found: chosen_split(found, split, by)[1])
+    asked = with_data(make_config(chosen), data)
     config = resolve_demo(asked)
     check_before_reading(config)
-    dataset = open_dataset(config, training=False, needs_attributes="attributes" in read)
+    dataset = open_dataset(config, training=False, needs_attributes="attributes" in read and not config.asks_auto)
     logger.info(dataset.describe())
-    dataset = replace(dataset, notes=(*dataset.notes, *notes))
     split, rows = chosen_split(dataset, split, by)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
     users = None
@@ -181,7 +179,7 @@ def _subject_of_data(
         title=titles.get(by, named or "an array"),
         source=asked.data,
         which=[*(["--predictions", named] if named else []), "--split", split],
-        repeated=typed.options(read),
+        repeated=asked.options(read),
         options=asked.options(read),
         asks_clusters=config.num_clusters is not None,
     )
@@ -198,15 +196,9 @@ def _subject_of_run(
     """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
     if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
-    if make_config({"attributes": chosen.get("attributes")}).asks_auto:
-        search = f"dbpt discover --predictions {shlex.quote(run)}"
-        raise InputError(
-            f"--attributes auto: explains errors of zero-shot CLIP, not of the run {run}; leave it out to audit the "
-            f"run's own attribute, or {search} finds those that explain the run's errors, and the command to audit them"
-        )
     root, device = chosen.pop("root", None), chosen.pop("device", "auto")
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
-    if "attributes" in read and not dataset.attribute_names and config.num_clusters is None:
+    if "attributes" in read and not dataset.attribute_names and not config.names_none:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     dataset, known = drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
     logger.info(dataset.describe())

@@ -1,17 +1,18 @@
-"""``--attributes auto``: the family of the catalogue that best explains the errors of zero-shot CLIP, as settings."""
+"""``--attributes auto``: the family of the catalogue that best explains the errors of a classifier, as settings."""
 
 import logging
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.precomputed import check_precomputed_file
-from dbpt.data.words import entries_of
+from dbpt.data.stored_features import StoredFeatures
+from dbpt.data.words import Words, entries_of
 from dbpt.discovery.catalogue import Family, read_catalogue
 from dbpt.discovery.embedded import embed_families
 from dbpt.discovery.scoring import Images, guess_families, halves, score_families
@@ -19,7 +20,8 @@ from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.guesses import fitted_rows
 from dbpt.experiments.readable import configured_backbone, embed_dataset
-from dbpt.report.text import count, percent
+from dbpt.report.text import count, count_of, percent
+from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset, resolve_demo
 from dbpt.settings.unnamed import AUTO_NOTE
@@ -31,80 +33,98 @@ FOUND = ("attributes", "attribute_template", "celeba_attributes", "columns")
 SEED = 0  # not the run's, so that all seeds find the same family
 
 
-def with_found_attributes(
-    config: FitConfig, *, training: bool = True, audited: Callable[[Dataset], NDArray[np.int64]] | None = None
-) -> tuple[FitConfig, tuple[str, ...]]:
+def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[FitConfig, tuple[str, ...]]:
     """Return the settings with names, wordings and templates in place of ``--attributes auto``, and a note about them.
 
-    Other settings are returned unchanged, without a note. Test rows are searched only if there are no others, and those
-    that ``audited`` returns only if all others are test rows. The data's own attribute is ignored, unless it has the
-    same names. Raises `InputError` if no family is proposed, and as the stages do.
+    Other settings are returned unchanged, without a note. Test rows are searched only if there are no others. The
+    data's own attribute is ignored, unless it has the same names. Raises `InputError` if no family is proposed, and as
+    the stages do.
     """
     if not config.asks_auto:
         return config, ()
+    if config.shots is not None:
+        raise InputError(
+            f"--shots {config.shots} with --attributes auto: the search would see the classes of all training images; "
+            f"dbpt discover does it beforehand; {DROP}"
+        )
     resolved = resolve_demo(config)
     check_before_reading(resolved)
     dataset = configured_dataset(resolved, training=training)
     if resolved.embeddings is not None:
         check_precomputed_file(Path(resolved.embeddings), dataset)
-    logger.info("--attributes auto: searching for an attribute that explains the errors of zero-shot CLIP")
     backbone = configured_backbone(resolved)
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable, features, _ = embed_dataset(dataset, backbone, resolved)
     if not len(readable):
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to search")
-    rows, searched = _searched(readable, None if audited is None else audited(readable))
-    images = Images(
+    rows = fitted_rows(readable)
+    is_test = (readable.splits[rows] == SPLITS.index("test")).any()
+    whose = f"zero-shot CLIP in {count(len(rows))} {'test' if is_test else 'training and validation'} images"
+    ways_out = "let --attributes clusters find groups, or train without (--objective erm); "
+    ways_out += f"dbpt discover {config.data} --split all"
+    images, words = images_to_search(backbone, readable, features, rows, SEED), readable.words
+    family, note = best_family(images, words, zero_shot_right(images, words), whose, ways_out)
+    logger.info(note)
+    return found_settings(config, family, dataset), (note,)
+
+
+def images_to_search(
+    backbone: Backbone, dataset: Dataset, features: StoredFeatures, rows: NDArray[np.int64], seed: int
+) -> Images:
+    """Return the ``rows`` (n,) of a data set with their part of its ``features`` (N, D), halved by ``seed``."""
+    labels = dataset.labels[rows]
+    return Images(
         backbone=backbone,
         features=features.take(rows),
-        labels=readable.labels[rows],
-        halves=halves(readable.labels[rows], SEED),
-        num_classes=readable.num_classes,
-        seed=SEED,
+        labels=labels,
+        halves=halves(labels, seed),
+        num_classes=dataset.num_classes,
+        seed=seed,
     )
-    family, share = _best_family(images, readable, searched, config)
-    note = f"{AUTO_NOTE}{family.name} ({' / '.join(family.names)}) explains {percent(share)} % of the errors of "
-    note += f"zero-shot CLIP in {searched}"
-    logger.info(note)
+
+
+def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
+    """Return (n,) bool: the images that CLIP predicts right by the ``words`` of the classes."""
+    weights_CD = zero_shot_weights(images.backbone, *words.class_texts())
+    right: NDArray[np.bool_] = images.logits(weights_CD).argmax(axis=1) == images.labels
+    return right
+
+
+def best_family(
+    images: Images, words: Words, right: NDArray[np.bool_], whose: str, ways_out: str
+) -> tuple[Family, str]:
+    """Return the first proposed family, with the names that occur, and a note about it.
+
+    ``right`` (n,) says which images are predicted right, and ``whose`` by whom and in which images, in words. Raises
+    `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried.
+    """
+    families = read_catalogue()
+    logger.info(f"--attributes auto: searching for an attribute that explains the errors of {whose}")
+    guessed = guess_families(embed_families(images.backbone, families), images, words)
+    best = score_families(guessed, images, right)[0]
+    if not best.is_proposed or best.of.guessed is None or best.explained is None:
+        errors = count_of(int((~right).sum()), "error")
+        raise InputError(
+            f"--attributes auto: none of {len(families)} families explains the {errors} of {whose}; name attributes "
+            f"(--attributes NAME NAME), {ways_out} shows what was tried"
+        )
+    family = best.of.family.family.only(best.of.guessed.kept.tolist())
+    explains = f"as CLIP guesses it, explains {percent(best.explained.errors.share)} % of the errors of {whose}"
+    return family, f"{AUTO_NOTE}{family.name} ({' / '.join(family.names)}), {explains}"
+
+
+def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:
+    """Return the settings with the ``family`` as attribute; that of the ``dataset`` is ignored if it is another one."""
     found = replace(
         config,
         attributes=entries_of(family.attributes, family.name),
         attribute_template=family.templates,
         celeba_attributes=None,
     )
-    own = dataset.attribute_names
-    return found if not own or list(own) == family.names else ignoring_attributes(found), (note,)
+    return found if list(dataset.attribute_names) in ([], family.names) else ignoring_attributes(found)
 
 
 def ignoring_attributes(config: FitConfig) -> FitConfig:
     """Return the settings with ``--columns attribute=``: the attribute that the data have is another one."""
     columns = [entry for entry in config.columns or () if not entry.startswith("attribute=")]
     return replace(config, columns=(*columns, "attribute="))
-
-
-def _searched(dataset: Dataset, audited: NDArray[np.int64] | None) -> tuple[NDArray[np.int64], str]:
-    """Return the rows to search, and their number and kind in words."""
-    rows = fitted_rows(dataset)
-    if audited is None:
-        is_test = (dataset.splits[rows] == SPLITS.index("test")).any()
-        return rows, f"{count(len(rows))} {'test' if is_test else 'training and validation'} images"
-    others = np.setdiff1d(rows, audited)
-    if len(others):
-        return others, f"{count(len(others))} images that are not audited"
-    return rows, f"{count(len(rows))} images that are audited too, as there are no others"
-
-
-def _best_family(images: Images, dataset: Dataset, searched: str, config: FitConfig) -> tuple[Family, float]:
-    """Return the first proposed family, with the names that occur, and the share of the errors that it explains."""
-    families = read_catalogue()
-    weights_CD = zero_shot_weights(images.backbone, *dataset.words.class_texts())
-    right = images.logits(weights_CD).argmax(axis=1) == images.labels
-    guessed = guess_families(embed_families(images.backbone, families), images, dataset.words)
-    best = score_families(guessed, images, right)[0]
-    if not best.is_proposed or best.of.guessed is None or best.explained is None:
-        raise InputError(
-            f"--attributes auto: none of {len(families)} families explains the errors of zero-shot CLIP in {searched}; "
-            "name attributes (--attributes NAME NAME), let --attributes clusters find groups, or train without "
-            f"(--objective erm); dbpt discover {config.data} --split all shows what was tried"
-        )
-    return best.of.family.family.only(best.of.guessed.kept.tolist()), best.explained.errors.share or 0.0

@@ -39,7 +39,7 @@ from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
-from dbpt.settings.combinations import NOT_WITH_CLUSTERS
+from dbpt.settings.combinations import NOT_WITH_AUTO, NOT_WITH_CLUSTERS
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
 from dbpt.settings.sections import PROBE
@@ -149,8 +149,10 @@ def run_with_data(
     probe = classifier.probe if has_own_names and chosen.get("pseudo_method", PROBE) == PROBE else None
     if probe is None and own.by_probe:
         settings = {name: value for name, value in settings.items() if name not in ("pseudo_method", "probe_rows")}
-    if make_config({"attributes": chosen.get("attributes")}).num_clusters is not None:
-        settings = {name: value for name, value in settings.items() if name not in NOT_WITH_CLUSTERS}
+    asked = make_config({"attributes": chosen.get("attributes")})
+    if asked.names_none:
+        unread = NOT_WITH_AUTO if asked.asks_auto else NOT_WITH_CLUSTERS
+        settings = {name: value for name, value in settings.items() if name not in unread}
     config = make_config(settings | chosen | {"features": "cached"})
     if isinstance(data, str):
         found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
@@ -160,7 +162,8 @@ def run_with_data(
         check_precomputed_file(Path(config.embeddings))
     words = classifier.words
     if "attributes" in chosen and config.num_clusters is None:
-        words = replace(words, attributes=parse_vocabulary(chosen["attributes"], "--attributes"), factors=())
+        named = {} if config.asks_auto else parse_vocabulary(chosen["attributes"], "--attributes")
+        words = replace(words, attributes=named, factors=())
     if "factors" in chosen:
         factors = parse_factors(chosen["factors"])
         words = replace(words, attributes=combined(factors), factors=factors)

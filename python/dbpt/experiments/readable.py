@@ -107,8 +107,7 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
 
     They come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` or a probe from the data.
     """
-    assert not config.asks_auto, "resolved before the stages"
-    if config.num_clusters is not None:
+    if config.names_none:
         return None
     if not dataset.attribute_names:
         return no_attributes(dataset)

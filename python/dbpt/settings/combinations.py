@@ -46,7 +46,6 @@ NOT_WITH_AUTO = {
     "pseudo_attributes": "the file has the attributes already",
     "guess_only_unknown": "the attributes that the data have are others",
     "label_noise": "it is about names that are known",
-    "shots": "the search would see the classes of all training images; dbpt discover does it beforehand",
 }
 """The same for ``--attributes auto``."""
 

@@ -69,8 +69,8 @@ class WordSettings(Section):
     attributes: tuple[str, ...] | None = setting(
         None,
         "values of the suspected attribute with optional wordings: 'land=forest|field'; auto finds values that "
-        "explain errors of zero-shot CLIP, clusters finds groups without names (clusters:3 sets their number); "
-        "objectives without groups, such as erm, need none",
+        "explain errors of zero-shot CLIP, or of the audited classifier; clusters finds groups without names "
+        "(clusters:3 sets their number); objectives without groups, such as erm, need none",
     )
     factors: tuple[str, ...] | None = setting(
         None,
