@@ -45,7 +45,7 @@ def test_an_svg_file_needs_no_style_sheet():
     (whisker,) = [each for each in root.iter(f"{SVG}path") if each.get("opacity") == ".75"]
     assert (whisker.get("stroke"), whisker.get("stroke-width"), whisker.get("fill")) == ("#1b1f24", "1.2", "none")
     notes = [each for each in root.iter(f"{SVG}text") if each.get("font-size") == "11px"]
-    assert [each.text for each in notes] == ["0", "25", "50", "75", "100", "n = 40"]
+    assert [each.text for each in notes] == ["0", "25", "50", "75", "100 %", "n = 40"]
     assert {each.get("text-anchor") for each in notes} == {"middle", "end"}
     assert not re.search(r"class=|var\(|<style", svg_file(bars()))
 

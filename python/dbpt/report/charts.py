@@ -62,7 +62,7 @@ def bar_chart(groups: Sequence[BarGroup], description: str, width: int = WIDTH) 
     grid = list[Shape]()
     for tick in (0, 25, 50, 75, 100):
         x = left + (right - left) * tick / 100
-        grid += [_rule(x, x, top, bottom), Text("note middle", x, top - 8, f"{tick}")]
+        grid += [_rule(x, x, top, bottom), Text("note middle", x, top - 8, "100 %" if tick == 100 else f"{tick}")]
     return Drawing([*grid, *parts], description, width, bottom + 4)
 
 
