@@ -135,19 +135,17 @@ def _doubts(
         by_suspect(zero_shot_logits(backbone, features, *each.attribute_texts(), rows=taken[read]), words)
         for each in (words, *(replace(words, attribute_templates=(template,)) for template in TEMPLATES))
     )
-    other_words = zero_shot_logits(backbone, features, catalogue_words(), rows=taken[read])
     found: list[list[str]] = [[] for _ in words.suspects]
     for place, values, classes, rows in parts:
         judged, known = judged_rows(rows), list(words.suspects[place].values)
-        places, code = np.searchsorted(read, judged), np.full(len(known) + 1, -1)  # the last is that of -1
-        cells = np.ix_(places, np.array(values))
+        cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
         code[list(values)] = np.arange(len(values))
         counts = np.bincount(guessed[place][rows] + 1, minlength=len(known) + 1)[1:]
         trust = guess_trust(
             code[guessed[place][judged]],
             logits[place][cells],
             [each[place][cells] for each in by_template],
-            other_words[places],
+            zero_shot_logits(backbone, features, catalogue_words(), rows=taken[judged]),
             dataset.labels[judged],
             [known[value] for value in values],
             counts[list(values)],
