@@ -1,7 +1,7 @@
 """``dbpt audit --attributes auto``: the family that explains the errors of the audited classifier is audited."""
 
 import shlex
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +79,14 @@ def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
     same_figures(found, dbpt.audit(**right | WORDS))
     with pytest.raises(InputError, match=r"^--attributes auto: none of 3 families explains the 0 errors of zero-shot"):
         dbpt.audit(**right | {"predictions": "zero-shot"})
+
+
+@pytest.mark.parametrize(("others", "said"), [(1, "1 more family explains"), (2, "2 more families explain")])
+def test_the_note_counts_other_families_that_are_proposed(right, monkeypatch, others, said):
+    (ground,) = (family for family in SHORT if family.name == "land-or-water")
+    families = [ground, *(replace(ground, name=f"other-{number}") for number in range(others))]
+    monkeypatch.setattr("dbpt.experiments.auto.read_catalogue", lambda: families)
+    assert f" that are audited ({said} them too){TOO_SMALL}" in dbpt.audit(**right).figures.data.notes[-1]
 
 
 def test_an_array_finds_the_same(right):

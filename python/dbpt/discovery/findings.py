@@ -91,12 +91,17 @@ def _groups(
     ]
 
 
+def explained_too(others: int) -> str:
+    """Return in brackets how many ``others`` are proposed besides the first family; nothing if there are none."""
+    explain = "more family explains" if others == 1 else "more families explain"
+    return f" ({count(others)} {explain} them too)" if others else ""
+
+
 def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
     """Return the result in one sentence; ``title`` says whose ``errors`` on ``n`` images they are."""
     best = families[0]
     if best.finding == "proposed" and best.explained is not None:
-        others = sum(family.finding == "proposed" for family in families) - 1
-        also = f" ({count(others)} more {'families' if others > 1 else 'family'} explain them too)" if others else ""
+        also = explained_too(sum(family.finding == "proposed" for family in families) - 1)
         return (
             f"The errors of {title} go with {' / '.join(best.names)}: these guesses explain "
             f"{percent(best.explained.share)} % of its {count_of(errors, 'error')} within the classes{also}; look at "
