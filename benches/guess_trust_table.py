@@ -43,7 +43,8 @@ UNRELATED = (
 OBJECTS = (
     "goldfish/banana/pizza/lemon/orange/mushroom/sombrero/volleyball/jellyfish/scorpion/tarantula/penguin/koala/snail/"
     "lobster/bison/monarch butterfly/bee/sunglasses/sock/teapot/desk/barrel/bathtub/convertible/school bus/trolleybus/"
-    "lifeboat/obelisk/refrigerator/torch/umbrella/spider web/cliff/volcano/tractor/lawn mower"
+    "lifeboat/obelisk/refrigerator/torch/umbrella/spider web/cliff/volcano/tractor/lawn mower/spider/bus/bridge/"
+    "lampshade/sofa/pretzel/hourglass/bow tie/cauliflower/guacamole/ladybug/dam"
 )
 PER_KIND = 20
 CONFIDENT = 0.9

@@ -99,14 +99,14 @@ def test_one_name_that_depends_on_the_sentence_is_enough():
 
 
 def test_names_are_doubted_if_other_words_fit_the_images_better_than_all_of_them():
-    """Of 20 words, two are nearer to every image than its name; the names split the images all the same."""
+    """Of 40 words, two are nearer to every image than its name; the names split the images all the same."""
     guesses, logits, others, labels, names = made(1000)
-    words = np.full((1000, 20), -1e3, np.float32)
+    words = np.full((1000, 40), -1e3, np.float32)
     words[:, :2] = 1e3
     assert doubted(guesses, logits, others, labels, names, other_words=words) == set()  # the limit itself
     words[np.arange(1000) % 3 > 0, 2] = 1e3  # of most images
     assert doubted(guesses, logits, others, labels, names, other_words=words) == {"outranked"}
-    assert trust(guesses, logits, others, labels, names, other_words=words).outranked == pytest.approx(3 / 20)
+    assert trust(guesses, logits, others, labels, names, other_words=words).outranked == pytest.approx(3 / 40)
     words[guesses == 1] = -1e3  # "no glasses" fits nothing well, but "glasses" does
     assert doubted(guesses, logits, others, labels, names, other_words=words) == set()
 
