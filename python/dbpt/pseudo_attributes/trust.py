@@ -18,7 +18,7 @@ from dbpt.pseudo_attributes.mixture import fit_mixture
 
 TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
-LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED = 0.6, 0.05, 0.05
+LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED = 0.6, 0.1, 0.05
 MOST_ROWS = 20_000
 FEWEST_OF_CLASS = 50
 SHRINKAGE = 5  # rows
@@ -34,7 +34,7 @@ class Trust:
     - ``spread``: standard deviation, within classes, of the logits around the mean of the names; below 0.6, CLIP's odds
       hardly change from image to image.
     - ``separation``: by how much two modes describe the logits of a name and the one most like it better than a single
-      Gaussian: half the difference of their BIC, per image. The lowest of all names; below 0.05, the two names split
+      Gaussian: half the difference of their BIC, per image. The lowest of all names; below 0.1, the two names split
       what the images don't.
     - ``outranked``: share of other words that CLIP finds nearer to an image than its name; the median over the images
       that are guessed a name, and the lowest of all names. Above 0.05, none of the names says what the images show.
