@@ -88,10 +88,11 @@ def test_only_the_known_attributes_change_what_a_probe_guesses(tiny, experiments
 
 
 def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, experiments, monkeypatch):
-    """``--attributes auto`` on the same three tables. The tiny CLIP's sentences disagree, so agreement isn't asked."""
+    """``--attributes auto`` on the same three tables. The tiny CLIP has no doubts only if its limits are low."""
     ground = Family("ground", {name: (name,) for name in ATTRIBUTES}, ("{}",))
     monkeypatch.setattr("dbpt.experiments.auto.read_catalogue", lambda: (ground,))
-    monkeypatch.setattr("dbpt.pseudo_attributes.trust.LOWEST_AGREEMENT", 0.0)
+    for limit, value in {"LOWEST_AGREEMENT": 0.0, "LOWEST_SEPARATION": 0.05, "LARGEST_OUTRANKED": 1.0}.items():
+        monkeypatch.setattr(f"dbpt.pseudo_attributes.trust.{limit}", value)
     found = [with_found_attributes(replace(each.config, attributes=("auto",))) for each in experiments]
     assert {notes for _, notes in found} == {found[0][1]}
     assert "(meadow / lake), as CLIP guesses it, explains" in found[0][1][0]
