@@ -22,6 +22,7 @@ from dbpt.report.examples import group_examples
 from dbpt.report.gallery import Mistake, surest_mistakes
 from dbpt.runs.audited import AuditedData
 from dbpt.runs.metrics import BackboneSummary
+from dbpt.settings.unnamed import AUTO_NOTE, TOO_SMALL
 
 NASTY = """<script>alert("1")</script> & 'co'"""
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
@@ -129,15 +130,16 @@ def test_the_page_says_everything_in_order(noise):
         "Groups, worst first",
         "Group: class · what CLIP takes it for",
         "cat · night 40.0[28.0, 53.0] 10040 10.010 of 100 50.0",
+        "of the 100 images of “cat” with “night”, 60 are taken for “dog”: 60.0 %, in the row dog · night.",
         "Worst group40.0 %",
-        "for the worst group, whichever it is",
         "cat · night: 40 of 100 images are classified correctly",
+        "Whichever group is really the worst, its accuracy is in [30.3, 53.0].",
         "305 of all 400 images",
         "Adjusted average76.2 %",
         "Gap36.2 points",
         "Association (Cramér’s V)0.25",
         "here: weak",
-        "use it instead. Among the training images of these data it is 0.87.",
+        "hardly go together in these images. Training sees the training images, where it is 0.87: it can use the",
         "Errors explained by the attribute40.0 %",
         "This part of 95 errors",
         "p-valuep ≤ 0.0010",
@@ -204,8 +206,10 @@ def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_n
     guesses = replace(figures_of().guesses, doubts=["no two modes are visible"], n_known=50, accuracy=0.5)
     verdict = Verdict(kind="untrusted", sentence="CLIP can't tell this attribute apart in these images.")
     text = Page(render_audit(figures_of(guesses=guesses, verdict=verdict), None, None)).text
-    assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index("Groups, worst first")
-    assert text.count("Since the guesses can’t be trusted, the figures by group say nothing") == 2
+    assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index(
+        "What the figures mean"
+    )
+    assert text.count("Since the guesses can’t be trusted, the figures by group say nothing") == 1
     html = render_audit(figures_of(guesses=guesses, verdict=verdict), None, None)
     assert html.count('class="value muted"') == 6 and html.count('class="value"') == 1  # the plain average
     assert text.count("This is no evidence, since the attribute can’t be trusted.") == 2
@@ -218,12 +222,92 @@ def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_n
     assert "Nobody labelled" not in text and "Group: class · attribute" in text
 
 
-def test_the_caution_is_below_the_headline():
-    caution = Verdict(kind="bias", sentence="night is hard", caution="Look at the pictures first.", group=1)
+def test_figures_by_groups_that_cant_be_trusted_are_folded(noise):
+    """What doesn't need the attribute stays open: the average, the confusions, the mistakes, and the guesses."""
+    figures = figures_of(verdict=Verdict(kind="untrusted", sentence="CLIP can't tell."))
+    html = render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise))
+    summary = "<summary>Figures by guessed group, which can’t be trusted</summary>"
+    before, folded = html.split(f"<details>\n{summary}")
+    folded, after = folded.split('<h2 id="mistakes">')
+    for words in ('<h2 id="groups">', "cat · night</th>", "<svg", "Worst group", "p-value</dt>", '<h2 id="examples">'):
+        assert words in folded and words not in before + after
+    assert "Average</dt>" in before and '<h2 id="confusions">' in before and '<h2 id="guesses">' in after
+    assert summary not in render_audit(figures_of(), None, None)
+
+
+def test_without_errors_no_group_is_the_worst():
+    flawless = figures_of(right=(100,) * 4, verdict=Verdict(kind="nothing to compare", sentence="No errors."))
+    html = render_audit(flawless, None, [])
+    text = Page(html).text
+    assert "Each group100.0 %[" in text and "No group has an error. Whichever group is really the worst, its" in text
+    for words in ("Worst group", "Mistakes in", "smallest share", "worst group is bold", "Gap", '<tr class="chosen"'):
+        assert words not in text + html
+        assert words in Page(render_audit(figures_of(), None, [])).text + render_audit(figures_of(), None, [])
+    table = Audit(flawless, {}, None).table()
+    assert "no errors in any group ([" in table and "*" not in table
+
+
+def test_the_bold_group_is_the_named_one_among_equals():
+    figures = figures_of(right=(95, 40, 80, 40), verdict=Verdict(kind="bias", sentence="dogs", group=3))
+    assert '<tr class="chosen">\n<th scope="row" class="name">dog · night' in render_audit(figures, None)
+    assert "Mistakes in the worst group, dog · night" in render_audit(figures, None, [])
+    other = replace(figures, verdict=Verdict(kind="bias", sentence="dogs", group=2))
+    assert '<tr class="chosen">\n<th scope="row" class="name">cat · night' in render_audit(other, None)
+
+
+def test_images_without_splits_are_not_called_training_images():
+    figures = figures_of(predictions_by="file", predictions_from="p.csv")
+    undivided = replace(figures, data=replace(figures.data, split="train", is_divided=False))
+    text = Page(render_audit(undivided, None)).text
+    assert "on 400 images, not divided into training and test; if the classifier was trained on them, these" in text
+    assert "pets: no splits, 400 images;" in Audit(undivided, {}, None).table()
+    by_clip = Page(render_audit(replace(undivided, predictions_by="zero-shot"), None)).text
+    assert "on 400 images. A group is" in by_clip and "divided" not in by_clip
+    assert "on 400 test images. A group is" in Page(render_audit(figures, None)).text
+
+
+def test_the_adjusted_average_is_left_out_where_all_training_images_are_audited():
+    figures = figures_of(average="adjusted")
+    page = Page(render_audit(figures, None)).text
+    assert "Adjusted average76.2 %" in page and "the worst group is below the adjusted average" in page
+    page = Page(render_audit(replace(figures, data=replace(figures.data, split="train")), None)).text
+    assert "Adjusted average" not in page and "the worst group is below the average" in page
+    shares = replace(figures.metrics, adjusted_average=0.7)
+    page = render_audit(replace(figures, data=replace(figures.data, split="train"), metrics=shares), None)
+    assert "Adjusted average70.0 %" in Page(page).text
+
+
+def test_a_searched_attribute_has_a_p_value_that_is_too_small():
+    figures = figures_of()
+    searched = replace(figures.data, notes=[f"{AUTO_NOTE}day-or-night{TOO_SMALL}"])
+    words = "Here it is too small, since a search chose the attribute on these images: test it on others."
+    assert words in Page(render_audit(replace(figures, data=searched), None)).text
+    assert "p ≤ 0.0010, which is too small" in Audit(replace(figures, data=searched), {}, None).table()
+    assert words not in Page(render_audit(figures, None)).text
+    assert "too small" not in Audit(figures, {}, None).table()
+
+
+@pytest.mark.parametrize(
+    ("v", "of_training", "words"),
+    [
+        (0.2, None, "Class and attribute hardly go together in these images."),
+        (0.4, None, "Training on them can use the attribute instead of the class."),
+        (0.4, 0.1, "away. Training sees the training images, where it is 0.10."),
+    ],
+)
+def test_training_can_use_the_attribute_only_if_it_goes_with_the_class(v, of_training, words):
+    text = Page(render_audit(figures_of(cramers_v=v, training_cramers_v=of_training), None)).text
+    assert words in text and ("instead of the class" in text) is ("instead of the class" in words)
+
+
+def test_lead_and_caution_are_below_the_headline():
+    lead = ["40 % go with it.", "A fifth are wrong."]
+    caution = Verdict(kind="bias", sentence="night is hard", lead=lead, caution="Look at the pictures first.", group=1)
     assert (
-        "Bias found Night is hard. Look at the pictures first. Audited: "
+        "Bias found Night is hard. 40 % go with it. A fifth are wrong. Look at the pictures first. Audited: "
         in Page(render_audit(figures_of(verdict=caution), None, None)).text
     )
+    assert str(caution) == "night is hard 40 % go with it. A fifth are wrong. Look at the pictures first."
 
 
 def test_the_table_of_untrusted_guesses_has_no_figures_before_the_verdict():

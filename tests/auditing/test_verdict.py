@@ -1,13 +1,16 @@
 """The sentence of the verdict, from counts of right and wrong predictions in each group."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dbpt.auditing.by_group import audited_groups
+from dbpt.auditing.differences import named_difference
+from dbpt.auditing.figures import Verdict
 from dbpt.auditing.result import p_text
-from dbpt.auditing.verdict import named_difference, verdict_of
+from dbpt.auditing.verdict import most_confused, verdict_of
 from dbpt.groups import explained_errors
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
 from dbpt.pseudo_attributes.trust import Guesses
@@ -30,24 +33,56 @@ def verdict_of_file(counts, errors, **of_guesses):
     return verdict(counts, errors, by_guesses=True, method="file", **{"is_judged": False} | of_guesses)
 
 
-def verdict(counts, errors, *, doubts=(), by="zero-shot", by_guesses=False, method="proportional", **of_guesses):
+def verdict(
+    counts,
+    errors,
+    *,
+    doubts=(),
+    by="zero-shot",
+    by_guesses=False,
+    method="proportional",
+    is_searched=False,
+    **of_guesses,
+):
     known = {"mean_confidence": 1.0, "n_known": 0, "n_unknown": 0, "accuracy": None} | of_guesses
     guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=list(doubts), **known)
     groups, explained = audited(counts, errors)
-    return verdict_of(groups, explained, guesses, by=by, by_guesses=by_guesses, attributes=NAMES["attribute_names"])
+    of = {"by": by, "by_guesses": by_guesses, "attributes": NAMES["attribute_names"], "is_searched": is_searched}
+    return verdict_of(groups, explained, guesses, **of)
 
 
 def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
     """Dogs differ by most standard errors, cats by most points; both intervals are apart. Owls err alike everywhere."""
     counts, errors = [[100, 100], [2000, 2000], [10, 10], [90, 90]], [[5, 50], [100, 600], [0, 3], [60, 60]]
-    found = verdict(counts, errors)
+    groups, found = audited(counts, errors)[0], verdict(counts, errors)
+    worse, better = named_difference(groups, prefers_worst=False)
+    assert (worse.class_name, worse.attribute, better.attribute) == ("cat", "night", "day")
     assert found.kind == "bias" and found.group == 1
-    assert found.sentence.startswith(
-        "The accuracy of zero-shot CLIP depends on day / night: of the class 'cat' it gets 50.0\u00a0% right with "
-        "'night', but 95.0\u00a0% with 'day' (p ≤ 0.0001); "
+    assert found.sentence == (
+        "The accuracy of zero-shot CLIP depends on day / night: of 'cat' 50.0\u00a0% right with 'night', "
+        "95.0\u00a0% with 'day'."
     )
+    assert re.match(r"\d\d\.\d\u00a0% of its 878 errors go with the attribute \(p ≤ 0.0001\)\.", found.lead[0])
+    assert found.lead[1] == "The worst group is another: of 'owl' with 'day', 30 of 90 images are right."
     worse, better = named_difference(audited([[30, 30], [400, 400]], [[2, 8], [4, 20]])[0])
     assert (worse.class_name, worse.attribute, better.attribute) == ("dog", "night", "day")
+
+
+def test_the_named_groups_contain_the_worst_if_their_intervals_are_apart():
+    """Cats differ by more points, but the worst group is one of dogs."""
+    counts, errors = [[100, 100], [100, 100]], [[0, 80], [40, 90]]
+    found = verdict(counts, errors)
+    assert found.group == 3 and "of 'dog' 10.0\u00a0% right with 'night', 60.0\u00a0% with 'day'." in found.sentence
+    assert not [text for text in found.lead if "worst group" in text]
+    assert named_difference(audited(counts, errors)[0], prefers_worst=False)[0].class_name == "cat"
+
+
+def test_a_bias_stays_if_wrong_guesses_can_make_only_the_pair_with_the_worst_group():
+    """The 2000 cats have enough wrong guesses for the 100 cats at night, the 200 dogs too few for theirs."""
+    counts, errors = [[1900, 100], [100, 100]], [[1100, 95], [5, 90]]
+    found = verdict(counts, errors, by_guesses=True, mean_confidence=0.95)
+    assert found.kind == "bias" and found.group == 3
+    assert found.lead[1].startswith("The worst group is another: of 'cat' with 'night', 5 of 100")
 
 
 def test_intervals_that_touch_are_not_apart():
@@ -64,10 +99,12 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
     counts, errors = [[100, 100], [100, 100]], [[5, 50], [5, 5]]
     found = verdict(counts, errors, by_guesses=True)
     assert found.sentence.startswith(
-        "The accuracy of zero-shot CLIP depends on what CLIP takes for day / night: of the class 'cat' it gets 50.0"
-        "\u00a0% right of the images that CLIP takes for 'night', but 95.0\u00a0% of those that it takes for 'day' (p ≤"
+        "The accuracy of zero-shot CLIP depends on day / night as CLIP guesses them: of 'cat' 50.0\u00a0% right with "
+        "'night', 95.0\u00a0% with 'day'."
     )
-    assert found.caution.startswith("Look at the pictures: ") and str(found) == f"{found.sentence} {found.caution}"
+    assert found.lead[0].endswith("errors go with these guesses (p ≤ 0.0001).")
+    assert found.caution.startswith("Look at the pictures: ")
+    assert str(found) == " ".join([found.sentence, *found.lead, found.caution])
     measured = CrossValidated(
         n_known=100, groups=[], counts=[50, 50], accuracy=1.0, kappa=1.0, n_guessed=[50, 50], precision=[1.0, 1.0]
     )
@@ -77,7 +114,7 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
         verdict(counts, errors, by_guesses=True, method="clusters"),
         verdict(counts, errors, by_guesses=True, cross_validated=measured),
     ):
-        assert other.kind == "bias" and other.caution == "" and "takes for" not in other.sentence
+        assert other.kind == "bias" and other.caution == "" and "CLIP guesses" not in other.sentence
 
 
 def test_the_smallest_p_of_the_permutations_is_an_upper_bound():
@@ -92,14 +129,16 @@ def test_the_smallest_p_of_the_permutations_is_an_upper_bound():
 def test_a_bias_says_if_the_named_groups_overlap_or_are_few():
     """Of cats at night 3 of 6 images are right: the interval holds any accuracy from 9 to 91 per cent."""
     found = verdict([[60, 6], [60, 60]], [[3, 3], [3, 3]])
-    assert found.kind == "bias" and "'cat' it gets 50.0\u00a0% right with 'night'" in found.sentence
-    assert found.sentence.endswith(
-        "; no two groups of a class have intervals that are apart; 'night' has only 6 images of this class, so its "
-        "accuracy is uncertain."
-    )
-    few = verdict([[400, 29], [60, 60]], [[4, 25], [3, 3]]).sentence
-    assert "; 'night' has only 29 images of this class, so" in few and "no two groups" not in few
-    assert "uncertain" not in verdict([[400, 30], [60, 60]], [[4, 25], [3, 3]]).sentence
+    assert found.kind == "bias" and "of 'cat' 50.0\u00a0% (3 of 6) right with 'night', 95.0" in found.sentence
+    assert found.lead[1:] == [
+        "No two groups of a class have intervals that are apart.",
+        "'night' has only 6 images of this class: its accuracy is uncertain.",
+    ]
+    few = verdict([[400, 29], [60, 60]], [[4, 25], [3, 3]])
+    assert "13.8\u00a0% (4 of 29) right with 'night', 99.0\u00a0% with 'day'" in few.sentence
+    sure = "'night' has only 29 images of this class: the difference is real; its size is uncertain."
+    assert few.lead[1:] == [sure]
+    assert len(verdict([[400, 30], [60, 60]], [[4, 25], [3, 3]]).lead) == 1
 
 
 def test_a_difference_of_few_points_is_called_slight():
@@ -111,20 +150,35 @@ def test_a_difference_of_few_points_is_called_slight():
 def test_no_evidence():
     found = verdict([[100, 100], [100, 100]], [[10, 11], [20, 21]])
     assert (found.kind, found.group) == ("no evidence", None)
-    assert found.sentence.startswith("No evidence that the errors of zero-shot CLIP depend on day / night: differences")
-    assert "may go unseen" not in found.sentence
+    assert found.sentence == "No evidence that the errors of zero-shot CLIP depend on day / night."
+    (chance,) = found.lead
+    assert chance.startswith("Differences within the classes are as chance makes them (p = ")
+
+
+@pytest.mark.parametrize("errors", [[[10, 11], [20, 21]], [[5, 50], [5, 5]]])
+def test_the_p_value_of_an_attribute_that_was_searched_on_these_images_is_not_named(errors):
+    counts = [[100, 100], [100, 100]]
+    assert "(p " in str(verdict(counts, errors)) and "(p " not in str(verdict(counts, errors, is_searched=True))
 
 
 @pytest.mark.parametrize(
     ("counts", "errors", "why"),
     [
-        ([[100, 29], [100, 100]], [[20, 6], [20, 20]], "; the smallest group has only 29 images, so a difference may"),
-        ([[100, 1], [100, 100]], [[20, 0], [20, 20]], "; the smallest group has only 1 image, so a difference may"),
-        ([[100, 100], [100, 100]], [[4, 1], [2, 2]], "; with only 9 errors, a difference may go unseen."),
+        (
+            [[100, 29], [100, 100]],
+            [[20, 6], [20, 20]],
+            "The smallest group has only 29 images, so a difference may go unseen.",
+        ),
+        (
+            [[100, 1], [100, 100]],
+            [[20, 0], [20, 20]],
+            "The smallest group has only 1 image, so a difference may go unseen.",
+        ),
+        ([[100, 100], [100, 100]], [[4, 1], [2, 2]], "With only 9 errors, a difference may go unseen."),
     ],
 )
 def test_no_evidence_from_few_images_or_few_errors_says_so(counts, errors, why):
-    assert why in verdict(counts, errors).sentence
+    assert why in verdict(counts, errors).lead
 
 
 def test_complete_confounding_is_not_called_no_evidence():
@@ -138,33 +192,71 @@ def test_images_below_the_minimal_confidence_are_named_instead_of_doubts():
     counts, errors, why = [[10, 0], [0, 0]], [[5, 0], [0, 0]], "CLIP's confidence is below --min-confidence"
     found = verdict(counts, errors, by_guesses=True, n_unknown=190)
     assert found.kind == "nothing to compare"
-    assert found.sentence.endswith(f"two attributes, since 190 of 200 images have no attribute, because {why}.")
-    assert verdict(counts, errors, n_unknown=190).sentence.endswith("errors of the class.")  # true groups
+    assert found.lead == [f"190 of 200 images have no attribute, because {why}."]
+    assert verdict(counts, errors, n_unknown=190).lead[0].endswith("errors of the class.")  # true groups
     even = [[100, 100], [100, 100]], [[10, 11], [20, 21]]
-    assert verdict(*even, by_guesses=True, n_unknown=9).sentence.endswith(
-        f"; 9 of 409 images have no attribute, because {why}."
-    )
-    assert "because" not in verdict(*even, by_guesses=True).sentence
+    assert f"9 of 409 images have no attribute, because {why}." in verdict(*even, by_guesses=True, n_unknown=9).lead
+    assert "because" not in str(verdict(*even, by_guesses=True))
     from_file = verdict_of_file(*even, n_unknown=9)
-    assert from_file.sentence.endswith("9 of 409 images have no attribute, because the file has none for them.")
+    assert from_file.lead[-1] == "9 of 409 images have no attribute, because the file has none for them."
+    assert from_file.sentence.endswith("depend on day / night as the file has them (not checked).")
 
 
 def test_classes_of_one_attribute_are_named_whatever_the_verdict():
-    told = "; nothing follows about the class 'dog', whose images all have the same attribute."
+    told = "Nothing follows about the class 'dog', whose images all have the same attribute."
     for cats in ([10, 50], [10, 11], [0, 0]):
-        assert verdict([[100, 100], [0, 100]], [cats, [0, 40]]).sentence.endswith(told)
+        assert verdict([[100, 100], [0, 100]], [cats, [0, 40]]).lead[-1] == told
     many = verdict([[100, 100], [0, 9], [9, 0], [9, 0], [9, 0]], [[10, 50], [0, 0], [0, 0], [0, 0], [0, 0]])
-    assert "; nothing follows about the classes 'dog', 'fox', 'owl' and 1 more, whose" in many.sentence
+    assert "Nothing follows about the classes 'dog', 'fox', 'owl' and 1 more, whose" in many.lead[-1]
 
 
 @pytest.mark.parametrize(
-    ("errors", "why"),
-    [([[0, 0], [0, 0]], "makes no errors"), ([[100, 100], [0, 0]], "gets each class wholly right or wholly wrong")],
+    ("errors", "sentence"),
+    [
+        ([[0, 0], [0, 0]], "No errors in these 400 images, so there is nothing that an attribute could explain."),
+        ([[100, 100], [0, 0]], "The classifier calls every image 'dog' (all 200 images of 'cat' are wrong), {}"),
+        ([[100, 100], [100, 100]], "The classifier gets each image of the classes 'cat', 'dog' wrong, {}"),
+    ],
 )
-def test_errors_of_whole_classes_or_none(errors, why):
+def test_whole_classes_of_errors_or_none_leave_nothing_to_compare(errors, sentence):
     found = verdict([[100, 100], [100, 100]], errors, by="file")
-    assert found.kind == "no evidence"
-    assert found.sentence == f"No evidence of a bias towards day / night: the classifier {why}."
+    assert found.kind == "nothing to compare" and found.lead == []
+    assert found.sentence == sentence.format("so whether day / night matters can't be tested.")
+
+
+def test_classes_that_are_wholly_wrong_are_named():
+    found = verdict([[50, 50], [50, 50], [50, 50]], [[0, 0], [50, 50], [0, 0]])
+    wrong = "gets each image of the class 'dog' wrong and each image of the classes 'cat', 'fox' right, so"
+    assert f"Zero-shot CLIP {wrong} whether day / night matters" in found.sentence
+    found = verdict([[10, 10], [10, 0], [10, 10]], [[0, 0], [10, 0], [10, 10]])
+    assert (
+        "calls every image" not in found.sentence and "'fox' wrong and each image of the class 'cat'" in found.sentence
+    )
+    only = verdict([[10, 10], [10, 10], [10, 10]], [[10, 10], [10, 10], [10, 10]])
+    assert "calls every image" not in only.sentence
+
+
+def test_the_class_of_which_most_are_taken_for_another_is_named_if_they_are_many():
+    counts, errors = [[100, 100], [100, 100], [29, 0]], [[10, 11], [40, 41], [29, 0]]
+    groups, none = audited(counts, errors)[0], Verdict(kind="no evidence", sentence="")
+    confusion = [[179, 21, 0], [0, 119, 81], [29, 0, 0]]
+    found = ["cat", "dog", "fox"], groups
+    assert most_confused(confusion, *found, none) == [
+        "Whatever the attribute: 40.5\u00a0% of 'dog' are taken for 'fox'."
+    ]
+    assert most_confused(confusion, *found, none, several=True)[0].startswith("Whatever the attributes: 40.5")
+    bias = Verdict(kind="bias", sentence="")
+    assert most_confused(confusion, *found, bias) == [
+        "With all attributes together: 40.5\u00a0% of 'dog' are taken for 'fox'."
+    ]
+    assert most_confused([[181, 19, 0], [0, 181, 19], [29, 0, 0]], *found, none) == []
+    groups = audited(counts, [[10, 11], [9, 72], [29, 0]])[0]
+    assert most_confused(confusion, ["cat", "dog", "fox"], groups, bias) == [
+        "With all attributes together: 10.5\u00a0% of 'cat' are taken for 'dog'."
+    ]
+    constant = Verdict(kind="nothing to compare", sentence="")
+    assert most_confused([[0, 50], [0, 50]], ["cat", "dog"], [], constant) == []
+    assert most_confused([[0, 50], [0, 50]], ["cat", "dog"], [], none) != []
 
 
 def test_doubts_count_only_where_guesses_define_the_groups():
@@ -172,12 +264,12 @@ def test_doubts_count_only_where_guesses_define_the_groups():
     found = verdict(counts, errors, doubts=["one", "two"], by="probe", by_guesses=True)
     assert (found.kind, found.group) == ("untrusted", None)
     assert found.sentence == (
-        "CLIP can't tell day / night apart in these images, so nothing follows about a linear probe, which learns what "
-        "plain training would learn."
+        "CLIP can't tell day / night apart in these images, so this audit can't tell whether the errors of a linear "
+        "probe depend on them."
     )
     assert found.details == ["one", "two"] and str(found) == f"{found.sentence[:-1]}: one; two."
     assert verdict(counts, errors, doubts=["one"]).kind == "bias"
-    assert "depends on what CLIP takes for day / night:" in verdict(counts, errors, by_guesses=True).sentence
+    assert "depends on day / night as CLIP guesses them:" in verdict(counts, errors, by_guesses=True).sentence
 
 
 def test_a_difference_that_wrong_guesses_can_make_is_no_bias():
@@ -186,11 +278,12 @@ def test_a_difference_that_wrong_guesses_can_make_is_no_bias():
     found = verdict(counts, errors, by_guesses=True, mean_confidence=0.9199)
     assert (found.kind, found.group) == ("untrusted", None)
     assert found.sentence == (
-        "The errors of zero-shot CLIP go with CLIP's guesses of day / night, but wrong guesses alone can be the "
-        "reason: of the class 'cat' it gets 72.0\u00a0% right of the images that CLIP takes for 'night', but "
-        "88.0\u00a0% of those that it takes for 'day' (p ≤ 0.0001), and about 80 images of this class are probably "
-        "guessed wrongly."
+        "The errors of zero-shot CLIP go with CLIP's guesses of day / night, but wrong guesses alone can be the reason."
     )
+    assert found.lead == [
+        "Of 'cat' 72.0\u00a0% right with 'night', 88.0\u00a0% with 'day' (p ≤ 0.0001); about 80 images of this class "
+        "are probably guessed wrongly."
+    ]
     assert verdict(counts, errors, by_guesses=True, mean_confidence=0.921).kind == "bias"
     assert verdict(counts, errors, mean_confidence=0.9199).kind == "bias"
     measured = {"by_guesses": True, "mean_confidence": 0.5, "n_known": 30}

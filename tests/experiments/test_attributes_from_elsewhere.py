@@ -145,14 +145,14 @@ def test_guesses_that_were_written_are_doubted_as_if_they_were_made_again(tiny, 
 def test_attributes_are_not_checked_unless_their_file_says_so(tiny, true_file, untold, whole, tmp_path):
     folder = tmp_path / "audit"
     found = dbpt.audit(untold, pseudo_attributes=true_file, out=folder, **whole)
-    assert "judged by the attributes in the file (not checked)" in found.verdict.sentence
+    assert "as the file has them (not checked)" in found.verdict.sentence
     assert "dbpt label RUN has you label a sample" in " ".join(str(found).split())
     assert "they were not checked" in (folder / "audit.html").read_text()
     assert "doubts" not in (folder / "images.csv").read_text().splitlines()[0]
     lines = true_file.read_text().splitlines()
     true_file.write_text("\n".join([f"{lines[0]},doubts", *(f"{line}," for line in lines[1:]), ""]))
     judged = dbpt.audit(untold, pseudo_attributes=true_file, out=folder, overwrite=True, **whole)
-    assert "judged by the attributes in the file:" in judged.verdict.sentence
+    assert "as the file has them:" in judged.verdict.sentence
     assert "not checked" not in str(judged) + (folder / "audit.html").read_text()
     assert judged.groups == found.groups and judged.images["doubts"] == [""] * len(tiny.rows())
 

@@ -281,4 +281,4 @@ def test_clusters_that_are_none_give_a_warning(tiny, bare, tmp_path, monkeypatch
     settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
     audit = dbpt.audit(bare, embed_batch_size=16, **WORD, **settings)
     assert audit.verdict.kind == "untrusted"
-    assert audit.verdict.sentence.startswith("Some classes may form no distinct clusters, so nothing follows")
+    assert audit.verdict.sentence.startswith("Some classes may form no distinct clusters, so this audit can't tell")

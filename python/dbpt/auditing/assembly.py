@@ -22,7 +22,7 @@ from dbpt.auditing.figures import (
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import Subject
-from dbpt.auditing.verdict import verdict_of
+from dbpt.auditing.verdict import most_confused, nothing_to_compare, verdict_of
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.factors import joint_codes
 from dbpt.errors import InputError
@@ -40,6 +40,7 @@ from dbpt.report.made_by import setting_texts
 from dbpt.runs.audited import AuditedData
 from dbpt.runs.metrics import Average, ClustersSummary, GroupKind
 from dbpt.settings.sections import AUDIT_SETTINGS
+from dbpt.settings.unnamed import chosen_on_these_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +80,13 @@ class GroupsToAudit:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The groups of the audited images with their accuracies, what they explain, and what follows."""
+    """The groups of the audited images with their accuracies, what they explain, and what follows.
+
+    ``confusion`` (C, C) are the images of each class that are taken for each.
+    """
 
     groups: list[AuditedGroup]
+    confusion: list[list[int]]
     explained: ExplainedErrors
     factors: list[AuditedFactor]
     verdict: Verdict
@@ -157,15 +162,20 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
         own = [attribute for _, attribute in chosen.pairs]
         groups = [replace(g, attribute=a, false_positives=0, n_others=0) for g, a in zip(groups, own, strict=True)]
     explained = explained_errors(predictions.predictions == labels, labels, attributes, seed=seed, **chosen.size)
+    confusion = confusion_counts(labels, predictions.predictions, dataset.num_classes).tolist()
+    factors: list[AuditedFactor] = []
     if chosen.factor_codes:
         codes = [each[subject.audited] for each in chosen.factor_codes]
         judged_by: Any = {"by": subject.by, "kinds": chosen.factor_kinds, "seed": seed}
         factors = audited_factors(predictions, labels, codes, dataset.words, guesses, **judged_by)
         verdict = verdict_of_factors(factors, subject.by)
-        return Judgement(groups=groups, explained=explained, factors=factors, verdict=verdict)
-    judged_by = {"by": subject.by, "by_guesses": chosen.kind == "pseudo", "attributes": dataset.attribute_names}
-    verdict = verdict_of(groups, explained, guesses, **judged_by)
-    return Judgement(groups=groups, explained=explained, factors=[], verdict=verdict)
+    else:
+        judged_by = {"by": subject.by, "by_guesses": chosen.kind == "pseudo", "attributes": dataset.attribute_names}
+        judged_by["is_searched"] = chosen_on_these_images(dataset.notes)
+        verdict = verdict_of(groups, explained, guesses, **judged_by)
+    confused = most_confused(confusion, dataset.class_names, groups, verdict, several=bool(factors))
+    verdict = replace(verdict, lead=[*verdict.lead, *confused])
+    return Judgement(groups=groups, confusion=confusion, explained=explained, factors=factors, verdict=verdict)
 
 
 def assemble(
@@ -183,7 +193,10 @@ def assemble(
         group_ids(dataset.labels, chosen.attributes, chosen.num_attributes)[training], len(chosen.pairs)
     )
     verdict, factors, words = judgement.verdict, judgement.factors, dataset.words
-    advice, commands = next_step(subject, verdict, guesses, by_guesses=chosen.kind == "pseudo", factors=factors)
+    why_nothing = nothing_to_compare(judgement.groups, judgement.explained)
+    advice, commands = next_step(
+        subject, verdict, guesses, by_guesses=chosen.kind == "pseudo", factors=factors, why_nothing=why_nothing
+    )
     guessed = {} if guesses.by_clusters else words.guessed()
     return AuditFigures(
         schema_version=SCHEMA_VERSION,
@@ -199,7 +212,7 @@ def assemble(
         average=_average(subject, has_training_rows=bool(train_counts.any())),
         metrics=_metrics(subject, chosen, train_counts, has_factors=bool(factors)),
         groups=judgement.groups,
-        confusion=confusion_counts(subject.labels, subject.predictions.predictions, dataset.num_classes).tolist(),
+        confusion=judgement.confusion,
         cramers_v=_association(dataset, chosen, rows),
         training_cramers_v=_association(dataset, chosen, training),
         explained=judgement.explained,
@@ -231,6 +244,7 @@ def audited_data(
         attributes=list(attributes),
         clusters=clusters,
         notes=list(dataset.notes),
+        is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
     )
 
 

@@ -15,10 +15,9 @@ from dbpt.experiments.auto import SEED, best_family, found_settings, images_to_s
 from dbpt.experiments.guesses import fitted_rows
 from dbpt.report.text import count_of
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
+from dbpt.settings.unnamed import TOO_SMALL
 
 logger = logging.getLogger(__name__)
-
-TOO_SMALL = "; since it was chosen on these images, its p-value is too small: test it on others"
 
 
 def with_found_attributes(subject: Subject) -> Subject:
@@ -37,7 +36,7 @@ def with_found_attributes(subject: Subject) -> Subject:
     images = images_to_search(subject.backbone, dataset, subject.readable.features, rows, seed)
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
     of_images = f"{count_of(len(rows), 'image')} that {'are' if is_audited else 'are not'} audited"
-    whose = f"{SUBJECTS[subject.by].partition(',')[0]} in {of_images}"
+    whose = f"{SUBJECTS[subject.by]} in {of_images}"
     family, note = best_family(images, dataset.words, right, whose, _ways_out(subject))
     note += TOO_SMALL if is_audited else ""
     logger.info(note)

@@ -12,6 +12,8 @@ from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
 SCHEMA_VERSION = 1
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
+WhyNothing = Literal["one attribute", "no errors", "whole classes"]
+"""Why there is nothing to compare: no class has two attributes, or none has both right and wrong images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,22 +50,25 @@ class AuditedGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The result in one sentence, and ``details`` that give its reasons.
+    """The result in one short sentence, and ``details`` that give its reasons.
 
-    ``group`` is the index of the worse group that a verdict of bias names. ``caution`` is a second sentence, for a bias
-    over groups that CLIP guessed by words.
+    ``lead`` are the sentences below that headline: how strong and how certain the result is, what it is not about, and
+    the most frequent mistake whatever the attribute. ``group`` is the index of the worse group that a verdict of bias
+    names. ``caution`` is the last sentence, for a bias over groups that CLIP guessed by words.
     """
 
     kind: VerdictKind
     sentence: str
     details: list[str] = field(default_factory=list)
+    lead: list[str] = field(default_factory=list)
     group: Count | None = None
     caution: str = ""
 
     def __str__(self) -> str:
+        sentence = self.sentence
         if self.details:
-            return f"{self.sentence.removesuffix('.')}: {'; '.join(self.details)}."
-        return f"{self.sentence} {self.caution}".rstrip()
+            sentence = f"{sentence.removesuffix('.')}: {'; '.join(self.details)}."
+        return " ".join([sentence, *self.lead, self.caution]).rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +137,21 @@ class AuditFigures:
     def by_clusters(self) -> bool:
         """True if the groups are clusters within each class."""
         return self.group_kind == "pseudo" and self.guesses.by_clusters
+
+    @property
+    def is_flawless(self) -> bool:
+        """True if no group has an error."""
+        return self.metrics.worst_group_accuracy == 1
+
+    @property
+    def worst_group(self) -> AuditedGroup | None:
+        """The group of the lowest accuracy, among equals the one that the verdict names; None without any error."""
+        worst, named = self.metrics.worst_group, self.verdict.group
+        if worst is None or self.is_flawless:
+            return None
+        if named is not None and self.groups[named].accuracy == self.groups[worst].accuracy:
+            return self.groups[named]
+        return self.groups[worst]
 
     @property
     def has_doubts(self) -> bool:

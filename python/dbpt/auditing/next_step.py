@@ -4,7 +4,7 @@ import re
 import shlex
 from collections.abc import Collection, Sequence
 
-from dbpt.auditing.figures import AuditedFactor, Verdict
+from dbpt.auditing.figures import AuditedFactor, Verdict, WhyNothing
 from dbpt.auditing.subject import Subject
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.trust import Guesses
@@ -17,16 +17,31 @@ ADVICE = {
     "nothing to compare": "Add images of each class with another attribute: without them, neither this audit nor "
     "training can tell the class from the attribute.",
 }
+UNSEEN = (
+    "Audit other images, which the classifier hasn't seen: only where it errs can an attribute be the reason of errors."
+)
+WHOLE_CLASSES = (
+    "Find out why the classifier gets whole classes wrong (the report shows which classes it takes them for), and "
+    "audit again."
+)
 
 
 def next_step(
-    subject: Subject, verdict: Verdict, guesses: Guesses, *, by_guesses: bool, factors: Sequence[AuditedFactor] = ()
+    subject: Subject,
+    verdict: Verdict,
+    guesses: Guesses,
+    *,
+    by_guesses: bool,
+    factors: Sequence[AuditedFactor] = (),
+    why_nothing: WhyNothing | None = None,
 ) -> tuple[str, list[str]]:
     """Return the advice that follows from the verdict, and the commands that it needs.
 
     ``by_guesses`` says that the groups are those of the ``guesses``. Of several ``factors`` the commands have those
-    with a bias.
+    with a bias. ``why_nothing`` says why there is nothing to compare.
     """
+    if verdict.kind == "nothing to compare" and why_nothing in ("no errors", "whole classes"):
+        return UNSEEN if why_nothing == "no errors" else WHOLE_CLASSES, []
     if verdict.kind == "nothing to compare" and by_guesses and guesses.n_unknown and not guesses.from_file:
         return "Audit again with a lower --min-confidence, so that more images have an attribute.", []
     if verdict.kind == "untrusted" and by_guesses and guesses.by_probe:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
+from dbpt.auditing.numbers import has_adjusted, numbers_of
 from dbpt.auditing.result import p_text
 from dbpt.report.charts import (
     BAR_LETTERS,
@@ -31,12 +32,10 @@ from dbpt.report.made_by import Entries, made_by_entries
 from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
-from dbpt.report.text import count, count_of, in_words, interval_text, points, shorten_group
+from dbpt.report.text import count, count_of, in_words, shorten_group
 from dbpt.runs.metrics import GroupKind
 from dbpt.settings.unnamed import AUTO_NOTE
 
-NO_EVIDENCE = "This is no evidence, since the attribute can’t be trusted."
-STRENGTHS = ((0.1, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
 KINDS = {
     "bias": "Bias found",
     "no evidence": "No evidence of bias",
@@ -55,16 +54,6 @@ class FactorPart(NamedTuple):
     narrow_chart: Drawing | None
     note: str
     group_kind: GroupKind
-
-
-class Number(NamedTuple):
-    """A figure with its name, and a sentence that says what it means; grey if it says nothing about the attribute."""
-
-    name: str
-    value: str
-    interval: str
-    meaning: str
-    is_muted: bool = False
 
 
 def render_audit(
@@ -93,14 +82,17 @@ def render_audit(
         factors=[_factor_part(factor) for factor in figures.factors],
         suspects=[factor.name for factor in figures.factors] or figures.data.attributes,
         untrusted=[factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"],
-        worst=_worst(figures),
+        worst=figures.worst_group,
         named=named,
+        is_folded=figures.verdict.kind == "untrusted",
+        false_positives=_false_positives(groups, figures.data.classes),
         chart=_chart(groups, named, BAR_LETTERS, WIDTH),
         narrow_chart=_chart(groups, named, NARROW_LETTERS, NARROW),
         has_confidence=any(group.confidence is not None for group in groups),
         most_bars=MOST_BARS,
         most_rows=MOST_ROWS,
-        numbers=_numbers(figures),
+        numbers=numbers_of(figures),
+        has_adjusted=has_adjusted(figures),
         confusions=confusions(figures.confusion, figures.data.classes),
         guessed_images=GuessSheets(
             figures.guesses,
@@ -139,11 +131,12 @@ def _entries(figures: AuditFigures) -> Entries:
     """Return the data, backbone, words and settings."""
     failed = figures.data.failed_images
     more = f"; {count(failed)} more could not be read" if failed else ""
+    split = f"split: {figures.data.split}" if figures.data.is_divided else "no splits"
     backbone = figures.backbone
     weights = backbone.pretrained or "no pretrained tag"
     return [
         ("Data", figures.data.root),
-        ("Images", f"{count(figures.data.n)}, split: {figures.data.split}{more}"),
+        ("Images", f"{count(figures.data.n)}, {split}{more}"),
         (
             "Backbone",
             f"{backbone.model}, {weights}, {backbone.embed_dim} features; image tower: {backbone.image_tower}",
@@ -154,7 +147,7 @@ def _entries(figures: AuditFigures) -> Entries:
 
 
 def _audited(figures: AuditFigures) -> str:
-    """Return a sentence that says what was audited, on which images, in which groups."""
+    """Return sentences that say what was audited, on which images, in which groups."""
     names = [figures.backbone.model, figures.backbone.pretrained]
     backbone = " · ".join(Path(name).name for name in names if name)
     classifier = {
@@ -163,7 +156,6 @@ def _audited(figures: AuditFigures) -> str:
         "file": f"the predictions in {figures.predictions_from}",
         "probe": "a plain linear probe, which shows what ordinary training would learn from these images",
     }[figures.predictions_by]
-    split = "" if figures.data.split == "all" else f"{SPLIT_NAMES[figures.data.split]} "
     guessed, given = f"{figures.guesses.guesser} guessed the attribute", "the attribute is given with the data"
     source = guessed if figures.group_kind == "pseudo" else given
     if figures.group_kind == "pseudo" and figures.guesses.from_file:
@@ -172,14 +164,39 @@ def _audited(figures: AuditFigures) -> str:
         source = f"the values of {' and '.join(known)} are given with the data; for the others, {source}"
     suspects = " and ".join(factor.name for factor in figures.factors) or "the attribute"
     group = f"A group is a class with one value of {suspects}"
-    images = f"{count(figures.data.n)} {split}image{'s' if figures.data.n != 1 else ''}"
+    audited = f"Audited: {classifier}, on {_images(figures)}."
     if figures.by_clusters:
-        return f"Audited: {classifier}, on {images}. A group is a cluster of the images of a class; nobody named it."
-    return f"Audited: {classifier}, on {images}. {group}, and {source}."
+        return f"{audited} A group is a cluster of the images of a class; nobody named it."
+    return f"{audited} {group}, and {source}."
 
 
-def _worst(figures: AuditFigures) -> AuditedGroup | None:
-    return None if figures.metrics.worst_group is None else figures.groups[figures.metrics.worst_group]
+def _images(figures: AuditFigures) -> str:
+    """Return the number of images and their split, or that they have none."""
+    data = figures.data
+    if data.is_divided:
+        split = "" if data.split == "all" else f"{SPLIT_NAMES[data.split]} "
+        return count_of(data.n, f"{split}image")
+    if figures.predictions_by in ("zero-shot", "probe"):  # which didn't learn from the images that they predict
+        return count_of(data.n, "image")
+    return (
+        f"{count_of(data.n, 'image')}, not divided into training and test; if the classifier was trained on them, "
+        "these accuracies are too good"
+    )
+
+
+def _false_positives(groups: Sequence[AuditedGroup], classes: Sequence[str]) -> str:
+    """Return an example of the column of false positives: the highest rate of a group."""
+    rates = [(group.false_positive_rate, group) for group in groups if group.false_positive_rate is not None]
+    if not rates:
+        return ""
+    rate, group = max(rates, key=lambda found: found[0])
+    others = [name for name in classes if name != group.class_name]
+    whose = f"of “{others[0]}”" if len(others) == 1 else "of other classes"
+    return (
+        f"For example, of the {count_of(group.n_others, 'image')} {whose} with “{group.attribute}”, "
+        f"{count(group.false_positives)} {'is' if group.false_positives == 1 else 'are'} taken for "
+        f"“{group.class_name}”: {in_words(rate)}, in the row {group.class_name} · {group.attribute}."
+    )
 
 
 def audit_figures(figures: AuditFigures) -> dict[str, Drawing | None]:
@@ -207,62 +224,3 @@ def _chart(groups: Sequence[AuditedGroup], marked: AuditedGroup | None, letters:
         bars.append(BarGroup(" · ".join(names), shorten_group(*names, letters), f"n = {count(group.n)}", [bar]))
     what = "Accuracy of each group in per cent, with its interval, worst group first"
     return bar_chart(bars, what, width) if bars else None
-
-
-def _numbers(figures: AuditFigures) -> list[Number]:
-    metrics, worst = figures.metrics, _worst(figures)
-    right = sum(row[y] for y, row in enumerate(figures.confusion))
-    numbers = []
-    if worst is not None:
-        meaning = (
-            f"{worst.class_name} · {worst.attribute}: {count(worst.correct)} of {count(worst.n)} images are classified "
-            "correctly, the smallest share of all groups. Chance also decides which group comes out lowest, so this "
-            "interval is not that of the group in the table."
-        )
-        interval = interval_text(metrics.worst_group_low, metrics.worst_group_high)
-        interval += " for the worst group, whichever it is"
-        numbers.append(Number("Worst group", in_words(worst.accuracy), interval, meaning, figures.has_doubts))
-    meaning = (
-        f"{count(right)} of all {count(metrics.n)} images are classified correctly. Large groups dominate this figure."
-    )
-    numbers.append(Number("Average", in_words(metrics.average), "", meaning))
-    if metrics.adjusted_average is not None:
-        meaning = "What the average would be if every group were as frequent as among the training images."
-        value = in_words(metrics.adjusted_average)
-        numbers.append(Number("Adjusted average", value, "", meaning, figures.has_doubts))
-    gap = metrics.gap if figures.average == "plain" else metrics.adjusted_gap
-    name = "average" if figures.average == "plain" else "adjusted average"
-    meaning = f"How many percentage points the worst group is below the {name}, so how much that figure hides."
-    numbers.append(Number("Gap", f"{points(gap)} points", "", meaning, figures.has_doubts))
-    return [*numbers, *_association(figures)]
-
-
-def _association(figures: AuditFigures) -> list[Number]:
-    """Return the figures about class and attribute."""
-    v, explained, numbers = figures.cramers_v, figures.explained, []
-    what, muted = "cluster" if figures.by_clusters else "attribute", figures.has_doubts
-    if v is not None:
-        strength = next(name for limit, name in STRENGTHS if v <= limit)
-        meaning = (
-            f"How closely class and attribute go together in these images, here: {strength}. At 0 each class has the "
-            "same mix of attributes; at 1 the attribute alone gives the class away, and training can use it instead."
-        )
-        if figures.training_cramers_v is not None and figures.data.split != "train":
-            meaning += f" Among the training images of these data it is {figures.training_cramers_v:.2f}."
-        numbers.append(Number("Association (Cramér’s V)", f"{v:.2f}", "", meaning, figures.has_doubts))
-    if explained is not None and explained.share is not None:
-        meaning = (
-            f"This part of {count_of(explained.errors, 'error')} would not occur if, in each class, the classifier "
-            "were as good in every group as in its best one. The part that chance alone would give is subtracted."
-        )
-        meaning = NO_EVIDENCE if muted else meaning
-        numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), "", meaning, muted))
-    if explained is not None and explained.p_value is not None:
-        meaning = (
-            f"The {what}s were shuffled {count(explained.permutations)} times within each class. This is how often "
-            "they then explained as many errors by pure chance. A small figure (below 0.05) is evidence that the "
-            f"{what} matters; a large one is no evidence, which doesn’t prove that it doesn’t matter."
-        )
-        meaning = NO_EVIDENCE if muted else meaning
-        numbers.append(Number("p-value", p_text(explained), "", meaning, muted))
-    return numbers

@@ -24,7 +24,7 @@ from dbpt.report.text import (
     shorten_group,
     wrapped,
 )
-from dbpt.settings.unnamed import AUTO_NOTE
+from dbpt.settings.unnamed import AUTO_NOTE, chosen_on_these_images
 
 if TYPE_CHECKING:
     import pandas
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Audit:
-    """The audit of a classifier. ``str()`` of it is the table, ``verdict.sentence`` the result in one sentence.
+    """The audit of a classifier. ``str()`` of it is the table, ``verdict.sentence`` the result in one short sentence.
 
     ``figures`` is the content of ``audit.json``, ``images`` that of ``images.csv``, by column; ``folder`` is where the
     files are, None without ``out``.
@@ -44,7 +44,7 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """The kind ("bias", "no evidence", "nothing to compare" or "untrusted"), the sentence, and its details."""
+        """The kind ("bias", "no evidence", "nothing to compare" or "untrusted"), the sentence, its lead and details."""
         return self.figures.verdict
 
     @property
@@ -105,6 +105,7 @@ class Audit:
         figures, metrics = self.figures, self.figures.metrics
         data = figures.data
         split = "all splits" if data.split == "all" else f"{data.split} split"
+        split = split if data.is_divided else "no splits"
         guessed = "attributes from a file" if figures.guesses.from_file else f"guessed by {figures.guesses.guesser}"
         guessed = "clusters within each class" if figures.by_clusters else guessed
         whose = "true attributes" if figures.group_kind == "true" else guessed
@@ -112,14 +113,16 @@ class Audit:
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count_of(data.n, 'image')}; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
-        is_marked = metrics.worst_group is not None and not figures.has_doubts
-        worst_group = figures.groups[cast(int, metrics.worst_group)] if is_marked else None
+        worst_group = None if figures.has_doubts else figures.worst_group
         worst = interval_text(metrics.worst_group_low, metrics.worst_group_high)
+        lowest = f"worst group {percent(self.worst_group_accuracy)} ({worst} whichever group it is)"
+        lowest = (
+            f"no errors in any group ({worst} for the worst group, whichever it is)" if figures.is_flawless else lowest
+        )
         notes = []
         if not figures.has_doubts:
             notes = [
-                f"worst group {percent(self.worst_group_accuracy)} ({worst} whichever group it is), "
-                f"{figures.average} average {percent(self.average_accuracy)}, gap {points(self.gap)}",
+                f"{lowest}, {figures.average} average {percent(self.average_accuracy)}, gap {points(self.gap)}",
                 *_association(figures),
             ]
         notes.append(
@@ -201,6 +204,8 @@ def _association(figures: AuditFigures) -> list[str]:
             f"{share} % of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
             f"permutation test: {p_text(explained)}"
         )
+        if chosen_on_these_images(figures.data.notes):
+            lines[-1] += ", which is too small, since a search chose the attribute on these images"
     return lines
 
 

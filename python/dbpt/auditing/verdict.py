@@ -1,12 +1,14 @@
-"""The verdict of an audit, in one sentence: bias, no evidence, nothing to compare, or guesses that can't be trusted."""
+"""The verdict of an audit: bias, no evidence, nothing to compare, or guesses that can't be trusted.
+
+A short sentence is the headline; the sentences of its ``lead`` say how strong and how certain the result is.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import combinations
-from math import sqrt
 from typing import cast
 
-from dbpt.auditing.figures import AuditedGroup, Verdict
+from dbpt.auditing.differences import difference_text, enough_wrong_guesses, named_difference, uncertainties
+from dbpt.auditing.figures import AuditedGroup, Verdict, WhyNothing
 from dbpt.auditing.result import p_text
 from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP
@@ -19,6 +21,8 @@ SIGNIFICANT = 0.05
 SLIGHT = 0.02
 """Many images show differences that matter little: below two percentage points the verdict says so."""
 FEW_ERRORS = 10
+LARGE_CONFUSION = 0.1
+"""From this share on, the verdict says which class is taken for which other one."""
 LOOK_FIRST = (
     "Look at the pictures: if they don't show the attribute, the errors go with something else that CLIP takes for it."
 )
@@ -26,7 +30,7 @@ SUBJECTS: dict[PredictionsBy, str] = {
     "zero-shot": "zero-shot CLIP",
     "run": "the classifier of the run",
     "file": "the classifier",
-    "probe": "a linear probe, which learns what plain training would learn,",
+    "probe": "a linear probe",
 }
 
 
@@ -38,113 +42,147 @@ def verdict_of(
     by: PredictionsBy,
     by_guesses: bool,
     attributes: Sequence[str],
+    is_searched: bool = False,
 ) -> Verdict:
-    """Return the verdict. ``by_guesses`` says that the groups are those of the ``guesses``."""
-    names, subject = " / ".join(attributes), SUBJECTS[by]
-    by_clusters = by_guesses and guesses.by_clusters
+    """Return the verdict. ``by_guesses`` says that the groups are those of the ``guesses``.
+
+    ``is_searched`` says that a search chose the attribute on these images: its p-value is then too small to be named.
+    """
+    by_clusters, subject = by_guesses and guesses.by_clusters, SUBJECTS[by]
+    names = "the cluster of an image within its class" if by_clusters else " / ".join(attributes)
     if by_guesses and guesses.doubts:
-        missing = f"CLIP can't tell {names} apart in these images"
-        missing = f"The probe's guesses of {names} can't be trusted" if guesses.by_probe else missing
-        missing = "Some classes may form no distinct clusters" if by_clusters else missing
-        sentence = f"{missing}, so nothing follows about {subject.rstrip(',')}."
-        return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))
-    source, guessed = guesses.called, "guessed"
-    if guesses.from_file:
-        source, guessed = "the attributes in the file", "labelled"
-    unchecked = "" if guesses.is_judged else " (not checked)"
-    by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
-    judged_by = f", judged by {source}{unchecked}" if by_guesses and not by_clusters else ""
-    names = "the cluster of an image within its class" if by_clusters else names
-    without = _without_attribute(groups, guesses) if by_guesses and guesses.n_unknown else ""
+        return _untrusted(guesses, names, subject)
     alone = _classes_of_one_attribute(groups)
-    if len(alone) == len({each.class_name for each in groups if each.n}):
-        sentence = f"Nothing follows about a bias towards {names}{judged_by}: no class has images of two attributes"
-        sentence += (
-            f", since {without}." if without else ", so that errors of the attribute look like errors of the class."
-        )
-        return Verdict(kind="nothing to compare", sentence=sentence)
-    untold = f"the {classes_in_words(alone)}, whose images all have the same attribute"
-    untold = f"; nothing follows about {untold}" if alone else ""
-    untold += f"; {without}" if without else ""
-    if explained.p_value is None:
-        why = "makes no errors" if not explained.errors else "gets each class wholly right or wholly wrong"
-        sentence = f"No evidence of a bias towards {names}{judged_by}: {subject} {why}{untold}."
-        return Verdict(kind="no evidence", sentence=sentence)
-    if explained.p_value > SIGNIFICANT:
-        sentence = (
-            f"No evidence that the errors of {subject} depend on {names}{judged_by}: differences within the classes "
-            f"are as chance makes them ({p_text(explained)})"
-        )
-        return Verdict(kind="no evidence", sentence=f"{sentence}{_too_few(groups, explained)}{untold}.")
+    unknown = [_without_attribute(groups, guesses)] if by_guesses and guesses.n_unknown else []
+    nothing = nothing_to_compare(groups, explained)
+    if nothing == "one attribute":
+        sentence = f"Whether {names} matters can't be tested: no class has images of two attributes."
+        lead = unknown or ["Errors of the attribute look like errors of the class."]
+        return Verdict(kind="nothing to compare", sentence=sentence, lead=lead)
+    untold = [f"Nothing follows about the {classes_in_words(alone)}, whose images all have the same attribute."]
+    untold = [*(untold if alone else []), *unknown]
+    if nothing is not None:
+        why = f"No errors in these {count(explained.n)} images, so there is nothing that an attribute could explain."
+        why = _whole_classes(groups, subject, names) if nothing == "whole classes" else why
+        return Verdict(kind="nothing to compare", sentence=why, lead=untold)
+    towards = f"{names}{_according_to(guesses) if by_guesses else ''}"
+    tested = "" if is_searched else f" ({p_text(explained)})"
+    if cast(float, explained.p_value) > SIGNIFICANT:
+        sentence = f"No evidence that the errors of {subject} depend on {towards}."
+        lead = [f"Differences within the classes are as chance makes them{tested}.", *_too_few(groups, explained)]
+        return Verdict(kind="no evidence", sentence=sentence, lead=[*lead, *untold])
     worse, better = named_difference(groups)
-    among, others = (
-        ("of the images that CLIP takes for", "of those that it takes for") if by_words else ("with", "with")
-    )
-    of_class = f"of the class {worse.class_name!r} it gets {in_words(worse.accuracy)} right {among} "
-    of_class += f"{worse.attribute!r}, but {in_words(better.accuracy)} {others} {better.attribute!r}"
-    of_class += f" ({p_text(explained)})"
-    if by_guesses and not by_clusters and (wrong := _enough_wrong_guesses(worse, groups, guesses)):
-        are = "is" if wrong == 1 else "are"
-        sentence = (
-            f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason: "
-            f"{of_class}, and about {count_of(wrong, 'image')} of this class {are} probably {guessed} wrongly."
-        )
-        return Verdict(kind="untrusted", sentence=sentence)
+    if by_guesses and not by_clusters and enough_wrong_guesses(worse, groups, guesses):
+        worse, better = named_difference(groups, prefers_worst=False)
+        if wrong := enough_wrong_guesses(worse, groups, guesses):
+            source = "the attributes in the file" if guesses.from_file else guesses.called
+            sentence = (
+                f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason."
+            )
+            guessed = f"about {count_of(wrong, 'image')} of this class {'is' if wrong == 1 else 'are'} probably"
+            guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
+            shown = difference_text(worse, better)
+            lead = [f"{shown[0].upper()}{shown[1:]}{tested}; {guessed}.", *untold]
+            return Verdict(kind="untrusted", sentence=sentence, lead=lead)
+    by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
     difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
     what = "the cluster" if by_clusters else "these guesses" if by_words else "the attribute"
-    on = f"what CLIP takes for {names}" if by_words else f"{names}{judged_by}"
-    sentence = (
-        f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {on}: "
-        f"{of_class}; {in_words(explained.share)} of its errors go with {what}{_unclear(worse, better)}{untold}."
+    go = "goes" if explained.errors == 1 else "go"
+    return Verdict(
+        kind="bias",
+        sentence=f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {towards}: "
+        f"{difference_text(worse, better)}.",
+        lead=[
+            f"{in_words(explained.share)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
+            *uncertainties(worse, better, groups),
+            *untold,
+        ],
+        caution=LOOK_FIRST if by_words else "",
+        group=groups.index(worse),
     )
-    return Verdict(kind="bias", sentence=sentence, caution=LOOK_FIRST if by_words else "", group=groups.index(worse))
 
 
-def _unclear(worse: AuditedGroup, better: AuditedGroup) -> str:
-    """Return why the difference between the two groups that a verdict of bias names may be of another size."""
-    found = "" if _are_apart(worse, better) else "; no two groups of a class have intervals that are apart"
-    fewest = min((worse, better), key=lambda group: group.n)
-    if fewest.n < SMALL_GROUP:
-        images = "image" if fewest.n == 1 else "images"
-        found += f"; {fewest.attribute!r} has only {fewest.n} {images} of this class, so its accuracy is uncertain"
-    return found
+def most_confused(
+    confusion: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    groups: Sequence[AuditedGroup],
+    verdict: Verdict,
+    *,
+    several: bool = False,
+) -> list[str]:
+    """Return a sentence on the class of which the largest share is taken for one other class; none if it is small.
 
-
-def _are_apart(worse: AuditedGroup, better: AuditedGroup) -> bool:
-    return cast(float, worse.high) < cast(float, better.low)
-
-
-def named_difference(groups: Sequence[AuditedGroup]) -> tuple[AuditedGroup, AuditedGroup]:
-    """Return the two groups of one class that the verdict names, the worse one first.
-
-    Of pairs whose intervals are apart, these differ most in accuracy. If there are none, they differ most in standard
-    errors.
+    ``confusion`` (C, C) are the images of each class that are taken for each. Classes of few images don't count, nor,
+    if the ``verdict`` is a bias, those with a group of which few are wrong: the attribute can be the reason there. It
+    says so itself if all images are taken for one class. ``several`` says that it is about several attributes.
     """
+    if verdict.kind == "nothing to compare" and sum(any(column) for column in zip(*confusion, strict=True)) == 1:
+        return []
+    good = [each.class_name for each in groups if each.n and each.correct > (1 - LARGE_CONFUSION) * each.n]
+    counted = [
+        (row, name)
+        for row, name in zip(confusion, classes, strict=True)
+        if sum(row) >= SMALL_GROUP and not (verdict.kind == "bias" and name in good)
+    ]
+    shares = [
+        (n / sum(row), name, other)
+        for row, name in counted
+        for n, other in zip(row, classes, strict=True)
+        if other != name
+    ]
+    share, name, other = max(shares, default=(0.0, "", ""), key=lambda found: found[0])
+    if share < LARGE_CONFUSION:
+        return []
+    is_alike = verdict.kind in ("no evidence", "untrusted")
+    whole = f"Whatever the attribute{'s' if several else ''}" if is_alike else "With all attributes together"
+    return [f"{whole}: {in_words(share)} of {name!r} are taken for {other!r}."]
 
-    def difference(pair: tuple[AuditedGroup, AuditedGroup]) -> tuple[bool, float]:
-        worse, better = pair
-        pooled = (worse.correct + better.correct + 1) / (worse.n + better.n + 2)
-        found = better.correct / better.n - worse.correct / worse.n
-        if _are_apart(worse, better):
-            return True, found
-        return False, found / sqrt(pooled * (1 - pooled) * (1 / worse.n + 1 / better.n))
 
-    found = sorted((each for each in groups if each.n), key=lambda each: each.correct / each.n)
-    return max((pair for pair in combinations(found, 2) if pair[0].class_name == pair[1].class_name), key=difference)
+def nothing_to_compare(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> WhyNothing | None:
+    """Return why no class has both right and wrong images, and images of several attributes."""
+    if len(_classes_of_one_attribute(groups)) == len({each.class_name for each in groups if each.n}):
+        return "one attribute"
+    if explained.p_value is not None:
+        return None
+    return "whole classes" if explained.errors else "no errors"
 
 
-def _enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], guesses: Guesses) -> int | None:
-    """Return the number of wrong guesses in the class of the ``worse`` group, if they alone can make it the worse one.
+def _untrusted(guesses: Guesses, names: str, subject: str) -> Verdict:
+    missing = f"CLIP can't tell {names} apart in these images"
+    missing = f"The probe's guesses of {names} can't be trusted" if guesses.by_probe else missing
+    missing = "Some classes may form no distinct clusters" if guesses.by_clusters else missing
+    sentence = f"{missing}, so this audit can't tell whether the errors of {subject} depend on them."
+    return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))
 
-    CLIP often guesses the attribute wrongly where it errs in the class. Let errors not depend on the true attribute, m
-    images be guessed into a group wrongly, and as many out of it. The group then has at most m errors more than its
-    number of images at the error rate of the class, because all m can be errors. m is half the wrong guesses.
-    """
-    of_class = [each for each in groups if each.class_name == worse.class_name]
-    n, errors = sum(each.n for each in of_class), sum(each.n - each.correct for each in of_class)
-    right = guesses.accuracy if guesses.n_known >= SMALL_GROUP else guesses.mean_confidence
-    wrong = (1 - cast(float, right)) * n
-    return round(wrong) if worse.n - worse.correct - worse.n * errors / n <= wrong / 2 else None
+
+def _according_to(guesses: Guesses) -> str:
+    """Return whose attributes these are, to follow their names."""
+    if guesses.by_clusters:
+        return ""
+    if guesses.from_file:
+        return f" as the file has them{'' if guesses.is_judged else ' (not checked)'}"
+    return f" as {guesses.guesser} guesses them"
+
+
+def _whole_classes(groups: Sequence[AuditedGroup], subject: str, names: str) -> str:
+    """Return which classes are wholly wrong, or wholly right, so that nothing can be tested."""
+    n, correct, predicted = Counter[str](), Counter[str](), Counter[str]()
+    for each in groups:
+        n[each.class_name] += each.n
+        correct[each.class_name] += each.correct
+        predicted[each.class_name] += each.correct + each.false_positives
+    untestable = f"so whether {names} matters can't be tested"
+    subject = f"{subject[0].upper()}{subject[1:]}"
+    if only := [name for name in n if predicted[name] == n.total()]:
+        others = [name for name in n if n[name] and name != only[0]]
+        whose = repr(others[0]) if len(others) == 1 else "other classes"
+        wrong = f"all {count_of(n.total() - n[only[0]], 'image')} of {whose} are wrong"
+        return f"{subject} calls every image {only[0]!r} ({wrong}), {untestable}."
+    compared = [name for name in n if n[name] and name not in _classes_of_one_attribute(groups)]
+    parts = [("wrong", [name for name in compared if not correct[name]])]
+    parts.append(("right", [name for name in compared if correct[name]]))
+    told = " and ".join(f"each image of the {classes_in_words(found)} {how}" for how, found in parts if found)
+    return f"{subject} gets {told}, {untestable}."
 
 
 def _without_attribute(groups: Sequence[AuditedGroup], guesses: Guesses) -> str:
@@ -152,7 +190,7 @@ def _without_attribute(groups: Sequence[AuditedGroup], guesses: Guesses) -> str:
     n = guesses.n_unknown + sum(each.n for each in groups)
     unsure = f"{guesses.guesser}'s confidence is below --min-confidence"
     why = "the file has none for them" if guesses.from_file else unsure
-    return f"{count(guesses.n_unknown)} of {count(n)} images have no attribute, because {why}"
+    return f"{count(guesses.n_unknown)} of {count(n)} images have no attribute, because {why}."
 
 
 def _classes_of_one_attribute(groups: Sequence[AuditedGroup]) -> list[str]:
@@ -161,12 +199,11 @@ def _classes_of_one_attribute(groups: Sequence[AuditedGroup]) -> list[str]:
     return [name for name, attributes in found.items() if attributes == 1]
 
 
-def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> str:
+def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> list[str]:
     """Return why a difference may go unseen, if images or errors are few."""
     smallest = min(each.n for each in groups if each.n)
     if smallest < SMALL_GROUP:
-        images = "image" if smallest == 1 else "images"
-        return f"; the smallest group has only {smallest} {images}, so a difference may go unseen"
+        return [f"The smallest group has only {count_of(smallest, 'image')}, so a difference may go unseen."]
     if explained.errors < FEW_ERRORS:
-        return f"; with only {count_of(explained.errors, 'error')}, a difference may go unseen"
-    return ""
+        return [f"With only {count_of(explained.errors, 'error')}, a difference may go unseen."]
+    return []

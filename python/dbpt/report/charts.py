@@ -93,7 +93,7 @@ def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> list
     low, high = left + scale * bar.low, left + scale * bar.high
     ends = [[(x, middle - 3.5), (x, middle + 3.5)] for x in (low, high)]
     shapes: list[Shape] = [
-        Rect(f"bar {bar.style}", left, y + 1, max(scale * bar.value, 0.5), 13),
+        Rect(f"bar {bar.style}", left, y + 1, max(scale * bar.value, 4.0), 13),
         Lines("whisker", [*ends, [(low, middle), (high, middle)]]),
         *(Circle("seed", left + scale * value, middle, 2.5) for value in bar.dots),
         Text("value end", right + 50, y + 11.5, f"{100 * bar.value:.1f}"),

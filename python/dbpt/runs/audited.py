@@ -13,7 +13,8 @@ PredictionsBy = Literal["zero-shot", "run", "file", "probe"]
 class AuditedData:
     """The audited images: those of ``split`` (``all`` is every split), with a known label.
 
-    Groups over ``clusters`` have no ``attributes``.
+    Groups over ``clusters`` have no ``attributes``. ``is_divided`` is False for data without splits, whose images are
+    all in the training split.
     """
 
     name: str
@@ -25,6 +26,7 @@ class AuditedData:
     attributes: list[str]
     notes: list[str]
     clusters: ClustersSummary | None = None
+    is_divided: bool = True
 
     @property
     def groups(self) -> list[tuple[str, str]]:
