@@ -1,5 +1,6 @@
 """``dbpt audit --attributes auto``: the family that explains the errors of the audited classifier is audited."""
 
+import re
 import shlex
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -66,8 +67,12 @@ def discovered(settings: dict) -> str:
 
 
 def same_figures(one: dbpt.Audit, other: dbpt.Audit) -> None:
-    """Both audits have the same groups, guesses and verdict."""
-    for name in ("verdict", "groups", "explained", "guesses", "metrics", "words", "attribute_templates"):
+    """Both audits have the same groups, guesses and verdict; that of a search on the audited images has no p-value."""
+    assert replace(one.verdict, lead=[]) == replace(other.verdict, lead=[])
+    leads = [[re.sub(r" \(p [^)]*\)", "", text) for text in audit.verdict.lead] for audit in (one, other)]
+    assert leads[0] == leads[1]
+    assert ("(p " in str(one.verdict)) is not one.figures.data.notes[-1].endswith(TOO_SMALL)
+    for name in ("groups", "explained", "guesses", "metrics", "words", "attribute_templates"):
         assert getattr(one.figures, name) == getattr(other.figures, name)
 
 

@@ -94,6 +94,8 @@ def test_what_helps_where_nothing_could_be_compared(tiny, chosen):
     unknown = Guesses(**vars(GUESSES) | {"n_unknown": 5})
     assert "lower --min-confidence" in next_step(subject, nothing, unknown, by_guesses=True)[0]
     assert "Add images of each class" in next_step(subject, nothing, GUESSES, by_guesses=True)[0]
+    for why, words in (("no errors", "Audit other images"), ("whole classes", "gets whole classes wrong")):
+        assert words in next_step(subject, nothing, unknown, by_guesses=True, why_nothing=why)[0]
     assert (
         "other suspected" in next_step(subject, Verdict(kind="no evidence", sentence=""), GUESSES, by_guesses=True)[0]
     )
