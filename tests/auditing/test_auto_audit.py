@@ -86,12 +86,18 @@ def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
         dbpt.audit(**right | {"predictions": "zero-shot"})
 
 
-@pytest.mark.parametrize(("others", "said"), [(1, "1 more family explains"), (2, "2 more families explain")])
-def test_the_note_counts_other_families_that_are_proposed(right, monkeypatch, others, said):
+@pytest.mark.parametrize(
+    ("alike", "said"), [([None, None], "1 other family that splits"), ([None] * 3, "2 other families that split")]
+)
+def test_the_note_counts_other_families_that_are_proposed_and_split_the_images_in_another_way(
+    right, monkeypatch, alike, said
+):
     (ground,) = (family for family in SHORT if family.name == "land-or-water")
-    families = [ground, *(replace(ground, name=f"other-{number}") for number in range(others))]
+    families = [ground, *(replace(ground, name=f"other-{number}") for number in range(len(alike) - 1))]
     monkeypatch.setattr("dbpt.experiments.auto.read_catalogue", lambda: families)
-    assert f" that are audited ({said} them too){TOO_SMALL}" in dbpt.audit(**right).figures.data.notes[-1]
+    assert f" that are audited{TOO_SMALL}" in dbpt.audit(**right).figures.data.notes[-1]  # they are all the same
+    monkeypatch.setattr("dbpt.experiments.auto.stronger_alike", lambda scores: alike)
+    assert f" that are audited ({said} the images in another way" in dbpt.audit(**right).figures.data.notes[-1]
 
 
 def test_an_array_finds_the_same(right):

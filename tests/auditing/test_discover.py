@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.figures import DiscoveryFigures
+from dbpt.discovery.findings import verdict_of
 from dbpt.discovery.page import render_discovery
 from dbpt.files.typed_json import read_json, typed
 
@@ -49,6 +51,14 @@ def demo(tmp_path_factory) -> dict:
 @pytest.fixture(scope="module")
 def found(demo, tmp_path_factory) -> dbpt.Discovery:
     return dbpt.discover("waterbirds", out=tmp_path_factory.mktemp("found") / "out", **demo)
+
+
+@pytest.fixture(scope="module")
+def by_chance(demo) -> dbpt.Discovery:
+    """The search for errors that chance dealt."""
+    labels = dbpt.load_dataset("waterbirds", root=demo["root"]).labels
+    wrong = np.random.default_rng(0).uniform(size=len(labels)) < 0.3
+    return dbpt.discover("waterbirds", predictions=np.where(wrong, 1 - labels, labels), split="all", **demo)
 
 
 @pytest.fixture
@@ -85,41 +95,112 @@ def test_groups_and_words_are_those_of_the_errors(found, demo):
     assert set(words["landbird"]) & {"water", "sea", "lake"} and set(words["waterbird"]) & {"land", "forest", "field"}
 
 
-def test_errors_that_chance_deals_propose_nothing(demo):
-    labels = dbpt.load_dataset("waterbirds", root=demo["root"]).labels
-    wrong = np.random.default_rng(0).uniform(size=len(labels)) < 0.3
-    found = dbpt.discover("waterbirds", predictions=np.where(wrong, 1 - labels, labels), split="all", **demo)
-    assert found.proposed == [] and found.verdict.startswith("Nothing proposed: no family of 3 explains the errors")
+def test_errors_that_chance_deals_propose_nothing(by_chance):
+    found = by_chance
+    said = (
+        "Nothing proposed: [0-9]+ of 380 images [(][0-9.]+\u00a0%[)] are misclassified by an array. 2 of 3 families of "
+    )
+    said += "attributes could be tested and don't explain them; 1 could not be tested, since CLIP doesn't see"
+    assert found.proposed == [] and re.match(said, found.verdict)
     assert found.figures.audit_command is None and found.figures.fit_command is None
-    assert "Go on" not in found.table()
+    assert found.figures.check_command is None and "Audit the" not in found.table()
 
 
-def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_gives_reasons(found, demo):
-    """Families come by p and then by the errors explained; words that are not nearer to the errors are left out."""
-    labels = dbpt.load_dataset("waterbirds", root=demo["root"]).labels
-    wrong = np.random.default_rng(0).uniform(size=len(labels)) < 0.3
-    by_chance = dbpt.discover("waterbirds", predictions=np.where(wrong, 1 - labels, labels), split="all", **demo)
+def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_families_by_the_reason(by_chance, found):
+    """Families that were tested come first, by p and then by the errors explained; others have no figures."""
     html = render_discovery(by_chance.figures, None)
-    assert "They are not tested, and since nothing is proposed they are not a finding." in html
-    assert "They are not tested.</p>" in render_discovery(found.figures, None)
+    assert (
+        html.index("<details open>") < html.index("Not tested, and often chance") < html.index("these words are not a")
+    )
+    assert "<details>\n<summary>Not tested, and often" in html and "words.csv in --out" in by_chance.table()
+    assert "Words nearest to the errors" in render_discovery(found.figures, None) and "words.csv" not in found.table()
+    assert "Not tested, and often chance" not in render_discovery(found.figures, None)
     assert not re.search('interval">[-−+]0.000|interval">[-−]', html)
     ground = next(family for family in by_chance.figures.families if family.name == "ground")
     assert ground.finding == "may be chance" and "above 0.05)" in ground.doubts[0]
-    assert "explains few errors" not in html
 
     first = replace(
         ground, name="first", explained=replace(ground.explained, p_value=0.01, p_is_bound=False, share=0.1)
     )
     second = replace(first, name="second", explained=replace(first.explained, share=0.05))
-    untested = replace(first, name="untested", explained=None, q_value=None)
     last = replace(first, name="last", explained=replace(first.explained, p_value=0.2, share=0.9))
+    unseen = replace(last, name="unseen", finding="doubted", trust=replace(ground.trust, separation=0.0496))
+    worse = replace(unseen, name="alas", doubts=["one", "two"])
+    of_class = replace(
+        first, name="coat", finding="describes the classes", doubts=["it has words of the classes: gull"]
+    )
+    empty = replace(first, name="empty", finding="too few images", explained=None, trust=None)
     far = [replace(each, words=[replace(word, score=-0.1) for word in each.words]) for each in found.figures.words]
-    changed = replace(by_chance.figures, families=[untested, last, second, first], words=far)
+    families = [empty, worse, unseen, of_class, last, second, first]
+    changed = replace(by_chance.figures, families=families, words=far)
     html = render_discovery(changed, None)
-    rows = re.findall(r'<th scope="row" class="name">(\w+)</th><td>([\d.–]+)</td><td>([\d.–]+)', html)
-    assert rows == [("first", "10.0", "0.0100"), ("second", "5.0", "0.0100"), ("last", "90.0", "0.2000"),
-                    ("untested", "–", "–")]  # fmt: skip
+    rows = re.findall(r'<th scope="row" class="name">(\w+)<.*?</th>(.*?)</tr>', html)
+    cells = {
+        name: re.findall(r'(✓|✗|–)(?:</span>)?(?:<span class="interval">(.*?)</span>)?</td>', row) for name, row in rows
+    }
+    assert list(cells) == ["first", "second", "last", "coat", "unseen", "alas", "empty"]
+    assert cells["first"][4:] == [("✗", "10.0\u00a0%"), ("–", "")] and cells["last"][4] == ("✗", "90.0\u00a0%")
+    assert cells["coat"][4:] == [("✓", "10.0\u00a0%"), ("✗", "")] and "words of the classes: gull" in html
+    assert [mark for mark, _ in cells["unseen"]] == ["✓", "✓", "✗", "✓", "–", "–"]
+    assert "separation 0.0496; at least 0.05" in html
+    assert cells["empty"] == [("–", "")] * 6
     assert "Words nearest" not in html and "words nearest" not in replace(found, figures=changed).table()
+
+
+def test_the_badge_is_an_all_clear_only_if_half_of_the_families_could_be_tested(by_chance):
+    figures = by_chance.figures
+    ground = next(family for family in figures.families if family.name == "ground")
+    doubted = replace(ground, finding="doubted")
+    for families, badge in (([ground, doubted], "no-evidence"), ([ground, doubted, doubted], "untrusted")):
+        html = render_discovery(replace(figures, families=families), None)
+        assert f'class="badge {badge}"' in html
+        assert ("1 of 3 could be tested" in html) == (badge == "untrusted")
+    none = replace(figures, families=[doubted], errors=0)
+    assert 'class="badge no-evidence"' in render_discovery(none, None)
+    assert 'class="badge untrusted"' in render_discovery(replace(none, errors=figures.data.n), None)
+    errors = f"{(1 - figures.errors / figures.data.n) * 100:.1f}\u00a0% of 380 images"
+    assert errors in render_discovery(figures, None)
+
+
+def test_the_verdict_counts_what_could_be_tested(by_chance):
+    ground = next(family for family in by_chance.figures.families if family.name == "ground")
+    of_class, doubted = (replace(ground, finding=finding) for finding in ("describes the classes", "doubted"))
+    assert "1 of 1 family of attributes could be tested and doesn't explain them." in verdict_of([ground], "x", 1, 9)
+    assert "2 of 2 families of attributes could be tested and don't explain them." in verdict_of(
+        [ground] * 2, "x", 1, 9
+    )
+    said = (
+        "None of 2 families of attributes could be tested; 1 says little beyond the class names; 1 could not be tested"
+    )
+    assert said in verdict_of([of_class, doubted], "x", 1, 9)
+    assert "1 of 9 images (11.1\u00a0%) is misclassified by x." in verdict_of([ground], "x", 1, 9)
+
+
+def test_a_family_that_splits_the_images_like_a_stronger_one_stands_below_it(found):
+    (ground,) = found.proposed
+    alike, other = replace(ground, name="beach", like="ground"), replace(ground, name="weather")
+    figures = replace(found.figures, families=[ground, alike, other])
+    html, table = render_discovery(figures, None), replace(found, figures=figures).table()
+    assert re.findall(r'<th scope="row" class="name">(\w+)<span', html) == ["ground", "weather"]
+    assert "This family splits the images much like land / water, and so is no further finding: beach (land" in html
+    assert "<h3>beach" not in html and "<h3>weather" in html
+    assert "split the images much like land / water: beach\n" in table and len(re.findall("^beach", table, re.M)) == 0
+    said = "(1 other family that splits the images in another way explains errors too)"
+    assert said in verdict_of(figures.families, "x", 9, 99)
+    assert "other famil" not in verdict_of([ground, alike], "x", 9, 99)
+    assert replace(found, figures=figures).family_rows()[1]["splits_like"] == "ground"
+
+
+def test_the_page_shows_the_accuracy_of_each_group_and_what_its_images_are_taken_for(found):
+    (ground,) = found.proposed
+    html = (found.folder / "discover.html").read_text()
+    for group in ground.groups:
+        assert re.search(rf">{100 * group.accuracy:.1f}</span><span class=\"interval\">of {group.n}</span>", html)
+        assert f"<strong>{group.class_name} · {group.attribute}</strong>" in html
+    assert html.count("✗</span>") > 4 and ", wrong</span>" in html
+    worst = min(ground.groups, key=lambda group: group.accuracy)
+    shown = re.findall(r"<summary><strong>(.*?)</strong>", html)
+    assert shown[0] == f"{worst.class_name} · {worst.attribute}" and len(shown) == 4
 
 
 def test_a_q_value_of_the_smallest_p_value_is_an_upper_bound(found):
@@ -142,6 +223,20 @@ def test_a_single_error_and_family_are_in_the_singular(tiny, tiny_settings, tmp_
     predictions[0] = next(label for label in predictions if label != predictions[0])
     found = dbpt.discover(tiny.table, predictions=predictions, catalogue=str(tmp_path / "one.toml"), **tiny_settings)
     assert "predictions: an array, 1 error\n1 family of attributes tried;" in found.table()
+
+
+@pytest.mark.parametrize(("predictions", "split"), [("file", None), ("zero-shot", "all")])
+def test_no_command_checks_images_whose_predictions_may_be_missing_or_that_are_all_searched(
+    demo, tmp_path, predictions, split
+):
+    dataset = dbpt.load_dataset("waterbirds", root=demo["root"])
+    if predictions == "file":
+        on_land = dataset.attributes == 0
+        np.save(tmp_path / "mine.npy", np.where(on_land, 0, 1))
+        predictions = str(tmp_path / "mine.npy")
+    figures = dbpt.discover("waterbirds", predictions=predictions, split=split, **demo).figures
+    assert figures.audit_command is not None and figures.check_command is None
+    assert "First audit other images" in render_discovery(figures, None)
 
 
 @pytest.mark.parametrize("change", ["shuffled", "none"])
@@ -173,21 +268,24 @@ def test_the_files_are_complete_and_agree(found):
     assert families[0]["finding"] == "proposed" and families[0]["names"] == "land | water"
     assert float(families[0]["worse_accuracy"]) < float(families[0]["better_accuracy"])
     words = lines_of(out / "words.csv")
-    assert {row["class"] for row in words} == {"landbird", "waterbird"} and len(words) == 2 * 11
+    assert {row["class"] for row in words} == {"landbird", "waterbird"} and len(words) == 2 * 10  # not landbird
     assert found.to_pandas()["family"].tolist() == [row["family"] for row in families]
     page = (out / "discover.html").read_text()
-    assert len(page.encode()) < 3e6 and page.count("<img ") > 48 and found.verdict in page
+    assert len(page.encode()) < 3e6 and page.count("<img ") == 4 * 8 and found.verdict in unescape(page)
     assert json.loads(path.read_text())["audit_command"] == found.figures.audit_command
 
 
 def test_the_printed_commands_run_as_they_stand(found, demo, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for line in (found.figures.audit_command, found.figures.fit_command):
+    figures = found.figures
+    for line in (figures.check_command, figures.audit_command, figures.fit_command):
         arguments = shlex.split(line)[1:]
         few = ["--epochs", "1", "--head", "linear"] if arguments[0] == "fit" else []
         code, printed, err = command(*arguments, *few)
         assert code == 0, err
         assert "land" in printed and "water" in printed
+    others = json.loads((tmp_path / "audits/waterbirds-ground-train/audit.json").read_text())
+    assert others["data"]["split"] == "train" and others["data"]["attributes"] == ["land", "water"]
     audited = json.loads((tmp_path / "audits/waterbirds-ground/audit.json").read_text())
     assert audited["group_kind"] == "pseudo" and audited["verdict"]["kind"] == "bias"
     assert audited["data"]["attributes"] == ["land", "water"]
@@ -206,6 +304,7 @@ def test_the_printed_commands_run_as_they_stand_for_a_run(demo, command, tmp_pat
     run = dbpt.fit("waterbirds", out=tmp_path / "run", objective="erm", head="linear", epochs=1, **settings)
     figures = dbpt.discover(predictions=run.folder, catalogue=demo["catalogue"], cache=demo["cache"]).figures
     monkeypatch.chdir(tmp_path)
+    assert "--split val" in figures.check_command  # it has learnt the training images
     code, printed, err = command(*shlex.split(figures.audit_command)[1:])
     assert code == 0 and "land" in printed, err
     code, printed, err = command(*shlex.split(figures.fit_command)[1:], "--epochs", "1", "--head", "linear")

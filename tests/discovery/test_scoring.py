@@ -13,6 +13,7 @@ from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.discovery.catalogue import Family
 from dbpt.discovery.embedded import embed_families, without_classes
+from dbpt.discovery.findings import apart, stronger_alike
 from dbpt.discovery.scoring import Images, Score, false_discovery, guess_families, halves, score_families
 from dbpt.discovery.words import word_scores
 
@@ -197,8 +198,8 @@ def test_halves_split_each_class_in_two() -> None:
 def test_words_are_scored_by_their_similarity_to_errors_minus_that_to_correct_images() -> None:
     judged, right = images(1.5)
     embedded = embed_families(judged.backbone, FAMILIES)
-    found = word_scores(embedded, judged, right)
-    assert len(found) == 2 and all(len(words) == 10 for words in found)
+    found = word_scores(embedded, judged, right, WORDS)
+    assert len(found) == 2 and all(len(words) == 9 for words in found)
     assert found[0][0].word == "lake" and found[1][0].word == "meadow"  # of errors on discs, which come with lakes
     lake = next(each.words["lake"] for each in embedded if "lake" in each.words)
     similarity, of_class = judged.features @ lake, judged.labels == 0
@@ -208,5 +209,53 @@ def test_words_are_scored_by_their_similarity_to_errors_minus_that_to_correct_im
 
 def test_a_class_without_errors_gets_no_words() -> None:
     judged, right = images(1.5)
-    found = word_scores(embed_families(judged.backbone, FAMILIES), judged, right | (judged.labels == 0))
-    assert found[0] == [] and len(found[1]) == 10
+    found = word_scores(embed_families(judged.backbone, FAMILIES), judged, right | (judged.labels == 0), WORDS)
+    assert found[0] == [] and len(found[1]) == 9
+
+
+@pytest.mark.parametrize(
+    ("of_class", "left"),
+    [("disc", {"old disc", "Discs", "disc-shaped thing"}), ("disco", set()), ("c++", {"c++"}), ("a.c", set())],
+)
+def test_words_that_contain_those_of_the_classes_are_left_out(of_class: str, left: set[str]) -> None:
+    judged, right = images(1.5)
+    families = (family("thing", "old disc", "Discs", "disc-shaped thing", "discotheque", "c++", "abc"),)
+    words = Words({of_class: (of_class,), "x": ("y",)}, {}, ("{}",), ("{}",))
+    found = word_scores(embed_families(judged.backbone, families), judged, right, words)
+    assert set(families[0].names) - {word.word for word in found[0]} == left
+
+
+def test_words_of_the_classes_alone_give_no_words() -> None:
+    judged, right = images(1.5)
+    assert word_scores(embed_families(judged.backbone, (family("f", "disc", "box"),)), judged, right, WORDS) == [[], []]
+
+
+def test_a_proposed_family_that_splits_the_images_like_a_stronger_one_is_found() -> None:
+    """Also with the names in another order, or with more names; one that splits them in another way is not."""
+    shown, right = images(1.5)
+    is_sketch = shown.features[:, STYLE] > 0
+    right &= ~(is_sketch & (np.random.default_rng(1).uniform(size=N) < 0.5))
+    turned = replace(PLACES, name="turned", attributes=dict(reversed(PLACES.attributes.items())))
+    guessed = guess_families(embed_families(shown.backbone, (PLACES, turned, STYLES)), shown, WORDS)
+    scores = score_families(guessed, shown, right)
+    assert all(score.is_proposed for score in scores)
+    found = {score.of.family.family.name: like for score, like in zip(scores, stronger_alike(scores), strict=True)}
+    assert found.pop("style") is None
+    assert sorted(found.values(), key=str) in ([None, "place"], [None, "turned"])
+
+    place = next(score for score in scores if score.of.family.family.name == "place")
+    assert place.of.guessed is not None
+    cells = 2 * place.of.guessed.guesses.astype(np.int64) + is_sketch
+    finer = replace(place.of.guessed, kept=np.arange(4), guesses=cells)
+    assert stronger_alike([place, replace(place, of=replace(place.of, guessed=finer))]) == [None, "place"]
+    weak = replace(place, explained=replace(place.explained, q_value=0.5))  # type: ignore[arg-type]
+    assert stronger_alike([weak, place]) == [None, None]
+
+
+def test_a_figure_gets_enough_digits_to_tell_it_from_its_limit() -> None:
+    assert [apart(value, 0.05) for value in (0.3, 0.0496, 0.05, 0.050000001)] == [
+        "0.30",
+        "0.0496",
+        "0.05",
+        "0.05000000",
+    ]

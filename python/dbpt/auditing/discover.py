@@ -15,22 +15,24 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.auditing.assembly import audited_data
+from dbpt.auditing.audited_images import ALL
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
+from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.embedded import embed_families
 from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, TriedFamily
-from dbpt.discovery.findings import tried_family, verdict_of
+from dbpt.discovery.findings import stronger_alike, tried_family, verdict_of
 from dbpt.discovery.page import MOST_SHOWN, render_discovery
 from dbpt.discovery.result import Discovery
-from dbpt.discovery.scoring import Images, Score, confidence, guess_families, score_families
+from dbpt.discovery.scoring import Images, Score, guess_families, score_families
 from dbpt.discovery.words import WordScore, word_scores
 from dbpt.experiments.auto import ignoring_attributes, images_to_search
 from dbpt.experiments.figures import backbone_summary
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.csv import csv_text
 from dbpt.files.disk import write_atomically, write_json
-from dbpt.report.contact_sheets import BUDGET, ContactSheet, contact_sheets
+from dbpt.report.examples import GroupExamples, group_examples, worst_first
 from dbpt.report.made_by import setting_texts
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
@@ -97,10 +99,11 @@ def discover(
         scores = score_families(guess_families(embedded, images, subject.dataset.words), images, right)
         named = None if catalogue is None else os.fspath(catalogue)
         command = subject.command("discover", {"--catalogue": named, "--weights": weights, "--out": out})
-        figures = _figures(subject, images, scores, right, word_scores(embedded, images, right), named, command)
+        words = word_scores(embedded, images, right, subject.dataset.words)
+        figures = _figures(subject, images, scores, right, words, named, command)
         found = Discovery(figures, None if out is None else Path(out))
         if out is not None:
-            page = render_discovery(figures, _sheets(subject, images, scores))
+            page = render_discovery(figures, _examples(subject, figures, images, scores))
             _write(found, page, subject.config, overwrite=overwrite)
     log_warnings(found.warnings, subject.told)
     return found
@@ -117,9 +120,12 @@ def _figures(
 ) -> DiscoveryFigures:
     """Return the figures of a search that ``command`` repeats."""
     dataset = subject.dataset
-    families = [tried_family(score, images, right, dataset.class_names) for score in scores]
+    families = [
+        tried_family(score, images, right, dataset.class_names, like)
+        for score, like in zip(scores, stronger_alike(scores), strict=True)
+    ]
     best = next((family for family in families if family.finding == "proposed"), None)
-    audit_command, fit_command = (None, None) if best is None else _next_commands(subject, best)
+    check, audit, fit = (None, None, None) if best is None else _next_commands(subject, best)
     errors_C = np.bincount(images.labels[~right], minlength=dataset.num_classes).tolist()
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
@@ -140,46 +146,70 @@ def _figures(
         ],
         warnings=list(subject.told),
         command=command,
-        audit_command=audit_command,
-        fit_command=fit_command,
+        check_command=check,
+        audit_command=audit,
+        fit_command=fit,
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
     )
 
 
-def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str, str]:
-    """Return the commands that audit and train with the attribute of ``best``."""
+def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str, str]:
+    """Return the commands that audit the attribute of ``best`` in another split and in this one, and train with it."""
     config = subject.asked
     if subject.dataset.attribute_names:  # the data's own attribute is another one
         config = ignoring_attributes(config)
     of_audit = DISCOVER_SETTINGS.difference(OF_THE_RUN if subject.by == "run" else ())
     words = ["--attributes", *best.attributes, "--attribute-template", *best.attribute_template]
     name = f"{subject.dataset.name}-{best.name}"
-    audit = [subject.source, "--out", f"audits/{name}", *subject.which, *config.options(of_audit), *words]
+
+    def audit(split: str, out: str) -> str:
+        which = [*subject.which[:-1], split]  # it ends with --split
+        return shlex.join(["dbpt", "audit", subject.source, "--out", out, *which, *config.options(of_audit), *words])
+
+    other = _split_to_check(subject)
     fit = [subject.source, "--out", f"runs/{name}", *config.options(DISCOVER_SETTINGS), *words]
-    return shlex.join(["dbpt", "audit", *audit]), shlex.join(["dbpt", "fit", *fit])
+    check = None if other is None else audit(other, f"audits/{name}-{other}")
+    return check, audit(subject.split, f"audits/{name}"), shlex.join(["dbpt", "fit", *fit])
 
 
-def _sheets(subject: Subject, images: Images, scores: list[Score]) -> dict[str, list[ContactSheet]] | None:
-    """Return the contact sheets of the first proposed families, by name; None if there are no images."""
+def _split_to_check(subject: Subject) -> str | None:
+    """Return the largest split that was not searched; None if there is none, or if predictions of it may be missing.
+
+    A run has learnt its training images.
+    """
+    if subject.by == "file":
+        return None
+    unfit = {subject.split, *(SPLITS if subject.split == ALL else ()), *(["train"] if subject.by == "run" else [])}
+    sizes = np.bincount(subject.dataset.splits, minlength=len(SPLITS)).tolist()
+    others = {name: size for name, size in zip(SPLITS, sizes, strict=True) if size and name not in unfit}
+    return max(others, key=lambda name: others[name], default=None)
+
+
+def _examples(
+    subject: Subject, figures: DiscoveryFigures, images: Images, scores: list[Score]
+) -> dict[str, list[GroupExamples]] | None:
+    """Return pictures of the groups of the first distinct families, worst first, by name; None without images."""
     if not subject.config.opens_images:
         return None
-    dataset, sheets = subject.dataset, dict[str, list[ContactSheet]]()
+    dataset, found = subject.dataset, dict[str, list[GroupExamples]]()
     paths = [dataset.paths[row] for row in subject.audited]
-    shown = [score for score in scores if score.is_proposed][:MOST_SHOWN]
-    for score in shown:
-        guessed, embedded = score.of.guessed, score.of.family
-        assert guessed is not None
-        family = embedded.family.only(guessed.kept.tolist())
-        sheets[family.name] = contact_sheets(
+    guessed = {score.of.family.family.name: score.of.guessed for score in scores}
+    for family in figures.distinct[:MOST_SHOWN]:
+        of_family = guessed[family.name]
+        assert of_family is not None
+        order = worst_first([group.accuracy for group in family.groups])
+        groups = group_examples(
             paths,
             dataset.root,
-            images.labels * len(family.names) + guessed.guesses,
-            confidence(embedded, guessed, images),
-            group_names=[(y, a) for y in dataset.class_names for a in family.names],
+            images.labels * len(family.names) + of_family.guesses,
+            [subject.predictions.predictions],
+            group_names=[(group.class_name, group.attribute) for group in family.groups],
+            classes=dataset.class_names,
             seed=images.seed,
-            budget=BUDGET // len(shown),
+            first=order,
         )
-    return sheets
+        found[family.name] = [groups[g] for g in order]
+    return found
 
 
 def _write(found: Discovery, page: str, config: FitConfig, *, overwrite: bool) -> None:

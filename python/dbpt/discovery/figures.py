@@ -6,6 +6,7 @@ from typing import Literal
 from dbpt.discovery.words import WordScore
 from dbpt.files.typed_json import Count, Share
 from dbpt.groups.association import ExplainedErrors
+from dbpt.pseudo_attributes.trust import Trust
 from dbpt.report.text import MISSING
 from dbpt.runs.audited import AuditedData, PredictionsBy
 from dbpt.runs.metrics import BackboneSummary
@@ -35,8 +36,9 @@ class TriedFamily:
 
     ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
     without those that hardly any image got. ``explained`` is by the guesses, ``beyond`` by guesses without what the
-    class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families. ``spread`` is how far
-    CLIP's odds move from image to image. ``doubts`` are the reasons not to propose it.
+    class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families. ``trust`` says
+    whether CLIP sees the names in the images. ``doubts`` are the reasons not to propose it. ``like`` is a stronger
+    proposed family whose guesses split the images in much the same way; then this one says nothing further.
     """
 
     name: str
@@ -47,9 +49,15 @@ class TriedFamily:
     explained: ExplainedErrors | None
     q_value: Share | None
     beyond: ExplainedErrors | None
-    spread: float | None
+    trust: Trust | None
     groups: list[FamilyGroup]
     doubts: list[str]
+    like: str | None = None
+
+    @property
+    def is_tested(self) -> bool:
+        """True if CLIP sees the names, and the errors were found not to depend on them."""
+        return self.finding in ("may be chance", "explains little")
 
     @property
     def p_text(self) -> str:
@@ -86,7 +94,8 @@ class DiscoveryFigures:
     """The content of ``discover.json``.
 
     ``families`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
-    named, or None. The commands repeat the search, and go on with the first proposed family.
+    named, or None. The commands repeat the search, and go on with the first proposed family: audit it in images that
+    were not searched, if there are any, and in those that were, and train.
     """
 
     schema_version: int
@@ -102,6 +111,7 @@ class DiscoveryFigures:
     words: list[ClassWords]
     warnings: list[str]
     command: str
+    check_command: str | None
     audit_command: str | None
     fit_command: str | None
     settings: dict[str, str]
@@ -110,3 +120,12 @@ class DiscoveryFigures:
     def proposed(self) -> list[TriedFamily]:
         """The proposed families."""
         return [family for family in self.families if family.finding == "proposed"]
+
+    @property
+    def distinct(self) -> list[TriedFamily]:
+        """The proposed families without those that split the images like a stronger one."""
+        return [family for family in self.proposed if family.like is None]
+
+    def split_alike(self, family: TriedFamily) -> list[TriedFamily]:
+        """Return the proposed families that split the images like ``family``, which is stronger."""
+        return [other for other in self.proposed if other.like == family.name]

@@ -1,6 +1,5 @@
-"""The outcome for each family, with the reasons, and the verdict in one sentence."""
+"""The outcome for each family, with the reasons, and the verdict in words."""
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,21 +8,18 @@ from numpy.typing import NDArray
 
 from dbpt.data.words import entries_of
 from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
-from dbpt.discovery.scoring import LARGEST_Q, SMALLEST_SHARE, Explained, Images, Score
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT
-from dbpt.report.text import count, count_of, percent
+from dbpt.discovery.scoring import LARGEST_Q, SMALLEST_SHARE, Explained, Guessed, Images, Score
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa
+from dbpt.report.text import count, count_of, in_words
 
-FINDINGS: dict[Finding, str] = {
-    "doubted": "CLIP can't tell its names apart here",
-    "describes the classes": "it tells little beyond the class names",
-    "may be chance": "chance can explain as many errors",
-    "explains little": "it explains few errors",
-    "too few images": "fewer than two of its names have images",
-}
+ALIKE = 0.7
+"""Cohen's kappa from which the guesses of two families count as the same split of the images."""
 
 
-def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]) -> TriedFamily:
-    """Return the family of ``score`` with its finding, and its groups of images."""
+def tried_family(
+    score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], like: str | None
+) -> TriedFamily:
+    """Return the family of ``score`` with its finding and its groups of images; ``like`` is from `stronger_alike`."""
     guessed, explained, family = score.of.guessed, score.explained, score.of.family.family
     finding, doubts = _finding(score)
     kept = family if guessed is None else family.only(guessed.kept.tolist())
@@ -36,10 +32,40 @@ def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_n
         explained=None if explained is None else explained.errors,
         q_value=None if explained is None else explained.q_value,
         beyond=None if score.beyond is None else score.beyond.errors,
-        spread=None if guessed is None else guessed.trust.spread,
+        trust=None if guessed is None else guessed.trust,
         groups=[] if guessed is None else _groups(guessed.guesses, images.labels, right, class_names, kept.names),
         doubts=doubts,
+        like=like,
     )
+
+
+def stronger_alike(scores: Sequence[Score]) -> list[str | None]:
+    """Return for each score the name of a stronger proposed family that splits the images in much the same way.
+
+    ``scores`` are in the order of `score_families`. None if there is no such family, or if it is not proposed itself.
+    """
+    distinct: list[tuple[str, Guessed]] = []
+    found: list[str | None] = []
+    for score in scores:
+        guessed, like = score.of.guessed, None
+        if score.is_proposed and guessed is not None:
+            like = next((name for name, other in distinct if _likeness(guessed, other) >= ALIKE), None)
+            if like is None:
+                distinct.append((score.of.family.family.name, guessed))
+        found.append(like)
+    return found
+
+
+def _likeness(one: Guessed, other: Guessed) -> float:
+    """Return Cohen's kappa of two guesses, with each name of the one read as that of the other it mostly goes with.
+
+    The larger figure of both directions, as the family with more names may split the groups of the other one further.
+    """
+    size = max(len(one.kept), len(other.kept))
+    table_AA = np.zeros((size, size), np.int64)
+    np.add.at(table_AA, (one.guesses, other.guesses), 1)
+    pairs = ((table_AA, one, other), (table_AA.T, other, one))
+    return max(kappa(table.argmax(axis=1)[a.guesses], b.guesses.astype(np.int64), size) for table, a, b in pairs)
 
 
 def _finding(score: Score) -> tuple[Finding, list[str]]:
@@ -60,8 +86,10 @@ def _how_little(explained: Explained) -> str:
     if explained.q_value is None:
         return "there are no errors, or nothing else, in each class"
     if explained.q_value > LARGEST_Q:
-        return f"errors don't depend on it more than by chance (q = {explained.q_value:.2f}, above {LARGEST_Q})"
-    return f"it explains {percent(explained.errors.share)} % of the errors, below {100 * SMALLEST_SHARE:.0f} %"
+        q = apart(explained.q_value, LARGEST_Q)
+        return f"errors don't depend on it more than by chance (q = {q}, above {LARGEST_Q})"
+    share = apart(100 * (explained.errors.share or 0.0), 100 * SMALLEST_SHARE, digits=1)
+    return f"it explains {share} % of the errors, below {100 * SMALLEST_SHARE:.0f} %"
 
 
 def _of_the_classes(score: Score) -> str:
@@ -71,8 +99,20 @@ def _of_the_classes(score: Score) -> str:
     if of.beyond is None or score.beyond is None or of.beyond.trust.doubts:
         return f"{start}CLIP can't tell its names apart"
     if of.agreement < LOWEST_AGREEMENT:
-        return f"{start}the guesses are others (agreement {of.agreement:.2f}; at least {LOWEST_AGREEMENT})"
+        agreement = apart(of.agreement, LOWEST_AGREEMENT)
+        return f"{start}the guesses are others (agreement {agreement}; at least {LOWEST_AGREEMENT})"
     return f"{start}{_how_little(score.beyond)}"
+
+
+def apart(value: float, limit: float, digits: int = 2) -> str:
+    """Return the value with so many ``digits`` after the point, or more so that it doesn't look like the ``limit``.
+
+    >>> apart(0.0496, 0.05), apart(0.31, 0.05)
+    ('0.0496', '0.31')
+    """
+    while digits < 8 and value != limit and f"{value:.{digits}f}" == f"{limit:.{digits}f}":
+        digits += 1
+    return f"{value:.{digits}f}"
 
 
 def _groups(
@@ -92,23 +132,41 @@ def _groups(
 
 
 def explained_too(others: int) -> str:
-    """Return in brackets how many ``others`` are proposed besides the first family; nothing if there are none."""
-    explain = "more family explains" if others == 1 else "more families explain"
-    return f" ({count(others)} {explain} them too)" if others else ""
+    """Return in brackets how many ``others``, which split the images in another way, are proposed too, if any."""
+    explain = "family that splits" if others == 1 else "families that split"
+    verb = "explains" if others == 1 else "explain"
+    return f" ({count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
 
 
 def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
-    """Return the result in one sentence; ``title`` says whose ``errors`` on ``n`` images they are."""
-    best = families[0]
-    if best.finding == "proposed" and best.explained is not None:
-        also = explained_too(sum(family.finding == "proposed" for family in families) - 1)
-        return (
-            f"The errors of {title} go with {' / '.join(best.names)}: these guesses explain "
-            f"{percent(best.explained.share)} % of its {count_of(errors, 'error')} within the classes{also}; look at "
-            "the pictures before you believe it."
-        )
+    """Return the result in words; ``title`` says whose ``errors`` on ``n`` images they are."""
     if not errors or errors == n:
         return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {count(n)} images."
-    found = Counter(family.finding for family in families)
-    reasons = "; ".join(f"{count(n)} of them because {FINDINGS[finding]}" for finding, n in found.most_common())
-    return f"Nothing proposed: no family of {count(len(families))} explains the errors of {title}; {reasons}."
+    be = "is" if errors == 1 else "are"
+    accuracy = f"{count(errors)} of {count_of(n, 'image')} ({in_words(errors / n)}) {be} misclassified by {title}."
+    best = families[0]
+    if best.finding != "proposed" or best.explained is None:
+        return f"Nothing proposed: {accuracy} {_tested(families)}"
+    also = explained_too(sum(family.finding == "proposed" and family.like is None for family in families) - 1)
+    return (
+        f"{accuracy} The errors go with {' / '.join(best.names)}: CLIP's guesses of it explain "
+        f"{in_words(best.explained.share)} of them{also}. Look at the pictures before you believe it."
+    )
+
+
+def _tested(families: Sequence[TriedFamily]) -> str:
+    """Return how many of the families could be tested, and why the others could not."""
+    tested = sum(family.is_tested for family in families)
+    of_classes = sum(family.finding == "describes the classes" for family in families)
+    unseen, total = len(families) - tested - of_classes, count_of(len(families), "family", "families")
+    if tested:
+        parts = [
+            f"{count(tested)} of {total} of attributes could be tested and do{'es' * (tested == 1)}n't explain them"
+        ]
+    else:
+        parts = [f"None of {total} of attributes could be tested"]
+    if of_classes:
+        parts.append(f"{count(of_classes)} say{'s' * (of_classes == 1)} little beyond the class names")
+    if unseen:
+        parts.append(f"{count(unseen)} could not be tested, since CLIP doesn't see their names in these images")
+    return f"{'; '.join(parts)}."

@@ -1,50 +1,130 @@
 """The HTML page of a search for attributes. It is for readers who know neither dbpt nor statistics."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from dbpt.discovery.figures import ClassWords, DiscoveryFigures, TriedFamily
-from dbpt.discovery.findings import FINDINGS
+from dbpt.discovery.figures import ClassWords, DiscoveryFigures, FamilyGroup, TriedFamily
+from dbpt.discovery.findings import apart
 from dbpt.discovery.result import worst_and_best
-from dbpt.report.contact_sheets import ContactSheet
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT
+from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
+from dbpt.report.examples import GroupExamples
 from dbpt.report.made_by import Entries, made_by_entries
 from dbpt.report.templates import render, sentence
-from dbpt.report.text import count
+from dbpt.report.text import count, percent
 
 MOST_SHOWN = 3
 """Families with pictures."""
 MOST_ROWS = 12
 MOST_WORDS = 12
+TRUST = (
+    ("agreement", LOWEST_AGREEMENT, "at least"),
+    ("spread", LOWEST_SPREAD, "at least"),
+    ("separation", LOWEST_SEPARATION, "at least"),
+    ("outranked", LARGEST_OUTRANKED, "at most"),
+)
+"""Figures of `Trust`, each with the limit from which the guesses are trusted."""
+REASONS = {
+    "Tested: the errors don’t depend on them": ("may be chance", "explains little"),
+    "Not told apart from the classes": ("describes the classes",),
+    "Not tested: CLIP doesn’t see these names in the images, so the guesses say nothing about the errors": ("doubted",),
+    "Not tested: fewer than two of the names have images": ("too few images",),
+}
+"""The findings of the families that are not proposed, under their headings."""
 
 
-def render_discovery(figures: DiscoveryFigures, sheets: Mapping[str, list[ContactSheet]] | None) -> str:
+@dataclass(frozen=True)
+class Cell:
+    """Whether a condition holds, None if it was not asked; ``text`` beside the mark, and figures to hover for."""
+
+    holds: bool | None
+    figures: str = ""
+    text: str = ""
+
+
+def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[GroupExamples]] | None) -> str:
     """Return the page, one self-contained HTML file without scripts.
 
-    ``sheets`` are the contact sheets of the first proposed families, by name; None if there are no images.
+    ``examples`` are pictures of the groups of the first distinct families, by name; None if there are no images.
     """
-    others = sorted((family for family in figures.families if family.finding != "proposed"), key=_evidence)
+    distinct = figures.distinct
     return render(
         "discovery/discover.html.j2",
         figures=figures,
-        proposed=[(family, worst_and_best(family)) for family in figures.proposed[:MOST_ROWS]],
-        left_out=len(figures.proposed[MOST_ROWS:]),
-        sheets=sheets,
-        others=[(family, FINDINGS[family.finding], _because(family)) for family in others],
+        badge=_badge(figures),
+        proposed=[(family, worst_and_best(family)) for family in distinct[:MOST_ROWS]],
+        left_out=len(distinct[MOST_ROWS:]),
+        alike=[(family, figures.split_alike(family)) for family in distinct[:MOST_ROWS] if figures.split_alike(family)],
+        shown=[(family, _by_class(family), worst_and_best(family)) for family in distinct[:MOST_SHOWN]],
+        most_classes=MOST_ROWS,
+        examples=examples,
+        others=_others(figures.families),
         words=[(each, _shown(each)) for each in figures.words if each.nearer],
         warnings=[sentence(text) for text in figures.warnings],
         entries=_entries(figures),
     )
 
 
-def _evidence(family: TriedFamily) -> tuple[float, float]:
-    """Return the key to sort by: the smallest p-value first, then the largest share of the errors."""
+def _badge(figures: DiscoveryFigures) -> tuple[str, str]:
+    """Return the class and text of the badge. It is an all-clear only if half of the families could be tested."""
+    if figures.proposed:
+        return "bias", "Attribute found"
+    tested = sum(family.is_tested for family in figures.families)
+    if figures.errors < figures.data.n and (not figures.errors or 2 * tested >= len(figures.families)):
+        return "no-evidence", "Nothing proposed"
+    return "untrusted", f"Nothing proposed: {tested} of {len(figures.families)} could be tested"
+
+
+def _by_class(family: TriedFamily) -> list[tuple[str, list[FamilyGroup]]]:
+    """Return the groups of each class, those whose accuracies differ most first."""
+    classes: dict[str, list[FamilyGroup]] = {}
+    for group in family.groups:
+        classes.setdefault(group.class_name, []).append(group)
+
+    def gap(groups: list[FamilyGroup]) -> float:
+        accuracies = [group.accuracy for group in groups if group.accuracy is not None]
+        return max(accuracies, default=0.0) - min(accuracies, default=0.0)
+
+    return sorted(classes.items(), key=lambda each: -gap(each[1]))
+
+
+def _others(families: Sequence[TriedFamily]) -> list[tuple[str, list[tuple[TriedFamily, list[Cell]]]]]:
+    """Return the families that are not proposed, with the cells of each, by the reason.
+
+    Families that could be tested are sorted by the p-value, then by the share of the errors; others by the number of
+    doubts, then by name.
+    """
+    found = []
+    for heading, findings in REASONS.items():
+        chosen = sorted((family for family in families if family.finding in findings), key=_order)
+        if chosen:
+            found.append((heading, [(family, _cells(family)) for family in chosen]))
+    return found
+
+
+def _order(family: TriedFamily) -> tuple[float, float, str]:
     explained = family.explained
-    if explained is None or explained.p_value is None:
-        return 2.0, 0.0
-    return explained.p_value, -(explained.share or 0.0)
+    if family.finding in ("doubted", "too few images") or explained is None:
+        return len(family.doubts), 0.0, family.name
+    return 2.0 if explained.p_value is None else explained.p_value, -(explained.share or 0.0), family.name
 
 
-def _because(family: TriedFamily) -> str:
-    return "; ".join(family.doubts)
+def _cells(family: TriedFamily) -> list[Cell]:
+    """Return the conditions on a family: the four of `TRUST`, that it explains errors, and more than the classes."""
+    if family.trust is None:
+        return [Cell(None)] * (len(TRUST) + 2)
+    cells = []
+    for name, limit, bound in TRUST:
+        value = max(getattr(family.trust, name), 0.0)
+        holds = value >= limit if bound == "at least" else value <= limit
+        cells.append(Cell(holds, f"{name} {apart(value, limit)}; {bound} {limit}"))
+    if family.finding == "doubted" or family.explained is None:
+        return [*cells, Cell(None), Cell(None)]
+    figures = f"p {family.p_text}, q {family.q_text}"
+    share = "" if family.explained.share is None else f"{percent(family.explained.share)}\u00a0%"
+    of_classes = family.finding == "describes the classes"
+    cells.append(Cell(of_classes, figures, share))
+    return [*cells, Cell(False, "; ".join(family.doubts)) if of_classes else Cell(None)]
 
 
 def _shown(found: ClassWords) -> Sequence[tuple[str, float]]:

@@ -51,7 +51,7 @@ class Discovery:
         return json.loads(json.dumps(asdict(self.figures)))  # type: ignore[no-any-return]
 
     def family_rows(self) -> list[dict[str, Any]]:
-        """Return a dict for each family of the catalogue: finding, shares, p- and q-value, worst group, doubts."""
+        """Return a dict for each family of the catalogue: finding, shares, p and q, trust, worst group, doubts."""
         return [_family_row(family) for family in self.figures.families]
 
     def word_rows(self) -> list[dict[str, Any]]:
@@ -78,12 +78,15 @@ class Discovery:
         ]
         lines = [*wrapped(heading), ""]
         if figures.proposed:
-            lines += [*render_columns(_columns(figures.proposed[:MOST_ROWS])), ""]
-        notes = [_words(each.class_name, [word.word for word in each.nearer]) for each in figures.words if each.nearer]
-        lines += [*wrapped([*_passed_over(figures), *notes]), ""]
+            lines += [*render_columns(_columns(figures.distinct[:MOST_ROWS])), ""]
+        if notes := [*_passed_over(figures), *_words(figures)]:
+            lines += [*wrapped(notes), ""]
         lines += wrapped([figures.verdict])
         if figures.audit_command and figures.fit_command:
-            lines += ["", "Go on with one of these:", figures.audit_command, figures.fit_command]
+            if figures.check_command:
+                lines += ["", "Check it on images that were not searched:", figures.check_command]
+            lines += ["", "Audit the searched images, or train:"]
+            lines += [figures.audit_command, figures.fit_command]
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -109,7 +112,7 @@ def worst_and_best(family: TriedFamily) -> tuple[FamilyGroup, FamilyGroup] | Non
 
 
 def _family_row(family: TriedFamily) -> dict[str, Any]:
-    explained, beyond, pair = family.explained, family.beyond, worst_and_best(family)
+    explained, beyond, trust, pair = family.explained, family.beyond, family.trust, worst_and_best(family)
     worse, better = pair or (None, None)
     return {
         "family": family.name,
@@ -119,12 +122,13 @@ def _family_row(family: TriedFamily) -> dict[str, Any]:
         "p_value": explained and explained.p_value,
         "q_value": family.q_value,
         "share_beyond_class_names": beyond and beyond.share,
-        "spread": family.spread,
+        **{name: trust and getattr(trust, name) for name in ("agreement", "spread", "separation", "outranked")},
         "class": worse and worse.class_name,
         "worse_attribute": worse and worse.attribute,
         "worse_accuracy": worse and worse.accuracy,
         "better_attribute": better and better.attribute,
         "better_accuracy": better and better.accuracy,
+        "splits_like": family.like,
         "doubts": "; ".join(family.doubts),
     }
 
@@ -146,12 +150,16 @@ def _columns(families: list[TriedFamily]) -> list[list[str]]:
 
 
 def _passed_over(figures: DiscoveryFigures) -> list[str]:
-    """Return a line about the families that explain errors, but are not proposed."""
-    names = [each.name for each in figures.families if each.finding == "doubted" and (each.q_value or 1) <= 0.05]
+    """Return lines about families that are not in the table."""
+    names = [each.name for each in figures.families if each.finding == "doubted"]
     of_class = [each.name for each in figures.families if each.finding == "describes the classes"]
-    lines = []
+    lines = [
+        f"split the images much like {' / '.join(each.names)}: {_some([other.name for other in alike])}"
+        for each in figures.distinct
+        if (alike := figures.split_alike(each))
+    ]
     if names:
-        lines.append(f"CLIP can't tell the names apart: {_some(names)}")
+        lines.append(f"not tested, as CLIP doesn't see the names in these images: {_some(names)}")
     if of_class:
         lines.append(f"tell little beyond the class names: {_some(of_class)}")
     return lines
@@ -162,5 +170,13 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:WORDS_SHOWN]) + more
 
 
-def _words(class_name: str, words: list[str]) -> str:
-    return f"words nearest to the errors of {class_name!r} (not tested): {', '.join(words[:WORDS_SHOWN])}"
+def _words(figures: DiscoveryFigures) -> list[str]:
+    """Return a line with the first words of each class, or where to find them if no family is proposed."""
+    found = [each for each in figures.words if each.nearer]
+    if found and not figures.proposed:
+        return ["words nearest to the errors, not tested and often chance: words.csv in --out"]
+    return [
+        f"words nearest to the errors of {each.class_name!r} (not tested): "
+        + ", ".join(word.word for word in each.nearer[:WORDS_SHOWN])
+        for each in found
+    ]

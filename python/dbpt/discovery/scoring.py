@@ -211,11 +211,6 @@ def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
     return found
 
 
-def confidence(family: EmbeddedFamily, guessed: Guessed, images: Images) -> NDArray[np.float32]:
-    """Return CLIP's probability (n,) of each guess."""
-    return _labels(images.logits(family.weights[guessed.kept]), images.halves)[1]
-
-
 def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray[np.bool_]) -> list[Explained | None]:
     errors = [
         None
@@ -255,7 +250,7 @@ def _guessed(
 
     kept = np.arange(len(family.weights))
     while True:
-        guesses = _labels(logits_NK[:, kept], halves_N)[0]
+        guesses = _labels(logits_NK[:, kept], halves_N)
         used = np.bincount(guesses, minlength=len(kept)) >= FEWEST * len(guesses)
         if used.sum() < 2:
             return None
@@ -278,18 +273,17 @@ def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
 
 
-def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return guesses (n,) and their confidence, by the shares of the other half."""
-    guesses, sure = np.empty(len(logits_NK), np.int64), np.empty(len(logits_NK), np.float32)
+def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return guesses (n,), by the shares of the other half."""
+    guesses = np.empty(len(logits_NK), np.int64)
     for half in (halves_N, ~halves_N):
         with catch_warnings():
             simplefilter("ignore", UserWarning)  # shares that can't be estimated or met
             fit_on = np.zeros(len(half), dtype=bool)
             fit_on[_spread(np.flatnonzero(~half))] = True
-            found = label_attributes(logits_NK, fit_on=fit_on, posterior=False)
-        assert found.confidence is not None
-        guesses[half], sure[half] = found.pseudo_attributes[half], found.confidence[half]
-    return guesses, sure
+            found = label_attributes(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
+        guesses[half] = found.pseudo_attributes[half]
+    return guesses
 
 
 def _agreement(one: Guessed, other: Guessed) -> float:

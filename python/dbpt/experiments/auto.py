@@ -15,7 +15,7 @@ from dbpt.data.stored_features import StoredFeatures
 from dbpt.data.words import Words, entries_of
 from dbpt.discovery.catalogue import Family, read_catalogue
 from dbpt.discovery.embedded import embed_families
-from dbpt.discovery.findings import explained_too
+from dbpt.discovery.findings import explained_too, stronger_alike
 from dbpt.discovery.scoring import Images, guess_families, halves, score_families
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
@@ -102,7 +102,8 @@ def best_family(
     families = read_catalogue()
     logger.info(f"--attributes auto: searching for an attribute that explains the errors of {whose}")
     guessed = guess_families(embed_families(images.backbone, families), images, words)
-    best, *others = score_families(guessed, images, right)
+    scores = score_families(guessed, images, right)
+    best = scores[0]
     if not best.is_proposed or best.of.guessed is None or best.explained is None:
         errors = count_of(int((~right).sum()), "error")
         raise InputError(
@@ -111,7 +112,8 @@ def best_family(
         )
     family = best.of.family.family.only(best.of.guessed.kept.tolist())
     explains = f"as CLIP guesses it, explains {percent(best.explained.errors.share)} % of the errors of {whose}"
-    also = explained_too(sum(other.is_proposed for other in others))
+    distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
+    also = explained_too(len(distinct) - 1)
     return family, f"{AUTO_NOTE}{family.name} ({' / '.join(family.names)}), {explains}{also}"
 
 
