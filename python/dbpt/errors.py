@@ -1,7 +1,7 @@
 """The exceptions that mean "the input is wrong". Any other exception is a bug."""
 
 import re
-from collections.abc import Container
+from collections.abc import Collection, Container
 from importlib import import_module
 from typing import Any
 
@@ -56,6 +56,16 @@ def first_few(texts: "list[str]", shown: int, separator: str = ", ") -> str:
 def classes_in_words(names: "list[str]") -> str:
     """Return ``class 'a'`` or ``classes 'a', 'b', 'c' and 2 more``."""
     return f"class{'es' if len(names) > 1 else ''} {first_few([repr(name) for name in names], 3)}"
+
+
+def in_quotes(names: Collection[str], last: str = "and") -> str:
+    """Return all names in one line.
+
+    >>> in_quotes(["a", "b", "c"])
+    "'a', 'b' and 'c'"
+    """
+    *others, final = map(repr, names)
+    return f"{', '.join(others)} {last} {final}" if others else final
 
 
 def foreign_error(error: BaseException, limit: int = 200) -> str:

@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 from dbpt import label_attributes
-from dbpt.pseudo_attributes.cross_validation import kappa
-from dbpt.pseudo_attributes.trust import MOST_ROWS, TEMPLATES, guess_trust, judged_rows
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa, short_of
+from dbpt.pseudo_attributes.trust import (
+    LARGEST_OUTRANKED,
+    LOWEST_SEPARATION,
+    LOWEST_SPREAD,
+    MOST_PAIRS,
+    MOST_ROWS,
+    TEMPLATES,
+    Trust,
+    guess_trust,
+    judged_rows,
+)
 
 DOUBTS = {
     "agreement": "other sentences around the same names",
@@ -80,7 +90,9 @@ def test_a_name_that_no_image_shows_is_seen_between_names_that_are():
     for each in (logits, *others):
         each[:, 2] = each[:, 1] + noise
     guesses = logits.argmax(axis=1)
-    assert trust(guesses, logits, others, labels, names).agreement > 0.8
+    found = trust(guesses, logits, others, labels, names)
+    assert found.agreement > 0.8 and found.failing == ("b", "c")
+    assert found.doubts[0].startswith("the images form no groups that 'b' and 'c' tell apart (separation 0.0")
     assert doubted(guesses, logits, others, labels, names) == {"separation"}
     assert doubted(logits[:, :2].argmax(axis=1), logits[:, :2], [o[:, :2] for o in others], labels, names[:2]) == set()
 
@@ -93,7 +105,9 @@ def test_one_name_that_depends_on_the_sentence_is_enough():
     for each in others:
         each[:, 2] = rng.normal(20, 1, 4000)
         each[rng.choice(4000, 100), 2] += 12
-    assert trust(guesses, logits, others, labels, names).agreement < 0.7
+    found = trust(guesses, logits, others, labels, names)
+    assert found.agreement < 0.7 and found.failing == ("c",)
+    assert found.doubts[0].startswith("other sentences around 'c' give other guesses (agreement 0.")
     labelled = [label_attributes(each, method="argmax").pseudo_attributes for each in others]
     assert min(kappa(one, labelled[0], 3) for one in labelled) > 0.8
 
@@ -109,6 +123,49 @@ def test_names_are_doubted_if_other_words_fit_the_images_better_than_all_of_them
     assert trust(guesses, logits, others, labels, names, other_words=words).outranked == pytest.approx(3 / 40)
     words[guesses == 1] = -1e3  # "no glasses" fits nothing well, but "glasses" does
     assert doubted(guesses, logits, others, labels, names, other_words=words) == set()
+
+
+def test_the_names_are_called_all_if_all_of_many_fail():
+    found = trust(*made(1000, signal=0.0, of_template=6.0, seen=tuple(range(6)), noise=3.0))
+    assert found.failing == tuple("abcdef") and len(found.separations) > MOST_PAIRS
+    assert "around the same names" in found.doubts[0] and "groups that the names tell apart" in found.doubts[1]
+
+
+def test_names_that_no_image_got_are_one_doubt():
+    guesses, logits, others, labels, _ = made(1000, names=4, signal=12.0)
+    assert trust(guesses, logits, others, labels, "abcd").doubts == ["no image was guessed 'c' or 'd'"]
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "decimals", "text"),
+    [
+        (0.049999, 0.05, 2, "0.049999"),
+        (5.04, 5.0, 0, "5.04"),
+        (5.4, 5.0, 0, "5.4"),
+        (12.3, 5.0, 0, "12"),
+        (0.7951, 0.8, 2, "0.795"),
+        (0.05, 0.05, 2, "0.05"),
+        (np.nextafter(0.05, 0), 0.05, 2, "0.04999999999999999"),
+    ],
+)
+def test_a_figure_that_fails_does_not_look_like_one_that_passes(value, limit, decimals, text):
+    found = short_of(value, limit, decimals)
+    assert found.startswith(text) and (value == limit or (float(found) < limit) == (value < limit))
+
+
+def test_doubts_show_figures_just_beyond_the_limit():
+    found = Trust(
+        names=("a", "b"),
+        agreements={"a": LOWEST_AGREEMENT - 1e-4, "b": 0.9},
+        spread=LOWEST_SPREAD - 1e-4,
+        separations={("a", "b"): LOWEST_SEPARATION - 1e-4},
+        outranked=LARGEST_OUTRANKED + 1e-4,
+    )
+    agreement, spread, separation, outranked = found.doubts
+    assert f"around 'a' give other guesses (agreement {LOWEST_AGREEMENT - 1e-4:.4f}; trusted" in agreement
+    assert f"(spread {LOWEST_SPREAD - 1e-4:.4f}; trusted" in spread
+    assert f"(separation {LOWEST_SEPARATION - 1e-4:.4f}; trusted" in separation
+    assert f"({100 * LARGEST_OUTRANKED + 0.01:.2f} % of" in outranked
 
 
 def test_other_words_are_compared_by_the_same_sentence():

@@ -3,9 +3,13 @@
 import re
 import shlex
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from dbpt.auditing.figures import AuditedFactor, Verdict, WhyNothing
 from dbpt.auditing.subject import Subject
+from dbpt.data.factors import factor_entries
+from dbpt.data.words import Factor, Vocabulary, entries_of
+from dbpt.errors import InputError, in_quotes
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.settings.sections import GUESS_SETTINGS
@@ -46,14 +50,90 @@ def next_step(
         return "Audit again with a lower --min-confidence, so that more images have an attribute.", []
     if verdict.kind == "untrusted" and by_guesses and guesses.by_probe:
         return "Label the attribute of more images by hand, and audit again.", []
+    if verdict.kind == "untrusted" and by_guesses and (fewer := _fewer_names(subject, guesses)):
+        return fewer
     if verdict.kind != "bias":
         return ADVICE[verdict.kind], []
+    advice, commands = _against_bias(subject, guesses, by_guesses=by_guesses, factors=factors)
+    if untrusted := [each.name for each in factors if each.verdict.kind == "untrusted"]:
+        advice = f"{_of_untrusted(untrusted)} {advice}"
+    return advice, commands
+
+
+def _of_untrusted(names: Sequence[str]) -> str:
+    """Return what to do before training if guesses of some factors can't be trusted."""
+    called, its = " and ".join(names), "its" if len(names) == 1 else "their"
+    return (
+        f"First find out whether {called} is the reason: audit again with other words for {its} values, or with {its} "
+        f"values as {'a column' if len(names) == 1 else 'columns'} of the data. What follows leaves {called} out."
+    )
+
+
+def _fewer_names(subject: Subject, guesses: Guesses) -> tuple[str, list[str]] | None:
+    """Return advice and command for an audit without the names to leave out; None if there are none."""
+    words = subject.dataset.words
+    left_out = {each.name: each.leave_out for each in guesses.factors} or {"attribute": guesses.leave_out}
+    suspects = [_without_values(each, left_out[each.name]) for each in words.suspects]
+    said = [
+        f"{in_quotes(left_out[each.name])}: {in_quotes(each.values)} alone raise no doubt"
+        for each in suspects
+        if left_out[each.name]
+    ]
+    if not said:
+        return None
+    advice = f"Audit again without {'; and without '.join(said)}."
+    if subject.by == "file" and "--predictions" not in subject.which:  # an array
+        return advice, []
+    flag = "--factors" if words.factors else "--attributes"
+    try:
+        entries = factor_entries(suspects) if words.factors else _short_entries(suspects[0].values)
+    except InputError:  # names from the data that options can't have
+        return advice, []
+    options = [*_options_but(subject.repeated, [flag]), flag, *entries, *subject.which]
+    out = ["--out", f"audits/{subject.dataset.name}-fewer-names"]
+    return advice, [shlex.join(["dbpt", "audit", subject.source, *options, *out])]
+
+
+def _without_values(factor: Factor, names: Collection[str]) -> Factor:
+    """Return the factor without some of its values."""
+    return replace(
+        factor,
+        values={name: wordings for name, wordings in factor.values.items() if name not in names},
+        shared=tuple(name for name in factor.shared if name not in names),
+        of_class={key: tuple(each for each in own if each not in names) for key, own in factor.of_class.items()},
+    )
+
+
+def _short_entries(values: Vocabulary) -> list[str]:
+    """Return the entries of ``--attributes``, those of names that are their only wording without it."""
+    entries = zip(entries_of(values, "--attributes"), values.items(), strict=True)
+    return [name if (name,) == wordings else entry for entry, (name, wordings) in entries]
+
+
+def _options_but(options: Sequence[str], flags: Collection[str]) -> list[str]:
+    """Return the options without those of the ``flags``, and their values."""
+    kept, flag = [], ""
+    for option in options:
+        flag = option if option.startswith("--") else flag
+        if flag not in flags:
+            kept.append(option)
+    return kept
+
+
+def _against_bias(
+    subject: Subject, guesses: Guesses, *, by_guesses: bool, factors: Sequence[AuditedFactor]
+) -> tuple[str, list[str]]:
+    """Return advice and commands to train against a bias. They leave out the factors without one."""
     data, run = subject.source, f"runs/{subject.dataset.name}"
-    options = _without_factors(subject.options, [each.name for each in factors if each.verdict.kind != "bias"])
+    left_out = [each.name for each in factors if each.verdict.kind != "bias"]
+    options = _without_factors(subject.options, left_out)
     fit = shlex.join(["dbpt", "fit", data, "--out", run, *options])
     if subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups:
         label = shlex.join(["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"])
         config = ["--config", f"{subject.title}/config.toml"]
+        if left_out:
+            others = {each for each in options if each.startswith("--")} - {"--factors", "--columns"}
+            config += _options_but(options, others)
         compare = shlex.join(["dbpt", "compare", data, *config, "--out", f"{subject.title}-compare"])
         advice = (
             f"This run was trained against such a bias already, with the objective {subject.config.objective}; to do "
@@ -72,7 +152,7 @@ def next_step(
     if not by_guesses or guesses.from_file:
         return f"{advice} of class and attribute, which are known, equally often.", [fit]
     guess = ["dbpt", "guess", data, "--out", f"{subject.dataset.name}-guesses.csv"]
-    guess += subject.config.options(GUESS_SETTINGS)
+    guess += _without_factors(subject.config.options(GUESS_SETTINGS), left_out)
     return f"{advice} that dbpt guess writes equally often.", [fit, shlex.join(guess)]
 
 

@@ -51,7 +51,7 @@ def verdict_of(
     by_clusters, subject = by_guesses and guesses.by_clusters, SUBJECTS[by]
     names = "the cluster of an image within its class" if by_clusters else " / ".join(attributes)
     if by_guesses and guesses.doubts:
-        return _untrusted(guesses, names, subject)
+        return _untrusted(guesses, attributes, subject)
     alone = _classes_of_one_attribute(groups)
     unknown = [_without_attribute(groups, guesses)] if by_guesses and guesses.n_unknown else []
     nothing = nothing_to_compare(groups, explained)
@@ -147,9 +147,9 @@ def nothing_to_compare(groups: Sequence[AuditedGroup], explained: ExplainedError
     return "whole classes" if explained.errors else "no errors"
 
 
-def _untrusted(guesses: Guesses, names: str, subject: str) -> Verdict:
-    missing = f"CLIP can't tell {names} apart in these images"
-    missing = f"The probe's guesses of {names} can't be trusted" if guesses.by_probe else missing
+def _untrusted(guesses: Guesses, attributes: Sequence[str], subject: str) -> Verdict:
+    missing = f"CLIP can't tell {guesses.in_doubt(attributes)} apart in these images"
+    missing = f"The probe's guesses of {' / '.join(attributes)} can't be trusted" if guesses.by_probe else missing
     missing = "Some classes may form no distinct clusters" if guesses.by_clusters else missing
     sentence = f"{missing}, so this audit can't tell whether the errors of {subject} depend on them."
     return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))

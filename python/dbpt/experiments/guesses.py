@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from dbpt.clip.zero_shot import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.discovery.catalogue import catalogue_words
+from dbpt.errors import in_quotes
 from dbpt.experiments.figures import Labelled
 from dbpt.files.disk import is_missing, write_atomically
 from dbpt.groups import group_counts
@@ -21,7 +22,9 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import by_suspect
+from dbpt.pseudo_attributes.fewer_names import names_to_leave_out
 from dbpt.pseudo_attributes.from_file import METHOD
+from dbpt.pseudo_attributes.label import METHODS
 from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, GuessesOfFactor, guess_trust, judged_rows
 from dbpt.report.contact_sheets import contact_sheets
@@ -52,32 +55,31 @@ def judged_guesses(
     if pseudo.class_clusters is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
-    doubts = [list(part.doubts or ()) for part in parts]
+    found = [_Doubts(texts=list(part.doubts or ())) for part in parts]
     is_judged = pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     judged = [None] * len(parts) if pseudo.probe is None else list(pseudo.probe.figures)
     if pseudo.probe is not None:
-        doubts = [each.doubts for each in pseudo.probe.figures]
+        found = [_Doubts(texts=each.doubts) for each in pseudo.probe.figures]
     elif pseudo.method not in NOT_GUESSED:
-        doubts = _doubts(dataset, features, rows, backbone, [_likeliest(part) for part in parts])
+        method = next(name for name in METHODS if pseudo.method.startswith(name))
+        found = _doubts(dataset, features, rows, backbone, [_likeliest(part) for part in parts], method)
     figures = _figures(pseudo, dataset.attributes, dataset.num_attributes)
+    judged_by: list[dict[str, Any]] = [
+        {"doubts": each.texts, "doubted": each.doubted, "leave_out": each.leave_out, "cross_validated": of_probe}
+        for each, of_probe in zip(found, judged, strict=True)
+    ]
     if not factors:
-        return Guesses(
-            method=pseudo.method, doubts=doubts[0], is_judged=is_judged, cross_validated=judged[0], **figures
-        )
+        return Guesses(method=pseudo.method, is_judged=is_judged, **figures, **judged_by[0])
     of_factors = [
         GuessesOfFactor(
-            name=factor.name,
-            values=list(factor.values),
-            doubts=found,
-            cross_validated=of_probe,
-            **_figures(part, known, len(factor.values)),
+            name=factor.name, values=list(factor.values), **_figures(part, known, len(factor.values)), **judged_as
         )
-        for factor, part, found, of_probe, known in zip(
-            factors, parts, doubts, judged, dataset.factor_attributes, strict=True
-        )
+        for factor, part, judged_as, known in zip(factors, parts, judged_by, dataset.factor_attributes, strict=True)
     ]
     named = [f"{each.name}: {doubt}" for each in of_factors for doubt in each.doubts]
-    return Guesses(method=pseudo.method, doubts=named, factors=of_factors, is_judged=is_judged, **figures)
+    doubted = found[0].doubted if len(found) == 1 else []
+    figures |= {"doubts": named, "doubted": doubted, "factors": of_factors}
+    return Guesses(method=pseudo.method, is_judged=is_judged, **figures)
 
 
 def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters) -> Guesses:
@@ -112,16 +114,26 @@ def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
     return np.where(pseudo.pseudo_attributes >= 0, pseudo.pseudo_attributes, pseudo.posterior.argmax(axis=1))
 
 
+@dataclass
+class _Doubts:
+    """The doubts about an attribute, and the fields of `GuessesOfFactor` that go with them."""
+
+    texts: list[str] = field(default_factory=list)
+    doubted: list[str] = field(default_factory=list)
+    leave_out: list[str] = field(default_factory=list)
+
+
 def _doubts(
     dataset: Dataset,
     features: NDArray[np.float32] | StoredFeatures,
     taken: NDArray[np.int64],
     backbone: Backbone,
     guessed: Sequence[NDArray[np.int64]],
-) -> list[list[str]]:
+    method: str,
+) -> list[_Doubts]:
     """Return the doubts about the guesses (n,) of each suspect. ``taken`` (n,) are the rows of the ``features``.
 
-    Classes that share their values are judged together, by their `judged_rows`.
+    Classes that share their values are judged together, by their `judged_rows`. ``method`` is that of the guesses.
     """
     words = dataset.words
     parts = [
@@ -135,25 +147,35 @@ def _doubts(
         by_suspect(zero_shot_logits(backbone, features, *each.attribute_texts(), rows=taken[read]), words)
         for each in (words, *(replace(words, attribute_templates=(template,)) for template in TEMPLATES))
     )
-    found: list[list[str]] = [[] for _ in words.suspects]
+    found = [_Doubts() for _ in words.suspects]
     for place, values, classes, rows in parts:
         judged, known = judged_rows(rows), list(words.suspects[place].values)
         cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
         code[list(values)] = np.arange(len(values))
         counts = np.bincount(guessed[place][rows] + 1, minlength=len(known) + 1)[1:]
-        trust = guess_trust(
-            code[guessed[place][judged]],
+        evidence = (
             logits[place][cells],
             [each[place][cells] for each in by_template],
             zero_shot_logits(backbone, features, catalogue_words(), rows=taken[judged]),
             dataset.labels[judged],
-            [known[value] for value in values],
-            counts[list(values)],
         )
-        names = ", ".join(dataset.class_names[label] for label in classes)
-        of_part = "" if len(classes) == dataset.num_classes else f"for {names}, "
-        found[place] += [of_part + doubt for doubt in trust.doubts]
+        names = [known[value] for value in values]
+        trust = guess_trust(code[guessed[place][judged]], *evidence, names, counts[list(values)])
+        if trust.doubts:
+            of_part, doubts = len(classes) < dataset.num_classes, found[place]
+            leave_out = names_to_leave_out(trust, *evidence, method=method)
+            texts = [*trust.doubts, *([_way_out(names, leave_out)] if leave_out else [])]
+            of_classes = f"for {', '.join(dataset.class_names[label] for label in classes)}, " if of_part else ""
+            doubts.texts += [of_classes + text for text in texts]
+            doubts.doubted += [name for name in names if name not in doubts.doubted]
+            doubts.leave_out += [] if of_part else leave_out
     return found
+
+
+def _way_out(names: Sequence[str], leave_out: Sequence[str]) -> str:
+    """Return how to guess some of the names without doubts."""
+    kept = [name for name in names if name not in leave_out]
+    return f"leave out {in_quotes(leave_out)}: {in_quotes(kept)} alone raise no doubt"
 
 
 def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
@@ -220,11 +242,13 @@ def doubts_in_words(guesses: Guesses, dataset: Dataset) -> tuple[str, ...]:
     if guesses.by_clusters and guesses.doubts:
         way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
         return (f"the clusters can't be trusted: {'; '.join(guesses.doubts)}; {way_out}",)
-    of_factors = [(f"{each.name} ({' / '.join(each.values)})", each.doubts) for each in guesses.factors]
+    of_factors: list[tuple[str, Guesses | GuessesOfFactor]] = [
+        (f"{each.name} ({' / '.join(each.values)})", each) for each in guesses.factors
+    ]
     way_out = "label more images" if guesses.by_probe else "use other words, give each name more wordings"
     return tuple(
-        f"{guesses.guesser}'s guesses of {names} can't be trusted: {'; '.join(doubts)}; {way_out}, or look at the "
-        "guesses with dbpt audit"
-        for names, doubts in of_factors or [(" / ".join(dataset.attribute_names), guesses.doubts)]
-        if doubts
+        f"{guesses.guesser}'s guesses of {names} can't be trusted: {'; '.join(each.doubts)}; "
+        f"{'' if each.leave_out else f'{way_out}, '}or look at the guesses with dbpt audit"
+        for names, each in of_factors or [(" / ".join(dataset.attribute_names), guesses)]
+        if each.doubts
     )

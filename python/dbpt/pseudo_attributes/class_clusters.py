@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
+from dbpt.pseudo_attributes.cross_validation import short_of
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.kmeans import centers_of_points
 from dbpt.pseudo_attributes.mixture import Array, fit_mixture, softmax
@@ -73,8 +74,8 @@ class ClassClusters:
         if unsure := [name for name, value in found if value < DISTINCT]:
             lowest = max(float(np.nanmin(self.separation)), 0.0)
             doubts.append(
-                f"the images of {classes_in_words(unsure)} form no distinct clusters (separation {lowest:.2f}; "
-                f"trusted from {DISTINCT})"
+                f"the images of {classes_in_words(unsure)} form no distinct clusters (separation "
+                f"{short_of(lowest, DISTINCT)}; trusted from {DISTINCT})"
             )
         if few := [name for name, value in found if np.isnan(value)]:
             doubts.append(

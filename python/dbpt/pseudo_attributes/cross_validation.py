@@ -77,7 +77,7 @@ class CrossValidated:
         if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
             found.append(
                 f"out of fold, too few of the {self.n_known} known images are guessed right (agreement within classes "
-                f"{self.kappa:.2f}; trusted from {LOWEST_AGREEMENT})"
+                f"{short_of(self.kappa, LOWEST_AGREEMENT)}; trusted from {LOWEST_AGREEMENT})"
             )
         return found
 
@@ -111,3 +111,14 @@ def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int)
     shares = [np.bincount(each, minlength=num_attributes) / len(each) for each in (one, other)]
     by_chance = float(shares[0] @ shares[1])
     return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)
+
+
+def short_of(value: float, limit: float, decimals: int = 2) -> str:
+    """Format a value that is on the wrong side of the limit, with so many decimals that it shows.
+
+    >>> short_of(0.0496, 0.05), short_of(5.3, 5, 0), short_of(0.3, 0.05)
+    ('0.0496', '5.3', '0.30')
+    """
+    while value != limit and float(f"{value:.{decimals}f}") == limit:
+        decimals += 1
+    return f"{value:.{decimals}f}"

@@ -9,19 +9,19 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.errors import in_quotes
 from dbpt.files.typed_json import Count, Share
 from dbpt.pseudo_attributes.class_clusters import METHOD as CLUSTERS
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, CrossValidated, kappa
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, CrossValidated, kappa, short_of
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.label import label_attributes
-from dbpt.pseudo_attributes.mixture import fit_mixture
+from dbpt.pseudo_attributes.separation import separations, within_class
 
 TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
 LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED = 0.6, 0.1, 0.05
 MOST_ROWS = 20_000
-FEWEST_OF_CLASS = 50
-SHRINKAGE = 5  # rows
+MOST_PAIRS = 3  # in a doubt
 _Array = NDArray[np.floating[Any]]
 
 
@@ -29,49 +29,83 @@ _Array = NDArray[np.floating[Any]]
 class Trust:
     """The evidence for and against the guesses; docs/audit.md has the measurements behind the limits.
 
-    - ``agreement``: mean Cohen's kappa of any two of the `TEMPLATES`, at equal shares, on which images are guessed a
-      name. The lowest of all names; below 0.8, what the name means to CLIP depends on the sentence around it.
+    - ``agreements``: of each name that an image got, the mean Cohen's kappa of any two of the `TEMPLATES`, at equal
+      shares, on which images are guessed it. Below 0.8, what the name means to CLIP depends on the sentence around it.
     - ``spread``: standard deviation, within classes, of the logits around the mean of the names; below 0.6, CLIP's odds
       hardly change from image to image.
-    - ``separation``: by how much two modes describe the logits of a name and the one most like it better than a single
-      Gaussian: half the difference of their BIC, per image. The lowest of all names; below 0.1, the two names split
-      what the images don't.
+    - ``separations``: of each name and the one most like it, by how much two modes describe their logits better than a
+      single Gaussian: half the difference of their BIC, per image. Below 0.1, the two names split what the images
+      don't.
     - ``outranked``: share of other words that CLIP finds nearer to an image than its name; the median over the images
       that are guessed a name, and the lowest of all names. Above 0.05, none of the names says what the images show.
-    - ``unused``: names that no image got.
+    - ``unused``: those of the ``names`` that no image got.
     """
 
-    agreement: float
+    names: tuple[str, ...]
+    agreements: dict[str, float]
     spread: float
-    separation: float
+    separations: dict[tuple[str, str], float]
     outranked: float
     unused: tuple[str, ...] = ()
 
     @property
+    def agreement(self) -> float:
+        """The lowest of the agreements."""
+        return min(self.agreements.values(), default=1.0)
+
+    @property
+    def separation(self) -> float:
+        """The lowest of the separations; 0 with fewer than two names to separate."""
+        return min(self.separations.values(), default=0.0)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The names that no image got, that depend on the sentence, or that another name can't be told from."""
+        found = {*self.unused, *self._unsteady, *(name for pair in self._alike for name in pair)}
+        return tuple(name for name in self.names if name in found)
+
+    @property
+    def _unsteady(self) -> list[str]:
+        return [name for name, value in self.agreements.items() if value < LOWEST_AGREEMENT]
+
+    @property
+    def _alike(self) -> list[tuple[str, str]]:
+        found = [(value, pair) for pair, value in self.separations.items() if value < LOWEST_SEPARATION]
+        return [pair for _, pair in sorted(found)]
+
+    @property
     def doubts(self) -> list[str]:
-        """Reasons not to trust the guesses, as sentences; none if there is no reason."""
+        """Reasons not to trust the guesses, as sentences; none if there is no reason.
+
+        They name the names that fail, unless all do.
+        """
         found = []
-        if self.agreement < LOWEST_AGREEMENT:
+        if unsteady := self._unsteady:
+            names = "the same names" if len(unsteady) == len(self.agreements) else in_quotes(unsteady)
             found.append(
-                "other sentences around the same names give other guesses "
-                f"(agreement {self.agreement:.2f}; trusted from {LOWEST_AGREEMENT})"
+                f"other sentences around {names} give other guesses (agreement "
+                f"{short_of(self.agreement, LOWEST_AGREEMENT)}; trusted from {LOWEST_AGREEMENT})"
             )
         if self.spread < LOWEST_SPREAD:
             found.append(
-                f"CLIP's odds hardly change from image to image (spread {self.spread:.2f}; trusted from "
-                f"{LOWEST_SPREAD})"
+                f"CLIP's odds hardly change from image to image (spread {short_of(self.spread, LOWEST_SPREAD)}; "
+                f"trusted from {LOWEST_SPREAD})"
             )
         if self.separation < LOWEST_SEPARATION:
+            few = 0 < len(self._alike) <= MOST_PAIRS
+            names = " or that ".join(map(in_quotes, self._alike)) if few else "the names"
+            separation = short_of(max(self.separation, 0.0), LOWEST_SEPARATION)
             found.append(
-                f"the images form no groups that the names tell apart (separation {max(self.separation, 0):.2f}; "
-                f"trusted from {LOWEST_SEPARATION})"
+                f"the images form no groups that {names} tell apart (separation {separation}; trusted from "
+                f"{LOWEST_SEPARATION})"
             )
         if self.outranked > LARGEST_OUTRANKED:
+            share = short_of(100 * self.outranked, 100 * LARGEST_OUTRANKED, 0)
             found.append(
-                f"other words fit the images better than any of the names ({100 * self.outranked:.0f} % of a "
-                f"catalogue's words; trusted up to {100 * LARGEST_OUTRANKED:.0f} %)"
+                f"other words fit the images better than any of the names ({share} % of a catalogue's words; trusted "
+                f"up to {100 * LARGEST_OUTRANKED:.0f} %)"
             )
-        return found + [f"no image was guessed {name!r}" for name in self.unused]
+        return found + ([f"no image was guessed {in_quotes(self.unused, 'or')}"] if self.unused else [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +113,9 @@ class GuessesOfFactor:
     """The guesses of one attribute: the share of each of its values, and whether to trust them.
 
     ``n_unknown`` images got no value. ``doubts`` are those of `Trust`, or of ``cross_validated`` if a probe guessed.
-    ``accuracy`` is measured on the ``n_known`` images with a true attribute that was not given.
+    They are about the ``doubted`` values: all, unless classes have different ones. Without the values to ``leave_out``,
+    there is no doubt about the others. ``accuracy`` is measured on the ``n_known`` images with a true attribute that
+    was not given.
     """
 
     name: str
@@ -91,6 +127,8 @@ class GuessesOfFactor:
     n_known: Count
     accuracy: float | None
     cross_validated: CrossValidated | None = None
+    doubted: list[str] = field(default_factory=list)
+    leave_out: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +138,8 @@ class Guesses:
     ``n_unknown`` images got no attribute. ``doubts`` are those of `Trust`, or of ``cross_validated`` if a probe
     guessed. ``accuracy`` is measured on the ``n_known`` images with a true attribute that was not given. With several
     factors, the figures are about their combinations, ``factors`` about each, and the doubts begin with the name of the
-    factor. ``is_judged`` is False for a file that says nothing about doubts.
+    factor. ``is_judged`` is False for a file that says nothing about doubts. ``doubted`` and ``leave_out`` are those of
+    the one attribute, as in `GuessesOfFactor`.
     """
 
     method: str
@@ -113,6 +152,8 @@ class Guesses:
     factors: list[GuessesOfFactor] = field(default_factory=list)
     is_judged: bool = True
     cross_validated: CrossValidated | None = None
+    doubted: list[str] = field(default_factory=list)
+    leave_out: list[str] = field(default_factory=list)
 
     @property
     def called(self) -> str:
@@ -159,7 +200,14 @@ class Guesses:
             accuracy=factor.accuracy,
             is_judged=self.is_judged,
             cross_validated=factor.cross_validated,
+            doubted=factor.doubted,
+            leave_out=factor.leave_out,
         )
+
+    def in_doubt(self, names: Sequence[str]) -> str:
+        """Return those of the attribute's ``names`` that are in doubt, in a sentence that can't tell them apart."""
+        names = self.doubted or names
+        return f"{'all of ' if len(names) > 2 else ''}{' / '.join(names)}"
 
 
 def guess_trust(
@@ -178,6 +226,7 @@ def guess_trust(
     the images of all of them that were guessed each name.
     """
     num_rows, num_attributes = logits.shape
+    names = tuple(names)
     if counts is None:
         counts = np.bincount(guesses[guesses >= 0], minlength=num_attributes)
     with catch_warnings():
@@ -186,14 +235,16 @@ def guess_trust(
             label_attributes(each, proportions=counts + 1e-9, posterior=False, confidence=False).pseudo_attributes
             for each in by_template
         ]
-    named = [[(each == name).astype(np.int64) for each in labelled] for name in np.flatnonzero(counts)]
-    agreements = [np.mean([kappa(one, other, 2) for one, other in combinations(each, 2)]) for each in named]
-    mean_NA = _within_class(np.mean([_centred(each) for each in by_template], axis=0), labels)
+    used = np.flatnonzero(counts).tolist()
+    named = [[(each == name).astype(np.int64) for each in labelled] for name in used]
+    agreements = [float(np.mean([kappa(one, other, 2) for one, other in combinations(each, 2)])) for each in named]
+    mean_NA = within_class(np.mean([_centred(each) for each in by_template], axis=0), labels)
     known = guesses >= 0
     return Trust(
-        agreement=float(min(agreements, default=1.0)),
+        names=names,
+        agreements={names[name]: agreement for name, agreement in zip(used, agreements, strict=True)},
         spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
-        separation=_separation(logits[known], guesses[known], labels[known]),
+        separations=separations(logits[known], guesses[known], labels[known], names),
         outranked=_outranked(by_template[0], other_words, guesses),
         unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
     )
@@ -202,22 +253,6 @@ def guess_trust(
 def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return at most `MOST_ROWS` of the rows, at equal distances."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
-
-
-def _separation(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labels: NDArray[np.int64]) -> float:
-    used = np.unique(guesses)
-    if len(used) < 2:
-        return 0.0
-    logits_NU, guesses = logits_NA[:, used].astype(np.float64), np.searchsorted(used, guesses)
-    found = {}
-    for name in range(len(used)):
-        others_NU = np.where(np.arange(len(used)) == name, -np.inf, logits_NU)[guesses == name]
-        rival = int(np.bincount(others_NU.argmax(axis=1)).argmax())
-        if (rival, name) not in found:
-            rows = (guesses == name) | (guesses == rival)
-            points = logits_NU[rows, name] - logits_NU[rows, rival]
-            found[name, rival] = _two_modes(points, guesses[rows] == name, labels[rows])
-    return min(found.values())
 
 
 def _outranked(
@@ -230,33 +265,6 @@ def _outranked(
     return float(min(shares, default=0.0))
 
 
-def _two_modes(points_N: _Array, is_first_N: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
-    """Return half the difference in BIC, per row, of two Gaussians and of one."""
-    classes = np.flatnonzero(np.bincount(labels) >= FEWEST_OF_CLASS)
-    if not classes.size:  # then all classes together, without what the class adds to the points of a guess
-        means = np.where(is_first_N, points_N[is_first_N].mean(), points_N[~is_first_N].mean())
-        points_N = means + _within_class((points_N - means)[:, None], labels)[:, 0]
-        labels, classes = np.zeros_like(labels), np.array([0])
-    gain, num_rows = 0.0, 0
-    for label in classes:
-        rows = labels == label
-        points = (points_N[rows] - points_N[rows].mean())[:, None]
-        num_rows += len(points)
-        if points.any():
-            start = np.eye(2)[1 - is_first_N[rows]] * 0.98 + 0.01
-            one = fit_mixture(points, np.ones((len(points), 1)), 1, 0.0)
-            gain += (one.bic - fit_mixture(points, start, 300, 1e-4).bic) / 2
-    return float(gain / num_rows)
-
-
 def _centred(logits_NA: _Array) -> _Array:
     found: _Array = logits_NA - logits_NA.mean(axis=1, keepdims=True)
-    return found
-
-
-def _within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
-    """Return the values minus the mean of their class, which is shrunk to that of all rows if the class has few."""
-    values_NA = values_NA - values_NA.mean(axis=0)
-    sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
-    found: _Array = values_NA - (sums / (np.bincount(labels)[:, None] + SHRINKAGE))[labels]
     return found
