@@ -111,7 +111,8 @@ def test_families_score_the_same_one_by_one_and_together(monkeypatch: pytest.Mon
 def test_a_family_that_only_repeats_the_classifier_describes_the_classes() -> None:
     shape = scored(images(0.0))["shape"]
     assert shape.explained and shape.explained.is_much and shape.of.guessed
-    assert not replace(shape.of.guessed.trust, separation=0.1).doubts  # which is a little lower
+    trust = shape.of.guessed.trust
+    assert not replace(trust, separations=dict.fromkeys(trust.separations, 0.1)).doubts  # which is a little lower
     assert not shape.of.class_words and not shape.is_more_than_classes and not shape.is_proposed
 
 
