@@ -92,8 +92,8 @@ def test_factors_that_always_go_together_cannot_be_told_apart(draws):
     found = audited({"style": style, "size": style}, labels, draws.random(900) < 0.1 + 0.4 * style)
     for factor, other in zip(found, ("size", "style"), strict=True):
         assert factor.verdict.kind == "bias" and factor.explained_beyond.p_value is None
-        assert factor.verdict.sentence.endswith(
-            f"can't be told from that of {other}: they go together in these images."
+        assert factor.verdict.lead[-1] == (
+            f"Its effect can't be told from that of {other}: they go together in these images."
         )
 
 
@@ -103,9 +103,10 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
     found = audited({"style": style, "size": size}, labels, is_wrong, doubts=["size"], by_guesses=True)
     assert [each.verdict.kind for each in found] == ["bias", "untrusted"]
     untold = "But size may be the reason instead: its guesses can't be trusted, so it could not be held constant."
-    assert found[0].verdict.sentence.endswith(f"go with these guesses. {untold}")
-    assert verdict_of_factors(found, "file").sentence == (
-        f"The errors of the classifier go with CLIP's guesses of style. {untold}"
+    assert found[0].verdict.lead[-1] == untold
+    assert str(verdict_of_factors(found, "file")) == (
+        "The errors of the classifier go with CLIP's guesses of style; but size may be the reason instead. "
+        "Its guesses can't be trusted, so it could not be held constant."
     )
     assert verdict_of_factors(found[1:], "file").sentence == ("Nothing follows about size, whose values may be wrong.")
     assert "Errors explained" in _factor_part(found[0]).note and "Errors explained" not in _factor_part(found[1]).note
@@ -120,13 +121,15 @@ def test_two_factors_without_trust_may_both_be_the_reason_of_a_bias_and_are_left
     is_wrong = draws.random(n) < 0.1 + 0.4 * style
     found = audited(codes, labels, is_wrong, doubts=["place", "size"], by_guesses=True)
     assert [each.verdict.kind for each in found] == ["bias", "untrusted", "untrusted"]
-    assert verdict_of_factors(found, "file").sentence == (
-        "The errors of the classifier go with CLIP's guesses of style. But place and size may be the reason instead: "
-        "their guesses can't be trusted, so they could not be held constant."
+    assert str(verdict_of_factors(found, "file")) == (
+        "The errors of the classifier go with CLIP's guesses of style; but place and size may be the reason instead. "
+        "Their guesses can't be trusted, so they could not be held constant."
     )
     some = audited(codes, labels, is_wrong, doubts=["size"], by_guesses=True)
-    assert "But size may be" in some[0].verdict.sentence and some[0].explained_beyond is not None
-    assert "no evidence of a bias towards place. But size may be" in verdict_of_factors(some, "file").sentence
+    assert some[0].verdict.lead[-1].startswith("But size may be") and some[0].explained_beyond is not None
+    assert verdict_of_factors(some, "file").sentence.endswith(
+        "but size may be the reason instead; there is no evidence of a bias towards place."
+    )
 
 
 def test_an_untrusted_factor_is_told_by_the_values_in_doubt(draws):

@@ -65,9 +65,10 @@ def audited_factors(
         beyond = _beyond(is_right, labels, codes, words, place, others, seed) if others else None
         if verdict.kind == "bias" and beyond is not None and not is_its_own(beyond):
             names = " and ".join(words.factors[other].name for other in others)
-            verdict = replace(verdict, sentence=verdict.sentence + _borrowed(beyond, names))
+            verdict = replace(verdict, lead=[*verdict.lead, _borrowed(beyond, names)])
         if verdict.kind == "bias" and untold:
-            verdict = replace(verdict, sentence=f"{verdict.sentence} {_not_constant(untold)}")
+            why = f"But {' and '.join(untold)} may be the reason instead: {_not_constant(untold)}."
+            verdict = replace(verdict, lead=[*verdict.lead, why])
         found.append(
             AuditedFactor(
                 name=factor.name,
@@ -91,22 +92,24 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
     biased = [factor for factor in factors if factor.verdict.kind == "bias"]
     own = [factor for factor in biased if factor.explained_beyond is None or is_its_own(factor.explained_beyond)]
     untrusted = _of_kind(factors, "untrusted")
-    doubted = [factor.name for factor in untrusted if factor.verdict.details] if biased else []
-    others = [factor for factor in untrusted if factor.name not in doubted]
+    doubted = [factor for factor in untrusted if factor.verdict.details] if biased else []
+    others = [factor for factor in untrusted if factor not in doubted]
     parts = [
         (own, f"the errors of {subject} go with {{}}" if doubted else f"the accuracy of {subject} depends on {{}}"),
         (
             [factor for factor in biased if factor not in own],
             f"the errors of {subject} {'also ' if own else ''}go with {{}}, which may be due to the other attributes",
         ),
+        (doubted, "but {} may be the reason instead"),
         (others, "nothing follows about {}, whose values may be wrong"),
         (_of_kind(factors, "no evidence"), "there is no evidence of a bias towards {}"),
         (_of_kind(factors, "nothing to compare"), "there is nothing to compare for {}"),
     ]
     sentence = "; ".join(text.format(" and ".join(map(_called, chosen))) for chosen, text in parts if chosen)
     kind = next(kind for kind in SEVERITY if _of_kind(factors, kind))
-    more = f" {_not_constant(doubted)}" if doubted else ""
-    return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.{more}")
+    why = _not_constant([factor.name for factor in doubted])
+    lead = [f"{why[0].upper()}{why[1:]}."] if doubted else []
+    return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.", lead=lead)
 
 
 def _called(factor: AuditedFactor) -> str:
@@ -156,15 +159,11 @@ def _beyond(
 
 def _borrowed(beyond: ExplainedErrors, others: str) -> str:
     if beyond.p_value is None:
-        return f" Its effect can't be told from that of {others}: they go together in these images."
+        return f"Its effect can't be told from that of {others}: they go together in these images."
     seen = f"no difference can be seen ({p_text(beyond)})"
-    return f" Among images that agree in {others}, {seen}: {others} may be the reason instead."
+    return f"Among images that agree in {others}, {seen}: {others} may be the reason instead."
 
 
 def _not_constant(names: Sequence[str]) -> str:
-    """Return that untrusted factors may be the reason of a bias towards another one."""
-    one = len(names) == 1
-    why = (
-        f"{'its' if one else 'their'} guesses can't be trusted, so {'it' if one else 'they'} could not be held constant"
-    )
-    return f"But {' and '.join(names)} may be the reason instead: {why}."
+    its, it = ("its", "it") if len(names) == 1 else ("their", "they")
+    return f"{its} guesses can't be trusted, so {it} could not be held constant"
