@@ -98,9 +98,9 @@ def test_groups_and_words_are_those_of_the_errors(found, demo):
 def test_errors_that_chance_deals_propose_nothing(by_chance):
     found = by_chance
     said = (
-        "Nothing proposed: [0-9]+ of 380 images [(][0-9.]+\u00a0%[)] are misclassified by an array. 2 of 3 families of "
+        "Nothing proposed: [0-9]+ of 380 images [(][0-9.]+\u00a0%[)] are misclassified by an array. 1 of 3 families of "
+        "attributes could be tested and doesn't explain them; 2 could not be tested, since CLIP doesn't see"
     )
-    said += "attributes could be tested and don't explain them; 1 could not be tested, since CLIP doesn't see"
     assert found.proposed == [] and re.match(said, found.verdict)
     assert found.figures.audit_command is None and found.figures.fit_command is None
     assert found.figures.check_command is None and "Audit the" not in found.table()
@@ -124,12 +124,12 @@ def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_fami
     )
     second = replace(first, name="second", explained=replace(first.explained, share=0.05))
     last = replace(first, name="last", explained=replace(first.explained, p_value=0.2, share=0.9))
-    unseen = replace(last, name="unseen", finding="doubted", trust=replace(ground.trust, separation=0.0496))
+    unseen = replace(last, name="unseen", finding="doubted", separation=0.0996)
     worse = replace(unseen, name="alas", doubts=["one", "two"])
     of_class = replace(
         first, name="coat", finding="describes the classes", doubts=["it has words of the classes: gull"]
     )
-    empty = replace(first, name="empty", finding="too few images", explained=None, trust=None)
+    empty = replace(first, name="empty", finding="too few images", explained=None, spread=None)
     far = [replace(each, words=[replace(word, score=-0.1) for word in each.words]) for each in found.figures.words]
     families = [empty, worse, unseen, of_class, last, second, first]
     changed = replace(by_chance.figures, families=families, words=far)
@@ -142,7 +142,7 @@ def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_fami
     assert cells["first"][4:] == [("✗", "10.0\u00a0%"), ("–", "")] and cells["last"][4] == ("✗", "90.0\u00a0%")
     assert cells["coat"][4:] == [("✓", "10.0\u00a0%"), ("✗", "")] and "words of the classes: gull" in html
     assert [mark for mark, _ in cells["unseen"]] == ["✓", "✓", "✗", "✓", "–", "–"]
-    assert "separation 0.0496; at least 0.05" in html
+    assert "separation 0.0996; at least 0.1" in html
     assert cells["empty"] == [("–", "")] * 6
     assert "Words nearest" not in html and "words nearest" not in replace(found, figures=changed).table()
 

@@ -13,7 +13,7 @@ from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.discovery.catalogue import Family
 from dbpt.discovery.embedded import embed_families, without_classes
-from dbpt.discovery.findings import apart, stronger_alike
+from dbpt.discovery.findings import stronger_alike
 from dbpt.discovery.scoring import Images, Score, false_discovery, guess_families, halves, score_families
 from dbpt.discovery.words import word_scores
 
@@ -251,12 +251,3 @@ def test_a_proposed_family_that_splits_the_images_like_a_stronger_one_is_found()
     assert stronger_alike([place, replace(place, of=replace(place.of, guessed=finer))]) == [None, "place"]
     weak = replace(place, explained=replace(place.explained, q_value=0.5))  # type: ignore[arg-type]
     assert stronger_alike([weak, place]) == [None, None]
-
-
-def test_a_figure_gets_enough_digits_to_tell_it_from_its_limit() -> None:
-    assert [apart(value, 0.05) for value in (0.3, 0.0496, 0.05, 0.050000001)] == [
-        "0.30",
-        "0.0496",
-        "0.05",
-        "0.05000000",
-    ]

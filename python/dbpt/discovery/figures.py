@@ -6,7 +6,6 @@ from typing import Literal
 from dbpt.discovery.words import WordScore
 from dbpt.files.typed_json import Count, Share
 from dbpt.groups.association import ExplainedErrors
-from dbpt.pseudo_attributes.trust import Trust
 from dbpt.report.text import MISSING
 from dbpt.runs.audited import AuditedData, PredictionsBy
 from dbpt.runs.metrics import BackboneSummary
@@ -36,9 +35,10 @@ class TriedFamily:
 
     ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
     without those that hardly any image got. ``explained`` is by the guesses, ``beyond`` by guesses without what the
-    class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families. ``trust`` says
-    whether CLIP sees the names in the images. ``doubts`` are the reasons not to propose it. ``like`` is a stronger
-    proposed family whose guesses split the images in much the same way; then this one says nothing further.
+    class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families.
+    ``agreement``, ``spread``, ``separation`` and ``outranked`` are those of `Trust`: whether CLIP sees the names in the
+    images. ``doubts`` are the reasons not to propose it. ``like`` is a stronger proposed family whose guesses split the
+    images in much the same way; then this one says nothing further.
     """
 
     name: str
@@ -49,7 +49,10 @@ class TriedFamily:
     explained: ExplainedErrors | None
     q_value: Share | None
     beyond: ExplainedErrors | None
-    trust: Trust | None
+    agreement: float | None
+    spread: float | None
+    separation: float | None
+    outranked: float | None
     groups: list[FamilyGroup]
     doubts: list[str]
     like: str | None = None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dbpt.data.words import entries_of
 from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
 from dbpt.discovery.scoring import LARGEST_Q, SMALLEST_SHARE, Explained, Guessed, Images, Score
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa, short_of
 from dbpt.report.text import count, count_of, in_words
 
 ALIKE = 0.7
@@ -22,6 +22,7 @@ def tried_family(
     """Return the family of ``score`` with its finding and its groups of images; ``like`` is from `stronger_alike`."""
     guessed, explained, family = score.of.guessed, score.explained, score.of.family.family
     finding, doubts = _finding(score)
+    trust = None if guessed is None else guessed.trust
     kept = family if guessed is None else family.only(guessed.kept.tolist())
     return TriedFamily(
         name=family.name,
@@ -32,7 +33,10 @@ def tried_family(
         explained=None if explained is None else explained.errors,
         q_value=None if explained is None else explained.q_value,
         beyond=None if score.beyond is None else score.beyond.errors,
-        trust=None if guessed is None else guessed.trust,
+        agreement=None if trust is None else trust.agreement,
+        spread=None if trust is None else trust.spread,
+        separation=None if trust is None else max(trust.separation, 0.0),
+        outranked=None if trust is None else trust.outranked,
         groups=[] if guessed is None else _groups(guessed.guesses, images.labels, right, class_names, kept.names),
         doubts=doubts,
         like=like,
@@ -86,9 +90,9 @@ def _how_little(explained: Explained) -> str:
     if explained.q_value is None:
         return "there are no errors, or nothing else, in each class"
     if explained.q_value > LARGEST_Q:
-        q = apart(explained.q_value, LARGEST_Q)
+        q = short_of(explained.q_value, LARGEST_Q)
         return f"errors don't depend on it more than by chance (q = {q}, above {LARGEST_Q})"
-    share = apart(100 * (explained.errors.share or 0.0), 100 * SMALLEST_SHARE, digits=1)
+    share = short_of(100 * (explained.errors.share or 0.0), 100 * SMALLEST_SHARE, 1)
     return f"it explains {share} % of the errors, below {100 * SMALLEST_SHARE:.0f} %"
 
 
@@ -99,20 +103,9 @@ def _of_the_classes(score: Score) -> str:
     if of.beyond is None or score.beyond is None or of.beyond.trust.doubts:
         return f"{start}CLIP can't tell its names apart"
     if of.agreement < LOWEST_AGREEMENT:
-        agreement = apart(of.agreement, LOWEST_AGREEMENT)
+        agreement = short_of(of.agreement, LOWEST_AGREEMENT)
         return f"{start}the guesses are others (agreement {agreement}; at least {LOWEST_AGREEMENT})"
     return f"{start}{_how_little(score.beyond)}"
-
-
-def apart(value: float, limit: float, digits: int = 2) -> str:
-    """Return the value with so many ``digits`` after the point, or more so that it doesn't look like the ``limit``.
-
-    >>> apart(0.0496, 0.05), apart(0.31, 0.05)
-    ('0.0496', '0.31')
-    """
-    while digits < 8 and value != limit and f"{value:.{digits}f}" == f"{limit:.{digits}f}":
-        digits += 1
-    return f"{value:.{digits}f}"
 
 
 def _groups(

@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dbpt.discovery.figures import ClassWords, DiscoveryFigures, FamilyGroup, TriedFamily
-from dbpt.discovery.findings import apart
 from dbpt.discovery.result import worst_and_best
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, short_of
 from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
 from dbpt.report.examples import GroupExamples
 from dbpt.report.made_by import Entries, made_by_entries
@@ -111,13 +110,13 @@ def _order(family: TriedFamily) -> tuple[float, float, str]:
 
 def _cells(family: TriedFamily) -> list[Cell]:
     """Return the conditions on a family: the four of `TRUST`, that it explains errors, and more than the classes."""
-    if family.trust is None:
+    if family.spread is None:
         return [Cell(None)] * (len(TRUST) + 2)
     cells = []
     for name, limit, bound in TRUST:
-        value = max(getattr(family.trust, name), 0.0)
+        value = getattr(family, name)
         holds = value >= limit if bound == "at least" else value <= limit
-        cells.append(Cell(holds, f"{name} {apart(value, limit)}; {bound} {limit}"))
+        cells.append(Cell(holds, f"{name} {short_of(value, limit)}; {bound} {limit}"))
     if family.finding == "doubted" or family.explained is None:
         return [*cells, Cell(None), Cell(None)]
     figures = f"p {family.p_text}, q {family.q_text}"

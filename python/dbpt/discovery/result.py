@@ -112,7 +112,7 @@ def worst_and_best(family: TriedFamily) -> tuple[FamilyGroup, FamilyGroup] | Non
 
 
 def _family_row(family: TriedFamily) -> dict[str, Any]:
-    explained, beyond, trust, pair = family.explained, family.beyond, family.trust, worst_and_best(family)
+    explained, beyond, pair = family.explained, family.beyond, worst_and_best(family)
     worse, better = pair or (None, None)
     return {
         "family": family.name,
@@ -122,7 +122,7 @@ def _family_row(family: TriedFamily) -> dict[str, Any]:
         "p_value": explained and explained.p_value,
         "q_value": family.q_value,
         "share_beyond_class_names": beyond and beyond.share,
-        **{name: trust and getattr(trust, name) for name in ("agreement", "spread", "separation", "outranked")},
+        **{name: getattr(family, name) for name in ("agreement", "spread", "separation", "outranked")},
         "class": worse and worse.class_name,
         "worse_attribute": worse and worse.attribute,
         "worse_accuracy": worse and worse.accuracy,
