@@ -11,7 +11,7 @@ import pytest
 from browser import BROWSER, assert_readable, looks
 
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import AuditFigures, Verdict
+from dbpt.auditing.figures import AuditedFactor, AuditFigures, Verdict
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
 from dbpt.groups import group_metrics
@@ -233,6 +233,21 @@ def test_figures_by_groups_that_cant_be_trusted_are_folded(noise):
         assert words in folded and words not in before + after
     assert "Average</dt>" in before and '<h2 id="confusions">' in before and '<h2 id="guesses">' in after
     assert summary not in render_audit(figures_of(), None, None)
+
+
+@pytest.mark.parametrize(("kind", "is_folded"), [("untrusted", True), ("bias", False)])
+def test_the_figures_of_a_factor_that_cant_be_trusted_are_folded(kind, is_folded):
+    figures = figures_of()
+    verdict = Verdict(kind=kind, sentence="time", group=None if is_folded else 1)
+    factor = AuditedFactor(
+        name="time", values=["day", "night"], group_kind="pseudo", verdict=verdict, groups=figures.groups,
+        cramers_v=None, explained=figures.explained, explained_beyond=None,
+    )  # fmt: skip
+    html = render_audit(replace(figures, factors=[factor]), None)
+    section = html[html.index('<h2 id="factor-1">') : html.index('<h2 id="groups">')]
+    assert section.count("</details>") == is_folded
+    folded = section.partition("<summary>Figures by guessed groups of time, which can’t be trusted</summary>")[2]
+    assert ("<svg" in folded and "<table" in folded) is is_folded
 
 
 def test_without_errors_no_group_is_the_worst():

@@ -8,6 +8,7 @@ from dbpt.auditing.result import p_text
 from dbpt.report.text import count, count_of, in_words, interval_text, points
 from dbpt.settings.unnamed import chosen_on_these_images
 
+NO_BREAK = "\u00a0"
 NO_EVIDENCE = "This is no evidence, since the attribute can’t be trusted."
 CLEAR = 0.3
 """From this association on, training can use the attribute instead of the class."""
@@ -30,7 +31,7 @@ def numbers_of(figures: AuditFigures) -> list[Number]:
     right = sum(row[y] for y, row in enumerate(figures.confusion))
     numbers = []
     interval = interval_text(metrics.worst_group_low, metrics.worst_group_high)
-    whichever = f"Whichever group is really the worst, its accuracy is in {interval}."
+    whichever = f"Whichever group is really the worst, its accuracy is in {interval.replace(' ', NO_BREAK)}."
     if worst is not None:
         meaning = (
             f"{worst.class_name} · {worst.attribute}: {count(worst.correct)} of {count(worst.n)} images are classified "
