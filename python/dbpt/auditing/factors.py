@@ -88,7 +88,7 @@ def audited_factors(
 
 def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> Verdict:
     """Return the verdict on all factors: the kind of the gravest, and a sentence that says which factor has which."""
-    subject = SUBJECTS[by].rstrip(",")
+    subject = SUBJECTS[by]
     biased = [factor for factor in factors if factor.verdict.kind == "bias"]
     own = [factor for factor in biased if factor.explained_beyond is None or is_its_own(factor.explained_beyond)]
     untrusted = _of_kind(factors, "untrusted")
