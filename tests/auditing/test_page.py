@@ -243,7 +243,9 @@ def test_the_figures_of_a_factor_that_cant_be_trusted_are_folded(kind, is_folded
         name="time", values=["day", "night"], group_kind="pseudo", verdict=verdict, groups=figures.groups,
         cramers_v=None, explained=figures.explained, explained_beyond=None,
     )  # fmt: skip
-    html = render_audit(replace(figures, factors=[factor]), None)
+    told = replace(figures.verdict, lead=["Whatever the attributes."])
+    html = render_audit(replace(figures, factors=[factor], verdict=told), None)
+    assert html.index("</h1>") < html.index("Whatever the attributes.") < html.index("<li><strong>time</strong>")
     section = html[html.index('<h2 id="factor-1">') : html.index('<h2 id="groups">')]
     assert section.count("</details>") == is_folded
     folded = section.partition("<summary>Figures by guessed groups of time, which can’t be trusted</summary>")[2]
