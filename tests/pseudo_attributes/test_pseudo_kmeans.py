@@ -58,7 +58,7 @@ def test_centres_that_were_found_in_a_sample_come_to_rest_on_all_rows(monkeypatc
 
 def test_fewer_clusters_than_attributes_warn_and_are_still_matched():
     logits = np.array([[5, 1, 0], [5, 1, 0], [0, 1, 5]], np.float32)
-    with pytest.warns(UserWarning, match="^kmeans: found 2 clusters for 3 attributes, because too few rows") as caught:
+    with pytest.warns(UserWarning, match="^found 2 clusters for 3 attributes, because too few images") as caught:
         found = label_attributes(logits, method="kmeans")
     assert caught[0].filename == __file__
     assert found.pseudo_attributes.tolist() == [0, 0, 2]
@@ -68,7 +68,7 @@ def test_fewer_clusters_than_attributes_warn_and_are_still_matched():
 
 def test_centres_that_do_not_settle_are_warned_of(monkeypatch):
     monkeypatch.setattr("dbpt.pseudo_attributes.kmeans.MAX_ITER", 1)
-    with pytest.warns(UserWarning, match="^kmeans: the centres still moved after 1 iterations") as caught:
+    with pytest.warns(UserWarning, match="^the centres still moved after 1 iterations") as caught:
         label_attributes(np.random.default_rng(0).normal(size=(3000, 3)), method="kmeans")
     assert caught[0].filename == __file__
 

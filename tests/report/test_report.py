@@ -123,7 +123,9 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
     assert cells["zero-shot"] == ["–"] * 7
     assert cells["ERM"][-4:] == ["90.0", "50.0*", "–", "80.0"]
     assert any(line.startswith("dbpt (true groups) ◂") for line in lines)
-    assert "warning: group waterbird · land: no rows; missing from worst-group accuracy" in unwrapped("\n".join(lines))
+    assert "warning: group waterbird · land: no images; missing from worst-group accuracy" in unwrapped(
+        "\n".join(lines)
+    )
     assert sum(line.startswith("warning:") for line in lines) == 1  # both rows have it: said once, without names
 
 
@@ -147,8 +149,8 @@ def test_warnings_name_their_rows_when_not_all_share_them():
     metrics = run(rows=[row("erm", few), row("dbpt", evaluated([90, 80, 20, 5], (100, 100, 20, 25)))], warnings=["one"])
     assert summarize(metrics).warnings == [
         "one",
-        "ERM: worst group 2 (class 1, attribute 0): only 20 rows, one image moves it by 5.0 points",
-        "dbpt: worst group 3 (class 1, attribute 1): only 25 rows, one image moves it by 4.0 points",
+        "ERM: worst group 2 (class 1, attribute 0): only 20 images, one image moves it by 5.0 points",
+        "dbpt: worst group 3 (class 1, attribute 1): only 25 images, one image moves it by 4.0 points",
     ]
 
 

@@ -116,7 +116,11 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
     groups = sorted(factor.groups, key=lambda group: group.correct / group.n)
     notes = [] if factor.cramers_v is None else [f"Association with the class (Cramér’s V): {factor.cramers_v:.2f}."]
     tests = (
-        (factor.explained, f"Errors explained by {factor.name} within the classes", ", adjusted for the suspects"),
+        (
+            factor.explained,
+            f"Errors explained by {factor.name} within the classes",
+            ", adjusted for several attributes",
+        ),
         (factor.explained_beyond, "The same among images that agree in the others whose guesses are trusted", ""),
     )
     for test, what, adjusted in tests if factor.verdict.kind != "untrusted" else ():

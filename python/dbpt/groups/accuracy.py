@@ -18,7 +18,7 @@ from dbpt.groups.intervals import proportion, worst_group_interval
 SMALL_GROUP = 30
 """The accuracy of a group with fewer rows gets a warning."""
 MOST_NAMED = 3
-"""More groups without rows share one warning."""
+"""As many groups without images are named in a warning."""
 
 
 @dataclass(frozen=True)
@@ -214,16 +214,18 @@ def _warnings(
 ) -> list[str]:
     empty = [names[entry.group] for entry in groups if entry.n == 0 and occurs_G[entry.group]]
     missing = "missing from worst-group accuracy and group mean, not counted as 0"
-    if len(empty) > MOST_NAMED:
-        warnings = [f"{len(empty)} groups have no rows: {first_few(empty, MOST_NAMED)}; {missing}"]
-    else:
-        warnings = [f"group {name}: no rows; {missing}" for name in empty]
+    warnings = [f"{len(empty)} groups have no images: {first_few(empty, MOST_NAMED)}; {missing}"] if empty else []
+    if len(empty) == 1:
+        warnings = [f"group {empty[0]}: no images; {missing}"]
     if unknown:
-        warnings.append(f"{unknown} rows of unknown attribute count in the average only")
+        images = (
+            "1 image of unknown attribute counts" if unknown == 1 else f"{unknown} images of unknown attribute count"
+        )
+        warnings.append(f"{images} in the average only")
     if worst is not None and groups[worst].n < SMALL_GROUP:
         n = groups[worst].n
-        rows = "1 row" if n == 1 else f"{n} rows"
-        warnings.append(f"worst group {names[worst]}: only {rows}, one image moves it by {100 / n:.1f} points")
+        images = "1 image" if n == 1 else f"{n} images"
+        warnings.append(f"worst group {names[worst]}: only {images}, one image moves it by {100 / n:.1f} points")
     return warnings
 
 

@@ -99,8 +99,8 @@ class Job:
 
     def result(self, method: str, **found: Any) -> PseudoAttributes:
         """Return the filled arrays, and the fields that the method ``found``."""
-        warnings = tuple(f"{method}: {text}" for text in self.warnings)
-        return PseudoAttributes(self.labels, self.posterior, self.confidence, method, warnings=warnings, **found)
+        arrays = self.labels, self.posterior, self.confidence
+        return PseudoAttributes(*arrays, method, warnings=tuple(self.warnings), **found)
 
     def sample(self) -> NDArray[np.float64]:
         """Return logits (n, A) of the rows to fit on: all, or one from each of n equal stretches if they are many.

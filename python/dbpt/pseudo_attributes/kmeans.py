@@ -25,8 +25,8 @@ def kmeans_labels(job: Job) -> PseudoAttributes:
     centers, counts = centers[counts > 0], counts[counts > 0]
     if len(centers) < num_attributes:
         job.warnings.append(
-            f"found {len(centers)} clusters for {num_attributes} attributes, because too few rows are distinct: no row "
-            "gets the other attributes"
+            f"found {len(centers)} cluster{'s' if len(centers) > 1 else ''} for {num_attributes} attributes, because "
+            "too few images differ: no image gets the other attributes"
         )
     if iterations >= MAX_ITER:
         job.warnings.append(f"the centres still moved after {MAX_ITER} iterations")

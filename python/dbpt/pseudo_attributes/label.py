@@ -101,7 +101,9 @@ def label_attributes(
     else:
         assign_argmax(job.logits, **job.assign_arguments)
         found = job.result("argmax")
-    for text in found.warnings:
+    unused = [] if found.shares is None or not is_estimated else np.flatnonzero(found.shares == 0).tolist()
+    without = [f"no image looks like attribute {a}, so its share is 0" for a in unused]  # `Trust` says so by name
+    for text in (*found.warnings, *without):
         warn(text, stacklevel=2)
     if min_confidence > 0 and job.confidence is not None:
         for start in range(0, num_rows, _CHUNK):  # in chunks, for memory

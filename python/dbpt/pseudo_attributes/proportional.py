@@ -68,20 +68,16 @@ def _estimate(job: Job, logits_NA: Array) -> Array | None:
     num_rows, num_attributes = logits_NA.shape
     if num_attributes > 2 and num_rows < ROWS_FOR_A_PAIR * num_attributes**2:
         job.warnings.append(
-            f"{num_rows} rows are too few to estimate the shares of {num_attributes} attributes: the labels are those "
-            "of argmax; give proportions if you know them"
+            f"{num_rows} images are too few to estimate the shares of {num_attributes} attributes: each gets the one "
+            "with the largest logit; give proportions if you know them"
         )
         return None
     found = estimate_shares(logits_NA)
     if found.num_clusters == 1:
         job.warnings.append(
-            "no two attributes can be told apart, so their shares cannot be estimated: the labels are those of argmax"
+            "the shares of the attributes cannot be estimated, so each image gets the one with the largest logit"
         )
         return None
-    (missing,) = np.nonzero(found.shares_A == 0)
-    if missing.size:
-        names = ", ".join(map(str, missing[:5])) + (", ..." if missing.size > 5 else "")
-        job.warnings.append(f"no cluster of rows belongs to attribute {names}: its share is 0, and no row gets it")
     if not found.converged:
         job.warnings.append(f"the shares still moved after {found.steps} steps: {found.shares_A.round(4).tolist()}")
     return found.shares_A
