@@ -7,12 +7,13 @@ from runs import fit
 from test_audit import many_rows
 
 import dbpt
-from dbpt.auditing.figures import Verdict
+from dbpt.auditing.figures import AuditedFactor, Verdict
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.subject import subject_of
-from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
+UNTRUSTED = Verdict(kind="untrusted", sentence="", details=["nonsense"])
 GUESSES = Guesses(
     method="proportional", shares=[0.5, 0.5], mean_confidence=1.0, doubts=[], n_unknown=0, n_known=0, accuracy=None
 )
@@ -99,3 +100,77 @@ def test_what_helps_where_nothing_could_be_compared(tiny, chosen):
     assert (
         "other suspected" in next_step(subject, Verdict(kind="no evidence", sentence=""), GUESSES, by_guesses=True)[0]
     )
+
+
+def without_attributes(tiny, name):
+    return tiny.write(name, [{**row, "attribute": ""} for row in tiny.rows()])
+
+
+def without(leave_out):
+    changed = {"doubts": ["nonsense"], "leave_out": leave_out}
+    return Guesses(**vars(GUESSES) | changed)
+
+
+def of_factor(name, values, **changed):
+    shared = {"shares": [], "mean_confidence": 1.0, "doubts": [], "n_unknown": 0, "n_known": 0, "accuracy": None}
+    return GuessesOfFactor(name=name, values=values, **shared | changed)
+
+
+def audited_factor(name, verdict):
+    nothing = {"values": [], "groups": [], "cramers_v": None, "explained": None, "explained_beyond": None}
+    return AuditedFactor(name=name, group_kind="pseudo", verdict=verdict, **nothing)
+
+
+def test_some_of_many_names_are_left_out_of_the_next_audit(tiny, chosen, run_all, tmp_path):
+    table = without_attributes(tiny, "fewer")
+    settings = chosen | {"attributes": ("meadow=grass|meadow", "lake", "sky", "tree=oak|elm")}
+    subject = subject_of("zero-shot", str(table), settings, None, None)
+    advice, commands = next_step(subject, UNTRUSTED, without(["lake", "sky"]), by_guesses=True)
+    assert advice == "Audit again without 'lake' and 'sky': 'meadow' and 'tree' alone raise no doubt."
+    (line,) = commands
+    assert "--attributes 'meadow=grass|meadow' 'tree=oak|elm' --predictions zero-shot --split test --out" in line
+    run_all(commands)
+    assert (tmp_path / "audits/fewer-fewer-names/audit.html").exists()
+    advice, commands = next_step(subject, UNTRUSTED, without([]), by_guesses=True)
+    assert advice.startswith("Audit again with words that name") and commands == []
+    array = subject_of(["disc"] * len(subject.audited), str(table), settings, None, None)
+    assert next_step(array, UNTRUSTED, without(["sky"]), by_guesses=True)[1] == []  # which no command can name
+
+
+def test_values_of_a_factor_are_left_out_of_the_next_audit(tiny, chosen, run_all):
+    table = without_attributes(tiny, "fewer-values")
+    factors = ("ground: meadow, lake=lake|pond, sky", "light: day, night")
+    subject = subject_of("zero-shot", str(table), chosen | {"attributes": None, "factors": factors}, None, None)
+    ground = of_factor("ground", ["meadow", "lake", "sky"], doubts=["nonsense"], leave_out=["sky"])
+    changed = {"doubts": ["nonsense"], "factors": [ground, of_factor("light", ["day", "night"])]}
+    advice, commands = next_step(subject, UNTRUSTED, Guesses(**vars(GUESSES) | changed), by_guesses=True)
+    assert advice == "Audit again without 'sky': 'meadow' and 'lake' alone raise no doubt."
+    assert "--factors 'ground: meadow, lake=lake|pond' 'light: day, night'" in commands[0]
+    run_all(commands)
+
+
+def test_commands_against_a_bias_leave_out_a_factor_in_doubt_and_say_so(tiny, chosen, run_all):
+    table, predictions = many_rows(
+        tiny, "next-factors", dict.fromkeys([(y, a) for y in ("disc", "box") for a in ("meadow", "lake")], 0.9)
+    )
+    factors = ("ground: meadow, lake", "kind[disc]: coin, plate", "kind[box]: crate, chest")
+    changed = {"attributes": None, "factors": factors, "columns": {"attribute": ""}}
+    subject = subject_of(str(predictions), str(table), chosen | changed, None, None)
+    audited = [audited_factor("ground", BIAS), audited_factor("kind", UNTRUSTED)]
+    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
+    assert advice.startswith("First find out whether kind is the reason: audit again with other words for its values")
+    assert "What follows leaves kind out. Let dbpt train" in advice
+    assert [line.split()[1] for line in commands] == ["fit", "guess"]
+    assert all("kind" not in line and "'ground: meadow, lake'" in line for line in commands)
+    run_all(commands[1:])
+
+
+def test_a_comparison_with_a_run_leaves_out_a_factor_in_doubt(tiny, tmp_path, run_all):
+    table = without_attributes(tiny, "two-factors")
+    factors = ("ground: meadow, lake", "light: day, night")
+    changed = {"factors": factors, "attributes": None, "head": "linear", "epochs": 1, "baselines": False}
+    subject = subject_of(str(fit(tiny, tmp_path / "two", table, **changed)), None, {}, None, None)
+    audited = [audited_factor("ground", BIAS), audited_factor("light", UNTRUSTED)]
+    _, commands = next_step(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
+    assert commands[1].split()[1] == "compare" and "light" not in commands[1]
+    run_all(commands[1:], compare=["--seeds", "1", "--methods", "erm", "dbpt", "--heads", "linear"])

@@ -130,3 +130,65 @@ def test_the_names_are_compared_with_the_words_of_the_catalogue_on_the_judged_im
 
 def test_trusted_guesses_give_no_warning(tiny, trusting):
     assert doubts(prepare(FitConfig(data=str(tiny.table), **tiny.settings)).warnings) == []
+
+
+@pytest.fixture
+def unsteady(monkeypatch):
+    """Let the guesses of some names depend on the sentence, and those of all others be trusted."""
+    failing = set()
+
+    def judged(guesses, logits, by_template, other_words, labels, names, counts=None):
+        figures = {"spread": 1.0, "separations": {("", ""): 1.0}, "outranked": 0.0}
+        agreements = {name: 0.5 if name in failing else 1.0 for name in names}
+        return trust.Trust(names=tuple(names), agreements=agreements, **figures)
+
+    monkeypatch.setattr(guesses, "guess_trust", judged)
+    monkeypatch.setattr("dbpt.pseudo_attributes.fewer_names.guess_trust", judged)
+    return failing
+
+
+def guessed(tiny, name, **words):
+    table = tiny.write(name, [{**row, "attribute": ""} for row in tiny.rows()])
+    chosen = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    return dbpt.guess_attributes(table, **chosen, **words)
+
+
+def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, unsteady):
+    unsteady.add("sky")
+    found = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"])
+    assert found.guesses.doubts == [
+        "other sentences around 'sky' give other guesses (agreement 0.50; trusted from 0.8)",
+        "leave out 'sky': 'meadow' and 'lake' alone raise no doubt",
+    ]
+    assert (found.guesses.doubted, found.guesses.leave_out) == (["meadow", "sky", "lake"], ["sky"])
+    (warning,) = doubts(found.warnings)
+    assert warning.endswith("alone raise no doubt; or look at the guesses with dbpt audit")
+    unsteady.add("lake")
+    two = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
+    assert two.leave_out == [] and two.doubts[0].startswith("other sentences around 'sky' and 'lake' give")
+    unsteady.add("meadow")
+    all_of_them = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
+    assert all_of_them.leave_out == [] and "around the same names give" in all_of_them.doubts[0]
+
+
+def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
+    unsteady.add("plate")
+    factors = ["ground: meadow, lake", "kind[disc]: coin, plate, wheel", "kind[box]: crate, chest"]
+    ground, kind = guessed(tiny, "own-values", factors=factors).guesses.factors
+    assert ground.doubts == ground.doubted == []
+    assert kind.doubts == [
+        "for disc, other sentences around 'plate' give other guesses (agreement 0.50; trusted from 0.8)",
+        "for disc, leave out 'plate': 'coin' and 'wheel' alone raise no doubt",
+    ]
+    assert kind.doubted == ["coin", "plate", "wheel"] and kind.leave_out == []  # for no command: it is of one class
+
+
+def test_attributes_that_are_the_classes_are_refused(tiny, tmp_path):
+    with pytest.raises(dbpt.InputError, match=r"^--attributes: 'Disc' and 'box' are classes, so CLIP would guess the "):
+        guessed(tiny, "classes", attributes=["Disc", "box"])
+    with pytest.raises(dbpt.InputError, match=r"^--factors: shape: 'disc' and 'box' are classes, so "):
+        guessed(tiny, "classes", factors=["ground: meadow, lake", "shape: disc, box"])
+    assert guessed(tiny, "classes", attributes=["disc", "lake"]).guesses.shares  # one of them may be an attribute
+    known = tiny.write("true-classes", [{**row, "attribute": row["label"]} for row in tiny.rows()])
+    chosen = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    assert dbpt.guess_attributes(known, attributes=["disc", "box"], **chosen).guesses.n_known  # the data have them

@@ -16,7 +16,7 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.data.drawn import few_shots
 from dbpt.data.precomputed import open_precomputed_features
 from dbpt.data.stored_features import StoredFeatures
-from dbpt.errors import InputError
+from dbpt.errors import InputError, in_quotes
 from dbpt.experiments.clusters import find_clusters
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
@@ -112,6 +112,8 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
     if not dataset.attribute_names:
         return no_attributes(dataset)
     if config.pseudo_attributes is None:
+        if not (config.by_probe or (dataset.attributes >= 0).any()):
+            _refuse_classes(dataset)
         if not config.keeps_known:
             return None
         own = attributes_of_data(dataset)
@@ -124,6 +126,18 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
         return own
     found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
     return without_unsure(found, config.min_confidence)
+
+
+def _refuse_classes(dataset: Dataset) -> None:
+    """Refuse attributes that are the classes: CLIP would guess the class of each image once more."""
+    classes = {name.casefold() for name in dataset.class_names}
+    for suspect in dataset.words.suspects:
+        if classes.issuperset(name.casefold() for name in suspect.values):
+            option = f"--factors: {suspect.name}" if dataset.words.factors else "--attributes"
+            raise InputError(
+                f"{option}: {in_quotes(suspect.values)} are classes, so CLIP would guess the class again; name "
+                "something else in the images that a classifier might rely on, such as a background or a style"
+            )
 
 
 def drawn_shots(
