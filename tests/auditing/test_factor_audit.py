@@ -102,11 +102,13 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
     is_wrong = draws.random(900) < 0.1 + 0.4 * style
     found = audited({"style": style, "size": size}, labels, is_wrong, doubts=["size"], by_guesses=True)
     assert [each.verdict.kind for each in found] == ["bias", "untrusted"]
-    untold = "But size may be the reason instead: its guesses can't be trusted, so it could not be held constant."
+    untold = (
+        "But size may be the reason instead. The guesses of size can't be trusted, so it could not be held constant."
+    )
     assert found[0].verdict.lead[-1] == untold
     assert str(verdict_of_factors(found, "file")) == (
         "The errors of the classifier go with CLIP's guesses of style; but size may be the reason instead. "
-        "Its guesses can't be trusted, so it could not be held constant."
+        "The guesses of size can't be trusted, so it could not be held constant."
     )
     assert verdict_of_factors(found[1:], "file").sentence == ("Nothing follows about size, whose values may be wrong.")
     assert "Errors explained" in _factor_part(found[0]).note and "Errors explained" not in _factor_part(found[1]).note
@@ -123,7 +125,7 @@ def test_two_factors_without_trust_may_both_be_the_reason_of_a_bias_and_are_left
     assert [each.verdict.kind for each in found] == ["bias", "untrusted", "untrusted"]
     assert str(verdict_of_factors(found, "file")) == (
         "The errors of the classifier go with CLIP's guesses of style; but place and size may be the reason instead. "
-        "Their guesses can't be trusted, so they could not be held constant."
+        "The guesses of place and size can't be trusted, so they could not be held constant."
     )
     some = audited(codes, labels, is_wrong, doubts=["size"], by_guesses=True)
     assert some[0].verdict.lead[-1].startswith("But size may be") and some[0].explained_beyond is not None

@@ -174,3 +174,11 @@ def test_a_comparison_with_a_run_leaves_out_a_factor_in_doubt(tiny, tmp_path, ru
     _, commands = next_step(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
     assert commands[1].split()[1] == "compare" and "light" not in commands[1]
     run_all(commands[1:], compare=["--seeds", "1", "--methods", "erm", "dbpt", "--heads", "linear"])
+
+
+def test_a_name_that_no_image_got_is_said_once(tiny, chosen):
+    settings = chosen | {"attributes": ("meadow", "lake", "sky"), "proportions": (1, 1, 0)}
+    found = dbpt.audit(without_attributes(tiny, "no-sky"), **settings)
+    said = [*found.figures.guesses.doubts, *found.warnings]
+    assert "no image was guessed 'sky'" in said and found.verdict.kind == "untrusted"
+    assert len([text for text in said if "sky" in text and not text.startswith("leave out")]) == 1

@@ -210,7 +210,7 @@ def assemble(
         predictions_from=subject.title,
         group_kind=chosen.kind,
         average=_average(subject, has_training_rows=bool(train_counts.any())),
-        metrics=_metrics(subject, chosen, train_counts, has_factors=bool(factors)),
+        metrics=_metrics(subject, chosen, train_counts, only_occurring=bool(factors) or verdict.kind == "untrusted"),
         groups=judgement.groups,
         confusion=judgement.confusion,
         cramers_v=_association(dataset, chosen, rows),
@@ -249,10 +249,10 @@ def audited_data(
 
 
 def _metrics(
-    subject: Subject, chosen: GroupsToAudit, train_counts: NDArray[np.int64], *, has_factors: bool
+    subject: Subject, chosen: GroupsToAudit, train_counts: NDArray[np.int64], *, only_occurring: bool
 ) -> GroupMetrics:
     dataset = subject.dataset
-    occurring = group_counts(dataset.groups(chosen.attributes), dataset.num_groups) > 0 if has_factors else None
+    occurring = group_counts(dataset.groups(chosen.attributes), dataset.num_groups) > 0 if only_occurring else None
     found = group_metrics(
         subject.predictions.predictions,
         subject.labels,

@@ -67,7 +67,7 @@ def audited_factors(
             names = " and ".join(words.factors[other].name for other in others)
             verdict = replace(verdict, lead=[*verdict.lead, _borrowed(beyond, names)])
         if verdict.kind == "bias" and untold:
-            why = f"But {' and '.join(untold)} may be the reason instead: {_not_constant(untold)}."
+            why = f"But {' and '.join(untold)} may be the reason instead. {_not_constant(untold)}"
             verdict = replace(verdict, lead=[*verdict.lead, why])
         found.append(
             AuditedFactor(
@@ -107,8 +107,7 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
     ]
     sentence = "; ".join(text.format(" and ".join(map(_called, chosen))) for chosen, text in parts if chosen)
     kind = next(kind for kind in SEVERITY if _of_kind(factors, kind))
-    why = _not_constant([factor.name for factor in doubted])
-    lead = [f"{why[0].upper()}{why[1:]}."] if doubted else []
+    lead = [_not_constant([factor.name for factor in doubted])] if doubted else []
     return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.", lead=lead)
 
 
@@ -165,5 +164,5 @@ def _borrowed(beyond: ExplainedErrors, others: str) -> str:
 
 
 def _not_constant(names: Sequence[str]) -> str:
-    its, it = ("its", "it") if len(names) == 1 else ("their", "they")
-    return f"{its} guesses can't be trusted, so {it} could not be held constant"
+    it = "it" if len(names) == 1 else "they"
+    return f"The guesses of {' and '.join(names)} can't be trusted, so {it} could not be held constant."
