@@ -17,9 +17,11 @@ def like(case, name, other, seed=1):
     return logits.argmax(axis=1), logits, others, labels, names
 
 
-def left_out(case, method="proportional"):
+def left_out(case, method="proportional", nearer=0):
+    """Return the names to leave out if so many of 100 other words are nearer to each image than its name."""
     guesses, logits, others, labels, _ = case
-    words = np.full((len(guesses), 1), -1e3, np.float32)
+    words = np.full((len(guesses), 100), -1e3, np.float32)
+    words[:, :nearer] = 1e3
     return names_to_leave_out(trust(*case), logits, others, words, labels, method=method)
 
 
@@ -63,3 +65,8 @@ def test_nothing_is_left_out_if_nothing_helps(monkeypatch):
     assert trust(*blurred).doubts and trust(*blurred).failing == () == tuple(left_out(blurred))
     monkeypatch.setattr(fewer_names, "MOST_TRIALS", 0)
     assert left_out(made(1000, names=3, signal=12.0)) == []
+
+
+def test_names_that_other_words_nearly_outrank_are_not_the_way_out():
+    case = made(1000, names=3, signal=12.0)
+    assert [left_out(case, nearer=n) for n in (2, 3)] == [["c"], []]

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.pseudo_attributes.label import label_attributes
-from dbpt.pseudo_attributes.trust import Trust, guess_trust
+from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, Trust, guess_trust
 
 MOST_TRIALS = 20
+OUTRANKED = 0.5  # of the limit: the best of several trials may pass by chance, mostly with names that no image shows
 
 
 def names_to_leave_out(
@@ -38,7 +39,7 @@ def names_to_leave_out(
                 simplefilter("ignore", UserWarning)  # shares that cannot be estimated or met
                 found = label_attributes(of_kept, method=method, posterior=False, confidence=False)
             judged.append(guess_trust(found.pseudo_attributes, of_kept, of_templates, other_words, labels, kept))
-        if trusted := [each for each in judged if not each.doubts]:
+        if trusted := [each for each in judged if not each.doubts and each.outranked <= OUTRANKED * LARGEST_OUTRANKED]:
             best = max(trusted, key=lambda each: each.separation)
             return [name for name in names if name not in best.names]
         fewer = [kept for each in judged for kept in _without_one(list(each.names), each)]
