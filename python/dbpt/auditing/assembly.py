@@ -252,7 +252,7 @@ def _metrics(
     subject: Subject, chosen: GroupsToAudit, train_counts: NDArray[np.int64], *, only_occurring: bool
 ) -> GroupMetrics:
     dataset = subject.dataset
-    occurring = group_counts(dataset.groups(chosen.attributes), dataset.num_groups) > 0 if only_occurring else None
+    occurring = chosen.counts(dataset.labels, np.arange(len(dataset))) > 0 if only_occurring else None
     found = group_metrics(
         subject.predictions.predictions,
         subject.labels,
