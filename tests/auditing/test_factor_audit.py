@@ -155,7 +155,7 @@ def test_p_values_are_adjusted_for_the_number_of_factors(draws):
     """Without adjustment, one of three factors seems to matter in 14 % of samples in which none does."""
     labels, style, size = draws.integers(3, size=900), draws.integers(2, size=900), draws.integers(2, size=900)
     found = audited({"style": style, "size": size}, labels, draws.random(900) < 0.1 + 0.4 * style)
-    assert found[0].explained.p_value == pytest.approx(2 / 10_000) and "(p ≤ 0.0002)" in found[0].verdict.lead[0]
+    assert found[0].explained.p_value == pytest.approx(2 / 10_000) and "(p ≤ 0.0002)" in " ".join(found[0].verdict.lead)
     p_values = draws.random((2000, 3))
     assert (p_values <= 0.05).any(axis=1).mean() > 0.1
     assert np.mean([min(holm(row)) <= 0.05 for row in p_values.tolist()]) < 0.065  # 0.05 and three standard errors

@@ -139,7 +139,7 @@ def test_the_page_says_everything_in_order(noise):
         "Gap36.2 points",
         "Association (Cramér’s V)0.25",
         "here: weak",
-        "hardly go together in these images. Training sees the training images, where it is 0.87: it can use the",
+        "similar mix of attributes in these images. Training sees the training images, where it is 0.87: it can use",
         "Errors explained by the attribute40.0 %",
         "This part of 95 errors",
         "p-valuep ≤ 0.0010",
@@ -307,7 +307,7 @@ def test_a_searched_attribute_has_a_p_value_that_is_too_small():
 @pytest.mark.parametrize(
     ("v", "of_training", "words"),
     [
-        (0.2, None, "Class and attribute hardly go together in these images."),
+        (0.2, None, "The classes have a similar mix of attributes in these images."),
         (0.4, None, "Training on them can use the attribute instead of the class."),
         (0.4, 0.1, "away. Training sees the training images, where it is 0.10."),
     ],

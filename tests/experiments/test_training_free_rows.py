@@ -6,6 +6,7 @@ from comparisons import cell, compare
 from runs import without
 
 from dbpt.errors import InputError
+from dbpt.experiments.guesses import _Doubts
 from dbpt.training_free import TRAINING_FREE
 
 DOUBT = "CLIP's guesses of meadow / lake can't be trusted: "
@@ -52,7 +53,7 @@ def test_they_are_refused_for_data_that_name_no_attribute(tiny, tmp_path):
 
 
 def test_only_those_that_use_the_guesses_tell_doubts_about_them(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.experiments.guesses._doubts", lambda *_: [["made up"]])
+    monkeypatch.setattr("dbpt.experiments.guesses._doubts", lambda *_: [_Doubts(["made up"])])
     for name, told in (("roboshot", False), ("mean-difference", True)):
         found = compare(tiny, tmp_path / name, methods=name, seeds=1)
         assert any(text.startswith(f"{DOUBT}made up") for text in found.warnings) == told

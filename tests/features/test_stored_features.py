@@ -101,4 +101,4 @@ def test_doubts_read_the_judged_rows_only(many, tiny, read_at_once, monkeypatch)
     monkeypatch.setattr("dbpt.pseudo_attributes.trust.MOST_ROWS", BLOCK)
     model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
     dbpt.guess_attributes("table.csv", embeddings="features.npy", **model, **COMMANDS["guess_attributes"])
-    assert sum(read_at_once) == N + 6 * BLOCK  # the guesses; and the judged rows, by the own sentences and five others
+    assert sum(read_at_once) == N + 7 * BLOCK  # the guesses; the judged rows by own, five other sentences, words

@@ -173,7 +173,7 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
         judged_by = {"by": subject.by, "by_guesses": chosen.kind == "pseudo", "attributes": dataset.attribute_names}
         judged_by["is_searched"] = chosen_on_these_images(dataset.notes)
         verdict = verdict_of(groups, explained, guesses, **judged_by)
-    confused = most_confused(confusion, dataset.class_names, groups, verdict, several=bool(factors))
+    confused = most_confused(confusion, dataset.class_names, groups, verdict)
     verdict = replace(verdict, lead=[*verdict.lead, *confused])
     return Judgement(groups=groups, confusion=confusion, explained=explained, factors=factors, verdict=verdict)
 

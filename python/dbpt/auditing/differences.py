@@ -66,6 +66,20 @@ def difference_text(worse: AuditedGroup, better: AuditedGroup) -> str:
     )
 
 
+def also_different(named: AuditedGroup, groups: Sequence[AuditedGroup], guesses: Guesses | None) -> list[str]:
+    """Return a sentence on another class than that of the ``named`` group: the one whose groups differ most.
+
+    None if no intervals are apart, or wrong ``guesses`` alone can make the difference. They are None for given groups.
+    """
+    others = [each for each in groups if each.n and each.class_name != named.class_name]
+    pairs = [pair for pair in combinations(others, 2) if pair[0].class_name == pair[1].class_name]
+    if not pairs:
+        return []
+    worse, better = named_difference(others, prefers_worst=False)
+    is_sure = guesses is None or not enough_wrong_guesses(worse, groups, guesses)
+    return [f"Also {difference_text(worse, better)}."] if is_sure and are_apart(worse, better) else []
+
+
 def uncertainties(worse: AuditedGroup, better: AuditedGroup, groups: Sequence[AuditedGroup]) -> list[str]:
     """Return sentences that say how certain the named difference is, and which group is worst if it is another."""
     found, apart = [], are_apart(worse, better)

@@ -53,7 +53,7 @@ class Verdict:
     """The result in one short sentence, and ``details`` that give its reasons.
 
     ``lead`` are the sentences below that headline: how strong and how certain the result is, what it is not about, and
-    the most frequent mistake whatever the attribute. ``group`` is the index of the worse group that a verdict of bias
+    the most frequent mistake overall. ``group`` is the index of the worse group that a verdict of bias
     names. ``caution`` is the last sentence, for a bias over groups that CLIP guessed by words.
     """
 

@@ -89,7 +89,7 @@ def _association_text(figures: AuditFigures, v: float) -> str:
         f"How closely class and attribute go together in these images, here: {strength}. At 0 each class has the same "
         "mix of attributes; at 1 the attribute alone gives the class away."
     )
-    text += "" if v >= CLEAR else " Class and attribute hardly go together in these images."
+    text += "" if v >= CLEAR else " The classes have a similar mix of attributes in these images."
     trained = figures.training_cramers_v
     if trained is None or figures.data.split == "train":
         return text + (" Training on them can use the attribute instead of the class." if v >= CLEAR else "")

@@ -56,6 +56,13 @@ class FactorPart(NamedTuple):
     group_kind: GroupKind
 
 
+def _kind(figures: AuditFigures) -> str:
+    """Return the kind of the verdict; a bias is only possible if another factor, in doubt, may be the reason."""
+    others = [factor.verdict for factor in figures.factors if factor.verdict.kind == "untrusted"]
+    is_possible = figures.verdict.kind == "bias" and any(verdict.details for verdict in others)
+    return "Possible bias" if is_possible else KINDS[figures.verdict.kind]
+
+
 def render_audit(
     figures: AuditFigures,
     sheets: list[ContactSheet] | None,
@@ -74,7 +81,7 @@ def render_audit(
     return render(
         "auditing/audit.html.j2",
         figures=figures,
-        kind=KINDS[figures.verdict.kind],
+        kind=_kind(figures),
         audited=_audited(figures),
         searched=[note.removeprefix(AUTO_NOTE) for note in figures.data.notes if note.startswith(AUTO_NOTE)],
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),

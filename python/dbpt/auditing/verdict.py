@@ -7,7 +7,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
-from dbpt.auditing.differences import difference_text, enough_wrong_guesses, named_difference, uncertainties
+from dbpt.auditing.differences import (
+    also_different,
+    difference_text,
+    enough_wrong_guesses,
+    named_difference,
+    uncertainties,
+)
 from dbpt.auditing.figures import AuditedGroup, Verdict, WhyNothing
 from dbpt.auditing.result import p_text
 from dbpt.errors import classes_in_words
@@ -93,6 +99,7 @@ def verdict_of(
         sentence=f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {towards}: "
         f"{difference_text(worse, better)}.",
         lead=[
+            *also_different(worse, groups, guesses if by_guesses and not by_clusters else None),
             f"{in_words(explained.share)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
             *uncertainties(worse, better, groups),
             *untold,
@@ -107,14 +114,12 @@ def most_confused(
     classes: Sequence[str],
     groups: Sequence[AuditedGroup],
     verdict: Verdict,
-    *,
-    several: bool = False,
 ) -> list[str]:
     """Return a sentence on the class of which the largest share is taken for one other class; none if it is small.
 
     ``confusion`` (C, C) are the images of each class that are taken for each. Classes of few images don't count, nor,
     if the ``verdict`` is a bias, those with a group of which few are wrong: the attribute can be the reason there. It
-    says so itself if all images are taken for one class. ``several`` says that it is about several attributes.
+    says so itself if all images are taken for one class.
     """
     if verdict.kind == "nothing to compare" and sum(any(column) for column in zip(*confusion, strict=True)) == 1:
         return []
@@ -133,9 +138,7 @@ def most_confused(
     share, name, other = max(shares, default=(0.0, "", ""), key=lambda found: found[0])
     if share < LARGE_CONFUSION:
         return []
-    is_alike = verdict.kind in ("no evidence", "untrusted")
-    whole = f"Whatever the attribute{'s' if several else ''}" if is_alike else "With all attributes together"
-    return [f"{whole}: {in_words(share)} of {name!r} are taken for {other!r}."]
+    return [f"Overall, {in_words(share)} of {name!r} are taken for {other!r}."]
 
 
 def nothing_to_compare(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> WhyNothing | None:

@@ -24,9 +24,9 @@ TRUST = (
 )
 """Figures of `Trust`, each with the limit from which the guesses are trusted."""
 REASONS = {
-    "Tested: the errors don’t depend on them": ("may be chance", "explains little"),
+    "Tested: the guesses explain too little of the errors": ("may be chance", "explains little"),
     "Not told apart from the classes": ("describes the classes",),
-    "Not tested: CLIP doesn’t see these names in the images, so the guesses say nothing about the errors": ("doubted",),
+    "Not tested: the guesses can’t be trusted, so they say nothing about the errors": ("doubted",),
     "Not tested: fewer than two of the names have images": ("too few images",),
 }
 """The findings of the families that are not proposed, under their headings."""
