@@ -243,13 +243,25 @@ def test_the_figures_of_a_factor_that_cant_be_trusted_are_folded(kind, is_folded
         name="time", values=["day", "night"], group_kind="pseudo", verdict=verdict, groups=figures.groups,
         cramers_v=None, explained=figures.explained, explained_beyond=None,
     )  # fmt: skip
-    told = replace(figures.verdict, lead=["Whatever the attributes."])
+    told = replace(figures.verdict, lead=["It is dark."])
     html = render_audit(replace(figures, factors=[factor], verdict=told), None)
-    assert html.index("</h1>") < html.index("Whatever the attributes.") < html.index("<li><strong>time</strong>")
+    assert html.index("</h1>") < html.index("It is dark.") < html.index("<li><strong>time</strong>")
     section = html[html.index('<h2 id="factor-1">') : html.index('<h2 id="groups">')]
     assert section.count("</details>") == is_folded
     folded = section.partition("<summary>Figures by guessed groups of time, which can’t be trusted</summary>")[2]
     assert ("<svg" in folded and "<table" in folded) is is_folded
+
+
+@pytest.mark.parametrize(("doubts", "badge"), [(["no"], "Possible bias"), ([], "Bias found")])
+def test_a_bias_is_only_possible_if_another_factor_in_doubt_may_be_the_reason(doubts, badge):
+    figures = figures_of()
+    doubted = Verdict(kind="untrusted", sentence="size", details=doubts)
+    factor = AuditedFactor(
+        name="size", values=["big", "small"], group_kind="pseudo", verdict=doubted, groups=figures.groups,
+        cramers_v=None, explained=figures.explained, explained_beyond=None,
+    )  # fmt: skip
+    assert figures.verdict.kind == "bias"
+    assert f">{badge}<" in render_audit(replace(figures, factors=[factor]), None)
 
 
 def test_without_errors_no_group_is_the_worst():
