@@ -34,7 +34,7 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """Whether a condition holds, None if it was not asked; ``text`` beside the mark, and figures to hover for."""
+    """A condition, which ``holds`` or not, None if it was not asked; ``text`` beside the mark, figures to hover for."""
 
     holds: bool | None
     figures: str = ""
