@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dbpt.auditing.differences import worst_group
 from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
 from dbpt.data.in_memory import import_pandas
 from dbpt.files.csv import Column
@@ -185,9 +186,7 @@ def _have_confidence(groups: Sequence[AuditedGroup]) -> bool:
 
 def _worst(factor: AuditedFactor) -> AuditedGroup | None:
     """Return the worst group to mark, None where the guesses can't be trusted."""
-    if factor.verdict.kind == "untrusted":
-        return None
-    return min(factor.groups, key=lambda group: group.correct / group.n)
+    return None if factor.verdict.kind == "untrusted" else worst_group(factor.groups)
 
 
 def _association(figures: AuditFigures) -> list[str]:
