@@ -147,7 +147,7 @@ def _doubts(
         by_suspect(zero_shot_logits(backbone, features, *each.attribute_texts(), rows=taken[read]), words)
         for each in (words, *(replace(words, attribute_templates=(template,)) for template in TEMPLATES))
     )
-    found = [_Doubts() for _ in words.suspects]
+    found, to_compare = [_Doubts() for _ in words.suspects], catalogue_words()
     for place, values, classes, rows in parts:
         judged, known = judged_rows(rows), list(words.suspects[place].values)
         cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
@@ -156,7 +156,7 @@ def _doubts(
         evidence = (
             logits[place][cells],
             [each[place][cells] for each in by_template],
-            zero_shot_logits(backbone, features, catalogue_words(), rows=taken[judged]),
+            zero_shot_logits(backbone, features, to_compare, rows=taken[judged]),
             dataset.labels[judged],
         )
         names = [known[value] for value in values]
