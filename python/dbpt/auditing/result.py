@@ -114,7 +114,7 @@ class Audit:
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {count_of(data.n, 'image')}; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
-        worst_group = None if figures.has_doubts else figures.worst_group
+        marked = None if figures.has_doubts else figures.worst_group
         worst = interval_text(metrics.worst_group_low, metrics.worst_group_high)
         lowest = f"worst group {percent(self.worst_group_accuracy)} ({worst} whichever group it is)"
         lowest = (
@@ -127,7 +127,7 @@ class Audit:
                 *_association(figures),
             ]
         notes.append(
-            f"{'' if worst_group is None else '* worst group; '}the intervals hold for all groups "
+            f"{'' if marked is None else '* worst group; '}the intervals hold for all groups "
             f"{'of a table ' if figures.factors else ''}at once"
             f"{'; overconf.: mean confidence minus accuracy' if _have_confidence(self.groups) else ''}"
         )
@@ -142,7 +142,7 @@ class Audit:
             lines += [f"combinations of {' and '.join(factor.name for factor in figures.factors)}:", ""]
         if untrusted := [factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"]:
             notes.append(f"combinations say nothing about {' and '.join(untrusted)}, whose values may be wrong")
-        lines += [*_group_table(self.groups, worst_group), "", *wrapped(notes), ""]
+        lines += [*_group_table(self.groups, marked), "", *wrapped(notes), ""]
         return "\n".join([*lines, *wrapped([str(figures.verdict)])])
 
     def __str__(self) -> str:
