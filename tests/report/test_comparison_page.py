@@ -6,7 +6,7 @@ from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
-from html_page import Page
+from html_page import Page, bars
 from made_up_comparison import ROWS, STEPS, comparison, difference, many_rows, page_of, row
 from made_up_run import GUESSES, LONG, NASTY
 
@@ -120,13 +120,15 @@ def test_the_charts_have_a_bar_with_interval_for_each_row_and_group():
     html = page_of(comparison())
     rows, narrow_rows, groups, narrow_groups = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
     assert "<title>dbpt, worst-group accuracy: 81.0 % [71.0, 91.0], 2 seeds</title>" in rows
-    assert "not trained" in rows and rows.count('class="seed"') == 8 == narrow_rows.count('class="seed"')
-    assert rows.count('class="bar ') == 4 and groups.count('class="bar ') == 16 == narrow_groups.count('class="bar ')
+    assert "not trained" in rows and rows.count("<use ") == 4 * 2 + 8 == narrow_rows.count(
+        "<use "
+    )  # ends of intervals, and seeds
+    assert (len(bars(rows)), len(bars(groups)), len(bars(narrow_groups))) == (4, 16, 16)
     assert "<title>landbird · water, JTT: 84.0 % [74.0, 94.0], n = 40</title>" in groups
     worst = re.findall(r'title="worst group of this column">([\d.]+)<', html)
     assert worst == ["48.0", "50.0", "81.0", "83.0"]
     one = page_of(comparison([replace(each, seeds=[0], warnings=[[]]) for each in ROWS], seeds=[0]))
-    assert 'class="seed"' not in one and "Each ring" not in one
+    assert re.search("<svg.*?</svg>", one, re.DOTALL)[0].count("<use ") == 4 * 2 and "Each ring" not in one
 
 
 def test_the_page_says_whether_label_noise_is_corrected():
@@ -185,7 +187,7 @@ def test_many_rows_and_groups_stay_readable():
     assert "The chart shows 5 of 20 rows: zero-shot, ERM, the one of the headline" in words
     assert "It shows the 24 of 28 groups" in words
     rows, _, groups, _ = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
-    assert rows.count('class="bar ') == 20 and groups.count('class="bar ') == 120
+    assert len(bars(rows)) == 20 and len(bars(groups)) == 120
     assert "5 more" in words
     assert len(page_of(many_rows(60, 100))) < 0.6e6  # the pictures are 2.2e6
     assert "The table shows the 133 of 400 groups" in page_of(many_rows(60, 100))

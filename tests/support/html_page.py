@@ -1,5 +1,6 @@
 """A page of HTML as the tests look at it."""
 
+import re
 from html.parser import HTMLParser
 
 
@@ -26,10 +27,26 @@ class Page(HTMLParser):
 
     @property
     def sources(self) -> list[str]:
-        """Return what the page would fetch."""
+        """Return what the page would fetch; marks of a chart refer to its own shapes."""
         names = ("src", "href", "srcset", "action")
-        return [attrs[name] for _, attrs in self.elements for name in names if name in attrs]
+        found = [attrs[name] for _, attrs in self.elements for name in names if name in attrs]
+        return [source for source in found if not source.startswith("#")]
 
     @property
     def words(self) -> str:
         return " ".join("".join(self.text).split())
+
+
+def bars(html: str, color: str = "[a-z0-9-]+") -> list[float]:
+    """The lengths of the bars of a colour in the charts of a page, in pixels."""
+    bar = (
+        rf'<title>[^<]*%[^<]*</title>\s*<path d="M ([\d.]+) [\d.]+ L ([\d.]+) [^"]*"[^>]*style="fill: var\(--{color}\)'
+    )
+    return [float(end) - float(begin) for begin, end in re.findall(bar, html.replace("\n", " ").replace("  ", " "))]
+
+
+def curves(html: str) -> dict[str, list[list[tuple[float, float]]]]:
+    """The pieces of each curve in the charts of a page, by its name on hover."""
+    found = re.findall(r'<title>([^<%]*)</title>\s*<path d="([^"]*)"', html)
+    pieces = {name: [re.findall(r"([\d.]+) ([\d.]+)", piece) for piece in path.split("M")[1:]] for name, path in found}
+    return {name: [[(float(x), float(y)) for x, y in piece] for piece in each] for name, each in pieces.items()}

@@ -23,9 +23,9 @@ from dbpt.files.csv import csv_of_columns, csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.pseudo_groups import group_pairs, pseudo_groups
+from dbpt.report.charts import write_figures
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.examples import group_examples, worst_first
-from dbpt.report.figures import write_figures
 from dbpt.report.gallery import surest_mistakes
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings

@@ -4,7 +4,6 @@ It is for readers who know neither dbpt nor statistics.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,12 +18,12 @@ from dbpt.report.charts import (
     WIDTH,
     Bar,
     BarGroup,
+    Chart,
+    Legend,
     bar_chart,
-    captioned,
 )
 from dbpt.report.confusion import confusions
 from dbpt.report.contact_sheets import ContactSheet
-from dbpt.report.drawing import Drawing
 from dbpt.report.examples import GroupExamples
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
@@ -50,8 +49,8 @@ class FactorPart(NamedTuple):
     name: str
     verdict: Verdict
     groups: list[AuditedGroup]
-    chart: Drawing | None
-    narrow_chart: Drawing | None
+    chart: Chart | None
+    narrow_chart: Chart | None
     note: str
     group_kind: GroupKind
 
@@ -210,28 +209,36 @@ def _false_positives(groups: Sequence[AuditedGroup], classes: Sequence[str]) -> 
     )
 
 
-def audit_figures(figures: AuditFigures) -> dict[str, Drawing | None]:
+def audit_figures(figures: AuditFigures) -> dict[str, Chart | None]:
     """Return the charts of the page, by name, as files need them; those of factors have their number."""
     groups = sorted(figures.groups, key=lambda group: (group.accuracy is None, group.accuracy))
     named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
-    found = {"accuracy": _figure(_chart(groups, named, BAR_LETTERS, WIDTH), is_marked=named is not None)}
-    for number, part in enumerate(map(_factor_part, figures.factors), 1):
-        titled = part.chart and replace(part.chart, description=f"{part.name}: {part.chart.description}")
-        found[f"accuracy_factor-{number}"] = _figure(titled, is_marked=part.verdict.kind == "bias")
+    found = {"accuracy": _chart(groups, named, BAR_LETTERS, WIDTH, _legend(named))}
+    for number, factor in enumerate(figures.factors, 1):
+        groups = sorted(factor.groups, key=lambda group: group.correct / group.n)
+        marked = groups[0] if factor.verdict.kind == "bias" else None
+        chart = _chart(groups, marked, BAR_LETTERS, WIDTH, _legend(marked), of=f"{factor.name}: ")
+        found[f"accuracy_factor-{number}"] = chart
     return found
 
 
-def _figure(chart: Drawing | None, *, is_marked: bool) -> Drawing | None:
-    legend = [("row-erm", "the group that the verdict is about"), ("row-chosen", "other groups")]
-    return chart and captioned(chart, legend if is_marked else ())
+def _legend(marked: AuditedGroup | None) -> Legend:
+    return [("erm", "the group that the verdict is about"), ("chosen", "other groups")] if marked else ()
 
 
-def _chart(groups: Sequence[AuditedGroup], marked: AuditedGroup | None, letters: int, width: int) -> Drawing | None:
-    """Draw the groups with images, the worst ones if they are many."""
+def _chart(
+    groups: Sequence[AuditedGroup],
+    marked: AuditedGroup | None,
+    letters: int,
+    width: int,
+    legend: Legend | None = None,
+    of: str = "",
+) -> Chart | None:
+    """Draw the groups with images, the worst ones if they are many; ``of`` names the factor."""
     bars = []
     for group in [group for group in groups if group.n][:MOST_BARS]:
-        style, names = "row-erm" if group == marked else "row-chosen", (group.class_name, group.attribute)
-        bar = Bar(style, "accuracy", group.accuracy, group.low, group.high)
+        color, names = "erm" if group == marked else "chosen", (group.class_name, group.attribute)
+        bar = Bar(color, "accuracy", group.accuracy, group.low, group.high)
         bars.append(BarGroup(" · ".join(names), shorten_group(*names, letters), f"n = {count(group.n)}", [bar]))
-    what = "Accuracy of each group in per cent, with its interval, worst group first"
-    return bar_chart(bars, what, width) if bars else None
+    what = f"{of}Accuracy of each group in per cent, with its interval, worst group first"
+    return bar_chart(bars, what, width, legend=legend) if bars else None

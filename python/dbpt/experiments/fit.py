@@ -31,7 +31,7 @@ from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS
 from dbpt.pseudo_attributes.image_table import image_columns
-from dbpt.report.figures import write_figures
+from dbpt.report.charts import write_figures
 from dbpt.report.guesses import GuessSheets, label_command
 from dbpt.report.run_charts import run_figures
 from dbpt.runs.metrics import RunMetrics

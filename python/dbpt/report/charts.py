@@ -1,12 +1,32 @@
-"""Two kinds of charts: horizontal bars with intervals, and curves over epochs with labels at their ends."""
+"""Charts by matplotlib: horizontal bars with intervals, and curves over epochs with labels at their ends.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+A `Chart` is a figure whose points are the pixels of a page. Pages show it as SVG with the reader's font and the colours
+of the style sheet; files have the colours of light pages.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil, floor
+from math import nan
+from pathlib import Path
+from typing import Any, Literal
+from warnings import catch_warnings, filterwarnings
 
-from dbpt.report.drawing import Circle, Drawing, Lines, Rect, Shape, Text, Titled
+import matplotlib
+import matplotlib.style
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from dbpt.files.disk import write_atomically
+from dbpt.report.colors import COLORS
 from dbpt.report.text import shorten
+from dbpt.runs.output_folder import FIGURES
 
 WIDTH, NARROW = 920, 400
 LETTER = 6.7  # assumed width of a letter at 12 px
@@ -16,16 +36,100 @@ MOST_BARS = 40
 """With more groups, a chart of bars shows the worst ones."""
 CURVE_LABELS = 250
 """Width of the labels to the right of curves; the same in all charts, so that epochs are aligned."""
+PIXEL_RATIO = 2
+"""Pixels of a PNG per pixel of a page."""
+DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (7, 4)), (0, (2, 3)), (0, (9, 3, 2, 3)))
+LOOKS = {
+    "figure.dpi": 72,
+    "savefig.dpi": 72,
+    "figure.facecolor": COLORS["page"],
+    "font.size": 12,
+    "text.color": COLORS["ink"],
+    "text.parse_math": False,
+    "axes.facecolor": "none",
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.left": False,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.spines.bottom": False,
+    "grid.color": COLORS["rule"],
+    "grid.linewidth": 1,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "xtick.color": COLORS["muted"],
+    "ytick.color": COLORS["muted"],
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dbpt",
+}
+NOT_XML = re.compile("[^ -\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Control characters, and bytes of file names that are not UTF-8."""
+FAMILY = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", Arial, sans-serif'
+HOVER = "hover: "
+"""Begins the gid of an artist that shows the rest on hover."""
+Looks = dict[str, Any]
+NOTE: Looks = {"fontsize": 11, "color": COLORS["muted"]}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, with a ``description`` for screen readers."""
+
+    figure: Figure
+    description: str
+
+    @property
+    def axes(self) -> Axes:
+        """The axes with the bars or curves."""
+        return self.figure.axes[0]
+
+    def __html__(self) -> Markup:
+        """Return the inline SVG for a page with the style sheet; jinja2 calls this."""
+        names = {color: name for name, color in COLORS.items()}
+        svg = re.sub(r"#[0-9a-f]{6}\b", lambda color: f"var(--{names[color[0]]})", str(_svg(self.figure)))
+        svg = svg.replace("xlink:href", "href")  # which needs no namespace
+        head = Markup('<svg viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">')
+        return head.format(*72 * self.figure.get_size_inches(), self.description) + Markup(svg)
+
+    def svg_file(self) -> str:
+        """Return an SVG file that needs no style sheet."""
+        width, height = 72 * self.figure.get_size_inches()
+        head = Markup(
+            '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
+            'viewBox="0 0 {w:g} {h:g}" width="{w:g}" height="{h:g}" font-family="{}" role="img"><title>{}</title>'
+            '<rect width="{w:g}" height="{h:g}" fill="{}"/>'
+        )
+        return head.format(FAMILY, self.description, COLORS["page"], w=width, h=height) + _svg(self.figure)
+
+    def png_file(self) -> bytes:
+        """Return a PNG of `PIXEL_RATIO` pixels per pixel of a page."""
+        return _rendered(self.figure, format="png", dpi=72 * PIXEL_RATIO)
+
+
+def write_figures(out: Path, charts: Mapping[str, Chart | None]) -> None:
+    """Write each chart as ``figures/NAME.svg`` and ``.png`` in ``out``, and remove the files of those that are None.
+
+    Raises `InputError` if the disk refuses.
+    """
+    for name, chart in charts.items():
+        for kind in ("svg", "png"):
+            path = out / FIGURES / f"{name}.{kind}"
+            if chart is None:
+                path.unlink(missing_ok=True)
+            else:
+                write_atomically(path, chart.svg_file() if kind == "svg" else chart.png_file())
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar: fractions in 0..1, None if missing; ``style`` is a class of the style sheet.
+    """One bar: fractions in 0..1, None if missing; ``color`` is a name in `COLORS`.
 
     ``dots`` are single values behind ``value``, such as those of the seeds.
     """
 
-    style: str
+    color: str
     title: str
     value: float | None
     low: float | None
@@ -43,118 +147,130 @@ class BarGroup:
     bars: Sequence[Bar]
 
 
-def bar_chart(groups: Sequence[BarGroup], description: str, width: int = WIDTH) -> Drawing:
-    """Draw horizontal grouped bars from 0 to 100 %, with intervals as whiskers and the value at the right."""
-    left = 20 + max(len(group.label) for group in groups) * LETTER
-    right, top, step, space = width - 52.0, 22.0, 17.0, 18.0
-    parts, y = list[Shape](), top + space / 2
+Legend = Sequence[tuple[str, str]]
+"""Names of colours, each with what it means."""
+
+
+def bar_chart(
+    groups: Sequence[BarGroup], description: str, width: int = WIDTH, *, legend: Legend | None = None
+) -> Chart:
+    """Draw horizontal grouped bars from 0 to 100 %, with intervals as whiskers and the value at the right.
+
+    A ``legend``, which may be empty, adds the description and itself above, as a file needs them.
+    """
+    left, right, step, space = 20 + max(len(group.label) for group in groups) * LETTER, 52.0, 17.0, 18.0
+    y, bars, tops = space / 2, list[tuple[float, BarGroup, Bar]](), list[tuple[float, BarGroup]]()
     for group in groups:
         block = max(step * len(group.bars), 32.0)
-        parts.append(Text("label end", left - 14, y + block / 2 - 3, group.label, group.name))
-        parts.append(Text("note end", left - 14, y + block / 2 + 12, group.note))
-        offset = (block - step * len(group.bars)) / 2
-        if all(bar.value is None for bar in group.bars):
-            parts.append(Text("note", left + 6, y + block / 2 + 4, "no images"))
-        for i, bar in enumerate(group.bars):
-            parts += _bar(bar, group, left, right, y + offset + i * step)
+        tops.append((y + block / 2, group))
+        first = y + (block - step * len(group.bars)) / 2 + 7.5
+        bars += [(first + i * step, group, bar) for i, bar in enumerate(group.bars)]
         y += block + space
-    bottom = y - space / 2
-    grid = list[Shape]()
-    for tick in (0, 25, 50, 75, 100):
-        x = left + (right - left) * tick / 100
-        grid += [_rule(x, x, top, bottom), Text("note middle", x, top - 8, "100 %" if tick == 100 else f"{tick}")]
-    return Drawing([*grid, *parts], description, width, bottom + 4)
+    height = y - space / 2
+    with _looks():
+        axes = _axes(description, legend, width, height, (left, 22, right, 4))
+        axes.set(xlim=(0, 1), ylim=(height, 0), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
+        axes.xaxis.tick_top()
+        axes.set_xticklabels(["0", "25", "50", "75", "100 %"])
+        for middle, group in tops:
+            _text(axes, (0, middle), (-14, 3), group.label, hover=group.name)
+            _text(axes, (0, middle), (-14, -12), group.note, **NOTE)
+            if all(bar.value is None for bar in group.bars):
+                _text(axes, (0, middle), (6, -4), "no images", ha="left", **NOTE)
+        for middle, group, bar in bars:
+            _bar(axes, middle, group, bar)
+    return Chart(axes.figure, _clean(description))  # type: ignore[arg-type]
 
 
-def captioned(drawing: Drawing, legend: Sequence[tuple[str, str]] = ()) -> Drawing:
-    """Return the drawing with its description and a ``legend`` of styles and names above it, as a file needs them."""
-    places, x, row = list[tuple[float, int]](), 14.0, 0
-    for _, name in legend:
-        width = 42 + LETTER * min(len(name), BAR_LETTERS)
-        if x > 14 and x + width > drawing.width:
-            x, row = 14.0, row + 1
-        places.append((x, row))
-        x += width
-    top = -46.0 - 20 * (row + 1 if legend else 0)
-    letters = int((drawing.width - 28) / LETTER)
-    shapes: list[Shape] = [Text("label", 14, top + 22, shorten(drawing.description, letters), drawing.description)]
-    for (style, name), (x, row) in zip(legend, places, strict=True):
-        y = top + 46 + 20 * row
-        shapes += [Rect(f"bar {style}", x, y - 10, 11, 11), Text("label", x + 18, y, shorten(name, BAR_LETTERS), name)]
-    return replace(drawing, shapes=[*shapes, *drawing.shapes], width=drawing.width + 14, top=top)
-
-
-def _bar(bar: Bar, group: BarGroup, left: float, right: float, y: float) -> list[Shape]:
+def _bar(axes: Axes, y: float, group: BarGroup, bar: Bar) -> None:
     if bar.value is None or bar.low is None or bar.high is None:
-        return []
-    scale, middle = right - left, y + 7.5
+        return
     interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
-    text = f"{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"
-    low, high = left + scale * bar.low, left + scale * bar.high
-    ends = [[(x, middle - 3.5), (x, middle + 3.5)] for x in (low, high)]
-    shapes: list[Shape] = [
-        Rect(f"bar {bar.style}", left, y + 1, max(scale * bar.value, 4.0), 13),
-        Lines("whisker", [*ends, [(low, middle), (high, middle)]]),
-        *(Circle("seed", left + scale * value, middle, 2.5) for value in bar.dots),
-        Text("value end", right + 50, y + 11.5, f"{100 * bar.value:.1f}"),
-    ]
-    return [Titled(text, shapes)]
+    (patch,) = axes.barh(y, max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2)
+    patch.set_gid(_clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
+    whisker: Looks = {"color": COLORS["ink"], "alpha": 0.75, "linewidth": 1.2, "clip_on": False, "zorder": 3}
+    axes.plot([bar.low, bar.high], [y, y], marker="|", markersize=7, **whisker)
+    looks: Looks = {"markerfacecolor": COLORS["page"], "markeredgecolor": COLORS["ink"], "clip_on": False, "zorder": 4}
+    axes.plot(bar.dots, [y] * len(bar.dots), "o", markersize=5, **looks)
+    _text(axes, (1, y), (50, -4), f"{100 * bar.value:.1f}")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A curve over epochs; a value of None interrupts it. ``label`` is the short name; epoch ``marked`` gets a ring."""
+    """A curve over epochs; a value of None interrupts it. ``label`` is the short name; epoch ``marked`` gets a ring.
 
-    style: str
+    ``dash`` is a number of `DASHES`.
+    """
+
+    color: str
     name: str
     label: str
     points: Sequence[tuple[int, float | None]]
     marked: int | None = None
+    dash: int = 0
 
 
 def line_chart(
-    lines: Sequence[Line], description: str, *, ticks: Sequence[tuple[float, str]], best: int | None = None
-) -> Drawing:
-    """Draw curves over epochs with labels at their ends. ``ticks`` span the axis; epoch ``best`` gets a rule."""
+    lines: Sequence[Line],
+    description: str,
+    *,
+    scale: Literal["fraction", "percent", "relative"],
+    best: int | None = None,
+    legend: Legend | None = None,
+) -> Chart:
+    """Draw curves over epochs with labels at their ends; epoch ``best`` gets a rule.
+
+    The axis goes from 0 to 1, or to 100 per cent, or encloses all values, which are ``relative`` to 1. ``legend`` is
+    that of `bar_chart`.
+    """
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
-    first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
-    left, right, top = 44.0, float(WIDTH - CURVE_LABELS), 26.0
-    bottom = top + max(170.0, 15.0 * len(lines))
-    low, high = ticks[0][0], ticks[-1][0]
-
-    def x_of(epoch: float) -> float:
-        return left + (right - left) * (epoch - first) / (last - first)
-
-    def y_of(value: float) -> float:
-        return bottom - (bottom - top) * min(max((value - low) / (high - low), 0.0), 1.0)
-
-    parts = list[Shape]()
-    for value, text in ticks:
-        y = y_of(value)
-        parts += [_rule(left, right, y, y), Text("note end", left - 8, y + 4, text)]
-    parts += [Text("note middle", x_of(tick), bottom + 17, str(tick)) for tick in _epoch_ticks(first, epochs[-1])]
-    parts.append(Text("note end", right, bottom + 32, "epoch"))
-    if best is not None:
-        x = x_of(best)
-        anchor, shift = ("end", -5.0) if x > (left + right) / 2 else ("", 5.0)
-        parts.append(_rule(x, x, top - 14, bottom, "best"))
-        parts.append(Text(f"note {anchor}".strip(), x + shift, top - 7, f"best epoch: {best}"))
-    ends = [y_of(next(value for _, value in reversed(line.points) if value is not None)) for line in lines]
-    for line, place, end in zip(lines, spread(ends, 14.0, bottom), ends, strict=True):
-        parts.append(_curve(line, [(x_of(epoch), None if v is None else y_of(v)) for epoch, v in line.points]))
-        parts.append(Lines("tail", [[(right + 3, end), (right + 12, place)]]))
-        parts.append(Lines(f"curve {line.style}", [[(right + 15, place), (right + 39, place)]]))
-        parts.append(Text("label", right + 45, place + 4, line.label, line.name))
-    return Drawing(parts, description, WIDTH, bottom + 38)
+    height = max(170.0, 15.0 * len(lines))
+    with _looks():
+        axes = _axes(description, legend, WIDTH, height, (44, 26, CURVE_LABELS, 38))
+        axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
+        axes.grid(visible=False, axis="x")
+        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        axes.annotate("epoch", (1, 0), (0, -32), "axes fraction", "offset points", ha="right", **NOTE)
+        ticks: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
+        if scale == "relative":
+            shown = [0.8, 1.2, *(value for line in lines for _, value in line.points if value is not None)]
+            ticks = MaxNLocator(8, steps=[1, 2, 2.5, 5, 10]).tick_values(min(shown), max(shown))
+        factor = 100 if scale == "percent" else 1
+        axes.set(ylim=(ticks[0], ticks[-1]), yticks=ticks, yticklabels=[f"{factor * tick:g}" for tick in ticks])
+        if best is not None:
+            rule: Looks = {"color": COLORS["muted"], "linewidth": 1, "linestyle": DASHES[2], "clip_on": False}
+            axes.axvline(best, ymax=1 + 14 / height, **rule)
+            side, shift = ("right", -5) if best > (epochs[0] + epochs[-1]) / 2 else ("left", 5)
+            at = (axes.get_xaxis_transform(), "offset points")
+            axes.annotate(f"best epoch: {best}", (best, 1), (shift, 7), *at, ha=side, **NOTE)
+        low, high = axes.get_ylim()
+        ends = [next(value for _, value in reversed(line.points) if value is not None) for line in lines]
+        places = [height * (1 - (min(max(end, low), high) - low) / (high - low)) for end in ends]
+        for line, end, place in zip(lines, places, spread(places, 14.0, height), strict=True):
+            _curve(axes, line, 1 - end / height, 1 - place / height)
+    return Chart(axes.figure, _clean(description))  # type: ignore[arg-type]
 
 
-def linear_ticks(values: Sequence[float]) -> list[tuple[float, str]]:
-    """Return at most nine round ticks that enclose all values, each with its text."""
-    low, high = min(values), max(values)
-    steps = (m * 10.0**e for e in range(-3, 300) for m in (1, 2, 2.5, 5))
-    step = next(step for step in steps if ceil(high / step) - floor(low / step) <= 8)
-    first, last = floor(low / step), max(ceil(high / step), floor(low / step) + 1)
-    return [(i * step, f"{i * step:g}") for i in range(first, last + 1)]
+def _curve(axes: Axes, line: Line, end: float, place: float) -> None:
+    """Draw a curve, and its label at ``place`` beside its ``end``, both as fractions of the height."""
+    x, y = [epoch for epoch, _ in line.points], [nan if value is None else value for _, value in line.points]
+    known = [False, *(value is not None for _, value in line.points), False]
+    # Lines don't show a point without neighbours.
+    alone = [i for i in range(len(x)) if known[i + 1] and not known[i] and not known[i + 2]]
+    looks: Looks = {"color": COLORS[line.color], "linestyle": DASHES[line.dash], "linewidth": 2, "clip_on": False}
+    (curve,) = axes.plot(x, y, solid_joinstyle="round", marker="o", markersize=5, markevery=alone, **looks)
+    curve.set_gid(_clean(HOVER + line.name))
+    ring = [i for i, epoch in enumerate(x) if epoch == line.marked]
+    axes.plot(
+        [x[i] for i in ring], [y[i] for i in ring], "o", color=COLORS[line.color],
+        markersize=10, markeredgewidth=2, markerfacecolor=COLORS["page"], clip_on=False, zorder=3,
+    )  # fmt: skip
+    pixel = 1 / (WIDTH - 44 - CURVE_LABELS)
+    fixed: Looks = {"transform": axes.transAxes, "clip_on": False}
+    axes.plot([1 + 3 * pixel, 1 + 12 * pixel], [end, place], color=COLORS["strong-rule"], linewidth=1, **fixed)
+    axes.plot([1 + 15 * pixel, 1 + 39 * pixel], [place, place], **looks | fixed)
+    low, high = axes.get_ylim()
+    _text(axes, (1, low + place * (high - low)), (45, -4), line.label, ha="left", hover=line.name)
 
 
 def spread(places: Sequence[float], distance: float, bottom: float) -> list[float]:
@@ -169,28 +285,86 @@ def spread(places: Sequence[float], distance: float, bottom: float) -> list[floa
     return moved
 
 
-def _curve(line: Line, shown: Sequence[tuple[float, float | None]]) -> Titled:
-    pieces: list[list[tuple[float, float]]] = [[]]
-    for x, y in shown:
-        if y is not None:
-            pieces[-1].append((x, y))
-        elif pieces[-1]:
-            pieces.append([])
-    # Lines don't show a point without neighbours.
-    dots = [Circle(f"dot {line.style}", *piece[0], 2.5) for piece in pieces if len(piece) == 1]
-    marked = [at for at, (epoch, _) in zip(shown, line.points, strict=True) if epoch == line.marked]
-    rings = [Circle(f"ring {line.style}", x, y, 5) for x, y in marked if y is not None]
-    curve = Lines(f"curve {line.style}", [piece for piece in pieces if len(piece) > 1])
-    return Titled(line.name, [curve, *dots, *rings])
+def _axes(
+    description: str,
+    legend: Legend | None,
+    width: float,
+    height: float,
+    margins: tuple[float, float, float, float],
+) -> Axes:
+    """Return axes of some ``height`` in a new figure, with margins at the left, top, right and bottom.
+
+    A ``legend`` and the description are above them.
+    """
+    left, top, right, bottom = margins
+    lines = _in_lines(legend or (), width)
+    above, inside = 0.0 if legend is None else 46.0 + 20 * len(lines), width - left - right
+    width += 14 * (legend is not None)
+    whole = above + top + height + bottom
+    figure = Figure((width / 72, whole / 72))
+    axes = figure.add_axes((left / width, bottom / whole, inside / width, height / whole))
+    if legend is not None:
+        letters = int((width - 42) / LETTER)
+        caption = figure.text(14 / width, 1 - 22 / whole, _clean(shorten(description, letters)))
+        caption.set_gid(_clean(HOVER + description))
+        for row, entries in enumerate(lines):
+            for x, color, name in entries:
+                y = whole - 46 - 20 * row
+                box = Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
+                figure.add_artist(box).set_transform(figure.transFigure)
+                figure.text((x + 18) / width, y / whole, _clean(shorten(name, BAR_LETTERS)))
+    return axes
 
 
-def _epoch_ticks(first: int, last: int) -> list[int]:
-    step = next(step for base in range(9) for m in (1, 2, 5) if (step := m * 10**base) * 12 >= last - first)
-    ticks = sorted({first, *(tick for tick in range(step, last, step) if tick > first), last})
-    crowded = {a for a, b in pairwise(ticks) if b == last and b - a < 0.6 * step}
-    crowded |= {b for a, b in pairwise(ticks) if a == first and b - a < 0.6 * step and b != last}
-    return [tick for tick in ticks if tick not in crowded]
+def _in_lines(legend: Legend, width: float) -> list[list[tuple[float, str, str]]]:
+    """Return the entries of a legend by line, each with its place."""
+    lines, x = list[list[tuple[float, str, str]]](), width
+    for color, name in legend:
+        needed = 42 + LETTER * min(len(name), BAR_LETTERS)
+        if not lines or (x > 14 and x + needed > width):
+            lines.append([])
+            x = 14.0
+        lines[-1].append((x, color, name))
+        x += needed
+    return lines
 
 
-def _rule(x1: float, x2: float, y1: float, y2: float, style: str = "grid") -> Lines:
-    return Lines(style, [[(x1, y1), (x2, y2)]])
+def _text(
+    axes: Axes, at: tuple[float, float], offset: tuple[float, float], text: str, *, hover: str = "", **looks: Any
+) -> None:
+    """Write at a fraction of the width and a value of y, some pixels to the right and up, to the left of there."""
+    coordinates = (axes.get_yaxis_transform(), "offset points")
+    written = axes.annotate(_clean(text), at, offset, *coordinates, annotation_clip=False, **{"ha": "right"} | looks)
+    if hover and hover != text:
+        written.set_gid(_clean(HOVER + hover))
+
+
+def _clean(text: str) -> str:
+    """Return the text in one line, without characters that make an XML file unreadable."""
+    return NOT_XML.sub("\ufffd", re.sub(r"\s", " ", text))
+
+
+@contextmanager
+def _looks() -> Iterator[None]:
+    """Draw as `LOOKS` says, whatever the user's own style."""
+    with matplotlib.style.context(["default", LOOKS]), catch_warnings():
+        filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        yield
+
+
+def _rendered(figure: Figure, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    with _looks():
+        figure.savefig(buffer, **options)
+    return buffer.getvalue()
+
+
+def _svg(figure: Figure) -> Markup:
+    """Return the content of the SVG of a figure, without a background, and with the font of its surroundings."""
+    svg = _rendered(figure, format="svg", transparent=True, metadata={"Date": None}).decode()
+    svg = svg[svg.index("</metadata>") + len("</metadata>") :]
+    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"font-family: [^;]*; ?", "", svg)
+    svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
+    svg = re.sub(rf'<g id="{HOVER}([^"]*)">', r"<g><title>\1</title>", svg)
+    return Markup(re.sub(r'<g id="[^"]*"', "<g", svg))

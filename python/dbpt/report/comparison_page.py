@@ -14,19 +14,19 @@ from dbpt.report.charts import (
     WIDTH,
     Bar,
     BarGroup,
+    Chart,
+    Legend,
     bar_chart,
-    captioned,
 )
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
 from dbpt.report.comparison_verdict import second_sentence, verdict
 from dbpt.report.confusion import confusions
-from dbpt.report.drawing import Drawing
 from dbpt.report.examples import GroupExamples
 from dbpt.report.factors import doubted_factors
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.headline import without_doubts
 from dbpt.report.made_by import Entries
-from dbpt.report.run_charts import row_styles
+from dbpt.report.run_charts import row_colors
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, shorten, shorten_group
@@ -69,11 +69,11 @@ class Answers:
 
 @dataclass(frozen=True)
 class ShownRow:
-    """A row of the table with its ``name``, which has the head if there are several, and colour class."""
+    """A row of the table with its ``name``, which has the head if there are several, and ``color``."""
 
     row: Row[ComparisonRow]
     name: str
-    style: str
+    color: str
 
 
 def render_comparison(
@@ -140,26 +140,24 @@ def render_comparison(
     )
 
 
-def comparison_figures(metrics: ComparisonMetrics) -> dict[str, Drawing | None]:
+def comparison_figures(metrics: ComparisonMetrics) -> dict[str, Chart | None]:
     """Return the charts of the page, by name, as files need them."""
     summary = ComparisonSummary(metrics)
     rows = _shown_rows(summary)
     charted = _charted(rows)
     figured = [shown for shown in rows if shown.row.worst_group_accuracy is not None]
-    by_row = _row_chart(figured, metrics.repeat, BAR_LETTERS, WIDTH)
-    by_group = _group_chart(summary, charted, _worst_groups(summary)[: _most_groups(charted)], BAR_LETTERS, WIDTH)
-    legend = [(shown.style, shown.name) for shown in charted]
+    groups, legend = _worst_groups(summary)[: _most_groups(charted)], [(shown.color, shown.name) for shown in charted]
     return {
-        "worst_group_accuracy": captioned(by_row) if by_row else None,
-        "accuracy": captioned(by_group, legend) if by_group else None,
+        "worst_group_accuracy": _row_chart(figured, metrics.repeat, BAR_LETTERS, WIDTH, ()),
+        "accuracy": _group_chart(summary, charted, groups, BAR_LETTERS, WIDTH, legend),
     }
 
 
 def _shown_rows(summary: ComparisonSummary) -> list[ShownRow]:
     several_heads = len(summary.metrics.heads) > 1
     return [
-        ShownRow(row, row_name(row.record) if several_heads else row.title, style)
-        for row, style in zip(summary.rows, row_styles(summary.rows), strict=True)
+        ShownRow(row, row_name(row.record) if several_heads else row.title, color)
+        for row, color in zip(summary.rows, row_colors(summary.rows), strict=True)
     ]
 
 
@@ -182,30 +180,34 @@ def _data(metrics: ComparisonMetrics) -> Entries:
     ]
 
 
-def _row_chart(rows: Sequence[ShownRow], repeat: str, letters: int, width: int) -> Drawing | None:
+def _row_chart(
+    rows: Sequence[ShownRow], repeat: str, letters: int, width: int, legend: Legend | None = None
+) -> Chart | None:
     """Draw the worst-group accuracy of each row, with the interval over images and a dot for each seed or draw."""
     bars = []
     for shown in rows[:MOST_BARS]:
         figure, seeds = shown.row.record.figures["worst_group_accuracy"], len(shown.row.record.seeds)
         low, high = shown.row.interval or (None, None)
         dots = [value for value in figure.by_seed if value is not None] if seeds > 1 else []
-        bar = Bar(shown.style, "worst-group accuracy", figure.mean, low, high, dots)
+        bar = Bar(shown.color, "worst-group accuracy", figure.mean, low, high, dots)
         note = "not trained" if shown.row.head is None else f"{seeds} {repeat}{'s' if seeds != 1 else ''}"
         bars.append(BarGroup(shown.name, shorten(shown.name, letters), note, [bar]))
-    return (
-        bar_chart(bars, "Worst-group accuracy of each row in per cent, with its 95 % interval over images", width)
-        if bars
-        else None
-    )
+    what = "Worst-group accuracy of each row in per cent, with its 95 % interval over images"
+    return bar_chart(bars, what, width, legend=legend) if bars else None
 
 
 def _group_chart(
-    summary: ComparisonSummary, rows: Sequence[ShownRow], groups: Sequence[int], letters: int, width: int
-) -> Drawing | None:
+    summary: ComparisonSummary,
+    rows: Sequence[ShownRow],
+    groups: Sequence[int],
+    letters: int,
+    width: int,
+    legend: Legend | None = None,
+) -> Chart | None:
     blocks, names = [], summary.metrics.dataset.group_names
     for g in sorted(groups):
         bars = [
-            Bar(shown.style, shown.name, each.accuracy, each.low, each.high)
+            Bar(shown.color, shown.name, each.accuracy, each.low, each.high)
             for shown in rows
             for each in shown.row.groups[g : g + 1]
         ]
@@ -214,7 +216,7 @@ def _group_chart(
     if not rows or not blocks:
         return None
     what = f"Accuracy of each group in per cent, with 95 % intervals, means over the {summary.metrics.repeat}s"
-    return bar_chart(blocks, what, width)
+    return bar_chart(blocks, what, width, legend=legend)
 
 
 def _size(rows: Sequence[ShownRow], group: int) -> str:
@@ -228,8 +230,8 @@ def _charted(rows: Sequence[ShownRow]) -> list[ShownRow]:
     They keep the order of the table.
     """
     known = [shown for shown in rows if shown.row.groups]
-    fixed = ("row-zero-shot", "row-erm", "row-chosen")
-    order = sorted(known, key=lambda shown: (shown.style not in fixed, -(shown.row.worst_group_accuracy or 0.0)))
+    fixed = ("zero-shot", "erm", "chosen")
+    order = sorted(known, key=lambda shown: (shown.color not in fixed, -(shown.row.worst_group_accuracy or 0.0)))
     return [shown for shown in known if shown in order[:MOST_ROWS]]
 
 

@@ -29,7 +29,7 @@ from dbpt.report.run_charts import (
     accuracy_chart,
     chosen_accuracy,
     p_true_chart,
-    row_styles,
+    row_colors,
     validation_chart,
     weights_chart,
 )
@@ -96,7 +96,7 @@ def render_report(page: RunPage) -> str:
     """Return the HTML page of a run."""
     metrics, history = page.metrics, page.history
     summary, judged, guesses = summarize(metrics), summarize(page.judged), page.sheets.guesses
-    styles, quality, classes = row_styles(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
+    colors, quality, classes = row_colors(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
     shown = metrics.dataset.shown_groups
@@ -114,18 +114,18 @@ def render_report(page: RunPage) -> str:
         "zero_shot_line": zero_shot_line(judged),
         "titled": [(row.title, row) for row in summary.rows],
         "doubted_factors": doubted_factors(guesses, metrics),
-        "rows": list(zip(summary.rows, styles, strict=True)),
+        "rows": list(zip(summary.rows, colors, strict=True)),
         "tabled": sorted([g for g in worst_first(accuracies) if g in shown][:MOST_ROWS]),
         "num_groups": len(shown),
-        "bars": accuracy_chart(summary, styles, BAR_LETTERS, WIDTH),
-        "narrow_bars": accuracy_chart(summary, styles, NARROW_LETTERS, NARROW),
+        "bars": accuracy_chart(summary, colors, BAR_LETTERS, WIDTH),
+        "narrow_bars": accuracy_chart(summary, colors, NARROW_LETTERS, NARROW),
         "examples": page.examples,
         "shows_images": page.mistakes is not None,
         "compared": [summary.rows[0].title, summary.chosen.title],
         "confusions": [confusions(counts, classes) for counts in page.confusions],
         "weights": weights_chart(summary, chosen_history),
         "p_true": p_true_chart(summary, chosen_history),
-        "validation": validation_chart(summary, history, styles),
+        "validation": validation_chart(summary, history, colors),
         "quality": quality if quality and quality.smallest_group is not None else None,
         "gallery": page.mistakes,
         "sheets": page.sheets,

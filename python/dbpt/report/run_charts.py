@@ -12,21 +12,18 @@ from dbpt.report.charts import (
     WIDTH,
     Bar,
     BarGroup,
+    Chart,
+    Legend,
     Line,
     bar_chart,
-    captioned,
     line_chart,
-    linear_ticks,
 )
-from dbpt.report.drawing import Drawing
 from dbpt.report.summary import Row, Summary, summarize
 from dbpt.report.text import count, shorten_group
 from dbpt.runs.metrics import RunMetrics
 
 MOST_CURVES = 16
 """If there are more groups, the curves show the ones with the lowest accuracy."""
-PER_CENT = [(tick / 100, f"{tick}") for tick in (0, 25, 50, 75, 100)]
-UNIT = [(tick, f"{tick:g}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
 History = list[dict[str, Any]]
 JUDGED_BY = {
     "pseudo-wgp": ("Worst-group probability of the true class on validation, over pseudo groups", "val_wgp"),
@@ -37,52 +34,55 @@ JUDGED_BY = {
 """Title and history key of the validation curve. The groups are those of model selection."""
 
 
-def run_figures(metrics: RunMetrics, history: History) -> dict[str, Drawing | None]:
+def run_figures(metrics: RunMetrics, history: History) -> dict[str, Chart | None]:
     """Return the charts of the page, by name, as files need them."""
     summary = summarize(metrics)
-    styles, chosen = row_styles(summary.rows), summary.chosen.record.name
-    validation = validation_chart(summary, history, styles)
-    legend = [(style, row.title) for row, style in zip(summary.rows, styles, strict=True) if row.groups]
-    charts = {
-        "weights": weights_chart(summary, [entry for entry in history if entry["row"] == chosen]),
-        "probability": p_true_chart(summary, [entry for entry in history if entry["row"] == chosen]),
+    colors, chosen = row_colors(summary.rows), summary.chosen.record.name
+    validation = validation_chart(summary, history, colors, legend=())
+    legend = [(color, row.title) for row, color in zip(summary.rows, colors, strict=True) if row.groups]
+    of_chosen = [entry for entry in history if entry["row"] == chosen]
+    return {
+        "accuracy": accuracy_chart(summary, colors, BAR_LETTERS, WIDTH, legend),
+        "weights": weights_chart(summary, of_chosen, legend=()),
+        "probability": p_true_chart(summary, of_chosen, legend=()),
         "validation": validation[1] if validation else None,
     }
-    figures = {name: captioned(chart) if chart else None for name, chart in charts.items()}
-    return {"accuracy": captioned(accuracy_chart(summary, styles, BAR_LETTERS, WIDTH), legend), **figures}
 
 
-def row_styles(rows: Sequence[Row[Any]]) -> list[str]:
-    """Return colour classes; zero-shot, ERM and the chosen row have the same colours in all reports."""
-    fixed = {"zero-shot": "row-zero-shot", "erm": "row-erm"}
-    styles, others = [], 0
+def row_colors(rows: Sequence[Row[Any]]) -> list[str]:
+    """Return names of colours; zero-shot, ERM and the chosen row have the same ones in all reports."""
+    fixed = {"zero-shot": "zero-shot", "erm": "erm"}
+    colors, others = [], 0
     for row in rows:
         if row.chosen:
-            styles.append("row-chosen")
+            colors.append("chosen")
         elif row.method in fixed:
-            styles.append(fixed.pop(row.method))
+            colors.append(fixed.pop(row.method))
         else:
-            styles.append(f"row-other-{others % 4}")
+            colors.append(f"other-{others % 4}")
             others += 1
-    return styles
+    return colors
 
 
-def accuracy_chart(summary: Summary, styles: list[str], letters: int, width: int) -> Drawing:
+def accuracy_chart(
+    summary: Summary, colors: list[str], letters: int, width: int, legend: Legend | None = None
+) -> Chart:
     """Draw the accuracy of every row in each group, with its interval; names have at most ``letters``."""
     groups, names, labels = [], summary.metrics.dataset.group_names, summary.short_group_names(letters)
     for g in sorted(
         sorted(summary.metrics.dataset.shown_groups, key=lambda g: chosen_accuracy(summary, g))[:MOST_BARS]
     ):
         bars = [
-            Bar(style, row.title, entry.accuracy, entry.low, entry.high)
-            for row, style in zip(summary.rows, styles, strict=True)
+            Bar(color, row.title, entry.accuracy, entry.low, entry.high)
+            for row, color in zip(summary.rows, colors, strict=True)
             for entry in row.groups[g : g + 1]
         ]
         groups.append(BarGroup(names[g], labels[g], f"n = {count(summary.group_size(g))}", bars))
-    return bar_chart(groups, f"Accuracy of each group in per cent, with 95 % intervals, {summary.split_line}", width)
+    what = f"Accuracy of each group in per cent, with 95 % intervals, {summary.split_line}"
+    return bar_chart(groups, what, width, legend=legend)
 
 
-def weights_chart(summary: Summary, history: History) -> Drawing | None:
+def weights_chart(summary: Summary, history: History, legend: Legend | None = None) -> Chart | None:
     """Draw the weights relative to the first epoch, since absolute weights of rare groups would hide the changes."""
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:
@@ -92,18 +92,18 @@ def weights_chart(summary: Summary, history: History) -> Drawing | None:
     lines = _group_lines(summary, weighted, "group_weights", prefixes)
     if not lines:
         return None
-    ticks = linear_ticks([0.8, 1.2, *(value for line in lines for _, value in line.points if value is not None)])
     what = "Weight of a sample of each group, relative to the first epoch; beside its name, that at the best epoch"
-    return line_chart(lines, what, ticks=ticks, best=_best_epoch(history))
+    return line_chart(lines, what, scale="relative", best=_best_epoch(history), legend=legend)
 
 
-def p_true_chart(summary: Summary, history: History) -> Drawing | None:
+def p_true_chart(summary: Summary, history: History, legend: Legend | None = None) -> Chart | None:
     """Draw the mean probability of the true class in each group over the epochs; None if it is not known."""
     known = [entry for entry in history if entry["mean_p_true"]]
     lines = _group_lines(summary, known, "mean_p_true", [""] * (len(known[0]["mean_p_true"]) if known else 0))
     if not lines:
         return None
-    return line_chart(lines, "Mean probability of the true class over epochs", ticks=UNIT, best=_best_epoch(history))
+    what = "Mean probability of the true class over epochs"
+    return line_chart(lines, what, scale="fraction", best=_best_epoch(history), legend=legend)
 
 
 def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
@@ -120,7 +120,7 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
             curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
         if any(value is not None for _, value in curve):
             short = prefixes[g] + shorten_group(y, a, CURVE_LETTERS - len(prefixes[g]))
-            lines.append((g, Line(f"hue-{label % 6} dash-{attribute % 4}", group_name(y, a), short, curve)))
+            lines.append((g, Line(f"hue-{label % 6}", group_name(y, a), short, curve, dash=attribute % 4)))
     if len(lines) > MOST_CURVES:
         if pairs == data.groups:
             lines.sort(key=lambda item: chosen_accuracy(summary, item[0]))
@@ -139,20 +139,22 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not isfinite(value) else float(value)
 
 
-def validation_chart(summary: Summary, history: History, styles: list[str]) -> tuple[str, Drawing] | None:
+def validation_chart(
+    summary: Summary, history: History, colors: list[str], legend: Legend | None = None
+) -> tuple[str, Chart] | None:
     """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
     title, key = JUDGED_BY.get(summary.metrics.model_selection, ("Average accuracy on validation", "val_average"))
     if key != "val_average" and not summary.metrics.dataset.has_attributes:
         title = title.replace("Worst-group", "Worst-class").split(", over")[0]
     lines = []
-    for row, style in zip(summary.rows, styles, strict=True):
+    for row, color in zip(summary.rows, colors, strict=True):
         mine = [entry for entry in history if entry["row"] == row.record.name]
         curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
-            lines.append(Line(style, row.title, row.title, curve, marked=_best_epoch(mine)))
+            lines.append(Line(color, row.title, row.title, curve, marked=_best_epoch(mine)))
     if not lines:
         return None
-    return title, line_chart(lines, f"{title}, in per cent, by epoch", ticks=PER_CENT)
+    return title, line_chart(lines, f"{title}, in per cent, by epoch", scale="percent", legend=legend)
 
 
 def _best_epoch(history: History) -> int | None:

@@ -10,6 +10,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from dbpt.report.colors import color_variables
 from dbpt.report.text import count, in_words, interval_text, percent, points, signed_interval, signed_points
 
 
@@ -28,7 +29,7 @@ def _environment() -> Environment:
     environment.filters |= {"sentence": sentence, "capitalize_first": _capitalize_first, "breakable": _breakable}
     environment.filters["data_url"] = _data_url
     environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
-    environment.globals["interval"] = interval_text
+    environment.globals |= {"interval": interval_text, "color_variables": color_variables}
     return environment
 
 

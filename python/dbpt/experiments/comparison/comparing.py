@@ -46,10 +46,10 @@ from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.launched import launched
+from dbpt.report.charts import write_figures
 from dbpt.report.comparison import csv_table, latex_table, markdown_table
 from dbpt.report.comparison_page import comparison_figures, render_comparison
 from dbpt.report.factors import judged_factors
-from dbpt.report.figures import write_figures
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.runs.some_factors import data_of_factors
 from dbpt.settings.config import FitConfig, shows_settings
