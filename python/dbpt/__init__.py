@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from dbpt.groups import GroupWeights as GroupWeights
     from dbpt.groups import group_metrics as group_metrics
     from dbpt.groups import pseudo_attribute_quality as pseudo_attribute_quality
-    from dbpt.groups import soft_counts as soft_counts
     from dbpt.heads import register_head as register_head
     from dbpt.human_check import draw_label_sample as draw_label_sample
     from dbpt.human_check import judge_labels as judge_labels
@@ -83,7 +82,6 @@ _HOMES = {
         "GroupWeights",
         "group_metrics",
         "pseudo_attribute_quality",
-        "soft_counts",
     ],
     "heads": ["register_head"],
     "human_check": ["draw_label_sample", "judge_labels"],

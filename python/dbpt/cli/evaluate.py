@@ -14,7 +14,7 @@ Examples:
   dbpt evaluate runs/demo demo --json
 """
 
-SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", "average", "label_noise")
+SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", "average")
 
 
 @click.command(cls=SettingsCommand, main=("as_json", "root", "columns", "weights", "device"), epilog=EXAMPLES)
@@ -26,8 +26,7 @@ SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", 
 def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, **options: Any) -> None:
     """Show a run's accuracy by group, on its own or on other data.
 
-    DATA is as for dbpt fit. It and --columns, --embeddings, --cache, --average and --label-noise default to those of
-    the run.
+    DATA is as for dbpt fit. It and --columns, --embeddings, --cache and --average default to those of the run.
     """
     from dbpt.experiments.evaluate import evaluate as run_evaluate
 

@@ -33,9 +33,7 @@ from dbpt.experiments.readable import (
 )
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
-from dbpt.groups import LabelNoise
 from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
@@ -69,7 +67,6 @@ def evaluate(
     cache: str | Path | None = None,
     max_failures: float = 0.01,
     average: str | None = None,
-    label_noise: str | Path | None = None,
 ) -> Result:
     """Return the accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
 
@@ -81,8 +78,6 @@ def evaluate(
         root, columns, embeddings, device, cache, max_failures: as in `FitConfig`. None takes the run's cache, and its
             root, columns and embeddings if ``data`` is None or the path in its ``config.toml``.
         average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
-        label_noise: as in `FitConfig`; None takes what the run found, if these data's attributes are guessed as the
-            run's were. Accuracies over pseudo groups are then corrected too.
 
     The result has one row, with the metrics of each split that has images; its ``folder`` is the run's. Groups are over
     the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
@@ -95,22 +90,17 @@ def evaluate(
     backbone, (of_run, unread) = classifier.backbone, _metrics_of_run(Path(run))
     dataset, known = drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
     logger.info(dataset.describe())
-    noise = _noise_of_run(of_run, classifier.config, config)
-    if label_noise is not None:
-        noise = read_label_noise(Path(label_noise), dataset.class_names, dataset.attribute_names)
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
     readable = readable_rows(dataset, backbone, config, known, clusters)
     pseudo = label_dataset(readable.dataset, readable.evidence(), config, readable.label_features, classifier.probe)
     splits = readable.dataset.splits
-    labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits, label_noise=noise)
+    labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits)
     guesses = judged_guesses(readable.dataset, readable.label_features, readable.labeller, pseudo)
     warnings = (*unread, *left_out(dataset, readable.failures), *pseudo.warnings, *trust_warnings(guesses, labelled))
-    warnings = (*warnings, *(noise.warnings if noise else ()))
     log_warnings(warnings)
     labelled = replace(labelled, counts_of_run=_train_counts_of_run(of_run, labelled))
     figures = labelled.metrics(readable.features.map_blocks(classifier.head.predictions))
-    figures |= {"corrected": labelled.corrected(figures)}
     row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
     failed = len(readable.failures)
     metrics = labelled.run_metrics(backbone, config, [row], warnings=warnings, failed_images=failed, seconds={})
@@ -186,16 +176,7 @@ def _metrics_of_run(run: Path) -> tuple[RunMetrics | None, tuple[str, ...]]:
     try:
         return read_metrics(run / "metrics.json", RunMetrics), ()
     except InputError as error:
-        return None, (f"{error}; this evaluation does without the run's training counts and label noise",)
-
-
-def _noise_of_run(metrics: RunMetrics | None, own: FitConfig, config: FitConfig) -> JudgedNoise | None:
-    """Return the errors that the run found in its pseudo attributes, unless those of ``config`` come from elsewhere."""
-    if metrics is None or metrics.label_noise is None:
-        return None
-    if any(getattr(own, name) != getattr(config, name) for name in ("pseudo_attributes", "guess_only_unknown")):
-        return None
-    return JudgedNoise(LabelNoise(np.array(metrics.label_noise.rates)), metrics.label_noise.n_labelled, ())
+        return None, (f"{error}; this evaluation does without the run's training counts",)
 
 
 def _train_counts_of_run(metrics: RunMetrics | None, labelled: Labelled) -> NDArray[np.int64]:

@@ -14,7 +14,6 @@ from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, group_counts, group_metrics, group_name, pseudo_attribute_quality
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.judged import JudgedNoise
 from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import (
@@ -25,7 +24,6 @@ from dbpt.runs.metrics import (
     DataSummary,
     FactorSummary,
     GroupKind,
-    LabelNoiseSummary,
     Metrics,
     QualityOfSplit,
     RunMetrics,
@@ -57,7 +55,6 @@ class Labelled:
     warnings: tuple[str, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
     guesses: Guesses | None = None
-    label_noise: JudgedNoise | None = None
     drawn: NDArray[np.int64] | None = None
 
     def rows(self, split: str) -> NDArray[np.int64]:
@@ -81,7 +78,7 @@ class Labelled:
         return self.pseudo.method != NO_ATTRIBUTE
 
     def groups(self, kind: str) -> NDArray[np.int64]:
-        """Return the (N,) groups of the `attributes` of that kind; the most likely ones if it is ``soft``."""
+        """Return the (N,) groups of the `attributes` of that kind."""
         return (
             self.dataset.groups(self.attributes(kind)) if kind == "true" else pseudo_groups(self.dataset, self.pseudo)
         )
@@ -145,28 +142,6 @@ class Labelled:
                 )
         return found
 
-    def corrected(self, metrics: dict[str, GroupMetrics | None]) -> dict[str, list[float | None]] | None:
-        """Return the accuracies (G,) of each of `metrics`, corrected for label noise; None over true groups."""
-        if self.label_noise is None or self.group_kind == "true":
-            return None
-        found = {}
-        for split, evaluated in metrics.items():
-            if evaluated is not None:
-                counts_G = np.array([each.n for each in evaluated.groups])
-                accuracies_G = np.array([each.accuracy for each in evaluated.groups], dtype=np.float64)
-                corrected_G = self.label_noise.noise.among(counts_G).true_accuracies(accuracies_G)
-                found[split] = [None if np.isnan(value) else value for value in corrected_G.tolist()]
-        return found
-
-    def _label_noise(self) -> LabelNoiseSummary | None:
-        if self.label_noise is None:
-            return None
-        return LabelNoiseSummary(
-            n_labelled=self.label_noise.n_labelled,
-            rates=self.label_noise.noise.rates.tolist(),
-            train_counts=self.label_noise.noise.among(self.counts("pseudo", "train")).true_counts.tolist(),
-        )
-
     def _pseudo_shares(self) -> list[float]:
         """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
         if self.pseudo.names is not None:
@@ -228,7 +203,6 @@ class Labelled:
             pseudo_doubts=[] if self.guesses is None else self.guesses.doubts,
             pseudo_quality=self._pseudo_quality(),
             cross_validated=[] if self.pseudo.probe is None else list(self.pseudo.probe.figures),
-            label_noise=self._label_noise(),
         )
 
     def run_metrics(

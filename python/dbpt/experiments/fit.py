@@ -229,7 +229,7 @@ def _write_pseudo_attributes(out: Path, experiment: Experiment) -> None:
 
 
 def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
-    """Return a line for each group of the ``group_source``; soft rows count in their likeliest group."""
+    """Return a line for each group of the ``group_source``."""
     assert chosen.trained is not None
     labelled, source = experiment.labelled, experiment.config.group_source
     weights = chosen.trained.history[chosen.trained.best_epoch - 1].group_weights

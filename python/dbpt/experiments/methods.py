@@ -100,21 +100,16 @@ def trained_result(
 def _figures(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, Any]:
     """Return the entries of a `RunRow` that its predictions decide."""
     predictions, labelled = classifier.predictions(experiment.embedded.features), experiment.labelled
-    metrics = labelled.metrics(predictions, HELD_OUT)
-    return metrics | {"corrected": labelled.corrected(metrics)}
+    return labelled.metrics(predictions, HELD_OUT)
 
 
 def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
     """Build the objective ``name`` for its training ``rows``, with its settings."""
     config, dataset, kind = experiment.config, experiment.dataset, OBJECTIVES[name]
-    judged = experiment.labelled.label_noise if config.group_source == "pseudo" else None
-    noise = None if judged is None else judged.noise
     num_groups = len(experiment.labelled.group_names(config.group_source))
     sizes = tuple(dataset.words.sizes)
     images = experiment.labelled.rows(kind.trains_on)
-    groups = TrainingGroups(
-        rows.groups, rows.labels, dataset.num_classes, num_groups, rows.posterior, noise, sizes, images
-    )
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, sizes, images)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 
@@ -226,27 +221,19 @@ def settings_of(experiment: Experiment) -> TrainingSettings:
 
 def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
     """Return the training rows of ``objective`` and those of model selection, each with the groups that it may use."""
-    config, labelled, membership = experiment.config, experiment.labelled, None
-    if config.group_source == "soft" and objective.takes_soft_groups:
-        unlabelled, posterior = labelled.pseudo.pseudo_attributes < 0, labelled.pseudo.posterior
-        assert posterior is not None
-        membership = np.where(unlabelled[:, None], np.float32(np.nan), posterior)
+    config, labelled = experiment.config, experiment.labelled
     judged_by = labelled.groups("true" if config.model_selection in TRUE_SELECTIONS else "pseudo")
 
-    def rows_of(split: str, groups: NDArray[np.int64], posterior: NDArray[np.float32] | None) -> Rows:
+    def rows_of(split: str, groups: NDArray[np.int64]) -> Rows:
         rows = labelled.rows(split)
-        of_rows = None if posterior is None else posterior[rows]
-        return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], groups[rows], of_rows)
+        return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], groups[rows])
 
-    training = rows_of(objective.trains_on, labelled.groups(config.group_source), membership)
-    return training, rows_of("val", judged_by, None)
+    return rows_of(objective.trains_on, labelled.groups(config.group_source)), rows_of("val", judged_by)
 
 
 def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
-    """Return everything that determines a training besides its rows: settings, encoder, initial head, label noise."""
+    """Return everything that determines a training besides its rows: settings, encoder, initial head."""
     config, backbone = experiment.config, experiment.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
     described: list[object] = [sorted(backbone.encoder_key.items()), backbone.spec["config"]]
-    if judged := experiment.labelled.label_noise:
-        described.append(judged.noise.rates.tolist())
     return repr((objective, settings, head.identity(), *described))

@@ -40,7 +40,6 @@ from dbpt.experiments.readable import (
 from dbpt.features import Failure
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes.judged import JudgedNoise, read_label_noise
 from dbpt.pseudo_attributes.pseudo_groups import pseudo_groups
 from dbpt.runs.saved_prompt import check_context, read_context
 from dbpt.settings.config import FitConfig
@@ -65,7 +64,6 @@ class Embedded:
     label_features: NDArray[np.float32]
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
-    label_noise: JudgedNoise | None = None
     context: NDArray[np.float32] | None = None
 
 
@@ -138,9 +136,6 @@ def load_and_embed(
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
     for each in configs:
         check_before_embedding(each, dataset)
-    label_noise = None
-    if config.label_noise is not None:
-        label_noise = read_label_noise(Path(config.label_noise), dataset.class_names, dataset.attribute_names)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
     backbone = backbone or configured_backbone(config)
@@ -152,7 +147,7 @@ def load_and_embed(
             settings["n_ctx"] = context.shape[-2]
         HEADS[each.head].check(backbone, dataset.words, **settings)
     readable = readable_rows(dataset, backbone, config, known)
-    log_warnings(warnings := (*left_out(dataset, readable.failures), *(label_noise.warnings if label_noise else ())))
+    log_warnings(warnings := left_out(dataset, readable.failures))
     check_classes(readable.dataset)
     return Embedded(
         dataset=readable.dataset,
@@ -164,7 +159,6 @@ def load_and_embed(
         label_features=features if readable.label_features is readable.features else readable.label_features[:],
         failures=readable.failures,
         warnings=warnings,
-        label_noise=label_noise,
         context=context,
     )
 
@@ -178,8 +172,7 @@ def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
     by = "class and pseudo attribute" if dataset.attribute_names else "class"
     splits, notes = hold_out(dataset, strata, config.val_fraction, config.seed, by=by)
     warnings = (*embedded.warnings, *pseudo.warnings, *notes)
-    noise = embedded.label_noise
-    return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings, label_noise=noise)
+    return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings)
 
 
 def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experiment:

@@ -25,10 +25,8 @@ from dbpt.groups.intervals import (
     worst_group_difference_interval,
     worst_group_interval,
 )
-from dbpt.groups.label_noise import LabelNoise, MixedGroups
 from dbpt.groups.raking import raked_weights
 from dbpt.groups.rules import GroupDRO, GroupWeights
-from dbpt.groups.soft import soft_counts
 from dbpt.groups.weighting import GroupWeighting
 
 __all__ = [
@@ -41,8 +39,6 @@ __all__ = [
     "GroupMetrics",
     "GroupWeighting",
     "GroupWeights",
-    "LabelNoise",
-    "MixedGroups",
     "PseudoGroupQuality",
     "PseudoQuality",
     "class_and_attribute",
@@ -56,7 +52,6 @@ __all__ = [
     "pseudo_attribute_quality",
     "raked_weights",
     "simultaneous_intervals",
-    "soft_counts",
     "wilson_interval",
     "worst_group",
     "worst_group_accuracy",

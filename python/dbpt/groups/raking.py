@@ -27,8 +27,7 @@ def raked_weights(
 
     Args:
         counts: (G,) N_g, 0 or above, in the order g = y·A + a, where a numbers the combinations of the factors' values
-            with the first factor most significant; G = C·A. Below 1, under soft membership, a combination counts as a
-            fraction of one.
+            with the first factor most significant; G = C·A.
         sizes: the number of values of each factor, whose product is A.
 
     Returns (G,) float64 with Σ N_g·w_g = Σ N_g, and 0 for an empty group. Raises `InputError`.

@@ -25,8 +25,7 @@ class GroupWeights(GroupWeighting):
     explains arrays, exactness, ranks and states.
 
     Args:
-        counts: (G,) N_g, the number of training samples of each group, 0 or above, not all 0; fractions under soft
-            membership (`soft_counts`).
+        counts: (G,) N_g, the number of training samples of each group, 0 or above, not all 0.
         eta: strength of the reaction, 0 (none) or above.
         momentum: fraction of the old weights that a step keeps, from 0 to 1.
         min_group_count: n₀, 0 for none. A smaller group is weighted as if it had n₀ samples, so it gets N_g / n₀ of the
@@ -90,10 +89,6 @@ class GroupWeights(GroupWeighting):
     def observe(self, groups: ArrayLike, p_true: ArrayLike) -> None:
         """Accumulate the predicted probability of the true class (B,) by group (B,). Group -1 doesn't count."""
         super().observe(groups, p_true)
-
-    def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, p_true: ArrayLike) -> None:
-        """Accumulate ``p_true`` (B,) into each group (label, a) by ``posterior`` (B, A). A row of NaN doesn't count."""
-        super().observe_soft(posterior, labels, p_true)
 
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
         """Move the weights towards the target of these mean p_true (G,)."""
@@ -193,10 +188,6 @@ class GroupDRO(GroupWeighting):
     def observe(self, groups: ArrayLike, losses: ArrayLike) -> None:
         """Accumulate losses (B,), each within ±1e9, by group (B,). Group -1 doesn't count."""
         super().observe(groups, losses)
-
-    def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, losses: ArrayLike) -> None:
-        """Accumulate ``losses`` (B,) into each group (label, a) by ``posterior`` (B, A). A row of NaN doesn't count."""
-        super().observe_soft(posterior, labels, losses)
 
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
         """Move q by these mean losses (G,) of ``members`` (G,) samples."""

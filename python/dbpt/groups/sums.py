@@ -46,7 +46,6 @@ class Quantity:
 
 
 QUANTITIES = {"p_true": Quantity("p_true", 0.0, 1.0), "losses": Quantity("losses", -1e9, 1e9)}
-MEMBERSHIPS = Quantity("posterior", 0.0, 1.0)
 
 
 def sum_by_group(groups: ArrayLike, values: ArrayLike, num_groups: int, quantity: Quantity) -> NDArray[np.int64]:
@@ -109,15 +108,11 @@ class GroupSums:
         self.quantity = quantity
         self.digits: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
 
-    def add(self, groups: ArrayLike, values: ArrayLike, memberships: NDArray[np.float64] | None = None) -> None:
-        """Add ``values`` (B,) to ``groups`` (B,). With ``memberships`` (B,), the values are products with them."""
+    def add(self, groups: ArrayLike, values: ArrayLike) -> None:
+        """Add ``values`` (B,) to ``groups`` (B,)."""
         num_groups = len(self.digits)
         sums = sum_by_group(groups, values, num_groups, self.quantity)
-        if memberships is None:
-            sums[:, 2] <<= 30
-        else:
-            members = sum_by_group(groups, memberships, num_groups, MEMBERSHIPS)
-            sums[:, 2] = (members[:, 0] << 32) + members[:, 1]
+        sums[:, 2] <<= 30
         digits = self.digits + sums
         digits[:, 0] += digits[:, 1] >> 32
         digits[:, 1] &= _LOW

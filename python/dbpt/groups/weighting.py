@@ -11,11 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.groups.bounds import Bounds
-from dbpt.groups.label_noise import MixedGroups
-from dbpt.groups.soft import check_classes, flat_memberships, memberships
 from dbpt.groups.sums import QUANTITIES, UNIT, GroupSums, group_means, sum_over_ranks
-from dbpt.groups.tensors import check_length, integers, is_tensor, numbers, to_host
+from dbpt.groups.tensors import check_length, integers, is_tensor, to_host
 
 if TYPE_CHECKING:
     import torch
@@ -62,11 +59,6 @@ class GroupWeighting(ABC):
     """``p_true``: predicted probabilities of the true class, from 0 to 1; or ``losses``, within ±1e9."""
     fields: ClassVar[tuple[str, ...]]
     """Names of the properties, (G,) float64 each, that are the rule's state; `load_fields` restores them."""
-    bounds: Bounds = Bounds()
-    """Limits of `row_weights` where labels are noisy."""
-    mixed: MixedGroups | None = None
-    """The labelled groups of the samples, where labels are noisy. `counts` and `group_weights` are then of true groups,
-    samples are weighted by `row_weights`, and the observed mean of a labelled group stands for that of the true one."""
 
     def __init__(self, counts: ArrayLike, **settings: float) -> None:
         self.counts = arguments.numbers("counts", to_host("counts", counts)).copy()
@@ -85,21 +77,11 @@ class GroupWeighting(ABC):
     def group_weights(self) -> NDArray[np.float64]:
         """(G,) float64, the current weight of one sample of each group; 0 for an empty group."""
 
-    @property
-    def row_weights(self) -> NDArray[np.float64]:
-        """(G,) float64, the current weight of one sample that is labelled as each group; see `MixedGroups`."""
-        return self.group_weights if self.mixed is None else self.mixed.row_weights(self.group_weights, self.bounds)
-
-    @property
-    def row_counts(self) -> NDArray[np.float64]:
-        """(G,) float64, the number of samples that are labelled as each group."""
-        return self.counts if self.mixed is None else self.mixed.counts
-
     @abstractmethod
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
         """Update the weights from the observed means (G,), NaN for a group without observations. `step` calls this.
 
-        ``members`` (G,) is the number of samples observed, with fractions under soft membership.
+        ``members`` (G,) is the number of samples observed.
         """
 
     @abstractmethod
@@ -109,16 +91,6 @@ class GroupWeighting(ABC):
     def observe(self, groups: ArrayLike, values: ArrayLike) -> None:
         """Accumulate the values (B,) that the rule ``observes`` by group (B,). Group -1 doesn't count."""
         self._sums.add(groups, values)
-
-    def observe_soft(self, posterior: ArrayLike, labels: ArrayLike, values: ArrayLike) -> None:
-        """Accumulate ``values`` (B,) into each group (label, a) by ``posterior`` (B, A). A row of NaN doesn't count."""
-        rows_BA, labels_B = self._soft_rows(posterior, labels)
-        values_B = numbers(self.observes, values)
-        check_length(self.observes, len(values_B), len(rows_BA), "the rows of posterior")
-        groups, memberships_BA = flat_memberships(rows_BA, labels_B, len(self.counts) // rows_BA.shape[1])
-        quantity = self._sums.quantity
-        arguments.check_each(self.observes, values_B, quantity.contains(values_B), quantity.expected)
-        self._sums.add(groups, (memberships_BA * values_B[:, None]).reshape(-1), memberships_BA.reshape(-1))
 
     def step(self, *, process_group: ProcessGroup | None = None) -> None:
         """Update the weights from the observations since the last step, and forget these. Without any, do nothing.
@@ -131,8 +103,6 @@ class GroupWeighting(ABC):
         if process_group is not None:
             digits = sum_over_ranks(digits, process_group)
         means, members = group_means(digits), digits[:, 2] / UNIT
-        if self.mixed is not None:
-            members = self.mixed.true(members)
         means[self.counts == 0] = np.nan
         self.move(means, members)
         self._sums = GroupSums(len(self.counts), self._sums.quantity)
@@ -159,49 +129,25 @@ class GroupWeighting(ABC):
             )
         num_groups, groups_B = len(self.counts), integers("groups", groups)
         outside_B: Any = 1.0
-        weights_G = self.row_weights
+        weights_G = self.group_weights
         if labels is not None:
-            weights_C = self._class_weights(arguments.integer("num_classes", num_classes, 1, num_groups), weights_G)
+            num_classes = arguments.integer("num_classes", num_classes, 1, num_groups)
+            weights_C = self._class_weights(num_classes, weights_G)
             labels_B = integers("labels", labels)
             check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
-            check_classes(labels_B, len(weights_C))
+            valid_B = (labels_B >= 0) & (labels_B < num_classes)
+            arguments.check_each("labels", labels_B, valid_B, f"a class from 0 to {num_classes - 1}")
             outside_B = weights_C[labels_B]
         valid_B = (groups_B >= -1) & (groups_B < num_groups)
         arguments.check_each("groups", groups_B, valid_B, f"-1 (outside) or 0 to {num_groups - 1}")
         return _like(groups, np.where(groups_B == -1, outside_B, weights_G[groups_B]))
 
-    @overload
-    def soft_sample_weights(self, posterior: torch.Tensor, labels: ArrayLike) -> torch.Tensor: ...
-    @overload
-    def soft_sample_weights(self, posterior: ArrayLike, labels: ArrayLike) -> NDArray[np.float64]: ...
-    def soft_sample_weights(self, posterior: Any, labels: ArrayLike) -> torch.Tensor | NDArray[np.float64]:
-        """Return the weight of each sample, (B,): the mean of its groups' weights under ``posterior`` (B, A).
-
-        Types are those of `sample_weights`, rows those of `soft_counts`. An unlabelled row, of NaN, has the mean weight
-        of its class.
-        """
-        rows_BA, labels_B = self._soft_rows(posterior, labels)
-        num_classes = len(self.counts) // rows_BA.shape[1]
-        memberships_BA, unlabelled_B = memberships(rows_BA, labels_B, num_classes)
-        mean_B = (memberships_BA * self.group_weights.reshape(num_classes, -1)[labels_B]).sum(axis=1)
-        weights_C = self._class_weights(num_classes, self.group_weights)
-        return _like(posterior, np.where(unlabelled_B, weights_C[labels_B], mean_B))
-
-    def _soft_rows(self, posterior: ArrayLike, labels: ArrayLike) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        rows_BA, labels_B = numbers("posterior", posterior, ndim=2), integers("labels", labels)
-        if len(self.counts) % rows_BA.shape[1]:
-            raise InputError(
-                f"posterior has shape {rows_BA.shape}; expected (N, A) where there are C·A = {len(self.counts)} groups"
-            )
-        check_length("labels", len(labels_B), len(rows_BA), "the rows of posterior")
-        return rows_BA, labels_B
-
     def _class_weights(self, num_classes: int, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (C,) the mean weight of each class's samples, 1 if none has a group."""
         if len(self.counts) % num_classes:
             raise InputError(f"num_classes is {num_classes}; expected a divisor of {len(self.counts)} groups")
-        rows_C = self.row_counts.reshape(num_classes, -1).sum(axis=1)
-        mass_C = (weights * self.row_counts).reshape(num_classes, -1).sum(axis=1)
+        rows_C = self.counts.reshape(num_classes, -1).sum(axis=1)
+        mass_C = (weights * self.counts).reshape(num_classes, -1).sum(axis=1)
         mean_C: NDArray[np.float64] = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
         return mean_C
 

@@ -101,7 +101,6 @@ class Estimates:
     images: tuple[float, ...]  # an estimated number
     worst_group_accuracy: Estimate
     worst_group: int  # the first of the worst
-    confusion: list[list[list[float]]]  # (C, A, A), estimated images by class, pseudo attribute and attribute
 
 
 def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Estimates:
@@ -133,7 +132,6 @@ def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Es
         images=tuple(images_G.tolist()),
         worst_group_accuracy=Estimate(value, min(value, *lows), max(value, min(highs))),
         worst_group=worst,
-        confusion=strata.by_pseudo_group(expected).tolist(),
     )
 
 

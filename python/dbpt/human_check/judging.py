@@ -18,8 +18,8 @@ from dbpt.files.disk import check_output, write_json
 from dbpt.groups import SMALL_GROUP, worst_group
 from dbpt.human_check.design import Design, read_design
 from dbpt.human_check.estimates import LabelledStrata, estimate
-from dbpt.pseudo_attributes.judged import SCHEMA_VERSION
 
+SCHEMA_VERSION = 2
 MANY_UNSURE = 0.05
 CANNOT_TELL, NOT_ANSWERED = -1, -2
 
@@ -41,8 +41,7 @@ def judge_labels(
     ``judged.json``, which is written into the folder. ``pseudo_accuracy`` is that of the pseudo attributes, ``average``
     that of the classifier. ``by_pseudo`` and ``corrected`` have the worst-group accuracy over pseudo groups (exact for
     this split) and over the person's groups. ``groups`` has the pseudo-group with its precision, and the corrected
-    accuracy. ``confusion`` [y, a', a] are estimated images by class, pseudo attribute and the person's, of which
-    ``n_judged`` [y, a'] are labelled; ``--label-noise`` reads them. An estimate is a dict of ``value``, ``low`` and
+    accuracy. An estimate is a dict of ``value``, ``low`` and
     ``high``, which are None if no label determines it. With several factors, these figures are about the combinations,
     and ``factors`` has the same for each factor alone, with its ``name`` and ``values``.
 
@@ -192,8 +191,6 @@ def _figures(strata: LabelledStrata) -> dict[str, Any]:
             }
             for group in range(len(n_G))
         ],
-        "confusion": estimates.confusion,
-        "n_judged": strata.by_pseudo_group(strata.counts).sum(axis=2).astype(int).tolist(),
     }
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.registry import Registered
-from dbpt.groups import LabelNoise, MixedGroups, group_counts, raked_weights, soft_counts
+from dbpt.groups import group_counts, raked_weights
 
 if TYPE_CHECKING:
     import torch
@@ -26,33 +25,22 @@ if TYPE_CHECKING:
 class TrainingGroups:
     """The groups of the N training rows: ``groups`` (N,) int64 with -1 for unknown, ``labels`` (N,) int64.
 
-    ``num_groups`` = C * A counts the groups that could occur. Under soft membership ``posterior`` (N, A) float32 is
-    each row's membership in the groups of its class; a row of NaN is unknown. With ``noise`` the groups are labels that
-    may be wrong.
+    ``num_groups`` = C * A counts the groups that could occur.
     """
 
     groups: NDArray[np.int64]
     labels: NDArray[np.int64]
     num_classes: int
     num_groups: int
-    posterior: NDArray[np.float32] | None = None
-    noise: LabelNoise | None = None
     factor_sizes: tuple[int, ...] = ()
     """The number of values of each of several attributes, whose combinations the groups are made of."""
     images: NDArray[np.int64] | None = None
     """(N,) int64 equal for rows that are copies of one image, which must not be parted; None if none are."""
 
     @property
-    def row_counts(self) -> NDArray[np.int64] | NDArray[np.float64]:
-        """(G,) number of rows of each group, with fractions under soft membership; unknown rows are not counted."""
-        if self.posterior is not None:
-            return soft_counts(self.posterior, self.labels, self.num_classes)
+    def counts(self) -> NDArray[np.int64]:
+        """(G,) number of rows of each group; unknown rows are not counted."""
         return group_counts(self.groups, self.num_groups)
-
-    @cached_property
-    def mixed(self) -> MixedGroups | None:
-        """The label noise among the groups, None without ``noise``."""
-        return None if self.noise is None else self.noise.among(group_counts(self.groups, self.num_groups))
 
     def raked(self, min_group_count: float) -> tuple[NDArray[np.float64] | None, str | None]:
         """Return weights (G,) by `raked_weights`, and a note for the user, if a combination of attributes is too small.
@@ -64,11 +52,6 @@ class TrainingGroups:
             return None, None
         note = f"groups with under {min_group_count:g} rows: {few}; their classes balance the values of each factor"
         return raked_weights(self.counts, self.factor_sizes, min_group_count=min_group_count), f"{note} (raking)"
-
-    @property
-    def counts(self) -> NDArray[np.int64] | NDArray[np.float64]:
-        """(G,) number of rows of each group as in `row_counts`, or of each true group as estimated from ``noise``."""
-        return self.row_counts if self.mixed is None else self.mixed.true_counts
 
 
 class Objective(Registered):
@@ -85,7 +68,6 @@ class Objective(Registered):
     """Names of the `FitConfig` settings that the constructor takes as keywords."""
     heads: ClassVar[tuple[str, ...] | None] = None
     """The heads it can train; None for any."""
-    takes_soft_groups: ClassVar[bool] = False
     can_sample: ClassVar[bool] = False
     """True if its weights can be applied by sampling instead of in the loss."""
     trains_on: ClassVar[str] = "train"
@@ -115,7 +97,7 @@ class Objective(Registered):
     ) -> torch.Tensor:
         """Return the scalar loss from ``per_sample_loss`` (B,) of the training rows number ``rows`` (B,) int64.
 
-        ``groups`` is (B,) int64 with -1 for unknown, or their posterior (B, A); ``labels`` is (B,) int64.
+        ``groups`` is (B,) int64 with -1 for unknown; ``labels`` is (B,) int64.
         """
         weights = self.row_weights(groups, labels, rows)
         return per_sample_loss.mean() if weights is None else (weights * per_sample_loss).mean()

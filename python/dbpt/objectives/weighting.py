@@ -13,28 +13,23 @@ from dbpt.objectives.base import Objective, TrainingGroups
 if TYPE_CHECKING:
     import torch
 
-    from dbpt.sampling import GroupSampler, WeightedSampler
+    from dbpt.sampling import GroupSampler
 
 
 class WeightingObjective(Objective):
     """loss = (1/B) * sum_i w_g(i) * l_i, with the group weights of a rule from `dbpt.groups`.
 
     The mean is over the batch and never divided by the sum of weights. A row of unknown group has the mean weight of
-    its class, or 1 if no row of the class has a group. Under soft membership a row has the mean of its groups' weights.
+    its class, or 1 if no row of the class has a group.
 
     With ``apply="sampling"`` rows are drawn in proportion to their weights at the beginning of the epoch, N draws per
-    epoch, and the loss is the plain mean. The sampler is `dbpt.sampling.GroupSampler`, with exact quotas, or under soft
-    membership `WeightedSampler`. If another rule, ``drawn_by``, determines the draws, a row's loss is multiplied by the
-    ratio of its two weights.
-
-    With label noise the rule decides the weight of the true groups, from their estimated sizes and means, and
-    `dbpt.groups.MixedGroups` the weight of a row that is labelled as one.
+    epoch, and the loss is the plain mean. The sampler is `dbpt.sampling.GroupSampler`, with exact quotas. If another
+    rule, ``drawn_by``, determines the draws, a row's loss is multiplied by the ratio of its two weights.
     """
 
     uses_groups = True
     _note: str | None = None
     settings: ClassVar[tuple[str, ...]] = ("min_group_count", "max_weight")
-    takes_soft_groups = True
     can_sample = True
 
     def __init__(
@@ -42,8 +37,7 @@ class WeightingObjective(Objective):
     ) -> None:
         super().__init__(training, apply=apply)
         self.rule, self.drawn_by = rule, drawn_by or rule
-        self.rule.mixed = self.drawn_by.mixed = training.mixed
-        self.start_weights = rule.row_weights
+        self.start_weights = rule.group_weights
 
     def _dbpt_rule(
         self, training: TrainingGroups, eta: float, momentum: float, bounds: dict[str, float]
@@ -65,31 +59,20 @@ class WeightingObjective(Objective):
         return self._weights(self.rule, groups, labels) / self._weights(self.drawn_by, groups, labels)
 
     def _weights(self, rule: GroupWeighting, groups: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        if self.training.posterior is not None:
-            return rule.soft_sample_weights(groups, labels)
         return rule.sample_weights(groups, labels, num_classes=self.training.num_classes)
 
-    def _observe_values(self, values: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
-        if self.training.posterior is not None:
-            self.rule.observe_soft(groups, labels, values)
-        else:
-            self.rule.observe(groups, values)
-
-    def sampler(self, seed: int) -> GroupSampler | WeightedSampler:
+    def sampler(self, seed: int) -> GroupSampler:
         """Return a sampler that draws in proportion to the weights."""
-        from dbpt.sampling import GroupSampler, WeightedSampler
+        from dbpt.sampling import GroupSampler
 
         groups, labels, size = self.training.groups, self.training.labels, self.training.num_groups
-        if self.training.posterior is not None:
-            weights = self.drawn_by.soft_sample_weights(self.training.posterior, labels)
-            return WeightedSampler(weights, len(labels), seed=seed)
-        weights = self.drawn_by.row_weights
+        weights = self.drawn_by.group_weights
         return GroupSampler(groups, group_weights=weights, seed=seed, num_groups=size, unknown="class", labels=labels)
 
     @property
     def group_weights(self) -> NDArray[np.float64]:
-        """(G,) float64 w_g, with label noise of the rows labelled as g."""
-        return self.rule.row_weights
+        """(G,) float64 w_g."""
+        return self.rule.group_weights
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the state of the rule."""
@@ -130,7 +113,7 @@ class Dbpt(WeightingObjective):
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Observe the probabilities exp(-loss) of the batch."""
-        self._observe_values((-per_sample_loss).exp(), groups, labels)
+        self.rule.observe(groups, (-per_sample_loss).exp())
 
     def end_epoch(self) -> None:
         """Update the weights towards the target of this epoch."""
@@ -162,17 +145,10 @@ class GroupDro(WeightingObjective):
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Update q with the losses of the batch, before they are weighted."""
-        self._observe_values(per_sample_loss, groups, labels)
+        self.rule.observe(groups, per_sample_loss)
         self.rule.step()
 
 
 def _drawn_shares(training: TrainingGroups, drawn_by: GroupWeighting) -> NDArray[np.float64]:
     """Return the share of each group in draws by ``drawn_by``, (G,) on any scale."""
-    if training.mixed is not None:
-        drawn_by.mixed = training.mixed
-        return training.mixed.true(training.mixed.counts * drawn_by.row_weights)
-    if training.posterior is None:
-        return training.counts * drawn_by.group_weights
-    weights_N = drawn_by.soft_sample_weights(training.posterior, training.labels)
-    mass_NA = weights_N[:, None] * np.nan_to_num(training.posterior.astype(np.float64))
-    return np.concatenate([mass_NA[training.labels == label].sum(axis=0) for label in range(training.num_classes)])
+    return training.counts * drawn_by.group_weights

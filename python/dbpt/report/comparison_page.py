@@ -136,7 +136,6 @@ def render_comparison(
         next_steps=next_steps,
         by_clusters=by_clusters,
         has_attributes=has_attributes,
-        noise_notes=[sentence(note) for note in summary.noise_notes],
     )
 
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.label_noise import noise_notes
 from dbpt.report.summary import (
     MINIMUM_NOTE,
     Row,
@@ -80,17 +79,11 @@ class ComparisonSummary:
             pseudo_note(comparison),
         ]
 
-    @property
-    def noise_notes(self) -> list[str]:
-        """The notes about the figures that ``--label-noise`` corrects; none without it."""
-        return noise_notes(self.metrics, [(row_name(row), row.corrected or []) for row in self.metrics.rows])
-
     def notes(self, *, warnings: bool = True) -> list[str]:
         """Return the lines under the table."""
         comparison = self.metrics
         return [
             *self.how_computed,
-            *self.noise_notes,
             *(f"left out: {reason}" for reason in comparison.left_out),
             *(
                 f"failed: {each.method}{_head(each)}, {comparison.repeat} {each.seed}: {each.reason}"

@@ -21,7 +21,6 @@ from dbpt.report.factors import doubted_factors
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.headline import headline, verdict, without_doubts, zero_shot_line
-from dbpt.report.label_noise import noise_notes
 from dbpt.report.made_by import Entries
 from dbpt.report.run_charts import (
     MOST_CURVES,
@@ -131,7 +130,6 @@ def render_report(page: RunPage) -> str:
         "sheets": page.sheets,
         "label_command": page.label_command,
         "true_uses": _true_uses(summary),
-        "noise_notes": noise_notes(metrics, summary.corrected_rows, caveat=False),
         "selected_by": selected_by(metrics),
         "has_attributes": metrics.dataset.has_attributes,
         "cluster_note": cluster_note(metrics),
@@ -151,7 +149,6 @@ def _how_trained(summary: Summary) -> str:
     groups = {
         "pseudo": "pseudo attributes",
         "true": "true attributes (an oracle)",
-        "soft": "probabilities of the pseudo attributes",
     }
     told = f"Training ({title}) tunes {TRAINED.get(str(record.head), f'the head {record.head}')}"
     if record.group_source in groups:
@@ -183,7 +180,6 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         None: "none",
         "pseudo": "pseudo attributes",
         "true": "true attributes (an oracle)",
-        "soft": "pseudo attributes, by their posterior",
     }
     applications = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
     return [

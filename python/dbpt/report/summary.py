@@ -119,15 +119,6 @@ class Summary:
         """Return the number of evaluated rows of a group."""
         return next((row.groups[group].n or 0 for row in self.rows if row.groups), 0)
 
-    def corrected(self, row: Row[RunRow]) -> list[float | None]:
-        """Return the accuracies (G,) of a row, corrected for label noise; none without that."""
-        return (row.record.corrected or {}).get(self.split, [])
-
-    @property
-    def corrected_rows(self) -> list[tuple[str, list[float | None]]]:
-        """The title of each row, with what `corrected` returns."""
-        return [(row.title, self.corrected(row)) for row in self.rows]
-
     @property
     def warnings(self) -> list[str]:
         """All warnings: the most important one about the figures, those of the run and of training, then the rest."""

@@ -3,7 +3,6 @@
 It is at most 80 columns wide unless a single name is longer.
 """
 
-from dbpt.report.label_noise import noise_notes
 from dbpt.report.summary import (
     MINIMUM_NOTE,
     Row,
@@ -123,4 +122,4 @@ def _notes(summary: Summary) -> list[str]:
     if trained:
         best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
         notes.append(f"best epoch, by {selected_by(summary.metrics)}: {best}")
-    return [*notes, pseudo_note(summary.metrics), *noise_notes(summary.metrics, summary.corrected_rows)]
+    return [*notes, pseudo_note(summary.metrics)]

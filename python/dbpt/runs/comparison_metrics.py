@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dbpt.files.typed_json import Count, Share
+from dbpt.files.typed_json import Count
 from dbpt.runs.metrics import Metrics, Split
 
 FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
@@ -54,7 +54,6 @@ class Difference:
 class ComparisonRow:
     """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
 
-    ``corrected`` are the mean accuracies (G,), corrected for label noise; None over true groups.
     ``over_images`` is the 95 % interval of worst-group accuracy: the means of the seeds' bounds.
     """
 
@@ -72,7 +71,6 @@ class ComparisonRow:
     figures: dict[str, SeedFigure]
     groups: list[SeedGroup]
     difference: Difference | None
-    corrected: list[Share | None] | None = None
     over_images: tuple[float, float] | None
 
     def figure(self, name: str) -> float | None:

@@ -6,9 +6,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from dbpt.files.typed_json import Count, Limits, Share, check_version, read_json, typed
+from dbpt.files.typed_json import Count, Share, check_version, read_json, typed
 from dbpt.groups import GroupMetrics, PseudoQuality, group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
@@ -116,18 +116,6 @@ class QualityOfSplit(PseudoQuality):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelNoiseSummary:
-    """The label noise by ``n_labelled`` training images: ``rates`` (C, A, A) as in `dbpt.groups.LabelNoise`.
-
-    ``train_counts`` (G,) are the estimated training rows of each true group.
-    """
-
-    n_labelled: Count
-    rates: list[list[list[Share]]]
-    train_counts: list[Annotated[float, Limits(0)]]
-
-
-@dataclass(frozen=True, kw_only=True)
 class Metrics:
     """The entries of both files that don't depend on training.
 
@@ -147,15 +135,11 @@ class Metrics:
     pseudo_quality: QualityOfSplit | None
     pseudo_doubts: list[str] = field(default_factory=list)
     cross_validated: list[CrossValidated] = field(default_factory=list)
-    label_noise: LabelNoiseSummary | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """A method of a run, with its metrics on each split where it was evaluated. What doesn't apply to it is None.
-
-    ``corrected`` are the accuracies (G,) on each evaluated split, corrected for label noise; None over true groups.
-    """
+    """A method of a run, with its metrics on each split where it was evaluated. What doesn't apply to it is None."""
 
     name: str
     group_source: str | None = None
@@ -168,7 +152,6 @@ class RunRow:
     train: GroupMetrics | None = None
     val: GroupMetrics | None
     test: GroupMetrics | None
-    corrected: dict[str, list[Share | None]] | None = None
 
     @property
     def method(self) -> str:
@@ -180,7 +163,7 @@ class RunRow:
         """The objective's title, with head, group source and sampling in brackets if not the default."""
         title = OBJECTIVES[self.name].title if self.name in OBJECTIVES else self.name
         details = [self.head] if self.head not in (None, "prompt") else []
-        details += [f"{self.group_source} groups"] if self.group_source in ("true", "soft") else []
+        details += ["true groups"] if self.group_source == "true" else []
         details += ["sampling"] if self.apply == "sampling" else []
         return f"{title} ({', '.join(map(str, details))})" if details else title
 

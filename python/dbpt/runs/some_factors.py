@@ -53,8 +53,5 @@ def run_of_factors(metrics: RunMetrics, places: Sequence[int]) -> RunMetrics:
     def judged(found: GroupMetrics | None) -> GroupMetrics | None:
         return found and metrics_of_factors(found, metrics.dataset, places)
 
-    rows = [
-        replace(row, train=judged(row.train), val=judged(row.val), test=judged(row.test), corrected=None)
-        for row in metrics.rows
-    ]
+    rows = [replace(row, train=judged(row.train), val=judged(row.val), test=judged(row.test)) for row in metrics.rows]
     return replace(metrics, dataset=data_of_factors(metrics.dataset, places), rows=rows)

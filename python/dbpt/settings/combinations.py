@@ -16,7 +16,7 @@ from dbpt.settings.fields import flag_of
 if TYPE_CHECKING:
     from dbpt.settings.config import FitConfig
 
-GROUP_SOURCES = ("pseudo", "true", "soft")
+GROUP_SOURCES = ("pseudo", "true")
 APPLICATIONS = ("loss", "sampling")
 PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
 SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
@@ -37,7 +37,6 @@ NOT_WITH_CLUSTERS = {
     "proportions": "nobody knows the shares of clusters beforehand",
     "pseudo_attributes": "the file has the attributes already",
     "guess_only_unknown": "an image has a cluster, whether its attribute is known or not",
-    "label_noise": "nobody can label a cluster by hand",
 }
 """The settings that ``--attributes clusters`` doesn't read, and why."""
 NOT_WITH_AUTO = {
@@ -45,7 +44,6 @@ NOT_WITH_AUTO = {
     "proportions": "nobody knows the shares of names that are to be found",
     "pseudo_attributes": "the file has the attributes already",
     "guess_only_unknown": "the attributes that the data have are others",
-    "label_noise": "it is about names that are known",
 }
 """The same for ``--attributes auto``."""
 
@@ -66,11 +64,6 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, mod
         )
     if group_source != "pseudo" and not chosen.uses_groups:
         return f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; {DROP}"
-    if group_source == "soft" and not chosen.takes_soft_groups:
-        return (
-            f"--group-source soft with --objective {objective}: {chosen.title} needs one group for each row; choose "
-            "pseudo or true"
-        )
     if apply == "sampling" and not chosen.can_sample:
         return f"--apply sampling with --objective {objective}: {chosen.title} has no weights to sample by; {DROP}"
     return None
@@ -92,9 +85,6 @@ def _refusals(config: FitConfig) -> Iterator[str]:
         yield from _refusals_beside_word(config, NOT_WITH_AUTO)
     if config.asks_auto and config.by_probe:
         yield f"--pseudo-method probe with --attributes auto: it learns from known attributes; {DROP}"
-    if config.label_noise is not None and config.group_source != "pseudo":
-        why = "true groups have no wrong labels" if config.group_source == "true" else "soft groups have no labels"
-        yield f"--label-noise with --group-source {config.group_source}: {why}; {DROP}"
     if config.proportions is not None and config.factors is not None:
         yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
     if config.embeddings is not None and config.features == "live":

@@ -33,7 +33,7 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 PATHS = (
     *("data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache"),
-    *("pseudo_attributes", "label_model", "label_pretrained", "label_noise", "start_from"),
+    *("pseudo_attributes", "label_model", "label_pretrained", "start_from"),
 )
 
 

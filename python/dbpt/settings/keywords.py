@@ -48,7 +48,6 @@ class SharedSettings(TypedDict, total=False):
     guess_only_unknown: bool
     label_model: str | Path | None
     label_pretrained: str | Path | None
-    label_noise: str | Path | None
     apply: Literal["loss", "sampling"] | None
     eta: float
     ema_momentum: float
@@ -81,7 +80,7 @@ class FitSettings(SharedSettings, total=False):
     """The settings of `dbpt.fit`."""
 
     objective: str
-    group_source: Literal["pseudo", "true", "soft"]
+    group_source: Literal["pseudo", "true"]
     head: str
     seed: int
     baselines: bool

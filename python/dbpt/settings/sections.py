@@ -168,11 +168,6 @@ class PseudoAttributeSettings(Section):
     label_pretrained: str | None = setting(
         None, "weights of label_model: open_clip tag or a .safetensors file", identity=False
     )
-    label_noise: str | None = setting(
-        None,
-        "judged.json of dbpt label: corrects counts, group weights and accuracies for wrong pseudo attributes",
-        identity=False,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +179,7 @@ class GroupSettings(Section):
     objective: str = setting("dbpt", "training objective", choices=OBJECTIVES)
     group_source: str = setting(
         "pseudo",
-        "attributes that define the groups; true needs labels; soft weights each group by its posterior",
+        "attributes that define the groups; true needs labels",
         choices=GROUP_SOURCES,
     )
     apply: str | None = setting(
@@ -292,7 +287,7 @@ SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())  # all of 
 
 # The settings of commands that train nothing; of one that looks for attributes; and those by which CLIP guesses them.
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
-AUDIT_SETTINGS -= {"data", "shots", "val_fraction", "features", "label_noise"}
+AUDIT_SETTINGS -= {"data", "shots", "val_fraction", "features"}
 DISCOVER_SETTINGS = AUDIT_SETTINGS - {each.name for each in fields(PseudoAttributeSettings)}
 DISCOVER_SETTINGS -= {"attributes", "factors", "attribute_template", "celeba_attributes", "average"}
 GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "guess_only_unknown", "label_model", "label_pretrained"}

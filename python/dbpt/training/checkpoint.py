@@ -97,7 +97,7 @@ def training_fingerprint(outer: str, training: Rows, validation: Rows, settings:
     fixed = {name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE}
     digest.update(json.dumps(fixed, sort_keys=True).encode())
     for rows in (training, validation):
-        for array in (rows.features, rows.labels, rows.groups, rows.posterior):
+        for array in (rows.features, rows.labels, rows.groups):
             if array is not None:
                 digest.update(str(array.shape).encode())
                 digest.update(np.ascontiguousarray(array).data)

@@ -115,8 +115,7 @@ class _Run:
         device, training = next(self.head.parameters()).device, self.training
         self.features = torch.from_numpy(training.features).to(device)
         self.labels = torch.from_numpy(training.labels).to(device)
-        membership = training.groups if training.posterior is None else training.posterior
-        self.groups = torch.from_numpy(membership).to(device)
+        self.groups = torch.from_numpy(training.groups).to(device)
         self.val_features = torch.from_numpy(self.validation.features).to(device)
         self.val_labels = torch.from_numpy(self.validation.labels).to(device)
         self.objective.start(self.head, self.features, self.settings.seed)
@@ -174,7 +173,7 @@ class _Run:
         return record
 
     def _train_epoch(self, draws: Draws, check: DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
-        """Return the mean loss; ``drawn_G`` counts the draws of each group, under soft membership of the likeliest."""
+        """Return the mean loss; ``drawn_G`` counts the draws of each group."""
         batch_size = self.settings.batch_size or len(draws)
         losses = torch.zeros((), device=self.labels.device)
         for begin in range(0, len(draws), batch_size):

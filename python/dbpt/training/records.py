@@ -16,15 +16,11 @@ PeakRates = list[tuple[Count, float]]
 
 @dataclass(frozen=True)
 class Rows:
-    """N rows: ``features`` (N, D) float32, ``labels`` (N,) int64, ``groups`` (N,) int64 with -1 for unknown.
-
-    ``posterior`` (N, A) float32 is given for training rows under soft membership.
-    """
+    """N rows: ``features`` (N, D) float32, ``labels`` (N,) int64, ``groups`` (N,) int64 with -1 for unknown."""
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
-    posterior: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

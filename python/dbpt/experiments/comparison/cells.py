@@ -122,8 +122,6 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
     """
     dataset, backbone = embedded.dataset, embedded.backbone
     described = [asdict(dataset.words), sorted(backbone.encoder_key.items()), backbone.spec["config"]]
-    if embedded.label_noise:
-        described.append(embedded.label_noise.noise.rates.tolist())
     if embedded.context is not None:
         described.append(hashlib.sha256(embedded.context.tobytes()).hexdigest())
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))

@@ -84,16 +84,8 @@ def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, spl
         difference=None
         if against is None
         else _difference(found, _by_seed(against, all_results), against, resampled=plan.resampled),
-        corrected=_corrected([each.row.corrected[split] for each in results if each.row.corrected]),
         over_images=_mean_bounds([(each.metrics.worst_group_low, each.metrics.worst_group_high) for each in results]),
     )
-
-
-def _corrected(by_seed: Sequence[Sequence[float | None]]) -> list[float | None] | None:
-    """Return the mean of each group; None without seeds."""
-    columns = zip(*by_seed, strict=True)
-    means = [mean_and_deviation([each for each in column if each is not None])[0] for column in columns]
-    return means or None
 
 
 def _figure(row: PlannedRow, by_seed: list[float | None]) -> SeedFigure:
