@@ -195,6 +195,8 @@ def test_the_seed_decides_the_permutations():
         ({"labels": [0, -1]}, r"labels\[1\] is -1"),
         ({"permutations": 0}, "permutations is 0; expected an integer, 1 or above"),
         ({"seed": -1}, "seed is -1"),
+        ({"num_classes": 2.0}, "num_classes is 2.0; expected an integer, 1 or above"),
+        ({"num_attributes": 10**9}, r"is 2 \* 1000000000 = 2000000000 groups; expected up to 1048576"),
     ],
 )
 def test_wrong_arguments_get_one_line(changed, message):

@@ -41,6 +41,7 @@ def cramers_v(labels: ArrayLike, attributes: ArrayLike, *, num_classes: int, num
     >>> cramers_v([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1], num_classes=2, num_attributes=2)
     1.0
     """
+    num_classes, num_attributes = check_sizes(num_classes, num_attributes)
     table = _table(*_checked(labels, attributes, num_classes, num_attributes), num_classes, num_attributes)
     table = table[table.any(axis=1)][:, table.any(axis=0)]
     (classes, attributes_found), n = table.shape, int(table.sum())
@@ -84,6 +85,7 @@ def explained_errors(
     >>> found.errors, found.p_value, found.share > 0.9
     (50, 0.001, True)
     """
+    num_classes, num_attributes = check_sizes(num_classes, num_attributes)
     labels_N, attributes_N = _checked(labels, attributes, num_classes, num_attributes)
     right_N = np.asarray(right)
     arguments.integer("permutations", permutations, 1)
@@ -134,7 +136,6 @@ def _chi2_and_best_rate(
 def _checked(
     labels: ArrayLike, attributes: ArrayLike, num_classes: int, num_attributes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    check_sizes(num_classes, num_attributes)
     labels_N = checked_indices(labels, "labels", 0, num_classes)
     return labels_N, checked_indices(attributes, "attributes", -1, num_attributes, rows=labels_N.size)
 
