@@ -7,7 +7,7 @@
   others are drawn from their posterior, Dirichlet(c_h·x_h + α_h) and then multinomial: the Pólya posterior of a finite
   population (Ericson, 1969). c_h = 1 − 2/m_h, at least ½. Without α_h, a share p then has the variance
   p·(1 − p) / (m_h − 1), whose mean over samples is that of the estimate (as in the bootstrap of Rao and Wu, 1988).
-  c_h = 1 would give p·(1 − p) / (m_h + 1), and intervals too short for strata with few labels. α_h has 1/m_h of an image
+  c_h = 1 would give p·(1 − p) / (m_h + 1): too short intervals for strata with few labels. α_h has 1/m_h of an image
   like the stratum's pseudo-group, so that one image doesn't represent hundreds alone, and a prior that depends on the
   figure.
 - *Interval*: the 2.5 % to 97.5 % quantile of the figure in the simulated splits, widened to contain the estimate. Its
