@@ -278,3 +278,59 @@ def test_a_table_names_the_line_of_the_file_whatever_the_order_of_the_data(read)
     """The last image of the data stands in line 2."""
     with pytest.raises(InputError, match=r"mine.csv line 2: label is 'dog', but 'cat' in pets.csv line 5; mend one"):
         read("path,prediction,label\n=d.jpg,cat,dog\nc.jpg,cat,cat\nimg/b.jpg,cat,dog\nimg/a.jpg,dog,dog\n")
+
+
+# --- names that are numbers
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Six images of the classes "1", "2" and "3"."""
+    (tmp_path / "digits.csv").write_text(rows(*(f"{row}.jpg,{row % 3 + 1},test" for row in range(6))))
+    return load_dataset(tmp_path / "digits.csv", images=False, training=False)
+
+
+def of_digits(path, numbered, predictions, more=""):
+    header, *rest = (more or "\n" * 6).split("\n")
+    lines = [f"{row}.jpg,{value}{p}" for row, (value, p) in enumerate(zip(predictions, rest, strict=True))]
+    path.write_text("\n".join([f"path,prediction{header}", *lines]) + "\n")
+    return read_predictions(path, numbered)
+
+
+def test_integers_of_an_array_are_indices_whatever_the_names_are(tmp_path, numbered):
+    """Without a 0 they were read as the names "1" and "2", so that each class was the one before."""
+    indices = np.array([1, 1, 2, 1, 1, 2])
+    found = array_predictions(indices, numbered, np.arange(6))
+    assert found.predictions.tolist() == indices.tolist()
+    (warning,) = found.warnings
+    assert "its integers are indices of class names, not names: 0 is '1'; give names as text" in warning
+    np.save(tmp_path / "mine.npy", indices)
+    assert read_predictions(tmp_path / "mine.npy", numbered).predictions.tolist() == indices.tolist()
+    names = array_predictions(np.array(["2", "2", "1"] * 2), numbered, np.arange(6))
+    assert names.predictions.tolist() == [1, 1, 0] * 2 and names.warnings == ()
+    with pytest.raises(InputError, match="row 3: prediction is '3', expected one of '0', '1', '2'"):
+        array_predictions(np.array([1, 2, 3] * 2), numbered, np.arange(6))
+
+
+@pytest.mark.parametrize("one", ["1", "1.0"])
+def test_a_table_of_integers_that_are_names_and_indices_is_refused(tmp_path, numbered, one):
+    with pytest.raises(InputError) as error:
+        of_digits(tmp_path / "mine.csv", numbered, [one, one, one.replace("1", "2")] * 2)
+    assert "mine.csv line 2: prediction is 1, the name of a class but also the index of class '2'; " in str(error.value)
+    found = of_digits(tmp_path / "mine.csv", numbered, ["1", "2", "3"] * 2)  # 3 is no index
+    assert found.predictions.tolist() == [0, 1, 2] * 2
+
+
+def test_probabilities_tell_names_from_indices(tmp_path, numbered):
+    p = ",p_1,p_2,p_3\n" + "\n".join([",0.8,0.1,0.1", ",0.1,0.8,0.1"] * 3)
+    found = of_digits(tmp_path / "mine.csv", numbered, ["1", "2"] * 3, p)
+    assert found.predictions.tolist() == [0, 1] * 3
+    with pytest.raises(InputError, match="also the index of class"):
+        of_digits(tmp_path / "mine.csv", numbered, ["1", "2"] * 3, p.replace("0.8,0.1,0.1", "0.1,0.8,0.1"))
+
+
+def test_integers_that_are_their_own_indices_are_not_ambiguous(tmp_path):
+    (tmp_path / "digits.csv").write_text(rows(*(f"{row}.jpg,{row % 3},test" for row in range(6))))
+    numbered = load_dataset(tmp_path / "digits.csv", images=False, training=False)
+    assert of_digits(tmp_path / "mine.csv", numbered, ["1", "2"] * 3).predictions.tolist() == [1, 2] * 3
+    assert array_predictions(np.array([1, 2] * 3), numbered, np.arange(6)).warnings == ()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt.data.columns import Columns
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.labels import is_unknown, names_and_codes
+from dbpt.data.labels import integer_of, is_unknown, names_and_codes
 from dbpt.data.precomputed import open_npy
 from dbpt.data.rows_by_path import PATH as PATH
 from dbpt.data.rows_by_path import rows_by_path
@@ -162,6 +162,7 @@ def _from_rows(
     if given:
         numbers = np.stack([_numbers(sought, name, codes < 0) for name in names], axis=1)
         probabilities = _checked_probabilities(numbers, names, sought.where, codes < 0)
+    _refuse_ambiguous(sought, column, wanted, codes, probabilities)
     if wanted.sure in values:
         sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0)[:, None], [wanted.sure], sought.where)[:, 0]
     return Codes(codes, probabilities, sure)
@@ -181,13 +182,52 @@ def _check_complete(
         )
 
 
-def _codes(columns: Columns, name: str, vocabulary: Vocabulary, *, unknown: bool) -> NDArray[np.int64]:
+def _codes(
+    columns: Columns, name: str, vocabulary: Vocabulary, *, unknown: bool, are_indices: bool = False
+) -> NDArray[np.int64]:
     """Return the indices (n,) in a column of names or indices; with ``unknown``, -1 where it is empty or -1."""
     values = {value.strip() for value in set(columns.values[name])}
-    blank = {value for value in values if unknown and value not in vocabulary and is_unknown(value)}
-    _, codes, expected = names_and_codes(values - blank, vocabulary)
+    names = () if are_indices else vocabulary
+    blank = {value for value in values if unknown and value not in names and is_unknown(value)}
+    expected: Sequence[str] = [str(index) for index in range(len(vocabulary))]
+    codes = {text: index for index, text in enumerate(expected)}
+    if not are_indices:
+        _, codes, expected = names_and_codes(values - blank, vocabulary)
     codes = {**codes, **dict.fromkeys(blank, -1)}
     return columns.decode(name, lambda value: codes.get(value, codes.get(unmarked(value))), expected)
+
+
+def _refuse_ambiguous(
+    columns: Columns,
+    name: str,
+    wanted: Wanted,
+    codes: NDArray[np.int64],
+    probabilities: NDArray[np.float64] | None,
+) -> None:
+    """Refuse a column whose integers are names of the vocabulary, but also indices from 0 of other names.
+
+    They are names if the ``probabilities`` say so, in more rows than they say that they are indices.
+    """
+    places = {integer_of(each): place for place, each in enumerate(wanted.vocabulary)}
+    values = [integer_of(value.strip()) for value in columns.values[name]]
+    known = [value for value, code in zip(values, codes.tolist(), strict=True) if code >= 0]
+    if not all(value in places and value in range(len(places)) for value in known):
+        return
+    other = next((row for row, value in enumerate(values) if codes[row] >= 0 and places[value] != value), None)
+    if other is None:
+        return
+    if probabilities is not None:
+        likeliest = probabilities.argmax(axis=1)
+        by_name = np.array([places.get(value, -1) for value in values])
+        by_index = np.array([-1 if value is None else value for value in values])
+        if (likeliest == by_name).sum() > (likeliest == by_index).sum():
+            return
+    number, kind = values[other], wanted.kind
+    raise InputError(
+        f"{columns.where(other)}: {name} is {number}, the name of a {kind} but also the index of {kind} "
+        f"{list(wanted.vocabulary)[number or 0]!r}; give an array or a .npy file, where integers are indices and texts "
+        f"are names, or add the probabilities p_{kind.upper()}"
+    )
 
 
 def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -258,7 +298,10 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     if is_codes:
         _check_text(path, array)
         columns = Columns(path, lines, {wanted.columns[0]: list(map(str, values.tolist()))}, unit="row")
-        codes = _codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown)
+        are_indices = array.dtype.kind in "iu"
+        codes = _codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown, are_indices=are_indices)
+        if are_indices and (note := _index_note(path, wanted)):
+            warnings = (*warnings, note)
         return Codes(codes, None, warnings=warnings)
     names = [f"the probability of {name!r}" for name in wanted.vocabulary]
     with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes infinite, which is refused
@@ -266,6 +309,15 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     none = np.zeros(len(numbers), dtype=bool)
     probabilities = _checked_probabilities(numbers, names, lambda row: f"{path} row {lines[row]}", none)
     return Codes(probabilities.argmax(axis=1).astype(np.int64), probabilities, warnings=warnings)
+
+
+def _index_note(path: Path, wanted: Wanted) -> str:
+    """Return a warning if the names are other integers than their indices; "" if they aren't."""
+    for index, name in enumerate(wanted.vocabulary):
+        if integer_of(name) not in (index, None):
+            kind = f"its integers are indices of {wanted.kind} names, not names"
+            return f"{path}: {kind}: {index} is {name!r}; give names as text"
+    return ""
 
 
 def _check_text(path: Path, array: NDArray[Any]) -> None:
