@@ -161,12 +161,13 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
     if chosen.by_clusters:  # other classes have other clusters
         own = [attribute for _, attribute in chosen.pairs]
         groups = [replace(g, attribute=a, false_positives=0, n_others=0) for g, a in zip(groups, own, strict=True)]
-    explained = explained_errors(predictions.predictions == labels, labels, attributes, seed=seed, **chosen.size)
+    tested, is_right = subject.is_first, predictions.predictions == labels
+    explained = explained_errors(is_right[tested], labels[tested], attributes[tested], seed=seed, **chosen.size)
     confusion = confusion_counts(labels, predictions.predictions, dataset.num_classes).tolist()
     factors: list[AuditedFactor] = []
     if chosen.factor_codes:
         codes = [each[subject.audited] for each in chosen.factor_codes]
-        judged_by: Any = {"by": subject.by, "kinds": chosen.factor_kinds, "seed": seed}
+        judged_by: Any = {"by": subject.by, "kinds": chosen.factor_kinds, "seed": seed, "is_first": tested}
         factors = audited_factors(predictions, labels, codes, dataset.words, guesses, **judged_by)
         verdict = verdict_of_factors(factors, subject.by)
     else:

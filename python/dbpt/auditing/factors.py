@@ -31,17 +31,20 @@ def audited_factors(
     by: PredictionsBy,
     kinds: Sequence[GroupKind],
     seed: int,
+    is_first: NDArray[np.bool_] | None = None,
 ) -> list[AuditedFactor]:
     """Return the figures of each factor, from the classes (n,) of the audited images and its ``codes`` (n,) for them.
 
     These are true or guessed, as its entry of ``kinds`` says. The p-values of the verdicts are Holm's (1979), so that
-    the chance of any wrong verdict of bias is at most 5 %.
+    the chance of any wrong verdict of bias is at most 5 %. Only images that are no copies are tested,
+    those with True in ``is_first`` (n,); None: all.
     """
     is_right = predictions.predictions == labels
-    tests, classes = [], list(words.classes)
+    rows = np.arange(len(labels)) if is_first is None else np.flatnonzero(is_first)
+    tests, classes, distinct = [], list(words.classes), [each[rows] for each in codes]
     for place, factor in enumerate(words.factors):
         size = {"num_classes": len(classes), "num_attributes": len(factor.values)}
-        tests.append(explained_errors(is_right, labels, codes[place], seed=seed, **size))
+        tests.append(explained_errors(is_right[rows], labels[rows], distinct[place], seed=seed, **size))
     adjusted = holm([test.p_value for test in tests])
     by_guesses = [kind == "pseudo" for kind in kinds]
     is_doubted = [by_guesses[place] and bool(guesses.of_factor(place).doubts) for place in range(len(codes))]
@@ -62,7 +65,7 @@ def audited_factors(
         )
         others = [other for other in range(len(codes)) if other != place and not is_doubted[other]]
         untold = [words.factors[other].name for other in range(len(codes)) if other != place and is_doubted[other]]
-        beyond = _beyond(is_right, labels, codes, words, place, others, seed) if others else None
+        beyond = _beyond(is_right[rows], labels[rows], distinct, words, place, others, seed) if others else None
         if verdict.kind == "bias" and beyond is not None and not is_its_own(beyond):
             names = " and ".join(words.factors[other].name for other in others)
             verdict = replace(verdict, lead=[*verdict.lead, _borrowed(beyond, names)])
