@@ -82,11 +82,11 @@ class GroupsToAudit:
 class Judgement:
     """The groups of the audited images with their accuracies, what they explain, and what follows.
 
-    ``confusion`` (C, C) are the images of each class that are taken for each.
+    ``confusion`` are the images of each class that are taken for each, as in `AuditFigures`.
     """
 
     groups: list[AuditedGroup]
-    confusion: list[list[int]]
+    confusion: dict[str, dict[str, int]]
     explained: ExplainedErrors
     factors: list[AuditedFactor]
     verdict: Verdict
@@ -160,7 +160,7 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
     )
     if chosen.by_clusters:  # other classes have other clusters
         own = [attribute for _, attribute in chosen.pairs]
-        groups = [replace(g, attribute=a, false_positives=0, n_others=0) for g, a in zip(groups, own, strict=True)]
+        groups = [replace(each, attribute=own[each.index], false_positives=0, n_others=0) for each in groups]
     tested, is_right = subject.is_first, predictions.predictions == labels
     explained = explained_errors(is_right[tested], labels[tested], attributes[tested], seed=seed, **chosen.size)
     confusion = confusion_counts(labels, predictions.predictions, dataset.num_classes).tolist()
@@ -176,7 +176,11 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
         verdict = verdict_of(groups, explained, guesses, **judged_by)
     confused = most_confused(confusion, dataset.class_names, groups, verdict)
     verdict = replace(verdict, lead=[*verdict.lead, *confused])
-    return Judgement(groups=groups, confusion=confusion, explained=explained, factors=factors, verdict=verdict)
+    names, taken = dataset.class_names, dict[str, dict[str, int]]()
+    for name, counts in zip(names, confusion, strict=True):
+        if any(counts):
+            taken[name] = {other: n for other, n in zip(names, counts, strict=True) if n}
+    return Judgement(groups=groups, confusion=taken, explained=explained, factors=factors, verdict=verdict)
 
 
 def assemble(

@@ -41,7 +41,7 @@ def named_difference(
 
 def are_apart(worse: AuditedGroup, better: AuditedGroup) -> bool:
     """Return whether the intervals of the two groups are apart."""
-    return cast(float, worse.high) < cast(float, better.low)
+    return worse.high < better.low
 
 
 def enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], guesses: Guesses) -> int | None:

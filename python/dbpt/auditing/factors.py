@@ -78,7 +78,7 @@ def audited_factors(
                 values=values,
                 group_kind=kinds[place],
                 verdict=verdict,
-                groups=[group for group in groups if group.n],
+                groups=groups,
                 cramers_v=None
                 if factor.of_class  # classes with values of their own differ by definition
                 else cramers_v(labels, codes[place], num_classes=len(classes), num_attributes=len(values)),

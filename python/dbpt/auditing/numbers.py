@@ -28,7 +28,7 @@ class Number(NamedTuple):
 def numbers_of(figures: AuditFigures) -> list[Number]:
     """Return the figures of an audit with their meanings, in the order of the page."""
     metrics, worst = figures.metrics, figures.worst_group
-    right = sum(row[y] for y, row in enumerate(figures.confusion))
+    right = sum(taken.get(name, 0) for name, taken in figures.confusion.items())
     numbers = []
     interval = interval_text(metrics.worst_group_low, metrics.worst_group_high)
     whichever = f"Whichever group is really the worst, its accuracy is in {interval.replace(' ', NO_BREAK)}."

@@ -91,7 +91,7 @@ def verdict_of(
             lead = [f"{shown[0].upper()}{shown[1:]}{tested}; {guessed}.", *untold]
             return Verdict(kind="untrusted", sentence=sentence, lead=lead)
     by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
-    difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
+    difference = better.accuracy - worse.accuracy
     what = "the cluster" if by_clusters else "these guesses" if by_words else "the attribute"
     go = "goes" if explained.errors == 1 else "go"
     return Verdict(
@@ -105,7 +105,7 @@ def verdict_of(
             *untold,
         ],
         caution=LOOK_FIRST if by_words else "",
-        group=groups.index(worse),
+        group=worse.index,
     )
 
 
