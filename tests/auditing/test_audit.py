@@ -149,6 +149,27 @@ def test_arrays_are_predictions_too(tiny, settings):
 # --- the verdict ------------------------------------------------------------------------------------------------------
 
 
+def test_the_table_of_predictions_may_be_a_data_frame_or_have_other_columns(tiny, settings, command, options):
+    pd = pytest.importorskip("pandas")
+    right = dict.fromkeys([(y, a) for y in CLASSES for a in ATTRIBUTES], 0.7)
+    table, predictions = many_rows(tiny, "frame", right)
+    frame = pd.read_csv(predictions)
+    by_file = dbpt.audit(table, predictions=predictions, **settings)
+    by_frame = dbpt.audit(table, predictions=frame, **settings)
+    assert by_frame.groups == by_file.groups and by_frame.figures.predictions_from == "a data frame"
+    renamed = tiny.write("frame-renamed", [{"file": p, "guess": y} for p, y in frame.itertuples(index=False)])
+    columns = {"prediction": "guess", "prediction_path": "file"}
+    found = dbpt.audit(
+        pd.read_csv(table).drop(columns="split"), root=table.parent, predictions=renamed, columns=columns, **settings
+    )
+    assert found.groups == by_file.groups
+    for line in (found.figures.command,):
+        assert "--columns prediction=guess prediction_path=file" in line
+    code, printed, told = command("audit", str(table), "--predictions", str(renamed), *options, "--columns",
+                                  "prediction=guess", "prediction_path=file")  # fmt: skip
+    assert code == 0 and "\n".join(by_file.table().splitlines()[3:9]) in printed, told
+
+
 def test_errors_that_go_with_the_attribute_are_a_bias(tiny, settings):
     right = {("disc", "meadow"): 1.0, ("disc", "lake"): 0.5, ("box", "meadow"): 0.9, ("box", "lake"): 0.9}
     table, predictions = many_rows(tiny, "biased", right)

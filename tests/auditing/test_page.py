@@ -277,6 +277,15 @@ def test_a_bias_is_only_possible_if_another_factor_in_doubt_may_be_the_reason(do
     assert f">{badge}<" in render_audit(replace(figures, factors=[factor]), None)
 
 
+@pytest.mark.parametrize(("size", "share"), [("small", 0.14), ("strong", 0.85), ("clear", None)])
+def test_the_headline_says_how_large_a_bias_is(size, share):
+    figures = figures_of()
+    figures = replace(figures, explained=replace(figures.explained, share=share))
+    page = Page(render_audit(replace(figures, verdict=replace(figures.verdict, size=size)), None))
+    of_errors = "" if share is None else f": {100 * share:.1f} % of the errors"
+    assert f" {size.capitalize()} bias found{of_errors} The classifier fails" in page.text
+
+
 def test_without_errors_no_group_is_the_worst():
     flawless = figures_of(right=(100,) * 4, verdict=Verdict(kind="nothing to compare", sentence="No errors."))
     html = render_audit(flawless, None, [])

@@ -71,7 +71,8 @@ def audit(
         predictions: whose errors: ``"zero-shot"``, CLIP itself; ``"probe"``, a linear probe of CLIP's features, whose
             predictions are out of fold; the folder of a finished run; a CSV or Parquet file with the columns path and
             prediction, and optionally label and a probability for each class, ``p_CLASS``; a ``.npy`` file in the order
-            of the data; or an array: (N,) class indices or names, or (N, C) probabilities.
+            of the data; a data frame of pandas or polars with the columns of such a file; or an array: (N,) integers,
+            which are class indices, (N,) class names, or (N, C) probabilities.
         out: a folder for ``audit.html``, ``audit.json``, ``groups.csv`` and ``images.csv``; it must not exist unless
             ``overwrite``.
         split: "train", "val", "test" or "all"; by default the one that `dbpt.fit` reports: test, else val, else train.

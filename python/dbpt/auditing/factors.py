@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import AuditedFactor, Verdict, VerdictKind
+from dbpt.auditing.figures import AuditedFactor, BiasSize, Verdict, VerdictKind
+from dbpt.auditing.power import detectable_difference
 from dbpt.auditing.predictions import UserPredictions
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
@@ -18,6 +19,7 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.metrics import GroupKind
 
+SIZES: tuple[BiasSize, ...] = ("strong", "clear", "small")
 SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothing to compare")
 
 
@@ -60,8 +62,15 @@ def audited_factors(
             attribute_names=values,
         )
         explained = replace(tests[place], p_value=adjusted[place])
+        size = {"num_classes": len(classes), "num_attributes": len(values)}
         verdict = verdict_of(
-            groups, explained, guesses.of_factor(place), by=by, by_guesses=by_guesses[place], attributes=values
+            groups,
+            explained,
+            guesses.of_factor(place),
+            by=by,
+            by_guesses=by_guesses[place],
+            attributes=values,
+            detectable=detectable_difference(is_right[rows], labels[rows], distinct[place], **size),
         )
         others = [other for other in range(len(codes)) if other != place and not is_doubted[other]]
         untold = [words.factors[other].name for other in range(len(codes)) if other != place and is_doubted[other]]
@@ -111,7 +120,9 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
     sentence = "; ".join(text.format(" and ".join(map(_called, chosen))) for chosen, text in parts if chosen)
     kind = next(kind for kind in SEVERITY if _of_kind(factors, kind))
     lead = [_not_constant([factor.name for factor in doubted])] if doubted else []
-    return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.", lead=lead)
+    sizes = [factor.verdict.size for factor in own]
+    size = next((size for size in SIZES if size in sizes), None)
+    return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.", lead=lead, size=size)
 
 
 def _called(factor: AuditedFactor) -> str:

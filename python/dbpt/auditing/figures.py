@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dbpt.files.typed_json import Count
+from dbpt.files.typed_json import Count, Share
 from dbpt.groups import GroupMetrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
@@ -12,6 +12,7 @@ from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
 SCHEMA_VERSION = 1
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
+BiasSize = Literal["small", "clear", "strong"]
 WhyNothing = Literal["one attribute", "no errors", "whole classes"]
 """Why there is nothing to compare: no class has two attributes, or none has both right and wrong images."""
 
@@ -55,8 +56,10 @@ class Verdict:
     """The result in one short sentence, and ``details`` that give its reasons.
 
     ``lead`` are the sentences below that headline: how strong and how certain the result is, what it is not about, and
-    the most frequent mistake overall. ``group`` is the `AuditedGroup.index` of the worse group that a
-    verdict of bias names. ``caution`` is the last sentence, for a bias over groups that CLIP guessed by words.
+    the most frequent mistake overall. ``group`` is the `AuditedGroup.index` of the worse group that a verdict of bias
+    names, and ``size`` says how large the bias is. Without evidence of one, ``detectable`` is the smallest difference
+    in accuracy that the images would probably have shown. ``caution`` is the last sentence, for a bias over groups that
+    CLIP guessed by words.
     """
 
     kind: VerdictKind
@@ -65,6 +68,8 @@ class Verdict:
     lead: list[str] = field(default_factory=list)
     group: Count | None = None
     caution: str = ""
+    size: BiasSize | None = None
+    detectable: Share | None = None
 
     def __str__(self) -> str:
         sentence = self.sentence

@@ -60,10 +60,19 @@ class FactorPart(NamedTuple):
 
 
 def _kind(figures: AuditFigures) -> str:
-    """Return the kind of the verdict; a bias is only possible if another factor, in doubt, may be the reason."""
+    """Return the kind of the verdict and how large a bias is.
+
+    A bias is only possible if another factor, in doubt, may be the reason.
+    """
     others = [factor.verdict for factor in figures.factors if factor.verdict.kind == "untrusted"]
     is_possible = figures.verdict.kind == "bias" and any(verdict.details for verdict in others)
-    return "Possible bias" if is_possible else KINDS[figures.verdict.kind]
+    if is_possible:
+        return "Possible bias"
+    size, explained = figures.verdict.size, figures.explained
+    if size is None:
+        return KINDS[figures.verdict.kind]
+    share = None if explained is None or figures.factors else explained.share
+    return f"{size.capitalize()} bias found" + ("" if share is None else f": {in_words(share)} of the errors")
 
 
 def render_audit(

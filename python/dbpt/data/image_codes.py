@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt.data.columns import Columns
 from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.in_memory import frame_columns
 from dbpt.data.labels import integer_of, is_unknown, names_and_codes
 from dbpt.data.precomputed import open_npy
 from dbpt.data.rows_by_path import PATH as PATH
@@ -41,14 +43,16 @@ OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabiliti
 class Wanted:
     """A value for each image in a file: the ``columns`` that may hold it, its names, and the words for messages.
 
-    With ``unknown`` a cell may be empty or -1. Then a table that has the column ``in_part`` need not have all images,
-    and the column ``sure`` has the probability of each value.
+    ``paths`` are the columns that may hold the path; the first one that is there does. With ``unknown`` a cell may be
+    empty or -1. Then a table that has the column ``in_part`` need not have all images, and the column ``sure`` has the
+    probability of each value.
     """
 
     noun: str  # "prediction"
     kind: str  # "class"
     columns: tuple[str, ...]
     vocabulary: Vocabulary
+    paths: tuple[str, ...] = (PATH,)
     unknown: bool = False
     in_part: str | None = None
     sure: str | None = None
@@ -56,7 +60,7 @@ class Wanted:
     @property
     def hint(self) -> str:
         """The end of a message about the columns of a table."""
-        columns = f"the columns path and {' or '.join(self.columns)}"
+        columns = f"the columns {self.paths[-1]} and {' or '.join(self.columns)}"
         optional = f"label and p_{self.kind.upper()} for each {self.kind}"
         return f"; {self.noun}s are a table with {columns}, and optionally {optional}"
 
@@ -106,12 +110,17 @@ def _from_table(
     names = [f"p_{name}" for name in wanted.vocabulary]
     extra = [LABEL, ERROR, *filter(None, (wanted.in_part, wanted.sure)), *names]
     optional = dict.fromkeys([*wanted.columns, *extra])
-    table = reader(path, (PATH,), tuple(optional), hint=wanted.hint)
+    name = wanted.paths[-1]
+    if wanted.paths[1:]:
+        found_paths = reader(path, (), wanted.paths, hint=wanted.hint).values
+        name = next((each for each in wanted.paths if each in found_paths), name)
+    table = reader(path, (name,), tuple(optional), hint=wanted.hint)
+    table = replace(table, values={**table.values, PATH: table.values[name]})
     there = [name for name in wanted.columns if name in table.values]
     if len(there) > 1:
         raise InputError(f"{path}: has the columns {there[0]!r} and {there[1]!r}; keep one")
     if not there:
-        reader(path, (PATH, wanted.columns[0]), hint=wanted.hint)  # which refuses it
+        reader(path, (name, wanted.columns[0]), (), hint=wanted.hint)  # which refuses it
     found, ignored = rows_by_path(table, dataset)
     failed = _failed(table, wanted, there[0])
     is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
@@ -329,7 +338,12 @@ def _check_text(path: Path, array: NDArray[Any]) -> None:
 
 
 def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]) -> Codes:
-    """Return what the argument ``name`` has for the ``rows`` (n,) of ``dataset``, as a ``.npy`` file has it."""
+    """Return what the argument ``name`` has for the ``rows`` (n,) of ``dataset``, as a table or ``.npy`` file has it.
+
+    A data frame is a table if it has one of the columns that are looked for.
+    """
+    if {*wanted.paths, *wanted.columns} & set(map(str, getattr(values, "columns", ()))):
+        return _from_table(Path(name), partial(frame_columns, values), dataset, wanted, rows)
     array = arguments.array(name, values)
     if array.dtype == object and array.ndim == 1:  # as pandas holds text
         for row in [row for row, value in enumerate(array.tolist()) if not isinstance(value, str)][:1]:
