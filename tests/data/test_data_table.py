@@ -136,6 +136,24 @@ def test_an_absolute_path_below_a_linked_root(table, tmp_path):
     assert load_dataset(table(content), tmp_path / "link").paths == ("a.jpg", "b.jpg")
 
 
+def test_a_table_of_absolute_paths_needs_no_root(tmp_path):
+    for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    one, two, beside = (tmp_path / name for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"))
+    table = tmp_path / "tables/pets.csv"
+    for paths, root, expected in (
+        ((one, two), "photos", ("one/a.jpg", "two/b.jpg")),
+        ((one, beside), ".", ("photos/one/a.jpg", "tables/a.jpg")),
+        ((beside, beside.parent / "./a.jpg"), "tables", ("a.jpg", "a.jpg")),
+    ):
+        table.write_text(rows(*(f"{path},{label},train" for path, label in zip(paths, ("dog", "cat"), strict=True))))
+        found = load_dataset(table, check=False)
+        assert (found.root, found.paths) == (tmp_path / root, expected)
+    table.write_text(rows(f"{one},dog,train", "a.jpg,cat,train"))
+    assert "is outside the root" in refused(table)
+
+
 def test_an_absolute_path_through_a_link_to_the_root(table, tmp_path):
     (tmp_path / "real/deep").mkdir(parents=True)
     for name in ("real/a.jpg", "real/deep/b.jpg"):

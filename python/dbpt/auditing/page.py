@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
 from dbpt.auditing.numbers import has_adjusted, numbers_of
 from dbpt.auditing.result import p_text
@@ -57,10 +60,19 @@ class FactorPart(NamedTuple):
 
 
 def _kind(figures: AuditFigures) -> str:
-    """Return the kind of the verdict; a bias is only possible if another factor, in doubt, may be the reason."""
+    """Return the kind of the verdict and how large a bias is.
+
+    A bias is only possible if another factor, in doubt, may be the reason.
+    """
     others = [factor.verdict for factor in figures.factors if factor.verdict.kind == "untrusted"]
     is_possible = figures.verdict.kind == "bias" and any(verdict.details for verdict in others)
-    return "Possible bias" if is_possible else KINDS[figures.verdict.kind]
+    if is_possible:
+        return "Possible bias"
+    size, explained = figures.verdict.size, figures.explained
+    if size is None:
+        return KINDS[figures.verdict.kind]
+    share = None if explained is None or figures.factors else explained.share
+    return f"{size.capitalize()} bias found" + ("" if share is None else f": {in_words(share)} of the errors")
 
 
 def render_audit(
@@ -75,9 +87,8 @@ def render_audit(
     verdict names, or else in the worst one; ``examples`` are images of every group with their predictions. All are None
     if there are no images.
     """
-    groups = [group for group in figures.groups if group.n or not figures.factors]
-    groups = sorted(groups, key=lambda group: (group.accuracy is None, group.accuracy))
-    named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
+    groups = sorted(figures.groups, key=lambda group: group.accuracy)
+    named = figures.named_group
     return render(
         "auditing/audit.html.j2",
         figures=figures,
@@ -100,7 +111,7 @@ def render_audit(
         most_rows=MOST_ROWS,
         numbers=numbers_of(figures),
         has_adjusted=has_adjusted(figures),
-        confusions=confusions(figures.confusion, figures.data.classes),
+        confusions=confusions(_confusion_counts(figures), figures.data.classes),
         guessed_images=GuessSheets(
             figures.guesses,
             _guessed_words(figures),
@@ -111,6 +122,16 @@ def render_audit(
         entries=_entries(figures),
         examples=examples,
     )
+
+
+def _confusion_counts(figures: AuditFigures) -> NDArray[np.int64]:
+    """Return the images (C, C) of each class that are taken for each."""
+    place = {name: y for y, name in enumerate(figures.data.classes)}
+    counts_CC = np.zeros((len(place), len(place)), dtype=np.int64)
+    for name, taken in figures.confusion.items():
+        for other, n in taken.items():
+            counts_CC[place[name], place[other]] = n
+    return counts_CC
 
 
 def _guessed_words(figures: AuditFigures) -> dict[str, list[str]]:
@@ -212,8 +233,7 @@ def _false_positives(groups: Sequence[AuditedGroup], classes: Sequence[str]) -> 
 
 def audit_figures(figures: AuditFigures) -> dict[str, Drawing | None]:
     """Return the charts of the page, by name, as files need them; those of factors have their number."""
-    groups = sorted(figures.groups, key=lambda group: (group.accuracy is None, group.accuracy))
-    named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
+    groups, named = sorted(figures.groups, key=lambda group: group.accuracy), figures.named_group
     found = {"accuracy": _figure(_chart(groups, named, BAR_LETTERS, WIDTH), is_marked=named is not None)}
     for number, part in enumerate(map(_factor_part, figures.factors), 1):
         titled = part.chart and replace(part.chart, description=f"{part.name}: {part.chart.description}")
@@ -227,9 +247,9 @@ def _figure(chart: Drawing | None, *, is_marked: bool) -> Drawing | None:
 
 
 def _chart(groups: Sequence[AuditedGroup], marked: AuditedGroup | None, letters: int, width: int) -> Drawing | None:
-    """Draw the groups with images, the worst ones if they are many."""
+    """Draw the groups, the worst ones if they are many."""
     bars = []
-    for group in [group for group in groups if group.n][:MOST_BARS]:
+    for group in groups[:MOST_BARS]:
         style, names = "row-erm" if group == marked else "row-chosen", (group.class_name, group.attribute)
         bar = Bar(style, "accuracy", group.accuracy, group.low, group.high)
         bars.append(BarGroup(" · ".join(names), shorten_group(*names, letters), f"n = {count(group.n)}", [bar]))

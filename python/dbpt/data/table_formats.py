@@ -26,6 +26,7 @@ from dbpt.data.columns import (
 )
 from dbpt.data.dataset import Dataset
 from dbpt.data.labels import coded_dataset
+from dbpt.data.paths import common_root, is_below
 from dbpt.errors import InputError, nearest, optional_module
 from dbpt.files.disk import open_regular, read_regular, reason_of
 
@@ -36,8 +37,15 @@ CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_b
 
 
 def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
-    """Read a table in the format of its suffix, with paths relative to ``root``."""
+    """Read a table in the format of its suffix, with paths relative to ``root``.
+
+    If no root was asked for, and all paths are absolute, it is one that holds them.
+    """
     columns = READERS[path.suffix.lower()](path, *wanted_columns(request), hint=COLUMNS_HINT)
+    if request.root is None and request.images:
+        paths = columns.values[request.column_names["path"]]
+        if not all(is_below(path, root) for path in paths):
+            root = common_root(paths) or root
     return dataset_of(columns, root, request, path.stem)
 
 

@@ -29,3 +29,18 @@ def random_part(
         chosen = permutation(len(of_stratum), seed)[: size(len(of_stratum))]
         part[members] = np.isin(images[members], of_stratum[chosen])
     return part
+
+
+def first_of_unit(units: NDArray[np.int64], strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each row the first row of the same number in ``units`` and ``strata``, (N,) int64 each.
+
+    Copies of an image are no independent rows: a permutation test of all of them finds a difference far too often, and
+    a model that is fitted to one knows the answer for the others. So take one row of each unit.
+
+    >>> first_of_unit(np.array([0, 0, 2, 0]), np.array([1, 1, 1, 0])).tolist()
+    [0, 0, 2, 3]
+    """
+    joint = units * (int(strata.max(initial=0)) + 1) + strata
+    _, first, same = np.unique(joint, return_index=True, return_inverse=True)
+    found: NDArray[np.int64] = first[same]
+    return found

@@ -34,7 +34,10 @@ class DataSettings(Section):
     )
     root: str | None = setting(None, "folder of the images [default: the table's folder]", identity=False)
     columns: tuple[str, ...] | None = setting(
-        None, "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'", identity=False
+        None,
+        "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'; prediction and "
+        "prediction_path name those of the table of an audit's --predictions",
+        identity=False,
     )
     embeddings: str | None = setting(
         None,
