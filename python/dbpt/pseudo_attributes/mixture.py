@@ -69,10 +69,9 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
         tails = (fit_mixture(points_NW, _tail(above_NA, name), *TO_START) for name in range(num_attributes))
         best = min(best, *tails, key=lambda fit: fit.bic)
     best = fit_mixture(points_NW, best.rows_NK, *TO_FIT)
-    without = without_tails(points_NW, best)
-    if best.bic >= bic_of_heavy_tails(points_NW):
+    if best.rows_NK.shape[1] == 1 or best.bic >= bic_of_heavy_tails(points_NW):
         return EstimatedShares(np.eye(num_attributes)[0], 1, best.steps, True)
-    best = without
+    best = without_tails(points_NW, best)
     sizes_K = best.rows_NK.sum(axis=0)
     # Relative to the other clusters: a logit that is large everywhere doesn't distinguish a cluster.
     scores_KA = best.rows_NK.T @ above_NA / sizes_K[:, None]
