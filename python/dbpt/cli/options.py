@@ -204,10 +204,9 @@ def resumable(verb: str, out: Path) -> Iterator[None]:
     root, before = click.get_current_context().find_root(), _identity(out / "config.toml")
     try:
         yield
-    except (KeyboardInterrupt, click.Abort):
+    finally:  # any error, since libraries turn the exception of a signal into others
         if _identity(out / "config.toml") != before:
             root.obj = [verb, "--resume", "--out", str(out)]
-        raise
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
