@@ -88,7 +88,7 @@ class Commands(click.Group):
             result = super().invoke(ctx)
         except BaseException as error:
             if RECEIVED or isinstance(error, KeyboardInterrupt | click.Abort):
-                raise Interrupted(ctx, *RECEIVED[:1] or [error]) from None
+                raise Interrupted(ctx, RECEIVED[0] if RECEIVED else error) from None
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             options = {option for parameter in command.params for option in parameter.opts} if command else ()
             if (line := out_of_memory(error, options)) is None:
