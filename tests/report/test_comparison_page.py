@@ -102,7 +102,7 @@ def test_the_page_says_everything_in_order():
         "dbpt fit X",
         "dbpt label X-run",
         "dbpt guess X",
-        "This command made the page: dbpt compare X",
+        "This command makes the page: dbpt compare X",
         "Data/birds",
         "BackboneViT-B-32, openai, 512 features",
         "Words for landforest, field",

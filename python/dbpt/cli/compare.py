@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from dbpt.cli.options import (
+    INTEGER,
     RegisteredName,
     SettingsCommand,
     config_option,
@@ -18,6 +19,7 @@ from dbpt.cli.options import (
     settings_and_data,
     training_options,
 )
+from dbpt.errors import plain_number
 from dbpt.experiments.comparison.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
@@ -41,9 +43,10 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     """``5`` for 0 to 4, or the seeds themselves: ``3 7``; a single one is written with a comma, ``3,``."""
     text = _names(ctx, param, values)
     try:
-        if text is None or "," not in text:
-            return None if text is None else int(text)
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        parts = [part for part in (text or "").split(",") if part.strip()]
+        for part in parts:
+            plain_number(part)
+        return None if text is None else tuple(map(int, parts)) if "," in text else int(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
@@ -76,12 +79,12 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 )
 @click.option(
     "--resample",
-    type=int,
+    type=INTEGER,
     metavar="K",
     help="instead of seeds: K draws of the training and validation rows, stratified by class and pseudo attribute; the "
     "test rows stay",
 )
-@click.option("--jobs", type=int, default=1, show_default=True, help="processes that train at the same time")
+@click.option("--jobs", type=INTEGER, default=1, show_default=True, help="processes that train at the same time")
 @config_option
 @click.option(
     "--resume",

@@ -29,7 +29,7 @@ from dbpt.data.rows_by_path import PATH as PATH
 from dbpt.data.rows_by_path import rows_by_path
 from dbpt.data.table_formats import READERS
 from dbpt.data.words import Vocabulary
-from dbpt.errors import InputError
+from dbpt.errors import InputError, plain_number
 from dbpt.files.csv import unmarked
 from dbpt.files.disk import check_readable
 
@@ -244,7 +244,7 @@ def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[n
     numbers: list[float] = []
     try:
         numbers.extend(
-            0.0 if unknown and not text.strip() else float(text)
+            0.0 if unknown and not text.strip() else plain_number(text)
             for text, unknown in zip(columns.values[name], blank.tolist(), strict=True)
         )
     except ValueError:

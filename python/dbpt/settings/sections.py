@@ -72,8 +72,8 @@ class WordSettings(Section):
     attributes: tuple[str, ...] | None = setting(
         None,
         "values of the suspected attribute with optional wordings: 'land=forest|field'; auto finds values that "
-        "explain errors of zero-shot CLIP, or of the audited classifier; clusters finds groups without names "
-        "(clusters:3 sets their number); objectives without groups, such as erm, need none",
+        "explain the errors of zero-shot CLIP, in an audit those of its classifier; clusters finds groups without "
+        "names (clusters:3 sets their number)",
     )
     factors: tuple[str, ...] | None = setting(
         None,
@@ -184,7 +184,9 @@ class GroupSettings(Section):
 
     title = "groups"
 
-    objective: str = setting("dbpt", "training objective", choices=OBJECTIVES)
+    objective: str = setting(
+        "dbpt", "training objective; those without groups, such as erm, need no attributes", choices=OBJECTIVES
+    )
     group_source: str = setting(
         "pseudo",
         "attributes that define the groups; true needs labels; soft weights each group by its posterior",
