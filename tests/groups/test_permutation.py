@@ -14,16 +14,11 @@ def test_every_row_comes_once_in_the_order_of_seed_and_epoch():
     assert (abs(firsts - 1_000) < 110).all()  # over four standard deviations
 
 
-def test_a_random_part_has_its_size_in_each_stratum_and_keeps_copies_together():
-    strata, images = np.array([0] * 8 + [1] * 6), np.array([0, 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8, 8, 8])
-    parts = [random_part(strata, lambda n: n // 2, seed, images) for seed in range(200)]
-    for part in parts:
-        assert len(set(images[part]) & set(images[~part])) == 0
-        assert [len(set(images[part & (strata == stratum)])) for stratum in (0, 1)] == [2, 2]
-    assert np.mean(parts, axis=0)[0] == np.mean(parts, axis=0)[1]
-    np.testing.assert_allclose(np.mean(parts, axis=0)[[0, 2, 8, 13]], [0.4, 0.4, 0.5, 0.5], atol=0.12)
-    whole = random_part(strata, lambda n: n // 2, 3)
-    assert np.bincount(strata[whole]).tolist() == [4, 3]
+def test_a_random_part_has_its_size_in_each_stratum():
+    strata = np.array([0] * 8 + [1] * 5)
+    parts = [random_part(strata, lambda n: n // 2, seed) for seed in range(200)]
+    assert all(np.bincount(strata[part]).tolist() == [4, 2] for part in parts)
+    np.testing.assert_allclose(np.mean(parts, axis=0), [0.5] * 8 + [0.4] * 5, atol=0.12)
 
 
 def test_copies_are_rows_of_the_same_unit_and_stratum():

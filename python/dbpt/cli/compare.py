@@ -27,7 +27,7 @@ from dbpt.training_free import TRAINING_FREE
 
 EXAMPLES = """\b
 Examples:
-  dbpt compare demo --out runs/compare --seeds 3
+  dbpt compare demo --out runs/compare --resample 20
   dbpt compare photos.csv --out runs/heads --methods erm dbpt groupdro \\
       --heads prompt linear --attributes photo "drawing=sketch|cartoon"
 """
@@ -51,7 +51,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
 
-@click.command(cls=SettingsCommand, main=("out", "methods", "seeds", "classes", "attributes"), epilog=EXAMPLES)
+@click.command(cls=SettingsCommand, main=("out", "methods", "resample", "classes", "attributes"), epilog=EXAMPLES)
 @data_argument(required=False)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="folder, created by this command")
 @click.option(
@@ -81,8 +81,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "--resample",
     type=INTEGER,
     metavar="K",
-    help="instead of seeds: K draws of the training and validation rows, stratified by class and pseudo attribute; the "
-    "test rows stay",
+    help="train each row K more times, each time on half of the training and validation rows of each class and pseudo "
+    "attribute: gives intervals for other training images; 20 are recommended",
 )
 @click.option("--jobs", type=INTEGER, default=1, show_default=True, help="processes that train at the same time")
 @config_option
@@ -97,8 +97,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 def compare(data: str | None, out: Path, config: Path | None, **options: Any) -> None:
     """Compare methods, heads and seeds in one table with intervals.
 
-    DATA and the settings are as for dbpt fit, and the same for every row. The table shows mean and standard deviation
-    over the seeds or draws, and the paired difference to ERM with its intervals over them and over images.
+    DATA and the settings are as for dbpt fit, and the same for every row. The table shows figures with their standard
+    deviation over draws or seeds, and the difference to ERM with its intervals over them and over images.
     """
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare

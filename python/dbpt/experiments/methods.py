@@ -111,10 +111,7 @@ def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
     noise = None if judged is None else judged.noise
     num_groups = len(experiment.labelled.group_names(config.group_source))
     sizes = tuple(dataset.words.sizes)
-    images = experiment.labelled.rows(kind.trains_on)
-    groups = TrainingGroups(
-        rows.groups, rows.labels, dataset.num_classes, num_groups, rows.posterior, noise, sizes, images
-    )
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, rows.posterior, noise, sizes)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 

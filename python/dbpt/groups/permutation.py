@@ -14,20 +14,12 @@ def permutation(n: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
     return stream.indices(0, n)
 
 
-def random_part(
-    strata: NDArray[np.int64], size: Callable[[int], int], seed: int, images: NDArray[np.int64] | None = None
-) -> NDArray[np.bool_]:
-    """Return (N,) bool: a random part of the rows, with ``size(n)`` of the n images of each stratum.
-
-    Rows with the same number in ``images`` (N,) are copies, which stay together and have the same stratum. None: each
-    row is an image of its own.
-    """
-    images, part = np.arange(len(strata)) if images is None else images, np.zeros(len(strata), dtype=np.bool_)
+def random_part(strata: NDArray[np.int64], size: Callable[[int], int], seed: int) -> NDArray[np.bool_]:
+    """Return (N,) bool: a random part of the rows, with ``size(n)`` of the n rows of each stratum."""
+    part = np.zeros(len(strata), dtype=np.bool_)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        of_stratum = np.unique(images[members])
-        chosen = permutation(len(of_stratum), seed)[: size(len(of_stratum))]
-        part[members] = np.isin(images[members], of_stratum[chosen])
+        part[members[permutation(len(members), seed)[: size(len(members))]]] = True
     return part
 
 
