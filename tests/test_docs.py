@@ -5,7 +5,6 @@ as the default backbone.
 """
 
 import csv
-import importlib.util
 import json
 import os
 import re
@@ -77,8 +76,6 @@ def run_blocks(*pages: str, capsys=None, before=lambda command: None) -> tuple[d
     printed = []
     for language, text in chain(*(blocks(page, "bash", "python") for page in pages)):
         if language == "python":
-            if "fairlearn" in text and not importlib.util.find_spec("fairlearn"):
-                continue
             exec(compile(text, "a page", "exec"), namespace)
             continue
         lines = text.replace("\\\n", " ").replace(" && ", "\n").splitlines()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, assert_readable
+from browser import assert_readable
 from made_up_run import LONG
 
 import dbpt
@@ -327,7 +327,6 @@ def test_features_without_images_give_no_pictures(tiny, tiny_settings, tmp_path)
     assert "<img " not in (found.folder / "discover.html").read_text()
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(found, tmp_path):
     assert_readable([(found.folder / "discover.html").read_text().replace("landbird", LONG)], tmp_path)
 

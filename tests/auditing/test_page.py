@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from browser import BROWSER, assert_readable, looks
+from browser import assert_readable, looks
 
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import AuditedFactor, AuditFigures, Verdict
@@ -433,7 +433,6 @@ def test_the_table_of_very_many_groups_shows_the_worst():
     assert '<th scope="row" class="name">c99 · night</th>' in html and ">c100 · day</th>" not in html
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_a_table_that_scrolls_has_a_shadow_that_stays_where_it_is_cut():
     """What covers the shadow scrolls with the table (`local`), so that the shadow shows only where there is more."""
     style = re.search(r"\.scroll \{(.*?)\}", render_audit(figures_of(), None, None), re.DOTALL)[1]
