@@ -5,9 +5,7 @@ family that explains the largest share of the errors (p <= 0.05), without any of
 test, by its true values, says whether a draw has something to propose: p <= 0.05, and accuracies that differ by ten
 points or more within a class. Draws with
 class and attribute independent share 80 % of the smallest group, so that one chance difference there counts up to
-twenty times; "new pictures" are draws of demos with other seeds, which share nothing. Kinds that end with "as a file"
-judge the same predictions as `dbpt discover` judges a file, which may come from other features. Run by hand, on the
-demos
+twenty times; "new pictures" are draws of demos with other seeds, which share nothing. Run by hand, on the demos
 
     python benches/discover_table.py
 

@@ -135,9 +135,9 @@ def _columns(families: list[TriedFamily]) -> list[list[str]]:
         "family": [family.name for family in families],
         "explained": [_share(family.explained) for family in families],
         "q": [family.q_text for family in families],
-        "worst group": groups,
+        "worse group": groups,
         "right": worse,
-        "best of class": better,
+        "better": better,
     }
     return [[title, "", "", *cells] for title, cells in columns.items()]
 
