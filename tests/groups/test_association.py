@@ -1,5 +1,7 @@
 """Cramér's V and explained errors against worked examples, a peer, plain permutations and simulated data sets."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binom, chi2_contingency
@@ -203,6 +205,12 @@ def test_empty_cells_other_classes_and_unknown_attributes_change_no_p():
 
 def test_a_tiny_group_without_errors_does_not_explain_the_others():
     assert explained([[1000, 2], [1000, 1]], [[200, 0], [200, 0]]).share < 0.05
+
+
+def test_without_bootstraps_only_the_interval_is_missing():
+    found, plain = (explained([[40, 40]], [[4, 16]], bootstraps=n) for n in (400, 0))
+    assert found.share_low < found.share < found.share_high
+    assert plain == replace(found, share_low=None, share_high=None)
 
 
 def test_the_seed_decides_the_permutations():

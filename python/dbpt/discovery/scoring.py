@@ -19,7 +19,7 @@ from dbpt.data.words import Words
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.discovery.differences import Difference, largest_difference
 from dbpt.discovery.embedded import Array, EmbeddedFamily, without_classes
-from dbpt.groups.association import ExplainedErrors, explained_errors
+from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors
 from dbpt.pseudo_attributes import label_attributes
 from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa
 from dbpt.pseudo_attributes.trust import Trust, guess_trust
@@ -304,16 +304,16 @@ def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray
     ]
 
 
-def _errors(of: Guessed, images: Images, right: NDArray[np.bool_], *, interval: bool = False) -> ExplainedErrors:
+def _errors(of: Guessed, images: Images, right: NDArray[np.bool_], *, bootstraps: int = 0) -> ExplainedErrors:
     size = {"num_classes": images.num_classes, "num_attributes": len(of.kept)}
-    return explained_errors(right, images.labels, of.guesses, **size, seed=images.seed, interval=interval)
+    return explained_errors(right, images.labels, of.guesses, **size, seed=images.seed, bootstraps=bootstraps)
 
 
 def _with_interval(score: Score, images: Images, right: NDArray[np.bool_]) -> Score:
     """Return a score that is shown with the interval of its share, which takes too long for all families."""
     if score.of.guessed is None or score.explained is None or not score.explains:
         return score
-    errors = _errors(score.of.guessed, images, right, interval=True)
+    errors = _errors(score.of.guessed, images, right, bootstraps=BOOTSTRAPS)
     return replace(score, explained=replace(score.explained, errors=errors))
 
 

@@ -68,7 +68,7 @@ def explained_errors(
     num_attributes: int,
     permutations: int = 9_999,
     seed: int = 0,
-    interval: bool = True,
+    bootstraps: int = BOOTSTRAPS,
 ) -> ExplainedErrors:
     """Test whether errors depend on the attribute within the classes, and estimate the share that it explains.
 
@@ -89,7 +89,7 @@ def explained_errors(
     The interval is a bootstrap of 400 draws from the groups, with rates shrunk by three rows towards that of the class.
     It has the limits of the percentiles and of 1.96 standard deviations around the share, whichever are wider, and also
     the share by a choice on all rows, which is too high. docs/audit.md has the measured bias and coverage. Without
-    ``interval`` it is left out, which is faster with many classes; all other figures are the same.
+    ``bootstraps`` there is none, which is faster with many classes; all other figures are the same.
 
     >>> right, attributes = [True] * 50 + [False] * 50, [0] * 50 + [1] * 50
     >>> found = explained_errors(right, [0] * 100, attributes, num_classes=1, num_attributes=2, permutations=999)
@@ -99,6 +99,7 @@ def explained_errors(
     labels_N, attributes_N = _checked(labels, attributes, num_classes, num_attributes)
     right_N = np.asarray(right)
     arguments.integer("permutations", permutations, 1)
+    arguments.integer("bootstraps", bootstraps, 0)
     if right_N.dtype != np.bool_ or right_N.shape != labels_N.shape:
         found = f"shape {right_N.shape} and dtype {right_N.dtype}"
         raise InputError(f"right has {found}; expected {labels_N.shape} booleans, one for each label")
@@ -118,7 +119,11 @@ def explained_errors(
         return ExplainedErrors(n=n, errors=errors, share=None, p_value=None, permutations=permutations)
     extreme = int((chi2_B[1:] >= chi2_B[0] * (1 - TIE)).sum())
     share = _share(errors_CA, counts_CA, np.random.default_rng([seed, 1]))
-    low, high = _interval(share, errors_CA, counts_CA, np.random.default_rng([seed, 2])) if interval else (None, None)
+    low, high = (
+        _interval(share, errors_CA, counts_CA, bootstraps, np.random.default_rng([seed, 2]))
+        if bootstraps
+        else (None, None)
+    )
     return ExplainedErrors(
         n=n,
         errors=errors,
@@ -145,13 +150,13 @@ def _share(errors_CA: NDArray[np.int64], counts_CA: NDArray[np.int64], rng: np.r
 
 
 def _interval(
-    share: float, errors_CA: NDArray[np.int64], counts_CA: NDArray[np.int64], rng: np.random.Generator
+    share: float, errors_CA: NDArray[np.int64], counts_CA: NDArray[np.int64], bootstraps: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     """Return the 95 % interval of the ``share``."""
-    too_high, vanishing_B, errors_B = 0.0, np.zeros(BOOTSTRAPS), np.zeros(BOOTSTRAPS)
+    too_high, vanishing_B, errors_B = 0.0, np.zeros(bootstraps), np.zeros(bootstraps)
     for errors_A, counts_A in zip(errors_CA, counts_CA, strict=True):
         shrunk_A = errors_A + SHRINKAGE * errors_A.sum() / max(counts_A.sum(), 1)
-        drawn_BA = rng.binomial(counts_A, shrunk_A / (counts_A + SHRINKAGE), (BOOTSTRAPS, counts_A.size))
+        drawn_BA = rng.binomial(counts_A, shrunk_A / (counts_A + SHRINKAGE), (bootstraps, counts_A.size))
         errors_B += drawn_BA.sum(axis=1)
         vanishing_B += _vanishing(drawn_BA, counts_A, SPLITS_OF_BOOTSTRAPS, rng)
         too_high += float(_measured(errors_A[None], counts_A, errors_A[None], counts_A)[0])
