@@ -66,10 +66,11 @@ def _association(figures: AuditFigures) -> list[Number]:
     if explained is not None and explained.share is not None:
         meaning = (
             f"This part of {count_of(explained.errors, 'error')} would not occur if, in each class, the classifier "
-            "were as good in every group as in its best one. The part that chance alone would give is subtracted."
+            "were as good in every group as in its best one. With 95 % confidence the part is in the interval."
         )
         meaning = NO_EVIDENCE if muted else meaning
-        numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), "", meaning, muted))
+        interval = interval_text(explained.share_low, explained.share_high)
+        numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), interval, meaning, muted))
     if explained is not None and explained.p_value is not None:
         meaning = (
             f"The {what}s were shuffled {count(explained.permutations)} times within each class. This is how often "

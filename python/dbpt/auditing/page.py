@@ -35,7 +35,7 @@ from dbpt.report.made_by import Entries, made_by_entries
 from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
-from dbpt.report.text import count, count_of, in_words, shorten_group
+from dbpt.report.text import count, count_of, in_words, share_in_words, shorten_group
 from dbpt.runs.metrics import GroupKind
 from dbpt.settings.unnamed import AUTO_NOTE
 
@@ -153,7 +153,7 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
     )
     for test, what, adjusted in tests if factor.verdict.kind != "untrusted" else ():
         if test is not None and test.share is not None and test.p_value is not None:
-            notes.append(f"{what}: {in_words(test.share)} ({p_text(test)}{adjusted}).")
+            notes.append(f"{what}: {share_in_words(test)} ({p_text(test)}{adjusted}).")
     marked = groups[0] if factor.verdict.kind == "bias" else None
     chart, narrow = _chart(groups, marked, BAR_LETTERS, WIDTH), _chart(groups, marked, NARROW_LETTERS, NARROW)
     return FactorPart(factor.name, factor.verdict, groups, chart, narrow, " ".join(notes), factor.group_kind)

@@ -207,10 +207,11 @@ def _association(figures: AuditFigures) -> list[str]:
             lines[-1] += f"; in the training images: {figures.training_cramers_v:.2f}"
     explained = figures.explained
     if explained and explained.p_value is not None and explained.share is not None:
-        share, what = percent(explained.share), "clusters" if figures.by_clusters else "attribute"
+        share = f"{percent(explained.share)} % {interval_text(explained.share_low, explained.share_high)}".rstrip()
+        what = "clusters" if figures.by_clusters else "attribute"
         are = "is" if explained.errors == 1 else "are"
         lines.append(
-            f"{share} % of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
+            f"{share} of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
             f"permutation test: {p_text(explained)}"
         )
         if chosen_on_these_images(figures.data.notes):
