@@ -1,7 +1,7 @@
 """Controls that could have failed, over draws of the training rows: the table of docs/controls.md.
 
 Peers: ERM, class-balanced ERM and weights 1/N_g (``balanced``), trained in the same run on the same draws. Each draw is
-one of ``dbpt compare --resample``: in it, random changes such as flipped labels are drawn anew. Run by hand, on demos
+with replacement (`bootstrap`), and random changes such as flipped labels are drawn anew in it. Run by hand, on demos
 and on config files as `dbpt fit --config` takes them:
 
     python benches/controls_table.py DRAWS demo-waterbirds [my-data.toml ...]
@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bootstrap import bootstrapped
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
-from dbpt.experiments.comparison.resampling import resampled
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.methods import trained_result
 from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
@@ -191,7 +191,7 @@ def of_draws(
         if method != "dbpt" and "eta" in control.settings:
             chosen = replace(chosen, eta=config.eta)
         changed = control.change(labelled, np.random.default_rng([draw, 17]))
-        experiment = arrange(embedded, resampled(changed, draw), chosen)
+        experiment = arrange(embedded, bootstrapped(changed, draw), chosen)
         result = trained_result(experiment, method, checkpoint_path=None, quiet=True)
         found.append(100 * (result.row.figure("worst_group_accuracy") or 0.0))
     deviation = f" ± {np.std(found, ddof=1):.1f}" if method == "dbpt" else ""

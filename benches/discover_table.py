@@ -2,7 +2,8 @@
 
 Ten random draws with the correlation and twenty without, of each data set and each kind of predictions. Peer: the
 family that explains the largest share of the errors (p <= 0.05), without any of the checks. The true attribute's own
-test, by its true values, says whether a draw has something to propose: a fifth of the errors at p <= 0.05. Draws with
+test, by its true values, says whether a draw has something to propose: p <= 0.05, and accuracies that differ by ten
+points or more within a class. Draws with
 class and attribute independent share 80 % of the smallest group, so that one chance difference there counts up to
 twenty times; "new pictures" are draws of demos with other seeds, which share nothing. Run by hand, on the demos
 
@@ -27,10 +28,11 @@ from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
+from dbpt.discovery.differences import largest_difference
 from dbpt.discovery.embedded import EmbeddedFamily, embed_families
 from dbpt.discovery.scoring import (
     LARGEST_Q,
-    SMALLEST_SHARE,
+    SMALLEST_DIFFERENCE,
     Images,
     Score,
     guess_families,
@@ -142,7 +144,11 @@ class Task:
             true = explained_errors(
                 right, labels, dataset.attributes[rows], num_classes=size[0], num_attributes=size[1], seed=seed
             )
-            explains = (true.p_value or 1) <= LARGEST_Q and (true.share or 0) >= SMALLEST_SHARE
+            groups = dataset.groups(dataset.attributes)[rows]
+            tables = (np.bincount(each, minlength=size[0] * size[1]).reshape(size) for each in (groups[right], groups))
+            differs = largest_difference(*tables)
+            explains = (true.p_value or 1) <= LARGEST_Q and differs is not None
+            explains = explains and differs.value >= SMALLEST_DIFFERENCE
             return kind, best, largest_share(scores), explains
 
         return found

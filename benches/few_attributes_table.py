@@ -1,7 +1,7 @@
 """What a few known attributes are worth (`--pseudo-method probe`): the table of docs/pseudo_attributes.md.
 
 Peers: CLIP's words, wrong words, and the true attributes of all images, which train the same heads on the same draws of
-the training rows (`dbpt compare --resample`). Each draw knows other images. A draw that knows fewer than two images of
+the training rows, with replacement. Each draw knows other images. A draw that knows fewer than two images of
 an attribute, which the probe refuses, is replaced by the next one. A cell has the right guesses in training, the lowest
 precision of a pseudo-group there, and the worst-group accuracy of `dbpt` on test; progress has all figures. Run by
 hand, on demos and on config files as `dbpt fit --config` takes them:
@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from bootstrap import bootstrapped
 from controls_table import WORDS
 
 from dbpt.errors import InputError
-from dbpt.experiments.comparison.resampling import resampled
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.methods import trained_result
 from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
@@ -75,7 +75,7 @@ def cells_of(source: str, draws: int) -> Iterator[tuple[str, str]]:
             right, precision = (1.0, 1.0) if known else quality(labelled)
             out_of_fold = np.nan if probe is None else probe.figures[0].accuracy
             found.append(
-                [right, out_of_fold, precision, *worst_groups(embedded, resampled(labelled, draw), config, draw)]
+                [right, out_of_fold, precision, *worst_groups(embedded, bootstrapped(labelled, draw), config, draw)]
             )
             if len(found) == draws:
                 break

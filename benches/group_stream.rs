@@ -27,7 +27,8 @@ fn stream(num_groups: i64, epoch: u64) -> GroupStream {
         GroupIndex::new(&groups(num_groups), Some(num_groups as usize), &Workers::new(1)).unwrap(),
     );
     let counts: Vec<i64> = (0..index.num_groups()).map(|group| index.count(group) as i64).collect();
-    let quotas = quotas(&vec![1.0; counts.len()], &counts, ROWS as u64).unwrap();
+    let n = ROWS as u64;
+    let quotas = quotas(&vec![1.0; counts.len()], &counts, n, 0..=n, 0, epoch).unwrap();
     GroupStream::new(index, &quotas, 0, epoch).unwrap()
 }
 

@@ -1,6 +1,6 @@
 """Worst-group accuracy of what rules of model selection make of the epochs: the table in docs/results.md.
 
-Each training is one draw of the training and validation rows (``dbpt compare --resample``), with all rows, or with 3 or
+Each training is one draw of the training and validation rows with replacement, with all rows, or with 3 or
 15 in the smallest pseudo-group of each class. All rules have the same epochs of the same linear head: they choose one,
 average the weights of some, or mix them with zero-shot weights. The rules are compared on the rows of training and
 validation that the draw leaves out, by pseudo-groups: no true attribute and no test row decides. The test split, by
@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from bootstrap import bootstrapped
 from controls_table import few
 from numpy.typing import NDArray
 
-from dbpt.experiments.comparison.resampling import resampled
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.methods import build_head, build_objective, settings_of, training_rows
 from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
@@ -105,7 +105,7 @@ def of_draws(
     found: dict[str, list[tuple[float, float]]] = {}
     for draw in range(draws):
         cut = few(labelled, np.random.default_rng([draw, 17]), rows=size) if size else labelled
-        drawn = resampled(cut, draw)
+        drawn = bootstrapped(cut, draw)
         assert drawn.drawn is not None
         logits = trajectory(embedded, drawn, replace(config, seed=draw))
         val, left_out = drawn.rows("val"), np.setdiff1d(learnt, drawn.drawn)

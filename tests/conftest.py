@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from skips import pytest_make_collect_report, pytest_runtest_makereport  # noqa: F401 (hooks)
 
 settings.register_profile("no deadline", deadline=None)  # no test depends on how busy the machine is
 settings.load_profile("no deadline")

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use dbpt_core::groups::GroupIndex;
-use dbpt_core::sample::{BatchStream, Draws, Epoch, GroupStream, IndependentStream, quotas};
+use dbpt_core::sample::{self, BatchStream, Draws, Epoch, GroupStream, IndependentStream};
 use dbpt_core::{Result, Workers};
 use proptest::prelude::*;
 
@@ -37,6 +37,10 @@ fn counts(index: &GroupIndex) -> Vec<i64> {
     (0..GROUPS).map(|group| index.count(group) as i64).collect()
 }
 
+fn quotas(shares: &[f64], counts: &[i64], num_samples: u64) -> Vec<i64> {
+    sample::quotas(shares, counts, num_samples, 0..=num_samples, 7, 3).unwrap()
+}
+
 fn some(stream: &BatchStream, batches: Draws, num_threads: usize) -> Vec<i64> {
     let mut out = vec![0; batches.count(stream.len()).unwrap() * stream.batch_size().unwrap()];
     stream.fill(batches, &mut out, &Workers::new(num_threads)).unwrap();
@@ -55,7 +59,7 @@ proptest! {
         (groups, shares) in groups_and_shares(), num_samples in 1_u64..1 << 40,
     ) {
         let index = GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap();
-        let found = quotas(&shares, &counts(&index), num_samples).unwrap();
+        let found = quotas(&shares, &counts(&index), num_samples);
         prop_assert_eq!(found.iter().sum::<i64>(), num_samples as i64);
         let total: f64 = shares.iter().sum();
         for (quota, share) in found.iter().zip(&shares) {
@@ -71,7 +75,7 @@ proptest! {
         epoch: u64,
     ) {
         let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
-        let quotas = quotas(&shares, &counts(&index), num_samples).unwrap();
+        let quotas = quotas(&shares, &counts(&index), num_samples);
         let stream = GroupStream::new(index.clone(), &quotas, seed, epoch).unwrap();
         let mut times = vec![0; groups.len()];
         for row in stream.indices(0, num_samples, &Workers::new(2)).unwrap() {
@@ -98,7 +102,7 @@ proptest! {
         world in 1_u64..300,
     ) {
         let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
-        let quotas = quotas(&shares, &counts(&index), num_samples).unwrap();
+        let quotas = quotas(&shares, &counts(&index), num_samples);
         let exact = GroupStream::new(index.clone(), &quotas, seed, epoch).unwrap();
         let random = IndependentStream::new(index, &quotas, num_samples, seed, epoch).unwrap();
         let resumed = (cut * num_samples as f64) as u64;
@@ -142,7 +146,7 @@ proptest! {
         epoch: u64,
     ) {
         let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
-        let found = quotas(&shares, &counts(&index), batch_size as u64 * num_batches).unwrap();
+        let found = quotas(&shares, &counts(&index), batch_size as u64 * num_batches);
         let stream = BatchStream::new(index.clone(), &found, batch_size, None, seed, epoch).unwrap();
         let rows = drawn(&stream, 0, num_batches);
         let (mut times, mut totals) = (vec![0_i64; groups.len()], [0; GROUPS]);
@@ -178,7 +182,7 @@ proptest! {
         num_threads in 1_usize..4,
     ) {
         let index = Arc::new(GroupIndex::new(&groups, Some(GROUPS), &Workers::new(1)).unwrap());
-        let found = quotas(&shares, &counts(&index), 7 * num_batches).unwrap();
+        let found = quotas(&shares, &counts(&index), 7 * num_batches);
         let stream = BatchStream::new(index, &found, 7, None, seed, 0).unwrap();
         let all = drawn(&stream, 0, num_batches);
         let start = (cut.0 * num_batches as f64) as u64;
@@ -203,7 +207,7 @@ proptest! {
         let counts = counts(&index);
         let shares: Vec<f64> = counts.iter().map(|&count| f64::from(u8::from(count > 0))).collect();
         let per_batch = per_batch.min(counts.iter().filter(|&&count| count > 0).count());
-        let found = quotas(&shares, &counts, per_batch as u64 * num_batches).unwrap();
+        let found = quotas(&shares, &counts, per_batch as u64 * num_batches);
         let found: Vec<i64> = found.iter().map(|batches| batches * members as i64).collect();
         let size = per_batch * members;
         let stream = BatchStream::new(index, &found, size, Some(per_batch), seed, 1).unwrap();

@@ -5,13 +5,17 @@ import re
 from dataclasses import fields
 from itertools import chain
 
+import open_clip
 import pytest
+import torch
 from documentation import ROOT, command_lines, read, tomllib, tool
 
 import dbpt
+from dbpt.clip.model import build_model
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
+from dbpt.settings.sections import DEFAULT_MODEL, DEFAULT_PRETRAINED
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = ("CHANGELOG.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
@@ -25,16 +29,29 @@ def test_other_commands_are_those_of_ci(page):
     others = [line for line in command_lines(page) if not line.startswith("dbpt ")]
     assert [line for line in others if line not in ci] == []
     if page == "README.md":
-        assert others == [line for line in ci if line.startswith("pip install") and "[bench]" not in line]
+        assert others == re.findall(r'^ *stage "README, [^"]+" "(.*)"$', read(".ci/run"), re.MULTILINE)
+
+
+def test_the_download_that_readme_announces_is_that_of_the_default_backbone():
+    published = open_clip.get_pretrained_cfg(DEFAULT_MODEL, DEFAULT_PRETRAINED)["hf_hub"].strip("/")
+    with torch.device("meta"):
+        model = build_model(open_clip.get_model_config(DEFAULT_MODEL), DEFAULT_MODEL)
+    megabytes = sum(4 * tensor.numel() for tensor in model.state_dict().values()) / 1e6
+    readme, guide = (" ".join(read(page).split()) for page in ("README.md", "docs/guide.md"))
+    assert f"{published}` on the Hugging Face hub, {megabytes:.0f} MB" in guide
+    assert f"{round(megabytes, -1):.0f} MB" in readme and "docs/guide.md#without-a-network" in readme
+    assert f"--model {DEFAULT_MODEL} --pretrained open_clip_model.safetensors" in guide
 
 
 def test_ci_checks_all_that_contributing_asks_for():
     checks, full = read(".ci/run").split("= full ]")
     ci = re.findall(r'^ *stage "[^"]+" "(.*)"$', checks, re.MULTILINE)
     assert 'stage "full tests" "pytest -m full"' in full
+    assert "pip install --upgrade open_clip_torch && pytest tests/clip" in full
     assert set(ci) - set(command_lines("CONTRIBUTING.md")) == {
         "pip install . && dbpt fit demo --out runs/demo",
         "python .ci/packages.py",
+        "apt-get -qq update && apt-get -qq install -y --no-install-recommends $packages >/dev/null",
     }
 
 

@@ -1,67 +1,78 @@
-"""Combine comparisons of several data sets into the tables of docs/results.md.
+"""Combine comparisons of several data sets into the tables of README and docs/results.md.
 
     python tools/results_table.py NAME=FOLDER[,FOLDER] ...
 
-reads folders of `dbpt compare`, several for a data set if each has other heads, and prints two Markdown tables. The
-first has, for each method, head and data set, worst-group accuracy with its standard deviation over the draws or seeds,
-the average, and the gap. The second has the paired difference in worst-group accuracy between dbpt and the others, with
-its 95 % interval over the draws that both have.
+reads folders of `dbpt compare --resample`, several for a data set if each has other heads, and prints three Markdown
+tables. README's has worst-group accuracy with its standard deviation over the draws, and the average, for the methods
+`README` with the prompt. The second has these and the gap for each method, head and data set. The third has the
+difference in worst-group accuracy between dbpt and the others, with its 95 % interval over the draws that both have.
+The average is adjusted in all of them, as in README's output of the demo: each group is weighted by its share of the
+training images.
 """
 
 import sys
 from pathlib import Path
 
-from dbpt.experiments.comparison.summary import bootstrap_interval, mean_and_deviation
+from dbpt.experiments.comparison.summary import interval_over_draws
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 from dbpt.runs.metrics import read_metrics
 
+README = ("zero-shot", "ERM", "balanced", "dbpt", "dbpt (true groups)")
 Rows = dict[tuple[str, str], ComparisonRow]
 """By title and head."""
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     data: dict[str, Rows] = {}
+    smallest: dict[str, int] = {}
     for argument in sys.argv[1:]:
         name, _, folders = argument.partition("=")
         for folder in folders.split(","):
             metrics = read_metrics(Path(folder) / "compare.json", ComparisonMetrics)
+            smallest[name] = metrics.dataset.smallest_group
             data.setdefault(name, {}).update({(row.title, row.head or "–"): row for row in metrics.rows})
     named = dict.fromkeys(key for rows in data.values() for key in rows)
-    print(f"| method | head | {' | '.join(data)} |\n|---|---|{'---|' * len(data)}")
-    for key in named:
-        cells = [cell(rows[key]) if key in rows else "–" for rows in data.values()]
-        print(f"| {key[0]} | {key[1]} | {' | '.join(cells)} |")
+    print(f"| prompt | {' | '.join(data)} |\n|---|{'---|' * len(data)}")
+    for title, head in named:
+        if title in README and head in ("–", "prompt"):
+            print(f"| {title} | {' | '.join(cell(rows.get((title, head)), short=True) for rows in data.values())} |")
+    print(f"\n| method | head | {' | '.join(data)} |\n|---|---|{'---|' * len(data)}")
+    for title, head in named:
+        print(f"| {title} | {head} | {' | '.join(cell(rows.get((title, head))) for rows in data.values())} |")
     print(f"\n| dbpt against | head | {' | '.join(data)} |\n|---|---|{'---|' * len(data)}")
     for title, head in named:
         if title != "dbpt":
-            cells = [lead(rows, title, head) for rows in data.values()]
+            cells = [lead(rows, title, head, smallest[name]) for name, rows in data.items()]
             print(f"| {title} | {head} | {' | '.join(cells)} |")
 
 
-def cell(row: ComparisonRow) -> str:
-    """Return worst-group accuracy with its deviation, plain average and gap."""
-    wga, average, gap = (100 * (row.figures[name].mean or 0.0) for name in ("worst_group_accuracy", "average", "gap"))
+def cell(row: ComparisonRow | None, *, short: bool = False) -> str:
+    """Return worst-group accuracy with its deviation, adjusted average and gap; if ``short``, without the gap."""
+    if row is None:
+        return "–"
+    names = ("worst_group_accuracy", "adjusted_average", "adjusted_gap")
+    wga, average, gap = ("–" if (mean := row.figures[name].mean) is None else f"{100 * mean:.1f}" for name in names)
     sd = 100 * (row.figures["worst_group_accuracy"].sd or 0.0)
-    return f"**{wga:.1f}**{f' ± {sd:.1f}' if sd >= 0.05 else ''} · {average:.1f} · {gap:.1f}"
+    spread = f" ± {sd:.1f}" if sd >= 0.05 else ""
+    return f"{wga}{spread} / {average}" if short else f"**{wga}**{spread} · {average} · {gap}"
 
 
-def lead(rows: Rows, title: str, head: str) -> str:
+def lead(rows: Rows, title: str, head: str, smallest: int) -> str:
     """Return the lead of dbpt with the same head, or with the linear one over a row without training."""
     other, ours = rows.get((title, head)), rows.get(("dbpt", "linear" if head == "–" else head))
     if other is None or ours is None:
         return "–"
-    theirs, own = by_seed(other), by_seed(ours)
-    differences = [100 * (own[seed] - theirs[seed]) for seed in own if seed in theirs]
-    mean, interval = mean_and_deviation(differences)[0] or 0.0, bootstrap_interval(differences)
-    text = f"{mean:+.1f}" if interval is None else f"{mean:+.1f} [{interval[0]:+.1f}, {interval[1]:+.1f}]"
+    own, theirs = ours.figures["worst_group_accuracy"], other.figures["worst_group_accuracy"]
+    if own.mean is None or theirs.mean is None:
+        return "–"
+    of_theirs = dict(zip(other.draws, theirs.by_draw, strict=True))
+    pairs = [(one, of_theirs.get(draw)) for draw, one in zip(ours.draws, own.by_draw, strict=True)]
+    difference, by_draw = own.mean - theirs.mean, [a - b for a, b in pairs if a is not None and b is not None]
+    text, interval = f"{100 * difference:+.1f}", interval_over_draws(difference, by_draw, smallest)
+    if interval is not None:
+        text += f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
     return text.replace("-", "−")
-
-
-def by_seed(row: ComparisonRow) -> dict[int, float]:
-    """Return worst-group accuracy by draw or seed."""
-    values = zip(row.seeds, row.figures["worst_group_accuracy"].by_seed, strict=True)
-    return {seed: value for seed, value in values if value is not None}
 
 
 if __name__ == "__main__":

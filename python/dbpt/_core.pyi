@@ -79,8 +79,20 @@ def group_sums(
     ``least`` to ``most``; ``argument`` is their name in messages. The same bits for any order and ``num_threads``.
     """
 
-def quotas(shares: NDArray[np.float64], counts: NDArray[np.int64], num_samples: int) -> NDArray[np.int64]:
-    """Return whole draws (G,) with sum ``num_samples``, by largest remainder; ties go to the lower group."""
+def quotas(
+    shares: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    num_samples: int,
+    seed: int,
+    epoch: int,
+    *,
+    least: int = 0,
+    most: int | None = None,
+) -> NDArray[np.int64]:
+    """Return whole draws (G,) with sum ``num_samples``, each group's share rounded down or up in turn over the epochs.
+
+    A group whose share is below ``least`` or above ``most`` draws gets the bound; the others divide the rest by share.
+    """
 
 @disjoint_base
 class Stream:

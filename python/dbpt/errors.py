@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import Any
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # line breaks and terminal codes
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""A number as people and programs write it. Python's ``int`` and ``float`` also take 0_1 and digits of any script."""
 HEAD, TAIL = 1400, 500
 MEMORY_ADVICE = {
     "--batch-size": "lower --batch-size (0 puts all rows into one batch), --text-memory-mb or --embed-batch-size, or "
@@ -41,11 +43,21 @@ def one_line(message: str) -> str:
 
 
 def nearest(word: str, valid: "list[str]") -> str:
-    """Return ``" (did you mean 'x'?)"`` for the closest valid name, or an empty string if none is close."""
+    """Return ``" (did you mean 'x'?)"`` for the closest valid name, or an empty string if none is close.
+
+    No number is close to another one: that they share digits means nothing.
+    """
     from difflib import get_close_matches
 
-    close = get_close_matches(word, valid, n=1)
+    close = [] if NUMBER.fullmatch(word) else get_close_matches(word, valid, n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def plain_number(text: str) -> float:
+    """Return the number in a text. Raises `ValueError` for what only Python takes for one; NaN and infinities pass."""
+    if not NUMBER.fullmatch(text.strip()) and text.strip().lstrip("+-").lower() not in ("nan", "inf", "infinity"):
+        raise ValueError(text)
+    return float(text)
 
 
 def first_few(texts: "list[str]", shown: int, separator: str = ", ") -> str:

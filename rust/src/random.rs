@@ -2,7 +2,7 @@
 //! stable by promise, because checkpoints depend on it; `rand`'s default generators may change.
 
 /// 2⁶⁴ divided by the golden ratio: the step of `SplitMix64`.
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+pub(crate) const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// The purpose of a stream, so that streams with the same seed are unrelated.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,9 @@ pub(crate) enum Purpose {
     /// The composition of the batches of an epoch, and the order inside each.
     Batches = 7,
     BatchMembers = 8,
+    /// Which groups get one draw more in an epoch, and over the turns of epochs.
+    Turn = 9,
+    Turns = 10,
 }
 
 /// The finaliser of `SplitMix64` (Steele, Lea and Flood, 2014): a bijection in which each input bit

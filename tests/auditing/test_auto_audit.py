@@ -13,6 +13,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.auditing.page import render_audit
 from dbpt.cli import main
+from dbpt.report.text import share_in_words
 
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "epochs": 1, "objective": "erm", "baselines": False}
@@ -62,7 +63,7 @@ def discovered(settings: dict) -> str:
     """The first family that `dbpt.discover` proposes with the same arguments, as the audit's note says it."""
     chosen = {name: value for name, value in settings.items() if name != "attributes"}
     best = dbpt.discover(**chosen).proposed[0]
-    explains = f"as CLIP guesses it, explains {100 * best.explained.share:.1f} % of the errors of "
+    explains = f"as CLIP guesses it, explains {share_in_words(best.explained)} of the errors of "
     return f"{best.name} ({' / '.join(best.names)}), {explains}"
 
 
@@ -82,7 +83,7 @@ def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
     assert found.figures.data.notes[-1] == note + TOO_SMALL
     assert found.verdict.kind == "bias" and found.figures.data.attributes == ["land", "water"]
     same_figures(found, dbpt.audit(**right | WORDS))
-    with pytest.raises(InputError, match=r"^--attributes auto: none of 3 families explains the 0 errors of zero-shot"):
+    with pytest.raises(InputError, match=r"^--attributes auto: none of 3 families is proposed for the 0 errors of "):
         dbpt.audit(**right | {"predictions": "zero-shot"})
 
 
@@ -219,7 +220,7 @@ def by_chance(birds: dict) -> np.ndarray:
 def test_nothing_proposed_ends_with_one_line_and_the_search_that_shows_why(birds, tmp_path, capsys):
     file, out = tmp_path / "mine.npy", tmp_path / "audit"
     np.save(file, by_chance(birds))
-    with pytest.raises(InputError, match=r"^--attributes auto: none of 3 families explains the \d+ errors") as of_file:
+    with pytest.raises(InputError, match=r"^--attributes auto: none of 3 families is proposed for the \d+ ") as of_file:
         dbpt.audit("waterbirds", predictions=file, split="all", out=out, **birds)
     told = str(of_file.value)
     assert "\n" not in told and not out.exists()

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, assert_readable
+from browser import assert_readable
 from made_up_run import LONG
 
 import dbpt
 from dbpt import InputError
 from dbpt.data.demo import mini_clip_paths
+from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.figures import DiscoveryFigures
 from dbpt.discovery.findings import verdict_of
 from dbpt.discovery.page import render_discovery
+from dbpt.discovery.scoring import Rule
 from dbpt.files.typed_json import read_json, typed
 
 CATALOGUE = """
@@ -85,6 +87,61 @@ def test_the_ground_is_proposed_and_nothing_else(found):
     assert "go with land / water" in found.verdict and "ground" in repr(found)
 
 
+@pytest.fixture(scope="module")
+def foreign(demo) -> dict:
+    """The settings for predictions that go with the ground alone."""
+    ground = dbpt.load_dataset("waterbirds", root=demo["root"]).attributes
+    random = np.random.default_rng(0).uniform(size=len(ground)) < 0.1
+    return demo | {"predictions": ground ^ random, "split": "all"}
+
+
+@pytest.mark.parametrize("words", [["land", "flurb"], ["a", "b"], ["flurb", "snorp"]])
+def test_words_of_the_classes_hide_no_bias_of_a_foreign_classifier(foreign, words):
+    found = dbpt.discover("waterbirds", **foreign, classes=[f"landbird={words[0]}", f"waterbird={words[1]}"])
+    (ground,) = found.proposed
+    assert ground.name == "ground" and ground.explained.share > 0.5 and ground.beyond.share > 0.5
+    assert "Look at the pictures" in found.verdict and found.figures.fit_command
+    assert ("CLIP may confuse these names with the classes (it has words of" in found.verdict) == ("land" in words)
+    assert ground.rule == (Rule(kind="class words") if "land" in words else None)
+
+
+def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):
+    """The words of the classes name both grounds, so that without them CLIP doesn't see the ground at all."""
+    classes = ["landbird=bird in the forest", "waterbird=bird on water"]
+    found = dbpt.discover("waterbirds", **foreign, classes=classes)
+    assert [family.name for family in found.figures.to_look_at] == ["ground"] and not found.proposed
+    assert found.figures.to_look_at[0].rule.kind.endswith("beyond")
+    assert "--attributes 'land=land|forest|field'" in found.figures.audit_command and not found.figures.fit_command
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbpt.experiments.auto.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
+        with pytest.raises(InputError, match=r"errors go with land / water, but CLIP .* --attributes 'land=land\|f"):
+            dbpt.audit("waterbirds", **_without_catalogue(foreign), classes=classes, attributes="auto")
+
+
+def _without_catalogue(settings: dict) -> dict:
+    return {name: value for name, value in settings.items() if name != "catalogue"}
+
+
+def test_a_family_that_may_be_the_class_is_shown_for_a_look_with_the_command_to_audit_it(found):
+    (ground,) = found.proposed
+    rule = Rule(kind="doubted beyond")
+    doubts = ["without what the class names say, CLIP can't tell its names apart"]
+    look = replace(ground, finding="may be the class", rule=rule, doubts=doubts)
+    families = [look, *found.figures.families[1:]]
+    verdict = verdict_of(families, "x", 50, 300)
+    assert verdict.startswith("Nothing proposed: 50 of 300 images") and verdict.endswith(
+        f"but CLIP may confuse these names with the classes: {doubts[0]}. Look at the pictures."
+    )
+    figures = replace(found.figures, families=families, verdict=verdict, fit_command=None)
+    table, html = replace(found, figures=figures).table(), render_discovery(figures, None)
+    assert (
+        "Audit the searched images by it, and look at the pictures:\ndbpt audit " in table and "dbpt fit" not in table
+    )
+    assert "errors go with them, but CLIP may confuse them with the classes: ground" in table
+    assert "<h3>ground: land / water</h3>" in html and 'class="badge untrusted">Look at the pictures' in html
+    assert unescape(figures.audit_command) in unescape(html) and "Train a classifier" not in html
+
+
 def test_groups_and_words_are_those_of_the_errors(found, demo):
     (ground,) = found.proposed
     assert sum(group.n for group in ground.groups) == found.figures.data.n == 300
@@ -98,8 +155,8 @@ def test_groups_and_words_are_those_of_the_errors(found, demo):
 def test_errors_that_chance_deals_propose_nothing(by_chance):
     found = by_chance
     said = (
-        "Nothing proposed: [0-9]+ of 380 images [(][0-9.]+\u00a0%[)] are misclassified by an array. 1 of 3 families of "
-        "attributes could be tested and doesn't explain them; 2 could not be tested, since CLIP doesn't see"
+        "Nothing proposed: [0-9]+ of 380 images [(][0-9.]+\u00a0%[)] are misclassified by an array. Of 3 families of "
+        "attributes, 1 explains no more errors than chance; .* can't be judged, since CLIP doesn't see the names"
     )
     assert found.proposed == [] and re.match(said, found.verdict)
     assert found.figures.audit_command is None and found.figures.fit_command is None
@@ -147,14 +204,14 @@ def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_fami
     assert "Words nearest" not in html and "words nearest" not in replace(found, figures=changed).table()
 
 
-def test_the_badge_is_an_all_clear_only_if_half_of_the_families_could_be_tested(by_chance):
+def test_the_badge_is_an_all_clear_only_if_half_of_the_families_could_be_judged(by_chance):
     figures = by_chance.figures
     ground = next(family for family in figures.families if family.name == "ground")
     doubted = replace(ground, finding="doubted")
     for families, badge in (([ground, doubted], "no-evidence"), ([ground, doubted, doubted], "untrusted")):
         html = render_discovery(replace(figures, families=families), None)
         assert f'class="badge {badge}"' in html
-        assert ("1 of 3 could be tested" in html) == (badge == "untrusted")
+        assert ("1 of 3 could be judged" in html) == (badge == "untrusted")
     none = replace(figures, families=[doubted], errors=0)
     assert 'class="badge no-evidence"' in render_discovery(none, None)
     assert 'class="badge untrusted"' in render_discovery(replace(none, errors=figures.data.n), None)
@@ -162,18 +219,27 @@ def test_the_badge_is_an_all_clear_only_if_half_of_the_families_could_be_tested(
     assert errors in render_discovery(figures, None)
 
 
-def test_the_verdict_counts_what_could_be_tested(by_chance):
+def test_the_verdict_counts_the_families_that_each_rule_set_aside(by_chance):
     ground = next(family for family in by_chance.figures.families if family.name == "ground")
-    of_class, doubted = (replace(ground, finding=finding) for finding in ("describes the classes", "doubted"))
-    assert "1 of 1 family of attributes could be tested and doesn't explain them." in verdict_of([ground], "x", 1, 9)
-    assert "2 of 2 families of attributes could be tested and don't explain them." in verdict_of(
-        [ground] * 2, "x", 1, 9
-    )
+    others = ("explains little", "describes the classes", "doubted", "doubted", "no test", "too few images")
+    families = [ground, *(replace(ground, finding=finding) for finding in others)]
     said = (
-        "None of 2 families of attributes could be tested; 1 says little beyond the class names; 1 could not be tested"
+        "1 of 9 images (11.1\u00a0%) is misclassified by x. Of 7 families of attributes, 1 explains no more errors "
+        "than chance; 1 makes only small differences; 1 says little beyond the class names; 2 can't be judged, since "
+        "CLIP doesn't see the names in these images; 2 could not be tested."
     )
-    assert said in verdict_of([of_class, doubted], "x", 1, 9)
-    assert "1 of 9 images (11.1\u00a0%) is misclassified by x." in verdict_of([ground], "x", 1, 9)
+    assert verdict_of(families, "x", 1, 9).endswith(said)
+    assert "Of 2 families of attributes, 2 explain no more errors than chance." in verdict_of([ground] * 2, "x", 1, 9)
+
+
+def test_only_families_without_a_p_value_could_not_be_tested(found, by_chance):
+    for family in (*found.figures.families, *by_chance.figures.families):
+        untested = family.explained is None or family.explained.p_value is None
+        assert untested == (family.finding in ("no test", "too few images")), family
+        assert (family.rule is None) == (family.finding == "proposed") == (not family.doubts)
+    ground = next(row for row in by_chance.family_rows() if row["family"] == "ground")
+    assert ground["rule"] == "chance" and ground["rule_value"] == ground["q_value"] > ground["rule_limit"] == 0.05
+    assert f"(q = {ground['q_value']:.2g}"[:8] in ground["doubts"]
 
 
 def test_a_family_that_splits_the_images_like_a_stronger_one_stands_below_it(found):
@@ -327,7 +393,6 @@ def test_features_without_images_give_no_pictures(tiny, tiny_settings, tmp_path)
     assert "<img " not in (found.folder / "discover.html").read_text()
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(found, tmp_path):
     assert_readable([(found.folder / "discover.html").read_text().replace("landbird", LONG)], tmp_path)
 

@@ -1,5 +1,6 @@
 """What an audit advises to do next, for each verdict and each classifier; its commands are run."""
 
+import csv
 import shlex
 
 import pytest
@@ -58,6 +59,49 @@ def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, chos
     assert (tmp_path / "next-guesses.csv").exists()
     advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=False)
     assert "which are known" in advice and [line.split()[1] for line in commands] == ["fit"]
+
+
+@pytest.mark.parametrize(("association", "weights"), [(0.05, False), (0.0999, False), (0.1, True), (None, True)])
+def test_group_weights_are_advised_where_class_and_attribute_are_related_in_training(
+    tiny, chosen, run_all, association, weights
+):
+    subject = subject_of(["disc"] * 32, str(tiny.table), chosen | {"seed": 3}, None, None)
+    told = {"by_guesses": False, "association": association}
+    (worse, *_) = dbpt.audit(tiny.table, **chosen).groups
+    advice, commands = next_step(subject, BIAS, GUESSES, worse=worse, **told)
+    assert ("train your own again with group weights" in advice) is weights
+    by_clip = subject_of("zero-shot", str(tiny.table), chosen, None, None)
+    of_clip, trained = next_step(by_clip, BIAS, GUESSES, **told)
+    if weights:
+        assert of_clip == "Train a classifier that relies less on the attribute:"
+        return
+    assert f"almost unrelated in the training images (Cramér's V {association:.2f})" in advice
+    assert f"add more or clearer images of '{worse.class_name}' with '{worse.attribute}'" in advice
+    assert [line.split()[1] for line in commands] == ["compare"] and "images of the groups that fail" in of_clip
+    assert [line.split()[1] for line in trained] == ["fit", "compare"] and "--objective erm" in trained[0]
+    if association == 0.05:
+        run_all(commands, compare=["--epochs", "1", "--seeds", "1"])
+        run_all(trained[:1], fit=["--epochs", "1", "--head", "linear"])
+
+
+def test_the_advice_is_chosen_by_the_association_in_the_training_images(tiny, chosen):
+    """The splits of the table are balanced but for the training images."""
+    right = {("disc", "meadow"): 1.0, ("disc", "lake"): 0.5, ("box", "meadow"): 0.9, ("box", "lake"): 0.9}
+    table, predictions = many_rows(tiny, "advised", right)
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for related in (False, True):
+        training = []
+        for label, attribute in right:
+            if not related or (label == "disc") == (attribute == "meadow"):
+                of_group = [row for row in rows if (row["label"], row["attribute"]) == (label, attribute)]
+                training += [{**row, "path": f"train-{row['path']}", "split": "train"} for row in of_group[:10]]
+        for row in training:
+            (table.parent / row["path"]).write_bytes((table.parent / row["path"].removeprefix("train-")).read_bytes())
+        found = dbpt.audit(tiny.write(f"advised-{related}", [*rows, *training]), predictions=predictions, **chosen)
+        assert found.verdict.kind == "bias"
+        assert ("almost unrelated" in found.figures.next_step) is not related
+        assert found.figures.training_cramers_v == (1.0 if related else pytest.approx(0, abs=0.1))
 
 
 def test_a_run_against_the_bias_is_not_trained_again(tiny, tiny_run, run_all, tmp_path):

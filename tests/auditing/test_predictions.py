@@ -1,8 +1,10 @@
 """The user's predictions: what is read, in which order, and the one line that every bad file gets."""
 
 import os
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -278,3 +280,119 @@ def test_a_table_names_the_line_of_the_file_whatever_the_order_of_the_data(read)
     """The last image of the data stands in line 2."""
     with pytest.raises(InputError, match=r"mine.csv line 2: label is 'dog', but 'cat' in pets.csv line 5; mend one"):
         read("path,prediction,label\n=d.jpg,cat,dog\nc.jpg,cat,cat\nimg/b.jpg,cat,dog\nimg/a.jpg,dog,dog\n")
+
+
+# --- data frames and names of columns
+
+
+class Polars:
+    """The part of a data frame of polars that is read."""
+
+    def __init__(self, frame):
+        self._frame, self.columns = frame, list(frame.columns)
+
+    def __len__(self):
+        return len(self._frame)
+
+    def __getitem__(self, name):
+        values = [None if pd.isna(value) else value for value in self._frame[name].tolist()]
+        return SimpleNamespace(to_list=lambda: values)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, Polars])
+def test_a_data_frame_is_a_table(dataset, kind):
+    lines = [line.split(",") for line in WITH_P.splitlines()]
+    frame = pd.DataFrame(lines[1:], columns=lines[0]).astype({"p_cat": float, "p_dog": float})[::-1]
+    found = array_predictions(kind(frame), dataset, np.arange(4))
+    assert found.predictions.tolist() == [1, 1, 0, 0] and found.warnings == ()
+    np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
+    numbers = frame.assign(prediction=[0, 0, 1, 1])
+    assert array_predictions(kind(numbers), dataset, np.arange(4)).predictions.tolist() == [1, 1, 0, 0]
+    frame.iloc[1, 1] = None
+    with pytest.raises(InputError, match="predictions row 2: prediction is '', expected one of 'cat', 'dog'"):
+        array_predictions(kind(frame), dataset, np.arange(4))
+    with pytest.raises(InputError, match="predictions: no column 'path'; columns found: 'prediction'"):
+        array_predictions(kind(frame[["prediction"]]), dataset, np.arange(4))
+
+
+def test_a_data_frame_of_probabilities_alone_is_an_array(dataset):
+    found = array_predictions(pd.DataFrame(PROBABILITIES, columns=["cat", "dog"]), dataset, np.arange(4))
+    np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("path,guess", {"prediction": "guess"}),
+        ("file,guess", {"prediction": "guess", "prediction_path": "file"}),
+        ("file,guess", {"prediction": "guess", "path": "file"}),  # as the data call it
+        ("path,prediction", {"path": "file"}),  # which is a column of the data alone
+    ],
+)
+def test_columns_may_have_other_names(read, header, columns):
+    found = read(replaced("path,prediction", header), columns=columns)
+    assert found.predictions.tolist() == [1, 1, 0, 0]
+    with pytest.raises(InputError, match=f"{header.split(',')[1]} is 'dgo', expected one of"):
+        read(replaced("dog", "dgo", replaced("path,prediction", header)), columns=columns)
+
+
+def test_a_column_that_is_named_but_not_there_is_refused(read):
+    for columns, said in (({"prediction": "guess"}, "guess"), ({"prediction_path": "file"}, "file")):
+        with pytest.raises(InputError, match=f"no column '{said}'; columns found: 'path', 'prediction'"):
+            read(GOOD, columns=columns)
+
+
+# --- names that are numbers
+
+
+@pytest.fixture
+def numbered(tmp_path):
+    """Six images of the classes "1", "2" and "3"."""
+    (tmp_path / "digits.csv").write_text(rows(*(f"{row}.jpg,{row % 3 + 1},test" for row in range(6))))
+    return load_dataset(tmp_path / "digits.csv", images=False, training=False)
+
+
+def of_digits(path, numbered, predictions, more=""):
+    header, *rest = (more or "\n" * 6).split("\n")
+    lines = [f"{row}.jpg,{value}{p}" for row, (value, p) in enumerate(zip(predictions, rest, strict=True))]
+    path.write_text("\n".join([f"path,prediction{header}", *lines]) + "\n")
+    return read_predictions(path, numbered)
+
+
+def test_integers_of_an_array_are_indices_whatever_the_names_are(tmp_path, numbered):
+    """Without a 0 they were read as the names "1" and "2", so that each class was the one before."""
+    indices = np.array([1, 1, 2, 1, 1, 2])
+    found = array_predictions(indices, numbered, np.arange(6))
+    assert found.predictions.tolist() == indices.tolist()
+    (warning,) = found.warnings
+    assert "its integers are indices of class names, not names: 0 is '1'; give names as text" in warning
+    np.save(tmp_path / "mine.npy", indices)
+    assert read_predictions(tmp_path / "mine.npy", numbered).predictions.tolist() == indices.tolist()
+    names = array_predictions(np.array(["2", "2", "1"] * 2), numbered, np.arange(6))
+    assert names.predictions.tolist() == [1, 1, 0] * 2 and names.warnings == ()
+    with pytest.raises(InputError, match="row 3: prediction is '3', expected one of '0', '1', '2'"):
+        array_predictions(np.array([1, 2, 3] * 2), numbered, np.arange(6))
+
+
+@pytest.mark.parametrize("one", ["1", "1.0"])
+def test_a_table_of_integers_that_are_names_and_indices_is_refused(tmp_path, numbered, one):
+    with pytest.raises(InputError) as error:
+        of_digits(tmp_path / "mine.csv", numbered, [one, one, one.replace("1", "2")] * 2)
+    assert "mine.csv line 2: prediction is 1, the name of a class but also the index of class '2'; " in str(error.value)
+    found = of_digits(tmp_path / "mine.csv", numbered, ["1", "2", "3"] * 2)  # 3 is no index
+    assert found.predictions.tolist() == [0, 1, 2] * 2
+
+
+def test_probabilities_tell_names_from_indices(tmp_path, numbered):
+    p = ",p_1,p_2,p_3\n" + "\n".join([",0.8,0.1,0.1", ",0.1,0.8,0.1"] * 3)
+    found = of_digits(tmp_path / "mine.csv", numbered, ["1", "2"] * 3, p)
+    assert found.predictions.tolist() == [0, 1] * 3
+    with pytest.raises(InputError, match="also the index of class"):
+        of_digits(tmp_path / "mine.csv", numbered, ["1", "2"] * 3, p.replace("0.8,0.1,0.1", "0.1,0.8,0.1"))
+
+
+def test_integers_that_are_their_own_indices_are_not_ambiguous(tmp_path):
+    (tmp_path / "digits.csv").write_text(rows(*(f"{row}.jpg,{row % 3},test" for row in range(6))))
+    numbered = load_dataset(tmp_path / "digits.csv", images=False, training=False)
+    assert of_digits(tmp_path / "mine.csv", numbered, ["1", "2"] * 3).predictions.tolist() == [1, 2] * 3
+    assert array_predictions(np.array([1, 2] * 3), numbered, np.arange(6)).warnings == ()

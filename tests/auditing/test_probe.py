@@ -33,6 +33,15 @@ def test_a_row_is_predicted_by_the_others_alone():
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
 
 
+def test_no_copy_of_a_row_is_among_those_that_predict_it():
+    """With copies in other folds the probe knows labels that nothing foretells."""
+    features, labels = made(200, 400, 0.0)
+    thrice = np.repeat(np.arange(200), 3)
+    found = probe_predictions(features[thrice], labels[thrice], class_names="ab", seed=0)
+    assert 0.35 < accuracy(found, labels[thrice]) < 0.65
+    assert (found[::3] == found[1::3]).all() and (found[::3] == found[2::3]).all()
+
+
 def test_it_learns_a_shortcut_as_ordinary_training_does():
     rng = np.random.default_rng(1)
     features, labels = made(2000, 32, 1.0)
@@ -90,6 +99,12 @@ def test_a_constant_column_is_left_as_it_is():
 def test_data_that_no_probe_can_be_fitted_to_get_one_line(labels, message):
     with pytest.raises(InputError, match=f"--predictions probe: {message}"):
         probe_predictions(np.eye(4, dtype=np.float32), np.array(labels), class_names="ab", seed=0)
+
+
+def test_a_class_of_copies_has_one_image():
+    features = np.eye(5, dtype=np.float32)[[0, 1, 2, 2, 2]]
+    with pytest.raises(InputError, match="class 'b' has one image in 3 copies; a probe predicts each image from oth"):
+        probe_predictions(features, np.array([0, 0, 1, 1, 1]), class_names="ab", seed=0)
 
 
 def test_without_scikit_learn(monkeypatch):

@@ -37,6 +37,7 @@ def verdict(
     counts,
     errors,
     *,
+    detectable=None,
     doubts=(),
     by="zero-shot",
     by_guesses=False,
@@ -48,6 +49,7 @@ def verdict(
     guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=list(doubts), **known)
     groups, explained = audited(counts, errors)
     of = {"by": by, "by_guesses": by_guesses, "attributes": NAMES["attribute_names"], "is_searched": is_searched}
+    of["detectable"] = detectable
     return verdict_of(groups, explained, guesses, **of)
 
 
@@ -59,7 +61,7 @@ def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
     assert (worse.class_name, worse.attribute, better.attribute) == ("cat", "night", "day")
     assert found.kind == "bias" and found.group == 1
     assert found.sentence == (
-        "The accuracy of zero-shot CLIP depends on day / night: of 'cat' 50.0\u00a0% right with 'night', "
+        "The accuracy of zero-shot CLIP depends strongly on day / night: of 'cat' 50.0\u00a0% right with 'night', "
         "95.0\u00a0% with 'day'."
     )
     assert found.lead[0] == "Also of 'dog' 70.0\u00a0% right with 'night', 95.0\u00a0% with 'day'."
@@ -100,8 +102,8 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
     counts, errors = [[100, 100], [100, 100]], [[5, 50], [5, 5]]
     found = verdict(counts, errors, by_guesses=True)
     assert found.sentence.startswith(
-        "The accuracy of zero-shot CLIP depends on day / night as CLIP guesses them: of 'cat' 50.0\u00a0% right with "
-        "'night', 95.0\u00a0% with 'day'."
+        "The accuracy of zero-shot CLIP depends strongly on day / night as CLIP guesses them: of 'cat' 50.0\u00a0% "
+        "right with 'night', 95.0\u00a0% with 'day'."
     )
     assert found.lead[0].endswith("errors go with these guesses (p ≤ 0.0001).")
     assert found.caution.startswith("Look at the pictures: ")
@@ -142,10 +144,23 @@ def test_a_bias_says_if_the_named_groups_overlap_or_are_few():
     assert len(verdict([[400, 30], [60, 60]], [[4, 25], [3, 3]]).lead) == 1
 
 
-def test_a_difference_of_few_points_is_called_slight():
-    found = verdict([[30_000, 30_000], [30_000, 30_000]], [[3000, 3300], [3000, 3000]])
-    assert found.kind == "bias" and "depends slightly on day / night" in found.sentence
-    assert "slightly" not in verdict([[3000, 3000], [3000, 3000]], [[300, 500], [300, 300]]).sentence
+@pytest.mark.parametrize(
+    ("counts", "errors", "size"),
+    [
+        ([[30_000, 30_000], [30_000, 30_000]], [[0, 450], [0, 0]], "small"),  # all errors, but a difference of 1.5
+        ([[3000, 3000], [3000, 3000]], [[300, 500], [300, 300]], "small"),  # 6.7 points, 14 % of the errors
+        ([[3000, 3000], [3000, 3000]], [[300, 700], [600, 600]], "clear"),  # 13 points, 18 %
+        ([[3000, 3000], [3000, 3000]], [[60, 300], [60, 60]], "clear"),  # 8 points, 50 %
+        ([[3000, 3000], [3000, 3000]], [[60, 600], [60, 60]], "strong"),  # 18 points, 69 %
+        ([[3000, 100], [3000, 3000]], [[600, 60], [600, 600]], "strong"),  # 40 points of a rare group, 2 %
+        ([[60, 6], [60, 60]], [[3, 3], [3, 3]], "clear"),  # 45 points, but too few images to be sure of them
+    ],
+)
+def test_a_bias_is_graded_by_its_difference_and_its_share_of_the_errors(counts, errors, size):
+    found = verdict(counts, errors)
+    assert (found.kind, found.size) == ("bias", size)
+    how = {"small": "depends slightly on", "clear": "depends on", "strong": "depends strongly on"}[size]
+    assert f"zero-shot CLIP {how} day / night" in found.sentence
 
 
 def test_no_evidence():
@@ -153,7 +168,20 @@ def test_no_evidence():
     assert (found.kind, found.group) == ("no evidence", None)
     assert found.sentence == "No evidence that the errors of zero-shot CLIP depend on day / night."
     (chance,) = found.lead
-    assert chance.startswith("Differences within the classes are as chance makes them (p = ")
+    assert chance.startswith("Differences within the classes are no larger than chance often makes them (p = ")
+    assert found.size is None and found.detectable is None
+
+
+def test_no_evidence_says_which_differences_the_images_would_have_shown():
+    """The null is not asserted: 22 errors may hide a large difference."""
+    found = verdict([[40, 40], [40, 40]], [[5, 6], [5, 6]], detectable=0.1234)
+    assert found.detectable == 0.1234 and found.lead[1] == (
+        "With 160 images and 22 errors, a difference of less than 12.3 points between attributes would probably go "
+        "unseen."
+    )
+    none = verdict([[40, 40], [40, 40]], [[5, 6], [5, 6]], detectable=1.0)
+    assert none.lead[1] == "With 160 images and 22 errors, no difference could have been seen."
+    assert verdict([[100, 100], [100, 100]], [[5, 50], [5, 5]], detectable=0.1).detectable is None
 
 
 @pytest.mark.parametrize("errors", [[[10, 11], [20, 21]], [[5, 50], [5, 5]]])
@@ -265,7 +293,7 @@ def test_doubts_count_only_where_guesses_define_the_groups():
     )
     assert found.details == ["one", "two"] and str(found) == f"{found.sentence[:-1]}: one; two."
     assert verdict(counts, errors, doubts=["one"]).kind == "bias"
-    assert "depends on day / night as CLIP guesses them:" in verdict(counts, errors, by_guesses=True).sentence
+    assert "depends strongly on day / night as CLIP guesses them:" in verdict(counts, errors, by_guesses=True).sentence
 
 
 def test_a_difference_that_wrong_guesses_can_make_is_no_bias():

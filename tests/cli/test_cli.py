@@ -36,6 +36,33 @@ def refused(refusal, tmp_path):
     return run
 
 
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["fit", "demo", "--min-confidence", "0_1"], "float"),
+        (["fit", "demo", "--epochs", "1_0"], "integer"),
+        (["fit", "demo", "--proportions", "1", "\u0661"], "float"),
+        (["compare", "demo", "--resample", "1_0"], "integer"),
+        (["compare", "demo", "--seeds", "1_0"], "neither a number"),
+        (["label", "run", "--n", "\u0661"], "integer"),
+        (["cache", "prune", "--unwritten-for-days", "9_0"], "float"),
+    ],
+)
+def test_what_only_python_takes_for_a_number_is_refused(refusal, tmp_path, arguments, kind):
+    place = ["--cache" if arguments[0] == "cache" else "--out", tmp_path / "run"]
+    line = refusal(*arguments, *place)
+    assert f"{arguments[-1]!r} is " in line and kind in line
+
+
+def test_no_help_speaks_of_what_another_command_has():
+    with click.Context(commands) as context:
+        helps = {name: commands.get_command(context, name).get_help(context) for name in ("audit", "guess", "embed")}
+        evaluated = " ".join(commands.get_command(context, "evaluate").get_help(context).split())
+    assert not [name for name, text in helps.items() if "objective" in text]
+    assert "need no attributes" in " ".join(commands.get_command(context, "fit").get_help(context).split())
+    assert "[default: that of the run]" in evaluated and "waterbirds, else plain" not in evaluated
+
+
 # --- options ----------------------------------------------------------------------------------------------------------
 
 

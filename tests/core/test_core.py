@@ -129,16 +129,16 @@ def test_sums_refuse_in_one_line():
 shares_lists = st.lists(st.floats(0, 100), min_size=1, max_size=8).filter(lambda shares: sum(shares) > 1e-3)
 
 
-@given(shares_lists, st.integers(1, 10**6))
-def test_quotas_equal_reference_and_are_exact(shares, num_samples):
-    found = quotas(np.array(shares), np.ones(len(shares), np.int64), num_samples)
+@given(shares_lists, st.integers(1, 10**6), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_quotas_equal_reference_and_are_exact(shares, num_samples, seed, epoch):
+    found = quotas(np.array(shares), np.ones(len(shares), np.int64), num_samples, seed, epoch)
     assert found.sum() == num_samples
     assert np.abs(found - np.array(shares) * num_samples / sum(shares)).max() < 1 + 1e-6
-    assert np.array_equal(found, reference.quotas(shares, num_samples))
+    assert np.array_equal(found, reference.quotas(shares, num_samples, seed, epoch))
 
 
 def test_quotas_of_natural_shares_are_the_counts():
-    assert np.array_equal(quotas(WATERBIRDS.astype(np.float64), WATERBIRDS, 4795), WATERBIRDS)
+    assert np.array_equal(quotas(WATERBIRDS.astype(np.float64), WATERBIRDS, 4795, 0, 3), WATERBIRDS)
 
 
 def test_quotas_refuse_bad_input():
@@ -151,7 +151,7 @@ def test_quotas_refuse_bad_input():
         ([1.0, 0.0], 0, "^num_samples is 0"),
     ]:
         with pytest.raises(InputError, match=message):
-            quotas(np.array(shares), counts, n)
+            quotas(np.array(shares), counts, n, 0, 0)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 5, 64, 700, 4096, 4097, 6000])
@@ -159,7 +159,7 @@ def test_quotas_refuse_bad_input():
 def test_stream_equals_reference(rows, num_groups):
     groups = random_groups(rows, num_groups, low=0)
     counts = np.bincount(groups, minlength=num_groups)
-    quota = quotas((counts > 0) * 1.0, counts, rows)
+    quota = quotas((counts > 0) * 1.0, counts, rows, 0, 0)
     for seed, epoch in [(0, 0), (2**64 - 1, 3)]:
         found = stream(groups, quota, seed, epoch)
         assert np.array_equal(found.indices(0, rows), reference.group_stream(groups, quota, seed, epoch))

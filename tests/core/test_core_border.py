@@ -28,7 +28,7 @@ def test_an_array_that_another_call_writes_to_is_refused():
         lambda: GroupIndex(labels, 2): "groups",
         lambda: GroupStream(index, labels[:1], 0, 0): "quotas",
         lambda: BatchStream(index, labels[:1], 1, 0, 0): "quotas",
-        lambda: quotas(np.ones(1), labels[:1], 5): "counts",
+        lambda: quotas(np.ones(1), labels[:1], 5, 0, 0): "counts",
     }
     thread = threading.Thread(target=write)
     thread.start()

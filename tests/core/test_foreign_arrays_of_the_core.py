@@ -43,7 +43,10 @@ CALLS = {
         lambda **arrays: _core.group_sums(**arrays, num_groups=2, argument="values", least=0.0, most=1.0),
         {"groups": LABELS, "values": VALUES},
     ),
-    "quotas": (lambda **arrays: _core.quotas(**arrays, num_samples=10), {"shares": COUNTS, "counts": QUOTAS}),
+    "quotas": (
+        lambda **arrays: _core.quotas(**arrays, num_samples=10, seed=0, epoch=0),
+        {"shares": COUNTS, "counts": QUOTAS},
+    ),
     "GroupStream.__new__": (lambda quotas: _core.GroupStream(INDEX, quotas, 0, 0).indices(0, 1), SHARED),
     "IndependentStream.__new__": (lambda quotas: _core.IndependentStream(INDEX, quotas, 9, 0, 0).indices(0, 9), SHARED),
     "BatchStream.__new__": (lambda quotas: _core.BatchStream(INDEX, quotas, 2, 0, 0).indices(0, 1), SHARED),

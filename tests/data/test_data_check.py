@@ -77,7 +77,7 @@ def test_of_many_problems_of_a_kind_the_first_five_and_their_number(birds):
         file.writelines(f"{n},gone/{n}.jpg,0,0,0,p\n" for n in range(40))
     problems = check_data("waterbirds", root=birds).problems
     assert len(problems) == 6
-    assert problems[-1] == "and 35 more; in all, 40 images are missing"
+    assert problems[-1] == "and 35 more; in all, 40 images have no file"
 
 
 def test_as_many_unreadable_images_as_fit_allows_are_a_warning(pets):
@@ -94,7 +94,7 @@ def test_a_bomb_is_refused_from_its_header_and_a_pipe_does_not_block(pets):
     (pets.parent / "b.jpg").unlink()
     os.mkfifo(pets.parent / "b.jpg")
     problems = check_data(pets).problems
-    assert "pets.csv line 3: image 'b.jpg' is not in" in problems[0]
+    assert "pets.csv line 3: image 'b.jpg' is a pipe, not an image file" in problems[0]
     assert "pets.csv line 2: image 'a.jpg': more than 89 megapixels" in problems[1]
 
 

@@ -61,8 +61,16 @@ def test_messages_name_the_columns_of_the_file(table):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        (["file"], "--columns: 'file' is not ROLE=NAME, for example 'label=y'; roles: path, label, split, attribute"),
-        (["lable=y"], "--columns: 'lable' is none of path, label, split, attribute (did you mean 'label'?)"),
+        (
+            ["file"],
+            "--columns: 'file' is not ROLE=NAME, for example 'label=y'; roles: path, label, split, attribute, "
+            "prediction, prediction_path",
+        ),
+        (
+            ["lable=y"],
+            "--columns: 'lable' is none of path, label, split, attribute, prediction, "
+            "prediction_path (did you mean 'label'?)",
+        ),
         (["label=y", "label=z"], "--columns: 'label' is given twice; one column holds it"),
         (["label= "], "--columns: label has no column name; write label=NAME"),
         (["label=y", "split=y"], "--columns: column 'y' is given for label and for split; each needs its own"),

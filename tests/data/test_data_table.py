@@ -1,10 +1,14 @@
 """Tables: what is read, and one clear line for everything that can't be."""
 
+import os
+import sys
+
 import numpy as np
 import pytest
 from table_files import refused, rows, vocabulary
 
 from dbpt.data import load_dataset
+from dbpt.experiments.data_check import check_data
 
 ROWS = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.jpg,cat,val,\nd.jpg,dog,test,in\n"
 
@@ -46,6 +50,43 @@ def test_a_csv_may_have_semicolons_or_tabs_and_commas_in_its_cells(table, separa
     data = load_dataset(table("\r\n" + ROWS.replace(",", separator).replace("dog", "dog, wet").replace("\n", "\r\n")))
     assert data.class_names == ("cat", "dog, wet")
     assert data.attributes.tolist() == [0, 1, -1, 0]
+
+
+@pytest.mark.parametrize("first", ["sep=;\r\n", '"SEP=;"\n'])
+def test_excels_first_line_names_the_separator_and_is_no_row(table, first):
+    """Even where the header has another separator, as a comma in a name."""
+    content = ROWS.replace(",", ";").replace("attribute\n", "attribute;a, b\n", 1)
+    head, *others = content.splitlines()
+    data = load_dataset(table("\n".join([first + head, *(f"{line};0" for line in others), ""])))
+    assert data.class_names == ("cat", "dog") and data.lines.tolist() == [3, 4, 5, 6]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes and links of POSIX")
+def test_what_exists_but_is_no_file_is_not_called_missing(table, tmp_path):
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    (tmp_path / "dangling.jpg").symlink_to("gone.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    kinds = {
+        "loop.jpg": "is a link that leads to itself",
+        "dangling.jpg": "is a link to gone.jpg, which is missing",
+        "pipe.jpg": "is a pipe, not an image file",
+        "folder.jpg": "is a folder, not an image file",
+        "no.jpg": f"is not in {tmp_path}",
+    }
+    path = table(rows("a.jpg,x,train", "b.jpg,y,train", *(f"{name},y,train" for name in kinds)))
+    problems = check_data(path).problems
+    for name, kind in kinds.items():
+        assert [line for line in problems if line.endswith(f"image {name!r} {kind}")]
+        assert f"image {name!r} {kind} (1 of 3" in refused(
+            table(rows("a.jpg,x,train", "b.jpg,y,train", f"{name},y,train"))
+        )
+
+
+def test_no_number_is_near_another_one(table):
+    content = rows("a.jpg,0,train", "b.jpg,-1,train")
+    message = refused(table(content), classes=vocabulary("x", "y"))
+    assert "line 3: label is '-1', expected one of '0', '1'" in message and "did you mean" not in message
 
 
 def test_integers_are_ordered_by_value_and_noted_as_poor_words(table):
@@ -136,6 +177,24 @@ def test_an_absolute_path_below_a_linked_root(table, tmp_path):
     assert load_dataset(table(content), tmp_path / "link").paths == ("a.jpg", "b.jpg")
 
 
+def test_a_table_of_absolute_paths_needs_no_root(tmp_path):
+    for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    one, two, beside = (tmp_path / name for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"))
+    table = tmp_path / "tables/pets.csv"
+    for paths, root, expected in (
+        ((one, two), "photos", ("one/a.jpg", "two/b.jpg")),
+        ((one, beside), ".", ("photos/one/a.jpg", "tables/a.jpg")),
+        ((beside, beside.parent / "./a.jpg"), "tables", ("a.jpg", "a.jpg")),
+    ):
+        table.write_text(rows(*(f"{path},{label},train" for path, label in zip(paths, ("dog", "cat"), strict=True))))
+        found = load_dataset(table, check=False)
+        assert (found.root, found.paths) == (tmp_path / root, expected)
+    table.write_text(rows(f"{one},dog,train", "a.jpg,cat,train"))
+    assert "is outside the root" in refused(table)
+
+
 def test_an_absolute_path_through_a_link_to_the_root(table, tmp_path):
     (tmp_path / "real/deep").mkdir(parents=True)
     for name in ("real/a.jpg", "real/deep/b.jpg"):
@@ -188,11 +247,11 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
         (rows("a.jpg,x,train", "b.jpg,y,val"), ["class 'y' has 1 rows but none in training"]),
         (rows("a.jpg,x,train", "no.jpg,y,train", "nor,y,val"), ["line 3: image 'no.jpg' is not in", "(2 of 3 images"]),
-        (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images are missing); is the root the folder"]),
-        (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images are missing); write paths with '/'"]),
-        (rows("a.jpg,x,train", f"{'n' * 300}.jpg,y,train"), ["(1 of 2 images are missing)"]),
-        (rows("a.jpg,x,train", f"{'n' * 300}/b.jpg,y,train"), ["(1 of 2 images are missing)"]),
-        (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images are missing)"]),
+        (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images have no file); is the root the folder"]),
+        (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images have no file); write paths with '/'"]),
+        (rows("a.jpg,x,train", f"{'n' * 300}.jpg,y,train"), ["(1 of 2 images have no file)"]),
+        (rows("a.jpg,x,train", f"{'n' * 300}/b.jpg,y,train"), ["(1 of 2 images have no file)"]),
+        (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images have no file)"]),
     ],
 )
 def test_one_line_for_a_bad_table(table, content, parts):
@@ -223,11 +282,11 @@ def test_a_directory_or_broken_link_is_no_image(table, tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
     message = refused(table(rows("a.jpg,x,train", "folder.jpg,y,train", "link.jpg,y,val")))
-    assert "image 'folder.jpg' is not in" in message
-    assert "(2 of 3 images are missing); also missing: 'link.jpg'; complete the images or take the rows out" in message
+    assert "image 'folder.jpg' is a folder, not an image file (2 of 3 images have no file)" in message
+    assert "others: 'link.jpg'; complete the images or take the rows out" in message
     assert message.endswith("; dbpt data check lists them")
     absent = refused(table(rows("a.jpg,x,train", *(f"no{i}.jpg,y,train" for i in range(6)))))
-    assert "(6 of 7 images are missing); also missing: 'no1.jpg', 'no2.jpg', 'no3.jpg' and 2 more; complete" in absent
+    assert "(6 of 7 images have no file); others: 'no1.jpg', 'no2.jpg', 'no3.jpg' and 2 more; complete" in absent
 
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):

@@ -46,7 +46,7 @@ def test_the_ground_is_found_and_the_run_has_its_words(run):
     assert metrics["pseudo_quality"]["accuracy"] > 0.9
     (note,) = [note for note in metrics["dataset"]["notes"] if "auto" in note]
     assert note.startswith("--attributes auto: land-or-water (land / water), as CLIP guesses it, explains ")
-    assert note.endswith(" % of the errors of zero-shot CLIP in 400 training and validation images")
+    assert note.endswith("] of the errors of zero-shot CLIP in 400 training and validation images")
     assert "land-or-water (land / water), as CLIP guesses it, explains" in (run / "report.html").read_text()
 
 
@@ -100,7 +100,7 @@ def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
     is_test = dbpt.load_dataset("waterbirds", birds["root"]).splits == SPLITS.index("test")
     one_ground = written(birds, "one-ground", [""] * 500, kept=is_test | (true_grounds(birds) == 0))
     with pytest.raises(
-        InputError, match="^--attributes auto: none of 3 families explains the 21 errors of "
+        InputError, match="^--attributes auto: none of 3 families is proposed for the 21 errors of "
     ) as refused:
         dbpt.fit(out=tmp_path / "run", **one_ground | TRAINING)
     told = str(refused.value)
@@ -169,7 +169,7 @@ def test_two_ranks_end_with_one_line_if_nothing_is_proposed(birds, tmp_path):
     launched = launch(tmp_path, 2, fit_birds, [*arguments, f"--out={tmp_path / 'run'}"])
     assert launched.codes() == [2, 2]
     first, second = launched.printed("err")
-    assert first.count("Error: --attributes auto: none of 3 families explains") == 1 and second == ""
+    assert first.count("Error: --attributes auto: none of 3 families is proposed for") == 1 and second == ""
     assert not (tmp_path / "run").exists()
 
 

@@ -38,7 +38,7 @@ def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, long
     rows = {row["method"]: row for row in found.to_dict()["rows"]}
     assert (rows["dbpt"]["seeds"], rows["dbpt"]["figures"]["average"]["sd"]) == ([0], None)
     assert rows["dbpt"]["difference"]["seeds"] == []  # ERM has the other one
-    nothing = {"mean": None, "over_seeds": None}
+    nothing = {"mean": None, "over_seeds": None, "over_draws": None}
     assert rows["dbpt"]["difference"]["figures"]["average"] == nothing
     oracle, erm = rows["groupdro:true"], rows["erm"]["figures"]["average"]["by_seed"]
     found_oracle = oracle["difference"]["figures"]["average"]

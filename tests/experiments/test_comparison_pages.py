@@ -71,7 +71,7 @@ def test_before_is_erm_with_the_same_head_else_the_first_row_and_one_row_stands_
 
     assert names("groupdro,erm,dbpt") == ["ERM", "dbpt"]
     assert names("groupdro,balanced", seeds=None, resample=2) == ["Group DRO", "balanced"]
-    assert "with draw 0." in (tmp_path / "c" / "compare.html").read_text()
+    assert "with seed 0." in (tmp_path / "c" / "compare.html").read_text()
     assert names("erm", seeds=1) == ["ERM"]
     page = (tmp_path / "c" / "compare.html").read_text()
     assert "before" not in Page(page[page.index("Images right and wrong") : page.index("What is taken for")]).words

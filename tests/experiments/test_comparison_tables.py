@@ -25,8 +25,11 @@ csv_table, latex_table, markdown_table, terminal_table = map(
 def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2), **more) -> dict:
     """``figures`` are (mean, sd) of worst-group accuracy, average and gap."""
     names = ("worst_group_accuracy", "average", "gap")
-    found = {name: {"mean": mean, "sd": sd, "by_seed": []} for name, (mean, sd) in zip(names, figures, strict=True)}
-    nothing = {"mean": None, "sd": None, "by_seed": []}
+    found = {
+        name: {"mean": mean, "sd": sd, "by_seed": [], "by_draw": []}
+        for name, (mean, sd) in zip(names, figures, strict=True)
+    }
+    nothing = {"mean": None, "sd": None, "by_seed": [], "by_draw": []}
     nowhere = {"sd": None, "low": None, "high": None}
     groups = [{"n": 16, "mean": mean, **nowhere} for mean in (0.5, 0.75, None, 1.0)]
     return {
@@ -37,6 +40,7 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
         "head": head,
         "apply": None,
         "seeds": list(seeds),
+        "draws": [],
         "best_epochs": [7] * len(seeds),
         "epochs": 50,
         "seconds": [1.0] * len(seeds),
@@ -52,8 +56,8 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
 
 def difference(head, mean, over_seeds, over_images) -> dict:
     """In worst-group accuracy; nothing for the others."""
-    figures = {name: {"mean": None, "over_seeds": None} for name in FIGURES}
-    figures["worst_group_accuracy"] = {"mean": mean, "over_seeds": over_seeds}
+    figures = {name: {"mean": None, "over_seeds": None, "over_draws": None} for name in FIGURES}
+    figures["worst_group_accuracy"] |= {"mean": mean, "over_seeds": over_seeds}
     return {"head": head, "seeds": [0, 1, 2], "figures": figures, "over_images": over_images}
 
 
@@ -87,7 +91,7 @@ COMPARISON = {
     "split": "test",
     "n": 12345,
     "seeds": [0, 1, 2],
-    "resampled": False,
+    "draws": [],
     "heads": ["prompt", "linear"],
     "model_selection": "pseudo-wga",
     "settings": {
@@ -107,7 +111,7 @@ COMPARISON = {
         row("DFR", "linear", (None, None), (0.5, None), (None, None), objective="dfr", seeds=[2], epochs=55),
     ],
     "left_out": ["--head prompt with --objective dfr: DFR trains linear only; choose --head linear"],
-    "failed": [{"method": "dfr", "head": "linear", "seed": 0, "reason": "the loss is nan"}],
+    "failed": [{"method": "dfr", "head": "linear", "seed": 0, "draw": None, "reason": "the loss is nan"}],
     "warnings": ["a ~ b^2"],
 }
 
@@ -188,7 +192,7 @@ def test_without_erm_there_is_no_column_of_differences():
 
 
 def test_rows_that_seeds_do_not_move_are_named():
-    still = {name: {"mean": 0.5, "sd": 0.0, "by_seed": []} for name in COMPARISON["rows"][1]["figures"]}
+    still = {name: {"mean": 0.5, "sd": 0.0, "by_seed": [], "by_draw": []} for name in COMPARISON["rows"][1]["figures"]}
     zero_shot, erm, oracle, _ = COMPARISON["rows"]
 
     def said(*rows: dict, batch_size: int = 0) -> str:

@@ -44,10 +44,10 @@ def test_tensors_have_their_names_shapes_and_types(tiny_run):
     pseudo = shapes("pseudo_attributes")
     assert pseudo.pop("paths")[1] == "uint8"
     assert pseudo == {
-        "pseudo_attributes": ((n,), "int64"),
+        "pseudo_attributes": ((n,), "int8"),
         "posterior": ((n, 2), "float32"),
         "confidence": ((n,), "float32"),
-        "splits": ((n,), "int64"),
+        "splits": ((n,), "int8"),
     }
     with safe_open(tiny_run / "classifier.safetensors", "np") as file:
         assert json.loads(file.metadata()["classes"]) == sorted(CLASSES)

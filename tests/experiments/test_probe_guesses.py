@@ -148,9 +148,9 @@ def test_a_comparison_draws_the_known_images_anew_for_each_draw(tiny, tmp_path):
     result = dbpt.compare(tiny.table, out=tmp_path / "c", methods="dbpt", heads="linear", resample=2, **settings)
     assert result.metrics.cross_validated[0].n_known == 24
     assert "out of fold on 24 known images" in " ".join(str(result).split())
-    plan = make_plan(make_config(settings | {"data": str(tiny.table)}), "dbpt", "linear", 2, resampled=True)
+    plan = make_plan(make_config(settings | {"data": str(tiny.table)}), "dbpt", "linear", 1, resample=2)
     stages = Stages([cell.config for cell in plan.cells])
-    one, other = (stages.labelled(cell).pseudo.is_given for cell in plan.cells)
+    one, other = (stages.labelled(cell).pseudo.is_given for cell in plan.rows[0].draws)
     assert one.sum() == other.sum() == 24 and (one != other).any()
 
 

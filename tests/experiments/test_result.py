@@ -108,6 +108,17 @@ def test_the_chosen_row_of_a_comparison_without_dbpt_is_the_last(tiny, tmp_path)
     assert found.chosen.method == "erm"
 
 
+def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comparison, tmp_path):
+    content = json.loads((comparison.folder / "compare.json").read_text())
+    for row in content["rows"]:
+        if row["method"] == "erm":
+            row["method"] = row["objective"] = "of-a-plugin"
+    (tmp_path / "compare.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match="'of-a-plugin'.*if a module registers it, import that first") as error:
+        dbpt.Result.read(tmp_path)
+    assert "was changed" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -244,6 +244,22 @@ def test_old_caches_go_if_asked_for_and_nothing_that_is_none(command, tmp_path, 
     assert command("cache", "list", "--cache", tmp_path)[1] == "caches: 0, 0.0 MB\n"
 
 
+def test_a_file_of_somebody_else_in_a_cache_stays(tmp_path, cache, root):
+    mine = [cache.folder / name for name in ("notes.txt", "claims/mine.txt")]
+    for file in mine:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("precious")
+    for file in cache.folder.rglob("*"):
+        os.utime(file, (1, 1))
+    why = "nothing was stored for 0 days; 'notes.txt' stays, which dbpt has not written"
+    assert pruned(tmp_path / "features", unwritten_for_days=0, dry_run=True) == [(cache.folder.name, why)]
+    assert pruned(tmp_path / "features", unwritten_for_days=0) == [(cache.folder.name, why)]
+    assert [file for file in cache.folder.rglob("*") if file.is_file()] == mine
+    assert pruned(tmp_path / "features", unwritten_for_days=0) == []
+    again = FeatureCache(tmp_path / "features", ENCODER, root, 2)
+    assert len(again) == 0 and mine[0].read_text() == "precious"
+
+
 def test_a_temporary_file_may_go_while_caches_are_listed(tmp_path, cache, monkeypatch):
     walk = os.walk
     monkeypatch.setattr(os, "walk", lambda top: ((at, within, [*names, "gone"]) for at, within, names in walk(top)))

@@ -107,6 +107,16 @@ def test_no_link_is_followed(tmp_path, name):
     assert mine.read_text() == "precious"
 
 
+def test_somebodys_file_of_the_owners_name_stays(tmp_path):
+    mine = tmp_path / "lock.owner"
+    mine.write_text("precious")
+    with pytest.raises(InputError, match=r"lock.owner: a name that dbpt needs for itself; rename it, or choose"):
+        OwnedLock(tmp_path / "lock", "it").check_owner_file()
+    for left in ("", "process 12 of ada on host"):
+        mine.write_text(left)
+        OwnedLock(tmp_path / "lock", "it").check_owner_file()
+
+
 def test_a_lock_that_is_refused_is_told_in_one_line(tmp_path, monkeypatch):
     import fcntl
 

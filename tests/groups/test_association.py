@@ -1,15 +1,15 @@
 """Cramér's V and explained errors against worked examples, a peer, plain permutations and simulated data sets."""
 
-from itertools import combinations
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, chi2_contingency
 from scipy.stats.contingency import association
 
 from dbpt.errors import InputError
 from dbpt.groups import cramers_v, explained_errors, simultaneous_intervals
-from dbpt.groups.association import _chi2_and_best_rate
+from dbpt.groups.association import _chi2
 
 WATERBIRDS = np.array([[3498, 184], [56, 1057]])
 
@@ -102,8 +102,9 @@ def test_a_strong_effect_is_found_with_the_share_that_it_has():
     truth = (560 - 11 + 190 - 32) / 793
     assert found.p_value == 1 / 10_000 and found.share == pytest.approx(truth, abs=0.03)
     assert (found.n, found.errors, found.permutations) == (5794, 793, 9999)
-    many = explained(np.full((8, 30), 20), np.tile(np.repeat([1, 10], [25, 5]), (8, 1)))
-    assert many.p_value == 1 / 10_000 and many.share > 0.4
+    rates = np.tile(np.repeat([0.05, 0.5], [25, 5]), (8, 1))
+    many = explained(np.full((8, 30), 20), np.random.default_rng(0).binomial(20, rates))
+    assert many.p_value == 1 / 10_000 and many.share == pytest.approx(0.6, abs=0.15)
     few = explained([[20, 20], [20, 20]], [[1, 10], [8, 1]])
     assert few.p_value < 0.001 and few.share == pytest.approx(1 - 4 / 20, abs=0.15)
 
@@ -138,19 +139,44 @@ def test_tied_statistics_count_as_extreme():
     assert explained([[2, 2]], [[2, 0]]).p_value == pytest.approx(1 / 3, abs=0.02)
 
 
-@pytest.mark.parametrize(("counts", "errors"), [((2, 5), 2), ((2, 2, 3), 3)])
-def test_rates_are_shrunk_to_that_of_the_class_unless_they_differ_more_than_by_chance(counts, errors):
-    """By chance is the mean of chi-squared over all permutations, enumerated here."""
-    attributes = np.repeat(np.arange(len(counts)), counts)
-    wrong = [list(rows) for rows in combinations(range(len(attributes)), errors)]
-    tables = np.array([np.bincount(attributes[rows], minlength=len(counts)) for rows in wrong])
-    chi2, best = _chi2_and_best_rate(tables, np.array(counts))
-    rate = errors / sum(counts)
-    expected = ((tables / counts - rate) ** 2 * counts).sum(axis=1) / (rate * (1 - rate))
-    np.testing.assert_allclose(chi2, expected)
-    np.testing.assert_array_equal(best < rate * (1 - 1e-12), chi2 > chi2.mean() * (1 + 1e-12))
-    between = (chi2 > len(counts) - 1) & (chi2 <= chi2.mean())
-    assert between.any()  # so that the mean is not taken for the degrees of freedom
+def test_chi2_is_pearson_s():
+    counts, errors = np.array([20, 30, 50]), np.array([[4, 6, 20], [10, 10, 10]])
+    expected = [chi2_contingency([row, counts - row], correction=False).statistic for row in errors]
+    np.testing.assert_allclose(_chi2(errors, counts), expected)
+
+
+def simulated(rates, rows, data_sets=150):
+    """Return the true share, and the shares and intervals found in data sets with those ``rates`` (C, A) of errors."""
+    counts, rates, rng = np.full(np.shape(rates), rows), np.asarray(rates), np.random.default_rng(0)
+    found = [explained(counts, rng.binomial(counts, rates), permutations=1, seed=i) for i in range(data_sets)]
+    shares, low, high = np.array([(each.share, each.share_low, each.share_high) for each in found]).T
+    assert (low <= shares).all() and (shares <= high).all()
+    return 1 - rates.min(axis=1).sum() / rates.mean(axis=1).sum(), shares, low, high
+
+
+@pytest.mark.parametrize("rows", [30, 300])
+@pytest.mark.parametrize(("size", "true"), [(2, 0.6), (5, 0.375), (10, 3 / 13)])
+def test_the_share_of_a_known_effect_has_little_bias_and_its_interval_holds(size, true, rows):
+    """One group errs in 40 % of its rows, the others in 10 %: the minimum over nine equal groups is low by chance."""
+    expected, shares, low, high = simulated([[0.4] + [0.1] * (size - 1)], rows)
+    assert expected == pytest.approx(true)
+    assert abs(shares.mean() - true) < 0.05 + 2 * shares.std() / len(shares) ** 0.5
+    assert ((low <= true) & (true <= high)).sum() >= binom.ppf(0.01, len(shares), 0.93)
+
+
+@pytest.mark.parametrize("rows", [30, 300])
+@pytest.mark.parametrize("size", [2, 5, 10])
+def test_without_an_effect_the_share_is_small_and_the_interval_begins_at_0(size, rows):
+    _, shares, low, _ = simulated([[0.2] * size], rows)
+    assert shares.mean() < (0.12 if rows == 30 else 0.05)
+    assert (low == 0).sum() >= binom.ppf(0.01, len(shares), 0.95)
+
+
+def test_the_interval_holds_over_many_classes_and_becomes_narrow_with_the_rows():
+    true, shares, low, high = simulated([[0.4, 0.1, 0.1, 0.1]] * 7, 20, 100)
+    assert abs(shares.mean() - true) < 0.05 and ((low <= true) & (true <= high)).mean() > 0.87
+    widths = [np.mean(high - low) for _, _, low, high in (simulated([[0.4, 0.1]], n, 20) for n in (30, 300, 3000))]
+    assert widths[0] > 0.6 > 0.3 > widths[1] > 2 * widths[2]
 
 
 @pytest.mark.parametrize(
@@ -166,6 +192,7 @@ def test_rates_are_shrunk_to_that_of_the_class_unless_they_differ_more_than_by_c
 def test_nothing_to_compare_is_missing(counts, errors):
     found = explained(counts, errors)
     assert (found.p_value, found.share, found.n, found.errors) == (None, None, np.sum(counts), np.sum(errors))
+    assert (found.share_low, found.share_high) == (None, None)
 
 
 def test_empty_cells_other_classes_and_unknown_attributes_change_no_p():
@@ -178,6 +205,12 @@ def test_empty_cells_other_classes_and_unknown_attributes_change_no_p():
 
 def test_a_tiny_group_without_errors_does_not_explain_the_others():
     assert explained([[1000, 2], [1000, 1]], [[200, 0], [200, 0]]).share < 0.05
+
+
+def test_without_bootstraps_only_the_interval_is_missing():
+    found, plain = (explained([[40, 40]], [[4, 16]], bootstraps=n) for n in (400, 0))
+    assert found.share_low < found.share < found.share_high
+    assert plain == replace(found, share_low=None, share_high=None)
 
 
 def test_the_seed_decides_the_permutations():
@@ -195,6 +228,8 @@ def test_the_seed_decides_the_permutations():
         ({"labels": [0, -1]}, r"labels\[1\] is -1"),
         ({"permutations": 0}, "permutations is 0; expected an integer, 1 or above"),
         ({"seed": -1}, "seed is -1"),
+        ({"num_classes": 2.0}, "num_classes is 2.0; expected an integer, 1 or above"),
+        ({"num_attributes": 10**9}, r"is 2 \* 1000000000 = 2000000000 groups; expected up to 1048576"),
     ],
 )
 def test_wrong_arguments_get_one_line(changed, message):

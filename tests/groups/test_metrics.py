@@ -221,6 +221,12 @@ def test_metrics_survive_json():
         ({"train_counts": [1, 2, 3, -4]}, r"train_counts\[3\] is -4"),
         ({"num_classes": 0}, "num_classes is 0"),
         ({"num_attributes": 0}, "num_attributes is 0"),
+        ({"num_classes": 2.0}, "num_classes is 2.0; expected an integer, 1 or above"),
+        ({"num_attributes": "2"}, "num_attributes is '2'; expected an integer, 1 or above"),
+        (
+            {"num_classes": 10**9, "num_attributes": 10},
+            r"is 1000000000 \* 10 = 10000000000 groups; expected up to 1048576",
+        ),
         ({"group_names": ["one"]}, "group_names has 1 names; expected 4"),
         ({"predictions": [], "labels": [], "attributes": []}, "predictions has no rows"),
     ],
@@ -290,3 +296,8 @@ def test_confusion_tells_the_accuracy_of_named_attributes():
 def test_pseudo_attribute_quality_refuses(pseudo, true, labels, message):
     with pytest.raises(InputError, match=message):
         pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
+
+
+def test_pseudo_attribute_quality_refuses_a_confusion_matrix_that_fills_the_memory():
+    with pytest.raises(InputError, match="^num_attributes is 4097; expected an integer from 1 to 4096"):
+        pseudo_attribute_quality([0], [0], [0], num_classes=2, num_attributes=4097)

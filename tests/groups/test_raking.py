@@ -131,6 +131,8 @@ def test_a_vanishing_combination_is_like_an_empty_one():
         ([1, 2, 3], [2, 2], r"sizes are \[2, 2\]; expected numbers of values whose product divides 3"),
         ([1, 2], [], r"sizes are \[\]"),
         ([1, 2], [0, 2], r"sizes are \[0, 2\]"),
+        ([1, 2], [2.0], r"sizes\[0\] is 2.0; expected an integer"),
+        ([1, 2], [2**32, 2**32], "whose product divides 2"),
         ([], [2], "sizes are"),
         ([0, 0], [2], "the sum of counts is 0"),
         ([1, -2], [2], r"counts\[1\]"),

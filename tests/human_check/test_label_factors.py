@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER
 from html_page import Page
 from runs import fit, metrics_of
 from test_label_page import design_of, images, in_browser  # noqa: F401 (a fixture)
@@ -172,7 +171,6 @@ def two_questions() -> Design:
     return Design(**vars(design_of()) | {"factors": factors})
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_keys_answer_one_question_after_the_other(images, tmp_path):  # noqa: F811
     design = two_questions()
     page = label_page(design, images)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, title_of
+from browser import title_of
 from html_page import Page
 from PIL import Image
 
@@ -122,7 +122,6 @@ def in_browser(page: str, script: str, folder: Path) -> dict:
     return title_of(page.replace("</body>", f"<script>{tool}{script};{end}</script></body>"), folder)
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
     design = design_of()
     page = label_page(design, images)
@@ -171,7 +170,6 @@ def test_labelling_with_keys_and_mouse_and_going_on_later(images, tmp_path):
     assert {row["sample"] for row in rows} == {design.sample}
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_two_tabs_and_a_damaged_store_lose_nothing(images, tmp_path):
     """The page takes over the answers of another tab, so that its next answer does not overwrite them."""
     found = in_browser(
@@ -200,7 +198,6 @@ def test_two_tabs_and_a_damaged_store_lose_nothing(images, tmp_path):
     assert found["canStore"] is True
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, tmp_path):
     names = tuple(f"attribute {number}" for number in range(40))
     found = in_browser(
@@ -221,7 +218,6 @@ def test_more_attributes_than_digits_have_letters_whatever_the_alphabet(images, 
     assert found["csv"].splitlines()[-1].endswith(",attribute 39")
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_going_on_from_a_saved_file(images, tmp_path):
     """As the page saved it, and as spreadsheets do; a file that does not fit changes nothing."""
     design = design_of()

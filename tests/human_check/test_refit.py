@@ -62,14 +62,14 @@ def test_a_copy_gains_a_column_and_keeps_every_other_byte(tiny, labelled, tmp_pa
     assert (tmp_path / "copy.csv").read_bytes() == b"\xef\xbb\xbf" + expected.encode()
 
 
-@pytest.mark.parametrize("separator", [",", ";"])
+@pytest.mark.parametrize(("first", "separator"), [("", ","), ("", ";"), ("sep=;\n", ";")])
 @pytest.mark.parametrize("codes", [None, dict(zip(ATTRIBUTES, "01", strict=True))])
-def test_an_existing_column_changes_only_where_an_image_was_labelled(tiny, labelled, tmp_path, separator, codes):
+def test_an_existing_column_changes_only_where_an_image_was_labelled(tiny, labelled, tmp_path, first, separator, codes):
     rows = [row | {"kind": row["attribute"] if n % 3 else ""} for n, row in enumerate(tiny.rows())]
     for row in rows if codes else ():
         row["kind"] = codes.get(row["kind"], "-1")
     names = ("kind", "path", "label", "split")
-    text = "\n".join(
+    text = first + "\n".join(
         separator.join(row[name] for name in names) for row in [dict(zip(names, names, strict=True)), *rows]
     )
     columns = {"columns": {"attribute": "kind"}}
@@ -78,7 +78,7 @@ def test_an_existing_column_changes_only_where_an_image_was_labelled(tiny, label
         if name := answers.get(row["path"]):
             row["kind"] = codes[name] if codes else name
     rows.insert(0, dict(zip(names, names, strict=True)))
-    expected = "\n".join(separator.join(row[name] for name in names) for row in rows)
+    expected = first + "\n".join(separator.join(row[name] for name in names) for row in rows)
     assert (tmp_path / "copy.csv").read_text() == expected
 
 

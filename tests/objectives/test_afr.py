@@ -80,12 +80,3 @@ def test_without_gamma_the_classes_weigh_alike_and_with_it_the_badly_predicted_r
     weights = row_weights(p, labels, held_out, 5.0)
     assert weights[3] / weights[0] == pytest.approx(np.exp(5 * 0.8))
     assert weights.sum() == pytest.approx(6)
-
-
-def test_copies_of_an_image_are_in_the_same_stage():
-    labels, images = np.repeat([0, 1], 60), np.repeat(np.arange(40), 3)
-    groups = TrainingGroups(labels, labels, 2, 2, images=images)
-    held_out = np.ones(120, dtype=bool)
-    held_out[OBJECTIVES["afr"](groups, **CHOICE).subset(0)] = False
-    assert np.bincount(labels[held_out]).tolist() == [12, 12]  # 4 of 20 images, three times
-    assert not set(images[held_out]) & set(images[~held_out])

@@ -10,7 +10,7 @@ from table_files import rows
 
 from dbpt.data import load_dataset
 from dbpt.errors import InputError
-from dbpt.pseudo_attributes.from_file import read_pseudo_attributes
+from dbpt.pseudo_attributes.from_file import doubts_column, doubts_of_cells, read_pseudo_attributes
 
 NAMES = ("img/a.jpg", "img/b.jpg", "c.jpg", "d.jpg")
 GOOD = "path,attribute\nimg/a.jpg,sea\nimg/b.jpg,land\nc.jpg,sky\nd.jpg,\n"
@@ -76,6 +76,21 @@ def test_what_dbpt_guess_writes_is_read_with_its_confidence(read):
     assert found.pseudo_attributes.tolist() == [1, 0, 2, -1]
     assert found.confidence.tolist() == pytest.approx([0.9, 0.5, 1, 1 / 3])
     np.testing.assert_allclose(found.posterior[0], [0.05, 0.9, 0.05], atol=1e-7)
+
+
+def test_a_part_of_a_table_of_guesses_is_doubted_too():
+    column = doubts_column(["odd", "few"], 3)
+    assert column == ["odd | few", "yes", "yes"] and doubts_column((), 2) == ["", ""]
+    assert doubts_of_cells(column) == doubts_of_cells(column[::-1]) == ("odd", "few")
+    assert "doubted when they were made" in doubts_of_cells(column[1:])[0]
+    assert doubts_of_cells(["", ""]) == () and doubts_column(["odd"], 0) == []
+
+
+@pytest.mark.parametrize("number", ["0_1", "0_.5", "\u0660.\u0665", "0x1"])
+def test_what_only_python_takes_for_a_number_is_no_probability(read, number):
+    table = f"path,attribute,confidence\nimg/a.jpg,sea,1\nimg/b.jpg,land,{number}\nc.jpg,land,1\nd.jpg,,1\n"
+    with pytest.raises(InputError, match=r"line 3: confidence is .*, expected a number"):
+        read(table)
 
 
 def test_doubts_beside_the_attributes_are_read_once_each(read):

@@ -7,6 +7,7 @@ import pytest
 import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from dbpt.errors import InputError
@@ -125,6 +126,76 @@ def test_estimated_shares_are_the_weights_of_a_tied_mixture(shares):
     start = np.vstack([np.full((1, len(shares) - 1), -3.0), 3 * np.eye(len(shares) - 1)])
     peer = GaussianMixture(len(shares), covariance_type="tied", means_init=start, tol=1e-12, max_iter=5000).fit(points)
     np.testing.assert_allclose(label_attributes(logits).shares, peer.weights_, atol=2e-4)
+
+
+def tied_mixture(differences):
+    """The labels of scikit-learn's mixture with the largest likelihood, from equal clusters and from both tails."""
+    points = differences[:, None]
+    starts = np.quantile(differences, [[0.16, 0.84], [0.5, 0.999], [0.001, 0.5]])
+    peers = [
+        GaussianMixture(2, covariance_type="tied", means_init=start[:, None], tol=1e-5, max_iter=300)
+        for start in starts
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of a start that is not the best
+        best = max((peer.fit(points) for peer in peers), key=lambda peer: peer.lower_bound_)
+    return np.argsort(np.argsort(best.means_[:, 0]))[best.predict(points)]
+
+
+@pytest.mark.parametrize("share", [0.003, 0.005, 0.01, 0.02, 0.03, 0.1, 0.3])
+@pytest.mark.parametrize("rare", [0, 1])
+def test_a_rare_attribute_is_found_where_a_tied_mixture_finds_it(share, rare):
+    """Gaussian logits, six standard deviations apart, with a threshold that is off by 2.5."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        truth = np.where(np.arange(2400) < round(2400 * share), rare, 1 - rare)
+        difference = rng.normal(6.0 * truth, 1)
+        peer = (tied_mixture(difference) == truth).mean()
+        for threshold in (0.5, 5.5):
+            logits = np.column_stack([np.full(2400, threshold), difference]).astype(np.float32)
+            found = label_attributes(logits)
+            assert (found.pseudo_attributes == truth).mean() >= max(0.995, peer - 0.002)
+            np.testing.assert_allclose(found.shares[rare], share, atol=0.005)
+
+
+@pytest.mark.parametrize(
+    "shares", [[0.005, 0.4, 0.595], [0.99, 0.01, 0], [0.25, 0.25, 0.25, 0.24, 0.01], [0, 0.995, 0, 0.005, 0]]
+)
+def test_a_rare_one_of_many_attributes_is_found(shares):
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        truth = np.repeat(np.arange(len(shares)), np.rint(np.multiply(shares, 2400)).astype(int))
+        logits = rng.normal(0, 1, (2400, len(shares)))
+        logits[np.arange(2400), truth] += 4.5
+        logits[:, int(np.argmax(shares))] += 2.5
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # names without images
+            found = label_attributes(logits.astype(np.float32))
+        np.testing.assert_allclose(found.shares, shares, atol=0.006)
+
+
+@pytest.mark.parametrize("attributes", [2, 3, 5])
+@pytest.mark.parametrize("law", ["normal", "t"])
+def test_one_cluster_with_heavy_tails_is_not_split(law, attributes):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        shape = (1200, attributes)
+        logits = rng.normal(size=shape) if law == "normal" else rng.standard_t(3, size=shape)
+        assert estimate_shares(logits).num_clusters == 1
+
+
+@pytest.mark.parametrize("share", [0.01, 0.02, 0.05])
+def test_the_tail_of_a_common_attribute_is_not_counted_to_a_rare_one(share):
+    """4 % of the common rows are strewn up to the rare cluster. A tied mixture gives them to it."""
+    rng = np.random.default_rng(0)
+    rare, strewn = round(4000 * share), 160
+    difference = np.concatenate(
+        [rng.normal(8, 1, rare), rng.uniform(2, 6, strewn), rng.normal(0, 1, 4000 - rare - strewn)]
+    )
+    truth = np.arange(4000) < rare
+    found = label_attributes(np.column_stack([np.full(4000, 4.0), difference]).astype(np.float32)).pseudo_attributes
+    assert (tied_mixture(difference)[~truth]).mean() > 0.02
+    assert found[~truth].mean() < 0.01 and found[truth].mean() > 0.9
 
 
 @pytest.mark.parametrize(

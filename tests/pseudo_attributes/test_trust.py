@@ -6,6 +6,7 @@ import pytest
 from dbpt import label_attributes
 from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa, short_of
 from dbpt.pseudo_attributes.trust import (
+    LARGEST_GAP_DENSITY,
     LARGEST_OUTRANKED,
     LOWEST_SEPARATION,
     LOWEST_SPREAD,
@@ -21,6 +22,7 @@ DOUBTS = {
     "agreement": "other sentences around the same names",
     "spread": "CLIP's odds hardly change",
     "separation": "the images form no groups",
+    "gap": "few images are guessed",
     "outranked": "other words fit the images better",
     "unused": "no image was guessed",
 }
@@ -61,6 +63,20 @@ def test_names_that_the_images_show_are_trusted(n, seen, classes):
 
 def test_a_rare_attribute_is_trusted():
     assert doubted(*made(1000, 11 * (0,) + (1,))) == set()
+
+
+def test_a_rare_attribute_in_the_tail_of_another_is_not():
+    """Images of the other attribute are strewn up to the rare ones; where they are few, a gap is left."""
+    for strewn, kinds in ((0, set()), (400, {"gap"})):
+        guesses, logits, others, labels, names = made(3000, 100 * (0,) + (1,), signal=8.0)
+        rows = np.flatnonzero(guesses == 0)[:strewn]
+        moved = np.random.default_rng(1).uniform(0, 12, (len(rows), 1)).astype(np.float32)
+        for each in (logits, *others):
+            each[rows, 1:] += moved
+        found = trust(logits.argmax(axis=1), logits, others, labels, names)
+        assert (found.gap_densities["b"] > LARGEST_GAP_DENSITY) == bool(kinds)
+        assert doubted(logits.argmax(axis=1), logits, others, labels, names) == kinds
+        assert found.failing == (("b",) if kinds else ())
 
 
 def test_the_class_that_goes_with_the_attribute_does_not_hide_it():

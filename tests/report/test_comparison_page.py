@@ -76,7 +76,7 @@ def test_the_second_sentence_names_a_better_row():
 
 
 def test_the_page_says_everything_in_order():
-    failed = [FailedTraining(method="jtt", head="prompt", seed=7, reason="the loss is nan")]
+    failed = [FailedTraining(method="jtt", head="prompt", seed=7, draw=None, reason="the loss is nan")]
     changes = {"failed": failed, "left_out": ["no dfr"], "warnings": ["the moon was full"]}
     page = Page(page_of(comparison(**changes), settings=[("Words for land", "forest, field"), ("eta", "1.0")]))
     words, places = plain(page.words), []
@@ -102,7 +102,7 @@ def test_the_page_says_everything_in_order():
         "dbpt fit X",
         "dbpt label X-run",
         "dbpt guess X",
-        "This command made the page: dbpt compare X",
+        "This command makes the page: dbpt compare X",
         "Data/birds",
         "BackboneViT-B-32, openai, 512 features",
         "Words for landforest, field",
@@ -170,7 +170,7 @@ def test_a_comparison_without_results_has_a_page():
 
 def test_nothing_in_the_data_can_break_the_page():
     rows = [replace(each, title=NASTY) for each in ROWS]
-    failed = [FailedTraining(method=NASTY, head=NASTY, seed=7, reason=NASTY)]
+    failed = [FailedTraining(method=NASTY, head=NASTY, seed=7, draw=None, reason=NASTY)]
     changes = {"failed": failed, "left_out": [NASTY], "warnings": [NASTY]}
     metrics = comparison(rows, (NASTY, "b"), (NASTY, LONG), **changes)
     html = page_of(metrics, command=NASTY, settings=[(NASTY, NASTY)])

@@ -206,7 +206,7 @@ def test_page_is_self_contained_and_complete():
         "taken for landbird; waterbird: 12.5 %a/b.jpg",
         "a/b.jpg",
         "ViT-B-32",
-        "This command made the page: dbpt fit birds.csv --out runs/birds",
+        "This command makes the page: dbpt fit birds.csv --out runs/birds",
         "Words for landland, forest",
         "All settings by name eta1.0 cache–",
         "How it was computed Groups.",

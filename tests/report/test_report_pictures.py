@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import BROWSER, assert_readable
+from browser import assert_readable
 from html_page import Page, bars
 from made_up_comparison import many_rows, page_of
 from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run
@@ -109,7 +109,6 @@ def test_pages_of_comparisons_with_pictures_of_noise_stay_below_three_megabytes(
     assert len(html.encode()) < 3e6
 
 
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium here")
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path):
     sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
     few = small_page(noise)

@@ -25,9 +25,8 @@ def by_kind(cases):
     return [(kind, *case) for kinds, *case in cases for kind in kinds.split()]
 
 
-EXACT = {"quotas": [250] * 4, "next_quotas": [250] * 4}
 STATES = [
-    (ALL, {"version": 1}, r"^state\['version'\] is 1; expected 2"),
+    (ALL, {"version": 2}, r"^state\['version'\] is 2; expected 3"),
     (ALL, {"position": 1001}, r"^state\['position'\] is 1001; expected an integer from 0 to 1000?"),
     (ALL, {"epoch": -1}, r"^state\['epoch'\] is -1"),
     (ALL, {"seed": 0.5}, r"^state\['seed'\] is 0.5"),
@@ -37,20 +36,21 @@ STATES = [
     ("weights", {"weights_digest": "1"}, r"^state\['weights_digest'\] is '1'; expected an integer"),
     ("weights", {"next_weights_digest": -1}, r"^state\['next_weights_digest'\] is -1"),
     (BY_GROUP, {"groups_digest": 1}, "saved with other groups"),
-    (BY_GROUP, {"quotas": [1, 2]}, r"^state\['quotas'\] has shape \(2,\)"),
-    (BY_GROUP, {"quotas": [[1], 2]}, r"^state\['quotas'\] is ragged"),
-    (BY_GROUP, {"quotas": [1000, -1, 0, 1]}, r"^quotas\[1\] is -1"),
-    (BY_GROUP, {"next_quotas": [10, 0, 0, 0]}, r"^state\['next_quotas'\] add up to 10; expected 1000"),
-    ("rows", {"quotas": [1, 0, 0, 0]}, r"^state\['next_quotas'\] add up to 1000; expected 1 as"),
-    ("rows", {"num_samples": 999}, r"^state\['quotas'\] add up to 1000; expected 999"),
+    (BY_GROUP, {"shares": [1, 2]}, r"^state\['shares'\] has shape \(2,\)"),
+    (BY_GROUP, {"shares": [[1], 2]}, r"^state\['shares'\] is ragged"),
+    (BY_GROUP, {"shares": [1000, -1, 0, 1]}, r"^state\['shares'\]\[1\] is -1"),
+    (BY_GROUP, {"next_shares": [1, 1, 1, math.nan]}, r"^state\['next_shares'\]\[3\] is nan"),
+    (BY_GROUP, {"next_shares": [0, 0, 0, 0]}, "^the sum of shares is 0"),
+    ("rows", {"num_samples": 1.5}, r"^state\['num_samples'\] is 1.5; expected an integer"),
     ("rows", {"independent": True}, r"^state\['independent'\] is True; expected False"),
     ("rows", {"independent": 0}, r"^state\['independent'\] is 0; expected False"),
     ("wheel", {"independent": False}, r"^state\['independent'\] is False; expected True, as here"),
-    ("wheel", EXACT, r"^state\['quotas'\] add up to 1000; expected 281474976710656"),
     ("batches", {"groups_per_batch": 5}, r"^state\['groups_per_batch'\] is 5; expected 0, as here"),
     ("batches", {"batch_size": 5}, r"^state\['batch_size'\] is 5; expected 10, as here"),
     ("batches", {"batch_size": "10"}, r"^state\['batch_size'\] is '10'; expected 10, as here"),
-    ("batches", {"quotas": [250, 250, 250, 251]}, "^the sum of quotas is 1001; expected a multiple of batch_size"),
+    ("batches", {"num_batches": 0}, r"^state\['num_batches'\] is 0; expected an integer from 1 to"),
+    ("batches", {"num_batches": 2**46}, r"^state\['num_batches'\] is 70368744177664; expected an integer from 1 to"),
+    ("batches", {"min_per_group": 0}, r"^state\['min_per_group'\] is 0; expected 1, as here"),
 ]
 
 

@@ -92,7 +92,7 @@ def composition(batches):
 def test_unknown_rows_of_a_class_are_one_more_group_of_a_batch():
     sampler = GroupBatchSampler(UNKNOWN, 24, unknown="class", labels=LABELS, seed=1)
     counts = composition(sampler)
-    rows = GroupSampler(UNKNOWN, num_samples=24 * sampler.num_batches, unknown="class", labels=LABELS)
+    rows = GroupSampler(UNKNOWN, num_samples=24 * sampler.num_batches, unknown="class", labels=LABELS, seed=1)
     assert np.array_equal(sampler.quotas, rows.quotas)
     assert np.array_equal(sampler.unknown_quotas, rows.unknown_quotas)
     assert np.array_equal(counts.sum(axis=0), np.concatenate([rows.quotas, rows.unknown_quotas]))

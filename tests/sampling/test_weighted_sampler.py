@@ -47,7 +47,7 @@ def test_draws_are_pinned():
 
 PINNED = [2460, 2191, 3557, 2830, 830, 893]
 PINNED_STATE = {
-    "version": 2,
+    "version": 3,
     "seed": 2025,
     "epoch": 3,
     "position": 0,

@@ -1,4 +1,4 @@
-"""Pages in headless Chromium, if there is one."""
+"""Pages in headless Chromium. Tests that show one are skipped if there is none."""
 
 import json
 import re
@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from html import escape, unescape
 from pathlib import Path
 
+import pytest
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NO_BROWSER = "no chromium, chromium-browser or google-chrome here: apt-get install chromium (else see CONTRIBUTING.md)"
 
 WIDTHS = (400, 1280)
 LOOK = r"""
@@ -47,6 +50,8 @@ onload = () => { document.title = JSON.stringify([...document.querySelectorAll("
 
 def title_of(page: str, folder: Path, *options: str) -> dict | list:
     """The JSON in the title of a page once its scripts have run. The profile in ``folder`` outlives the call."""
+    if BROWSER is None:
+        pytest.skip(NO_BROWSER)
     file = folder / "page.html"
     file.write_text(page, encoding="utf-8")
     options = ("--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder / 'profile'}", *options)

@@ -25,9 +25,9 @@ STEPS = NextSteps("dbpt fit X", "dbpt label X-run", "dbpt guess X", "dbpt compar
 
 def row(title, worst, accuracies, **changes):
     """``worst`` are the worst-group accuracies by seed."""
-    figures = dict.fromkeys(FIGURES, SeedFigure(mean=0.75, sd=0.01, by_seed=[0.75] * len(worst)))
+    figures = dict.fromkeys(FIGURES, SeedFigure(mean=0.75, sd=0.01, by_seed=[0.75] * len(worst), by_draw=[]))
     mean = fmean(worst) if worst else None
-    figures["worst_group_accuracy"] = SeedFigure(mean=mean, sd=0.02 if worst else None, by_seed=list(worst))
+    figures["worst_group_accuracy"] = SeedFigure(mean=mean, sd=0.02 if worst else None, by_seed=list(worst), by_draw=[])
     made = ComparisonRow(
         method=title.lower(),
         title=title,
@@ -36,6 +36,7 @@ def row(title, worst, accuracies, **changes):
         head=None if title == "zero-shot" else "prompt",
         apply=None,
         seeds=list(range(len(worst))),
+        draws=[],
         best_epochs=[1] * len(worst),
         epochs=9,
         seconds=[1.0] * len(worst),
@@ -91,7 +92,7 @@ def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land",
         "split": "test",
         "n": sum(per_group),
         "seeds": [0, 1],
-        "resampled": False,
+        "draws": [],
         "heads": ["prompt"],
         "model_selection": "pseudo-wga",
         "settings": ComparisonSettings(

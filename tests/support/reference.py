@@ -11,16 +11,6 @@ def members(groups, group):
     return np.flatnonzero(groups == group)
 
 
-def quotas(shares, num_samples):
-    """Largest remainder; ties go to the lower group."""
-    exact = np.asarray(shares) * num_samples / np.sum(shares)
-    whole = np.floor(exact).astype(np.int64)
-    order = np.lexsort((np.arange(len(exact)), -(exact - whole)))
-    order = order[exact[order] > 0]
-    whole[order[: num_samples - whole.sum()]] += 1
-    return whole
-
-
 class GroupWeights:
     """Debiased Prompt Tuning's weights: w += (1 - m)(target - w), target ∝ exp(eta(1 - p̄)) / N over the observed."""
 
@@ -100,6 +90,7 @@ M64 = 2**64 - 1
 M32 = 2**32 - 1
 GOLDEN = 0x9E3779B97F4A7C15
 PERMUTATION, LAST_PASS, INDEPENDENT, WEIGHTED, LAST_PASS_ROUNDS, BATCHES, BATCH_MEMBERS = 1, 2, 4, 5, 6, 7, 8
+TURN, TURNS = 9, 10
 
 
 def mix(z):
@@ -133,6 +124,60 @@ class Key:
             other = self.below(last, last + 1)
             values[last], values[other] = values[other], values[last]
         return values
+
+
+def exact_quotas(shares, num_samples, least=0, most=np.inf):
+    """Draws as real numbers: those between the bounds in proportion to the shares, found by bisection."""
+    shares = np.asarray(shares) / np.sum(shares)
+    low, high = 0.0, num_samples / (1 if most == np.inf else shares[shares > 0].min())
+    for _ in range(200):
+        scale = (low + high) / 2
+        found = np.where(shares > 0, np.clip(scale * shares, least, most), 0.0)
+        low, high = (scale, high) if found.sum() < num_samples else (low, scale)
+    return found
+
+
+def divided(shares, total):
+    """Largest remainder; ties go to the lower group."""
+    exact = np.asarray(shares) * total / np.sum(shares)
+    whole = np.floor(exact).astype(np.int64)
+    order = np.lexsort((np.arange(len(exact)), -(exact - whole)))
+    order = order[exact[order] > 0]
+    left = total - whole.sum()
+    more, fewer = (order[:left], order[:0]) if left >= 0 else (order[:0], order[left:])
+    whole[more] += 1
+    whole[fewer] -= 1
+    return whole
+
+
+def quotas(shares, num_samples, seed, epoch):
+    """The draws of an epoch below 2**31: what is left over goes to other groups in each."""
+    units, (turn, epoch) = divided(shares, num_samples << 32), divmod(epoch, 1 << 16)
+    found, fractions = units >> 32, units % 2**32
+    order = Key.of(seed, TURNS, 0).substream(1).reorder(np.flatnonzero(fractions).tolist())
+    start = (Key.of(seed, TURNS, 0).bits(0) + turn * GOLDEN & M64) * 2**16 >> 64
+    ends = np.cumsum([start, *fractions[order].tolist()]) >> 16
+    extra = dict(zip(order, np.diff(ends).tolist(), strict=True))  # of each group, in the whole turn
+    ahead, first, size = dict.fromkeys(order, 0), 0, 1 << 16
+    while size > 1:
+        size //= 2
+        key = Key.of(seed, TURN, turn).substream(size.bit_length() - 1).substream(first // size // 2)
+        middle = {g: (ahead[g] + extra[g] / 2) - int(fractions[g]) * size / 2**32 for g in order}
+        odd = [g for g in order if extra[g] % 2]
+        behind, beyond = [g for g in odd if middle[g] < -1], [g for g in odd if middle[g] > 1]
+        gets_first = set()
+        for some in (behind, [g for g in odd if g not in behind + beyond], beyond):
+            left = len(odd) // 2 - len(gets_first)
+            gets_first |= set(some if left >= len(some) else key.reorder(some)[:left])
+        halves = {g: (extra[g] // 2 + (g in gets_first)) for g in order}
+        if epoch >= first + size:
+            first += size
+            ahead = {g: ahead[g] + halves[g] - int(fractions[g]) * size / 2**32 for g in order}
+            halves = {g: extra[g] - halves[g] for g in order}
+        extra = halves
+    for group, more in extra.items():
+        found[group] += more
+    return found
 
 
 def feistel(n, keys):
@@ -231,21 +276,6 @@ def batch_stream(groups, quota, batch_size, seed, epoch):
             drawn[group] += 1
         batches.append(keys.substream(2).substream(batch).reorder(rows))
     return np.array(batches, dtype=np.int64)
-
-
-def batch_quotas(shares, batch_size, num_batches, min_per_group):
-    """Largest remainder over the epoch, once the groups that would get less than the minimum have been given it."""
-    shares = np.asarray(shares, np.float64)
-    least, total = min_per_group * num_batches, batch_size * num_batches
-    found = quotas(shares, total)
-    raised = np.zeros(len(shares), bool)
-    while (short := (shares > 0) & (found < least)).any():
-        raised |= short
-        free = np.where(raised, 0, shares)
-        found = np.where(raised, least, 0)
-        if free.any():
-            found = np.where(raised, least, quotas(free, total - found.sum()))
-    return found
 
 
 # --- pseudo attributes ----------------------------------------------------------------------------

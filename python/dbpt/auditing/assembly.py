@@ -20,6 +20,7 @@ from dbpt.auditing.figures import (
     Verdict,
 )
 from dbpt.auditing.next_step import next_step
+from dbpt.auditing.power import detectable_difference
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import Subject
 from dbpt.auditing.verdict import most_confused, nothing_to_compare, verdict_of
@@ -82,11 +83,11 @@ class GroupsToAudit:
 class Judgement:
     """The groups of the audited images with their accuracies, what they explain, and what follows.
 
-    ``confusion`` (C, C) are the images of each class that are taken for each.
+    ``confusion`` are the images of each class that are taken for each, as in `AuditFigures`.
     """
 
     groups: list[AuditedGroup]
-    confusion: list[list[int]]
+    confusion: dict[str, dict[str, int]]
     explained: ExplainedErrors
     factors: list[AuditedFactor]
     verdict: Verdict
@@ -160,22 +161,29 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
     )
     if chosen.by_clusters:  # other classes have other clusters
         own = [attribute for _, attribute in chosen.pairs]
-        groups = [replace(g, attribute=a, false_positives=0, n_others=0) for g, a in zip(groups, own, strict=True)]
-    explained = explained_errors(predictions.predictions == labels, labels, attributes, seed=seed, **chosen.size)
+        groups = [replace(each, attribute=own[each.index], false_positives=0, n_others=0) for each in groups]
+    tested, is_right = subject.is_first, predictions.predictions == labels
+    is_right, of_class, of_attribute = is_right[tested], labels[tested], attributes[tested]
+    explained = explained_errors(is_right, of_class, of_attribute, seed=seed, **chosen.size)
     confusion = confusion_counts(labels, predictions.predictions, dataset.num_classes).tolist()
     factors: list[AuditedFactor] = []
     if chosen.factor_codes:
         codes = [each[subject.audited] for each in chosen.factor_codes]
-        judged_by: Any = {"by": subject.by, "kinds": chosen.factor_kinds, "seed": seed}
+        judged_by: Any = {"by": subject.by, "kinds": chosen.factor_kinds, "seed": seed, "is_first": tested}
         factors = audited_factors(predictions, labels, codes, dataset.words, guesses, **judged_by)
         verdict = verdict_of_factors(factors, subject.by)
     else:
         judged_by = {"by": subject.by, "by_guesses": chosen.kind == "pseudo", "attributes": dataset.attribute_names}
         judged_by["is_searched"] = chosen_on_these_images(dataset.notes)
+        judged_by["detectable"] = detectable_difference(is_right, of_class, of_attribute, **chosen.size)
         verdict = verdict_of(groups, explained, guesses, **judged_by)
     confused = most_confused(confusion, dataset.class_names, groups, verdict)
     verdict = replace(verdict, lead=[*verdict.lead, *confused])
-    return Judgement(groups=groups, confusion=confusion, explained=explained, factors=factors, verdict=verdict)
+    names, taken = dataset.class_names, dict[str, dict[str, int]]()
+    for name, counts in zip(names, confusion, strict=True):
+        if any(counts):
+            taken[name] = {other: n for other, n in zip(names, counts, strict=True) if n}
+    return Judgement(groups=groups, confusion=taken, explained=explained, factors=factors, verdict=verdict)
 
 
 def assemble(
@@ -194,8 +202,16 @@ def assemble(
     )
     verdict, factors, words = judgement.verdict, judgement.factors, dataset.words
     why_nothing = nothing_to_compare(judgement.groups, judgement.explained)
+    named = next((each for each in judgement.groups if each.index == verdict.group), None)
     advice, commands = next_step(
-        subject, verdict, guesses, by_guesses=chosen.kind == "pseudo", factors=factors, why_nothing=why_nothing
+        subject,
+        verdict,
+        guesses,
+        by_guesses=chosen.kind == "pseudo",
+        factors=factors,
+        why_nothing=why_nothing,
+        association=_association_of_bias(dataset, chosen, training, factors),
+        worse=named,
     )
     guessed = {} if guesses.by_clusters else words.guessed()
     return AuditFigures(
@@ -271,6 +287,24 @@ def _average(subject: Subject, *, has_training_rows: bool) -> Average:
     if asked == "adjusted" and not has_training_rows:
         raise InputError(f"--average adjusted: {dataset.source} has no training rows, whose shares are the weights")
     return "adjusted" if (asked or dataset.average) == "adjusted" and has_training_rows else "plain"
+
+
+def _association_of_bias(
+    dataset: Dataset, chosen: GroupsToAudit, training: NDArray[np.int64], factors: Sequence[AuditedFactor]
+) -> float | None:
+    """Return Cramér's V of class and attribute in the training rows, the largest of the factors that have a bias."""
+    biased = [place for place, factor in enumerate(factors) if factor.verdict.kind == "bias"]
+    if not biased:
+        return _association(dataset, chosen, training)
+    found = [
+        _association(
+            dataset,
+            replace(chosen, attributes=chosen.factor_codes[place], num_attributes=len(factors[place].values)),
+            training,
+        )
+        for place in biased
+    ]
+    return None if None in found else max(each for each in found if each is not None)
 
 
 def _association(dataset: Dataset, chosen: GroupsToAudit, rows: NDArray[np.int64]) -> float | None:

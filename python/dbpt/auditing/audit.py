@@ -25,7 +25,7 @@ from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.pseudo_groups import group_pairs, pseudo_groups
 from dbpt.report.charts import write_figures
 from dbpt.report.contact_sheets import contact_sheets
-from dbpt.report.examples import group_examples, worst_first
+from dbpt.report.examples import group_examples
 from dbpt.report.gallery import surest_mistakes
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
@@ -71,7 +71,8 @@ def audit(
         predictions: whose errors: ``"zero-shot"``, CLIP itself; ``"probe"``, a linear probe of CLIP's features, whose
             predictions are out of fold; the folder of a finished run; a CSV or Parquet file with the columns path and
             prediction, and optionally label and a probability for each class, ``p_CLASS``; a ``.npy`` file in the order
-            of the data; or an array: (N,) class indices or names, or (N, C) probabilities.
+            of the data; a data frame of pandas or polars with the columns of such a file; or an array: (N,) integers,
+            which are class indices, (N,) class names, or (N, C) probabilities.
         out: a folder for ``audit.html``, ``audit.json``, ``groups.csv`` and ``images.csv``; it must not exist unless
             ``overwrite``.
         split: "train", "val", "test" or "all"; by default the one that `dbpt.fit` reports: test, else val, else train.
@@ -113,16 +114,16 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
         group_names=names,
         classes=dataset.class_names,
         seed=seed,
-        first=worst_first([each.accuracy for each in figures.groups]),
+        first=[each.index for each in sorted(figures.groups, key=lambda each: each.accuracy)],
     )
-    group = figures.metrics.worst_group if figures.verdict.group is None else figures.verdict.group
-    if group is None:
+    shown = figures.named_group or figures.worst_group
+    if shown is None:
         return render_audit(figures, sheets, None, examples)
-    members, label = np.flatnonzero(groups == group), group // (len(names) // dataset.num_classes)
+    members, label = np.flatnonzero(groups == shown.index), dataset.class_names.index(shown.class_name)
     mistakes = surest_mistakes(
         [paths[i] for i in members],
         dataset.root,
-        names[group],
+        names[shown.index],
         [dataset.class_names[y] for y in predictions.predictions[members]],
         None if predictions.probabilities is None else predictions.probabilities[members, label],
     )

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 from dbpt.auditing.copies import copies_warning
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS, Dataset
+from dbpt.data.copies import first_copies
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.experiments.readable import ReadableRows, left_out, readable_rows
 from dbpt.experiments.stages import log_warnings
+from dbpt.groups.permutation import first_of_unit
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.runs.audited import PredictionsBy
@@ -26,11 +28,13 @@ ALL = "all"
 class AuditedImages:
     """The N readable images with their features, and the rows (n,) of the ``audited`` ones among them.
 
+    ``is_first`` (n,) is False for an audited image that is a copy of an earlier one of its class, with equal features.
     ``told`` are the warnings that are logged already.
     """
 
     readable: ReadableRows
     audited: NDArray[np.int64]
+    is_first: NDArray[np.bool_]
     split: str
     told: tuple[str, ...]
 
@@ -86,6 +90,8 @@ def read_images(
         why = "none of its images can be read, or none of these has a prediction"
         raise InputError(f"--split {split}: {why}; nothing is left to audit")
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
-    copies = copies_warning(readable.features.take(audited), readable.dataset.paths, audited)
+    first = first_copies(readable.features.take(audited))
+    copies = copies_warning(first, readable.dataset.paths, audited)
     log_warnings(told := (*left_out(dataset, readable.failures), *copies))
-    return AuditedImages(readable=readable, audited=audited, split=split, told=told), kept
+    is_first = first_of_unit(first, readable.dataset.labels[audited]) == np.arange(len(audited))
+    return AuditedImages(readable=readable, audited=audited, is_first=is_first, split=split, told=told), kept

@@ -37,7 +37,7 @@ def with_found_attributes(subject: Subject) -> Subject:
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
     of_images = f"{count_of(len(rows), 'image')} that {'are' if is_audited else 'are not'} audited"
     whose = f"{SUBJECTS[subject.by]} in {of_images}"
-    family, note = best_family(images, dataset.words, right, whose, _ways_out(subject))
+    family, note = best_family(images, dataset.words, right, whose, _ways_out(subject), is_foreign=subject.by == "file")
     note += TOO_SMALL if is_audited else ""
     logger.info(note)
     config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))

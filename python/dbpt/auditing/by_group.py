@@ -18,7 +18,7 @@ def audited_groups(
     class_names: Sequence[str],
     attribute_names: Sequence[str],
 ) -> list[AuditedGroup]:
-    """Return the figures of each group, in the order g = y*A + a.
+    """Return the figures of each group that has images, in the order g = y*A + a.
 
     ``predictions`` and ``labels`` are (N,) class indices, ``attributes`` (N,) attribute indices or -1 for rows that
     count in no group, ``probabilities`` (N, C).
@@ -37,21 +37,23 @@ def audited_groups(
     confidence_G = np.bincount(groups_N[known_N], confidence_N[known_N], minlength=counts_G.size)
     found = []
     for group, interval in enumerate(simultaneous_intervals(correct_G, counts_G)):
+        if interval is None:
+            continue
         label, attribute = class_and_attribute(group, num_attributes)
         n, correct = int(counts_G[group]), int(correct_G[group])
-        low, high = interval or (None, None)
         found.append(
             AuditedGroup(
+                index=group,
                 class_name=class_names[label],
                 attribute=attribute_names[attribute],
                 n=n,
                 correct=correct,
-                accuracy=correct / n if n else None,
-                low=low,
-                high=high,
+                accuracy=correct / n,
+                low=interval[0],
+                high=interval[1],
                 false_positives=int(false_positives_G[group]),
                 n_others=int(others_CA[label, attribute]),
-                confidence=float(confidence_G[group]) / n if n and probabilities is not None else None,
+                confidence=float(confidence_G[group]) / n if probabilities is not None else None,
             )
         )
     return found

@@ -5,10 +5,14 @@ from itertools import combinations
 from math import sqrt
 from typing import cast
 
-from dbpt.auditing.figures import AuditedGroup
+from dbpt.auditing.figures import AuditedGroup, BiasSize
 from dbpt.groups import SMALL_GROUP
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.text import count, count_of, in_words
+
+SLIGHT, DIFFERENT, VERY_DIFFERENT = 0.02, 0.1, 0.3
+"""Many images show differences that matter little: below two percentage points a bias is always small."""
+SMALL_SHARE, LARGE_SHARE = 0.2, 0.5
 
 
 def worst_group(groups: Sequence[AuditedGroup]) -> AuditedGroup:
@@ -41,7 +45,7 @@ def named_difference(
 
 def are_apart(worse: AuditedGroup, better: AuditedGroup) -> bool:
     """Return whether the intervals of the two groups are apart."""
-    return cast(float, worse.high) < cast(float, better.low)
+    return worse.high < better.low
 
 
 def enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], guesses: Guesses) -> int | None:
@@ -56,6 +60,19 @@ def enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], gu
     right = guesses.accuracy if guesses.n_known >= SMALL_GROUP else guesses.mean_confidence
     wrong = (1 - cast(float, right)) * n
     return round(wrong) if worse.n - worse.correct - worse.n * errors / n <= wrong / 2 else None
+
+
+def bias_size(worse: AuditedGroup, better: AuditedGroup, share: float) -> BiasSize:
+    """Return how large a bias is, from the difference that it names and the ``share`` of errors that it explains.
+
+    The share alone is small for a rare group that always fails, the difference alone is large by chance for a group
+    of few images. So a bias is small only if both are, and strong only if the intervals are apart.
+    """
+    difference = better.accuracy - worse.accuracy
+    certain = difference if are_apart(worse, better) else 0.0
+    if difference < SLIGHT or (share < SMALL_SHARE and difference < DIFFERENT):
+        return "small"
+    return "strong" if certain >= VERY_DIFFERENT or (certain >= DIFFERENT and share >= LARGE_SHARE) else "clear"
 
 
 def difference_text(worse: AuditedGroup, better: AuditedGroup) -> str:

@@ -70,8 +70,8 @@ def discover(
 ) -> Discovery:
     """Search a catalogue for attributes that explain a classifier's errors.
 
-    CLIP guesses each family of attributes. A family is proposed if the guesses can be trusted, explain at least a fifth
-    of the errors within the classes, and do so without what the class names say. Attributes of the data are not read.
+    CLIP guesses each family of attributes. A family is proposed if the guesses can be trusted, errors depend on them
+    within the classes, and do so without what the class names say. Attributes of the data are not read.
 
     Args:
         data: as for `dbpt.audit`; no attribute is needed.
@@ -96,7 +96,8 @@ def discover(
         logger.info(f"{len(families)} families of attributes are tried on {len(images.labels)} images")
         embedded = embed_families(subject.backbone, families)
         right = subject.predictions.predictions == images.labels
-        scores = score_families(guess_families(embedded, images, subject.dataset.words), images, right)
+        guessed = guess_families(embedded, images, subject.dataset.words)
+        scores = score_families(guessed, images, right, is_foreign=subject.by == "file")
         named = None if catalogue is None else os.fspath(catalogue)
         command = subject.command("discover", {"--catalogue": named, "--weights": weights, "--out": out})
         words = word_scores(embedded, images, right, subject.dataset.words)
@@ -124,8 +125,9 @@ def _figures(
         tried_family(score, images, right, dataset.class_names, like)
         for score, like in zip(scores, stronger_alike(scores), strict=True)
     ]
-    best = next((family for family in families if family.finding == "proposed"), None)
+    best = next((family for family in families if family.finding in ("proposed", "may be the class")), None)
     check, audit, fit = (None, None, None) if best is None else _next_commands(subject, best)
+    fit = fit if best is not None and best.finding == "proposed" else None
     errors_C = np.bincount(images.labels[~right], minlength=dataset.num_classes).tolist()
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
@@ -188,13 +190,13 @@ def _split_to_check(subject: Subject) -> str | None:
 def _examples(
     subject: Subject, figures: DiscoveryFigures, images: Images, scores: list[Score]
 ) -> dict[str, list[GroupExamples]] | None:
-    """Return pictures of the groups of the first distinct families, worst first, by name; None without images."""
+    """Return pictures of the groups of the first families that are shown, worst first, by name; None without images."""
     if not subject.config.opens_images:
         return None
     dataset, found = subject.dataset, dict[str, list[GroupExamples]]()
     paths = [dataset.paths[row] for row in subject.audited]
     guessed = {score.of.family.family.name: score.of.guessed for score in scores}
-    for family in figures.distinct[:MOST_SHOWN]:
+    for family in (figures.distinct or figures.to_look_at)[:MOST_SHOWN]:
         of_family = guessed[family.name]
         assert of_family is not None
         order = worst_first([group.accuracy for group in family.groups])

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import AuditedFactor, Verdict, VerdictKind
+from dbpt.auditing.figures import AuditedFactor, BiasSize, Verdict, VerdictKind
+from dbpt.auditing.power import detectable_difference
 from dbpt.auditing.predictions import UserPredictions
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
@@ -18,6 +19,7 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.metrics import GroupKind
 
+SIZES: tuple[BiasSize, ...] = ("strong", "clear", "small")
 SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothing to compare")
 
 
@@ -31,17 +33,20 @@ def audited_factors(
     by: PredictionsBy,
     kinds: Sequence[GroupKind],
     seed: int,
+    is_first: NDArray[np.bool_] | None = None,
 ) -> list[AuditedFactor]:
     """Return the figures of each factor, from the classes (n,) of the audited images and its ``codes`` (n,) for them.
 
     These are true or guessed, as its entry of ``kinds`` says. The p-values of the verdicts are Holm's (1979), so that
-    the chance of any wrong verdict of bias is at most 5 %.
+    the chance of any wrong verdict of bias is at most 5 %. Only images that are no copies are tested,
+    those with True in ``is_first`` (n,); None: all.
     """
     is_right = predictions.predictions == labels
-    tests, classes = [], list(words.classes)
+    rows = np.arange(len(labels)) if is_first is None else np.flatnonzero(is_first)
+    tests, classes, distinct = [], list(words.classes), [each[rows] for each in codes]
     for place, factor in enumerate(words.factors):
         size = {"num_classes": len(classes), "num_attributes": len(factor.values)}
-        tests.append(explained_errors(is_right, labels, codes[place], seed=seed, **size))
+        tests.append(explained_errors(is_right[rows], labels[rows], distinct[place], seed=seed, **size))
     adjusted = holm([test.p_value for test in tests])
     by_guesses = [kind == "pseudo" for kind in kinds]
     is_doubted = [by_guesses[place] and bool(guesses.of_factor(place).doubts) for place in range(len(codes))]
@@ -57,12 +62,19 @@ def audited_factors(
             attribute_names=values,
         )
         explained = replace(tests[place], p_value=adjusted[place])
+        size = {"num_classes": len(classes), "num_attributes": len(values)}
         verdict = verdict_of(
-            groups, explained, guesses.of_factor(place), by=by, by_guesses=by_guesses[place], attributes=values
+            groups,
+            explained,
+            guesses.of_factor(place),
+            by=by,
+            by_guesses=by_guesses[place],
+            attributes=values,
+            detectable=detectable_difference(is_right[rows], labels[rows], distinct[place], **size),
         )
         others = [other for other in range(len(codes)) if other != place and not is_doubted[other]]
         untold = [words.factors[other].name for other in range(len(codes)) if other != place and is_doubted[other]]
-        beyond = _beyond(is_right, labels, codes, words, place, others, seed) if others else None
+        beyond = _beyond(is_right[rows], labels[rows], distinct, words, place, others, seed) if others else None
         if verdict.kind == "bias" and beyond is not None and not is_its_own(beyond):
             names = " and ".join(words.factors[other].name for other in others)
             verdict = replace(verdict, lead=[*verdict.lead, _borrowed(beyond, names)])
@@ -75,7 +87,7 @@ def audited_factors(
                 values=values,
                 group_kind=kinds[place],
                 verdict=verdict,
-                groups=[group for group in groups if group.n],
+                groups=groups,
                 cramers_v=None
                 if factor.of_class  # classes with values of their own differ by definition
                 else cramers_v(labels, codes[place], num_classes=len(classes), num_attributes=len(values)),
@@ -108,7 +120,9 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
     sentence = "; ".join(text.format(" and ".join(map(_called, chosen))) for chosen, text in parts if chosen)
     kind = next(kind for kind in SEVERITY if _of_kind(factors, kind))
     lead = [_not_constant([factor.name for factor in doubted])] if doubted else []
-    return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.", lead=lead)
+    sizes = [factor.verdict.size for factor in own]
+    size = next((size for size in SIZES if size in sizes), None)
+    return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.", lead=lead, size=size)
 
 
 def _called(factor: AuditedFactor) -> str:

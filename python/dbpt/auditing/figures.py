@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dbpt.files.typed_json import Count
+from dbpt.files.typed_json import Count, Share
 from dbpt.groups import GroupMetrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
@@ -12,6 +12,7 @@ from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
 SCHEMA_VERSION = 1
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
+BiasSize = Literal["small", "clear", "strong"]
 WhyNothing = Literal["one attribute", "no errors", "whole classes"]
 """Why there is nothing to compare: no class has two attributes, or none has both right and wrong images."""
 
@@ -20,19 +21,21 @@ WhyNothing = Literal["one attribute", "no errors", "whole classes"]
 class AuditedGroup:
     """The images of a class with an attribute. ``accuracy`` is also the class's true positive rate there.
 
-    ``low`` and ``high`` are simultaneous: with a probability of 95 % they hold for all groups. The false positive rate
-    is that of ``class_name`` among the ``n_others`` images of the other classes with this attribute. ``confidence`` is
-    the mean probability of the predicted class, None without probabilities; minus ``accuracy``, it is the calibration
-    gap, which is positive if the classifier is overconfident.
+    ``index`` is the number of the group, g = y*A + a, among all, of which those without images are left out. ``low``
+    and ``high`` are simultaneous: with a probability of 95 % they hold for all groups. The false positive rate is that
+    of ``class_name`` among the ``n_others`` images of the other classes with this attribute. ``confidence`` is the mean
+    probability of the predicted class, None without probabilities; minus ``accuracy``, it is the calibration gap, which
+    is positive if the classifier is overconfident.
     """
 
+    index: Count
     class_name: str
     attribute: str
     n: Count
     correct: Count
-    accuracy: float | None
-    low: float | None
-    high: float | None
+    accuracy: float
+    low: float
+    high: float
     false_positives: Count
     n_others: Count
     confidence: float | None
@@ -45,7 +48,7 @@ class AuditedGroup:
     @property
     def calibration_gap(self) -> float | None:
         """Mean confidence minus accuracy."""
-        return None if self.confidence is None or self.accuracy is None else self.confidence - self.accuracy
+        return None if self.confidence is None else self.confidence - self.accuracy
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +56,10 @@ class Verdict:
     """The result in one short sentence, and ``details`` that give its reasons.
 
     ``lead`` are the sentences below that headline: how strong and how certain the result is, what it is not about, and
-    the most frequent mistake overall. ``group`` is the index of the worse group that a verdict of bias
-    names. ``caution`` is the last sentence, for a bias over groups that CLIP guessed by words.
+    the most frequent mistake overall. ``group`` is the `AuditedGroup.index` of the worse group that a verdict of bias
+    names, and ``size`` says how large the bias is. Without evidence of one, ``detectable`` is the smallest difference
+    in accuracy that the images would probably have shown. ``caution`` is the last sentence, for a bias over groups that
+    CLIP guessed by words.
     """
 
     kind: VerdictKind
@@ -63,6 +68,8 @@ class Verdict:
     lead: list[str] = field(default_factory=list)
     group: Count | None = None
     caution: str = ""
+    size: BiasSize | None = None
+    detectable: Share | None = None
 
     def __str__(self) -> str:
         sentence = self.sentence
@@ -94,11 +101,12 @@ class AuditedFactor:
 class AuditFigures:
     """The content of ``audit.json``.
 
-    ``group_kind`` says which attributes define the groups, whose figures are ``groups``; those of ``metrics`` are left
-    out, since their intervals are for each group alone. ``average`` is the one in the tables. ``cramers_v`` is the
-    association of class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the
-    training images. ``next_step`` is the advice that follows from the verdict, ``next_commands`` are those that it
-    needs. ``settings`` are names and values for the report. ``factors`` is empty with a single attribute; else all
+    ``group_kind`` says which attributes define the groups, and ``groups`` are those that have images. The figures by
+    group of ``metrics`` are left out, since their intervals are for each group alone. ``confusion`` has for each true
+    class the images that are taken for each class, without zeros. ``average`` is the one in the tables. ``cramers_v``
+    is the association of class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that
+    in the training images. ``next_step`` is the advice that follows from the verdict, ``next_commands`` are those that
+    it needs. ``settings`` are names and values for the report. ``factors`` is empty with a single attribute; else all
     other figures are about their combinations.
     """
 
@@ -113,7 +121,7 @@ class AuditFigures:
     average: Average
     metrics: GroupMetrics
     groups: list[AuditedGroup]
-    confusion: list[list[Count]]
+    confusion: dict[str, dict[str, Count]]
     cramers_v: float | None
     training_cramers_v: float | None
     explained: ExplainedErrors | None
@@ -144,14 +152,16 @@ class AuditFigures:
         return self.metrics.worst_group_accuracy == 1
 
     @property
+    def named_group(self) -> AuditedGroup | None:
+        """The worse group that the verdict names."""
+        return next((each for each in self.groups if each.index == self.verdict.group), None)
+
+    @property
     def worst_group(self) -> AuditedGroup | None:
         """The group of the lowest accuracy, among equals the one that the verdict names; None without any error."""
-        worst, named = self.metrics.worst_group, self.verdict.group
-        if worst is None or self.is_flawless:
+        if self.is_flawless or not self.groups:
             return None
-        if named is not None and self.groups[named].accuracy == self.groups[worst].accuracy:
-            return self.groups[named]
-        return self.groups[worst]
+        return min(self.groups, key=lambda each: (each.accuracy, each.index != self.verdict.group))
 
     @property
     def has_doubts(self) -> bool:

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from dbpt.auditing.figures import AuditedFactor, Verdict, WhyNothing
+from dbpt.auditing.figures import AuditedFactor, AuditedGroup, Verdict, WhyNothing
 from dbpt.auditing.subject import Subject
 from dbpt.data.factors import factor_entries
 from dbpt.data.words import Factor, Vocabulary, entries_of
@@ -24,6 +24,12 @@ ADVICE = {
 UNSEEN = (
     "Audit other images, which the classifier hasn't seen: only where it errs can an attribute be the reason of errors."
 )
+UNRELATED = 0.1
+"""Below this Cramér's V in the training images, group weights can't lessen a bias.
+
+Of two equally frequent classes, 0.1 is a mix of 55 to 45: the weights of the two groups of a class differ by a factor
+of 1.2, and the attribute tells the class of 55 % of the images. At 0.3 it is 65 to 35, a factor of 1.9.
+"""
 WHOLE_CLASSES = (
     "Find out why the classifier gets whole classes wrong (the report shows which classes it takes them for), and "
     "audit again."
@@ -38,11 +44,14 @@ def next_step(
     by_guesses: bool,
     factors: Sequence[AuditedFactor] = (),
     why_nothing: WhyNothing | None = None,
+    association: float | None = None,
+    worse: AuditedGroup | None = None,
 ) -> tuple[str, list[str]]:
     """Return the advice that follows from the verdict, and the commands that it needs.
 
     ``by_guesses`` says that the groups are those of the ``guesses``. Of several ``factors`` the commands have those
-    with a bias. ``why_nothing`` says why there is nothing to compare.
+    with a bias. ``why_nothing`` says why there is nothing to compare. ``association`` is Cramér's V of class and
+    attribute in the training images, None if it is unknown, and ``worse`` the worse group that the verdict names.
     """
     if verdict.kind == "nothing to compare" and why_nothing in ("no errors", "whole classes"):
         return UNSEEN if why_nothing == "no errors" else WHOLE_CLASSES, []
@@ -54,7 +63,11 @@ def next_step(
         return fewer
     if verdict.kind != "bias":
         return ADVICE[verdict.kind], []
-    advice, commands = _against_bias(subject, guesses, by_guesses=by_guesses, factors=factors)
+    is_trained = subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups
+    if association is not None and association < UNRELATED and not is_trained:
+        advice, commands = _without_weights(subject, association, worse, factors)
+    else:
+        advice, commands = _against_bias(subject, guesses, by_guesses=by_guesses, factors=factors)
     if untrusted := [each.name for each in factors if each.verdict.kind == "untrusted"]:
         advice = f"{_of_untrusted(untrusted)} {advice}"
     return advice, commands
@@ -118,6 +131,32 @@ def _options_but(options: Sequence[str], flags: Collection[str]) -> list[str]:
         if flag not in flags:
             kept.append(option)
     return kept
+
+
+def _without_weights(
+    subject: Subject, association: float, worse: AuditedGroup | None, factors: Sequence[AuditedFactor]
+) -> tuple[str, list[str]]:
+    """Return advice and commands against a bias that the training images can't teach, so that weights can't help."""
+    left_out = [each.name for each in factors if each.verdict.kind != "bias"]
+    options, name = _options_but(_without_factors(subject.options, left_out), ["--seed"]), subject.dataset.name
+    methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
+    compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])
+    failing = f"of {worse.class_name!r} with {worse.attribute!r}" if worse else "of the groups that fail"
+    advice = (
+        f"Class and attribute are almost unrelated in the training images (Cramér's V {association:.2f}), so training "
+        "on them doesn't make the attribute a shortcut to the class, and group weights have nothing to correct."
+    )
+    others = (
+        f"add more or clearer images {failing}, take a larger backbone (--model) or other wordings of the classes, or "
+        "try prompts that name the attribute too (group-prompts):"
+    )
+    if subject.by != "zero-shot":
+        return f"{advice} Instead, {others}", [compare]
+    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{name}", "--objective", "erm", *options]
+    return f"{advice} Ordinary training on them can lessen the bias of zero-shot CLIP; or {others}", [
+        shlex.join(fit),
+        compare,
+    ]
 
 
 def _against_bias(

@@ -4,6 +4,7 @@ from math import isclose
 from typing import NamedTuple
 
 from dbpt.auditing.figures import AuditFigures
+from dbpt.auditing.next_step import UNRELATED
 from dbpt.auditing.result import p_text
 from dbpt.report.text import count, count_of, in_words, interval_text, points
 from dbpt.settings.unnamed import chosen_on_these_images
@@ -12,7 +13,7 @@ NO_BREAK = "\u00a0"
 NO_EVIDENCE = "This is no evidence, since the attribute can’t be trusted."
 CLEAR = 0.3
 """From this association on, training can use the attribute instead of the class."""
-STRENGTHS = ((0.1, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
+STRENGTHS = ((UNRELATED, "almost none"), (0.3, "weak"), (0.5, "moderate"), (1.0, "strong"))
 
 
 class Number(NamedTuple):
@@ -28,7 +29,7 @@ class Number(NamedTuple):
 def numbers_of(figures: AuditFigures) -> list[Number]:
     """Return the figures of an audit with their meanings, in the order of the page."""
     metrics, worst = figures.metrics, figures.worst_group
-    right = sum(row[y] for y, row in enumerate(figures.confusion))
+    right = sum(taken.get(name, 0) for name, taken in figures.confusion.items())
     numbers = []
     interval = interval_text(metrics.worst_group_low, metrics.worst_group_high)
     whichever = f"Whichever group is really the worst, its accuracy is in {interval.replace(' ', NO_BREAK)}."
@@ -65,10 +66,11 @@ def _association(figures: AuditFigures) -> list[Number]:
     if explained is not None and explained.share is not None:
         meaning = (
             f"This part of {count_of(explained.errors, 'error')} would not occur if, in each class, the classifier "
-            "were as good in every group as in its best one. The part that chance alone would give is subtracted."
+            "were as good in every group as in its best one. With 95 % confidence the part is in the interval."
         )
         meaning = NO_EVIDENCE if muted else meaning
-        numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), "", meaning, muted))
+        interval = interval_text(explained.share_low, explained.share_high)
+        numbers.append(Number(f"Errors explained by the {what}", in_words(explained.share), interval, meaning, muted))
     if explained is not None and explained.p_value is not None:
         meaning = (
             f"The {what}s were shuffled {count(explained.permutations)} times within each class. This is how often "

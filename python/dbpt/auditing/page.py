@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
 from dbpt.auditing.numbers import has_adjusted, numbers_of
 from dbpt.auditing.result import p_text
@@ -31,7 +34,7 @@ from dbpt.report.made_by import Entries, made_by_entries
 from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
-from dbpt.report.text import count, count_of, in_words, shorten_group
+from dbpt.report.text import count, count_of, in_words, share_in_words, shorten_group
 from dbpt.runs.metrics import GroupKind
 from dbpt.settings.unnamed import AUTO_NOTE
 
@@ -56,10 +59,19 @@ class FactorPart(NamedTuple):
 
 
 def _kind(figures: AuditFigures) -> str:
-    """Return the kind of the verdict; a bias is only possible if another factor, in doubt, may be the reason."""
+    """Return the kind of the verdict and how large a bias is.
+
+    A bias is only possible if another factor, in doubt, may be the reason.
+    """
     others = [factor.verdict for factor in figures.factors if factor.verdict.kind == "untrusted"]
     is_possible = figures.verdict.kind == "bias" and any(verdict.details for verdict in others)
-    return "Possible bias" if is_possible else KINDS[figures.verdict.kind]
+    if is_possible:
+        return "Possible bias"
+    size, explained = figures.verdict.size, figures.explained
+    if size is None:
+        return KINDS[figures.verdict.kind]
+    share = None if explained is None or figures.factors else explained.share
+    return f"{size.capitalize()} bias found" + ("" if share is None else f": {in_words(share)} of the errors")
 
 
 def render_audit(
@@ -74,9 +86,8 @@ def render_audit(
     verdict names, or else in the worst one; ``examples`` are images of every group with their predictions. All are None
     if there are no images.
     """
-    groups = [group for group in figures.groups if group.n or not figures.factors]
-    groups = sorted(groups, key=lambda group: (group.accuracy is None, group.accuracy))
-    named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
+    groups = sorted(figures.groups, key=lambda group: group.accuracy)
+    named = figures.named_group
     return render(
         "auditing/audit.html.j2",
         figures=figures,
@@ -99,7 +110,7 @@ def render_audit(
         most_rows=MOST_ROWS,
         numbers=numbers_of(figures),
         has_adjusted=has_adjusted(figures),
-        confusions=confusions(figures.confusion, figures.data.classes),
+        confusions=confusions(_confusion_counts(figures), figures.data.classes),
         guessed_images=GuessSheets(
             figures.guesses,
             _guessed_words(figures),
@@ -110,6 +121,16 @@ def render_audit(
         entries=_entries(figures),
         examples=examples,
     )
+
+
+def _confusion_counts(figures: AuditFigures) -> NDArray[np.int64]:
+    """Return the images (C, C) of each class that are taken for each."""
+    place = {name: y for y, name in enumerate(figures.data.classes)}
+    counts_CC = np.zeros((len(place), len(place)), dtype=np.int64)
+    for name, taken in figures.confusion.items():
+        for other, n in taken.items():
+            counts_CC[place[name], place[other]] = n
+    return counts_CC
 
 
 def _guessed_words(figures: AuditFigures) -> dict[str, list[str]]:
@@ -131,7 +152,7 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
     )
     for test, what, adjusted in tests if factor.verdict.kind != "untrusted" else ():
         if test is not None and test.share is not None and test.p_value is not None:
-            notes.append(f"{what}: {in_words(test.share)} ({p_text(test)}{adjusted}).")
+            notes.append(f"{what}: {share_in_words(test)} ({p_text(test)}{adjusted}).")
     marked = groups[0] if factor.verdict.kind == "bias" else None
     chart, narrow = _chart(groups, marked, BAR_LETTERS, WIDTH), _chart(groups, marked, NARROW_LETTERS, NARROW)
     return FactorPart(factor.name, factor.verdict, groups, chart, narrow, " ".join(notes), factor.group_kind)
@@ -211,11 +232,10 @@ def _false_positives(groups: Sequence[AuditedGroup], classes: Sequence[str]) -> 
 
 def audit_figures(figures: AuditFigures) -> dict[str, Chart | None]:
     """Return the charts of the page, by name, as files need them; those of factors have their number."""
-    groups = sorted(figures.groups, key=lambda group: (group.accuracy is None, group.accuracy))
-    named = None if figures.verdict.group is None else figures.groups[figures.verdict.group]
+    groups, named = sorted(figures.groups, key=lambda group: group.accuracy), figures.named_group
     found = {"accuracy": _chart(groups, named, BAR_LETTERS, WIDTH, _legend(named))}
     for number, factor in enumerate(figures.factors, 1):
-        groups = sorted(factor.groups, key=lambda group: group.correct / group.n)
+        groups = sorted(factor.groups, key=lambda group: group.accuracy)
         marked = groups[0] if factor.verdict.kind == "bias" else None
         chart = _chart(groups, marked, BAR_LETTERS, WIDTH, _legend(marked), of=f"{factor.name}: ")
         found[f"accuracy_factor-{number}"] = chart
@@ -234,9 +254,9 @@ def _chart(
     legend: Legend | None = None,
     of: str = "",
 ) -> Chart | None:
-    """Draw the groups with images, the worst ones if they are many; ``of`` names the factor."""
+    """Draw the groups, the worst ones if they are many; ``of`` names the factor."""
     bars = []
-    for group in [group for group in groups if group.n][:MOST_BARS]:
+    for group in groups[:MOST_BARS]:
         color, names = "erm" if group == marked else "chosen", (group.class_name, group.attribute)
         bar = Bar(color, "accuracy", group.accuracy, group.low, group.high)
         bars.append(BarGroup(" · ".join(names), shorten_group(*names, letters), f"n = {count(group.n)}", [bar]))

@@ -30,6 +30,9 @@ from dbpt.settings.unnamed import AUTO_NOTE, chosen_on_these_images
 if TYPE_CHECKING:
     import pandas
 
+MOST_ROWS = 20
+"""Of more groups, the table shows the worst ones."""
+
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Audit:
@@ -50,8 +53,8 @@ class Audit:
 
     @property
     def groups(self) -> list[AuditedGroup]:
-        """The groups in the order g = y*A + a; with several factors, only those that have images."""
-        return [group for group in self.figures.groups if group.n or not self.figures.factors]
+        """The groups that have images, in the order g = y*A + a."""
+        return self.figures.groups
 
     @property
     def worst_group_accuracy(self) -> float | None:
@@ -136,13 +139,13 @@ class Audit:
         notes += [note for note in data.notes if note.startswith(AUTO_NOTE)]
         lines = [*wrapped(heading), ""]
         for factor in figures.factors:
-            lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor)), ""]
+            lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor), "factors.csv"), ""]
             lines += [*wrapped([str(factor.verdict)]), ""]
         if figures.factors:
             lines += [f"combinations of {' and '.join(factor.name for factor in figures.factors)}:", ""]
         if untrusted := [factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"]:
             notes.append(f"combinations say nothing about {' and '.join(untrusted)}, whose values may be wrong")
-        lines += [*_group_table(self.groups, marked), "", *wrapped(notes), ""]
+        lines += [*_group_table(self.groups, marked, "groups.csv"), "", *wrapped(notes), ""]
         return "\n".join([*lines, *wrapped([str(figures.verdict)])])
 
     def __str__(self) -> str:
@@ -167,7 +170,13 @@ def _row(group: AuditedGroup) -> dict[str, Any]:
     }
 
 
-def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None) -> list[str]:
+def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None, file: str) -> list[str]:
+    """Return the lines of the groups, or of the worst of many; all are in ``file``."""
+    many = [f"the {MOST_ROWS} worst of {count(len(groups))} groups with images; {file} in --out has all of them"]
+    if len(groups) <= MOST_ROWS:
+        many = []
+    else:
+        groups = sorted(groups, key=lambda each: each.accuracy)[:MOST_ROWS]
     columns = [
         ["group", *(shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in groups)],
         ["images", *(count(each.n) for each in groups)],
@@ -177,7 +186,8 @@ def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None) -> 
     ]
     if _have_confidence(groups):
         columns.append(["overconf.", *(points(each.calibration_gap) for each in groups)])
-    return render_columns([[title, "", "", *cells] for title, *cells in columns])  # a header of one line
+    # A header of one line.
+    return [*render_columns([[title, "", "", *cells] for title, *cells in columns]), *many]
 
 
 def _have_confidence(groups: Sequence[AuditedGroup]) -> bool:
@@ -197,10 +207,11 @@ def _association(figures: AuditFigures) -> list[str]:
             lines[-1] += f"; in the training images: {figures.training_cramers_v:.2f}"
     explained = figures.explained
     if explained and explained.p_value is not None and explained.share is not None:
-        share, what = percent(explained.share), "clusters" if figures.by_clusters else "attribute"
+        share = f"{percent(explained.share)} % {interval_text(explained.share_low, explained.share_high)}".rstrip()
+        what = "clusters" if figures.by_clusters else "attribute"
         are = "is" if explained.errors == 1 else "are"
         lines.append(
-            f"{share} % of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
+            f"{share} of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
             f"permutation test: {p_text(explained)}"
         )
         if chosen_on_these_images(figures.data.notes):

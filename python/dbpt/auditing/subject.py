@@ -17,6 +17,8 @@ from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data import DATASETS, SPLITS
+from dbpt.data.columns import parse_columns
+from dbpt.data.factors import parse_factors
 from dbpt.data.in_memory import DataLike
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
@@ -149,10 +151,11 @@ def _subject_of_data(
     if by == "probe":
         check_installed()
     if by == "file":
+        columns = _columns(chosen)
         users = (
-            array_predictions(predictions, dataset, rows)
+            array_predictions(predictions, dataset, rows, columns)
             if named is None
-            else read_predictions(Path(named), dataset, rows)
+            else read_predictions(Path(named), dataset, rows, columns)
         )
         log_warnings(users.warnings)
         has_prediction = users.predictions >= 0
@@ -176,13 +179,19 @@ def _subject_of_data(
         asked=asked,
         predictions=found,
         by=by,
-        title=titles.get(by, named or "an array"),
+        title=titles.get(by, named or ("a data frame" if hasattr(predictions, "columns") else "an array")),
         source=asked.data,
         which=[*(["--predictions", named] if named else []), "--split", split],
         repeated=asked.options(read),
         options=asked.options(read),
         asks_clusters=config.num_clusters is not None,
     )
+
+
+def _columns(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """Return ``--columns`` by role."""
+    factors = parse_factors(chosen["factors"]) if chosen.get("factors") else ()
+    return parse_columns(chosen["columns"], factors) if chosen.get("columns") else {}
 
 
 def _subject_of_run(

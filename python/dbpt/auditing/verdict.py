@@ -9,6 +9,7 @@ from typing import cast
 
 from dbpt.auditing.differences import (
     also_different,
+    bias_size,
     difference_text,
     enough_wrong_guesses,
     named_difference,
@@ -20,12 +21,10 @@ from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.text import count, count_of, in_words
+from dbpt.report.text import count, count_of, in_words, points
 from dbpt.runs.audited import PredictionsBy
 
 SIGNIFICANT = 0.05
-SLIGHT = 0.02
-"""Many images show differences that matter little: below two percentage points the verdict says so."""
 FEW_ERRORS = 10
 LARGE_CONFUSION = 0.1
 """From this share on, the verdict says which class is taken for which other one."""
@@ -49,8 +48,11 @@ def verdict_of(
     by_guesses: bool,
     attributes: Sequence[str],
     is_searched: bool = False,
+    detectable: float | None = None,
 ) -> Verdict:
     """Return the verdict. ``by_guesses`` says that the groups are those of the ``guesses``.
+
+    ``detectable`` is the `detectable_difference` of these images.
 
     ``is_searched`` says that a search chose the attribute on these images: its p-value is then too small to be named.
     """
@@ -75,8 +77,9 @@ def verdict_of(
     tested = "" if is_searched else f" ({p_text(explained)})"
     if cast(float, explained.p_value) > SIGNIFICANT:
         sentence = f"No evidence that the errors of {subject} depend on {towards}."
-        lead = [f"Differences within the classes are as chance makes them{tested}.", *_too_few(groups, explained)]
-        return Verdict(kind="no evidence", sentence=sentence, lead=[*lead, *untold])
+        lead = [f"Differences within the classes are no larger than chance often makes them{tested}."]
+        lead += [*_unseen(detectable, explained), *_too_few(groups, explained), *untold]
+        return Verdict(kind="no evidence", sentence=sentence, lead=lead, detectable=detectable)
     worse, better = named_difference(groups)
     if by_guesses and not by_clusters and enough_wrong_guesses(worse, groups, guesses):
         worse, better = named_difference(groups, prefers_worst=False)
@@ -91,13 +94,13 @@ def verdict_of(
             lead = [f"{shown[0].upper()}{shown[1:]}{tested}; {guessed}.", *untold]
             return Verdict(kind="untrusted", sentence=sentence, lead=lead)
     by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
-    difference = cast(float, better.accuracy) - cast(float, worse.accuracy)
+    size = bias_size(worse, better, explained.share or 0.0)
+    how = {"small": "depends slightly", "clear": "depends", "strong": "depends strongly"}[size]
     what = "the cluster" if by_clusters else "these guesses" if by_words else "the attribute"
     go = "goes" if explained.errors == 1 else "go"
     return Verdict(
         kind="bias",
-        sentence=f"The accuracy of {subject} depends {'slightly ' if difference < SLIGHT else ''}on {towards}: "
-        f"{difference_text(worse, better)}.",
+        sentence=f"The accuracy of {subject} {how} on {towards}: {difference_text(worse, better)}.",
         lead=[
             *also_different(worse, groups, guesses if by_guesses and not by_clusters else None),
             f"{in_words(explained.share)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
@@ -105,7 +108,8 @@ def verdict_of(
             *untold,
         ],
         caution=LOOK_FIRST if by_words else "",
-        group=groups.index(worse),
+        group=worse.index,
+        size=size,
     )
 
 
@@ -200,6 +204,17 @@ def _classes_of_one_attribute(groups: Sequence[AuditedGroup]) -> list[str]:
     """Return the classes whose images all have the same attribute."""
     found = Counter(each.class_name for each in groups if each.n)
     return [name for name, attributes in found.items() if attributes == 1]
+
+
+def _unseen(detectable: float | None, explained: ExplainedErrors) -> list[str]:
+    """Return which differences these images would probably not have shown."""
+    if detectable is None:
+        return []
+    images = f"{count_of(explained.n, 'image')} and {count_of(explained.errors, 'error')}"
+    if detectable >= 1:
+        return [f"With {images}, no difference could have been seen."]
+    unseen = f"a difference of less than {points(detectable)} points between attributes would probably go unseen"
+    return [f"With {images}, {unseen}."]
 
 
 def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> list[str]:

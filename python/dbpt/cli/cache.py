@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dbpt.cli.options import FLOAT
 from dbpt.errors import InputError
 
 
@@ -71,7 +72,7 @@ def list_command(folder: Path | None) -> None:
 @cache.command()
 @cache_option
 @click.option(
-    "--unwritten-for-days", type=float, help="also delete caches in which nothing was stored for so many days"
+    "--unwritten-for-days", type=FLOAT, help="also delete caches in which nothing was stored for so many days"
 )
 @click.option("--dry-run", is_flag=True, help="list what would be deleted, and delete nothing")
 def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:

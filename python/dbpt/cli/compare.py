@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from dbpt.cli.options import (
+    INTEGER,
     RegisteredName,
     SettingsCommand,
     config_option,
@@ -18,6 +19,7 @@ from dbpt.cli.options import (
     settings_and_data,
     training_options,
 )
+from dbpt.errors import plain_number
 from dbpt.experiments.comparison.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
@@ -25,7 +27,7 @@ from dbpt.training_free import TRAINING_FREE
 
 EXAMPLES = """\b
 Examples:
-  dbpt compare demo --out runs/compare --seeds 3
+  dbpt compare demo --out runs/compare --resample 20
   dbpt compare photos.csv --out runs/heads --methods erm dbpt groupdro \\
       --heads prompt linear --attributes photo "drawing=sketch|cartoon"
 """
@@ -41,14 +43,15 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     """``5`` for 0 to 4, or the seeds themselves: ``3 7``; a single one is written with a comma, ``3,``."""
     text = _names(ctx, param, values)
     try:
-        if text is None or "," not in text:
-            return None if text is None else int(text)
-        return tuple(int(part) for part in text.split(",") if part.strip())
+        parts = [part for part in (text or "").split(",") if part.strip()]
+        for part in parts:
+            plain_number(part)
+        return None if text is None else tuple(map(int, parts)) if "," in text else int(text)
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
 
-@click.command(cls=SettingsCommand, main=("out", "methods", "seeds", "classes", "attributes"), epilog=EXAMPLES)
+@click.command(cls=SettingsCommand, main=("out", "methods", "resample", "classes", "attributes"), epilog=EXAMPLES)
 @data_argument(required=False)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="folder, created by this command")
 @click.option(
@@ -76,12 +79,12 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 )
 @click.option(
     "--resample",
-    type=int,
+    type=INTEGER,
     metavar="K",
-    help="instead of seeds: K draws of the training and validation rows, stratified by class and pseudo attribute; the "
-    "test rows stay",
+    help="train each row K more times, each time on half of the training and validation rows of each class and pseudo "
+    "attribute: gives intervals for other training images; 20 are recommended",
 )
-@click.option("--jobs", type=int, default=1, show_default=True, help="processes that train at the same time")
+@click.option("--jobs", type=INTEGER, default=1, show_default=True, help="processes that train at the same time")
 @config_option
 @click.option(
     "--resume",
@@ -94,8 +97,8 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 def compare(data: str | None, out: Path, config: Path | None, **options: Any) -> None:
     """Compare methods, heads and seeds in one table with intervals.
 
-    DATA and the settings are as for dbpt fit, and the same for every row. The table shows mean and standard deviation
-    over the seeds or draws, and the paired difference to ERM with its intervals over them and over images.
+    DATA and the settings are as for dbpt fit, and the same for every row. The table shows figures with their standard
+    deviation over draws or seeds, and the difference to ERM with its intervals over them and over images.
     """
     from dbpt.errors import InputError
     from dbpt.experiments.comparison.comparing import compare as run_compare

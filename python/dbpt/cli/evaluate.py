@@ -16,17 +16,19 @@ Examples:
 
 SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", "average")
 
+OF_RUN = ("columns", "embeddings", "cache", "average")
+
 
 @click.command(cls=SettingsCommand, main=("as_json", "root", "columns", "weights", "device"), epilog=EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
 @data_argument(required=False)
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-@settings_options(SETTINGS)
+@settings_options(SETTINGS, of_run=OF_RUN)
 def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, **options: Any) -> None:
     """Show a run's accuracy by group, on its own or on other data.
 
-    DATA is as for dbpt fit. It and --columns, --embeddings, --cache and --average default to those of the run.
+    DATA is as for dbpt fit, by default the run's own.
     """
     from dbpt.experiments.evaluate import evaluate as run_evaluate
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import given
+from dbpt.cli.options import INTEGER, given
 
 
 @click.command()
 @click.argument("folder", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="folder of the sample, created by this command")
-@click.option("--n", type=int, help="number of images to draw [default: 200]")
+@click.option("--n", type=INTEGER, help="number of images to draw [default: 200]")
 @click.option("--split", help="train, val or test [default: test; val where there is no test split]")
-@click.option("--seed", type=int, help="seed of the draw [default: 0]")
+@click.option("--seed", type=INTEGER, help="seed of the draw [default: 0]")
 @click.option("--data", help="the run's table, if it has moved")
 @click.option("--root", help="folder of the images, if it has moved")
 @click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")

@@ -51,6 +51,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM was received."""
 
 
+RECEIVED: list[KeyboardInterrupt] = []
+"""The exceptions that the signals of the present command have raised."""
+
+
 class Interrupted(click.Abort):
     """Ctrl-C or SIGTERM, with the line to print and the exit code."""
 
@@ -75,17 +79,24 @@ class Commands(click.Group):
         return list(self.commands)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the chosen command."""
+        """Run the chosen command.
+
+        After a signal it ends as interrupted, whichever error it ends with: libraries such as safetensors turn the
+        exception of a signal into an error of their own, which reads as if a file were damaged.
+        """
         try:
-            return super().invoke(ctx)
-        except (KeyboardInterrupt, click.Abort) as error:
-            raise Interrupted(ctx, error) from None
-        except (MemoryError, RuntimeError) as error:
+            result = super().invoke(ctx)
+        except BaseException as error:
+            if RECEIVED or isinstance(error, KeyboardInterrupt | click.Abort):
+                raise Interrupted(ctx, RECEIVED[0] if RECEIVED else error) from None
             command = self.get_command(ctx, ctx.invoked_subcommand or "")
             options = {option for parameter in command.params for option in parameter.opts} if command else ()
             if (line := out_of_memory(error, options)) is None:
                 raise
             raise InputError(line) from None
+        if RECEIVED:  # a library has swallowed the exception
+            raise Interrupted(ctx, RECEIVED[0])
+        return result
 
 
 @click.group(
@@ -221,6 +232,7 @@ def _signals_interrupt() -> Iterator[None]:
         if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL and not launched():
             raised[signal.SIGTERM] = Terminated
 
+    RECEIVED.clear()
     repeats: list[threading.Timer] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -230,6 +242,7 @@ def _signals_interrupt() -> Iterator[None]:
             repeats[-1].daemon = True
             repeats[-1].start()
         error, context = raised[number](), click.get_current_context(silent=True)
+        RECEIVED.append(error)
         while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
             frame = frame.f_back
         if frame is None or context is None:

@@ -14,6 +14,7 @@ from click.shell_completion import CompletionItem
 from dbpt.data import DATASETS
 from dbpt.data.factors import parse_factors
 from dbpt.data.registry import Registry
+from dbpt.errors import plain_number
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES
@@ -55,6 +56,29 @@ class RegisteredName(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(name) for name in self._registry if name.startswith(incomplete)]
 
 
+class _PlainNumber(click.ParamType):  # type: ignore[type-arg]
+    """Refuses what only Python takes for a number, such as 0_1."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        try:
+            plain_number(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class Float(_PlainNumber, click.types.FloatParamType):
+    """A float on the command line."""
+
+
+class Integer(_PlainNumber, click.types.IntParamType):
+    """An integer on the command line."""
+
+
+FLOAT, INTEGER = Float(), Integer()
+
+
 class SettingsCommand(click.Command):
     """A command with settings: a list option takes its values one after another, and help is in sections.
 
@@ -68,9 +92,7 @@ class SettingsCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat the list option's name before each further value, then parse as click does."""
         lists = {option for param in self.params if param.multiple for option in param.opts}
-        numbers = {
-            option for param in self.params if param.multiple and param.type is click.FLOAT for option in param.opts
-        }
+        numbers = {option for param in self.params if param.multiple and param.type is FLOAT for option in param.opts}
         spread: list[str] = []
         current, expects_value, given = "", False, set[str]()
         for position, argument in enumerate(args):
@@ -118,13 +140,18 @@ class SettingsCommand(click.Command):
         super().format_epilog(ctx, formatter)
 
 
-def settings_options(names: Collection[str], hidden: Collection[str] = ()) -> Callable[[Callable[..., Any]], Any]:
-    """Decorate a command with an option for each of the settings ``names``. An option that is not given is None."""
+def settings_options(
+    names: Collection[str], hidden: Collection[str] = (), of_run: Collection[str] = ()
+) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a command with an option for each of the settings ``names``. An option that is not given is None.
+
+    The settings ``of_run`` default to those of a run, as help says.
+    """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for setting in reversed(fields(FitConfig)):
             if setting.name in names:
-                command = _option(setting, setting.name in hidden)(command)
+                command = _option(setting, setting.name in hidden, setting.name in of_run)(command)
         return command
 
     return decorate
@@ -204,10 +231,9 @@ def resumable(verb: str, out: Path) -> Iterator[None]:
     root, before = click.get_current_context().find_root(), _identity(out / "config.toml")
     try:
         yield
-    except (KeyboardInterrupt, click.Abort):
+    finally:  # any error, since libraries turn the exception of a signal into others
         if _identity(out / "config.toml") != before:
             root.obj = [verb, "--resume", "--out", str(out)]
-        raise
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
@@ -218,10 +244,12 @@ def _identity(file: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_mtime_ns
 
 
-def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     name, default, metadata = setting.name, setting.default, setting.metadata
     flag = flag_of(name)
     text = metadata["help"] + ("" if default is None else f" [default: {default}]")
+    if of_run:
+        text = f"{text.partition(' [default: ')[0]} [default: that of the run]"
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text, hidden=hidden)
     kind: Any = type(default)
@@ -231,7 +259,12 @@ def _option(setting: Field[Any], hidden: bool) -> Callable[[Callable[..., Any]],
         kind = click.Choice(list(choices))
     elif default is None:
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
-    how: dict[str, Any] = {"type": kind, "default": None, "help": text, "hidden": hidden}
+    how: dict[str, Any] = {
+        "type": {float: FLOAT, int: INTEGER}.get(kind, kind),
+        "default": None,
+        "help": text,
+        "hidden": hidden,
+    }
     if str(setting.type).startswith("tuple"):
         how |= {"multiple": True, "metavar": f"{kind.__name__.upper().replace('STR', 'TEXT')} ..."}
     if name == "factors":

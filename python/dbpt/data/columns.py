@@ -15,6 +15,8 @@ from dbpt.errors import InputError, first_few, nearest
 
 REQUIRED = ("path", "label")
 ROLES = (*REQUIRED, "split", "attribute")
+PREDICTION_ROLES = ("prediction", "prediction_path")
+"""Columns of the table of ``--predictions``, which readers of data ignore."""
 COLUMNS_HINT = "; name the columns with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
 MOST_ROWS = 10_000_000
 ColumnNames: TypeAlias = Mapping[str, str] | Iterable[str]
@@ -63,10 +65,11 @@ class DataRequest:
 def parse_columns(given: ColumnNames, factors: Sequence[Factor] = ()) -> dict[str, str]:
     """Return ``["path=file", "label=y"]`` or a dict as role to column name; each of the ``factors`` is a role too.
 
-    Refuse unknown roles, one column for two roles, and empty names, except for attributes, which ignores them.
+    `PREDICTION_ROLES` are of a table of predictions. Refuse unknown roles, one column for two roles, and empty names,
+    except for attributes, which ignores them.
     """
     columns: dict[str, str] = {}
-    roles = (*ROLES, *(factor.name for factor in factors))
+    roles = (*ROLES, *(factor.name for factor in factors), *PREDICTION_ROLES)
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise InputError(f"--columns: found {given!r}; expected a list such as ['label=y'] or a dict")
     for entry in given.items() if isinstance(given, Mapping) else given:
@@ -79,13 +82,20 @@ def parse_columns(given: ColumnNames, factors: Sequence[Factor] = ()) -> dict[st
             raise InputError(f"--columns: {role!r} is none of {', '.join(roles)}{nearest(role, list(roles))}")
         if role in columns:
             raise InputError(f"--columns: {role!r} is given twice; one column holds it")
-        if not name and role in ("path", "label", "split"):
+        if not name and role in ("path", "label", "split", *PREDICTION_ROLES):
             raise InputError(f"--columns: {role} has no column name; write {role}=NAME")
-        if name and name in columns.values():
-            owner = next(other for other, column in columns.items() if column == name)
+        is_of_data = role not in PREDICTION_ROLES
+        taken = {column: other for other, column in columns.items() if (other not in PREDICTION_ROLES) is is_of_data}
+        if name and (owner := taken.get(name)):
             raise InputError(f"--columns: column {name!r} is given for {owner} and for {role}; each needs its own")
         columns[role] = name
     return columns
+
+
+def of_data(columns: Mapping[str, str], factors: Sequence[Factor] = ()) -> dict[str, str]:
+    """Return the columns without those of a table of predictions; a factor may have the name of such a role."""
+    names = [factor.name for factor in factors]
+    return {role: name for role, name in columns.items() if role not in PREDICTION_ROLES or role in names}
 
 
 def column_position(where: str, header: Sequence[str], name: str, hint: str = "") -> int:

@@ -12,6 +12,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt.data.columns import Columns
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.labels import is_unknown, names_and_codes
+from dbpt.data.in_memory import frame_columns
+from dbpt.data.labels import integer_of, is_unknown, names_and_codes
 from dbpt.data.precomputed import open_npy
 from dbpt.data.rows_by_path import PATH as PATH
 from dbpt.data.rows_by_path import rows_by_path
 from dbpt.data.table_formats import READERS
 from dbpt.data.words import Vocabulary
-from dbpt.errors import InputError
+from dbpt.errors import InputError, plain_number
 from dbpt.files.csv import unmarked
 from dbpt.files.disk import check_readable
 
@@ -41,14 +43,16 @@ OF_LOGITS = "scipy.special.softmax(logits, axis=1) turns logits into probabiliti
 class Wanted:
     """A value for each image in a file: the ``columns`` that may hold it, its names, and the words for messages.
 
-    With ``unknown`` a cell may be empty or -1. Then a table that has the column ``in_part`` need not have all images,
-    and the column ``sure`` has the probability of each value.
+    ``paths`` are the columns that may hold the path; the first one that is there does. With ``unknown`` a cell may be
+    empty or -1. Then a table that has the column ``in_part`` need not have all images, and the column ``sure`` has the
+    probability of each value.
     """
 
     noun: str  # "prediction"
     kind: str  # "class"
     columns: tuple[str, ...]
     vocabulary: Vocabulary
+    paths: tuple[str, ...] = (PATH,)
     unknown: bool = False
     in_part: str | None = None
     sure: str | None = None
@@ -56,7 +60,7 @@ class Wanted:
     @property
     def hint(self) -> str:
         """The end of a message about the columns of a table."""
-        columns = f"the columns path and {' or '.join(self.columns)}"
+        columns = f"the columns {self.paths[-1]} and {' or '.join(self.columns)}"
         optional = f"label and p_{self.kind.upper()} for each {self.kind}"
         return f"; {self.noun}s are a table with {columns}, and optionally {optional}"
 
@@ -106,12 +110,17 @@ def _from_table(
     names = [f"p_{name}" for name in wanted.vocabulary]
     extra = [LABEL, ERROR, *filter(None, (wanted.in_part, wanted.sure)), *names]
     optional = dict.fromkeys([*wanted.columns, *extra])
-    table = reader(path, (PATH,), tuple(optional), hint=wanted.hint)
+    name = wanted.paths[-1]
+    if wanted.paths[1:]:
+        found_paths = reader(path, (), wanted.paths, hint=wanted.hint).values
+        name = next((each for each in wanted.paths if each in found_paths), name)
+    table = reader(path, (name,), tuple(optional), hint=wanted.hint)
+    table = replace(table, values={**table.values, PATH: table.values[name]})
     there = [name for name in wanted.columns if name in table.values]
     if len(there) > 1:
         raise InputError(f"{path}: has the columns {there[0]!r} and {there[1]!r}; keep one")
     if not there:
-        reader(path, (PATH, wanted.columns[0]), hint=wanted.hint)  # which refuses it
+        reader(path, (name, wanted.columns[0]), (), hint=wanted.hint)  # which refuses it
     found, ignored = rows_by_path(table, dataset)
     failed = _failed(table, wanted, there[0])
     is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
@@ -162,6 +171,7 @@ def _from_rows(
     if given:
         numbers = np.stack([_numbers(sought, name, codes < 0) for name in names], axis=1)
         probabilities = _checked_probabilities(numbers, names, sought.where, codes < 0)
+    _refuse_ambiguous(sought, column, wanted, codes, probabilities)
     if wanted.sure in values:
         sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0)[:, None], [wanted.sure], sought.where)[:, 0]
     return Codes(codes, probabilities, sure)
@@ -181,13 +191,52 @@ def _check_complete(
         )
 
 
-def _codes(columns: Columns, name: str, vocabulary: Vocabulary, *, unknown: bool) -> NDArray[np.int64]:
+def _codes(
+    columns: Columns, name: str, vocabulary: Vocabulary, *, unknown: bool, are_indices: bool = False
+) -> NDArray[np.int64]:
     """Return the indices (n,) in a column of names or indices; with ``unknown``, -1 where it is empty or -1."""
     values = {value.strip() for value in set(columns.values[name])}
-    blank = {value for value in values if unknown and value not in vocabulary and is_unknown(value)}
-    _, codes, expected = names_and_codes(values - blank, vocabulary)
+    names = () if are_indices else vocabulary
+    blank = {value for value in values if unknown and value not in names and is_unknown(value)}
+    expected: Sequence[str] = [str(index) for index in range(len(vocabulary))]
+    codes = {text: index for index, text in enumerate(expected)}
+    if not are_indices:
+        _, codes, expected = names_and_codes(values - blank, vocabulary)
     codes = {**codes, **dict.fromkeys(blank, -1)}
     return columns.decode(name, lambda value: codes.get(value, codes.get(unmarked(value))), expected)
+
+
+def _refuse_ambiguous(
+    columns: Columns,
+    name: str,
+    wanted: Wanted,
+    codes: NDArray[np.int64],
+    probabilities: NDArray[np.float64] | None,
+) -> None:
+    """Refuse a column whose integers are names of the vocabulary, but also indices from 0 of other names.
+
+    They are names if the ``probabilities`` say so, in more rows than they say that they are indices.
+    """
+    places = {integer_of(each): place for place, each in enumerate(wanted.vocabulary)}
+    values = [integer_of(value.strip()) for value in columns.values[name]]
+    known = [value for value, code in zip(values, codes.tolist(), strict=True) if code >= 0]
+    if not all(value in places and value in range(len(places)) for value in known):
+        return
+    other = next((row for row, value in enumerate(values) if codes[row] >= 0 and places[value] != value), None)
+    if other is None:
+        return
+    if probabilities is not None:
+        likeliest = probabilities.argmax(axis=1)
+        by_name = np.array([places.get(value, -1) for value in values])
+        by_index = np.array([-1 if value is None else value for value in values])
+        if (likeliest == by_name).sum() > (likeliest == by_index).sum():
+            return
+    number, kind = values[other], wanted.kind
+    raise InputError(
+        f"{columns.where(other)}: {name} is {number}, the name of a {kind} but also the index of {kind} "
+        f"{list(wanted.vocabulary)[number or 0]!r}; give an array or a .npy file, where integers are indices and texts "
+        f"are names, or add the probabilities p_{kind.upper()}"
+    )
 
 
 def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -195,7 +244,7 @@ def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[n
     numbers: list[float] = []
     try:
         numbers.extend(
-            0.0 if unknown and not text.strip() else float(text)
+            0.0 if unknown and not text.strip() else plain_number(text)
             for text, unknown in zip(columns.values[name], blank.tolist(), strict=True)
         )
     except ValueError:
@@ -258,7 +307,10 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     if is_codes:
         _check_text(path, array)
         columns = Columns(path, lines, {wanted.columns[0]: list(map(str, values.tolist()))}, unit="row")
-        codes = _codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown)
+        are_indices = array.dtype.kind in "iu"
+        codes = _codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown, are_indices=are_indices)
+        if are_indices and (note := _index_note(path, wanted)):
+            warnings = (*warnings, note)
         return Codes(codes, None, warnings=warnings)
     names = [f"the probability of {name!r}" for name in wanted.vocabulary]
     with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes infinite, which is refused
@@ -266,6 +318,15 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     none = np.zeros(len(numbers), dtype=bool)
     probabilities = _checked_probabilities(numbers, names, lambda row: f"{path} row {lines[row]}", none)
     return Codes(probabilities.argmax(axis=1).astype(np.int64), probabilities, warnings=warnings)
+
+
+def _index_note(path: Path, wanted: Wanted) -> str:
+    """Return a warning if the names are other integers than their indices; "" if they aren't."""
+    for index, name in enumerate(wanted.vocabulary):
+        if integer_of(name) not in (index, None):
+            kind = f"its integers are indices of {wanted.kind} names, not names"
+            return f"{path}: {kind}: {index} is {name!r}; give names as text"
+    return ""
 
 
 def _check_text(path: Path, array: NDArray[Any]) -> None:
@@ -277,7 +338,12 @@ def _check_text(path: Path, array: NDArray[Any]) -> None:
 
 
 def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]) -> Codes:
-    """Return what the argument ``name`` has for the ``rows`` (n,) of ``dataset``, as a ``.npy`` file has it."""
+    """Return what the argument ``name`` has for the ``rows`` (n,) of ``dataset``, as a table or ``.npy`` file has it.
+
+    A data frame is a table if it has one of the columns that are looked for.
+    """
+    if {*wanted.paths, *wanted.columns} & set(map(str, getattr(values, "columns", ()))):
+        return _from_table(Path(name), partial(frame_columns, values), dataset, wanted, rows)
     array = arguments.array(name, values)
     if array.dtype == object and array.ndim == 1:  # as pandas holds text
         for row in [row for row, value in enumerate(array.tolist()) if not isinstance(value, str)][:1]:

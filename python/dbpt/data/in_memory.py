@@ -20,7 +20,7 @@ import numpy as np
 
 from dbpt.data.columns import Columns, DataRequest, cell_text, column_position
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.paths import absolute
+from dbpt.data.paths import absolute, common_root
 from dbpt.data.table_formats import dataset_of, wanted_columns
 from dbpt.errors import InputError, optional_module
 from dbpt.files.disk import system_errors, write_atomically
@@ -55,36 +55,40 @@ def read_frame(frame: pd.DataFrame, request: DataRequest) -> Dataset:
 
     Without a root, paths are relative to the working directory, or to their common folder if they are absolute.
     """
+    columns = frame_columns(frame, FRAME, *wanted_columns(request), hint=HINT)
+    paths = columns.values.get(request.column_names["path"], [])
+    return dataset_of(columns, request.root or common_root(paths) or absolute("."), request, "dataframe")
+
+
+def frame_columns(
+    frame: Any, path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = ""
+) -> Columns:
+    """Return the named columns of a data frame of pandas or polars, which messages call ``path``."""
     header = [str(name) for name in frame.columns]
-    required, optional = wanted_columns(request)
     wanted = [*required, *(name for name in optional if name in header)]
-    positions = {name: column_position(str(FRAME), header, name, HINT) for name in wanted}
+    positions = {name: column_position(str(path), header, name, hint) for name in wanted}
     if not len(frame):
-        raise InputError(f"{FRAME}: has columns but no rows; expected one row per image")
-    values = {name: _cells(frame.iloc[:, position], name) for name, position in positions.items()}
-    columns = Columns(FRAME, range(1, len(frame) + 1), values, unit="row")
-    paths = values.get(request.column_names["path"], [])
-    return dataset_of(columns, _common_root(paths) if request.root is None else request.root, request, "dataframe")
+        raise InputError(f"{path}: has columns but no rows; expected one row per image")
+    of_pandas = hasattr(frame, "iloc")
+    values = {
+        name: _cells(frame.iloc[:, position] if of_pandas else frame[name], name, path)
+        for name, position in positions.items()
+    }
+    return Columns(path, range(1, len(frame) + 1), values, unit="row")
 
 
-def _cells(column: pd.Series[Any], name: str) -> list[str]:
+def _cells(column: Any, name: str, path: Path) -> list[str]:
     cells: list[str] = []
-    for value, is_known in zip(column.tolist(), column.notna().tolist(), strict=True):
+    values = column.to_list()
+    known = column.notna().tolist() if hasattr(column, "notna") else [value is not None for value in values]
+    for value, is_known in zip(values, known, strict=True):
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
         text = cell_text(value.item() if isinstance(value, np.generic) else value) if is_known else ""
         if text is None:
-            raise InputError(f"{FRAME} row {len(cells) + 1}: {name} is {value!a:.80}, expected text or a number")
+            raise InputError(f"{path} row {len(cells) + 1}: {name} is {value!a:.80}, expected text or a number")
         cells.append(text)
     return cells
-
-
-def _common_root(paths: Sequence[str]) -> Path:
-    try:
-        folders = {os.path.dirname(path) for path in paths}  # noqa: PTH120 (as they are written)
-        return Path(os.path.commonpath(folders)) if all(map(os.path.isabs, folders)) else absolute(".")
-    except ValueError:  # no path, or on several drives of Windows
-        return absolute(".")
 
 
 def save_table(dataset: Dataset, cache: Path) -> Path:

@@ -52,7 +52,7 @@ def coded_dataset(
         notes = (*notes, "no column of splits: all images are in split train, and there is no test split")
     column, known = names["label"], request.classes or own_classes
     values = _values(columns, column, known)
-    if known is None and {_integer(value) for value in values} != {-1, 1}:  # which some write for two classes
+    if known is None and {integer_of(value) for value in values} != {-1, 1}:  # which some write for two classes
         _refuse_negative(columns, column, values, "leave out images without a label, and give names or numbers from 0")
     classes, codes, expected = names_and_codes(values, known)
     if len(classes) < 2:
@@ -71,7 +71,7 @@ def coded_dataset(
     if request.factors or request.attributes:
         notes = (*notes, *_taken_in_order(columns, names, factors, attributes))
     for argument, words in (("classes", classes), ("attributes", attributes)):
-        if words and all(_integer(wordings[0]) is not None for wordings in words.values()):
+        if words and all(integer_of(wordings[0]) is not None for wordings in words.values()):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
             notes = (*notes, f"{named}, which tell CLIP nothing; give words")
     return Dataset(
@@ -105,7 +105,7 @@ def _taken_in_order(
     for role, vocabulary in (of_roles or {"attribute": attributes}).items():
         column = names.get(role, "")
         values = {value.strip() for value in columns.values.get(column, ()) if not is_unknown(value.strip())}
-        if values.isdisjoint(vocabulary) and any(_integer(value) is not None for value in values):
+        if values.isdisjoint(vocabulary) and any(integer_of(value) is not None for value in values):
             notes.append(taken_in_order(f"column {column}", vocabulary))
     return notes
 
@@ -137,7 +137,7 @@ def names_and_codes(
     values: Set[str], vocabulary: Vocabulary | None
 ) -> tuple[Vocabulary, dict[str, int], Sequence[str]]:
     """Return the vocabulary of a column (given, or its values), the index of each valid value, and the names."""
-    integers = {value: number for value in values if (number := _integer(value)) is not None}
+    integers = {value: number for value in values if (number := integer_of(value)) is not None}
     are_integers = len(integers) == len(values)
     if vocabulary is None:
         keys: dict[str, Any] = integers if are_integers else {value: value for value in values}
@@ -174,10 +174,10 @@ def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set
 
 def is_unknown(value: str) -> bool:
     """Return whether a cell means "unknown": it is empty or a number equal to -1 (``"-1.0"``)."""
-    return not value or _integer(value) == -1
+    return not value or integer_of(value) == -1
 
 
-def _integer(value: str) -> int | None:
+def integer_of(value: str) -> int | None:
     """Return the integer in a text, also as NumPy and pandas write it (``"1.0"``, ``"1e+00"``); else None."""
     if not NUMBER.fullmatch(value):
         return None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import table_formats, webdataset
-from dbpt.data.columns import REQUIRED, ColumnNames, DataRequest, parse_columns, shortened
+from dbpt.data.columns import REQUIRED, ColumnNames, DataRequest, of_data, parse_columns, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.dataset_checks import check_dataset, check_names, check_possible, published_notes, spelled_as_on_disk
 from dbpt.data.factors import FactorNames, parse_factors
@@ -51,8 +51,8 @@ def load_dataset(
             ``DataFrame`` with the columns of a table, a `Dataset`, or a ``Dataset`` or ``DatasetDict`` of that library,
             which is saved in the default cache.
         root: the folder of a benchmark, or its parent; for a table, the folder that its paths are relative to, by
-            default its own; for a DataFrame, by default the working directory or, if its paths are absolute, the folder
-            that holds them all.
+            default its own or, if all its paths are absolute, one that holds them; for a DataFrame, by default the
+            working directory or, if its paths are absolute, the folder that holds them all.
         classes: names and wordings in index order: ``["animal=dog|elephant", "thing"]``, or
             ``{"animal": ["dog", "elephant"], "thing": "thing"}``. A benchmark or `Dataset` needs as many as it has
             classes. The labels of a table are these names, or integers 0..C-1. None uses the data set's own words, here
@@ -88,7 +88,7 @@ def load_dataset(
         attribute_templates=_listed(attribute_template),
         celeba_target=celeba_target,
         celeba_attributes=_listed(celeba_attributes),
-        columns={} if columns is None else parse_columns(columns, parsed or ()),
+        columns={} if columns is None else of_data(parse_columns(columns, parsed or ()), parsed or ()),
         images=images,
         factors=parsed,
     )

@@ -42,6 +42,20 @@ def relative_path(text: str, root: Path, where: str) -> str:
     return path
 
 
+def is_below(path: str, root: Path) -> bool:
+    """Return whether a path is relative, or absolute and below ``root``."""
+    return not posixpath.isabs(path) or _below(Path(posixpath.normpath(path)), root) is not None
+
+
+def common_root(paths: Sequence[str]) -> Path | None:
+    """Return the folder that holds all the paths, if each is absolute; else None."""
+    try:
+        folders = {os.path.dirname(path) for path in paths}  # noqa: PTH120 (as they are written)
+        return Path(os.path.commonpath(folders)) if all(map(os.path.isabs, folders)) else None
+    except ValueError:  # no path, or on several drives of Windows
+        return None
+
+
 def _below(absolute: Path, root: Path) -> Path | None:
     """Return ``absolute`` relative to ``root``, also through links; None if it is outside."""
     if absolute.is_relative_to(root):

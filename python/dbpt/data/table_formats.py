@@ -26,18 +26,28 @@ from dbpt.data.columns import (
 )
 from dbpt.data.dataset import Dataset
 from dbpt.data.labels import coded_dataset
+from dbpt.data.paths import common_root, is_below
 from dbpt.errors import InputError, nearest, optional_module
 from dbpt.files.disk import open_regular, read_regular, reason_of
 
 MAX_BYTES = 1 << 32
 SEPARATORS = ",;\t"  # of a .csv; spreadsheets write semicolons where the comma is the decimal point
 FIRST_LINE = re.compile(r"[^\r\n]+")
+NAMED_SEPARATOR = re.compile(r"\"?sep=(.)\"?(?=[\r\n])", re.IGNORECASE)
+"""Excel's first line, which names the separator."""
 CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")  # of pyarrow
 
 
 def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
-    """Read a table in the format of its suffix, with paths relative to ``root``."""
+    """Read a table in the format of its suffix, with paths relative to ``root``.
+
+    If no root was asked for, and all paths are absolute, it is one that holds them.
+    """
     columns = READERS[path.suffix.lower()](path, *wanted_columns(request), hint=COLUMNS_HINT)
+    if request.root is None and request.images:
+        paths = columns.values[request.column_names["path"]]
+        if not all(is_below(path, root) for path in paths):
+            root = common_root(paths) or root
     return dataset_of(columns, root, request, path.stem)
 
 
@@ -86,13 +96,19 @@ def read_text(path: Path) -> str:
 
 
 def separator_of(text: str, delimiters: str) -> str:
-    """Return the first of ``delimiters`` that the header contains."""
+    """Return the separator that Excel's first line names, else the first of ``delimiters`` that the header contains."""
+    if (named := NAMED_SEPARATOR.match(text)) and named[1] in delimiters:
+        return named[1]
     first = FIRST_LINE.search(text)
     return next((each for each in delimiters if first and each in first[0]), delimiters[0])
 
 
 def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield (line, fields) of every row that is not blank; ``line`` is the first line of the row."""
+    """Yield (line, fields) of every row that is not blank; ``line`` is the first line of the row.
+
+    A first line that names the separator is no row.
+    """
+    text = NAMED_SEPARATOR.sub("", text, count=1) if NAMED_SEPARATOR.match(text) else text
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     line = 1
     try:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from dbpt.discovery.differences import Difference
+from dbpt.discovery.scoring import Rule
 from dbpt.discovery.words import WordScore
 from dbpt.files.typed_json import Count, Share
 from dbpt.groups.association import ExplainedErrors
@@ -11,7 +13,16 @@ from dbpt.runs.audited import AuditedData, PredictionsBy
 from dbpt.runs.metrics import BackboneSummary
 
 SCHEMA_VERSION = 1
-Finding = Literal["proposed", "doubted", "describes the classes", "may be chance", "explains little", "too few images"]
+Finding = Literal[
+    "proposed",
+    "may be the class",
+    "describes the classes",
+    "doubted",
+    "may be chance",
+    "explains little",
+    "no test",
+    "too few images",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +47,10 @@ class TriedFamily:
     ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
     without those that hardly any image got. ``explained`` is by the guesses, ``beyond`` by guesses without what the
     class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families.
+    ``difference`` is the largest one within a class, between two of the ``groups``. ``rule`` is the condition that set
+    the family aside, with its figures; on a proposed family, the one that CLIP's guesses fail though the errors don't.
     ``agreement``, ``spread``, ``separation`` and ``outranked`` are those of `Trust`: whether CLIP sees the names in the
-    images. ``doubts`` are the reasons not to propose it. ``like`` is a stronger proposed family whose guesses split the
+    images. ``doubts`` say the ``rule`` in words. ``like`` is a stronger proposed family whose guesses split the
     images in much the same way; then this one says nothing further.
     """
 
@@ -54,13 +67,21 @@ class TriedFamily:
     separation: float | None
     outranked: float | None
     groups: list[FamilyGroup]
+    difference: Difference | None
+    rule: Rule | None
     doubts: list[str]
     like: str | None = None
 
     @property
-    def is_tested(self) -> bool:
-        """True if CLIP sees the names, and the errors were found not to depend on them."""
+    def is_judged(self) -> bool:
+        """True if CLIP sees the names, and the errors were found not to depend on them, or little."""
         return self.finding in ("may be chance", "explains little")
+
+    @property
+    def worst_and_best(self) -> tuple[FamilyGroup, FamilyGroup] | None:
+        """The two groups of the difference, the worse one first; None if no class has two groups."""
+        found = self.difference
+        return None if found is None else (self.groups[found.worse], self.groups[found.better])
 
     @property
     def p_text(self) -> str:
@@ -98,7 +119,8 @@ class DiscoveryFigures:
 
     ``families`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
     named, or None. The commands repeat the search, and go on with the first proposed family: audit it in images that
-    were not searched, if there are any, and in those that were, and train.
+    were not searched, if there are any, and in those that were, and train. Without one, they audit the first family
+    that may be the class.
     """
 
     schema_version: int
@@ -123,6 +145,11 @@ class DiscoveryFigures:
     def proposed(self) -> list[TriedFamily]:
         """The proposed families."""
         return [family for family in self.families if family.finding == "proposed"]
+
+    @property
+    def to_look_at(self) -> list[TriedFamily]:
+        """The families that a foreign classifier's errors go with, but that CLIP may confuse with the classes."""
+        return [family for family in self.families if family.finding == "may be the class"]
 
     @property
     def distinct(self) -> list[TriedFamily]:

@@ -1,16 +1,16 @@
 """The outcome for each family, with the reasons, and the verdict in words."""
 
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import entries_of
 from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
-from dbpt.discovery.scoring import LARGEST_Q, SMALLEST_SHARE, Explained, Guessed, Images, Score
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa, short_of
-from dbpt.report.text import count, count_of, in_words
+from dbpt.discovery.scoring import Guessed, Images, Rule, RuleKind, Score, group_tables
+from dbpt.pseudo_attributes.cross_validation import kappa, short_of
+from dbpt.report.text import count, count_of, in_words, share_in_words
 
 ALIKE = 0.7
 """Cohen's kappa from which the guesses of two families count as the same split of the images."""
@@ -21,12 +21,12 @@ def tried_family(
 ) -> TriedFamily:
     """Return the family of ``score`` with its finding and its groups of images; ``like`` is from `stronger_alike`."""
     guessed, explained, family = score.of.guessed, score.explained, score.of.family.family
-    finding, doubts = _finding(score)
+    rule = score.rule
     trust = None if guessed is None else guessed.trust
     kept = family if guessed is None else family.only(guessed.kept.tolist())
     return TriedFamily(
         name=family.name,
-        finding=finding,
+        finding=_finding(score, rule),
         names=kept.names,
         attributes=list(entries_of(kept.attributes, family.name)),
         attribute_template=list(family.templates),
@@ -37,8 +37,10 @@ def tried_family(
         spread=None if trust is None else trust.spread,
         separation=None if trust is None else max(trust.separation, 0.0),
         outranked=None if trust is None else trust.outranked,
-        groups=[] if guessed is None else _groups(guessed.guesses, images.labels, right, class_names, kept.names),
-        doubts=doubts,
+        groups=[] if guessed is None else _groups(guessed, images, right, class_names, kept.names),
+        difference=None if explained is None else explained.difference,
+        rule=rule,
+        doubts=[] if rule is None else _in_words(rule, score),
         like=like,
     )
 
@@ -72,55 +74,58 @@ def _likeness(one: Guessed, other: Guessed) -> float:
     return max(kappa(table.argmax(axis=1)[a.guesses], b.guesses.astype(np.int64), size) for table, a, b in pairs)
 
 
-def _finding(score: Score) -> tuple[Finding, list[str]]:
-    """Return what becomes of the family, and the reasons not to propose it."""
-    if score.of.guessed is None or score.explained is None:
-        return "too few images", ["fewer than two of its names have images"]
-    if score.of.guessed.trust.doubts:
-        return "doubted", score.of.guessed.trust.doubts
-    if not score.explained.is_much:
-        is_chance = score.explained.q_value is None or score.explained.q_value > LARGEST_Q
-        return "may be chance" if is_chance else "explains little", [_how_little(score.explained)]
-    if not score.is_more_than_classes:
-        return "describes the classes", [_of_the_classes(score)]
-    return "proposed", []
+FINDINGS: dict[RuleKind, Finding] = {
+    "names without images": "too few images",
+    "doubted": "doubted",
+    "no test": "no test",
+    "chance": "may be chance",
+    "small difference": "explains little",
+}
+"""What becomes of a family that fails one of these conditions; the others are about the class names."""
 
 
-def _how_little(explained: Explained) -> str:
-    if explained.q_value is None:
-        return "there are no errors, or nothing else, in each class"
-    if explained.q_value > LARGEST_Q:
-        q = short_of(explained.q_value, LARGEST_Q)
-        return f"errors don't depend on it more than by chance (q = {q}, above {LARGEST_Q})"
-    share = short_of(100 * (explained.errors.share or 0.0), 100 * SMALLEST_SHARE, 1)
-    return f"it explains {share} % of the errors, below {100 * SMALLEST_SHARE:.0f} %"
+def _finding(score: Score, rule: Rule | None) -> Finding:
+    if rule is None or score.is_proposed:
+        return "proposed"
+    return FINDINGS.get(rule.kind, "may be the class" if score.may_be_class else "describes the classes")
 
 
-def _of_the_classes(score: Score) -> str:
-    of, start = score.of, "without what the class names say, "
-    if of.class_words:
-        return f"it has words of the classes: {', '.join(of.class_words)}"
-    if of.beyond is None or score.beyond is None or of.beyond.trust.doubts:
-        return f"{start}CLIP can't tell its names apart"
-    if of.agreement < LOWEST_AGREEMENT:
-        agreement = short_of(of.agreement, LOWEST_AGREEMENT)
-        return f"{start}the guesses are others (agreement {agreement}; at least {LOWEST_AGREEMENT})"
-    return f"{start}{_how_little(score.beyond)}"
+def _in_words(rule: Rule, score: Score) -> list[str]:
+    """Return the reasons not to propose the family, or to doubt its names."""
+    without = "without what the class names say, " * (rule.kind.endswith("beyond") or rule.kind == "other guesses")
+    match rule.kind:
+        case "names without images":
+            return ["fewer than two of its names have images"]
+        case "doubted":
+            assert score.of.guessed is not None
+            return score.of.guessed.trust.doubts
+        case "no test":
+            return ["no class has both right and wrong images and two of its names"]
+        case "class words":
+            return [f"it has words of the classes: {', '.join(score.of.class_words)}"]
+        case "doubted beyond":
+            return [f"{without}CLIP can't tell its names apart"]
+    assert rule.value is not None and rule.limit is not None
+    if rule.kind == "other guesses":
+        agreement = short_of(rule.value, rule.limit)
+        return [
+            f"without what the class names say, the guesses are others (agreement {agreement}; at least {rule.limit})"
+        ]
+    if rule.kind.startswith("chance"):
+        q = short_of(rule.value, rule.limit)
+        return [f"{without}errors don't depend on it more than by chance (q = {q}, above {rule.limit})"]
+    points = short_of(100 * rule.value, 100 * rule.limit, 1)
+    return [f"{without}accuracies differ by {points} points within a class, below {100 * rule.limit:.0f}"]
 
 
 def _groups(
-    guesses: NDArray[np.integer[Any]],
-    labels: NDArray[np.int64],
-    right: NDArray[np.bool_],
-    class_names: Sequence[str],
-    names: Sequence[str],
+    guessed: Guessed, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], names: Sequence[str]
 ) -> list[FamilyGroup]:
-    groups, size = labels * len(names) + guesses, len(class_names) * len(names)
-    n, correct = np.bincount(groups, minlength=size), np.bincount(groups[right], minlength=size)
+    correct_CA, counts_CA = group_tables(guessed, images, right)
     pairs = [(y, a) for y in class_names for a in names]
     return [
         FamilyGroup(class_name=y, attribute=a, n=total, correct=hits)
-        for (y, a), total, hits in zip(pairs, n.tolist(), correct.tolist(), strict=True)
+        for (y, a), total, hits in zip(pairs, counts_CA.ravel().tolist(), correct_CA.ravel().tolist(), strict=True)
     ]
 
 
@@ -138,28 +143,32 @@ def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int)
     be = "is" if errors == 1 else "are"
     accuracy = f"{count(errors)} of {count_of(n, 'image')} ({in_words(errors / n)}) {be} misclassified by {title}."
     best = families[0]
-    if best.finding != "proposed" or best.explained is None:
-        return f"Nothing proposed: {accuracy} {_tested(families)}"
+    if best.explained is None or best.finding not in ("proposed", "may be the class"):
+        return f"Nothing proposed: {accuracy} {_set_aside(families)}"
+    names, explain = " / ".join(best.names), f"explain {share_in_words(best.explained)} of them"
+    if best.finding == "may be the class":
+        return (
+            f"Nothing proposed: {accuracy} CLIP's guesses of {names} {explain}, but CLIP may confuse these names with "
+            f"the classes: {best.doubts[0]}. Look at the pictures."
+        )
     also = explained_too(sum(family.finding == "proposed" and family.like is None for family in families) - 1)
+    confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
     return (
-        f"{accuracy} The errors go with {' / '.join(best.names)}: CLIP's guesses of it explain "
-        f"{in_words(best.explained.share)} of them{also}. Look at the pictures before you believe it."
+        f"{accuracy} The errors go with {names}: CLIP's guesses of it {explain}{also}.{confused} Look at the pictures "
+        "before you believe it."
     )
 
 
-def _tested(families: Sequence[TriedFamily]) -> str:
-    """Return how many of the families could be tested, and why the others could not."""
-    tested = sum(family.is_tested for family in families)
-    of_classes = sum(family.finding == "describes the classes" for family in families)
-    unseen, total = len(families) - tested - of_classes, count_of(len(families), "family", "families")
-    if tested:
-        parts = [
-            f"{count(tested)} of {total} of attributes could be tested and do{'es' * (tested == 1)}n't explain them"
-        ]
-    else:
-        parts = [f"None of {total} of attributes could be tested"]
-    if of_classes:
-        parts.append(f"{count(of_classes)} say{'s' * (of_classes == 1)} little beyond the class names")
-    if unseen:
-        parts.append(f"{count(unseen)} could not be tested, since CLIP doesn't see their names in these images")
-    return f"{'; '.join(parts)}."
+def _set_aside(families: Sequence[TriedFamily]) -> str:
+    """Return how many of the families were set aside for each reason."""
+    found = Counter(family.finding for family in families)
+    untested = found["no test"] + found["too few images"]
+    reasons = (
+        (found["may be chance"], "explains no more errors than chance", "explain no more errors than chance"),
+        (found["explains little"], "makes only small differences", "make only small differences"),
+        (found["describes the classes"], "says little beyond the class names", "say little beyond the class names"),
+        (found["doubted"], *2 * ("can't be judged, since CLIP doesn't see the names in these images",)),
+        (untested, *2 * ("could not be tested",)),
+    )
+    parts = [f"{count(n)} {one if n == 1 else several}" for n, one, several in reasons if n]
+    return f"Of {count_of(len(families), 'family', 'families')} of attributes, {'; '.join(parts)}."

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dbpt.discovery.figures import ClassWords, DiscoveryFigures, FamilyGroup, TriedFamily
-from dbpt.discovery.result import worst_and_best
 from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, short_of
 from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
 from dbpt.report.examples import GroupExamples
@@ -24,10 +23,11 @@ TRUST = (
 )
 """Figures of `Trust`, each with the limit from which the guesses are trusted."""
 REASONS = {
-    "Tested: the guesses explain too little of the errors": ("may be chance", "explains little"),
+    "Errors go with them, but CLIP may confuse the names with the classes": ("may be the class",),
+    "Tested: errors depend on the guesses no more than by chance, or little": ("may be chance", "explains little"),
     "Not told apart from the classes": ("describes the classes",),
-    "Not tested: the guesses can’t be trusted, so they say nothing about the errors": ("doubted",),
-    "Not tested: fewer than two of the names have images": ("too few images",),
+    "Not judged: the guesses can’t be trusted, so their figures say nothing": ("doubted",),
+    "Not tested: no class has right and wrong images of two of the names": ("no test", "too few images"),
 }
 """The findings of the families that are not proposed, under their headings."""
 
@@ -47,14 +47,15 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
     ``examples`` are pictures of the groups of the first distinct families, by name; None if there are no images.
     """
     distinct = figures.distinct
+    shown = distinct or figures.to_look_at
     return render(
         "discovery/discover.html.j2",
         figures=figures,
         badge=_badge(figures),
-        proposed=[(family, worst_and_best(family)) for family in distinct[:MOST_ROWS]],
+        proposed=[(family, family.worst_and_best) for family in distinct[:MOST_ROWS]],
         left_out=len(distinct[MOST_ROWS:]),
         alike=[(family, figures.split_alike(family)) for family in distinct[:MOST_ROWS] if figures.split_alike(family)],
-        shown=[(family, _by_class(family), worst_and_best(family)) for family in distinct[:MOST_SHOWN]],
+        shown=[(family, _by_class(family), family.worst_and_best) for family in shown[:MOST_SHOWN]],
         most_classes=MOST_ROWS,
         examples=examples,
         others=_others(figures.families),
@@ -65,13 +66,15 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
 
 
 def _badge(figures: DiscoveryFigures) -> tuple[str, str]:
-    """Return the class and text of the badge. It is an all-clear only if half of the families could be tested."""
+    """Return the class and text of the badge. It is an all-clear only if half of the families could be judged."""
     if figures.proposed:
         return "bias", "Attribute found"
-    tested = sum(family.is_tested for family in figures.families)
+    if figures.to_look_at:
+        return "untrusted", "Look at the pictures"
+    tested = sum(family.is_judged for family in figures.families)
     if figures.errors < figures.data.n and (not figures.errors or 2 * tested >= len(figures.families)):
         return "no-evidence", "Nothing proposed"
-    return "untrusted", f"Nothing proposed: {tested} of {len(figures.families)} could be tested"
+    return "untrusted", f"Nothing proposed: {tested} of {len(figures.families)} could be judged"
 
 
 def _by_class(family: TriedFamily) -> list[tuple[str, list[FamilyGroup]]]:
@@ -103,7 +106,7 @@ def _others(families: Sequence[TriedFamily]) -> list[tuple[str, list[tuple[Tried
 
 def _order(family: TriedFamily) -> tuple[float, float, str]:
     explained = family.explained
-    if family.finding in ("doubted", "too few images") or explained is None:
+    if family.finding in ("doubted", "no test", "too few images") or explained is None:
         return len(family.doubts), 0.0, family.name
     return 2.0 if explained.p_value is None else explained.p_value, -(explained.share or 0.0), family.name
 
@@ -121,7 +124,7 @@ def _cells(family: TriedFamily) -> list[Cell]:
         return [*cells, Cell(None), Cell(None)]
     figures = f"p {family.p_text}, q {family.q_text}"
     share = "" if family.explained.share is None else f"{percent(family.explained.share)}\u00a0%"
-    of_classes = family.finding == "describes the classes"
+    of_classes = family.finding in ("describes the classes", "may be the class")
     cells.append(Cell(of_classes, figures, share))
     return [*cells, Cell(False, "; ".join(family.doubts)) if of_classes else Cell(None)]
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt.data.in_memory import import_pandas
-from dbpt.discovery.figures import DiscoveryFigures, FamilyGroup, TriedFamily
-from dbpt.groups import SMALL_GROUP
-from dbpt.report.text import count_of, percent, render_columns, shorten_group, wrapped
+from dbpt.discovery.figures import DiscoveryFigures, TriedFamily
+from dbpt.groups.association import ExplainedErrors
+from dbpt.report.text import MISSING, count_of, interval_text, percent, render_columns, shorten_group, wrapped
 
 if TYPE_CHECKING:
     import pandas
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 8
 WORDS_SHOWN = 6
 LETTERS = 28
+ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -82,11 +82,13 @@ class Discovery:
         if notes := [*_passed_over(figures), *_words(figures)]:
             lines += [*wrapped(notes), ""]
         lines += wrapped([figures.verdict])
-        if figures.audit_command and figures.fit_command:
-            if figures.check_command:
-                lines += ["", "Check it on images that were not searched:", figures.check_command]
-            lines += ["", "Audit the searched images, or train:"]
-            lines += [figures.audit_command, figures.fit_command]
+        if figures.check_command:
+            lines += ["", "Check it on images that were not searched:", figures.check_command]
+        if figures.audit_command:
+            way_on = ", or train" if figures.fit_command else " by it, and look at the pictures"
+            lines += ["", f"Audit the searched images{way_on}:", figures.audit_command]
+        if figures.fit_command:
+            lines.append(figures.fit_command)
         return "\n".join(lines)
 
     def __str__(self) -> str:
@@ -97,28 +99,16 @@ class Discovery:
         return f"Discovery({self.figures.data.name!r}, proposed={names!r}, folder={str(self.folder)!r})"
 
 
-def worst_and_best(family: TriedFamily) -> tuple[FamilyGroup, FamilyGroup] | None:
-    """Return the two groups of one class whose accuracies differ most; None if no class has two groups.
-
-    Groups below `SMALL_GROUP` images count only if there are no others.
-    """
-    pairs = [
-        (worse, better)
-        for worse, better in permutations(family.groups, 2)
-        if worse.class_name == better.class_name and worse.n and better.n
-    ]
-    pairs = [pair for pair in pairs if min(pair[0].n, pair[1].n) >= SMALL_GROUP] or pairs
-    return max(pairs, key=lambda pair: (pair[1].accuracy or 0.0) - (pair[0].accuracy or 0.0), default=None)
-
-
 def _family_row(family: TriedFamily) -> dict[str, Any]:
-    explained, beyond, pair = family.explained, family.beyond, worst_and_best(family)
+    explained, beyond, pair = family.explained, family.beyond, family.worst_and_best
     worse, better = pair or (None, None)
     return {
         "family": family.name,
         "finding": family.finding,
         "names": " | ".join(family.names),
         "share_explained": explained and explained.share,
+        "share_low": explained and explained.share_low,
+        "share_high": explained and explained.share_high,
         "p_value": explained and explained.p_value,
         "q_value": family.q_value,
         "share_beyond_class_names": beyond and beyond.share,
@@ -128,38 +118,50 @@ def _family_row(family: TriedFamily) -> dict[str, Any]:
         "worse_accuracy": worse and worse.accuracy,
         "better_attribute": better and better.attribute,
         "better_accuracy": better and better.accuracy,
+        **{f"difference{end}": getattr(family.difference, name, None) for end, name in ENDS.items()},
+        "rule": family.rule and family.rule.kind,
+        "rule_value": family.rule and family.rule.value,
+        "rule_limit": family.rule and family.rule.limit,
         "splits_like": family.like,
         "doubts": "; ".join(family.doubts),
     }
 
 
 def _columns(families: list[TriedFamily]) -> list[list[str]]:
-    shares = [None if family.explained is None else family.explained.share for family in families]
-    pairs = [worst_and_best(family) for family in families]
+    pairs = [family.worst_and_best for family in families]
     groups = ["" if pair is None else shorten_group(pair[0].class_name, pair[0].attribute, LETTERS) for pair in pairs]
     worse, better = ([percent(pair and pair[i].accuracy) for pair in pairs] for i in (0, 1))
     columns = {
         "family": [family.name for family in families],
-        "explained": [percent(share) for share in shares],
+        "explained": [_share(family.explained) for family in families],
         "q": [family.q_text for family in families],
-        "worst group": groups,
+        "worse group": groups,
         "right": worse,
-        "best of class": better,
+        "better": better,
     }
     return [[title, "", "", *cells] for title, cells in columns.items()]
+
+
+def _share(explained: ExplainedErrors | None) -> str:
+    if explained is None:
+        return MISSING
+    return f"{percent(explained.share)} {interval_text(explained.share_low, explained.share_high)}".rstrip()
 
 
 def _passed_over(figures: DiscoveryFigures) -> list[str]:
     """Return lines about families that are not in the table."""
     names = [each.name for each in figures.families if each.finding == "doubted"]
+    may_be = [each.name for each in figures.to_look_at]
     of_class = [each.name for each in figures.families if each.finding == "describes the classes"]
     lines = [
         f"split the images much like {' / '.join(each.names)}: {_some([other.name for other in alike])}"
         for each in figures.distinct
         if (alike := figures.split_alike(each))
     ]
+    if may_be:
+        lines.append(f"errors go with them, but CLIP may confuse them with the classes: {_some(may_be)}")
     if names:
-        lines.append(f"not tested, as CLIP doesn't see the names in these images: {_some(names)}")
+        lines.append(f"not judged, as CLIP doesn't see the names in these images: {_some(names)}")
     if of_class:
         lines.append(f"tell little beyond the class names: {_some(of_class)}")
     return lines

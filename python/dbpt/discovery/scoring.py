@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -17,14 +17,16 @@ from dbpt.clip import Backbone
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.data.words import Words
 from dbpt.discovery.catalogue import catalogue_words
+from dbpt.discovery.differences import Difference, largest_difference
 from dbpt.discovery.embedded import Array, EmbeddedFamily, without_classes
-from dbpt.groups.association import ExplainedErrors, explained_errors
+from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors
 from dbpt.pseudo_attributes import label_attributes
 from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa
 from dbpt.pseudo_attributes.trust import Trust, guess_trust
 
 LARGEST_Q = 0.05
-SMALLEST_SHARE = 0.2
+SMALLEST_DIFFERENCE = 0.1
+"""The accuracies of two groups of a class must differ by this much."""
 FEWEST = 0.01
 """The share of the images that a name needs; rarer names are left out of their family."""
 MOST_ROWS = 5000
@@ -87,40 +89,116 @@ class GuessedFamily:
     class_words: list[str]
 
 
+RuleKind = Literal[
+    "names without images",
+    "doubted",
+    "no test",
+    "chance",
+    "small difference",
+    "class words",
+    "other guesses",
+    "doubted beyond",
+    "chance beyond",
+    "small difference beyond",
+]
+"""The conditions on a family; those from "class words" on ask whether it says more than the class names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A condition that a family doesn't meet: its ``value`` and the ``limit``, None if it has none."""
+
+    kind: RuleKind
+    value: float | None = None
+    limit: float | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Explained:
-    """The errors that guesses explain; the q-value corrects the p-value for the number of families."""
+    """The errors that guesses explain, and the largest difference that they make within a class.
+
+    The q-value corrects the p-value for the number of families.
+    """
 
     errors: ExplainedErrors
     q_value: float | None
+    difference: Difference | None
 
     @property
     def is_much(self) -> bool:
-        """True if the guesses explain a fifth of the errors or more, and that isn't chance."""
-        return self.q_value is not None and self.q_value <= LARGEST_Q and (self.errors.share or 0) >= SMALLEST_SHARE
+        """True if errors depend on the guesses, and accuracies differ by a tenth or more in a class."""
+        return self.failing() is None
+
+    def failing(self, *, beyond: bool = False) -> Rule | None:
+        """Return why the guesses, which may be those ``beyond`` the class names, don't explain errors."""
+        if self.q_value is None or self.difference is None:
+            return Rule(kind="doubted beyond" if beyond else "no test")
+        if self.q_value > LARGEST_Q:
+            return Rule(kind="chance beyond" if beyond else "chance", value=self.q_value, limit=LARGEST_Q)
+        if self.difference.value < SMALLEST_DIFFERENCE:
+            kind: RuleKind = "small difference beyond" if beyond else "small difference"
+            return Rule(kind=kind, value=self.difference.value, limit=SMALLEST_DIFFERENCE)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The errors that guesses of a family explain, also those ``beyond`` the class names; None without guesses."""
+    """The errors that guesses of a family explain, also those ``beyond`` the class names; None without guesses.
+
+    ``is_foreign`` says that the predictions don't come from the features by which CLIP guesses. Errors can then go with
+    guesses that repeat the class names only if they depend on something that the images show.
+    """
 
     of: GuessedFamily
     explained: Explained | None
     beyond: Explained | None
+    is_foreign: bool = False
+
+    @property
+    def rule(self) -> Rule | None:
+        """The first condition that the family doesn't meet; None if it meets all."""
+        if self.of.guessed is None or self.explained is None:
+            return Rule(kind="names without images")
+        if self.of.guessed.trust.doubts:
+            return Rule(kind="doubted")
+        return self.explained.failing() or (self._not_beyond if self.may_be_class else self.like_classes)
+
+    @property
+    def like_classes(self) -> Rule | None:
+        """Why the guesses may repeat the class names; None if they stay the same without what the class names say."""
+        if self.of.class_words:
+            return Rule(kind="class words")
+        if self.of.beyond is None or self.beyond is None or self.of.beyond.trust.doubts:
+            return Rule(kind="doubted beyond")
+        if self.of.agreement < LOWEST_AGREEMENT:
+            return Rule(kind="other guesses", value=self.of.agreement, limit=LOWEST_AGREEMENT)
+        return self._not_beyond
+
+    @property
+    def _not_beyond(self) -> Rule | None:
+        """Why the guesses without what the class names say don't explain errors; None if they do."""
+        return Rule(kind="doubted beyond") if self.beyond is None else self.beyond.failing(beyond=True)
+
+    @property
+    def explains(self) -> bool:
+        """True if the guesses can be trusted and explain errors, whether or not they repeat the class names."""
+        trusted = self.of.guessed is not None and not self.of.guessed.trust.doubts
+        return trusted and self.explained is not None and self.explained.is_much
 
     @property
     def is_proposed(self) -> bool:
-        """True if the family explains errors, the guesses can be trusted, and they say more than the class names."""
-        if self.of.guessed is None or self.explained is None or self.of.guessed.trust.doubts:
-            return False
-        return self.explained.is_much and self.is_more_than_classes
+        """True if the family explains errors, the guesses can be trusted, and they say more than the class names.
+
+        Errors of a foreign classifier decide that: guesses without what the class names say explain them too. Words
+        of the classes and changed guesses, which say how CLIP works, then don't count.
+        """
+        beyond_too = self.is_foreign and self.beyond is not None and self.beyond.is_much
+        return self.explains and (beyond_too or self.like_classes is None)
 
     @property
-    def is_more_than_classes(self) -> bool:
-        """True if the guesses stay the same without what the class names say, can be trusted, and explain errors."""
-        if self.of.beyond is None or self.beyond is None or self.of.class_words or self.of.agreement < LOWEST_AGREEMENT:
-            return False
-        return self.beyond.is_much and not self.of.beyond.trust.doubts
+    def may_be_class(self) -> bool:
+        """True if errors of a foreign classifier go with the family, but CLIP may take the class for it."""
+        return self.explains and self.is_foreign and not self.is_proposed
 
     @property
     def strength(self) -> float:
@@ -185,15 +263,19 @@ def _guessed_family(
     )
 
 
-def score_families(guessed: Sequence[GuessedFamily], images: Images, right: NDArray[np.bool_]) -> list[Score]:
-    """Return the scores of the families, proposed ones first, in each part the strongest first.
+def score_families(
+    guessed: Sequence[GuessedFamily], images: Images, right: NDArray[np.bool_], *, is_foreign: bool = False
+) -> list[Score]:
+    """Return the scores: proposed families, then those that may be the class, then others; the strongest first.
 
-    ``right`` (n,) says which images are predicted right.
+    ``right`` (n,) says which images are predicted right, ``is_foreign`` that a classifier of other features predicts.
     """
     explained = _explained([each.guessed for each in guessed], images, right)
     beyond = _explained([each.beyond for each in guessed], images, right)
-    scores = [Score(of=of, explained=a, beyond=b) for of, a, b in zip(guessed, explained, beyond, strict=True)]
-    return sorted(scores, key=lambda score: (not score.is_proposed, -score.strength))
+    each = zip(guessed, explained, beyond, strict=True)
+    scores = [Score(of=of, explained=a, beyond=b, is_foreign=is_foreign) for of, a, b in each]
+    scores = [_with_interval(score, images, right) for score in scores]
+    return sorted(scores, key=lambda score: (not score.is_proposed, not score.may_be_class, -score.strength))
 
 
 def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
@@ -212,23 +294,37 @@ def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray[np.bool_]) -> list[Explained | None]:
-    errors = [
-        None
-        if each is None
-        else explained_errors(
-            right,
-            images.labels,
-            each.guesses,
-            num_classes=images.num_classes,
-            num_attributes=len(each.kept),
-            seed=images.seed,
-        )
-        for each in guessed
-    ]
+    errors = [None if each is None else _errors(each, images, right) for each in guessed]
     q_values = false_discovery([None if each is None else each.p_value for each in errors])
     return [
-        None if each is None else Explained(errors=each, q_value=q) for each, q in zip(errors, q_values, strict=True)
+        None
+        if one is None or of is None
+        else Explained(errors=one, q_value=q, difference=largest_difference(*group_tables(of, images, right)))
+        for of, one, q in zip(guessed, errors, q_values, strict=True)
     ]
+
+
+def _errors(of: Guessed, images: Images, right: NDArray[np.bool_], *, bootstraps: int = 0) -> ExplainedErrors:
+    size = {"num_classes": images.num_classes, "num_attributes": len(of.kept)}
+    return explained_errors(right, images.labels, of.guesses, **size, seed=images.seed, bootstraps=bootstraps)
+
+
+def _with_interval(score: Score, images: Images, right: NDArray[np.bool_]) -> Score:
+    """Return a score that is shown with the interval of its share, which takes too long for all families."""
+    if score.of.guessed is None or score.explained is None or not score.explains:
+        return score
+    errors = _errors(score.of.guessed, images, right, bootstraps=BOOTSTRAPS)
+    return replace(score, explained=replace(score.explained, errors=errors))
+
+
+def group_tables(
+    guessed: Guessed, images: Images, right: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the numbers of correct predictions and of images, each (C, A) by class and guess."""
+    shape = images.num_classes, len(guessed.kept)
+    groups = images.labels * shape[1] + guessed.guesses
+    correct, counts = (np.bincount(rows, minlength=shape[0] * shape[1]) for rows in (groups[right], groups))
+    return correct.reshape(shape), counts.reshape(shape)
 
 
 def _guessed(

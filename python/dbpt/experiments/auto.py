@@ -1,6 +1,7 @@
 """``--attributes auto``: the family of the catalogue that best explains the errors of a classifier, as settings."""
 
 import logging
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.guesses import fitted_rows
 from dbpt.experiments.readable import configured_backbone, embed_dataset
-from dbpt.report.text import count, count_of, percent
+from dbpt.report.text import count, count_of, share_in_words
 from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset, resolve_demo
@@ -92,26 +93,35 @@ def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
 
 
 def best_family(
-    images: Images, words: Words, right: NDArray[np.bool_], whose: str, ways_out: str
+    images: Images, words: Words, right: NDArray[np.bool_], whose: str, ways_out: str, *, is_foreign: bool = False
 ) -> tuple[Family, str]:
     """Return the first proposed family, with the names that occur, and a note about it.
 
     ``right`` (n,) says which images are predicted right, and ``whose`` by whom and in which images, in words. Raises
-    `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried.
+    `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried. ``is_foreign`` is as
+    for `score_families`.
     """
     families = read_catalogue()
     logger.info(f"--attributes auto: searching for an attribute that explains the errors of {whose}")
     guessed = guess_families(embed_families(images.backbone, families), images, words)
-    scores = score_families(guessed, images, right)
+    scores = score_families(guessed, images, right, is_foreign=is_foreign)
     best = scores[0]
     if not best.is_proposed or best.of.guessed is None or best.explained is None:
         errors = count_of(int((~right).sum()), "error")
+        look = ""
+        if best.may_be_class:
+            family = best.of.family.family
+            entries = shlex.join(entries_of(family.attributes, family.name))
+            look = (
+                f"; errors go with {' / '.join(family.names)}, but CLIP may confuse that with the classes: look at it "
+            )
+            look += f"with --attributes {entries}"
         raise InputError(
-            f"--attributes auto: none of {len(families)} families explains the {errors} of {whose}; name attributes "
-            f"(--attributes NAME NAME), {ways_out} shows what was tried"
+            f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}; name "
+            f"attributes (--attributes NAME NAME), {ways_out} shows what was tried"
         )
     family = best.of.family.family.only(best.of.guessed.kept.tolist())
-    explains = f"as CLIP guesses it, explains {percent(best.explained.errors.share)} % of the errors of {whose}"
+    explains = f"as CLIP guesses it, explains {share_in_words(best.explained.errors)} of the errors of {whose}"
     distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
     also = explained_too(len(distinct) - 1)
     return family, f"{AUTO_NOTE}{family.name} ({' / '.join(family.names)}), {explains}{also}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbpt.data.dataset import Dataset
-from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_paths
+from dbpt.data.dataset_checks import check_classes, missing_rows, published_notes, repeated_paths, why_missing
 from dbpt.data.in_memory import DataLike
 from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError
@@ -58,13 +58,13 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
         raise InputError("--embeddings: there are no images to check; leave it out to check the images of the rows")
     missing = missing_rows(dataset)
     logger.info(f"reading the headers of {len(dataset) - len(missing)} images")
-    absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {dataset.root}" for row in missing]
+    absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} {why_missing(dataset, row)}" for row in missing]
     problems = _first_few(list(repeated_paths(dataset)), "paths are repeated")
     try:
         check_classes(dataset)
     except InputError as error:
         problems.append(str(error))
-    problems += _first_few(absent, "images are missing")
+    problems += _first_few(absent, "images have no file")
     warnings = _first_few(list(_outside(dataset)), "images are outside the root, through links")
     if not dataset.attribute_names:
         warnings.append("no spurious attribute is named; fit needs --attributes, but for objectives such as erm")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
@@ -212,14 +213,14 @@ def _write_pseudo_attributes(out: Path, experiment: Experiment) -> None:
     labelled, dataset = experiment.labelled, experiment.dataset
     pseudo = labelled.pseudo
     assert pseudo.posterior is not None and pseudo.confidence is not None
-    tensors = {
-        "pseudo_attributes": pseudo.pseudo_attributes,
+    names = list(dataset.attribute_names if pseudo.names is None else pseudo.names)
+    tensors: dict[str, NDArray[Any]] = {
+        "pseudo_attributes": pseudo.pseudo_attributes.astype(np.int8 if len(names) < 128 else np.int32),
         "posterior": pseudo.posterior,
         "confidence": pseudo.confidence,
-        "splits": labelled.splits,
+        "splits": labelled.splits.astype(np.int8),
         "paths": np.frombuffer("\0".join(dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
     }
-    names = dataset.attribute_names if pseudo.names is None else pseudo.names
     metadata = {"attributes": json.dumps(names), "paths": "UTF-8, separated by NUL"}
     write_tensors(out / "pseudo_attributes.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
     if pseudo.class_clusters is not None:

@@ -108,8 +108,7 @@ def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
     config, dataset, kind = experiment.config, experiment.dataset, OBJECTIVES[name]
     num_groups = len(experiment.labelled.group_names(config.group_source))
     sizes = tuple(dataset.words.sizes)
-    images = experiment.labelled.rows(kind.trains_on)
-    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, sizes, images)
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, sizes)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from dbpt.data.in_memory import import_pandas
 from dbpt.errors import InputError
+from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison import WIDEST, terminal_table
 from dbpt.report.comparison_summary import ComparisonSummary
 from dbpt.report.factors import FactorFigures, GroupFigures
@@ -47,7 +48,11 @@ class Result:
         """Read the result of a finished `fit` or `compare`. Raises `InputError` if it isn't there or was changed."""
         path = Path(folder) / "compare.json"
         if os.path.lexists(path):
-            result = cls(path.parent, read_metrics(path, ComparisonMetrics))
+            metrics = read_metrics(path, ComparisonMetrics)
+            for row in metrics.rows:
+                if row.objective is not None:
+                    OBJECTIVES.check(str(path), row.objective)
+            result = cls(path.parent, metrics)
         else:
             finished_run(path.parent)
             path = path.with_name("metrics.json")
@@ -55,6 +60,8 @@ class Result:
         try:
             result.table()
             result._repr_html_()
+        except InputError:  # not about the file, such as a plugin that can't be imported
+            raise
         except (LookupError, TypeError, ValueError):
             raise InputError(f"{path}: its entries don't fit together; the file was changed, run it again") from None
         return result

@@ -44,7 +44,7 @@ from dbpt.features.cache_files import (
 )
 from dbpt.features.file_rows import FileRows
 from dbpt.files.disk import file_sha256, reason_of, sync_folder, system_errors, write_atomically
-from dbpt.files.lock import OwnedLock
+from dbpt.files.lock import OWNER, OwnedLock
 
 logger = logging.getLogger(__name__)
 
@@ -250,6 +250,12 @@ def leftovers(folder: Path, listed: set[str]) -> list[Path]:
     """Return the temporary files and unlisted shards of a cache, left by processes that died."""
     shards = [file for file in folder.glob("*.safetensors") if SHARD_NAME.fullmatch(file.name)]
     return [file for file in (*shards, *folder.glob(".*.tmp")) if file.name not in listed]
+
+
+def cache_files(folder: Path) -> list[Path]:
+    """Return the files of a cache that have our names, the manifest last."""
+    others = (*claim_files(folder), folder / "lock", folder / f"lock{OWNER}", folder / MANIFEST)
+    return [file for file in (*leftovers(folder, set()), *others) if size_of(file) is not None]
 
 
 def size_of(file: str | Path) -> int | None:

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from dbpt.data.progress import progress_bar
-from dbpt.errors import InputError, one_line
-from dbpt.features.cache import FeatureCache, claim_files, leftovers, lock_files, size_of
+from dbpt.errors import InputError, in_quotes, one_line
+from dbpt.features.cache import CLAIMS, FeatureCache, cache_files, claim_files, leftovers, lock_files, size_of
 from dbpt.features.cache_files import (
     FOLDER_NAME,
     MANIFEST,
@@ -147,11 +147,18 @@ def prune_caches(
 
 
 def _delete(found: list[Pruned]) -> None:
+    """Delete files and folders; of a cache only the files that dbpt writes, since others may have put theirs there."""
     for one in found:
-        if one.path.is_dir() and not one.path.is_symlink():
+        if not one.path.is_dir() or one.path.is_symlink():
+            one.path.unlink(missing_ok=True)
+        elif not FOLDER_NAME.fullmatch(one.path.name):
             shutil.rmtree(one.path)
         else:
-            one.path.unlink(missing_ok=True)
+            for file in cache_files(one.path):
+                file.unlink(missing_ok=True)
+            for folder in (one.path / CLAIMS, one.path):
+                with suppress(OSError):  # it holds other files
+                    folder.rmdir()
 
 
 def _prunable_texts(texts: StoredArrays, unwritten_for_days: float | None) -> Iterator[Pruned]:
@@ -174,7 +181,12 @@ def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned
         why = f"its root {cache.manifest.root} is gone"
     elif cache.manifest and unwritten_for_days is not None and time.time() - cache.written > unwritten_for_days * DAY:
         why = f"nothing was stored for {unwritten_for_days:g} days"
-    if why:
+    if why and FOLDER_NAME.fullmatch(folder.name):
+        own = cache_files(folder)
+        if foreign := sorted({file.name for file in folder.iterdir()} - {file.name for file in own} - {CLAIMS}):
+            why += f"; {in_quotes(foreign[:3])} {'stay' if foreign[1:] else 'stays'}, which dbpt has not written"
+        yield Pruned(folder, why, sum(_size(file) or 0 for file in own))
+    elif why:
         yield Pruned(folder, why, cache.bytes)
     elif cache.manifest:
         listed = {entry.name for entry in cache.manifest.shards}

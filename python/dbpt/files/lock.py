@@ -11,6 +11,7 @@ import getpass
 import logging
 import math
 import os
+import re
 import socket
 import time
 from functools import lru_cache
@@ -25,6 +26,7 @@ PATIENCE = 2.0  # seconds of waiting before it is reported
 POLL = 0.05
 LONGEST_NAME = 1000
 OWNER = ".owner"  # suffix of the file with the owner's name
+OWN_CONTENT = re.compile(r"|process \d+ of .+ on .+", re.DOTALL)  # empty if its writer was killed
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +47,11 @@ class OwnedLock:
         self.file, self.what = file, what
         self._lock = FileLock(file, mode=0o644, thread_local=False)
         self._owner = file.with_name(file.name + OWNER)
+
+    def check_owner_file(self) -> None:
+        """Refuse a file of somebody else in the place of the owner's name. Taking the lock would replace it."""
+        if not OWN_CONTENT.fullmatch(self._owner_line() or ""):
+            raise InputError(f"{self._owner}: a name that dbpt needs for itself; rename it, or choose another folder")
 
     def take(self) -> bool:
         """Take the lock if it is free; return whether it was."""
@@ -75,11 +82,7 @@ class OwnedLock:
 
     def owner(self) -> str:
         """Return the name of the process that holds the lock, or held it last."""
-        try:
-            with open_regular(self._owner) as file:
-                return file.read(LONGEST_NAME).decode("utf-8", "replace").strip() or "another process"
-        except OSError:
-            return "another process"
+        return self._owner_line() or "another process"
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -90,6 +93,13 @@ class OwnedLock:
                 file.unlink()
         with contextlib.suppress(OSError):
             self._lock.release()
+
+    def _owner_line(self) -> str | None:
+        try:
+            with open_regular(self._owner, follow=False) as file:
+                return file.read(LONGEST_NAME).decode("utf-8", "replace").strip()
+        except OSError:
+            return None
 
     def _write_owner(self) -> None:
         try:

@@ -3,7 +3,7 @@
 Also the quality of pseudo attributes, measured with true ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ SMALL_GROUP = 30
 """The accuracy of a group with fewer rows gets a warning."""
 MOST_NAMED = 3
 """As many groups without images are named in a warning."""
+_MAX_CONFUSED = 2**12  # attributes, whose confusion matrix is (A, A)
 
 
 @dataclass(frozen=True)
@@ -128,17 +129,20 @@ def group_metrics(
     >>> m.average, m.worst_group_accuracy, m.worst_group, m.gap
     (0.75, 0.0, 2, 0.75)
     """
-    check_sizes(num_classes, num_attributes)
+    num_classes, num_attributes = check_sizes(num_classes, num_attributes)
     predictions_N = checked_indices(predictions, "predictions", 0, num_classes)
     labels_N = checked_indices(labels, "labels", 0, num_classes, rows=predictions_N.size)
     attributes_N = checked_indices(attributes, "attributes", -1, num_attributes, rows=predictions_N.size)
     if predictions_N.size == 0:
         raise InputError("predictions has no rows; there is nothing to evaluate")
     num_groups = num_classes * num_attributes
-    default_names = [f"{g} (class {g // num_attributes}, attribute {g % num_attributes})" for g in range(num_groups)]
-    names = default_names if group_names is None else group_names
-    if len(names) != num_groups:
-        raise InputError(f"group_names has {len(names)} names; expected {num_groups} (classes x attributes)")
+    if group_names is not None and len(group_names) != num_groups:
+        raise InputError(f"group_names has {len(group_names)} names; expected {num_groups} (classes x attributes)")
+
+    def name_of(group: int) -> str:
+        if group_names is not None:
+            return group_names[group]
+        return f"{group} (class {group // num_attributes}, attribute {group % num_attributes})"
 
     occurs_G = np.ones(num_groups, bool) if occurring is None else np.asarray(occurring, bool)
     if occurs_G.shape != (num_groups,):
@@ -160,7 +164,7 @@ def group_metrics(
         average=average,
         adjusted_average=adjusted,
         groups=groups,
-        warnings=tuple(_warnings(groups, figures["worst_group"], names, int((attributes_N < 0).sum()), occurs_G)),
+        warnings=tuple(_warnings(groups, figures["worst_group"], name_of, int((attributes_N < 0).sum()), occurs_G)),
         **figures,
     )
 
@@ -208,11 +212,11 @@ def _worst_and_mean(groups: Sequence[GroupAccuracy], average: float, adjusted: f
 def _warnings(
     groups: Sequence[GroupAccuracy],
     worst: int | None,
-    names: Sequence[str],
+    name_of: Callable[[int], str],
     unknown: int,
     occurs_G: NDArray[np.bool_],
 ) -> list[str]:
-    empty = [names[entry.group] for entry in groups if entry.n == 0 and occurs_G[entry.group]]
+    empty = [name_of(entry.group) for entry in groups if entry.n == 0 and occurs_G[entry.group]]
     missing = "missing from worst-group accuracy and group mean, not counted as 0"
     warnings = [f"{len(empty)} groups have no images: {first_few(empty, MOST_NAMED)}; {missing}"] if empty else []
     if len(empty) == 1:
@@ -225,7 +229,7 @@ def _warnings(
     if worst is not None and groups[worst].n < SMALL_GROUP:
         n = groups[worst].n
         images = "1 image" if n == 1 else f"{n} images"
-        warnings.append(f"worst group {names[worst]}: only {images}, one image moves it by {100 / n:.1f} points")
+        warnings.append(f"worst group {name_of(worst)}: only {images}, one image moves it by {100 / n:.1f} points")
     return warnings
 
 
@@ -262,7 +266,8 @@ def pseudo_attribute_quality(
     >>> quality.accuracy, quality.confusion, quality.groups[3].precision
     (0.75, [[2, 0], [1, 1]], 0.0)
     """
-    check_sizes(num_classes, num_attributes)
+    num_classes, num_attributes = check_sizes(num_classes, num_attributes)
+    arguments.integer("num_attributes", num_attributes, 1, _MAX_CONFUSED)
     pseudo_N = checked_indices(pseudo_attributes, "pseudo_attributes", -1, num_attributes)
     true_N = checked_indices(attributes, "attributes", -1, num_attributes, rows=pseudo_N.size)
     labels_N = checked_indices(labels, "labels", 0, num_classes, rows=pseudo_N.size)

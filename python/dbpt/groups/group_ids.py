@@ -1,10 +1,14 @@
 """Group ids g = y·A + a, the number of rows in each group, and checks of their arrays."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
+
+MAX_MEASURED_GROUPS = 2**20  # each group gets its figures as an object, about half a kilobyte
 
 
 def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attributes: int) -> NDArray[np.int64]:
@@ -27,11 +31,16 @@ def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64
     return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)
 
 
-def check_sizes(num_classes: int, num_attributes: int) -> None:
-    """Refuse fewer than one class or attribute."""
-    for name, value in (("num_classes", num_classes), ("num_attributes", num_attributes)):
-        if value < 1:
-            raise InputError(f"{name} is {value}; expected at least 1")
+def check_sizes(num_classes: Any, num_attributes: Any) -> tuple[int, int]:
+    """Return both as ints; refuse fewer than one class or attribute, and more groups than figures are made for."""
+    num_classes = arguments.integer("num_classes", num_classes, 1)
+    num_attributes = arguments.integer("num_attributes", num_attributes, 1)
+    if (num_groups := num_classes * num_attributes) > MAX_MEASURED_GROUPS:
+        raise InputError(
+            f"num_classes * num_attributes is {num_classes} * {num_attributes} = {num_groups} groups; expected up to "
+            f"{MAX_MEASURED_GROUPS}"
+        )
+    return num_classes, num_attributes
 
 
 def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int | None = None) -> NDArray[np.int64]:

@@ -25,11 +25,11 @@ def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[flo
         raise InputError(f"wilson_interval: {correct} of {n} is not a proportion; expected 0 <= correct <= n, n >= 1")
     if not 0 < confidence < 1:
         raise InputError(f"wilson_interval: confidence is {confidence}; expected a fraction, such as 0.95")
-    (low,), (high,) = _wilson(np.array([correct]), np.array([n]), (1 - confidence) / 2)
+    (low,), (high,) = wilson_bounds(np.array([correct]), np.array([n]), (1 - confidence) / 2)
     return float(low), float(high)
 
 
-def _wilson(
+def wilson_bounds(
     correct_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return lower and upper bounds (G,), each of which misses with a probability of about ``tail``."""
@@ -151,7 +151,7 @@ class _Accuracies(NamedTuple):
 
 
 def _accuracies(right_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: float) -> _Accuracies:
-    value, (low, high) = right_G / counts_G, _wilson(right_G, counts_G, tail)
+    value, (low, high) = right_G / counts_G, wilson_bounds(right_G, counts_G, tail)
     return _Accuracies(value, value - low, high - value)
 
 

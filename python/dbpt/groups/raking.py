@@ -1,5 +1,6 @@
 """Raking: weights that keep the values of several attributes balanced where their combinations are small."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,9 +40,9 @@ def raked_weights(
     counts_G = arguments.numbers("counts", to_host("counts", counts))
     arguments.check_each("counts", counts_G, np.isfinite(counts_G) & (counts_G >= 0), "a finite number, 0 or above")
     least = not_negative("min_group_count", min_group_count)
-    num_combinations = int(np.prod(sizes, dtype=np.int64))
-    if not sizes or min(sizes) < 1 or not len(counts_G) or len(counts_G) % num_combinations:
-        raise InputError(f"sizes are {list(sizes)}; expected numbers of values whose product divides {len(counts_G)}")
+    sizes = [arguments.integer(f"sizes[{i}]", size, 0) for i, size in enumerate(sizes)]
+    if not sizes or 0 in sizes or not len(counts_G) or len(counts_G) % math.prod(sizes):
+        raise InputError(f"sizes are {sizes}; expected numbers of values whose product divides {len(counts_G)}")
     if not counts_G.any():
         raise InputError("the sum of counts is 0; expected at least one group with members")
     cells = counts_G.reshape(-1, *sizes)

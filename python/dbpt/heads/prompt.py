@@ -72,7 +72,7 @@ class PromptHead(Head):
         self.multiply_adds = self.text_tower.num_positions * text_weights(backbone.model)
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
-        member_CP = F.one_hot(torch.tensor(_owners(classes), device=backbone.device)).T.float()
+        member_CP = F.one_hot(torch.tensor(_owners(classes), device=backbone.device), len(classes)).T.float()
         self.register_buffer("averaging_CP", member_CP / member_CP.sum(dim=1, keepdim=True), persistent=False)
         self.averaging_CP: torch.Tensor
         self.register_buffer("zero_shot", None, persistent=False)

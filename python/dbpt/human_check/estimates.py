@@ -5,9 +5,11 @@
   most similar strata that have some.
 - *Simulated splits*: m_h of the N_h images of stratum h are labelled, x_ha of them with attribute a. The N_h − m_h
   others are drawn from their posterior, Dirichlet(c_h·x_h + α_h) and then multinomial: the Pólya posterior of a finite
-  population (Ericson, 1969). c_h = 1 − 1/m_h, at least ½, because few images spread less than their stratum (as in the
-  bootstrap of Rao and Wu, 1988). α_h has 1/m_h of an image like the stratum's pseudo-group, so that one image doesn't
-  represent hundreds alone, and a prior that depends on the figure.
+  population (Ericson, 1969). c_h = 1 − 2/m_h, at least ½. Without α_h, a share p then has the variance
+  p·(1 − p) / (m_h − 1), whose mean over samples is that of the estimate (as in the bootstrap of Rao and Wu, 1988).
+  c_h = 1 would give p·(1 − p) / (m_h + 1): too short intervals for strata with few labels. α_h has 1/m_h of an image
+  like the stratum's pseudo-group, so that one image doesn't represent hundreds alone, and a prior that depends on the
+  figure.
 - *Interval*: the 2.5 % to 97.5 % quantile of the figure in the simulated splits, widened to contain the estimate. Its
   width is 0 if all images are labelled. A sample without errors doesn't prove that there are none, so priors matter.
   The accuracy of a group has Jeffreys' prior: half an image of each attribute, among the images of a pseudo-group that
@@ -194,7 +196,7 @@ def simulate(figure: Figure, strata: LabelledStrata, alpha: Images, draws: int, 
     """Return the figure in simulated splits, (draws, ...): labelled images stay, and the others are drawn."""
     random = np.random.default_rng(seed)
     labelled = strata.labelled
-    seen = strata.counts * np.maximum(1 - 1 / np.maximum(labelled, 1), 0.5)[:, None]
+    seen = strata.counts * np.maximum(1 - 2 / np.maximum(labelled, 1), 0.5)[:, None]
     figures = []
     for begin in range(0, draws, _AT_ONCE):
         shape = (min(_AT_ONCE, draws - begin), *alpha.shape)

@@ -113,7 +113,7 @@ def _copy(dataset: Dataset, labels: Sequence[Labels]) -> bytes:
                 parts += [text[end:begin], cells[each.column][line]]
                 end = stop
         for each in labels:
-            if each not in present:
+            if each not in present and line >= first:  # Excel's line that names the separator stays as it is
                 cell = _quoted(each.column, separator) if line == first else cells[each.column].get(line, "")
                 parts += [text[end : spans[-1][1]], separator, cell]
                 end = spans[-1][1]

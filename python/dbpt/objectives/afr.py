@@ -46,7 +46,7 @@ class Afr(Objective):
 
     def subset(self, seed: int) -> NDArray[np.int64]:
         """Return the rows of the stage; each class has its share of both."""
-        held_out = held_out_rows(self.training.labels, seed, self.training.images)
+        held_out = held_out_rows(self.training.labels, seed)
         if self.p_true is None:
             return np.flatnonzero(~held_out)
         if self._weights is None:
@@ -100,12 +100,9 @@ class Afr(Objective):
         self._start = [torch.from_numpy(layer) for layer in layers] or None
 
 
-def held_out_rows(labels: NDArray[np.int64], seed: int, images: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-    """Return whether each row (N,) is in the second stage: `HELD_OUT` of each class, but never all of it.
-
-    Rows with the same number in ``images`` (N,) are in the same stage.
-    """
-    return random_part(labels, lambda n: min(max(1, round(HELD_OUT * n)), n - 1), seed, images)
+def held_out_rows(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Return whether each row (N,) is in the second stage: `HELD_OUT` of each class, but never all of it."""
+    return random_part(labels, lambda n: min(max(1, round(HELD_OUT * n)), n - 1), seed)
 
 
 def row_weights(

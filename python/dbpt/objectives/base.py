@@ -34,8 +34,6 @@ class TrainingGroups:
     num_groups: int
     factor_sizes: tuple[int, ...] = ()
     """The number of values of each of several attributes, whose combinations the groups are made of."""
-    images: NDArray[np.int64] | None = None
-    """(N,) int64 equal for rows that are copies of one image, which must not be parted; None if none are."""
 
     @property
     def counts(self) -> NDArray[np.int64]:

@@ -47,13 +47,7 @@ class Dfr(Objective):
         """Return the layer's weights (C, D) and bias (C,)."""
         rows = self.training
         (weights, bias), penalty = refit_layer(
-            train_features,
-            features,
-            rows.labels,
-            rows.groups,
-            num_classes=rows.num_classes,
-            seed=seed,
-            images=rows.images,
+            train_features, features, rows.labels, rows.groups, num_classes=rows.num_classes, seed=seed
         )
         how = f"C = {penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
         return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}, how
@@ -67,17 +61,16 @@ def refit_layer(
     *,
     num_classes: int,
     seed: int,
-    images: NDArray[np.int64] | None = None,
 ) -> tuple[Layer, float]:
     """Return weights (C, D) and bias (C,), and the penalty chosen, from ``features`` (N, D) of validation rows.
 
-    ``labels`` and ``groups`` are (N,), -1 for an unknown group; rows with the same number in ``images`` (N,) are copies
-    of an image. The means and deviations of ``train_features`` (M, D) standardise the last fits. Each class has a row
-    of known group, and some group has two. Raises `InputError` if scikit-learn is not installed.
+    ``labels`` and ``groups`` are (N,), -1 for an unknown group. The means and deviations of ``train_features`` (M, D)
+    standardise the last fits. Each class has a row of known group, and some group has two. Raises `InputError` if
+    scikit-learn is not installed.
     """
     known = groups >= 0
     features_ND, labels, groups = features[known].astype(np.float64), labels[known], groups[known]
-    half = _half_of_each_group(groups, seed, None if images is None else images[known])
+    half = _half_of_each_group(groups, seed)
     penalty = _best_penalty(features_ND, labels, groups, num_classes, seed, half)
     mean_D, scale_D = _standard(train_features)
     standardised_ND = (features_ND - mean_D) / scale_D
@@ -137,8 +130,6 @@ def _standard(features_ND: NDArray[np.floating]) -> Layer:
     return mean_D, np.where(deviation_D > 1e-12, deviation_D, 1.0)
 
 
-def _half_of_each_group(
-    groups: NDArray[np.int64], seed: int, images: NDArray[np.int64] | None = None
-) -> NDArray[np.bool_]:
+def _half_of_each_group(groups: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Return (N,) bool: the rows of the half to fit on, the larger half of a group of odd size."""
-    return random_part(groups, lambda n: -(-n // 2), seed, images)
+    return random_part(groups, lambda n: -(-n // 2), seed)

@@ -18,6 +18,8 @@ from dbpt.pseudo_attributes.job import PseudoAttributes
 
 METHOD, FROM_DATA = "file", "data"
 DOUBTS, BETWEEN_DOUBTS = "doubts", " | "
+DOUBTED = "yes"
+"""The cell of all rows but the first, so that a part of the table is doubted too."""
 
 
 def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
@@ -72,14 +74,18 @@ def _doubts(path: Path, column: str) -> tuple[str, ...] | None:
     return None if cells is None else doubts_of_cells(cells)
 
 
-def doubts_in_a_cell(doubts: Sequence[str]) -> str:
-    """Return the doubts as a cell of a table of guesses."""
-    return BETWEEN_DOUBTS.join(doubts)
+def doubts_column(doubts: Sequence[str], num_rows: int) -> list[str]:
+    """Return the doubts as a column of a table of guesses: in words only once, since a table may have many rows."""
+    first = BETWEEN_DOUBTS.join(doubts)
+    return [first, *[DOUBTED if first else ""] * (num_rows - 1)][:num_rows]
 
 
 def doubts_of_cells(cells: Sequence[str]) -> tuple[str, ...]:
-    """Return the different doubts in a column of such cells."""
-    return tuple(dict.fromkeys(doubt for cell in dict.fromkeys(cells) for doubt in cell.split(BETWEEN_DOUBTS) if doubt))
+    """Return the different doubts in such a column, of which rows may be missing."""
+    doubts = dict.fromkeys(doubt for cell in dict.fromkeys(cells) for doubt in cell.split(BETWEEN_DOUBTS) if doubt)
+    if list(doubts) == [DOUBTED]:
+        return ("the guesses were doubted when they were made; the first row of their whole table says why",)
+    return tuple(doubt for doubt in doubts if doubt != DOUBTED)
 
 
 def _columns(noun: str) -> tuple[str, str]:

@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS, Dataset
 from dbpt.files.csv import Column
-from dbpt.pseudo_attributes.from_file import doubts_in_a_cell
+from dbpt.pseudo_attributes.from_file import doubts_column
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, names_of_rows, pseudo_groups
 from dbpt.pseudo_attributes.trust import Guesses
 
-_DIGITS = 6
+MOST_IN_SHORT = 10
+"""So many probabilities with four digits still sum to 1, up to 0.0005; those of more classes have six."""
 
 
 def image_columns(
@@ -31,7 +32,7 @@ def image_columns(
 
     They are ``path``, ``label``, ``split``, ``pseudo_attribute``, its ``confidence``, ``doubts``, and ``group``, the
     number y * A + a of label and pseudo attribute. With several factors, ``pseudo_NAME``, ``confidence_NAME`` and
-    ``doubts_NAME`` of each follow the doubts. The doubts are those of ``guesses``, the same in all rows; the columns
+    ``doubts_NAME`` of each follow the doubts. The doubts are those of ``guesses``, by `doubts_column`; the columns
     are missing if nobody judged the guesses. Also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each
     class, for which the names ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``.
     Names stand for indices; an unknown attribute is "", its group -1. Without named attributes the columns about it are
@@ -55,11 +56,12 @@ def image_columns(
         found["confidence"] = _rounded(pseudo.confidence[rows])
         judged = guesses if guesses is not None and guesses.is_judged else None
         if judged is not None:
-            found["doubts"] = [doubts_in_a_cell(judged.doubts)] * len(rows)
+            found["doubts"] = doubts_column(judged.doubts, len(rows))
         found |= _of_factors(dataset, pseudo, judged, rows)
         found["group"] = pseudo_groups(dataset, pseudo)[rows]
     if probabilities is not None:
-        found |= {f"p_{name}": _rounded(column) for name, column in zip(classes, probabilities.T, strict=True)}
+        digits = 4 if len(classes) <= MOST_IN_SHORT else 6
+        found |= {f"p_{name}": _rounded(column, digits) for name, column in zip(classes, probabilities.T, strict=True)}
     return found
 
 
@@ -74,10 +76,10 @@ def _of_factors(
         found[f"pseudo_{factor.name}"] = [values[value] for value in guessed.pseudo_attributes[rows].tolist()]
         found[f"confidence_{factor.name}"] = _rounded(guessed.confidence[rows])
         if judged is not None:
-            found[f"doubts_{factor.name}"] = [doubts_in_a_cell(judged.factors[place].doubts)] * len(rows)
+            found[f"doubts_{factor.name}"] = doubts_column(judged.factors[place].doubts, len(rows))
     return found
 
 
-def _rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    rounded: NDArray[np.float64] = values.astype(np.float64).round(_DIGITS)
+def _rounded(values: NDArray[np.floating[Any]], digits: int = 4) -> NDArray[np.float64]:
+    rounded: NDArray[np.float64] = values.astype(np.float64).round(digits)
     return rounded

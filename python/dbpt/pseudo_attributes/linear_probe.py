@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.copies import first_copies
 from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
 from dbpt.errors import InputError
+from dbpt.groups.permutation import first_of_unit
 
 PENALTY = 0.1
 """scikit-learn's C. 1.0 is overconfident where images are few, 0.01 misses what small groups need."""
@@ -39,13 +41,17 @@ def out_of_fold(
     """Return probabilities (N, C) of the ``labels`` (N,) by multinomial logistic regression on standardised features.
 
     ``features`` are (N, D). Each row is predicted by a probe that is fitted to the other folds. ``seed`` deals the rows
-    of each class to ``folds``; a class has two rows or more, or none, and then probability 0. Of more than 50,000 rows
+    of each class to ``folds``, rows with equal features to the same one, since a probe knows the class of what it was
+    fitted to. A class has two different rows or more, or none, and then probability 0. Of more than 50,000 rows
     a random sample of this size, with the shares of the classes, is fitted to. The same arguments give the same bytes
     on one machine.
     """
-    fold_N = np.empty(len(labels), dtype=np.int64)
+    first_N = first_of_unit(first_copies(features), labels)
+    is_first_N, fold_N = first_N == np.arange(len(labels)), np.empty(len(labels), dtype=np.int64)
     for members in _shuffled(labels, seed):
-        fold_N[members] = np.arange(len(members)) % folds
+        dealt = members[is_first_N[members]]
+        fold_N[dealt] = np.arange(len(dealt)) % folds
+    fold_N = fold_N[first_N]
     rows = _sample(labels, seed)
     features_RD, mean_D, deviation_D = _standardised(features[rows])
     fits = {}

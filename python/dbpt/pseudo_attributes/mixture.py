@@ -5,8 +5,9 @@ scaling all logits, doesn't change a share. The EM for prior shift (Saerens, Lat
 softmax of the logits, so it mistakes a wrong threshold for a rare attribute. docs/pseudo_attributes.md compares both.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
+from math import lgamma
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,9 +16,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Floats = TypeVar("Floats", bound=np.floating[Any])
 
-# When EM stops: the largest number of steps, and the change of a weight. First to choose the number of clusters.
-TO_CHOOSE, TO_FIT = (30, 1e-3), (300, 1e-6)
+# When EM stops: the largest number of steps, and the change of a weight. First to choose the number of clusters, then
+# for a start from the tail, where the weight may be small.
+TO_CHOOSE, TO_START, TO_FIT = (30, 1e-3), (50, 1e-4), (300, 1e-6)
 TRUST = 2.0  # scale of the initial logits: a row one standard deviation above the mean counts e^2 to 1
+TAIL = 0.005  # of the rows, with which EM starts a cluster of a rare attribute
+DEGREES = 8.0  # of freedom of the one heavy-tailed cluster that several Gaussians must beat
+WIDE = 1.5  # times the common variance: a cluster above this is partly the tail of its neighbour
+BANDWIDTH = 0.8  # of the density in which the gap between two clusters is sought, in common standard deviations
 REGULARISATION = 1e-6  # relative to the mean variance
 
 
@@ -38,8 +44,10 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     """Estimate the shares of the attributes among the rows.
 
     EM starts with one cluster for each attribute, of the rows whose logit for it is above its mean. It merges the two
-    nearest clusters as long as the Bayesian information criterion (Schwarz, 1978) falls. The remaining clusters are
-    matched with attributes by their mean logits.
+    nearest clusters as long as the Bayesian information criterion (BIC; Schwarz, 1978) falls. If one is left, or there
+    are two attributes, EM also starts from the tail of each attribute, which finds a rare one. The lowest BIC counts,
+    and must be below that of a single heavy-tailed cluster. Clusters that are too wide give up rows (`without_tails`).
+    The clusters are then matched with attributes by their mean logits.
     """
     num_rows, num_attributes = logits_NA.shape
     centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
@@ -50,14 +58,20 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     above_NA /= deviation
     # Differences from the last attribute: they remove the common part of a row's logits, and the singular direction.
     points_NW = above_NA[:, :-1] - above_NA[:, -1:]
-    rows_NK = softmax(TRUST * above_NA)[0]
-    best = fit_mixture(points_NW, rows_NK, *TO_CHOOSE)
+    best = fit_mixture(points_NW, softmax(TRUST * above_NA)[0], *TO_CHOOSE)
     while best.rows_NK.shape[1] > 1:
         fewer = fit_mixture(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
         if fewer.bic > best.bic:
             break
         best = fewer
+    if best.rows_NK.shape[1] == 1 or num_attributes == 2:
+        # From equal clusters, EM hardly moves in 30 steps if one of two is rare.
+        tails = (fit_mixture(points_NW, _tail(above_NA, name), *TO_START) for name in range(num_attributes))
+        best = min(best, *tails, key=lambda fit: fit.bic)
     best = fit_mixture(points_NW, best.rows_NK, *TO_FIT)
+    if best.rows_NK.shape[1] == 1 or best.bic >= bic_of_heavy_tails(points_NW):
+        return EstimatedShares(np.eye(num_attributes)[0], 1, best.steps, True)
+    best = without_tails(points_NW, best)
     sizes_K = best.rows_NK.sum(axis=0)
     # Relative to the other clusters: a logit that is large everywhere doesn't distinguish a cluster.
     scores_KA = best.rows_NK.T @ above_NA / sizes_K[:, None]
@@ -115,6 +129,69 @@ def _with_nearest_joined(mixture: Mixture) -> Array:
     joined_NK = mixture.rows_NK.copy()
     joined_NK[:, first] += joined_NK[:, second]
     return np.delete(joined_NK, second, axis=1)
+
+
+def _tail(above_NA: Array, name: int) -> Array:
+    """Return memberships in two clusters: the rows that show ``name`` most clearly, and all others."""
+    margins_N = above_NA[:, name] - np.delete(above_NA, name, axis=1).max(axis=1)
+    rank = max(1, round(TAIL * len(margins_N)))
+    is_tail_N = margins_N >= np.partition(margins_N, -rank)[-rank]
+    return 0.98 * np.column_stack([~is_tail_N, is_tail_N]) + 0.01
+
+
+def bic_of_heavy_tails(points_NW: Array) -> float:
+    """Return the BIC of a single t distribution, fitted by EM (McLachlan and Peel, section 7.5)."""
+    num_rows, width = points_NW.shape
+    weights_N = np.ones(num_rows)
+    for _ in range(30):
+        mean_W = weights_N @ points_NW / weights_N.sum()
+        centred_NW = points_NW - mean_W
+        scale_WW = (centred_NW.T * weights_N) @ centred_NW / weights_N.sum()
+        scale_WW += REGULARISATION * np.trace(points_NW.T @ points_NW / num_rows) / width * np.eye(width)
+        squares_N = ((centred_NW @ np.linalg.inv(scale_WW)) * centred_NW).sum(axis=1)
+        weights_N = (DEGREES + width) / (DEGREES + squares_N)
+    constant = lgamma((DEGREES + width) / 2) - lgamma(DEGREES / 2)
+    constant -= 0.5 * float(np.linalg.slogdet(DEGREES * np.pi * scale_WW)[1])
+    log_likelihood = num_rows * constant - 0.5 * (DEGREES + width) * float(np.log1p(squares_N / DEGREES).sum())
+    return float(-2 * log_likelihood + width * np.log(num_rows))
+
+
+def without_tails(points_NW: Array, mixture: Mixture) -> Mixture:
+    """Return the mixture after moving the tail of a large cluster out of the small one that it was counted to.
+
+    The common covariance makes a rare cluster too large if its neighbour has a heavier tail than a Gaussian. The small
+    cluster is then wider than the others. It keeps the rows beyond the gap, where the density of both is lowest.
+    """
+    rows_NK, sizes_K = mixture.rows_NK.copy(), mixture.rows_NK.sum(axis=0)
+    for small in np.argsort(sizes_K)[:-1].tolist():
+        to_others_KW = mixture.means_KW[small] - mixture.means_KW
+        distances_K = np.sqrt(((to_others_KW @ mixture.precision_WW) * to_others_KW).sum(axis=1))
+        distances_K[sizes_K <= sizes_K[small]] = np.inf
+        large = int(distances_K.argmin())
+        if not np.isfinite(distances_K[large]):
+            continue
+        # The direction that parts the two best, in common standard deviations from the centre of the large one.
+        towards_W = mixture.precision_WW @ to_others_KW[large] / distances_K[large]
+        places_N = (points_NW - mixture.means_KW[large]) @ towards_W
+        own_N = rows_NK[:, small]
+        variance = float(own_N @ (places_N - distances_K[large]) ** 2 / sizes_K[small])
+        if variance > max(WIDE, 1 + 3 * np.sqrt(2 / sizes_K[small])):
+            gap, _ = lowest_density(places_N, own_N + rows_NK[:, large], float(distances_K[large]), BANDWIDTH)
+            moved_N = np.where(places_N < gap, own_N, 0.0)
+            rows_NK[:, small] -= moved_N
+            rows_NK[:, large] += moved_N
+            mixture = replace(mixture, rows_NK=rows_NK)
+    return mixture
+
+
+def lowest_density(places_N: Array, weights_N: Array, end: float, bandwidth: float) -> tuple[float, float]:
+    """Return where between 0 and ``end`` the smoothed density is lowest, and its ratio to the lower of both ends."""
+    counts_B, edges = np.histogram(places_N, 1000, weights=weights_N)
+    grid_G = np.linspace(0, end, 101)
+    differences_GB = (grid_G[:, None] - (edges[1:] + edges[:-1]) / 2) / bandwidth
+    density_G = np.exp(-0.5 * differences_GB**2) @ counts_B
+    lowest = int(density_G.argmin())
+    return float(grid_G[lowest]), float(density_G[lowest] / min(density_G[0], density_G[-1]))
 
 
 def softmax(scores_NK: NDArray[Floats]) -> tuple[NDArray[Floats], NDArray[Floats]]:

@@ -75,7 +75,8 @@ def _estimate(job: Job, logits_NA: Array) -> Array | None:
     found = estimate_shares(logits_NA)
     if found.num_clusters == 1:
         job.warnings.append(
-            "the shares of the attributes cannot be estimated, so each image gets the one with the largest logit"
+            "the shares of the attributes cannot be estimated, so each image gets the one with the largest logit: a "
+            "single cluster, which may have heavy tails, describes the logits as well as several"
         )
         return None
     if not found.converged:

@@ -1,4 +1,4 @@
-"""Separation of names: by how much two modes describe their logits better than one, within the classes."""
+"""Separation of names: how well two modes describe their logits, and if a gap parts a rare name from its rival."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.pseudo_attributes.mixture import fit_mixture
+from dbpt.pseudo_attributes.mixture import fit_mixture, lowest_density
 
 FEWEST_OF_CLASS = 50
 SHRINKAGE = 5  # rows
+RARE = 0.1  # of the images that are guessed a name or its rival
+BANDWIDTH = 0.5  # in standard deviations of the rival's images
 _Array = NDArray[np.floating[Any]]
 
 
@@ -17,19 +19,46 @@ def separations(
     logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labels: NDArray[np.int64], names: Sequence[str]
 ) -> dict[tuple[str, str], float]:
     """Return the separation of each name in use and the one most like it, by their names."""
+    found = dict[tuple[str, str], float]()
+    for name, rival in _rivals(logits_NA, guesses).items():
+        pair = names[min(name, rival)], names[max(name, rival)]
+        if pair not in found:
+            rows = (guesses == name) | (guesses == rival)
+            points = logits_NA[rows, name].astype(np.float64) - logits_NA[rows, rival]
+            found[pair] = _two_modes(points, guesses[rows] == name, labels[rows])
+    return found
+
+
+def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
+    """Return the density of images in the gap between each rare name and its rival, relative to that at the rare name.
+
+    Both are of the difference of their logits. The centres are the medians of the images that are guessed either. If
+    there is no gap, the images of the rare name are no more than the tail of its rival's, and the figure is near 1.
+    """
+    found = dict[str, float]()
+    for name, rival in _rivals(logits_NA, guesses).items():
+        points = {
+            each: logits_NA[guesses == each, name].astype(np.float64) - logits_NA[guesses == each, rival]
+            for each in (name, rival)
+        }
+        own, others = points[name], points[rival]
+        if len(own) < RARE * (len(own) + len(others)) and others.std() > 0:
+            places = (np.concatenate([own, others]) - np.median(others)) / others.std()
+            end = float(np.median(own) - np.median(others)) / others.std()
+            found[names[name]] = lowest_density(places, np.ones(len(places)), end, BANDWIDTH)[1]
+    return found
+
+
+def _rivals(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64]) -> dict[int, int]:
+    """Return each name in use and the one that most of its images are nearest to otherwise; none if one is in use."""
     used = np.unique(guesses)
     if len(used) < 2:
         return {}
-    logits_NU, guesses = logits_NA[:, used].astype(np.float64), np.searchsorted(used, guesses)
-    found = dict[tuple[int, int], float]()
-    for name in range(len(used)):
-        others_NU = np.where(np.arange(len(used)) == name, -np.inf, logits_NU)[guesses == name]
-        rival = int(np.bincount(others_NU.argmax(axis=1)).argmax())
-        if (rival, name) not in found:
-            rows = (guesses == name) | (guesses == rival)
-            points = logits_NU[rows, name] - logits_NU[rows, rival]
-            found[name, rival] = _two_modes(points, guesses[rows] == name, labels[rows])
-    return {(names[used[min(pair)]], names[used[max(pair)]]): value for pair, value in found.items()}
+    found = dict[int, int]()
+    for name in used.tolist():
+        others = used[used != name]
+        found[name] = int(others[np.bincount(logits_NA[guesses == name][:, others].argmax(axis=1)).argmax()])
+    return found
 
 
 def _two_modes(points_N: _Array, is_first_N: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:

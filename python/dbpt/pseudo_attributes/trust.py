@@ -15,11 +15,11 @@ from dbpt.pseudo_attributes.class_clusters import METHOD as CLUSTERS
 from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, CrossValidated, kappa, short_of
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.label import label_attributes
-from dbpt.pseudo_attributes.separation import separations, within_class
+from dbpt.pseudo_attributes.separation import gap_densities, separations, within_class
 
 TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
-LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED = 0.6, 0.1, 0.05
+LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED, LARGEST_GAP_DENSITY = 0.6, 0.1, 0.05, 0.75
 MOST_ROWS = 20_000
 MOST_PAIRS = 3  # in a doubt
 _Array = NDArray[np.floating[Any]]
@@ -38,6 +38,9 @@ class Trust:
       don't.
     - ``outranked``: share of other words that CLIP finds nearer to an image than its name; the median over the images
       that are guessed a name, and the lowest of all names. Above 0.05, none of the names says what the images show.
+    - ``gap_densities``: of each rare name, with under a tenth of the images that are guessed it or the name most like
+      it, the lowest density of logits between both, relative to that at its images. Above 0.75, no gap parts them, so
+      most of its images may be unusual ones of the other name.
     - ``unused``: those of the ``names`` that no image got.
     """
 
@@ -46,6 +49,7 @@ class Trust:
     spread: float
     separations: dict[tuple[str, str], float]
     outranked: float
+    gap_densities: dict[str, float] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
     @property
@@ -61,12 +65,16 @@ class Trust:
     @property
     def failing(self) -> tuple[str, ...]:
         """The names that no image got, that depend on the sentence, or that another name can't be told from."""
-        found = {*self.unused, *self._unsteady, *(name for pair in self._alike for name in pair)}
+        found = {*self.unused, *self._unsteady, *self._too_rare, *(name for pair in self._alike for name in pair)}
         return tuple(name for name in self.names if name in found)
 
     @property
     def _unsteady(self) -> list[str]:
         return [name for name, value in self.agreements.items() if value < LOWEST_AGREEMENT]
+
+    @property
+    def _too_rare(self) -> list[str]:
+        return [name for name, value in self.gap_densities.items() if value > LARGEST_GAP_DENSITY]
 
     @property
     def _alike(self) -> list[tuple[str, str]]:
@@ -98,6 +106,12 @@ class Trust:
             found.append(
                 f"the images form no groups that {names} tell apart (separation {separation}; trusted from "
                 f"{LOWEST_SEPARATION})"
+            )
+        if rare := self._too_rare:
+            density = short_of(max(self.gap_densities.values()), LARGEST_GAP_DENSITY)
+            found.append(
+                f"few images are guessed {in_quotes(rare, 'or')}, and no gap parts them from unusual images of another "
+                f"name (density in the gap {density}; trusted up to {LARGEST_GAP_DENSITY})"
             )
         if self.outranked > LARGEST_OUTRANKED:
             share = short_of(100 * self.outranked, 100 * LARGEST_OUTRANKED, 0)
@@ -246,6 +260,7 @@ def guess_trust(
         spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
         separations=separations(logits[known], guesses[known], labels[known], names),
         outranked=_outranked(by_template[0], other_words, guesses),
+        gap_densities=gap_densities(logits[known], guesses[known], names),
         unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
     )
 

@@ -76,7 +76,7 @@ def _differences(comparison: ComparisonMetrics) -> list[list[str]]:
     worst = [difference.figures["worst_group_accuracy"] for difference in differences]
     return [
         ["worst gr.", "against", "ERM", *(signed_points(figure.mean) for figure in worst)],
-        ["95 %", "over", f"{comparison.repeat}s", *(signed_interval(figure.over_seeds) for figure in worst)],
+        ["95 %", "over", f"{comparison.repeat}s", *(signed_interval(figure.over_repeats) for figure in worst)],
         ["95 %", "over", "images", *(signed_interval(difference.over_images) for difference in differences)],
     ]
 
@@ -85,9 +85,9 @@ def csv_table(comparison: ComparisonMetrics) -> str:
     """Return all figures as fractions with full digits, one line for each row; empty if missing."""
     groups, factors = comparison.dataset.group_names, comparison.dataset.factors
     factors = factors if len(factors) > 1 else []
-    differences = ("mean", "seeds_low", "seeds_high")
+    differences = ("mean", "seeds_low", "seeds_high", "draws_low", "draws_high")
     table: list[Sequence[object]] = [
-        ["method", "head", "seeds", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))]
+        ["method", "head", "seeds", "draws", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))]
         + [f"{name}_against_erm_{part}" for name in FIGURES for part in differences]
         + [f"worst_group_accuracy_against_erm_{part}" for part in ("images_low", "images_high")]
         + [f"worst_group_accuracy_{factor.name}" for factor in factors]
@@ -98,12 +98,12 @@ def csv_table(comparison: ComparisonMetrics) -> str:
         difference = row.difference or NO_DIFFERENCE
         for name in FIGURES:
             figure = difference.figures[name]
-            cells += [figure.mean, *(figure.over_seeds or (None, None))]
+            cells += [figure.mean, *(figure.over_seeds or (None, None)), *(figure.over_draws or (None, None))]
         cells += difference.over_images or (None, None)
         alone = factor_figures(comparison, row.group_figures, None)
         cells += [each.worst and each.worst.accuracy for each in alone] or [None] * len(factors)
         cells += [entry.mean for entry in row.groups] or [None] * len(groups)
-        table.append([row.method, row.head or "", len(row.seeds), *cells])
+        table.append([row.method, row.head or "", len(row.seeds), len(row.draws), *cells])
     return csv_text(table)
 
 

@@ -29,7 +29,7 @@ from dbpt.report.made_by import Entries
 from dbpt.report.run_charts import row_colors
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row
 from dbpt.report.templates import render, sentence
-from dbpt.report.text import count, shorten, shorten_group
+from dbpt.report.text import count, count_of, shorten, shorten_group
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 
 MOST_ROWS = 5
@@ -113,9 +113,9 @@ def render_comparison(
         average=average,
         gap=gap,
         has_differences=bool(differences),
-        over_seeds=any(each.figures["worst_group_accuracy"].over_seeds for each in differences),
-        row_chart=_row_chart(figured, metrics.repeat, BAR_LETTERS, WIDTH),
-        narrow_row_chart=_row_chart(figured, metrics.repeat, NARROW_LETTERS, NARROW),
+        over_repeats=any(each.figures["worst_group_accuracy"].over_repeats for each in differences),
+        row_chart=_row_chart(figured, BAR_LETTERS, WIDTH),
+        narrow_row_chart=_row_chart(figured, NARROW_LETTERS, NARROW),
         most_rows=MOST_BARS if len(figured) > MOST_BARS else None,
         charted=charted,
         group_chart=_group_chart(summary, charted, groups[:most_groups], BAR_LETTERS, WIDTH),
@@ -147,7 +147,7 @@ def comparison_figures(metrics: ComparisonMetrics) -> dict[str, Chart | None]:
     figured = [shown for shown in rows if shown.row.worst_group_accuracy is not None]
     groups, legend = _worst_groups(summary)[: _most_groups(charted)], [(shown.color, shown.name) for shown in charted]
     return {
-        "worst_group_accuracy": _row_chart(figured, metrics.repeat, BAR_LETTERS, WIDTH, ()),
+        "worst_group_accuracy": _row_chart(figured, BAR_LETTERS, WIDTH, ()),
         "accuracy": _group_chart(summary, charted, groups, BAR_LETTERS, WIDTH, legend),
     }
 
@@ -174,22 +174,21 @@ def _data(metrics: ComparisonMetrics) -> Entries:
             f"{metrics.backbone.model}, {weights}, {metrics.backbone.embed_dim} features; image tower: "
             f"{metrics.backbone.image_tower}",
         ),
-        (f"{metrics.repeat.capitalize()}s", ", ".join(map(str, metrics.seeds))),
+        ("Seeds", ", ".join(map(str, metrics.seeds))),
+        *([("Draws", str(len(metrics.draws)))] if metrics.draws else []),
         ("Pseudo attributes by", metrics.pseudo_method),
     ]
 
 
-def _row_chart(
-    rows: Sequence[ShownRow], repeat: str, letters: int, width: int, legend: Legend | None = None
-) -> Chart | None:
-    """Draw the worst-group accuracy of each row, with the interval over images and a dot for each seed or draw."""
+def _row_chart(rows: Sequence[ShownRow], letters: int, width: int, legend: Legend | None = None) -> Chart | None:
+    """Draw the worst-group accuracy of each row, with the interval over images and a dot for each of several seeds."""
     bars = []
     for shown in rows[:MOST_BARS]:
         figure, seeds = shown.row.record.figures["worst_group_accuracy"], len(shown.row.record.seeds)
         low, high = shown.row.interval or (None, None)
         dots = [value for value in figure.by_seed if value is not None] if seeds > 1 else []
         bar = Bar(shown.color, "worst-group accuracy", figure.mean, low, high, dots)
-        note = "not trained" if shown.row.head is None else f"{seeds} {repeat}{'s' if seeds != 1 else ''}"
+        note = "not trained" if shown.row.head is None else count_of(seeds, "seed")
         bars.append(BarGroup(shown.name, shorten(shown.name, letters), note, [bar]))
     what = "Worst-group accuracy of each row in per cent, with its 95 % interval over images"
     return bar_chart(bars, what, width, legend=legend) if bars else None
@@ -214,7 +213,7 @@ def _group_chart(
         blocks.append(BarGroup(names[g], shorten_group(*summary.metrics.dataset.groups[g], letters), note, bars))
     if not rows or not blocks:
         return None
-    what = f"Accuracy of each group in per cent, with 95 % intervals, means over the {summary.metrics.repeat}s"
+    what = "Accuracy of each group in per cent, with 95 % intervals"
     return bar_chart(blocks, what, width, legend=legend)
 
 

@@ -40,9 +40,12 @@ class ComparisonSummary:
     def heading(self) -> list[str]:
         """The lines above the table: which images, whose groups, what the figures are."""
         comparison, seeds = self.metrics, len(self.metrics.seeds)
-        of_rows = " of the training and validation rows" if comparison.resampled else ""
-        over = f"mean ± standard deviation over {seeds} {comparison.repeat}s{of_rows}"
-        spread = over if seeds > 1 else "of one seed"
+        spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
+        if comparison.draws:
+            spread = (
+                f"of one seed with all rows ± standard deviation over {len(comparison.draws)} draws of half of the "
+                "training and validation rows"
+            )
         return [
             f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count_of(comparison.n, 'image')}"
             f"{shots_text(comparison)}",
@@ -55,13 +58,11 @@ class ComparisonSummary:
 
         Those of its other seeds are much the same.
         """
-        lines, repeat = list(self.metrics.warnings), self.metrics.repeat
+        lines = list(self.metrics.warnings)
         for row in self.metrics.rows:
             warned = [(seed, texts) for seed, texts in zip(row.seeds, row.warnings, strict=True) if texts]
-            of_all = f" ({repeat}s that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""
-            lines += [
-                f"{row_name(row)}, {repeat} {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts
-            ]
+            of_all = f" (seeds that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""
+            lines += [f"{row_name(row)}, seed {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts]
         return lines
 
     @property
@@ -85,17 +86,14 @@ class ComparisonSummary:
         return [
             *self.how_computed,
             *(f"left out: {reason}" for reason in comparison.left_out),
-            *(
-                f"failed: {each.method}{_head(each)}, {comparison.repeat} {each.seed}: {each.reason}"
-                for each in comparison.failed
-            ),
+            *(f"failed: {each.method}{_head(each)}, {each.number}: {each.reason}" for each in comparison.failed),
             *(f"warning: {text}" for text in (self.warnings if warnings else [])),
         ]
 
 
 def _about_factors(summary: ComparisonSummary) -> list[str]:
     """Return the worst group by each of several factors alone, with mean accuracies over the seeds."""
-    notes = []
+    notes, of_means = [], ", of the means over seeds" if len(summary.metrics.seeds) > 1 else ""
     evaluated = [row for row in summary.rows if row.factors]
     for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
         worst = [(row_name(row.record), row.factors[place].worst) for row in evaluated]
@@ -105,9 +103,7 @@ def _about_factors(summary: ComparisonSummary) -> list[str]:
             if each
         ]
         if texts:
-            notes.append(
-                f"worst group by {factor.name} alone, of the means over {summary.metrics.repeat}s: {', '.join(texts)}"
-            )
+            notes.append(f"worst group by {factor.name} alone{of_means}: {', '.join(texts)}")
     return notes
 
 
@@ -117,18 +113,19 @@ def _about_differences(comparison: ComparisonMetrics) -> list[str]:
         if any(row.objective == "erm" for row in comparison.rows):
             return []
         return ["no difference to ERM: erm is not among the methods"]
-    same = f"the same head and {comparison.repeat}"
+    same = "the same head and seed"
     if len(comparison.heads) > 1 and any(row.head is None for row in rows):
         same += f" (rows without training: head {comparison.heads[0]})"
     several = "Student's t on the paired differences; would other seeds agree?"
-    if comparison.resampled:
+    if comparison.draws:
         several = (
-            "mean ± t · √(1 + 1/draws) · deviation of the paired differences; would other training images of the "
-            "same kind agree?"
+            "difference ± t · deviation of the paired differences of the draws, which is the standard error with all "
+            f"rows; t allows for {count_of(comparison.dataset.smallest_group, 'training image')} in the smallest "
+            "pseudo-group; would as many other training images of the same kind agree?"
         )
     return [
         f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",
-        f"  over {comparison.repeat}s: {several if len(comparison.seeds) > 1 else 'needs two or more'}",
+        f"  over {comparison.repeat}s: {several if comparison.repeats > 1 else 'needs two or more'}",
         "  over images: of the paired answers, for all groups at once; would other images agree, with these "
         "classifiers?",
     ]
@@ -174,13 +171,15 @@ def _about_methods(comparison: ComparisonMetrics) -> list[str]:
 
 
 def _about_seeds(comparison: ComparisonMetrics) -> list[str]:
-    """Name rows that lack a seed, whose means are over the others, and rows that no seed changes."""
-    wanted, rows = comparison.seeds, comparison.rows
-    short = [row for row in rows if len(row.seeds) < len(wanted)]
-    lines = [f"{row_name(row)}: {len(row.seeds)} of {len(wanted)} {comparison.repeat}s" for row in short]
+    """Name rows that lack a seed or draw, so that their figures are over the others, and rows that no seed changes."""
+    rows, lines = comparison.rows, []
+    for row in rows:
+        for what, found, wanted in (("seeds", row.seeds, comparison.seeds), ("draws", row.draws, comparison.draws)):
+            if len(found) < len(wanted):
+                lines.append(f"{row_name(row)}: {len(found)} of {len(wanted)} {what}")
     trained = [row for row in rows if row.head is not None and len(row.seeds) > 1]
     unmoved = [row for row in trained if all(figure.sd in (0, None) for figure in row.figures.values())]
-    if unmoved and not comparison.resampled:
+    if unmoved:
         moved = [row for row in trained if row not in unmoved]
         where = "any trained row"
         if len(moved) >= len(unmoved):

@@ -54,7 +54,7 @@ def _against_erm(
     summary: ComparisonSummary, chosen: Row[ComparisonRow], difference: Difference, change: float
 ) -> Verdict:
     name, what, before = _name(chosen, summary), _what(summary).lower(), _erm(summary, difference)
-    seeds, images = difference.figures["worst_group_accuracy"].over_seeds, difference.over_images
+    repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""
     if difference.seeds == chosen.record.seeds == before.record.seeds:  # else the change isn't that of the means
         by_seed = f" (from {in_words(before.worst_group_accuracy)} to {in_words(chosen.worst_group_accuracy)})"
@@ -64,9 +64,9 @@ def _against_erm(
         sentence = f"No difference in {what} between {name} and ERM is proven: {amount}."
         return Verdict("unchanged", "No difference proven", sentence)
     other = ""
-    if seeds is not None and not _excludes_zero(seeds):
-        others = "training images" if summary.metrics.resampled else "seeds"
-        other = f", but other {others} may disagree: {signed_interval(seeds)}"
+    if repeats is not None and not _excludes_zero(repeats):
+        others = "training images" if summary.metrics.draws else "seeds"
+        other = f", but other {others} may disagree: {signed_interval(repeats)}"
     amount = f"{what} by {points(abs(change))} points {'over' if change > 0 else 'against'} ERM"
     details = f"{amount}{by_seed}{interval}{other}."
     if change > 0:

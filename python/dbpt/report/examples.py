@@ -72,7 +72,8 @@ def group_examples(
     thumbnails = None if root is None else Thumbnails(paths, root, number=number, budget=BUDGET)
     found = []
     for g, (class_name, attribute) in enumerate(group_names):
-        rows, y = np.flatnonzero(groups == g), classes.index(class_name)
+        rows = np.flatnonzero(groups == g) if sizes[g] else np.empty(0, np.int64)
+        y = classes.index(class_name)
         right = [of_one[rows] == y for of_one in predictions]
         pictures = []
         if thumbnails and g in shown:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from textwrap import wrap
 from unicodedata import east_asian_width
 
+from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
 
 MISSING = "–"
@@ -49,6 +50,11 @@ def shorten(text: str, letters: int) -> str:
 def interval_text(low: float | None, high: float | None) -> str:
     """Format an interval of fractions as ``[37.4, 45.0]`` per cent, or nothing if missing."""
     return "" if low is None or high is None else f"[{percent(low)}, {percent(high)}]"
+
+
+def share_in_words(explained: ExplainedErrors) -> str:
+    """Format the share of the errors that an attribute explains, with its interval: ``40.0 % [31.2, 48.5]``."""
+    return f"{in_words(explained.share)} {interval_text(explained.share_low, explained.share_high)}".rstrip()
 
 
 def points(difference: float | None) -> str:

@@ -11,11 +11,15 @@ FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedFigure:
-    """A figure over the seeds: mean and standard deviation (n - 1), and its value for each seed."""
+    """A figure over the seeds: the mean, and the value for each seed and for each draw.
+
+    ``sd`` is the standard deviation (n - 1) over the draws if there are any, else over the seeds.
+    """
 
     mean: float | None
     sd: float | None
     by_seed: list[float | None]
+    by_draw: list[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +38,16 @@ class SeedGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureDifference:
-    """The mean difference in a figure, and its 95 % interval over the seeds."""
+    """The mean difference in a figure over the seeds, and its 95 % interval over the draws, or else over the seeds."""
 
     mean: float | None = None
     over_seeds: tuple[float, float] | None = None
+    over_draws: tuple[float, float] | None = None
+
+    @property
+    def over_repeats(self) -> tuple[float, float] | None:
+        """The interval over the draws, or else over the seeds."""
+        return self.over_draws or self.over_seeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +64,7 @@ class Difference:
 class ComparisonRow:
     """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
 
+    Of the ``draws`` that are finished only the figures are kept.
     ``over_images`` is the 95 % interval of worst-group accuracy: the means of the seeds' bounds.
     """
 
@@ -64,6 +75,7 @@ class ComparisonRow:
     head: str | None
     apply: str | None
     seeds: list[Count]
+    draws: list[Count]
     best_epochs: list[Count | None]
     epochs: Count
     seconds: list[float]
@@ -101,25 +113,31 @@ class ComparisonSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FailedTraining:
-    """A training without a result."""
+    """A training without a result, of all rows or of a ``draw``."""
 
     method: str
     head: str | None
     seed: Count
+    draw: Count | None
     reason: str
+
+    @property
+    def number(self) -> str:
+        """Which of the repeated trainings it is."""
+        return f"seed {self.seed}" if self.draw is None else f"draw {self.draw}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonMetrics(Metrics):
     """The content of ``compare.json``: figures of the ``n`` images of ``split``.
 
-    If it is ``resampled``, each seed is a draw of the training and validation rows.
+    ``draws`` are those of half of the training and validation rows; none without ``--resample``.
     """
 
     split: Split
     n: Count
     seeds: list[Count]
-    resampled: bool
+    draws: list[Count]
     heads: list[str]
     model_selection: str
     settings: ComparisonSettings
@@ -130,5 +148,10 @@ class ComparisonMetrics(Metrics):
 
     @property
     def repeat(self) -> str:
-        """The word for a repeated training: "seed" or "draw"."""
-        return "draw" if self.resampled else "seed"
+        """The word for what the spread and the intervals are over: "seed" or "draw"."""
+        return "draw" if self.draws else "seed"
+
+    @property
+    def repeats(self) -> int:
+        """How many draws there are, or else seeds."""
+        return len(self.draws or self.seeds)

@@ -68,6 +68,11 @@ class DataSummary:
         return bool(self.attributes or self.clusters)
 
     @property
+    def smallest_group(self) -> int:
+        """The training rows of the smallest pseudo-group that has any."""
+        return min((n for n in self.train_counts_pseudo if n), default=0)
+
+    @property
     def groups(self) -> list[tuple[str, str]]:
         """(class name, attribute name) of each group, in the order g = y*A + a; "" without attributes."""
         return [(y, a) for y in self.classes for a in self.attributes] or self.pseudo_groups

@@ -77,6 +77,7 @@ class OutputFolder(Generic[R]):
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise _cannot_create(folder, error) from None
+            lock.check_owner_file()
             while not lock.take():
                 if os.path.lexists(lock.file):  # else its holder has just ended
                     raise InputError(

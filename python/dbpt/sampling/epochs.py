@@ -30,7 +30,7 @@ else:
             """Stands for torch's class where torch isn't installed."""
 
 
-_STATE_VERSION = 2
+_STATE_VERSION = 3
 # The limit of what can be set or loaded. Passes may count on from it: the core takes larger numbers.
 _LAST_EPOCH = 2**63 - 1
 MAX_DRAWS = 2**48
@@ -49,7 +49,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     """Iterate over epochs of a fixed number of draws, whose distribution may change between passes.
 
     Each pass is over the next epoch, even if the previous pass was not finished. `set_epoch` and `load_state_dict`
-    choose another start for the next pass. A subclass sets the first distribution (quotas of groups, or weights of
+    choose another start for the next pass. A subclass sets the first distribution (shares of groups, or weights of
     rows), opens the stream of an epoch, and converts distributions to plain numbers and back.
 
     Arguments of all samplers:
@@ -97,7 +97,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         """Return a number by which a state recognises the groups or weights."""
 
     @abstractmethod
-    def _distributions_to_state(self, current: Distribution, upcoming: Distribution) -> dict[str, int | list[int]]:
+    def _distributions_to_state(self, current: Distribution, upcoming: Distribution) -> dict[str, int | list[float]]:
         """Return the distributions of this and the next pass as plain numbers."""
 
     @abstractmethod
@@ -210,8 +210,8 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         shard = f", rank={self.rank}, num_replicas={self.num_replicas}" if self.num_replicas > 1 else ""
         return f"seed={self.seed}, epoch={self.epoch}{shard}"
 
-    def state_dict(self, *, consumed: int | None = None) -> dict[str, int | list[int]]:
-        """Return the state after the last draw, as plain ints and lists of ints.
+    def state_dict(self, *, consumed: int | None = None) -> dict[str, int | list[float]]:
+        """Return the state after the last draw, as plain numbers and lists of numbers.
 
         All ranks draw in step and have the same state; another number of ranks may load it. A `DataLoader` with
         workers draws ahead of the batches that it returns. With such a loader, give the number of draws of this rank
@@ -227,14 +227,14 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         position = self._length if is_over else self._start + count * self.num_replicas
         return self._state(self._epoch, position, self._distribution)
 
-    def _state_to_come(self, finish: bool) -> dict[str, int | list[int]]:
+    def _state_to_come(self, finish: bool) -> dict[str, int | list[float]]:
         """Return the state before the first draw of the next pass."""
         epoch, start = self._coming(finish)
         if epoch == self._epoch or self._next_distribution is None:
             return self._state(epoch, start, self._distribution)
         return self._state(epoch, start, self._next_distribution)
 
-    def _state(self, epoch: int, position: int, distribution: Distribution) -> dict[str, int | list[int]]:
+    def _state(self, epoch: int, position: int, distribution: Distribution) -> dict[str, int | list[float]]:
         upcoming = distribution if self._next_distribution is None else self._next_distribution
         return {
             "version": _STATE_VERSION,

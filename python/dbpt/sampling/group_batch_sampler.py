@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import BatchStream
+from dbpt._core import BatchStream, quotas
 from dbpt.errors import InputError
 from dbpt.sampling.epochs import MAX_DRAWS
-from dbpt.sampling.group_draws import GroupDraws, bounded_quotas
+from dbpt.sampling.group_draws import GroupDraws
 from dbpt.sampling.row_groups import row_groups
 from dbpt.sampling.sharding import Shard, check_dataset, checked_seed
 
@@ -21,12 +20,13 @@ class GroupBatchSampler(GroupDraws[list[int]]):
     """Draw batches of row numbers with a fixed composition, for ``DataLoader(dataset, batch_sampler=...)``.
 
     A group with share s has ``floor(s * batch_size)`` or ``ceil(s * batch_size)`` members in every batch, spread evenly
-    over the epoch, and its share of the epoch to within one draw. Its members are drawn in a random order, a new one
-    each time through the group, so at any point of the epoch they have been drawn equally often, to within one. A batch
-    contains a row twice only if it needs more members than the group has, or where one order ends and the next begins.
+    over the epoch, and its share of the epoch, rounded as `GroupDraws` explains. Its members are drawn in a random
+    order, a new one each time through the group, so at any point of the epoch they have been drawn equally often, to
+    within one. A batch contains a row twice only if it needs more members than the group has, or where one order ends
+    and the next begins.
 
     With `groups_per_batch` = P, a batch has K = batch_size / P members of each of P different groups, as in metric
-    learning and WILDS. Any groups can meet, and each gets its exact share of the epoch's batches.
+    learning and WILDS. Any groups can meet, and each gets its share of the epoch's batches, rounded likewise.
 
     Batch b of an epoch depends only on groups, shares, batch size, `seed`, epoch and b. `EpochSampler` explains epochs,
     passes and states, which are counted in batches here.
@@ -90,7 +90,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         length = ("num_batches", -(-num_rows // self.batch_size) if num_batches is None else num_batches)
         super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         arguments.integer("batch_size * num_batches", self.batch_size * self._length, 1, MAX_DRAWS)
-        self._distribution = self._quotas_of(self._checked_shares(shares, group_weights))
+        self._distribution = self._checked_shares(shares, group_weights)
 
     @property
     def num_batches(self) -> int:
@@ -102,16 +102,15 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         """This sampler: Lightning and Accelerate look here for the `set_epoch` of a batch sampler."""
         return self
 
-    def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
+    def _quotas_of(self, shares: NDArray[np.float64], epoch: int) -> NDArray[np.int64]:
         counts, num_shares = self._rows.index.counts, np.count_nonzero(shares)
         if self.groups_per_batch is not None:
             if num_shares < self.groups_per_batch:
                 raise InputError(
                     f"groups_per_batch is {self.groups_per_batch}; expected up to {num_shares}, the groups with a share"
                 )
-            draws = self.groups_per_batch * self._length
-            members = self.batch_size // self.groups_per_batch
-            return members * bounded_quotas(shares, counts, draws, most=self._length)
+            times = quotas(shares, counts, self.groups_per_batch * self._length, self.seed, epoch, most=self._length)
+            return times * (self.batch_size // self.groups_per_batch)
         least = self.min_per_group * num_shares
         if least > self.batch_size:
             raise InputError(
@@ -119,16 +118,22 @@ class GroupBatchSampler(GroupDraws[list[int]]):
                 f"and {num_shares} groups have a share (min_per_group = 0 lets batches do without some groups)"
             )
         draws = self.batch_size * self._length
-        return bounded_quotas(shares, counts, draws, least=self.min_per_group * self._length)
+        return quotas(shares, counts, draws, self.seed, epoch, least=self.min_per_group * self._length)
 
-    def _open(self, distribution: NDArray[np.int64], epoch: int) -> BatchStream:
-        return BatchStream(self._rows.index, distribution, self.batch_size, self.seed, epoch, self.groups_per_batch)
+    def _open(self, distribution: NDArray[np.float64], epoch: int) -> BatchStream:
+        drawn = self._quotas_of(distribution, epoch)
+        return BatchStream(self._rows.index, drawn, self.batch_size, self.seed, epoch, self.groups_per_batch)
 
     def _settings(self) -> dict[str, int]:
-        return {"batch_size": self.batch_size, "groups_per_batch": self.groups_per_batch or 0}
+        return {
+            "batch_size": self.batch_size,
+            "groups_per_batch": self.groups_per_batch or 0,
+            "min_per_group": self.min_per_group,
+        }
 
-    def _length_of(self, state: dict[str, Any], total: int) -> int:
-        return total // self.batch_size
+    @property
+    def _length_in_state(self) -> tuple[str, int]:
+        return "num_batches", MAX_DRAWS // self.batch_size
 
     def __repr__(self) -> str:
         return (

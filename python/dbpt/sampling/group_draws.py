@@ -1,4 +1,4 @@
-"""Quotas: what both samplers of groups share. Shares or group weights become whole numbers of draws for each group."""
+"""Shares and quotas, which both samplers of groups have: in each epoch a whole number of draws for each group."""
 
 from abc import abstractmethod
 from typing import Any
@@ -7,15 +7,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import quotas
 from dbpt.errors import InputError, nearest
 from dbpt.sampling.epochs import EpochSampler
 from dbpt.sampling.passes import Drawn
 from dbpt.sampling.row_groups import RowGroups
 
 
-class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
+class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
     """Iterate over epochs with a whole number of draws for each group, and for the unknown rows of each class.
+
+    If a group's share of an epoch isn't a whole number of draws, it is rounded down in some epochs and up in others.
+    From epoch 0 to any other, with the same shares, a group gets its share to within two draws. The rounding depends
+    only on the shares, `seed` and the number of the epoch, and any groups can be rounded up together.
 
     Arguments of both samplers:
         groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``. -1 (unknown) is refused
@@ -36,20 +39,21 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
     _rows_digest: int | None = None
 
     @abstractmethod
-    def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the draws (G,) for shares (G,); with unknown rows both are (G + C,)."""
+    def _quotas_of(self, shares: NDArray[np.float64], epoch: int) -> NDArray[np.int64]:
+        """Return the draws (G,) in `epoch` for shares (G,); with unknown rows both are (G + C,)."""
 
     @abstractmethod
     def _settings(self) -> dict[str, int]:
         """Return the settings that must be the same in a loaded state."""
 
+    @property
     @abstractmethod
-    def _length_of(self, state: dict[str, Any], total: int) -> int:
-        """Return the draws in an epoch of a state whose quotas add up to ``total``."""
+    def _length_in_state(self) -> tuple[str, int]:
+        """The name in a state of the number of draws in an epoch, and its limit."""
 
     def _draws(self) -> NDArray[np.int64]:
         """Return the draws in the current epoch of each group, and of the unknown rows of each class."""
-        return np.array(self._distribution)
+        return self._quotas_of(self._distribution, self.epoch)
 
     @property
     def num_groups(self) -> int:
@@ -78,11 +82,11 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
 
     def set_shares(self, shares: str | ArrayLike) -> None:
         """Use other shares from the next pass on. A pass that has begun or was loaded keeps its own."""
-        self._set_distribution(self._quotas_of(self._checked_shares(shares, None)))
+        self._set_distribution(self._checked_shares(shares, None))
 
     def set_group_weights(self, group_weights: ArrayLike) -> None:
         """Use other group weights (G,) from the next pass on: the weight of one sample of each group."""
-        self._set_distribution(self._quotas_of(self._rows.with_unknown(self._shares_of_weights(group_weights))))
+        self._set_distribution(self._checked(self._shares_of_weights(group_weights)))
 
     def _checked_shares(self, shares: str | ArrayLike, group_weights: ArrayLike | None) -> NDArray[np.float64]:
         """Return the shares of the groups, and of the unknown rows of each class, on any scale."""
@@ -99,7 +103,13 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
         elif shares != "balanced":
             hint = nearest(shares, ["balanced", "natural"])
             raise InputError(f"shares is {shares!r}; expected 'balanced', 'natural' or an array (G,){hint}")
-        return self._rows.with_unknown(values)
+        return self._checked(values)
+
+    def _checked(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return a copy with the shares of unknown rows; refuse shares that no quotas can be made of."""
+        all_shares = np.array(self._rows.with_unknown(shares))
+        self._quotas_of(all_shares, 0)
+        return all_shares
 
     def _shares_of_weights(self, group_weights: ArrayLike) -> NDArray[np.float64]:
         weights = arguments.group_numbers("group_weights", group_weights, len(self.counts))
@@ -116,50 +126,31 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.int64]]):
         return self._rows_digest
 
     def _distributions_to_state(
-        self, current: NDArray[np.int64], upcoming: NDArray[np.int64]
-    ) -> dict[str, int | list[int]]:
-        return {**self._settings(), "quotas": current.tolist(), "next_quotas": upcoming.tolist()}
+        self, current: NDArray[np.float64], upcoming: NDArray[np.float64]
+    ) -> dict[str, int | list[float]]:
+        sizes = {**self._settings(), self._length_in_state[0]: self._length}
+        return {**sizes, "shares": current.tolist(), "next_shares": upcoming.tolist()}
 
-    def _distributions_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    def _distributions_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
         if not isinstance(state["groups_digest"], int) or state["groups_digest"] != self._digest():
             raise InputError("state['groups_digest'] differs: the state was saved with other groups; use the same ones")
         for key, here in self._settings().items():
             if type(state[key]) is not type(here) or state[key] != here:
                 found = arguments.in_one_line(state[key])
                 raise InputError(f"state[{key!r}] is {found}; expected {here}, as here")
+        name, limit = self._length_in_state
+        length = arguments.integer(f"state[{name!r}]", state[name], 1, limit)
         current, upcoming = (
-            arguments.integers(f"state[{key!r}]", state[key], self._rows.index.num_groups)
-            for key in ("quotas", "next_quotas")
+            arguments.group_numbers(f"state[{key!r}]", state[key], self._rows.index.num_groups)
+            for key in ("shares", "next_shares")
         )
-        totals = []
-        for distribution in (current, upcoming):
-            self._open(distribution, 0)  # checks them
-            totals.append(int(distribution.sum()))
-        if totals[0] != totals[1]:
-            raise InputError(f"state['next_quotas'] add up to {totals[1]}; expected {totals[0]} as 'quotas' do")
-        return current, upcoming, self._length_of(state, totals[0])
+        for shares in (current, upcoming):
+            self._quotas_of(shares, 0)  # checks them
+        return current, upcoming, length
 
     def _shown_quotas(self) -> str:
         unknown = f", unknown_quotas={_shortened(self.unknown_quotas)}" if len(self.unknown_counts) else ""
         return f"quotas={_shortened(self.quotas)}{unknown}"
-
-
-def bounded_quotas(
-    shares: NDArray[np.float64], counts: NDArray[np.int64], total: int, *, least: int = 0, most: int | None = None
-) -> NDArray[np.int64]:
-    """Return whole numbers of draws (G,) that add up to ``total``, by largest remainder.
-
-    Each group with a share gets at least ``least`` and at most ``most``. The groups between these bounds divide the
-    rest in proportion to their shares.
-    """
-    found, free = quotas(shares, counts, total), shares > 0
-    most = total if most is None else most
-    while (outside := free & ((found < least) | (found > most))).any():
-        found[outside] = np.clip(found[outside], least, most)
-        free &= ~outside
-        left = total - int(found[~free].sum())
-        found[free] = quotas(np.where(free, shares, 0.0), counts, left)[free] if left else 0
-    return found
 
 
 def _shortened(values: NDArray[np.int64]) -> str:

@@ -1,14 +1,12 @@
 """`GroupSampler`: row numbers, with an exact share of the epoch for each group."""
 
 from collections.abc import Sized
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt._core import GroupStream, IndependentStream, Stream, quotas
-from dbpt.errors import InputError
 from dbpt.sampling.epochs import MAX_DRAWS
 from dbpt.sampling.group_draws import GroupDraws
 from dbpt.sampling.row_groups import row_groups
@@ -18,7 +16,7 @@ _WHEEL = MAX_DRAWS  # an independent draw picks one of this many slots, so proba
 
 
 class GroupSampler(GroupDraws[int]):
-    """Draw row numbers so that each group gets its exact share of the epoch.
+    """Draw row numbers so that each group gets its exact share of the epoch, rounded as `GroupDraws` explains.
 
     The members of a group are drawn equally often, to within one. Those drawn once more are a random subset of the
     group, a new one in each epoch. The draws of an epoch depend only on the groups, the shares, `seed` and the number
@@ -64,40 +62,29 @@ class GroupSampler(GroupDraws[int]):
         shard = Shard.checked(rank, num_replicas, drop_last)
         length = ("num_samples", num_rows if num_samples is None else num_samples)
         super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
-        self._distribution = self._quotas_of(self._checked_shares(shares, group_weights))
+        self._distribution = self._checked_shares(shares, group_weights)
 
     @property
     def num_samples(self) -> int:
         """Draws in an epoch, over all ranks."""
         return self._length
 
-    def _quotas_of(self, shares: NDArray[np.float64]) -> NDArray[np.int64]:
-        return quotas(shares, self._rows.index.counts, _WHEEL if self._independent else self._length)
+    def _quotas_of(self, shares: NDArray[np.float64], epoch: int) -> NDArray[np.int64]:
+        return quotas(shares, self._rows.index.counts, self._length, self.seed, epoch)
 
-    def _draws(self) -> NDArray[np.int64]:
+    def _open(self, distribution: NDArray[np.float64], epoch: int) -> Stream:
+        index = self._rows.index
         if self._independent:
-            return quotas(self._distribution.astype(np.float64), self._rows.index.counts, self.num_samples)
-        return super()._draws()
-
-    def _open(self, distribution: NDArray[np.int64], epoch: int) -> Stream:
-        if self._independent:
-            return IndependentStream(self._rows.index, distribution, self.num_samples, self.seed, epoch)
-        return GroupStream(self._rows.index, distribution, self.seed, epoch)
+            wheel = quotas(distribution, index.counts, _WHEEL, self.seed, epoch)
+            return IndependentStream(index, wheel, self.num_samples, self.seed, epoch)
+        return GroupStream(index, self._quotas_of(distribution, epoch), self.seed, epoch)
 
     def _settings(self) -> dict[str, int]:
         return {"independent": self._independent}
 
-    def _distributions_to_state(
-        self, current: NDArray[np.int64], upcoming: NDArray[np.int64]
-    ) -> dict[str, int | list[int]]:
-        return {**super()._distributions_to_state(current, upcoming), "num_samples": self.num_samples}
-
-    def _length_of(self, state: dict[str, Any], total: int) -> int:
-        num_samples = arguments.integer("state['num_samples']", state["num_samples"], 1, MAX_DRAWS)
-        expected = _WHEEL if self._independent else num_samples
-        if total != expected:
-            raise InputError(f"state['quotas'] add up to {total}; expected {expected}")
-        return num_samples
+    @property
+    def _length_in_state(self) -> tuple[str, int]:
+        return "num_samples", MAX_DRAWS
 
     def __repr__(self) -> str:
         quotas = self._shown_quotas() + (", independent=True" if self._independent else "")

@@ -57,7 +57,7 @@ class Draws(itertools.chain[Drawn]):
 
     chunks: Chunks[Drawn]
 
-    def state_dict(self) -> dict[str, int | list[int]]:
+    def state_dict(self) -> dict[str, int | list[float]]:
         """Return the state after the last draw."""
         sampler = self.chunks.sampler
         return sampler._state_to_come(self.chunks.finish) if self.chunks.begun is None else sampler.state_dict()

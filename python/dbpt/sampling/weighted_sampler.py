@@ -95,7 +95,7 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
     def _digest(self) -> int:
         return self._distribution.digest
 
-    def _distributions_to_state(self, current: _Weights, upcoming: _Weights) -> dict[str, int | list[int]]:
+    def _distributions_to_state(self, current: _Weights, upcoming: _Weights) -> dict[str, int | list[float]]:
         digests = {"weights_digest": current.digest, "next_weights_digest": upcoming.digest}
         return {**digests, "num_samples": self.num_samples}
 

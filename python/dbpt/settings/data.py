@@ -11,6 +11,7 @@ from typing import Any
 
 from dbpt._core import __version__
 from dbpt.data import Dataset, load_dataset
+from dbpt.data.columns import PREDICTION_ROLES
 from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
 from dbpt.data.factors import factor_entries
 from dbpt.data.huggingface_objects import materialize
@@ -56,7 +57,8 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
     if config.names_none:  # a column of combinations is read without the factors' names
         dataset = replace(dataset, known_factors=())
     table = save_table(dataset, config.cache_dir)
-    return replace(config, data=str(table), root=str(dataset.root), columns=None, **known)
+    of_predictions = [each for each in config.columns or () if each.partition("=")[0].strip() in PREDICTION_ROLES]
+    return replace(config, data=str(table), root=str(dataset.root), columns=tuple(of_predictions) or None, **known)
 
 
 def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:

@@ -34,7 +34,10 @@ class DataSettings(Section):
     )
     root: str | None = setting(None, "folder of the images [default: the table's folder]", identity=False)
     columns: tuple[str, ...] | None = setting(
-        None, "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'", identity=False
+        None,
+        "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'; prediction and "
+        "prediction_path name those of the table of an audit's --predictions",
+        identity=False,
     )
     embeddings: str | None = setting(
         None,
@@ -69,8 +72,8 @@ class WordSettings(Section):
     attributes: tuple[str, ...] | None = setting(
         None,
         "values of the suspected attribute with optional wordings: 'land=forest|field'; auto finds values that "
-        "explain errors of zero-shot CLIP, or of the audited classifier; clusters finds groups without names "
-        "(clusters:3 sets their number); objectives without groups, such as erm, need none",
+        "explain the errors of zero-shot CLIP, in an audit those of its classifier; clusters finds groups without "
+        "names (clusters:3 sets their number)",
     )
     factors: tuple[str, ...] | None = setting(
         None,
@@ -176,7 +179,9 @@ class GroupSettings(Section):
 
     title = "groups"
 
-    objective: str = setting("dbpt", "training objective", choices=OBJECTIVES)
+    objective: str = setting(
+        "dbpt", "training objective; those without groups, such as erm, need no attributes", choices=OBJECTIVES
+    )
     group_source: str = setting(
         "pseudo",
         "attributes that define the groups; true needs labels",

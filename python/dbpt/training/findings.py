@@ -76,7 +76,7 @@ def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Se
         if subset is None or not len(subset) < SMALL_GROUP <= len(objective.training.labels):
             return []
         return [f"{objective.note}; add rows of the smallest, or weight them with --objective balanced"]
-    counts_G = objective.training.row_counts.astype(np.float64)
+    counts_G = objective.training.counts.astype(np.float64)
     weights_G = np.array(best.group_weights, dtype=np.float64)
     effective = effective_rows(weights_G, counts_G)
     if effective >= SMALL_GROUP or counts_G.sum() < SMALL_GROUP:

@@ -17,17 +17,25 @@ const COPIED: usize = 1 << 20;
 
 type Entries<'py> = (Bound<'py, PyArray1<u64>>,);
 
-/// (G,) int64 whole draws that add up to num_samples, by largest remainder; ties go to the lower group.
+/// (G,) int64 whole draws in `epoch` that add up to num_samples, `least` to `most` for each group with a share.
 #[pyfunction]
+#[pyo3(signature = (shares, counts, num_samples, seed, epoch, *, least = 0, most = None))]
+#[expect(clippy::too_many_arguments, reason = "by name in Python")]
 pub(super) fn quotas<'py>(
     py: Python<'py>,
     shares: &Bound<'py, PyArray1<f64>>,
     counts: &Bound<'py, PyArray1<i64>>,
     num_samples: u64,
+    seed: u64,
+    epoch: u64,
+    least: u64,
+    most: Option<u64>,
 ) -> PyResult<Bound<'py, PyArray1<i64>>> {
     let (shares, counts) = (readonly("shares", shares)?, readonly("counts", counts)?);
     let (shares, counts) = (vector("shares", &shares)?, vector("counts", &counts)?);
-    Ok(detached(py, 1, |_| sample::quotas(shares, counts, num_samples))?.into_pyarray(py))
+    let bounds = least..=most.unwrap_or(num_samples);
+    let of_epoch = |_: &Workers| sample::quotas(shares, counts, num_samples, bounds, seed, epoch);
+    Ok(detached(py, 1, of_epoch)?.into_pyarray(py))
 }
 
 /// The draws of one epoch, each a pure function of its number.

@@ -7,6 +7,7 @@ mod independent;
 mod owners;
 mod permutation;
 mod quotas;
+mod rotation;
 mod rows;
 mod stream;
 mod weighted;

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from dbpt.experiments.comparison.cells import CellResult, Stages, cell_classifier
 from dbpt.experiments.comparison.plan import BASELINE, Cell, Plan
 from dbpt.report.comparison_page import Answers
@@ -17,10 +15,7 @@ from dbpt.runs.comparison_metrics import ComparisonMetrics
 def answers_of(
     plan: Plan, results: Mapping[str, CellResult], metrics: ComparisonMetrics, stages: Stages, folder: Path
 ) -> Answers | None:
-    """Return the answers of the `_compared` rows to the shown split, read from ``folder``; None if no result is there.
-
-    An image that a draw has several times counts once.
-    """
+    """Return the answers of the `_compared` rows to the shown split, from ``folder``; None if no result is there."""
     chosen = next(place for place, row in enumerate(ComparisonSummary(metrics).rows) if row.chosen)
     places = _compared(plan, results, chosen)
     if not places:
@@ -29,7 +24,7 @@ def answers_of(
     cells = [plan.rows[place].cells[number] for place in places]
     experiment = stages.experiment(cells[-1])
     labelled, dataset, features = experiment.labelled, experiment.dataset, experiment.embedded.features
-    rows = np.unique(labelled.rows(labelled.split))
+    rows = labelled.rows(labelled.split)
     predictions = [cell_classifier(folder, cell).predictions(features)[rows] for cell in cells]
     config = cells[-1].config
     return Answers(

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
-from dbpt.experiments.comparison.resampling import resampled
+from dbpt.experiments.comparison.resampling import half_of
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes, arrange, load_and_embed
@@ -34,7 +34,7 @@ from dbpt.runs.some_factors import groups_of_factors, metrics_of_factors
 from dbpt.settings.config import FitConfig
 from dbpt.training_free import TRAINING_FREE
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 WAY_OUT = "delete it, and it is trained again"
 
 
@@ -87,22 +87,20 @@ class Stages:
     def labelled(self, cell: Cell) -> Labelled:
         """Return the labels and splits of the seed of ``cell``, before its rows are drawn.
 
-        All draws have those of seed 0, unless the seed draws the rows that a probe knows.
+        All draws have those of the first seed, unless the seed draws the rows that a probe knows.
         """
-        seed = 0 if cell.resampled and cell.config.probe_rows is None else cell.config.seed
+        is_drawn = cell.draw is not None and cell.config.probe_rows is None
+        seed = self._configs[0].seed if is_drawn else cell.config.seed
         if seed not in self._labelled:
             embedded = self._embedded_for(cell.config)
             self._labelled[seed] = add_pseudo_attributes(embedded, replace(cell.config, seed=seed))
         return self._labelled[seed]
 
-    def experiment(self, cell: Cell, *, drawn: bool = True) -> Experiment:
-        """Return the input of ``cell``, with all rows unless ``drawn``.
-
-        Raises `InputError` if its rows and groups don't allow it.
-        """
+    def experiment(self, cell: Cell) -> Experiment:
+        """Return the input of ``cell``. Raises `InputError` if its rows and groups don't allow it."""
         labelled = self.labelled(cell)
-        if cell.resampled and drawn:
-            labelled = resampled(labelled, cell.config.seed)
+        if cell.draw is not None:
+            labelled = half_of(labelled, cell.draw)
         return arrange(self._embedded_for(cell.config), labelled, cell.config)
 
     def fingerprint(self, cell: Cell) -> str:

@@ -26,12 +26,12 @@ from dbpt.experiments.comparison.page import command_of, next_steps, settings_of
 from dbpt.experiments.comparison.plan import (
     BY_THE_PLAN,
     DEFAULT_HEADS,
+    DEFAULT_SEEDS,
     METHODS,
     Cell,
     Plan,
     is_cell_file,
     make_plan,
-    seeds_of,
     shared_settings,
 )
 from dbpt.experiments.comparison.summary import summarize
@@ -78,7 +78,7 @@ class ComparisonMarker(Marker):
     data: str
     backbone: dict[str, Any]
     words: Words
-    resampled: bool
+    draws: int
     notes: list[str]
 
 
@@ -87,7 +87,7 @@ COMPARISON_FOLDER = OutputFolder(
     command="dbpt compare",
     marker="plan.json",
     record=ComparisonMarker,
-    schema_version=2,
+    schema_version=3,
     is_file={"compare.html", "compare.json", "compare.csv", "compare.md", "compare.tex", "guesses.html"}.__contains__,
     subfolders={
         "cells": is_cell_file,
@@ -121,10 +121,10 @@ def compare(
             annotation.
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so. None:
             ``"prompt"``.
-        seeds: how many, counted from 0; or the seeds themselves. None: 5.
-        resample: instead of seeds, how many draws of the training and validation rows, 2 or more: in each, as many
-            rows of each class and pseudo attribute as there are, drawn with replacement, and a seed of its own. The
-            test rows stay. Mean, deviation and intervals are over the draws.
+        seeds: how many, counted from 0; or the seeds themselves. None: 1.
+        resample: how many more trainings of each row, 2 or more, on draws: half of the training and validation rows of
+            each class and pseudo attribute, and a seed of its own. The test rows stay. The figures are those with all
+            rows; their deviation and the intervals are over the draws. None: no draws.
         jobs: processes that train at the same time; they share the processor's cores.
         resume: continue an interrupted comparison, or one with fewer methods, heads, seeds or draws; finished cells
             stay. Without ``data``, what is not given is that of the comparison.
@@ -147,20 +147,20 @@ def compare(
         data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
         methods = marker.methods if methods is None else methods
         heads = marker.heads if heads is None else heads
-        if seeds is None and resample is None:
-            seeds, resample = (None, len(marker.seeds)) if marker.resampled else (marker.seeds, None)
+        seeds = marker.seeds if seeds is None else seeds
+        resample = marker.draws or None if resample is None else resample
     methods = METHODS if methods is None else methods
     heads = DEFAULT_HEADS if heads is None else heads
-    seeds = seeds_of(seeds, resample)
+    seeds = DEFAULT_SEEDS if seeds is None else seeds
     config = with_data(shared_settings(shared), data)
-    plan = make_plan(config, methods, heads, seeds, resampled=resample is not None)
+    make_plan(config, methods, heads, seeds, resample)  # refuses a bad one at once
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
         config, notes = with_found_attributes(config)
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
         notes = notes if before is None else tuple(before.notes)
-        plan = make_plan(resolve_demo(config), methods, heads, seeds, resampled=plan.resampled)
+        plan = make_plan(resolve_demo(config), methods, heads, seeds, resample)
         return _compare_in(out, config, plan, jobs, notes, resume=resume, overwrite=overwrite)
 
 
@@ -174,11 +174,11 @@ def _compare_in(
     precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
     asked = replace(asked, image_precision=precision)  # what auto was taken for
     precise = replace(plan.config, image_precision=precision)
-    plan = make_plan(precise, methods, plan.heads, plan.seeds, resampled=plan.resampled)
+    plan = make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None)
     configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
-    checked = [row.cells[0] for row in plan.rows] if plan.resampled else plan.cells
-    warnings = dict.fromkeys(text for cell in checked for text in stages.experiment(cell, drawn=False).warnings)
+    checked = [cell for row in plan.rows for cell in row.cells]
+    warnings = dict.fromkeys(text for cell in checked for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
     embedded, labelled = stages.embedded, stages.labelled(plan.cells[0])
     guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
@@ -193,7 +193,7 @@ def _compare_in(
         "methods": [method.name for method in plan.methods],
         "heads": list(plan.heads),
         "seeds": list(plan.seeds),
-        "resampled": plan.resampled,
+        "draws": plan.draws,
         "data": stages.data_digest,
         "backbone": embedded.backbone.spec,
         "words": asdict(embedded.dataset.words),
@@ -201,9 +201,6 @@ def _compare_in(
     }
     there = resume and not is_missing(out / COMPARISON_FOLDER.marker)
     marker = COMPARISON_FOLDER.read_marker(out) if there else None
-    if marker is not None and marker.resampled != plan.resampled:
-        before = f"--resample {len(marker.seeds)}" if marker.resampled else f"--seeds {len(marker.seeds)}"
-        raise InputError(f"--resume: {out} was started with {before}; keep to it, or start again with --overwrite")
     if marker is not None and marker.data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
@@ -281,5 +278,5 @@ def _line(cell: Cell, outcome: CellResult | str) -> str:
     else:
         found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
     head = "" if cell.head is None else f", {cell.head}"
-    number = f"{'draw' if cell.resampled else 'seed'} {cell.config.seed}"
+    number = f"seed {cell.config.seed}" if cell.draw is None else f"draw {cell.draw}"
     return f"{cell.method.name}{head}, {number}: {found}"

@@ -20,7 +20,7 @@ SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data",
 def command_of(out: Path, asked: FitConfig, plan: Plan) -> str:
     """Return the command that makes the comparison; ``asked`` are the settings before a demo was drawn."""
     own = ["--methods", *(method.name for method in plan.methods), "--heads", *plan.heads]
-    own += ["--resample", str(len(plan.seeds))] if plan.resampled else ["--seeds", *_seeds(plan.seeds)]
+    own += ["--seeds", *_seeds(plan.seeds), *(["--resample", str(plan.draws)] if plan.draws else [])]
     return shlex.join(["dbpt", "compare", asked.data, "--out", str(out), *own, *asked.options(SETTINGS)])
 
 

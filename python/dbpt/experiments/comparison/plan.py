@@ -1,4 +1,4 @@
-"""The plan of a comparison: methods × heads × seeds as cells, each with the settings of the `dbpt fit` that it equals.
+"""The plan of a comparison: methods × heads × seeds and draws as cells, each with the settings of a `dbpt fit`.
 
 Nothing here reads data or imports torch, so that a bad plan is refused at once.
 """
@@ -19,7 +19,7 @@ BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed
 METHODS = ("zero-shot", "erm", "balanced", "dbpt", "groupdro", "jtt")
 """The default: methods that every head can train and that need no annotation."""
-DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 5
+DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 1
 
 BY_THE_PLAN = {
     "objective": "methods",
@@ -57,20 +57,20 @@ class Method:
 
 @dataclass(frozen=True)
 class Cell:
-    """One training, or a method without training by the guesses of one seed, whose ``head`` is None; and settings.
+    """One training with its settings. ``head`` is None for a method without training.
 
-    If it is ``resampled``, the seed draws its training and validation rows too.
+    With a ``draw``, it has half of the training and validation rows, and the seed is the number of the draw.
     """
 
     method: Method
     head: str | None
     config: FitConfig
-    resampled: bool
+    draw: int | None = None
 
     @property
     def name(self) -> str:
         """The name of its files, without a colon, which Windows doesn't allow."""
-        number = f"{'draw' if self.resampled else 'seed'}-{self.config.seed}"
+        number = f"seed-{self.config.seed}" if self.draw is None else f"draw-{self.draw}"
         parts = [self.method.name.replace(":", "-"), self.head, number]
         return "_".join(part for part in parts if part)
 
@@ -86,32 +86,34 @@ def is_cell_file(name: str) -> bool:
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A row of the table: a method with a head, and a cell for each seed."""
+    """A row of the table: a method with a head, a cell for each seed, and one for each draw."""
 
     method: Method
     head: str | None
     cells: tuple[Cell, ...]
+    draws: tuple[Cell, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
     """Everything to compare, in the order of the table. ``left_out`` has the reason for each refused pair.
 
-    If it is ``resampled``, each seed is a draw of the training and validation rows.
+    ``draws`` of half of the training and validation rows show the spread of the figures with all rows.
     """
 
     config: FitConfig
     methods: tuple[Method, ...]
     heads: tuple[str, ...]
     seeds: tuple[int, ...]
-    resampled: bool
+    draws: int
     rows: tuple[PlannedRow, ...]
     left_out: tuple[str, ...]
 
     @property
     def cells(self) -> list[Cell]:
-        """All cells, seed by seed, so that an interrupted comparison is one with fewer seeds."""
-        return [row.cells[number] for number in range(len(self.seeds)) for row in self.rows]
+        """All cells, seed by seed and draw by draw, so that an interrupted comparison is one with fewer of them."""
+        of_seeds = [row.cells[number] for number in range(len(self.seeds)) for row in self.rows]
+        return of_seeds + [row.draws[number] for number in range(self.draws) for row in self.rows]
 
 
 def shared_settings(settings: Mapping[str, object]) -> FitConfig:
@@ -122,27 +124,15 @@ def shared_settings(settings: Mapping[str, object]) -> FitConfig:
     return make_config(settings)
 
 
-def seeds_of(seeds: int | Sequence[int] | None, resample: int | None) -> int | Sequence[int]:
-    """Return the seeds of a plan: those of ``resample`` draws, else ``seeds``, else the default."""
-    if resample is None:
-        return DEFAULT_SEEDS if seeds is None else seeds
-    if seeds is not None:
-        raise InputError("--resample: each draw has a seed of its own; leave --seeds out")
-    if isinstance(resample, bool) or not 2 <= resample <= MOST_SEEDS:
-        raise InputError(f"--resample: found {resample}; expected the number of draws, 2 to {MOST_SEEDS}")
-    return resample
-
-
 def make_plan(
     config: FitConfig,
     methods: str | Sequence[str],
     heads: str | Sequence[str],
     seeds: int | Sequence[int],
-    *,
-    resampled: bool = False,
+    resample: int | None = None,
 ) -> Plan:
-    """Combine ``methods``, ``heads`` and ``seeds``, as in `dbpt.compare`, under the settings that they share."""
-    if resampled and config.shots is not None:
+    """Combine ``methods``, ``heads``, ``seeds`` and draws, as in `dbpt.compare`, under the settings that they share."""
+    if resample is not None and config.shots is not None:
         raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
     chosen = [_parse_method(name) for name in _names("--methods", methods)]
     _refuse_repeats("--methods", [method.name for method in chosen])
@@ -153,7 +143,9 @@ def make_plan(
     for name in chosen_heads:
         HEADS.check("--heads", name)
     _refuse_repeats("--heads", chosen_heads)
-    all_seeds = _seeds(seeds)
+    all_seeds, draws = _seeds(seeds), _draws(resample)
+    if draws and len(all_seeds) > 1:
+        raise InputError(f"--resample {draws}: each draw has a seed of its own; leave --seeds out, or give one seed")
     # those without training, then head by head, so that a table's neighbours are comparable
     pairs: list[tuple[Method, str | None]] = [(method, None) for method in chosen if method.objective is None]
     pairs += [(method, head) for head in chosen_heads for method in chosen if method.objective is not None]
@@ -169,14 +161,16 @@ def make_plan(
             left_out.append((method, reason))
             continue
         own = {"apply": apply, "baselines": False, "start_from": start_from}
-        configs = [replace(config, **choices, **own, seed=seed) for seed in all_seeds]  # type: ignore[arg-type]
-        rows.append(PlannedRow(method, head, tuple(Cell(method, head, each, resampled) for each in configs)))
+        own_config = replace(config, **choices, **own)  # type: ignore[arg-type]
+        cells = tuple(Cell(method, head, replace(own_config, seed=seed)) for seed in all_seeds)
+        drawn = tuple(Cell(method, head, replace(own_config, seed=draw), draw) for draw in range(draws))
+        rows.append(PlannedRow(method, head, cells, drawn))
     fitting = {row.method for row in rows}
     for method, reason in left_out:
         if method not in fitting:
             raise InputError(f"--methods {method.name}: {reason}")
     reasons = tuple(reason for _, reason in left_out)
-    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, resampled, tuple(rows), reasons)
+    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, draws, tuple(rows), reasons)
 
 
 def _names(flag: str, given: str | Sequence[str]) -> list[str]:
@@ -205,6 +199,14 @@ def _refuse_repeats(flag: str, names: list[str]) -> None:
     for position, name in enumerate(names):
         if name in names[:position]:
             raise InputError(f"{flag}: {name!r} is given twice; keep one")
+
+
+def _draws(resample: int | None) -> int:
+    if resample is None:
+        return 0
+    if isinstance(resample, bool) or not 2 <= resample <= MOST_SEEDS:
+        raise InputError(f"--resample: found {resample}; expected the number of draws, 2 to {MOST_SEEDS}")
+    return resample
 
 
 def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:

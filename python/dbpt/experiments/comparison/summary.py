@@ -1,12 +1,12 @@
 """From the results of the cells to the content of ``compare.json``."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from statistics import fmean, stdev
 
 from dbpt.experiments.comparison.cells import CellResult
-from dbpt.experiments.comparison.plan import BASELINE, Plan, PlannedRow
+from dbpt.experiments.comparison.plan import BASELINE, Cell, Plan, PlannedRow
 from dbpt.groups import GroupAccuracy, worst_group_difference_interval
 from dbpt.runs.comparison_metrics import (
     FIGURES,
@@ -42,14 +42,20 @@ def summarize(
         split=split,
         n=max((len(result.correct) for result in results.values()), default=0),
         seeds=list(plan.seeds),
-        resampled=plan.resampled,
+        draws=list(range(plan.draws)),
         heads=list(plan.heads),
         model_selection=plan.config.model_selection,
         settings=ComparisonSettings(**settings | {"lr": lr}),
-        rows=[_row(plan, results, row, split) for row in plan.rows],
+        rows=[_row(plan, results, row, split, shared.dataset.smallest_group) for row in plan.rows],
         left_out=list(plan.left_out),
         failed=[
-            FailedTraining(method=cell.method.name, head=cell.head, seed=cell.config.seed, reason=failures[cell.name])
+            FailedTraining(
+                method=cell.method.name,
+                head=cell.head,
+                seed=cell.config.seed,
+                draw=cell.draw,
+                reason=failures[cell.name],
+            )
             for cell in plan.cells
             if cell.name in failures
         ],
@@ -57,12 +63,15 @@ def summarize(
     )
 
 
-def _by_seed(row: PlannedRow, results: Mapping[str, CellResult]) -> dict[int, CellResult]:
-    return {cell.config.seed: results[cell.name] for cell in row.cells if cell.name in results}
+def _finished(cells: Sequence[Cell], results: Mapping[str, CellResult]) -> dict[int, CellResult]:
+    """Return the results of the cells that have one, by their seed; that of a draw is its number."""
+    return {cell.config.seed: results[cell.name] for cell in cells if cell.name in results}
 
 
-def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, split: Split) -> ComparisonRow:
-    found = _by_seed(row, all_results)
+def _row(
+    plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, split: Split, smallest: int
+) -> ComparisonRow:
+    found, drawn = _finished(row.cells, all_results), _finished(row.draws, all_results)
     config, results = row.cells[0].config, found.values()
     # ERM with the same head; for zero-shot, with the first head
     erm = [each for each in plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
@@ -75,24 +84,28 @@ def _row(plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, spl
         head=row.head,
         apply=config.application(config.objective) if row.head is not None else None,
         seeds=list(found),
+        draws=list(drawn),
         best_epochs=[result.row.best_epoch for result in results],
         epochs=max((result.row.epochs for result in results), default=0),
         seconds=[result.row.seconds for result in results],
         warnings=[result.row.warnings for result in results],
-        figures={name: _figure(row, [getattr(result.metrics, name) for result in results]) for name in FIGURES},
+        figures={name: _figure(row, _values(name, found), _values(name, drawn)) for name in FIGURES},
         groups=[_group(entries) for entries in zip(*(result.metrics.groups for result in results), strict=True)],
-        difference=None
-        if against is None
-        else _difference(found, _by_seed(against, all_results), against, resampled=plan.resampled),
+        difference=None if against is None else _difference(row, against, all_results, smallest),
         over_images=_mean_bounds([(each.metrics.worst_group_low, each.metrics.worst_group_high) for each in results]),
     )
 
 
-def _figure(row: PlannedRow, by_seed: list[float | None]) -> SeedFigure:
-    mean, deviation = mean_and_deviation([value for value in by_seed if value is not None])
+def _values(name: str, results: Mapping[int, CellResult]) -> list[float | None]:
+    return [getattr(result.metrics, name) for result in results.values()]
+
+
+def _figure(row: PlannedRow, by_seed: list[float | None], by_draw: list[float | None]) -> SeedFigure:
+    mean = mean_and_deviation([value for value in by_seed if value is not None])[0]
+    deviation = mean_and_deviation([value for value in (by_draw or by_seed) if value is not None])[1]
     if row.head is None and deviation == 0:
         deviation = None  # nothing was trained, so neither seeds nor draws change anything
-    return SeedFigure(mean=mean, sd=deviation, by_seed=by_seed)
+    return SeedFigure(mean=mean, sd=deviation, by_seed=by_seed, by_draw=by_draw)
 
 
 def _group(by_seed: Sequence[GroupAccuracy]) -> SeedGroup:
@@ -112,25 +125,40 @@ def _mean_bounds(by_seed: Sequence[tuple[float | None, float | None] | None]) ->
     return (fmean(lows), fmean(highs)) if lows and highs else None
 
 
-def _difference(
-    found: dict[int, CellResult], baseline: dict[int, CellResult], against: PlannedRow, *, resampled: bool
-) -> Difference:
-    """Return row minus ERM, seed by seed, over the seeds that both have."""
-    interval = bootstrap_interval if resampled else paired_t_interval
-    seeds = [seed for seed in found if seed in baseline]
+def _difference(row: PlannedRow, against: PlannedRow, results: Mapping[str, CellResult], smallest: int) -> Difference:
+    """Return row minus ERM, seed by seed and draw by draw, over those that both have.
+
+    ``smallest`` is the number of training rows of the smallest pseudo-group.
+    """
+    pairs, drawn = _pairs(row.cells, against.cells, results), _pairs(row.draws, against.draws, results)
     figures = {}
     for name in FIGURES:
-        pairs = [(getattr(found[seed].metrics, name), getattr(baseline[seed].metrics, name)) for seed in seeds]
-        by_seed = [one - other for one, other in pairs if one is not None and other is not None]
+        by_seed, by_draw = _differences(name, pairs.values()), _differences(name, drawn.values())
         mean = mean_and_deviation(by_seed)[0]
-        figures[name] = FigureDifference(mean=mean, over_seeds=within_reach(interval(by_seed)))
-    pairs_of_results = [(found[seed], baseline[seed]) for seed in seeds]
-    intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs_of_results]
-    return Difference(head=against.head, seeds=seeds, figures=figures, over_images=_mean_bounds(intervals))
+        figures[name] = FigureDifference(
+            mean=mean,
+            over_seeds=within_reach(paired_t_interval(by_seed)),
+            over_draws=None if mean is None else within_reach(interval_over_draws(mean, by_draw, smallest)),
+        )
+    intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs.values()]
+    return Difference(head=against.head, seeds=list(pairs), figures=figures, over_images=_mean_bounds(intervals))
+
+
+def _pairs(
+    cells: Sequence[Cell], others: Sequence[Cell], results: Mapping[str, CellResult]
+) -> dict[int, tuple[CellResult, CellResult]]:
+    found, baseline = _finished(cells, results), _finished(others, results)
+    return {number: (found[number], baseline[number]) for number in found if number in baseline}
+
+
+def _differences(name: str, pairs: Iterable[tuple[CellResult, CellResult]]) -> list[float]:
+    """Return the differences in the figure ``name``, without the pairs that lack it."""
+    values = [(getattr(one.metrics, name), getattr(other.metrics, name)) for one, other in pairs]
+    return [one - other for one, other in values if one is not None and other is not None]
 
 
 def within_reach(interval: tuple[float, float] | None) -> tuple[float, float] | None:
-    """Return the part of an interval that differences of accuracies can reach; two or three draws may give more.
+    """Return the part of an interval that differences of accuracies can reach; two or three seeds may give more.
 
     >>> within_reach((-1.9, 0.4))
     (-1.0, 0.4)
@@ -163,23 +191,25 @@ def paired_t_interval(differences: Sequence[float]) -> tuple[float, float] | Non
     return mean - half, mean + half
 
 
-def bootstrap_interval(differences: Sequence[float]) -> tuple[float, float] | None:
-    """Return the 95 % interval of the expected difference, from that of each draw: mean ± t · s · √(1 + 1/n).
+def interval_over_draws(difference: float, by_draw: Sequence[float], smallest_group: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of the expected ``difference`` over training images of the same kind and number.
 
-    The standard deviation over bootstrap draws is itself the standard error of the difference (Efron and Tibshirani,
-    1993, chapter 6), so more draws don't make it smaller; 1/n is the share of the draws. None for a single one, and if
-    all are equal.
+    It is difference ± t · s. The difference is that with all rows, which has no bias, unlike those with half of them.
+    Their standard deviation s is its standard error (`half_of_each`), so more draws don't make it smaller. Few rows
+    estimate s as badly as few draws, so t has 1 / (1/(K - 1) + 1/(n - 1)) degrees of freedom for K draws and n training
+    rows in the ``smallest_group``; but at least 2, unless K is 2. None for a single draw, and if all are equal.
 
-    >>> low, high = bootstrap_interval([1.0, 2.0, 3.0])
+    >>> low, high = interval_over_draws(2.5, [1.0, 2.0, 3.0], 14)
     >>> round(low, 3), round(high, 3)
-    (-2.968, 6.968)
+    (-1.803, 6.803)
     """
-    mean, deviation = mean_and_deviation(differences)
-    if mean is None or not deviation:
+    deviation = mean_and_deviation(by_draw)[1]
+    if not deviation:
         return None
-    n = len(differences)
-    half = student_t_quantile(0.95, n - 1) * deviation * math.sqrt(1 + 1 / n)
-    return mean - half, mean + half
+    of_draws, of_rows = len(by_draw) - 1, max(1, smallest_group - 1)
+    degrees = max(min(2, of_draws), round(1 / (1 / of_draws + 1 / of_rows)))
+    half = student_t_quantile(0.95, degrees) * deviation
+    return difference - half, difference + half
 
 
 def student_t_quantile(confidence: float, degrees: int) -> float:

@@ -1,0 +1,46 @@
+"""Measure the bias of the share of explained errors, and how often its 95 % interval holds, at known error rates.
+
+Each data set has the errors of one class, or of several alike, with as many rows in each group. Run by hand:
+
+    python benches/explained_share_table.py [DATA_SETS]
+"""
+
+import sys
+
+import numpy as np
+
+from dbpt.groups import explained_errors
+
+EFFECTS = {f"{size} groups, one worse": [[0.4] + [0.1] * (size - 1)] for size in (2, 5, 10)}
+NULL = {f"{size} groups, no effect": [[0.2] * size] for size in (2, 5, 10)}
+GRADUAL = {"10 groups, from 10 to 40 %": [np.linspace(0.1, 0.4, 10)]}
+CLASSES = {"7 classes of 4 groups, one worse": [[0.4, 0.1, 0.1, 0.1]] * 7}
+HEADER = (
+    "| error rates | rows of a group | true share | mean share | standard deviation | interval holds | mean width |\n"
+)
+
+
+def main(data_sets: int) -> None:
+    """Print the table."""
+    print(HEADER + "|---" * 7 + "|", flush=True)
+    for name, rates in (EFFECTS | NULL | GRADUAL | CLASSES).items():
+        for rows in (30, 300):
+            print(f"| {name} | {rows} | {measured(np.asarray(rates), rows, data_sets)} |", flush=True)
+
+
+def measured(rates_CA: np.ndarray, rows: int, data_sets: int) -> str:
+    """The cells of a row."""
+    random, size = np.random.default_rng(0), dict(zip(("num_classes", "num_attributes"), rates_CA.shape, strict=True))
+    labels, attributes = np.indices(rates_CA.shape).reshape(2, -1).repeat(rows, axis=1)
+    found = []
+    for seed in range(data_sets):
+        right = random.uniform(size=len(labels)) >= rates_CA.ravel().repeat(rows)
+        each = explained_errors(right, labels, attributes, permutations=1, seed=seed, **size)
+        found.append((each.share or 0.0, each.share_low or 0.0, 1.0 if each.share_high is None else each.share_high))
+    (share, low, high), true = np.array(found).T, 1 - rates_CA.min(axis=1).sum() / rates_CA.mean(axis=1).sum()
+    holds = ((low <= true + 1e-9) & (true <= high + 1e-9)).mean()
+    return " | ".join(f"{100 * each:.1f}" for each in (true, share.mean(), share.std(), holds, (high - low).mean()))
+
+
+if __name__ == "__main__":
+    main(int((sys.argv[1:] or ["400"])[0]))

@@ -1,0 +1,65 @@
+"""What `.ci/run` makes of skipped tests, and that a machine without a browser skips those that need one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SUPPORT = Path(__file__).with_name("support")
+HOOKS = "from skips import pytest_make_collect_report, pytest_runtest_makereport\n"
+TESTS = {
+    "module": 'import pytest\npytest.skip("whole file", allow_module_level=True)\n',
+    "import": 'import pytest\npytest.importorskip("no_such_package")\n',
+    "fixture": 'import pytest\n@pytest.fixture\ndef x():\n    pytest.skip("in a fixture")\ndef test(x):\n    pass\n',
+    "mark": 'import pytest\n@pytest.mark.skipif(True, reason="by a mark")\ndef test():\n    pass\n',
+    "body": 'import pytest\ndef test():\n    pytest.skip("in the test")\n',
+    "browser": 'from browser import title_of\ndef test(tmp_path):\n    title_of("<title>[1]</title>", tmp_path)\n',
+    "disk": 'import pytest\ndef test():\n    pytest.skip("cannot mount a small disk: no right")\n',
+    "xfail": "import pytest\n@pytest.mark.xfail\ndef test():\n    assert False\n",
+}
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="skips are expected elsewhere")
+
+
+def outcome(folder: Path, name: str, *options: str, **variables: str) -> tuple[int, str]:
+    """Exit code and output of pytest on one of `TESTS`, on a machine without a browser."""
+    (folder / "conftest.py").write_text(HOOKS)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / f"test_{name}.py").write_text(TESTS[name])
+    command = [sys.executable, "-m", "pytest", "-ra", "-p", "no:cacheprovider", *options, f"test_{name}.py"]
+    environment = {"PATH": str(folder), "PYTHONPATH": str(SUPPORT), **variables}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("module", (), "whole file"),
+        ("module", ("-n", "2"), "whole file"),
+        ("import", (), "could not import 'no_such_package'"),
+        ("fixture", (), "in a fixture"),
+        ("mark", ("-n", "2"), "by a mark"),
+        ("body", (), "in the test"),
+    ],
+)
+def test_a_skip_fails_where_none_is_expected(tmp_path, name, options, reason):
+    code, told = outcome(tmp_path, name, *options)
+    assert code in (0, 5) and "skipped" in told, told  # 5: nothing else was collected
+    code, told = outcome(tmp_path, name, *options, DBPT_NO_SKIPS="1")
+    assert code in (1, 2), told
+    assert f"test_{name}.py" in told and f"was skipped, which DBPT_NO_SKIPS=1 forbids: {reason}" in told
+
+
+@pytest.mark.parametrize("name", ["disk", "xfail"])
+def test_a_skip_for_an_allowed_reason_and_an_expected_failure_pass(tmp_path, name):
+    assert outcome(tmp_path, name, DBPT_NO_SKIPS="1")[0] == 0
+
+
+def test_a_missing_browser_skips_and_says_how_to_install_one(tmp_path):
+    code, told = outcome(tmp_path, "browser")
+    assert code == 0 and "apt-get install chromium" in told, told
+    code, told = outcome(tmp_path, "browser", DBPT_NO_SKIPS="1")
+    assert code == (1 if os.geteuid() == 0 else 0), told  # `.ci/run` can install one only as root

@@ -1,0 +1,95 @@
+"""Everything that computes on ``cuda``, without a GPU: no tensor is left on the CPU. See `pretended_gpu`."""
+
+import numpy as np
+import pytest
+import torch
+from pretended_gpu import pretended_gpu
+
+import dbpt
+from dbpt import GroupDRO, GroupWeights
+from dbpt.experiments.methods import trained_result
+from dbpt.experiments.stages import prepare
+from dbpt.groups.sums import MEMBERSHIPS, QUANTITIES, sum_tensors
+from dbpt.objectives import OBJECTIVES
+from dbpt.settings.config import FitConfig
+from dbpt.training import loop
+
+TRAININGS = {
+    **{name: {"objective": name, "head": (OBJECTIVES[name].heads or ("linear",))[0]} for name in OBJECTIVES},
+    "prompt": {"head": "prompt"},
+    "adapter": {"head": "adapter"},
+    "a context for each class": {"class_specific_context": True, "class_position": "middle"},
+    "a context of words": {"ctx_init": "a photo of a", "n_ctx": None},
+    "text tower in bf16, in chunks": {"text_precision": "bf16", "text_memory_mb": 1},
+    "live": {"features": "live", "head": "linear"},
+    "soft groups": {"group_source": "soft", "head": "linear"},
+    "soft groups, Group DRO": {"group_source": "soft", "objective": "groupdro", "head": "linear"},
+    "small batches, drawn by weight": {
+        "apply": "sampling",
+        "objective": "groupdro",
+        "head": "linear",
+        "batch_size": 32,
+    },
+}
+pytestmark = pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")  # copying a module does
+
+
+@pytest.fixture(scope="module")
+def on_gpu(tiny, tmp_path_factory):
+    """Settings of the tiny task on the pretended GPU, with a cache of their own: features are no numbers of images."""
+    own = {"cache": str(tmp_path_factory.mktemp("gpu") / "cache"), "device": "cuda", "epochs": 2, "batch_size": 0}
+    return {**tiny.settings, **own}
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training(name, tiny, on_gpu):
+    """Words are embedded, a head is trained, except for gradients, and its classifier is copied to the CPU."""
+    config = FitConfig(data=str(tiny.table), **on_gpu | TRAININGS[name])
+    with pretended_gpu() as gpu:
+        trained_result(prepare(config), config.objective, checkpoint_path=None, quiet=True)
+    assert gpu.operations > 200 and (gpu.losses > 0) != OBJECTIVES[config.objective].refits
+
+
+def test_a_run_that_goes_on_from_a_checkpoint(tiny, on_gpu, tmp_path, monkeypatch):
+    epoch, calls = loop._Run.epoch, []
+
+    def interrupted(run):
+        calls.append(run.objective.name)
+        if calls.count("dbpt") == 2 and len(calls) == 4:  # ERM has ended
+            raise KeyboardInterrupt
+        return epoch(run)
+
+    monkeypatch.setattr(loop._Run, "epoch", interrupted)
+    settings = on_gpu | {"out": tmp_path / "run", "cache": str(tmp_path / "cache"), "head": "linear"}
+    with pretended_gpu() as gpu:
+        with pytest.raises(KeyboardInterrupt):
+            dbpt.fit(tiny.table, **settings)
+        dbpt.fit(tiny.table, resume=True, **settings)
+    assert calls == ["erm", "erm", "dbpt", "dbpt", "dbpt"] and gpu.losses
+
+
+def test_a_finished_run_predicts_and_evaluates(tiny, tiny_run, on_gpu):
+    with pretended_gpu() as gpu:
+        classifier = dbpt.load(tiny_run, device="cuda")
+        assert [each.prediction in ("disc", "box") for each in classifier.predict(tiny.images(3))] == [True] * 3
+        before = gpu.operations
+        dbpt.evaluate(tiny_run, tiny.table, device="cuda", cache=on_gpu["cache"])
+        assert gpu.operations > before > 0
+
+
+def test_group_weights_and_sums():
+    with pretended_gpu():
+        groups, values = torch.tensor([0, 1, -1, 3]).to("cuda"), torch.rand(4, device="cuda")
+        labels, posterior = torch.tensor([0, 0, 1, 1]).to("cuda"), torch.rand(4, 2, device="cuda")
+        for rule in (GroupWeights([9, 3, 2, 8], 1.0, 0.5), GroupDRO([9, 3, 2, 8])):
+            rule.observe(groups, values)
+            rule.observe_soft(posterior, labels, values)
+            rule.step()
+            weights = [rule.sample_weights(groups), rule.sample_weights(groups, labels, num_classes=2)]
+            weights.append(rule.soft_sample_weights(posterior, labels))
+            assert [(each.device.type, each.dtype) for each in weights] == [("cuda", torch.float32)] * 3
+        for quantity in (*QUANTITIES.values(), MEMBERSHIPS):
+            for dtype in (torch.float64, torch.float32, torch.bfloat16):
+                sums = sum_tensors(groups.int(), values.to(dtype), 4, quantity)
+                assert isinstance(sums, np.ndarray) and sums.shape == (4, 3)
+        assert sum_tensors(groups, values.cpu(), 4, MEMBERSHIPS) is None  # for the host, which adds or refuses
