@@ -3,7 +3,6 @@
 ``DBPT_WRITE_FAULTS=1`` writes that page anew.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -34,10 +33,6 @@ def world(tmp_path_factory) -> World:
     folder.mkdir()
     make_tiny(folder / "data")
     (folder / "settings.toml").write_text('attributes = ["meadow", "lake"]\nembed_batch_size = 16\n')
-    names = {"name": "squares", "classes": ["box", "disc"], "attributes": ["meadow", "lake"]}
-    judged = {"confusion": [[[20, 1], [1, 4]], [[4, 1], [1, 20]]], "n_judged": [[21, 5], [5, 21]]}
-    noise = {"schema_version": 1, "dataset": names, "split": "train", **judged}
-    (folder / "noise.json").write_text(json.dumps(noise))
     world = World(folder, top / "snapshot")
     main([*world.arguments("fit")[:-1], str(folder / "run")])
     settings = {"model": folder / "data/tiny.json", "pretrained": folder / "data/tiny.safetensors"}

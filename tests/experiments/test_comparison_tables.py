@@ -49,7 +49,6 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
         "groups": groups,
         "difference": difference,
         "over_images": None,
-        "corrected": None,
         **more,
     }
 
@@ -87,7 +86,6 @@ COMPARISON = {
     "pseudo_doubts": [],
     "cross_validated": [],
     "pseudo_quality": None,
-    "label_noise": None,
     "split": "test",
     "n": 12345,
     "seeds": [0, 1, 2],

@@ -13,7 +13,6 @@ from made_up_run import GUESSES, LONG, NASTY
 from dbpt.report.comparison_summary import ComparisonSummary
 from dbpt.report.comparison_verdict import second_sentence, verdict
 from dbpt.runs.comparison_metrics import FailedTraining
-from dbpt.runs.metrics import LabelNoiseSummary
 
 ZERO_SHOT, ERM, DBPT, JTT = ROWS
 
@@ -94,7 +93,6 @@ def test_the_page_says_everything_in_order():
         "Each ring is a seed.",
         "zero-shot 48.0± 2.0[38.0, 58.0] 75.0± 1.0 75.0± 1.0 −2.0[−7.0, +3.0]",
         "dbpt 81.0± 2.0[71.0, 91.0] 75.0± 1.0 75.0± 1.0 +31.0[+28.0, +34.0][+20.0, +40.0]",
-        "Nothing is corrected for label noise.",
         "Accuracy by group",
         "landbird · water4055.060.086.084.0",
         "How CLIP guessed the attribute",
@@ -131,17 +129,6 @@ def test_the_charts_have_a_bar_with_interval_for_each_row_and_group():
     assert re.search("<svg.*?</svg>", one, re.DOTALL)[0].count("<use ") == 4 * 2 and "Each ring" not in one
 
 
-def test_the_page_says_whether_label_noise_is_corrected():
-    assert "wrong pseudo attributes change every figure" in page_of(comparison(group_kind="pseudo"))
-    noise = LabelNoiseSummary(n_labelled=123, rates=[], train_counts=[40.0, 40.0, 12.0, 68.0])
-    rows = [replace(each, corrected=[0.9, 0.9, 0.4, 0.9]) for each in ROWS]
-    html = page_of(comparison(rows, group_kind="pseudo", label_noise=noise))
-    words = plain(Page(html).words)
-    assert "Nothing is corrected" not in html
-    assert "Label noise: by 123 training images labelled by hand; smallest training group: waterbird · land" in words
-    assert words.count("corrected for label noise: zero-shot 40.0 (waterbird · land), ERM, head prompt 40.0") == 1
-
-
 def test_without_attributes_the_groups_are_classes():
     rows = [replace(each, groups=each.groups[:2], over_images=None) for each in ROWS]
     classes = comparison(rows).dataset
@@ -152,7 +139,6 @@ def test_without_attributes_the_groups_are_classes():
     assert "No attribute was named, so the groups are the classes." in words
     assert "landbird4055.0" not in words and "waterbird4055.060.086.084.0" in words
     assert "dbpt label" not in words and "dbpt guess" not in words and "How CLIP guessed" not in words
-    assert "label noise" not in words
 
 
 def test_without_images_pictures_and_the_step_to_label_are_missing():

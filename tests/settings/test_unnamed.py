@@ -43,7 +43,6 @@ def test_python_takes_the_word_alone():
         ({"pseudo_method": "argmax"}, "--pseudo-method argmax with --attributes clusters"),
         ({"proportions": [0.5, 0.5]}, "--proportions 0.5 0.5 with --attributes clusters"),
         ({"pseudo_attributes": "a.csv"}, "--pseudo-attributes a.csv with --attributes clusters"),
-        ({"label_noise": "judged.json"}, "--label-noise judged.json with --attributes clusters: nobody can label"),
         ({"guess_only_unknown": True}, "--guess-only-unknown True with --attributes clusters"),
     ],
 )
@@ -79,7 +78,6 @@ def test_auto_is_one_word(attributes, asked):
         ({"attribute_template": ["a {}."]}, "--attribute-template a {}. with --attributes auto: the family that is"),
         ({"proportions": [0.5, 0.5]}, "--proportions 0.5 0.5 with --attributes auto"),
         ({"pseudo_attributes": "a.csv"}, "--pseudo-attributes a.csv with --attributes auto: .* drop one of the two"),
-        ({"label_noise": "judged.json"}, "--label-noise judged.json with --attributes auto"),
         ({"guess_only_unknown": True}, "--guess-only-unknown True with --attributes auto"),
     ],
 )

@@ -28,7 +28,6 @@ FILES: dict[str, dict[str, str]] = {
         "model config": "data/tiny.json",
         "weights": "data/tiny.safetensors",
         "`--config`": "settings.toml",
-        "`--label-noise`": "noise.json",
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
         "`--out`": "new",
@@ -78,7 +77,6 @@ FILES: dict[str, dict[str, str]] = {
         "`config.toml`": "run/config.toml",
         "`classifier.safetensors`": "run/classifier.safetensors",
         "weights": "data/tiny.safetensors",
-        "`--label-noise`": "noise.json",
         "cache: manifest": "MANIFEST",
         "cache: shard": "SHARD",
     },
@@ -134,7 +132,7 @@ PATTERNS = {
 """Of files whose names are digests."""
 OUTPUTS = {"`--out`", "`--failures`", "`--table`", "folder", "`judged.json`"}
 UNCHECKED = {"table", "image", "model config", "`--config`", "`config.toml`", "labels", "`--predictions`", *OUTPUTS}
-UNCHECKED |= {"`--pseudo-attributes`", "`--label-noise`", "`--catalogue`"}
+UNCHECKED |= {"`--pseudo-attributes`", "`--catalogue`"}
 """Files of the user's, in which another value is as good as the first; and files that are written."""
 MADE = ("new", "failed.csv", "guessed.csv", "predicted.csv", "labelled.csv")
 WITHOUT_DIGEST = {"`run.json`", "`plan.json`", "`status.json`", "cache: manifest"}
@@ -181,7 +179,7 @@ class World:
         failures, words = ["--max-failures", "0.1"], ["--attributes", "meadow", "lake"]
         wordings = ["--attributes", "meadow=meadow|grass|field|lawn", "lake=lake|pond|river|sea"]  # enough to be kept
         lines: Commands = {
-            "fit": [*fit, "--label-noise", str(at / "noise.json"), "--out", str(at / "new")],
+            "fit": [*fit, "--out", str(at / "new")],
             "audit": [*audit, "--out", str(at / "new")],
             "audit --overwrite": [*audit, "--out", str(at / "audit"), "--overwrite"],
             "discover": ["discover", table, *model, *search, *failures, "--out", str(at / "new")],
@@ -189,7 +187,7 @@ class World:
             "fit --overwrite": [*fit, *half, "--overwrite"],
             "compare --resume": ["compare", *trained, *rows, "--out", str(at / "comparison"), "--resume"],
             "embed": ["embed", table, *model, *words, *failures, "--failures", str(at / "failed.csv")],
-            "evaluate": ["evaluate", run, table, *cache, *failures, "--label-noise", str(at / "noise.json")],
+            "evaluate": ["evaluate", run, table, *cache, *failures],
             "evaluate, with clusters": ["evaluate", str(at / "clustered"), table, *cache, *failures],
             "evaluate, with a probe": ["evaluate", str(at / "probed"), table, *cache, *failures],
             "guess": ["guess", *trained, *wordings, *failures, "--out", str(at / "guessed.csv")],

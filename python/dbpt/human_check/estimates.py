@@ -74,12 +74,6 @@ class LabelledStrata:
         by_class: Images = np.einsum("...ha,hc->...ca", images, in_class)
         return by_class.reshape(*images.shape[:-2], -1)
 
-    def by_pseudo_group(self, images: NDArray[np.float64] | NDArray[np.int64]) -> Images:
-        """Return the sum of ``images`` (H, A) by class, pseudo attribute and attribute, (C, A, A)."""
-        found, known = np.zeros((self.num_classes, *[self.num_attributes] * 2)), self.pseudo_attributes >= 0
-        np.add.at(found, (self.labels[known], self.pseudo_attributes[known]), images[known])
-        return found
-
 
 Figure = Callable[[LabelledStrata, Images], Images]
 

@@ -41,9 +41,9 @@ def judge_labels(
     ``judged.json``, which is written into the folder. ``pseudo_accuracy`` is that of the pseudo attributes, ``average``
     that of the classifier. ``by_pseudo`` and ``corrected`` have the worst-group accuracy over pseudo groups (exact for
     this split) and over the person's groups. ``groups`` has the pseudo-group with its precision, and the corrected
-    accuracy. An estimate is a dict of ``value``, ``low`` and
-    ``high``, which are None if no label determines it. With several factors, these figures are about the combinations,
-    and ``factors`` has the same for each factor alone, with its ``name`` and ``values``.
+    accuracy. An estimate is a dict of ``value``, ``low`` and ``high``, which are None if no label determines it. With
+    several factors, these figures are about the combinations, and ``factors`` has the same for each factor alone, with
+    its ``name`` and ``values``.
 
     ``table`` is a CSV to write: the run's table with the labels in its columns of attributes or factors, for `dbpt.fit`
     with ``guess_only_unknown``. ``data`` and ``root`` are the data of the run and the folder of its images, if they
