@@ -10,7 +10,7 @@ import pytest
 
 import dbpt
 
-SLOW = "{'torch', 'open_clip', 'torchvision', 'timm', 'datasets', 'pandas'}"
+SLOW = "{'torch', 'open_clip', 'torchvision', 'timm', 'datasets', 'pandas', 'matplotlib'}"
 
 
 def loaded_after(statements: str) -> str:

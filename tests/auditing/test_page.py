@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from browser import assert_readable, looks
 from html_page import bars
+from matplotlib import pyplot
 
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import AuditedFactor, AuditFigures, Verdict
@@ -196,6 +197,16 @@ def test_groups_are_sorted_with_the_worst_first():
         replace(figures, verdict=Verdict(kind="nothing to compare", sentence="")), None, []
     )
     assert len(bars(html, "chosen")) == 6
+
+
+def test_an_audit_plots_its_groups_worst_first():
+    figures = figures_of()
+    axes = Audit(figures, {}, None).plot()
+    names = [each.get_text() for each in axes.texts if " · " in each.get_text()]
+    worst_first = sorted(figures.groups, key=lambda group: group.accuracy)
+    assert names == [f"{each.class_name} · {each.attribute}" for each in worst_first]
+    assert len(axes.patches) == len(names) and pyplot.gcf() is axes.figure
+    pyplot.close("all")
 
 
 def test_the_table_shows_the_worst_of_many_groups_and_says_where_the_others_are():

@@ -10,10 +10,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_comparison import comparison
+from made_up_comparison import comparison, row
 from made_up_run import LONG, NASTY, history, run, typed_metrics
+from matplotlib import pyplot
 from PIL import Image
 
+from dbpt.errors import InputError
+from dbpt.experiments.result import Result
 from dbpt.report.charts import NARROW_LETTERS, Bar, BarGroup, Line, bar_chart, line_chart, spread, write_figures
 from dbpt.report.colors import COLORS, DARK, color_variables
 from dbpt.report.comparison_page import comparison_figures
@@ -86,6 +89,7 @@ def test_lines_are_dashed_interrupted_and_marked():
         share_of(pixels(curves(Line("chosen", "a", "a", STRAIGHT, dash=dash))), "chosen") for dash in (0, 1)
     )
     assert dashed == pytest.approx(7 / 11 * whole, rel=0.1)
+    assert "stroke-dasharray: 7,4;" in curves(Line("chosen", "a", "a", STRAIGHT, dash=1)).svg_file()
     marked = pixels(curves(Line("chosen", "a", "a", STRAIGHT, marked=50)))
     assert share_of(marked, "chosen") > whole
     alone = [(1, 0.5), (2, None), (3, 0.5), (4, None)]
@@ -100,6 +104,7 @@ def test_a_curve_is_where_its_values_are():
     assert one.get_ylim()[0] <= 0.001 and one.get_ylim()[1] >= 3e7
     percent = curves(Line("chosen", "a", "a", STRAIGHT), scale="percent").axes
     assert [each.get_text() for each in percent.get_yticklabels()] == ["0", "25", "50", "75", "100"]
+    assert percent.get_xticks().tolist() == [1, *range(10, 101, 10)]
 
 
 def test_a_caption_and_a_legend_are_above_the_chart():
@@ -129,6 +134,25 @@ def test_the_users_own_style_changes_nothing():
     with matplotlib.rc_context({"text.usetex": True, "font.size": 30, "axes.facecolor": "red", "svg.fonttype": "path"}):
         assert (bars().svg_file(), bars().png_file()) == expected
         assert matplotlib.rcParams["font.size"] == 30
+
+
+def texts_of(axes):
+    return {each.get_text() for each in axes.texts} | {each.get_text() for each in axes.figure.texts}
+
+
+def test_results_plot_a_chart_that_pyplot_shows_and_the_user_restyles(tmp_path):
+    of_run = Result(tmp_path, typed_metrics(run())).plot()
+    assert {"landbird · land", "n = 100", "zero-shot", "ERM", "dbpt"} <= texts_of(of_run)
+    assert pyplot.gcf() is of_run.figure and pyplot.gca() is of_run
+    of_comparison = Result(tmp_path, comparison()).plot()
+    assert pyplot.gcf() is of_comparison.figure is not of_run.figure
+    assert {"zero-shot", "ERM", "dbpt", "JTT", "81.0"} <= texts_of(of_comparison)
+    of_comparison.set_title("Mine")
+    of_comparison.figure.savefig(tmp_path / "mine.svg")
+    assert "Mine" in (tmp_path / "mine.svg").read_text()
+    with pytest.raises(InputError, match="nothing to plot"):
+        Result(tmp_path, comparison([row("dbpt", (), (), warnings=[])])).plot()
+    pyplot.close("all")
 
 
 def test_figures_are_written_and_removed(tmp_path):

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_up_run import GUESSES, MISTAKE, NASTY, RIGHT, evaluated, history, render_report, row, run, summarize, table_of
 
-from dbpt.report import Mistake
 from dbpt.report.examples import Example, GroupExamples
+from dbpt.report.gallery import Mistake
 from dbpt.report.text import points, shorten_group
 from dbpt.runs.metrics import RunRow
 
@@ -135,7 +135,7 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
         (("dbpt", "pseudo", "prompt", "loss"), "dbpt"),
         (("zero-shot", None, None, None), "zero-shot"),
         (("erm", None, "linear", None), "ERM (linear)"),
-        (("groupdro", "soft", "adapter", "sampling"), "Group DRO (adapter, soft groups, sampling)"),
+        (("groupdro", "true", "adapter", "sampling"), "Group DRO (adapter, true groups, sampling)"),
     ],
 )
 def test_a_rows_title_says_what_it_differs_in_from_the_defaults(choices, title):
@@ -279,17 +279,6 @@ def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():
     assert "Doubts about the guesses that training relied on" in Page(render_report(run(), [], [])).words
     trusted = Page(render_report(metrics, [], [], guesses=replace(GUESSES, doubts=[]))).words
     assert "t be trusted" in trusted and "The guesses can’t" not in trusted and "Doubts" not in trusted
-
-
-def test_corrected_accuracies_come_with_a_warning_of_what_they_presume():
-    noise = {"n_labelled": 200, "rates": [[[0.9, 0.1], [0.1, 0.9]]] * 2, "train_counts": [3400.0, 200.0, 60.0, 1050.0]}
-    metrics = run(group_kind="pseudo", pseudo_quality=None, label_noise=noise)
-    assert "corrected accuracies presume" not in Page(render_report(metrics, [], [])).words
-    for each in metrics["rows"]:
-        each["corrected"] = {"val": [None] * 4, "test": [0.9, 0.8, 0.7, None]}
-    words = Page(render_report(metrics, [], [])).words
-    assert "landbird · land3332340090.090.090.0" in words
-    assert "from 4.8 to 5.3 points for CLIP’s. To be sure, label images of the test split by hand." in words
 
 
 def test_how_it_was_trained_is_said():

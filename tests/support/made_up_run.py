@@ -6,14 +6,16 @@ from pathlib import Path
 
 import numpy as np
 
-import dbpt.report
+import dbpt.report.page
 import dbpt.report.summary
+import dbpt.report.table
 from dbpt.files.typed_json import typed
 from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report import Mistake, RunPage
 from dbpt.report.examples import GroupExamples
+from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
+from dbpt.report.page import RunPage
 from dbpt.runs.metrics import RunMetrics
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
@@ -42,7 +44,7 @@ def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
 def row(name, test, val=None, source="pseudo"):
     trained = name != "zero-shot"
     source = source if name not in ("zero-shot", "erm") else None
-    epochs = {"best_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25, "corrected": None}
+    epochs = {"best_epoch": 7 if trained else None, "epochs": 10 if trained else 0, "seconds": 1.25}
     choices = {"name": name, "group_source": source, "head": None, "apply": None, "warnings": []}
     return {**choices, **epochs, "train": None, "val": val, "test": test}
 
@@ -65,14 +67,13 @@ def run(right=RIGHT, **changes):
         "pseudo_doubts": [],
         "pseudo_quality": as_json(quality) | {"split": "training"},
         "cross_validated": [],
-        "label_noise": None,
         "seconds": {"embed": 1.0, "total": 2.5},
         **changes,
     }
 
 
 def table_of(metrics, **options):
-    return dbpt.report.run_table(typed_metrics(metrics), **options)
+    return dbpt.report.table.run_table(typed_metrics(metrics), **options)
 
 
 def render_report(metrics, history, gallery, sheets=None, guesses=None, **changes):
@@ -93,7 +94,7 @@ def render_report(metrics, history, gallery, sheets=None, guesses=None, **change
         "label_command": "dbpt label RUN --out RUN-labels",
         "difference": (0.2, 0.5),
     }
-    return dbpt.report.render_report(RunPage(**values | changes))
+    return dbpt.report.page.render_report(RunPage(**values | changes))
 
 
 def words_of(dataset):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from dbpt.auditing.assembly import audited
 from dbpt.auditing.auto import with_found_attributes
+from dbpt.auditing.charts import audit_figures
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditFigures
-from dbpt.auditing.page import audit_figures, render_audit
+from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import Subject, opened_subject
 from dbpt.data.in_memory import DataLike

@@ -10,21 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.auditing.charts import group_chart
 from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
 from dbpt.auditing.numbers import has_adjusted, numbers_of
 from dbpt.auditing.result import p_text
-from dbpt.report.charts import (
-    BAR_LETTERS,
-    MOST_BARS,
-    NARROW,
-    NARROW_LETTERS,
-    WIDTH,
-    Bar,
-    BarGroup,
-    Chart,
-    Legend,
-    bar_chart,
-)
+from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Chart
 from dbpt.report.confusion import confusions
 from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.examples import GroupExamples
@@ -34,7 +24,7 @@ from dbpt.report.made_by import Entries, made_by_entries
 from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
-from dbpt.report.text import count, count_of, in_words, share_in_words, shorten_group
+from dbpt.report.text import count, count_of, in_words, share_in_words
 from dbpt.runs.metrics import GroupKind
 from dbpt.settings.unnamed import AUTO_NOTE
 
@@ -103,8 +93,8 @@ def render_audit(
         named=named,
         is_folded=figures.verdict.kind == "untrusted",
         false_positives=_false_positives(groups, figures.data.classes),
-        chart=_chart(groups, named, BAR_LETTERS, WIDTH),
-        narrow_chart=_chart(groups, named, NARROW_LETTERS, NARROW),
+        chart=group_chart(groups, named, BAR_LETTERS, WIDTH),
+        narrow_chart=group_chart(groups, named, NARROW_LETTERS, NARROW),
         has_confidence=any(group.confidence is not None for group in groups),
         most_bars=MOST_BARS,
         most_rows=MOST_ROWS,
@@ -154,7 +144,7 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
         if test is not None and test.share is not None and test.p_value is not None:
             notes.append(f"{what}: {share_in_words(test)} ({p_text(test)}{adjusted}).")
     marked = groups[0] if factor.verdict.kind == "bias" else None
-    chart, narrow = _chart(groups, marked, BAR_LETTERS, WIDTH), _chart(groups, marked, NARROW_LETTERS, NARROW)
+    chart, narrow = group_chart(groups, marked, BAR_LETTERS, WIDTH), group_chart(groups, marked, NARROW_LETTERS, NARROW)
     return FactorPart(factor.name, factor.verdict, groups, chart, narrow, " ".join(notes), factor.group_kind)
 
 
@@ -228,37 +218,3 @@ def _false_positives(groups: Sequence[AuditedGroup], classes: Sequence[str]) -> 
         f"{count(group.false_positives)} {'is' if group.false_positives == 1 else 'are'} taken for "
         f"“{group.class_name}”: {in_words(rate)}, in the row {group.class_name} · {group.attribute}."
     )
-
-
-def audit_figures(figures: AuditFigures) -> dict[str, Chart | None]:
-    """Return the charts of the page, by name, as files need them; those of factors have their number."""
-    groups, named = sorted(figures.groups, key=lambda group: group.accuracy), figures.named_group
-    found = {"accuracy": _chart(groups, named, BAR_LETTERS, WIDTH, _legend(named))}
-    for number, factor in enumerate(figures.factors, 1):
-        groups = sorted(factor.groups, key=lambda group: group.accuracy)
-        marked = groups[0] if factor.verdict.kind == "bias" else None
-        chart = _chart(groups, marked, BAR_LETTERS, WIDTH, _legend(marked), of=f"{factor.name}: ")
-        found[f"accuracy_factor-{number}"] = chart
-    return found
-
-
-def _legend(marked: AuditedGroup | None) -> Legend:
-    return [("erm", "the group that the verdict is about"), ("chosen", "other groups")] if marked else ()
-
-
-def _chart(
-    groups: Sequence[AuditedGroup],
-    marked: AuditedGroup | None,
-    letters: int,
-    width: int,
-    legend: Legend | None = None,
-    of: str = "",
-) -> Chart | None:
-    """Draw the groups, the worst ones if they are many; ``of`` names the factor."""
-    bars = []
-    for group in groups[:MOST_BARS]:
-        color, names = "erm" if group == marked else "chosen", (group.class_name, group.attribute)
-        bar = Bar(color, "accuracy", group.accuracy, group.low, group.high)
-        bars.append(BarGroup(" · ".join(names), shorten_group(*names, letters), f"n = {count(group.n)}", [bar]))
-    what = f"{of}Accuracy of each group in per cent, with its interval, worst group first"
-    return bar_chart(bars, what, width, legend=legend) if bars else None

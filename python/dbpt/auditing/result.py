@@ -29,6 +29,7 @@ from dbpt.settings.unnamed import AUTO_NOTE, chosen_on_these_images
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
 MOST_ROWS = 20
 """Of more groups, the table shows the worst ones."""
@@ -103,6 +104,17 @@ class Audit:
         """
         table = import_pandas().DataFrame(self.images)
         return table[table["attribute"] != ""].reset_index(drop=True)
+
+    def plot(self) -> Axes:
+        """Draw the accuracy of each group, worst first, by matplotlib.
+
+        Returns the ``matplotlib.axes.Axes``, to restyle the chart. Notebooks and ``pyplot.show()`` show it, and
+        ``plot().figure.savefig(path)`` saves it.
+        """
+        from dbpt.auditing.charts import audit_figures
+        from dbpt.report.charts import show
+
+        return show(audit_figures(self.figures)["accuracy"])
 
     def table(self) -> str:
         """Return heading, table, figures and verdict as text, without a final newline."""

@@ -27,6 +27,7 @@ from dbpt.runs.run_folder import finished_run, load
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
     from dbpt.runs.classifier import Classifier
 
@@ -151,6 +152,20 @@ class Result:
             lines.append(line)
         frame: pandas.DataFrame = import_pandas().DataFrame(lines)
         return frame
+
+    def plot(self) -> Axes:
+        """Draw the accuracy of each group, or of a comparison the worst-group accuracy of each row, by matplotlib.
+
+        Returns the ``matplotlib.axes.Axes``, to restyle the chart. Notebooks and ``pyplot.show()`` show it, and
+        ``plot().figure.savefig(path)`` saves it. Raises `InputError` for a comparison without results.
+        """
+        from dbpt.report.charts import show
+        from dbpt.report.comparison_page import comparison_figures
+        from dbpt.report.run_charts import run_figures
+
+        if isinstance(self.metrics, ComparisonMetrics):
+            return show(comparison_figures(self.metrics)["worst_group_accuracy"])
+        return show(run_figures(self.metrics, [])["accuracy"])
 
     def __str__(self) -> str:
         return self.table()

@@ -10,13 +10,13 @@ from dbpt.experiments.methods import MethodResult
 from dbpt.experiments.stages import Experiment
 from dbpt.groups import class_and_attribute
 from dbpt.groups.intervals import worst_group_difference_interval
-from dbpt.report import Mistake, RunPage, render_report
 from dbpt.report.confusion import confusion_counts
 from dbpt.report.examples import group_examples, worst_first
 from dbpt.report.factors import judged_factors
-from dbpt.report.gallery import surest_mistakes
+from dbpt.report.gallery import Mistake, surest_mistakes
 from dbpt.report.guesses import GuessSheets, label_command
 from dbpt.report.made_by import made_by_entries, setting_entries, setting_texts
+from dbpt.report.page import RunPage, render_report
 from dbpt.report.run_charts import History
 from dbpt.report.summary import summarize
 from dbpt.runs.metrics import RunMetrics

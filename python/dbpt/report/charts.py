@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from dbpt.errors import InputError
 from dbpt.files.disk import write_atomically
 from dbpt.report.colors import COLORS
 from dbpt.report.text import shorten
@@ -55,6 +56,7 @@ LOOKS = {
     "axes.spines.bottom": False,
     "grid.color": COLORS["rule"],
     "grid.linewidth": 1,
+    "lines.scale_dashes": False,
     "xtick.labelsize": 11,
     "ytick.labelsize": 11,
     "xtick.color": COLORS["muted"],
@@ -106,6 +108,20 @@ class Chart:
     def png_file(self) -> bytes:
         """Return a PNG of `PIXEL_RATIO` pixels per pixel of a page."""
         return _rendered(self.figure, format="png", dpi=72 * PIXEL_RATIO)
+
+
+def show(chart: Chart | None) -> Axes:
+    """Give the figure to pyplot, so that notebooks and ``pyplot.show()`` show it, and return its axes.
+
+    Raises `InputError` for None.
+    """
+    if chart is None:
+        raise InputError("there is nothing to plot: no group has an accuracy")
+    from matplotlib import pyplot
+
+    # pyplot shows only figures that it has made.
+    pyplot.figure(FigureClass=lambda **_: chart.figure)  # type: ignore[arg-type]
+    return chart.axes
 
 
 def write_figures(out: Path, charts: Mapping[str, Chart | None]) -> None:
@@ -229,7 +245,8 @@ def line_chart(
         axes = _axes(description, legend, WIDTH, height, (44, 26, CURVE_LABELS, 38))
         axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
         axes.grid(visible=False, axis="x")
-        axes.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        numbers = MaxNLocator(12, integer=True).tick_values(epochs[0], epochs[-1])
+        axes.set_xticks([epochs[0], *(number for number in numbers if epochs[0] < number <= epochs[-1])])
         axes.annotate("epoch", (1, 0), (0, -32), "axes fraction", "offset points", ha="right", **NOTE)
         ticks: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
         if scale == "relative":
