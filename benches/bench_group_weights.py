@@ -89,24 +89,3 @@ def test_an_epoch_at_once_bincount(benchmark, many_rows):
         return np.bincount(groups, p_true, 1000) / np.bincount(groups, minlength=1000)
 
     assert benchmark.pedantic(means, rounds=7, warmup_rounds=1).mean() == pytest.approx(0.5, abs=1e-3)
-
-
-@pytest.fixture(scope="module")
-def many_posteriors():
-    rng = np.random.default_rng(0)
-    p = rng.random(10**6, dtype=np.float32)
-    return np.stack([p, 1 - p], axis=1), rng.integers(0, 2, len(p))
-
-
-def test_soft_counts_dbpt(benchmark, many_posteriors):
-    counts = benchmark.pedantic(dbpt.soft_counts, (*many_posteriors, 2), rounds=7, warmup_rounds=1)
-    assert counts.sum() == pytest.approx(10**6)
-
-
-def test_soft_counts_bincount(benchmark, many_posteriors):
-    posterior, labels = many_posteriors
-
-    def counts():
-        return np.stack([np.bincount(labels, column, 2) for column in posterior.T], axis=1)
-
-    assert benchmark.pedantic(counts, rounds=7, warmup_rounds=1).sum() == pytest.approx(10**6)

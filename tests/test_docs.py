@@ -233,7 +233,7 @@ def test_the_command_for_a_few_known_attributes_runs(workplace):
 
 @pytest.mark.parametrize(
     ("page", "setting", "value"),
-    [("docs/methods.md", "group_source", "soft"), ("docs/defaults.md", "optimizer", "sgd")],
+    [("docs/methods.md", "group_source", "true"), ("docs/defaults.md", "optimizer", "sgd")],
 )
 def test_the_commands_of_the_page_run(workplace, page, setting, value):
     command, *others = command_lines(page)

@@ -98,20 +98,9 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 def floats(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return `values` (N,) as a contiguous array; types other than float16, float32 and float64 become float64."""
-    return _as_floats(_vector(name, values, "iuf"))
-
-
-def matrix(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` (N, A) with at least one column, in the types of `floats`."""
-    found = array(name, values)
-    if found.ndim != 2 or found.shape[1] == 0 or found.dtype.kind not in "iuf":
-        raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected (N, A) numbers")
-    return _as_floats(found)
-
-
-def _as_floats(values: NDArray[Any]) -> NDArray[Any]:
-    is_kept = values.dtype.type in (np.float16, np.float32, np.float64)
-    return np.require(values, dtype=values.dtype.type if is_kept else np.float64, requirements=["C", "A"])
+    found = _vector(name, values, "iuf")
+    is_kept = found.dtype.type in (np.float16, np.float32, np.float64)
+    return np.require(found, dtype=found.dtype.type if is_kept else np.float64, requirements=["C", "A"])
 
 
 def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
@@ -121,10 +110,10 @@ def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float
     return numbers
 
 
-def check_each(name: str, values: NDArray[Any], valid: NDArray[np.bool_], expected: str, first_row: int = 0) -> None:
-    """Refuse the first of `values` (N,) that is not `valid` (N,). The message counts from `first_row`."""
+def check_each(name: str, values: NDArray[Any], valid: NDArray[np.bool_], expected: str) -> None:
+    """Refuse the first of `values` (N,) that is not `valid` (N,)."""
     for row in np.flatnonzero(~valid)[:1]:
-        raise InputError(f"{name}[{first_row + row}] is {values[row]}; expected {expected}")
+        raise InputError(f"{name}[{row}] is {values[row]}; expected {expected}")
 
 
 def _vector(name: str, values: ArrayLike, kinds: str, length: int | None = None) -> NDArray[Any]:

@@ -18,7 +18,6 @@ GROUPS, LABELS = np.array([0, 1, 3, 2, 3, 1]), np.array([0, 0, 1, 1, 1, 0])
 UNKNOWN = GROUPS * [1, 1, 1, 1, 0, 0] - [0, 0, 0, 0, 1, 1]
 SHARES, COUNTS = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1, 2, 1, 2])
 VALUES = np.array([0.5, 0.25, 1.0, 0.0, 0.125, 0.75])
-POSTERIOR = np.stack([VALUES, 1 - VALUES], axis=1)
 
 
 def drawn(sampler, method=None, **arrays):
@@ -58,7 +57,6 @@ GROUPED, BY_WEIGHT = (
     {"groups": UNKNOWN, "labels": LABELS, "shares": SHARES},
     {"groups": GROUPS, "group_weights": SHARES},
 )
-HARD, SOFT = {"groups": GROUPS}, {"posterior": POSTERIOR, "labels": LABELS}
 CALLS = {
     "GroupSampler": (lambda **arrays: drawn(GroupSampler(unknown="class", **arrays)), GROUPED),
     "GroupSampler by weights": (lambda **arrays: drawn(GroupSampler(**arrays)), BY_WEIGHT),
@@ -75,19 +73,18 @@ CALLS = {
         {"weights": SHARES},
     ),
     "GroupWeights": (lambda counts: weighed(dbpt.GroupWeights(counts, 1.0, 0.5)), {"counts": COUNTS}),
-    "GroupWeights.observe": (lambda **rows: weighed(weights(), "observe", **rows), HARD | {"p_true": VALUES}),
-    "GroupWeights.observe_soft": (lambda **rows: weighed(weights(), "observe_soft", **rows), SOFT | {"p_true": VALUES}),
+    "GroupWeights.observe": (
+        lambda **rows: weighed(weights(), "observe", **rows),
+        {"groups": GROUPS, "p_true": VALUES},
+    ),
     "GroupWeights.load_state": (lambda **state: resumed(weights, **state), half_way(weights)),
     "GroupWeights.sample_weights": (
         lambda **arrays: weights().sample_weights(**arrays, num_classes=2),
         {"groups": UNKNOWN, "labels": LABELS},
     ),
-    "GroupWeights.soft_sample_weights": (lambda **arrays: weights().soft_sample_weights(**arrays), SOFT),
     "GroupDRO": (lambda counts: weighed(dbpt.GroupDRO(counts, 1.0)), {"counts": COUNTS}),
-    "GroupDRO.observe": (lambda **arrays: weighed(dro(), "observe", **arrays), HARD | {"losses": VALUES}),
-    "GroupDRO.observe_soft": (lambda **arrays: weighed(dro(), "observe_soft", **arrays), {**SOFT, "losses": VALUES}),
+    "GroupDRO.observe": (lambda **arrays: weighed(dro(), "observe", **arrays), {"groups": GROUPS, "losses": VALUES}),
     "GroupDRO.load_state": (lambda **state: resumed(dro, **state), half_way(dro)),
-    "soft_counts": (lambda **arrays: dbpt.soft_counts(**arrays, num_classes=2), SOFT),
 }
 TARGETS = [(name, argument) for name, (_, arrays) in CALLS.items() for argument in arrays]
 

@@ -67,7 +67,7 @@ def test_true_attributes_in_a_file_train_what_the_oracle_trains(tiny, true_file,
 def test_rows_without_an_attribute_are_unknown(tiny, tmp_path):
     rows = [row | {"attribute": "" if i % 5 == 0 else row["attribute"]} for i, row in enumerate(tiny.rows())]
     file = write_attributes(tmp_path / "part.csv", rows)
-    found = pseudo_attributes(fit(tiny, tmp_path / "run", pseudo_attributes=file, group_source="soft"))
+    found = pseudo_attributes(fit(tiny, tmp_path / "run", pseudo_attributes=file))
     codes = {name: code for code, name in enumerate(ATTRIBUTES)} | {"": -1}
     assert found == {row["path"]: codes[row["attribute"]] for row in rows}
 

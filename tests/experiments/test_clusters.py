@@ -110,7 +110,7 @@ def test_an_interrupted_run_goes_on(tiny, bare, bare_run, tmp_path, monkeypatch)
     [
         {"objective": "balanced"},
         {"objective": "groupdro", "apply": "sampling"},
-        {"objective": "dbpt", "apply": "sampling", "group_source": "soft"},
+        {"objective": "dbpt", "apply": "sampling"},
         {"objective": "dfr", "head": "linear"},
         {"objective": "jtt"},
         {"objective": "dbpt", "group_source": "true"},

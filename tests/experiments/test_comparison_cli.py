@@ -31,8 +31,8 @@ def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(passed_on):
     plain = {"methods": None, "heads": None, "seeds": None, "resample": None, "jobs": 1}
     plain |= {"resume": False, "overwrite": False}
     assert passed_on("DATA") == {"data": "DATA", **plain}
-    said = passed_on("DATA", "--methods", "erm,dbpt:soft", "--heads", "linear", "--jobs", 3, "--resume", "--lr", 0.1)
-    chosen = {"methods": "erm,dbpt:soft", "heads": "linear", "jobs": 3, "resume": True, "lr": 0.1}
+    said = passed_on("DATA", "--methods", "erm,dbpt:true", "--heads", "linear", "--jobs", 3, "--resume", "--lr", 0.1)
+    chosen = {"methods": "erm,dbpt:true", "heads": "linear", "jobs": 3, "resume": True, "lr": 0.1}
     assert said == plain | {"data": "DATA", **chosen}
     assert passed_on("DATA", "--attributes", "a", "b=c|d", "--classes", "e", "f")["attributes"] == ("a", "b=c|d")
     seeds = [passed_on("DATA", "--seeds", *text.split())["seeds"] for text in ("2", "3,7", "3 7", "3,")]

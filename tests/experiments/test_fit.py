@@ -247,21 +247,6 @@ def test_min_confidence_leaves_pseudo_attributes_unknown(tiny, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_soft_groups_are_the_posteriors_of_what_is_sure_enough(tiny, tmp_path):
-    run = fit(tiny, tmp_path / "run", group_source="soft", min_confidence=0.9998, baselines=False)
-    tensors = load_file(run / "pseudo_attributes.safetensors")
-    labels = {row["path"]: sorted(CLASSES).index(row["label"]) for row in tiny.rows()}
-    labels_N = np.array([labels[path] for path in tensors["paths"].tobytes().decode().split("\0")])
-    sure = (tensors["confidence"] >= 0.9998) & (tensors["splits"] == 0)
-    counts = [tensors["posterior"][sure & (labels_N == y), a].sum() for y in (0, 1) for a in (0, 1)]
-    weights = history_of(run)[0]["group_weights"]
-    assert np.dot(counts, weights) == pytest.approx(sure.sum())
-    hard = fit(tiny, tmp_path / "hard", min_confidence=0.9998, baselines=False)
-    assert result_bytes(hard)["classifier"] != result_bytes(run)["classifier"]
-    assert metrics_of(run)["rows"][-1]["group_source"] == "soft"
-    assert "soft groups" in (run / "report.html").read_text()
-
-
 def test_baselines_can_be_left_out(tiny, tiny_run, tmp_path):
     run = fit(tiny, tmp_path / "run", baselines=False)
     assert [row["name"] for row in metrics_of(run)["rows"]] == ["zero-shot", "dbpt"]

@@ -103,7 +103,6 @@ def test_nothing_is_said_where_the_guesses_decide_nothing(tiny, tiny_run, tmp_pa
     for number, (changes, n) in enumerate([
         (ORACLE, 0),
         (ORACLE | {"model_selection": "pseudo-wga"}, 1),
-        (ORACLE | {"group_source": "soft"}, 1),
         ({"objective": "erm", "model_selection": "average", "baselines": False}, 0),
     ]):  # fmt: skip
         config = FitConfig(data=str(tiny.table), **tiny.settings | changes)

@@ -29,7 +29,7 @@ KILLS = (
     "choice",
     [
         "--head prompt --objective dbpt --optimizer sgd",
-        "--head linear --objective groupdro --group-source soft --apply sampling",
+        "--head linear --objective groupdro --apply sampling",
         "--head adapter --objective jtt --identification-epochs 2 --apply sampling --optimizer sgd",
         pytest.param("--head prompt --objective groupdro --apply sampling", marks=pytest.mark.full),
         pytest.param("--head prompt --objective jtt --identification-epochs 2", marks=pytest.mark.full),

@@ -153,13 +153,11 @@ def test_one_method_with_groups_asks_for_an_attribute(tiny, bare, tmp_path, meth
 REFUSED = [
     ({"objective": "dbpt"}, "no spurious attribute is named; name .*; only the objectives .*erm.* need none"),
     ({"group_source": "true"}, "--group-source true with --objective erm: ERM uses no groups"),
-    ({"group_source": "soft"}, "--group-source soft with --objective erm: ERM uses no groups"),
     ({"model_selection": "true-wga"}, "--model-selection true-wga: .*has no attribute for any row of split 'val'"),
     ({"proportions": (0.5, 0.5)}, "--proportions 0.5 0.5: .*no-attribute.csv names no attribute, so .* --attributes"),
     ({"pseudo_method": "kmeans"}, "--pseudo-method kmeans: .* names no attribute"),
     ({"min_confidence": 0.5}, "--min-confidence 0.5: .* names no attribute"),
     ({"pseudo_attributes": "guesses.csv"}, "--pseudo-attributes guesses.csv: .* names no attribute"),
-    ({"label_noise": "judged.json"}, "--label-noise judged.json: .* names no attribute"),
     ({"attribute_template": ("a {}",)}, "--attribute-template a {}: .* names no attribute"),
 ]
 

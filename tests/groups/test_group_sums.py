@@ -5,7 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observed_rows import NAN, RULES, content, observe, rows
+from observed_rows import NAN, RULES, content, rows
 
 import dbpt
 from dbpt import _core
@@ -25,12 +25,12 @@ def way(request, monkeypatch):
 @given(seed=st.integers(0, 2**32), batches=st.integers(1, 9))
 @settings(max_examples=30)
 def test_neither_order_nor_batches_change_a_bit(rule, seed, batches):
-    arrays = rows(seed, dtype=np.float64)
+    groups, values = rows(seed, dtype=np.float64)
     whole, parts = rule(), rule()
-    observe(whole, *arrays)
+    whole.observe(groups, values)
     order = np.random.default_rng(seed).permutation(60)
     for part in np.array_split(order, batches):
-        observe(parts, *(array[part] for array in arrays))
+        parts.observe(groups[part], values[part])
     assert content(parts) == content(whole)
     for weights in (whole, parts):
         weights.step()
@@ -43,21 +43,19 @@ def test_tensors_add_up_and_weigh_as_arrays_do(rule, dtype, way):
     """With gradients and without, and in inference mode."""
     of_tensors, of_arrays = rule(), rule()
     for seed, mode in enumerate([torch.enable_grad, torch.no_grad, torch.inference_mode]):
-        groups, labels, posterior, values = (torch.from_numpy(array) for array in rows(seed, dtype=np.float64))
-        posterior, values = posterior.to(dtype), values.to(dtype)
-        observe(of_arrays, groups.numpy(), labels.numpy(), posterior.double().numpy(), values.double().numpy())
+        groups, values = (torch.from_numpy(array) for array in rows(seed, dtype=np.float64))
+        values = values.to(dtype)
+        of_arrays.observe(groups.numpy(), values.double().numpy())
         with mode():
-            observe(of_tensors, groups, labels, posterior * 1, values.requires_grad_() * 1)
+            of_tensors.observe(groups, values.requires_grad_() * 1)
         for weights in (of_tensors, of_arrays)[: 2 * (seed % 2)]:
             weights.step()
     assert content(of_tensors) == content(of_arrays)
-    found = [of_tensors.sample_weights(groups.int(), labels.tolist(), num_classes=3)]
-    found.append(of_tensors.soft_sample_weights(posterior, labels))
-    expected = [of_arrays.sample_weights(groups.numpy(), labels.numpy(), num_classes=3)]
-    expected.append(of_arrays.soft_sample_weights(posterior.double().numpy(), labels))
-    for tensor, array in zip(found, expected, strict=True):
-        assert tensor.dtype == torch.float32
-        assert tensor.tolist() == array.astype(np.float32).tolist()
+    labels = np.arange(len(groups)) % 3
+    found = of_tensors.sample_weights(groups.int(), labels.tolist(), num_classes=3)
+    expected = of_arrays.sample_weights(groups.numpy(), labels, num_classes=3)
+    assert found.dtype == torch.float32
+    assert found.tolist() == expected.astype(np.float32).tolist()
 
 
 @given(
@@ -116,7 +114,7 @@ def test_an_exchange_that_fails_changes_nothing(rule, monkeypatch):
 
     weights, expected = rule(), rule()
     for each in (weights, expected):
-        observe(each, *rows(0))
+        each.observe(*rows(0))
     with monkeypatch.context() as patch:
         patch.setattr("dbpt.groups.weighting.sum_over_ranks", is_gone)
         with pytest.raises(RuntimeError, match="a rank is gone"):
@@ -129,7 +127,7 @@ def test_an_exchange_that_fails_changes_nothing(rule, monkeypatch):
 
 def test_a_rule_that_fails_to_move_keeps_what_was_observed(monkeypatch):
     weights = RULES[0]()
-    observe(weights, *rows(0))
+    weights.observe(*rows(0))
     before = content(weights)
     with monkeypatch.context() as patch:
         patch.setattr(weights, "move", lambda means, members: 1 / 0)

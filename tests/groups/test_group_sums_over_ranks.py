@@ -5,7 +5,7 @@ from datetime import timedelta
 import numpy as np
 import torch
 import torch.multiprocessing
-from observed_rows import RULES, content, observe, rows
+from observed_rows import RULES, content, rows
 
 
 def work_on_a_rank(rank, world_size, path):
@@ -21,11 +21,10 @@ def work_on_a_rank(rank, world_size, path):
     for number, rule in enumerate(RULES):
         weights = rule()
         for epoch in range(3):
-            arrays = rows(epoch, 61)
-            mine = [array[rank::world_size] for array in arrays]
-            observe(weights, *mine, torch.from_numpy)
+            groups, values = (torch.from_numpy(array[rank::world_size]) for array in rows(epoch, 61))
+            weights.observe(groups, values)
             weights.step(process_group=group)
-        observe(weights, *rows(9)[:4])
+        weights.observe(*rows(9))
         np.savez(path / f"rule{number}-rank{rank}.npz", **weights.state())
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
@@ -36,9 +35,9 @@ def test_two_ranks_get_the_weights_of_one_process_bit_for_bit(tmp_path):
     for number, rule in enumerate(RULES):
         alone = rule()
         for epoch in range(3):
-            observe(alone, *rows(epoch, 61))
+            alone.observe(*rows(epoch, 61))
             alone.step()
-        observe(alone, *rows(9))
+        alone.observe(*rows(9))
         for rank in range(2):
             with np.load(tmp_path / f"rule{number}-rank{rank}.npz") as found:
                 assert {name: found[name].tobytes() for name in found} == content(alone)

@@ -274,88 +274,11 @@ def test_repr_and_what_the_caller_does_with_the_counts_later():
         weights.counts[0] = 1
 
 
-def soft_rows(rng, rows=40, num_classes=3, num_attributes=2):
-    posterior = rng.dirichlet(np.ones(num_attributes), rows)
-    posterior[::7] = NAN
-    return posterior, rng.integers(0, num_classes, rows)
-
-
-@given(st.integers(0, 2**32))
-@settings(max_examples=40)
-def test_soft_membership_equals_the_reference(seed):
-    rng = np.random.default_rng(seed)
-    posterior, labels = soft_rows(rng)
-    p_true = rng.random(40)
-    counts, means = reference.soft_means(posterior, labels, p_true, 6)
-    np.testing.assert_allclose(dbpt.soft_counts(posterior, labels, 3), counts, atol=40 * 2.0**-29)
-    weights = dbpt.GroupWeights(dbpt.soft_counts(posterior, labels, 3), 1.5, 0.25)
-    weights.observe_soft(posterior, labels, p_true)
-    weights.step()
-    np.testing.assert_allclose(weights.mean_p_true, means, rtol=1e-6)
-    assert np.dot(weights.counts, weights.group_weights) == pytest.approx(weights.counts.sum())
-    found = weights.soft_sample_weights(posterior, labels)
-    w = weights.group_weights.reshape(3, 2)
-    mean_C = (w * counts.reshape(3, 2)).sum(1) / counts.reshape(3, 2).sum(1)
-    expected = np.where(np.isnan(posterior[:, 0]), mean_C[labels], (posterior * w[labels]).sum(1))
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert found[~np.isnan(posterior[:, 0])].sum() == pytest.approx(weights.counts.sum(), rel=1e-6)
-
-
-@pytest.mark.parametrize("rule", RULES)
-def test_one_hot_posteriors_are_hard_groups_bit_for_bit(rule):
-    rng = np.random.default_rng(5)
-    groups, labels, values = rng.integers(0, 6, 50), rng.integers(0, 3, 50), rng.random(50)
-    groups[::6] = -1
-    labels = np.where(groups >= 0, groups // 2, labels)
-    posterior = np.where(groups[:, None] < 0, NAN, np.eye(2)[groups % 2])
-    counts = np.bincount(groups[groups >= 0], minlength=6)
-    assert dbpt.soft_counts(posterior, labels, 3).tolist() == counts.tolist()
-    hard, soft = rule(counts), rule(counts)
-    hard.observe(groups, values)
-    soft.observe_soft(posterior, labels, values)
-    assert content(hard) == content(soft)
-    hard.step()
-    found = hard.sample_weights(groups, labels, num_classes=3)
-    assert found.tolist() == hard.soft_sample_weights(posterior, labels).tolist()
-
-
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-@pytest.mark.parametrize("stretch", [0.993, 1.0, 1.007])
-def test_rows_that_add_up_to_1_only_roughly_count_as_one_sample(dtype, stretch):
-    """So counts are whole, a sample weighs a mean of its groups' weights, and all samples weigh what they count."""
-    rng = np.random.default_rng(1)
-    posterior, labels = rng.dirichlet(np.ones(4), 200), rng.integers(0, 2, 200)
-    posterior = np.minimum(posterior * stretch, 1).astype(dtype)
-    counts = dbpt.soft_counts(posterior, labels, 2)
-    np.testing.assert_allclose(counts.reshape(2, 4).sum(1), np.bincount(labels), rtol=1e-8)
-    weights = dbpt.GroupWeights(counts, 2.0, 0.0)
-    weights.observe_soft(posterior, labels, rng.random(200))
-    weights.step()
-    found = weights.soft_sample_weights(posterior, labels)
-    assert found.sum() == pytest.approx(200, rel=1e-8)
-    shares = posterior.astype(np.float64) / posterior.astype(np.float64).sum(1, keepdims=True)
-    expected = (shares * weights.group_weights.reshape(2, 4)[labels]).sum(1)
-    np.testing.assert_allclose(found, expected, rtol=1e-7)
-
-
-def test_soft_counts_of_many_rows_are_those_of_any_order():
-    rng = np.random.default_rng(3)
-    posterior, labels = rng.dirichlet(np.ones(2), 200_000).astype(np.float32), rng.integers(0, 2, 200_000)
-    counts, order = dbpt.soft_counts(posterior, labels, 2), rng.permutation(200_000)
-    assert dbpt.soft_counts(posterior[order], labels[order], 2).tobytes() == counts.tobytes()
-    expected = [posterior[labels == label, a].sum(dtype=np.float64) for label in range(2) for a in range(2)]
-    np.testing.assert_allclose(counts, expected, rtol=1e-6)
-    labels[150_000] = 2
-    with pytest.raises(InputError, match=r"^labels\[150000\] is 2"):
-        dbpt.soft_counts(posterior, labels, 2)
-
-
 def test_a_sample_weighs_its_group_or_the_mean_of_its_class_or_of_all():
     weights = dbpt.GroupWeights([3, 1, 0, 0], 0.0, 0.0, **FREE)
     assert weights.sample_weights([0, 1, -1]).tolist() == [2 / 3, 2.0, 1.0]
     found = weights.sample_weights([0, -1, -1], [0, 0, 1], num_classes=2)
     assert found.tolist() == [2 / 3, (3 * (2 / 3) + 2) / 4, 1.0]
-    assert weights.soft_sample_weights([[0.25, 0.75]], [0]).tolist() == [0.25 * (2 / 3) + 0.75 * 2]
 
 
 def test_sample_weights_follow_each_step():
@@ -367,9 +290,6 @@ def test_sample_weights_follow_each_step():
     assert weights.sample_weights([0, 1]).tolist() == weights.group_weights.tolist() != [1.0, 1.0]
     weights.load_state(before)
     assert weights.sample_weights([0, 1]).tolist() == [1.0, 1.0]
-
-
-SOFT = [[0.5, 0.25, 0.25]]
 
 
 def loads(weights, entries):
@@ -392,23 +312,12 @@ def loads(weights, entries):
         (lambda w: w.observe([0, 1], [0.5]), "^p_true has length 1; expected 2"),
         (lambda w: w.observe([0], [1.5]), r"^p_true\[0\] is 1.5; expected a number from 0 to 1"),
         (lambda w: w.observe([-1], [NAN]), r"^p_true\[0\] is NaN"),
-        (lambda w: w.observe_soft(SOFT, [1], [0.5]), r"^labels\[0\] is 1"),
-        (lambda w: w.observe_soft(SOFT, [0, 0], [0.5]), "^labels has length 2; expected 1"),
-        (lambda w: w.observe_soft(SOFT, [0], [0.5, 0.5]), "^p_true has length 2; expected 1"),
-        (lambda w: w.observe_soft([[0.5, 0.5]], [0], [0.5]), r"^posterior has shape \(1, 2\)"),
-        (lambda w: w.observe_soft([0.5, 0.5], [0], [0.5]), r"^posterior has shape \(2,\)"),
-        (lambda w: w.observe_soft([[0.5, 0.6, NAN]], [0], [0.5]), r"^posterior\[0\] is \[0.5, 0.6, nan\]; expected"),
-        (lambda w: w.observe_soft([[0.5, 0.6, 0.5]], [0], [0.5]), r"^posterior\[0\] is \[0.5, 0.6, 0.5\]; expected"),
-        (lambda w: dbpt.soft_counts(SOFT, [0], 0), "^num_classes is 0"),
-        (lambda w: dbpt.soft_counts([[]], [0], 1), r"^posterior has shape \(1, 0\)"),
         (lambda w: w.sample_weights([3]), r"^groups\[0\] is 3"),
         (lambda w: w.sample_weights([-1], [0]), "^sample_weights: labels and num_classes are needed together"),
         (lambda w: w.sample_weights([-1], [1], num_classes=1), r"^labels\[0\] is 1"),
         (lambda w: w.sample_weights([-1], [0, 0], num_classes=1), "^labels has length 2; expected 1"),
         (lambda w: w.sample_weights([-1], [0], num_classes=2), "^num_classes is 2; expected a divisor of 3"),
         (lambda w: w.sample_weights([-1], [0], num_classes=-1), "^num_classes is -1"),
-        (lambda w: w.soft_sample_weights([[0.5, 0.5]], [0]), r"^posterior has shape \(1, 2\)"),
-        (lambda w: w.soft_sample_weights(SOFT, [1]), r"^labels\[0\] is 1"),
         (lambda w: w.step(process_group="gloo"), "^process_group is 'gloo'; expected a torch.distributed"),
         (lambda w: loads(w, {"observed": "x"}), r'^state\["observed"\] has shape \(\)'),
         (lambda w: loads(w, {"observed": np.zeros((3, 3))}), r'^state\["observed"\] has .* integers'),

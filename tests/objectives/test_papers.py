@@ -35,25 +35,21 @@ def rows_of(n: int, seed: int) -> Rows:
     features[:, 0] += 2 * labels - 1
     features[:, 1] += 2 * (2 * attributes - 1)
     groups = np.where(draws.random(n) < 0.1, -1, 2 * labels + attributes)
-    sharpness = draws.uniform(0.6, 1.0, n)
-    posterior = np.where(attributes[:, None] == [0, 1], sharpness[:, None], 1 - sharpness[:, None])
-    posterior[groups < 0] = np.nan
-    return Rows(features.astype(np.float32), labels, groups, posterior.astype(np.float32))
+    return Rows(features.astype(np.float32), labels, groups)
 
 
-SOFT = rows_of(130, 0)
-TRAIN, VAL = replace(SOFT, posterior=None), replace(rows_of(60, 1), posterior=None)
+TRAIN, VAL = rows_of(130, 0), rows_of(60, 1)
 COUNTS = np.bincount(TRAIN.groups[TRAIN.groups >= 0], minlength=4).astype(np.float64)
 
 
-def ours(name: str, training: Rows = TRAIN, **settings: Any) -> tuple[Trained, Objective]:
+def ours(name: str, **settings: Any) -> tuple[Trained, Objective]:
     head = nn.Linear(5, 2)
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(START))
         head.bias.zero_()
-    groups = TrainingGroups(training.groups, training.labels, 2, 4, training.posterior)
+    groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
     objective = OBJECTIVES[name](groups, **settings)
-    return train(head, objective, training, VAL, SETTINGS), objective
+    return train(head, objective, TRAIN, VAL, SETTINGS), objective
 
 
 def batches(objective: Objective, epoch: int) -> list[np.ndarray]:
@@ -73,29 +69,16 @@ def alike(rows: np.ndarray, p: np.ndarray) -> np.ndarray:
     return np.ones(len(rows))
 
 
-def row_weights(group_weights: np.ndarray, training: Rows = TRAIN) -> np.ndarray:
-    """(N,) by group; for unknown rows the mean over their class's known rows; by posterior where there is one."""
-    if training.posterior is not None:
-        members = np.nan_to_num(training.posterior.astype(np.float64))
-        per_class = [members[training.labels == y].sum(0) for y in (0, 1)]
-        by_class = group_weights.reshape(2, 2)
-        means = np.array([(by_class[y] * per_class[y]).sum() / per_class[y].sum() for y in (0, 1)])
-        known = np.isfinite(training.posterior).all(1)
-        return np.where(known, (members * by_class[training.labels]).sum(1), means[training.labels])
-    known = training.groups >= 0
-    weights = np.where(known, group_weights[training.groups], 0.0)
-    means = np.array([weights[known & (training.labels == y)].mean() for y in (0, 1)])
-    return np.where(known, weights, means[training.labels])
+def row_weights(group_weights: np.ndarray) -> np.ndarray:
+    """(N,) by group; for unknown rows the mean over their class's known rows."""
+    known = TRAIN.groups >= 0
+    weights = np.where(known, group_weights[TRAIN.groups], 0.0)
+    means = np.array([weights[known & (TRAIN.labels == y)].mean() for y in (0, 1)])
+    return np.where(known, weights, means[TRAIN.labels])
 
 
-def membership(training: Rows) -> np.ndarray:
-    """(N, G): how far each row is in each group."""
-    if training.posterior is None:
-        return (training.groups[:, None] == np.arange(4)).astype(np.float64)
-    members = np.zeros((len(training.labels), 4))
-    for row, (label, posterior) in enumerate(zip(training.labels, training.posterior, strict=True)):
-        members[row, 2 * label : 2 * label + 2] = np.nan_to_num(posterior)
-    return members
+MEMBERS = (TRAIN.groups[:, None] == np.arange(4)).astype(np.float64)
+"""(N, G): 1 where a row is in a group."""
 
 
 def assert_same_layer(trained: Trained, model: Regression) -> None:
@@ -114,11 +97,10 @@ def test_erm_is_plain_sgd_under_coops_schedule():
 # --- Debiased prompt tuning: target ∝ (1 / N) exp(eta (1 - p)), and the EMA -------------------------------------------
 
 
-@pytest.mark.parametrize("training", [TRAIN, SOFT], ids=["hard", "soft"])
-def test_dbpts_weights_follow_target_and_ema(training):
+def test_dbpts_weights_follow_target_and_ema():
     eta, momentum = 2.0, 0.6
-    trained, objective = ours("dbpt", training, eta=eta, ema_momentum=momentum)
-    members, model = membership(training), start()
+    trained, objective = ours("dbpt", eta=eta, ema_momentum=momentum)
+    members, model = MEMBERS, start()
     counts = members.sum(0)
     weights = counts.sum() / 4 / counts
     seen: list[tuple[np.ndarray, np.ndarray]] = []
@@ -136,10 +118,10 @@ def test_dbpts_weights_follow_target_and_ema(training):
 
     def weigh(rows, p):
         seen.append((rows, p))
-        return row_weights(weights, training)[rows]
+        return row_weights(weights)[rows]
 
     for epoch in range(SETTINGS.epochs):
-        train_epoch(model, batches(objective, epoch), training.features, training.labels, lr_of(epoch), weigh)
+        train_epoch(model, batches(objective, epoch), TRAIN.features, TRAIN.labels, lr_of(epoch), weigh)
         move()
         np.testing.assert_allclose(trained.history[epoch].group_weights, weights, rtol=1e-5)
     assert_same_layer(trained, model)
@@ -149,14 +131,13 @@ def test_dbpts_weights_follow_target_and_ema(training):
 
 
 @pytest.mark.parametrize("apply", ["loss", "sampling"])
-@pytest.mark.parametrize("training", [TRAIN, SOFT], ids=["hard", "soft"])
-def test_group_dros_weight_trajectory(training, apply):
+def test_group_dros_weight_trajectory(apply):
     """With sampling, groups are drawn uniformly and a row weighs q_g times their number, so each group is drawn."""
     step_size = 0.2
-    trained, objective = ours("groupdro", training, apply=apply, dro_step_size=step_size)
-    members, model, q = membership(training), start(), np.full(4, 0.25)
+    trained, objective = ours("groupdro", apply=apply, dro_step_size=step_size)
+    members, model, q = MEMBERS, start(), np.full(4, 0.25)
     counts = members.sum(0)
-    drawn_by = np.ones(len(members)) if apply == "loss" else row_weights(counts.sum() / 4 / counts, training)
+    drawn_by = np.ones(len(members)) if apply == "loss" else row_weights(counts.sum() / 4 / counts)
     shares = (drawn_by[:, None] * members).sum(0)
     shares /= shares.sum()
 
@@ -165,15 +146,15 @@ def test_group_dros_weight_trajectory(training, apply):
         loss = (members[rows] * -np.log(p)[:, None]).sum(0) / (members[rows].sum() * shares)
         q = q * np.exp(step_size * loss)
         q /= q.sum()
-        return (row_weights(q / counts * counts.sum(), training) / drawn_by)[rows]
+        return (row_weights(q / counts * counts.sum()) / drawn_by)[rows]
 
     for epoch in range(SETTINGS.epochs):
         visited = batches(objective, epoch)
-        train_epoch(model, visited, training.features, training.labels, lr_of(epoch), weigh)
+        train_epoch(model, visited, TRAIN.features, TRAIN.labels, lr_of(epoch), weigh)
         expected = q / counts * counts.sum()
         np.testing.assert_allclose(trained.history[epoch].group_weights, expected, rtol=2e-4)
-        if apply == "sampling" and training is TRAIN:
-            drawn = membership(TRAIN)[np.concatenate(visited)].sum(0)
+        if apply == "sampling":
+            drawn = MEMBERS[np.concatenate(visited)].sum(0)
             np.testing.assert_allclose(drawn, drawn.mean(), atol=1)
             assert trained.history[epoch].draws == drawn.tolist()
     assert np.ptp(q) > 0.1  # it has moved
@@ -328,15 +309,3 @@ def test_by_sampling_a_group_is_drawn_as_often_as_it_would_weigh_and_the_loss_is
         assert np.isin(drawn, np.flatnonzero(~known)).sum() == pytest.approx(expected[~known].sum(), abs=2)
         train_epoch(model, visited, TRAIN.features, TRAIN.labels, lr_of(epoch), alike)
     assert_same_layer(trained, model)
-
-
-def test_by_sampling_under_soft_membership_rows_are_drawn_by_their_own_weights():
-    _, objective = ours("balanced", SOFT, apply="sampling")
-    expected, drawn = row_weights(objective.group_weights, SOFT), np.zeros(130)
-    for epoch in range(400):
-        stream = draws_of_epoch(objective, 0, epoch)
-        assert len(stream) == 130
-        drawn += np.bincount(stream.indices(0, 130), minlength=130)
-    expected *= drawn.sum() / expected.sum()
-    chi_squared = ((drawn - expected) ** 2 / expected).sum()
-    assert abs(chi_squared - 129) < 5 * np.sqrt(2 * 129)

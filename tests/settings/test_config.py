@@ -58,7 +58,7 @@ def refused(match: str, **settings: object) -> None:
         ({"seed": 2**63}, r"--seed: must be at most"),
         ({"objective": "dpbt"}, r"'dpbt' is none of dbpt, balanced, .*, erm \(did you mean 'dbpt'\?\)"),
         ({"model_selection": "true-wg"}, r"did you mean 'true-wgp'"),
-        ({"group_source": "sort"}, r"--group-source: 'sort' is none of pseudo, true, soft \(did you mean 'soft'\?\)"),
+        ({"group_source": "trie"}, r"--group-source: 'trie' is none of pseudo, true \(did you mean 'true'\?\)"),
         ({"apply": "sample"}, r"--apply: 'sample' is none of loss, sampling"),
         ({"dro_step_size": -1}, r"--dro-step-size: must be at least 0"),
         ({"identification_epochs": 0}, r"--identification-epochs: must be at least 1"),

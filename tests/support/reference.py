@@ -73,17 +73,6 @@ class GroupDRO:
         return np.divide(self.q * self.counts.sum(), self.counts, out=np.zeros_like(self.q), where=filled)
 
 
-def soft_means(posterior, labels, values, num_groups):
-    """Posterior-weighted counts and means of the groups (label, a); rows of NaN are left out."""
-    counts, sums = np.zeros(num_groups), np.zeros(num_groups)
-    for row, label, value in zip(posterior, labels, values, strict=True):
-        if not np.isnan(row).all():
-            for attribute, p in enumerate(row):
-                counts[label * len(row) + attribute] += p
-                sums[label * len(row) + attribute] += p * value
-    return counts, np.divide(sums, counts, out=np.full(num_groups, np.nan), where=counts > 0)
-
-
 # --- the group stream -----------------------------------------------------------------------------
 
 M64 = 2**64 - 1

@@ -48,11 +48,6 @@ OBJECTIVE_SETTINGS = {
 }
 
 
-def posterior(n: int) -> np.ndarray:
-    first = np.random.default_rng(2).random(n).astype(np.float32)
-    return np.where(np.arange(n)[:, None] % 9 == 0, np.float32(np.nan), np.stack([first, 1 - first], 1))
-
-
 def linear_head() -> nn.Linear:
     head = nn.Linear(6, 2)
     with torch.no_grad():
@@ -70,7 +65,7 @@ def head_for(objective: str) -> nn.Module:
 
 def build(name: str, training: Rows = TRAIN, *, apply: str = "loss", **settings: float | str) -> Objective:
     """The objective of that name over ``training``; settings that it doesn't have are left out."""
-    groups = TrainingGroups(training.groups, training.labels, 2, 4, training.posterior)
+    groups = TrainingGroups(training.groups, training.labels, 2, 4)
     chosen, values = OBJECTIVES[name], OBJECTIVE_SETTINGS | settings
     return chosen(groups, apply=apply, **{setting: values[setting] for setting in chosen.settings})
 
@@ -80,14 +75,12 @@ def run(
     objective: str = "dbpt",
     *,
     apply: str = "loss",
-    soft: bool = False,
     eta: float = 1.0,
     optimizer: str = "sgd",
     **options,
 ) -> Trained:
-    training = replace(TRAIN, posterior=posterior(90)) if soft else TRAIN
-    head, built = head_for(objective), build(objective, training, apply=apply, eta=eta)
-    trained = train(head, built, training, VAL, replace(settings, optimizer=optimizer), **options)
+    head, built = head_for(objective), build(objective, apply=apply, eta=eta)
+    trained = train(head, built, TRAIN, VAL, replace(settings, optimizer=optimizer), **options)
     for name, value in trained.head_state.items():  # the head is left as it was in the best epoch
         assert torch.equal(head.state_dict()[name], value)
     return trained

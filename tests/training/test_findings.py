@@ -8,7 +8,6 @@ from toy_training import SETTINGS, TRAIN, VAL, build, linear_head
 
 from dbpt.objectives import TrainingGroups
 from dbpt.training import train
-from dbpt.training.draws import draws_of_epoch
 from dbpt.training.findings import effective_rows, training_findings
 
 NAMES = ("a · x", "a · y", "b · x", "b · y")
@@ -48,16 +47,6 @@ def test_groups_that_no_batch_has_keep_their_weight_and_are_named():
     assert found[0].endswith("; these epochs learned nothing about them; --apply loss uses every row")
     kept = next(group for group in range(4) if group not in lost)
     assert NAMES[kept] not in found[0]
-
-
-def test_under_soft_membership_draws_are_counted_by_the_likeliest_group():
-    posterior = np.eye(2, dtype=np.float32)[TRAIN.groups % 2]
-    training = replace(TRAIN, posterior=posterior)
-    built = build("balanced", training, apply="sampling")
-    history = train(linear_head(), built, training, VAL, SETTINGS).history
-    draws = draws_of_epoch(built, SETTINGS.seed, 3).indices(0, 90)
-    known = TRAIN.groups[draws]
-    assert history[3].draws == np.bincount(known[known >= 0], minlength=4).tolist()
 
 
 def test_groups_whose_weight_is_nothing_are_named_though_they_are_seen():

@@ -41,8 +41,6 @@ def test_each_epoch_visits_every_row_once_in_an_order_of_its_own():
 RUNS = [
     *({"objective": name} for name, chosen in OBJECTIVES.items() if not chosen.refits and chosen.heads != ("prompt",)),
     *({"objective": name, "apply": "sampling"} for name, chosen in OBJECTIVES.items() if chosen.can_sample),
-    *({"objective": name, "soft": True} for name, chosen in OBJECTIVES.items() if chosen.takes_soft_groups),
-    {"objective": "dbpt", "soft": True, "apply": "sampling"},
     {"objective": "dbpt", "optimizer": "adamw"},
     {"objective": "jtt", "optimizer": "adamw"},
 ]
@@ -104,14 +102,12 @@ def test_momentum_objective_and_best_epoch_are_part_of_the_checkpoint(tmp_path):
     assert len(saved.progress.history) == SETTINGS.epochs
 
 
-def test_a_checkpoint_of_other_settings_or_membership_is_refused(tmp_path):
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     run(checkpoint_path=tmp_path / "c")
     changes = {"batch_size": 8, "seed": 3, "model_selection": "last", "epochs": 6, "sgd_momentum": 0.8}
     for name, value in (changes | {"weight_decay": 0.0}).items():
         with pytest.raises(InputError, match="made with other settings or data"):
             run(replace(SETTINGS, **{name: value}), checkpoint_path=tmp_path / "c")
-    with pytest.raises(InputError, match="made with other settings or data"):
-        run(soft=True, checkpoint_path=tmp_path / "c")
 
 
 @pytest.mark.parametrize(("name", "rows"), [("TRAIN", TRAIN), ("VAL", VAL)])

@@ -9,7 +9,7 @@ import dbpt
 from dbpt import GroupDRO, GroupWeights
 from dbpt.experiments.methods import trained_result
 from dbpt.experiments.stages import prepare
-from dbpt.groups.sums import MEMBERSHIPS, QUANTITIES, sum_tensors
+from dbpt.groups.sums import QUANTITIES, sum_tensors
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 from dbpt.training import loop
@@ -22,8 +22,6 @@ TRAININGS = {
     "a context of words": {"ctx_init": "a photo of a", "n_ctx": None},
     "text tower in bf16, in chunks": {"text_precision": "bf16", "text_memory_mb": 1},
     "live": {"features": "live", "head": "linear"},
-    "soft groups": {"group_source": "soft", "head": "linear"},
-    "soft groups, Group DRO": {"group_source": "soft", "objective": "groupdro", "head": "linear"},
     "small batches, drawn by weight": {
         "apply": "sampling",
         "objective": "groupdro",
@@ -80,16 +78,14 @@ def test_a_finished_run_predicts_and_evaluates(tiny, tiny_run, on_gpu):
 def test_group_weights_and_sums():
     with pretended_gpu():
         groups, values = torch.tensor([0, 1, -1, 3]).to("cuda"), torch.rand(4, device="cuda")
-        labels, posterior = torch.tensor([0, 0, 1, 1]).to("cuda"), torch.rand(4, 2, device="cuda")
+        labels = torch.tensor([0, 0, 1, 1]).to("cuda")
         for rule in (GroupWeights([9, 3, 2, 8], 1.0, 0.5), GroupDRO([9, 3, 2, 8])):
             rule.observe(groups, values)
-            rule.observe_soft(posterior, labels, values)
             rule.step()
             weights = [rule.sample_weights(groups), rule.sample_weights(groups, labels, num_classes=2)]
-            weights.append(rule.soft_sample_weights(posterior, labels))
-            assert [(each.device.type, each.dtype) for each in weights] == [("cuda", torch.float32)] * 3
-        for quantity in (*QUANTITIES.values(), MEMBERSHIPS):
+            assert [(each.device.type, each.dtype) for each in weights] == [("cuda", torch.float32)] * 2
+        for quantity in QUANTITIES.values():
             for dtype in (torch.float64, torch.float32, torch.bfloat16):
                 sums = sum_tensors(groups.int(), values.to(dtype), 4, quantity)
                 assert isinstance(sums, np.ndarray) and sums.shape == (4, 3)
-        assert sum_tensors(groups, values.cpu(), 4, MEMBERSHIPS) is None  # for the host, which adds or refuses
+        assert sum_tensors(groups, values.cpu(), 4, QUANTITIES["p_true"]) is None  # for the host, which adds or refuses

@@ -35,11 +35,6 @@ class Quantity:
     least: float
     most: float
 
-    @property
-    def expected(self) -> str:
-        """The range in words."""
-        return f"a number from {self.least:g} to {self.most:g}"
-
     def contains(self, values: Any) -> Any:
         """Return whether each value of an array or a tensor is in range; NaN isn't."""
         return (values >= self.least) & (values <= self.most)

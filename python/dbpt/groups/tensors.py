@@ -49,10 +49,9 @@ def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
     return arguments.integers(name, to_host(name, values))
 
 
-def numbers(name: str, values: ArrayLike, *, ndim: int = 1) -> NDArray[Any]:
-    """Return `values`, an array or a tensor, as float32 or float64 (N,), or (N, A) with ``ndim=2``."""
-    read = arguments.floats if ndim == 1 else arguments.matrix
-    found = read(name, to_host(name, values))
+def numbers(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return `values`, an array or a tensor, as float32 or float64 (N,)."""
+    found = arguments.floats(name, to_host(name, values))
     return found.astype(np.float32) if found.dtype == np.float16 else found
 
 

@@ -98,9 +98,8 @@ def training_fingerprint(outer: str, training: Rows, validation: Rows, settings:
     digest.update(json.dumps(fixed, sort_keys=True).encode())
     for rows in (training, validation):
         for array in (rows.features, rows.labels, rows.groups):
-            if array is not None:
-                digest.update(str(array.shape).encode())
-                digest.update(np.ascontiguousarray(array).data)
+            digest.update(str(array.shape).encode())
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
