@@ -21,7 +21,7 @@ from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.text import count, count_of, in_words, points
+from dbpt.report.text import count, count_of, in_words, points, share_in_words
 from dbpt.runs.audited import PredictionsBy
 
 SIGNIFICANT = 0.05
@@ -103,7 +103,7 @@ def verdict_of(
         sentence=f"The accuracy of {subject} {how} on {towards}: {difference_text(worse, better)}.",
         lead=[
             *also_different(worse, groups, guesses if by_guesses and not by_clusters else None),
-            f"{in_words(explained.share)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
+            f"{share_in_words(explained)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
             *uncertainties(worse, better, groups),
             *untold,
         ],
