@@ -212,9 +212,9 @@ def _unseen(detectable: float | None, explained: ExplainedErrors) -> list[str]:
         return []
     images = f"{count_of(explained.n, 'image')} and {count_of(explained.errors, 'error')}"
     if detectable >= 1:
-        return [f"With {images}, no difference could have been seen."]
-    unseen = f"a difference of less than {points(detectable)} points between attributes would probably go unseen"
-    return [f"With {images}, {unseen}."]
+        return [f"With {images}, the test would miss even the largest difference in more than 20 % of such samples."]
+    found = f"the test finds a difference of {points(detectable)} points between attributes in 80 % of such samples"
+    return [f"With {images}, {found}, and smaller ones less often."]
 
 
 def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> list[str]:
