@@ -65,7 +65,7 @@ def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
         "95.0\u00a0% with 'day'."
     )
     assert found.lead[0] == "Also of 'dog' 70.0\u00a0% right with 'night', 95.0\u00a0% with 'day'."
-    assert re.match(r"\d\d\.\d\u00a0% of its 878 errors go with the attribute \(p ≤ 0.0001\)\.", found.lead[1])
+    assert re.match(r"\d\d\.\d\u00a0% \[.*\] of its 878 errors go with the attribute \(p ≤ 0.0001\)\.", found.lead[1])
     assert found.lead[2] == "The worst group is another: of 'owl' with 'day', 30 of 90 images are right."
     worse, better = named_difference(audited([[30, 30], [400, 400]], [[2, 8], [4, 20]])[0])
     assert (worse.class_name, worse.attribute, better.attribute) == ("dog", "night", "day")
