@@ -15,6 +15,10 @@ EFFECTS = {f"{size} groups, one worse": [[0.4] + [0.1] * (size - 1)] for size in
 NULL = {f"{size} groups, no effect": [[0.2] * size] for size in (2, 5, 10)}
 GRADUAL = {"10 groups, from 10 to 40 %": [np.linspace(0.1, 0.4, 10)]}
 CLASSES = {"7 classes of 4 groups, one worse": [[0.4, 0.1, 0.1, 0.1]] * 7}
+MANY = {"50 classes of 2 groups, one worse": [[0.4, 0.1]] * 50}
+RARE = {"2 groups, 2 and 0.1 %": [[0.02, 0.001]]}
+ROWS = dict.fromkeys(MANY, (10, 30)) | dict.fromkeys(RARE, (300, 1000))
+"""Rows of a group, where they are not 30 and 300."""
 HEADER = (
     "| error rates | rows of a group | true share | mean share | standard deviation | interval holds | mean width |\n"
 )
@@ -23,8 +27,8 @@ HEADER = (
 def main(data_sets: int) -> None:
     """Print the table."""
     print(HEADER + "|---" * 7 + "|", flush=True)
-    for name, rates in (EFFECTS | NULL | GRADUAL | CLASSES).items():
-        for rows in (30, 300):
+    for name, rates in (EFFECTS | NULL | GRADUAL | CLASSES | MANY | RARE).items():
+        for rows in ROWS.get(name, (30, 300)):
             print(f"| {name} | {rows} | {measured(np.asarray(rates), rows, data_sets)} |", flush=True)
 
 

@@ -365,7 +365,7 @@ def test_integers_of_an_array_are_indices_whatever_the_names_are(tmp_path, numbe
     found = array_predictions(indices, numbered, np.arange(6))
     assert found.predictions.tolist() == indices.tolist()
     (warning,) = found.warnings
-    assert "its integers are indices of class names, not names: 0 is '1'; give names as text" in warning
+    assert "its integers are read as indices, so 0 means the class '1'; to give names, write them as text" in warning
     np.save(tmp_path / "mine.npy", indices)
     assert read_predictions(tmp_path / "mine.npy", numbered).predictions.tolist() == indices.tolist()
     names = array_predictions(np.array(["2", "2", "1"] * 2), numbered, np.arange(6))

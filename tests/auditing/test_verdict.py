@@ -65,7 +65,7 @@ def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
         "95.0\u00a0% with 'day'."
     )
     assert found.lead[0] == "Also of 'dog' 70.0\u00a0% right with 'night', 95.0\u00a0% with 'day'."
-    assert re.match(r"\d\d\.\d\u00a0% of its 878 errors go with the attribute \(p ≤ 0.0001\)\.", found.lead[1])
+    assert re.match(r"\d\d\.\d\u00a0% \[.*\] of its 878 errors go with the attribute \(p ≤ 0.0001\)\.", found.lead[1])
     assert found.lead[2] == "The worst group is another: of 'owl' with 'day', 30 of 90 images are right."
     worse, better = named_difference(audited([[30, 30], [400, 400]], [[2, 8], [4, 20]])[0])
     assert (worse.class_name, worse.attribute, better.attribute) == ("dog", "night", "day")
@@ -176,11 +176,14 @@ def test_no_evidence_says_which_differences_the_images_would_have_shown():
     """The null is not asserted: 22 errors may hide a large difference."""
     found = verdict([[40, 40], [40, 40]], [[5, 6], [5, 6]], detectable=0.1234)
     assert found.detectable == 0.1234 and found.lead[1] == (
-        "With 160 images and 22 errors, a difference of less than 12.3 points between attributes would probably go "
-        "unseen."
+        "With 160 images and 22 errors, the test finds a difference of 12.3 points between attributes in 80 % of such "
+        "samples, and smaller ones less often."
     )
     none = verdict([[40, 40], [40, 40]], [[5, 6], [5, 6]], detectable=1.0)
-    assert none.lead[1] == "With 160 images and 22 errors, no difference could have been seen."
+    assert none.lead[1] == (
+        "With 160 images and 22 errors, the test would miss even the largest difference in more than 20 % of such "
+        "samples."
+    )
     assert verdict([[100, 100], [100, 100]], [[5, 50], [5, 5]], detectable=0.1).detectable is None
 
 

@@ -10,7 +10,7 @@ from pretended_gpu import pretended_gpu
 from test_text_tower import TOWERS, VISION, WORDINGS, build, tokenizer_of
 
 from dbpt.clip import load_backbone
-from dbpt.clip.text_tower import fit_text_tower, prompt_token_ids
+from dbpt.clip.text_tower import fit_text_tower, prompt_token_ids, text_path
 from dbpt.clip.text_tower.build import ChunkedTower
 
 BY_DEFAULT = ("plain", "no-causal-mask", "coca", "hugging-face")
@@ -65,3 +65,16 @@ def test_an_image_tower(tower, tmp_path):
             features = backbone.encode_image(crops), backbone.encode_image(torch.zeros(2, 3, 32, 32))
             assert gpu.operations > 20
             assert {(each.device.type, each.shape) for each in features} == {("cpu", (2, 16))}
+
+
+@pytest.mark.parametrize("path", ["shared-prefix", "general"])
+def test_sentences(path, tmp_path):
+    text = {"context_length": 24, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1}
+    text["no_causal_mask"] = path == "general"
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"embed_dim": 16, "vision_cfg": VISION, "text_cfg": text, "custom_text": True}))
+    with pretended_gpu() as gpu:
+        backbone = load_backbone(config, "random", device="cuda")
+        assert text_path(backbone.model) == path
+        features = backbone.encode_text(["a drawing of a bird", "a dog"])
+        assert gpu.operations > 20 and (features.device.type, features.shape) == ("cpu", (2, 16))

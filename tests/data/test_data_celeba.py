@@ -120,7 +120,7 @@ def test_celeba_missing_parts(faces):
     (faces / "img_align_celeba/000003.jpg").unlink()
     message = refused("celeba", faces)
     assert message.startswith("list_attr_celeba.txt line 5: image 'img_align_celeba/000003.jpg' is not in")
-    assert "(1 of 4 images have no file)" in message
+    assert "(1 of 4 images cannot be found)" in message
     shutil.rmtree(faces / "img_align_celeba")
     assert "img_align_celeba, Img/img_align_celeba is here; CelebA needs one of them" in refused("celeba", faces)
     (faces / "list_eval_partition.txt").unlink()

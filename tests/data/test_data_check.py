@@ -77,7 +77,7 @@ def test_of_many_problems_of_a_kind_the_first_five_and_their_number(birds):
         file.writelines(f"{n},gone/{n}.jpg,0,0,0,p\n" for n in range(40))
     problems = check_data("waterbirds", root=birds).problems
     assert len(problems) == 6
-    assert problems[-1] == "and 35 more; in all, 40 images have no file"
+    assert problems[-1] == "and 35 more; in all, 40 images cannot be found"
 
 
 def test_as_many_unreadable_images_as_fit_allows_are_a_warning(pets):

@@ -24,7 +24,7 @@ def save(tmp_path):
 def test_images_that_are_missing(save):
     folder = save(of_splits(train=made([0, 1, 0], [b"", None, None])))
     message = refused(folder)
-    assert f"image 'train/{ONE}/image/1' is not in {folder} (2 of 3 images have no file)" in message
+    assert f"image 'train/{ONE}/image/1' is not in {folder} (2 of 3 images cannot be found)" in message
     found = dbpt.check_data(folder)
     assert len([line for line in found.problems if "is not in" in line]) == 2
 
@@ -32,13 +32,13 @@ def test_images_that_are_missing(save):
 def test_an_image_is_none_where_the_whole_struct_is(save):
     parts = [pa.array([b"0", b"1"]), pa.array(["", ""])]
     images = pa.StructArray.from_arrays(parts, ["bytes", "path"], mask=pa.array([False, True]))
-    assert "(1 of 2 images have no file)" in refused(with_images(save(made([0, 1])), images))
+    assert "(1 of 2 images cannot be found)" in refused(with_images(save(made([0, 1])), images))
 
 
 def test_images_that_are_kept_as_paths_are_missing(save):
     """save_to_disk copies images that are files into its own."""
     images = pa.StructArray.from_arrays([pa.nulls(2, pa.binary()), pa.array(["a.jpg", "b.jpg"])], ["bytes", "path"])
-    assert "(2 of 2 images have no file)" in refused(with_images(save(made([0, 1])), images))
+    assert "(2 of 2 images cannot be found)" in refused(with_images(save(made([0, 1])), images))
 
 
 def test_root_and_embeddings_mean_nothing_to_images_inside(save, tmp_path):

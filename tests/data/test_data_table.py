@@ -247,11 +247,11 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
         (rows("a.jpg,x,train", "b.jpg,y,val"), ["class 'y' has 1 rows but none in training"]),
         (rows("a.jpg,x,train", "no.jpg,y,train", "nor,y,val"), ["line 3: image 'no.jpg' is not in", "(2 of 3 images"]),
-        (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images have no file); is the root the folder"]),
-        (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images have no file); write paths with '/'"]),
-        (rows("a.jpg,x,train", f"{'n' * 300}.jpg,y,train"), ["(1 of 2 images have no file)"]),
-        (rows("a.jpg,x,train", f"{'n' * 300}/b.jpg,y,train"), ["(1 of 2 images have no file)"]),
-        (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images have no file)"]),
+        (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images cannot be found); is the root the folder"]),
+        (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images cannot be found); write paths with '/'"]),
+        (rows("a.jpg,x,train", f"{'n' * 300}.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
+        (rows("a.jpg,x,train", f"{'n' * 300}/b.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
+        (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
     ],
 )
 def test_one_line_for_a_bad_table(table, content, parts):
@@ -282,11 +282,11 @@ def test_a_directory_or_broken_link_is_no_image(table, tmp_path):
     (tmp_path / "folder.jpg").mkdir()
     (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
     message = refused(table(rows("a.jpg,x,train", "folder.jpg,y,train", "link.jpg,y,val")))
-    assert "image 'folder.jpg' is a folder, not an image file (2 of 3 images have no file)" in message
+    assert "image 'folder.jpg' is a folder, not an image file (2 of 3 images cannot be found)" in message
     assert "others: 'link.jpg'; complete the images or take the rows out" in message
     assert message.endswith("; dbpt data check lists them")
     absent = refused(table(rows("a.jpg,x,train", *(f"no{i}.jpg,y,train" for i in range(6)))))
-    assert "(6 of 7 images have no file); others: 'no1.jpg', 'no2.jpg', 'no3.jpg' and 2 more; complete" in absent
+    assert "(6 of 7 images cannot be found); others: 'no1.jpg', 'no2.jpg', 'no3.jpg' and 2 more; complete" in absent
 
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):

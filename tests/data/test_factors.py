@@ -246,7 +246,8 @@ def test_columns_of_factors_are_roles():
     factors = parse_factors(ENTRIES)
     assert parse_columns(["style=s", "place="], factors) == {"style": "s", "place": ""}
     with pytest.raises(
-        InputError, match="'stile' is none of path, label, split, attribute, style, place .did you mean"
+        InputError,
+        match="'stile' is none of path, label, split, attribute, style, place, prediction, .* .did you mean",
     ):
         parse_columns(["stile=s"], factors)
     with pytest.raises(InputError, match="'style' is none of path, label, split, attribute"):

@@ -113,5 +113,5 @@ def test_a_dataset_is_taken_as_it_is_but_for_the_words_that_are_given(images):
     assert "--classes: the data set has 2 (cat, dog, in this order), found 3" in refused(data, classes=list("abc"))
     assert "has 2 (cat, dog, in this order), found 2 ('dog', 'cat')" in refused(data, classes=["dog", "cat"])
     assert "--columns: data set 'dataframe' has its own columns" in refused(data, columns=["label=y"])
-    assert "(3 of 3 images have no file)" in refused(data, images / "b")
+    assert "(3 of 3 images cannot be found)" in refused(data, images / "b")
     assert "is already at" in refused(replace(data, paths=("a.jpg", "a.jpg", "d.jpg")))

@@ -62,7 +62,7 @@ def test_evaluate_takes_the_runs_features_for_its_own_data_or_others_or_images(t
     ours, of_images = {"embeddings": given / "features.npy"}, {"cache": str(tiny.cache)}
     for data, options in ((given / "table.csv", {}), (copy, ours), (tiny.table, of_images)):
         assert dbpt.evaluate(run, data, **options).to_dict()["rows"][0]["test"] == expected
-    with pytest.raises(InputError, match="of 106 images have no file"):
+    with pytest.raises(InputError, match="of 106 images cannot be found"):
         dbpt.evaluate(run, copy)
 
 

@@ -81,7 +81,7 @@ def test_the_confusion_matrices_are_those_of_the_predictions(tiny_run):
 def test_the_command_in_the_report_repeats_the_run(tiny, tmp_path, command):
     attributes = ["meadow=meadow|the green", "lake=lake|the blue; or so"]
     one = fit(tiny, tmp_path / "one run", attributes=attributes, baselines=False, seed=3, eta=2.0)
-    made_by = html.unescape(re.search(r"made the page:</p>\n<pre>(.*?)</pre>", (one / "report.html").read_text())[1])
+    made_by = html.unescape(re.search(r"makes the page:</p>\n<pre>(.*?)</pre>", (one / "report.html").read_text())[1])
     program, verb, *arguments = shlex.split(made_by)
     assert (program, verb) == ("dbpt", "fit")
     assert arguments[arguments.index("--out") + 1] == str(one)

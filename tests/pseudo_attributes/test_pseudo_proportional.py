@@ -159,9 +159,17 @@ def test_a_rare_attribute_is_found_where_a_tied_mixture_finds_it(share, rare):
 
 
 @pytest.mark.parametrize(
-    "shares", [[0.005, 0.4, 0.595], [0.99, 0.01, 0], [0.25, 0.25, 0.25, 0.24, 0.01], [0, 0.995, 0, 0.005, 0]]
+    "shares",
+    [
+        [0.005, 0.4, 0.595],
+        [0.99, 0.01, 0],
+        [0.25, 0.25, 0.25, 0.24, 0.01],
+        [0, 0.995, 0, 0.005, 0],
+        [0.98, 0.01, 0.01],
+        [0.005, 0.005, 0.985, 0.005],
+    ],
 )
-def test_a_rare_one_of_many_attributes_is_found(shares):
+def test_rare_ones_of_many_attributes_are_found(shares):
     for seed in range(5):
         rng = np.random.default_rng(seed)
         truth = np.repeat(np.arange(len(shares)), np.rint(np.multiply(shares, 2400)).astype(int))
@@ -172,6 +180,15 @@ def test_a_rare_one_of_many_attributes_is_found(shares):
             warnings.simplefilter("ignore")  # names without images
             found = label_attributes(logits.astype(np.float32))
         np.testing.assert_allclose(found.shares, shares, atol=0.006)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.3])
+def test_a_wide_cluster_that_is_not_rare_keeps_its_rows(share):
+    rng = np.random.default_rng(0)
+    truth = np.arange(4000) < round(4000 * share)
+    difference = np.where(truth, rng.normal(5, 2, 4000), rng.normal(0, 1, 4000))
+    found = label_attributes(np.column_stack([np.full(4000, 2.5), difference]).astype(np.float32))
+    assert (found.pseudo_attributes == truth).mean() > 0.93
 
 
 @pytest.mark.parametrize("attributes", [2, 3, 5])

@@ -117,11 +117,11 @@ class Key:
 
 def exact_quotas(shares, num_samples, least=0, most=np.inf):
     """Draws as real numbers: those between the bounds in proportion to the shares, found by bisection."""
-    shares = np.asarray(shares) / np.sum(shares)
-    low, high = 0.0, num_samples / (1 if most == np.inf else shares[shares > 0].min())
+    shares, has_share = np.asarray(shares) / np.sum(shares), np.asarray(shares) > 0
+    low, high = 0.0, num_samples / (1 if most == np.inf else shares[has_share].min())
     for _ in range(200):
         scale = (low + high) / 2
-        found = np.where(shares > 0, np.clip(scale * shares, least, most), 0.0)
+        found = np.where(has_share, np.clip(scale * shares, least, most), 0.0)
         low, high = (scale, high) if found.sum() < num_samples else (low, scale)
     return found
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from dbpt.auditing.figures import AuditedFactor, AuditedGroup, Verdict, WhyNothing
 from dbpt.auditing.subject import Subject
+from dbpt.data import SPLITS
 from dbpt.data.factors import factor_entries
 from dbpt.data.words import Factor, Vocabulary, entries_of
 from dbpt.errors import InputError, in_quotes
@@ -141,11 +142,16 @@ def _without_weights(
     options, name = _options_but(_without_factors(subject.options, left_out), ["--seed"]), subject.dataset.name
     methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
     compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])
+    divided = bool((subject.dataset.splits != SPLITS.index("train")).any())
+    images = "the training images" if divided else "these images"
     failing = f"of {worse.class_name!r} with {worse.attribute!r}" if worse else "of the groups that fail"
     advice = (
-        f"Class and attribute are almost unrelated in the training images (Cramér's V {association:.2f}), so training "
-        "on them doesn't make the attribute a shortcut to the class, and group weights have nothing to correct."
+        f"Class and attribute are almost unrelated in {images} (Cramér's V {association:.2f}), so training on them "
+        "doesn't make the attribute a shortcut to the class, and group weights have nothing to correct."
     )
+    if subject.by == "file":
+        learnt = "If the classifier learnt the shortcut from other images, train it again on images like these; or"
+        return f"{advice} {learnt} add more or clearer images {failing}, or compare it with CLIP:", [compare]
     others = (
         f"add more or clearer images {failing}, take a larger backbone (--model) or other wordings of the classes, or "
         "try prompts that name the attribute too (group-prompts):"

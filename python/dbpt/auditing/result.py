@@ -184,10 +184,9 @@ def _row(group: AuditedGroup) -> dict[str, Any]:
 
 def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None, file: str) -> list[str]:
     """Return the lines of the groups, or of the worst of many; all are in ``file``."""
-    many = [f"the {MOST_ROWS} worst of {count(len(groups))} groups with images; {file} in --out has all of them"]
-    if len(groups) <= MOST_ROWS:
-        many = []
-    else:
+    many = list[str]()
+    if len(groups) > MOST_ROWS:
+        many = [f"the {MOST_ROWS} worst of {count(len(groups))} groups with images; {file} in --out has all of them"]
         groups = sorted(groups, key=lambda each: each.accuracy)[:MOST_ROWS]
     columns = [
         ["group", *(shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in groups)],
@@ -198,7 +197,7 @@ def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None, fil
     ]
     if _have_confidence(groups):
         columns.append(["overconf.", *(points(each.calibration_gap) for each in groups)])
-    # A header of one line.
+    # render_columns expects three lines of titles.
     return [*render_columns([[title, "", "", *cells] for title, *cells in columns]), *many]
 
 

@@ -21,7 +21,7 @@ from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.text import count, count_of, in_words, points
+from dbpt.report.text import count, count_of, in_words, points, share_in_words
 from dbpt.runs.audited import PredictionsBy
 
 SIGNIFICANT = 0.05
@@ -103,7 +103,7 @@ def verdict_of(
         sentence=f"The accuracy of {subject} {how} on {towards}: {difference_text(worse, better)}.",
         lead=[
             *also_different(worse, groups, guesses if by_guesses and not by_clusters else None),
-            f"{in_words(explained.share)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
+            f"{share_in_words(explained)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
             *uncertainties(worse, better, groups),
             *untold,
         ],
@@ -212,9 +212,9 @@ def _unseen(detectable: float | None, explained: ExplainedErrors) -> list[str]:
         return []
     images = f"{count_of(explained.n, 'image')} and {count_of(explained.errors, 'error')}"
     if detectable >= 1:
-        return [f"With {images}, no difference could have been seen."]
-    unseen = f"a difference of less than {points(detectable)} points between attributes would probably go unseen"
-    return [f"With {images}, {unseen}."]
+        return [f"With {images}, the test would miss even the largest difference in more than 20 % of such samples."]
+    found = f"the test finds a difference of {points(detectable)} points between attributes in 80 % of such samples"
+    return [f"With {images}, {found}, and smaller ones less often."]
 
 
 def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> list[str]:

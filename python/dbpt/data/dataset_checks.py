@@ -107,7 +107,7 @@ def _check_images(dataset: Dataset) -> None:
         way_out = "is the root the folder that the paths are relative to?"
     elif "\\" in path:
         way_out = "write paths with '/'"
-    found = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images have no file)"
+    found = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images cannot be found)"
     raise InputError(f"{dataset.where(missing[0])}: image {path!r} {found}; {way_out}")
 
 

@@ -324,8 +324,8 @@ def _index_note(path: Path, wanted: Wanted) -> str:
     """Return a warning if the names are other integers than their indices; "" if they aren't."""
     for index, name in enumerate(wanted.vocabulary):
         if integer_of(name) not in (index, None):
-            kind = f"its integers are indices of {wanted.kind} names, not names"
-            return f"{path}: {kind}: {index} is {name!r}; give names as text"
+            read = f"its integers are read as indices, so {index} means the {wanted.kind} {name!r}"
+            return f"{path}: {read}; to give names, write them as text"
     return ""
 
 

@@ -92,7 +92,8 @@ def _finding(score: Score, rule: Rule | None) -> Finding:
 
 def _in_words(rule: Rule, score: Score) -> list[str]:
     """Return the reasons not to propose the family, or to doubt its names."""
-    without = "without what the class names say, " * (rule.kind.endswith("beyond") or rule.kind == "other guesses")
+    beyond = ("doubted beyond", "chance beyond", "small difference beyond", "other guesses")
+    without = "without what the class names say, " if rule.kind in beyond else ""
     match rule.kind:
         case "names without images":
             return ["fewer than two of its names have images"]
@@ -108,10 +109,8 @@ def _in_words(rule: Rule, score: Score) -> list[str]:
     assert rule.value is not None and rule.limit is not None
     if rule.kind == "other guesses":
         agreement = short_of(rule.value, rule.limit)
-        return [
-            f"without what the class names say, the guesses are others (agreement {agreement}; at least {rule.limit})"
-        ]
-    if rule.kind.startswith("chance"):
+        return [f"{without}CLIP guesses differently (agreement {agreement}; at least {rule.limit})"]
+    if rule.kind in ("chance", "chance beyond"):
         q = short_of(rule.value, rule.limit)
         return [f"{without}errors don't depend on it more than by chance (q = {q}, above {rule.limit})"]
     points = short_of(100 * rule.value, 100 * rule.limit, 1)

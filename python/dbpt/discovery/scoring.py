@@ -266,7 +266,9 @@ def _guessed_family(
 def score_families(
     guessed: Sequence[GuessedFamily], images: Images, right: NDArray[np.bool_], *, is_foreign: bool = False
 ) -> list[Score]:
-    """Return the scores: proposed families, then those that may be the class, then others; the strongest first.
+    """Return the scores: proposed families, then those that may be the class, then others.
+
+    Proposed ones that say more than the class names in all respects come first, in each part the strongest.
 
     ``right`` (n,) says which images are predicted right, ``is_foreign`` that a classifier of other features predicts.
     """
@@ -275,7 +277,11 @@ def score_families(
     each = zip(guessed, explained, beyond, strict=True)
     scores = [Score(of=of, explained=a, beyond=b, is_foreign=is_foreign) for of, a, b in each]
     scores = [_with_interval(score, images, right) for score in scores]
-    return sorted(scores, key=lambda score: (not score.is_proposed, not score.may_be_class, -score.strength))
+    return sorted(scores, key=_order)
+
+
+def _order(score: Score) -> tuple[bool, bool, bool, float]:
+    return not score.is_proposed, not score.may_be_class, score.rule is not None, -score.strength
 
 
 def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:

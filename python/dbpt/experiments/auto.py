@@ -110,12 +110,13 @@ def best_family(
         errors = count_of(int((~right).sum()), "error")
         look = ""
         if best.may_be_class:
-            family = best.of.family.family
-            entries = shlex.join(entries_of(family.attributes, family.name))
+            kept = best.of.family.family.only([] if best.of.guessed is None else best.of.guessed.kept.tolist())
+            options = ["--attributes", *entries_of(kept.attributes, kept.name)]
+            options += ["--attribute-template", *kept.templates]
             look = (
-                f"; errors go with {' / '.join(family.names)}, but CLIP may confuse that with the classes: look at it "
+                f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: look "
             )
-            look += f"with --attributes {entries}"
+            look += f"at them with {shlex.join(options)}"
         raise InputError(
             f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}; name "
             f"attributes (--attributes NAME NAME), {ways_out} shows what was tried"
@@ -124,7 +125,8 @@ def best_family(
     explains = f"as CLIP guesses it, explains {share_in_words(best.explained.errors)} of the errors of {whose}"
     distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
     also = explained_too(len(distinct) - 1)
-    return family, f"{AUTO_NOTE}{family.name} ({' / '.join(family.names)}), {explains}{also}"
+    confused = "" if best.rule is None else "; CLIP may confuse these names with the classes, so look at the pictures"
+    return family, f"{AUTO_NOTE}{family.name} ({' / '.join(family.names)}), {explains}{also}{confused}"
 
 
 def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:

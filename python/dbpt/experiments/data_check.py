@@ -64,7 +64,7 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
         check_classes(dataset)
     except InputError as error:
         problems.append(str(error))
-    problems += _first_few(absent, "images have no file")
+    problems += _first_few(absent, "images cannot be found")
     warnings = _first_few(list(_outside(dataset)), "images are outside the root, through links")
     if not dataset.attribute_names:
         warnings.append("no spurious attribute is named; fit needs --attributes, but for objectives such as erm")

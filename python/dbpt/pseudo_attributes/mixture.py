@@ -22,7 +22,8 @@ TO_CHOOSE, TO_START, TO_FIT = (30, 1e-3), (50, 1e-4), (300, 1e-6)
 TRUST = 2.0  # scale of the initial logits: a row one standard deviation above the mean counts e^2 to 1
 TAIL = 0.005  # of the rows, with which EM starts a cluster of a rare attribute
 DEGREES = 8.0  # of freedom of the one heavy-tailed cluster that several Gaussians must beat
-WIDE = 1.5  # times the common variance: a cluster above this is partly the tail of its neighbour
+RARE = 0.1  # of the rows of a cluster and its neighbour: a rarer cluster may be partly the tail of the neighbour
+WIDE = 1.5  # times the common variance, above which it is
 BANDWIDTH = 0.8  # of the density in which the gap between two clusters is sought, in common standard deviations
 REGULARISATION = 1e-6  # relative to the mean variance
 
@@ -43,11 +44,12 @@ class EstimatedShares:
 def estimate_shares(logits_NA: Array) -> EstimatedShares:
     """Estimate the shares of the attributes among the rows.
 
-    EM starts with one cluster for each attribute, of the rows whose logit for it is above its mean. It merges the two
-    nearest clusters as long as the Bayesian information criterion (BIC; Schwarz, 1978) falls. If one is left, or there
-    are two attributes, EM also starts from the tail of each attribute, which finds a rare one. The lowest BIC counts,
-    and must be below that of a single heavy-tailed cluster. Clusters that are too wide give up rows (`without_tails`).
-    The clusters are then matched with attributes by their mean logits.
+    EM starts with one cluster for each attribute: once of the rows whose logit for it is above its mean, once of those
+    near the rows that show it most clearly. It merges the two nearest clusters as long as the Bayesian information
+    criterion (BIC; Schwarz, 1978) falls. If one is left, or there are two attributes, EM also starts from the tail of
+    each attribute alone, which finds a rare one. The lowest BIC counts, and must be below that of a single heavy-tailed
+    cluster. Rare clusters that are too wide give up rows (`without_tails`). The clusters are then matched with
+    attributes by their mean logits.
     """
     num_rows, num_attributes = logits_NA.shape
     centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
@@ -58,14 +60,9 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     above_NA /= deviation
     # Differences from the last attribute: they remove the common part of a row's logits, and the singular direction.
     points_NW = above_NA[:, :-1] - above_NA[:, -1:]
-    best = fit_mixture(points_NW, softmax(TRUST * above_NA)[0], *TO_CHOOSE)
-    while best.rows_NK.shape[1] > 1:
-        fewer = fit_mixture(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
-        if fewer.bic > best.bic:
-            break
-        best = fewer
+    starts = [softmax(TRUST * above_NA)[0], _nearest_tail(points_NW, above_NA)]
+    best = min((_merged(points_NW, start) for start in starts), key=lambda fit: fit.bic)
     if best.rows_NK.shape[1] == 1 or num_attributes == 2:
-        # From equal clusters, EM hardly moves in 30 steps if one of two is rare.
         tails = (fit_mixture(points_NW, _tail(above_NA, name), *TO_START) for name in range(num_attributes))
         best = min(best, *tails, key=lambda fit: fit.bic)
     best = fit_mixture(points_NW, best.rows_NK, *TO_FIT)
@@ -131,6 +128,26 @@ def _with_nearest_joined(mixture: Mixture) -> Array:
     return np.delete(joined_NK, second, axis=1)
 
 
+def _merged(points_NW: Array, start_NK: Array) -> Mixture:
+    """Fit from a start, and merge the two nearest clusters as long as the BIC falls."""
+    best = fit_mixture(points_NW, start_NK, *TO_CHOOSE)
+    while best.rows_NK.shape[1] > 1:
+        fewer = fit_mixture(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
+        if fewer.bic > best.bic:
+            break
+        best = fewer
+    return best
+
+
+def _nearest_tail(points_NW: Array, above_NA: Array) -> Array:
+    """Return memberships of each row in the name whose `_tail` is nearest, so that several names can be rare."""
+    centres_AW = np.stack([_tail(above_NA, name)[:, 1] > 0.5 for name in range(above_NA.shape[1])]).astype(np.float64)
+    centres_AW = centres_AW @ points_NW / centres_AW.sum(axis=1, keepdims=True)
+    nearest_N = (points_NW @ centres_AW.T - 0.5 * (centres_AW**2).sum(axis=1)).argmax(axis=1)
+    rows_NA: Array = 0.98 * np.eye(len(centres_AW))[nearest_N] + 0.02 / len(centres_AW)
+    return rows_NA
+
+
 def _tail(above_NA: Array, name: int) -> Array:
     """Return memberships in two clusters: the rows that show ``name`` most clearly, and all others."""
     margins_N = above_NA[:, name] - np.delete(above_NA, name, axis=1).max(axis=1)
@@ -168,7 +185,7 @@ def without_tails(points_NW: Array, mixture: Mixture) -> Mixture:
         distances_K = np.sqrt(((to_others_KW @ mixture.precision_WW) * to_others_KW).sum(axis=1))
         distances_K[sizes_K <= sizes_K[small]] = np.inf
         large = int(distances_K.argmin())
-        if not np.isfinite(distances_K[large]):
+        if not np.isfinite(distances_K[large]) or sizes_K[small] > RARE * (sizes_K[small] + sizes_K[large]):
             continue
         # The direction that parts the two best, in common standard deviations from the centre of the large one.
         towards_W = mixture.precision_WW @ to_others_KW[large] / distances_K[large]
