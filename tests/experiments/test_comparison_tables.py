@@ -64,7 +64,7 @@ OF_ZERO_SHOT = difference("prompt", -0.0001, [-0.0001, -0.0001], [-0.05, 0.04])
 OF_ORACLE = {"objective": "groupdro", "group_source": "true"}
 OF_ORACLE |= {"difference": difference("prompt", 0.3386, [0.30, 0.3772], [0.2, 0.45])}
 COMPARISON = {
-    "schema_version": 2,
+    "schema_version": 3,
     "dbpt_version": "0.1.0",
     "dataset": {
         "name": "A&B_100%",

@@ -10,7 +10,7 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.audited import AuditedData, PredictionsBy
 from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
 BiasSize = Literal["small", "clear", "strong"]
 WhyNothing = Literal["one attribute", "no errors", "whole classes"]

@@ -13,7 +13,7 @@ from dbpt.groups import GroupMetrics, PseudoQuality, group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 Split = Literal["train", "val", "test"]
 GroupKind = Literal["true", "pseudo"]
 Average = Literal["plain", "adjusted"]
