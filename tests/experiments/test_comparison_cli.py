@@ -96,7 +96,7 @@ def test_through_the_command_line(command, tiny, tmp_path):
     options = ["--methods", ",".join(METHODS), "--heads", "linear,prompt", "--seeds", "2", "--epochs", "2"]
     code, printed, said = command("compare", tiny.table, "--out", out, *tiny.arguments, *options)
     assert code == 0, said
-    assert printed.endswith(f"\n\nreport: {out / 'compare.html'}; tables: .csv, .md, .tex, .json\n")
+    assert printed.endswith(f"\n\nreport: {out / 'compare.html'}; tables: .csv, .json\n")
     assert "Group DRO (true groups)  linear" in printed
     assert max(map(len, printed.splitlines()[:-1])) <= 110
     assert "[14/14] groupdro:true, prompt, seed 1: worst group " in said

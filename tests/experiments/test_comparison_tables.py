@@ -1,4 +1,4 @@
-"""The tables of a comparison, letter by letter: for wide and narrow terminals, as CSV, Markdown and LaTeX."""
+"""The tables of a comparison, letter by letter: for wide and narrow terminals, and as CSV."""
 
 import csv
 import io
@@ -17,9 +17,7 @@ def of_typed(table):
     )
 
 
-csv_table, latex_table, markdown_table, terminal_table = map(
-    of_typed, (comparison.csv_table, comparison.latex_table, comparison.markdown_table, comparison.terminal_table)
-)
+csv_table, terminal_table = map(of_typed, (comparison.csv_table, comparison.terminal_table))
 
 
 def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2), **more) -> dict:
@@ -226,9 +224,9 @@ def test_the_adjusted_average_stands_in_the_same_columns_and_is_named():
         return row | {"figures": figures | {"adjusted_gap": figures["group_mean"] | {"mean": -0.321}}}
 
     found = COMPARISON | {"average": "adjusted", "rows": [adjusted(row) for row in COMPARISON["rows"]]}
-    for table in (terminal_table(found, 120), markdown_table(found), latex_table(found)):
-        assert "12.3" in table and "75.3" not in table and "32.1" in table
-        assert "average and gap: adjusted, each group weighted by its share of the training images" in table
+    table = terminal_table(found, 120)
+    assert "12.3" in table and "75.3" not in table and "32.1" in table
+    assert "average and gap: adjusted, each group weighted by its share of the training images" in table
 
 
 def test_one_head_needs_no_column():
@@ -237,38 +235,6 @@ def test_one_head_needs_no_column():
     assert "head" not in table.partition("─")[0]
     assert max(map(len, table.splitlines())) <= 110
     assert "the same head and seed, and its" in " ".join(table.split())
-
-
-def test_markdown_escapes_what_it_would_read():
-    lines = markdown_table(COMPARISON).splitlines()
-    assert lines[0] == "A&B\\_100%: test split, 12\u202f345 images  "
-    assert lines[3:6] == [
-        "| method | head | worst group | average | gap | worst gr. against ERM | 95 % over seeds | 95 % over images |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
-        "| zero-shot | – | 49.6 | 75.3 | 25.7 | 0.0 | \\[0.0, 0.0\\] | \\[−5.0, +4.0\\] |",
-    ]
-    assert lines[10:] == ["- " + note.replace("|", "\\|") for note in NOTES]
-
-
-def test_latex_escapes_what_it_would_read():
-    lines = latex_table(COMPARISON).splitlines()
-    assert lines[4].startswith(r"\caption{A\&B\_100\%: test split, 12\,345 images. groups: ")
-    assert lines[5:13] == [
-        r"\begin{tabular}{@{}llrrrrrr@{}}",
-        r"\toprule",
-        r" &  &  &  &  & worst gr. & 95 \% & 95 \% \\",
-        r" &  & worst &  &  & against & over & over \\",
-        r"method & head & group & average & gap & ERM & seeds & images \\",
-        r"\midrule",
-        r"zero-shot & \textendash{} & 49.6 & 75.3 & 25.7 & 0.0 & [0.0, 0.0] & [$-$5.0, +4.0] \\",
-        r"ERM & prompt & 49.6 $\pm$ 1.2 & 75.0 $\pm$ 0.3 & 25.4 $\pm$ 10.0 &  &  &  \\",
-    ]
-    assert r"\par warning: a \textasciitilde{} b\textasciicircum{}2" in lines
-    assert any(line.startswith(r"\par left out: -{}-head prompt with -{}-objective dfr") for line in lines)
-    (caption,) = [line for line in lines if line.startswith(r"\caption")]
-    for line in lines[5:]:
-        assert set(line).isdisjoint("±−–·~") or line == caption
-    assert lines[0] == "% needs \\usepackage{booktabs}; other than Latin letters need XeLaTeX or LuaLaTeX"
 
 
 def test_csv_has_full_digits_and_nothing_where_there_is_nothing():

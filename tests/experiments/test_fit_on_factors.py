@@ -263,11 +263,7 @@ def test_a_comparison_has_the_worst_group_of_each_factor(tiny, table, settings, 
     found = dbpt.compare(
         table, out=tmp_path / "c", methods=("erm", "dbpt"), heads=("linear",), seeds=2, **own | {"n_ctx": None}
     )
-    for file in ("compare.md", "compare.tex", "compare.csv"):
-        text = (tmp_path / "c" / file).read_text()
-        assert ("worst_group_accuracy_light" if file.endswith("csv") else "worst group by light alone") in text.replace(
-            "\\_", "_"
-        )
+    assert "worst_group_accuracy_light" in (tmp_path / "c" / "compare.csv").read_text()
     frame = found.to_pandas()
     worst = min(each.accuracy for each in found.chosen.factors[1].groups)
     assert frame["worst_group_accuracy_light"].iloc[-1] == pytest.approx(worst)

@@ -75,6 +75,12 @@ def test_a_data_frame_has_a_line_for_each_row(results, kind):
     assert frame["method"].tolist() == [row.method for row in result.rows]
     assert frame["worst_group_accuracy"].tolist() == [row.worst_group_accuracy for row in result.rows]
     assert frame["disc · lake"].tolist() == [row.groups[3].accuracy for row in result.rows]
+    if kind == "compare":
+        assert frame["seeds"].tolist() == [len(row.record.seeds) for row in result.rows]
+        lead = result.rows[-1].record.difference.figures["worst_group_accuracy"].mean
+        assert frame["worst_group_accuracy_against_erm_mean"].iloc[-1] == lead
+        assert {"worst_group_accuracy_sd", "draws", "gap_against_erm_seeds_low"} <= set(frame.columns)
+        assert "toprule" in frame.to_latex()
     accuracies = [group.accuracy for group in result.groups]
     assert pandas.DataFrame(result.groups)["accuracy"].tolist() == accuracies
 
@@ -127,8 +133,8 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
         (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),
-        (lambda content: content.update(schema_version=1), "not of schema version 2, which this version"),
-        (lambda content: content.update(schema_version=3), "written by a newer dbpt"),
+        (lambda content: content.update(schema_version=1), "not of schema version 3, which this version"),
+        (lambda content: content.update(schema_version=4), "written by a newer dbpt"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(tiny_run, tmp_path, change, message):

@@ -11,7 +11,7 @@ import dbpt
 
 METHODS = ("zero-shot", "erm", "dbpt", "groupdro:true")
 EPOCHS = 12
-TABLES = ("compare.csv", "compare.md", "compare.tex")
+TABLES = ("compare.csv",)
 PAGES = ("compare.html", "guesses.html")
 
 

@@ -113,7 +113,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     with resumable("compare", out):
         comparison = run_compare(data, out=out, **own, **settings)
     width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
-    written = f"report: {out / 'compare.html'}; tables: .csv, .md, .tex, .json"
+    written = f"report: {out / 'compare.html'}; tables: .csv, .json"
     click.echo(f"\n{comparison.table(width, warnings=False)}\n\n{written}")
     if failed := len(comparison.failed):
         retry = ["dbpt", "compare", "--resume", "--out", str(out)]

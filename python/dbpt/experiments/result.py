@@ -15,7 +15,7 @@ from markupsafe import Markup
 from dbpt.data.in_memory import import_pandas
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.comparison import WIDEST, terminal_table
+from dbpt.report.comparison import WIDEST, table_lines, terminal_table
 from dbpt.report.comparison_summary import ComparisonSummary
 from dbpt.report.factors import FactorFigures, GroupFigures
 from dbpt.report.summary import Row, Summary, summarize
@@ -140,16 +140,24 @@ class Result:
     def to_pandas(self) -> pandas.DataFrame:
         """Return a ``pandas.DataFrame`` with a line for each row and the accuracy of each group in a column.
 
+        Of a comparison it also has all columns of ``compare.csv``: means, deviations, the numbers of seeds and draws,
+        and the differences to ERM with their intervals. ``frame.to_latex()`` and ``to_markdown()`` write it for papers.
         Raises `InputError` if pandas, an extra of dbpt, is not installed.
         """
-        lines = []
+        lines = list[dict[str, object]]()
         for row in self.rows:
             low, high = row.interval or (None, None)
-            line = {"method": row.method, "head": row.head, "worst_group_accuracy": row.worst_group_accuracy}
+            line: dict[str, object] = {
+                "method": row.method,
+                "head": row.head,
+                "worst_group_accuracy": row.worst_group_accuracy,
+            }
             line |= {"worst_group_low": low, "worst_group_high": high, "average_accuracy": row.average_accuracy}
             line |= {f"worst_group_accuracy_{each.name}": each.worst and each.worst.accuracy for each in row.factors}
             line |= {"gap": row.gap, **{f"{each.class_name} · {each.attribute}": each.accuracy for each in row.groups}}
             lines.append(line)
+        if isinstance(self.metrics, ComparisonMetrics):
+            lines = [line | more | line for line, more in zip(lines, table_lines(self.metrics), strict=True)]
         frame: pandas.DataFrame = import_pandas().DataFrame(lines)
         return frame
 

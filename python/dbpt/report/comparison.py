@@ -1,6 +1,6 @@
-"""The table of a comparison for a terminal, as CSV, Markdown and LaTeX."""
+"""The table of a comparison for a terminal, as CSV and for data frames."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from dbpt.files.csv import csv_text
@@ -81,104 +81,36 @@ def _differences(comparison: ComparisonMetrics) -> list[list[str]]:
     ]
 
 
-def csv_table(comparison: ComparisonMetrics) -> str:
-    """Return all figures as fractions with full digits, one line for each row; empty if missing."""
-    groups, factors = comparison.dataset.group_names, comparison.dataset.factors
-    factors = factors if len(factors) > 1 else []
-    differences = ("mean", "seeds_low", "seeds_high", "draws_low", "draws_high")
-    table: list[Sequence[object]] = [
-        ["method", "head", "seeds", "draws", *(f"{name}_{part}" for name in FIGURES for part in ("mean", "sd"))]
-        + [f"{name}_against_erm_{part}" for name in FIGURES for part in differences]
-        + [f"worst_group_accuracy_against_erm_{part}" for part in ("images_low", "images_high")]
-        + [f"worst_group_accuracy_{factor.name}" for factor in factors]
-        + [f"accuracy of {name}" for name in groups]
-    ]
+def table_lines(comparison: ComparisonMetrics) -> list[dict[str, object]]:
+    """Return all figures of each row but its groups, by column, as fractions with full digits; None if missing."""
+    factors = comparison.dataset.factors
+    factors, lines = factors if len(factors) > 1 else [], []
     for row in comparison.rows:
-        cells = [getattr(row.figures[name], part) for name in FIGURES for part in ("mean", "sd")]
+        line: dict[str, object] = {"method": row.method, "head": row.head or ""}
+        line |= {"seeds": len(row.seeds), "draws": len(row.draws)}
+        line |= {f"{name}_{part}": getattr(row.figures[name], part) for name in FIGURES for part in ("mean", "sd")}
         difference = row.difference or NO_DIFFERENCE
         for name in FIGURES:
             figure = difference.figures[name]
-            cells += [figure.mean, *(figure.over_seeds or (None, None)), *(figure.over_draws or (None, None))]
-        cells += difference.over_images or (None, None)
-        alone = factor_figures(comparison, row.group_figures, None)
-        cells += [each.worst and each.worst.accuracy for each in alone] or [None] * len(factors)
-        cells += [entry.mean for entry in row.groups] or [None] * len(groups)
-        table.append([row.method, row.head or "", len(row.seeds), len(row.draws), *cells])
-    return csv_text(table)
+            line[f"{name}_against_erm_mean"] = figure.mean
+            for over, interval in (("seeds", figure.over_seeds), ("draws", figure.over_draws)):
+                line |= _bounds(f"{name}_against_erm_{over}", interval)
+        line |= _bounds("worst_group_accuracy_against_erm_images", difference.over_images)
+        alone = {each.name: each.worst for each in factor_figures(comparison, row.group_figures, None)}
+        for factor in factors:
+            worst = alone.get(factor.name)
+            line[f"worst_group_accuracy_{factor.name}"] = worst and worst.accuracy
+        lines.append(line)
+    return lines
 
 
-def markdown_table(comparison: ComparisonMetrics) -> str:
-    """Return a Markdown page: heading, table, notes."""
-    titles, body = _cells(comparison, _as_markdown)
-    head = [" ".join(filter(None, lines)) for lines in zip(*titles, strict=True)]
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * 2}{'---:|' * (len(head) - 2)}"]
-    lines += [f"| {' | '.join(cells)} |" for cells in body]
-    summary = ComparisonSummary(comparison)
-    above = "  \n".join(map(_as_markdown, summary.heading))
-    below = "\n".join(f"- {_as_markdown(note.strip())}" for note in summary.notes())
-    return "\n".join([above, "", *lines, "", below, ""])
+def _bounds(name: str, interval: tuple[float, float] | None) -> dict[str, object]:
+    return dict(zip((f"{name}_low", f"{name}_high"), interval or (None, None), strict=True))
 
 
-def latex_table(comparison: ComparisonMetrics) -> str:
-    """Return a LaTeX table environment for the package booktabs, with the notes under it, about 430 pt wide."""
-    titles, body = _cells(comparison, _as_latex)
-    head, summary = [line for line in titles if any(line)], ComparisonSummary(comparison)
-    above = " ".join(_as_latex(line) + "." for line in summary.heading)
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs}; other than Latin letters need XeLaTeX or LuaLaTeX",
-            "% on a page of two columns, table* instead of table",
-            "\\begin{table}",
-            "\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}",
-            f"\\caption{{{above}}}",
-            f"\\begin{{tabular}}{{@{{}}ll{'r' * (len(head[0]) - 2)}@{{}}}}",
-            "\\toprule",
-            *(" & ".join(cells) + r" \\" for cells in head),
-            "\\midrule",
-            *(" & ".join(cells) + r" \\" for cells in body),
-            "\\bottomrule",
-            "\\end{tabular}",
-            *(f"\\par {_as_latex(note.strip())}" for note in summary.notes()),
-            "\\end{table}",
-            "",
-        ]
-    )
-
-
-def _cells(comparison: ComparisonMetrics, written: Callable[[str], str]) -> tuple[list[list[str]], list[list[str]]]:
-    """Return the three lines of the table's titles, and its rows, with ``written`` applied to each cell."""
-    rows = comparison.rows
-    columns = [
-        ["", "", "method", *(row.title for row in rows)],
-        ["", "", "head", *(row.head or MISSING for row in rows)],
-        *_figures(comparison),
-        *_differences(comparison),
-    ]
-    lines = [[written(" ".join(cell.split())) for cell in line] for line in zip(*columns, strict=True)]
-    return lines[:3], lines[3:]
-
-
-_LATEX = {letter: f"\\{letter}" for letter in "&%$#_{}"} | {
-    "\\": "\\textbackslash{}",
-    "~": "\\textasciitilde{}",
-    "^": "\\textasciicircum{}",
-    "<": "\\textless{}",
-    ">": "\\textgreater{}",
-    "|": "\\textbar{}",
-    '"': "''",
-    "±": "$\\pm$",
-    "−": "$-$",
-    "·": "$\\cdot$",
-    "–": "\\textendash{}",
-    "\u00a0": "~",
-    "\u202f": "\\,",
-}
-
-
-def _as_latex(text: str) -> str:
-    escaped = "".join(_LATEX.get(letter, letter) for letter in text)
-    return escaped.replace("--", "-{}-")  # of an option; LaTeX makes one dash of two
-
-
-def _as_markdown(text: str) -> str:
-    return "".join(f"\\{letter}" if letter in "\\|*_`<[]" else letter for letter in text)
+def csv_table(comparison: ComparisonMetrics) -> str:
+    """Return `table_lines` and the accuracy of each group as CSV."""
+    groups, lines = comparison.dataset.group_names, table_lines(comparison)
+    of_groups = [[entry.mean for entry in row.groups] or [None] * len(groups) for row in comparison.rows]
+    table = ([*line.values(), *means] for line, means in zip(lines, of_groups, strict=True))
+    return csv_text([[*lines[0], *(f"accuracy of {name}" for name in groups)], *table])

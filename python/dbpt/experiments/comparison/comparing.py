@@ -47,7 +47,7 @@ from dbpt.experiments.stages import log_warnings
 from dbpt.files.disk import is_missing, write_atomically, write_json
 from dbpt.files.launched import launched
 from dbpt.report.charts import write_figures
-from dbpt.report.comparison import csv_table, latex_table, markdown_table
+from dbpt.report.comparison import csv_table
 from dbpt.report.comparison_page import comparison_figures, render_comparison
 from dbpt.report.factors import judged_factors
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
@@ -88,7 +88,7 @@ COMPARISON_FOLDER = OutputFolder(
     marker="plan.json",
     record=ComparisonMarker,
     schema_version=3,
-    is_file={"compare.html", "compare.json", "compare.csv", "compare.md", "compare.tex", "guesses.html"}.__contains__,
+    is_file={"compare.html", "compare.json", "compare.csv", "guesses.html"}.__contains__,
     subfolders={
         "cells": is_cell_file,
         "checkpoints": is_cell_file,
@@ -216,8 +216,6 @@ def _compare_in(
     metrics = summarize(plan, results, failures, shared, labelled.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))
-    write_atomically(out / "compare.md", markdown_table(metrics))
-    write_atomically(out / "compare.tex", latex_table(metrics))
     settings = settings_of(plan, embedded.dataset.words, sheets, len(embedded.failures))
     places, judged = judged_factors(guesses, metrics), metrics
     if len(places) < len(shared.dataset.factors):
