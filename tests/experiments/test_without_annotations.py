@@ -112,9 +112,9 @@ def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
 
 
 def test_there_are_as_many_as_documented():
-    """With four selections each: every head has dbpt, balanced, groupdro, jtt and class-balanced with two ways, and erm,
-    suby, subg with one; linear has dfr and afr; prompt has kgcoop and prograd; adapter has contrastive-adapter with two
-    ways."""
+    """With four selections each. Every head has dbpt, balanced, groupdro, jtt and class-balanced with two ways, and
+    erm, suby, subg with one; linear has dfr and afr; prompt has kgcoop and prograd; adapter has contrastive-adapter
+    with two ways."""
     assert len(FREE) == 4 * (3 * (5 * 2 + 3) + 2 + 2 + 2)
 
 
