@@ -247,7 +247,8 @@ def test_columns_of_factors_are_roles():
     assert parse_columns(["style=s", "place="], factors) == {"style": "s", "place": ""}
     with pytest.raises(
         InputError,
-        match="'stile' is none of path, label, split, attribute, style, place, prediction, .* .did you mean",
+        match="'stile' is none of path, label, split, attribute, style, place, prediction, "
+        "prediction_path .did you mean 'style'",
     ):
         parse_columns(["stile=s"], factors)
     with pytest.raises(InputError, match="'style' is none of path, label, split, attribute"):
