@@ -13,7 +13,7 @@ from dbpt.auditing.next_step import _without_factors
 from dbpt.auditing.page import _factor_part
 from dbpt.auditing.predictions import UserPredictions
 from dbpt.data.words import Factor, Words, combined
-from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
+from dbpt.pseudo_attributes.trust import Guesses
 
 NAMES = {"style": ["photo", "sketch"], "place": ["home", "street", "field"], "size": ["near", "far"]}
 CLASSES = ("cat", "dog", "fox")
@@ -29,7 +29,8 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False, doubted=())
     """Audit predictions that are wrong where ``is_wrong`` says, with ``codes`` for each factor by name."""
     words = words_of(*codes)
     of_factors = [
-        GuessesOfFactor(
+        Guesses(
+            method="proportional",
             name=name, values=NAMES[name], shares=[1 / len(NAMES[name])] * len(NAMES[name]), mean_confidence=1.0,
             doubts=["nonsense"] if name in doubts else [], n_unknown=0, n_known=0, accuracy=None,
             doubted=list(doubted) if name in doubts else [],

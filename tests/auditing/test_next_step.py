@@ -11,7 +11,7 @@ import dbpt
 from dbpt.auditing.figures import AuditedFactor, Verdict
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.subject import subject_of
-from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
+from dbpt.pseudo_attributes.trust import Guesses
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
 UNTRUSTED = Verdict(kind="untrusted", sentence="", details=["nonsense"])
@@ -157,7 +157,7 @@ def without(leave_out):
 
 def of_factor(name, values, **changed):
     shared = {"shares": [], "mean_confidence": 1.0, "doubts": [], "n_unknown": 0, "n_known": 0, "accuracy": None}
-    return GuessesOfFactor(name=name, values=values, **shared | changed)
+    return Guesses(method="proportional", name=name, values=values, **shared | changed)
 
 
 def audited_factor(name, verdict):

@@ -69,14 +69,15 @@ def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny):
     paths = {picture.path for sheet in shown.sheets for strip in sheet.strips for picture in strip.pictures}
     assert paths.isdisjoint(np.array(labelled.dataset.paths)[is_test])
     features = np.where(is_test[:, None], -embedded.features, embedded.features)
-    assert judged_guesses(labelled.dataset, features, embedded.backbone, labelled.pseudo) == labelled.guesses
+    images = embedded.to_guess
+    assert judged_guesses(replace(images, features=features), labelled.pseudo) == labelled.guesses
     other = np.where(is_test[:, None], embedded.features, -embedded.features)
-    assert judged_guesses(labelled.dataset, other, embedded.backbone, labelled.pseudo) != labelled.guesses
+    assert judged_guesses(replace(images, features=other), labelled.pseudo) != labelled.guesses
     only = labelled.dataset.take(np.flatnonzero(is_test))
     pseudo = replace(labelled.pseudo, **{
         name: getattr(labelled.pseudo, name)[is_test] for name in ("pseudo_attributes", "posterior", "confidence")
     })  # fmt: skip
-    judged = judged_guesses(only, embedded.features[is_test], embedded.backbone, pseudo)
+    judged = judged_guesses(replace(images, dataset=only, features=embedded.features[is_test]), pseudo)
     assert judged.n_known == is_test.sum()
 
 

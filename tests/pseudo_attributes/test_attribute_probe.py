@@ -7,8 +7,7 @@ from sklearn.linear_model import LogisticRegression
 from dbpt.data.factors import parse_factors
 from dbpt.data.words import Words, combined
 from dbpt.errors import InputError
-from dbpt.pseudo_attributes.attribute_probe import drawn_known, fit_attribute_probe
-from dbpt.pseudo_attributes.factors import combined_guesses
+from dbpt.pseudo_attributes.attribute_probe import Probe, drawn_known
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.linear_probe import fitted_layer, out_of_fold
 
@@ -29,7 +28,7 @@ def fitted(features, known, words, may_learn=None, labels=None):
     """The probe of rows that are all of class a, unless ``labels`` say otherwise."""
     labels = np.zeros(len(features), np.int64) if labels is None else labels
     may_learn = np.ones(len(features), bool) if may_learn is None else may_learn
-    return fit_attribute_probe(features, known, labels, may_learn, words, seed=0, way_out="label more by hand")
+    return Probe.fit(features, known, labels, may_learn, words, seed=0, probe_rows=None)
 
 
 def made(n, width=12, classes=3, signal=3.0, seed=0):
@@ -172,7 +171,7 @@ def test_each_factor_has_a_probe_and_a_partly_known_row_counts():
     features, place = made(200)
     style = (features[:, 5] > 0).astype(np.int64)
     style[:20] = -1
-    known = combined_guesses([known_as(style, 2), known_as(place, 3)])
+    known = PseudoAttributes.combined([known_as(style, 2), known_as(place, 3)])
     probe = fitted(features, known, words)
     assert probe.weights.shape == (5, 12) and [each.n_known for each in probe.figures] == [180, 200]
     logits = probe.logits(features)

@@ -7,7 +7,7 @@ from html_page import Page
 from made_up_run import GUESSES, RIGHT, as_json, evaluated, history, render_report, row, run, summarize, table_of
 
 from dbpt.groups import group_metrics
-from dbpt.pseudo_attributes.trust import GuessesOfFactor
+from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.headline import headline, verdict, zero_shot_line
 
 
@@ -139,7 +139,8 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     assert (kind, title) == ("untrusted", "The guesses can’t be trusted")
     assert sentence.startswith("CLIP can’t tell land / water apart in these images, so nothing follows")
     one, other = (
-        GuessesOfFactor(
+        Guesses(
+            method="proportional",
             name=name,
             values=values,
             shares=[0.5, 0.5],

@@ -10,7 +10,7 @@ from made_up_comparison import row as compared
 from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics
 
 from dbpt.groups import group_metrics
-from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
+from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.factors import judged_factors
 from dbpt.runs.some_factors import groups_of_factors, run_of_factors
 
@@ -36,11 +36,17 @@ def of_factors(*doubts):
     """Guesses of both factors, each with its doubts."""
     same = {"mean_confidence": 0.9, "n_unknown": 0, "n_known": 0, "accuracy": None}
     factors = [
-        GuessesOfFactor(**factor, shares=[1 / len(factor["values"])] * len(factor["values"]), doubts=list(each), **same)
+        Guesses(
+            method="proportional",
+            **factor,
+            shares=[1 / len(factor["values"])] * len(factor["values"]),
+            doubts=list(each),
+            **same,
+        )
         for factor, each in zip((STYLE, PLACE), doubts, strict=True)
     ]
     told = [f"{factor.name}: {doubt}" for factor in factors for doubt in factor.doubts]
-    return Guesses(method="proportional", shares=[1 / 6] * 6, doubts=told, factors=factors, **same)
+    return Guesses(shares=[1 / 6] * 6, doubts=told, factors=factors, **same)
 
 
 @pytest.mark.parametrize(("place", "size"), [(0, 2), (1, 3)])

@@ -29,7 +29,6 @@ from dbpt.data.factors import joint_codes
 from dbpt.errors import InputError
 from dbpt.experiments.figures import backbone_summary, clusters_summary, true_or_pseudo
 from dbpt.experiments.guesses import judged_guesses
-from dbpt.experiments.readable import label_dataset
 from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics, group_name
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes import PseudoAttributes
@@ -95,9 +94,9 @@ class Judgement:
 
 def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     """Return the audit that ``command`` makes, and CLIP's guesses for all images of the data."""
-    dataset, rows, readable = subject.dataset, subject.audited, subject.readable
-    pseudo = label_dataset(dataset, readable.evidence(), subject.config, readable.label_features, subject.probe)
-    guesses = judged_guesses(dataset, readable.label_features, readable.labeller, pseudo, rows)
+    dataset, rows, to_guess = subject.dataset, subject.audited, subject.readable.to_guess
+    pseudo = to_guess.guess(subject.config, subject.probe)
+    guesses = judged_guesses(to_guess, pseudo, rows)
     chosen = groups_to_audit(subject, pseudo)
     judgement = judge(subject, chosen, guesses)
     figures = assemble(subject, pseudo, guesses, chosen, judgement, command)

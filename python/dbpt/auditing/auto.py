@@ -12,7 +12,6 @@ from dbpt.auditing.verdict import SUBJECTS
 from dbpt.data import Dataset
 from dbpt.discovery.catalogue import Family
 from dbpt.experiments.auto import SEED, best_family, found_settings, images_to_search, zero_shot_right
-from dbpt.experiments.guesses import fitted_rows
 from dbpt.report.text import count_of
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.settings.unnamed import TOO_SMALL
@@ -42,14 +41,15 @@ def with_found_attributes(subject: Subject) -> Subject:
     logger.info(note)
     config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))
     named = _named(dataset, family)
-    readable = replace(subject.readable, dataset=replace(named, notes=(*named.notes, note)))
+    named = replace(named, notes=(*named.notes, note))
+    readable = replace(subject.readable, dataset=named, to_guess=replace(subject.readable.to_guess, dataset=named))
     return replace(subject, readable=readable, config=config, asked=asked, options=asked.options(AUDIT_SETTINGS))
 
 
 def _rows_to_search(subject: Subject) -> NDArray[np.int64]:
     if subject.by != "zero-shot":
         return subject.audited
-    fitted = fitted_rows(subject.dataset)
+    fitted = subject.dataset.rows_to_fit
     others = np.setdiff1d(fitted, subject.audited)
     return others if len(others) else fitted
 

@@ -49,7 +49,7 @@ def audited_factors(
         tests.append(explained_errors(is_right[rows], labels[rows], distinct[place], seed=seed, **size))
     adjusted = holm([test.p_value for test in tests])
     by_guesses = [kind == "pseudo" for kind in kinds]
-    is_doubted = [by_guesses[place] and bool(guesses.of_factor(place).doubts) for place in range(len(codes))]
+    is_doubted = [by_guesses[place] and bool(guesses.factors[place].doubts) for place in range(len(codes))]
     found = []
     for place, factor in enumerate(words.factors):
         values = list(factor.values)
@@ -66,7 +66,7 @@ def audited_factors(
         verdict = verdict_of(
             groups,
             explained,
-            guesses.of_factor(place),
+            guesses.factors[place],
             by=by,
             by_guesses=by_guesses[place],
             attributes=values,

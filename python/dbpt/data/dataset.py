@@ -83,15 +83,22 @@ class Dataset:
 
     @property
     def factor_attributes(self) -> list[NDArray[np.int64]]:
-        """(N,) each, the true values of each factor, -1 where unknown; a row may have some without the others."""
-        if self.known_factors or not self.words.factors:
-            return list(self.known_factors)
-        return factor_codes(self.attributes, self.words.sizes)
+        """(N,) for each of the `Words.suspects`, its true values, -1 where unknown.
+
+        A row may have some without the others.
+        """
+        return list(self.known_factors) or factor_codes(self.attributes, self.words.sizes)
 
     @property
     def has_true_attributes(self) -> bool:
         """True if at least one row has a true attribute."""
         return bool((self.attributes >= 0).any())
+
+    @property
+    def rows_to_fit(self) -> NDArray[np.int64]:
+        """(n,) the rows on which guesses are fitted: all but those of the test split, unless there are no others."""
+        is_test = self.splits == SPLITS.index("test")
+        return np.flatnonzero(is_test.all() | ~is_test)
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the groups y * A + a of true or pseudo ``attributes`` (N,), as (N,) int64; -1 where a is -1.

@@ -37,14 +37,11 @@ def check_names(dataset: Dataset) -> None:
 def check_possible(
     dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None = None, source: str | None = None
 ) -> None:
-    """Refuse a value that the vocabulary of a row's class excludes: a true one, or the ``codes`` of each factor.
+    """Refuse a value that the vocabulary of a row's class excludes: a true one, or the ``codes`` of each suspect.
 
     These are (N,) each, from the file ``source``.
     """
-    factors = dataset.words.factors
-    if factors and codes is None:
-        codes = dataset.factor_attributes
-    for factor, codes_N in zip(factors, codes or (), strict=True):
+    for factor, codes_N in zip(dataset.words.suspects, codes or dataset.factor_attributes, strict=True):
         for name, values in factor.of_class.items():
             of_class = (dataset.labels == dataset.class_names.index(name)) & (codes_N >= 0)
             for row in np.flatnonzero(of_class & ~np.isin(codes_N, factor.possible(name)))[:1].tolist():

@@ -17,6 +17,8 @@ SENTENCE_START = "a photo of a"
 Names: TypeAlias = Mapping[str, str | Sequence[str]] | Sequence[str]
 """A vocabulary as users write it: a dict of names and wordings, or a list of entries ``"name=wording|wording"``."""
 COMMA_HINT = "; separate names by spaces, not commas"
+UNNAMED = "attribute"
+"""The name of the one attribute of ``--attributes``, which no factor of ``--factors`` may have."""
 MOST_COMBINATIONS = 128
 """The largest number of combinations of values of several factors; each makes a group with each class."""
 
@@ -103,7 +105,7 @@ def check_printable(text: str, argument: str) -> None:
 
 @dataclass(frozen=True)
 class Factor:
-    """A suspected attribute among several: all its values with their wordings, and those that each class may have.
+    """A suspected attribute: all its values with their wordings, and those that each class may have.
 
     A class in ``of_class`` has only the values named there, any other class those in ``shared``.
     """
@@ -112,6 +114,11 @@ class Factor:
     values: Vocabulary
     shared: tuple[str, ...]
     of_class: dict[str, tuple[str, ...]]
+
+    @property
+    def prefix(self) -> str:
+        """The name with a colon, to begin a sentence about it; "" without a name of its own."""
+        return "" if self.name == UNNAMED else f"{self.name}: "
 
     def possible(self, class_name: str) -> list[int]:
         """Return the indices of the values that images of the class may have."""
@@ -136,7 +143,9 @@ def combined(factors: Sequence[Factor]) -> Vocabulary:
 class Words:
     """Classes and (possibly no) attributes with their wordings, and the sentence templates of each.
 
-    With ``factors`` the attributes are the `combined` ones, and CLIP reads the wordings of the factors.
+    With ``factors``, attributes with names, the attributes are the `combined` ones, and CLIP reads the wordings of the
+    factors. Code about guesses and values loops over the `suspects`, which are the factors, or the attribute without a
+    name.
     """
 
     classes: Vocabulary
@@ -175,13 +184,14 @@ class Words:
 
     @property
     def sizes(self) -> list[int]:
-        """The number of values of each factor; none without factors."""
-        return [len(factor.values) for factor in self.factors]
+        """The number of values of each of the `suspects`."""
+        return [len(suspect.values) for suspect in self.suspects]
 
     @property
     def suspects(self) -> tuple[Factor, ...]:
-        """The attributes that CLIP guesses, each by itself: the ``factors``, or the one attribute."""
-        return self.factors or (Factor("attribute", self.attributes, tuple(self.attributes), {}),)
+        """The attributes that CLIP guesses, each by itself, one or more; none if none is named."""
+        unnamed = Factor(UNNAMED, self.attributes, tuple(self.attributes), {})
+        return self.factors or ((unnamed,) if self.attributes else ())
 
     def guessed(self) -> Vocabulary:
         """Return the wordings of each value that CLIP guesses, as "factor: value" if there are several factors."""

@@ -20,7 +20,6 @@ from dbpt.discovery.findings import explained_too, stronger_alike
 from dbpt.discovery.scoring import Images, guess_families, halves, score_families
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
-from dbpt.experiments.guesses import fitted_rows
 from dbpt.experiments.readable import configured_backbone, embed_dataset
 from dbpt.report.text import count, count_of, share_in_words
 from dbpt.settings.combinations import DROP
@@ -59,7 +58,7 @@ def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[
     readable, features, _ = embed_dataset(dataset, backbone, resolved)
     if not len(readable):
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to search")
-    rows = fitted_rows(readable)
+    rows = readable.rows_to_fit
     is_test = (readable.splits[rows] == SPLITS.index("test")).any()
     whose = f"zero-shot CLIP in {count(len(rows))} {'test' if is_test else 'training and validation'} images"
     ways_out = "let --attributes clusters find groups, or train without (--objective erm); "

@@ -20,7 +20,7 @@ from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.files.disk import check_can_create
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes.linear_probe import import_scikit_learn
+from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.settings.combinations import PSEUDO_SELECTIONS, TRUE_SELECTIONS, readers
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
@@ -35,10 +35,9 @@ SMALL_VALIDATION_GROUP = 10
 def check_before_reading(config: FitConfig) -> None:
     """Refuse settings that are wrong whatever the data are: of backbone, cache, features, proportions and context.
 
-    Refuse a probe without scikit-learn too.
+    Refuse a method of guessing that lacks a package too.
     """
-    if config.by_probe:
-        import_scikit_learn(f"--pseudo-method {config.pseudo_method}")
+    PSEUDO_METHODS[config.pseudo_method].check_installed()
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
     specs = [checked_spec(**each)[0] for each in (config.backbone, config.label_backbone) if each is not None]
@@ -79,7 +78,7 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     OBJECTIVES[config.objective].check_installed()
     if not dataset.attribute_names and config.num_clusters is None:
         _refuse_settings_of_attributes(config, dataset)
-    if config.proportions is not None and dataset.words.factors:
+    if config.proportions is not None and any(suspect.prefix for suspect in dataset.words.suspects):
         raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
     _check_proportions(config, dataset.attribute_names)
     for flag, wanted, split in (

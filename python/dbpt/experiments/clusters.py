@@ -13,7 +13,6 @@ from dbpt.data import Dataset
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.errors import InputError
-from dbpt.experiments.guesses import fitted_rows
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
 from dbpt.pseudo_attributes.class_clusters import ClassClusters, find_class_clusters
@@ -28,7 +27,7 @@ def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: Backbone
 
     They are fitted on all rows but those of the test split, and named by words of the catalogue.
     """
-    fitted = fitted_rows(dataset)
+    fitted = dataset.rows_to_fit
     class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
     found = find_class_clusters(features[fitted], dataset.labels[fitted], class_weights, dataset.class_names, number)
     texts = {

@@ -26,7 +26,6 @@ from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.readable import (
     drawn_shots,
     known_attributes,
-    label_dataset,
     left_out,
     readable_rows,
     storing_texts,
@@ -34,13 +33,13 @@ from dbpt.experiments.readable import (
 from dbpt.experiments.result import Result
 from dbpt.experiments.stages import log_warnings
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.base import PROBE, PSEUDO_METHODS
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
 from dbpt.settings.combinations import NOT_WITH_AUTO, NOT_WITH_CLUSTERS
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.data import load_for_run, names_own_data, resolve_demo
-from dbpt.settings.sections import PROBE
 
 logger = logging.getLogger(__name__)
 
@@ -93,10 +92,10 @@ def evaluate(
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
     readable = readable_rows(dataset, backbone, config, known, clusters)
-    pseudo = label_dataset(readable.dataset, readable.evidence(), config, readable.label_features, classifier.probe)
+    pseudo = readable.to_guess.guess(config, classifier.probe)
     splits = readable.dataset.splits
     labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits)
-    guesses = judged_guesses(readable.dataset, readable.label_features, readable.labeller, pseudo)
+    guesses = judged_guesses(readable.to_guess, pseudo)
     warnings = (*unread, *left_out(dataset, readable.failures), *pseudo.warnings, *trust_warnings(guesses, labelled))
     log_warnings(warnings)
     labelled = replace(labelled, counts_of_run=_train_counts_of_run(of_run, labelled))
@@ -137,8 +136,9 @@ def run_with_data(
     if not has_own_names:
         settings |= {"attributes": None, "factors": None}
     probe = classifier.probe if has_own_names and chosen.get("pseudo_method", PROBE) == PROBE else None
-    if probe is None and own.by_probe:
-        settings = {name: value for name, value in settings.items() if name not in ("pseudo_method", "probe_rows")}
+    if probe is None and own.learns_attributes:
+        of_method = ("pseudo_method", *PSEUDO_METHODS[own.pseudo_method].settings)
+        settings = {name: value for name, value in settings.items() if name not in of_method}
     asked = make_config({"attributes": chosen.get("attributes")})
     if asked.names_none:
         unread = NOT_WITH_AUTO if asked.asks_auto else NOT_WITH_CLUSTERS

@@ -148,8 +148,7 @@ class Labelled:
             return []
         if self.pseudo.shares is not None:
             return [float(share) for share in self.pseudo.shares]
-        is_test = self.dataset.splits == SPLITS.index("test")
-        labels = self.pseudo.pseudo_attributes[is_test.all() | ~is_test]
+        labels = self.pseudo.pseudo_attributes[self.dataset.rows_to_fit]
         counts = np.bincount(labels[labels >= 0], minlength=self.dataset.num_attributes)
         return [float(count / max(1, counts.sum())) for count in counts]
 
@@ -198,7 +197,7 @@ class Labelled:
             backbone=backbone_summary(backbone, config),
             group_kind=kind,
             average=self.average(config.average),
-            pseudo_method=self.pseudo.method,
+            pseudo_method=self.pseudo.described,
             pseudo_shares=self._pseudo_shares(),
             pseudo_doubts=[] if self.guesses is None else self.guesses.doubts,
             pseudo_quality=self._pseudo_quality(),

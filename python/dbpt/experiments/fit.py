@@ -105,8 +105,8 @@ def _fit_on(
     command = shlex.join(["dbpt", "fit", asked.data, "--out", str(out), *asked.options(OPTIONS)])
     words = asdict(experiment.dataset.words)
     backbone = experiment.embedded.backbone
-    labeller = experiment.embedded.labeller  # None but on the first rank, which alone writes
-    label_model = None if labeller is None or config.label_model is None else labeller.spec
+    to_guess = experiment.embedded.to_guess  # None but on the first rank, which alone writes
+    label_model = None if to_guess is None or config.label_model is None else to_guess.backbone.spec
     description = {
         "dbpt_version": __version__,
         "backbone": backbone.spec,
@@ -152,7 +152,7 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Experi
 
     def without_the_large(experiment: Experiment) -> Experiment:
         large: dict[str, Any] = {"backbone": experiment.embedded.backbone.spec}
-        large |= dict.fromkeys(("features", "labeller", "label_features"))
+        large |= dict.fromkeys(("features", "to_guess"))
         return replace(experiment, embedded=replace(experiment.embedded, **large))
 
     experiment = ranks.from_first(lambda: prepare(config, notes), sent=without_the_large)

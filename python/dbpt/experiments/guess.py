@@ -23,7 +23,6 @@ from dbpt.experiments.guesses import doubts_in_words, judged_guesses
 from dbpt.experiments.readable import (
     configured_backbone,
     known_attributes,
-    label_dataset,
     left_out,
     open_dataset,
     readable_rows,
@@ -170,12 +169,12 @@ def guess_attributes(
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
     backbone = configured_backbone(config)
     rows = readable_rows(dataset, backbone, config, known_attributes(config, dataset))
-    readable, features = rows.dataset, rows.features
+    readable = rows.dataset
     if not len(readable):
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
-    pseudo = label_dataset(readable, rows.evidence(), config, features)
-    guesses = judged_guesses(readable, features, backbone, pseudo, np.arange(len(readable)))
-    warnings = (*left_out(dataset, rows.failures), *pseudo.warnings, *doubts_in_words(guesses, readable))
+    pseudo = rows.to_guess.guess(config)
+    guesses = judged_guesses(rows.to_guess, pseudo, np.arange(len(readable)))
+    warnings = (*left_out(dataset, rows.failures), *pseudo.warnings, *doubts_in_words(guesses))
     log_warnings(warnings)
     audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]
     audit_command = shlex.join(audit) if config.opens_images else None

@@ -3,30 +3,31 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_logits
-from dbpt.data import SPLITS, Dataset
-from dbpt.data.stored_features import StoredFeatures
+from dbpt.data import Dataset
+from dbpt.data.words import UNNAMED
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.errors import in_quotes
 from dbpt.experiments.figures import Labelled
+from dbpt.experiments.readable import ImagesToGuess
 from dbpt.files.disk import is_missing, write_atomically
 from dbpt.groups import group_counts
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
+from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import by_suspect
 from dbpt.pseudo_attributes.fewer_names import names_to_leave_out
 from dbpt.pseudo_attributes.from_file import METHOD
-from dbpt.pseudo_attributes.label import METHODS
-from dbpt.pseudo_attributes.pseudo_groups import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
-from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, GuessesOfFactor, guess_trust, judged_rows
+from dbpt.pseudo_attributes.pseudo_groups import comparable_attributes, group_pairs, pseudo_groups
+from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, guess_trust, judged_rows
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.guesses import GuessSheets, render_guesses
 from dbpt.settings.combinations import PSEUDO_SELECTIONS
@@ -34,69 +35,60 @@ from dbpt.settings.config import FitConfig
 
 logger = logging.getLogger(__name__)
 
-NOT_GUESSED = (METHOD, NO_ATTRIBUTE)
 
-
-def judged_guesses(
-    dataset: Dataset,
-    features: NDArray[np.float32] | StoredFeatures,
-    backbone: Backbone,
-    pseudo: PseudoAttributes,
-    rows: NDArray[np.int64] | None = None,
-) -> Guesses:
+def judged_guesses(images: ImagesToGuess, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
     """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
 
     Doubts are about the names, so guesses below ``min_confidence`` count too. Guesses from a file have those that are
     beside them, those by a probe what cross-validation says. Attributes that nobody guessed get none.
     """
-    rows = fitted_rows(dataset) if rows is None else rows
+    dataset = images.dataset
+    rows = dataset.rows_to_fit if rows is None else rows
     if len(rows) < len(dataset):
         dataset, pseudo = dataset.take(rows), pseudo.take(rows)
-    if pseudo.class_clusters is not None:
+    if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
-    factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
-    found = [_Doubts(texts=list(part.doubts or ())) for part in parts]
-    is_judged = pseudo.method != METHOD or all(part.doubts is not None for part in parts)
-    judged = [None] * len(parts) if pseudo.probe is None else list(pseudo.probe.figures)
+    method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
+    judged: list[dict[str, Any]] = [{"doubts": list(part.doubts or ())} for part in parts]
+    is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
-        found = [_Doubts(texts=each.doubts) for each in pseudo.probe.figures]
-    elif pseudo.method not in NOT_GUESSED:
-        method = next(name for name in METHODS if pseudo.method.startswith(name))
-        found = _doubts(dataset, features, rows, backbone, [_likeliest(part) for part in parts], method)
-    figures = _figures(pseudo, dataset.attributes, dataset.num_attributes)
-    judged_by: list[dict[str, Any]] = [
-        {"doubts": each.texts, "doubted": each.doubted, "leave_out": each.leave_out, "cross_validated": of_probe}
-        for each, of_probe in zip(found, judged, strict=True)
+        judged = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
+    elif method is not None:
+        found = _doubts(images, dataset, rows, [_likeliest(part) for part in parts], method.name)
+        judged = [vars(each) for each in found]
+    how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
+    of_suspects = [
+        Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
+        for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, judged, strict=True)
     ]
-    if not factors:
-        return Guesses(method=pseudo.method, is_judged=is_judged, **figures, **judged_by[0])
-    of_factors = [
-        GuessesOfFactor(
-            name=factor.name, values=list(factor.values), **_figures(part, known, len(factor.values)), **judged_as
-        )
-        for factor, part, judged_as, known in zip(factors, parts, judged_by, dataset.factor_attributes, strict=True)
-    ]
-    named = [f"{each.name}: {doubt}" for each in of_factors for doubt in each.doubts]
-    doubted = found[0].doubted if len(found) == 1 else []
-    figures |= {"doubts": named, "doubted": doubted, "factors": of_factors}
-    return Guesses(method=pseudo.method, is_judged=is_judged, **figures)
+    if not dataset.words.factors:
+        return of_suspects[0]
+    return Guesses(
+        values=list(dataset.attribute_names),
+        doubts=[f"{each.name}: {doubt}" for each in of_suspects for doubt in each.doubts],
+        doubted=of_suspects[0].doubted if len(of_suspects) == 1 else [],
+        factors=of_suspects,
+        **_figures(pseudo, dataset.attributes),
+        **how,
+    )
 
 
-def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters) -> Guesses:
-    """Return the figures of clusters, which are right if their commonest true attribute is."""
+def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters | None) -> Guesses:
+    """Return the figures of clusters, which are right if their commonest true attribute is; or of no attribute."""
     comparable = comparable_attributes(dataset, pseudo, np.arange(len(dataset)))
-    figures = _figures(replace(pseudo, pseudo_attributes=comparable), dataset.attributes, dataset.num_attributes)
+    figures = _figures(replace(pseudo, pseudo_attributes=comparable), dataset.attributes)
     figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
-    return Guesses(method=pseudo.method, doubts=clusters.doubts(dataset.class_names), **figures)
+    doubts = [] if clusters is None else clusters.doubts(dataset.class_names)
+    return Guesses(method=pseudo.method, doubts=doubts, **figures)
 
 
-def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64], num_attributes: int) -> dict[str, Any]:
+def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64]) -> dict[str, Any]:
     guessed, confidence = pseudo.pseudo_attributes, pseudo.confidence
-    assert confidence is not None
+    assert confidence is not None and pseudo.posterior is not None
     both = (attributes >= 0) & (guessed >= 0)
     if pseudo.is_given is not None:
         both &= ~pseudo.is_given
-    counts = np.bincount(guessed[guessed >= 0], minlength=num_attributes)
+    counts = np.bincount(guessed[guessed >= 0], minlength=pseudo.posterior.shape[1])
     if (guessed >= 0).any():  # the others have none, or one that is too low
         confidence = confidence[guessed >= 0]
     return {
@@ -116,26 +108,25 @@ def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
 
 @dataclass
 class _Doubts:
-    """The doubts about an attribute, and the fields of `GuessesOfFactor` that go with them."""
+    """The fields of `Guesses` about doubts."""
 
-    texts: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     doubted: list[str] = field(default_factory=list)
     leave_out: list[str] = field(default_factory=list)
 
 
 def _doubts(
+    images: ImagesToGuess,
     dataset: Dataset,
-    features: NDArray[np.float32] | StoredFeatures,
     taken: NDArray[np.int64],
-    backbone: Backbone,
     guessed: Sequence[NDArray[np.int64]],
     method: str,
 ) -> list[_Doubts]:
-    """Return the doubts about the guesses (n,) of each suspect. ``taken`` (n,) are the rows of the ``features``.
+    """Return the doubts about the guesses (n,) of each suspect. ``dataset`` has the rows ``taken`` (n,) of ``images``.
 
     Classes that share their values are judged together, by their `judged_rows`. ``method`` is that of the guesses.
     """
-    words = dataset.words
+    words, logits_of = dataset.words, partial(zero_shot_logits, images.backbone, images.features)
     parts = [
         (place, values, classes, np.flatnonzero(np.isin(dataset.labels, classes)))
         for place, suspect in enumerate(words.suspects)
@@ -144,7 +135,7 @@ def _doubts(
     parts = [part for part in parts if len(part[1]) > 1 and len(part[3])]
     read = np.unique(np.concatenate([np.empty(0, np.int64), *(judged_rows(rows) for *_, rows in parts)]))
     logits, *by_template = (
-        by_suspect(zero_shot_logits(backbone, features, *each.attribute_texts(), rows=taken[read]), words)
+        by_suspect(logits_of(*each.attribute_texts(), rows=taken[read]), words)
         for each in (words, *(replace(words, attribute_templates=(template,)) for template in TEMPLATES))
     )
     found, to_compare = [_Doubts() for _ in words.suspects], catalogue_words()
@@ -156,7 +147,7 @@ def _doubts(
         evidence = (
             logits[place][cells],
             [each[place][cells] for each in by_template],
-            zero_shot_logits(backbone, features, to_compare, rows=taken[judged]),
+            logits_of(to_compare, rows=taken[judged]),
             dataset.labels[judged],
         )
         names = [known[value] for value in values]
@@ -166,7 +157,7 @@ def _doubts(
             leave_out = names_to_leave_out(trust, *evidence, method=method)
             texts = [*trust.doubts, *([_way_out(names, leave_out)] if leave_out else [])]
             of_classes = f"for {', '.join(dataset.class_names[label] for label in classes)}, " if of_part else ""
-            doubts.texts += [of_classes + text for text in texts]
+            doubts.doubts += [of_classes + text for text in texts]
             doubts.doubted += [name for name in names if name not in doubts.doubted]
             doubts.leave_out += [] if of_part else leave_out
     return found
@@ -180,7 +171,7 @@ def _way_out(names: Sequence[str], leave_out: Sequence[str]) -> str:
 
 def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
     """Return the judged guesses of all but the test rows, with contact sheets if there are images."""
-    dataset, pseudo, rows = labelled.dataset, labelled.pseudo, fitted_rows(labelled.dataset)
+    dataset, pseudo, rows = labelled.dataset, labelled.pseudo, labelled.dataset.rows_to_fit
     assert labelled.guesses is not None and pseudo.confidence is not None
     sheets = None
     if config.opens_images and labelled.has_attributes:
@@ -221,12 +212,6 @@ def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str
     logger.info(f"{sheets.guesses.called}, to check before training: {shown}")
 
 
-def fitted_rows(dataset: Dataset) -> NDArray[np.int64]:
-    """Return the rows on which the guesses are fitted: all but those of the test split, unless there are no others."""
-    is_test = dataset.splits == SPLITS.index("test")
-    return np.flatnonzero(is_test.all() | ~is_test)
-
-
 def trust_warnings(guesses: Guesses, labelled: Labelled, configs: Sequence[FitConfig] = ()) -> tuple[str, ...]:
     """Return the doubts about the guesses as warnings, if figures or trainings with ``configs`` depend on them."""
     depends = labelled.group_kind == "pseudo" or any(
@@ -234,21 +219,24 @@ def trust_warnings(guesses: Guesses, labelled: Labelled, configs: Sequence[FitCo
         or (OBJECTIVES[config.objective].uses_groups and config.group_source != "true")
         for config in configs
     )
-    return doubts_in_words(guesses, labelled.dataset) if depends else ()
+    return doubts_in_words(guesses) if depends else ()
 
 
-def doubts_in_words(guesses: Guesses, dataset: Dataset) -> tuple[str, ...]:
+def doubts_in_words(guesses: Guesses) -> tuple[str, ...]:
     """Return the doubts about the guesses of each suspect as one warning."""
     if guesses.by_clusters and guesses.doubts:
         way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
         return (f"the clusters can't be trusted: {'; '.join(guesses.doubts)}; {way_out}",)
-    of_factors: list[tuple[str, Guesses | GuessesOfFactor]] = [
-        (f"{each.name} ({' / '.join(each.values)})", each) for each in guesses.factors
-    ]
     way_out = "label more images" if guesses.by_probe else "use other words, give each name more wordings"
     return tuple(
-        f"{guesses.guesser}'s guesses of {names} can't be trusted: {'; '.join(each.doubts)}; "
+        f"{guesses.guesser}'s guesses of {_called(each)} can't be trusted: {'; '.join(each.doubts)}; "
         f"{'' if each.leave_out else f'{way_out}, '}or look at the guesses with dbpt audit"
-        for names, each in of_factors or [(" / ".join(dataset.attribute_names), guesses)]
+        for each in guesses.by_suspect
         if each.doubts
     )
+
+
+def _called(guesses: Guesses) -> str:
+    """Return the values of an attribute, in brackets after its name if it has one."""
+    values = " / ".join(guesses.values)
+    return values if guesses.name == UNNAMED else f"{guesses.name} ({values})"

@@ -1,10 +1,12 @@
 """The readable rows of a data set: opened, embedded, and labelled with pseudo attributes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import numpy as np
@@ -22,7 +24,8 @@ from dbpt.features import EmbeddedFiles, Failure
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.attribute_probe import AttributeProbe, Features, drawn_known, fit_attribute_probe
+from dbpt.pseudo_attributes.attribute_probe import AttributeProbe, Features
+from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import label_suspects, without_unsure
 from dbpt.pseudo_attributes.from_file import attributes_of_data, read_pseudo_attributes, with_known
@@ -35,44 +38,86 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evidence:
-    """The sources of the pseudo attributes of N rows: `known_attributes`, and zero-shot ``logits`` (N, A) to guess by.
+class ImagesToGuess:
+    """The N images of a data set, and all that their pseudo attributes can be made of.
 
-    With both, only unknown attributes are guessed. Without logits, a probe guesses them, or nobody does. With factors
-    the logits have the values of all of them, one factor after another.
+    That are ``features`` (N, E) of ``backbone``, which reads words too, and the ``known`` attributes: those of
+    `known_attributes`, or the clusters that ``--attributes clusters`` asks for.
     """
 
+    dataset: Dataset
+    features: Features
+    backbone: Backbone
     known: PseudoAttributes | None
-    logits: NDArray[np.float32] | None
+
+    @cached_property
+    def logits(self) -> NDArray[np.float32]:
+        """Zero-shot logits (N, K) of the values of all suspects, one suspect after another."""
+        texts, owners = self.dataset.words.attribute_texts()
+
+        def of_rows(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+            return zero_shot_logits(self.backbone, self.features, texts, owners, rows=rows)
+
+        return self._apart(of_rows)
+
+    def are_guessed(self, config: FitConfig) -> bool:
+        """Return whether some attributes are guessed, and not all taken from ``known``."""
+        return self.known is None or (config.keeps_known and bool(self.dataset.attribute_names))
+
+    def guess(self, config: FitConfig, probe: AttributeProbe | None = None) -> PseudoAttributes:
+        """Return the pseudo attributes of all images. Test images don't influence those of others.
+
+        ``probe`` is that of a finished run, if none is to be fitted.
+        """
+        if not self.are_guessed(config):
+            assert self.known is not None
+            return self.known
+        method, fit_on, known = PSEUDO_METHODS[config.pseudo_method], ~self._is_test, self.known
+        if method.learns and known is not None:
+            own: Any = config.values(method.settings) | {"seed": config.seed}
+            known = method.learn_from(known, fit_on, **own)
+            probe = probe or method.fit(self.features, known, self.dataset.labels, fit_on, self.dataset.words, **own)
+        with catch_warnings():
+            simplefilter("ignore", UserWarning)
+            guessed = label_suspects(
+                self.logits if probe is None else self._apart(partial(probe.logits, self.features)),
+                self.dataset.labels,
+                self.dataset.words,
+                method="argmax" if method.learns else method.name,
+                proportions="estimated" if config.proportions is None else config.proportions,
+                fit_on=fit_on if fit_on.any() else None,
+                min_confidence=config.min_confidence,
+                seed=config.seed,
+            )
+        note = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
+        guessed = replace(guessed, method=method.name, note=note, probe=probe)
+        return guessed if known is None else with_known(guessed, known)
+
+    @property
+    def _is_test(self) -> NDArray[np.bool_]:
+        is_test: NDArray[np.bool_] = self.dataset.splits == SPLITS.index("test")
+        return is_test
+
+    def _apart(self, of_rows: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the logits (N, K) of test images and of others, which would change the rounding of each other."""
+        logits = np.empty((len(self.dataset), sum(self.dataset.words.sizes)), np.float32)
+        for rows in map(np.flatnonzero, (~self._is_test, self._is_test)):
+            logits[rows] = of_rows(rows)
+        return logits
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadableRows:
-    """The N readable rows of a data set with their ``features`` (N, D), and what their attributes are guessed from.
+    """The N readable rows of a data set with their ``features`` (N, D).
 
-    That are the ``label_features`` (N, E) of the ``labeller``, which is the backbone itself without ``--label-model``.
-    ``known`` are the `known_attributes`, which also say that none is named, or clusters; with ``by_words`` the others
-    are guessed by CLIP's words.
+    Their attributes are guessed from features of ``to_guess.backbone``, which is that of ``--label-model``, or the
+    backbone itself.
     """
 
     dataset: Dataset
     features: StoredFeatures
     failures: tuple[Failure, ...]
-    known: PseudoAttributes | None
-    by_words: bool
-    labeller: Backbone
-    label_features: StoredFeatures
-
-    def evidence(self) -> Evidence:
-        """Return the argument of `label_dataset`."""
-        if not self.by_words:
-            return Evidence(known=self.known, logits=None)
-        is_test = self.dataset.splits == SPLITS.index("test")
-        texts, owners = self.dataset.words.attribute_texts()
-        logits = np.empty((len(self.dataset), owners[-1] + 1), np.float32)
-        for rows in map(np.flatnonzero, (~is_test, is_test)):  # the rounding of a matrix product depends on its rows
-            logits[rows] = zero_shot_logits(self.labeller, self.label_features, texts, owners, rows=rows)
-        return Evidence(known=self.known, logits=logits)
+    to_guess: ImagesToGuess
 
 
 def configured_backbone(settings: BackboneSettings) -> Backbone:
@@ -112,13 +157,13 @@ def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | 
     if not dataset.attribute_names:
         return no_attributes(dataset)
     if config.pseudo_attributes is None:
-        if not (config.by_probe or (dataset.attributes >= 0).any()):
+        if not (config.learns_attributes or (dataset.attributes >= 0).any()):
             _refuse_classes(dataset)
         if not config.keeps_known:
             return None
         own = attributes_of_data(dataset)
-        if not any((each.pseudo_attributes >= 0).any() for each in own.factors or (own,)):
-            option = f"--pseudo-method {config.pseudo_method}" if config.by_probe else "--guess-only-unknown"
+        if not any((each.pseudo_attributes >= 0).any() for each in own.factors):
+            option = f"--pseudo-method {config.pseudo_method}" if config.learns_attributes else "--guess-only-unknown"
             raise InputError(
                 f"{option}: {dataset.source} has no attribute for any image; name the file that has some with "
                 "--pseudo-attributes"
@@ -133,7 +178,7 @@ def _refuse_classes(dataset: Dataset) -> None:
     classes = {name.casefold() for name in dataset.class_names}
     for suspect in dataset.words.suspects:
         if classes.issuperset(name.casefold() for name in suspect.values):
-            option = f"--factors: {suspect.name}" if dataset.words.factors else "--attributes"
+            option = f"--factors: {suspect.name}" if suspect.prefix else "--attributes"
             raise InputError(
                 f"{option}: {in_quotes(suspect.values)} are classes, so CLIP would guess the class again; name "
                 "something else in the images that a classifier might rely on, such as a background or a style"
@@ -184,16 +229,8 @@ def readable_rows(
     elif config.num_clusters is not None:
         clusters = clusters or find_clusters(readable, label_features, labeller or backbone, config.num_clusters)
         known = without_unsure(clusters.label(label_features, readable.labels), config.min_confidence)
-    named = bool(dataset.attribute_names)
-    return ReadableRows(
-        dataset=readable,
-        features=features,
-        failures=failures,
-        known=known,
-        by_words=not config.by_probe and (known is None or (config.guess_only_unknown and named)),
-        labeller=labeller or backbone,
-        label_features=label_features,
-    )
+    to_guess = ImagesToGuess(dataset=readable, features=label_features, backbone=labeller or backbone, known=known)
+    return ReadableRows(dataset=readable, features=features, failures=failures, to_guess=to_guess)
 
 
 def embed_dataset(
@@ -225,54 +262,3 @@ def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
     """Return warnings about the unreadable images of ``dataset``: the first three, and the number of the others."""
     lines = [f"{dataset.where(each.row)}: {each.path}: {each.reason}; left out" for each in failures[:3]]
     return (*lines, *([f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []))
-
-
-def label_dataset(
-    dataset: Dataset,
-    evidence: Evidence,
-    config: FitConfig,
-    features: Features,
-    probe: AttributeProbe | None = None,
-) -> PseudoAttributes:
-    """Return the pseudo attributes of the rows. Test images don't influence those of other rows.
-
-    ``features`` (N, E) are those to guess by, and ``probe`` is that of a finished run, if none is to be fitted.
-    """
-    is_test = dataset.splits == SPLITS.index("test")
-    known, logits, method = evidence.known, evidence.logits, config.pseudo_method
-    if config.by_probe:
-        if known is not None and config.probe_rows is not None:
-            known = drawn_known(known, ~is_test, config.probe_rows, seed=config.seed)
-        if probe is None:
-            assert known is not None
-            probe = fit_attribute_probe(
-                features,
-                known,
-                dataset.labels,
-                ~is_test,
-                dataset.words,
-                seed=config.seed,
-                way_out="label more by hand" if config.probe_rows is None else "raise --probe-rows",
-            )
-        logits, method = np.empty((len(dataset), len(probe.biases)), np.float32), "argmax"
-        for rows in map(np.flatnonzero, (~is_test, is_test)):  # as in `ReadableRows.evidence`
-            logits[rows] = probe.logits(features, rows)
-    if logits is None:
-        assert known is not None
-        return known
-    with catch_warnings():
-        simplefilter("ignore", UserWarning)
-        found = label_suspects(
-            logits,
-            dataset.labels,
-            dataset.words,
-            method=method,
-            proportions="estimated" if config.proportions is None else config.proportions,
-            fit_on=None if is_test.all() else ~is_test,
-            min_confidence=config.min_confidence,
-            seed=config.seed,
-        )
-    labelled_by = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
-    method = config.pseudo_method if config.by_probe else found.method
-    found = replace(found, method=method + labelled_by)
-    return replace(found if known is None else with_known(found, known), probe=probe)

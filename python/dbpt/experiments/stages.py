@@ -28,11 +28,10 @@ from dbpt.experiments.checks import (
 from dbpt.experiments.figures import Labelled
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.readable import (
-    Evidence,
+    ImagesToGuess,
     configured_backbone,
     drawn_shots,
     known_attributes,
-    label_dataset,
     left_out,
     open_dataset,
     readable_rows,
@@ -51,17 +50,14 @@ logger = logging.getLogger(__name__)
 class Embedded:
     """The N readable images of a data set: ``features`` (N, D), L2-normalised, and zero-shot weights (C, D).
 
-    ``evidence`` is for `label_dataset`, ``labeller`` and ``label_features`` are those of `ReadableRows`, and prompts
-    start as the ``context``, if there is one.
+    ``to_guess`` is that of `ReadableRows`, and prompts start as the ``context``, if there is one.
     """
 
     dataset: Dataset
     backbone: Backbone
     features: NDArray[np.float32]
     class_weights: NDArray[np.float32]
-    evidence: Evidence
-    labeller: Backbone
-    label_features: NDArray[np.float32]
+    to_guess: ImagesToGuess
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...]
     context: NDArray[np.float32] | None = None
@@ -91,7 +87,7 @@ def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Experiment:
     config = replace(config, image_precision=embedded.backbone.image_precision)  # what auto was taken for
     labelled = add_pseudo_attributes(embedded, config)
     log_warnings(labelled.warnings, embedded.warnings)  # even if the next stage raises
-    guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
+    guesses = judged_guesses(embedded.to_guess, labelled.pseudo)
     experiment = arrange(embedded, replace(labelled, guesses=guesses), config)
     doubts = trust_warnings(guesses, labelled, [config])
     experiment = replace(experiment, warnings=(*experiment.warnings, *doubts, *setting_warnings([config])))
@@ -149,14 +145,14 @@ def load_and_embed(
     readable = readable_rows(dataset, backbone, config, known)
     log_warnings(warnings := left_out(dataset, readable.failures))
     check_classes(readable.dataset)
+    features, guessed_from = readable.features[:], readable.to_guess.features  # training reads them in each step
+    guessed_from = features if guessed_from is readable.features else guessed_from[:]
     return Embedded(
         dataset=readable.dataset,
         backbone=backbone,
-        features=(features := readable.features[:]),  # training reads them in each step
+        features=features,
         class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
-        evidence=readable.evidence(),
-        labeller=readable.labeller,
-        label_features=features if readable.label_features is readable.features else readable.label_features[:],
+        to_guess=replace(readable.to_guess, features=guessed_from),
         failures=readable.failures,
         warnings=warnings,
         context=context,
@@ -166,7 +162,7 @@ def load_and_embed(
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset = embedded.dataset
-    pseudo = label_dataset(dataset, embedded.evidence, config, embedded.label_features)
+    pseudo = embedded.to_guess.guess(config)
     groups = pseudo_groups(dataset, pseudo)
     strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
     by = "class and pseudo attribute" if dataset.attribute_names else "class"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,10 @@ from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.groups.permutation import random_part
+from dbpt.pseudo_attributes.base import PseudoMethod
 from dbpt.pseudo_attributes.cross_validation import CrossValidated, known_of_groups
-from dbpt.pseudo_attributes.factors import combined_guesses
 from dbpt.pseudo_attributes.job import PseudoAttributes
-from dbpt.pseudo_attributes.linear_probe import fitted_layer, out_of_fold
+from dbpt.pseudo_attributes.linear_probe import fitted_layer, import_scikit_learn, out_of_fold
 
 OPTION = "--pseudo-method probe"
 Features = NDArray[np.float32] | StoredFeatures
@@ -43,36 +44,57 @@ class AttributeProbe:
         return found_NK
 
 
-def fit_attribute_probe(
-    features: Features,
-    known: PseudoAttributes,
-    labels: NDArray[np.int64],
-    may_learn: NDArray[np.bool_],
-    words: Words,
-    *,
-    seed: int,
-    way_out: str,
-) -> AttributeProbe:
-    """Fit a probe of each suspect to the ``known`` attributes of the rows (N,) that it ``may_learn`` from.
+class Probe(PseudoMethod):
+    """A linear probe of the images whose attribute is known, which guesses that of the others."""
 
-    ``features`` are (N, D), and rows with equal ones are copies of an image, which counts once. ``labels`` (N,) are the
-    classes. ``seed`` deals the rows to the folds that judge the probe. Raises `InputError`, with the ``way_out``, if an
-    attribute is known of fewer than two images.
-    """
-    layers, figures, classes = [], [], np.unique(labels[may_learn]).tolist()
-    for suspect, of_suspect in zip(words.suspects, known.factors or (known,), strict=True):
-        is_known = of_suspect.pseudo_attributes >= 0
-        _check_learnable(is_known, may_learn, suspect.name)
-        rows = np.flatnonzero(may_learn & is_known)
-        rows = rows[first_copies(_taken(features, rows)) == np.arange(len(rows))]
-        codes, names, learnt = of_suspect.pseudo_attributes[rows], list(suspect.values), _taken(features, rows)
-        _check_counts(codes, names, way_out)
-        layers.append(fitted_layer(learnt, codes, seed=seed))
-        guessed = out_of_fold(learnt, codes, num_classes=len(names), seed=seed).argmax(axis=1)
-        groups = known_of_groups(codes, labels[rows], list(words.classes), suspect, classes)
-        figures.append(CrossValidated.of(guessed, codes, labels[rows], groups, len(names)))
-    weights, biases = zip(*layers, strict=True)
-    return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
+    settings = ("probe_rows",)
+    learns = True
+
+    @classmethod
+    def check_installed(cls) -> None:
+        """Refuse a machine without scikit-learn."""
+        import_scikit_learn(OPTION)
+
+    @classmethod
+    def learn_from(
+        cls, known: PseudoAttributes, may_learn: NDArray[np.bool_], *, seed: int, **settings: Any
+    ) -> PseudoAttributes:
+        """Return ``probe_rows`` of the ``known`` attributes, drawn by the seed; by default all."""
+        number = settings["probe_rows"]
+        return known if number is None else drawn_known(known, may_learn, number, seed=seed)
+
+    @classmethod
+    def fit(
+        cls,
+        features: Features,
+        known: PseudoAttributes,
+        labels: NDArray[np.int64],
+        may_learn: NDArray[np.bool_],
+        words: Words,
+        *,
+        seed: int,
+        **settings: Any,
+    ) -> AttributeProbe:
+        """Fit a probe of each suspect, whose folds are dealt by the ``seed``.
+
+        Rows with equal features are copies of an image, which counts once. Raises `InputError` if an attribute is known
+        of fewer than two images.
+        """
+        way_out = "label more by hand" if settings["probe_rows"] is None else "raise --probe-rows"
+        layers, figures, classes = [], [], np.unique(labels[may_learn]).tolist()
+        for suspect, of_suspect in zip(words.suspects, known.factors, strict=True):
+            is_known = of_suspect.pseudo_attributes >= 0
+            _check_learnable(is_known, may_learn, suspect.name)
+            rows = np.flatnonzero(may_learn & is_known)
+            rows = rows[first_copies(_taken(features, rows)) == np.arange(len(rows))]
+            codes, names, learnt = of_suspect.pseudo_attributes[rows], list(suspect.values), _taken(features, rows)
+            _check_counts(codes, names, way_out)
+            layers.append(fitted_layer(learnt, codes, seed=seed))
+            guessed = out_of_fold(learnt, codes, num_classes=len(names), seed=seed).argmax(axis=1)
+            groups = known_of_groups(codes, labels[rows], list(words.classes), suspect, classes)
+            figures.append(CrossValidated.of(guessed, codes, labels[rows], groups, len(names)))
+        weights, biases = zip(*layers, strict=True)
+        return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
 
 
 def _taken(features: Features, rows: NDArray[np.int64]) -> Features:
@@ -103,7 +125,7 @@ def drawn_known(known: PseudoAttributes, may_learn: NDArray[np.bool_], number: i
 
     All other rows, the test rows too, are then unknown, -1. Raises `InputError` if fewer are known.
     """
-    is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors or (known,)], axis=0)
+    is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors], axis=0)
     _check_learnable(is_known, may_learn, "attribute")
     is_known &= may_learn
     if number > (available := int(is_known.sum())):
@@ -113,10 +135,4 @@ def drawn_known(known: PseudoAttributes, may_learn: NDArray[np.bool_], number: i
     rows = np.flatnonzero(is_known)
     drawn = np.zeros(len(is_known), np.bool_)
     drawn[rows[random_part(np.zeros(len(rows), np.int64), lambda _: number, seed)]] = True
-    return _known_of(known, drawn)
-
-
-def _known_of(known: PseudoAttributes, kept: NDArray[np.bool_]) -> PseudoAttributes:
-    if known.factors:
-        return combined_guesses([_known_of(each, kept) for each in known.factors])
-    return replace(known, pseudo_attributes=np.where(kept, known.pseudo_attributes, -1))
+    return known.map(lambda each: each.without(~drawn))

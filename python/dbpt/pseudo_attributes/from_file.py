@@ -5,15 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dbpt.data import Dataset
 from dbpt.data.dataset_checks import check_possible
 from dbpt.data.factors import factor_codes
 from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
 from dbpt.data.table_formats import READERS
-from dbpt.data.words import Vocabulary, Words
-from dbpt.pseudo_attributes.factors import combined_guesses
+from dbpt.data.words import Vocabulary
 from dbpt.pseudo_attributes.job import PseudoAttributes
 
 METHOD, FROM_DATA = "file", "data"
@@ -33,29 +31,18 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
     ``confidence_NAME``. ``doubts``, or ``doubts_NAME``, are those that `dbpt guess` had. Raises `InputError`.
     """
     words = dataset.words
-    if not _has_each_factor(path, dataset):
-        codes = _read(path, dataset, "attribute", words.attributes, "confidence")
-        doubts = _doubts(path, DOUBTS)
-        values = factor_codes(codes.codes, words.sizes) if words.factors else []
-        factors = tuple(replace(each, doubts=doubts) for each in _known(values, words, METHOD))
-        found = replace(_as_pseudo_attributes(codes, dataset.num_attributes), doubts=doubts, factors=factors)
+    if _has_each_factor(path, dataset):
+        found = PseudoAttributes.combined(
+            [_read(path, dataset, factor.name, factor.values, f"_{factor.name}") for factor in words.factors]
+        )
     else:
-        each = [
-            _read(path, dataset, factor.name, factor.values, f"confidence_{factor.name}") for factor in words.factors
-        ]
-        parts = [_as_pseudo_attributes(*one) for one in zip(each, words.sizes, strict=True)]
-        doubts_of = [_doubts(path, f"{DOUBTS}_{factor.name}") for factor in words.factors]
-        found = combined_guesses([replace(part, doubts=of) for part, of in zip(parts, doubts_of, strict=True)])
-    check_possible(dataset, [part.pseudo_attributes for part in found.factors], str(path))
+        found = _read(path, dataset, "attribute", words.attributes)
+        if words.factors[1:]:
+            values = zip(factor_codes(found.pseudo_attributes, words.sizes), words.sizes, strict=True)
+            parts = tuple(_as_pseudo_attributes(Codes(codes, None), size) for codes, size in values)
+            found = replace(found, parts=tuple(replace(part, doubts=found.doubts) for part in parts))
+    check_possible(dataset, [factor.pseudo_attributes for factor in found.factors], str(path))
     return found
-
-
-def _known(values: Sequence[NDArray[np.int64]], words: Words, method: str) -> tuple[PseudoAttributes, ...]:
-    """Return the ``values`` (N,) of each factor as its pseudo attributes."""
-    return tuple(
-        replace(_as_pseudo_attributes(Codes(codes, None), size), method=method)
-        for codes, size in zip(values, words.sizes, strict=True)
-    )
 
 
 def _has_each_factor(path: Path, dataset: Dataset) -> bool:
@@ -92,7 +79,7 @@ def _columns(noun: str) -> tuple[str, str]:
     return noun, f"pseudo_{noun}"
 
 
-def _read(path: Path, dataset: Dataset, noun: str, vocabulary: Vocabulary, sure: str) -> Codes:
+def _read(path: Path, dataset: Dataset, noun: str, vocabulary: Vocabulary, suffix: str = "") -> PseudoAttributes:
     wanted = Wanted(
         noun=noun,
         kind=noun,
@@ -100,9 +87,10 @@ def _read(path: Path, dataset: Dataset, noun: str, vocabulary: Vocabulary, sure:
         vocabulary=vocabulary,
         unknown=True,
         in_part="sample",
-        sure=sure,
+        sure=f"confidence{suffix}",
     )
-    return read_codes(path, dataset, wanted)
+    found = _as_pseudo_attributes(read_codes(path, dataset, wanted), len(vocabulary))
+    return replace(found, doubts=_doubts(path, f"{DOUBTS}{suffix}"))
 
 
 def _as_pseudo_attributes(found: Codes, num_attributes: int) -> PseudoAttributes:
@@ -124,19 +112,16 @@ def _as_pseudo_attributes(found: Codes, num_attributes: int) -> PseudoAttributes
 
 def attributes_of_data(dataset: Dataset) -> PseudoAttributes:
     """Return the attributes that ``dataset`` has itself; the method is "data"."""
-    num_attributes = dataset.num_attributes
-    known = dataset.attributes >= 0
-    posterior = np.where(known[:, None], np.eye(num_attributes)[dataset.attributes], 1 / num_attributes)
-    floats = posterior.astype(np.float32), posterior.max(axis=1).astype(np.float32)
-    factors = _known(dataset.factor_attributes, dataset.words, FROM_DATA)
-    return PseudoAttributes(dataset.attributes.copy(), *floats, FROM_DATA, factors=factors)
+    of_suspects = zip(dataset.factor_attributes, dataset.words.sizes, strict=True)
+    found = [_as_pseudo_attributes(Codes(codes, None), size) for codes, size in of_suspects]
+    return PseudoAttributes.combined([replace(each, method=FROM_DATA) for each in found])
 
 
 def with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttributes:
     """Return the ``known`` attributes of N rows, and the ``guessed`` ones, with posterior, where they are unknown."""
-    if guessed.factors:
+    if guessed.parts:
         pairs = zip(guessed.factors, known.factors, strict=True)
-        return combined_guesses([with_known(one, other) for one, other in pairs])
+        return PseudoAttributes.combined([with_known(one, other) for one, other in pairs])
     is_known = known.pseudo_attributes >= 0
     assert guessed.posterior is not None and guessed.confidence is not None
     assert known.posterior is not None and known.confidence is not None
@@ -145,7 +130,7 @@ def with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttr
         pseudo_attributes=np.where(is_known, known.pseudo_attributes, guessed.pseudo_attributes),
         posterior=np.where(is_known[:, None], known.posterior, guessed.posterior),
         confidence=np.where(is_known, known.confidence, guessed.confidence),
-        method=f"{guessed.method} (known ones from the {known.method})",
+        note=f"{guessed.note} (known ones from the {known.method})",
         is_given=is_known if known.method == FROM_DATA else None,
         warnings=(*known.warnings, *guessed.warnings),
     )

@@ -69,8 +69,8 @@ def _of_factors(
     dataset: Dataset, pseudo: PseudoAttributes, judged: Guesses | None, rows: NDArray[np.int64]
 ) -> dict[str, Column]:
     found: dict[str, Column] = {}
-    for place, guessed in enumerate(pseudo.factors if pseudo.factors[1:] else ()):
-        factor = dataset.words.factors[place]
+    for place, guessed in enumerate(pseudo.parts):
+        factor = dataset.words.suspects[place]
         values = [*factor.values, ""]
         assert guessed.confidence is not None
         found[f"pseudo_{factor.name}"] = [values[value] for value in guessed.pseudo_attributes[rows].tolist()]

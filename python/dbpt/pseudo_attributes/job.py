@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt.data.factors import joint_codes
 from dbpt.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,6 +34,9 @@ class PseudoAttributes:
     confidence: NDArray[np.float32] | None
     """(N,) posterior of the label, also of a row below ``min_confidence``. None if not requested."""
     method: str
+    """The name of a `PseudoMethod`; or "file" or "data", "clusters", "none"."""
+    note: str = ""
+    """The CLIP that guessed, if it is not the one that is trained, and where known attributes come from."""
     shares: NDArray[np.float64] | None = None
     """(A,) share of each attribute for the method "proportional", given or estimated; the sum is 1. None if they could
     not be estimated, so that the labels are those of argmax."""
@@ -50,14 +55,56 @@ class PseudoAttributes:
     warnings: tuple[str, ...] = ()
     doubts: tuple[str, ...] | None = None
     """The doubts about guesses from a file, which it has beside them; None if it says nothing about them."""
-    factors: tuple[PseudoAttributes, ...] = ()
-    """Those of each factor, of which these are the combination; none for one attribute."""
+    parts: tuple[PseudoAttributes, ...] = ()
+    """Those of each of several attributes, of which these are the combination."""
+
+    @property
+    def factors(self) -> tuple[PseudoAttributes, ...]:
+        """Those of each of the `Words.suspects`, one or more."""
+        return self.parts or (self,)
+
+    @property
+    def described(self) -> str:
+        """The method and its note."""
+        return self.method + self.note
+
+    @classmethod
+    def combined(cls, factors: Sequence[PseudoAttributes]) -> PseudoAttributes:
+        """Return the combinations of the ``factors``, -1 where one is; posterior and confidence are the products."""
+        if len(factors) == 1:
+            return factors[0]
+        codes, sizes = [each.pseudo_attributes for each in factors], []
+        posterior, confidence = np.ones((len(codes[0]), 1), np.float32), np.ones(len(codes[0]), np.float32)
+        for each in factors:
+            assert each.posterior is not None and each.confidence is not None
+            sizes.append(each.posterior.shape[1])
+            posterior = (posterior[:, :, None] * each.posterior[:, None, :]).reshape(len(posterior), -1)
+            confidence = confidence * each.confidence
+        given = [each.is_given for each in factors if each.is_given is not None]
+        return cls(
+            joint_codes(codes, sizes),
+            posterior,
+            confidence,
+            factors[0].method,
+            factors[0].note,
+            is_given=np.any(given, axis=0) if given else None,
+            warnings=tuple(dict.fromkeys(text for each in factors for text in each.warnings)),
+            parts=tuple(factors),
+        )
+
+    def map(self, function: Callable[[PseudoAttributes], PseudoAttributes]) -> PseudoAttributes:
+        """Return the combination of what ``function`` makes of each of the `factors`."""
+        return self.combined([function(each) for each in self.factors])
+
+    def without(self, unknown: NDArray[np.bool_]) -> PseudoAttributes:
+        """Return those of one attribute, with -1 where ``unknown`` (N,) is True."""
+        return replace(self, pseudo_attributes=np.where(unknown, -1, self.pseudo_attributes))
 
     def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
         """Return those of ``rows`` (n,), in their order."""
         names = ("pseudo_attributes", "posterior", "confidence", "is_given")
         arrays = {name: array[rows] for name in names if (array := getattr(self, name)) is not None}
-        return replace(self, **arrays, factors=tuple(factor.take(rows) for factor in self.factors))
+        return replace(self, **arrays, parts=tuple(part.take(rows) for part in self.parts))
 
     def __repr__(self) -> str:
         return f"PseudoAttributes({len(self.pseudo_attributes)} rows, method={self.method!r})"
@@ -86,8 +133,11 @@ class Job:
     seed: int
     num_threads: int
     labels: NDArray[np.integer[Any]]
+    """(N,), to fill; -1 for a row without a label."""
     posterior: NDArray[np.float32] | None
     confidence: NDArray[np.float32] | None
+    proportions: ArrayLike | str = "estimated"
+    """The shares of the attributes, as `label_attributes` takes them."""
     warnings: list[str] = field(default_factory=list)
     """Texts of warnings, which `label_attributes` emits."""
 
@@ -100,7 +150,7 @@ class Job:
     def result(self, method: str, **found: Any) -> PseudoAttributes:
         """Return the filled arrays, and the fields that the method ``found``."""
         arrays = self.labels, self.posterior, self.confidence
-        return PseudoAttributes(*arrays, method, warnings=tuple(self.warnings), **found)
+        return PseudoAttributes(*arrays, method=method, warnings=tuple(self.warnings), **found)
 
     def sample(self) -> NDArray[np.float64]:
         """Return logits (n, A) of the rows to fit on: all, or one from each of n equal stretches if they are many.

@@ -9,6 +9,7 @@ import numpy as np
 
 from dbpt import arguments
 from dbpt._core import assign_nearest, kmeans
+from dbpt.pseudo_attributes.base import PseudoMethod
 from dbpt.pseudo_attributes.job import Clusters, Job, PseudoAttributes
 from dbpt.pseudo_attributes.mixture import Array, best_assignment
 
@@ -16,26 +17,30 @@ N_INIT = 4
 MAX_ITER = 500  # rows without clusters need some 300 to converge
 
 
-def kmeans_labels(job: Job) -> PseudoAttributes:
-    """Label the rows. The posterior is that of equally weighted spherical Gaussians with the pooled variance."""
-    start, num_attributes = _best_of_sample(job), job.logits.shape[1]
-    centers, counts, inertia, iterations = kmeans(
-        job.logits, start, rows=job.fit_rows, max_iter=MAX_ITER, num_threads=job.num_threads
-    )
-    centers, counts = centers[counts > 0], counts[counts > 0]
-    if len(centers) < num_attributes:
-        job.warnings.append(
-            f"found {len(centers)} cluster{'s' if len(centers) > 1 else ''} for {num_attributes} attributes, because "
-            "too few images differ: no image gets the other attributes"
+class KMeans(PseudoMethod):
+    """The nearest of A centres, matched one to one with the attributes."""
+
+    @classmethod
+    def label(cls, job: Job) -> PseudoAttributes:
+        """Label the rows. The posterior is that of equally weighted spherical Gaussians with the pooled variance."""
+        start, num_attributes = _best_of_sample(job), job.logits.shape[1]
+        centers, counts, inertia, iterations = kmeans(
+            job.logits, start, rows=job.fit_rows, max_iter=MAX_ITER, num_threads=job.num_threads
         )
-    if iterations >= MAX_ITER:
-        job.warnings.append(f"the centres still moved after {MAX_ITER} iterations")
-    names = best_assignment(centers)
-    centers_AA, counts_A = np.full((num_attributes, num_attributes), np.inf), np.zeros(num_attributes, np.int64)
-    centers_AA[names], counts_A[names] = centers, counts
-    variance = inertia / (int(counts.sum()) * (num_attributes - 1))
-    assign_nearest(job.logits, centers_AA, variance, **job.assign_arguments)
-    return job.result("kmeans", clusters=Clusters(centers_AA, counts_A, inertia, iterations))
+        centers, counts = centers[counts > 0], counts[counts > 0]
+        if len(centers) < num_attributes:
+            job.warnings.append(
+                f"found {len(centers)} cluster{'s' if len(centers) > 1 else ''} for {num_attributes} attributes, "
+                "because too few images differ: no image gets the other attributes"
+            )
+        if iterations >= MAX_ITER:
+            job.warnings.append(f"the centres still moved after {MAX_ITER} iterations")
+        names = best_assignment(centers)
+        centers_AA, counts_A = np.full((num_attributes, num_attributes), np.inf), np.zeros(num_attributes, np.int64)
+        centers_AA[names], counts_A[names] = centers, counts
+        variance = inertia / (int(counts.sum()) * (num_attributes - 1))
+        assign_nearest(job.logits, centers_AA, variance, **job.assign_arguments)
+        return job.result(cls.name, clusters=Clusters(centers_AA, counts_A, inertia, iterations))
 
 
 def _best_of_sample(job: Job) -> Array:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import assign_argmax
 from dbpt.errors import InputError, nearest
+from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.pseudo_attributes.job import (
     Job,
     PseudoAttributes,
@@ -18,11 +18,13 @@ from dbpt.pseudo_attributes.job import (
     checked_labels,
     checked_logits,
 )
-from dbpt.pseudo_attributes.kmeans import kmeans_labels
-from dbpt.pseudo_attributes.proportional import checked_proportions, proportional_labels
 
-METHODS = ("proportional", "argmax", "kmeans")
 _CHUNK = 1 << 16
+
+
+def methods_by_words() -> list[str]:
+    """Return the names of the methods that read the logits of words."""
+    return [name for name, method in PSEUDO_METHODS.loaded.items() if not method.learns]
 
 
 def label_attributes(
@@ -54,7 +56,7 @@ def label_attributes(
 
     Args:
         logits: (N, A) floats, exp(logit_scale) times cosine (plus the bias, if the model has one); never bare cosines.
-        method: "proportional", "argmax" or "kmeans".
+        method: "proportional", "argmax", "kmeans", or the name of a registered `PseudoMethod`.
         proportions: "estimated", or shares (A,) on any scale; 0 for an attribute that no row may get.
         fit_on: (N,) booleans, the rows on which shares, offsets and centres are fitted; by default all. All rows are
             labelled. Leave out the rows on which a classifier will be evaluated.
@@ -73,11 +75,12 @@ def label_attributes(
         array([1, 0])
     """
     logits_NA = checked_logits(logits)
-    if not isinstance(method, str) or method not in METHODS:
-        expected = ", ".join(repr(choice) for choice in METHODS)
-        raise InputError(f"method is {method!r}; expected one of {expected}{nearest(str(method), list(METHODS))}")
+    if not isinstance(method, str) or method not in PSEUDO_METHODS or PSEUDO_METHODS[method].learns:
+        methods = methods_by_words()
+        expected = ", ".join(repr(choice) for choice in methods)
+        raise InputError(f"method is {method!r}; expected one of {expected}{nearest(str(method), methods)}")
     is_estimated = isinstance(proportions, str) and proportions == "estimated"
-    if method != "proportional" and not is_estimated:
+    if "proportions" not in PSEUDO_METHODS[method].settings and not is_estimated:
         raise InputError(
             f"proportions is given with method {method!r}; expected method 'proportional', or leave it out"
         )
@@ -92,15 +95,9 @@ def label_attributes(
         labels=checked_labels(out, num_rows, num_attributes, min_confidence),
         posterior=checked_floats("posterior", posterior, logits_NA.shape),
         confidence=checked_floats("confidence", compared, (num_rows,)),
+        proportions=proportions,
     )
-    if method == "proportional":
-        given = None if is_estimated else checked_proportions(proportions, num_attributes)
-        found = proportional_labels(job, given)
-    elif method == "kmeans":
-        found = kmeans_labels(job)
-    else:
-        assign_argmax(job.logits, **job.assign_arguments)
-        found = job.result("argmax")
+    found = PSEUDO_METHODS[method].label(job)
     unused = [] if found.shares is None or not is_estimated else np.flatnonzero(found.shares == 0).tolist()
     without = [f"no image looks like attribute {a}, so its share is 0" for a in unused]  # `Trust` says so by name
     for text in (*found.warnings, *without):

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import assign_argmax
 from dbpt.errors import InputError
+from dbpt.pseudo_attributes.base import PseudoMethod
 from dbpt.pseudo_attributes.job import Job, PseudoAttributes
 from dbpt.pseudo_attributes.mixture import Array, estimate_shares
 
@@ -17,21 +18,28 @@ MET_TO = 0.01
 ROWS_FOR_A_PAIR = 2  # of attributes: each cluster has a mean for each attribute
 
 
-def proportional_labels(job: Job, shares_A: Array | None) -> PseudoAttributes:
-    """Label the rows by given or estimated shares. The posterior is the softmax of logits plus offsets."""
-    logits_NA, offsets_A = job.sample(), None
-    if shares_A is None:
-        shares_A = _estimate(job, logits_NA)
-    if shares_A is not None:
-        offsets_A = fit_offsets(logits_NA, shares_A)
-        met_A = _counts(logits_NA, offsets_A) / len(logits_NA)
-        if np.abs(met_A - shares_A).max() > max(MET_TO, 1 / len(logits_NA)):
-            job.warnings.append(
-                f"the shares {shares_A.round(4).tolist()} cannot be met, because many logits are equal: the labels "
-                f"have {met_A.round(4).tolist()}"
-            )
-    assign_argmax(job.logits, offsets=offsets_A, **job.assign_arguments)
-    return job.result("proportional", shares=shares_A, offsets=offsets_A)
+class Proportional(PseudoMethod):
+    """The largest logit plus an offset for each attribute, so that each gets its given or estimated share."""
+
+    settings = ("proportions",)
+
+    @classmethod
+    def label(cls, job: Job) -> PseudoAttributes:
+        """Label the rows. The posterior is the softmax of logits plus offsets."""
+        shares_A, offsets_A = checked_proportions(job.proportions, job.logits.shape[1]), None
+        logits_NA = job.sample()
+        if shares_A is None:
+            shares_A = _estimate(job, logits_NA)
+        if shares_A is not None:
+            offsets_A = fit_offsets(logits_NA, shares_A)
+            met_A = _counts(logits_NA, offsets_A) / len(logits_NA)
+            if np.abs(met_A - shares_A).max() > max(MET_TO, 1 / len(logits_NA)):
+                job.warnings.append(
+                    f"the shares {shares_A.round(4).tolist()} cannot be met, because many logits are equal: the labels "
+                    f"have {met_A.round(4).tolist()}"
+                )
+        assign_argmax(job.logits, offsets=offsets_A, **job.assign_arguments)
+        return job.result(cls.name, shares=shares_A, offsets=offsets_A)
 
 
 def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
@@ -84,8 +92,10 @@ def _estimate(job: Job, logits_NA: Array) -> Array | None:
     return found.shares_A
 
 
-def checked_proportions(proportions: ArrayLike, num_attributes: int) -> Array:
-    """Return shares (A,) with sum 1."""
+def checked_proportions(proportions: ArrayLike | str, num_attributes: int) -> Array | None:
+    """Return shares (A,) with sum 1; None if they are to be estimated."""
+    if isinstance(proportions, str) and proportions == "estimated":
+        return None
     if isinstance(proportions, str):
         raise InputError(f"proportions is {proportions!r}; expected 'estimated' or numbers")
     given: NDArray[Any] = arguments.array("proportions", proportions)

@@ -9,6 +9,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
 from dbpt.files.typed_json import Count, Share
 from dbpt.pseudo_attributes.class_clusters import METHOD as CLUSTERS
@@ -123,37 +124,15 @@ class Trust:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuessesOfFactor:
-    """The guesses of one attribute: the share of each of its values, and whether to trust them.
-
-    ``n_unknown`` images got no value. ``doubts`` are those of `Trust`, or of ``cross_validated`` if a probe guessed.
-    They are about the ``doubted`` values: all, unless classes have different ones. Without the values to ``leave_out``,
-    there is no doubt about the others. ``accuracy`` is measured on the ``n_known`` images with a true attribute that
-    was not given.
-    """
-
-    name: str
-    values: list[str]
-    shares: list[Share]
-    mean_confidence: Share
-    doubts: list[str]
-    n_unknown: Count
-    n_known: Count
-    accuracy: float | None
-    cross_validated: CrossValidated | None = None
-    doubted: list[str] = field(default_factory=list)
-    leave_out: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Guesses:
-    """The guesses of the attribute of some images: the method, the share of each attribute, whether to trust it.
+    """The guesses of an attribute of some images: the method, the share of each of its ``values``, whether to trust it.
 
-    ``n_unknown`` images got no attribute. ``doubts`` are those of `Trust`, or of ``cross_validated`` if a probe
-    guessed. ``accuracy`` is measured on the ``n_known`` images with a true attribute that was not given. With several
-    factors, the figures are about their combinations, ``factors`` about each, and the doubts begin with the name of the
-    factor. ``is_judged`` is False for a file that says nothing about doubts. ``doubted`` and ``leave_out`` are those of
-    the one attribute, as in `GuessesOfFactor`.
+    ``name`` is "attribute" for the one of ``--attributes``. ``n_unknown`` images got no value. ``doubts`` are those of
+    `Trust`, or of ``cross_validated`` if a probe guessed. They are about the ``doubted`` values: all, unless classes
+    have different ones. Without the values to ``leave_out``, there is no doubt about the others. ``accuracy`` is
+    measured on the ``n_known`` images with a true attribute that was not given. ``is_judged`` is False for a file that
+    says nothing about doubts. With attributes that have names, the figures are about the combinations of their values,
+    ``factors`` has those of each, and the doubts begin with the name of the factor.
     """
 
     method: str
@@ -163,11 +142,18 @@ class Guesses:
     n_unknown: Count
     n_known: Count
     accuracy: float | None
-    factors: list[GuessesOfFactor] = field(default_factory=list)
+    name: str = UNNAMED
+    values: list[str] = field(default_factory=list)
+    factors: list["Guesses"] = field(default_factory=list)
     is_judged: bool = True
     cross_validated: CrossValidated | None = None
     doubted: list[str] = field(default_factory=list)
     leave_out: list[str] = field(default_factory=list)
+
+    @property
+    def by_suspect(self) -> list["Guesses"]:
+        """The guesses of each attribute, one or more."""
+        return self.factors or [self]
 
     @property
     def called(self) -> str:
@@ -188,8 +174,7 @@ class Guesses:
     @property
     def cross_validations(self) -> list[CrossValidated]:
         """The figures of a probe, for the attribute or for each factor."""
-        found = [self.cross_validated, *(each.cross_validated for each in self.factors)]
-        return [each for each in found if each is not None]
+        return [each.cross_validated for each in self.by_suspect if each.cross_validated is not None]
 
     @property
     def by_clusters(self) -> bool:
@@ -200,23 +185,6 @@ class Guesses:
     def from_file(self) -> bool:
         """True if the attributes are those of ``--pseudo-attributes``, so that CLIP guessed nothing."""
         return self.method == METHOD
-
-    def of_factor(self, place: int) -> "Guesses":
-        """Return the guesses of one factor, as those of a single attribute."""
-        factor = self.factors[place]
-        return Guesses(
-            method=self.method,
-            shares=factor.shares,
-            mean_confidence=factor.mean_confidence,
-            doubts=factor.doubts,
-            n_unknown=factor.n_unknown,
-            n_known=factor.n_known,
-            accuracy=factor.accuracy,
-            is_judged=self.is_judged,
-            cross_validated=factor.cross_validated,
-            doubted=factor.doubted,
-            leave_out=factor.leave_out,
-        )
 
     def in_doubt(self, names: Sequence[str]) -> str:
         """Return those of the attribute's ``names`` that are in doubt, in a sentence that can't tell them apart."""

@@ -12,6 +12,7 @@ from dbpt.errors import InputError
 from dbpt.files.tensors import read_tensors
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.pseudo_attributes.base import PROBE
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named, read_settings
 
 if TYPE_CHECKING:
@@ -97,5 +98,5 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
             f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
             f"embed_dim {backbone.embed_dim}"
         )
-    probe = read_probe(folder, marker.words) if config.by_probe else None
+    probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
     return Classifier(backbone, head, marker.words, config, probe)

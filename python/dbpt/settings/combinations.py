@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.settings.fields import flag_of
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ def _refusals(config: FitConfig) -> Iterator[str]:
         yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
     if config.asks_auto:
         yield from _refusals_beside_word(config, NOT_WITH_AUTO)
-    if config.asks_auto and config.by_probe:
-        yield f"--pseudo-method probe with --attributes auto: it learns from known attributes; {DROP}"
+    if config.asks_auto and config.learns_attributes:
+        yield f"--pseudo-method {config.pseudo_method} with --attributes auto: it learns from known attributes; {DROP}"
     if config.proportions is not None and config.factors is not None:
         yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
     if config.embeddings is not None and config.features == "live":
@@ -103,12 +104,13 @@ def _refusals_of_guesses(config: FitConfig) -> Iterator[str]:
                 yield f"--pseudo-attributes with {flag_of(name)}: {why}; {DROP}, or add --guess-only-unknown"
     if config.label_pretrained is not None and config.label_model is None:
         yield f"--label-pretrained {config.label_pretrained}: without --label-model; name the model too"
-    if config.probe_rows is not None and not config.by_probe:
+    read = PSEUDO_METHODS[config.pseudo_method].settings
+    if config.probe_rows is not None and "probe_rows" not in read:
         yield f"--probe-rows {config.probe_rows}: without --pseudo-method probe; add it"
     if (shares := config.proportions) is not None:
         if not (min(shares, default=-1) >= 0 and sum(shares) > 0):
             yield f"--proportions: must be 0 or above and not all 0, found {' '.join(map(str, shares)) or 'none'}"
-        if config.pseudo_method != "proportional":
+        if "proportions" not in read:
             yield f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
 
 

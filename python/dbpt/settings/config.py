@@ -18,11 +18,12 @@ from dbpt.errors import InputError, nearest
 from dbpt.files.disk import expanded, read_regular
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.settings import sections
 from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
-from dbpt.settings.sections import DEFAULT_DRO_STEP, PROBE
+from dbpt.settings.sections import DEFAULT_DRO_STEP
 from dbpt.settings.unnamed import auto_asked, clusters_asked, refuse_misspelt
 
 if sys.version_info >= (3, 11):
@@ -74,14 +75,14 @@ class FitConfig(  # a dataclass takes its fields from the last base on
         return self.asks_auto or self.num_clusters is not None
 
     @property
-    def by_probe(self) -> bool:
-        """Return whether a probe guesses the attributes."""
-        return self.pseudo_method == PROBE
+    def learns_attributes(self) -> bool:
+        """Return whether the attributes are guessed by what learns from known ones, without words."""
+        return PSEUDO_METHODS[self.pseudo_method].learns
 
     @property
     def keeps_known(self) -> bool:
         """Return whether known attributes are kept, and only the others guessed."""
-        return self.guess_only_unknown or self.by_probe
+        return self.guess_only_unknown or self.learns_attributes
 
     @property
     def num_clusters(self) -> int | None:

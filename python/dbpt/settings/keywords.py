@@ -40,7 +40,7 @@ class SharedSettings(TypedDict, total=False):
     cache: str | Path | None
     embed_batch_size: int
     features: Literal["cached", "live"]
-    pseudo_method: Literal["proportional", "argmax", "kmeans", "probe"]
+    pseudo_method: str
     probe_rows: int | None
     proportions: Sequence[float] | None
     min_confidence: float

@@ -11,12 +11,12 @@ from dbpt.files.disk import default_cache_dir, expanded
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.settings.combinations import APPLICATIONS, GROUP_SOURCES, SELECTIONS
 from dbpt.settings.fields import Section, setting
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
-PROBE = "probe"
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
 
@@ -140,7 +140,7 @@ class PseudoAttributeSettings(Section):
         "how to assign pseudo attributes: by estimated attribute shares, largest logit, or clusters; or by a linear "
         "probe of the features, without CLIP's words, that learns from the images whose attribute is known and guesses "
         "only the others; fitted on training and validation images",
-        choices=("proportional", "argmax", "kmeans", PROBE),
+        choices=PSEUDO_METHODS,
     )
     probe_rows: int | None = setting(
         None,

@@ -124,12 +124,12 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
         described.append(hashlib.sha256(embedded.context.tobytes()).hexdigest())
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
     arrays: list[NDArray[Any]] = [embedded.features, dataset.labels, dataset.attributes, dataset.splits]
-    known, logits = embedded.evidence.known, embedded.evidence.logits
-    if known is not None:
+    to_guess = embedded.to_guess
+    if (known := to_guess.known) is not None:
         assert known.posterior is not None
         arrays += [known.pseudo_attributes, known.posterior]
-    if config.label_model is not None and logits is not None:
-        arrays.append(logits)
+    if config.label_model is not None and not config.learns_attributes and to_guess.are_guessed(config):
+        arrays.append(to_guess.logits)
     rows = np.flatnonzero(dataset.splits == SPLITS.index("test")) if only_test else slice(None)
     for array in (each[rows] for each in arrays):
         digest.update(str(array.shape).encode())

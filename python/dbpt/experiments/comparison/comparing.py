@@ -181,11 +181,11 @@ def _compare_in(
     warnings = dict.fromkeys(text for cell in checked for text in stages.experiment(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
     embedded, labelled = stages.embedded, stages.labelled(plan.cells[0])
-    guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
+    guesses = judged_guesses(embedded.to_guess, labelled.pseudo)
     trained = [cell.config for cell in plan.cells if cell.head is not None]
     doubts = trust_warnings(guesses, labelled, trained)
     if any(each.uses_guesses for each in free):
-        doubts = doubts_in_words(guesses, labelled.dataset)
+        doubts = doubts_in_words(guesses)
     warnings |= dict.fromkeys(doubts)
     log_warnings(warnings, embedded.warnings)
     description = {
