@@ -25,10 +25,10 @@ from dbpt.experiments.result import Result
 from dbpt.files.typed_json import read_json, typed
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.combinations import APPLICATIONS, CHOICES, GROUP_SOURCES, combinations, why_refused
+from dbpt.settings.combinations import CHOICES, combinations, why_refused
 from dbpt.settings.config import PATHS, FitConfig
 from dbpt.settings.recipes import RECIPES
-from dbpt.settings.sections import SECTIONS
+from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, SECTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- demo output: begin (written by tools/write_docs.py) -->\n```text\n"

@@ -12,8 +12,9 @@ from dbpt.errors import InputError
 from dbpt.experiments.auto import with_found_attributes
 from dbpt.experiments.methods import trained_result, training_free_result
 from dbpt.experiments.stages import Experiment, prepare
-from dbpt.settings.combinations import TRUE_SELECTIONS, combinations, why_refused
+from dbpt.settings.combinations import combinations, why_refused
 from dbpt.settings.config import FitConfig
+from dbpt.settings.sections import TRUE_SELECTIONS
 from dbpt.training_free import TRAINING_FREE
 
 FREE = [

@@ -53,43 +53,21 @@ def table_of(tiny, columns=("path", "label", "split"), **changes) -> bytes:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def test_a_copy_gains_a_column_and_keeps_every_other_byte(tiny, labelled, tmp_path):
-    lines = [f'"{row["path"]}",{row["label"]},"a ""b"", c\nd",{row["split"]}' for row in tiny.rows()]
-    text = "\r\n".join(["path, label ,note,split", "", *lines])  # and no line end after the last
-    _, answers, _ = labelled(b"\xef\xbb\xbf" + text.encode(), tmp_path / "copy.csv", {"columns": None})
-    expected = [f"{line},{answers.get(row['path'], '')}" for line, row in zip(lines, tiny.rows(), strict=True)]
-    expected = "\r\n".join(["path, label ,note,split,attribute", "", *expected])
-    assert (tmp_path / "copy.csv").read_bytes() == b"\xef\xbb\xbf" + expected.encode()
+def read_table(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
-@pytest.mark.parametrize(("first", "separator"), [("", ","), ("", ";"), ("sep=;\n", ";")])
-@pytest.mark.parametrize("codes", [None, dict(zip(ATTRIBUTES, "01", strict=True))])
-def test_an_existing_column_changes_only_where_an_image_was_labelled(tiny, labelled, tmp_path, first, separator, codes):
-    rows = [row | {"kind": row["attribute"] if n % 3 else ""} for n, row in enumerate(tiny.rows())]
-    for row in rows if codes else ():
-        row["kind"] = codes.get(row["kind"], "-1")
-    names = ("kind", "path", "label", "split")
-    text = first + "\n".join(
-        separator.join(row[name] for name in names) for row in [dict(zip(names, names, strict=True)), *rows]
-    )
-    columns = {"columns": {"attribute": "kind"}}
-    _, answers, _ = labelled(text.encode(), tmp_path / "copy.csv", columns, other_way_round)
-    for row in rows:
-        if name := answers.get(row["path"]):
-            row["kind"] = codes[name] if codes else name
-    rows.insert(0, dict(zip(names, names, strict=True)))
-    expected = first + "\n".join(separator.join(row[name] for name in names) for row in rows)
-    assert (tmp_path / "copy.csv").read_text() == expected
-
-
-def test_other_data_get_a_table_with_nothing_but_the_labels(tiny, labelled, tmp_path):
-    """Here because the column of attributes is ignored; folders, shards and benchmarks have no table of ours."""
-    table = table_of(tiny, ("path", "label", "split", "attribute"))
-    _, answers, result = labelled(table, tmp_path / "new.csv", {"columns": {"attribute": ""}})
-    with (tmp_path / "new.csv").open() as file:
-        found = list(csv.DictReader(file))
-    assert found == [row | {"attribute": answers.get(row["path"], "")} for row in tiny.rows()]
-    assert f"--pseudo-attributes {tmp_path / 'new.csv'}" in result["refit"]
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_table_has_the_labels_and_what_the_run_kept_and_no_other_true_attribute(tiny, labelled, tmp_path, keeps):
+    """An image whose true attribute only evaluates must not reach the next training by way of the table."""
+    rows = [row | {"attribute": row["attribute"] if n % 3 else ""} for n, row in enumerate(tiny.rows())]
+    lines = [",".join(row.values()) for row in (dict(zip(rows[0], rows[0], strict=True)), *rows)]
+    options = {"guess_only_unknown": keeps}
+    _, answers, result = labelled("\n".join(lines).encode(), tmp_path / "new.csv", options, other_way_round)
+    expected = [row | {"attribute": answers.get(row["path"]) or (row["attribute"] if keeps else "")} for row in rows]
+    assert read_table(tmp_path / "new.csv") == expected
+    assert f"--pseudo-attributes {tmp_path / 'new.csv'} --guess-only-unknown" in result["refit"]
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
@@ -112,8 +90,7 @@ def test_json_lines_and_parquet_get_a_new_csv_that_the_refit_reads(tiny, command
     assert code == 2 and f"labelled{suffix}: is written as CSV; choose a name that ends in .csv" in told
     assert not (tmp_path / f"labelled{suffix}").exists() and not (tmp_path / "sample/judged.json").exists()
     _, printed, _ = command(*judge, "--table", tmp_path / "labelled.csv")
-    with (tmp_path / "labelled.csv").open() as file:
-        assert list(csv.DictReader(file)) == [row | {"attribute": answers.get(row["path"], "")} for row in rows]
+    assert read_table(tmp_path / "labelled.csv") == [row | {"attribute": answers.get(row["path"], "")} for row in rows]
     assert command(*shlex.split(printed.splitlines()[-1].removeprefix("fit again with: "))[1:])[0] == 0
     told = {path: ATTRIBUTES.index(name) for path, name in answers.items() if name}
     assert pseudo_attributes(tmp_path / "run-refit") == pseudo_attributes(run) | told

@@ -25,7 +25,7 @@ from dbpt.cli.options import INTEGER, given
 @click.option(
     "--table",
     type=click.Path(path_type=Path),
-    help="with --labels: CSV to write, the run's table with the labels as its attributes, to fit again with",
+    help="with --labels: CSV to write, a table of the labels as attributes, to fit again with",
 )
 @click.option("--json", "as_json", is_flag=True, help="with --labels: print JSON instead of a table")
 def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, **options: Any) -> None:

@@ -21,10 +21,10 @@ from dbpt.errors import InputError
 from dbpt.files.disk import check_can_create
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.base import PSEUDO_METHODS
-from dbpt.settings.combinations import PSEUDO_SELECTIONS, TRUE_SELECTIONS, readers
+from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import PseudoAttributeSettings, WordSettings
+from dbpt.settings.sections import PSEUDO_SELECTIONS, TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 
 if TYPE_CHECKING:
     from dbpt.experiments.stages import Experiment

@@ -30,8 +30,8 @@ from dbpt.pseudo_attributes.pseudo_groups import comparable_attributes, group_pa
 from dbpt.pseudo_attributes.trust import TEMPLATES, Guesses, guess_trust, judged_rows
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.guesses import GuessSheets, render_guesses
-from dbpt.settings.combinations import PSEUDO_SELECTIONS
 from dbpt.settings.config import FitConfig
+from dbpt.settings.sections import PSEUDO_SELECTIONS
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.report.summary import selection_text
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import RunRow
-from dbpt.settings.combinations import TRUE_SELECTIONS
+from dbpt.settings.sections import TRUE_SELECTIONS
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.checkpoint import MAY_CHANGE
 from dbpt.training.findings import training_findings

@@ -15,7 +15,7 @@ from dbpt.report.summary import (
 )
 from dbpt.report.text import count_of, percent
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow, FailedTraining
-from dbpt.settings.combinations import TRUE_SELECTIONS
+from dbpt.settings.sections import TRUE_SELECTIONS
 
 SPLITS = {
     "test": "test split",

@@ -45,7 +45,7 @@ from dbpt.report.summary import (
 )
 from dbpt.report.templates import render
 from dbpt.runs.metrics import RunMetrics
-from dbpt.settings.combinations import TRUE_SELECTIONS
+from dbpt.settings.sections import TRUE_SELECTIONS
 
 MOST_ROWS = 200
 """If there are more groups, the tables show the ones with the lowest accuracy."""

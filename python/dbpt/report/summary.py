@@ -9,7 +9,7 @@ from dbpt.report.factors import FactorFigures, GroupFigures, by_factor, factor_f
 from dbpt.report.text import count_of, cross_validation_text, interval_text, percent, shorten_group
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
-from dbpt.settings.combinations import PSEUDO_SELECTIONS
+from dbpt.settings.sections import PSEUDO_SELECTIONS
 
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
 """Names of the two figures that tables show for each value of ``--average``."""

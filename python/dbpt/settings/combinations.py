@@ -7,20 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import product
-from typing import TYPE_CHECKING
 
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, SELECTIONS, Settings
 
-if TYPE_CHECKING:
-    from dbpt.settings.config import FitConfig
-
-GROUP_SOURCES = ("pseudo", "true")
-APPLICATIONS = ("loss", "sampling")
-PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
-SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
 DROP = "drop one of the two"
 
 CHOICES: Mapping[str, Collection[str]] = {
@@ -70,12 +63,12 @@ def why_refused(*, head: str, objective: str, group_source: str, apply: str, mod
     return None
 
 
-def why_config_refused(config: FitConfig) -> str | None:
+def why_config_refused(config: Settings) -> str | None:
     """Return the reason against a combination of valid settings in ``config``, or None."""
     return next(_refusals(config), None)
 
 
-def _refusals(config: FitConfig) -> Iterator[str]:
+def _refusals(config: Settings) -> Iterator[str]:
     yield from _refusals_of_guesses(config)
     yield from _refusals_of_context(config)
     chosen = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
@@ -94,7 +87,7 @@ def _refusals(config: FitConfig) -> Iterator[str]:
         yield f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
 
 
-def _refusals_of_guesses(config: FitConfig) -> Iterator[str]:
+def _refusals_of_guesses(config: Settings) -> Iterator[str]:
     if config.attributes is not None and config.factors is not None:
         yield f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
     if config.pseudo_attributes is not None and not config.keeps_known:
@@ -114,7 +107,7 @@ def _refusals_of_guesses(config: FitConfig) -> Iterator[str]:
             yield f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
 
 
-def _refusals_of_context(config: FitConfig) -> Iterator[str]:
+def _refusals_of_context(config: Settings) -> Iterator[str]:
     if config.ctx_init is not None and not config.ctx_init.strip():
         yield f"--ctx-init {config.ctx_init!r}: no token; expected words, or leave it out"
     if config.ctx_init is not None and config.n_ctx is not None:
@@ -130,7 +123,7 @@ def _refusals_of_context(config: FitConfig) -> Iterator[str]:
             yield f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
 
 
-def _refusals_beside_word(config: FitConfig, refused: Mapping[str, str]) -> Iterator[str]:
+def _refusals_beside_word(config: Settings, refused: Mapping[str, str]) -> Iterator[str]:
     """Yield the reason against each setting among those ``refused`` that is given; the attributes are a word."""
     for name, reason in refused.items():
         if _is_given(config, name):
@@ -139,7 +132,7 @@ def _refusals_beside_word(config: FitConfig, refused: Mapping[str, str]) -> Iter
             yield f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
 
 
-def _is_given(config: FitConfig, name: str) -> bool:
+def _is_given(config: Settings, name: str) -> bool:
     return bool(getattr(config, name) != getattr(type(config), name))  # a default is an attribute of the class
 
 

@@ -18,12 +18,10 @@ from dbpt.errors import InputError, nearest
 from dbpt.files.disk import expanded, read_regular
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes.base import PSEUDO_METHODS
-from dbpt.settings import sections
 from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
-from dbpt.settings.sections import DEFAULT_DRO_STEP
+from dbpt.settings.sections import DEFAULT_DRO_STEP, Settings
 from dbpt.settings.unnamed import auto_asked, clusters_asked, refuse_misspelt
 
 if sys.version_info >= (3, 11):
@@ -39,16 +37,7 @@ PATHS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class FitConfig(  # a dataclass takes its fields from the last base on
-    sections.OutputSettings,
-    sections.TrainingSettings,
-    sections.HeadSettings,
-    sections.GroupSettings,
-    sections.PseudoAttributeSettings,
-    sections.BackboneSettings,
-    sections.WordSettings,
-    sections.DataSettings,
-):
+class FitConfig(Settings):
     """The settings of `dbpt.fit`. Raises `InputError` for bad values and invalid combinations."""
 
     def __post_init__(self) -> None:
@@ -58,36 +47,6 @@ class FitConfig(  # a dataclass takes its fields from the last base on
         refuse_misspelt(self.attributes)
         if refusal := why_config_refused(self):
             raise InputError(refusal)
-
-    @property
-    def opens_images(self) -> bool:
-        """Return whether images are opened, for training or for guessing their attributes."""
-        return self.embeddings is None or self.label_model is not None
-
-    @property
-    def asks_auto(self) -> bool:
-        """Return whether ``attributes`` is the word ``auto``."""
-        return auto_asked(self.attributes)
-
-    @property
-    def names_none(self) -> bool:
-        """Return whether ``attributes`` says how to find groups, and names none."""
-        return self.asks_auto or self.num_clusters is not None
-
-    @property
-    def learns_attributes(self) -> bool:
-        """Return whether the attributes are guessed by what learns from known ones, without words."""
-        return PSEUDO_METHODS[self.pseudo_method].learns
-
-    @property
-    def keeps_known(self) -> bool:
-        """Return whether known attributes are kept, and only the others guessed."""
-        return self.guess_only_unknown or self.learns_attributes
-
-    @property
-    def num_clusters(self) -> int | None:
-        """Return the number of clusters in each class that ``attributes`` asks for, 0 if it is open, None for names."""
-        return clusters_asked(self.attributes)
 
     @property
     def label_backbone(self) -> dict[str, Any] | None:

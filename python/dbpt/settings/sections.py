@@ -12,11 +12,15 @@ from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.base import PSEUDO_METHODS
-from dbpt.settings.combinations import APPLICATIONS, GROUP_SOURCES, SELECTIONS
 from dbpt.settings.fields import Section, setting
+from dbpt.settings.unnamed import auto_asked, clusters_asked
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
+GROUP_SOURCES = ("pseudo", "true")
+APPLICATIONS = ("loss", "sampling")
+PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
+SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
 
@@ -288,7 +292,51 @@ class OutputSettings(Section):
     )
 
 
-SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())  # all of the above, in this order
+@dataclass(frozen=True, kw_only=True)
+class Settings(  # a dataclass takes its fields from the last base on
+    OutputSettings,
+    TrainingSettings,
+    HeadSettings,
+    GroupSettings,
+    PseudoAttributeSettings,
+    BackboneSettings,
+    WordSettings,
+    DataSettings,
+):
+    """All settings of a run, each checked by itself."""
+
+    @property
+    def opens_images(self) -> bool:
+        """Return whether images are opened, for training or for guessing their attributes."""
+        return self.embeddings is None or self.label_model is not None
+
+    @property
+    def asks_auto(self) -> bool:
+        """Return whether ``attributes`` is the word ``auto``."""
+        return auto_asked(self.attributes)
+
+    @property
+    def names_none(self) -> bool:
+        """Return whether ``attributes`` says how to find groups, and names none."""
+        return self.asks_auto or self.num_clusters is not None
+
+    @property
+    def learns_attributes(self) -> bool:
+        """Return whether the attributes are guessed by what learns from known ones, without words."""
+        return PSEUDO_METHODS[self.pseudo_method].learns
+
+    @property
+    def keeps_known(self) -> bool:
+        """Return whether known attributes are kept, and only the others guessed."""
+        return self.guess_only_unknown or self.learns_attributes
+
+    @property
+    def num_clusters(self) -> int | None:
+        """Return the number of clusters in each class that ``attributes`` asks for, 0 if it is open, None for names."""
+        return clusters_asked(self.attributes)
+
+
+SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())  # in the order above
 
 # The settings of commands that train nothing; of one that looks for attributes; and those by which CLIP guesses them.
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.combinations import GROUP_SOURCES, why_refused
+from dbpt.settings.combinations import why_refused
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import GROUP_SOURCES
 from dbpt.training_free import TRAINING_FREE
 
 BASELINE = "erm"
