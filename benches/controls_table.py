@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import trained_result
-from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
+from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.data import resolve_demo
 
@@ -54,7 +54,7 @@ WORDS = {
         "wrong wordings": ("photo=monday", "sketch=tuesday"),
     },
 }
-Change = Callable[[Labelled, np.random.Generator], Labelled]
+Change = Callable[[Study, np.random.Generator], Study]
 
 
 @dataclass(frozen=True)
@@ -63,69 +63,69 @@ class Control:
 
     name: str
     settings: dict[str, Any]
-    change: Change = lambda labelled, random: labelled
+    change: Change = lambda study, random: study
 
 
-def permuted(labelled: Labelled, random: np.random.Generator) -> Labelled:
+def permuted(study: Study, random: np.random.Generator) -> Study:
     """Permute the pseudo attributes within each class and split: the same counts, no information."""
-    guessed, labels = labelled.pseudo.pseudo_attributes.copy(), labelled.dataset.labels
+    guessed, labels = study.pseudo.pseudo_attributes.copy(), study.dataset.labels
     for label in np.unique(labels):
         for split in range(len(SPLITS)):
-            rows = np.flatnonzero((labels == label) & (labelled.splits == split))
+            rows = np.flatnonzero((labels == label) & (study.splits == split))
             guessed[rows] = guessed[random.permutation(rows)]
-    return with_attributes(labelled, guessed)
+    return with_attributes(study, guessed)
 
 
-def flipped(labelled: Labelled, random: np.random.Generator, *, rate: float) -> Labelled:
+def flipped(study: Study, random: np.random.Generator, *, rate: float) -> Study:
     """Take the true attributes, each another one with probability ``rate``, for pseudo attributes."""
-    true, number = labelled.dataset.attributes, labelled.dataset.num_attributes
+    true, number = study.dataset.attributes, study.dataset.num_attributes
     other = (true + random.integers(1, number, len(true))) % number
-    return with_attributes(labelled, np.where(random.random(len(true)) < rate, other, true))
+    return with_attributes(study, np.where(random.random(len(true)) < rate, other, true))
 
 
-def with_attributes(labelled: Labelled, attributes: NDArray[np.int64]) -> Labelled:
+def with_attributes(study: Study, attributes: NDArray[np.int64]) -> Study:
     """Replace the pseudo attributes (N,)."""
-    return replace(labelled, pseudo=replace(labelled.pseudo, pseudo_attributes=attributes))
+    return replace(study, pseudo=replace(study.pseudo, pseudo_attributes=attributes))
 
 
-def few(labelled: Labelled, random: np.random.Generator, *, rows: int) -> Labelled:
+def few(study: Study, random: np.random.Generator, *, rows: int) -> Study:
     """Keep ``rows`` of the smallest pseudo-group of each class in training and in validation."""
-    return cut(labelled, random, {TRAIN: rows, VAL: rows})
+    return cut(study, random, {TRAIN: rows, VAL: rows})
 
 
-def skewed(labelled: Labelled, random: np.random.Generator) -> Labelled:
+def skewed(study: Study, random: np.random.Generator) -> Study:
     """Give validation the shares that training has: cut its smallest pseudo-groups."""
-    counts = labelled.counts("pseudo", "train"), labelled.counts("pseudo", "val")
+    counts = study.counts("pseudo", "train"), study.counts("pseudo", "val")
     share = (counts[0] / counts[1]).max()
-    return cut(labelled, random, {VAL: max(1, round(smallest_groups(labelled)[1].min() / share))})
+    return cut(study, random, {VAL: max(1, round(smallest_groups(study)[1].min() / share))})
 
 
-def smallest_groups(labelled: Labelled) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def smallest_groups(study: Study) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the smallest pseudo-group of each class in training, (C,), and its size (C,)."""
-    counts_CA = labelled.counts("pseudo", "train").reshape(labelled.dataset.num_classes, -1)
+    counts_CA = study.counts("pseudo", "train").reshape(study.dataset.num_classes, -1)
     smallest_C = counts_CA.argmin(axis=1)
     classes_C = np.arange(len(counts_CA))
     return classes_C * counts_CA.shape[1] + smallest_C, counts_CA[classes_C, smallest_C]
 
 
-def cut(labelled: Labelled, random: np.random.Generator, rows_of: dict[int, int]) -> Labelled:
+def cut(study: Study, random: np.random.Generator, rows_of: dict[int, int]) -> Study:
     """Leave all but a number of rows of each class's smallest pseudo-group out of a split."""
-    splits, groups = labelled.splits.copy(), labelled.groups("pseudo")
-    for group in smallest_groups(labelled)[0]:
+    splits, groups = study.splits.copy(), study.groups("pseudo")
+    for group in smallest_groups(study)[0]:
         for split, rows in rows_of.items():
             members = np.flatnonzero((groups == group) & (splits == split))
             splits[random.permutation(members)[rows:]] = LEFT_OUT
-    return replace(labelled, splits=splits)
+    return replace(study, splits=splits)
 
 
-def no_validation(labelled: Labelled, random: np.random.Generator) -> Labelled:
+def no_validation(study: Study, random: np.random.Generator) -> Study:
     """Let 20 % of the training rows of each pseudo-group, drawn at random, be validation; leave the given one out."""
-    splits, groups = labelled.splits.copy(), labelled.groups("pseudo")
+    splits, groups = study.splits.copy(), study.groups("pseudo")
     splits[splits == VAL] = LEFT_OUT
     for group in np.unique(groups[splits == TRAIN]):
         members = random.permutation(np.flatnonzero((groups == group) & (splits == TRAIN)))
         splits[members[: min(max(1, round(0.2 * len(members))), len(members) - 1)]] = VAL
-    return replace(labelled, splits=splits)
+    return replace(study, splits=splits)
 
 
 def controls(name: str) -> Iterator[Control]:
@@ -167,32 +167,28 @@ def main(draws: int, sources: Sequence[str]) -> None:
 def table_of(source: str, name: str, draws: int) -> Iterator[tuple[str, str]]:
     """Yield each control of a data set and the figures of all methods."""
     shared = read_config(Path(source)) if source.endswith(".toml") else {"data": source}
-    stages: dict[object, tuple[Embedded, Labelled]] = {}
+    studies: dict[object, Study] = {}
     for control in controls(name):
         config = resolve_demo(make_config(shared | {"head": "linear", "baselines": False} | control.settings))
-        if config.attributes not in stages:
-            embedded = load_and_embed([config])
-            stages[config.attributes] = embedded, add_pseudo_attributes(embedded, config)
+        if config.attributes not in studies:
+            studies[config.attributes] = add_pseudo_attributes(load_and_embed([config]), config)
         try:
-            found = [of_draws(*stages[config.attributes], config, control, method, draws) for method in METHODS]
+            found = [of_draws(studies[config.attributes], config, control, method, draws) for method in METHODS]
         except InputError as error:
             yield control.name, str(error)
             continue
         yield control.name, " · ".join(found)
 
 
-def of_draws(
-    embedded: Embedded, labelled: Labelled, config: FitConfig, control: Control, method: str, draws: int
-) -> str:
+def of_draws(study: Study, config: FitConfig, control: Control, method: str, draws: int) -> str:
     """Return the mean worst-group accuracy over the draws in per cent; for dbpt also the standard deviation."""
     found = []
     for draw in range(draws):
         chosen = replace(config, objective=method, seed=draw)
         if method != "dbpt" and "eta" in control.settings:
             chosen = replace(chosen, eta=config.eta)
-        changed = control.change(labelled, np.random.default_rng([draw, 17]))
-        experiment = arrange(embedded, bootstrapped(changed, draw), chosen)
-        result = trained_result(experiment, method, checkpoint_path=None, quiet=True)
+        changed = control.change(study, np.random.default_rng([draw, 17]))
+        result = trained_result(arrange(bootstrapped(changed, draw), chosen), method, checkpoint_path=None, quiet=True)
         found.append(100 * (result.row.figure("worst_group_accuracy") or 0.0))
     deviation = f" ± {np.std(found, ddof=1):.1f}" if method == "dbpt" else ""
     return f"{np.mean(found):.1f}{deviation}"

@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from dbpt.experiments.comparison.resampling import resampled
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import trained_result
-from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
+from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.data import resolve_demo
 
@@ -30,18 +30,18 @@ EPOCHS = {True: 200, False: 20}
 """With all rows in a batch, and with small batches."""
 
 
-def flipped(labelled: Labelled, draw: int, rate: float) -> Labelled:
+def flipped(study: Study, draw: int, rate: float) -> Study:
     """Replace each guess by another value with probability ``rate``. A larger rate flips more of the same guesses."""
-    guesses, number = labelled.pseudo.pseudo_attributes, labelled.dataset.num_attributes
+    guesses, number = study.pseudo.pseudo_attributes, study.dataset.num_attributes
     random = np.random.default_rng([draw, 17])
     other = (guesses + random.integers(1, number, len(guesses))) % number
     wrong = (random.random(len(guesses)) < rate) & (guesses >= 0)
-    return replace(labelled, pseudo=replace(labelled.pseudo, pseudo_attributes=np.where(wrong, other, guesses)))
+    return replace(study, pseudo=replace(study.pseudo, pseudo_attributes=np.where(wrong, other, guesses)))
 
 
-def worst_group(embedded: Embedded, labelled: Labelled, config: FitConfig) -> float:
+def worst_group(study: Study, config: FitConfig) -> float:
     """Train once and return the worst-group accuracy over true groups of the test split, in per cent."""
-    result = trained_result(arrange(embedded, labelled, config), "dbpt", checkpoint_path=None, quiet=True)
+    result = trained_result(arrange(study, config), "dbpt", checkpoint_path=None, quiet=True)
     worst = result.row.figure("worst_group_accuracy")
     assert worst is not None
     return 100 * worst
@@ -68,9 +68,9 @@ def main(head: str, batch: int, draws: int, sources: Sequence[str]) -> None:
         for rate in RATES:
             figures = []
             for draw in range(draws):
-                labelled = resampled(flipped(guessed, draw, rate), draw)
+                study = resampled(flipped(guessed, draw, rate), draw)
                 of_draw = [replace(config, eta=eta, seed=draw) for eta in ETAS]
-                figures.append([worst_group(embedded, labelled, chosen) for chosen in of_draw])
+                figures.append([worst_group(study, chosen) for chosen in of_draw])
             print(f"| {Path(source).stem} | {100 * rate:g} % | {' | '.join(cells(figures))} |", flush=True)
 
 

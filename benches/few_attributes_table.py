@@ -23,9 +23,9 @@ from bootstrap import bootstrapped
 from controls_table import WORDS
 
 from dbpt.errors import InputError
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import trained_result
-from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
+from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.data import resolve_demo
 
@@ -42,16 +42,16 @@ def sources(name: str) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "all known", {"group_source": "true", "model_selection": "true-wgp"}
 
 
-def quality(labelled: Labelled) -> tuple[float, float]:
+def quality(study: Study) -> tuple[float, float]:
     """Return the share of right guesses in training, and the lowest precision of a pseudo-group there.
 
     Images whose attribute was given to the probe are left out.
     """
-    rows = labelled.rows("train")
-    if labelled.pseudo.is_given is not None:
-        rows = rows[~labelled.pseudo.is_given[rows]]
-    right = labelled.pseudo.pseudo_attributes[rows] == labelled.dataset.attributes[rows]
-    groups = labelled.groups("pseudo")[rows]
+    rows = study.rows("train")
+    if study.pseudo.is_given is not None:
+        rows = rows[~study.pseudo.is_given[rows]]
+    right = study.pseudo.pseudo_attributes[rows] == study.dataset.attributes[rows]
+    groups = study.groups("pseudo")[rows]
     return right.mean(), min(right[groups == group].mean() for group in np.unique(groups))
 
 
@@ -66,17 +66,15 @@ def cells_of(source: str, draws: int) -> Iterator[tuple[str, str]]:
         refused = doubted = 0
         for draw in count():
             try:
-                labelled = add_pseudo_attributes(embedded, replace(config, seed=draw))
+                study = add_pseudo_attributes(embedded, replace(config, seed=draw))
             except InputError:
                 refused += 1
                 continue
-            probe, known = labelled.pseudo.probe, config.group_source == "true"
+            probe, known = study.pseudo.probe, config.group_source == "true"
             doubted += probe is not None and bool(probe.figures[0].doubts)
-            right, precision = (1.0, 1.0) if known else quality(labelled)
+            right, precision = (1.0, 1.0) if known else quality(study)
             out_of_fold = np.nan if probe is None else probe.figures[0].accuracy
-            found.append(
-                [right, out_of_fold, precision, *worst_groups(embedded, bootstrapped(labelled, draw), config, draw)]
-            )
+            found.append([right, out_of_fold, precision, *worst_groups(bootstrapped(study, draw), config, draw)])
             if len(found) == draws:
                 break
         figures = 100 * np.array(found)
@@ -87,12 +85,12 @@ def cells_of(source: str, draws: int) -> Iterator[tuple[str, str]]:
         yield title, " · ".join(texts[:4:2] + texts[-1:])
 
 
-def worst_groups(embedded: Embedded, drawn: Labelled, config: FitConfig, seed: int) -> Iterator[float]:
+def worst_groups(drawn: Study, config: FitConfig, seed: int) -> Iterator[float]:
     """Yield the worst-group accuracy of each of `METHODS` on the test rows."""
     for method in METHODS:
         uses = {"group_source": "pseudo"} if method == "erm" else {}
-        experiment = arrange(embedded, drawn, replace(config, objective=method, seed=seed, **uses))
-        result = trained_result(experiment, method, checkpoint_path=None, quiet=True)
+        study = arrange(drawn, replace(config, objective=method, seed=seed, **uses))
+        result = trained_result(study, method, checkpoint_path=None, quiet=True)
         yield result.row.figure("worst_group_accuracy") or 0.0
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 import dbpt.experiments.methods
-from dbpt.experiments.stages import Experiment, prepare
+from dbpt.experiments.figures import Study
+from dbpt.experiments.stages import prepare
 from dbpt.heads import Head
 from dbpt.settings.config import make_config, read_config
 from dbpt.settings.data import resolve_demo
@@ -27,9 +28,9 @@ OBJECTIVES = {"linear": ("balanced", "dbpt", "groupdro", "erm"), "adapter": ("ba
 RATES = (0.01, 0.1, 1.0)
 
 
-def from_zeros(experiment: Experiment) -> Head:
+def from_zeros(study: Study) -> Head:
     """Return the built head with zero weights."""
-    head = as_built(experiment)
+    head = as_built(study)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.zero_()
@@ -39,25 +40,23 @@ def from_zeros(experiment: Experiment) -> Head:
 as_built = dbpt.experiments.methods.build_head
 
 
-def score(experiment: Experiment, objective: str, **settings: Any) -> str:
+def score(study: Study, objective: str, **settings: Any) -> str:
     values = []
     for seed in SEEDS:
-        config = replace(experiment.config, objective=objective, seed=seed, **settings)
-        row = dbpt.experiments.methods.trained_result(
-            replace(experiment, config=config), objective, checkpoint_path=None
-        )
+        config = replace(study.config, objective=objective, seed=seed, **settings)
+        row = dbpt.experiments.methods.trained_result(replace(study, config=config), objective, checkpoint_path=None)
         values.append(100 * row.trained.history[row.trained.best_epoch - 1].val_wga)
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
 def print_table(name: str, settings: dict[str, Any]) -> None:
-    experiment = prepare(resolve_demo(make_config({**settings, **SMALL_BATCHES})))
+    study = prepare(resolve_demo(make_config({**settings, **SMALL_BATCHES})))
     starts = [("linear", "zero-shot", as_built), ("linear", "zeros", from_zeros), ("adapter", "drawn", as_built)]
     print(f"\n{name}\n\n| head | start | objective | {' | '.join(map(str, RATES))} |\n{'|---' * (3 + len(RATES))}|")
     for head, start, build in starts:
         dbpt.experiments.methods.build_head = build
         for objective in OBJECTIVES[head]:
-            cells = [score(experiment, objective, head=head, lr=rate) for rate in RATES]
+            cells = [score(study, objective, head=head, lr=rate) for rate in RATES]
             print(f"| {head} | {start} | {objective} | {' | '.join(cells)} |", flush=True)
 
 

@@ -22,9 +22,9 @@ from bootstrap import bootstrapped
 from controls_table import few
 from numpy.typing import NDArray
 
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import build_head, build_objective, settings_of, training_rows
-from dbpt.experiments.stages import Embedded, add_pseudo_attributes, arrange, load_and_embed
+from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.data import resolve_demo
@@ -39,19 +39,19 @@ Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
 """Row numbers (n,), and the group of each."""
 
 
-def trajectory(embedded: Embedded, labelled: Labelled, config: FitConfig) -> NDArray[np.float32]:
+def trajectory(study: Study, config: FitConfig) -> NDArray[np.float32]:
     """Return the logits (1 + E, N, C) of all rows, before training and after each epoch."""
-    experiment = arrange(embedded, labelled, config)
-    head, rows = build_head(experiment), training_rows(experiment, OBJECTIVES[config.objective])
-    features, logits = torch.from_numpy(np.asarray(embedded.features)), []
+    study = arrange(study, config)
+    head, rows = build_head(study), training_rows(study, OBJECTIVES[config.objective])
+    features, logits = torch.from_numpy(np.asarray(study.features)), []
 
     @torch.no_grad()
     def keep(_: EpochRecord) -> None:
         logits.append(head(features).numpy())
 
-    objective = build_objective(experiment, config.objective, rows[0])
+    objective = build_objective(study, config.objective, rows[0])
     logits.append(head(features).detach().numpy())
-    train(head, objective, *rows, settings_of(experiment), on_epoch=keep)
+    train(head, objective, *rows, settings_of(study), on_epoch=keep)
     return np.stack(logits)
 
 
@@ -93,21 +93,19 @@ def judged(logits_ENC: NDArray[np.float32], labels: NDArray[np.int64], val: Rows
     return by_group(p_EN, groups), by_group(log_loss_EN, groups), by_group(right_EN, groups), right_EN.mean(axis=1)
 
 
-def of_draws(
-    embedded: Embedded, labelled: Labelled, config: FitConfig, size: int | None, draws: int
-) -> dict[str, list[tuple[float, float]]]:
+def of_draws(study: Study, config: FitConfig, size: int | None, draws: int) -> dict[str, list[tuple[float, float]]]:
     """Return the worst-group accuracy in per cent of each rule and draw, on the rows left out and on test.
 
     The smallest pseudo-group of each class has ``size`` rows in training and in validation, or all.
     """
-    labels, pseudo, true = labelled.dataset.labels, labelled.groups("pseudo"), labelled.groups("true")
-    test, learnt = labelled.rows("test"), np.concatenate([labelled.rows("train"), labelled.rows("val")])
+    labels, pseudo, true = study.dataset.labels, study.groups("pseudo"), study.groups("true")
+    test, learnt = study.rows("test"), np.concatenate([study.rows("train"), study.rows("val")])
     found: dict[str, list[tuple[float, float]]] = {}
     for draw in range(draws):
-        cut = few(labelled, np.random.default_rng([draw, 17]), rows=size) if size else labelled
+        cut = few(study, np.random.default_rng([draw, 17]), rows=size) if size else study
         drawn = bootstrapped(cut, draw)
         assert drawn.drawn is not None
-        logits = trajectory(embedded, drawn, replace(config, seed=draw))
+        logits = trajectory(drawn, replace(config, seed=draw))
         val, left_out = drawn.rows("val"), np.setdiff1d(learnt, drawn.drawn)
         for rule, chosen in choices(logits, labels, (val, pseudo[val])).items():
             right_1N = (chosen.argmax(axis=1) == labels)[None]
@@ -125,11 +123,11 @@ def main(draws: int, sources: list[str]) -> None:
         shared = read_config(Path(source)) if source.endswith(".toml") else {"data": source}
         config = resolve_demo(make_config(shared | {"head": "linear", "baselines": False, "model_selection": "last"}))
         embedded = load_and_embed([config])
-        labelled = add_pseudo_attributes(embedded, config)
+        study = add_pseudo_attributes(embedded, config)
         for size in SIZES:
             columns.append(f"{Path(source).stem.removeprefix('demo-')}, {size or 'all'}")
             for method in METHODS:
-                found = of_draws(embedded, labelled, replace(config, objective=method), size, draws)
+                found = of_draws(study, replace(config, objective=method), size, draws)
                 for rule, pairs in found.items():
                     means = np.mean(pairs, axis=0)
                     cells.setdefault((method, rule), []).append(f"{means[0]:.1f} · {means[1]:.1f}")

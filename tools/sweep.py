@@ -24,8 +24,9 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import build_head, build_objective, settings_of
-from dbpt.experiments.stages import Experiment, prepare
+from dbpt.experiments.stages import prepare
 from dbpt.groups import worst_group_accuracy
 from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig, make_config, read_config
@@ -126,25 +127,25 @@ def main() -> None:
     arguments = parser.parse_args()
     for given in arguments.data:
         name, _, path = given.partition("=")
-        experiment = open_experiment(read_config(Path(path)) if path else {"data": name})
+        study = open_experiment(read_config(Path(path)) if path else {"data": name})
         for stage in arguments.stages.split(";"):
             for recipe, seed in itertools.product(STAGES[stage], SEEDS):
-                config = replace(experiment.config, seed=seed, **recipe)
-                add(arguments.results, stage, name, replace(experiment, config=config))
+                config = replace(study.config, seed=seed, **recipe)
+                add(arguments.results, stage, name, replace(study, config=config))
 
 
-def open_experiment(settings: Recipe) -> Experiment:
+def open_experiment(settings: Recipe) -> Study:
     return prepare(resolve_demo(make_config(settings)))
 
 
-def add(results: Path, stage: str, name: str, experiment: Experiment) -> None:
+def add(results: Path, stage: str, name: str, study: Study) -> None:
     """Train and add the line to the CSV, unless it is there."""
-    line = {"stage": stage, "data": name, "seed": str(experiment.config.seed)} | written(experiment.config)
+    line = {"stage": stage, "data": name, "seed": str(study.config.seed)} | written(study.config)
     if results.exists():
         with results.open(newline="", encoding="utf-8") as file:
             if any(line.items() <= other.items() for other in csv.DictReader(file)):
                 return
-    line |= measure(experiment)
+    line |= measure(study)
     with results.open("a", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if not file.tell():
@@ -160,9 +161,9 @@ def written(config: FitConfig) -> dict[str, str]:
     return {name: "" if name in unread or values[name] is None else str(values[name]) for name in SETTINGS}
 
 
-def measure(experiment: Experiment) -> dict[str, str]:
-    config, training, validation = experiment.config, rows_of(experiment, "train"), rows_of(experiment, "val")
-    head, objective = build_head(experiment), build_objective(experiment, config.objective, training)
+def measure(study: Study) -> dict[str, str]:
+    config, training, validation = study.config, rows_of(study, "train"), rows_of(study, "val")
+    head, objective = build_head(study), build_objective(study, config.objective, training)
     features, correct = torch.from_numpy(validation.features), []
 
     def on_epoch(_: object) -> None:
@@ -171,7 +172,7 @@ def measure(experiment: Experiment) -> dict[str, str]:
 
     try:
         with one_thread_if_small(head.multiply_adds):
-            train(head, objective, training, validation, settings_of(experiment), on_epoch=on_epoch)
+            train(head, objective, training, validation, settings_of(study), on_epoch=on_epoch)
     except InputError as error:  # the loss is not finite any more
         print(error)
     correct = correct[-config.epochs :]  # what comes before is preparation, which is never kept
@@ -182,10 +183,10 @@ def measure(experiment: Experiment) -> dict[str, str]:
     return {"score": f"{100 * score:.2f}", "last": f"{100 * last:.2f}"}
 
 
-def rows_of(experiment: Experiment, split: str) -> Rows:
-    labelled = experiment.labelled
-    rows = labelled.rows(split)
-    return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], labelled.groups("pseudo")[rows])
+def rows_of(study: Study, split: str) -> Rows:
+    study = study
+    rows = study.rows(split)
+    return Rows(study.embedded.features[rows], study.dataset.labels[rows], study.groups("pseudo")[rows])
 
 
 def halves(groups: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -322,7 +322,7 @@ def test_a_trained_result_needs_no_run_folder(tiny, tiny_run):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     row = trained_result(experiment, "dbpt", checkpoint_path=None)
     np.testing.assert_array_equal(row.classifier.weights, load_file(tiny_run / "classifier.safetensors")["weights"])
-    assert experiment.labelled.group_kind == "true"
+    assert experiment.group_kind == "true"
     changed = replace(experiment, config=replace(experiment.config, ema_momentum=0.7))
     other = trained_result(changed, "dbpt", checkpoint_path=None)
     assert other.trained.history[0].group_weights != row.trained.history[0].group_weights
@@ -359,7 +359,7 @@ def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     swapped = replace(result, classifier=replace(result.classifier, tensors=tensors))  # nearly everything wrong
     for judged in (result, swapped):
         predictions = judged.classifier.predictions(experiment.embedded.features)
-        row = replace(judged.row, **experiment.labelled.metrics(predictions))
+        row = replace(judged.row, **experiment.metrics(predictions))
         judged, worst = replace(judged, row=row), row.test.groups[row.test.worst_group]
         mistakes = worst_group_mistakes(experiment, judged)
         names = (experiment.dataset.class_names[worst.label], experiment.dataset.attribute_names[worst.attribute])

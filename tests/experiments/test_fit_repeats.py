@@ -131,10 +131,10 @@ def test_a_checkpoint_knows_the_tokens_of_its_prompts(tiny):
 def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     dataset = replace(experiment.dataset, paths=("caf\udce9.png", *experiment.dataset.paths[1:]))
-    experiment = replace(experiment, labelled=replace(experiment.labelled, dataset=dataset))
-    result, backbone = trained_result(experiment, "dbpt", checkpoint_path=None), experiment.embedded.backbone
-    metrics = experiment.labelled.run_metrics(backbone, experiment.config, [result.row], failed_images=0, seconds={})
-    sheets = guess_sheets(experiment.labelled, experiment.config)
+    experiment = replace(experiment, embedded=replace(experiment.embedded, dataset=dataset))
+    result = trained_result(experiment, "dbpt", checkpoint_path=None)
+    metrics = experiment.run_metrics([result.row], seconds={})
+    sheets = guess_sheets(experiment)
     (tmp_path / "figures").mkdir()
     write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit")
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")

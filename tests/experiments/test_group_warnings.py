@@ -1,6 +1,7 @@
 """Warnings about groups that training or validation lacks, or that are too small to choose an epoch by."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,8 +10,7 @@ from tiny import ATTRIBUTES
 
 from dbpt.data import load_dataset
 from dbpt.experiments.checks import group_warnings, setting_warnings
-from dbpt.experiments.figures import Labelled
-from dbpt.experiments.stages import Experiment
+from dbpt.experiments.figures import Study
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.settings.config import FitConfig
 
@@ -29,8 +29,10 @@ def warnings(tiny, train, val, **settings) -> list[str]:
         attributes, pseudo = pseudo, attributes
     columns = {"lines": np.arange(len(groups)), "labels": groups // 2, "attributes": attributes, "splits": splits}
     dataset = replace(dataset, paths=("image.png",) * len(groups), **columns)
-    labelled = Labelled(dataset=dataset, pseudo=PseudoAttributes(pseudo, None, None, "argmax"), splits=splits)
-    return group_warnings(Experiment(embedded=None, labelled=labelled, config=config))
+    guessed = PseudoAttributes(pseudo, None, None, "argmax")
+    return group_warnings(
+        Study(embedded=SimpleNamespace(dataset=dataset), config=config, pseudo=guessed, splits=splits)
+    )
 
 
 def test_nothing_is_said_where_every_group_has_enough_rows(tiny):

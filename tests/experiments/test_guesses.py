@@ -62,22 +62,21 @@ def test_the_report_has_the_same_pictures_and_the_next_step(tiny_run):
 
 
 def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny):
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
-    embedded, labelled = experiment.embedded, experiment.labelled
-    is_test = labelled.splits == 2
-    shown = guess_sheets(labelled, experiment.config)
+    study = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
+    embedded = study.embedded
+    is_test = study.splits == 2
+    shown = guess_sheets(study)
     paths = {picture.path for sheet in shown.sheets for strip in sheet.strips for picture in strip.pictures}
-    assert paths.isdisjoint(np.array(labelled.dataset.paths)[is_test])
+    assert paths.isdisjoint(np.array(study.dataset.paths)[is_test])
     features = np.where(is_test[:, None], -embedded.features, embedded.features)
-    images = embedded.to_guess
-    assert judged_guesses(replace(images, features=features), labelled.pseudo) == labelled.guesses
+    assert judged_guesses(replace(embedded, label_features=features), study.pseudo) == study.guesses
     other = np.where(is_test[:, None], embedded.features, -embedded.features)
-    assert judged_guesses(replace(images, features=other), labelled.pseudo) != labelled.guesses
-    only = labelled.dataset.take(np.flatnonzero(is_test))
-    pseudo = replace(labelled.pseudo, **{
-        name: getattr(labelled.pseudo, name)[is_test] for name in ("pseudo_attributes", "posterior", "confidence")
+    assert judged_guesses(replace(embedded, label_features=other), study.pseudo) != study.guesses
+    only = study.dataset.take(np.flatnonzero(is_test))
+    pseudo = replace(study.pseudo, **{
+        name: getattr(study.pseudo, name)[is_test] for name in ("pseudo_attributes", "posterior", "confidence")
     })  # fmt: skip
-    judged = judged_guesses(replace(images, dataset=only, features=embedded.features[is_test]), pseudo)
+    judged = judged_guesses(replace(embedded, dataset=only, label_features=embedded.features[is_test]), pseudo)
     assert judged.n_known == is_test.sum()
 
 
@@ -115,12 +114,12 @@ def test_nothing_is_said_where_the_guesses_decide_nothing(tiny, tiny_run, tmp_pa
 def test_the_names_are_compared_with_the_words_of_the_catalogue_on_the_judged_images(tiny, monkeypatch):
     judged = []
     monkeypatch.setattr(guesses, "guess_trust", lambda *given: judged.append(given) or trust.guess_trust(*given))
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
+    study = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     (_, _, by_template, other_words, *_) = judged[0]
-    rows = np.flatnonzero(experiment.labelled.splits != 2)
-    backbone, features = experiment.embedded.backbone, experiment.embedded.features
+    rows = np.flatnonzero(study.splits != 2)
+    backbone, features = study.embedded.backbone, study.embedded.features
     np.testing.assert_array_equal(other_words, zero_shot_logits(backbone, features, catalogue_words(), rows=rows))
-    words = experiment.labelled.dataset.words.attributes.values()
+    words = study.dataset.words.attributes.values()
     texts = [wording for wordings in words for wording in wordings]
     owners = np.repeat(np.arange(len(words)), [len(wordings) for wordings in words])
     np.testing.assert_allclose(

@@ -150,7 +150,7 @@ def test_a_comparison_draws_the_known_images_anew_for_each_draw(tiny, tmp_path):
     assert "out of fold on 24 known images" in " ".join(str(result).split())
     plan = make_plan(make_config(settings | {"data": str(tiny.table)}), "dbpt", "linear", 1, resample=2)
     stages = Stages([cell.config for cell in plan.cells])
-    one, other = (stages.labelled(cell).pseudo.is_given for cell in plan.rows[0].draws)
+    one, other = (stages.guessed(cell).pseudo.is_given for cell in plan.rows[0].draws)
     assert one.sum() == other.sum() == 24 and (one != other).any()
 
 

@@ -17,7 +17,7 @@ from dbpt import InputError
 from dbpt.experiments.comparison.plan import make_plan
 from dbpt.experiments.comparison.resampling import half_of, half_of_each
 from dbpt.experiments.comparison.summary import interval_over_draws
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Study
 from dbpt.experiments.stages import prepare
 from dbpt.settings.config import FitConfig
 
@@ -25,8 +25,8 @@ DRAWS = 3
 
 
 @pytest.fixture(scope="module")
-def labelled(tiny: Tiny) -> Labelled:
-    return prepare(FitConfig(data=str(tiny.table), **tiny.settings)).labelled
+def labelled(tiny: Tiny) -> Study:
+    return prepare(FitConfig(data=str(tiny.table), **tiny.settings))
 
 
 @pytest.fixture(scope="module")

@@ -17,16 +17,16 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
     settings = {"data": str(table), **tiny.settings, "pseudo_method": "kmeans"}
     configs = [FitConfig(**settings, **choice) for choice in CHOICES]
     embedded = load_and_embed(configs)
-    together = [arrange(embedded, add_pseudo_attributes(embedded, config), config) for config in configs]
-    for config, experiment in zip(configs, together, strict=True):
+    together = [arrange(add_pseudo_attributes(embedded, config), config) for config in configs]
+    for config, study in zip(configs, together, strict=True):
         alone = prepare(config)
-        assert experiment.config == config
-        assert experiment.embedded.features.tobytes() == alone.embedded.features.tobytes()
-        assert experiment.embedded.class_weights.tobytes() == alone.embedded.class_weights.tobytes()
-        np.testing.assert_array_equal(experiment.labelled.splits, alone.labelled.splits)
-        np.testing.assert_array_equal(experiment.labelled.groups("pseudo"), alone.labelled.groups("pseudo"))
-        assert experiment.warnings == alone.warnings[: len(experiment.warnings)]
-    assert (together[0].labelled.splits != together[1].labelled.splits).any()  # the rows set aside are the seed's
+        assert study.config == config
+        assert study.embedded.features.tobytes() == alone.embedded.features.tobytes()
+        assert study.embedded.class_weights.tobytes() == alone.embedded.class_weights.tobytes()
+        np.testing.assert_array_equal(study.splits, alone.splits)
+        np.testing.assert_array_equal(study.groups("pseudo"), alone.groups("pseudo"))
+        assert study.warnings == alone.warnings[: len(study.warnings)]
+    assert (together[0].splits != together[1].splits).any()  # the rows set aside are the seed's
 
 
 @pytest.mark.parametrize(

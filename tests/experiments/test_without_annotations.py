@@ -10,8 +10,9 @@ from tiny import ATTRIBUTES
 from dbpt.discovery.catalogue import Family
 from dbpt.errors import InputError
 from dbpt.experiments.auto import with_found_attributes
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import trained_result, training_free_result
-from dbpt.experiments.stages import Experiment, prepare
+from dbpt.experiments.stages import prepare
 from dbpt.settings.combinations import combinations, why_refused
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import TRUE_SELECTIONS
@@ -28,7 +29,7 @@ SETTINGS = {"epochs": 2, "warmup_epochs": 0, "identification_epochs": 1, "lr": 0
 
 
 @pytest.fixture(scope="module")
-def experiments(tiny) -> list[Experiment]:
+def experiments(tiny) -> list[Study]:
     """The tiny task, with its true attributes shuffled, and without any."""
     rows, draws = tiny.rows(), np.random.default_rng(0)
     shuffled = draws.permutation([row["attribute"] for row in rows]).tolist()
@@ -45,8 +46,7 @@ def test_true_attributes_change_no_cluster(experiments):
     choice = {"head": "linear", "objective": "dbpt"}
     clustered = [prepare(replace(each.config, attributes=("clusters",))) for each in experiments]
     as_they_are, *others = (
-        (learnt(each, choice), each.labelled.pseudo.pseudo_attributes.tolist(), each.labelled.pseudo.names)
-        for each in clustered
+        (learnt(each, choice), each.pseudo.pseudo_attributes.tolist(), each.pseudo.names) for each in clustered
     )
     for other in others:
         assert other == as_they_are
@@ -56,8 +56,7 @@ def test_true_attributes_change_no_shot(experiments):
     """``--shots 5`` on the same three tables."""
     drawn = [prepare(replace(each.config, shots=5)) for each in experiments]
     as_they_are, *others = (
-        (learnt(each, {"head": "linear"}), each.dataset.paths, each.labelled.pseudo.posterior.tobytes())
-        for each in drawn
+        (learnt(each, {"head": "linear"}), each.dataset.paths, each.pseudo.posterior.tobytes()) for each in drawn
     )
     for other in others:
         assert other == as_they_are
@@ -67,9 +66,9 @@ def test_only_the_known_attributes_change_what_a_probe_guesses(tiny, experiments
     """``--probe-rows 24``: attributes of all other images, of any split, are shuffled among them."""
     asked = {"pseudo_method": "probe", "probe_rows": 24, "head": "linear"}
     first = prepare(replace(experiments[0].config, **asked))
-    assert first.labelled.pseudo.is_given.sum() == 24
+    assert first.pseudo.is_given.sum() == 24
     rows, draws = tiny.rows(), np.random.default_rng(1)
-    learnt_from = {first.dataset.paths[row] for row in np.flatnonzero(first.labelled.pseudo.is_given)}
+    learnt_from = {first.dataset.paths[row] for row in np.flatnonzero(first.pseudo.is_given)}
     others = [number for number, row in enumerate(rows) if row["path"] not in learnt_from]
     shuffled = [row["attribute"] for row in rows]
     for number, other in zip(others, draws.permutation(others), strict=True):
@@ -77,9 +76,9 @@ def test_only_the_known_attributes_change_what_a_probe_guesses(tiny, experiments
     assert shuffled != [row["attribute"] for row in rows]
     table = tiny.write("leak-but-known", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)])
     other = prepare(replace(first.config, data=str(table)))
-    assert other.labelled.pseudo.posterior.tobytes() == first.labelled.pseudo.posterior.tobytes()
-    assert other.labelled.pseudo.pseudo_attributes.tolist() == first.labelled.pseudo.pseudo_attributes.tolist()
-    assert other.labelled.pseudo.probe.figures == first.labelled.pseudo.probe.figures
+    assert other.pseudo.posterior.tobytes() == first.pseudo.posterior.tobytes()
+    assert other.pseudo.pseudo_attributes.tolist() == first.pseudo.pseudo_attributes.tolist()
+    assert other.pseudo.probe.figures == first.pseudo.probe.figures
     for choice in ({"head": "linear"}, {"head": "prompt", "objective": "groupdro"}):
         assert learnt(other, choice) == learnt(first, choice)
     changed = [r | {"attribute": "lake" if r["path"] in learnt_from else r["attribute"]} for r in rows]
@@ -98,15 +97,15 @@ def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, ex
     assert {notes for _, notes in found} == {found[0][1]}
     assert "(meadow / lake), as CLIP guesses it, explains" in found[0][1][0]
     as_they_are, *others = (
-        (config.attributes, each.labelled.pseudo.pseudo_attributes.tolist(), learnt(each, {"head": "linear"}))
+        (config.attributes, each.pseudo.pseudo_attributes.tolist(), learnt(each, {"head": "linear"}))
         for config, each in ((config, prepare(config)) for config, _ in found)
     )
     for other in others:
         assert other == as_they_are
 
 
-def learnt(experiment: Experiment, choice: dict[str, Any]) -> tuple:
-    chosen = replace(experiment, config=replace(experiment.config, **choice))
+def learnt(study: Study, choice: dict[str, Any]) -> tuple:
+    chosen = replace(study, config=replace(study.config, **choice))
     row = trained_result(chosen, chosen.config.objective, checkpoint_path=None)
     tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors.items()}
     return tensors, row.trained.best_epoch, row.trained.history
@@ -121,7 +120,7 @@ def test_there_are_as_many_as_documented():
 
 @pytest.mark.parametrize("choice", FREE, ids=lambda choice: "-".join(choice.values()))
 def test_true_attributes_change_nothing(experiments, choice):
-    as_they_are, *others = (learnt(experiment, choice) for experiment in experiments)
+    as_they_are, *others = (learnt(study, choice) for study in experiments)
     for other in others:
         assert other == as_they_are
 

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from tiny import Tiny
 
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import build_head, settings_of, training_rows
-from dbpt.experiments.stages import Experiment, prepare
+from dbpt.experiments.stages import prepare
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.settings.config import FitConfig
 from dbpt.training import train
@@ -19,26 +20,26 @@ EPOCHS, LR = 15, 0.03
 
 
 @pytest.fixture(scope="module")
-def experiment(tiny: Tiny) -> Experiment:
+def study(tiny: Tiny) -> Study:
     choice = {"epochs": EPOCHS, "optimizer": "adamw", "lr": LR, "batch_size": 0, "model_selection": "last"}
     return prepare(FitConfig(data=str(tiny.table), **tiny.settings | choice))
 
 
-def ours(experiment: Experiment, name: str) -> torch.Tensor:
-    rows, head = training_rows(experiment, OBJECTIVES[name]), build_head(experiment)
+def ours(study: Study, name: str) -> torch.Tensor:
+    rows, head = training_rows(study, OBJECTIVES[name]), build_head(study)
     groups = TrainingGroups(rows[0].groups, rows[0].labels, 2, 4)
-    train(head, OBJECTIVES[name](groups), *rows, settings_of(experiment))
+    train(head, OBJECTIVES[name](groups), *rows, settings_of(study))
     return head.context.detach()
 
 
-def plain(experiment: Experiment, name: str, weight: float = 8.0) -> tuple[torch.Tensor, list[bool]]:
+def plain(study: Study, name: str, weight: float = 8.0) -> tuple[torch.Tensor, list[bool]]:
     """The context after whole-batch steps, and in which steps ProGrad changed the gradient."""
     head, (rows, _), settings = (
-        build_head(experiment),
-        training_rows(experiment, OBJECTIVES[name]),
-        settings_of(experiment),
+        build_head(study),
+        training_rows(study, OBJECTIVES[name]),
+        settings_of(study),
     )
-    z = torch.from_numpy(experiment.embedded.class_weights)
+    z = torch.from_numpy(study.embedded.class_weights)
     x, y = torch.from_numpy(rows.features), torch.from_numpy(rows.labels)
     optimizer, opposed = build_optimizer(head.parameters(), settings), []
     for epoch in range(EPOCHS):
@@ -64,18 +65,18 @@ def plain(experiment: Experiment, name: str, weight: float = 8.0) -> tuple[torch
     return head.context.detach(), opposed
 
 
-def test_kgcoop_pulls_the_class_weights_to_zero_shot(experiment):
-    found = ours(experiment, "kgcoop")
-    torch.testing.assert_close(found, plain(experiment, "kgcoop")[0], rtol=1e-3, atol=1e-4)
-    assert (found - plain(experiment, "kgcoop", weight=0.0)[0]).abs().max() > 1e-3
+def test_kgcoop_pulls_the_class_weights_to_zero_shot(study):
+    found = ours(study, "kgcoop")
+    torch.testing.assert_close(found, plain(study, "kgcoop")[0], rtol=1e-3, atol=1e-4)
+    assert (found - plain(study, "kgcoop", weight=0.0)[0]).abs().max() > 1e-3
 
 
-def test_prograd_takes_out_what_opposes_zero_shot(experiment):
-    expected, opposed = plain(experiment, "prograd")
-    found = ours(experiment, "prograd")
+def test_prograd_takes_out_what_opposes_zero_shot(study):
+    expected, opposed = plain(study, "prograd")
+    found = ours(study, "prograd")
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     assert any(opposed)
-    assert (found - ours(experiment, "erm")).abs().max() > 1e-3
+    assert (found - ours(study, "erm")).abs().max() > 1e-3
 
 
 def test_a_gradient_that_opposes_nothing_stays():

@@ -94,9 +94,9 @@ class Judgement:
 
 def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     """Return the audit that ``command`` makes, and CLIP's guesses for all images of the data."""
-    dataset, rows, to_guess = subject.dataset, subject.audited, subject.readable.to_guess
-    pseudo = to_guess.guess(subject.config, subject.probe)
-    guesses = judged_guesses(to_guess, pseudo, rows)
+    dataset, rows = subject.dataset, subject.audited
+    pseudo = subject.embedded.guess(subject.config, subject.probe)
+    guesses = judged_guesses(subject.embedded, pseudo, rows)
     chosen = groups_to_audit(subject, pseudo)
     judgement = judge(subject, chosen, guesses)
     figures = assemble(subject, pseudo, guesses, chosen, judgement, command)
@@ -220,7 +220,7 @@ def assemble(
         data=audited_data(
             subject, () if chosen.by_clusters else subject.dataset.attribute_names, clusters_summary(pseudo)
         ),
-        backbone=backbone_summary(subject.backbone, config),
+        backbone=backbone_summary(subject.embedded.backbone, config),
         predictions_by=subject.by,
         predictions_from=subject.title,
         group_kind=chosen.kind,
@@ -254,7 +254,7 @@ def audited_data(
         root=str(dataset.root),
         split=cast(Any, subject.split),
         n=len(subject.audited),
-        failed_images=len(subject.readable.failures),
+        failed_images=len(subject.embedded.failures),
         classes=list(dataset.class_names),
         attributes=list(attributes),
         clusters=clusters,

@@ -32,7 +32,7 @@ def with_found_attributes(subject: Subject) -> Subject:
     rows = _rows_to_search(subject)
     is_audited = bool(np.isin(rows, subject.audited).any())
     seed = SEED if by_clip else subject.config.seed
-    images = images_to_search(subject.backbone, dataset, subject.readable.features, rows, seed)
+    images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.stored, rows, seed)
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
     of_images = f"{count_of(len(rows), 'image')} that {'are' if is_audited else 'are not'} audited"
     whose = f"{SUBJECTS[subject.by]} in {of_images}"
@@ -42,8 +42,8 @@ def with_found_attributes(subject: Subject) -> Subject:
     config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))
     named = _named(dataset, family)
     named = replace(named, notes=(*named.notes, note))
-    readable = replace(subject.readable, dataset=named, to_guess=replace(subject.readable.to_guess, dataset=named))
-    return replace(subject, readable=readable, config=config, asked=asked, options=asked.options(AUDIT_SETTINGS))
+    embedded = replace(subject.embedded, dataset=named)
+    return replace(subject, embedded=embedded, config=config, asked=asked, options=asked.options(AUDIT_SETTINGS))
 
 
 def _rows_to_search(subject: Subject) -> NDArray[np.int64]:

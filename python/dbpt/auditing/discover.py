@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.auditing.assembly import audited_data
-from dbpt.auditing.audited_images import ALL
-from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
+from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
 from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.discovery.catalogue import read_catalogue
@@ -91,10 +90,10 @@ def discover(
     with opened_subject(
         DISCOVERY_FOLDER, DISCOVER_SETTINGS, why, settings, out=out, overwrite=overwrite, **of
     ) as subject:
-        features = subject.readable.features
-        images = images_to_search(subject.backbone, subject.dataset, features, subject.audited, subject.config.seed)
+        backbone, features = subject.embedded.backbone, subject.embedded.stored
+        images = images_to_search(backbone, subject.dataset, features, subject.audited, subject.config.seed)
         logger.info(f"{len(families)} families of attributes are tried on {len(images.labels)} images")
-        embedded = embed_families(subject.backbone, families)
+        embedded = embed_families(backbone, families)
         right = subject.predictions.predictions == images.labels
         guessed = guess_families(embedded, images, subject.dataset.words)
         scores = score_families(guessed, images, right, is_foreign=subject.by == "file")
@@ -136,7 +135,7 @@ def _figures(
             families, "a linear probe" if subject.by == "probe" else subject.title, sum(errors_C), len(images.labels)
         ),
         data=audited_data(subject),
-        backbone=backbone_summary(subject.backbone, subject.config),
+        backbone=backbone_summary(subject.embedded.backbone, subject.config),
         predictions_by=subject.by,
         predictions_from=subject.title,
         errors=sum(errors_C),

@@ -11,28 +11,39 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from dbpt.auditing.audited_images import ALL, AuditedImages, chosen_split, read_images
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.auditing.copies import copies_warning
 from dbpt.auditing.predictions import UserPredictions, array_predictions, likeliest, read_predictions
 from dbpt.auditing.probe import check_installed, probe_predictions
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
-from dbpt.data import DATASETS, SPLITS
+from dbpt.data import DATASETS, SPLITS, Dataset
 from dbpt.data.columns import parse_columns
+from dbpt.data.copies import first_copies
 from dbpt.data.factors import parse_factors
 from dbpt.data.in_memory import DataLike
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
 from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.evaluate import known_in_run, run_with_data
 from dbpt.experiments.guess import refuse_unread
 from dbpt.experiments.readable import (
+    Embedded,
     configured_backbone,
     drawn_shots,
+    embedded_rows,
     known_attributes,
+    left_out,
     open_dataset,
 )
 from dbpt.experiments.stages import log_warnings
+from dbpt.groups.permutation import first_of_unit
+from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
+from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.output_folder import OutputFolder
@@ -43,21 +54,29 @@ from dbpt.settings.sections import AUDIT_SETTINGS
 
 logger = logging.getLogger(__name__)
 
+ALL = "all"
+
 OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
 """The settings of an audit that a finished run has, with the values that its classifier was trained with."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subject(AuditedImages):
-    """The images with the predictions of the audited ones.
+class Subject:
+    """The images, ``embedded``, and the predictions of the ``audited`` ones among them, whose rows are (n,).
 
+    ``is_first`` (n,) is False for an audited image that is a copy of an earlier one of its class, with equal features.
+    ``told`` are the warnings that are logged already.
     ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
     line; ``repeated`` are those that were typed. They differ if ``auto`` found the attributes. ``which`` are the
     options that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for
     clusters, and not only the run that is audited. ``probe`` is that of the run.
     """
 
-    backbone: Backbone
+    embedded: Embedded
+    audited: NDArray[np.int64]
+    is_first: NDArray[np.bool_]
+    split: str
+    told: tuple[str, ...]
     config: FitConfig
     asked: FitConfig
     predictions: UserPredictions
@@ -69,6 +88,16 @@ class Subject(AuditedImages):
     options: list[str]
     asks_clusters: bool
     probe: AttributeProbe | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The readable images."""
+        return self.embedded.dataset
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,), those of the audited images."""
+        return self.dataset.labels[self.audited]
 
     def command(self, name: str, others: Mapping[str, str | Path | None]) -> str:
         """Return the line that repeats ``dbpt NAME``, as far as it can name the data; ``others`` are more options."""
@@ -164,19 +193,19 @@ def _subject_of_data(
         rows, users = rows[has_prediction], users.take(has_prediction)
     known = known_attributes(config, dataset)
     backbone = configured_backbone(config)
-    images, kept = read_images(dataset, split, rows, backbone, config, known)
+    images, kept = _embedded_images(dataset, split, rows, backbone, config, known)
     if users is not None:
         found = users.take(kept)
     elif by == "probe":
         names = dataset.class_names
-        found = likeliest(probe_predictions(images.features, images.labels, class_names=names, seed=config.seed))
+        features, labels = _audited(images)
+        found = likeliest(probe_predictions(features, labels, class_names=names, seed=config.seed))
     else:
         weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
-        found = likeliest(images.features.map_blocks(zero_shot_classifier(backbone, weights_CD).probabilities))
+        found = likeliest(_audited(images)[0].map_blocks(zero_shot_classifier(backbone, weights_CD).probabilities))
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
-        **vars(images) | {"told": (*images.told, *found.warnings)},
-        backbone=backbone,
+        **images | {"told": (*images["told"], *found.warnings)},
         config=config,
         asked=asked,
         predictions=found,
@@ -220,18 +249,17 @@ def _subject_of_run(
         way_out = "leave it out, or find new clusters with --attributes clusters"
         raise InputError(f"--label-model: the clusters of the run {run} are in the features of its own; {way_out}")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
-    images, _ = read_images(dataset, split, rows, classifier.backbone, config, known, clusters)
-    seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images.told
+    images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)
+    seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["told"]
     if seen and Path(config.data) == Path(classifier.config.data):
         used = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
         log_warnings((used,))
         told = (*told, used)
     return Subject(
-        **vars(images) | {"told": told},
-        backbone=classifier.backbone,
+        **images | {"told": told},
         config=config,
         asked=config,
-        predictions=likeliest(images.features.map_blocks(classifier.head.probabilities)),
+        predictions=likeliest(_audited(images)[0].map_blocks(classifier.head.probabilities)),
         by="run",
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),
@@ -241,3 +269,53 @@ def _subject_of_run(
         asks_clusters=has_clusters and not of_run,
         probe=classifier.probe,
     )
+
+
+def _audited(images: dict[str, Any]) -> tuple[StoredFeatures, NDArray[np.int64]]:
+    """Return features (n, D) and classes (n,) of the audited images."""
+    embedded, audited = images["embedded"], images["audited"]
+    return embedded.stored.take(audited), embedded.dataset.labels[audited]
+
+
+def chosen_split(dataset: Dataset, asked: str | None, by: PredictionsBy) -> tuple[str, NDArray[np.int64]]:
+    """Return the name of the split and its rows: the one asked for, else test, else validation, else training.
+
+    A probe learns from the images that it predicts, so it prefers those that a classifier would be trained on.
+    """
+    if asked == ALL:
+        return ALL, np.arange(len(dataset))
+    by_default = SPLITS if by == "probe" else SPLITS[::-1]
+    for name in by_default if asked is None else (asked,):
+        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
+            return name, rows
+    raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
+
+
+def _embedded_images(
+    dataset: Dataset,
+    split: str,
+    rows: NDArray[np.int64],
+    backbone: Backbone,
+    config: FitConfig,
+    known: PseudoAttributes | None,
+    clusters: ClassClusters | None = None,
+) -> tuple[dict[str, Any], NDArray[np.bool_]]:
+    """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
+
+    Return the fields of a `Subject` about images. ``known`` are the `known_attributes` of ``dataset``, ``clusters``
+    those of a run.
+    """
+    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    embedded = embedded_rows(dataset, backbone, config, known, clusters)
+    is_readable = np.ones(len(dataset), dtype=bool)
+    is_readable[[failure.row for failure in embedded.failures]] = False
+    kept = is_readable[rows]
+    if not kept.any():
+        why = "none of its images can be read, or none of these has a prediction"
+        raise InputError(f"--split {split}: {why}; nothing is left to audit")
+    audited = (np.cumsum(is_readable) - 1)[rows[kept]]
+    first = first_copies(embedded.stored.take(audited))
+    copies = copies_warning(first, embedded.dataset.paths, audited)
+    log_warnings(told := (*left_out(dataset, embedded.failures), *copies))
+    is_first = first_of_unit(first, embedded.dataset.labels[audited]) == np.arange(len(audited))
+    return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "told": told}, kept

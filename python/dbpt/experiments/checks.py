@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from dbpt.data.factors import parse_factors
 from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
+from dbpt.experiments.figures import Study
 from dbpt.files.disk import check_can_create
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.base import PSEUDO_METHODS
@@ -25,9 +26,6 @@ from dbpt.settings.combinations import readers
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import PSEUDO_SELECTIONS, TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
-
-if TYPE_CHECKING:
-    from dbpt.experiments.stages import Experiment
 
 SMALL_VALIDATION_GROUP = 10
 
@@ -104,13 +102,13 @@ def _refuse_settings_of_attributes(config: FitConfig, dataset: Dataset) -> None:
             raise InputError(f"{flag_of(setting.name)} {given}: {why}; name it with --attributes, or drop this")
 
 
-def check_groups(experiment: Experiment) -> None:
+def check_groups(study: Study) -> None:
     """Refuse to train or select by pseudo groups without rows, or to refit on too few rows."""
-    config, dataset = experiment.config, experiment.dataset
-    objective, labelled = OBJECTIVES[config.objective], experiment.labelled
+    config, dataset = study.config, study.dataset
+    objective = OBJECTIVES[config.objective]
     uses_groups = objective.uses_groups and config.group_source != "true"
     for split, wanted in ((objective.trains_on, uses_groups), ("val", config.model_selection in PSEUDO_SELECTIONS)):
-        if wanted and not (labelled.groups("pseudo")[labelled.rows(split)] >= 0).any():
+        if wanted and not (study.groups("pseudo")[study.rows(split)] >= 0).any():
             if config.pseudo_attributes is not None and not config.min_confidence:
                 raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
             raise InputError(
@@ -119,7 +117,7 @@ def check_groups(experiment: Experiment) -> None:
             )
     if not objective.leaves_unknown_out:
         return
-    rows, groups = labelled.rows(objective.trains_on), labelled.groups(config.group_source)
+    rows, groups = study.rows(objective.trains_on), study.groups(config.group_source)
     known = rows[groups[rows] >= 0]
     rows_C = np.bincount(dataset.labels[known], minlength=dataset.num_classes)
     missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
@@ -167,16 +165,16 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
     return warnings
 
 
-def group_warnings(experiment: Experiment) -> list[str]:
+def group_warnings(study: Study) -> list[str]:
     """Return warnings about groups of training or model selection with no or few rows."""
-    config, labelled = experiment.config, experiment.labelled
-    counts = labelled.counts
+    config = study.config
+    counts = study.counts
 
     def what(kind: str) -> str:
-        return f"{kind}-groups" if labelled.has_attributes else "classes"
+        return f"{kind}-groups" if study.has_attributes else "classes"
 
     def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
-        names, occurring = labelled.group_names(kind), labelled.occurring(kind)
+        names, occurring = study.group_names(kind), study.occurring(kind)
         return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist())
 
     warnings = []
@@ -187,7 +185,7 @@ def group_warnings(experiment: Experiment) -> list[str]:
             f"{what(kind)} with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
         )
     if config.model_selection not in (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS) or config.shots is not None:
-        return [*warnings, *_warnings_of_shots(experiment)]
+        return [*warnings, *_warnings_of_shots(study)]
     kind = config.model_selection.partition("-")[0]
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
@@ -203,13 +201,13 @@ def group_warnings(experiment: Experiment) -> list[str]:
     return warnings
 
 
-def _warnings_of_shots(experiment: Experiment) -> list[str]:
+def _warnings_of_shots(study: Study) -> list[str]:
     """Return warnings about ``--shots``. They are the same for all seeds, which draw other rows."""
-    config, labelled, warnings = experiment.config, experiment.labelled, list[str]()
+    config, warnings = study.config, list[str]()
     if config.shots is None:
         return warnings
-    rows_C = np.bincount(labelled.dataset.labels[labelled.rows("train")]).tolist()
-    names = labelled.dataset.class_names
+    rows_C = np.bincount(study.dataset.labels[study.rows("train")]).tolist()
+    names = study.dataset.class_names
     if few := [f"{name} ({n})" for name, n in zip(names, rows_C, strict=True) if n < config.shots]:
         taken = f"classes with fewer training images, of which all are taken: {', '.join(few)}"
         warnings.append(f"--shots {config.shots}: {taken}")

@@ -21,13 +21,13 @@ from dbpt.data.reader import DATASETS
 from dbpt.data.words import combined, parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.experiments.clusters import read_clusters
-from dbpt.experiments.figures import Labelled, how_trained
+from dbpt.experiments.figures import Study, how_trained
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.readable import (
     drawn_shots,
+    embedded_rows,
     known_attributes,
     left_out,
-    readable_rows,
     storing_texts,
 )
 from dbpt.experiments.result import Result
@@ -91,18 +91,16 @@ def evaluate(
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
-    readable = readable_rows(dataset, backbone, config, known, clusters)
-    pseudo = readable.to_guess.guess(config, classifier.probe)
-    splits = readable.dataset.splits
-    labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits)
-    guesses = judged_guesses(readable.to_guess, pseudo)
-    warnings = (*unread, *left_out(dataset, readable.failures), *pseudo.warnings, *trust_warnings(guesses, labelled))
+    embedded = embedded_rows(dataset, backbone, config, known, clusters)
+    pseudo = embedded.guess(config, classifier.probe)
+    guesses, splits = judged_guesses(embedded, pseudo), embedded.dataset.splits
+    study = Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, guesses=guesses)
+    warnings = (*unread, *left_out(dataset, embedded.failures), *pseudo.warnings, *trust_warnings(study))
     log_warnings(warnings)
-    labelled = replace(labelled, counts_of_run=_train_counts_of_run(of_run, labelled))
-    figures = labelled.metrics(readable.features.map_blocks(classifier.head.predictions))
+    study = replace(study, guesses=None, counts_of_run=_train_counts_of_run(of_run, study))
+    figures = study.metrics(embedded.stored.map_blocks(classifier.head.predictions))
     row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
-    failed = len(readable.failures)
-    metrics = labelled.run_metrics(backbone, config, [row], warnings=warnings, failed_images=failed, seconds={})
+    metrics = study.run_metrics([row], warnings=warnings, seconds={})
     result = Result(Path(run), metrics, classifier)
     log_warnings(result.warnings, warnings)
     return result
@@ -179,10 +177,10 @@ def _metrics_of_run(run: Path) -> tuple[RunMetrics | None, tuple[str, ...]]:
         return None, (f"{error}; this evaluation does without the run's training counts",)
 
 
-def _train_counts_of_run(metrics: RunMetrics | None, labelled: Labelled) -> NDArray[np.int64]:
+def _train_counts_of_run(metrics: RunMetrics | None, study: Study) -> NDArray[np.int64]:
     """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if it lacks them."""
-    num_groups, counts = len(labelled.group_names(labelled.group_kind)), list[int]()
-    if metrics is not None and labelled.group_kind == "pseudo":
+    num_groups, counts = len(study.group_names(study.group_kind)), list[int]()
+    if metrics is not None and study.group_kind == "pseudo":
         counts = metrics.dataset.train_counts_pseudo
     elif metrics is not None and metrics.group_kind == "true":
         counts = metrics.dataset.counts.get("train", [])

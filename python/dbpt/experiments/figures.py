@@ -11,6 +11,7 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
+from dbpt.experiments.readable import Embedded
 from dbpt.groups import GroupMetrics, group_counts, group_metrics, group_name, pseudo_attribute_quality
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
@@ -41,21 +42,34 @@ def how_trained(config: FitConfig, objective: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labelled:
-    """The N readable rows of a data set, with pseudo attributes and ``splits`` (N,). All figures are about these rows.
+class Study:
+    """The N images of a data set, ``embedded``, with pseudo attributes and ``splits`` (N,). All figures are about them.
 
+    With the settings ``config`` it is the input of one training, and ``warnings`` are those of all steps.
     ``drawn`` are the training and validation rows of a draw, sorted, with repeats; None: each row of these splits once.
     ``counts_of_run`` (G,) are the training rows of a run, for data without any. ``guesses`` say how far the pseudo
     attributes can be trusted; None if that has not been judged.
     """
 
-    dataset: Dataset
+    embedded: Embedded
+    config: FitConfig
     pseudo: PseudoAttributes
     splits: NDArray[np.int64]
     warnings: tuple[str, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
     guesses: Guesses | None = None
     drawn: NDArray[np.int64] | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The readable images."""
+        return self.embedded.dataset
+
+    @property
+    def features(self) -> NDArray[np.float32]:
+        """(N, D), those that training reads, in memory."""
+        assert isinstance(self.embedded.features, np.ndarray)
+        return self.embedded.features
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Return the row numbers of a split, some of them several times if they are drawn."""
@@ -112,8 +126,13 @@ class Labelled:
         counts_G = group_counts(self.groups(kind), len(self.group_names(kind)))
         return (counts_G > 0) | (not self.dataset.words.factors)
 
-    def average(self, asked: str | None) -> Average:
-        """Return the average for tables: the one ``asked`` for with ``--average``, else that of the data set."""
+    @property
+    def average(self) -> Average:
+        """The average for tables: the one asked for with ``--average``, else that of the data set.
+
+        Raises `InputError` for an adjusted average without training rows of a known group.
+        """
+        asked = self.config.average
         if self.train_counts.any():
             return "adjusted" if (asked or self.dataset.average) == "adjusted" else "plain"
         if asked == "adjusted":
@@ -174,7 +193,7 @@ class Labelled:
         )
         return QualityOfSplit(split="training" if len(training) else "all", **vars(quality))
 
-    def shared_metrics(self, backbone: Backbone, config: FitConfig) -> Metrics:
+    def shared_metrics(self) -> Metrics:
         """Return the entries that ``metrics.json`` and ``compare.json`` share."""
         dataset, kind = self.dataset, self.group_kind
         own_names = kind == "true" or self.pseudo.names is None
@@ -192,11 +211,11 @@ class Labelled:
                 train_counts_pseudo=self.counts("pseudo", "train").tolist(),
                 notes=list(dataset.notes),
                 clusters=clusters_summary(self.pseudo),
-                shots=config.shots,
+                shots=self.config.shots,
             ),
-            backbone=backbone_summary(backbone, config),
+            backbone=backbone_summary(self.embedded.backbone, self.config),
             group_kind=kind,
-            average=self.average(config.average),
+            average=self.average,
             pseudo_method=self.pseudo.described,
             pseudo_shares=self._pseudo_shares(),
             pseudo_doubts=[] if self.guesses is None else self.guesses.doubts,
@@ -206,23 +225,20 @@ class Labelled:
 
     def run_metrics(
         self,
-        backbone: Backbone,
-        config: FitConfig,
         rows: Sequence[RunRow],
         *,
         warnings: Sequence[str] = (),
-        failed_images: int,
         seconds: dict[str, float],
     ) -> RunMetrics:
-        """Return the content of ``metrics.json`` of a run with these settings and rows."""
+        """Return the content of ``metrics.json`` of a run with these rows."""
         return RunMetrics(
-            **vars(self.shared_metrics(backbone, config)),
-            model_selection=config.model_selection,
-            seed=config.seed,
-            chosen=config.objective,
+            **vars(self.shared_metrics()),
+            model_selection=self.config.model_selection,
+            seed=self.config.seed,
+            chosen=self.config.objective,
             rows=list(rows),
             warnings=list(warnings),
-            failed_images=failed_images,
+            failed_images=len(self.embedded.failures),
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
 

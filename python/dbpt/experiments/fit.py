@@ -22,11 +22,12 @@ from dbpt.data import SPLITS
 from dbpt.data.in_memory import DataLike
 from dbpt.experiments.auto import FOUND, with_found_attributes
 from dbpt.experiments.clusters import write_clusters
+from dbpt.experiments.figures import Study
 from dbpt.experiments.guesses import guess_sheets, write_guesses
 from dbpt.experiments.methods import MethodResult, trained_result, training_free_result
 from dbpt.experiments.result import Result
 from dbpt.experiments.run_page import run_page
-from dbpt.experiments.stages import Experiment, log_warnings, prepare
+from dbpt.experiments.stages import log_warnings, prepare
 from dbpt.files.csv import csv_of_columns, csv_text
 from dbpt.files.disk import write_atomically, write_json
 from dbpt.files.tensors import write_tensors
@@ -98,15 +99,15 @@ def _fit_on(
     asked = config
     config = ranks.in_turns(lambda: resolve_demo(config))
     started = time.perf_counter()
-    experiment = _prepare_on(ranks, config, notes)
+    study = _prepare_on(ranks, config, notes)
     embedded = time.perf_counter()
-    config = experiment.config
+    config = study.config
     asked = replace(asked, image_precision=config.image_precision)  # so that the command gives the same elsewhere
     command = shlex.join(["dbpt", "fit", asked.data, "--out", str(out), *asked.options(OPTIONS)])
-    words = asdict(experiment.dataset.words)
-    backbone = experiment.embedded.backbone
-    to_guess = experiment.embedded.to_guess  # None but on the first rank, which alone writes
-    label_model = None if to_guess is None or config.label_model is None else to_guess.backbone.spec
+    words = asdict(study.dataset.words)
+    backbone = study.embedded.backbone
+    labeller = study.embedded.labeller  # None but on the first rank, which alone writes
+    label_model = None if labeller is None or config.label_model is None else labeller.spec
     description = {
         "dbpt_version": __version__,
         "backbone": backbone.spec,
@@ -117,48 +118,45 @@ def _fit_on(
 
     def begin() -> GuessSheets | None:
         RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite)
-        found = guess_sheets(experiment.labelled, experiment.config)
+        found = guess_sheets(study)
         # not again: a resume with other data is refused later, and must change nothing
-        write_guesses(out, found, experiment.dataset.name, label_command(out))
+        write_guesses(out, found, study.dataset.name, label_command(out))
         return found
 
     sheets = ranks.from_first(begin, sent=lambda _: None)
     objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
-    results = [training_free_result(experiment, "zero-shot")]
+    results = [training_free_result(study, "zero-shot")]
     for name in objectives:
         checkpoint = out / "checkpoints" / f"{name}.safetensors"
-        results.append(trained_result(experiment, name, checkpoint_path=checkpoint, ranks=ranks))
+        results.append(trained_result(study, name, checkpoint_path=checkpoint, ranks=ranks))
 
     def finish() -> RunMetrics:
-        metrics = experiment.labelled.run_metrics(
-            backbone,
-            config,
+        metrics = study.run_metrics(
             [result.row for result in results],
-            warnings=experiment.warnings,
-            failed_images=len(experiment.embedded.failures),
+            warnings=study.warnings,
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},
         )
         assert sheets is not None
-        write_results(out, experiment, results, metrics, sheets, command)
+        write_results(out, study, results, metrics, sheets, command)
         RUN_FOLDER.finish(out, description, config)
-        log_warnings(Result(out, metrics).warnings, experiment.warnings)
+        log_warnings(Result(out, metrics).warnings, study.warnings)
         return metrics
 
     return Result(out, ranks.from_first(finish))
 
 
-def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Experiment:
+def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
     """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
-    def without_the_large(experiment: Experiment) -> Experiment:
-        large: dict[str, Any] = {"backbone": experiment.embedded.backbone.spec}
-        large |= dict.fromkeys(("features", "to_guess"))
-        return replace(experiment, embedded=replace(experiment.embedded, **large))
+    def without_the_large(study: Study) -> Study:
+        large: dict[str, Any] = {"backbone": study.embedded.backbone.spec}
+        large |= dict.fromkeys(("features", "labeller", "label_features", "known"))
+        return replace(study, embedded=replace(study.embedded, **large))
 
-    experiment = ranks.from_first(lambda: prepare(config, notes), sent=without_the_large)
+    study = ranks.from_first(lambda: prepare(config, notes), sent=without_the_large)
     if ranks.count == 1:
-        return experiment
-    found = experiment.embedded
+        return study
+    found = study.embedded
 
     def own_backbone() -> Backbone:
         if ranks.is_first:
@@ -168,14 +166,14 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Experi
         return load_backbone_from_spec(spec, device=config.device, weights=weights)
 
     shape = (len(found.dataset), found.class_weights.shape[1])
-    features = found.features if ranks.is_first else np.empty(shape, dtype=np.float32)
+    features = study.features if ranks.is_first else np.empty(shape, dtype=np.float32)
     ranks.copy_first([torch.from_numpy(features)])
-    return replace(experiment, embedded=replace(found, backbone=ranks.together(own_backbone), features=features))
+    return replace(study, embedded=replace(found, backbone=ranks.together(own_backbone), features=features))
 
 
 def write_results(
     out: Path,
-    experiment: Experiment,
+    study: Study,
     results: list[MethodResult],
     metrics: RunMetrics,
     sheets: GuessSheets,
@@ -193,32 +191,32 @@ def write_results(
     write_tensors(
         out / "classifier.safetensors",
         chosen.classifier.tensors,
-        {"classes": json.dumps(experiment.dataset.class_names)},
+        {"classes": json.dumps(study.dataset.class_names)},
         version=TENSORS_SCHEMA_VERSION,
     )
-    if HEADS[head := experiment.config.head].saves_parameters:
+    if HEADS[head := study.config.head].saves_parameters:
         parameters = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
         write_tensors(out / f"{head}.safetensors", parameters, version=TENSORS_SCHEMA_VERSION)
-    if experiment.labelled.has_attributes:
-        _write_pseudo_attributes(out, experiment)
-    write_atomically(out / "groups.csv", _groups_csv(experiment, chosen))
-    write_atomically(out / "predictions.csv", _predictions_csv(experiment, chosen))
+    if study.has_attributes:
+        _write_pseudo_attributes(out, study)
+    write_atomically(out / "groups.csv", _groups_csv(study, chosen))
+    write_atomically(out / "predictions.csv", _predictions_csv(study, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
     write_json(out / "metrics.json", asdict(metrics))
     write_figures(out, run_figures(metrics, history))
-    write_atomically(out / "report.html", run_page(experiment, results, metrics, history, sheets, out, command))
+    write_atomically(out / "report.html", run_page(study, results, metrics, history, sheets, out, command))
 
 
-def _write_pseudo_attributes(out: Path, experiment: Experiment) -> None:
-    labelled, dataset = experiment.labelled, experiment.dataset
-    pseudo = labelled.pseudo
+def _write_pseudo_attributes(out: Path, study: Study) -> None:
+    dataset = study.dataset
+    pseudo = study.pseudo
     assert pseudo.posterior is not None and pseudo.confidence is not None
     names = list(dataset.attribute_names if pseudo.names is None else pseudo.names)
     tensors: dict[str, NDArray[Any]] = {
         "pseudo_attributes": pseudo.pseudo_attributes.astype(np.int8 if len(names) < 128 else np.int32),
         "posterior": pseudo.posterior,
         "confidence": pseudo.confidence,
-        "splits": labelled.splits.astype(np.int8),
+        "splits": study.splits.astype(np.int8),
         "paths": np.frombuffer("\0".join(dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
     }
     metadata = {"attributes": json.dumps(names), "paths": "UTF-8, separated by NUL"}
@@ -229,30 +227,30 @@ def _write_pseudo_attributes(out: Path, experiment: Experiment) -> None:
         write_probe(out, pseudo.probe)
 
 
-def _groups_csv(experiment: Experiment, chosen: MethodResult) -> str:
+def _groups_csv(study: Study, chosen: MethodResult) -> str:
     """Return a line for each group of the ``group_source``."""
     assert chosen.trained is not None
-    labelled, source = experiment.labelled, experiment.config.group_source
+    source = study.config.group_source
     weights = chosen.trained.history[chosen.trained.best_epoch - 1].group_weights
-    counts = [labelled.counts(source, split) for split in SPLITS]
+    counts = [study.counts(source, split) for split in SPLITS]
     table: list[Sequence[object]] = [
         ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
     ]
-    for group, (label, attribute) in enumerate(labelled.group_pairs(source)):
+    for group, (label, attribute) in enumerate(study.group_pairs(source)):
         numbers = [int(counts_G[group]) for counts_G in counts]
-        of_attributes = source if labelled.has_attributes else "class"
+        of_attributes = source if study.has_attributes else "class"
         weight = None if weights is None else weights[group]
         table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)
 
 
-def _predictions_csv(experiment: Experiment, chosen: MethodResult) -> Iterator[str]:
+def _predictions_csv(study: Study, chosen: MethodResult) -> Iterator[str]:
     """Yield a line for each image: CLIP's guess of the attribute, and the predictions of the chosen classifier."""
-    labelled, features = experiment.labelled, experiment.embedded.features
+    features = study.features
     columns = image_columns(
-        replace(labelled.dataset, splits=labelled.splits),
-        labelled.pseudo,
-        labelled.guesses,
+        replace(study.dataset, splits=study.splits),
+        study.pseudo,
+        study.guesses,
         predictions=chosen.classifier.predictions(features),
         probabilities=chosen.classifier.probabilities(features),
     )

@@ -22,10 +22,10 @@ from dbpt.experiments.checks import check_before_reading
 from dbpt.experiments.guesses import doubts_in_words, judged_guesses
 from dbpt.experiments.readable import (
     configured_backbone,
+    embedded_rows,
     known_attributes,
     left_out,
     open_dataset,
-    readable_rows,
 )
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.csv import Column, csv_of_columns
@@ -168,12 +168,12 @@ def guess_attributes(
     logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
     backbone = configured_backbone(config)
-    rows = readable_rows(dataset, backbone, config, known_attributes(config, dataset))
+    rows = embedded_rows(dataset, backbone, config, known_attributes(config, dataset))
     readable = rows.dataset
     if not len(readable):
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
-    pseudo = rows.to_guess.guess(config)
-    guesses = judged_guesses(rows.to_guess, pseudo, np.arange(len(readable)))
+    pseudo = rows.guess(config)
+    guesses = judged_guesses(rows, pseudo, np.arange(len(readable)))
     warnings = (*left_out(dataset, rows.failures), *pseudo.warnings, *doubts_in_words(guesses))
     log_warnings(warnings)
     audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]

@@ -15,8 +15,8 @@ from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.errors import in_quotes
-from dbpt.experiments.figures import Labelled
-from dbpt.experiments.readable import ImagesToGuess
+from dbpt.experiments.figures import Study
+from dbpt.experiments.readable import Embedded
 from dbpt.files.disk import is_missing, write_atomically
 from dbpt.groups import group_counts
 from dbpt.objectives import OBJECTIVES
@@ -36,7 +36,7 @@ from dbpt.settings.sections import PSEUDO_SELECTIONS
 logger = logging.getLogger(__name__)
 
 
-def judged_guesses(images: ImagesToGuess, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
+def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
     """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
 
     Doubts are about the names, so guesses below ``min_confidence`` count too. Guesses from a file have those that are
@@ -116,7 +116,7 @@ class _Doubts:
 
 
 def _doubts(
-    images: ImagesToGuess,
+    images: Embedded,
     dataset: Dataset,
     taken: NDArray[np.int64],
     guessed: Sequence[NDArray[np.int64]],
@@ -126,7 +126,7 @@ def _doubts(
 
     Classes that share their values are judged together, by their `judged_rows`. ``method`` is that of the guesses.
     """
-    words, logits_of = dataset.words, partial(zero_shot_logits, images.backbone, images.features)
+    words, logits_of = dataset.words, partial(zero_shot_logits, images.labeller, images.label_features)
     parts = [
         (place, values, classes, np.flatnonzero(np.isin(dataset.labels, classes)))
         for place, suspect in enumerate(words.suspects)
@@ -169,27 +169,27 @@ def _way_out(names: Sequence[str], leave_out: Sequence[str]) -> str:
     return f"leave out {in_quotes(leave_out)}: {in_quotes(kept)} alone raise no doubt"
 
 
-def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
+def guess_sheets(study: Study) -> GuessSheets:
     """Return the judged guesses of all but the test rows, with contact sheets if there are images."""
-    dataset, pseudo, rows = labelled.dataset, labelled.pseudo, labelled.dataset.rows_to_fit
-    assert labelled.guesses is not None and pseudo.confidence is not None
+    dataset, pseudo, rows = study.dataset, study.pseudo, study.dataset.rows_to_fit
+    assert study.guesses is not None and pseudo.confidence is not None
     sheets = None
-    if config.opens_images and labelled.has_attributes:
+    if study.config.opens_images and study.has_attributes:
         sheets = contact_sheets(
             [dataset.paths[row] for row in rows],
             dataset.root,
             pseudo_groups(dataset, pseudo)[rows],
             pseudo.confidence[rows],
             group_names=group_pairs(dataset, pseudo),
-            seed=config.seed,
+            seed=study.config.seed,
         )
-    clusters = _shares_of_class(labelled, rows)
-    return GuessSheets(labelled.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)
+    clusters = _shares_of_class(study, rows)
+    return GuessSheets(study.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)
 
 
-def _shares_of_class(labelled: Labelled, rows: NDArray[np.int64]) -> list[tuple[str, str, float]]:
+def _shares_of_class(study: Study, rows: NDArray[np.int64]) -> list[tuple[str, str, float]]:
     """Return class, cluster, and its share of the class's ``rows``, of each cluster; nothing without clusters."""
-    dataset, pseudo = labelled.dataset, labelled.pseudo
+    dataset, pseudo = study.dataset, study.pseudo
     if pseudo.class_clusters is None:
         return []
     pairs = group_pairs(dataset, pseudo)
@@ -212,14 +212,14 @@ def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str
     logger.info(f"{sheets.guesses.called}, to check before training: {shown}")
 
 
-def trust_warnings(guesses: Guesses, labelled: Labelled, configs: Sequence[FitConfig] = ()) -> tuple[str, ...]:
+def trust_warnings(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[str, ...]:
     """Return the doubts about the guesses as warnings, if figures or trainings with ``configs`` depend on them."""
-    depends = labelled.group_kind == "pseudo" or any(
+    depends = study.group_kind == "pseudo" or any(
         config.model_selection in PSEUDO_SELECTIONS
         or (OBJECTIVES[config.objective].uses_groups and config.group_source != "true")
         for config in configs
     )
-    return doubts_in_words(guesses) if depends else ()
+    return doubts_in_words(study.guesses) if depends and study.guesses else ()
 
 
 def doubts_in_words(guesses: Guesses) -> tuple[str, ...]:

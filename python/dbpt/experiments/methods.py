@@ -17,8 +17,7 @@ from tqdm import tqdm
 from dbpt.clip.zero_shot import zero_shot_weights
 from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError
-from dbpt.experiments.figures import how_trained
-from dbpt.experiments.stages import Experiment
+from dbpt.experiments.figures import Study, how_trained
 from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
@@ -48,41 +47,41 @@ class MethodResult:
     trained: Trained | None = None
 
 
-def training_free_result(experiment: Experiment, name: str) -> MethodResult:
+def training_free_result(study: Study, name: str) -> MethodResult:
     """Return the result of one of `TRAINING_FREE`."""
-    embedded, labelled, method = experiment.embedded, experiment.labelled, TRAINING_FREE[name]
+    embedded, method = study.embedded, TRAINING_FREE[name]
     inputs = Inputs(
-        words=labelled.dataset.words,
+        words=study.dataset.words,
         encode=partial(zero_shot_weights, embedded.backbone),
         class_weights=embedded.class_weights,
-        training=labelled.rows("train"),
-        features=embedded.features,
-        labels=labelled.dataset.labels,
-        pseudo_attributes=labelled.pseudo.pseudo_attributes,
+        training=study.rows("train"),
+        features=study.features,
+        labels=study.dataset.labels,
+        pseudo_attributes=study.pseudo.pseudo_attributes,
     )
     classifier = zero_shot_classifier(embedded.backbone, method.weights(inputs), method)
-    row = RunRow(name=name, warnings=[], **_figures(experiment, classifier))
+    row = RunRow(name=name, warnings=[], **_figures(study, classifier))
     return MethodResult(row=row, classifier=classifier)
 
 
 def trained_result(
-    experiment: Experiment, objective: str, *, checkpoint_path: Path | None, ranks: Ranks = ALONE, quiet: bool = False
+    study: Study, objective: str, *, checkpoint_path: Path | None, ranks: Ranks = ALONE, quiet: bool = False
 ) -> MethodResult:
     """Train the head under ``objective`` and evaluate the best epoch; ``quiet`` logs nothing and shows no bar."""
-    started, config = time.perf_counter(), experiment.config
+    started, config = time.perf_counter(), study.config
     quiet = quiet or not ranks.is_first
-    head, rows = ranks.together(lambda: build_head(experiment)), training_rows(experiment, OBJECTIVES[objective])
-    built = build_objective(experiment, objective, rows[0])
+    head, rows = ranks.together(lambda: build_head(study)), training_rows(study, OBJECTIVES[objective])
+    built = build_objective(study, objective, rows[0])
     if built.refits:
-        trained, how = ranks.from_first(lambda: _refitted(experiment, built, head, rows[0]))
+        trained, how = ranks.from_first(lambda: _refitted(study, built, head, rows[0]))
         head.load_state_dict(trained.head_state)
     else:
-        trained = _trained(experiment, head, built, rows, checkpoint_path, ranks)
-        selection = selection_text(config.model_selection, experiment.labelled.has_attributes)
+        trained = _trained(study, head, built, rows, checkpoint_path, ranks)
+        selection = selection_text(config.model_selection, study.has_attributes)
         how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
     classifier = _finished(head, rows[0].features[:16])
     seconds = time.perf_counter() - started
-    group_names = experiment.labelled.group_names(config.group_source)
+    group_names = study.group_names(config.group_source)
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names)
     if not quiet:
         logger.info(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
@@ -92,28 +91,27 @@ def trained_result(
         epochs=len(trained.history),
         seconds=round(seconds, 3),
         warnings=findings,
-        **_figures(experiment, classifier),
+        **_figures(study, classifier),
     )
     return MethodResult(row=row, classifier=classifier, trained=trained)
 
 
-def _figures(experiment: Experiment, classifier: FeatureClassifier) -> dict[str, Any]:
+def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:
     """Return the entries of a `RunRow` that its predictions decide."""
-    predictions, labelled = classifier.predictions(experiment.embedded.features), experiment.labelled
-    return labelled.metrics(predictions, HELD_OUT)
+    return study.metrics(classifier.predictions(study.features), HELD_OUT)
 
 
-def build_objective(experiment: Experiment, name: str, rows: Rows) -> Objective:
+def build_objective(study: Study, name: str, rows: Rows) -> Objective:
     """Build the objective ``name`` for its training ``rows``, with its settings."""
-    config, dataset, kind = experiment.config, experiment.dataset, OBJECTIVES[name]
-    num_groups = len(experiment.labelled.group_names(config.group_source))
+    config, dataset, kind = study.config, study.dataset, OBJECTIVES[name]
+    num_groups = len(study.group_names(config.group_source))
     sizes = tuple(dataset.words.sizes)
     groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, sizes)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 
 def _trained(
-    experiment: Experiment,
+    study: Study,
     head: Head,
     objective: Objective,
     rows: tuple[Rows, Rows],
@@ -121,20 +119,20 @@ def _trained(
     ranks: Ranks,
 ) -> Trained:
     """Run the training loop on ``rows``, of training and of validation."""
-    epochs = experiment.config.epochs + objective.extra_epochs
+    epochs = study.config.epochs + objective.extra_epochs
     with (
         progress_bar(objective.name, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
-        one_thread_if_small(head.multiply_adds + _live_multiply_adds(experiment)),
-        _live(experiment) as live,
+        one_thread_if_small(head.multiply_adds + _live_multiply_adds(study)),
+        _live(study) as live,
         memory(),
     ):
         return train(
             head,
             objective,
             *rows,
-            settings_of(experiment),
+            settings_of(study),
             checkpoint_path=checkpoint_path,
-            fingerprint=_fingerprint(experiment, objective.name, head),
+            fingerprint=_fingerprint(study, objective.name, head),
             on_epoch=partial(_show_epoch, objective.name, bar),
             live=live,
             ranks=ranks,
@@ -162,9 +160,9 @@ def _finished(head: Head, features: NDArray[np.float32]) -> FeatureClassifier:
     return classifier
 
 
-def _refitted(experiment: Experiment, objective: Objective, head: Head, rows: Rows) -> tuple[Trained, str]:
+def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tuple[Trained, str]:
     """Return what the objective's `refit` finds as a training of one epoch, and how it was found, for the log."""
-    config, train_features = experiment.config, experiment.embedded.features[experiment.labelled.rows("train")]
+    config, train_features = study.config, study.features[study.rows("train")]
     state, how = objective.refit(train_features, rows.features, config.seed)
     head.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
     features, labels, groups = (torch.from_numpy(array) for array in (rows.features, rows.labels, rows.groups))
@@ -187,52 +185,52 @@ def _refitted(experiment: Experiment, objective: Objective, head: Head, rows: Ro
     return Trained(head.state_dict(), 1, [record], [(1, config.peak_lr)]), how
 
 
-def build_head(experiment: Experiment) -> Head:
-    """Build a new head of the configured kind for the experiment's classes."""
-    config, backbone, kind = experiment.config, experiment.embedded.backbone, HEADS[experiment.config.head]
-    class_weights = torch.from_numpy(experiment.embedded.class_weights).to(backbone.device)
-    start = HeadStart(backbone, experiment.dataset.words, class_weights, config.seed, experiment.embedded.context)
+def build_head(study: Study) -> Head:
+    """Build a new head of the configured kind for the study's classes."""
+    config, backbone, kind = study.config, study.embedded.backbone, HEADS[study.config.head]
+    class_weights = torch.from_numpy(study.embedded.class_weights).to(backbone.device)
+    start = HeadStart(backbone, study.dataset.words, class_weights, config.seed, study.embedded.context)
     return kind.build(start, **config.values(kind.settings))
 
 
-def _live(experiment: Experiment) -> AbstractContextManager[LiveImages | None]:
-    if experiment.config.features == "cached":
+def _live(study: Study) -> AbstractContextManager[LiveImages | None]:
+    if study.config.features == "cached":
         return nullcontext()
-    dataset = experiment.dataset
-    paths = [dataset.paths[row] for row in experiment.labelled.rows("train")]
-    return live_images(experiment.embedded.backbone, dataset.root, paths, seed=experiment.config.seed)
+    dataset = study.dataset
+    paths = [dataset.paths[row] for row in study.rows("train")]
+    return live_images(study.embedded.backbone, dataset.root, paths, seed=study.config.seed)
 
 
-def _live_multiply_adds(experiment: Experiment) -> int:
+def _live_multiply_adds(study: Study) -> int:
     """Return a lower bound of the image tower's multiply-adds in a step: each weight once per image."""
-    if experiment.config.features == "cached":
+    if study.config.features == "cached":
         return 0
-    visual = experiment.embedded.backbone.model.visual
+    visual = study.embedded.backbone.model.visual
     assert isinstance(visual, torch.nn.Module)
-    images = experiment.config.batch_size or len(experiment.labelled.rows("train"))
+    images = study.config.batch_size or len(study.rows("train"))
     return images * sum(parameter.numel() for parameter in visual.parameters())
 
 
-def settings_of(experiment: Experiment) -> TrainingSettings:
+def settings_of(study: Study) -> TrainingSettings:
     """Return the settings of the training loop."""
-    return TrainingSettings(**experiment.config.values(field.name for field in fields(TrainingSettings)))
+    return TrainingSettings(**study.config.values(field.name for field in fields(TrainingSettings)))
 
 
-def training_rows(experiment: Experiment, objective: type[Objective]) -> tuple[Rows, Rows]:
+def training_rows(study: Study, objective: type[Objective]) -> tuple[Rows, Rows]:
     """Return the training rows of ``objective`` and those of model selection, each with the groups that it may use."""
-    config, labelled = experiment.config, experiment.labelled
-    judged_by = labelled.groups("true" if config.model_selection in TRUE_SELECTIONS else "pseudo")
+    config = study.config
+    judged_by = study.groups("true" if config.model_selection in TRUE_SELECTIONS else "pseudo")
 
     def rows_of(split: str, groups: NDArray[np.int64]) -> Rows:
-        rows = labelled.rows(split)
-        return Rows(experiment.embedded.features[rows], labelled.dataset.labels[rows], groups[rows])
+        rows = study.rows(split)
+        return Rows(study.features[rows], study.dataset.labels[rows], groups[rows])
 
-    return rows_of(objective.trains_on, labelled.groups(config.group_source)), rows_of("val", judged_by)
+    return rows_of(objective.trains_on, study.groups(config.group_source)), rows_of("val", judged_by)
 
 
-def _fingerprint(experiment: Experiment, objective: str, head: Head) -> str:
+def _fingerprint(study: Study, objective: str, head: Head) -> str:
     """Return everything that determines a training besides its rows: settings, encoder, initial head."""
-    config, backbone = experiment.config, experiment.embedded.backbone
+    config, backbone = study.config, study.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
     described: list[object] = [sorted(backbone.encoder_key.items()), backbone.spec["config"]]
     return repr((objective, settings, head.identity(), *described))

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -38,17 +38,31 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImagesToGuess:
-    """The N images of a data set, and all that their pseudo attributes can be made of.
+class Embedded:
+    """The N readable images of a data set, with their ``features`` (N, D) of ``backbone``, L2-normalised.
 
-    That are ``features`` (N, E) of ``backbone``, which reads words too, and the ``known`` attributes: those of
-    `known_attributes`, or the clusters that ``--attributes clusters`` asks for.
+    Their attributes are guessed from the ``label_features`` (N, E) of the ``labeller``, which also reads words: that of
+    ``--label-model``, or the backbone itself. ``known`` are the attributes that need no guess: the `known_attributes`,
+    or the clusters that ``--attributes clusters`` asks for. For training there are also zero-shot ``class_weights``
+    (C, D), and the ``context`` as which prompts start, if it is a saved one.
     """
 
     dataset: Dataset
-    features: Features
     backbone: Backbone
+    features: Features
+    labeller: Backbone
+    label_features: Features
     known: PseudoAttributes | None
+    failures: tuple[Failure, ...]
+    warnings: tuple[str, ...] = ()
+    class_weights: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    context: NDArray[np.float32] | None = None
+
+    @property
+    def stored(self) -> StoredFeatures:
+        """The features in their files, for commands that train nothing."""
+        assert isinstance(self.features, StoredFeatures)
+        return self.features
 
     @cached_property
     def logits(self) -> NDArray[np.float32]:
@@ -56,7 +70,7 @@ class ImagesToGuess:
         texts, owners = self.dataset.words.attribute_texts()
 
         def of_rows(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-            return zero_shot_logits(self.backbone, self.features, texts, owners, rows=rows)
+            return zero_shot_logits(self.labeller, self.label_features, texts, owners, rows=rows)
 
         return self._apart(of_rows)
 
@@ -76,11 +90,13 @@ class ImagesToGuess:
         if method.learns and known is not None:
             own: Any = config.values(method.settings) | {"seed": config.seed}
             known = method.learn_from(known, fit_on, **own)
-            probe = probe or method.fit(self.features, known, self.dataset.labels, fit_on, self.dataset.words, **own)
+            probe = probe or method.fit(
+                self.label_features, known, self.dataset.labels, fit_on, self.dataset.words, **own
+            )
         with catch_warnings():
             simplefilter("ignore", UserWarning)
             guessed = label_suspects(
-                self.logits if probe is None else self._apart(partial(probe.logits, self.features)),
+                self.logits if probe is None else self._apart(partial(probe.logits, self.label_features)),
                 self.dataset.labels,
                 self.dataset.words,
                 method="argmax" if method.learns else method.name,
@@ -104,20 +120,6 @@ class ImagesToGuess:
         for rows in map(np.flatnonzero, (~self._is_test, self._is_test)):
             logits[rows] = of_rows(rows)
         return logits
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReadableRows:
-    """The N readable rows of a data set with their ``features`` (N, D).
-
-    Their attributes are guessed from features of ``to_guess.backbone``, which is that of ``--label-model``, or the
-    backbone itself.
-    """
-
-    dataset: Dataset
-    features: StoredFeatures
-    failures: tuple[Failure, ...]
-    to_guess: ImagesToGuess
 
 
 def configured_backbone(settings: BackboneSettings) -> Backbone:
@@ -196,13 +198,13 @@ def drawn_shots(
     return drawn, None if known is None else known.take(drawn.places)
 
 
-def readable_rows(
+def embedded_rows(
     dataset: Dataset,
     backbone: Backbone,
     config: FitConfig,
     known: PseudoAttributes | None,
     clusters: ClassClusters | None = None,
-) -> ReadableRows:
+) -> Embedded:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
 
     ``known`` are the `known_attributes` of ``dataset``, and ``clusters`` those of a run, if none are to be found.
@@ -229,8 +231,15 @@ def readable_rows(
     elif config.num_clusters is not None:
         clusters = clusters or find_clusters(readable, label_features, labeller or backbone, config.num_clusters)
         known = without_unsure(clusters.label(label_features, readable.labels), config.min_confidence)
-    to_guess = ImagesToGuess(dataset=readable, features=label_features, backbone=labeller or backbone, known=known)
-    return ReadableRows(dataset=readable, features=features, failures=failures, to_guess=to_guess)
+    return Embedded(
+        dataset=readable,
+        backbone=backbone,
+        features=features,
+        labeller=labeller or backbone,
+        label_features=label_features,
+        known=known,
+        failures=failures,
+    )
 
 
 def embed_dataset(

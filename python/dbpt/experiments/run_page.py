@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import MethodResult
-from dbpt.experiments.stages import Experiment
 from dbpt.groups import class_and_attribute
 from dbpt.groups.intervals import worst_group_difference_interval
 from dbpt.report.confusion import confusion_counts
@@ -24,7 +24,7 @@ from dbpt.runs.some_factors import groups_of_factors, run_of_factors
 
 
 def run_page(
-    experiment: Experiment,
+    study: Study,
     results: Sequence[MethodResult],
     metrics: RunMetrics,
     history: History,
@@ -36,11 +36,11 @@ def run_page(
 
     It compares the first of ``results`` with the last, the chosen one.
     """
-    labelled, dataset, config = experiment.labelled, experiment.dataset, experiment.config
+    dataset, config = study.dataset, study.config
     words = dataset.words
-    rows = labelled.rows(labelled.split)
-    groups, labels = labelled.groups(labelled.group_kind)[rows], dataset.labels[rows]
-    predictions = {each.row.name: each.classifier.predictions(experiment.embedded.features[rows]) for each in results}
+    rows = study.rows(study.split)
+    groups, labels = study.groups(study.group_kind)[rows], dataset.labels[rows]
+    predictions = {each.row.name: each.classifier.predictions(study.features[rows]) for each in results}
     before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
     places = judged_factors(sheets.guesses, metrics)
     judged = run_of_factors(metrics, places)
@@ -55,7 +55,7 @@ def run_page(
         dataset.root if config.opens_images else None,
         groups,
         [before, after],
-        group_names=labelled.group_pairs(labelled.group_kind),
+        group_names=study.group_pairs(study.group_kind),
         classes=dataset.class_names,
         seed=config.seed,
         first=worst_first([each.accuracy for each in shown.groups] if shown else []),
@@ -65,7 +65,7 @@ def run_page(
             metrics=metrics,
             judged=judged,
             history=history,
-            mistakes=worst_group_mistakes(experiment, results[-1]),
+            mistakes=worst_group_mistakes(study, results[-1]),
             sheets=sheets,
             examples=examples,
             confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
@@ -80,17 +80,17 @@ def run_page(
     )
 
 
-def worst_group_mistakes(experiment: Experiment, result: MethodResult) -> list[Mistake] | None:
+def worst_group_mistakes(study: Study, result: MethodResult) -> list[Mistake] | None:
     """Return the 24 most confident mistakes in the worst group of the shown split; None if the run has no images."""
-    if not experiment.config.opens_images:
+    if not study.config.opens_images:
         return None
-    metrics, labelled = result.row.shown, experiment.labelled
+    metrics = result.row.shown
     if metrics is None or metrics.worst_group is None:
         return []
-    dataset, members = experiment.dataset, labelled.rows(labelled.split)
-    members = members[labelled.groups(labelled.group_kind)[members] == metrics.worst_group]
-    logits = result.classifier.logits(experiment.embedded.features[members])
-    pairs = labelled.group_pairs(labelled.group_kind)
+    dataset, members = study.dataset, study.rows(study.split)
+    members = members[study.groups(study.group_kind)[members] == metrics.worst_group]
+    logits = result.classifier.logits(study.features[members])
+    pairs = study.group_pairs(study.group_kind)
     label, _ = class_and_attribute(metrics.worst_group, len(pairs) // dataset.num_classes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     return surest_mistakes(

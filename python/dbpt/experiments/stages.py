@@ -6,15 +6,13 @@ with the settings of one training. A comparison runs each stage only as often as
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
 from dbpt.clip.zero_shot import zero_shot_weights
-from dbpt.data import Dataset
 from dbpt.data.dataset_checks import check_classes
 from dbpt.data.drawn import hold_out
 from dbpt.data.precomputed import check_precomputed_file
@@ -25,18 +23,17 @@ from dbpt.experiments.checks import (
     group_warnings,
     setting_warnings,
 )
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Study
 from dbpt.experiments.guesses import judged_guesses, trust_warnings
 from dbpt.experiments.readable import (
-    ImagesToGuess,
+    Embedded,
     configured_backbone,
     drawn_shots,
+    embedded_rows,
     known_attributes,
     left_out,
     open_dataset,
-    readable_rows,
 )
-from dbpt.features import Failure
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.pseudo_groups import pseudo_groups
@@ -46,53 +43,20 @@ from dbpt.settings.config import FitConfig
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Embedded:
-    """The N readable images of a data set: ``features`` (N, D), L2-normalised, and zero-shot weights (C, D).
-
-    ``to_guess`` is that of `ReadableRows`, and prompts start as the ``context``, if there is one.
-    """
-
-    dataset: Dataset
-    backbone: Backbone
-    features: NDArray[np.float32]
-    class_weights: NDArray[np.float32]
-    to_guess: ImagesToGuess
-    failures: tuple[Failure, ...]
-    warnings: tuple[str, ...]
-    context: NDArray[np.float32] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Experiment:
-    """The input of one training, with the warnings of all stages."""
-
-    embedded: Embedded
-    labelled: Labelled
-    config: FitConfig
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def dataset(self) -> Dataset:
-        """The readable rows."""
-        return self.labelled.dataset
-
-
-def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Experiment:
+def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Study:
     """Run all stages. Raises `InputError` for anything that the data or the settings don't allow.
 
     ``notes`` are added to those of the data.
     """
     embedded = load_and_embed([config], notes=notes)
     config = replace(config, image_precision=embedded.backbone.image_precision)  # what auto was taken for
-    labelled = add_pseudo_attributes(embedded, config)
-    log_warnings(labelled.warnings, embedded.warnings)  # even if the next stage raises
-    guesses = judged_guesses(embedded.to_guess, labelled.pseudo)
-    experiment = arrange(embedded, replace(labelled, guesses=guesses), config)
-    doubts = trust_warnings(guesses, labelled, [config])
-    experiment = replace(experiment, warnings=(*experiment.warnings, *doubts, *setting_warnings([config])))
-    log_warnings(experiment.warnings, labelled.warnings)
-    return experiment
+    guessed = add_pseudo_attributes(embedded, config)
+    log_warnings(guessed.warnings, embedded.warnings)  # even if the next stage raises
+    study = arrange(replace(guessed, guesses=judged_guesses(embedded, guessed.pseudo)), config)
+    doubts = trust_warnings(study, [config])
+    study = replace(study, warnings=(*study.warnings, *doubts, *setting_warnings([config])))
+    log_warnings(study.warnings, guessed.warnings)
+    return study
 
 
 def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
@@ -142,42 +106,38 @@ def load_and_embed(
             check_context(context, start, backbone, dataset.num_classes, class_specific=specific)
             settings["n_ctx"] = context.shape[-2]
         HEADS[each.head].check(backbone, dataset.words, **settings)
-    readable = readable_rows(dataset, backbone, config, known)
-    log_warnings(warnings := left_out(dataset, readable.failures))
-    check_classes(readable.dataset)
-    features, guessed_from = readable.features[:], readable.to_guess.features  # training reads them in each step
-    guessed_from = features if guessed_from is readable.features else guessed_from[:]
-    return Embedded(
-        dataset=readable.dataset,
-        backbone=backbone,
+    embedded = embedded_rows(dataset, backbone, config, known)
+    log_warnings(warnings := left_out(dataset, embedded.failures))
+    check_classes(embedded.dataset)
+    features, label_features = embedded.features[:], embedded.label_features  # training reads them in each step
+    return replace(
+        embedded,
         features=features,
-        class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
-        to_guess=replace(readable.to_guess, features=guessed_from),
-        failures=readable.failures,
+        label_features=features if label_features is embedded.features else label_features[:],
         warnings=warnings,
+        class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
         context=context,
     )
 
 
-def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Labelled:
+def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
-    dataset = embedded.dataset
-    pseudo = embedded.to_guess.guess(config)
+    dataset, pseudo = embedded.dataset, embedded.guess(config)
     groups = pseudo_groups(dataset, pseudo)
     strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
     by = "class and pseudo attribute" if dataset.attribute_names else "class"
     splits, notes = hold_out(dataset, strata, config.val_fraction, config.seed, by=by)
     warnings = (*embedded.warnings, *pseudo.warnings, *notes)
-    return Labelled(dataset=dataset, pseudo=pseudo, splits=splits, warnings=warnings)
+    return Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, warnings=warnings)
 
 
-def arrange(embedded: Embedded, labelled: Labelled, config: FitConfig) -> Experiment:
+def arrange(study: Study, config: FitConfig) -> Study:
     """Return the input of one training with the settings ``config``, after checks of its groups."""
-    experiment, dataset = Experiment(embedded=embedded, labelled=labelled, config=config), labelled.dataset
-    check_groups(experiment)
-    warnings = [*labelled.warnings, *group_warnings(experiment)]
+    study = replace(study, config=config)
+    check_groups(study)
+    warnings, dataset = [*study.warnings, *group_warnings(study)], study.dataset
     known = int((dataset.attributes >= 0).sum())
-    if known and labelled.group_kind == "pseudo":
+    if known and study.group_kind == "pseudo":
         warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
-    labelled.average(config.average)  # refused before anything is trained
-    return replace(experiment, warnings=tuple(warnings))
+    study.average  # noqa: B018 (refused before anything is trained)
+    return replace(study, warnings=tuple(warnings))

@@ -22,9 +22,9 @@ def answers_of(
         return None
     number = _first_finished(plan, results, places[-1])
     cells = [plan.rows[place].cells[number] for place in places]
-    experiment = stages.experiment(cells[-1])
-    labelled, dataset, features = experiment.labelled, experiment.dataset, experiment.embedded.features
-    rows = labelled.rows(labelled.split)
+    study = stages.study(cells[-1])
+    dataset, features = study.dataset, study.features
+    rows = study.rows(study.split)
     predictions = [cell_classifier(folder, cell).predictions(features)[rows] for cell in cells]
     config = cells[-1].config
     return Answers(
@@ -33,9 +33,9 @@ def answers_of(
         examples=group_examples(
             [dataset.paths[row] for row in rows],
             dataset.root if config.opens_images else None,
-            labelled.groups(labelled.group_kind)[rows],
+            study.groups(study.group_kind)[rows],
             predictions,
-            group_names=labelled.group_pairs(labelled.group_kind),
+            group_names=study.group_pairs(study.group_kind),
             classes=dataset.class_names,
             seed=config.seed,
             first=worst_first([each.accuracy for each in results[cells[-1].name].metrics.groups]),

@@ -21,9 +21,10 @@ from dbpt.data import SPLITS
 from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import Cell
 from dbpt.experiments.comparison.resampling import half_of
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import trained_result, training_free_result
-from dbpt.experiments.stages import Embedded, Experiment, add_pseudo_attributes, arrange, load_and_embed
+from dbpt.experiments.readable import Embedded
+from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
 from dbpt.groups import GroupMetrics
@@ -69,7 +70,7 @@ class Stages:
         self._load = partial(load_and_embed, need_attributes=need_attributes, notes=notes)
         self._embedded: dict[int | None, Embedded] = {}
         self._digests: dict[int | None, str] = {}
-        self._labelled: dict[int, Labelled] = {}
+        self._guessed: dict[int, Study] = {}
         self.embedded = self._embedded_for(configs[0])
         has_shots = configs[0].shots is not None
         self.data_digest = _digest(self.embedded, configs[0], only_test=has_shots)
@@ -84,24 +85,24 @@ class Stages:
             self._embedded[seed] = self._load(configs, backbone=backbone)
         return self._embedded[seed]
 
-    def labelled(self, cell: Cell) -> Labelled:
+    def guessed(self, cell: Cell) -> Study:
         """Return the labels and splits of the seed of ``cell``, before its rows are drawn.
 
         All draws have those of the first seed, unless the seed draws the rows that a probe knows.
         """
         is_drawn = cell.draw is not None and cell.config.probe_rows is None
         seed = self._configs[0].seed if is_drawn else cell.config.seed
-        if seed not in self._labelled:
+        if seed not in self._guessed:
             embedded = self._embedded_for(cell.config)
-            self._labelled[seed] = add_pseudo_attributes(embedded, replace(cell.config, seed=seed))
-        return self._labelled[seed]
+            self._guessed[seed] = add_pseudo_attributes(embedded, replace(cell.config, seed=seed))
+        return self._guessed[seed]
 
-    def experiment(self, cell: Cell) -> Experiment:
+    def study(self, cell: Cell) -> Study:
         """Return the input of ``cell``. Raises `InputError` if its rows and groups don't allow it."""
-        labelled = self.labelled(cell)
+        study = self.guessed(cell)
         if cell.draw is not None:
-            labelled = half_of(labelled, cell.draw)
-        return arrange(self._embedded_for(cell.config), labelled, cell.config)
+            study = half_of(study, cell.draw)
+        return arrange(replace(study, embedded=self._embedded_for(cell.config)), cell.config)
 
     def fingerprint(self, cell: Cell) -> str:
         """Return a digest of everything that determines the result of ``cell``."""
@@ -123,13 +124,12 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
     if embedded.context is not None:
         described.append(hashlib.sha256(embedded.context.tobytes()).hexdigest())
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
-    arrays: list[NDArray[Any]] = [embedded.features, dataset.labels, dataset.attributes, dataset.splits]
-    to_guess = embedded.to_guess
-    if (known := to_guess.known) is not None:
+    arrays: list[NDArray[Any]] = [np.asarray(embedded.features), dataset.labels, dataset.attributes, dataset.splits]
+    if (known := embedded.known) is not None:
         assert known.posterior is not None
         arrays += [known.pseudo_attributes, known.posterior]
-    if config.label_model is not None and not config.learns_attributes and to_guess.are_guessed(config):
-        arrays.append(to_guess.logits)
+    if config.label_model is not None and not config.learns_attributes and embedded.are_guessed(config):
+        arrays.append(embedded.logits)
     rows = np.flatnonzero(dataset.splits == SPLITS.index("test")) if only_test else slice(None)
     for array in (each[rows] for each in arrays):
         digest.update(str(array.shape).encode())
@@ -144,20 +144,20 @@ def result_path(folder: Path, cell: Cell) -> Path:
 
 def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint."""
-    experiment = stages.experiment(cell)
+    study = stages.study(cell)
     checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"
     if cell.head is None:
-        result = training_free_result(experiment, cell.method.name)
+        result = training_free_result(study, cell.method.name)
     else:
         objective = cell.config.objective
-        result = trained_result(experiment, objective, checkpoint_path=checkpoint, quiet=True)
-    labelled, classifier = experiment.labelled, result.classifier
-    rows = labelled.rows(labelled.split)
+        result = trained_result(study, objective, checkpoint_path=checkpoint, quiet=True)
+    classifier = result.classifier
+    rows = study.rows(study.split)
     # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise
-    correct = classifier.predictions(experiment.embedded.features) == labelled.dataset.labels
+    correct = classifier.predictions(study.features) == study.dataset.labels
     tensors = {
         "correct": correct[rows].astype(np.uint8),
-        "groups": labelled.groups(labelled.group_kind)[rows].astype(np.int32),
+        "groups": study.groups(study.group_kind)[rows].astype(np.int32),
         "rows": rows,
         **{f"classifier.{name}": tensor for name, tensor in classifier.tensors.items()},
     }

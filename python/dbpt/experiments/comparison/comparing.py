@@ -178,12 +178,12 @@ def _compare_in(
     configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [cell for row in plan.rows for cell in row.cells]
-    warnings = dict.fromkeys(text for cell in checked for text in stages.experiment(cell).warnings)
+    warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs))
-    embedded, labelled = stages.embedded, stages.labelled(plan.cells[0])
-    guesses = judged_guesses(embedded.to_guess, labelled.pseudo)
+    embedded, study = stages.embedded, stages.guessed(plan.cells[0])
+    study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
     trained = [cell.config for cell in plan.cells if cell.head is not None]
-    doubts = trust_warnings(guesses, labelled, trained)
+    doubts = trust_warnings(study, trained)
     if any(each.uses_guesses for each in free):
         doubts = doubts_in_words(guesses)
     warnings |= dict.fromkeys(doubts)
@@ -208,12 +208,12 @@ def _compare_in(
         )
     COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
     steps = next_steps(out, asked, plan)
-    sheets = guess_sheets(replace(labelled, guesses=guesses), configs[0])
+    sheets = guess_sheets(study)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
     results, failures = _run(plan, stages, out, jobs)
-    shared = labelled.shared_metrics(embedded.backbone, plan.config)
-    metrics = summarize(plan, results, failures, shared, labelled.split, list(warnings))
+    shared = study.shared_metrics()
+    metrics = summarize(plan, results, failures, shared, study.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))
     settings = settings_of(plan, embedded.dataset.words, sheets, len(embedded.failures))
@@ -221,7 +221,7 @@ def _compare_in(
     if len(places) < len(shared.dataset.factors):
         of_factors = {name: each.of_factors(shared.dataset, places) for name, each in results.items()}
         shared = replace(shared, dataset=data_of_factors(shared.dataset, places))
-        judged = summarize(plan, of_factors, failures, shared, labelled.split, list(warnings))
+        judged = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
     answers = answers_of(plan, results, metrics, stages, out)
     page = render_comparison(metrics, judged, sheets, command_of(out, asked, plan), settings, steps, answers)
     write_figures(out, comparison_figures(metrics))

@@ -130,7 +130,7 @@ def _work(
         return
     connection.send(READY)
     while (cell := connection.recv()) is not None:
-        stages.labelled(cell)  # with all threads, like the parent: another number of them may round otherwise
+        stages.guessed(cell)  # with all threads, like the parent: another number of them may round otherwise
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         connection.send(attempt(stages, cell, folder))

@@ -6,22 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS
-from dbpt.experiments.figures import Labelled
+from dbpt.experiments.figures import Study
 
 RESAMPLING = 0x7265
 """Set apart from the other random numbers of a seed."""
 
 
-def half_of(labelled: Labelled, draw: int) -> Labelled:
-    """Return ``labelled`` with a random half of the training and validation rows; test rows stay.
+def half_of(study: Study, draw: int) -> Study:
+    """Return ``study`` with a random half of the training and validation rows; test rows stay.
 
     It is half of each split, class and pseudo attribute. Rows of unknown attribute are drawn by class.
     """
-    groups = labelled.groups("pseudo")
-    strata = np.where(groups >= 0, groups, groups.max(initial=0) + 1 + labelled.dataset.labels)
-    rows = np.flatnonzero(labelled.splits != SPLITS.index("test"))
-    drawn = half_of_each(strata[rows] * len(SPLITS) + labelled.splits[rows], draw)
-    return replace(labelled, drawn=rows[drawn])
+    groups = study.groups("pseudo")
+    strata = np.where(groups >= 0, groups, groups.max(initial=0) + 1 + study.dataset.labels)
+    rows = np.flatnonzero(study.splits != SPLITS.index("test"))
+    drawn = half_of_each(strata[rows] * len(SPLITS) + study.splits[rows], draw)
+    return replace(study, drawn=rows[drawn])
 
 
 def half_of_each(strata: NDArray[np.int64], draw: int) -> NDArray[np.bool_]:
