@@ -155,7 +155,7 @@ def guessed(tiny, name, **words):
 def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, unsteady):
     unsteady.add("sky")
     found = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"])
-    assert found.guesses.doubts == [
+    assert [doubt.sentence for doubt in found.guesses.doubts] == [
         "other sentences around 'sky' give other guesses (agreement 0.50; trusted from 0.8)",
         "leave out 'sky': 'meadow' and 'lake' alone raise no doubt",
     ]
@@ -164,10 +164,10 @@ def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, u
     assert warning.endswith("alone raise no doubt; or look at the guesses with dbpt audit")
     unsteady.add("lake")
     two = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert two.leave_out == [] and two.doubts[0].startswith("other sentences around 'sky' and 'lake' give")
+    assert two.leave_out == [] and two.doubts[0].sentence.startswith("other sentences around 'sky' and 'lake' give")
     unsteady.add("meadow")
     all_of_them = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert all_of_them.leave_out == [] and "around the same names give" in all_of_them.doubts[0]
+    assert all_of_them.leave_out == [] and "around the same names give" in all_of_them.doubts[0].sentence
 
 
 def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
@@ -175,7 +175,7 @@ def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
     factors = ["ground: meadow, lake", "kind[disc]: coin, plate, wheel", "kind[box]: crate, chest"]
     ground, kind = guessed(tiny, "own-values", factors=factors).guesses.factors
     assert ground.doubts == ground.doubted == []
-    assert kind.doubts == [
+    assert [doubt.sentence for doubt in kind.doubts] == [
         "for disc, other sentences around 'plate' give other guesses (agreement 0.50; trusted from 0.8)",
         "for disc, leave out 'plate': 'coin' and 'wheel' alone raise no doubt",
     ]

@@ -7,7 +7,7 @@ import pytest
 from html_page import Page
 from made_up_comparison import comparison, difference, page_of
 from made_up_comparison import row as compared
-from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics
+from made_up_run import GUESSES, doubts_of, evaluated, render_report, row, run, typed_metrics
 
 from dbpt.groups import group_metrics
 from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
@@ -36,11 +36,13 @@ def of_factors(*doubts):
     """Guesses of both factors, each with its doubts."""
     same = {"mean_confidence": 0.9, "n_unknown": 0, "n_known": 0, "accuracy": None}
     factors = [
-        GuessesOfFactor(**factor, shares=[1 / len(factor["values"])] * len(factor["values"]), doubts=list(each), **same)
+        GuessesOfFactor(
+            **factor, shares=[1 / len(factor["values"])] * len(factor["values"]), doubts=doubts_of(*each), **same
+        )
         for factor, each in zip((STYLE, PLACE), doubts, strict=True)
     ]
-    told = [f"{factor.name}: {doubt}" for factor in factors for doubt in factor.doubts]
-    return Guesses(method="proportional", shares=[1 / 6] * 6, doubts=told, factors=factors, **same)
+    both = [doubt for factor in factors for doubt in factor.doubts]
+    return Guesses(method="proportional", shares=[1 / 6] * 6, doubts=both, factors=factors, **same)
 
 
 @pytest.mark.parametrize(("place", "size"), [(0, 2), (1, 3)])
@@ -84,7 +86,7 @@ def test_page_judges_by_the_trusted_factor_and_says_which_figures_say_nothing():
         "Bias reduced Of the class “landbird”, zero-shot CLIP gets 41.2 % right with “sketch”, but 94.3 % with" in words
     )
     assert "it gets at least 80.0 % right in every group" in words
-    assert "can’t tell sea / land / sky (place) apart in these images, so nothing follows about a bias there." in words
+    assert "can't tell sea / land / sky (place) apart in these images, so nothing follows about a bias there." in words
     assert "By style alone GroupImages" in words
     assert "By place alone Since the guesses of place can’t be trusted, these figures say nothing about place." in words
     assert "Accuracy by group Since the guesses of place can’t be trusted, the figures of combinations say" in words

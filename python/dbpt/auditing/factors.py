@@ -16,6 +16,7 @@ from dbpt.data.factors import joint_codes
 from dbpt.data.words import Words
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report.templates import sentence as as_sentence
 from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.metrics import GroupKind
 
@@ -104,7 +105,7 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
     biased = [factor for factor in factors if factor.verdict.kind == "bias"]
     own = [factor for factor in biased if factor.explained_beyond is None or is_its_own(factor.explained_beyond)]
     untrusted = _of_kind(factors, "untrusted")
-    doubted = [factor for factor in untrusted if factor.verdict.details] if biased else []
+    doubted = [factor for factor in untrusted if factor.verdict.doubts] if biased else []
     others = [factor for factor in untrusted if factor not in doubted]
     parts = [
         (own, f"the errors of {subject} go with {{}}" if doubted else f"the accuracy of {subject} depends on {{}}"),
@@ -122,12 +123,14 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
     lead = [_not_constant([factor.name for factor in doubted])] if doubted else []
     sizes = [factor.verdict.size for factor in own]
     size = next((size for size in SIZES if size in sizes), None)
-    return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.", lead=lead, size=size)
+    reasons = [factor.verdict.why_nothing for factor in factors] if kind == "nothing to compare" else [None]
+    why = next((each for each in reasons if each != "one attribute"), reasons[0])
+    return Verdict(kind=kind, sentence=as_sentence(sentence), lead=lead, size=size, why_nothing=why)
 
 
 def _called(factor: AuditedFactor) -> str:
     """Return the name of the factor; a bias over guesses by words is one towards the guesses."""
-    return f"CLIP's guesses of {factor.name}" if factor.verdict.caution else factor.name
+    return f"CLIP's guesses of {factor.name}" if factor.verdict.by_words else factor.name
 
 
 def _of_kind(factors: Sequence[AuditedFactor], kind: VerdictKind) -> list[AuditedFactor]:

@@ -26,7 +26,6 @@ from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, count_of, in_words, share_in_words
 from dbpt.runs.metrics import GroupKind
-from dbpt.settings.unnamed import AUTO_NOTE
 
 KINDS = {
     "bias": "Bias found",
@@ -54,7 +53,7 @@ def _kind(figures: AuditFigures) -> str:
     A bias is only possible if another factor, in doubt, may be the reason.
     """
     others = [factor.verdict for factor in figures.factors if factor.verdict.kind == "untrusted"]
-    is_possible = figures.verdict.kind == "bias" and any(verdict.details for verdict in others)
+    is_possible = figures.verdict.kind == "bias" and any(verdict.doubts for verdict in others)
     if is_possible:
         return "Possible bias"
     size, explained = figures.verdict.size, figures.explained
@@ -83,7 +82,6 @@ def render_audit(
         figures=figures,
         kind=_kind(figures),
         audited=_audited(figures),
-        searched=[note.removeprefix(AUTO_NOTE) for note in figures.data.notes if note.startswith(AUTO_NOTE)],
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
         groups=groups,
         factors=[_factor_part(factor) for factor in figures.factors],

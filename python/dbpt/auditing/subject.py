@@ -33,7 +33,7 @@ from dbpt.experiments.readable import (
 )
 from dbpt.experiments.stages import log_warnings
 from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
-from dbpt.runs.audited import PredictionsBy
+from dbpt.runs.audited import PredictionsBy, Search
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.settings.config import FitConfig, make_config
@@ -54,7 +54,7 @@ class Subject(AuditedImages):
     ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
     line; ``repeated`` are those that were typed. They differ if ``auto`` found the attributes. ``which`` are the
     options that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for
-    clusters, and not only the run that is audited. ``probe`` is that of the run.
+    clusters, and not only the run that is audited. ``probe`` is that of the run. ``search`` chose the attribute.
     """
 
     backbone: Backbone
@@ -69,6 +69,7 @@ class Subject(AuditedImages):
     options: list[str]
     asks_clusters: bool
     probe: AttributeProbe | None = None
+    search: Search | None = None
 
     def command(self, name: str, others: Mapping[str, str | Path | None]) -> str:
         """Return the line that repeats ``dbpt NAME``, as far as it can name the data; ``others`` are more options."""

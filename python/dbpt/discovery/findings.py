@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from dbpt.data.words import entries_of
 from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
 from dbpt.discovery.scoring import Guessed, Images, Rule, RuleKind, Score, group_tables
-from dbpt.pseudo_attributes.cross_validation import kappa, short_of
+from dbpt.pseudo_attributes.cross_validation import kappa
+from dbpt.pseudo_attributes.doubt import short_of
 from dbpt.report.text import count, count_of, in_words, share_in_words
 
 ALIKE = 0.7
@@ -99,7 +100,7 @@ def _in_words(rule: Rule, score: Score) -> list[str]:
             return ["fewer than two of its names have images"]
         case "doubted":
             assert score.of.guessed is not None
-            return score.of.guessed.trust.doubts
+            return [doubt.sentence for doubt in score.of.guessed.trust.doubts]
         case "no test":
             return ["no class has both right and wrong images and two of its names"]
         case "class words":

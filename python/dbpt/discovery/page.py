@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dbpt.discovery.figures import ClassWords, DiscoveryFigures, FamilyGroup, TriedFamily
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, short_of
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT
+from dbpt.pseudo_attributes.doubt import short_of
 from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
 from dbpt.report.examples import GroupExamples
 from dbpt.report.made_by import Entries, made_by_entries

@@ -97,15 +97,16 @@ def evaluate(
     splits = readable.dataset.splits
     labelled = Labelled(dataset=readable.dataset, pseudo=pseudo, splits=splits)
     guesses = judged_guesses(readable.dataset, readable.label_features, readable.labeller, pseudo)
-    warnings = (*unread, *left_out(dataset, readable.failures), *pseudo.warnings, *trust_warnings(guesses, labelled))
-    log_warnings(warnings)
-    labelled = replace(labelled, counts_of_run=_train_counts_of_run(of_run, labelled))
+    doubts = trust_warnings(guesses, labelled)
+    warnings = (*unread, *left_out(dataset, readable.failures), *pseudo.warnings)
+    log_warnings(logged := (*doubts, *warnings))
+    labelled = replace(labelled, counts_of_run=_train_counts_of_run(of_run, labelled), doubt_warnings=doubts)
     figures = labelled.metrics(readable.features.map_blocks(classifier.head.predictions))
     row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
     failed = len(readable.failures)
     metrics = labelled.run_metrics(backbone, config, [row], warnings=warnings, failed_images=failed, seconds={})
     result = Result(Path(run), metrics, classifier)
-    log_warnings(result.warnings, warnings)
+    log_warnings(result.warnings, logged)
     return result
 
 

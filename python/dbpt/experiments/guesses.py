@@ -21,6 +21,7 @@ from dbpt.groups import group_counts
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
+from dbpt.pseudo_attributes.doubt import Doubt, doubt
 from dbpt.pseudo_attributes.factors import by_suspect
 from dbpt.pseudo_attributes.fewer_names import names_to_leave_out
 from dbpt.pseudo_attributes.from_file import METHOD
@@ -55,30 +56,31 @@ def judged_guesses(
     if pseudo.class_clusters is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     factors, parts = dataset.words.factors, pseudo.factors or (pseudo,)
-    found = [_Doubts(texts=list(part.doubts or ())) for part in parts]
+    found = [_Doubts([Doubt(kind="file", sentence=text) for text in part.doubts or ()]) for part in parts]
     is_judged = pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     judged = [None] * len(parts) if pseudo.probe is None else list(pseudo.probe.figures)
     if pseudo.probe is not None:
-        found = [_Doubts(texts=each.doubts) for each in pseudo.probe.figures]
+        found = [_Doubts(each.doubts) for each in pseudo.probe.figures]
     elif pseudo.method not in NOT_GUESSED:
         method = next(name for name in METHODS if pseudo.method.startswith(name))
         found = _doubts(dataset, features, rows, backbone, [_likeliest(part) for part in parts], method)
     figures = _figures(pseudo, dataset.attributes, dataset.num_attributes)
     judged_by: list[dict[str, Any]] = [
-        {"doubts": each.texts, "doubted": each.doubted, "leave_out": each.leave_out, "cross_validated": of_probe}
-        for each, of_probe in zip(found, judged, strict=True)
+        vars(each) | {"cross_validated": of_probe} for each, of_probe in zip(found, judged, strict=True)
     ]
     if not factors:
         return Guesses(method=pseudo.method, is_judged=is_judged, **figures, **judged_by[0])
+    for factor, each in zip(factors, judged_by, strict=True):
+        each["doubts"] = [replace(doubt, factor=factor.name) for doubt in each["doubts"]]
     of_factors = [
         GuessesOfFactor(
             name=factor.name, values=list(factor.values), **_figures(part, known, len(factor.values)), **judged_as
         )
         for factor, part, judged_as, known in zip(factors, parts, judged_by, dataset.factor_attributes, strict=True)
     ]
-    named = [f"{each.name}: {doubt}" for each in of_factors for doubt in each.doubts]
     doubted = found[0].doubted if len(found) == 1 else []
-    figures |= {"doubts": named, "doubted": doubted, "factors": of_factors}
+    figures |= {"doubts": [doubt for each in of_factors for doubt in each.doubts], "doubted": doubted}
+    figures["factors"] = of_factors
     return Guesses(method=pseudo.method, is_judged=is_judged, **figures)
 
 
@@ -118,7 +120,7 @@ def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
 class _Doubts:
     """The doubts about an attribute, and the fields of `GuessesOfFactor` that go with them."""
 
-    texts: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     doubted: list[str] = field(default_factory=list)
     leave_out: list[str] = field(default_factory=list)
 
@@ -162,20 +164,15 @@ def _doubts(
         names = [known[value] for value in values]
         trust = guess_trust(code[guessed[place][judged]], *evidence, names, counts[list(values)])
         if trust.doubts:
-            of_part, doubts = len(classes) < dataset.num_classes, found[place]
-            leave_out = names_to_leave_out(trust, *evidence, method=method)
-            texts = [*trust.doubts, *([_way_out(names, leave_out)] if leave_out else [])]
+            of_part, of_suspect, doubts = len(classes) < dataset.num_classes, found[place], trust.doubts
+            if leave_out := names_to_leave_out(trust, *evidence, method=method):
+                kept = in_quotes([name for name in names if name not in leave_out])
+                doubts.append(doubt("leave out", in_quotes(leave_out), kept=kept))
             of_classes = f"for {', '.join(dataset.class_names[label] for label in classes)}, " if of_part else ""
-            doubts.texts += [of_classes + text for text in texts]
-            doubts.doubted += [name for name in names if name not in doubts.doubted]
-            doubts.leave_out += [] if of_part else leave_out
+            of_suspect.doubts += [replace(each, sentence=of_classes + each.sentence) for each in doubts]
+            of_suspect.doubted += [name for name in names if name not in of_suspect.doubted]
+            of_suspect.leave_out += [] if of_part else leave_out
     return found
-
-
-def _way_out(names: Sequence[str], leave_out: Sequence[str]) -> str:
-    """Return how to guess some of the names without doubts."""
-    kept = [name for name in names if name not in leave_out]
-    return f"leave out {in_quotes(leave_out)}: {in_quotes(kept)} alone raise no doubt"
 
 
 def guess_sheets(labelled: Labelled, config: FitConfig) -> GuessSheets:
@@ -241,14 +238,13 @@ def doubts_in_words(guesses: Guesses, dataset: Dataset) -> tuple[str, ...]:
     """Return the doubts about the guesses of each suspect as one warning."""
     if guesses.by_clusters and guesses.doubts:
         way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
-        return (f"the clusters can't be trusted: {'; '.join(guesses.doubts)}; {way_out}",)
-    of_factors: list[tuple[str, Guesses | GuessesOfFactor]] = [
+        return (f"the clusters can't be trusted: {'; '.join(map(str, guesses.doubts))}; {way_out}",)
+    told: list[tuple[str, Guesses | GuessesOfFactor]] = [
         (f"{each.name} ({' / '.join(each.values)})", each) for each in guesses.factors
     ]
-    way_out = "label more images" if guesses.by_probe else "use other words, give each name more wordings"
-    return tuple(
-        f"{guesses.guesser}'s guesses of {names} can't be trusted: {'; '.join(each.doubts)}; "
-        f"{'' if each.leave_out else f'{way_out}, '}or look at the guesses with dbpt audit"
-        for names, each in of_factors or [(" / ".join(dataset.attribute_names), guesses)]
-        if each.doubts
-    )
+    warnings, way_out = [], "label more images" if guesses.by_probe else "use other words, give each name more wordings"
+    for names, each in told or [(" / ".join(dataset.attribute_names), guesses)]:
+        if reasons := "; ".join(doubt.sentence for doubt in each.doubts):
+            ways_out = f"{'' if each.leave_out else f'{way_out}, '}or look at the guesses with dbpt audit"
+            warnings.append(f"{guesses.guesser}'s guesses of {names} can't be trusted: {reasons}; {ways_out}")
+    return tuple(warnings)

@@ -92,10 +92,10 @@ def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Experiment:
     labelled = add_pseudo_attributes(embedded, config)
     log_warnings(labelled.warnings, embedded.warnings)  # even if the next stage raises
     guesses = judged_guesses(labelled.dataset, embedded.label_features, embedded.labeller, labelled.pseudo)
-    experiment = arrange(embedded, replace(labelled, guesses=guesses), config)
     doubts = trust_warnings(guesses, labelled, [config])
-    experiment = replace(experiment, warnings=(*experiment.warnings, *doubts, *setting_warnings([config])))
-    log_warnings(experiment.warnings, labelled.warnings)
+    experiment = arrange(embedded, replace(labelled, guesses=guesses, doubt_warnings=doubts), config)
+    experiment = replace(experiment, warnings=(*experiment.warnings, *setting_warnings([config])))
+    log_warnings((*doubts, *experiment.warnings), labelled.warnings)
     return experiment
 
 

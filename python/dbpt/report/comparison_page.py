@@ -24,7 +24,6 @@ from dbpt.report.confusion import confusions
 from dbpt.report.examples import GroupExamples
 from dbpt.report.factors import doubted_factors
 from dbpt.report.guesses import GuessSheets
-from dbpt.report.headline import without_doubts
 from dbpt.report.made_by import Entries
 from dbpt.report.run_charts import row_colors
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row
@@ -106,7 +105,7 @@ def render_comparison(
         verdict=verdict(judged_summary, guesses),
         lead=second_sentence(judged_summary),
         heading=summary.heading,
-        warnings=list(dict.fromkeys(map(sentence, without_doubts(summary.warnings, guesses)))),
+        warnings=list(dict.fromkeys(map(sentence, summary.other_warnings))),
         doubted_factors=doubted_factors(guesses, metrics),
         named_rows=[(shown.name, shown.row) for shown in rows],
         rows=rows,

@@ -54,6 +54,11 @@ class ComparisonSummary:
 
     @property
     def warnings(self) -> list[str]:
+        """All warnings, those about the guesses first."""
+        return [*self.metrics.doubt_warnings, *self.other_warnings]
+
+    @property
+    def other_warnings(self) -> list[str]:
         """The warnings of the data and the figures, then those of one training of each row.
 
         Those of its other seeds are much the same.

@@ -5,31 +5,31 @@ from collections.abc import Sequence
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
 from dbpt.report.factors import nothing_is_trusted
-from dbpt.report.headline import Verdict, average_name, doubts_in_words, over_pseudo_groups
+from dbpt.report.headline import Outcome, average_name, doubts_in_words, over_pseudo_groups
 from dbpt.report.summary import Row
 from dbpt.report.text import in_words, points, signed_interval, signed_points
 from dbpt.runs.comparison_metrics import ComparisonRow, Difference
 
 
-def verdict(summary: ComparisonSummary, guesses: Guesses) -> Verdict:
+def verdict(summary: ComparisonSummary, guesses: Guesses) -> Outcome:
     """Return what the intervals prove about the difference of the chosen row to ERM, over the `judged_factors`."""
     chosen, metrics = _chosen(summary), summary.metrics
     doubts = doubts_in_words(guesses, metrics)
     if doubts and nothing_is_trusted(guesses):
         what = "clusters" if guesses.by_clusters else "guesses"
-        return Verdict("untrusted", f"The {what} can’t be trusted", f"{doubts}, so the figures by group prove nothing.")
+        return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so the figures by group prove nothing.")
     untold = f" {doubts}, so nothing is proven about these groups." if doubts else ""
     difference = chosen.record.difference
     change = None if difference is None else difference.figures["worst_group_accuracy"].mean
     if difference is not None and change is not None:
         kind, title, sentence = _against_erm(summary, chosen, difference, change)
-        return Verdict(kind, title, sentence + untold)
+        return Outcome(kind, title, sentence + untold)
     sentence = f"{_name(chosen, summary)} has no worst-group accuracy: no training of it has a result over groups."
     if chosen.worst_group_accuracy is not None:
         average = f"{average_name(metrics)} {in_words(chosen.average_accuracy)}"
         figures = f"{in_words(chosen.worst_group_accuracy)}, {average}"
         sentence = f"{_what(summary)} of {_name(chosen, summary)} is {figures}."
-    return Verdict("nothing-to-compare", "Nothing to compare", sentence)
+    return Outcome("nothing-to-compare", "Nothing to compare", sentence)
 
 
 def second_sentence(summary: ComparisonSummary) -> str:
@@ -52,7 +52,7 @@ def second_sentence(summary: ComparisonSummary) -> str:
 
 def _against_erm(
     summary: ComparisonSummary, chosen: Row[ComparisonRow], difference: Difference, change: float
-) -> Verdict:
+) -> Outcome:
     name, what, before = _name(chosen, summary), _what(summary).lower(), _erm(summary, difference)
     repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""
@@ -62,7 +62,7 @@ def _against_erm(
     if images is None or not _excludes_zero(images):
         amount = f"{signed_points(change)} points{by_seed}{interval}"
         sentence = f"No difference in {what} between {name} and ERM is proven: {amount}."
-        return Verdict("unchanged", "No difference proven", sentence)
+        return Outcome("unchanged", "No difference proven", sentence)
     other = ""
     if repeats is not None and not _excludes_zero(repeats):
         others = "training images" if summary.metrics.draws else "seeds"
@@ -70,8 +70,8 @@ def _against_erm(
     amount = f"{what} by {points(abs(change))} points {'over' if change > 0 else 'against'} ERM"
     details = f"{amount}{by_seed}{interval}{other}."
     if change > 0:
-        return Verdict("improved", "Better than ERM", f"{name} raises {details}")
-    return Verdict("bias", "Worse than ERM", f"{name} lowers {details}")
+        return Outcome("improved", "Better than ERM", f"{name} raises {details}")
+    return Outcome("bias", "Worse than ERM", f"{name} lowers {details}")
 
 
 def _excludes_zero(interval: Sequence[float]) -> bool:

@@ -1,22 +1,22 @@
 """The result of a run in sentences, for readers who know neither dbpt nor the data."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dbpt.groups import group_name
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.factors import GroupFigures, nothing_is_trusted
+from dbpt.report.guesses import distrust
 from dbpt.report.summary import Row, Summary
-from dbpt.report.text import in_words, points
+from dbpt.report.text import in_words, points, signed_points
 from dbpt.runs.metrics import Metrics, RunRow
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
 
-class Verdict(NamedTuple):
+class Outcome(NamedTuple):
     """The result in a few words and in two sentences; ``kind`` is also the name of its style."""
 
-    kind: str
+    kind: Literal["untrusted", "nothing-to-compare", "unchanged", "improved", "bias"]
     title: str
     sentence: str
 
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
 Interval = tuple[float, float] | None
 
 
-def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict:
+def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome:
     """Return how biased the strongest other row is, and what the training of the chosen row changed.
 
     The figures are those over the `judged_factors`. ``difference`` is the 95 % interval of the change of worst-group
@@ -35,29 +35,25 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict
     if doubts and nothing_is_trusted(guesses):
         what = "clusters" if guesses.by_clusters else "guesses"
         sentence = f"{doubts}, so nothing follows about a bias or its reduction."
-        return Verdict("untrusted", f"The {what} can’t be trusted", sentence)
+        return Outcome("untrusted", f"The {what} can’t be trusted", sentence)
     if before is None or _worst(chosen) is None:
-        return Verdict("nothing-to-compare", "Nothing to compare", headline(summary, difference))
+        return Outcome("nothing-to-compare", "Nothing to compare", headline(summary, difference))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
     needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
-    kind, title, effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
+    effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
     untold = f" {doubts}, so nothing follows about a bias there." if doubts else ""
-    return Verdict(kind, title, f"{bias} {effect}{untold}")
+    return effect._replace(sentence=f"{bias} {effect.sentence}{untold}")
 
 
 def doubts_in_words(guesses: Guesses, metrics: Metrics) -> str:
     """Return a sentence, without its full stop, about the guesses that can't be trusted; "" if no figure needs them."""
     if not guesses.doubts or metrics.group_kind == "true":
         return ""
-    if guesses.by_clusters:
-        return "Some classes may form no distinct clusters"
     doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
     names = " and ".join(doubted) or " / ".join(metrics.dataset.attributes)
-    if guesses.by_probe:
-        return f"The probe’s guesses of {names} can’t be trusted"
-    return f"CLIP can’t tell {names} apart in these images"
+    return distrust(guesses, names)
 
 
 def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
@@ -74,22 +70,22 @@ def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
     return f"{method[0].upper()}{method[1:]} gets {right} right in its worst group, {_name(worst)}{source}.", False
 
 
-def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, group: str) -> tuple[str, str, str]:
-    """Return the kind and title of the verdict, and a sentence about what training changed, by `_change`."""
+def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, group: str) -> Outcome:
+    """Return what training changed, by `_change`."""
     worst, (change, is_clear) = _worst(after), found
     assert worst is not None
     training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
     if not change:
-        return "unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}."
+        return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}.")
     if not is_clear:
         now = f"After training with {after.title} the worst {group} is {_name(worst)} with {right}"
-        return "unchanged", "No clear change", f"{now}; chance alone may be the reason."
+        return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
     if change < 0:
-        return "bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}."
+        return Outcome("bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}.")
     at_least = f"it gets at least {right} in every {group} (worst: {_name(worst)})."
     if was_biased:
-        return "improved", "Bias reduced", f"{training} reduces this bias: {at_least}"
-    return "improved", f"Worst {group} improved", f"{training} helps: {at_least}"
+        return Outcome("improved", "Bias reduced", f"{training} reduces this bias: {at_least}")
+    return Outcome("improved", f"Worst {group} improved", f"{training} helps: {at_least}")
 
 
 def _name(group: GroupFigures) -> str:
@@ -128,12 +124,6 @@ def headline(summary: Summary, difference: Interval) -> str:
     return f"{what} {compared} {name} {in_words(baseline.average_accuracy)} → {in_words(average)}."
 
 
-def without_doubts(warnings: Sequence[str], guesses: Guesses) -> list[str]:
-    """Return the warnings that don't repeat the doubts about the guesses, which pages show in a box of their own."""
-    told = [doubt for factor in guesses.factors for doubt in factor.doubts] or guesses.doubts
-    return [text for text in warnings if not any(doubt in text for doubt in told)]
-
-
 def over_pseudo_groups(metrics: Metrics) -> str:
     """Return words to put after a figure over pseudo groups; "" over true groups."""
     if metrics.group_kind == "true":
@@ -163,7 +153,7 @@ def _compared(baseline: Row[RunRow], chosen: Row[RunRow], difference: Interval) 
     change, is_clear = _change(baseline, chosen, difference)
     if not change:
         return f"is {in_words(after)} with both {baseline.title} and {chosen.title},"
-    by = f"{change:+.1f}".replace("-", "−") + " points"
+    by = f"{signed_points(change / 100)} points"
     if difference is not None:
         by += f" [{points(difference[0])},\u00a0{points(difference[1])}]"
     if not is_clear:

@@ -20,7 +20,7 @@ from dbpt.report.examples import GroupExamples, worst_first
 from dbpt.report.factors import doubted_factors
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
-from dbpt.report.headline import headline, verdict, without_doubts, zero_shot_line
+from dbpt.report.headline import headline, verdict, zero_shot_line
 from dbpt.report.made_by import Entries
 from dbpt.report.run_charts import (
     MOST_CURVES,
@@ -40,12 +40,13 @@ from dbpt.report.summary import (
     groups_line,
     pseudo_text,
     selected_by,
+    selecting_figure,
     shots_text,
     summarize,
 )
 from dbpt.report.templates import render
 from dbpt.runs.metrics import RunMetrics
-from dbpt.settings.combinations import TRUE_SELECTIONS
+from dbpt.settings.combinations import PSEUDO_SELECTIONS, TRUE_SELECTIONS
 
 MOST_ROWS = 200
 """If there are more groups, the tables show the ones with the lowest accuracy."""
@@ -53,16 +54,6 @@ TRAINED = {
     "prompt": "the prompt, which are the words around the class names",
     "linear": "a linear layer on CLIP's features",
     "adapter": "an adapter on CLIP's features",
-}
-SELECTED_BY = {
-    "pseudo-wgp": "the one with the highest worst-group probability of the true class on the validation images, over "
-    "pseudo groups",
-    "true-wgp": "the one with the highest worst-group probability of the true class on the validation images, over "
-    "true groups",
-    "pseudo-wga": "the one with the best worst-group accuracy on the validation images, over pseudo groups",
-    "true-wga": "the one with the best worst-group accuracy on the validation images, over true groups",
-    "average": "the one with the best average accuracy on the validation images",
-    "last": "the last one",
 }
 
 
@@ -105,7 +96,7 @@ def render_report(page: RunPage) -> str:
         "metrics": metrics,
         "verdict": verdict(judged, guesses, page.difference),
         "doubts": guesses.doubts,
-        "warnings": without_doubts(summary.warnings, guesses),
+        "warnings": summary.other_warnings,
         "headline": headline(judged, page.difference),
         "groups_line": groups_line(metrics),
         "shots_text": shots_text(metrics),
@@ -132,6 +123,7 @@ def render_report(page: RunPage) -> str:
         "true_uses": _true_uses(summary),
         "selected_by": selected_by(metrics),
         "has_attributes": metrics.dataset.has_attributes,
+        "pseudo_selects": metrics.dataset.has_attributes and metrics.model_selection in PSEUDO_SELECTIONS,
         "cluster_note": cluster_note(metrics),
         "how_trained": _how_trained(summary),
         "command": page.command,
@@ -157,10 +149,10 @@ def _how_trained(summary: Summary) -> str:
         told += "; ERM is plain training, without such weights"
     if record.epochs < 2:
         return told
-    selection = SELECTED_BY.get(summary.metrics.model_selection, f"the one by {summary.metrics.model_selection}")
-    if not summary.metrics.dataset.has_attributes:
-        selection = selection.replace("worst-group", "worst-class").split(", over")[0]
-    return f"{told}. Of all epochs, the one kept is {selection}"
+    if summary.metrics.model_selection == "last":
+        return f"{told}. Of all epochs, the one kept is the last one"
+    figure, over, _ = selecting_figure(summary.metrics)
+    return f"{told}. Of all epochs, the one kept is the one with the highest {figure} on the validation images{over}"
 
 
 def _true_uses(summary: Summary) -> str:

@@ -186,8 +186,8 @@ def _compare_in(
     doubts = trust_warnings(guesses, labelled, trained)
     if any(each.uses_guesses for each in free):
         doubts = doubts_in_words(guesses, labelled.dataset)
-    warnings |= dict.fromkeys(doubts)
-    log_warnings(warnings, embedded.warnings)
+    labelled = replace(labelled, guesses=guesses, doubt_warnings=doubts)
+    log_warnings(logged := [*doubts, *warnings], embedded.warnings)
     description = {
         "dbpt_version": __version__,
         "methods": [method.name for method in plan.methods],
@@ -208,7 +208,7 @@ def _compare_in(
         )
     COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
     steps = next_steps(out, asked, plan)
-    sheets = guess_sheets(replace(labelled, guesses=guesses), configs[0])
+    sheets = guess_sheets(labelled, configs[0])
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
     results, failures = _run(plan, stages, out, jobs)
@@ -229,7 +229,7 @@ def _compare_in(
     if not failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
     result = Result(out, metrics)
-    log_warnings(result.warnings, warnings)
+    log_warnings(result.warnings, logged)
     return result
 
 
