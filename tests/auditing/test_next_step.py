@@ -146,11 +146,11 @@ def test_what_helps_where_nothing_could_be_compared(tiny, chosen):
     unknown = Guesses(**vars(GUESSES) | {"n_unknown": 5})
     for verdict, guesses, kind in (
         (nothing, unknown, "lower confidence"),
-        (nothing, GUESSES, "add images"),
-        (replace(nothing, why_nothing="no errors"), unknown, "other images"),
+        (nothing, GUESSES, "one attribute"),
+        (replace(nothing, why_nothing="no errors"), unknown, "no errors"),
         (replace(nothing, why_nothing="whole classes"), unknown, "whole classes"),
-        (Verdict(kind="no evidence", sentence=""), GUESSES, "other attributes"),
-        (UNTRUSTED, GUESSES, "other words"),
+        (Verdict(kind="no evidence", sentence=""), GUESSES, "no evidence"),
+        (UNTRUSTED, GUESSES, "untrusted"),
     ):
         assert next_step(subject, verdict, guesses, by_guesses=True).kind == kind
 

@@ -1,6 +1,6 @@
 """The figures over some of several factors."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from made_up_run import GUESSES, doubts_of, evaluated, render_report, row, run, 
 from dbpt.groups import group_metrics
 from dbpt.pseudo_attributes.trust import Guesses, GuessesOfFactor
 from dbpt.report.factors import judged_factors
+from dbpt.report.summary import groups_line
 from dbpt.runs.some_factors import groups_of_factors, run_of_factors
 
 STYLE, PLACE = {"name": "style", "values": ["photo", "sketch"]}, {"name": "place", "values": ["sea", "land", "sky"]}
@@ -76,6 +77,13 @@ def test_judged_are_the_trusted_factors_or_all_of_them():
     assert judged_factors(of_factors(["no"], ["no"]), pseudo) == [0, 1]
     assert judged_factors(GUESSES, pseudo) == [0, 1]
     assert run_of_factors(pseudo, [0, 1]) is pseudo
+
+
+def test_the_doubted_factor_is_named_whatever_its_doubt_says():
+    (doubt,) = doubts_of("reworded", factor="place")
+    for pseudo_doubts, words in (([doubt], "place"), ([doubt, replace(doubt, factor="style")], "which")):
+        metrics = typed_metrics(run_of_two(pseudo_doubts=list(map(asdict, pseudo_doubts))))
+        assert groups_line(metrics).endswith(f", {words} can't be trusted here")
 
 
 def test_page_judges_by_the_trusted_factor_and_says_which_figures_say_nothing():

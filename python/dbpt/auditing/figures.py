@@ -17,10 +17,11 @@ VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
 BiasSize = Literal["small", "clear", "strong"]
 WhyNothing = Literal["one attribute", "no errors", "whole classes"]
 """Why there is nothing to compare: no class has two attributes, or none has both right and wrong images."""
-StepKind = Literal[
-    "other images", "other attributes", "other words", "fewer names", "lower confidence", "label more", "add images",
-    "whole classes", "train", "train without weights", "compare",
-]  # fmt: skip
+StepKind = (
+    VerdictKind
+    | WhyNothing
+    | Literal["lower confidence", "label more", "fewer names", "train", "train without weights", "compare"]
+)
 LOOK_FIRST = (
     "Look at the pictures: if they don't show the attribute, the errors go with something else that CLIP takes for it."
 )
@@ -94,7 +95,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class NextStep:
-    """The advice that follows from a verdict, and the ``commands`` that it needs."""
+    """The advice that follows from a verdict, and the ``commands`` that it needs.
+
+    Without a bias, ``kind`` is usually that of the verdict, or why there is nothing to compare.
+    """
 
     kind: StepKind
     sentence: str

@@ -2,10 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from dbpt.auditing.figures import AuditedFactor, AuditedGroup, NextStep, Verdict
+from dbpt.auditing.figures import AuditedFactor, AuditedGroup, NextStep, StepKind, Verdict
 from dbpt.auditing.subject import Subject
 from dbpt.data import SPLITS
 from dbpt.data.factors import factor_entries
@@ -15,30 +15,19 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.settings.sections import GUESS_SETTINGS
 
-ADVICE = {
-    "untrusted": NextStep(
-        "other words",
-        "Audit again with words that name what can be seen in the images, or give the attribute as a column of the "
-        "data.",
-    ),
-    "no evidence": NextStep("other attributes", "To look further, audit other suspected attributes, or more images."),
-    "one attribute": NextStep(
-        "add images",
-        "Add images of each class with another attribute: without them, neither this audit nor training can tell the "
-        "class from the attribute.",
-    ),
-    "no errors": NextStep(
-        "other images",
-        "Audit other images, which the classifier hasn't seen: only where it errs can an attribute be the reason of "
-        "errors.",
-    ),
-    "whole classes": NextStep(
-        "whole classes",
-        "Find out why the classifier gets whole classes wrong (the report shows which classes it takes them for), and "
-        "audit again.",
-    ),
+ADVICE: dict[StepKind, str] = {
+    "untrusted": "Audit again with words that name what can be seen in the images, or give the attribute as a column "
+    "of the data.",
+    "no evidence": "To look further, audit other suspected attributes, or more images.",
+    "one attribute": "Add images of each class with another attribute: without them, neither this audit nor training "
+    "can tell the class from the attribute.",
+    "no errors": "Audit other images, which the classifier hasn't seen: only where it errs can an attribute be the "
+    "reason of errors.",
+    "whole classes": "Find out why the classifier gets whole classes wrong (the report shows which classes it takes "
+    "them for), and audit again.",
+    "lower confidence": "Audit again with a lower --min-confidence, so that more images have an attribute.",
+    "label more": "Label the attribute of more images by hand, and audit again.",
 }
-"""The advice without a bias, by the kind of the verdict, or by why there is nothing to compare."""
 UNRELATED = 0.1
 """Below this Cramér's V in the training images, group weights can't lessen a bias.
 
@@ -64,15 +53,14 @@ def next_step(
     ``worse`` the worse group that the verdict names.
     """
     untrusted = by_guesses and verdict.kind == "untrusted"
-    if by_guesses and verdict.why_nothing == "one attribute" and guesses.n_unknown and not guesses.from_file:
-        lower = "Audit again with a lower --min-confidence, so that more images have an attribute."
-        return NextStep("lower confidence", lower)
-    if untrusted and guesses.by_probe:
-        return NextStep("label more", "Label the attribute of more images by hand, and audit again.")
-    if untrusted and (fewer := _fewer_names(subject, guesses)):
+    if untrusted and not guesses.by_probe and (fewer := _fewer_names(subject, guesses)):
         return fewer
     if verdict.kind != "bias":
-        return ADVICE[verdict.why_nothing or verdict.kind]
+        kind: StepKind = verdict.why_nothing or verdict.kind
+        if by_guesses and kind == "one attribute" and guesses.n_unknown and not guesses.from_file:
+            kind = "lower confidence"
+        kind = "label more" if untrusted and guesses.by_probe else kind
+        return NextStep(kind, ADVICE[kind])
     is_trained = subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups
     if association is not None and association < UNRELATED and not is_trained:
         step = _without_weights(subject, association, worse, factors)
@@ -133,14 +121,17 @@ def _short_entries(values: Vocabulary) -> list[str]:
     return [name if (name,) == wordings else entry for entry, (name, wordings) in entries]
 
 
-def _options_but(options: Sequence[str], flags: Collection[str]) -> list[str]:
-    """Return the options without those of the ``flags``, and their values."""
-    kept, flag = [], ""
+def _flagged(options: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each of the options and values with the option that it belongs to."""
+    flag = ""
     for option in options:
         flag = option if option.startswith("--") else flag
-        if flag not in flags:
-            kept.append(option)
-    return kept
+        yield flag, option
+
+
+def _options_but(options: Sequence[str], flags: Collection[str]) -> list[str]:
+    """Return the options without those of the ``flags``, and their values."""
+    return [option for flag, option in _flagged(options) if flag not in flags]
 
 
 def _without_weights(
@@ -218,11 +209,11 @@ def _against_bias(
 
 def _without_factors(options: Sequence[str], names: Collection[str]) -> list[str]:
     """Return the options without the entries of those factors in ``--factors`` and ``--columns``."""
-    kept, flag = [], ""
-    for option in options:
-        flag = option if option.startswith("--") else flag
-        if flag not in ("--factors", "--columns") or re.split(r"[\[:=]", option)[0].strip() not in names:
-            kept.append(option)
+    kept = [
+        option
+        for flag, option in _flagged(options)
+        if flag not in ("--factors", "--columns") or re.split(r"[\[:=]", option)[0].strip() not in names
+    ]
     return [
         option
         for option, after in zip(kept, [*kept[1:], "--"], strict=False)

@@ -20,7 +20,7 @@ from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.examples import GroupExamples
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
-from dbpt.report.made_by import Entries, made_by_entries
+from dbpt.report.made_by import Entries, audited_entries, made_by_entries
 from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
@@ -87,9 +87,6 @@ def render_audit(
         factors=[_factor_part(factor) for factor in figures.factors],
         suspects=[factor.name for factor in figures.factors] or figures.data.attributes,
         untrusted=[factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"],
-        worst=figures.worst_group,
-        named=named,
-        is_folded=figures.verdict.kind == "untrusted",
         false_positives=_false_positives(groups, figures.data.classes),
         chart=group_chart(groups, named, BAR_LETTERS, WIDTH),
         narrow_chart=group_chart(groups, named, NARROW_LETTERS, NARROW),
@@ -148,18 +145,8 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
 
 def _entries(figures: AuditFigures) -> Entries:
     """Return the data, backbone, words and settings."""
-    failed = figures.data.failed_images
-    more = f"; {count(failed)} more could not be read" if failed else ""
-    split = f"split: {figures.data.split}" if figures.data.is_divided else "no splits"
-    backbone = figures.backbone
-    weights = backbone.pretrained or "no pretrained tag"
     return [
-        ("Data", figures.data.root),
-        ("Images", f"{count(figures.data.n)}, {split}{more}"),
-        (
-            "Backbone",
-            f"{backbone.model}, {weights}, {backbone.embed_dim} features; image tower: {backbone.image_tower}",
-        ),
+        *audited_entries(figures.data, figures.backbone),
         ("Pseudo attributes by", figures.guesses.method),
         *made_by_entries(figures.words.items(), figures.templates, figures.attribute_templates, figures.settings),
     ]

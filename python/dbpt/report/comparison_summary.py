@@ -37,6 +37,11 @@ class ComparisonSummary:
         return tuple(Row(record, self.metrics, record is chosen) for record in records)
 
     @property
+    def chosen(self) -> Row[ComparisonRow]:
+        """The row that the sentences are about."""
+        return next(row for row in self.rows if row.chosen)
+
+    @property
     def heading(self) -> list[str]:
         """The lines above the table: which images, whose groups, what the figures are."""
         comparison, seeds = self.metrics, len(self.metrics.seeds)

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
-from dbpt.report.factors import nothing_is_trusted
-from dbpt.report.headline import Outcome, average_name, doubts_in_words, over_pseudo_groups
+from dbpt.report.headline import Outcome, average_name, by_doubts, figure_name
 from dbpt.report.summary import Row
 from dbpt.report.text import in_words, points, signed_interval, signed_points
 from dbpt.runs.comparison_metrics import ComparisonRow, Difference
@@ -13,28 +12,27 @@ from dbpt.runs.comparison_metrics import ComparisonRow, Difference
 
 def verdict(summary: ComparisonSummary, guesses: Guesses) -> Outcome:
     """Return what the intervals prove about the difference of the chosen row to ERM, over the `judged_factors`."""
-    chosen, metrics = _chosen(summary), summary.metrics
-    doubts = doubts_in_words(guesses, metrics)
-    if doubts and nothing_is_trusted(guesses):
-        what = "clusters" if guesses.by_clusters else "guesses"
-        return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so the figures by group prove nothing.")
-    untold = f" {doubts}, so nothing is proven about these groups." if doubts else ""
+    chosen, metrics = summary.chosen, summary.metrics
+    follows = "the figures by group prove nothing", "nothing is proven about these groups"
+    untrusted, doubts = by_doubts(guesses, metrics, *follows)
+    if untrusted is not None:
+        return untrusted
     difference = chosen.record.difference
     change = None if difference is None else difference.figures["worst_group_accuracy"].mean
     if difference is not None and change is not None:
-        kind, title, sentence = _against_erm(summary, chosen, difference, change)
-        return Outcome(kind, title, sentence + untold)
+        found = _against_erm(summary, chosen, difference, change)
+        return found._replace(sentence=found.sentence + doubts)
     sentence = f"{_name(chosen, summary)} has no worst-group accuracy: no training of it has a result over groups."
     if chosen.worst_group_accuracy is not None:
         average = f"{average_name(metrics)} {in_words(chosen.average_accuracy)}"
         figures = f"{in_words(chosen.worst_group_accuracy)}, {average}"
-        sentence = f"{_what(summary)} of {_name(chosen, summary)} is {figures}."
+        sentence = f"{figure_name(summary.metrics)} of {_name(chosen, summary)} is {figures}."
     return Outcome("nothing-to-compare", "Nothing to compare", sentence)
 
 
 def second_sentence(summary: ComparisonSummary) -> str:
     """Return the averages behind the `verdict`, and the row with the highest worst-group accuracy if it's another."""
-    chosen = _chosen(summary)
+    chosen = summary.chosen
     known = [row for row in summary.rows if row.worst_group_accuracy is not None]
     texts = []
     if chosen.record.difference is not None and chosen.worst_group_accuracy is not None:
@@ -53,7 +51,7 @@ def second_sentence(summary: ComparisonSummary) -> str:
 def _against_erm(
     summary: ComparisonSummary, chosen: Row[ComparisonRow], difference: Difference, change: float
 ) -> Outcome:
-    name, what, before = _name(chosen, summary), _what(summary).lower(), _erm(summary, difference)
+    name, what, before = _name(chosen, summary), figure_name(summary.metrics).lower(), _erm(summary, difference)
     repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""
     if difference.seeds == chosen.record.seeds == before.record.seeds:  # else the change isn't that of the means
@@ -78,19 +76,9 @@ def _excludes_zero(interval: Sequence[float]) -> bool:
     return interval[0] > 0 or interval[1] < 0
 
 
-def _chosen(summary: ComparisonSummary) -> Row[ComparisonRow]:
-    return next(row for row in summary.rows if row.chosen)
-
-
 def _erm(summary: ComparisonSummary, difference: Difference) -> Row[ComparisonRow]:
     return next(row for row in summary.rows if row.record.objective == "erm" and row.head == difference.head)
 
 
 def _name(row: Row[ComparisonRow], summary: ComparisonSummary) -> str:
     return row_name(row.record) if len(summary.metrics.heads) > 1 else row.title
-
-
-def _what(summary: ComparisonSummary) -> str:
-    if not summary.metrics.dataset.has_attributes:
-        return "Worst-class accuracy"
-    return f"Worst-group accuracy{over_pseudo_groups(summary.metrics)}"

@@ -31,11 +31,10 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome
     accuracy, on the same images.
     """
     chosen, before = summary.chosen, summary.baseline
-    doubts = doubts_in_words(guesses, summary.metrics)
-    if doubts and nothing_is_trusted(guesses):
-        what = "clusters" if guesses.by_clusters else "guesses"
-        sentence = f"{doubts}, so nothing follows about a bias or its reduction."
-        return Outcome("untrusted", f"The {what} can’t be trusted", sentence)
+    follows = "nothing follows about a bias or its reduction", "nothing follows about a bias there"
+    untrusted, doubts = by_doubts(guesses, summary.metrics, *follows)
+    if untrusted is not None:
+        return untrusted
     if before is None or _worst(chosen) is None:
         return Outcome("nothing-to-compare", "Nothing to compare", headline(summary, difference))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
@@ -43,17 +42,22 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
     effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
-    untold = f" {doubts}, so nothing follows about a bias there." if doubts else ""
-    return effect._replace(sentence=f"{bias} {effect.sentence}{untold}")
+    return effect._replace(sentence=f"{bias} {effect.sentence}{doubts}")
 
 
-def doubts_in_words(guesses: Guesses, metrics: Metrics) -> str:
-    """Return a sentence, without its full stop, about the guesses that can't be trusted; "" if no figure needs them."""
+def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: str) -> tuple[Outcome | None, str]:
+    """Return the outcome if no guess can be trusted, and else a sentence about those that can't, "" if all can.
+
+    ``about_all`` and ``about_some`` are what follows about a figure that needs all guesses, or some of them.
+    """
     if not guesses.doubts or metrics.group_kind == "true":
-        return ""
+        return None, ""
     doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
-    names = " and ".join(doubted) or " / ".join(metrics.dataset.attributes)
-    return distrust(guesses, names)
+    doubts = distrust(guesses, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
+    if not nothing_is_trusted(guesses):
+        return None, f" {doubts}, so {about_some}."
+    what = "clusters" if guesses.by_clusters else "guesses"
+    return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so {about_all}."), ""
 
 
 def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
@@ -108,11 +112,7 @@ def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tu
 
 def headline(summary: Summary, difference: Interval) -> str:
     """Return the result in one sentence, for any outcome; ``difference`` as for `verdict`."""
-    chosen, what = summary.chosen, "Worst-group accuracy"
-    if not summary.metrics.dataset.has_attributes:
-        what = "Worst-class accuracy"
-    else:
-        what += over_pseudo_groups(summary.metrics)
+    chosen, what = summary.chosen, figure_name(summary.metrics)
     wga, average, name = chosen.worst_group_accuracy, chosen.average_accuracy, average_name(summary.metrics)
     if wga is None:
         known = "" if average is None else f"; the {name} of {chosen.title} is {in_words(average)}"
@@ -124,13 +124,14 @@ def headline(summary: Summary, difference: Interval) -> str:
     return f"{what} {compared} {name} {in_words(baseline.average_accuracy)} → {in_words(average)}."
 
 
-def over_pseudo_groups(metrics: Metrics) -> str:
-    """Return words to put after a figure over pseudo groups; "" over true groups."""
-    if metrics.group_kind == "true":
-        return ""
+def figure_name(metrics: Metrics) -> str:
+    """Return the name of worst-group accuracy in sentences, with the groups that it is over, if not true ones."""
+    if not metrics.dataset.has_attributes:
+        return "Worst-class accuracy"
     factors = " and ".join(factor.name for factor in metrics.dataset.factors)
     pseudo_groups = f" over pseudo groups of {factors}" if factors else " over pseudo groups"
-    return " over clusters" if metrics.dataset.clusters else pseudo_groups
+    groups = " over clusters" if metrics.dataset.clusters else pseudo_groups
+    return f"Worst-group accuracy{'' if metrics.group_kind == 'true' else groups}"
 
 
 def zero_shot_line(summary: Summary) -> str:

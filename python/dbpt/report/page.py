@@ -50,6 +50,8 @@ from dbpt.settings.combinations import PSEUDO_SELECTIONS, TRUE_SELECTIONS
 
 MOST_ROWS = 200
 """If there are more groups, the tables show the ones with the lowest accuracy."""
+SOURCES = {None: "none", "pseudo": "pseudo attributes", "true": "true attributes (an oracle)"}
+APPLICATIONS = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
 TRAINED = {
     "prompt": "the prompt, which are the words around the class names",
     "linear": "a linear layer on CLIP's features",
@@ -90,12 +92,10 @@ def render_report(page: RunPage) -> str:
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
     shown = metrics.dataset.shown_groups
-    context = {
+    context = vars(page) | {
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
-        "metrics": metrics,
         "verdict": verdict(judged, guesses, page.difference),
-        "doubts": guesses.doubts,
         "warnings": summary.other_warnings,
         "headline": headline(judged, page.difference),
         "groups_line": groups_line(metrics),
@@ -109,7 +109,6 @@ def render_report(page: RunPage) -> str:
         "num_groups": len(shown),
         "bars": accuracy_chart(summary, colors, BAR_LETTERS, WIDTH),
         "narrow_bars": accuracy_chart(summary, colors, NARROW_LETTERS, NARROW),
-        "examples": page.examples,
         "shows_images": page.mistakes is not None,
         "compared": [summary.rows[0].title, summary.chosen.title],
         "confusions": [confusions(counts, classes) for counts in page.confusions],
@@ -117,18 +116,12 @@ def render_report(page: RunPage) -> str:
         "p_true": p_true_chart(summary, chosen_history),
         "validation": validation_chart(summary, history, colors),
         "quality": quality if quality and quality.smallest_group is not None else None,
-        "gallery": page.mistakes,
-        "sheets": page.sheets,
-        "label_command": page.label_command,
         "true_uses": _true_uses(summary),
         "selected_by": selected_by(metrics),
-        "has_attributes": metrics.dataset.has_attributes,
         "pseudo_selects": metrics.dataset.has_attributes and metrics.model_selection in PSEUDO_SELECTIONS,
         "cluster_note": cluster_note(metrics),
         "how_trained": _how_trained(summary),
-        "command": page.command,
         "entries": [*_settings(summary), *page.words],
-        "settings": page.settings,
         "most_bars": MOST_BARS if len(shown) > MOST_BARS else None,
         "most_curves": MOST_CURVES if len(shown) > MOST_CURVES else None,
     }
@@ -138,13 +131,9 @@ def render_report(page: RunPage) -> str:
 def _how_trained(summary: Summary) -> str:
     """Return sentences about the training of the chosen row and the choice of its epoch."""
     record, title = summary.chosen.record, summary.chosen.title
-    groups = {
-        "pseudo": "pseudo attributes",
-        "true": "true attributes (an oracle)",
-    }
     told = f"Training ({title}) tunes {TRAINED.get(str(record.head), f'the head {record.head}')}"
-    if record.group_source in groups:
-        told += f", and weighs the images by class · attribute group, by the {groups[record.group_source]}"
+    if record.group_source is not None:
+        told += f", and weighs the images by class · attribute group, by the {SOURCES[record.group_source]}"
     if any(row.record.name == "erm" for row in summary.others):
         told += "; ERM is plain training, without such weights"
     if record.epochs < 2:
@@ -168,12 +157,6 @@ def _true_uses(summary: Summary) -> str:
 
 def _settings(summary: Summary) -> list[tuple[str, str]]:
     metrics, record = summary.metrics, summary.chosen.record
-    sources = {
-        None: "none",
-        "pseudo": "pseudo attributes",
-        "true": "true attributes (an oracle)",
-    }
-    applications = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
     return [
         ("Data", metrics.dataset.root),
         ("Backbone", metrics.backbone.model),
@@ -182,8 +165,8 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Image tower", metrics.backbone.image_tower),
         ("Head", str(record.head)),
         ("Objective", summary.chosen.title),
-        ("Weights applied", applications.get(record.apply, str(record.apply))),
-        ("Groups trained on", sources.get(record.group_source, str(record.group_source))),
+        ("Weights applied", APPLICATIONS[record.apply]),
+        ("Groups trained on", SOURCES[record.group_source]),
         ("Pseudo attributes by", pseudo_text(metrics)),
         ("Best epoch by", selected_by(metrics)),
         ("Seed", str(metrics.seed)),
