@@ -118,6 +118,8 @@ def test_page_of_a_comparison_has_each_factor_alone_and_judges_by_the_trusted_on
     assert (
         "Better than ERM dbpt raises worst-group accuracy over pseudo groups of style by 20.0 points over ERM" in words
     )
+    named = replace(judged, dataset=replace(judged.dataset, factors=[replace(factors[0], name="Style")]))
+    assert "accuracy over pseudo groups of Style by" in Page(page_of(metrics, judged=named, guesses=doubted)).words
     assert "(place) apart in these images, so nothing is proven about these groups." in words
     assert (
         "By style alone GroupImagesERMdbpt landbird · photo120 90.0[83.3, 94.2] 80.0[72.0, 86.2] landbird · sketch"

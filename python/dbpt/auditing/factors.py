@@ -44,10 +44,12 @@ def audited_factors(
     """
     is_right = predictions.predictions == labels
     rows = np.arange(len(labels)) if is_first is None else np.flatnonzero(is_first)
-    tests, classes, distinct = [], list(words.classes), [each[rows] for each in codes]
-    for place, factor in enumerate(words.factors):
-        size = {"num_classes": len(classes), "num_attributes": len(factor.values)}
-        tests.append(explained_errors(is_right[rows], labels[rows], distinct[place], seed=seed, **size))
+    classes, distinct = list(words.classes), [each[rows] for each in codes]
+    sizes = [{"num_classes": len(classes), "num_attributes": size} for size in words.sizes]
+    tests = [
+        explained_errors(is_right[rows], labels[rows], each, seed=seed, **size)
+        for each, size in zip(distinct, sizes, strict=True)
+    ]
     adjusted = holm([test.p_value for test in tests])
     by_guesses = [kind == "pseudo" for kind in kinds]
     is_doubted = [by_guesses[place] and bool(guesses.of_factor(place).doubts) for place in range(len(codes))]
@@ -63,7 +65,6 @@ def audited_factors(
             attribute_names=values,
         )
         explained = replace(tests[place], p_value=adjusted[place])
-        size = {"num_classes": len(classes), "num_attributes": len(values)}
         verdict = verdict_of(
             groups,
             explained,
@@ -71,7 +72,7 @@ def audited_factors(
             by=by,
             by_guesses=by_guesses[place],
             attributes=values,
-            detectable=detectable_difference(is_right[rows], labels[rows], distinct[place], **size),
+            detectable=detectable_difference(is_right[rows], labels[rows], distinct[place], **sizes[place]),
         )
         others = [other for other in range(len(codes)) if other != place and not is_doubted[other]]
         untold = [words.factors[other].name for other in range(len(codes)) if other != place and is_doubted[other]]
@@ -91,7 +92,7 @@ def audited_factors(
                 groups=groups,
                 cramers_v=None
                 if factor.of_class  # classes with values of their own differ by definition
-                else cramers_v(labels, codes[place], num_classes=len(classes), num_attributes=len(values)),
+                else cramers_v(labels, codes[place], **sizes[place]),
                 explained=explained,
                 explained_beyond=beyond,
             )

@@ -110,12 +110,8 @@ def render_audit(
 
 def _confusion_counts(figures: AuditFigures) -> NDArray[np.int64]:
     """Return the images (C, C) of each class that are taken for each."""
-    place = {name: y for y, name in enumerate(figures.data.classes)}
-    counts_CC = np.zeros((len(place), len(place)), dtype=np.int64)
-    for name, taken in figures.confusion.items():
-        for other, n in taken.items():
-            counts_CC[place[name], place[other]] = n
-    return counts_CC
+    names = figures.data.classes
+    return np.array([[figures.confusion.get(name, {}).get(other, 0) for other in names] for name in names])
 
 
 def _guessed_words(figures: AuditFigures) -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.guesses import distrust
+from dbpt.report.templates import capitalize_first
 from dbpt.report.text import count, count_of, in_words, points, share_in_words
 from dbpt.runs.audited import PredictionsBy
 
@@ -88,8 +89,7 @@ def verdict_of(
             )
             guessed = f"about {count_of(wrong, 'image')} of this class {'is' if wrong == 1 else 'are'} probably"
             guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
-            shown = difference_text(worse, better)
-            lead = [f"{shown[0].upper()}{shown[1:]}{tested}; {guessed}.", *untold]
+            lead = [f"{capitalize_first(difference_text(worse, better))}{tested}; {guessed}.", *untold]
             return Verdict(kind="untrusted", sentence=sentence, lead=lead)
     by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
     size = bias_size(worse, better, explained.share or 0.0)
@@ -175,7 +175,7 @@ def _whole_classes(groups: Sequence[AuditedGroup], subject: str, names: str) -> 
         correct[each.class_name] += each.correct
         predicted[each.class_name] += each.correct + each.false_positives
     untestable = f"so whether {names} matters can't be tested"
-    subject = f"{subject[0].upper()}{subject[1:]}"
+    subject = capitalize_first(subject)
     if only := [name for name in n if predicted[name] == n.total()]:
         others = [name for name in n if n[name] and name != only[0]]
         whose = repr(others[0]) if len(others) == 1 else "other classes"

@@ -6,6 +6,7 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.comparison_summary import ComparisonSummary, row_name
 from dbpt.report.headline import Outcome, average_name, by_doubts, figure_name
 from dbpt.report.summary import Row
+from dbpt.report.templates import capitalize_first
 from dbpt.report.text import in_words, points, signed_interval, signed_points
 from dbpt.runs.comparison_metrics import ComparisonRow, Difference
 
@@ -26,7 +27,7 @@ def verdict(summary: ComparisonSummary, guesses: Guesses) -> Outcome:
     if chosen.worst_group_accuracy is not None:
         average = f"{average_name(metrics)} {in_words(chosen.average_accuracy)}"
         figures = f"{in_words(chosen.worst_group_accuracy)}, {average}"
-        sentence = f"{figure_name(summary.metrics)} of {_name(chosen, summary)} is {figures}."
+        sentence = f"{capitalize_first(figure_name(metrics))} of {_name(chosen, summary)} is {figures}."
     return Outcome("nothing-to-compare", "Nothing to compare", sentence)
 
 
@@ -37,7 +38,7 @@ def second_sentence(summary: ComparisonSummary) -> str:
     texts = []
     if chosen.record.difference is not None and chosen.worst_group_accuracy is not None:
         erm = _erm(summary, chosen.record.difference)
-        name = average_name(summary.metrics).capitalize()
+        name = capitalize_first(average_name(summary.metrics))
         texts.append(f"{name}: {in_words(chosen.average_accuracy)}, with ERM {in_words(erm.average_accuracy)}.")
     best = max(known, key=lambda row: row.worst_group_accuracy or 0.0, default=chosen)
     if (best.worst_group_accuracy or 0.0) > (chosen.worst_group_accuracy or 0.0):
@@ -51,7 +52,7 @@ def second_sentence(summary: ComparisonSummary) -> str:
 def _against_erm(
     summary: ComparisonSummary, chosen: Row[ComparisonRow], difference: Difference, change: float
 ) -> Outcome:
-    name, what, before = _name(chosen, summary), figure_name(summary.metrics).lower(), _erm(summary, difference)
+    name, what, before = _name(chosen, summary), figure_name(summary.metrics), _erm(summary, difference)
     repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""
     if difference.seeds == chosen.record.seeds == before.record.seeds:  # else the change isn't that of the means

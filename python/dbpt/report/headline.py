@@ -7,6 +7,7 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.factors import GroupFigures, nothing_is_trusted
 from dbpt.report.guesses import distrust
 from dbpt.report.summary import Row, Summary
+from dbpt.report.templates import capitalize_first
 from dbpt.report.text import in_words, points, signed_points
 from dbpt.runs.metrics import Metrics, RunRow
 
@@ -67,11 +68,11 @@ def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
     in_class = [each for each in row.groups if each.class_name == worst.class_name and each.accuracy is not None]
     best, right = max(in_class, key=lambda each: each.accuracy or 0.0), in_words(worst.accuracy)
     if not worst.attribute:
-        return f"{method[0].upper()}{method[1:]} gets {right} right in its worst class, {worst.class_name}.", False
+        return f"{capitalize_first(method)} gets {right} right in its worst class, {worst.class_name}.", False
     if (best.low or 0.0) > (worst.high or 1.0):
         found = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
         return f"Of the class “{worst.class_name}”, {method} gets {found}{source}.", True
-    return f"{method[0].upper()}{method[1:]} gets {right} right in its worst group, {_name(worst)}{source}.", False
+    return f"{capitalize_first(method)} gets {right} right in its worst group, {_name(worst)}{source}.", False
 
 
 def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, group: str) -> Outcome:
@@ -112,7 +113,7 @@ def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tu
 
 def headline(summary: Summary, difference: Interval) -> str:
     """Return the result in one sentence, for any outcome; ``difference`` as for `verdict`."""
-    chosen, what = summary.chosen, figure_name(summary.metrics)
+    chosen, what = summary.chosen, capitalize_first(figure_name(summary.metrics))
     wga, average, name = chosen.worst_group_accuracy, chosen.average_accuracy, average_name(summary.metrics)
     if wga is None:
         known = "" if average is None else f"; the {name} of {chosen.title} is {in_words(average)}"
@@ -127,11 +128,11 @@ def headline(summary: Summary, difference: Interval) -> str:
 def figure_name(metrics: Metrics) -> str:
     """Return the name of worst-group accuracy in sentences, with the groups that it is over, if not true ones."""
     if not metrics.dataset.has_attributes:
-        return "Worst-class accuracy"
+        return "worst-class accuracy"
     factors = " and ".join(factor.name for factor in metrics.dataset.factors)
     pseudo_groups = f" over pseudo groups of {factors}" if factors else " over pseudo groups"
     groups = " over clusters" if metrics.dataset.clusters else pseudo_groups
-    return f"Worst-group accuracy{'' if metrics.group_kind == 'true' else groups}"
+    return f"worst-group accuracy{'' if metrics.group_kind == 'true' else groups}"
 
 
 def zero_shot_line(summary: Summary) -> str:
