@@ -215,7 +215,7 @@ def test_guesses_by_names_that_clip_does_not_know_are_not_trusted(tiny, settings
     assert found.verdict.kind == "untrusted" and found.figures.guesses.doubts
     assert "guessed by CLIP, which can't be trusted here" in str(found)
     assert found.verdict.sentence.startswith("CLIP can't tell tuesday / honest apart in these images")
-    assert found.figures.next_commands == []
+    assert found.figures.next_step.commands == []
     known = dbpt.audit(tiny.table, columns={"attribute": "attribute"}, **settings)
     assert known.figures.guesses.n_known == 32 and known.verdict.kind != "untrusted"  # true attributes need no guesses
 

@@ -78,15 +78,15 @@ def same_figures(one: dbpt.Audit, other: dbpt.Audit) -> None:
     assert replace(one.verdict, lead=[]) == replace(other.verdict, lead=[])
     leads = [[re.sub(r" \(p [^)]*\)", "", text) for text in audit.verdict.lead] for audit in (one, other)]
     assert leads[0] == leads[1]
-    assert ("(p " in str(one.verdict)) is not one.figures.data.notes[-1].endswith(TOO_SMALL)
+    assert ("(p " in str(one.verdict)) is not one.figures.data.is_searched
     for name in ("groups", "explained", "guesses", "metrics", "words", "attribute_templates"):
         assert getattr(one.figures, name) == getattr(other.figures, name)
 
 
 def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
     found = dbpt.audit(**right)
-    note = f"--attributes auto: {discovered(right)}the classifier in {found.figures.data.n} images that are audited"
-    assert found.figures.data.notes[-1] == note + TOO_SMALL
+    note = f"{discovered(right)}the classifier in {found.figures.data.n} images that are audited"
+    assert found.figures.data.search.sentence == note + TOO_SMALL
     assert found.verdict.kind == "bias" and found.figures.data.attributes == ["land", "water"]
     same_figures(found, dbpt.audit(**right | WORDS))
     with pytest.raises(InputError, match=r"^--attributes auto: none of 3 families is proposed for the 0 errors of "):
@@ -102,16 +102,16 @@ def test_the_note_counts_other_families_that_are_proposed_and_split_the_images_i
     (ground,) = (family for family in SHORT if family.name == "land-or-water")
     families = [ground, *(replace(ground, name=f"other-{number}") for number in range(len(alike) - 1))]
     monkeypatch.setattr("dbpt.experiments.auto.read_catalogue", lambda: families)
-    assert f" that are audited{TOO_SMALL}" in dbpt.audit(**right).figures.data.notes[-1]  # they are all the same
+    assert f" that are audited{TOO_SMALL}" in dbpt.audit(**right).figures.data.search.sentence  # they are all the same
     monkeypatch.setattr("dbpt.experiments.auto.stronger_alike", lambda scores: alike)
-    assert f" that are audited ({said} the images in another way" in dbpt.audit(**right).figures.data.notes[-1]
+    assert f" that are audited ({said} the images in another way" in dbpt.audit(**right).figures.data.search.sentence
 
 
 def test_an_array_finds_the_same(right):
     lines = Path(right["predictions"]).read_text().splitlines()[1:]
     found = dbpt.audit(**right | {"predictions": [line.split(",")[1] for line in lines]})
     same_figures(found, dbpt.audit(**right))
-    assert "auto: land-or-water (land / water), as CLIP guesses it, explains" in found.figures.data.notes[-1]
+    assert "land-or-water (land / water), as CLIP guesses it, explains" in found.figures.data.search.sentence
 
 
 def test_data_in_memory_are_searched_too(birds, right):
@@ -120,14 +120,14 @@ def test_data_in_memory_are_searched_too(birds, right):
     mine, settings = np.where(wrong, 1 - data.labels, data.labels), birds | {"root": None, "split": "all"}
     found = dbpt.audit(data, predictions=mine, **settings).figures
     assert found.data.attributes == ["land", "water"] and found.group_kind == "true"
-    assert found.verdict.kind == "bias" and found.data.notes[-1].endswith(TOO_SMALL)
+    assert found.verdict.kind == "bias" and found.data.is_searched
 
 
 def test_a_probe_is_searched_in_the_images_that_it_predicts(birds):
     settings = {"data": "waterbirds", "predictions": "probe", **birds}
     found = dbpt.audit(**settings)
-    assert found.figures.data.notes[-1] == (
-        f"--attributes auto: {discovered(settings)}a linear probe in 240 images that are audited{TOO_SMALL}"
+    assert found.figures.data.search.sentence == (
+        f"{discovered(settings)}a linear probe in 240 images that are audited{TOO_SMALL}"
     )
     same_figures(found, dbpt.audit(**settings | WORDS))
 
@@ -135,8 +135,8 @@ def test_a_probe_is_searched_in_the_images_that_it_predicts(birds):
 def test_a_run_is_searched_with_its_own_data_and_classes(run):
     settings = {"predictions": run, "attributes": "auto", "split": "all"}
     found = dbpt.audit(**settings)
-    assert found.figures.data.notes[-1] == (
-        f"--attributes auto: {discovered(settings)}the classifier of the run in 500 images that are audited{TOO_SMALL}"
+    assert found.figures.data.search.sentence == (
+        f"{discovered(settings)}the classifier of the run in 500 images that are audited{TOO_SMALL}"
     )
     same_figures(found, dbpt.audit(**settings | {"attributes": GROUND}))
 
@@ -160,14 +160,16 @@ def test_the_attributes_of_a_run_have_no_influence(birds, tmp_path, source):
 @pytest.mark.parametrize(("split", "searched"), [("train", 160), ("val", 240), ("test", 400)])
 def test_zero_shot_clip_is_searched_in_images_that_are_not_audited(birds, split, searched):
     found = dbpt.audit("waterbirds", split=split, **birds)
-    assert found.figures.data.notes[-1].endswith(f"of zero-shot CLIP in {searched} images that are not audited")
+    assert found.figures.data.search.sentence.endswith(f"of zero-shot CLIP in {searched} images that are not audited")
     assert found.figures.data.attributes == ["land", "water"]
     assert found.table().count("--attributes auto: land-or-water") == 1 and "too small" not in found.table()
 
 
 def test_zero_shot_clip_is_searched_in_audited_images_if_there_are_no_others(birds):
-    notes = dbpt.audit("waterbirds", split="all", **birds).figures.data.notes
-    assert notes[-1].endswith(f"of zero-shot CLIP in 400 images that are audited{TOO_SMALL}")
+    search = dbpt.audit("waterbirds", split="all", **birds).figures.data.search
+    assert search.on_audited and search.sentence.endswith(
+        f"of zero-shot CLIP in 400 images that are audited{TOO_SMALL}"
+    )
 
 
 def test_page_and_table_say_by_whose_errors_the_attribute_was_chosen_and_that_p_is_too_small(right):
@@ -190,7 +192,7 @@ def test_the_command_on_the_page_repeats_the_search(right, run, whose, tmp_path)
     main([*shlex.split(first.command)[1:], "--overwrite"])
     assert before.keys() > {"audit.html", "audit.json", "images.csv"}
     assert before == {name: (tmp_path / "audit" / name).read_bytes() for name in before}
-    assert any("--attributes 'land=land|meadow" in command for command in first.next_commands)
+    assert any("--attributes 'land=land|meadow" in command for command in first.next_step.commands)
 
 
 def of_attributes(birds: dict, right: dict, names: list[str]) -> list[dbpt.Audit]:
@@ -208,7 +210,7 @@ def of_attributes(birds: dict, right: dict, names: list[str]) -> list[dbpt.Audit
 def test_true_attributes_of_other_names_are_ignored(birds, right):
     there, shuffled = of_attributes(birds, right, ["day", "night"])
     assert asdict(there.figures) == asdict(shuffled.figures) and there.figures.group_kind == "pseudo"
-    assert "--columns attribute=" in there.figures.next_commands[0]
+    assert "--columns attribute=" in there.figures.next_step.commands[0]
 
 
 def test_true_attributes_of_the_same_names_have_no_influence_on_search_and_guesses(birds, right):

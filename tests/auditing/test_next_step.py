@@ -2,8 +2,10 @@
 
 import csv
 import shlex
+from dataclasses import replace
 
 import pytest
+from made_up_run import doubts_of
 from runs import fit
 from test_audit import many_rows
 
@@ -14,7 +16,7 @@ from dbpt.auditing.subject import subject_of
 from dbpt.pseudo_attributes.trust import Guesses
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
-UNTRUSTED = Verdict(kind="untrusted", sentence="", details=["nonsense"])
+UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=doubts_of("nonsense"))
 GUESSES = Guesses(
     method="proportional", shares=[0.5, 0.5], mean_confidence=1.0, doubts=[], n_unknown=0, n_known=0, accuracy=None
 )
@@ -23,6 +25,11 @@ GUESSES = Guesses(
 @pytest.fixture
 def chosen(tiny):
     return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes", "embed_batch_size")}
+
+
+def step_after(*verdict, **of):
+    step = next_step(*verdict, **of)
+    return step.kind, step.sentence, step.commands
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def run_all(command, monkeypatch, tmp_path):
 
 def test_zero_shot_clip_is_trained(tiny, chosen, run_all):
     subject = subject_of("zero-shot", str(tiny.table), chosen, None, None)
-    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
+    _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert advice == "Train a classifier that relies less on the attribute:"
     assert [line.split()[:2] for line in commands] == [["dbpt", "fit"]]
     run_all(commands, fit=["--epochs", "1", "--head", "linear"])
@@ -52,12 +59,12 @@ def test_the_users_own_classifier_may_be_trained_again_with_a_sampler(tiny, chos
         tiny, "next", dict.fromkeys([(y, a) for y in ("disc", "box") for a in ("meadow", "lake")], 0.9)
     )
     subject = subject_of(str(predictions), str(table), chosen | {"average": "plain"}, None, None)
-    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
+    _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert "dbpt.GroupSampler draws each group that dbpt guess writes" in advice
     assert [line.split()[1] for line in commands] == ["fit", "guess"]
     run_all(commands[1:])
     assert (tmp_path / "next-guesses.csv").exists()
-    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=False)
+    _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=False)
     assert "which are known" in advice and [line.split()[1] for line in commands] == ["fit"]
 
 
@@ -68,10 +75,10 @@ def test_group_weights_are_advised_where_class_and_attribute_are_related_in_trai
     subject = subject_of(["disc"] * 32, str(tiny.table), chosen | {"seed": 3}, None, None)
     told = {"by_guesses": False, "association": association}
     (worse, *_) = dbpt.audit(tiny.table, **chosen).groups
-    advice, commands = next_step(subject, BIAS, GUESSES, worse=worse, **told)
+    _, advice, commands = step_after(subject, BIAS, GUESSES, worse=worse, **told)
     assert ("train your own again with group weights" in advice) is weights
     by_clip = subject_of("zero-shot", str(tiny.table), chosen, None, None)
-    of_clip, trained = next_step(by_clip, BIAS, GUESSES, **told)
+    _, of_clip, trained = step_after(by_clip, BIAS, GUESSES, **told)
     if weights:
         assert of_clip == "Train a classifier that relies less on the attribute:"
         return
@@ -100,16 +107,16 @@ def test_the_advice_is_chosen_by_the_association_in_the_training_images(tiny, ch
             (table.parent / row["path"]).write_bytes((table.parent / row["path"].removeprefix("train-")).read_bytes())
         found = dbpt.audit(tiny.write(f"advised-{related}", [*rows, *training]), predictions=predictions, **chosen)
         assert found.verdict.kind == "bias"
-        assert ("almost unrelated" in found.figures.next_step) is not related
+        assert ("almost unrelated" in found.figures.next_step.sentence) is not related
         assert found.figures.training_cramers_v == (1.0 if related else pytest.approx(0, abs=0.1))
 
 
 def test_a_run_against_the_bias_is_not_trained_again(tiny, tiny_run, run_all, tmp_path):
     subject = subject_of(str(tiny_run), None, {}, None, None)
-    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
+    _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert "trained against such a bias already, with the objective dbpt" in advice
     assert [line.split()[1] for line in commands] == ["label", "compare"]
-    assert dbpt.audit(predictions=tiny_run).figures.next_commands == []  # no bias there
+    assert dbpt.audit(predictions=tiny_run).figures.next_step.commands == []  # no bias there
     moved = [line.replace(f"{tiny_run}-", f"{tmp_path}/") for line in commands]
     run_all(
         moved,
@@ -123,7 +130,7 @@ def test_a_run_without_group_weights_is_trained_with_them(tiny, tmp_path):
         tiny, tmp_path / "erm", objective="erm", model_selection="average", head="linear", baselines=False, epochs=1
     )
     subject = subject_of(str(run), None, {}, None, None)
-    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True)
+    _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
     assert advice.startswith("Train") and [line.split()[1] for line in commands] == ["fit"]
     assert "erm" not in shlex.split(commands[0])  # its objective is that of dbpt
 
@@ -135,15 +142,17 @@ def test_what_helps_where_nothing_could_be_compared(tiny, chosen):
     assert found.verdict.kind in ("nothing to compare", "untrusted") and "no image was guessed" not in str(
         found.verdict
     )
-    nothing = Verdict(kind="nothing to compare", sentence="")
+    nothing = Verdict(kind="nothing to compare", sentence="", why_nothing="one attribute")
     unknown = Guesses(**vars(GUESSES) | {"n_unknown": 5})
-    assert "lower --min-confidence" in next_step(subject, nothing, unknown, by_guesses=True)[0]
-    assert "Add images of each class" in next_step(subject, nothing, GUESSES, by_guesses=True)[0]
-    for why, words in (("no errors", "Audit other images"), ("whole classes", "gets whole classes wrong")):
-        assert words in next_step(subject, nothing, unknown, by_guesses=True, why_nothing=why)[0]
-    assert (
-        "other suspected" in next_step(subject, Verdict(kind="no evidence", sentence=""), GUESSES, by_guesses=True)[0]
-    )
+    for verdict, guesses, kind in (
+        (nothing, unknown, "lower confidence"),
+        (nothing, GUESSES, "one attribute"),
+        (replace(nothing, why_nothing="no errors"), unknown, "no errors"),
+        (replace(nothing, why_nothing="whole classes"), unknown, "whole classes"),
+        (Verdict(kind="no evidence", sentence=""), GUESSES, "no evidence"),
+        (UNTRUSTED, GUESSES, "untrusted"),
+    ):
+        assert next_step(subject, verdict, guesses, by_guesses=True).kind == kind
 
 
 def without_attributes(tiny, name):
@@ -151,7 +160,7 @@ def without_attributes(tiny, name):
 
 
 def without(leave_out):
-    changed = {"doubts": ["nonsense"], "leave_out": leave_out}
+    changed = {"doubts": doubts_of("nonsense"), "leave_out": leave_out}
     return Guesses(**vars(GUESSES) | changed)
 
 
@@ -169,25 +178,25 @@ def test_some_of_many_names_are_left_out_of_the_next_audit(tiny, chosen, run_all
     table = without_attributes(tiny, "fewer")
     settings = chosen | {"attributes": ("meadow=grass|meadow", "lake", "sky", "tree=oak|elm")}
     subject = subject_of("zero-shot", str(table), settings, None, None)
-    advice, commands = next_step(subject, UNTRUSTED, without(["lake", "sky"]), by_guesses=True)
+    _, advice, commands = step_after(subject, UNTRUSTED, without(["lake", "sky"]), by_guesses=True)
     assert advice == "Audit again without 'lake' and 'sky': 'meadow' and 'tree' alone raise no doubt."
     (line,) = commands
     assert "--attributes 'meadow=grass|meadow' 'tree=oak|elm' --predictions zero-shot --split test --out" in line
     run_all(commands)
     assert (tmp_path / "audits/fewer-fewer-names/audit.html").exists()
-    advice, commands = next_step(subject, UNTRUSTED, without([]), by_guesses=True)
+    _, advice, commands = step_after(subject, UNTRUSTED, without([]), by_guesses=True)
     assert advice.startswith("Audit again with words that name") and commands == []
     array = subject_of(["disc"] * len(subject.audited), str(table), settings, None, None)
-    assert next_step(array, UNTRUSTED, without(["sky"]), by_guesses=True)[1] == []  # which no command can name
+    assert next_step(array, UNTRUSTED, without(["sky"]), by_guesses=True).commands == []  # which no command can name
 
 
 def test_values_of_a_factor_are_left_out_of_the_next_audit(tiny, chosen, run_all):
     table = without_attributes(tiny, "fewer-values")
     factors = ("ground: meadow, lake=lake|pond, sky", "light: day, night")
     subject = subject_of("zero-shot", str(table), chosen | {"attributes": None, "factors": factors}, None, None)
-    ground = of_factor("ground", ["meadow", "lake", "sky"], doubts=["nonsense"], leave_out=["sky"])
-    changed = {"doubts": ["nonsense"], "factors": [ground, of_factor("light", ["day", "night"])]}
-    advice, commands = next_step(subject, UNTRUSTED, Guesses(**vars(GUESSES) | changed), by_guesses=True)
+    ground = of_factor("ground", ["meadow", "lake", "sky"], doubts=doubts_of("nonsense"), leave_out=["sky"])
+    changed = {"doubts": doubts_of("nonsense"), "factors": [ground, of_factor("light", ["day", "night"])]}
+    _, advice, commands = step_after(subject, UNTRUSTED, Guesses(**vars(GUESSES) | changed), by_guesses=True)
     assert advice == "Audit again without 'sky': 'meadow' and 'lake' alone raise no doubt."
     assert "--factors 'ground: meadow, lake=lake|pond' 'light: day, night'" in commands[0]
     run_all(commands)
@@ -201,7 +210,7 @@ def test_commands_against_a_bias_leave_out_a_factor_in_doubt_and_say_so(tiny, ch
     changed = {"attributes": None, "factors": factors, "columns": {"attribute": ""}}
     subject = subject_of(str(predictions), str(table), chosen | changed, None, None)
     audited = [audited_factor("ground", BIAS), audited_factor("kind", UNTRUSTED)]
-    advice, commands = next_step(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
+    _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
     assert advice.startswith("First find out whether kind is the reason: audit again with other words for its values")
     assert "What follows leaves kind out. Let dbpt train" in advice
     assert [line.split()[1] for line in commands] == ["fit", "guess"]
@@ -215,7 +224,7 @@ def test_a_comparison_with_a_run_leaves_out_a_factor_in_doubt(tiny, tmp_path, ru
     changed = {"factors": factors, "attributes": None, "head": "linear", "epochs": 1, "baselines": False}
     subject = subject_of(str(fit(tiny, tmp_path / "two", table, **changed)), None, {}, None, None)
     audited = [audited_factor("ground", BIAS), audited_factor("light", UNTRUSTED)]
-    _, commands = next_step(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
+    *_, commands = step_after(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
     assert commands[1].split()[1] == "compare" and "light" not in commands[1]
     run_all(commands[1:], compare=["--seeds", "1", "--methods", "erm", "dbpt", "--heads", "linear"])
 
@@ -223,6 +232,6 @@ def test_a_comparison_with_a_run_leaves_out_a_factor_in_doubt(tiny, tmp_path, ru
 def test_a_name_that_no_image_got_is_said_once(tiny, chosen):
     settings = chosen | {"attributes": ("meadow", "lake", "sky"), "proportions": (1, 1, 0)}
     found = dbpt.audit(without_attributes(tiny, "no-sky"), **settings)
-    said = [*found.figures.guesses.doubts, *found.warnings]
+    said = [*map(str, found.figures.guesses.doubts), *found.warnings]
     assert "no image was guessed 'sky'" in said and found.verdict.kind == "untrusted"
     assert len([text for text in said if "sky" in text and not text.startswith("leave out")]) == 1

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from browser import assert_readable, looks
 from html_page import bars
+from made_up_run import doubts_of
 from matplotlib import pyplot
 
 from dbpt.auditing.by_group import audited_groups
-from dbpt.auditing.figures import AuditedFactor, AuditFigures, Verdict
+from dbpt.auditing.figures import LOOK_FIRST, AuditedFactor, AuditFigures, NextStep, Verdict
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
 from dbpt.groups import group_metrics
@@ -22,9 +23,8 @@ from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.examples import group_examples
 from dbpt.report.gallery import Mistake, surest_mistakes
-from dbpt.runs.audited import AuditedData
+from dbpt.runs.audited import AuditedData, Search
 from dbpt.runs.metrics import BackboneSummary
-from dbpt.settings.unnamed import AUTO_NOTE, TOO_SMALL
 
 NASTY = """<script>alert("1")</script> & 'co'"""
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
@@ -81,8 +81,9 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
         "templates": ["a photo of a {}"],
         "attribute_templates": ["a photo taken at {}"],
         "command": "dbpt audit pets.csv --attributes 'day, night' --out audits/pets",
-        "next_step": "Train another classifier:",
-        "next_commands": ["dbpt fit pets.csv --attributes 'day, night' --out runs/pets"],
+        "next_step": NextStep(
+            "train", "Train another:", ["dbpt fit pets.csv --attributes 'day, night' --out runs/pets"]
+        ),
         "settings": {"Device": "cpu"},
     }
     return AuditFigures(**values | changes)
@@ -237,7 +238,7 @@ def test_no_probabilities_no_evidence_no_sheets_and_no_worst_group():
 
 
 def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_named():
-    guesses = replace(figures_of().guesses, doubts=["no two modes are visible"], n_known=50, accuracy=0.5)
+    guesses = replace(figures_of().guesses, doubts=doubts_of("no two modes are visible"), n_known=50, accuracy=0.5)
     verdict = Verdict(kind="untrusted", sentence="CLIP can't tell this attribute apart in these images.")
     text = Page(render_audit(figures_of(guesses=guesses, verdict=verdict), None, None)).text
     assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index(
@@ -289,7 +290,7 @@ def test_the_figures_of_a_factor_that_cant_be_trusted_are_folded(kind, is_folded
 @pytest.mark.parametrize(("doubts", "badge"), [(["no"], "Possible bias"), ([], "Bias found")])
 def test_a_bias_is_only_possible_if_another_factor_in_doubt_may_be_the_reason(doubts, badge):
     figures = figures_of()
-    doubted = Verdict(kind="untrusted", sentence="size", details=doubts)
+    doubted = Verdict(kind="untrusted", sentence="size", doubts=doubts_of(*doubts))
     factor = AuditedFactor(
         name="size", values=["big", "small"], group_kind="pseudo", verdict=doubted, groups=figures.groups,
         cramers_v=None, explained=figures.explained, explained_beyond=None,
@@ -351,12 +352,16 @@ def test_the_adjusted_average_is_left_out_where_all_training_images_are_audited(
 
 def test_a_searched_attribute_has_a_p_value_that_is_too_small():
     figures = figures_of()
-    searched = replace(figures.data, notes=[f"{AUTO_NOTE}day-or-night{TOO_SMALL}"])
+    search = Search(family="day-or-night", on_audited=True, sentence="reworded")
+    searched = replace(figures.data, search=search)
     words = "Here it is too small, since a search chose the attribute on these images: test it on others."
     assert words in Page(render_audit(replace(figures, data=searched), None)).text
     assert "p ≤ 0.0010, which is too small" in Audit(replace(figures, data=searched), {}, None).table()
     assert words not in Page(render_audit(figures, None)).text
     assert "too small" not in Audit(figures, {}, None).table()
+    elsewhere = replace(figures, data=replace(figures.data, search=replace(search, on_audited=False)))
+    assert words not in Page(render_audit(elsewhere, None)).text
+    assert "auto: reworded" in (table := Audit(elsewhere, {}, None).table()) and "too small" not in table
 
 
 @pytest.mark.parametrize(
@@ -374,12 +379,12 @@ def test_training_can_use_the_attribute_only_if_it_goes_with_the_class(v, of_tra
 
 def test_lead_and_caution_are_below_the_headline():
     lead = ["40 % go with it.", "A fifth are wrong."]
-    caution = Verdict(kind="bias", sentence="night is hard", lead=lead, caution="Look at the pictures first.", group=1)
+    caution = Verdict(kind="bias", sentence="night is hard", lead=lead, by_words=True, group=1)
     assert (
-        "Bias found Night is hard. 40 % go with it. A fifth are wrong. Look at the pictures first. Audited: "
+        f"Bias found Night is hard. 40 % go with it. A fifth are wrong. {LOOK_FIRST} Audited: "
         in Page(render_audit(figures_of(verdict=caution), None, None)).text
     )
-    assert str(caution) == "night is hard 40 % go with it. A fifth are wrong. Look at the pictures first."
+    assert str(caution) == f"night is hard 40 % go with it. A fifth are wrong. {LOOK_FIRST}"
 
 
 def test_the_table_of_untrusted_guesses_has_no_figures_before_the_verdict():
@@ -401,7 +406,7 @@ def test_many_classes_get_a_list_of_confusions():
 
 def test_nothing_in_the_data_can_break_the_page(noise):
     figures = figures_of((NASTY, "b"), (NASTY, "d"), warnings=[NASTY], words={NASTY: [NASTY]}, settings={NASTY: NASTY},
-                         command=NASTY, next_step=NASTY, next_commands=[NASTY], predictions_by="file",
+                         command=NASTY, next_step=NextStep("train", NASTY, [NASTY]), predictions_by="file",
                          predictions_from=NASTY,
                          verdict=Verdict(kind="bias", sentence=NASTY), templates=[NASTY])  # fmt: skip
     mistake = Mistake(f"x/{NASTY}/\udcff.jpg", b"", NASTY, NASTY, NASTY, None)

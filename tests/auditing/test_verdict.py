@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up_run import doubts_of
 
 from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.differences import named_difference
@@ -46,7 +47,7 @@ def verdict(
     **of_guesses,
 ):
     known = {"mean_confidence": 1.0, "n_known": 0, "n_unknown": 0, "accuracy": None} | of_guesses
-    guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=list(doubts), **known)
+    guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=doubts_of(*doubts), **known)
     groups, explained = audited(counts, errors)
     of = {"by": by, "by_guesses": by_guesses, "attributes": NAMES["attribute_names"], "is_searched": is_searched}
     of["detectable"] = detectable
@@ -106,7 +107,7 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
         "right with 'night', 95.0\u00a0% with 'day'."
     )
     assert found.lead[0].endswith("errors go with these guesses (p ≤ 0.0001).")
-    assert found.caution.startswith("Look at the pictures: ")
+    assert found.by_words and found.caution.startswith("Look at the pictures: ")
     assert str(found) == " ".join([found.sentence, *found.lead, found.caution])
     measured = CrossValidated(
         n_known=100, groups=[], counts=[50, 50], accuracy=1.0, kappa=1.0, n_guessed=[50, 50], precision=[1.0, 1.0]
@@ -117,7 +118,9 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
         verdict(counts, errors, by_guesses=True, method="clusters"),
         verdict(counts, errors, by_guesses=True, cross_validated=measured),
     ):
-        assert other.kind == "bias" and other.caution == "" and "CLIP guesses" not in other.sentence
+        assert (
+            other.kind == "bias" and not other.by_words and other.caution == "" and "CLIP guesses" not in other.sentence
+        )
 
 
 def test_the_smallest_p_of_the_permutations_is_an_upper_bound():
@@ -294,7 +297,7 @@ def test_doubts_count_only_where_guesses_define_the_groups():
         "CLIP can't tell day / night apart in these images, so this audit can't tell whether the errors of a linear "
         "probe depend on them."
     )
-    assert found.details == ["one", "two"] and str(found) == f"{found.sentence[:-1]}: one; two."
+    assert found.doubts == doubts_of("one", "two") and str(found) == f"{found.sentence} One. Two."
     assert verdict(counts, errors, doubts=["one"]).kind == "bias"
     assert "depends strongly on day / night as CLIP guesses them:" in verdict(counts, errors, by_guesses=True).sentence
 

@@ -194,6 +194,6 @@ def test_guess_compare_and_audit_take_it(birds, tmp_path, caplog):
         epochs=1,
     )
     audited = dbpt.audit("waterbirds", **birds).figures
-    assert any(note.endswith("in 400 images that are not audited") for note in audited.data.notes)
+    assert audited.data.search.sentence.endswith("in 400 images that are not audited")
     assert "--attributes auto" in audited.command and "land=" not in audited.command
-    assert any("--attributes 'land=land|meadow" in command for command in audited.next_commands)
+    assert any("--attributes 'land=land|meadow" in command for command in audited.next_step.commands)

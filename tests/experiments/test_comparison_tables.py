@@ -62,7 +62,7 @@ OF_ZERO_SHOT = difference("prompt", -0.0001, [-0.0001, -0.0001], [-0.05, 0.04])
 OF_ORACLE = {"objective": "groupdro", "group_source": "true"}
 OF_ORACLE |= {"difference": difference("prompt", 0.3386, [0.30, 0.3772], [0.2, 0.45])}
 COMPARISON = {
-    "schema_version": 3,
+    "schema_version": 4,
     "dbpt_version": "0.1.0",
     "dataset": {
         "name": "A&B_100%",
@@ -81,7 +81,7 @@ COMPARISON = {
     "average": "plain",
     "pseudo_method": "proportional",
     "pseudo_shares": [0.625, 0.375],
-    "pseudo_doubts": [],
+    **{"pseudo_doubts": [], "doubt_warnings": []},
     "cross_validated": [],
     "pseudo_quality": None,
     "split": "test",

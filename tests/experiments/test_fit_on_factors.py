@@ -94,7 +94,7 @@ def test_a_dict_of_factors_is_what_its_entries_are(tiny, run, table, settings, t
 
 
 def test_doubts_name_the_factor(run, command, table, tiny):
-    warnings = metrics_of(run)["warnings"]  # figures are over true groups, but the epoch was chosen by guesses
+    warnings = metrics_of(run)["doubt_warnings"]  # figures are over true groups, but the epoch was chosen by guesses
     doubted = [text.split(" can't be trusted")[0] for text in warnings if "can't be trusted" in text]
     assert "CLIP's guesses of light (day / night / noon)" in doubted
     page = (run / "guesses.html").read_text()

@@ -88,6 +88,8 @@ def test_doubts_are_a_warning_with_a_way_out_in_fit_compare_and_evaluate(tiny: T
         compare(tiny, tmp_path / "comparison", methods=("zero-shot", "dbpt"), seeds=2).warnings,
         dbpt.evaluate(tiny_run, table, cache=tiny.cache).warnings,
     ]
+    of_comparison = dbpt.Result.read(tmp_path / "comparison").metrics
+    assert [doubt.kind for doubt in of_comparison.pseudo_doubts] == ["sentences", "other words"]
     for warnings in found:
         (warning,) = doubts(warnings)
         assert re.fullmatch(
@@ -106,7 +108,7 @@ def test_nothing_is_said_where_the_guesses_decide_nothing(tiny, tiny_run, tmp_pa
         ({"objective": "erm", "model_selection": "average", "baselines": False}, 0),
     ]):  # fmt: skip
         config = FitConfig(data=str(tiny.table), **tiny.settings | changes)
-        assert len(doubts(prepare(config).warnings)) == n, number
+        assert len(doubts(prepare(config).labelled.doubt_warnings)) == n, number
     found = compare(tiny, tmp_path / "comparison", methods=("zero-shot",), seeds=1)
     assert doubts(found.warnings) == []
 
@@ -128,7 +130,7 @@ def test_the_names_are_compared_with_the_words_of_the_catalogue_on_the_judged_im
 
 
 def test_trusted_guesses_give_no_warning(tiny, trusting):
-    assert doubts(prepare(FitConfig(data=str(tiny.table), **tiny.settings)).warnings) == []
+    assert prepare(FitConfig(data=str(tiny.table), **tiny.settings)).labelled.doubt_warnings == ()
 
 
 @pytest.fixture
@@ -155,7 +157,7 @@ def guessed(tiny, name, **words):
 def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, unsteady):
     unsteady.add("sky")
     found = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"])
-    assert found.guesses.doubts == [
+    assert [doubt.sentence for doubt in found.guesses.doubts] == [
         "other sentences around 'sky' give other guesses (agreement 0.50; trusted from 0.8)",
         "leave out 'sky': 'meadow' and 'lake' alone raise no doubt",
     ]
@@ -164,10 +166,10 @@ def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, u
     assert warning.endswith("alone raise no doubt; or look at the guesses with dbpt audit")
     unsteady.add("lake")
     two = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert two.leave_out == [] and two.doubts[0].startswith("other sentences around 'sky' and 'lake' give")
+    assert two.leave_out == [] and two.doubts[0].sentence.startswith("other sentences around 'sky' and 'lake' give")
     unsteady.add("meadow")
     all_of_them = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert all_of_them.leave_out == [] and "around the same names give" in all_of_them.doubts[0]
+    assert all_of_them.leave_out == [] and "around the same names give" in all_of_them.doubts[0].sentence
 
 
 def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
@@ -175,7 +177,7 @@ def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
     factors = ["ground: meadow, lake", "kind[disc]: coin, plate, wheel", "kind[box]: crate, chest"]
     ground, kind = guessed(tiny, "own-values", factors=factors).guesses.factors
     assert ground.doubts == ground.doubted == []
-    assert kind.doubts == [
+    assert [doubt.sentence for doubt in kind.doubts] == [
         "for disc, other sentences around 'plate' give other guesses (agreement 0.50; trusted from 0.8)",
         "for disc, leave out 'plate': 'coin' and 'wheel' alone raise no doubt",
     ]

@@ -133,8 +133,8 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
         (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),
-        (lambda content: content.update(schema_version=1), "not of schema version 3, which this version"),
-        (lambda content: content.update(schema_version=4), "written by a newer dbpt"),
+        (lambda content: content.update(schema_version=1), "not of schema version 4, which this version"),
+        (lambda content: content.update(schema_version=5), "written by a newer dbpt"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(tiny_run, tmp_path, change, message):

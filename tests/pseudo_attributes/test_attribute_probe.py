@@ -72,7 +72,9 @@ def test_an_attribute_that_the_features_lack_is_doubted():
     assert (probe.logits(features).argmax(axis=1) == codes).all()
     (figures,) = probe.figures
     assert abs(figures.kappa) < 0.4
-    assert figures.doubts[0].startswith("out of fold, too few of the 60 known images are guessed right (agreement ")
+    assert figures.doubts[0].sentence.startswith(
+        "out of fold, too few of the 60 known images are guessed right (agreement "
+    )
 
 
 def test_precision_of_what_was_never_guessed_is_not_known():
@@ -83,7 +85,7 @@ def test_precision_of_what_was_never_guessed_is_not_known():
     (figures,) = probe.figures
     assert (figures.n_guessed, figures.precision) == ([60, 0], [58 / 60, None])
     assert figures.kappa == 0 and figures.counts == [58, 2]
-    assert figures.doubts[0].startswith(
+    assert figures.doubts[0].sentence.startswith(
         "2 known images of a · y: how the probe does there is not known (trusted from 5)"
     )
 
@@ -101,11 +103,13 @@ def test_it_is_judged_within_classes_and_by_the_groups_that_are_known():
     ]  # fmt: skip
     assert figures.accuracy > 0.85 and abs(figures.kappa) < 0.2
     (doubt,) = figures.doubts
-    assert doubt.startswith("out of fold, too few of the 200 known images are guessed right (agreement within classes ")
+    assert doubt.sentence.startswith(
+        "out of fold, too few of the 200 known images are guessed right (agreement within classes "
+    )
     (figures,) = fitted(features, known_as(np.where(against, -1, labels), 2), words, labels=labels).figures
     assert figures.accuracy == 1 and figures.kappa is None
     (doubt,) = figures.doubts
-    assert doubt.startswith("no known image of a · y (the fewest of 2 such groups): how the probe does there")
+    assert doubt.sentence.startswith("no known image of a · y (the fewest of 2 such groups): how the probe does there")
 
 
 def test_copies_count_once():

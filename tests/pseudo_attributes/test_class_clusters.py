@@ -129,14 +129,16 @@ def test_a_class_without_clusters_is_doubted_and_named():
     found = find(features, labels, 2)
     assert found.separation[0] > 0.5 > 0.05 > found.separation[1]
     (doubt,) = found.doubts(NAMES[:2])
-    assert doubt.startswith("the images of class 'fish' form no distinct clusters (separation 0.0")
+    assert doubt.kind == "no clusters" and doubt.sentence.startswith(
+        "the images of class 'fish' form no distinct clusters (separation 0.0"
+    )
 
 
 def test_few_images_are_a_doubt():
     features, labels, _ = planted([[30, 10], [60, 40], [15, 10]])
     found = find(features, labels, 2, num_classes=3)
     assert np.isnan(found.separation).tolist() == [True, False, True]
-    assert found.doubts(NAMES) == [
+    assert [str(doubt) for doubt in found.doubts(NAMES)] == [
         "classes 'bird', 'stone' have too few different images to tell whether the clusters are distinct (from 50 "
         "images)"
     ]
@@ -149,7 +151,7 @@ def test_few_different_images_are_a_doubt():
     features[rows[1:]] = features[rows[0]] + 1
     found = find(features, labels, 2)
     assert np.isnan(found.separation).tolist() == [False, True]
-    assert found.doubts(NAMES[:2])[0].startswith("class 'fish' has too few different images")
+    assert found.doubts(NAMES[:2])[0].sentence.startswith("class 'fish' has too few different images")
 
 
 @pytest.mark.parametrize("width", [64, 512])

@@ -57,7 +57,7 @@ def test_the_verdict_names_pseudo_groups_heads_and_missing_results():
     )
     assert verdict_of(ERM, DBPT, heads=["prompt", "linear"]).startswith("dbpt, head prompt raises worst-group")
     assert verdict_of(ERM, DBPT, group_kind="pseudo", guesses=GUESSES) == (
-        "CLIP can’t tell land / water apart in these images, so the figures by group prove nothing."
+        "CLIP can't tell land / water apart in these images, so the figures by group prove nothing."
     )
     assert verdict_of(ERM, DBPT, guesses=GUESSES).startswith("dbpt raises worst-group accuracy by")
     assert verdict_of(ERM) == "Worst-group accuracy of ERM is 50.0 %, average 75.0 %."

@@ -4,7 +4,19 @@ from dataclasses import replace
 
 import pytest
 from html_page import Page
-from made_up_run import GUESSES, RIGHT, as_json, evaluated, history, render_report, row, run, summarize, table_of
+from made_up_run import (
+    GUESSES,
+    RIGHT,
+    as_json,
+    doubts_of,
+    evaluated,
+    history,
+    render_report,
+    row,
+    run,
+    summarize,
+    table_of,
+)
 
 from dbpt.groups import group_metrics
 from dbpt.pseudo_attributes.trust import Guesses
@@ -79,7 +91,7 @@ def test_what_zero_shot_does_is_said_where_the_headline_does_not():
 
 
 def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
-    found = verdict(summarize(metrics), replace(GUESSES, doubts=doubts, **changes), difference)
+    found = verdict(summarize(metrics), replace(GUESSES, doubts=doubts_of(*doubts), **changes), difference)
     return found.kind, found.title, unwrapped(found.sentence)
 
 
@@ -137,7 +149,7 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     assert "with “water” (the attribute comes from a file). Training" in verdict_of(pseudo, method="file")[2]
     kind, title, sentence = verdict_of(pseudo, doubts=["no"])
     assert (kind, title) == ("untrusted", "The guesses can’t be trusted")
-    assert sentence.startswith("CLIP can’t tell land / water apart in these images, so nothing follows")
+    assert sentence.startswith("CLIP can't tell land / water apart in these images, so nothing follows")
     one, other = (
         Guesses(
             method="proportional",
@@ -145,7 +157,7 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
             values=values,
             shares=[0.5, 0.5],
             mean_confidence=0.9,
-            doubts=doubts,
+            doubts=doubts_of(*doubts),
             n_unknown=0,
             n_known=0,
             accuracy=None,
@@ -156,9 +168,9 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     assert (kind, title) == ("improved", "Bias reduced")
     assert sentence.startswith("Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 %")
     assert sentence.endswith(
-        " CLIP can’t tell dark / bright (tone) apart in these images, so nothing follows about a bias there."
+        " CLIP can't tell dark / bright (tone) apart in these images, so nothing follows about a bias there."
     )
-    none = verdict_of(pseudo, doubts=["style: no", "tone: no"], factors=[replace(one, doubts=["no"]), other])
+    none = verdict_of(pseudo, doubts=["style: no", "tone: no"], factors=[replace(one, doubts=doubts_of("no")), other])
     assert none[0] == "untrusted" and "photo / sketch (style) and dark / bright (tone) apart" in none[2]
     assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
 

@@ -1,17 +1,18 @@
 """The figures over some of several factors."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from html_page import Page
 from made_up_comparison import comparison, difference, page_of
 from made_up_comparison import row as compared
-from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics
+from made_up_run import GUESSES, doubts_of, evaluated, render_report, row, run, typed_metrics
 
 from dbpt.groups import group_metrics
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.factors import judged_factors
+from dbpt.report.summary import groups_line
 from dbpt.runs.some_factors import groups_of_factors, run_of_factors
 
 STYLE, PLACE = {"name": "style", "values": ["photo", "sketch"]}, {"name": "place", "values": ["sea", "land", "sky"]}
@@ -40,13 +41,13 @@ def of_factors(*doubts):
             method="proportional",
             **factor,
             shares=[1 / len(factor["values"])] * len(factor["values"]),
-            doubts=list(each),
+            doubts=doubts_of(*each),
             **same,
         )
         for factor, each in zip((STYLE, PLACE), doubts, strict=True)
     ]
-    told = [f"{factor.name}: {doubt}" for factor in factors for doubt in factor.doubts]
-    return Guesses(shares=[1 / 6] * 6, doubts=told, factors=factors, **same)
+    both = [doubt for factor in factors for doubt in factor.doubts]
+    return Guesses(method="proportional", shares=[1 / 6] * 6, doubts=both, factors=factors, **same)
 
 
 @pytest.mark.parametrize(("place", "size"), [(0, 2), (1, 3)])
@@ -82,6 +83,13 @@ def test_judged_are_the_trusted_factors_or_all_of_them():
     assert run_of_factors(pseudo, [0, 1]) is pseudo
 
 
+def test_the_doubted_factor_is_named_whatever_its_doubt_says():
+    (doubt,) = doubts_of("reworded", factor="place")
+    for pseudo_doubts, words in (([doubt], "place"), ([doubt, replace(doubt, factor="style")], "which")):
+        metrics = typed_metrics(run_of_two(pseudo_doubts=list(map(asdict, pseudo_doubts))))
+        assert groups_line(metrics).endswith(f", {words} can't be trusted here")
+
+
 def test_page_judges_by_the_trusted_factor_and_says_which_figures_say_nothing():
     metrics, guesses = run_of_two(), of_factors([], ["no groups"])
     judged = run_of_factors(typed_metrics(metrics), [0])
@@ -90,7 +98,7 @@ def test_page_judges_by_the_trusted_factor_and_says_which_figures_say_nothing():
         "Bias reduced Of the class “landbird”, zero-shot CLIP gets 41.2 % right with “sketch”, but 94.3 % with" in words
     )
     assert "it gets at least 80.0 % right in every group" in words
-    assert "can’t tell sea / land / sky (place) apart in these images, so nothing follows about a bias there." in words
+    assert "can't tell sea / land / sky (place) apart in these images, so nothing follows about a bias there." in words
     assert "By style alone GroupImages" in words
     assert "By place alone Since the guesses of place can’t be trusted, these figures say nothing about place." in words
     assert "Accuracy by group Since the guesses of place can’t be trusted, the figures of combinations say" in words
@@ -114,6 +122,8 @@ def test_page_of_a_comparison_has_each_factor_alone_and_judges_by_the_trusted_on
     assert (
         "Better than ERM dbpt raises worst-group accuracy over pseudo groups of style by 20.0 points over ERM" in words
     )
+    named = replace(judged, dataset=replace(judged.dataset, factors=[replace(factors[0], name="Style")]))
+    assert "accuracy over pseudo groups of Style by" in Page(page_of(metrics, judged=named, guesses=doubted)).words
     assert "(place) apart in these images, so nothing is proven about these groups." in words
     assert (
         "By style alone GroupImagesERMdbpt landbird · photo120 90.0[83.3, 94.2] 80.0[72.0, 86.2] landbird · sketch"

@@ -69,7 +69,7 @@ ROWS = (
 def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land", "water"), **changes):
     per_group = [40] * (len(classes) * len(attributes))
     values = {
-        "schema_version": 3,
+        "schema_version": 4,
         "dbpt_version": "0.1.0",
         "dataset": DataSummary(
             name="birds",

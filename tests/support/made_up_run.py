@@ -11,6 +11,7 @@ import dbpt.report.summary
 import dbpt.report.table
 from dbpt.files.typed_json import typed
 from dbpt.groups import group_metrics, pseudo_attribute_quality
+from dbpt.pseudo_attributes.doubt import Doubt
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.examples import GroupExamples
 from dbpt.report.gallery import Mistake
@@ -58,18 +59,22 @@ def run(right=RIGHT, **changes):
     pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
     return {
-        **{"schema_version": 3, "dbpt_version": "0.1.0", "seed": 3, "warnings": [], "failed_images": 0},
+        **{"schema_version": 4, "dbpt_version": "0.1.0", "seed": 3, "warnings": [], "failed_images": 0},
         **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga", "chosen": "dbpt"},
         "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
         "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512, "image_precision": "bf16"},
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
         **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
-        "pseudo_doubts": [],
+        **{"pseudo_doubts": [], "doubt_warnings": []},
         "pseudo_quality": as_json(quality) | {"split": "training"},
         "cross_validated": [],
         "seconds": {"embed": 1.0, "total": 2.5},
         **changes,
     }
+
+
+def doubts_of(*sentences, factor=None):
+    return [Doubt(kind="separation", sentence=sentence, factor=factor) for sentence in sentences]
 
 
 def table_of(metrics, **options):
@@ -131,6 +136,12 @@ def history(metrics, epochs=10):
 
 
 GUESSES = Guesses(
-    n_unknown=0, method="proportional", shares=[0.25] * 4, mean_confidence=0.9, doubts=[NASTY], n_known=0, accuracy=None
+    n_unknown=0,
+    method="proportional",
+    shares=[0.25] * 4,
+    mean_confidence=0.9,
+    doubts=doubts_of(NASTY),
+    n_known=0,
+    accuracy=None,
 )
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)

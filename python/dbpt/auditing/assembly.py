@@ -23,7 +23,7 @@ from dbpt.auditing.next_step import next_step
 from dbpt.auditing.power import detectable_difference
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import Subject
-from dbpt.auditing.verdict import most_confused, nothing_to_compare, verdict_of
+from dbpt.auditing.verdict import most_confused, verdict_of
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.factors import joint_codes
 from dbpt.errors import InputError
@@ -40,7 +40,6 @@ from dbpt.report.made_by import setting_texts
 from dbpt.runs.audited import AuditedData
 from dbpt.runs.metrics import Average, ClustersSummary, GroupKind
 from dbpt.settings.sections import AUDIT_SETTINGS
-from dbpt.settings.unnamed import chosen_on_these_images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +172,7 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
         verdict = verdict_of_factors(factors, subject.by)
     else:
         judged_by = {"by": subject.by, "by_guesses": chosen.kind == "pseudo", "attributes": dataset.attribute_names}
-        judged_by["is_searched"] = chosen_on_these_images(dataset.notes)
+        judged_by["is_searched"] = subject.search is not None and subject.search.on_audited
         judged_by["detectable"] = detectable_difference(is_right, of_class, of_attribute, **chosen.size)
         verdict = verdict_of(groups, explained, guesses, **judged_by)
     confused = most_confused(confusion, dataset.class_names, groups, verdict)
@@ -200,15 +199,13 @@ def assemble(
         group_ids(dataset.labels, chosen.attributes, chosen.num_attributes)[training], len(chosen.pairs)
     )
     verdict, factors, words = judgement.verdict, judgement.factors, dataset.words
-    why_nothing = nothing_to_compare(judgement.groups, judgement.explained)
     named = next((each for each in judgement.groups if each.index == verdict.group), None)
-    advice, commands = next_step(
+    step = next_step(
         subject,
         verdict,
         guesses,
         by_guesses=chosen.kind == "pseudo",
         factors=factors,
-        why_nothing=why_nothing,
         association=_association_of_bias(dataset, chosen, training, factors),
         worse=named,
     )
@@ -237,8 +234,7 @@ def assemble(
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates) if guessed else [],
         command=command,
-        next_step=advice,
-        next_commands=commands,
+        next_step=step,
         factors=factors,
         settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
     )
@@ -259,6 +255,7 @@ def audited_data(
         attributes=list(attributes),
         clusters=clusters,
         notes=list(dataset.notes),
+        search=subject.search,
         is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
     )
 

@@ -13,8 +13,8 @@ from dbpt.data import Dataset
 from dbpt.discovery.catalogue import Family
 from dbpt.experiments.auto import SEED, best_family, found_settings, images_to_search, zero_shot_right
 from dbpt.report.text import count_of
+from dbpt.runs.audited import Search
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
-from dbpt.settings.unnamed import TOO_SMALL
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,14 @@ def with_found_attributes(subject: Subject) -> Subject:
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
     of_images = f"{count_of(len(rows), 'image')} that {'are' if is_audited else 'are not'} audited"
     whose = f"{SUBJECTS[subject.by]} in {of_images}"
-    family, note = best_family(images, dataset.words, right, whose, _ways_out(subject), is_foreign=subject.by == "file")
-    note += TOO_SMALL if is_audited else ""
-    logger.info(note)
+    family, why = best_family(images, dataset.words, right, whose, _ways_out(subject), is_foreign=subject.by == "file")
+    why += "; since it was chosen on these images, its p-value is too small: test it on others" if is_audited else ""
+    logger.info(f"--attributes auto: {why}")
     config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))
-    named = _named(dataset, family)
-    named = replace(named, notes=(*named.notes, note))
-    embedded = replace(subject.embedded, dataset=named)
-    return replace(subject, embedded=embedded, config=config, asked=asked, options=asked.options(AUDIT_SETTINGS))
+    embedded = replace(subject.embedded, dataset=_named(dataset, family))
+    search = Search(family=family.name, on_audited=is_audited, sentence=why)
+    found = replace(subject, embedded=embedded, config=config, asked=asked, search=search)
+    return replace(found, options=asked.options(AUDIT_SETTINGS))
 
 
 def _rows_to_search(subject: Subject) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from dbpt.data.factors import joint_codes
 from dbpt.data.words import Words
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report.templates import sentence as as_sentence
 from dbpt.runs.audited import PredictionsBy
 from dbpt.runs.metrics import GroupKind
 
@@ -43,10 +44,12 @@ def audited_factors(
     """
     is_right = predictions.predictions == labels
     rows = np.arange(len(labels)) if is_first is None else np.flatnonzero(is_first)
-    tests, classes, distinct = [], list(words.classes), [each[rows] for each in codes]
-    for place, factor in enumerate(words.factors):
-        size = {"num_classes": len(classes), "num_attributes": len(factor.values)}
-        tests.append(explained_errors(is_right[rows], labels[rows], distinct[place], seed=seed, **size))
+    classes, distinct = list(words.classes), [each[rows] for each in codes]
+    sizes = [{"num_classes": len(classes), "num_attributes": size} for size in words.sizes]
+    tests = [
+        explained_errors(is_right[rows], labels[rows], each, seed=seed, **size)
+        for each, size in zip(distinct, sizes, strict=True)
+    ]
     adjusted = holm([test.p_value for test in tests])
     by_guesses = [kind == "pseudo" for kind in kinds]
     is_doubted = [by_guesses[place] and bool(guesses.factors[place].doubts) for place in range(len(codes))]
@@ -62,7 +65,6 @@ def audited_factors(
             attribute_names=values,
         )
         explained = replace(tests[place], p_value=adjusted[place])
-        size = {"num_classes": len(classes), "num_attributes": len(values)}
         verdict = verdict_of(
             groups,
             explained,
@@ -70,7 +72,7 @@ def audited_factors(
             by=by,
             by_guesses=by_guesses[place],
             attributes=values,
-            detectable=detectable_difference(is_right[rows], labels[rows], distinct[place], **size),
+            detectable=detectable_difference(is_right[rows], labels[rows], distinct[place], **sizes[place]),
         )
         others = [other for other in range(len(codes)) if other != place and not is_doubted[other]]
         untold = [words.factors[other].name for other in range(len(codes)) if other != place and is_doubted[other]]
@@ -90,7 +92,7 @@ def audited_factors(
                 groups=groups,
                 cramers_v=None
                 if factor.of_class  # classes with values of their own differ by definition
-                else cramers_v(labels, codes[place], num_classes=len(classes), num_attributes=len(values)),
+                else cramers_v(labels, codes[place], **sizes[place]),
                 explained=explained,
                 explained_beyond=beyond,
             )
@@ -104,7 +106,7 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
     biased = [factor for factor in factors if factor.verdict.kind == "bias"]
     own = [factor for factor in biased if factor.explained_beyond is None or is_its_own(factor.explained_beyond)]
     untrusted = _of_kind(factors, "untrusted")
-    doubted = [factor for factor in untrusted if factor.verdict.details] if biased else []
+    doubted = [factor for factor in untrusted if factor.verdict.doubts] if biased else []
     others = [factor for factor in untrusted if factor not in doubted]
     parts = [
         (own, f"the errors of {subject} go with {{}}" if doubted else f"the accuracy of {subject} depends on {{}}"),
@@ -122,12 +124,14 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
     lead = [_not_constant([factor.name for factor in doubted])] if doubted else []
     sizes = [factor.verdict.size for factor in own]
     size = next((size for size in SIZES if size in sizes), None)
-    return Verdict(kind=kind, sentence=f"{sentence[0].upper()}{sentence[1:]}.", lead=lead, size=size)
+    reasons = [factor.verdict.why_nothing for factor in factors] if kind == "nothing to compare" else [None]
+    why = next((each for each in reasons if each != "one attribute"), reasons[0])
+    return Verdict(kind=kind, sentence=as_sentence(sentence), lead=lead, size=size, why_nothing=why)
 
 
 def _called(factor: AuditedFactor) -> str:
     """Return the name of the factor; a bias over guesses by words is one towards the guesses."""
-    return f"CLIP's guesses of {factor.name}" if factor.verdict.caution else factor.name
+    return f"CLIP's guesses of {factor.name}" if factor.verdict.by_words else factor.name
 
 
 def _of_kind(factors: Sequence[AuditedFactor], kind: VerdictKind) -> list[AuditedFactor]:

@@ -6,15 +6,25 @@ from typing import Literal
 from dbpt.files.typed_json import Count, Share
 from dbpt.groups import GroupMetrics
 from dbpt.groups.association import ExplainedErrors
+from dbpt.pseudo_attributes.doubt import Doubt
 from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report.templates import sentence as as_sentence
 from dbpt.runs.audited import AuditedData, PredictionsBy
 from dbpt.runs.metrics import Average, BackboneSummary, GroupKind
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
 BiasSize = Literal["small", "clear", "strong"]
 WhyNothing = Literal["one attribute", "no errors", "whole classes"]
 """Why there is nothing to compare: no class has two attributes, or none has both right and wrong images."""
+StepKind = (
+    VerdictKind
+    | WhyNothing
+    | Literal["lower confidence", "label more", "fewer names", "train", "train without weights", "compare"]
+)
+LOOK_FIRST = (
+    "Look at the pictures: if they don't show the attribute, the errors go with something else that CLIP takes for it."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,29 +63,46 @@ class AuditedGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The result in one short sentence, and ``details`` that give its reasons.
+    """The result: a kind with its figures, and the sentences that say them.
 
-    ``lead`` are the sentences below that headline: how strong and how certain the result is, what it is not about, and
-    the most frequent mistake overall. ``group`` is the `AuditedGroup.index` of the worse group that a verdict of bias
-    names, and ``size`` says how large the bias is. Without evidence of one, ``detectable`` is the smallest difference
-    in accuracy that the images would probably have shown. ``caution`` is the last sentence, for a bias over groups that
-    CLIP guessed by words.
+    ``sentence`` is the headline, and ``lead`` are the sentences below it: how strong and how certain the result is,
+    what it is not about, and the most frequent mistake overall. ``doubts`` about the guesses make a verdict untrusted,
+    if they are not wrong guesses alone. ``why_nothing`` says why there is nothing to compare. ``group`` is the
+    `AuditedGroup.index` of the worse group that a verdict of bias names, ``size`` says how large the bias is, and
+    ``by_words`` that it is one over groups that CLIP guessed by words. Without evidence of one, ``detectable`` is the
+    smallest difference in accuracy that the images would probably have shown.
     """
 
     kind: VerdictKind
     sentence: str
-    details: list[str] = field(default_factory=list)
     lead: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+    why_nothing: WhyNothing | None = None
     group: Count | None = None
-    caution: str = ""
     size: BiasSize | None = None
+    by_words: bool = False
     detectable: Share | None = None
 
+    @property
+    def caution(self) -> str:
+        """The last sentence, for a bias over groups that CLIP guessed by words."""
+        return LOOK_FIRST if self.by_words else ""
+
     def __str__(self) -> str:
-        sentence = self.sentence
-        if self.details:
-            sentence = f"{sentence.removesuffix('.')}: {'; '.join(self.details)}."
-        return " ".join([sentence, *self.lead, self.caution]).rstrip()
+        reasons = [as_sentence(doubt.sentence) for doubt in self.doubts]
+        return " ".join([self.sentence, *reasons, *self.lead, self.caution]).rstrip()
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """The advice that follows from a verdict, and the ``commands`` that it needs.
+
+    Without a bias, ``kind`` is usually that of the verdict, or why there is nothing to compare.
+    """
+
+    kind: StepKind
+    sentence: str
+    commands: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +132,8 @@ class AuditFigures:
     group of ``metrics`` are left out, since their intervals are for each group alone. ``confusion`` has for each true
     class the images that are taken for each class, without zeros. ``average`` is the one in the tables. ``cramers_v``
     is the association of class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that
-    in the training images. ``next_step`` is the advice that follows from the verdict, ``next_commands`` are those that
-    it needs. ``settings`` are names and values for the report. ``factors`` is empty with a single attribute; else all
-    other figures are about their combinations.
+    in the training images. ``settings`` are names and values for the report. ``factors`` is empty with a single
+    attribute; else all other figures are about their combinations.
     """
 
     schema_version: int
@@ -131,8 +157,7 @@ class AuditFigures:
     templates: list[str]
     attribute_templates: list[str]
     command: str
-    next_step: str
-    next_commands: list[str]
+    next_step: NextStep
     settings: dict[str, str]
     factors: list[AuditedFactor] = field(default_factory=list)
 

@@ -2,10 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from dbpt.auditing.figures import AuditedFactor, AuditedGroup, Verdict, WhyNothing
+from dbpt.auditing.figures import AuditedFactor, AuditedGroup, NextStep, StepKind, Verdict
 from dbpt.auditing.subject import Subject
 from dbpt.data import SPLITS
 from dbpt.data.factors import factor_entries
@@ -15,26 +15,25 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.settings.sections import GUESS_SETTINGS
 
-ADVICE = {
+ADVICE: dict[StepKind, str] = {
     "untrusted": "Audit again with words that name what can be seen in the images, or give the attribute as a column "
     "of the data.",
     "no evidence": "To look further, audit other suspected attributes, or more images.",
-    "nothing to compare": "Add images of each class with another attribute: without them, neither this audit nor "
-    "training can tell the class from the attribute.",
+    "one attribute": "Add images of each class with another attribute: without them, neither this audit nor training "
+    "can tell the class from the attribute.",
+    "no errors": "Audit other images, which the classifier hasn't seen: only where it errs can an attribute be the "
+    "reason of errors.",
+    "whole classes": "Find out why the classifier gets whole classes wrong (the report shows which classes it takes "
+    "them for), and audit again.",
+    "lower confidence": "Audit again with a lower --min-confidence, so that more images have an attribute.",
+    "label more": "Label the attribute of more images by hand, and audit again.",
 }
-UNSEEN = (
-    "Audit other images, which the classifier hasn't seen: only where it errs can an attribute be the reason of errors."
-)
 UNRELATED = 0.1
 """Below this Cramér's V in the training images, group weights can't lessen a bias.
 
 Of two equally frequent classes, 0.1 is a mix of 55 to 45: the weights of the two groups of a class differ by a factor
 of 1.2, and the attribute tells the class of 55 % of the images. At 0.3 it is 65 to 35, a factor of 1.9.
 """
-WHOLE_CLASSES = (
-    "Find out why the classifier gets whole classes wrong (the report shows which classes it takes them for), and "
-    "audit again."
-)
 
 
 def next_step(
@@ -44,34 +43,32 @@ def next_step(
     *,
     by_guesses: bool,
     factors: Sequence[AuditedFactor] = (),
-    why_nothing: WhyNothing | None = None,
     association: float | None = None,
     worse: AuditedGroup | None = None,
-) -> tuple[str, list[str]]:
+) -> NextStep:
     """Return the advice that follows from the verdict, and the commands that it needs.
 
     ``by_guesses`` says that the groups are those of the ``guesses``. Of several ``factors`` the commands have those
-    with a bias. ``why_nothing`` says why there is nothing to compare. ``association`` is Cramér's V of class and
-    attribute in the training images, None if it is unknown, and ``worse`` the worse group that the verdict names.
+    with a bias. ``association`` is Cramér's V of class and attribute in the training images, None if it is unknown, and
+    ``worse`` the worse group that the verdict names.
     """
-    if verdict.kind == "nothing to compare" and why_nothing in ("no errors", "whole classes"):
-        return UNSEEN if why_nothing == "no errors" else WHOLE_CLASSES, []
-    if verdict.kind == "nothing to compare" and by_guesses and guesses.n_unknown and not guesses.from_file:
-        return "Audit again with a lower --min-confidence, so that more images have an attribute.", []
-    if verdict.kind == "untrusted" and by_guesses and guesses.by_probe:
-        return "Label the attribute of more images by hand, and audit again.", []
-    if verdict.kind == "untrusted" and by_guesses and (fewer := _fewer_names(subject, guesses)):
+    untrusted = by_guesses and verdict.kind == "untrusted"
+    if untrusted and not guesses.by_probe and (fewer := _fewer_names(subject, guesses)):
         return fewer
     if verdict.kind != "bias":
-        return ADVICE[verdict.kind], []
+        kind: StepKind = verdict.why_nothing or verdict.kind
+        if by_guesses and kind == "one attribute" and guesses.n_unknown and not guesses.from_file:
+            kind = "lower confidence"
+        kind = "label more" if untrusted and guesses.by_probe else kind
+        return NextStep(kind, ADVICE[kind])
     is_trained = subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups
     if association is not None and association < UNRELATED and not is_trained:
-        advice, commands = _without_weights(subject, association, worse, factors)
+        step = _without_weights(subject, association, worse, factors)
     else:
-        advice, commands = _against_bias(subject, guesses, by_guesses=by_guesses, factors=factors)
-    if untrusted := [each.name for each in factors if each.verdict.kind == "untrusted"]:
-        advice = f"{_of_untrusted(untrusted)} {advice}"
-    return advice, commands
+        step = _against_bias(subject, guesses, by_guesses=by_guesses, factors=factors)
+    if doubted := [each.name for each in factors if each.verdict.kind == "untrusted"]:
+        step = replace(step, sentence=f"{_of_untrusted(doubted)} {step.sentence}")
+    return step
 
 
 def _of_untrusted(names: Sequence[str]) -> str:
@@ -83,7 +80,7 @@ def _of_untrusted(names: Sequence[str]) -> str:
     )
 
 
-def _fewer_names(subject: Subject, guesses: Guesses) -> tuple[str, list[str]] | None:
+def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
     """Return advice and command for an audit without the names to leave out; None if there are none."""
     words = subject.dataset.words
     left_out = {each.name: each.leave_out for each in guesses.factors} or {"attribute": guesses.leave_out}
@@ -95,17 +92,17 @@ def _fewer_names(subject: Subject, guesses: Guesses) -> tuple[str, list[str]] | 
     ]
     if not said:
         return None
-    advice = f"Audit again without {'; and without '.join(said)}."
+    step = NextStep("fewer names", f"Audit again without {'; and without '.join(said)}.")
     if subject.by == "file" and "--predictions" not in subject.which:  # an array
-        return advice, []
+        return step
     flag = "--factors" if words.factors else "--attributes"
     try:
         entries = factor_entries(suspects) if words.factors else _short_entries(suspects[0].values)
     except InputError:  # names from the data that options can't have
-        return advice, []
+        return step
     options = [*_options_but(subject.repeated, [flag]), flag, *entries, *subject.which]
     out = ["--out", f"audits/{subject.dataset.name}-fewer-names"]
-    return advice, [shlex.join(["dbpt", "audit", subject.source, *options, *out])]
+    return replace(step, commands=[shlex.join(["dbpt", "audit", subject.source, *options, *out])])
 
 
 def _without_values(factor: Factor, names: Collection[str]) -> Factor:
@@ -124,19 +121,22 @@ def _short_entries(values: Vocabulary) -> list[str]:
     return [name if (name,) == wordings else entry for entry, (name, wordings) in entries]
 
 
-def _options_but(options: Sequence[str], flags: Collection[str]) -> list[str]:
-    """Return the options without those of the ``flags``, and their values."""
-    kept, flag = [], ""
+def _flagged(options: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each of the options and values with the option that it belongs to."""
+    flag = ""
     for option in options:
         flag = option if option.startswith("--") else flag
-        if flag not in flags:
-            kept.append(option)
-    return kept
+        yield flag, option
+
+
+def _options_but(options: Sequence[str], flags: Collection[str]) -> list[str]:
+    """Return the options without those of the ``flags``, and their values."""
+    return [option for flag, option in _flagged(options) if flag not in flags]
 
 
 def _without_weights(
     subject: Subject, association: float, worse: AuditedGroup | None, factors: Sequence[AuditedFactor]
-) -> tuple[str, list[str]]:
+) -> NextStep:
     """Return advice and commands against a bias that the training images can't teach, so that weights can't help."""
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
     options, name = _options_but(_without_factors(subject.options, left_out), ["--seed"]), subject.dataset.name
@@ -151,63 +151,69 @@ def _without_weights(
     )
     if subject.by == "file":
         learnt = "If the classifier learnt the shortcut from other images, train it again on images like these; or"
-        return f"{advice} {learnt} add more or clearer images {failing}, or compare it with CLIP:", [compare]
+        advice += f" {learnt} add more or clearer images {failing}, or compare it with CLIP:"
+        return NextStep("compare", advice, [compare])
     others = (
         f"add more or clearer images {failing}, take a larger backbone (--model) or other wordings of the classes, or "
         "try prompts that name the attribute too (group-prompts):"
     )
     if subject.by != "zero-shot":
-        return f"{advice} Instead, {others}", [compare]
+        return NextStep("compare", f"{advice} Instead, {others}", [compare])
     fit = ["dbpt", "fit", subject.source, "--out", f"runs/{name}", "--objective", "erm", *options]
-    return f"{advice} Ordinary training on them can lessen the bias of zero-shot CLIP; or {others}", [
-        shlex.join(fit),
-        compare,
-    ]
+    advice += f" Ordinary training on them can lessen the bias of zero-shot CLIP; or {others}"
+    return NextStep("train without weights", advice, [shlex.join(fit), compare])
 
 
 def _against_bias(
     subject: Subject, guesses: Guesses, *, by_guesses: bool, factors: Sequence[AuditedFactor]
-) -> tuple[str, list[str]]:
+) -> NextStep:
     """Return advice and commands to train against a bias. They leave out the factors without one."""
     data, run = subject.source, f"runs/{subject.dataset.name}"
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
     options = _without_factors(subject.options, left_out)
     fit = shlex.join(["dbpt", "fit", data, "--out", run, *options])
     if subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups:
-        label = shlex.join(["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"])
         config = ["--config", f"{subject.title}/config.toml"]
         if left_out:
             others = {each for each in options if each.startswith("--")} - {"--factors", "--columns"}
             config += _options_but(options, others)
         compare = shlex.join(["dbpt", "compare", data, *config, "--out", f"{subject.title}-compare"])
+        by_hand, commands = "Label a sample by hand, to correct wrong guesses; try other", [compare]
+        if guesses.by_clusters:  # which nobody can label
+            by_hand = "Use"
+        else:
+            label = ["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"]
+            commands = [shlex.join(label), compare]
         advice = (
             f"This run was trained against such a bias already, with the objective {subject.config.objective}; to do "
-            "the same again changes little. Label a sample by hand, to correct wrong guesses; try other words for the "
-            "attribute; add images of the groups that fail; or compare methods and heads on the same data:"
+            f"the same again changes little. {by_hand} words for the attribute; add images of the groups that fail; or "
+            "compare methods and heads on the same data:"
         )
-        if guesses.by_clusters:  # which nobody can label
-            return advice.replace(" Label a sample by hand, to correct wrong guesses; try other", " Use"), [compare]
-        return advice, [label, compare]
+        return NextStep("compare", advice, commands)
+    commands = [fit]
     if subject.by != "file":
-        return "Train a classifier that relies less on the attribute:", [fit]
-    advice = (
-        "Let dbpt train a classifier that relies less on the attribute, or train your own again with group weights or "
-        "a sampler: dbpt.GroupSampler draws each group"
-    )
-    if not by_guesses or guesses.from_file:
-        return f"{advice} of class and attribute, which are known, equally often.", [fit]
-    guess = ["dbpt", "guess", data, "--out", f"{subject.dataset.name}-guesses.csv"]
-    guess += _without_factors(subject.config.options(GUESS_SETTINGS), left_out)
-    return f"{advice} that dbpt guess writes equally often.", [fit, shlex.join(guess)]
+        advice = "Train a classifier that relies less on the attribute:"
+    else:
+        advice = (
+            "Let dbpt train a classifier that relies less on the attribute, or train your own again with group weights "
+            "or a sampler: dbpt.GroupSampler draws each group "
+        )
+        if not by_guesses or guesses.from_file:
+            advice += "of class and attribute, which are known, equally often."
+        else:
+            guess = ["dbpt", "guess", data, "--out", f"{subject.dataset.name}-guesses.csv"]
+            guess += _without_factors(subject.config.options(GUESS_SETTINGS), left_out)
+            advice, commands = f"{advice}that dbpt guess writes equally often.", [fit, shlex.join(guess)]
+    return NextStep("train", advice, commands)
 
 
 def _without_factors(options: Sequence[str], names: Collection[str]) -> list[str]:
     """Return the options without the entries of those factors in ``--factors`` and ``--columns``."""
-    kept, flag = [], ""
-    for option in options:
-        flag = option if option.startswith("--") else flag
-        if flag not in ("--factors", "--columns") or re.split(r"[\[:=]", option)[0].strip() not in names:
-            kept.append(option)
+    kept = [
+        option
+        for flag, option in _flagged(options)
+        if flag not in ("--factors", "--columns") or re.split(r"[\[:=]", option)[0].strip() not in names
+    ]
     return [
         option
         for option, after in zip(kept, [*kept[1:], "--"], strict=False)

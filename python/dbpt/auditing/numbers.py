@@ -7,7 +7,6 @@ from dbpt.auditing.figures import AuditFigures
 from dbpt.auditing.next_step import UNRELATED
 from dbpt.auditing.result import p_text
 from dbpt.report.text import count, count_of, in_words, interval_text, points
-from dbpt.settings.unnamed import chosen_on_these_images
 
 NO_BREAK = "\u00a0"
 NO_EVIDENCE = "This is no evidence, since the attribute can’t be trusted."
@@ -77,7 +76,7 @@ def _association(figures: AuditFigures) -> list[Number]:
             "they then explained as many errors by pure chance. A small figure (below 0.05) is evidence that the "
             f"{what} matters. A large p-value means: no difference was seen, perhaps because there are too few images."
         )
-        if chosen_on_these_images(figures.data.notes):
+        if figures.data.is_searched:
             meaning += " Here it is too small, since a search chose the attribute on these images: test it on others."
         meaning = NO_EVIDENCE if muted else meaning
         numbers.append(Number("p-value", p_text(explained), "", meaning, muted))

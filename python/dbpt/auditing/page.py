@@ -20,13 +20,12 @@ from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.examples import GroupExamples
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
-from dbpt.report.made_by import Entries, made_by_entries
+from dbpt.report.made_by import Entries, audited_entries, made_by_entries
 from dbpt.report.page import MOST_ROWS
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.templates import render, sentence
 from dbpt.report.text import count, count_of, in_words, share_in_words
 from dbpt.runs.metrics import GroupKind
-from dbpt.settings.unnamed import AUTO_NOTE
 
 KINDS = {
     "bias": "Bias found",
@@ -54,7 +53,7 @@ def _kind(figures: AuditFigures) -> str:
     A bias is only possible if another factor, in doubt, may be the reason.
     """
     others = [factor.verdict for factor in figures.factors if factor.verdict.kind == "untrusted"]
-    is_possible = figures.verdict.kind == "bias" and any(verdict.details for verdict in others)
+    is_possible = figures.verdict.kind == "bias" and any(verdict.doubts for verdict in others)
     if is_possible:
         return "Possible bias"
     size, explained = figures.verdict.size, figures.explained
@@ -83,15 +82,11 @@ def render_audit(
         figures=figures,
         kind=_kind(figures),
         audited=_audited(figures),
-        searched=[note.removeprefix(AUTO_NOTE) for note in figures.data.notes if note.startswith(AUTO_NOTE)],
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
         groups=groups,
         factors=[_factor_part(factor) for factor in figures.factors],
         suspects=[factor.name for factor in figures.factors] or figures.data.attributes,
         untrusted=[factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"],
-        worst=figures.worst_group,
-        named=named,
-        is_folded=figures.verdict.kind == "untrusted",
         false_positives=_false_positives(groups, figures.data.classes),
         chart=group_chart(groups, named, BAR_LETTERS, WIDTH),
         narrow_chart=group_chart(groups, named, NARROW_LETTERS, NARROW),
@@ -115,12 +110,8 @@ def render_audit(
 
 def _confusion_counts(figures: AuditFigures) -> NDArray[np.int64]:
     """Return the images (C, C) of each class that are taken for each."""
-    place = {name: y for y, name in enumerate(figures.data.classes)}
-    counts_CC = np.zeros((len(place), len(place)), dtype=np.int64)
-    for name, taken in figures.confusion.items():
-        for other, n in taken.items():
-            counts_CC[place[name], place[other]] = n
-    return counts_CC
+    names = figures.data.classes
+    return np.array([[figures.confusion.get(name, {}).get(other, 0) for other in names] for name in names])
 
 
 def _guessed_words(figures: AuditFigures) -> dict[str, list[str]]:
@@ -150,18 +141,8 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
 
 def _entries(figures: AuditFigures) -> Entries:
     """Return the data, backbone, words and settings."""
-    failed = figures.data.failed_images
-    more = f"; {count(failed)} more could not be read" if failed else ""
-    split = f"split: {figures.data.split}" if figures.data.is_divided else "no splits"
-    backbone = figures.backbone
-    weights = backbone.pretrained or "no pretrained tag"
     return [
-        ("Data", figures.data.root),
-        ("Images", f"{count(figures.data.n)}, {split}{more}"),
-        (
-            "Backbone",
-            f"{backbone.model}, {weights}, {backbone.embed_dim} features; image tower: {backbone.image_tower}",
-        ),
+        *audited_entries(figures.data, figures.backbone),
         ("Pseudo attributes by", figures.guesses.method),
         *made_by_entries(figures.words.items(), figures.templates, figures.attribute_templates, figures.settings),
     ]

@@ -25,7 +25,6 @@ from dbpt.report.text import (
     shorten_group,
     wrapped,
 )
-from dbpt.settings.unnamed import AUTO_NOTE, chosen_on_these_images
 
 if TYPE_CHECKING:
     import pandas
@@ -49,7 +48,7 @@ class Audit:
 
     @property
     def verdict(self) -> Verdict:
-        """The kind ("bias", "no evidence", "nothing to compare" or "untrusted"), the sentence, its lead and details."""
+        """The kind ("bias", "no evidence", "nothing to compare" or "untrusted"), the sentence, its lead and more."""
         return self.figures.verdict
 
     @property
@@ -148,7 +147,8 @@ class Audit:
         )
         if figures.group_kind == "pseudo" and not figures.guesses.is_judged:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
-        notes += [note for note in data.notes if note.startswith(AUTO_NOTE)]
+        if data.search:
+            notes.append(f"--attributes auto: {data.search.sentence}")
         lines = [*wrapped(heading), ""]
         for factor in figures.factors:
             lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor), "factors.csv"), ""]
@@ -225,7 +225,7 @@ def _association(figures: AuditFigures) -> list[str]:
             f"{share} of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
             f"permutation test: {p_text(explained)}"
         )
-        if chosen_on_these_images(figures.data.notes):
+        if figures.data.is_searched:
             lines[-1] += ", which is too small, since a search chose the attribute on these images"
     return lines
 

@@ -44,7 +44,7 @@ from dbpt.groups.permutation import first_of_unit
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
-from dbpt.runs.audited import PredictionsBy
+from dbpt.runs.audited import PredictionsBy, Search
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.settings.config import FitConfig, make_config
@@ -69,7 +69,7 @@ class Subject:
     ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
     line; ``repeated`` are those that were typed. They differ if ``auto`` found the attributes. ``which`` are the
     options that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for
-    clusters, and not only the run that is audited. ``probe`` is that of the run.
+    clusters, and not only the run that is audited. ``probe`` is that of the run. ``search`` chose the attribute.
     """
 
     embedded: Embedded
@@ -88,6 +88,7 @@ class Subject:
     options: list[str]
     asks_clusters: bool
     probe: AttributeProbe | None = None
+    search: Search | None = None
 
     @property
     def dataset(self) -> Dataset:

@@ -21,6 +21,8 @@ from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.report.guesses import distrust
+from dbpt.report.templates import capitalize_first
 from dbpt.report.text import count, count_of, in_words, points, share_in_words
 from dbpt.runs.audited import PredictionsBy
 
@@ -28,9 +30,6 @@ SIGNIFICANT = 0.05
 FEW_ERRORS = 10
 LARGE_CONFUSION = 0.1
 """From this share on, the verdict says which class is taken for which other one."""
-LOOK_FIRST = (
-    "Look at the pictures: if they don't show the attribute, the errors go with something else that CLIP takes for it."
-)
 SUBJECTS: dict[PredictionsBy, str] = {
     "zero-shot": "zero-shot CLIP",
     "run": "the classifier of the run",
@@ -62,17 +61,17 @@ def verdict_of(
         return _untrusted(guesses, attributes, subject)
     alone = _classes_of_one_attribute(groups)
     unknown = [_without_attribute(groups, guesses)] if by_guesses and guesses.n_unknown else []
-    nothing = nothing_to_compare(groups, explained)
+    nothing = _nothing_to_compare(groups, explained)
     if nothing == "one attribute":
         sentence = f"Whether {names} matters can't be tested: no class has images of two attributes."
         lead = unknown or ["Errors of the attribute look like errors of the class."]
-        return Verdict(kind="nothing to compare", sentence=sentence, lead=lead)
+        return Verdict(kind="nothing to compare", sentence=sentence, lead=lead, why_nothing=nothing)
     untold = [f"Nothing follows about the {classes_in_words(alone)}, whose images all have the same attribute."]
     untold = [*(untold if alone else []), *unknown]
     if nothing is not None:
         why = f"No errors in these {count(explained.n)} images, so there is nothing that an attribute could explain."
         why = _whole_classes(groups, subject, names) if nothing == "whole classes" else why
-        return Verdict(kind="nothing to compare", sentence=why, lead=untold)
+        return Verdict(kind="nothing to compare", sentence=why, lead=untold, why_nothing=nothing)
     towards = f"{names}{_according_to(guesses) if by_guesses else ''}"
     tested = "" if is_searched else f" ({p_text(explained)})"
     if cast(float, explained.p_value) > SIGNIFICANT:
@@ -90,8 +89,7 @@ def verdict_of(
             )
             guessed = f"about {count_of(wrong, 'image')} of this class {'is' if wrong == 1 else 'are'} probably"
             guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
-            shown = difference_text(worse, better)
-            lead = [f"{shown[0].upper()}{shown[1:]}{tested}; {guessed}.", *untold]
+            lead = [f"{capitalize_first(difference_text(worse, better))}{tested}; {guessed}.", *untold]
             return Verdict(kind="untrusted", sentence=sentence, lead=lead)
     by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
     size = bias_size(worse, better, explained.share or 0.0)
@@ -107,9 +105,9 @@ def verdict_of(
             *uncertainties(worse, better, groups),
             *untold,
         ],
-        caution=LOOK_FIRST if by_words else "",
         group=worse.index,
         size=size,
+        by_words=by_words,
     )
 
 
@@ -145,7 +143,7 @@ def most_confused(
     return [f"Overall, {in_words(share)} of {name!r} are taken for {other!r}."]
 
 
-def nothing_to_compare(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> WhyNothing | None:
+def _nothing_to_compare(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> WhyNothing | None:
     """Return why no class has both right and wrong images, and images of several attributes."""
     if len(_classes_of_one_attribute(groups)) == len({each.class_name for each in groups if each.n}):
         return "one attribute"
@@ -155,11 +153,9 @@ def nothing_to_compare(groups: Sequence[AuditedGroup], explained: ExplainedError
 
 
 def _untrusted(guesses: Guesses, attributes: Sequence[str], subject: str) -> Verdict:
-    missing = f"CLIP can't tell {guesses.in_doubt(attributes)} apart in these images"
-    missing = f"The probe's guesses of {' / '.join(attributes)} can't be trusted" if guesses.by_probe else missing
-    missing = "Some classes may form no distinct clusters" if guesses.by_clusters else missing
-    sentence = f"{missing}, so this audit can't tell whether the errors of {subject} depend on them."
-    return Verdict(kind="untrusted", sentence=sentence, details=list(guesses.doubts))
+    names = " / ".join(attributes) if guesses.by_probe else guesses.in_doubt(attributes)
+    sentence = f"{distrust(guesses, names)}, so this audit can't tell whether the errors of {subject} depend on them."
+    return Verdict(kind="untrusted", sentence=sentence, doubts=list(guesses.doubts))
 
 
 def _according_to(guesses: Guesses) -> str:
@@ -179,7 +175,7 @@ def _whole_classes(groups: Sequence[AuditedGroup], subject: str, names: str) -> 
         correct[each.class_name] += each.correct
         predicted[each.class_name] += each.correct + each.false_positives
     untestable = f"so whether {names} matters can't be tested"
-    subject = f"{subject[0].upper()}{subject[1:]}"
+    subject = capitalize_first(subject)
     if only := [name for name in n if predicted[name] == n.total()]:
         others = [name for name in n if n[name] and name != only[0]]
         whose = repr(others[0]) if len(others) == 1 else "other classes"

@@ -247,9 +247,8 @@ def _identity(file: Path) -> tuple[int, int] | None:
 def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     name, default, metadata = setting.name, setting.default, setting.metadata
     flag = flag_of(name)
-    text = metadata["help"] + ("" if default is None else f" [default: {default}]")
-    if of_run:
-        text = f"{text.partition(' [default: ')[0]} [default: that of the run]"
+    shown = "that of the run" if of_run else default
+    text = metadata["help"] + ("" if shown is None else f" [default: {shown}]")
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text, hidden=hidden)
     kind: Any = type(default)

@@ -12,7 +12,7 @@ from dbpt.report.text import MISSING
 from dbpt.runs.audited import AuditedData, PredictionsBy
 from dbpt.runs.metrics import BackboneSummary
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 Finding = Literal[
     "proposed",
     "may be the class",

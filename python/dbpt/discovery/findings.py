@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from dbpt.data.words import entries_of
 from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
 from dbpt.discovery.scoring import Guessed, Images, Rule, RuleKind, Score, group_tables
-from dbpt.pseudo_attributes.cross_validation import kappa, short_of
+from dbpt.pseudo_attributes.cross_validation import kappa
+from dbpt.pseudo_attributes.doubt import short_of
 from dbpt.report.text import count, count_of, in_words, share_in_words
 
 ALIKE = 0.7
@@ -90,31 +91,31 @@ def _finding(score: Score, rule: Rule | None) -> Finding:
     return FINDINGS.get(rule.kind, "may be the class" if score.may_be_class else "describes the classes")
 
 
+BEYOND = "without what the class names say, "
+CHANCE = "errors don't depend on it more than by chance (q = {value}, above {limit})"
+DIFFERENCE = "accuracies differ by {value} points within a class, below {limit}"
+IN_WORDS: dict[RuleKind, str] = {
+    "names without images": "fewer than two of its names have images",
+    "no test": "no class has both right and wrong images and two of its names",
+    "chance": CHANCE,
+    "small difference": DIFFERENCE,
+    "class words": "it has words of the classes: {words}",
+    "other guesses": f"{BEYOND}CLIP guesses differently (agreement {{value}}; at least {{limit}})",
+    "doubted beyond": f"{BEYOND}CLIP can't tell its names apart",
+    "chance beyond": f"{BEYOND}{CHANCE}",
+    "small difference beyond": f"{BEYOND}{DIFFERENCE}",
+}
+
+
 def _in_words(rule: Rule, score: Score) -> list[str]:
     """Return the reasons not to propose the family, or to doubt its names."""
-    beyond = ("doubted beyond", "chance beyond", "small difference beyond", "other guesses")
-    without = "without what the class names say, " if rule.kind in beyond else ""
-    match rule.kind:
-        case "names without images":
-            return ["fewer than two of its names have images"]
-        case "doubted":
-            assert score.of.guessed is not None
-            return score.of.guessed.trust.doubts
-        case "no test":
-            return ["no class has both right and wrong images and two of its names"]
-        case "class words":
-            return [f"it has words of the classes: {', '.join(score.of.class_words)}"]
-        case "doubted beyond":
-            return [f"{without}CLIP can't tell its names apart"]
-    assert rule.value is not None and rule.limit is not None
-    if rule.kind == "other guesses":
-        agreement = short_of(rule.value, rule.limit)
-        return [f"{without}CLIP guesses differently (agreement {agreement}; at least {rule.limit})"]
-    if rule.kind in ("chance", "chance beyond"):
-        q = short_of(rule.value, rule.limit)
-        return [f"{without}errors don't depend on it more than by chance (q = {q}, above {rule.limit})"]
-    points = short_of(100 * rule.value, 100 * rule.limit, 1)
-    return [f"{without}accuracies differ by {points} points within a class, below {100 * rule.limit:.0f}"]
+    if rule.kind == "doubted":
+        assert score.of.guessed is not None
+        return [doubt.sentence for doubt in score.of.guessed.trust.doubts]
+    scale, decimals = (100, 1) if rule.kind in ("small difference", "small difference beyond") else (1, 2)
+    value, limit = scale * (rule.value or 0.0), scale * (rule.limit or 0.0)
+    figures = {"value": short_of(value, limit, decimals), "limit": f"{limit:g}"}
+    return [IN_WORDS[rule.kind].format(**figures, words=", ".join(score.of.class_words))]
 
 
 def _groups(

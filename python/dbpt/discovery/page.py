@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dbpt.discovery.figures import ClassWords, DiscoveryFigures, FamilyGroup, TriedFamily
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, short_of
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT
+from dbpt.pseudo_attributes.doubt import short_of
 from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
 from dbpt.report.examples import GroupExamples
-from dbpt.report.made_by import Entries, made_by_entries
+from dbpt.report.made_by import Entries, audited_entries, made_by_entries
 from dbpt.report.templates import render, sentence
-from dbpt.report.text import count, percent
+from dbpt.report.text import percent
 
 MOST_SHOWN = 3
 """Families with pictures."""
@@ -135,12 +136,8 @@ def _shown(found: ClassWords) -> Sequence[tuple[str, float]]:
 
 def _entries(figures: DiscoveryFigures) -> Entries:
     """Return the data, backbone, catalogue and settings."""
-    failed, backbone = figures.data.failed_images, figures.backbone
-    more = f"; {count(failed)} more could not be read" if failed else ""
     return [
-        ("Data", figures.data.root),
-        ("Images", f"{count(figures.data.n)}, split: {figures.data.split}{more}"),
-        ("Backbone", f"{backbone.model}, {backbone.pretrained or 'no pretrained tag'}, {backbone.embed_dim} features"),
+        *audited_entries(figures.data, figures.backbone),
         ("Catalogue", figures.catalogue or "dbpt's own"),
         *made_by_entries((), (), (), figures.settings),
     ]

@@ -25,7 +25,6 @@ from dbpt.report.text import count, count_of, share_in_words
 from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset, resolve_demo
-from dbpt.settings.unnamed import AUTO_NOTE
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +63,8 @@ def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[
     ways_out = "let --attributes clusters find groups, or train without (--objective erm); "
     ways_out += f"dbpt discover {config.data} --split all"
     images, words = images_to_search(backbone, readable, features, rows, SEED), readable.words
-    family, note = best_family(images, words, zero_shot_right(images, words), whose, ways_out)
-    logger.info(note)
+    family, why = best_family(images, words, zero_shot_right(images, words), whose, ways_out)
+    logger.info(note := f"--attributes auto: {why}")
     return found_settings(config, family, dataset), (note,)
 
 
@@ -94,7 +93,7 @@ def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
 def best_family(
     images: Images, words: Words, right: NDArray[np.bool_], whose: str, ways_out: str, *, is_foreign: bool = False
 ) -> tuple[Family, str]:
-    """Return the first proposed family, with the names that occur, and a note about it.
+    """Return the first proposed family, with the names that occur, and why it is the first, in words.
 
     ``right`` (n,) says which images are predicted right, and ``whose`` by whom and in which images, in words. Raises
     `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried. ``is_foreign`` is as
@@ -125,7 +124,7 @@ def best_family(
     distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
     also = explained_too(len(distinct) - 1)
     confused = "" if best.rule is None else "; CLIP may confuse these names with the classes, so look at the pictures"
-    return family, f"{AUTO_NOTE}{family.name} ({' / '.join(family.names)}), {explains}{also}{confused}"
+    return family, f"{family.name} ({' / '.join(family.names)}), {explains}{also}{confused}"
 
 
 def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:

@@ -95,14 +95,15 @@ def evaluate(
     pseudo = embedded.guess(config, classifier.probe)
     guesses, splits = judged_guesses(embedded, pseudo), embedded.dataset.splits
     study = Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, guesses=guesses)
-    warnings = (*unread, *left_out(dataset, embedded.failures), *pseudo.warnings, *trust_warnings(study))
-    log_warnings(warnings)
-    study = replace(study, guesses=None, counts_of_run=_train_counts_of_run(of_run, study))
+    doubts, warnings = trust_warnings(study), (*unread, *left_out(dataset, embedded.failures), *pseudo.warnings)
+    log_warnings(logged := (*doubts, *warnings))
+    counts = _train_counts_of_run(of_run, study)
+    study = replace(study, guesses=None, counts_of_run=counts, doubt_warnings=doubts)
     figures = study.metrics(embedded.stored.map_blocks(classifier.head.predictions))
     row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
     metrics = study.run_metrics([row], warnings=warnings, seconds={})
     result = Result(Path(run), metrics, classifier)
-    log_warnings(result.warnings, warnings)
+    log_warnings(result.warnings, logged)
     return result
 
 

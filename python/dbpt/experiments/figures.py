@@ -48,7 +48,7 @@ class Study:
     With the settings ``config`` it is the input of one training, and ``warnings`` are those of all steps.
     ``drawn`` are the training and validation rows of a draw, sorted, with repeats; None: each row of these splits once.
     ``counts_of_run`` (G,) are the training rows of a run, for data without any. ``guesses`` say how far the pseudo
-    attributes can be trusted; None if that has not been judged.
+    attributes can be trusted; None if that has not been judged. ``doubt_warnings`` are as in `Metrics`.
     """
 
     embedded: Embedded
@@ -58,6 +58,7 @@ class Study:
     warnings: tuple[str, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
     guesses: Guesses | None = None
+    doubt_warnings: tuple[str, ...] = ()
     drawn: NDArray[np.int64] | None = None
 
     @property
@@ -219,6 +220,7 @@ class Study:
             pseudo_method=self.pseudo.described,
             pseudo_shares=self._pseudo_shares(),
             pseudo_doubts=[] if self.guesses is None else self.guesses.doubts,
+            doubt_warnings=list(self.doubt_warnings),
             pseudo_quality=self._pseudo_quality(),
             cross_validated=[] if self.pseudo.probe is None else list(self.pseudo.probe.figures),
         )

@@ -139,7 +139,7 @@ def _fit_on(
         assert sheets is not None
         write_results(out, study, results, metrics, sheets, command)
         RUN_FOLDER.finish(out, description, config)
-        log_warnings(Result(out, metrics).warnings, study.warnings)
+        log_warnings(Result(out, metrics).warnings, [*metrics.warnings, *metrics.doubt_warnings])
         return metrics
 
     return Result(out, ranks.from_first(finish))

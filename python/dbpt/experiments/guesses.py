@@ -23,6 +23,8 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
+from dbpt.pseudo_attributes.cross_validation import CrossValidated
+from dbpt.pseudo_attributes.doubt import Doubt, doubt
 from dbpt.pseudo_attributes.factors import by_suspect
 from dbpt.pseudo_attributes.fewer_names import names_to_leave_out
 from dbpt.pseudo_attributes.from_file import METHOD
@@ -49,23 +51,25 @@ def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.
     if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
-    judged: list[dict[str, Any]] = [{"doubts": list(part.doubts or ())} for part in parts]
+    judged = [_Doubts([Doubt(kind="file", sentence=text) for text in part.doubts or ()]) for part in parts]
     is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
-        judged = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
+        judged = [_Doubts(each.doubts, cross_validated=each) for each in pseudo.probe.figures]
     elif method is not None:
-        found = _doubts(images, dataset, rows, [_likeliest(part) for part in parts], method.name)
-        judged = [vars(each) for each in found]
+        judged = _doubts(images, dataset, rows, [_likeliest(part) for part in parts], method.name)
     how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
+    if dataset.words.factors:
+        for suspect, each in zip(suspects, judged, strict=True):
+            each.doubts = [replace(doubt, factor=suspect.name) for doubt in each.doubts]
     of_suspects = [
-        Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
+        Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **vars(of))
         for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, judged, strict=True)
     ]
     if not dataset.words.factors:
         return of_suspects[0]
     return Guesses(
         values=list(dataset.attribute_names),
-        doubts=[f"{each.name}: {doubt}" for each in of_suspects for doubt in each.doubts],
+        doubts=[doubt for each in of_suspects for doubt in each.doubts],
         doubted=of_suspects[0].doubted if len(of_suspects) == 1 else [],
         factors=of_suspects,
         **_figures(pseudo, dataset.attributes),
@@ -110,9 +114,10 @@ def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
 class _Doubts:
     """The fields of `Guesses` about doubts."""
 
-    doubts: list[str] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
     doubted: list[str] = field(default_factory=list)
     leave_out: list[str] = field(default_factory=list)
+    cross_validated: CrossValidated | None = None
 
 
 def _doubts(
@@ -153,20 +158,15 @@ def _doubts(
         names = [known[value] for value in values]
         trust = guess_trust(code[guessed[place][judged]], *evidence, names, counts[list(values)])
         if trust.doubts:
-            of_part, doubts = len(classes) < dataset.num_classes, found[place]
-            leave_out = names_to_leave_out(trust, *evidence, method=method)
-            texts = [*trust.doubts, *([_way_out(names, leave_out)] if leave_out else [])]
+            of_part, of_suspect, doubts = len(classes) < dataset.num_classes, found[place], trust.doubts
+            if leave_out := names_to_leave_out(trust, *evidence, method=method):
+                kept = in_quotes([name for name in names if name not in leave_out])
+                doubts.append(doubt("leave out", in_quotes(leave_out), kept=kept))
             of_classes = f"for {', '.join(dataset.class_names[label] for label in classes)}, " if of_part else ""
-            doubts.doubts += [of_classes + text for text in texts]
-            doubts.doubted += [name for name in names if name not in doubts.doubted]
-            doubts.leave_out += [] if of_part else leave_out
+            of_suspect.doubts += [replace(each, sentence=of_classes + each.sentence) for each in doubts]
+            of_suspect.doubted += [name for name in names if name not in of_suspect.doubted]
+            of_suspect.leave_out += [] if of_part else leave_out
     return found
-
-
-def _way_out(names: Sequence[str], leave_out: Sequence[str]) -> str:
-    """Return how to guess some of the names without doubts."""
-    kept = [name for name in names if name not in leave_out]
-    return f"leave out {in_quotes(leave_out)}: {in_quotes(kept)} alone raise no doubt"
 
 
 def guess_sheets(study: Study) -> GuessSheets:
@@ -226,10 +226,11 @@ def doubts_in_words(guesses: Guesses) -> tuple[str, ...]:
     """Return the doubts about the guesses of each suspect as one warning."""
     if guesses.by_clusters and guesses.doubts:
         way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
-        return (f"the clusters can't be trusted: {'; '.join(guesses.doubts)}; {way_out}",)
+        return (f"the clusters can't be trusted: {'; '.join(map(str, guesses.doubts))}; {way_out}",)
     way_out = "label more images" if guesses.by_probe else "use other words, give each name more wordings"
     return tuple(
-        f"{guesses.guesser}'s guesses of {_called(each)} can't be trusted: {'; '.join(each.doubts)}; "
+        f"{guesses.guesser}'s guesses of {_called(each)} can't be trusted: "
+        f"{'; '.join(doubt.sentence for doubt in each.doubts)}; "
         f"{'' if each.leave_out else f'{way_out}, '}or look at the guesses with dbpt audit"
         for each in guesses.by_suspect
         if each.doubts

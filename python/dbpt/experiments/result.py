@@ -83,7 +83,7 @@ class Result:
 
         For a run, its own objective; for a comparison, ``dbpt`` with the first head or, without it, the last row.
         """
-        return next(row for row in self.rows if row.chosen)
+        return self._summary.chosen
 
     @property
     def worst_group_accuracy(self) -> float | None:

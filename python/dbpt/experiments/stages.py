@@ -52,10 +52,11 @@ def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Study:
     config = replace(config, image_precision=embedded.backbone.image_precision)  # what auto was taken for
     guessed = add_pseudo_attributes(embedded, config)
     log_warnings(guessed.warnings, embedded.warnings)  # even if the next stage raises
-    study = arrange(replace(guessed, guesses=judged_guesses(embedded, guessed.pseudo)), config)
-    doubts = trust_warnings(study, [config])
-    study = replace(study, warnings=(*study.warnings, *doubts, *setting_warnings([config])))
-    log_warnings(study.warnings, guessed.warnings)
+    guessed = replace(guessed, guesses=judged_guesses(embedded, guessed.pseudo))
+    guessed = replace(guessed, doubt_warnings=trust_warnings(guessed, [config]))
+    study = arrange(guessed, config)
+    study = replace(study, warnings=(*study.warnings, *setting_warnings([config])))
+    log_warnings((*study.doubt_warnings, *study.warnings), guessed.warnings)
     return study
 
 

@@ -129,7 +129,9 @@ def _record(value: Any, kind: Any, place: str) -> Any:
     _check(value, isinstance(value, dict), place, "an object")
     hints = _hints(kind)
     for name in sorted(hints.keys() ^ value.keys()):
-        _check(value, False, f"{place}.{name}", "a value, found none" if name in hints else "no such entry")
+        raise _Wrong(
+            f"{place}.{name}", "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
+        )
     try:
         return kind(**{name: _typed(value[name], hint, f"{place}.{name}") for name, hint in hints.items()})
     except InputError as error:  # from the checks of the dataclass
@@ -152,5 +154,5 @@ def _is_text(value: str) -> bool:
 
 def _check(value: Any, holds: bool, place: str, expected: str) -> Any:
     if not holds:
-        raise _Wrong(place, f"{expected}" if expected.endswith("none") else f"{expected}, found {value!r:.200}")
+        raise _Wrong(place, f"{expected}, found {value!r:.200}")
     return value

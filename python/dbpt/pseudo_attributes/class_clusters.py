@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
-from dbpt.pseudo_attributes.cross_validation import short_of
+from dbpt.pseudo_attributes.doubt import Doubt, doubt
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.kmeans import centers_of_points
 from dbpt.pseudo_attributes.mixture import Array, fit_mixture, softmax
@@ -67,21 +67,16 @@ class ClassClusters:
             names.append(tuple(f"{k + 1}: {words[p]}, {words[q]}" for k, (p, q, *_) in enumerate(nearest_KP.tolist())))
         return replace(self, names=tuple(names))
 
-    def doubts(self, class_names: Sequence[str]) -> list[str]:
-        """Return why the clusters may be none, as sentences."""
+    def doubts(self, class_names: Sequence[str]) -> list[Doubt]:
+        """Return why the clusters may be none."""
         found = list(zip(class_names, self.separation.tolist(), strict=True))
         doubts = []
         if unsure := [name for name, value in found if value < DISTINCT]:
             lowest = max(float(np.nanmin(self.separation)), 0.0)
-            doubts.append(
-                f"the images of {classes_in_words(unsure)} form no distinct clusters (separation "
-                f"{short_of(lowest, DISTINCT)}; trusted from {DISTINCT})"
-            )
+            doubts.append(doubt("no clusters", classes_in_words(unsure), lowest, DISTINCT))
         if few := [name for name, value in found if np.isnan(value)]:
-            doubts.append(
-                f"{classes_in_words(few)} {'has' if len(few) == 1 else 'have'} too few different images to tell "
-                f"whether the clusters are distinct (from {FEWEST_ROWS} images)"
-            )
+            classes = f"{classes_in_words(few)} {'has' if len(few) == 1 else 'have'}"
+            doubts.append(doubt("few images", classes, limit=FEWEST_ROWS))
         return doubts
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from dbpt.data.words import Factor
 from dbpt.files.typed_json import Count, Share
 from dbpt.groups import group_name
+from dbpt.pseudo_attributes.doubt import Doubt, doubt
 
 LOWEST_AGREEMENT = 0.8
 FEWEST_OF_GROUP = 5
@@ -66,19 +67,16 @@ class CrossValidated:
         )
 
     @property
-    def doubts(self) -> list[str]:
+    def doubts(self) -> list[Doubt]:
         """Reasons not to trust the guesses, as those of `Trust`."""
         found = []
         if few := [each for each in self.groups if each.n < FEWEST_OF_GROUP]:
             fewest = min(few, key=lambda each: each.n)
             images = f"{fewest.n or 'no'} known image{'s' if fewest.n > 1 else ''} of {fewest.group}"
             others = f" (the fewest of {len(few)} such groups)" if few[1:] else ""
-            found.append(f"{images}{others}: how the probe does there is not known (trusted from {FEWEST_OF_GROUP})")
+            found.append(doubt("few known", images + others, fewest.n, FEWEST_OF_GROUP))
         if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
-            found.append(
-                f"out of fold, too few of the {self.n_known} known images are guessed right (agreement within classes "
-                f"{short_of(self.kappa, LOWEST_AGREEMENT)}; trusted from {LOWEST_AGREEMENT})"
-            )
+            found.append(doubt("out of fold", value=self.kappa, limit=LOWEST_AGREEMENT, n=self.n_known))
         return found
 
 
@@ -111,14 +109,3 @@ def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int)
     shares = [np.bincount(each, minlength=num_attributes) / len(each) for each in (one, other)]
     by_chance = float(shares[0] @ shares[1])
     return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)
-
-
-def short_of(value: float, limit: float, decimals: int = 2) -> str:
-    """Format a value that is on the wrong side of the limit, with so many decimals that it shows.
-
-    >>> short_of(0.0496, 0.05), short_of(5.3, 5, 0), short_of(0.3, 0.05)
-    ('0.0496', '5.3', '0.30')
-    """
-    while value != limit and float(f"{value:.{decimals}f}") == limit:
-        decimals += 1
-    return f"{value:.{decimals}f}"

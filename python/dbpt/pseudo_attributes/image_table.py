@@ -56,7 +56,7 @@ def image_columns(
         found["confidence"] = _rounded(pseudo.confidence[rows])
         judged = guesses if guesses is not None and guesses.is_judged else None
         if judged is not None:
-            found["doubts"] = doubts_column(judged.doubts, len(rows))
+            found["doubts"] = doubts_column([str(doubt) for doubt in judged.doubts], len(rows))
         found |= _of_factors(dataset, pseudo, judged, rows)
         found["group"] = pseudo_groups(dataset, pseudo)[rows]
     if probabilities is not None:
@@ -76,7 +76,8 @@ def _of_factors(
         found[f"pseudo_{factor.name}"] = [values[value] for value in guessed.pseudo_attributes[rows].tolist()]
         found[f"confidence_{factor.name}"] = _rounded(guessed.confidence[rows])
         if judged is not None:
-            found[f"doubts_{factor.name}"] = doubts_column(judged.factors[place].doubts, len(rows))
+            doubts = [doubt.sentence for doubt in judged.factors[place].doubts]
+            found[f"doubts_{factor.name}"] = doubts_column(doubts, len(rows))
     return found
 
 

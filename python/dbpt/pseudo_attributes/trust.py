@@ -13,7 +13,8 @@ from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
 from dbpt.files.typed_json import Count, Share
 from dbpt.pseudo_attributes.class_clusters import METHOD as CLUSTERS
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, CrossValidated, kappa, short_of
+from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, CrossValidated, kappa
+from dbpt.pseudo_attributes.doubt import Doubt, doubt
 from dbpt.pseudo_attributes.from_file import METHOD
 from dbpt.pseudo_attributes.label import label_attributes
 from dbpt.pseudo_attributes.separation import gap_densities, separations, within_class
@@ -83,44 +84,26 @@ class Trust:
         return [pair for _, pair in sorted(found)]
 
     @property
-    def doubts(self) -> list[str]:
-        """Reasons not to trust the guesses, as sentences; none if there is no reason.
+    def doubts(self) -> list[Doubt]:
+        """Reasons not to trust the guesses; none if there is no reason.
 
         They name the names that fail, unless all do.
         """
         found = []
         if unsteady := self._unsteady:
             names = "the same names" if len(unsteady) == len(self.agreements) else in_quotes(unsteady)
-            found.append(
-                f"other sentences around {names} give other guesses (agreement "
-                f"{short_of(self.agreement, LOWEST_AGREEMENT)}; trusted from {LOWEST_AGREEMENT})"
-            )
+            found.append(doubt("sentences", names, self.agreement, LOWEST_AGREEMENT))
         if self.spread < LOWEST_SPREAD:
-            found.append(
-                f"CLIP's odds hardly change from image to image (spread {short_of(self.spread, LOWEST_SPREAD)}; "
-                f"trusted from {LOWEST_SPREAD})"
-            )
+            found.append(doubt("spread", value=self.spread, limit=LOWEST_SPREAD))
         if self.separation < LOWEST_SEPARATION:
             few = 0 < len(self._alike) <= MOST_PAIRS
             names = " or that ".join(map(in_quotes, self._alike)) if few else "the names"
-            separation = short_of(max(self.separation, 0.0), LOWEST_SEPARATION)
-            found.append(
-                f"the images form no groups that {names} tell apart (separation {separation}; trusted from "
-                f"{LOWEST_SEPARATION})"
-            )
+            found.append(doubt("separation", names, max(self.separation, 0.0), LOWEST_SEPARATION))
         if rare := self._too_rare:
-            density = short_of(max(self.gap_densities.values()), LARGEST_GAP_DENSITY)
-            found.append(
-                f"few images are guessed {in_quotes(rare, 'or')}, and no gap parts them from unusual images of another "
-                f"name (density in the gap {density}; trusted up to {LARGEST_GAP_DENSITY})"
-            )
+            found.append(doubt("rare", in_quotes(rare, "or"), max(self.gap_densities.values()), LARGEST_GAP_DENSITY))
         if self.outranked > LARGEST_OUTRANKED:
-            share = short_of(100 * self.outranked, 100 * LARGEST_OUTRANKED, 0)
-            found.append(
-                f"other words fit the images better than any of the names ({share} % of a catalogue's words; trusted "
-                f"up to {100 * LARGEST_OUTRANKED:.0f} %)"
-            )
-        return found + ([f"no image was guessed {in_quotes(self.unused, 'or')}"] if self.unused else [])
+            found.append(doubt("other words", "", 100 * self.outranked, 100 * LARGEST_OUTRANKED, decimals=0))
+        return found + ([doubt("unused", in_quotes(self.unused, "or"))] if self.unused else [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,13 +115,13 @@ class Guesses:
     have different ones. Without the values to ``leave_out``, there is no doubt about the others. ``accuracy`` is
     measured on the ``n_known`` images with a true attribute that was not given. ``is_judged`` is False for a file that
     says nothing about doubts. With attributes that have names, the figures are about the combinations of their values,
-    ``factors`` has those of each, and the doubts begin with the name of the factor.
+    ``factors`` has those of each, and the doubts are those of all.
     """
 
     method: str
     shares: list[Share]
     mean_confidence: Share
-    doubts: list[str]
+    doubts: list[Doubt]
     n_unknown: Count
     n_known: Count
     accuracy: float | None

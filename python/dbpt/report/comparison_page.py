@@ -24,8 +24,7 @@ from dbpt.report.confusion import confusions
 from dbpt.report.examples import GroupExamples
 from dbpt.report.factors import doubted_factors
 from dbpt.report.guesses import GuessSheets
-from dbpt.report.headline import without_doubts
-from dbpt.report.made_by import Entries
+from dbpt.report.made_by import Entries, backbone_text
 from dbpt.report.run_charts import row_colors
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row
 from dbpt.report.templates import render, sentence
@@ -106,7 +105,7 @@ def render_comparison(
         verdict=verdict(judged_summary, guesses),
         lead=second_sentence(judged_summary),
         heading=summary.heading,
-        warnings=list(dict.fromkeys(map(sentence, without_doubts(summary.warnings, guesses)))),
+        warnings=list(dict.fromkeys(map(sentence, summary.other_warnings))),
         doubted_factors=doubted_factors(guesses, metrics),
         named_rows=[(shown.name, shown.row) for shown in rows],
         rows=rows,
@@ -166,14 +165,9 @@ def _most_groups(charted: Sequence[ShownRow]) -> int:
 
 
 def _data(metrics: ComparisonMetrics) -> Entries:
-    weights = metrics.backbone.pretrained or "no pretrained tag"
     return [
         ("Data", metrics.dataset.root),
-        (
-            "Backbone",
-            f"{metrics.backbone.model}, {weights}, {metrics.backbone.embed_dim} features; image tower: "
-            f"{metrics.backbone.image_tower}",
-        ),
+        ("Backbone", backbone_text(metrics.backbone)),
         ("Seeds", ", ".join(map(str, metrics.seeds))),
         *([("Draws", str(len(metrics.draws)))] if metrics.draws else []),
         ("Pseudo attributes by", metrics.pseudo_method),
@@ -235,7 +229,7 @@ def _charted(rows: Sequence[ShownRow]) -> list[ShownRow]:
 
 def _worst_groups(summary: ComparisonSummary) -> list[int]:
     """Return the groups in the order of their accuracy in the chosen row, those without images last."""
-    chosen = next(row for row in summary.rows if row.chosen).groups
+    chosen = summary.chosen.groups
     accuracies = [each.accuracy for each in chosen] or [None] * len(summary.metrics.dataset.groups)
     shown = summary.metrics.dataset.shown_groups
     return sorted(shown, key=lambda g: (accuracies[g] is None, accuracies[g] or 0.0))

@@ -37,6 +37,11 @@ class ComparisonSummary:
         return tuple(Row(record, self.metrics, record is chosen) for record in records)
 
     @property
+    def chosen(self) -> Row[ComparisonRow]:
+        """The row that the sentences are about."""
+        return next(row for row in self.rows if row.chosen)
+
+    @property
     def heading(self) -> list[str]:
         """The lines above the table: which images, whose groups, what the figures are."""
         comparison, seeds = self.metrics, len(self.metrics.seeds)
@@ -54,6 +59,11 @@ class ComparisonSummary:
 
     @property
     def warnings(self) -> list[str]:
+        """All warnings, those about the guesses first."""
+        return [*self.metrics.doubt_warnings, *self.other_warnings]
+
+    @property
+    def other_warnings(self) -> list[str]:
         """The warnings of the data and the figures, then those of one training of each row.
 
         Those of its other seeds are much the same.

@@ -72,6 +72,15 @@ def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
     return render("report/guesses.html.j2", **context)
 
 
+def distrust(guesses: Guesses, names: str) -> str:
+    """Return a sentence, without its full stop, that says that these ``guesses`` of the ``names`` can't be trusted."""
+    if guesses.by_clusters:
+        return "Some classes may form no distinct clusters"
+    if guesses.by_probe:
+        return f"The probe's guesses of {names} can't be trusted"
+    return f"CLIP can't tell {names} apart in these images"
+
+
 def label_command(run: Path) -> str:
     """Return the command that draws a sample of the run's images to label by hand."""
     return shlex.join(["dbpt", "label", str(run), "--out", f"{run}-labels"])

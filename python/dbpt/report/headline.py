@@ -1,22 +1,23 @@
 """The result of a run in sentences, for readers who know neither dbpt nor the data."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dbpt.groups import group_name
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.factors import GroupFigures, nothing_is_trusted
+from dbpt.report.guesses import distrust
 from dbpt.report.summary import Row, Summary
-from dbpt.report.text import in_words, points
+from dbpt.report.templates import capitalize_first
+from dbpt.report.text import in_words, points, signed_points
 from dbpt.runs.metrics import Metrics, RunRow
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
 
-class Verdict(NamedTuple):
+class Outcome(NamedTuple):
     """The result in a few words and in two sentences; ``kind`` is also the name of its style."""
 
-    kind: str
+    kind: Literal["untrusted", "nothing-to-compare", "unchanged", "improved", "bias"]
     title: str
     sentence: str
 
@@ -24,40 +25,40 @@ class Verdict(NamedTuple):
 Interval = tuple[float, float] | None
 
 
-def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Verdict:
+def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome:
     """Return how biased the strongest other row is, and what the training of the chosen row changed.
 
     The figures are those over the `judged_factors`. ``difference`` is the 95 % interval of the change of worst-group
     accuracy, on the same images.
     """
     chosen, before = summary.chosen, summary.baseline
-    doubts = doubts_in_words(guesses, summary.metrics)
-    if doubts and nothing_is_trusted(guesses):
-        what = "clusters" if guesses.by_clusters else "guesses"
-        sentence = f"{doubts}, so nothing follows about a bias or its reduction."
-        return Verdict("untrusted", f"The {what} can’t be trusted", sentence)
+    follows = "nothing follows about a bias or its reduction", "nothing follows about a bias there"
+    untrusted, doubts = by_doubts(guesses, summary.metrics, *follows)
+    if untrusted is not None:
+        return untrusted
     if before is None or _worst(chosen) is None:
-        return Verdict("nothing-to-compare", "Nothing to compare", headline(summary, difference))
+        return Outcome("nothing-to-compare", "Nothing to compare", headline(summary, difference))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
     needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
-    kind, title, effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
-    untold = f" {doubts}, so nothing follows about a bias there." if doubts else ""
-    return Verdict(kind, title, f"{bias} {effect}{untold}")
+    effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
+    return effect._replace(sentence=f"{bias} {effect.sentence}{doubts}")
 
 
-def doubts_in_words(guesses: Guesses, metrics: Metrics) -> str:
-    """Return a sentence, without its full stop, about the guesses that can't be trusted; "" if no figure needs them."""
+def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: str) -> tuple[Outcome | None, str]:
+    """Return the outcome if no guess can be trusted, and else a sentence about those that can't, "" if all can.
+
+    ``about_all`` and ``about_some`` are what follows about a figure that needs all guesses, or some of them.
+    """
     if not guesses.doubts or metrics.group_kind == "true":
-        return ""
-    if guesses.by_clusters:
-        return "Some classes may form no distinct clusters"
+        return None, ""
     doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
-    names = " and ".join(doubted) or " / ".join(metrics.dataset.attributes)
-    if guesses.by_probe:
-        return f"The probe’s guesses of {names} can’t be trusted"
-    return f"CLIP can’t tell {names} apart in these images"
+    doubts = distrust(guesses, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
+    if not nothing_is_trusted(guesses):
+        return None, f" {doubts}, so {about_some}."
+    what = "clusters" if guesses.by_clusters else "guesses"
+    return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so {about_all}."), ""
 
 
 def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
@@ -67,29 +68,29 @@ def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
     in_class = [each for each in row.groups if each.class_name == worst.class_name and each.accuracy is not None]
     best, right = max(in_class, key=lambda each: each.accuracy or 0.0), in_words(worst.accuracy)
     if not worst.attribute:
-        return f"{method[0].upper()}{method[1:]} gets {right} right in its worst class, {worst.class_name}.", False
+        return f"{capitalize_first(method)} gets {right} right in its worst class, {worst.class_name}.", False
     if (best.low or 0.0) > (worst.high or 1.0):
         found = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
         return f"Of the class “{worst.class_name}”, {method} gets {found}{source}.", True
-    return f"{method[0].upper()}{method[1:]} gets {right} right in its worst group, {_name(worst)}{source}.", False
+    return f"{capitalize_first(method)} gets {right} right in its worst group, {_name(worst)}{source}.", False
 
 
-def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, group: str) -> tuple[str, str, str]:
-    """Return the kind and title of the verdict, and a sentence about what training changed, by `_change`."""
+def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, group: str) -> Outcome:
+    """Return what training changed, by `_change`."""
     worst, (change, is_clear) = _worst(after), found
     assert worst is not None
     training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
     if not change:
-        return "unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}."
+        return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}.")
     if not is_clear:
         now = f"After training with {after.title} the worst {group} is {_name(worst)} with {right}"
-        return "unchanged", "No clear change", f"{now}; chance alone may be the reason."
+        return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
     if change < 0:
-        return "bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}."
+        return Outcome("bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}.")
     at_least = f"it gets at least {right} in every {group} (worst: {_name(worst)})."
     if was_biased:
-        return "improved", "Bias reduced", f"{training} reduces this bias: {at_least}"
-    return "improved", f"Worst {group} improved", f"{training} helps: {at_least}"
+        return Outcome("improved", "Bias reduced", f"{training} reduces this bias: {at_least}")
+    return Outcome("improved", f"Worst {group} improved", f"{training} helps: {at_least}")
 
 
 def _name(group: GroupFigures) -> str:
@@ -112,11 +113,7 @@ def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tu
 
 def headline(summary: Summary, difference: Interval) -> str:
     """Return the result in one sentence, for any outcome; ``difference`` as for `verdict`."""
-    chosen, what = summary.chosen, "Worst-group accuracy"
-    if not summary.metrics.dataset.has_attributes:
-        what = "Worst-class accuracy"
-    else:
-        what += over_pseudo_groups(summary.metrics)
+    chosen, what = summary.chosen, capitalize_first(figure_name(summary.metrics))
     wga, average, name = chosen.worst_group_accuracy, chosen.average_accuracy, average_name(summary.metrics)
     if wga is None:
         known = "" if average is None else f"; the {name} of {chosen.title} is {in_words(average)}"
@@ -128,19 +125,14 @@ def headline(summary: Summary, difference: Interval) -> str:
     return f"{what} {compared} {name} {in_words(baseline.average_accuracy)} → {in_words(average)}."
 
 
-def without_doubts(warnings: Sequence[str], guesses: Guesses) -> list[str]:
-    """Return the warnings that don't repeat the doubts about the guesses, which pages show in a box of their own."""
-    told = [doubt for factor in guesses.factors for doubt in factor.doubts] or guesses.doubts
-    return [text for text in warnings if not any(doubt in text for doubt in told)]
-
-
-def over_pseudo_groups(metrics: Metrics) -> str:
-    """Return words to put after a figure over pseudo groups; "" over true groups."""
-    if metrics.group_kind == "true":
-        return ""
+def figure_name(metrics: Metrics) -> str:
+    """Return the name of worst-group accuracy in sentences, with the groups that it is over, if not true ones."""
+    if not metrics.dataset.has_attributes:
+        return "worst-class accuracy"
     factors = " and ".join(factor.name for factor in metrics.dataset.factors)
     pseudo_groups = f" over pseudo groups of {factors}" if factors else " over pseudo groups"
-    return " over clusters" if metrics.dataset.clusters else pseudo_groups
+    groups = " over clusters" if metrics.dataset.clusters else pseudo_groups
+    return f"worst-group accuracy{'' if metrics.group_kind == 'true' else groups}"
 
 
 def zero_shot_line(summary: Summary) -> str:
@@ -163,7 +155,7 @@ def _compared(baseline: Row[RunRow], chosen: Row[RunRow], difference: Interval) 
     change, is_clear = _change(baseline, chosen, difference)
     if not change:
         return f"is {in_words(after)} with both {baseline.title} and {chosen.title},"
-    by = f"{change:+.1f}".replace("-", "−") + " points"
+    by = f"{signed_points(change / 100)} points"
     if difference is not None:
         by += f" [{points(difference[0])},\u00a0{points(difference[1])}]"
     if not is_clear:

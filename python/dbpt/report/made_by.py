@@ -2,10 +2,26 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from dbpt.report.text import MISSING
+from dbpt.report.text import MISSING, count
+from dbpt.runs.audited import AuditedData
+from dbpt.runs.metrics import BackboneSummary
 from dbpt.settings.config import FitConfig
 
 Entries = list[tuple[str, str]]
+
+
+def audited_entries(data: AuditedData, backbone: BackboneSummary) -> Entries:
+    """Return the images that a page is about, and the backbone."""
+    more = f"; {count(data.failed_images)} more could not be read" if data.failed_images else ""
+    split = f"split: {data.split}" if data.is_divided else "no splits"
+    images = f"{count(data.n)}, {split}{more}"
+    return [("Data", data.root), ("Images", images), ("Backbone", backbone_text(backbone))]
+
+
+def backbone_text(backbone: BackboneSummary) -> str:
+    """Return the backbone by name, with the size of its features and the precision of its image tower."""
+    weights = backbone.pretrained or "no pretrained tag"
+    return f"{backbone.model}, {weights}, {backbone.embed_dim} features; image tower: {backbone.image_tower}"
 
 
 def setting_texts(config: FitConfig, names: Iterable[str]) -> dict[str, str]:

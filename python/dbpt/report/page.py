@@ -20,7 +20,7 @@ from dbpt.report.examples import GroupExamples, worst_first
 from dbpt.report.factors import doubted_factors
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
-from dbpt.report.headline import headline, verdict, without_doubts, zero_shot_line
+from dbpt.report.headline import headline, verdict, zero_shot_line
 from dbpt.report.made_by import Entries
 from dbpt.report.run_charts import (
     MOST_CURVES,
@@ -40,29 +40,22 @@ from dbpt.report.summary import (
     groups_line,
     pseudo_text,
     selected_by,
+    selecting_figure,
     shots_text,
     summarize,
 )
 from dbpt.report.templates import render
 from dbpt.runs.metrics import RunMetrics
-from dbpt.settings.sections import TRUE_SELECTIONS
+from dbpt.settings.sections import PSEUDO_SELECTIONS, TRUE_SELECTIONS
 
 MOST_ROWS = 200
 """If there are more groups, the tables show the ones with the lowest accuracy."""
+SOURCES = {None: "none", "pseudo": "pseudo attributes", "true": "true attributes (an oracle)"}
+APPLICATIONS = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
 TRAINED = {
     "prompt": "the prompt, which are the words around the class names",
     "linear": "a linear layer on CLIP's features",
     "adapter": "an adapter on CLIP's features",
-}
-SELECTED_BY = {
-    "pseudo-wgp": "the one with the highest worst-group probability of the true class on the validation images, over "
-    "pseudo groups",
-    "true-wgp": "the one with the highest worst-group probability of the true class on the validation images, over "
-    "true groups",
-    "pseudo-wga": "the one with the best worst-group accuracy on the validation images, over pseudo groups",
-    "true-wga": "the one with the best worst-group accuracy on the validation images, over true groups",
-    "average": "the one with the best average accuracy on the validation images",
-    "last": "the last one",
 }
 
 
@@ -99,13 +92,11 @@ def render_report(page: RunPage) -> str:
     chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
     shown = metrics.dataset.shown_groups
-    context = {
+    context = vars(page) | {
         "summary": summary,
         "split_name": SPLIT_NAMES[summary.split],
-        "metrics": metrics,
         "verdict": verdict(judged, guesses, page.difference),
-        "doubts": guesses.doubts,
-        "warnings": without_doubts(summary.warnings, guesses),
+        "warnings": summary.other_warnings,
         "headline": headline(judged, page.difference),
         "groups_line": groups_line(metrics),
         "shots_text": shots_text(metrics),
@@ -118,7 +109,6 @@ def render_report(page: RunPage) -> str:
         "num_groups": len(shown),
         "bars": accuracy_chart(summary, colors, BAR_LETTERS, WIDTH),
         "narrow_bars": accuracy_chart(summary, colors, NARROW_LETTERS, NARROW),
-        "examples": page.examples,
         "shows_images": page.mistakes is not None,
         "compared": [summary.rows[0].title, summary.chosen.title],
         "confusions": [confusions(counts, classes) for counts in page.confusions],
@@ -126,17 +116,12 @@ def render_report(page: RunPage) -> str:
         "p_true": p_true_chart(summary, chosen_history),
         "validation": validation_chart(summary, history, colors),
         "quality": quality if quality and quality.smallest_group is not None else None,
-        "gallery": page.mistakes,
-        "sheets": page.sheets,
-        "label_command": page.label_command,
         "true_uses": _true_uses(summary),
         "selected_by": selected_by(metrics),
-        "has_attributes": metrics.dataset.has_attributes,
+        "pseudo_selects": metrics.dataset.has_attributes and metrics.model_selection in PSEUDO_SELECTIONS,
         "cluster_note": cluster_note(metrics),
         "how_trained": _how_trained(summary),
-        "command": page.command,
         "entries": [*_settings(summary), *page.words],
-        "settings": page.settings,
         "most_bars": MOST_BARS if len(shown) > MOST_BARS else None,
         "most_curves": MOST_CURVES if len(shown) > MOST_CURVES else None,
     }
@@ -146,21 +131,17 @@ def render_report(page: RunPage) -> str:
 def _how_trained(summary: Summary) -> str:
     """Return sentences about the training of the chosen row and the choice of its epoch."""
     record, title = summary.chosen.record, summary.chosen.title
-    groups = {
-        "pseudo": "pseudo attributes",
-        "true": "true attributes (an oracle)",
-    }
     told = f"Training ({title}) tunes {TRAINED.get(str(record.head), f'the head {record.head}')}"
-    if record.group_source in groups:
-        told += f", and weighs the images by class · attribute group, by the {groups[record.group_source]}"
+    if record.group_source is not None:
+        told += f", and weighs the images by class · attribute group, by the {SOURCES[record.group_source]}"
     if any(row.record.name == "erm" for row in summary.others):
         told += "; ERM is plain training, without such weights"
     if record.epochs < 2:
         return told
-    selection = SELECTED_BY.get(summary.metrics.model_selection, f"the one by {summary.metrics.model_selection}")
-    if not summary.metrics.dataset.has_attributes:
-        selection = selection.replace("worst-group", "worst-class").split(", over")[0]
-    return f"{told}. Of all epochs, the one kept is {selection}"
+    if summary.metrics.model_selection == "last":
+        return f"{told}. Of all epochs, the one kept is the last one"
+    figure, over, _ = selecting_figure(summary.metrics)
+    return f"{told}. Of all epochs, the one kept is the one with the highest {figure} on the validation images{over}"
 
 
 def _true_uses(summary: Summary) -> str:
@@ -176,12 +157,6 @@ def _true_uses(summary: Summary) -> str:
 
 def _settings(summary: Summary) -> list[tuple[str, str]]:
     metrics, record = summary.metrics, summary.chosen.record
-    sources = {
-        None: "none",
-        "pseudo": "pseudo attributes",
-        "true": "true attributes (an oracle)",
-    }
-    applications = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
     return [
         ("Data", metrics.dataset.root),
         ("Backbone", metrics.backbone.model),
@@ -190,8 +165,8 @@ def _settings(summary: Summary) -> list[tuple[str, str]]:
         ("Image tower", metrics.backbone.image_tower),
         ("Head", str(record.head)),
         ("Objective", summary.chosen.title),
-        ("Weights applied", applications.get(record.apply, str(record.apply))),
-        ("Groups trained on", sources.get(record.group_source, str(record.group_source))),
+        ("Weights applied", APPLICATIONS[record.apply]),
+        ("Groups trained on", SOURCES[record.group_source]),
         ("Pseudo attributes by", pseudo_text(metrics)),
         ("Best epoch by", selected_by(metrics)),
         ("Seed", str(metrics.seed)),

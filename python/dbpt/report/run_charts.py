@@ -18,20 +18,13 @@ from dbpt.report.charts import (
     bar_chart,
     line_chart,
 )
-from dbpt.report.summary import Row, Summary, summarize
+from dbpt.report.summary import Row, Summary, selecting_figure, summarize
 from dbpt.report.text import count, shorten_group
 from dbpt.runs.metrics import RunMetrics
 
 MOST_CURVES = 16
 """If there are more groups, the curves show the ones with the lowest accuracy."""
 History = list[dict[str, Any]]
-JUDGED_BY = {
-    "pseudo-wgp": ("Worst-group probability of the true class on validation, over pseudo groups", "val_wgp"),
-    "true-wgp": ("Worst-group probability of the true class on validation, over true groups", "val_wgp"),
-    "pseudo-wga": ("Worst-group accuracy on validation, over pseudo groups", "val_wga"),
-    "true-wga": ("Worst-group accuracy on validation, over true groups", "val_wga"),
-}
-"""Title and history key of the validation curve. The groups are those of model selection."""
 
 
 def run_figures(metrics: RunMetrics, history: History) -> dict[str, Chart | None]:
@@ -143,9 +136,8 @@ def validation_chart(
     summary: Summary, history: History, colors: list[str], legend: Legend | None = None
 ) -> tuple[str, Chart] | None:
     """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
-    title, key = JUDGED_BY.get(summary.metrics.model_selection, ("Average accuracy on validation", "val_average"))
-    if key != "val_average" and not summary.metrics.dataset.has_attributes:
-        title = title.replace("Worst-group", "Worst-class").split(", over")[0]
+    figure, over, key = selecting_figure(summary.metrics)
+    title = f"{figure.capitalize()} on validation{over}"
     lines = []
     for row, color in zip(summary.rows, colors, strict=True):
         mine = [entry for entry in history if entry["row"] == row.record.name]

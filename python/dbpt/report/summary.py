@@ -14,6 +14,8 @@ from dbpt.settings.sections import PSEUDO_SELECTIONS
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
 """Names of the two figures that tables show for each value of ``--average``."""
 MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar"
+WORST_OF = {"wgp": "probability of the true class", "wga": "accuracy"}
+"""What model selection takes of the worst group."""
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 
@@ -121,7 +123,12 @@ class Summary:
 
     @property
     def warnings(self) -> list[str]:
-        """All warnings: the most important one about the figures, those of the run and of training, then the rest."""
+        """All warnings, those about the guesses first."""
+        return [*self.metrics.doubt_warnings, *self.other_warnings]
+
+    @property
+    def other_warnings(self) -> list[str]:
+        """The most important warning about the figures, those of the run and of training, then the rest."""
         of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.warnings]
         return [*self._worse_than_zero_shot, *self.metrics.warnings, *of_training, *self._figure_warnings]
 
@@ -183,7 +190,7 @@ def groups_line(metrics: Metrics) -> str:
     if not metrics.pseudo_doubts:
         return groups
     factors = [each.name for each in metrics.dataset.factors]
-    doubted = [name for name in factors if any(doubt.startswith(f"{name}: ") for doubt in metrics.pseudo_doubts)]
+    doubted = [name for name in factors if name in {doubt.factor for doubt in metrics.pseudo_doubts}]
     return f"{groups}, {'which' if doubted == factors else ' and '.join(doubted)} can't be trusted here"
 
 
@@ -202,6 +209,16 @@ def selection_text(selection: str, has_attributes: bool) -> str:
 def selected_by(metrics: RunMetrics | ComparisonMetrics) -> str:
     """Return the rule by which the best epochs of a run or a comparison were chosen."""
     return selection_text(metrics.model_selection, metrics.dataset.has_attributes)
+
+
+def selecting_figure(metrics: RunMetrics) -> tuple[str, str, str]:
+    """Return the figure that selects the epoch, in words, the groups that it is over, and its key in the history."""
+    groups, _, figure = metrics.model_selection.partition("-")
+    if figure not in WORST_OF:
+        return "average accuracy", "", "val_average"
+    if not metrics.dataset.has_attributes:
+        return f"worst-class {WORST_OF[figure]}", "", f"val_{figure}"
+    return f"worst-group {WORST_OF[figure]}", f", over {groups} groups", f"val_{figure}"
 
 
 def average_note(kind: str) -> str:

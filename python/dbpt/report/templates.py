@@ -26,7 +26,7 @@ def _environment() -> Environment:
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "in_words": in_words, "points": points, "count": count}
-    environment.filters |= {"sentence": sentence, "capitalize_first": _capitalize_first, "breakable": _breakable}
+    environment.filters |= {"sentence": sentence, "capitalize_first": capitalize_first, "breakable": _breakable}
     environment.filters["data_url"] = _data_url
     environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
     environment.globals |= {"interval": interval_text, "color_variables": color_variables}
@@ -35,10 +35,11 @@ def _environment() -> Environment:
 
 def sentence(text: str) -> str:
     """Return a text with a capital letter at its start and a full stop at its end."""
-    return _capitalize_first(text if text.endswith((".", "?", "!")) else f"{text}.")
+    return capitalize_first(text if text.endswith((".", "?", "!")) else f"{text}.")
 
 
-def _capitalize_first(text: str) -> str:
+def capitalize_first(text: str) -> str:
+    """Return a text with a capital letter at its start, and names in it as they are."""
     return text[:1].upper() + text[1:]
 
 

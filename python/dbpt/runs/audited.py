@@ -10,11 +10,20 @@ PredictionsBy = Literal["zero-shot", "run", "file", "probe"]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Search:
+    """The ``family`` that ``--attributes auto`` chose, and why; ``on_audited`` images, p-values are too small."""
+
+    family: str
+    on_audited: bool
+    sentence: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AuditedData:
     """The audited images: those of ``split`` (``all`` is every split), with a known label.
 
     Groups over ``clusters`` have no ``attributes``. ``is_divided`` is False for data without splits, whose images are
-    all in the training split.
+    all in the training split. ``search`` is the one that chose the attribute, if any did.
     """
 
     name: str
@@ -27,6 +36,12 @@ class AuditedData:
     notes: list[str]
     clusters: ClustersSummary | None = None
     is_divided: bool = True
+    search: Search | None = None
+
+    @property
+    def is_searched(self) -> bool:
+        """True if a search chose the attribute on the audited images, so that p-values are too small."""
+        return self.search is not None and self.search.on_audited
 
     @property
     def groups(self) -> list[tuple[str, str]]:

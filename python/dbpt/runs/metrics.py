@@ -12,8 +12,9 @@ from dbpt.files.typed_json import Count, Share, check_version, read_json, typed
 from dbpt.groups import GroupMetrics, PseudoQuality, group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
+from dbpt.pseudo_attributes.doubt import Doubt
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 Split = Literal["train", "val", "test"]
 GroupKind = Literal["true", "pseudo"]
 Average = Literal["plain", "adjusted"]
@@ -125,8 +126,9 @@ class Metrics:
     """The entries of both files that don't depend on training.
 
     ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
-    ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses; with factors each begins with
-    the name of one. If a probe guessed, ``cross_validated`` is about the attribute, or about each factor.
+    ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses. ``doubt_warnings`` are warnings
+    that say them, if figures or trainings depend on the guesses. If a probe guessed, ``cross_validated`` is about the
+    attribute, or about each factor.
     """
 
     schema_version: int
@@ -138,7 +140,8 @@ class Metrics:
     pseudo_method: str
     pseudo_shares: list[Share]
     pseudo_quality: QualityOfSplit | None
-    pseudo_doubts: list[str] = field(default_factory=list)
+    pseudo_doubts: list[Doubt] = field(default_factory=list)
+    doubt_warnings: list[str] = field(default_factory=list)
     cross_validated: list[CrossValidated] = field(default_factory=list)
 
 

@@ -8,10 +8,6 @@ from collections.abc import Sequence
 from dbpt.errors import InputError, nearest
 
 AUTO = "auto"
-AUTO_NOTE = f"--attributes {AUTO}: "
-"""The begin of a note that says what the search found."""
-TOO_SMALL = "; since it was chosen on these images, its p-value is too small: test it on others"
-"""The end of such a note if the audited images were searched."""
 CLUSTERS = "clusters"
 MOST_CLUSTERS = 10
 
@@ -25,11 +21,6 @@ def auto_asked(attributes: Sequence[str] | None) -> bool:
     asked = [name for name in attributes or () if name == AUTO]
     _check_alone(asked, attributes, AUTO, "auto finds the names itself")
     return bool(asked)
-
-
-def chosen_on_these_images(notes: Sequence[str]) -> bool:
-    """Return whether one of the ``notes`` says that the audited images were searched for the attribute."""
-    return any(note.startswith(AUTO_NOTE) and note.endswith(TOO_SMALL) for note in notes)
 
 
 def refuse_misspelt(attributes: Sequence[str] | None) -> None:

@@ -14,9 +14,17 @@ LARGEST_LOSS = 2.0**24
 """Logits of this size are whole numbers in float32: the softmax is 0 or 1, and its gradient is useless."""
 
 
+class Diverged(InputError):
+    """Training diverged. ``reason`` says so without how `dbpt fit` continues, which the message adds as ``way_on``."""
+
+    def __init__(self, reason: str, way_on: str) -> None:
+        super().__init__(reason + way_on)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class DivergenceCheck:
-    """Checks of one epoch (from 1) at learning rate ``lr``. Each raises an `InputError` that advises ``lower_lr``."""
+    """Checks of one epoch (from 1) at learning rate ``lr``. Each raises `Diverged`, which advises ``lower_lr``."""
 
     objective: str
     epoch: int
@@ -60,15 +68,14 @@ class DivergenceCheck:
         if not value < float("inf"):
             raise self._error(f"norm of the {what}", value)
 
-    def _error(self, what: str, value: float) -> InputError:
-        way_out = f"lower --lr, for example to {self.lower_lr:g}"
-        if self.resumable:
-            where = f"from the checkpoint of epoch {self.epoch - 1}" if self.epoch > 1 else "from the beginning"
-            way_out += f"; dbpt fit --resume --lr {self.lower_lr:g} with the same --out continues {where}"
-        return InputError(
+    def _error(self, what: str, value: float) -> Diverged:
+        reason = (
             f"training diverged: the {what} of objective {self.objective!r} is {value:g} in epoch {self.epoch} at "
-            f"learning rate {self.lr:g}: {way_out}"
+            f"learning rate {self.lr:g}: lower --lr, for example to {self.lower_lr:g}"
         )
+        where = f"from the checkpoint of epoch {self.epoch - 1}" if self.epoch > 1 else "from the beginning"
+        way_on = f"; dbpt fit --resume --lr {self.lower_lr:g} with the same --out continues {where}"
+        return Diverged(reason, way_on if self.resumable else "")
 
 
 def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:

@@ -186,8 +186,8 @@ def _compare_in(
     doubts = trust_warnings(study, trained)
     if any(each.uses_guesses for each in free):
         doubts = doubts_in_words(guesses)
-    warnings |= dict.fromkeys(doubts)
-    log_warnings(warnings, embedded.warnings)
+    study = replace(study, doubt_warnings=doubts)
+    log_warnings(logged := [*doubts, *warnings], embedded.warnings)
     description = {
         "dbpt_version": __version__,
         "methods": [method.name for method in plan.methods],
@@ -229,7 +229,7 @@ def _compare_in(
     if not failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)
     result = Result(out, metrics)
-    log_warnings(result.warnings, warnings)
+    log_warnings(result.warnings, logged)
     return result
 
 

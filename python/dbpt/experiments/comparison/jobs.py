@@ -27,6 +27,7 @@ from dbpt.experiments.comparison.plan import Cell
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
+from dbpt.training.divergence import Diverged
 
 READY = "ready"
 
@@ -141,8 +142,10 @@ def attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
     """Run ``cell`` in this process; return the reason of a failure, or None."""
     try:
         run_cell(stages, cell, folder)
+    except Diverged as error:
+        return error.reason  # without how a fit continues; a comparison's settings are for all rows
     except InputError as error:
-        return str(error).partition("; dbpt fit ")[0]  # how a fit continues; a comparison's settings are for all rows
+        return str(error)
     return None
 
 
