@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dbpt._core import assign_argmax
 from dbpt.data.registry import Registered, Registry
 
 if TYPE_CHECKING:
@@ -75,8 +74,7 @@ class PseudoMethod(Registered):
 
         Only the rows in ``job.fit_rows`` may influence the labels of others.
         """
-        assign_argmax(job.logits, **job.assign_arguments)
-        return job.result(cls.name)
+        return job.largest(cls.name)
 
 
 PSEUDO_METHODS = Registry[PseudoMethod](
