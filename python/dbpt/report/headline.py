@@ -130,7 +130,7 @@ def headline(summary: Summary, difference: Interval) -> str:
 
 def without_doubts(warnings: Sequence[str], guesses: Guesses) -> list[str]:
     """Return the warnings that don't repeat the doubts about the guesses, which pages show in a box of their own."""
-    told = [doubt for factor in guesses.factors for doubt in factor.doubts] or guesses.doubts
+    told = [doubt for each in guesses.by_suspect for doubt in each.doubts]
     return [text for text in warnings if not any(doubt in text for doubt in told)]
 
 

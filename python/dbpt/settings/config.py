@@ -24,7 +24,7 @@ from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
 from dbpt.settings.sections import DEFAULT_DRO_STEP
-from dbpt.settings.unnamed import auto_asked, clusters_asked, refuse_misspelt
+from dbpt.settings.unnamed import AUTO, asked_word
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -53,9 +53,7 @@ class FitConfig(  # a dataclass takes its fields from the last base on
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        auto_asked(self.attributes)  # refuses other names beside it
-        clusters_asked(self.attributes)  # refuses a wrong number, and other names beside them
-        refuse_misspelt(self.attributes)
+        asked_word(self.attributes)  # refuses a wrong one, and other names beside it
         if refusal := why_config_refused(self):
             raise InputError(refusal)
 
@@ -67,12 +65,12 @@ class FitConfig(  # a dataclass takes its fields from the last base on
     @property
     def asks_auto(self) -> bool:
         """Return whether ``attributes`` is the word ``auto``."""
-        return auto_asked(self.attributes)
+        return asked_word(self.attributes) == (AUTO, 0)
 
     @property
     def names_none(self) -> bool:
         """Return whether ``attributes`` says how to find groups, and names none."""
-        return self.asks_auto or self.num_clusters is not None
+        return asked_word(self.attributes) is not None
 
     @property
     def learns_attributes(self) -> bool:
@@ -87,7 +85,8 @@ class FitConfig(  # a dataclass takes its fields from the last base on
     @property
     def num_clusters(self) -> int | None:
         """Return the number of clusters in each class that ``attributes`` asks for, 0 if it is open, None for names."""
-        return clusters_asked(self.attributes)
+        word = asked_word(self.attributes)
+        return None if word is None or word[0] == AUTO else word[1]
 
     @property
     def label_backbone(self) -> dict[str, Any] | None:
@@ -225,7 +224,7 @@ def _plain(name: str, value: Any) -> Any:
         return factor_entries(parse_factors(value))
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
         return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
-    if name == "attributes" and isinstance(value, str) and (auto_asked([value]) or clusters_asked([value]) is not None):
+    if name == "attributes" and isinstance(value, str) and asked_word([value]):
         return (value,)
     if callable(tolist := getattr(value, "tolist", None)):
         value = tolist()
