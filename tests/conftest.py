@@ -54,8 +54,9 @@ def registries(monkeypatch):
     from dbpt.data import DATASETS
     from dbpt.heads import HEADS
     from dbpt.objectives import OBJECTIVES
+    from dbpt.pseudo_attributes import PSEUDO_METHODS
 
-    for registry in (OBJECTIVES, HEADS, DATASETS):
+    for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
         monkeypatch.setattr(registry, "_found", dict(registry._found))
 
 

@@ -1,6 +1,6 @@
-"""Objectives, heads and data sets of others: the classes of docs/extending.md, registered both ways, and broken ones.
+"""Objectives, heads, ways to guess and data sets of others: the classes of docs/extending.md, and broken ones.
 
-What must not be imported or even listed for dbpt's own names is tested without torch.
+Classes are registered both ways. What must not be imported or even listed for dbpt's own names is tested without torch.
 """
 
 import re
@@ -19,6 +19,7 @@ from dbpt.errors import InputError
 from dbpt.experiments.comparison.plan import is_cell_file, make_plan, shared_settings
 from dbpt.heads import HEADS, LinearHead
 from dbpt.objectives import OBJECTIVES, Erm
+from dbpt.pseudo_attributes import PSEUDO_METHODS, PseudoMethod, label_attributes
 from dbpt.settings.config import FitConfig
 
 if sys.version_info >= (3, 11):
@@ -27,7 +28,7 @@ else:
     import tomli as tomllib
 
 PAGE = (Path(__file__).parents[1] / "docs/extending.md").read_text(encoding="utf-8")
-CHOICES = {"objective": "worst-in-batch", "head": "low-rank"}
+CHOICES = {"objective": "worst-in-batch", "head": "low-rank", "pseudo_method": "above-median"}
 
 
 def blocks(language: str) -> str:
@@ -77,7 +78,7 @@ def check_a_run(run: Path, tiny, shapes: Path) -> None:
     classifier = dbpt.load(run)
     assert (classifier.config.objective, classifier.config.head) == ("worst-in-batch", "low-rank")
     figures = dbpt.evaluate(run, "shapes", root=shapes, cache=str(tiny.cache))
-    assert figures.chosen.head == "low-rank"
+    assert (figures.chosen.head, figures.metrics.pseudo_method) == ("low-rank", "above-median")
     test = [row for row in tiny.rows() if row["split"] == "test"]
     found = list(classifier.predict([tiny.table.parent / row["path"] for row in test]))
     right = np.mean([each.prediction == row["label"] for each, row in zip(found, test, strict=True)])
@@ -94,8 +95,8 @@ def test_the_pages_package_is_known_to_the_command_line_without_being_imported(s
     assert "[prompt|linear|adapter|low-rank] ..." in command("compare", "--help")[1]
     assert ("low-rank" in HEADS, "dbpt_shapes" in sys.modules) == (True, False)
     own = {name: value for name, value in tiny.settings.items() if name not in ("attributes", "n_ctx", "lr")}
-    options = [option for name, value in own.items() for option in (f"--{name.replace('_', '-')}", value)]
-    options += [option for name, value in CHOICES.items() for option in (f"--{name}", value)]
+    settings = (own | CHOICES).items()
+    options = [option for name, value in settings for option in (f"--{name.replace('_', '-')}", value)]
     status, _, error = command("fit", "shapes", "--root", shapes, "--out", tmp_path / "run", *options)
     assert status == 0, error
     assert FitConfig(**CHOICES, optimizer="sgd").peak_lr == 0.03
@@ -103,8 +104,8 @@ def test_the_pages_package_is_known_to_the_command_line_without_being_imported(s
 
 
 def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(site, tiny, shapes, tmp_path):
-    objective, head, ranks, data = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (site / "by_decorator.py").write_text(head + ranks + data)
+    objective, *others = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    (site / "by_decorator.py").write_text("".join(others))
     plain = objective.replace('@dbpt.register_objective("worst-in-batch")\n', "")
     install(site, {"dbpt.objectives": {"worst-in-batch": "dbpt_shapes:WorstInBatch"}}, plain)
     import_module("by_decorator")
@@ -253,7 +254,7 @@ def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
         raise AssertionError("packages were searched")
 
     monkeypatch.setattr("dbpt.data.registry.entry_points", refuse)
-    for registry in (OBJECTIVES, HEADS, DATASETS):
+    for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
         assert all(name in registry for name in registry.loaded)
     assert FitConfig(objective="jtt", head="adapter").default_lr == 0.01
     plan = make_plan(shared_settings({}), ["zero-shot", "dbpt:true"], ["prompt", "linear"], 1)
@@ -261,8 +262,23 @@ def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
     assert DATASETS.get("photos/train.csv") is None
 
 
+def test_a_way_to_guess_labels_what_label_attributes_gets(site):
+    exec(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[-1], {})
+    logits = np.random.default_rng(0).normal((9, 0, -9), size=(1001, 3))
+    fit_on = np.arange(1001) < 501
+    found = label_attributes(logits, method="above-median", fit_on=fit_on)
+    medians = np.median(logits[fit_on], axis=0)
+    np.testing.assert_array_equal(found.pseudo_attributes, (logits - medians).argmax(axis=1))
+    assert found.method == "above-median" and found.confidence.min() > 1 / 3
+    with pytest.raises(InputError, match="method is 'probe'; expected one of 'proportional', 'argmax', 'kmeans', 'abo"):
+        label_attributes(logits, method="probe")
+    for name in ("clusters", "argmax"):
+        with pytest.raises(InputError, match=f"^register pseudo_method '{name}': the name '{name}' is dbpt's own"):
+            dbpt.register_pseudo_method(name)(type("Mine", (PseudoMethod,), {}))
+
+
 def test_own_classes_are_those_of_their_names():
-    for registry in (OBJECTIVES, HEADS, DATASETS):
+    for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
         for name, found in registry.loaded.items():
             assert (found.name, registry[name]) == (name, found)
             assert found.__doc__

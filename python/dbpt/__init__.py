@@ -4,7 +4,8 @@ Each command of the command line is a function: `embed`, `audit`, `discover`, `g
 `evaluate`, `load` (then ``.predict``), `write_demo`, `check_data` (``dbpt data check``), `draw_label_sample` and
 `judge_labels` (``dbpt label``). And the parts that work in other training loops: `zero_shot_logits`,
 `label_attributes`, `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, `GroupSampler`, `WeightedSampler`,
-`GroupBatchSampler`. `register_objective`, `register_head` and `register_dataset` add to what can be chosen by name.
+`GroupBatchSampler`. `register_objective`, `register_head`, `register_pseudo_method` and `register_dataset` add to what
+can be chosen by name.
 
 Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from dbpt.human_check import judge_labels as judge_labels
     from dbpt.objectives import register_objective as register_objective
     from dbpt.pseudo_attributes import label_attributes as label_attributes
+    from dbpt.pseudo_attributes import register_pseudo_method as register_pseudo_method
     from dbpt.runs.classifier import Classifier as Classifier
     from dbpt.runs.run_folder import load as load
     from dbpt.sampling import GroupBatchSampler as GroupBatchSampler
@@ -86,7 +88,7 @@ _HOMES = {
     "heads": ["register_head"],
     "human_check": ["draw_label_sample", "judge_labels"],
     "objectives": ["register_objective"],
-    "pseudo_attributes": ["label_attributes"],
+    "pseudo_attributes": ["label_attributes", "register_pseudo_method"],
     "runs.classifier": ["Classifier"],
     "runs.run_folder": ["load"],
     "sampling": ["GroupBatchSampler", "GroupSampler", "WeightedSampler"],

@@ -182,6 +182,8 @@ def test_a_known_value_is_kept_where_another_factor_of_the_image_is_guessed(tiny
     how = {name: settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size", "factors")}
     ground, light = dbpt.guess_attributes(some, **how).guesses.factors
     assert (ground.n_known, light.n_known) == (len(rows) // 2, len(rows) - len(rows[::3]))
+    by_probe = dbpt.guess_attributes(some, pseudo_method="probe", **how).guesses
+    assert by_probe.method == "probe (known ones from the data)"
     alone = tiny.write("ground-alone", [{name: row[name] for name in row if name != "light"} for row in truth])
     ground, light = dbpt.guess_attributes(alone, **how).guesses.factors
     right = np.mean([row["ground"] == guess["pseudo_ground"] for row, guess in zip(truth, guessed, strict=True)])

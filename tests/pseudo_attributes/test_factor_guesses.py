@@ -108,8 +108,8 @@ def test_classes_without_a_row_to_fit_on_are_fitted_on_their_own_rows(drawn):
 def test_warnings_name_the_factor_and_its_values(drawn):
     words, labels, _, _ = drawn
     flat = np.zeros((len(labels), 7), np.float32)
-    with pytest.warns(UserWarning, match="cannot be estimated, so each image gets the one"):
-        found = label_suspects(flat, labels, words, method="proportional", fit_on=None)
+    found = label_suspects(flat, labels, words, method="proportional", fit_on=None)  # without a Python warning
+    assert all("cannot be estimated, so each image gets the one" in text for text in found.warnings)
     assert [text.split(": ")[0] for text in found.warnings] == [
         "style (photo, sketch, art)",
         "place (indoor, outdoor)",

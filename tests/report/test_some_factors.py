@@ -35,10 +35,9 @@ def run_of_two(**changes):
 
 def of_factors(*doubts):
     """Guesses of both factors, each with its doubts."""
-    same = {"mean_confidence": 0.9, "n_unknown": 0, "n_known": 0, "accuracy": None}
+    same = {"method": "proportional", "mean_confidence": 0.9, "n_unknown": 0, "n_known": 0, "accuracy": None}
     factors = [
         Guesses(
-            method="proportional",
             **factor,
             shares=[1 / len(factor["values"])] * len(factor["values"]),
             doubts=doubts_of(*each),

@@ -4,7 +4,6 @@ import pytest
 
 from dbpt import InputError
 from dbpt.settings.config import make_config
-from dbpt.settings.unnamed import clusters_asked
 
 
 @pytest.mark.parametrize(
@@ -20,7 +19,6 @@ from dbpt.settings.unnamed import clusters_asked
     ],
 )
 def test_what_is_asked(attributes, number):
-    assert clusters_asked(attributes) == number
     assert make_config({"attributes": attributes}).num_clusters == number
 
 

@@ -83,7 +83,7 @@ def _of_untrusted(names: Sequence[str]) -> str:
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
     """Return advice and command for an audit without the names to leave out; None if there are none."""
     words = subject.dataset.words
-    left_out = {each.name: each.leave_out for each in guesses.factors} or {"attribute": guesses.leave_out}
+    left_out = {each.name: each.leave_out for each in guesses.by_suspect}
     suspects = [_without_values(each, left_out[each.name]) for each in words.suspects]
     said = [
         f"{in_quotes(left_out[each.name])}: {in_quotes(each.values)} alone raise no doubt"

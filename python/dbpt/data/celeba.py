@@ -15,7 +15,7 @@ from dbpt.data.columns import DataRequest
 from dbpt.data.dataset import Dataset, GroupCounts
 from dbpt.data.paths import NOT_PUBLISHED, find_root, first_of, relative_path
 from dbpt.data.reader import DatasetReader
-from dbpt.data.words import COMMA_HINT, Factor, Vocabulary, Words, combined
+from dbpt.data.words import COMMA_HINT, Factor, Vocabulary, Words
 from dbpt.errors import InputError, nearest
 
 # For the default task, with the sentences of its published code.
@@ -150,7 +150,7 @@ def celeba_words(target: str, attributes: Sequence[str]) -> Words:
     ]
     return Words(
         classes=WORDS.classes if usual else _vocabulary(target),
-        attributes=combined(factors),
+        attributes=vocabularies[0],
         templates=WORDS.templates if usual else ("A photo of a {}.",),
         attribute_templates=WORDS.attribute_templates,
         factors=tuple(factors) if len(factors) > 1 else (),

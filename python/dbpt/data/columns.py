@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.paths import is_normal, relative_path
-from dbpt.data.words import Factor, Vocabulary, Words, combined
+from dbpt.data.words import Factor, Vocabulary, Words
 from dbpt.errors import InputError, first_few, nearest
 
 REQUIRED = ("path", "label")
@@ -55,9 +55,7 @@ class DataRequest:
         """Return the words that are given, and the data's ``own`` for the others."""
         names = ("classes", "attributes", "templates", "attribute_templates", "factors")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
-        if self.factors is not None:
-            given["attributes"] = combined(self.factors)
-        elif self.attributes is not None:
+        if self.attributes is not None:
             given["factors"] = ()
         return replace(own, **given)
 

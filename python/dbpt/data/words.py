@@ -143,9 +143,8 @@ def combined(factors: Sequence[Factor]) -> Vocabulary:
 class Words:
     """Classes and (possibly no) attributes with their wordings, and the sentence templates of each.
 
-    With ``factors``, attributes with names, the attributes are the `combined` ones, and CLIP reads the wordings of the
-    factors. Code about guesses and values loops over the `suspects`, which are the factors, or the attribute without a
-    name.
+    With ``factors``, attributes with names, the attributes become the `combined` ones, and CLIP reads the wordings of
+    the factors. Code about guesses loops over the `suspects`: the factors, or the attribute without a name.
     """
 
     classes: Vocabulary
@@ -156,12 +155,13 @@ class Words:
 
     def __post_init__(self) -> None:
         check_vocabulary(self.classes, "--classes")
-        if self.attributes:
+        if self.factors:
+            self._check_factors()
+            object.__setattr__(self, "attributes", combined(self.factors))
+        elif self.attributes:
             check_vocabulary(self.attributes, "--attributes")
         check_templates(self.templates, "--template")
         check_templates(self.attribute_templates, "--attribute-template")
-        if self.factors:
-            self._check_factors()
 
     def _check_factors(self) -> None:
         for factor in self.factors:
@@ -179,8 +179,6 @@ class Words:
         if (number := prod(len(factor.values) for factor in self.factors)) > MOST_COMBINATIONS:
             found = f"the factors have {number} combinations, more than {MOST_COMBINATIONS}"
             raise InputError(f"--factors: {found}; use fewer factors or values, or one run for each")
-        if list(self.attributes) != list(combined(self.factors)):
-            raise InputError("--factors: the attributes are not the combinations of their values")
 
     @property
     def sizes(self) -> list[int]:

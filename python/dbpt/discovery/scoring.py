@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +19,9 @@ from dbpt.discovery.catalogue import catalogue_words
 from dbpt.discovery.differences import Difference, largest_difference
 from dbpt.discovery.embedded import Array, EmbeddedFamily, without_classes
 from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors
-from dbpt.pseudo_attributes import label_attributes
+from dbpt.groups.permutation import spread
 from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa
+from dbpt.pseudo_attributes.label import label_quietly
 from dbpt.pseudo_attributes.trust import Trust, guess_trust
 
 LARGEST_Q = 0.05
@@ -221,7 +221,7 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     """Return the families with CLIP's guesses; ``words`` are those of the classes."""
     projection_DD = without_classes(images.backbone, words)
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
-    rows = _spread(np.arange(len(images.labels)))
+    rows = spread(np.arange(len(images.labels)), MOST_ROWS)
     judged, found = images.take(rows), list[GuessedFamily]()
     words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
     other_words, other_words_beyond = judged.logits(words_WD), judged.logits(words_WD @ projection_DD)
@@ -370,20 +370,13 @@ def _guessed(
     return Guessed(kept=kept, guesses=guesses.astype(np.min_scalar_type(len(kept))), trust=trust)
 
 
-def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return at most `MOST_ROWS` of the rows, at equal distances."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
-
-
 def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return guesses (n,), by the shares of the other half."""
     guesses = np.empty(len(logits_NK), np.int64)
     for half in (halves_N, ~halves_N):
-        with catch_warnings():
-            simplefilter("ignore", UserWarning)  # shares that can't be estimated or met
-            fit_on = np.zeros(len(half), dtype=bool)
-            fit_on[_spread(np.flatnonzero(~half))] = True
-            found = label_attributes(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
+        fit_on = np.zeros(len(half), dtype=bool)
+        fit_on[spread(np.flatnonzero(~half), MOST_ROWS)] = True
+        found = label_quietly(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
         guesses[half] = found.pseudo_attributes[half]
     return guesses
 

@@ -18,7 +18,7 @@ from dbpt.data.huggingface_objects import materialize
 from dbpt.data.in_memory import DataLike, is_in_memory
 from dbpt.data.precomputed import check_precomputed_file
 from dbpt.data.reader import DATASETS
-from dbpt.data.words import combined, parse_vocabulary
+from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.experiments.clusters import read_clusters
 from dbpt.experiments.figures import Study, how_trained
@@ -155,7 +155,7 @@ def run_with_data(
         words = replace(words, attributes=named, factors=())
     if "factors" in chosen:
         factors = parse_factors(chosen["factors"])
-        words = replace(words, attributes=combined(factors), factors=factors)
+        words = replace(words, factors=factors)
     if "attribute_template" in chosen:
         words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
     classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)

@@ -87,7 +87,7 @@ class GuessedAttributes:
 
     def table(self) -> str:
         """Return shares and confidence in each group as text, without a final newline."""
-        dataset, guesses, names = self.dataset, self.guesses, self.dataset.attribute_names
+        dataset, guesses = self.dataset, self.guesses
         pairs = group_pairs(dataset, self.pseudo)
         counts_G = group_counts(self.groups, len(pairs))
         sizes_C = np.bincount(dataset.labels, minlength=dataset.num_classes).clip(1)
@@ -105,15 +105,16 @@ class GuessedAttributes:
             ["confidence", "", "", *(means[g] for g in shown)],
         ]
         how = f"guessed by {guesses.guesser} ({guesses.method})"
-        notes = [f"shares of {factor.name}: {_named(factor.values, factor.shares)}" for factor in guesses.factors]
+        notes = [
+            f"shares{f' of {each.name}' if guesses.factors else ''}: {_named(each.values, each.shares)}"
+            for each in guesses.by_suspect
+        ]
         if clusters := self.pseudo.class_clusters:
             how, found = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
             separation = ", ".join(f"{name} {value:.2f}" for name, value in found if not np.isnan(value))
             notes = [f"separation: {separation or 'unknown, too few images'}"]
             notes.append("named by the words nearest to what a cluster has and the rest of its class has not")
-        notes = notes or [f"shares: {_named(names, guesses.shares)}"]
-        values: Sequence[Sequence[str]] = [factor.values for factor in guesses.factors] or [names]
-        notes += map(cross_validation_text, guesses.cross_validations, values)
+        notes += map(cross_validation_text, guesses.cross_validations, (each.values for each in guesses.by_suspect))
         lines = [f"{dataset.name}: {count_of(len(dataset), 'image')}; {how}, in per cent"]
         if without := len(dataset) - int(known.sum()):
             notes.append(f"{count_of(without, 'image')} got no attribute, because confidence is below the minimum")
@@ -128,7 +129,7 @@ class GuessedAttributes:
         return self.table()
 
     def __repr__(self) -> str:
-        shares = zip(self.dataset.attribute_names, self.guesses.shares, strict=bool(self.guesses.shares))
+        shares = zip(self.guesses.values, self.guesses.shares, strict=True)
         told = "clusters" if self.guesses.by_clusters else ", ".join(f"{name} {share:.2f}" for name, share in shares)
         return f"GuessedAttributes({self.dataset.name!r}, {told})"
 

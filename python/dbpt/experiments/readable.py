@@ -6,8 +6,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +22,7 @@ from dbpt.features import EmbeddedFiles, Failure
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.attribute_probe import AttributeProbe, Features
+from dbpt.pseudo_attributes.attribute_probe import AttributeProbe, Features, drawn_known
 from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import label_suspects, without_unsure
@@ -87,27 +85,26 @@ class Embedded:
             assert self.known is not None
             return self.known
         method, fit_on, known = PSEUDO_METHODS[config.pseudo_method], ~self._is_test, self.known
-        if method.learns and known is not None:
-            own: Any = config.values(method.settings) | {"seed": config.seed}
-            known = method.learn_from(known, fit_on, **own)
-            probe = probe or method.fit(
-                self.label_features, known, self.dataset.labels, fit_on, self.dataset.words, **own
-            )
-        with catch_warnings():
-            simplefilter("ignore", UserWarning)
-            guessed = label_suspects(
-                self.logits if probe is None else self._apart(partial(probe.logits, self.label_features)),
-                self.dataset.labels,
-                self.dataset.words,
-                method="argmax" if method.learns else method.name,
-                proportions="estimated" if config.proportions is None else config.proportions,
-                fit_on=fit_on if fit_on.any() else None,
-                min_confidence=config.min_confidence,
-                seed=config.seed,
-            )
+        if known is not None and config.probe_rows is not None:
+            known = drawn_known(known, fit_on, config.probe_rows, seed=config.seed)
+        if method.learns and probe is None:
+            assert known is not None
+            way_out = "label more by hand" if config.probe_rows is None else "raise --probe-rows"
+            labels, words = self.dataset.labels, self.dataset.words
+            probe = method.fit(self.label_features, known, labels, fit_on, words, seed=config.seed, way_out=way_out)
+        guessed = label_suspects(
+            self.logits if probe is None else self._apart(partial(probe.logits, self.label_features)),
+            self.dataset.labels,
+            self.dataset.words,
+            method="argmax" if method.learns else method.name,
+            proportions="estimated" if config.proportions is None else config.proportions,
+            fit_on=fit_on if fit_on.any() else None,
+            min_confidence=config.min_confidence,
+            seed=config.seed,
+        )
         note = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
-        guessed = replace(guessed, method=method.name, note=note, probe=probe)
-        return guessed if known is None else with_known(guessed, known)
+        guessed = guessed if known is None else with_known(guessed, known)
+        return replace(guessed, method=method.name, note=note + guessed.note, probe=probe)
 
     @property
     def _is_test(self) -> NDArray[np.bool_]:

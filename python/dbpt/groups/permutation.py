@@ -1,4 +1,4 @@
-"""Random orders and parts of rows by the core's generator, which gives the same on every machine."""
+"""Parts of rows, and random orders by the core's generator, which gives the same on every machine."""
 
 from collections.abc import Callable
 
@@ -21,6 +21,11 @@ def random_part(strata: NDArray[np.int64], size: Callable[[int], int], seed: int
         members = np.flatnonzero(strata == stratum)
         part[members[permutation(len(members), seed)[: size(len(members))]]] = True
     return part
+
+
+def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most ``most`` of the ``rows`` (n,), at equal distances."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 
 
 def first_of_unit(units: NDArray[np.int64], strata: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.groups.permutation import random_part
 from dbpt.pseudo_attributes.base import PseudoMethod
-from dbpt.pseudo_attributes.cross_validation import CrossValidated, known_of_groups
+from dbpt.pseudo_attributes.cross_validation import CrossValidated
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.linear_probe import fitted_layer, import_scikit_learn, out_of_fold
 
@@ -56,14 +55,6 @@ class Probe(PseudoMethod):
         import_scikit_learn(OPTION)
 
     @classmethod
-    def learn_from(
-        cls, known: PseudoAttributes, may_learn: NDArray[np.bool_], *, seed: int, **settings: Any
-    ) -> PseudoAttributes:
-        """Return ``probe_rows`` of the ``known`` attributes, drawn by the seed; by default all."""
-        number = settings["probe_rows"]
-        return known if number is None else drawn_known(known, may_learn, number, seed=seed)
-
-    @classmethod
     def fit(
         cls,
         features: Features,
@@ -73,15 +64,18 @@ class Probe(PseudoMethod):
         words: Words,
         *,
         seed: int,
-        **settings: Any,
+        way_out: str,
     ) -> AttributeProbe:
         """Fit a probe of each suspect, whose folds are dealt by the ``seed``.
 
         Rows with equal features are copies of an image, which counts once. Raises `InputError` if an attribute is known
         of fewer than two images.
         """
-        way_out = "label more by hand" if settings["probe_rows"] is None else "raise --probe-rows"
-        layers, figures, classes = [], [], np.unique(labels[may_learn]).tolist()
+        layers, figures, classes = (
+            [],
+            [],
+            {label: list(words.classes)[label] for label in np.unique(labels[may_learn]).tolist()},
+        )
         for suspect, of_suspect in zip(words.suspects, known.factors, strict=True):
             is_known = of_suspect.pseudo_attributes >= 0
             _check_learnable(is_known, may_learn, suspect.name)
@@ -91,8 +85,7 @@ class Probe(PseudoMethod):
             _check_counts(codes, names, way_out)
             layers.append(fitted_layer(learnt, codes, seed=seed))
             guessed = out_of_fold(learnt, codes, num_classes=len(names), seed=seed).argmax(axis=1)
-            groups = known_of_groups(codes, labels[rows], list(words.classes), suspect, classes)
-            figures.append(CrossValidated.of(guessed, codes, labels[rows], groups, len(names)))
+            figures.append(CrossValidated.of(guessed, codes, labels[rows], suspect, classes))
         weights, biases = zip(*layers, strict=True)
         return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
 

@@ -5,9 +5,8 @@ Attributes that nobody guesses by it have files of their own: known ones ``from_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from dbpt._core import assign_argmax
 from dbpt.data.registry import Registered, Registry
 
 if TYPE_CHECKING:
@@ -38,13 +37,6 @@ class PseudoMethod(Registered):
         """Raise `InputError` if a required package is missing; called before any image is embedded."""
 
     @classmethod
-    def learn_from(
-        cls, known: PseudoAttributes, may_learn: NDArray[np.bool_], *, seed: int, **settings: Any
-    ) -> PseudoAttributes:
-        """Return those of the ``known`` attributes (N,) that the method may know. ``settings`` are those of `fit`."""
-        return known
-
-    @classmethod
     def fit(
         cls,
         features: Features,
@@ -54,18 +46,18 @@ class PseudoMethod(Registered):
         words: Words,
         *,
         seed: int,
-        **settings: Any,
+        way_out: str,
     ) -> AttributeProbe:
         """Return what gives logits (N, K) for the values of all ``words.suspects``. Only if the class `learns`.
 
         Args:
             features: (N, D).
-            known: the known attributes (N,), -1 where unknown, that `learn_from` left.
+            known: the known attributes (N,), -1 where unknown.
             labels: (N,) the classes.
             may_learn: (N,) False for the test images.
             words: the classes and attributes.
             seed: the seed of the run.
-            settings: the values of `settings`.
+            way_out: what the user can do if too few attributes are known.
         """
         raise NotImplementedError
 
@@ -75,8 +67,7 @@ class PseudoMethod(Registered):
 
         Only the rows in ``job.fit_rows`` may influence the labels of others.
         """
-        assign_argmax(job.logits, **job.assign_arguments)
-        return job.result(cls.name)
+        return job.largest(cls.name)
 
 
 PSEUDO_METHODS = Registry[PseudoMethod](

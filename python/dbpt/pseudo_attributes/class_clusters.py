@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
+from dbpt.groups.permutation import spread
 from dbpt.pseudo_attributes.doubt import Doubt, doubt
 from dbpt.pseudo_attributes.job import PseudoAttributes
 from dbpt.pseudo_attributes.kmeans import centers_of_points
-from dbpt.pseudo_attributes.mixture import Array, fit_mixture, softmax
+from dbpt.pseudo_attributes.mixture import Array, gain_of_clusters, softmax
 
 METHOD = "clusters"
 NUMBERS = (2, 3, 4, 5)
@@ -94,8 +95,7 @@ def find_class_clusters(
     """
     points, means = [], []
     for label in range(len(class_names)):
-        rows = np.flatnonzero(labels == label)
-        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
+        rows = spread(np.flatnonzero(labels == label), MOST_ROWS)
         of_class = features[rows].astype(np.float64)
         if (distinct := len(np.unique(of_class, axis=0))) < max(number, 2):
             images = "image" if distinct == 1 else "images"
@@ -149,9 +149,7 @@ def _held_out_separation(fitted_ND: Array, judged_MD: Array, number: int) -> flo
     along_MW = (judged_MD - judged_MD.mean(axis=0)) @ axes.T
     if (along_MW**2).sum() < 1e-12:  # one half has fewer than two different rows
         return np.nan
-    start_MK = 0.98 * np.eye(number)[_nearest(judged_MD, centers_KD)] + 0.02 / number
-    one = fit_mixture(along_MW, np.ones((len(along_MW), 1)), 1, 0.0)
-    return (one.bic - fit_mixture(along_MW, start_MK, 300, 1e-4).bic) / (2 * len(along_MW))
+    return gain_of_clusters(along_MW, _nearest(judged_MD, centers_KD), number) / len(along_MW)
 
 
 def _kmeans(points_ND: Array, number: int) -> tuple[Array, NDArray[np.int64]]:
@@ -170,7 +168,7 @@ def _nearest(points_ND: Array, centers_KD: Array) -> NDArray[np.int64]:
 def _silhouette(points_ND: Array, number: int) -> float:
     """Return the mean silhouette (Rousseeuw, 1987) of some rows: how much nearer their own cluster is than the next."""
     _, found = _kmeans(points_ND, number)
-    rows = np.linspace(0, len(points_ND) - 1, min(len(points_ND), MOST_JUDGED)).astype(np.int64)
+    rows = spread(np.arange(len(points_ND)), MOST_JUDGED)
     points_ND, found = points_ND[rows], found[rows]
     squares_N = (points_ND**2).sum(axis=1)
     distances_NN = np.sqrt((squares_N[:, None] + squares_N - 2 * points_ND @ points_ND.T).clip(0))

@@ -1,6 +1,6 @@
 """Cross-validation of a probe on the attributes that it learns from, and the doubts that follow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,10 +48,22 @@ class CrossValidated:
         guessed: NDArray[np.int64],
         known: NDArray[np.int64],
         labels: NDArray[np.int64],
-        groups: list[KnownOfGroup],
-        num_attributes: int,
+        suspect: Factor,
+        classes: Mapping[int, str],
     ) -> "CrossValidated":
-        """Compare the ``guessed`` attributes (n,) with the ``known`` ones (n,) of images of the classes (n,)."""
+        """Compare the ``guessed`` attributes (n,) with the ``known`` ones (n,) of images with ``labels`` (n,).
+
+        The groups are those of the ``classes`` that have images, by index, with each value of the suspect that the
+        class may have. A class that may have only one value has none to guess, and is left out.
+        """
+        names, possible = list(suspect.values), {label: suspect.possible(name) for label, name in classes.items()}
+        groups = [
+            KnownOfGroup(group=group_name(name, names[value]), n=int(((labels == label) & (known == value)).sum()))
+            for label, name in classes.items()
+            for value in possible[label]
+            if len(possible[label]) > 1
+        ]
+        num_attributes = len(names)
         n_guessed = np.bincount(guessed, minlength=num_attributes).tolist()
         right = np.bincount(guessed[guessed == known], minlength=num_attributes).tolist()
         by_class = [labels == label for label in np.unique(labels)]
@@ -78,30 +90,6 @@ class CrossValidated:
         if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
             found.append(doubt("out of fold", value=self.kappa, limit=LOWEST_AGREEMENT, n=self.n_known))
         return found
-
-
-def known_of_groups(
-    known: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    class_names: Sequence[str],
-    suspect: Factor,
-    classes: Sequence[int],
-) -> list[KnownOfGroup]:
-    """Return how many of the images with ``known`` attributes (n,) and ``labels`` (n,) are in each group.
-
-    They are those of the ``classes``, as indices, with each value of the suspect that the class may have. A class that
-    may have only one value has none to guess, and is left out.
-    """
-    names = list(suspect.values)
-    possible = {label: suspect.possible(class_names[label]) for label in classes}
-    return [
-        KnownOfGroup(
-            group=group_name(class_names[label], names[value]), n=int(((labels == label) & (known == value)).sum())
-        )
-        for label, values in possible.items()
-        for value in values
-        if len(values) > 1
-    ]
 
 
 def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:

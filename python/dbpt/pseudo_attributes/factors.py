@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.words import Factor, Words
 from dbpt.pseudo_attributes.job import PseudoAttributes
-from dbpt.pseudo_attributes.label import label_attributes
+from dbpt.pseudo_attributes.label import label_quietly
 
 
 def by_suspect(logits: NDArray[np.float32], words: Words) -> list[NDArray[np.float32]]:
@@ -26,7 +26,7 @@ def label_suspects(
     """Guess each suspect from its columns of the ``logits`` (N, K), and combine them.
 
     A row gets only values that its class (``labels``, (N,)) may have. Classes with the same possible values are
-    guessed together. The other arguments are those of `label_attributes`.
+    guessed together. The other arguments are those of `label_attributes`, whose warnings are in the result.
     """
     of_suspects = zip(words.suspects, by_suspect(logits, words), strict=True)
     found = [_label_suspect(logits_NA, labels, words, suspect, fit_on, how) for suspect, logits_NA in of_suspects]
@@ -42,7 +42,7 @@ def _label_suspect(
     how: dict[str, Any],
 ) -> PseudoAttributes:
     if not suspect.prefix:  # of one attribute, all classes may have all values
-        return label_attributes(logits_NA, fit_on=fit_on, **how)
+        return label_quietly(logits_NA, fit_on=fit_on, **how)
     codes, confidence = np.empty(len(labels), np.int64), np.ones(len(labels), np.float32)
     posterior_NA = np.zeros(logits_NA.shape, np.float32)
     warnings: list[str] = []
@@ -53,7 +53,7 @@ def _label_suspect(
         elif len(rows):
             of_part = None if fit_on is None or not fit_on[rows].any() else fit_on[rows]
             cells = np.ix_(rows, np.array(values))
-            part = label_attributes(np.ascontiguousarray(logits_NA[cells]), fit_on=of_part, **how)
+            part = label_quietly(np.ascontiguousarray(logits_NA[cells]), fit_on=of_part, **how)
             assert part.posterior is not None and part.confidence is not None
             codes[rows] = np.where(part.pseudo_attributes >= 0, np.array(values)[part.pseudo_attributes], -1)
             posterior_NA[cells], confidence[rows] = part.posterior, part.confidence

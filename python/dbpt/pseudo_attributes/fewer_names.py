@@ -1,12 +1,11 @@
 """A way out of doubts about more than two names: leave out those that fail, and guess the images again."""
 
 from collections.abc import Sequence
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.pseudo_attributes.label import label_attributes
+from dbpt.pseudo_attributes.label import label_quietly
 from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, Trust, guess_trust
 
 MOST_TRIALS = 20
@@ -35,9 +34,7 @@ def names_to_leave_out(
         for kept in level:
             columns = [names.index(name) for name in kept]
             of_kept, *of_templates = (np.ascontiguousarray(each[:, columns]) for each in (logits, *by_template))
-            with catch_warnings():
-                simplefilter("ignore", UserWarning)  # shares that cannot be estimated or met
-                found = label_attributes(of_kept, method=method, posterior=False, confidence=False)
+            found = label_quietly(of_kept, method=method, posterior=False, confidence=False)
             judged.append(guess_trust(found.pseudo_attributes, of_kept, of_templates, other_words, labels, kept))
         if trusted := [each for each in judged if not each.doubts and each.outranked <= OUTRANKED * LARGEST_OUTRANKED]:
             best = max(trusted, key=lambda each: each.separation)

@@ -1,6 +1,6 @@
 """Pseudo attributes that are known, in place of CLIP's guesses: from a file (``--pseudo-attributes``) or the data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,18 +46,20 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
 
 
 def _has_each_factor(path: Path, dataset: Dataset) -> bool:
-    factors, reader = dataset.words.factors, READERS.get(path.suffix.lower())
-    if not factors or reader is None:
-        return False
-    names = {name for factor in factors for name in _columns(factor.name)}
-    there = reader(path, (PATH,), tuple(names), hint="").values
-    return all(there.keys() & _columns(factor.name) for factor in factors)
+    columns = [_columns(factor.name) for factor in dataset.words.factors]
+    there = _cells(path, *(name for names in columns for name in names)).keys()
+    return bool(columns) and all(there & set(names) for names in columns)
+
+
+def _cells(path: Path, *columns: str) -> Mapping[str, Sequence[str]]:
+    """Return the cells of those of the ``columns`` that the file has; it has none if it is no table."""
+    reader = READERS.get(path.suffix.lower())
+    return {} if reader is None or not columns else reader(path, (PATH,), columns, hint="").values
 
 
 def _doubts(path: Path, column: str) -> tuple[str, ...] | None:
     """Return the different doubts in a column of the table; None without the column."""
-    reader = READERS.get(path.suffix.lower())
-    cells = None if reader is None else reader(path, (PATH,), (column,), hint="").values.get(column)
+    cells = _cells(path, column).get(column)
     return None if cells is None else doubts_of_cells(cells)
 
 

@@ -40,7 +40,6 @@ def image_columns(
     """
     rows = np.arange(len(dataset)) if rows is None else rows
     classes = dataset.class_names
-    assert pseudo.confidence is not None
     found: dict[str, Column] = {
         "path": [dataset.paths[row] for row in rows.tolist()],
         "label": [classes[label] for label in dataset.labels[rows].tolist()],
@@ -51,13 +50,13 @@ def image_columns(
     if attributes is not None:
         found["attribute"] = attributes
     if pseudo.method != NO_ATTRIBUTE:
-        named = names_of_rows(dataset, pseudo)
-        found["pseudo_attribute"] = [named[row] for row in rows.tolist()]
-        found["confidence"] = _rounded(pseudo.confidence[rows])
         judged = guesses if guesses is not None and guesses.is_judged else None
-        if judged is not None:
-            found["doubts"] = doubts_column([str(doubt) for doubt in judged.doubts], len(rows))
-        found |= _of_factors(dataset, pseudo, judged, rows)
+        found |= _columns("", names_of_rows(dataset, pseudo), pseudo, judged, rows)
+        for place, part in enumerate(pseudo.parts):
+            suspect, of_part = dataset.words.suspects[place], judged and judged.factors[place]
+            values = [*suspect.values, ""]  # the last for -1
+            named = [values[value] for value in part.pseudo_attributes.tolist()]
+            found |= _columns(suspect.name, named, part, of_part, rows)
         found["group"] = pseudo_groups(dataset, pseudo)[rows]
     if probabilities is not None:
         digits = 4 if len(classes) <= MOST_IN_SHORT else 6
@@ -65,19 +64,17 @@ def image_columns(
     return found
 
 
-def _of_factors(
-    dataset: Dataset, pseudo: PseudoAttributes, judged: Guesses | None, rows: NDArray[np.int64]
+def _columns(
+    name: str, named: list[str], pseudo: PseudoAttributes, judged: Guesses | None, rows: NDArray[np.int64]
 ) -> dict[str, Column]:
-    found: dict[str, Column] = {}
-    for place, guessed in enumerate(pseudo.parts):
-        factor = dataset.words.suspects[place]
-        values = [*factor.values, ""]
-        assert guessed.confidence is not None
-        found[f"pseudo_{factor.name}"] = [values[value] for value in guessed.pseudo_attributes[rows].tolist()]
-        found[f"confidence_{factor.name}"] = _rounded(guessed.confidence[rows])
-        if judged is not None:
-            doubts = [doubt.sentence for doubt in judged.factors[place].doubts]
-            found[f"doubts_{factor.name}"] = doubts_column(doubts, len(rows))
+    """Return the columns of one attribute, whose value in each row of the data is ``named``."""
+    assert pseudo.confidence is not None
+    suffix = name and f"_{name}"
+    found: dict[str, Column] = {f"pseudo_{name or 'attribute'}": [named[row] for row in rows.tolist()]}
+    found[f"confidence{suffix}"] = _rounded(pseudo.confidence[rows])
+    if judged:
+        doubts = [doubt.sentence if name else str(doubt) for doubt in judged.doubts]
+        found[f"doubts{suffix}"] = doubts_column(doubts, len(rows))
     return found
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt._core import assign_argmax
 from dbpt.data.factors import joint_codes
 from dbpt.errors import InputError
 
@@ -146,6 +147,14 @@ class Job:
         """The keywords with which functions of `_core` fill the arrays."""
         outputs = {"labels_out": self.labels, "posterior_out": self.posterior, "confidence_out": self.confidence}
         return outputs | {"num_threads": self.num_threads}
+
+    def largest(self, method: str, shifts: NDArray[np.float64] | None = None, **found: Any) -> PseudoAttributes:
+        """Give each row the attribute with the largest logit plus ``shifts`` (A,), and return the `result`.
+
+        The posterior is the softmax of these sums.
+        """
+        assign_argmax(self.logits, offsets=shifts, **self.assign_arguments)
+        return self.result(method, **found)
 
     def result(self, method: str, **found: Any) -> PseudoAttributes:
         """Return the filled arrays, and the fields that the method ``found``."""

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
-from warnings import warn
+from warnings import catch_warnings, simplefilter, warn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -107,3 +107,10 @@ def label_attributes(
             chunk = slice(start, start + _CHUNK)
             job.labels[chunk][job.confidence[chunk] < min_confidence] = -1
     return replace(found, confidence=None) if confidence is False else found
+
+
+def label_quietly(logits: ArrayLike, **how: Any) -> PseudoAttributes:
+    """Return the labels by `label_attributes`, whose warnings are only in the result."""
+    with catch_warnings():
+        simplefilter("ignore", UserWarning)
+        return label_attributes(logits, **how)

@@ -144,8 +144,19 @@ def _nearest_tail(points_NW: Array, above_NA: Array) -> Array:
     centres_AW = np.stack([_tail(above_NA, name)[:, 1] > 0.5 for name in range(above_NA.shape[1])]).astype(np.float64)
     centres_AW = centres_AW @ points_NW / centres_AW.sum(axis=1, keepdims=True)
     nearest_N = (points_NW @ centres_AW.T - 0.5 * (centres_AW**2).sum(axis=1)).argmax(axis=1)
-    rows_NA: Array = 0.98 * np.eye(len(centres_AW))[nearest_N] + 0.02 / len(centres_AW)
-    return rows_NA
+    return memberships(nearest_N, len(centres_AW))
+
+
+def memberships(clusters_N: NDArray[np.int64], number: int) -> Array:
+    """Return memberships (N, K) in ``number`` clusters, nearly all of each row's in its own."""
+    rows_NK: Array = 0.98 * np.eye(number)[clusters_N] + 0.02 / number
+    return rows_NK
+
+
+def gain_of_clusters(points_NW: Array, clusters_N: NDArray[np.int64], number: int) -> float:
+    """Return half the difference in BIC of one Gaussian and of ``number``, which start as the clusters (N,)."""
+    one = fit_mixture(points_NW, np.ones((len(points_NW), 1)), 1, 0.0)
+    return (one.bic - fit_mixture(points_NW, memberships(clusters_N, number), 300, 1e-4).bic) / 2
 
 
 def _tail(above_NA: Array, name: int) -> Array:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt._core import assign_argmax
 from dbpt.errors import InputError
 from dbpt.pseudo_attributes.base import PseudoMethod
 from dbpt.pseudo_attributes.job import Job, PseudoAttributes
@@ -38,8 +37,7 @@ class Proportional(PseudoMethod):
                     f"the shares {shares_A.round(4).tolist()} cannot be met, because many logits are equal: the labels "
                     f"have {met_A.round(4).tolist()}"
                 )
-        assign_argmax(job.logits, offsets=offsets_A, **job.assign_arguments)
-        return job.result(cls.name, shares=shares_A, offsets=offsets_A)
+        return job.largest(cls.name, offsets_A, shares=shares_A, offsets=offsets_A)
 
 
 def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:

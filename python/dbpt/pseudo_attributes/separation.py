@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.pseudo_attributes.mixture import fit_mixture, lowest_density
+from dbpt.pseudo_attributes.mixture import gain_of_clusters, lowest_density
 
 FEWEST_OF_CLASS = 50
 SHRINKAGE = 5  # rows
@@ -74,9 +74,7 @@ def _two_modes(points_N: _Array, is_first_N: NDArray[np.bool_], labels: NDArray[
         points = (points_N[rows] - points_N[rows].mean())[:, None]
         num_rows += len(points)
         if points.any():
-            start = np.eye(2)[1 - is_first_N[rows]] * 0.98 + 0.01
-            one = fit_mixture(points, np.ones((len(points), 1)), 1, 0.0)
-            gain += (one.bic - fit_mixture(points, start, 300, 1e-4).bic) / 2
+            gain += gain_of_clusters(points, 1 - is_first_N[rows], 2)
     return float(gain / num_rows)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
-from warnings import catch_warnings, simplefilter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +11,12 @@ from numpy.typing import NDArray
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
 from dbpt.files.typed_json import Count, Share
+from dbpt.groups.permutation import spread
 from dbpt.pseudo_attributes.class_clusters import METHOD as CLUSTERS
 from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, CrossValidated, kappa
 from dbpt.pseudo_attributes.doubt import Doubt, doubt
 from dbpt.pseudo_attributes.from_file import METHOD
-from dbpt.pseudo_attributes.label import label_attributes
+from dbpt.pseudo_attributes.label import label_quietly
 from dbpt.pseudo_attributes.separation import gap_densities, separations, within_class
 
 TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
@@ -194,12 +194,8 @@ def guess_trust(
     names = tuple(names)
     if counts is None:
         counts = np.bincount(guesses[guesses >= 0], minlength=num_attributes)
-    with catch_warnings():
-        simplefilter("ignore", UserWarning)  # shares that cannot be met
-        labelled = [
-            label_attributes(each, proportions=counts + 1e-9, posterior=False, confidence=False).pseudo_attributes
-            for each in by_template
-        ]
+    how: dict[str, Any] = {"proportions": counts + 1e-9, "posterior": False, "confidence": False}
+    labelled = [label_quietly(each, **how).pseudo_attributes for each in by_template]
     used = np.flatnonzero(counts).tolist()
     named = [[(each == name).astype(np.int64) for each in labelled] for name in used]
     agreements = [float(np.mean([kappa(one, other, 2) for one, other in combinations(each, 2)])) for each in named]
@@ -218,7 +214,7 @@ def guess_trust(
 
 def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return at most `MOST_ROWS` of the rows, at equal distances."""
-    return rows[np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(np.int64)]
+    return spread(rows, MOST_ROWS)
 
 
 def _outranked(

@@ -62,7 +62,7 @@ def factor_figures(metrics: Metrics, cells: CellFigures, average: float | None) 
 
 def nothing_is_trusted(guesses: Guesses) -> bool:
     """Return True if the guesses of the attribute, or of each of several factors, are doubted."""
-    return bool(guesses.doubts) and all(factor.doubts for factor in guesses.factors)
+    return all(each.doubts for each in guesses.by_suspect)
 
 
 def doubted_factors(guesses: Guesses, metrics: Metrics) -> list[str]:

@@ -30,7 +30,7 @@ class GuessSheets:
     @property
     def shares(self) -> list[float]:
         """The share of each of the ``words``."""
-        return [share for factor in self.guesses.factors for share in factor.shares] or self.guesses.shares
+        return [share for each in self.guesses.by_suspect for share in each.shares]
 
     @property
     def precisions(self) -> list[tuple[float | None, int]]:

@@ -22,7 +22,7 @@ from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import flag_of
 from dbpt.settings.recipes import RECIPES, apply_recipe
 from dbpt.settings.sections import DEFAULT_DRO_STEP, Settings
-from dbpt.settings.unnamed import auto_asked, clusters_asked, refuse_misspelt
+from dbpt.settings.unnamed import asked_word
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -42,9 +42,7 @@ class FitConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        auto_asked(self.attributes)  # refuses other names beside it
-        clusters_asked(self.attributes)  # refuses a wrong number, and other names beside them
-        refuse_misspelt(self.attributes)
+        asked_word(self.attributes)  # refuses a wrong one, and other names beside it
         if refusal := why_config_refused(self):
             raise InputError(refusal)
 
@@ -184,7 +182,7 @@ def _plain(name: str, value: Any) -> Any:
         return factor_entries(parse_factors(value))
     if isinstance(value, Mapping) and name in ("classes", "attributes"):
         return entries_of(parse_vocabulary(value, flag_of(name)), flag_of(name))
-    if name == "attributes" and isinstance(value, str) and (auto_asked([value]) or clusters_asked([value]) is not None):
+    if name == "attributes" and isinstance(value, str) and asked_word([value]):
         return (value,)
     if callable(tolist := getattr(value, "tolist", None)):
         value = tolist()

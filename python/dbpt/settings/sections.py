@@ -13,7 +13,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.settings.fields import Section, setting
-from dbpt.settings.unnamed import auto_asked, clusters_asked
+from dbpt.settings.unnamed import AUTO, asked_word
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
@@ -313,12 +313,12 @@ class Settings(  # a dataclass takes its fields from the last base on
     @property
     def asks_auto(self) -> bool:
         """Return whether ``attributes`` is the word ``auto``."""
-        return auto_asked(self.attributes)
+        return asked_word(self.attributes) == (AUTO, 0)
 
     @property
     def names_none(self) -> bool:
         """Return whether ``attributes`` says how to find groups, and names none."""
-        return self.asks_auto or self.num_clusters is not None
+        return asked_word(self.attributes) is not None
 
     @property
     def learns_attributes(self) -> bool:
@@ -333,7 +333,8 @@ class Settings(  # a dataclass takes its fields from the last base on
     @property
     def num_clusters(self) -> int | None:
         """Return the number of clusters in each class that ``attributes`` asks for, 0 if it is open, None for names."""
-        return clusters_asked(self.attributes)
+        word = asked_word(self.attributes)
+        return None if word is None or word[0] == AUTO else word[1]
 
 
 SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())  # in the order above
