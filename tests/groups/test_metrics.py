@@ -15,11 +15,13 @@ from dbpt.files.typed_json import typed
 from dbpt.groups import (
     GroupMetrics,
     PseudoQuality,
+    exact_interval,
     group_metrics,
     pseudo_attribute_quality,
-    wilson_interval,
+    simultaneous_intervals,
     worst_group_interval,
 )
+from dbpt.groups.intervals import TAIL, newcombe_margins
 
 
 def metrics_of(counts, correct, **options):
@@ -32,25 +34,37 @@ def metrics_of(counts, correct, **options):
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 20), (642, 700), (1, 10_000)])
-def test_wilson_interval_solves_the_score_equation(correct, n):
+def test_the_margins_of_a_difference_solve_the_score_equation(correct, n):
     """Wilson's bounds are the p at which |p_hat - p| = z * sqrt(p (1 - p) / n): check it by solving the quadratic."""
     z, p = 1.959963984540054, correct / n
     roots = np.roots([1 + z * z / n, -(2 * p + z * z / n), p * p])
-    assert wilson_interval(correct, n) == pytest.approx(sorted(roots.real), abs=1e-9)
+    assert score_bounds(correct, n) == pytest.approx(sorted(roots.real), abs=1e-9)
 
 
-def test_wilson_interval_of_a_textbook_case():
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I, method 3
-    assert wilson_interval(0, 5)[0] == 0.0
-    assert wilson_interval(5, 5)[1] == 1.0
-    wide, narrow = wilson_interval(5, 10, confidence=0.99), wilson_interval(5, 10, confidence=0.5)
+def score_bounds(correct, n):
+    value, below, above = newcombe_margins(np.array([correct]), np.array([n]), TAIL)
+    return float((value - below)[0]), float((value + above)[0])
+
+
+def test_the_margins_of_a_textbook_case():
+    assert score_bounds(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I, method 3
+    assert score_bounds(0, 5)[0] == 0.0
+    assert score_bounds(5, 5)[1] == 1.0
+
+
+def test_the_exact_interval_of_a_textbook_case():
+    assert exact_interval(81, 263) == pytest.approx((0.2527, 0.3676), abs=5e-5)  # Newcombe 1998, table I, method 5
+    assert exact_interval(0, 5)[0] == 0.0
+    assert exact_interval(5, 5)[1] == 1.0
+    assert [exact_interval(8, 10)] == simultaneous_intervals([8], [10])
+    wide, narrow = exact_interval(5, 10, confidence=0.99), exact_interval(5, 10, confidence=0.5)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
 @pytest.mark.parametrize("arguments", [(1, 0), (-1, 3), (4, 3), (1, 3, 0.0), (1, 3, 95), (1, 3, math.nan)])
-def test_wilson_interval_refuses(arguments):
-    with pytest.raises(InputError, match="wilson_interval"):
-        wilson_interval(*arguments)
+def test_exact_interval_refuses(arguments):
+    with pytest.raises(InputError, match="exact_interval"):
+        exact_interval(*arguments)
 
 
 DEMO, WATERBIRDS = (461, 461, 139, 139), (2255, 2255, 642, 642)
@@ -77,7 +91,7 @@ def test_the_interval_of_the_worst_group_covers(counts, accuracies):
     covered = ((low_D <= accuracy_G.min()) & (accuracy_G.min() <= high_D)).mean()
     assert covered >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / draws)
     # not wider than the widest of the groups' own intervals that allow for their number
-    widest = max(np.subtract(*wilson_interval(n // 2, int(n), 1 - 0.05 / len(counts))[::-1]) for n in counts)
+    widest = max(np.subtract(*exact_interval(n // 2, int(n), 1 - 0.05 / len(counts))[::-1]) for n in counts)
     assert (high_D - low_D).mean() < 1.1 * widest
 
 
@@ -123,7 +137,7 @@ def test_every_quantity_by_hand():
         (2, 1, 0, 40, 10),
         (3, 1, 1, 200, 190),
     ]
-    assert (m.groups[1].low, m.groups[1].high) == wilson_interval(25, 50)
+    assert [(g.low, g.high) for g in m.groups] == simultaneous_intervals([90, 25, 10, 190], [100, 50, 40, 200])
     assert (m.n, m.worst_group, m.worst_group_accuracy) == (390, 2, 0.25)
     assert m.average == pytest.approx(315 / 390)
     assert m.gap == pytest.approx(315 / 390 - 0.25)
@@ -252,8 +266,8 @@ def test_smallest_pseudo_group_is_half_wrong_at_95_percent():
     assert (smallest.n, smallest.n_right, smallest.n_true) == (53 + 53, 53, 56)
     assert smallest.precision == 0.5
     assert smallest.recall == 53 / 56
-    assert (smallest.precision_low, smallest.precision_high) == wilson_interval(53, 106)
-    assert (smallest.recall_low, smallest.recall_high) == wilson_interval(53, 56)
+    assert (smallest.precision_low, smallest.precision_high) == exact_interval(53, 106)
+    assert (smallest.recall_low, smallest.recall_high) == exact_interval(53, 56)
     assert typed(json.loads(json.dumps(asdict(quality), allow_nan=False)), PseudoQuality, Path(), "") == quality
 
 
@@ -263,7 +277,7 @@ def test_unknown_and_unlabelled_rows():
     true = [0, 0, 0, -1]
     quality = pseudo_attribute_quality(pseudo, true, [0, 0, 0, 0], num_classes=1, num_attributes=2)
     assert (quality.n, quality.n_right, quality.n_unlabelled, quality.accuracy) == (2, 1, 1, 0.5)
-    assert (quality.low, quality.high) == wilson_interval(1, 2)
+    assert (quality.low, quality.high) == exact_interval(1, 2)
     first, second = quality.groups
     assert (first.n, first.n_true, first.precision, first.recall) == (1, 3, 1.0, 1 / 3)
     assert (second.n, second.n_true, second.precision, second.recall) == (1, 0, 0.0, None)

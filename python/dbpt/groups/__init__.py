@@ -20,8 +20,8 @@ from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.groups.group_ids import class_and_attribute, group_counts, group_ids, group_name
 from dbpt.groups.intervals import (
+    exact_interval,
     simultaneous_intervals,
-    wilson_interval,
     worst_group_difference_interval,
     worst_group_interval,
 )
@@ -43,6 +43,7 @@ __all__ = [
     "PseudoQuality",
     "class_and_attribute",
     "cramers_v",
+    "exact_interval",
     "explained_errors",
     "group_counts",
     "group_ids",
@@ -52,7 +53,6 @@ __all__ = [
     "pseudo_attribute_quality",
     "raked_weights",
     "simultaneous_intervals",
-    "wilson_interval",
     "worst_group",
     "worst_group_accuracy",
     "worst_group_difference_interval",

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt.errors import InputError, first_few
 from dbpt.groups.group_ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
-from dbpt.groups.intervals import proportion, worst_group_interval
+from dbpt.groups.intervals import proportion, simultaneous_intervals, worst_group_interval
 
 SMALL_GROUP = 30
 """The accuracy of a group with fewer rows gets a warning."""
@@ -24,7 +24,10 @@ _MAX_CONFUSED = 2**12  # attributes, whose confusion matrix is (A, A)
 
 @dataclass(frozen=True)
 class GroupAccuracy:
-    """Accuracy of one group g = y*A + a with its Wilson 95 % interval; all three are None if the group has no rows."""
+    """Accuracy of one group g = y*A + a with its 95 % interval; all three are None if the group has no rows.
+
+    The intervals of all groups hold at once (`simultaneous_intervals`).
+    """
 
     group: int
     label: int
@@ -66,8 +69,8 @@ class GroupMetrics:
 class PseudoGroupQuality:
     """A pseudo-group: ``n_right`` of its ``n`` rows truly belong to it (``precision``).
 
-    ``recall`` is the fraction of the ``n_true`` rows that belong to it, unlabelled ones included. Each has a Wilson
-    95 % interval, None over no rows.
+    ``recall`` is the fraction of the ``n_true`` rows that belong to it, unlabelled ones included. Each has an
+    exact 95 % interval (`exact_interval`), None over no rows.
     """
 
     group: int
@@ -185,9 +188,17 @@ def merged_metrics(metrics: GroupMetrics, merged: NDArray[np.int64], num_attribu
 def _accuracies(
     correct_G: NDArray[np.int64], counts_G: NDArray[np.int64], num_attributes: int
 ) -> tuple[GroupAccuracy, ...]:
+    rows = zip(counts_G.tolist(), correct_G.tolist(), simultaneous_intervals(correct_G, counts_G), strict=True)
     return tuple(
-        GroupAccuracy(g, *class_and_attribute(g, num_attributes), n, correct, *proportion(correct, n))
-        for g, (n, correct) in enumerate(zip(counts_G.tolist(), correct_G.tolist(), strict=True))
+        GroupAccuracy(
+            g,
+            *class_and_attribute(g, num_attributes),
+            n,
+            correct,
+            correct / n if n else None,
+            *(bounds or (None, None)),
+        )
+        for g, (n, correct, bounds) in enumerate(rows)
     )
 
 

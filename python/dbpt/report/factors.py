@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple, TypeAlias
 
-from dbpt.groups import wilson_interval
+from dbpt.groups import simultaneous_intervals
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import FactorSummary, Metrics
 
 
 class GroupFigures(NamedTuple):
-    """The accuracy of a group in a row, with its Wilson 95 % interval; None over no images.
+    """The accuracy of a group in a row, with its 95 % interval (`simultaneous_intervals`); None over no images.
 
     In a comparison the figures are means over the seeds, and ``n`` is None if they disagree.
     """
@@ -52,7 +52,7 @@ def factor_figures(metrics: Metrics, cells: CellFigures, average: float | None) 
             _margin(class_name, value, [cells[g] for g in members])
             for (class_name, value), members in _members(metrics, place).items()
         ]
-        groups = [group for group in groups if group.n != 0]
+        groups = _with_intervals([group for group in groups if group.n != 0])
         known = [group for group in groups if group.accuracy is not None]
         worst = min(known, key=lambda group: group.accuracy or 0.0, default=None)
         gap = None if worst is None or average is None else average - (worst.accuracy or 0.0)
@@ -94,9 +94,15 @@ def _margin(class_name: str, value: str, cells: CellFigures) -> GroupFigures:
     if not (total := sum(sizes)):
         return GroupFigures(class_name, value, 0, None, None, None)
     correct = sum((n or 0) * (accuracy or 0.0) for n, accuracy, *_ in cells)
-    has_interval = any(low is not None for _, _, low, _ in cells)
-    low, high = wilson_interval(round(correct), total) if has_interval else (None, None)
-    return GroupFigures(class_name, value, total, correct / total, low, high)
+    return GroupFigures(class_name, value, total, correct / total, None, None)
+
+
+def _with_intervals(groups: Sequence[GroupFigures]) -> list[GroupFigures]:
+    """Add the intervals, which hold for all groups at once."""
+    sizes = [each.n or 0 for each in groups]
+    correct = [round(n * (each.accuracy or 0.0)) for n, each in zip(sizes, groups, strict=True)]
+    bounds = [each or (None, None) for each in simultaneous_intervals(correct, sizes)]
+    return [each._replace(low=low, high=high) for each, (low, high) in zip(groups, bounds, strict=True)]
 
 
 def by_factor(factors: Sequence[FactorSummary], values: Sequence[float]) -> list[list[float]]:

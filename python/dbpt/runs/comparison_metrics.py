@@ -26,7 +26,7 @@ class SeedFigure:
 class SeedGroup:
     """The accuracy of a group over the seeds; ``n`` is None if the seeds disagree on its images.
 
-    ``low`` and ``high`` are the means of the seeds' Wilson 95 % bounds.
+    ``low`` and ``high`` are the means of the seeds' simultaneous 95 % bounds.
     """
 
     n: Count | None
