@@ -28,8 +28,9 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
         for name, (mean, sd) in zip(names, figures, strict=True)
     }
     nothing = {"mean": None, "sd": None, "by_seed": [], "by_draw": []}
-    nowhere = {"sd": None, "low": None, "high": None}
-    groups = [{"n": 16, "mean": mean, **nowhere} for mean in (0.5, 0.75, None, 1.0)]
+    every = {"class_name": "", "attribute": "", "n": 16, "correct": 8, "low": None, "high": None}
+    every |= dict.fromkeys(("false_positives", "n_others", "confidence"))
+    groups = [{"index": g, "accuracy": mean, **every} for g, mean in enumerate((0.5, 0.75, None, 1.0))]
     return {
         "method": method,
         "title": method,
@@ -45,6 +46,8 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
         "warnings": [[]] * len(seeds),
         "figures": found | dict.fromkeys(("adjusted_average", "adjusted_gap", "group_mean"), nothing),
         "groups": groups,
+        "deviations": [0.1] * 4,
+        "groups_differ": False,
         "difference": difference,
         "over_images": None,
         **more,
@@ -62,7 +65,7 @@ OF_ZERO_SHOT = difference("prompt", -0.0001, [-0.0001, -0.0001], [-0.05, 0.04])
 OF_ORACLE = {"objective": "groupdro", "group_source": "true"}
 OF_ORACLE |= {"difference": difference("prompt", 0.3386, [0.30, 0.3772], [0.2, 0.45])}
 COMPARISON = {
-    "schema_version": 3,
+    "schema_version": 4,
     "dbpt_version": "0.1.0",
     "dataset": {
         "name": "A&B_100%",

@@ -25,7 +25,7 @@ def test_the_figures_are_those_of_the_chosen_row(results, kind):
     content = next(row for row in result.to_dict()["rows"] if row.get("name", row.get("method")) == "dbpt")
     if kind == "compare":
         figures = {name: figure["mean"] for name, figure in content["figures"].items()}
-        accuracies = [group["mean"] for group in content["groups"]]
+        accuracies = [group["accuracy"] for group in content["groups"]]
     else:
         figures, accuracies = content["test"], [group["accuracy"] for group in content["test"]["groups"]]
         assert row.interval == (figures["worst_group_low"], figures["worst_group_high"])
@@ -133,8 +133,8 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
         (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),
-        (lambda content: content.update(schema_version=1), "not of schema version 3, which this version"),
-        (lambda content: content.update(schema_version=4), "written by a newer dbpt"),
+        (lambda content: content.update(schema_version=1), "not of schema version 4, which this version"),
+        (lambda content: content.update(schema_version=5), "written by a newer dbpt"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(tiny_run, tmp_path, change, message):

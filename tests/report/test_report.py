@@ -115,7 +115,7 @@ def test_table_says_when_groups_are_pseudo():
 
 def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
     monkeypatch.setattr("dbpt.report.table.WIDTH", 90)
-    names = ["landbird · land", "landbird · water", "waterbird · land", "waterbird · water"]
+    names = [("landbird", "land"), ("landbird", "water"), ("waterbird", "land"), ("waterbird", "water")]
     small = evaluated([90, 50, 0, 20], (100, 100, 0, 25), names=names)
     metrics = run(rows=[row("zero-shot", None), row("erm", small), row("dbpt", small, source="true")])
     lines = table_of(metrics).splitlines()

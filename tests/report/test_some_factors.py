@@ -51,11 +51,10 @@ def test_figures_are_those_of_the_kept_factor_as_the_only_attribute(place, size)
     right = np.concatenate(
         [np.arange(n) < each.correct for n, each in zip(COUNTS, metrics.rows[0].test.groups, strict=True)]
     )
-    expected = group_metrics(
-        np.where(right, labels, 1 - labels), labels, codes[place], num_classes=2, num_attributes=size
-    )
     found = run_of_factors(metrics, [place])
     shown, data = found.rows[0].test, found.dataset
+    rows = (np.where(right, labels, 1 - labels), labels, codes[place])
+    expected = group_metrics(*rows, num_classes=2, num_attributes=size, group_names=data.groups)
     assert shown.groups == expected.groups
     for name in ("worst_group", "worst_group_accuracy", "worst_group_low", "worst_group_high", "group_mean", "gap"):
         assert getattr(shown, name) == pytest.approx(getattr(expected, name)), name

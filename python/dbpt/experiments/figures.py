@@ -126,7 +126,7 @@ class Labelled:
     def metrics(self, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
         """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
         dataset, attributes, train_counts = self.dataset, self.attributes(self.group_kind), self.train_counts
-        names = self.group_names(self.group_kind)
+        pairs = self.group_pairs(self.group_kind)
         found: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
         for split in splits:
             if len(rows := self.rows(split)):
@@ -135,9 +135,10 @@ class Labelled:
                     dataset.labels[rows],
                     attributes[rows],
                     num_classes=dataset.num_classes,
-                    num_attributes=len(names) // dataset.num_classes,
+                    num_attributes=len(pairs) // dataset.num_classes,
                     train_counts=train_counts if train_counts.any() else None,
-                    group_names=names,
+                    group_names=pairs,
+                    shared_attributes=self.group_kind == "true" or self.pseudo.class_clusters is None,
                     occurring=self.occurring(self.group_kind),
                 )
         return found

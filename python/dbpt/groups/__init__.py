@@ -5,13 +5,10 @@ Functions take arrays and return numbers; nothing here knows a model or a file.
 
 from dbpt.groups.accuracy import (
     SMALL_GROUP,
-    GroupAccuracy,
+    Group,
     GroupMetrics,
-    PseudoGroupQuality,
-    PseudoQuality,
     group_metrics,
     merged_metrics,
-    pseudo_attribute_quality,
     worst_group,
     worst_group_accuracy,
     worst_group_mean,
@@ -25,6 +22,7 @@ from dbpt.groups.intervals import (
     worst_group_difference_interval,
     worst_group_interval,
 )
+from dbpt.groups.pseudo_quality import PseudoGroupQuality, PseudoQuality, pseudo_attribute_quality
 from dbpt.groups.raking import raked_weights
 from dbpt.groups.rules import GroupDRO, GroupWeights
 from dbpt.groups.weighting import GroupWeighting
@@ -34,7 +32,7 @@ __all__ = [
     "MIN_GROUP_COUNT",
     "SMALL_GROUP",
     "ExplainedErrors",
-    "GroupAccuracy",
+    "Group",
     "GroupDRO",
     "GroupMetrics",
     "GroupWeighting",

@@ -182,8 +182,3 @@ def _paired_correlation(
     spread = np.sqrt(right_G * (counts_G - right_G) * 1.0 * base_G * (counts_G - base_G))
     correlation: NDArray[np.float64] = np.divide(product, spread, out=np.zeros_like(product), where=spread > 0)
     return correlation
-
-
-def proportion(right: int, n: int) -> tuple[float | None, float | None, float | None]:
-    """Return right / n and its exact 95 % interval, or None three times if n = 0."""
-    return (right / n, *exact_interval(right, n)) if n else (None, None, None)
