@@ -77,6 +77,21 @@ def without_confidence(metrics):
     return json.loads(json.dumps(asdict(replace(metrics, groups=groups))))
 
 
+@pytest.mark.parametrize("data", ["without validation", "no attributes"])
+def test_a_run_its_evaluation_and_its_audit_have_the_same_metrics(data, tiny, settings, tmp_path):
+    """The validation split is held out of the training rows; some attributes, or all, are unknown."""
+    rows = [row | {"split": row["split"].replace("val", "train")} for row in tiny.rows()]
+    rows = [
+        row | {"attribute": row["attribute"] * (i % 3 > 0 and data != "no attributes")} for i, row in enumerate(rows)
+    ]
+    table = tiny.write(f"agreeing-{data.replace(' ', '-')}", rows)
+    run = dbpt.fit(table, out=tmp_path / "run", **settings, epochs=1, n_ctx=1)
+    audited, (again,) = dbpt.audit(predictions=run.folder), dbpt.evaluate(run.folder).metrics.rows
+    assert again.test == run.chosen.record.test and again.test.adjusted_average is not None
+    assert without_confidence(audited.figures.metrics) == json.loads(json.dumps(asdict(again.test)))
+    assert all(group.confidence is not None for group in audited.groups)
+
+
 def test_a_run_is_audited_with_its_classifier_words_and_data(tiny, tiny_run):
     found = dbpt.audit(predictions=tiny_run)
     assert found.figures.data.attributes == list(ATTRIBUTES) and found.figures.predictions_by == "run"

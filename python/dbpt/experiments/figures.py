@@ -103,8 +103,11 @@ class Labelled:
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
-        """(G,) training rows of each group of `group_kind`, in the data, whatever is drawn, or else in the run."""
-        counts = replace(self, drawn=None).counts(self.group_kind, "train")
+        """(G,) training rows of each group of `group_kind`, in the data, or else in the run.
+
+        Rows held out for validation count, and draws don't matter, so that an audit of a run has the same.
+        """
+        counts = replace(self, drawn=None, splits=self.dataset.splits).counts(self.group_kind, "train")
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
     def occurring(self, kind: str) -> NDArray[np.bool_]:
