@@ -59,7 +59,7 @@ def test_true_attributes_change_nothing_but_the_share_of_clusters_that_are_right
     found = dbpt.audit(tiny.table, out=tmp_path / "audit", **WORD, **settings)
     figures = asdict(found.figures)
     assert (figures["group_kind"], figures["data"]["attributes"]) == ("pseudo", [])
-    for name in ("groups", "metrics", "verdict", "explained", "confusion", "words", "next_step"):
+    for name in ("metrics", "verdict", "explained", "confusion", "words", "next_step"):
         assert figures[name] == blind[name], name
     assert 0.8 < figures["guesses"]["accuracy"] <= 1 and blind["guesses"]["accuracy"] is None
     told = Page((tmp_path / "audit" / "audit.html").read_text()).words

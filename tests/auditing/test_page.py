@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import pairwise, product
 from xml.etree import ElementTree
 
 import numpy as np
@@ -13,7 +13,6 @@ from html_page import bars
 from made_up_run import doubts_of
 from matplotlib import pyplot
 
-from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import LOOK_FIRST, AuditedFactor, AuditFigures, NextStep, Verdict
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
@@ -41,7 +40,6 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     rows, sizes = (predictions, labels, guessed), {"num_classes": len(classes), "num_attributes": num_attributes}
     confusion = np.zeros((len(classes),) * 2, dtype=int)
     np.add.at(confusion, (labels, predictions), 1)
-    probabilities = np.where(np.eye(len(classes))[predictions] > 0, 0.9, 0.1 / (len(classes) - 1)).astype(np.float32)
     names = {"classes": [*classes], "attributes": [*attributes]}
     data = AuditedData(name="pets", root="/pets", split="test", n=len(groups), failed_images=0, notes=[], **names)
     shares = [1 / num_attributes] * num_attributes
@@ -57,8 +55,13 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
         "predictions_from": "",
         "group_kind": "pseudo",
         "average": "plain",
-        "metrics": group_metrics(*rows, train_counts=np.ones(num_groups), **sizes),
-        "groups": audited_groups(*rows, probabilities, class_names=classes, attribute_names=attributes),
+        "metrics": group_metrics(
+            *rows,
+            confidence=np.full(len(groups), 0.9),
+            train_counts=np.ones(num_groups),
+            group_names=list(product(classes, attributes)),
+            **sizes,
+        ),
         "confusion": {
             name: {other: int(n) for other, n in zip(classes, taken, strict=True) if n}
             for name, taken in zip(classes, confusion, strict=True)
@@ -225,7 +228,8 @@ def test_no_probabilities_no_evidence_no_sheets_and_no_worst_group():
     figures = figures_of(
         verdict=Verdict(kind="no evidence", sentence="There is no evidence."), cramers_v=None, explained=None
     )
-    figures = replace(figures, groups=[replace(group, confidence=None) for group in figures.groups])
+    groups = tuple(replace(group, confidence=None) for group in figures.groups)
+    figures = replace(figures, metrics=replace(figures.metrics, groups=groups))
     html = render_audit(figures, None, None)
     page = Page(html)
     assert "No evidence of bias There is no evidence. Audited" in page.text

@@ -2,21 +2,21 @@
 
 import re
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
 from made_up_run import doubts_of
 
-from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.differences import named_difference
 from dbpt.auditing.figures import Verdict
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import most_confused, verdict_of
-from dbpt.groups import explained_errors
+from dbpt.groups import explained_errors, group_metrics
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
 from dbpt.pseudo_attributes.trust import Guesses
 
-NAMES = {"class_names": ["cat", "dog", "fox", "owl", "pig"], "attribute_names": ["day", "night"]}
+CLASSES, ATTRIBUTES = ["cat", "dog", "fox", "owl", "pig"], ["day", "night"]
 
 
 def audited(counts, errors):
@@ -25,9 +25,11 @@ def audited(counts, errors):
     cells = np.concatenate([counts - errors, errors])
     labels, attributes = np.indices(cells.shape).reshape(2, -1).repeat(cells.ravel(), axis=1)
     is_wrong, labels = labels >= len(counts), labels % len(counts)
-    names = NAMES | {"class_names": NAMES["class_names"][: len(counts)]}
-    groups = audited_groups((labels + is_wrong) % len(counts), labels, attributes, None, **names)
-    return groups, explained_errors(~is_wrong, labels, attributes, num_classes=len(counts), num_attributes=2)
+    sizes = {"num_classes": len(counts), "num_attributes": 2}
+    names = list(product(CLASSES[: len(counts)], ATTRIBUTES))
+    metrics = group_metrics((labels + is_wrong) % len(counts), labels, attributes, group_names=names, **sizes)
+    groups = [each for each in metrics.groups if each.n]
+    return groups, explained_errors(~is_wrong, labels, attributes, **sizes)
 
 
 def verdict_of_file(counts, errors, **of_guesses):
@@ -49,7 +51,7 @@ def verdict(
     known = {"mean_confidence": 1.0, "n_known": 0, "n_unknown": 0, "accuracy": None} | of_guesses
     guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=doubts_of(*doubts), **known)
     groups, explained = audited(counts, errors)
-    of = {"by": by, "by_guesses": by_guesses, "attributes": NAMES["attribute_names"], "is_searched": is_searched}
+    of = {"by": by, "by_guesses": by_guesses, "attributes": ATTRIBUTES, "is_searched": is_searched}
     of["detectable"] = detectable
     return verdict_of(groups, explained, guesses, **of)
 

@@ -23,7 +23,7 @@ def test_audit_reads_the_settings_of_a_run(tiny, tiny_run, command, config, tmp_
     settings = {name: tiny.settings[name] for name in read} | {"columns": ["attribute="]}
     assert command("audit", "--config", config, "--out", tmp_path / "one")[0] == 0
     first = json.loads((tmp_path / "one" / "audit.json").read_text())
-    assert first["groups"] == dbpt.audit(tiny.table, **settings).to_dict()["groups"]
+    assert first["metrics"] == dbpt.audit(tiny.table, **settings).to_dict()["metrics"]
     assert command("audit", "--config", tiny_run / "config.toml", "--out", tmp_path / "two", "--split", "val")[0] == 0
     given = json.loads((tmp_path / "two" / "audit.json").read_text())
     assert (given["group_kind"], given["data"]["split"], given["settings"]["columns"]) == ("true", "val", "None")

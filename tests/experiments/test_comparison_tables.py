@@ -28,8 +28,9 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
         for name, (mean, sd) in zip(names, figures, strict=True)
     }
     nothing = {"mean": None, "sd": None, "by_seed": [], "by_draw": []}
-    nowhere = {"sd": None, "low": None, "high": None}
-    groups = [{"n": 16, "mean": mean, **nowhere} for mean in (0.5, 0.75, None, 1.0)]
+    every = {"class_name": "", "attribute": "", "n": 16, "correct": 8, "low": None, "high": None}
+    every |= dict.fromkeys(("false_positives", "n_others", "confidence"))
+    groups = [{"index": g, "accuracy": mean, **every} for g, mean in enumerate((0.5, 0.75, None, 1.0))]
     return {
         "method": method,
         "title": method,
@@ -45,6 +46,8 @@ def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2
         "warnings": [[]] * len(seeds),
         "figures": found | dict.fromkeys(("adjusted_average", "adjusted_gap", "group_mean"), nothing),
         "groups": groups,
+        "deviations": [0.1] * 4,
+        "groups_differ": False,
         "difference": difference,
         "over_images": None,
         **more,

@@ -25,7 +25,7 @@ def test_the_figures_are_those_of_the_chosen_row(results, kind):
     content = next(row for row in result.to_dict()["rows"] if row.get("name", row.get("method")) == "dbpt")
     if kind == "compare":
         figures = {name: figure["mean"] for name, figure in content["figures"].items()}
-        accuracies = [group["mean"] for group in content["groups"]]
+        accuracies = [group["accuracy"] for group in content["groups"]]
     else:
         figures, accuracies = content["test"], [group["accuracy"] for group in content["test"]["groups"]]
         assert row.interval == (figures["worst_group_low"], figures["worst_group_high"])

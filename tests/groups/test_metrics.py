@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +15,15 @@ from dbpt.files.typed_json import typed
 from dbpt.groups import (
     GroupMetrics,
     PseudoQuality,
+    exact_interval,
     group_metrics,
+    merged_metrics,
     pseudo_attribute_quality,
-    wilson_interval,
+    simultaneous_intervals,
     worst_group_interval,
 )
+from dbpt.groups.accuracy import merged_groups
+from dbpt.groups.intervals import TAIL, newcombe_margins
 
 
 def metrics_of(counts, correct, **options):
@@ -32,25 +36,40 @@ def metrics_of(counts, correct, **options):
 
 
 @pytest.mark.parametrize(("correct", "n"), [(0, 1), (1, 1), (0, 20), (20, 20), (7, 20), (642, 700), (1, 10_000)])
-def test_wilson_interval_solves_the_score_equation(correct, n):
+def test_the_margins_of_a_difference_solve_the_score_equation(correct, n):
     """Wilson's bounds are the p at which |p_hat - p| = z * sqrt(p (1 - p) / n): check it by solving the quadratic."""
     z, p = 1.959963984540054, correct / n
     roots = np.roots([1 + z * z / n, -(2 * p + z * z / n), p * p])
-    assert wilson_interval(correct, n) == pytest.approx(sorted(roots.real), abs=1e-9)
+    assert score_bounds(correct, n) == pytest.approx(sorted(roots.real), abs=1e-9)
 
 
-def test_wilson_interval_of_a_textbook_case():
-    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I, method 3
-    assert wilson_interval(0, 5)[0] == 0.0
-    assert wilson_interval(5, 5)[1] == 1.0
-    wide, narrow = wilson_interval(5, 10, confidence=0.99), wilson_interval(5, 10, confidence=0.5)
+def score_bounds(correct, n):
+    value, below, above = newcombe_margins(np.array([correct]), np.array([n]), TAIL)
+    return float((value - below)[0]), float((value + above)[0])
+
+
+def test_the_margins_of_a_textbook_case():
+    assert score_bounds(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I, method 3
+    assert score_bounds(0, 5)[0] == 0.0
+    assert score_bounds(5, 5)[1] == 1.0
+
+
+def test_the_exact_interval_of_a_textbook_case():
+    assert exact_interval(81, 263) == pytest.approx((0.2527, 0.3676), abs=5e-5)  # Newcombe 1998, table I, method 5
+    for correct in (0, 3, 5):
+        assert (
+            exact_interval(correct, 5)
+            == worst_group_interval([correct], [5])
+            == simultaneous_intervals([correct], [5])[0]
+        )
+    wide, narrow = exact_interval(5, 10, confidence=0.99), exact_interval(5, 10, confidence=0.5)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
 @pytest.mark.parametrize("arguments", [(1, 0), (-1, 3), (4, 3), (1, 3, 0.0), (1, 3, 95), (1, 3, math.nan)])
-def test_wilson_interval_refuses(arguments):
-    with pytest.raises(InputError, match="wilson_interval"):
-        wilson_interval(*arguments)
+def test_exact_interval_refuses(arguments):
+    with pytest.raises(InputError, match="exact_interval"):
+        exact_interval(*arguments)
 
 
 DEMO, WATERBIRDS = (461, 461, 139, 139), (2255, 2255, 642, 642)
@@ -77,7 +96,7 @@ def test_the_interval_of_the_worst_group_covers(counts, accuracies):
     covered = ((low_D <= accuracy_G.min()) & (accuracy_G.min() <= high_D)).mean()
     assert covered >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / draws)
     # not wider than the widest of the groups' own intervals that allow for their number
-    widest = max(np.subtract(*wilson_interval(n // 2, int(n), 1 - 0.05 / len(counts))[::-1]) for n in counts)
+    widest = max(np.subtract(*exact_interval(n // 2, int(n), 1 - 0.05 / len(counts))[::-1]) for n in counts)
     assert (high_D - low_D).mean() < 1.1 * widest
 
 
@@ -117,13 +136,14 @@ def test_worst_group_interval_refuses(correct, counts):
 def test_every_quantity_by_hand():
     m = metrics_of([100, 50, 40, 200], [90, 25, 10, 190], train_counts=[3498, 184, 56, 1057])
     assert [g.accuracy for g in m.groups] == [0.9, 0.5, 0.25, 0.95]
-    assert [(g.group, g.label, g.attribute, g.n, g.correct) for g in m.groups] == [
-        (0, 0, 0, 100, 90),
-        (1, 0, 1, 50, 25),
-        (2, 1, 0, 40, 10),
-        (3, 1, 1, 200, 190),
+    assert [(g.index, g.class_name, g.attribute, g.n, g.correct) for g in m.groups] == [
+        (0, "class 0", "attribute 0", 100, 90),
+        (1, "class 0", "attribute 1", 50, 25),
+        (2, "class 1", "attribute 0", 40, 10),
+        (3, "class 1", "attribute 1", 200, 190),
     ]
-    assert (m.groups[1].low, m.groups[1].high) == wilson_interval(25, 50)
+    assert [(g.false_positives, g.n_others) for g in m.groups] == [(30, 40), (10, 200), (10, 100), (25, 50)]
+    assert [(g.low, g.high) for g in m.groups] == simultaneous_intervals([90, 25, 10, 190], [100, 50, 40, 200])
     assert (m.n, m.worst_group, m.worst_group_accuracy) == (390, 2, 0.25)
     assert m.average == pytest.approx(315 / 390)
     assert m.gap == pytest.approx(315 / 390 - 0.25)
@@ -146,10 +166,50 @@ def test_equals_a_plain_loop(num_classes, num_attributes, seed, n):
         if a >= 0:
             right.setdefault(int(y * num_attributes + a), []).append(p == y)
     expected = {g: sum(rows) / len(rows) for g, rows in right.items()}
-    assert {g.group: g.accuracy for g in m.groups if g.n} == pytest.approx(expected)
+    assert {g.index: g.accuracy for g in m.groups if g.n} == pytest.approx(expected)
     assert m.worst_group_accuracy == (min(expected.values()) if expected else None)
     assert m.average == pytest.approx(np.mean(predictions == labels))
     assert len(m.groups) == num_classes * num_attributes
+
+
+def test_each_figure_of_a_group_is_that_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    labels, predictions, attributes = rng.integers(0, 3, 300), rng.integers(0, 3, 300), rng.integers(-1, 2, 300)
+    confidence = rng.random(300)
+    attributes[(labels == 2) & (attributes == 1)] = 0  # an empty group
+    rows, sizes = (predictions, labels, attributes), {"num_classes": 3, "num_attributes": 2}
+    pairs = [(y, a) for y in "abc" for a in "xy"]
+    groups = group_metrics(*rows, confidence=confidence, group_names=pairs, **sizes).groups
+    assert [(one.index, one.class_name, one.attribute) for one in groups] == [(g, *pairs[g]) for g in range(6)]
+    intervals = simultaneous_intervals([one.correct for one in groups], [one.n for one in groups])
+    for g, one in enumerate(groups[:5]):
+        rows_of = [i for i in range(300) if (labels[i], attributes[i]) == divmod(g, 2)]
+        others = [i for i in range(300) if labels[i] != g // 2 and attributes[i] == g % 2]
+        assert (one.n, one.n_others) == (len(rows_of), len(others))
+        assert one.correct == sum(predictions[i] == labels[i] for i in rows_of)
+        assert one.false_positives == sum(predictions[i] == g // 2 for i in others)
+        assert one.false_positive_rate == one.false_positives / one.n_others
+        assert (one.low, one.high) == intervals[g]
+        assert one.confidence == pytest.approx(np.mean(confidence[rows_of]))
+        assert one.calibration_gap == pytest.approx(np.mean(confidence[rows_of]) - one.correct / one.n)
+    assert (groups[5].n, groups[5].confidence, groups[5].calibration_gap) == (0, None, None)
+    clusters = group_metrics(*rows, group_names=pairs, shared_attributes=False, **sizes).groups
+    unknown = dict.fromkeys(("false_positives", "n_others", "confidence"))
+    assert clusters == tuple(replace(one, **unknown) for one in groups)
+    assert clusters[0].false_positive_rate is None is clusters[0].calibration_gap
+
+
+def test_merged_groups_are_those_of_the_merged_rows():
+    rng = np.random.default_rng(1)
+    labels, predictions, attributes = rng.integers(0, 3, 90), rng.integers(0, 3, 90), rng.integers(-1, 4, 90)
+    names = [(f"class {y}", f"attribute {b}") for y in range(3) for b in range(2)]
+    fine = group_metrics(predictions, labels, attributes, num_classes=3, num_attributes=4)
+    coarse = group_metrics(predictions, labels, attributes // 2, num_classes=3, num_attributes=2)
+    assert merged_groups(fine.groups, np.arange(12) // 2, names) == coarse.groups
+    assert merged_metrics(fine, np.arange(12) // 2, names) == replace(coarse, warnings=())
+    # Means over two seeds: the rounded counts of the parts must not move the accuracy of the whole.
+    means = [replace(each, n=3, correct=round(3 * 0.5), accuracy=0.5) for each in fine.groups]
+    assert {each.accuracy for each in merged_groups(means, np.arange(12) // 4, names[:3])} == {0.5}
 
 
 def test_empty_group_is_missing_not_zero():
@@ -191,9 +251,9 @@ def test_unknown_attributes_count_in_the_average_only():
 
 
 def test_small_worst_group_is_warned_about_by_name():
-    names = ["land/land", "land/water", "water/land", "water/water"]
+    names = [("land", "land"), ("land", "water"), ("water", "land"), ("water", "water")]
     (warning,) = metrics_of([99, 99, 29, 99], [98, 98, 10, 98], group_names=names).warnings
-    assert warning == "worst group water/land: only 29 images, one image moves it by 3.4 points"
+    assert warning == "worst group water · land: only 29 images, one image moves it by 3.4 points"
     assert metrics_of([99, 29, 30, 99], [98, 28, 10, 98]).warnings == ()
 
 
@@ -227,7 +287,12 @@ def test_metrics_survive_json():
             {"num_classes": 10**9, "num_attributes": 10},
             r"is 1000000000 \* 10 = 10000000000 groups; expected up to 1048576",
         ),
-        ({"group_names": ["one"]}, "group_names has 1 names; expected 4"),
+        ({"group_names": [("a", "b")]}, r"group_names has 1 names such as \[\('a', 'b'\)\]; expected 4 pairs of class"),
+        (
+            {"group_names": ["ab", "ac", "bb", "bc"]},
+            r"has 4 names such as \['ab'\]; expected 4 pairs of class and attri",
+        ),
+        ({"confidence": [0.5]}, "confidence has length 1; expected 2, one for each row"),
         ({"predictions": [], "labels": [], "attributes": []}, "predictions has no rows"),
     ],
 )
@@ -252,8 +317,8 @@ def test_smallest_pseudo_group_is_half_wrong_at_95_percent():
     assert (smallest.n, smallest.n_right, smallest.n_true) == (53 + 53, 53, 56)
     assert smallest.precision == 0.5
     assert smallest.recall == 53 / 56
-    assert (smallest.precision_low, smallest.precision_high) == wilson_interval(53, 106)
-    assert (smallest.recall_low, smallest.recall_high) == wilson_interval(53, 56)
+    assert (smallest.precision_low, smallest.precision_high) == exact_interval(53, 106)
+    assert (smallest.recall_low, smallest.recall_high) == exact_interval(53, 56)
     assert typed(json.loads(json.dumps(asdict(quality), allow_nan=False)), PseudoQuality, Path(), "") == quality
 
 
@@ -263,7 +328,7 @@ def test_unknown_and_unlabelled_rows():
     true = [0, 0, 0, -1]
     quality = pseudo_attribute_quality(pseudo, true, [0, 0, 0, 0], num_classes=1, num_attributes=2)
     assert (quality.n, quality.n_right, quality.n_unlabelled, quality.accuracy) == (2, 1, 1, 0.5)
-    assert (quality.low, quality.high) == wilson_interval(1, 2)
+    assert (quality.low, quality.high) == exact_interval(1, 2)
     first, second = quality.groups
     assert (first.n, first.n_true, first.precision, first.recall) == (1, 3, 1.0, 1 / 3)
     assert (second.n, second.n_true, second.precision, second.recall) == (1, 0, 0.0, None)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dbpt.groups import wilson_interval
+from dbpt.groups import exact_interval
 from dbpt.human_check.estimates import LabelledStrata, estimate, simulate
 from dbpt.human_check.strata import allocate, draw, stratify
 
@@ -155,7 +155,7 @@ def test_right_and_wrong_in_the_strata_make_the_interval_short():
         widths.append(found.worst_group_accuracy.high - found.worst_group_accuracy.low)
         label, attribute = divmod(found.worst_group, 2)
         n = int(strata.counts[strata.labels == label, attribute].sum())
-        low, high = wilson_interval(round(n * found.worst_group_accuracy.value), n)
+        low, high = exact_interval(round(n * found.worst_group_accuracy.value), n)
         alone.append(high - low)
     assert np.mean(widths) < 0.5 * np.mean(alone)
 

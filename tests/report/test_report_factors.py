@@ -38,38 +38,24 @@ def drawn():
     return labels, predictions, codes, joint
 
 
-def cells_of(drawn):
+def groups_of(drawn):
     labels, predictions, _, joint = drawn
-    groups = group_metrics(predictions, labels, joint, num_classes=3, num_attributes=12).groups
-    return [(each.n, each.accuracy, each.low, each.high) for each in groups]
+    return group_metrics(predictions, labels, joint, num_classes=3, num_attributes=12).groups
 
 
 def test_each_factor_has_the_figures_that_it_would_have_as_the_only_attribute(drawn):
     labels, predictions, codes, _ = drawn
-    found = factor_figures(Metrics(), cells_of(drawn), 0.5)
+    found = factor_figures(Metrics(), groups_of(drawn), 0.5)
     assert [each.name for each in found] == ["a", "b", "c"]
     for each, code, size in zip(found, codes, SIZES, strict=True):
-        alone = group_metrics(predictions, labels, code, num_classes=3, num_attributes=size)
-        expected = [group for group in alone.groups if group.n]
-        names = [("uvw"[group.label], f"{each.name}{group.attribute}") for group in expected]
-        assert [(group.class_name, group.attribute) for group in each.groups] == names
-        for group, other in zip(each.groups, expected, strict=True):
-            assert group[2:] == (other.n, pytest.approx(other.accuracy), other.low, other.high)
-        assert each.worst.accuracy == pytest.approx(alone.worst_group_accuracy)
+        names = [(y, f"{each.name}{a}") for y in "uvw" for a in range(size)]
+        alone = group_metrics(predictions, labels, code, num_classes=3, num_attributes=size, group_names=names)
+        assert each.groups == [group for group in alone.groups if group.n]
+        assert each.worst.accuracy == alone.worst_group_accuracy
         assert each.gap == pytest.approx(0.5 - alone.worst_group_accuracy)
-    assert ("u", "c1") not in [group[:2] for group in found[2].groups]
-
-
-def test_of_a_comparison_are_means_without_intervals_and_missing_where_seeds_disagree(drawn):
-    cells = [(n, accuracy, None, None) for n, accuracy, *_ in cells_of(drawn)]
-    means = factor_figures(Metrics(), cells, None)
-    assert [group.accuracy for group in means[0].groups] == [
-        g.accuracy for g in factor_figures(Metrics(), cells_of(drawn), 0.1)[0].groups
-    ]
-    assert means[0].groups[0].low is None and means[0].gap is None
-    cells[0] = (None, 0.5, None, None)  # u · a0, b0, c0
-    first = factor_figures(Metrics(), cells, None)[0]
-    assert first.groups[0][2:] == (None, None, None, None) and first.groups[1].n == means[0].groups[1].n
+    assert ("u", "c1") not in [(group.class_name, group.attribute) for group in found[2].groups]
+    assert factor_figures(Metrics(), groups_of(drawn), None)[0].gap is None
+    assert factor_figures(Metrics(), groups_of(drawn), 0.5, groups_differ=True) == []  # the seeds disagree
     assert factor_figures(Metrics(), [], None) == []
 
 

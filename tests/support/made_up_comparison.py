@@ -3,8 +3,9 @@
 from dataclasses import replace
 from statistics import fmean
 
-from made_up_run import GUESSES, LONG, NASTY, words_of
+from made_up_run import GUESSES, LONG, NASTY, names_of, words_of
 
+from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison_page import NextSteps, render_comparison
 from dbpt.report.guesses import GuessSheets
@@ -16,7 +17,6 @@ from dbpt.runs.comparison_metrics import (
     Difference,
     FigureDifference,
     SeedFigure,
-    SeedGroup,
 )
 from dbpt.runs.metrics import BackboneSummary, DataSummary
 
@@ -42,14 +42,18 @@ def row(title, worst, accuracies, **changes):
         seconds=[1.0] * len(worst),
         warnings=[[]] * len(worst),
         figures=figures,
-        groups=[
-            SeedGroup(n=40, mean=accuracy, sd=0.0, low=max(0.0, accuracy - 0.1), high=min(1.0, accuracy + 0.1))
-            for accuracy in accuracies
-        ],
+        groups=[group(g, accuracy) for g, accuracy in enumerate(accuracies)],
+        deviations=[0.0] * len(accuracies),
+        groups_differ=False,
         difference=None,
         over_images=(max(0.0, mean - 0.1), min(1.0, mean + 0.1)) if worst else None,
     )
     return replace(made, **changes)
+
+
+def group(index, accuracy, n=40):
+    low, high, counts = max(0.0, accuracy - 0.1), min(1.0, accuracy + 0.1), {"n": n, "correct": round(n * accuracy)}
+    return Group(index=index, class_name="", attribute="", accuracy=accuracy, low=low, high=high, **counts)
 
 
 def difference(change, over_images, over_seeds=None, seeds=(0, 1)):
@@ -110,7 +114,8 @@ def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land",
         "failed": [],
         "warnings": [],
     }
-    return ComparisonMetrics(**values | changes)
+    found = ComparisonMetrics(**values | changes)
+    return replace(found, rows=[replace(row, groups=names_of(row.groups, found.dataset)) for row in found.rows])
 
 
 def many_rows(num_rows=20, num_classes=7):

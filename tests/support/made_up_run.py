@@ -1,7 +1,7 @@
 """A made-up ``metrics.json`` of a run with the history of its training, and its table and report."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 import dbpt.report.page
 import dbpt.report.summary
 import dbpt.report.table
+from dbpt.data import SPLITS
 from dbpt.files.typed_json import typed
 from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.pseudo_attributes.doubt import Doubt
@@ -113,7 +114,20 @@ def summarize(metrics):
 
 
 def typed_metrics(metrics):
-    return typed(metrics, RunMetrics, Path("metrics.json"), "fit anew")
+    found = typed(metrics, RunMetrics, Path("metrics.json"), "fit anew")
+    rows = [
+        replace(each, **{name: named(getattr(each, name), found.dataset) for name in SPLITS}) for each in found.rows
+    ]
+    return replace(found, rows=rows)
+
+
+def named(metrics, dataset):
+    """Give the groups of made-up metrics the names of the data set."""
+    return metrics and replace(metrics, groups=tuple(names_of(metrics.groups, dataset)))
+
+
+def names_of(groups, dataset):
+    return [replace(g, class_name=y, attribute=a) for g, (y, a) in zip(groups, dataset.groups, strict=False)]
 
 
 def history(metrics, epochs=10):

@@ -10,12 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.factors import audited_factors, verdict_of_factors
 from dbpt.auditing.figures import (
     SCHEMA_VERSION,
     AuditedFactor,
-    AuditedGroup,
     AuditFigures,
     Verdict,
 )
@@ -29,7 +27,7 @@ from dbpt.data.factors import joint_codes
 from dbpt.errors import InputError
 from dbpt.experiments.figures import backbone_summary, clusters_summary, true_or_pseudo
 from dbpt.experiments.guesses import judged_guesses
-from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics, group_name
+from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.image_table import image_columns
@@ -79,12 +77,12 @@ class GroupsToAudit:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """The groups of the audited images with their accuracies, what they explain, and what follows.
+    """The metrics of the audited images, what their groups explain, and what follows.
 
     ``confusion`` are the images of each class that are taken for each, as in `AuditFigures`.
     """
 
-    groups: list[AuditedGroup]
+    metrics: GroupMetrics
     confusion: dict[str, dict[str, int]]
     explained: ExplainedErrors
     factors: list[AuditedFactor]
@@ -146,20 +144,11 @@ def _with_factors(subject: Subject, chosen: GroupsToAudit, pseudo: PseudoAttribu
 
 
 def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgement:
-    """Return the accuracy of each group, and whether the attribute, or each of several factors, explains the errors."""
+    """Return the metrics, and whether the attribute, or each of several factors, explains the errors."""
     dataset, predictions, seed = subject.dataset, subject.predictions, subject.config.seed
     labels, attributes = subject.labels, chosen.attributes[subject.audited]
-    groups = audited_groups(
-        predictions.predictions,
-        labels,
-        attributes,
-        predictions.probabilities,
-        class_names=dataset.class_names,
-        attribute_names=[attribute for _, attribute in chosen.pairs[: chosen.num_attributes]],
-    )
-    if chosen.by_clusters:  # other classes have other clusters
-        own = [attribute for _, attribute in chosen.pairs]
-        groups = [replace(each, attribute=own[each.index], false_positives=0, n_others=0) for each in groups]
+    metrics = _metrics(subject, chosen, only_occurring=bool(chosen.factor_codes))
+    groups = metrics.groups
     tested, is_right = subject.is_first, predictions.predictions == labels
     is_right, of_class, of_attribute = is_right[tested], labels[tested], attributes[tested]
     explained = explained_errors(is_right, of_class, of_attribute, seed=seed, **chosen.size)
@@ -175,13 +164,15 @@ def judge(subject: Subject, chosen: GroupsToAudit, guesses: Guesses) -> Judgemen
         judged_by["is_searched"] = subject.search is not None and subject.search.on_audited
         judged_by["detectable"] = detectable_difference(is_right, of_class, of_attribute, **chosen.size)
         verdict = verdict_of(groups, explained, guesses, **judged_by)
+    if verdict.kind == "untrusted":
+        metrics = _metrics(subject, chosen, only_occurring=True)
     confused = most_confused(confusion, dataset.class_names, groups, verdict)
     verdict = replace(verdict, lead=[*verdict.lead, *confused])
     names, taken = dataset.class_names, dict[str, dict[str, int]]()
     for name, counts in zip(names, confusion, strict=True):
         if any(counts):
             taken[name] = {other: n for other, n in zip(names, counts, strict=True) if n}
-    return Judgement(groups=groups, confusion=taken, explained=explained, factors=factors, verdict=verdict)
+    return Judgement(metrics=metrics, confusion=taken, explained=explained, factors=factors, verdict=verdict)
 
 
 def assemble(
@@ -195,11 +186,8 @@ def assemble(
     """Return all figures of the audit that ``command`` makes."""
     dataset, rows, config = subject.dataset, subject.audited, subject.config
     training = np.flatnonzero(dataset.splits == SPLITS.index("train"))
-    train_counts = group_counts(
-        group_ids(dataset.labels, chosen.attributes, chosen.num_attributes)[training], len(chosen.pairs)
-    )
     verdict, factors, words = judgement.verdict, judgement.factors, dataset.words
-    named = next((each for each in judgement.groups if each.index == verdict.group), None)
+    named = next((each for each in judgement.metrics.groups if each.index == verdict.group), None)
     step = next_step(
         subject,
         verdict,
@@ -221,9 +209,8 @@ def assemble(
         predictions_by=subject.by,
         predictions_from=subject.title,
         group_kind=chosen.kind,
-        average=_average(subject, has_training_rows=bool(train_counts.any())),
-        metrics=_metrics(subject, chosen, train_counts, only_occurring=bool(factors) or verdict.kind == "untrusted"),
-        groups=judgement.groups,
+        average=_average(subject, has_training_rows=bool(chosen.counts(dataset.labels, training).any())),
+        metrics=judgement.metrics,
         confusion=judgement.confusion,
         cramers_v=_association(dataset, chosen, rows),
         training_cramers_v=_association(dataset, chosen, training),
@@ -260,21 +247,24 @@ def audited_data(
     )
 
 
-def _metrics(
-    subject: Subject, chosen: GroupsToAudit, train_counts: NDArray[np.int64], *, only_occurring: bool
-) -> GroupMetrics:
+def _metrics(subject: Subject, chosen: GroupsToAudit, *, only_occurring: bool) -> GroupMetrics:
+    """Return the metrics, of groups that have images, with warnings about empty ones (that occur in the data)."""
     dataset = subject.dataset
+    train_counts = chosen.counts(dataset.labels, np.flatnonzero(dataset.splits == SPLITS.index("train")))
     occurring = chosen.counts(dataset.labels, np.arange(len(dataset))) > 0 if only_occurring else None
     found = group_metrics(
         subject.predictions.predictions,
         subject.labels,
         chosen.attributes[subject.audited],
         train_counts=train_counts if train_counts.any() else None,
-        group_names=[group_name(*pair) for pair in chosen.pairs],
+        num_classes=chosen.num_classes,
+        num_attributes=chosen.num_attributes,
+        confidence=subject.predictions.confidence,
+        group_names=chosen.pairs,
+        shared_attributes=not chosen.by_clusters,
         occurring=occurring,
-        **chosen.size,
     )
-    return replace(found, groups=())  # whose intervals are for each group alone
+    return replace(found, groups=tuple(each for each in found.groups if each.n))
 
 
 def _average(subject: Subject, *, has_training_rows: bool) -> Average:

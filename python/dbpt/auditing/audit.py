@@ -22,6 +22,7 @@ from dbpt.data.in_memory import DataLike
 from dbpt.experiments.stages import log_warnings
 from dbpt.files.csv import csv_of_columns, csv_text
 from dbpt.files.disk import write_atomically, write_json
+from dbpt.groups.accuracy import worst_first
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.pseudo_groups import group_pairs, pseudo_groups
 from dbpt.report.charts import write_figures
@@ -115,7 +116,7 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
         group_names=names,
         classes=dataset.class_names,
         seed=seed,
-        first=[each.index for each in sorted(figures.groups, key=lambda each: each.accuracy)],
+        first=[each.index for each in worst_first(figures.groups)],
     )
     shown = figures.named_group or figures.worst_group
     if shown is None:

@@ -2,30 +2,32 @@
 
 from collections.abc import Sequence
 
-from dbpt.auditing.figures import AuditedGroup, AuditFigures
+from dbpt.auditing.figures import AuditFigures
+from dbpt.groups import Group
+from dbpt.groups.accuracy import worst_first
 from dbpt.report.charts import BAR_LETTERS, MOST_BARS, WIDTH, Bar, BarGroup, Chart, Legend, bar_chart
 from dbpt.report.text import count, shorten_group
 
 
 def audit_figures(figures: AuditFigures) -> dict[str, Chart | None]:
     """Return the charts of the page, by name, as files need them; those of factors have their number."""
-    groups, named = sorted(figures.groups, key=lambda group: group.accuracy), figures.named_group
+    groups, named = worst_first(figures.groups), figures.named_group
     found = {"accuracy": group_chart(groups, named, BAR_LETTERS, WIDTH, _legend(named))}
     for number, factor in enumerate(figures.factors, 1):
-        groups = sorted(factor.groups, key=lambda group: group.accuracy)
+        groups = worst_first(factor.groups)
         marked = groups[0] if factor.verdict.kind == "bias" else None
         chart = group_chart(groups, marked, BAR_LETTERS, WIDTH, _legend(marked), of=f"{factor.name}: ")
         found[f"accuracy_factor-{number}"] = chart
     return found
 
 
-def _legend(marked: AuditedGroup | None) -> Legend:
+def _legend(marked: Group | None) -> Legend:
     return [("erm", "the group that the verdict is about"), ("chosen", "other groups")] if marked else ()
 
 
 def group_chart(
-    groups: Sequence[AuditedGroup],
-    marked: AuditedGroup | None,
+    groups: Sequence[Group],
+    marked: Group | None,
     letters: int,
     width: int,
     legend: Legend | None = None,

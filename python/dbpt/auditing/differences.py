@@ -5,8 +5,9 @@ from itertools import combinations
 from math import sqrt
 from typing import cast
 
-from dbpt.auditing.figures import AuditedGroup, BiasSize
-from dbpt.groups import SMALL_GROUP
+from dbpt.auditing.figures import BiasSize
+from dbpt.groups import SMALL_GROUP, Group
+from dbpt.groups.accuracy import worst_first
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.text import count, count_of, in_words
 
@@ -15,14 +16,12 @@ SLIGHT, DIFFERENT, VERY_DIFFERENT = 0.02, 0.1, 0.3
 SMALL_SHARE, LARGE_SHARE = 0.2, 0.5
 
 
-def worst_group(groups: Sequence[AuditedGroup]) -> AuditedGroup:
+def worst_group(groups: Sequence[Group]) -> Group:
     """Return the first of the groups with the lowest accuracy."""
-    return min((each for each in groups if each.n), key=lambda each: each.correct / each.n)
+    return worst_first(groups)[0]
 
 
-def named_difference(
-    groups: Sequence[AuditedGroup], *, prefers_worst: bool = True
-) -> tuple[AuditedGroup, AuditedGroup]:
+def named_difference(groups: Sequence[Group], *, prefers_worst: bool = True) -> tuple[Group, Group]:
     """Return the two groups of one class that the verdict names, the worse one first.
 
     Pairs whose intervals are apart come first, and of these the ones with the worst group of all, unless
@@ -31,7 +30,7 @@ def named_difference(
     """
     worst = worst_group(groups)
 
-    def difference(pair: tuple[AuditedGroup, AuditedGroup]) -> tuple[bool, bool, float]:
+    def difference(pair: tuple[Group, Group]) -> tuple[bool, bool, float]:
         worse, better = pair
         pooled = (worse.correct + better.correct + 1) / (worse.n + better.n + 2)
         found = better.correct / better.n - worse.correct / worse.n
@@ -39,16 +38,18 @@ def named_difference(
             return True, prefers_worst and worse == worst, found
         return False, False, found / sqrt(pooled * (1 - pooled) * (1 / worse.n + 1 / better.n))
 
-    found = sorted((each for each in groups if each.n), key=lambda each: each.correct / each.n)
-    return max((pair for pair in combinations(found, 2) if pair[0].class_name == pair[1].class_name), key=difference)
+    return max(
+        (pair for pair in combinations(worst_first(groups), 2) if pair[0].class_name == pair[1].class_name),
+        key=difference,
+    )
 
 
-def are_apart(worse: AuditedGroup, better: AuditedGroup) -> bool:
+def are_apart(worse: Group, better: Group) -> bool:
     """Return whether the intervals of the two groups are apart."""
-    return worse.high < better.low
+    return worse.high is not None and better.low is not None and worse.high < better.low
 
 
-def enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], guesses: Guesses) -> int | None:
+def enough_wrong_guesses(worse: Group, groups: Sequence[Group], guesses: Guesses) -> int | None:
     """Return the number of wrong guesses in the class of the ``worse`` group, if they alone can make it the worse one.
 
     CLIP often guesses the attribute wrongly where it errs in the class. Let errors not depend on the true attribute, m
@@ -62,20 +63,20 @@ def enough_wrong_guesses(worse: AuditedGroup, groups: Sequence[AuditedGroup], gu
     return round(wrong) if worse.n - worse.correct - worse.n * errors / n <= wrong / 2 else None
 
 
-def bias_size(worse: AuditedGroup, better: AuditedGroup, share: float) -> BiasSize:
+def bias_size(worse: Group, better: Group, share: float) -> BiasSize:
     """Return how large a bias is, from the difference that it names and the ``share`` of errors that it explains.
 
     The share alone is small for a rare group that always fails, the difference alone is large by chance for a group
     of few images. So a bias is small only if both are, and strong only if the intervals are apart.
     """
-    difference = better.accuracy - worse.accuracy
+    difference = better.correct / better.n - worse.correct / worse.n
     certain = difference if are_apart(worse, better) else 0.0
     if difference < SLIGHT or (share < SMALL_SHARE and difference < DIFFERENT):
         return "small"
     return "strong" if certain >= VERY_DIFFERENT or (certain >= DIFFERENT and share >= LARGE_SHARE) else "clear"
 
 
-def difference_text(worse: AuditedGroup, better: AuditedGroup) -> str:
+def difference_text(worse: Group, better: Group) -> str:
     """Return the accuracies of two groups of a class, with the counts of small ones."""
     return (
         f"of {worse.class_name!r} {_accuracy_text(worse)} right with {worse.attribute!r}, "
@@ -83,7 +84,7 @@ def difference_text(worse: AuditedGroup, better: AuditedGroup) -> str:
     )
 
 
-def also_different(named: AuditedGroup, groups: Sequence[AuditedGroup], guesses: Guesses | None) -> list[str]:
+def also_different(named: Group, groups: Sequence[Group], guesses: Guesses | None) -> list[str]:
     """Return a sentence on another class than that of the ``named`` group: the one whose groups differ most.
 
     None if no intervals are apart, or wrong ``guesses`` alone can make the difference. They are None for given groups.
@@ -97,7 +98,7 @@ def also_different(named: AuditedGroup, groups: Sequence[AuditedGroup], guesses:
     return [f"Also {difference_text(worse, better)}."] if is_sure and are_apart(worse, better) else []
 
 
-def uncertainties(worse: AuditedGroup, better: AuditedGroup, groups: Sequence[AuditedGroup]) -> list[str]:
+def uncertainties(worse: Group, better: Group, groups: Sequence[Group]) -> list[str]:
     """Return sentences that say how certain the named difference is, and which group is worst if it is another."""
     found, apart = [], are_apart(worse, better)
     fewest, worst = min((worse, better), key=lambda group: group.n), worst_group(groups)
@@ -115,6 +116,6 @@ def uncertainties(worse: AuditedGroup, better: AuditedGroup, groups: Sequence[Au
     return found
 
 
-def _accuracy_text(group: AuditedGroup) -> str:
+def _accuracy_text(group: Group) -> str:
     few = f" ({group.correct} of {group.n})" if group.n < SMALL_GROUP else ""
     return f"{in_words(group.accuracy)}{few}"

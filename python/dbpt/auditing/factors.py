@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.auditing.by_group import audited_groups
 from dbpt.auditing.figures import AuditedFactor, BiasSize, Verdict, VerdictKind
 from dbpt.auditing.power import detectable_difference
 from dbpt.auditing.predictions import UserPredictions
@@ -14,6 +14,7 @@ from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
 from dbpt.data.factors import joint_codes
 from dbpt.data.words import Words
+from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.templates import sentence as as_sentence
@@ -56,14 +57,15 @@ def audited_factors(
     found = []
     for place, factor in enumerate(words.factors):
         values = list(factor.values)
-        groups = audited_groups(
+        metrics = group_metrics(
             predictions.predictions,
             labels,
             codes[place],
-            predictions.probabilities,
-            class_names=classes,
-            attribute_names=values,
+            **sizes[place],
+            confidence=predictions.confidence,
+            group_names=list(product(classes, values)),
         )
+        groups = [each for each in metrics.groups if each.n]
         explained = replace(tests[place], p_value=adjusted[place])
         verdict = verdict_of(
             groups,

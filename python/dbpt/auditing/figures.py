@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dbpt.files.typed_json import Count, Share
-from dbpt.groups import GroupMetrics
+from dbpt.groups import Group, GroupMetrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.doubt import Doubt
 from dbpt.pseudo_attributes.trust import Guesses
@@ -28,47 +28,13 @@ LOOK_FIRST = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class AuditedGroup:
-    """The images of a class with an attribute. ``accuracy`` is also the class's true positive rate there.
-
-    ``index`` is the number of the group, g = y*A + a, among all, of which those without images are left out. ``low``
-    and ``high`` are simultaneous: with a probability of 95 % they hold for all groups. The false positive rate is that
-    of ``class_name`` among the ``n_others`` images of the other classes with this attribute. ``confidence`` is the mean
-    probability of the predicted class, None without probabilities; minus ``accuracy``, it is the calibration gap, which
-    is positive if the classifier is overconfident.
-    """
-
-    index: Count
-    class_name: str
-    attribute: str
-    n: Count
-    correct: Count
-    accuracy: float
-    low: float
-    high: float
-    false_positives: Count
-    n_others: Count
-    confidence: float | None
-
-    @property
-    def false_positive_rate(self) -> float | None:
-        """False positives per image of other classes with this attribute; None without such images."""
-        return self.false_positives / self.n_others if self.n_others else None
-
-    @property
-    def calibration_gap(self) -> float | None:
-        """Mean confidence minus accuracy."""
-        return None if self.confidence is None else self.confidence - self.accuracy
-
-
-@dataclass(frozen=True, kw_only=True)
 class Verdict:
     """The result: a kind with its figures, and the sentences that say them.
 
     ``sentence`` is the headline, and ``lead`` are the sentences below it: how strong and how certain the result is,
     what it is not about, and the most frequent mistake overall. ``doubts`` about the guesses make a verdict untrusted,
     if they are not wrong guesses alone. ``why_nothing`` says why there is nothing to compare. ``group`` is the
-    `AuditedGroup.index` of the worse group that a verdict of bias names, ``size`` says how large the bias is, and
+    `Group.index` of the worse group that a verdict of bias names, ``size`` says how large the bias is, and
     ``by_words`` that it is one over groups that CLIP guessed by words. Without evidence of one, ``detectable`` is the
     smallest difference in accuracy that the images would probably have shown.
     """
@@ -118,7 +84,7 @@ class AuditedFactor:
     values: list[str]
     group_kind: GroupKind
     verdict: Verdict
-    groups: list[AuditedGroup]
+    groups: list[Group]
     cramers_v: float | None
     explained: ExplainedErrors
     explained_beyond: ExplainedErrors | None
@@ -128,12 +94,11 @@ class AuditedFactor:
 class AuditFigures:
     """The content of ``audit.json``.
 
-    ``group_kind`` says which attributes define the groups, and ``groups`` are those that have images. The figures by
-    group of ``metrics`` are left out, since their intervals are for each group alone. ``confusion`` has for each true
-    class the images that are taken for each class, without zeros. ``average`` is the one in the tables. ``cramers_v``
-    is the association of class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that
-    in the training images. ``settings`` are names and values for the report. ``factors`` is empty with a single
-    attribute; else all other figures are about their combinations.
+    ``group_kind`` says which attributes define the groups, and ``metrics`` are those of a run, without empty groups.
+    ``confusion`` has for each true class the images that are taken for each class, without zeros. ``average`` is the
+    one in the tables. ``cramers_v`` is the association of class and attribute in the audited images, corrected for
+    bias, and ``training_cramers_v`` that in the training images. ``settings`` are names and values for the report.
+    ``factors`` is empty with a single attribute; else all other figures are about their combinations.
     """
 
     schema_version: int
@@ -146,7 +111,6 @@ class AuditFigures:
     group_kind: GroupKind
     average: Average
     metrics: GroupMetrics
-    groups: list[AuditedGroup]
     confusion: dict[str, dict[str, Count]]
     cramers_v: float | None
     training_cramers_v: float | None
@@ -160,6 +124,11 @@ class AuditFigures:
     next_step: NextStep
     settings: dict[str, str]
     factors: list[AuditedFactor] = field(default_factory=list)
+
+    @property
+    def groups(self) -> list[Group]:
+        """The groups that have images, in the order g = y*A + a."""
+        return list(self.metrics.groups)
 
     @property
     def known_factors(self) -> list[str]:
@@ -177,16 +146,16 @@ class AuditFigures:
         return self.metrics.worst_group_accuracy == 1
 
     @property
-    def named_group(self) -> AuditedGroup | None:
+    def named_group(self) -> Group | None:
         """The worse group that the verdict names."""
         return next((each for each in self.groups if each.index == self.verdict.group), None)
 
     @property
-    def worst_group(self) -> AuditedGroup | None:
+    def worst_group(self) -> Group | None:
         """The group of the lowest accuracy, among equals the one that the verdict names; None without any error."""
         if self.is_flawless or not self.groups:
             return None
-        return min(self.groups, key=lambda each: (each.accuracy, each.index != self.verdict.group))
+        return min(self.groups, key=lambda each: (each.accuracy or 0.0, each.index != self.verdict.group))
 
     @property
     def has_doubts(self) -> bool:

@@ -5,12 +5,13 @@ import shlex
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
-from dbpt.auditing.figures import AuditedFactor, AuditedGroup, NextStep, StepKind, Verdict
+from dbpt.auditing.figures import AuditedFactor, NextStep, StepKind, Verdict
 from dbpt.auditing.subject import Subject
 from dbpt.data import SPLITS
 from dbpt.data.factors import factor_entries
 from dbpt.data.words import Factor, Vocabulary, entries_of
 from dbpt.errors import InputError, in_quotes
+from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.settings.sections import GUESS_SETTINGS
@@ -44,7 +45,7 @@ def next_step(
     by_guesses: bool,
     factors: Sequence[AuditedFactor] = (),
     association: float | None = None,
-    worse: AuditedGroup | None = None,
+    worse: Group | None = None,
 ) -> NextStep:
     """Return the advice that follows from the verdict, and the commands that it needs.
 
@@ -135,7 +136,7 @@ def _options_but(options: Sequence[str], flags: Collection[str]) -> list[str]:
 
 
 def _without_weights(
-    subject: Subject, association: float, worse: AuditedGroup | None, factors: Sequence[AuditedFactor]
+    subject: Subject, association: float, worse: Group | None, factors: Sequence[AuditedFactor]
 ) -> NextStep:
     """Return advice and commands against a bias that the training images can't teach, so that weights can't help."""
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]

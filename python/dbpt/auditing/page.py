@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.charts import group_chart
-from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
+from dbpt.auditing.figures import AuditedFactor, AuditFigures, Verdict
 from dbpt.auditing.numbers import has_adjusted, numbers_of
 from dbpt.auditing.result import p_text
+from dbpt.groups import Group
+from dbpt.groups.accuracy import worst_first
 from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Chart
 from dbpt.report.confusion import confusions
 from dbpt.report.contact_sheets import ContactSheet
@@ -40,7 +42,7 @@ class FactorPart(NamedTuple):
 
     name: str
     verdict: Verdict
-    groups: list[AuditedGroup]
+    groups: list[Group]
     chart: Chart | None
     narrow_chart: Chart | None
     note: str
@@ -75,7 +77,7 @@ def render_audit(
     verdict names, or else in the worst one; ``examples`` are images of every group with their predictions. All are None
     if there are no images.
     """
-    groups = sorted(figures.groups, key=lambda group: group.accuracy)
+    groups = worst_first(figures.groups)
     named = figures.named_group
     return render(
         "auditing/audit.html.j2",
@@ -186,7 +188,7 @@ def _images(figures: AuditFigures) -> str:
     )
 
 
-def _false_positives(groups: Sequence[AuditedGroup], classes: Sequence[str]) -> str:
+def _false_positives(groups: Sequence[Group], classes: Sequence[str]) -> str:
     """Return an example of the column of false positives: the highest rate of a group."""
     rates = [(group.false_positive_rate, group) for group in groups if group.false_positive_rate is not None]
     if not rates:
@@ -195,7 +197,7 @@ def _false_positives(groups: Sequence[AuditedGroup], classes: Sequence[str]) -> 
     others = [name for name in classes if name != group.class_name]
     whose = f"of “{others[0]}”" if len(others) == 1 else "of other classes"
     return (
-        f"For example, of the {count_of(group.n_others, 'image')} {whose} with “{group.attribute}”, "
-        f"{count(group.false_positives)} {'is' if group.false_positives == 1 else 'are'} taken for "
+        f"For example, of the {count_of(group.n_others or 0, 'image')} {whose} with “{group.attribute}”, "
+        f"{count(group.false_positives or 0)} {'is' if group.false_positives == 1 else 'are'} taken for "
         f"“{group.class_name}”: {in_words(rate)}, in the row {group.class_name} · {group.attribute}."
     )

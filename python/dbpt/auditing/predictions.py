@@ -31,6 +31,13 @@ class UserPredictions:
     probabilities: NDArray[np.float64] | None
     warnings: tuple[str, ...] = ()
 
+    @property
+    def confidence(self) -> NDArray[np.float64] | None:
+        """The probabilities (n,) of the predicted classes."""
+        if self.probabilities is None:
+            return None
+        return self.probabilities[np.arange(len(self.predictions)), self.predictions]
+
     def take(self, rows: NDArray[np.bool_]) -> UserPredictions:
         """Return those where ``rows`` (n,) is True."""
         probabilities = None if self.probabilities is None else self.probabilities[rows]

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dbpt.auditing.differences import worst_group
-from dbpt.auditing.figures import AuditedFactor, AuditedGroup, AuditFigures, Verdict
+from dbpt.auditing.figures import AuditedFactor, AuditFigures, Verdict
 from dbpt.data.in_memory import import_pandas
 from dbpt.files.csv import Column
+from dbpt.groups import Group
+from dbpt.groups.accuracy import worst_first
 from dbpt.groups.association import ExplainedErrors
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import (
@@ -52,7 +54,7 @@ class Audit:
         return self.figures.verdict
 
     @property
-    def groups(self) -> list[AuditedGroup]:
+    def groups(self) -> list[Group]:
         """The groups that have images, in the order g = y*A + a."""
         return self.figures.groups
 
@@ -167,7 +169,7 @@ class Audit:
         return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={str(self.folder)!r})"
 
 
-def _row(group: AuditedGroup) -> dict[str, Any]:
+def _row(group: Group) -> dict[str, Any]:
     return {
         "class": group.class_name,
         "attribute": group.attribute,
@@ -182,12 +184,12 @@ def _row(group: AuditedGroup) -> dict[str, Any]:
     }
 
 
-def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None, file: str) -> list[str]:
+def _group_table(groups: Sequence[Group], worst: Group | None, file: str) -> list[str]:
     """Return the lines of the groups, or of the worst of many; all are in ``file``."""
     many = list[str]()
     if len(groups) > MOST_ROWS:
         many = [f"the {MOST_ROWS} worst of {count(len(groups))} groups with images; {file} in --out has all of them"]
-        groups = sorted(groups, key=lambda each: each.accuracy)[:MOST_ROWS]
+        groups = worst_first(groups)[:MOST_ROWS]
     columns = [
         ["group", *(shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in groups)],
         ["images", *(count(each.n) for each in groups)],
@@ -201,11 +203,11 @@ def _group_table(groups: Sequence[AuditedGroup], worst: AuditedGroup | None, fil
     return [*render_columns([[title, "", "", *cells] for title, *cells in columns]), *many]
 
 
-def _have_confidence(groups: Sequence[AuditedGroup]) -> bool:
+def _have_confidence(groups: Sequence[Group]) -> bool:
     return any(each.confidence is not None for each in groups)
 
 
-def _worst(factor: AuditedFactor) -> AuditedGroup | None:
+def _worst(factor: AuditedFactor) -> Group | None:
     """Return the worst group to mark, None where the guesses can't be trusted."""
     return None if factor.verdict.kind == "untrusted" else worst_group(factor.groups)
 

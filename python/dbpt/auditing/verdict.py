@@ -15,10 +15,10 @@ from dbpt.auditing.differences import (
     named_difference,
     uncertainties,
 )
-from dbpt.auditing.figures import AuditedGroup, Verdict, WhyNothing
+from dbpt.auditing.figures import Verdict, WhyNothing
 from dbpt.auditing.result import p_text
 from dbpt.errors import classes_in_words
-from dbpt.groups import SMALL_GROUP
+from dbpt.groups import SMALL_GROUP, Group
 from dbpt.groups.association import ExplainedErrors
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.report.guesses import distrust
@@ -39,7 +39,7 @@ SUBJECTS: dict[PredictionsBy, str] = {
 
 
 def verdict_of(
-    groups: Sequence[AuditedGroup],
+    groups: Sequence[Group],
     explained: ExplainedErrors,
     guesses: Guesses,
     *,
@@ -114,7 +114,7 @@ def verdict_of(
 def most_confused(
     confusion: Sequence[Sequence[int]],
     classes: Sequence[str],
-    groups: Sequence[AuditedGroup],
+    groups: Sequence[Group],
     verdict: Verdict,
 ) -> list[str]:
     """Return a sentence on the class of which the largest share is taken for one other class; none if it is small.
@@ -143,7 +143,7 @@ def most_confused(
     return [f"Overall, {in_words(share)} of {name!r} are taken for {other!r}."]
 
 
-def _nothing_to_compare(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> WhyNothing | None:
+def _nothing_to_compare(groups: Sequence[Group], explained: ExplainedErrors) -> WhyNothing | None:
     """Return why no class has both right and wrong images, and images of several attributes."""
     if len(_classes_of_one_attribute(groups)) == len({each.class_name for each in groups if each.n}):
         return "one attribute"
@@ -167,13 +167,13 @@ def _according_to(guesses: Guesses) -> str:
     return f" as {guesses.guesser} guesses them"
 
 
-def _whole_classes(groups: Sequence[AuditedGroup], subject: str, names: str) -> str:
+def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
     """Return which classes are wholly wrong, or wholly right, so that nothing can be tested."""
     n, correct, predicted = Counter[str](), Counter[str](), Counter[str]()
     for each in groups:
         n[each.class_name] += each.n
         correct[each.class_name] += each.correct
-        predicted[each.class_name] += each.correct + each.false_positives
+        predicted[each.class_name] += each.correct + (each.false_positives or 0)
     untestable = f"so whether {names} matters can't be tested"
     subject = capitalize_first(subject)
     if only := [name for name in n if predicted[name] == n.total()]:
@@ -188,7 +188,7 @@ def _whole_classes(groups: Sequence[AuditedGroup], subject: str, names: str) -> 
     return f"{subject} gets {told}, {untestable}."
 
 
-def _without_attribute(groups: Sequence[AuditedGroup], guesses: Guesses) -> str:
+def _without_attribute(groups: Sequence[Group], guesses: Guesses) -> str:
     """Return how many images are in no group, and why."""
     n = guesses.n_unknown + sum(each.n for each in groups)
     unsure = f"{guesses.guesser}'s confidence is below --min-confidence"
@@ -196,7 +196,7 @@ def _without_attribute(groups: Sequence[AuditedGroup], guesses: Guesses) -> str:
     return f"{count(guesses.n_unknown)} of {count(n)} images have no attribute, because {why}."
 
 
-def _classes_of_one_attribute(groups: Sequence[AuditedGroup]) -> list[str]:
+def _classes_of_one_attribute(groups: Sequence[Group]) -> list[str]:
     """Return the classes whose images all have the same attribute."""
     found = Counter(each.class_name for each in groups if each.n)
     return [name for name, attributes in found.items() if attributes == 1]
@@ -213,7 +213,7 @@ def _unseen(detectable: float | None, explained: ExplainedErrors) -> list[str]:
     return [f"With {images}, {found}, and smaller ones less often."]
 
 
-def _too_few(groups: Sequence[AuditedGroup], explained: ExplainedErrors) -> list[str]:
+def _too_few(groups: Sequence[Group], explained: ExplainedErrors) -> list[str]:
     """Return why a difference may go unseen, if images or errors are few."""
     smallest = min(each.n for each in groups if each.n)
     if smallest < SMALL_GROUP:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.files.typed_json import Count, Share
-from dbpt.groups.intervals import TAIL, wilson_bounds
+from dbpt.groups.intervals import TAIL, newcombe_margins
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,9 +43,7 @@ def largest_difference(correct_CA: NDArray[np.int64], counts_CA: NDArray[np.int6
     if not pairs:
         return None
     counts = np.maximum(counts_CA, 1)
-    low_CA, high_CA = wilson_bounds(correct_CA.ravel(), counts.ravel(), TAIL / pairs)
-    accuracy_CA, shape = correct_CA / counts, counts_CA.shape
-    below_CA, above_CA = accuracy_CA - low_CA.reshape(shape), high_CA.reshape(shape) - accuracy_CA
+    accuracy_CA, below_CA, above_CA = newcombe_margins(correct_CA, counts, TAIL / pairs)
     best: Difference | None = None
     for label, columns in enumerate(has_rows):
         a = np.flatnonzero(columns)
@@ -58,7 +56,7 @@ def largest_difference(correct_CA: NDArray[np.int64], counts_CA: NDArray[np.int6
         better, worse = np.unravel_index(int(low_AA.argmax()), low_AA.shape)
         if best is None or low_AA[better, worse] > best.low:
             above = np.hypot(above_CA[label, a[better]], below_CA[label, a[worse]])
-            start = label * shape[1]
+            start = label * counts.shape[1]
             best = Difference(
                 worse=start + int(a[worse]),
                 better=start + int(a[better]),

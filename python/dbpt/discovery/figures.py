@@ -7,6 +7,7 @@ from dbpt.discovery.differences import Difference
 from dbpt.discovery.scoring import Rule
 from dbpt.discovery.words import WordScore
 from dbpt.files.typed_json import Count, Share
+from dbpt.groups import Group
 from dbpt.groups.association import ExplainedErrors
 from dbpt.report.text import MISSING
 from dbpt.runs.audited import AuditedData, PredictionsBy
@@ -23,21 +24,6 @@ Finding = Literal[
     "no test",
     "too few images",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FamilyGroup:
-    """The ``n`` images of a class that were guessed to have an attribute, and how many are predicted right."""
-
-    class_name: str
-    attribute: str
-    n: Count
-    correct: Count
-
-    @property
-    def accuracy(self) -> float | None:
-        """The share of correct predictions, None without images."""
-        return self.correct / self.n if self.n else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +52,7 @@ class TriedFamily:
     spread: float | None
     separation: float | None
     outranked: float | None
-    groups: list[FamilyGroup]
+    groups: list[Group]
     difference: Difference | None
     rule: Rule | None
     doubts: list[str]
@@ -78,7 +64,7 @@ class TriedFamily:
         return self.finding in ("may be chance", "explains little")
 
     @property
-    def worst_and_best(self) -> tuple[FamilyGroup, FamilyGroup] | None:
+    def worst_and_best(self) -> tuple[Group, Group] | None:
         """The two groups of the difference, the worse one first; None if no class has two groups."""
         found = self.difference
         return None if found is None else (self.groups[found.worse], self.groups[found.better])

@@ -2,13 +2,16 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import entries_of
-from dbpt.discovery.figures import FamilyGroup, Finding, TriedFamily
+from dbpt.discovery.figures import Finding, TriedFamily
 from dbpt.discovery.scoring import Guessed, Images, Rule, RuleKind, Score, group_tables
+from dbpt.groups import Group
+from dbpt.groups.accuracy import counted_groups
 from dbpt.pseudo_attributes.cross_validation import kappa
 from dbpt.pseudo_attributes.doubt import short_of
 from dbpt.report.text import count, count_of, in_words, share_in_words
@@ -120,13 +123,9 @@ def _in_words(rule: Rule, score: Score) -> list[str]:
 
 def _groups(
     guessed: Guessed, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], names: Sequence[str]
-) -> list[FamilyGroup]:
+) -> list[Group]:
     correct_CA, counts_CA = group_tables(guessed, images, right)
-    pairs = [(y, a) for y in class_names for a in names]
-    return [
-        FamilyGroup(class_name=y, attribute=a, n=total, correct=hits)
-        for (y, a), total, hits in zip(pairs, counts_CA.ravel().tolist(), correct_CA.ravel().tolist(), strict=True)
-    ]
+    return list(counted_groups(list(product(class_names, names)), counts_CA.ravel(), correct_CA.ravel()))
 
 
 def explained_too(others: int) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dbpt.discovery.figures import ClassWords, DiscoveryFigures, FamilyGroup, TriedFamily
+from dbpt.discovery.figures import ClassWords, DiscoveryFigures, TriedFamily
+from dbpt.groups import Group
 from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT
 from dbpt.pseudo_attributes.doubt import short_of
 from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
@@ -78,13 +79,13 @@ def _badge(figures: DiscoveryFigures) -> tuple[str, str]:
     return "untrusted", f"Nothing proposed: {tested} of {len(figures.families)} could be judged"
 
 
-def _by_class(family: TriedFamily) -> list[tuple[str, list[FamilyGroup]]]:
+def _by_class(family: TriedFamily) -> list[tuple[str, list[Group]]]:
     """Return the groups of each class, those whose accuracies differ most first."""
-    classes: dict[str, list[FamilyGroup]] = {}
+    classes: dict[str, list[Group]] = {}
     for group in family.groups:
         classes.setdefault(group.class_name, []).append(group)
 
-    def gap(groups: list[FamilyGroup]) -> float:
+    def gap(groups: list[Group]) -> float:
         accuracies = [group.accuracy for group in groups if group.accuracy is not None]
         return max(accuracies, default=0.0) - min(accuracies, default=0.0)
 

@@ -118,8 +118,11 @@ class Study:
 
     @property
     def train_counts(self) -> NDArray[np.int64]:
-        """(G,) training rows of each group of `group_kind`, in the data, whatever is drawn, or else in the run."""
-        counts = replace(self, drawn=None).counts(self.group_kind, "train")
+        """(G,) training rows of each group of `group_kind`, in the data, or else in the run.
+
+        Rows held out for validation count, and draws don't matter, so that an audit of a run has the same.
+        """
+        counts = replace(self, drawn=None, splits=self.dataset.splits).counts(self.group_kind, "train")
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
     def occurring(self, kind: str) -> NDArray[np.bool_]:
@@ -146,7 +149,7 @@ class Study:
     def metrics(self, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
         """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
         dataset, attributes, train_counts = self.dataset, self.attributes(self.group_kind), self.train_counts
-        names = self.group_names(self.group_kind)
+        pairs = self.group_pairs(self.group_kind)
         found: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
         for split in splits:
             if len(rows := self.rows(split)):
@@ -155,9 +158,10 @@ class Study:
                     dataset.labels[rows],
                     attributes[rows],
                     num_classes=dataset.num_classes,
-                    num_attributes=len(names) // dataset.num_classes,
+                    num_attributes=len(pairs) // dataset.num_classes,
                     train_counts=train_counts if train_counts.any() else None,
-                    group_names=names,
+                    group_names=pairs,
+                    shared_attributes=self.group_kind == "true" or self.pseudo.class_clusters is None,
                     occurring=self.occurring(self.group_kind),
                 )
         return found

@@ -14,10 +14,11 @@ from markupsafe import Markup
 
 from dbpt.data.in_memory import import_pandas
 from dbpt.errors import InputError
+from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison import WIDEST, table_lines, terminal_table
 from dbpt.report.comparison_summary import ComparisonSummary
-from dbpt.report.factors import FactorFigures, GroupFigures
+from dbpt.report.factors import FactorFigures
 from dbpt.report.summary import Row, Summary, summarize
 from dbpt.report.table import run_table
 from dbpt.report.text import interval_text, percent, points
@@ -101,7 +102,7 @@ class Result:
         return self.chosen.gap
 
     @property
-    def groups(self) -> list[GroupFigures]:
+    def groups(self) -> Sequence[Group]:
         """The groups of the `chosen` row; ``pandas.DataFrame(result.groups)`` is a table of them."""
         return self.chosen.groups
 

@@ -5,13 +5,10 @@ Functions take arrays and return numbers; nothing here knows a model or a file.
 
 from dbpt.groups.accuracy import (
     SMALL_GROUP,
-    GroupAccuracy,
+    Group,
     GroupMetrics,
-    PseudoGroupQuality,
-    PseudoQuality,
     group_metrics,
     merged_metrics,
-    pseudo_attribute_quality,
     worst_group,
     worst_group_accuracy,
     worst_group_mean,
@@ -20,11 +17,12 @@ from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.groups.group_ids import class_and_attribute, group_counts, group_ids, group_name
 from dbpt.groups.intervals import (
+    exact_interval,
     simultaneous_intervals,
-    wilson_interval,
     worst_group_difference_interval,
     worst_group_interval,
 )
+from dbpt.groups.pseudo_quality import PseudoGroupQuality, PseudoQuality, pseudo_attribute_quality
 from dbpt.groups.raking import raked_weights
 from dbpt.groups.rules import GroupDRO, GroupWeights
 from dbpt.groups.weighting import GroupWeighting
@@ -34,7 +32,7 @@ __all__ = [
     "MIN_GROUP_COUNT",
     "SMALL_GROUP",
     "ExplainedErrors",
-    "GroupAccuracy",
+    "Group",
     "GroupDRO",
     "GroupMetrics",
     "GroupWeighting",
@@ -43,6 +41,7 @@ __all__ = [
     "PseudoQuality",
     "class_and_attribute",
     "cramers_v",
+    "exact_interval",
     "explained_errors",
     "group_counts",
     "group_ids",
@@ -52,7 +51,6 @@ __all__ = [
     "pseudo_attribute_quality",
     "raked_weights",
     "simultaneous_intervals",
-    "wilson_interval",
     "worst_group",
     "worst_group_accuracy",
     "worst_group_difference_interval",

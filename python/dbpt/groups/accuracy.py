@@ -1,9 +1,6 @@
-"""Accuracy by (class, attribute) group, worst-group accuracy, and the averages that the literature confuses.
+"""Accuracy by (class, attribute) group, worst-group accuracy, and the averages that the literature confuses."""
 
-Also the quality of pseudo attributes, measured with true ones.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,28 +9,57 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError, first_few
-from dbpt.groups.group_ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
-from dbpt.groups.intervals import proportion, worst_group_interval
+from dbpt.groups.group_ids import (
+    check_sizes,
+    checked_indices,
+    group_counts,
+    group_ids,
+    group_name,
+)
+from dbpt.groups.intervals import simultaneous_intervals, worst_group_interval
 
 SMALL_GROUP = 30
 """The accuracy of a group with fewer rows gets a warning."""
 MOST_NAMED = 3
 """As many groups without images are named in a warning."""
-_MAX_CONFUSED = 2**12  # attributes, whose confusion matrix is (A, A)
 
 
-@dataclass(frozen=True)
-class GroupAccuracy:
-    """Accuracy of one group g = y*A + a with its Wilson 95 % interval; all three are None if the group has no rows."""
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The images of a class with an attribute, and how a classifier does on them. None means not known, never 0.
 
-    group: int
-    label: int
-    attribute: int
+    - ``index``: the number g = y*A + a of the group; ``class_name``, ``attribute``: "" if no attribute is named.
+    - ``n``: its images; ``correct``: those that are classified correctly; ``accuracy``: their fraction, which is also
+      the class's true positive rate here, None without images.
+    - ``low``, ``high``: exact 95 % bounds of the accuracy that hold for all groups at once (`simultaneous_intervals`).
+    - ``false_positives``: of the ``n_others`` images of other classes with this attribute, those that are taken for
+      this class. None if each class has attributes of its own.
+    - ``confidence``: the mean probability of the predicted class.
+
+    In a comparison all figures are means over the seeds, with counts rounded.
+    """
+
+    index: int
+    class_name: str
+    attribute: str
     n: int
     correct: int
     accuracy: float | None
     low: float | None
     high: float | None
+    false_positives: int | None = None
+    n_others: int | None = None
+    confidence: float | None = None
+
+    @property
+    def false_positive_rate(self) -> float | None:
+        """False positives per image of other classes with this attribute; None without such images."""
+        return self.false_positives / self.n_others if self.false_positives is not None and self.n_others else None
+
+    @property
+    def calibration_gap(self) -> float | None:
+        """Mean confidence minus accuracy, which is positive if the classifier is overconfident."""
+        return None if self.confidence is None or self.accuracy is None else self.confidence - self.accuracy
 
 
 @dataclass(frozen=True)
@@ -46,6 +72,7 @@ class GroupMetrics:
     - ``adjusted_average``: the mean of group accuracies weighted by training counts, the adjusted average accuracy of
       WILDS; ``group_mean``: their unweighted mean.
     - ``gap``, ``adjusted_gap``: ``average`` and ``adjusted_average`` minus ``worst_group_accuracy``.
+    - ``groups``: all G groups in the order of their index.
     """
 
     n: int
@@ -58,52 +85,8 @@ class GroupMetrics:
     group_mean: float | None
     gap: float | None
     adjusted_gap: float | None
-    groups: tuple[GroupAccuracy, ...]
+    groups: tuple[Group, ...]
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PseudoGroupQuality:
-    """A pseudo-group: ``n_right`` of its ``n`` rows truly belong to it (``precision``).
-
-    ``recall`` is the fraction of the ``n_true`` rows that belong to it, unlabelled ones included. Each has a Wilson
-    95 % interval, None over no rows.
-    """
-
-    group: int
-    label: int
-    attribute: int
-    n: int
-    n_right: int
-    n_true: int
-    precision: float | None
-    precision_low: float | None
-    precision_high: float | None
-    recall: float | None
-    recall_low: float | None
-    recall_high: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PseudoQuality:
-    """The result of `pseudo_attribute_quality`.
-
-    ``n``, ``n_right`` and ``accuracy`` (with ``low`` and ``high``) count the rows with both attributes, and
-    ``n_unlabelled`` those with only a true one. ``confusion`` (A, A) counts the former by pseudo attribute (row) and
-    true attribute (column). ``groups`` has an entry for each pseudo-group. ``smallest_group`` is the index of the
-    smallest non-empty pseudo-group. ``empty_groups`` are true groups that got no row.
-    """
-
-    n: int
-    n_unlabelled: int
-    confusion: list[list[int]]
-    n_right: int
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    smallest_group: int | None
-    empty_groups: list[int]
-    groups: list[PseudoGroupQuality]
 
 
 def group_metrics(
@@ -113,17 +96,30 @@ def group_metrics(
     *,
     num_classes: int,
     num_attributes: int,
+    confidence: ArrayLike | None = None,
     train_counts: ArrayLike | None = None,
-    group_names: Sequence[str] | None = None,
+    group_names: Sequence[tuple[str, str]] | None = None,
+    shared_attributes: bool = True,
     occurring: ArrayLike | None = None,
 ) -> GroupMetrics:
     """Return accuracy by group g = y*A + a, worst-group accuracy, averages, intervals and warnings.
 
-    ``predictions`` and ``labels`` are (N,) integers in 0..C, ``attributes`` (N,) integers in 0..A or -1 where unknown.
-    Rows of unknown attribute count only in ``average``. ``train_counts`` (G,) are the training rows of each group. The
-    adjusted average leaves out groups that are empty here and scales the other proportions up to a sum of 1 (None if
-    all are 0). ``group_names`` (G,) are used in warnings. ``occurring`` (G,) booleans, by default all true, are
-    False for groups without a warning if they are empty. Raises `InputError`.
+    Args:
+        predictions: (N,) integers in 0..C, the predicted classes.
+        labels: (N,) integers in 0..C, the true classes.
+        attributes: (N,) integers in 0..A, or -1 where unknown. Such rows count only in ``average``.
+        num_classes: C.
+        num_attributes: A.
+        confidence: (N,) probabilities of the predicted classes, of which the groups have the mean.
+        train_counts: (G,) training rows of each group. The adjusted average leaves out groups that are empty here and
+            scales the other proportions up to a sum of 1 (None if all are 0).
+        group_names: (G,) pairs of class name and attribute, by default such as ("class 1", "attribute 0").
+        shared_attributes: False if each class has attributes of its own, such as clusters within each class. There are
+            no false positives then.
+        occurring: (G,) booleans, by default all true; False for groups without a warning if they are empty.
+
+    Raises:
+        InputError: for arrays of other shapes or values, and without rows.
 
     >>> m = group_metrics([0, 0, 1, 0], [0, 0, 1, 1], [0, 1, 1, 0], num_classes=2, num_attributes=2)
     >>> m.average, m.worst_group_accuracy, m.worst_group, m.gap
@@ -136,23 +132,28 @@ def group_metrics(
     if predictions_N.size == 0:
         raise InputError("predictions has no rows; there is nothing to evaluate")
     num_groups = num_classes * num_attributes
-    if group_names is not None and len(group_names) != num_groups:
-        raise InputError(f"group_names has {len(group_names)} names; expected {num_groups} (classes x attributes)")
-
-    def name_of(group: int) -> str:
-        if group_names is not None:
-            return group_names[group]
-        return f"{group} (class {group // num_attributes}, attribute {group % num_attributes})"
-
+    names, is_named = _checked_names(group_names, num_classes, num_attributes), group_names is not None
     occurs_G = np.ones(num_groups, bool) if occurring is None else np.asarray(occurring, bool)
     if occurs_G.shape != (num_groups,):
         raise InputError(f"occurring has shape {occurs_G.shape}; expected ({num_groups},)")
-
     right_N = predictions_N == labels_N
     groups_N = group_ids(labels_N, attributes_N, num_attributes)
     counts_G, correct_G = group_counts(groups_N, num_groups), group_counts(groups_N[right_N], num_groups)
-    groups = _accuracies(correct_G, counts_G, num_attributes)
-    accuracies = {entry.group: entry.accuracy for entry in groups if entry.accuracy is not None}
+    more = dict[str, NDArray[Any]]()
+    if shared_attributes:
+        predicted_N = group_ids(predictions_N, attributes_N, num_attributes)
+        counts_CA = counts_G.reshape(num_classes, num_attributes)
+        more["false_positives"] = group_counts(predicted_N[~right_N], num_groups)
+        more["n_others"] = (counts_CA.sum(axis=0) - counts_CA).ravel()
+    if confidence is not None:
+        confidence_N = arguments.floats("confidence", confidence)
+        if confidence_N.size != labels_N.size:
+            raise InputError(f"confidence has length {confidence_N.size}; expected {labels_N.size}, one for each row")
+        known_N = groups_N >= 0
+        sums_G = np.bincount(groups_N[known_N], confidence_N[known_N], minlength=num_groups)
+        more["confidence"] = sums_G / np.maximum(counts_G, 1)
+    groups = counted_groups(names, counts_G, correct_G, **more)
+    accuracies = {entry.index: entry.accuracy for entry in groups if entry.accuracy is not None}
     average, adjusted = float(right_N.mean()), None
     if train_counts is not None:
         weights = arguments.group_numbers("train_counts", train_counts, num_groups).tolist()
@@ -164,34 +165,86 @@ def group_metrics(
         average=average,
         adjusted_average=adjusted,
         groups=groups,
-        warnings=tuple(_warnings(groups, figures["worst_group"], name_of, int((attributes_N < 0).sum()), occurs_G)),
+        warnings=tuple(_warnings(groups, figures["worst_group"], is_named, int((attributes_N < 0).sum()), occurs_G)),
         **figures,
     )
 
 
-def merged_metrics(metrics: GroupMetrics, merged: NDArray[np.int64], num_attributes: int) -> GroupMetrics:
-    """Return the metrics over larger groups y*A + a of ``num_attributes`` A; group g becomes part of ``merged[g]``.
-
-    The averages stay as they are. Warnings, which name groups, are left out.
-    """
-    num_groups = int(merged.max()) + 1
-    counts_G = np.bincount(merged, [each.n for each in metrics.groups], num_groups).astype(np.int64)
-    correct_G = np.bincount(merged, [each.correct for each in metrics.groups], num_groups).astype(np.int64)
-    groups = _accuracies(correct_G, counts_G, num_attributes)
-    figures = _worst_and_mean(groups, metrics.average, metrics.adjusted_average)
-    return replace(metrics, groups=groups, warnings=(), **figures)
-
-
-def _accuracies(
-    correct_G: NDArray[np.int64], counts_G: NDArray[np.int64], num_attributes: int
-) -> tuple[GroupAccuracy, ...]:
+def counted_groups(
+    names: Sequence[tuple[str, str]],
+    counts: NDArray[np.int64],
+    correct: NDArray[np.int64],
+    false_positives: NDArray[np.int64] | None = None,
+    n_others: NDArray[np.int64] | None = None,
+    confidence: NDArray[np.float64] | None = None,
+) -> tuple[Group, ...]:
+    """Return the G groups from their ``names``, (class, attribute), and their figures, each (G,)."""
+    optional = [[None] * len(names) if each is None else each.tolist() for each in (false_positives, n_others)]
+    confident = [None] * len(names) if confidence is None else confidence.tolist()
+    rows = zip(names, counts.tolist(), correct.tolist(), simultaneous_intervals(correct, counts), strict=True)
     return tuple(
-        GroupAccuracy(g, *class_and_attribute(g, num_attributes), n, correct, *proportion(correct, n))
-        for g, (n, correct) in enumerate(zip(counts_G.tolist(), correct_G.tolist(), strict=True))
+        Group(
+            index=g,
+            class_name=class_name,
+            attribute=attribute,
+            n=n,
+            correct=right,
+            accuracy=right / n if n else None,
+            low=bounds and bounds[0],
+            high=bounds and bounds[1],
+            false_positives=optional[0][g],
+            n_others=optional[1][g],
+            confidence=confident[g] if n else None,
+        )
+        for g, ((class_name, attribute), n, right, bounds) in enumerate(rows)
     )
 
 
-def _worst_and_mean(groups: Sequence[GroupAccuracy], average: float, adjusted: float | None) -> dict[str, Any]:
+def worst_first(groups: Sequence[Group]) -> list[Group]:
+    """Return the groups that have images, those of the lowest accuracy first."""
+    return sorted((each for each in groups if each.n), key=lambda each: each.accuracy or 0.0)
+
+
+def merged_groups(
+    groups: Sequence[Group], merged: NDArray[np.int64], names: Sequence[tuple[str, str]]
+) -> tuple[Group, ...]:
+    """Return larger groups, as many as ``names``; ``groups[g]`` becomes part of number ``merged[g]``."""
+
+    def total(figure: str) -> NDArray[np.int64] | None:
+        values = [getattr(each, figure) for each in groups]
+        return None if None in values else np.bincount(merged, values, len(names)).astype(np.int64)
+
+    counts = np.bincount(merged, [each.n for each in groups], len(names)).astype(np.int64)
+    # Of means over seeds the accuracies are exact, the counts rounded.
+    right = np.bincount(merged, [each.n * (each.accuracy or 0.0) for each in groups], len(names)).round(6)
+    correct = np.rint(right).astype(np.int64)
+    found = counted_groups(names, counts, correct, total("false_positives"), total("n_others"))
+    return tuple(
+        replace(each, accuracy=value / each.n if each.n else None)
+        for each, value in zip(found, right.tolist(), strict=True)
+    )
+
+
+def merged_metrics(metrics: GroupMetrics, merged: NDArray[np.int64], names: Sequence[tuple[str, str]]) -> GroupMetrics:
+    """Return the metrics over `merged_groups`. The averages stay as they are; warnings, which name groups, go."""
+    groups = merged_groups(metrics.groups, merged, names)
+    return replace(
+        metrics, groups=groups, warnings=(), **_worst_and_mean(groups, metrics.average, metrics.adjusted_average)
+    )
+
+
+def _checked_names(
+    names: Sequence[tuple[str, str]] | None, num_classes: int, num_attributes: int
+) -> Sequence[tuple[str, str]]:
+    if names is None:
+        return [(f"class {y}", f"attribute {a}") for y in range(num_classes) for a in range(num_attributes)]
+    if len(names) != num_classes * num_attributes or any(isinstance(each, str) or len(each) != 2 for each in names):
+        expected = f"{num_classes * num_attributes} pairs of class and attribute"
+        raise InputError(f"group_names has {len(names)} names such as {names[:1]}; expected {expected}")
+    return names
+
+
+def _worst_and_mean(groups: Sequence[Group], average: float, adjusted: float | None) -> dict[str, Any]:
     """Return the fields of `GroupMetrics` about the worst group and the mean of groups."""
     correct_G, counts_G = (np.array([getattr(each, name) for each in groups]) for name in ("correct", "n"))
     accuracies = [each.accuracy for each in groups if each.accuracy is not None]
@@ -210,13 +263,18 @@ def _worst_and_mean(groups: Sequence[GroupAccuracy], average: float, adjusted: f
 
 
 def _warnings(
-    groups: Sequence[GroupAccuracy],
+    groups: Sequence[Group],
     worst: int | None,
-    name_of: Callable[[int], str],
+    is_named: bool,
     unknown: int,
     occurs_G: NDArray[np.bool_],
 ) -> list[str]:
-    empty = [name_of(entry.group) for entry in groups if entry.n == 0 and occurs_G[entry.group]]
+    def name_of(group: Group) -> str:
+        if is_named:
+            return group_name(group.class_name, group.attribute)
+        return f"{group.index} ({group.class_name}, {group.attribute})"
+
+    empty = [name_of(entry) for entry in groups if entry.n == 0 and occurs_G[entry.index]]
     missing = "missing from worst-group accuracy and group mean, not counted as 0"
     warnings = [f"{len(empty)} groups have no images: {first_few(empty, MOST_NAMED)}; {missing}"] if empty else []
     if len(empty) == 1:
@@ -229,7 +287,9 @@ def _warnings(
     if worst is not None and groups[worst].n < SMALL_GROUP:
         n = groups[worst].n
         images = "1 image" if n == 1 else f"{n} images"
-        warnings.append(f"worst group {name_of(worst)}: only {images}, one image moves it by {100 / n:.1f} points")
+        warnings.append(
+            f"worst group {name_of(groups[worst])}: only {images}, one image moves it by {100 / n:.1f} points"
+        )
     return warnings
 
 
@@ -253,55 +313,3 @@ def worst_group_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float |
     sums_G = np.bincount(groups[known], weights=values[known])
     occurring = counts_G > 0
     return float((sums_G[occurring] / counts_G[occurring]).min())
-
-
-def pseudo_attribute_quality(
-    pseudo_attributes: ArrayLike, attributes: ArrayLike, labels: ArrayLike, *, num_classes: int, num_attributes: int
-) -> PseudoQuality:
-    """Compare pseudo attributes with true attributes.
-
-    All arrays are (N,) integers; -1 marks an unknown attribute in either. Raises `InputError`.
-
-    >>> quality = pseudo_attribute_quality([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], num_classes=2, num_attributes=2)
-    >>> quality.accuracy, quality.confusion, quality.groups[3].precision
-    (0.75, [[2, 0], [1, 1]], 0.0)
-    """
-    num_classes, num_attributes = check_sizes(num_classes, num_attributes)
-    arguments.integer("num_attributes", num_attributes, 1, _MAX_CONFUSED)
-    pseudo_N = checked_indices(pseudo_attributes, "pseudo_attributes", -1, num_attributes)
-    true_N = checked_indices(attributes, "attributes", -1, num_attributes, rows=pseudo_N.size)
-    labels_N = checked_indices(labels, "labels", 0, num_classes, rows=pseudo_N.size)
-    known, both = true_N >= 0, (true_N >= 0) & (pseudo_N >= 0)
-    right = both & (true_N == pseudo_N)
-    num_groups, groups_N = num_classes * num_attributes, group_ids(labels_N, true_N, num_attributes)
-    n_G = group_counts(group_ids(labels_N, pseudo_N, num_attributes)[both], num_groups)
-    n_true_G, n_right_G = group_counts(groups_N[known], num_groups), group_counts(groups_N[right], num_groups)
-    pairs = group_counts(group_ids(pseudo_N, true_N, num_attributes)[both], num_attributes**2)
-    n, n_right = int(both.sum()), int(right.sum())
-    accuracy, low, high = proportion(n_right, n)
-    present = np.flatnonzero(n_G)
-    return PseudoQuality(
-        n=n,
-        n_unlabelled=int((known & ~both).sum()),
-        confusion=pairs.reshape(num_attributes, num_attributes).tolist(),
-        n_right=n_right,
-        accuracy=accuracy,
-        low=low,
-        high=high,
-        smallest_group=int(present[np.argmin(n_G[present])]) if present.size else None,
-        empty_groups=[int(g) for g in np.flatnonzero((n_G == 0) & (n_true_G > 0))],
-        groups=[
-            PseudoGroupQuality(
-                g,
-                *class_and_attribute(g, num_attributes),
-                n,
-                right,
-                n_true,
-                *proportion(right, n),
-                *proportion(right, n_true),
-            )
-            for g, (n, right, n_true) in enumerate(
-                zip(n_G.tolist(), n_right_G.tolist(), n_true_G.tolist(), strict=True)
-            )
-        ],
-    )

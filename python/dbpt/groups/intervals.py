@@ -14,30 +14,30 @@ TAIL = 0.025
 """Probability that a 95 % interval misses on either side."""
 
 
-def wilson_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the score interval of a proportion (Wilson 1927), without continuity correction.
+def exact_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a single proportion (Clopper and Pearson, 1934).
 
-    >>> low, high = wilson_interval(8, 10)
+    Args:
+        correct: the number of successes, 0 to ``n``.
+        n: the number of trials, 1 or above.
+        confidence: the probability, at least, that the interval contains the true proportion; between 0 and 1.
+
+    Raises:
+        InputError: for any other values.
+
+    >>> low, high = exact_interval(8, 10)
     >>> round(low, 4), round(high, 4)
-    (0.4902, 0.9433)
+    (0.4439, 0.9748)
     """
     if n < 1 or not 0 <= correct <= n:
-        raise InputError(f"wilson_interval: {correct} of {n} is not a proportion; expected 0 <= correct <= n, n >= 1")
+        raise InputError(f"exact_interval: {correct} of {n} is not a proportion; expected 0 <= correct <= n, n >= 1")
     if not 0 < confidence < 1:
-        raise InputError(f"wilson_interval: confidence is {confidence}; expected a fraction, such as 0.95")
-    (low,), (high,) = wilson_bounds(np.array([correct]), np.array([n]), (1 - confidence) / 2)
-    return float(low), float(high)
+        raise InputError(f"exact_interval: confidence is {confidence}; expected a fraction, such as 0.95")
+    return _bounds(correct, n, (1 - confidence) / 2)
 
 
-def wilson_bounds(
-    correct_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return lower and upper bounds (G,), each of which misses with a probability of about ``tail``."""
-    z, p = NormalDist().inv_cdf(1 - tail), correct_G / counts_G
-    center = (p + z * z / (2 * counts_G)) / (1 + z * z / counts_G)
-    half = z / (1 + z * z / counts_G) * np.sqrt(p * (1 - p) / counts_G + z * z / (4.0 * counts_G**2))
-    # For 0 of n and n of n the bounds are exactly 0 and 1, without rounding.
-    return np.where(correct_G == 0, 0.0, center - half), np.where(correct_G == counts_G, 1.0, center + half)
+def _bounds(correct: int, n: int, tail: float) -> tuple[float, float]:
+    return 1 - _upper_bound(n - correct, n, tail), _upper_bound(correct, n, tail)
 
 
 def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, float] | None:
@@ -49,8 +49,7 @@ def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, 
     The interval is [min L_g, min U_g] of exact bounds (Clopper and Pearson, 1934): L_g misses with a probability of at
     most 0.025, U_g with 0.025 / G. min L_g is too high only if the bound of the truly worst group is too high, and
     min U_g is too low only if some U_g is below the accuracy of its own group. So the interval covers the truth in at
-    least 95 of 100 samples. Near 1, Wilson's bounds miss too often, and a bootstrap of the minimum repeats the downward
-    bias of the minimum.
+    least 95 of 100 samples. A bootstrap of the minimum would repeat the downward bias of the minimum.
 
     >>> low, high = worst_group_interval([90, 40], [100, 50])
     >>> round(low, 3), round(high, 3)
@@ -74,7 +73,7 @@ def simultaneous_intervals(correct: ArrayLike, counts: ArrayLike) -> list[tuple[
     """
     groups = _correct_and_counts("simultaneous_intervals", correct, counts)
     tail = TAIL / max(sum(n > 0 for _, n in groups), 1)
-    return [(1 - _upper_bound(n - k, n, tail), _upper_bound(k, n, tail)) if n else None for k, n in groups]
+    return [_bounds(k, n, tail) if n else None for k, n in groups]
 
 
 def _correct_and_counts(name: str, correct: ArrayLike, counts: ArrayLike) -> list[tuple[int, int]]:
@@ -136,13 +135,13 @@ def worst_group_difference_interval(
     right_G, base_G, both_G = (
         np.bincount(groups, rows[known]).astype(np.int64) for rows in (correct, baseline, correct & baseline)
     )
-    one, other = (_accuracies(right, counts_G, tail) for right in (right_G, base_G))
+    one, other = (newcombe_margins(right, counts_G, tail) for right in (right_G, base_G))
     correlation_G = _paired_correlation(both_G, right_G, base_G, counts_G)
     # The upper bound of the difference is minus the lower bound of its negative.
     return _lower(one, other, correlation_G), -_lower(other, one, correlation_G)
 
 
-class _Accuracies(NamedTuple):
+class Margins(NamedTuple):
     """Accuracies (G,) of one classifier, and their distances to Wilson's lower and upper bounds."""
 
     value: NDArray[np.float64]
@@ -150,12 +149,21 @@ class _Accuracies(NamedTuple):
     above: NDArray[np.float64]
 
 
-def _accuracies(right_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: float) -> _Accuracies:
-    value, (low, high) = right_G / counts_G, wilson_bounds(right_G, counts_G, tail)
-    return _Accuracies(value, value - low, high - value)
+def newcombe_margins(right_G: NDArray[np.int64], counts_G: NDArray[np.int64], tail: float) -> Margins:
+    """Return the margins from which Newcombe's bounds of a difference are made.
+
+    Each score bound (Wilson, 1927) misses with a probability of about ``tail``. It serves only to bound differences; an
+    accuracy by itself has an exact interval.
+    """
+    z, p = NormalDist().inv_cdf(1 - tail), right_G / counts_G
+    center = (p + z * z / (2 * counts_G)) / (1 + z * z / counts_G)
+    half = z / (1 + z * z / counts_G) * np.sqrt(p * (1 - p) / counts_G + z * z / (4.0 * counts_G**2))
+    # For 0 of n and n of n the bounds are exactly 0 and 1, without rounding.
+    low, high = np.where(right_G == 0, 0.0, center - half), np.where(right_G == counts_G, 1.0, center + half)
+    return Margins(p, p - low, high - p)
 
 
-def _lower(one: _Accuracies, other: _Accuracies, correlation_G: NDArray[np.float64]) -> float:
+def _lower(one: Margins, other: Margins, correlation_G: NDArray[np.float64]) -> float:
     """Return min_k max_h of the lower bounds of one_k - other_h."""
     lowest = np.inf
     for k, (value, below) in enumerate(zip(one.value, one.below, strict=True)):
@@ -174,8 +182,3 @@ def _paired_correlation(
     spread = np.sqrt(right_G * (counts_G - right_G) * 1.0 * base_G * (counts_G - base_G))
     correlation: NDArray[np.float64] = np.divide(product, spread, out=np.zeros_like(product), where=spread > 0)
     return correlation
-
-
-def proportion(right: int, n: int) -> tuple[float | None, float | None, float | None]:
-    """Return right / n and its Wilson 95 % interval, or None three times if n = 0."""
-    return (right / n, *wilson_interval(right, n)) if n else (None, None, None)

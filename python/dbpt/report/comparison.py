@@ -96,7 +96,10 @@ def table_lines(comparison: ComparisonMetrics) -> list[dict[str, object]]:
             for over, interval in (("seeds", figure.over_seeds), ("draws", figure.over_draws)):
                 line |= _bounds(f"{name}_against_erm_{over}", interval)
         line |= _bounds("worst_group_accuracy_against_erm_images", difference.over_images)
-        alone = {each.name: each.worst for each in factor_figures(comparison, row.group_figures, None)}
+        alone = {
+            each.name: each.worst
+            for each in factor_figures(comparison, row.groups, None, groups_differ=row.groups_differ)
+        }
         for factor in factors:
             worst = alone.get(factor.name)
             line[f"worst_group_accuracy_{factor.name}"] = worst and worst.accuracy
@@ -111,6 +114,6 @@ def _bounds(name: str, interval: tuple[float, float] | None) -> dict[str, object
 def csv_table(comparison: ComparisonMetrics) -> str:
     """Return `table_lines` and the accuracy of each group as CSV."""
     groups, lines = comparison.dataset.group_names, table_lines(comparison)
-    of_groups = [[entry.mean for entry in row.groups] or [None] * len(groups) for row in comparison.rows]
+    of_groups = [[entry.accuracy for entry in row.groups] or [None] * len(groups) for row in comparison.rows]
     table = ([*line.values(), *means] for line, means in zip(lines, of_groups, strict=True))
     return csv_text([[*lines[0], *(f"accuracy of {name}" for name in groups)], *table])

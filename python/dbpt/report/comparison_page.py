@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.groups.accuracy import worst_first
 from dbpt.report.charts import (
     BAR_LETTERS,
     MOST_BARS,
@@ -212,8 +213,8 @@ def _group_chart(
 
 
 def _size(rows: Sequence[ShownRow], group: int) -> str:
-    n = next((shown.row.groups[group].n for shown in rows if shown.row.groups), None)
-    return "differs by seed" if n is None else count(n)
+    row = next((shown.row for shown in rows if shown.row.groups), None)
+    return "differs by seed" if row is None or row.record.groups_differ else count(row.groups[group].n)
 
 
 def _charted(rows: Sequence[ShownRow]) -> list[ShownRow]:
@@ -236,5 +237,4 @@ def _worst_groups(summary: ComparisonSummary) -> list[int]:
 
 
 def _worst_group(row: Row[ComparisonRow]) -> int | None:
-    known = [g for g, each in enumerate(row.groups) if each.accuracy is not None]
-    return min(known, key=lambda g: row.groups[g].accuracy or 0.0, default=None)
+    return next((each.index for each in worst_first(row.groups)), None)

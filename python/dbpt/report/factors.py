@@ -3,29 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple, TypeAlias
 
-from dbpt.groups import wilson_interval
+import numpy as np
+
+from dbpt.groups import Group
+from dbpt.groups.accuracy import merged_groups
 from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.runs.metrics import FactorSummary, Metrics
-
-
-class GroupFigures(NamedTuple):
-    """The accuracy of a group in a row, with its Wilson 95 % interval; None over no images.
-
-    In a comparison the figures are means over the seeds, and ``n`` is None if they disagree.
-    """
-
-    class_name: str
-    attribute: str
-    n: int | None
-    accuracy: float | None
-    low: float | None
-    high: float | None
-
-
-CellFigures: TypeAlias = Sequence[tuple[int | None, float | None, float | None, float | None]]
-"""(images, accuracy, low, high) of each group."""
+from dbpt.runs.some_factors import groups_of_factors
 
 
 @dataclass(frozen=True)
@@ -36,27 +21,29 @@ class FactorFigures:
     """
 
     name: str
-    groups: list[GroupFigures]
-    worst: GroupFigures | None
+    groups: list[Group]
+    worst: Group | None
     gap: float | None
 
 
-def factor_figures(metrics: Metrics, cells: CellFigures, average: float | None) -> list[FactorFigures]:
-    """Return the figures of each factor; none for one factor, which the groups show already."""
-    factors = metrics.dataset.factors
-    if len(factors) < 2 or not cells:
+def factor_figures(
+    metrics: Metrics, groups: Sequence[Group], average: float | None, *, groups_differ: bool = False
+) -> list[FactorFigures]:
+    """Return the figures of each factor from the ``groups`` of all combinations.
+
+    None for one factor, which the groups show already, and if the seeds of a comparison disagree on the groups.
+    """
+    data = metrics.dataset
+    if len(data.factors) < 2 or not groups or groups_differ:
         return []
     found = []
-    for place, factor in enumerate(factors):
-        groups = [
-            _margin(class_name, value, [cells[g] for g in members])
-            for (class_name, value), members in _members(metrics, place).items()
-        ]
-        groups = [group for group in groups if group.n != 0]
-        known = [group for group in groups if group.accuracy is not None]
-        worst = min(known, key=lambda group: group.accuracy or 0.0, default=None)
+    for place, factor in enumerate(data.factors):
+        merged = groups_of_factors(np.arange(len(groups)), data, [place])
+        names = list(product(data.classes, factor.values))
+        alone = [group for group in merged_groups(groups, merged, names) if group.n]
+        worst = min(alone, key=lambda group: group.accuracy or 0.0, default=None)
         gap = None if worst is None or average is None else average - (worst.accuracy or 0.0)
-        found.append(FactorFigures(factor.name, groups, worst, gap))
+        found.append(FactorFigures(factor.name, alone, worst, gap))
     return found
 
 
@@ -74,29 +61,6 @@ def judged_factors(guesses: Guesses, metrics: Metrics) -> list[int]:
     """Return the places of the factors by which a bias is judged: all but the doubted ones, or all if all are."""
     doubted, names = doubted_factors(guesses, metrics), [factor.name for factor in metrics.dataset.factors]
     return [place for place, name in enumerate(names) if name not in doubted] or list(range(len(names)))
-
-
-def _members(metrics: Metrics, place: int) -> dict[tuple[str, str], list[int]]:
-    """Return the groups of each class and value of a factor."""
-    found: dict[tuple[str, str], list[int]] = {}
-    factors = metrics.dataset.factors
-    combinations = product(metrics.dataset.classes, *(factor.values for factor in factors))
-    for group, (class_name, *values) in enumerate(combinations):
-        found.setdefault((class_name, values[place]), []).append(group)
-    return found
-
-
-def _margin(class_name: str, value: str, cells: CellFigures) -> GroupFigures:
-    """Return the accuracy over all images of the cells."""
-    sizes = [n for n, *_ in cells if n is not None]
-    if len(sizes) < len(cells):  # the seeds disagree
-        return GroupFigures(class_name, value, None, None, None, None)
-    if not (total := sum(sizes)):
-        return GroupFigures(class_name, value, 0, None, None, None)
-    correct = sum((n or 0) * (accuracy or 0.0) for n, accuracy, *_ in cells)
-    has_interval = any(low is not None for _, _, low, _ in cells)
-    low, high = wilson_interval(round(correct), total) if has_interval else (None, None)
-    return GroupFigures(class_name, value, total, correct / total, low, high)
 
 
 def by_factor(factors: Sequence[FactorSummary], values: Sequence[float]) -> list[list[float]]:

@@ -2,9 +2,9 @@
 
 from typing import Literal, NamedTuple
 
-from dbpt.groups import group_name
+from dbpt.groups import Group, group_name
 from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.factors import GroupFigures, nothing_is_trusted
+from dbpt.report.factors import nothing_is_trusted
 from dbpt.report.guesses import distrust
 from dbpt.report.summary import Row, Summary
 from dbpt.report.templates import capitalize_first
@@ -93,11 +93,11 @@ def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, gro
     return Outcome("improved", f"Worst {group} improved", f"{training} helps: {at_least}")
 
 
-def _name(group: GroupFigures) -> str:
+def _name(group: Group) -> str:
     return group_name(group.class_name, group.attribute).replace(" · ", "\u00a0·\u00a0")
 
 
-def _worst(row: Row[RunRow]) -> GroupFigures | None:
+def _worst(row: Row[RunRow]) -> Group | None:
     shown = row.record.shown
     return None if shown is None or shown.worst_group is None else row.groups[shown.worst_group]
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from dbpt.groups import Group
 from dbpt.pseudo_attributes.from_file import METHOD
-from dbpt.report.factors import FactorFigures, GroupFigures, by_factor, factor_figures, right_by_factor
+from dbpt.report.factors import FactorFigures, by_factor, factor_figures, right_by_factor
 from dbpt.report.text import count_of, cross_validation_text, interval_text, percent, shorten_group
 from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
 from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
@@ -71,15 +72,15 @@ class Row(Generic[R]):
         return self.record.figure(AVERAGES[self.metrics.average][1])
 
     @property
-    def groups(self) -> list[GroupFigures]:
+    def groups(self) -> Sequence[Group]:
         """The groups in the order g = y*A + a, none if the row was not evaluated."""
-        pairs = zip(self.metrics.dataset.groups, self.record.group_figures, strict=False)
-        return [GroupFigures(*names, n, accuracy, low, high) for names, (n, accuracy, low, high) in pairs]
+        return self.record.groups
 
     @property
     def factors(self) -> list[FactorFigures]:
         """Each of several factors alone; none for one attribute."""
-        return factor_figures(self.metrics, self.record.group_figures, self.average_accuracy)
+        differ = self.record.groups_differ
+        return factor_figures(self.metrics, self.groups, self.average_accuracy, groups_differ=differ)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Summary:
 
     def group_size(self, group: int) -> int:
         """Return the number of evaluated rows of a group."""
-        return next((row.groups[group].n or 0 for row in self.rows if row.groups), 0)
+        return next((row.groups[group].n for row in self.rows if row.groups), 0)
 
     @property
     def warnings(self) -> list[str]:

@@ -98,7 +98,7 @@ def _factor_lines(summary: Summary) -> list[str]:
         names = [shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in factor.groups]
         columns = [
             ["", "", f"by {factor.name} alone", *names],
-            ["", "", "images", *(f"n={count(each.n or 0)}" for each in factor.groups)],
+            ["", "", "images", *(f"n={count(each.n)}" for each in factor.groups)],
         ]
         for row in evaluated:
             figures = row.factors[place]

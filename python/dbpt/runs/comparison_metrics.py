@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dbpt.files.typed_json import Count
+from dbpt.groups import Group
 from dbpt.runs.metrics import Metrics, Split
 
 FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
@@ -20,20 +21,6 @@ class SeedFigure:
     sd: float | None
     by_seed: list[float | None]
     by_draw: list[float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SeedGroup:
-    """The accuracy of a group over the seeds; ``n`` is None if the seeds disagree on its images.
-
-    ``low`` and ``high`` are the means of the seeds' Wilson 95 % bounds.
-    """
-
-    n: Count | None
-    mean: float | None
-    sd: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +52,8 @@ class ComparisonRow:
     """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
 
     Of the ``draws`` that are finished only the figures are kept.
+    ``groups`` are means over the seeds, also of the bounds, and ``deviations`` the standard deviations of their
+    accuracies. ``groups_differ`` is True if the seeds disagree on the images of a group, such as by other guesses.
     ``over_images`` is the 95 % interval of worst-group accuracy: the means of the seeds' bounds.
     """
 
@@ -81,7 +70,9 @@ class ComparisonRow:
     seconds: list[float]
     warnings: list[list[str]]
     figures: dict[str, SeedFigure]
-    groups: list[SeedGroup]
+    groups: list[Group]
+    deviations: list[float | None]
+    groups_differ: bool
     difference: Difference | None
     over_images: tuple[float, float] | None
 
@@ -90,11 +81,6 @@ class ComparisonRow:
         if name in ("worst_group_low", "worst_group_high"):
             return None if self.over_images is None else self.over_images[name == "worst_group_high"]
         return self.figures[name].mean if name in self.figures else None
-
-    @property
-    def group_figures(self) -> list[tuple[int | None, float | None, float | None, float | None]]:
-        """(images, mean accuracy, low, high) of each group, as of a `RunRow`."""
-        return [(each.n, each.mean, each.low, each.high) for each in self.groups]
 
 
 @dataclass(frozen=True, kw_only=True)

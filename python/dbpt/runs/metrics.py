@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from dbpt.files.typed_json import Count, Share, check_version, read_json, typed
-from dbpt.groups import GroupMetrics, PseudoQuality, group_name
+from dbpt.groups import Group, GroupMetrics, PseudoQuality, group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
 from dbpt.pseudo_attributes.doubt import Doubt
@@ -185,9 +185,14 @@ class RunRow:
         return getattr(self.shown, name, None)
 
     @property
-    def group_figures(self) -> list[tuple[int | None, float | None, float | None, float | None]]:
-        """(images, accuracy, low, high) of each group on the split that tables show."""
-        return [(each.n, each.accuracy, each.low, each.high) for each in self.shown.groups] if self.shown else []
+    def groups(self) -> Sequence[Group]:
+        """The groups on the split that tables show, in the order g = y*A + a; none if it was not evaluated."""
+        return self.shown.groups if self.shown else ()
+
+    @property
+    def groups_differ(self) -> bool:
+        """False, since a run has one seed."""
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +41,7 @@ def data_of_factors(data: DataSummary, places: Sequence[int]) -> DataSummary:
 def metrics_of_factors(metrics: GroupMetrics, data: DataSummary, places: Sequence[int]) -> GroupMetrics:
     """Return the metrics over the groups of only the factors at ``places``; the averages stay the same."""
     merged = groups_of_factors(np.arange(len(data.groups)), data, places)
-    return merged_metrics(metrics, merged, prod(len(data.factors[place].values) for place in places))
+    return merged_metrics(metrics, merged, data_of_factors(data, places).groups)
 
 
 def run_of_factors(metrics: RunMetrics, places: Sequence[int]) -> RunMetrics:

@@ -35,7 +35,7 @@ from dbpt.runs.some_factors import groups_of_factors, metrics_of_factors
 from dbpt.settings.config import FitConfig
 from dbpt.training_free import TRAINING_FREE
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 WAY_OUT = "delete it, and it is trained again"
 
 

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from statistics import fmean, stdev
+from typing import Any
 
 from dbpt.experiments.comparison.cells import CellResult
 from dbpt.experiments.comparison.plan import BASELINE, Cell, Plan, PlannedRow
-from dbpt.groups import GroupAccuracy, worst_group_difference_interval
+from dbpt.groups import Group, worst_group_difference_interval
 from dbpt.runs.comparison_metrics import (
     FIGURES,
     ComparisonMetrics,
@@ -17,7 +18,6 @@ from dbpt.runs.comparison_metrics import (
     FailedTraining,
     FigureDifference,
     SeedFigure,
-    SeedGroup,
 )
 from dbpt.runs.metrics import Metrics, Split
 
@@ -73,6 +73,7 @@ def _row(
 ) -> ComparisonRow:
     found, drawn = _finished(row.cells, all_results), _finished(row.draws, all_results)
     config, results = row.cells[0].config, found.values()
+    by_group = list(zip(*(result.metrics.groups for result in results), strict=True))
     # ERM with the same head; for zero-shot, with the first head
     erm = [each for each in plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
     against = erm[0] if erm and row.method.objective != BASELINE else None
@@ -90,7 +91,12 @@ def _row(
         seconds=[result.row.seconds for result in results],
         warnings=[result.row.warnings for result in results],
         figures={name: _figure(row, _values(name, found), _values(name, drawn)) for name in FIGURES},
-        groups=[_group(entries) for entries in zip(*(result.metrics.groups for result in results), strict=True)],
+        groups=[_group(entries) for entries in by_group],
+        deviations=[
+            mean_and_deviation([each.accuracy for each in entries if each.accuracy is not None])[1]
+            for entries in by_group
+        ],
+        groups_differ=any(len({each.n for each in entries}) > 1 for entries in by_group),
         difference=None if against is None else _difference(row, against, all_results, smallest),
         over_images=_mean_bounds([(each.metrics.worst_group_low, each.metrics.worst_group_high) for each in results]),
     )
@@ -108,11 +114,17 @@ def _figure(row: PlannedRow, by_seed: list[float | None], by_draw: list[float | 
     return SeedFigure(mean=mean, sd=deviation, by_seed=by_seed, by_draw=by_draw)
 
 
-def _group(by_seed: Sequence[GroupAccuracy]) -> SeedGroup:
-    sizes = {entry.n for entry in by_seed}
-    mean, deviation = mean_and_deviation([entry.accuracy for entry in by_seed if entry.accuracy is not None])
-    low, high = _mean_bounds([(entry.low, entry.high) for entry in by_seed]) or (None, None)
-    return SeedGroup(n=sizes.pop() if len(sizes) == 1 else None, mean=mean, sd=deviation, low=low, high=high)
+def _group(by_seed: Sequence[Group]) -> Group:
+    """Return the means of a group over the seeds."""
+
+    def mean(figure: str) -> float | None:
+        known = [value for each in by_seed if (value := getattr(each, figure)) is not None]
+        return fmean(known) if known else None
+
+    means = {name: mean(name) for name in ("n", "correct", "false_positives", "n_others")}
+    counts: dict[str, Any] = {name: None if value is None else round(value) for name, value in means.items()}
+    rest: dict[str, Any] = {name: mean(name) for name in ("accuracy", "low", "high", "confidence")}
+    return replace(by_seed[0], **counts, **rest)
 
 
 def _mean_bounds(by_seed: Sequence[tuple[float | None, float | None] | None]) -> tuple[float, float] | None:
