@@ -54,7 +54,7 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
         raise InputError(f"--seed is {seed}; expected an integer, 0 or above")
     _check_folder(final)
     final = final.absolute()
-    with system_errors(f"{final}: cannot write the demo data set"), whole_folder(final, "the demo") as folder:
+    with system_errors(f"{final}: cannot write the demo data set"), whole_folder(final) as folder:
         rows = plan_rows(name, seed, sizes)
         (folder / NOT_PUBLISHED).write_text(f"Drawn by `dbpt demo {name}`, in the layout of the published data.\n")
         _draw(name, folder, rows, seed, sizes)
