@@ -26,6 +26,7 @@ from dbpt.runs.audited import AuditedData
 from dbpt.runs.metrics import BackboneSummary
 from dbpt.settings.unnamed import AUTO_NOTE, TOO_SMALL
 
+pytestmark = pytest.mark.usefixtures("drawn_charts")
 NASTY = """<script>alert("1")</script> & 'co'"""
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "cat", "night", "dog", 0.125)

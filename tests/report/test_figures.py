@@ -23,6 +23,7 @@ from dbpt.report.comparison_page import comparison_figures
 from dbpt.report.run_charts import run_figures
 from dbpt.report.text import shorten
 
+pytestmark = pytest.mark.usefixtures("drawn_charts")
 SVG = "{http://www.w3.org/2000/svg}"
 STRAIGHT = [(epoch, 0.5) for epoch in range(1, 101)]
 

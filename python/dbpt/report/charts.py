@@ -98,9 +98,8 @@ class Chart:
     def __html__(self) -> Markup:
         """Return the inline SVG for a page with the style sheet; jinja2 calls this."""
         names = {color: name for name, color in COLORS.items()}
-        svg = CAPTION_AND_LEGEND.sub("", self._svg)
-        svg = re.sub(r"#[0-9a-f]{6}\b", lambda color: f"var(--{names[color[0]]})", _without_ids(svg))
-        svg = svg.replace("xlink:href", "href")  # which needs no namespace
+        svg = _without_ids(CAPTION_AND_LEGEND.sub("", self._svg)).replace("xlink:href", "href")  # needs no namespace
+        svg = re.sub(r"#[0-9a-f]{6}\b", lambda color: f"var(--{names[color[0]]})", svg)
         head = Markup('<svg viewBox="{:g} {:g} {:g} {:g}" role="img" aria-label="{}">')
         return head.format(*self.on_page, self.description) + Markup(svg)
 
@@ -112,8 +111,8 @@ class Chart:
             'viewBox="0 0 {w:g} {h:g}" width="{w:g}" height="{h:g}" font-family="{}" role="img"><title>{}</title>'
             '<rect width="{w:g}" height="{h:g}" fill="{}"/>'
         )
-        head = head.format(FAMILY, self.description, COLORS["page"], w=width, h=height)
-        return head + Markup(_without_ids(self._svg))
+        svg = Markup(_without_ids(self._svg))
+        return head.format(FAMILY, self.description, COLORS["page"], w=width, h=height) + svg
 
     def png_file(self) -> bytes:
         """Return a PNG of `PIXEL_RATIO` pixels per pixel of a page."""
@@ -229,12 +228,12 @@ def _bars(axes: Axes, bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
         whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]
         dots += [(value, y) for value in bar.dots]
         _text(axes, (1, y), (50, -4), f"{100 * bar.value:.1f}")
-    whisker: Looks = {"color": COLORS["ink"], "alpha": 0.75, "linewidth": 1.2, "clip_on": False, "zorder": 3}
-    looks: Looks = {"markerfacecolor": COLORS["page"], "markeredgecolor": COLORS["ink"], "clip_on": False, "zorder": 4}
-    if whiskers:
-        axes.plot(*zip(*whiskers, strict=True), marker="|", markersize=7, **whisker)
-    if dots:
-        axes.plot(*zip(*dots, strict=True), "o", markersize=5, **looks)
+    fixed: Looks = {"color": COLORS["ink"], "clip_on": False}
+    whisker = fixed | {"alpha": 0.75, "linewidth": 1.2, "markersize": 7, "zorder": 3}
+    looks = fixed | {"linewidth": 0, "markersize": 5, "markerfacecolor": COLORS["page"], "zorder": 4}
+    for points, marker, style in ((whiskers, "|", whisker), (dots, "o", looks)):
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=marker, **style)
 
 
 @dataclass(frozen=True)
