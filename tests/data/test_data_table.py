@@ -165,12 +165,6 @@ def test_root_and_paths_below_it(table, tmp_path):
     assert data.root == tmp_path / "images"
 
 
-def test_an_absolute_path_below_a_linked_root(table, tmp_path):
-    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
-    content = rows(f"{tmp_path}/a.jpg,dog,train", "b.jpg,cat,train")
-    assert load_dataset(table(content), tmp_path / "link").paths == ("a.jpg", "b.jpg")
-
-
 def test_a_table_of_absolute_paths_needs_no_root(tmp_path):
     for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
