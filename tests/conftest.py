@@ -45,18 +45,18 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def blank_charts():
-    """Build every chart, but don't draw it, which would take a third of a `fit`; see `drawn_charts`."""
-    from dbpt.report import charts
+    """Draw no chart, except in tests with `drawn_charts`."""
+    from blank_charts import leave_blank
 
-    blank, draw = {"svg": b"<svg>\n</metadata>\n</svg>", "png": b"\x89PNG"}, charts._rendered
-    charts._rendered = lambda figure, *, format, **_: blank[format]
-    return draw
+    leave_blank()
 
 
 @pytest.fixture
-def drawn_charts(blank_charts, monkeypatch):
+def drawn_charts(monkeypatch):
     """Draw charts as outside the tests."""
-    monkeypatch.setattr("dbpt.report.charts._rendered", blank_charts)
+    from blank_charts import DRAW
+
+    monkeypatch.setattr("dbpt.report.charts._rendered", DRAW)
 
 
 @pytest.fixture(scope="session")

@@ -95,26 +95,22 @@ def nearest_cache(cache: FeatureCache) -> str:
     return one_line(min(found)[-1]) if found else ""
 
 
-def prune_caches(
-    cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False
-) -> tuple[list[str], list[str]]:
+def prune_caches(cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False) -> list[str]:
     """Delete caches whose root is gone, and what is older than ``unwritten_for_days``, features of sentences too.
 
     Caches that are being written stay, and so do files in them that dbpt has not written. Returns a line for each cache
-    and file that was deleted (that would be, if it is a ``dry_run``), and one for each that could not be deleted.
+    and file that was deleted, or that a ``dry_run`` would delete. Raises `InputError` if one can't be deleted.
     """
     useless = [(cache.folder, why) for cache in list_caches(cache_dir) if (why := _why(cache, unwritten_for_days))]
     for file in stored_texts(cache_dir).files() if unwritten_for_days is not None else ():
         if _is_older(file.lstat().st_mtime, unwritten_for_days):
             useless.append((file, f"stored over {unwritten_for_days:g} days ago"))
-    pruned, problems = list[str](), list[str]()
+    pruned = []
     for path, why in useless:
-        try:
+        with system_errors(f"{path}: cannot be deleted", "delete it by hand"):
             if dry_run or _delete(path):
                 pruned.append(f"{path}: {why}")
-        except (InputError, OSError) as error:
-            problems.append(f"{path}: cannot be deleted: {reason_of(error)}")
-    return pruned, problems
+    return pruned
 
 
 def _why(cache: CacheInfo, unwritten_for_days: float | None) -> str:
