@@ -3,6 +3,7 @@
 And the tiny task that the end-to-end tests share, with one finished run on it; what they must not change.
 """
 
+import gc
 import os
 import shutil
 import signal
@@ -17,6 +18,8 @@ settings.register_profile("no deadline", deadline=None)  # no test depends on ho
 settings.load_profile("no deadline")
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
+gc.set_threshold(100_000)  # a collection looks at all that torch has imported
+os.fsync = lambda descriptor: None  # no test turns the computer off
 MOST_PROCESSES = 8
 """More would spend most of their time on importing torch."""
 
@@ -38,6 +41,22 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if of_all and config.pluginmanager.hasplugin("xdist") and config.option.numprocesses is None:
         options = config.option
         options.numprocesses, options.maxprocesses, options.dist = "logical", MOST_PROCESSES, "worksteal"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def blank_charts():
+    """Draw no chart, except in tests with `drawn_charts`."""
+    from blank_charts import leave_blank
+
+    leave_blank()
+
+
+@pytest.fixture
+def drawn_charts(monkeypatch):
+    """Draw charts as outside the tests."""
+    from blank_charts import DRAW
+
+    monkeypatch.setattr("dbpt.report.charts._rendered", DRAW)
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,8 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
         "The guesses of size can't be trusted, so it could not be held constant."
     )
     assert verdict_of_factors(found[1:], "file").sentence == ("Nothing follows about size, whose values may be wrong.")
-    assert "Errors explained" in _factor_part(found[0]).note and "Errors explained" not in _factor_part(found[1]).note
+    assert "Errors explained" in _factor_part(found[0], None).note
+    assert "Errors explained" not in _factor_part(found[1], None).note
     assert found[0].explained_beyond is None and found[1].explained_beyond is not None
     assert verdict_of_factors(found[1:], "file").kind == "untrusted"
 

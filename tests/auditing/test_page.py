@@ -25,6 +25,7 @@ from dbpt.report.gallery import Mistake, surest_mistakes
 from dbpt.runs.audited import AuditedData, Search
 from dbpt.runs.metrics import BackboneSummary
 
+pytestmark = pytest.mark.usefixtures("drawn_charts")
 NASTY = """<script>alert("1")</script> & 'co'"""
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "cat", "night", "dog", 0.125)

@@ -54,15 +54,6 @@ def test_what_only_python_takes_for_a_number_is_refused(refusal, tmp_path, argum
     assert f"{arguments[-1]!r} is " in line and kind in line
 
 
-def test_no_help_speaks_of_what_another_command_has():
-    with click.Context(commands) as context:
-        helps = {name: commands.get_command(context, name).get_help(context) for name in ("audit", "guess", "embed")}
-        evaluated = " ".join(commands.get_command(context, "evaluate").get_help(context).split())
-    assert not [name for name, text in helps.items() if "objective" in text]
-    assert "need no attributes" in " ".join(commands.get_command(context, "fit").get_help(context).split())
-    assert "[default: that of the run]" in evaluated and "waterbirds, else plain" not in evaluated
-
-
 # --- options ----------------------------------------------------------------------------------------------------------
 
 

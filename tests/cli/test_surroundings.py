@@ -167,39 +167,27 @@ WITHIN_A_LIBRARY = {
 
 
 @linux_only
-@pytest.mark.parametrize(("name", "line", "code"), [("SIGINT", "Interrupted", 130), ("SIGTERM", "Terminated", 143)])
 @pytest.mark.parametrize("where", WITHIN_A_LIBRARY)
-def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(
-    launcher, tiny, tmp_path, where, name, line, code
-):
+def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(launcher, tiny, tmp_path, where):
     module, function, act = WITHIN_A_LIBRARY[where]
     first = (
         f"{module}\nimport os, signal\nreal = {function}\n"
         f"def kill():\n"
         f"    {function} = real\n"
-        f"    os.kill(os.getpid(), signal.{name})\n"
+        f"    os.kill(os.getpid(), signal.SIGTERM)\n"
         f"def killed(*arguments, **options):\n"
         f"    {act}\n"
         f"    return real(*arguments, **options)\n"
         f"{function} = killed\n"
     )
-    command = [
-        "fit",
-        str(tiny.table),
-        *tiny.arguments,
-        "--cache",
-        str(tmp_path / "cache"),
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    assert launcher.run(command, tmp_path / "stderr", first=first, is_left=True) == code
+    command = ["fit", str(tiny.table), *tiny.arguments, "--cache", str(tmp_path / "c"), "--out", str(tmp_path / "run")]
+    assert launcher.run(command, tmp_path / "stderr", first=first, is_left=True) == 143
     printed = (tmp_path / "stderr").read_text()
-    assert f"\n{line}; nothing is half-written; continue with: dbpt fit" in f"\n{printed}"
+    assert "\nTerminated; nothing is half-written; continue with: dbpt fit" in f"\n{printed}"
     assert "damaged" not in printed and "Traceback" not in printed and "Error" not in printed
 
 
-@pytest.mark.parametrize("module", ["click", "numpy", "dbpt.cli.predict"])
-@pytest.mark.parametrize(("rank", "told"), [("0", b"Interrupted\n"), ("1", b"")])
+@pytest.mark.parametrize(("module", "rank", "told"), [("click", "0", b"Interrupted\n"), ("dbpt.cli.predict", "1", b"")])
 def test_ctrl_c_before_the_command_line_has_loaded_is_one_line(module, rank, told):
     code = (
         "import os, signal, sys\n"

@@ -99,21 +99,6 @@ def test_a_run_records_what_was_taken_and_keeps_it_elsewhere(tiny, tmp_path, nat
         dbpt.fit(tiny.table, out=run, resume=True, **settings | {"image_precision": "float32"})
 
 
-def test_two_processors_with_one_cache_do_not_mix(tiny, tmp_path, native, older, logged):
-    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "attributes")}
-    first = dbpt.embed(tiny.table, cache=tmp_path, **settings)
-    older()
-    second = dbpt.embed(tiny.table, cache=tmp_path, **settings)
-    assert (first.recomputed, second.recomputed) == (106, 106)
-    assert first.folder != second.folder
-    told = [line for line in logged.messages if line.startswith("features in")]
-    other = "another cache has dtype bf16 instead of float32"
-    assert told == [
-        "features in bf16: none in the cache; 106 images to embed",
-        f"features in float32: none in the cache; {other}; 106 images to embed",
-    ]
-
-
 def test_a_comparison_keeps_it_elsewhere(tiny, tmp_path, native, older, logged):
     plan = {"methods": ["erm"], "heads": ["linear"], "epochs": 1}
     settings = tiny.settings | plan | {"cache": str(tmp_path / "cache")}

@@ -6,7 +6,6 @@ import os
 import pickle
 import sys
 import types
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -182,12 +181,6 @@ def test_pickles_are_refused_unopened(config, tmp_path, monkeypatch, name):
     for model in (config, "ViT-B-32"):
         refused("safetensors.torch.save_file", model, tmp_path / name)
     assert not Path("exploded").exists()
-
-
-def test_zipped_checkpoint_under_another_name_is_refused(config, tmp_path):
-    with zipfile.ZipFile(tmp_path / "w.safetensors", "w") as archive:
-        archive.writestr("data.pkl", b"")
-    refused("can run code", config, tmp_path / "w.safetensors")
 
 
 def test_unknown_names_and_tags_get_the_nearest():

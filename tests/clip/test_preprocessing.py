@@ -1,6 +1,5 @@
 """Preprocessing: bit for bit open_clip's inference transform, whatever the image; crops for many threads."""
 
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -87,14 +86,6 @@ def test_crops_are_written_where_they_belong_and_normalised_together():
     for image, found in zip(images, pixels, strict=False):
         torch.testing.assert_close(found, preprocess(image), rtol=0, atol=0)
     assert preprocess.size == (24, 24)
-
-
-def test_threads_may_crop_into_one_batch():
-    preprocess, images = preprocessing(32), [noise(90, 70, seed=seed) for seed in range(16)]
-    crops = np.zeros((160, 32, 32, 3), dtype=np.uint8)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(preprocess.crop, images * 10, crops))
-    np.testing.assert_array_equal(crops, np.stack([preprocess.crop(image) for image in images] * 10))
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])

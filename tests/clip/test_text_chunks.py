@@ -74,16 +74,6 @@ def test_a_held_tower_gives_nearly_the_same(name):
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
 
 
-def test_a_held_hugging_face_tower_gives_nearly_the_same(bert_folder):
-    model, tokenizer = build("hugging-face", bert_folder), tokenizer_of("hugging-face")
-    layout = prompt_token_ids(tokenizer, NAMES, 3)
-    context = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
-    held = fit_text_tower(model, layout, context, precision="bf16", memory_mb=100)
-    assert {parameter.dtype for parameter in held.frozen.text.parameters()} == {torch.bfloat16}
-    similarity = F.cosine_similarity(held(context), build_text_tower(model, layout)(context))
-    assert similarity.min() > 0.999
-
-
 def test_a_held_tower_has_no_image_tower_and_shares_the_embedding():
     model = build("plain")
     held = hold_text(model, "bf16")

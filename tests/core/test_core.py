@@ -223,13 +223,6 @@ def test_streams_refuse_positions_that_they_do_not_have(draws):
             draws.indices(start, stop)
 
 
-def test_streams_have_a_length():
-    with pytest.raises(InputError, match="^length is 0"):
-        IndependentStream(INDEX, np.array([1, 0, 0]), 0, 0, 0)
-    with pytest.raises(InputError, match="^length is 0"):
-        WeightedStream(WEIGHTS, 0, 0, 0)
-
-
 def test_streams_work_in_several_python_threads_at_once():
     draws = stream(random_groups(50_000, 4, low=0), [100_000] * 4)
     expected = draws.indices(0, len(draws))

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -115,16 +114,10 @@ print((peak() - before) / rows)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc")
+@pytest.mark.full
 def test_nothing_is_kept_for_each_row():
     found = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 0.5  # bytes
-
-
-def test_it_works_in_several_python_threads_at_once():
-    logits = blobs(30_000, 3)
-    expected = everything(logits)
-    with ThreadPoolExecutor(4) as pool:
-        assert all(equal(found, expected) for found in pool.map(everything, [logits] * 4))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

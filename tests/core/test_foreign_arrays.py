@@ -4,14 +4,12 @@ import warnings
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dbpt import label_attributes
 from dbpt.errors import InputError
-from dbpt.sampling import GroupSampler, WeightedSampler
 
 NATIVE = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 DTYPES = st.one_of(
@@ -71,90 +69,6 @@ def attempt(call, *arguments, **keywords):
         assert str(error)
         assert "\n" not in str(error)
         return None
-
-
-def is_integers(array):
-    return array.ndim == 1 and array.dtype.kind in "iu" and array.size > 0
-
-
-@given(foreign_arrays())
-@settings(max_examples=300)
-@example(np.array([0, 2**64 - 1], np.uint64))
-@example(np.array([-(2**63), 0]))
-@example(np.array(3))
-def test_groups(array):
-    sampler = attempt(GroupSampler, array)
-    fits = is_integers(array) and array.min() >= 0 and array.max() < 2**24
-    assert (sampler is not None) == fits
-    if fits:
-        groups = array.astype(np.int64)
-        assert sampler.counts.tolist() == np.bincount(groups).tolist()
-        assert np.array_equal(sampler.indices(), reference.group_stream(groups, sampler.quotas, 0, 0))
-
-
-@given(foreign_arrays(), st.integers(0, 9))
-@settings(max_examples=300)
-def test_labels(array, rows):
-    groups = np.where(np.arange(rows + 1) % 2, -1, 0)
-    sampler = attempt(GroupSampler, groups, unknown="class", labels=array)
-    fits = is_integers(array) and len(array) == rows + 1 and array.min() >= 0 and array.max() < 2**24
-    assert (sampler is not None) == (fits and bool((array[::2] == array[0]).all()))
-    if sampler is not None:
-        expected = np.bincount(array[1::2].astype(int), minlength=int(array.max()) + 1)
-        assert sampler.unknown_counts.tolist() == expected.tolist()
-
-
-@pytest.mark.parametrize("argument", ["shares", "group_weights"])
-@given(array=foreign_arrays(), num_groups=st.integers(1, 4))
-@settings(max_examples=200)
-def test_shares_and_weights(argument, array, num_groups):
-    sampler = attempt(GroupSampler, np.arange(num_groups * 3) % num_groups, num_samples=97, **{argument: array})
-    with np.errstate(all="ignore"):
-        is_numbers = array.shape == (num_groups,) and array.dtype.kind in "iuf"
-        fits = is_numbers and bool((array >= 0).all() and np.isfinite(array).all() and (array > 0).any())
-    if sampler is not None:
-        assert fits
-        assert sampler.quotas.sum() == 97
-    elif fits:
-        # Only where the sum is not a number that can be divided by.
-        assert not 1e-300 < array.astype(np.float64).sum() < 1e300
-
-
-@pytest.mark.parametrize("make", [lambda: GroupSampler(np.arange(6) % 3), lambda: WeightedSampler([1, 2, 3], 2)])
-@given(array=foreign_arrays())
-@settings(max_examples=100)
-def test_values_in_a_state(make, array):
-    sampler = make()
-    before = sampler.state_dict()
-    for key in before:
-        attempt(sampler.load_state_dict, {**before, key: array})
-    sampler.load_state_dict(before)
-    assert sampler.state_dict() == before
-
-
-def are_weights(array):
-    """Return whether one can draw from them, as float64."""
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf":
-        return False
-    with np.errstate(all="ignore"):
-        weights = array.astype(np.float64)
-    return bool((weights >= 0).all() and np.isfinite(weights).all() and (weights > 0).any())
-
-
-@given(array=foreign_arrays())
-@settings(max_examples=300)
-@example(array=np.array([1e308, 1e308]))
-@example(array=np.array([np.finfo(np.longdouble).max]))
-@example(array=np.array([2**64 - 1, 0], np.uint64))
-def test_weights(array):
-    sampler = attempt(WeightedSampler, array, 1)
-    assert (sampler is not None) == are_weights(array)
-    if sampler is not None:
-        assert array[sampler.indices()[0]] > 0
-        assert attempt(sampler.set_weights, array) is None
-    other = WeightedSampler([1.0, 2.0], 1)
-    attempt(other.set_weights, array)
-    assert other.indices()[0] in (0, 1)
 
 
 @pytest.mark.parametrize("method", ["argmax", "proportional", "kmeans"])

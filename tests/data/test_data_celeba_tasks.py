@@ -52,12 +52,6 @@ def test_several_attributes_make_groups_over_their_product(faces):
     assert data.class_names == ("dark hair", "blond hair")
 
 
-def test_naming_the_usual_task_changes_nothing(faces):
-    named = load_dataset("celeba", faces, celeba_target="Blond_Hair", celeba_attributes="Male")
-    usual = load_dataset("celeba", faces)
-    assert (named.words, named.notes, named.published) == (usual.words, usual.notes, usual.published)
-
-
 HAIR = {"celeba_attributes": ["Blond_Hair"]}
 TWO = {"celeba_attributes": ("Male", "Young")}
 

@@ -112,19 +112,6 @@ def test_an_image_that_may_not_be_looked_at_is_not_called_missing(place):
     assert any("image 'b.jpg': Permission denied" in line for line in (*found.warnings, *found.problems))
 
 
-def test_embed_names_a_table_in_a_folder_that_may_not_be_entered(refusal, tmp_path):
-    (tmp_path / "closed").mkdir(mode=0)
-    with unprivileged():
-        line = refusal("embed", tmp_path / "closed/rows.csv", "--cache", tmp_path / "cache")
-    assert "closed/rows.csv: cannot be accessed: Permission denied" in line
-
-
-def test_long_names():
-    for data in ("x" * 300, "x" * 300 + ".csv", "x" * 300 + ".tar", "x" * 300 + ".parquet", f"{'x' * 300}/rows.csv"):
-        assert "File name too long" in refused(data)
-    assert "File name too long" in refused("waterbirds", "x" * 300)
-
-
 @pytest.mark.parametrize(("zero", "one"), [("0.0", "1.0"), ("0.000000000000000000e+00", "1.000000000000000000e+00")])
 def test_unknown_attributes_as_pandas_and_numpy_write_them(place, zero, one):
     values = [zero, one, "-1", "-1.0", "", "-1.00", "nan", "NaN", "-1e0", "-1.000000000000000000e+00"]
@@ -216,24 +203,6 @@ def test_extended_headers_of_a_terabyte(tmp_path, kind):
     assert "train.tar: is damaged: a header claims more bytes than the file has; copy it again" in message
 
 
-def test_extended_headers_without_end(tmp_path):
-    entry = tarfile.TarInfo("x")
-    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 1
-    (tmp_path / "train.tar").write_bytes((entry.tobuf(tarfile.GNU_FORMAT) + b"a".ljust(512, b"\0")) * 5000)
-    assert "cannot be read as an uncompressed tar file" in refused(tmp_path / "train.tar")
-
-
-def test_folders_1500_deep(tmp_path):
-    touch(tmp_path, "pets/cat/b.jpg", "pets/dog/a.jpg")
-    deepest = f"{tmp_path}/pets/cat/{'d/' * 1500}"
-    subprocess.run(["mkdir", "-p", deepest], check=True)
-    subprocess.run(["touch", f"{deepest}c.jpg"], check=True)
-    try:
-        assert load_dataset(tmp_path / "pets").paths == ("cat/b.jpg", f"cat/{'d/' * 1500}c.jpg", "dog/a.jpg")
-    finally:
-        subprocess.run(["rm", "-r", tmp_path / "pets"], check=True)
-
-
 def test_links_in_circles(tmp_path):
     touch(tmp_path, "pets/cat/a.jpg", "pets/dog/b.jpg")
     (tmp_path / "pets/cow").symlink_to("cow")
@@ -265,27 +234,6 @@ def test_columns_of_celeba_that_contradict_each_other(tmp_path, columns):
     message = refused("celeba", faces, check=False)
     assert "metadata.csv line 4: " in message
     assert "both are the same attribute of CelebA; drop the wrong column" in message
-
-
-def test_columns_of_celeba_that_are_there_twice(tmp_path):
-    faces = write_faces(tmp_path)
-    edit(faces / "list_attr_celeba.txt", "5_o_Clock_Shadow", "Male")
-    assert "line 2: column 'Male' occurs 2 times; keep one" in refused("celeba", faces)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="a working directory that is deleted")
-def test_from_a_deleted_directory_under_the_c_locale_without_home(tmp_path):
-    code = (
-        "import os, sys, dbpt\nos.rmdir(os.getcwd())\nfor data in sys.argv[1:]:\n"
-        "    try:\n        dbpt.load_dataset(data, 'data')\n"
-        "    except dbpt.InputError as error:\n        print(error)\n"
-    )
-    (tmp_path / "gone").mkdir()
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path), "LC_ALL": "C"}
-    command = [sys.executable, "-c", code, "rows.csv", "rows.parquet", "train.tar", "pets", "waterbirds"]
-    done = subprocess.run(command, cwd=tmp_path / "gone", env=environment, capture_output=True, text=True)
-    lines = done.stdout.splitlines()
-    assert done.stderr == "" and len(lines) == 5 and all("No such file or directory" in line for line in lines)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="locales are the system's")

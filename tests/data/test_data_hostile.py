@@ -3,7 +3,7 @@
 import unicodedata
 
 import pytest
-from layouts import NAMES, edit, pets_metadata, touch, write_birds, write_faces, write_pets
+from layouts import edit, pets_metadata, touch, write_birds, write_faces, write_pets
 from table_files import refused
 
 from dbpt.data import load_dataset
@@ -79,17 +79,6 @@ def test_names_with_commas_quotes_newlines_and_letters_of_anywhere(tmp_path, nam
     assert load_dataset("metashift", pets).paths[-1] == name
 
 
-def test_names_with_spaces_need_celeba_s_comma_dialect(tmp_path):
-    faces = write_faces(tmp_path)
-    touch(faces, "img_align_celeba/my face, 1.jpg")
-    edit(faces / "list_attr_celeba.txt", "000004.jpg", "my face.jpg")
-    assert "line 6: has 6 fields, expected 5" in refused("celeba", faces)
-    (faces / "list_attr_celeba.txt").write_text(f'image_id,{NAMES.replace(" ", ",")}\n"my face, 1.jpg",1,1,1,1\n')
-    (faces / "list_eval_partition.txt").write_text('image_id,partition\n"my face, 1.jpg",0\n')
-    assert "class 'dark hair' occurs in no row" in refused("celeba", faces)
-    assert load_dataset("celeba", faces, training=False).paths == ("img_align_celeba/my face, 1.jpg",)
-
-
 @pytest.mark.parametrize(
     ("in_table", "on_disk"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), (COMPOSED, COMPOSED)]
 )
@@ -98,16 +87,3 @@ def test_names_in_either_unicode_normal_form_are_found(tmp_path, in_table, on_di
     touch(birds, on_disk)
     edit(birds / "metadata.csv", "002.B/z.jpg", in_table)
     assert load_dataset("waterbirds", birds).paths[2] == on_disk
-
-
-def test_both_normal_forms_of_a_name_are_two_images_where_both_are_files_else_one_twice(tmp_path):
-    birds = write_birds(tmp_path)
-    touch(birds, COMPOSED)
-    if (birds / DECOMPOSED).exists():
-        pytest.skip("this file system takes both forms for one")
-    edit(birds / "metadata.csv", "001.A/y.jpg", COMPOSED)
-    edit(birds / "metadata.csv", "002.B/z.jpg", DECOMPOSED)
-    message = refused("waterbirds", birds)
-    assert "line 4: " in message and "is already at metadata.csv line 3" in message
-    touch(birds, DECOMPOSED)
-    assert load_dataset("waterbirds", birds).paths[1:] == (COMPOSED, DECOMPOSED)

@@ -64,13 +64,6 @@ def test_one_dataset_of_one_split(save, name, code):
     assert load_dataset(folder, training=False).splits.tolist() == [code, code]
 
 
-def test_one_split_of_a_dict(save):
-    folder = save(of_splits(train=made([0, 1]), test=made([0, 1])))
-    assert load_dataset(folder / "test", training=False).splits.tolist() == [2, 2]
-    (folder / "dataset_dict.json").unlink()
-    assert load_dataset(folder / "test").splits.tolist() == [0, 0]
-
-
 def test_columns_of_other_names(save):
     rows = made([0, 1]).rename_columns({"image": "photo", "label": "y"})
     rows = with_mask(rows).add_column("fold", ["test", "train"]).add_column("place", ["in", "out"])

@@ -69,22 +69,6 @@ def test_one_line_for_a_damaged_folder(save, file, damage, part):
     assert part in refused(folder)
 
 
-def test_a_column_that_holds_no_images_after_all(save):
-    folder = save(made([0, 1], y=["a", "b"]))
-    change_json(folder / "dataset_info.json", features={"label": IMAGE, "y": {"_type": "Value", "dtype": "string"}})
-    assert "datasets cannot load it (ValueError" in refused(folder, columns={"label": "y"})
-
-
-def test_a_folder_that_cannot_be_listed(save, monkeypatch):
-    folder = save(made([0, 1]))
-
-    def forbidden(_):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "scandir", forbidden)
-    assert f"{folder}: cannot be listed: Permission denied" in refused(folder)
-
-
 def test_a_file_that_is_cut_off_anywhere(save):
     folder = save(made([0, 1] * 4), num_shards=1)
     file = folder / ONE

@@ -40,18 +40,6 @@ def test_numbers_and_booleans_index_names_and_null_or_nothing_is_unknown(table, 
     assert (data.labels.tolist(), data.attributes.tolist()) == ([1, 0, 0, 0], [1, -1, -1, -1])
 
 
-def test_names_with_commas_quotes_newlines_and_letters_of_all_kinds(table, tmp_path):
-    names = ['odd, "name"\n.jpg', "e\u0301\u2028.jpg", "\u00e9\u2028.jpg"]
-    touch(tmp_path, *names)
-    lines = [
-        f'{{"path": {as_json}, "label": "{i % 2}x", "split": "train"}}'
-        for i, as_json in enumerate(('"odd, \\"name\\"\\n.jpg"', '"e\u0301\u2028.jpg"', '"\\u00e9\\u2028.jpg"'))
-    ]
-    data = load_dataset(table("\n".join(lines)))
-    assert data.paths == tuple(names)
-    assert data.lines.tolist() == [1, 2, 3]
-
-
 @pytest.mark.parametrize(
     ("content", "part"),
     [

@@ -127,16 +127,6 @@ def test_missing_root_or_metadata(birds, tmp_path):
     assert refused("waterbirds", birds).startswith(f"{birds}: no metadata.csv here or in waterbird_complete95")
 
 
-def test_waterbirds_with_another_split_draw_and_columns_of_others(birds):
-    (birds / "metadata.csv").write_text(
-        "split,note,img_filename,place,y\n"
-        '2,"a, ""b""",001.A/x.jpg,1,1\n0,"two\nlines",001.A/y.jpg,0,1\n0,,002.B/z.jpg,1,0\n'
-    )
-    data = load_dataset("waterbirds", birds)
-    assert (data.splits.tolist(), data.lines.tolist()) == ([2, 0, 0], [2, 3, 5])
-    assert "train: group counts 0/1/1/0 differ from the published 3498/184/56/1057" in data.describe()
-
-
 def test_the_attribute_of_waterbirds_can_be_ignored(birds):
     known = load_dataset("waterbirds", root=birds)
     found = load_dataset("waterbirds", root=birds, columns=["attribute="], attributes=["day", "dusk", "night"])

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -41,11 +43,32 @@ def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
     assert len(set(images.values())) == len(images)
 
 
+@pytest.mark.parametrize(("python", "own"), [(sys.executable, 0.5), ("/bin/false", 1)])
+def test_a_second_process_draws_the_same_bytes_and_may_fail(python, own, tmp_path, monkeypatch):
+    alone = contents(small("demo-celeba", tmp_path / "alone"))
+    started, drawn = [], []
+    monkeypatch.setattr("dbpt.data.demo.SHARED_FROM", 2)
+    monkeypatch.setattr("dbpt.data.demo.available_cpus", lambda: 2)
+    monkeypatch.setattr("dbpt.data.demo.sys.executable", python)
+    monkeypatch.setattr("subprocess.Popen", spied(subprocess.Popen, started))
+    monkeypatch.setattr(layouts, "draw_face", spied(layouts.draw_face, drawn))
+    assert contents(small("demo-celeba", tmp_path / "shared")) == alone
+    assert (len(started), len(drawn)) == (1, own * sum(SIZES))
+
+
+def spied(function, calls):
+    def call(*arguments, **options):
+        calls.append(arguments)
+        return function(*arguments, **options)
+
+    return call
+
+
 @pytest.mark.parametrize("name", DEMO_NAMES)
 def test_a_drawing_does_not_depend_on_the_others(name: str, tmp_path: Path) -> None:
     row = next(row for row in layouts.plan_rows(name, 0, SIZES) if row.index == 7)
     for folder, rows in (("alone", [row]), ("after", [*layouts.plan_rows(name, 0, SIZES)[:3], row])):
-        layouts.WRITERS[name](tmp_path / folder, tmp_path / folder, rows, 0)
+        layouts.draw_pictures(name, tmp_path / folder, rows, 0)
     alone, after = (
         next(v for k, v in contents(tmp_path / folder).items() if k.endswith("7.jpg")) for folder in ("alone", "after")
     )

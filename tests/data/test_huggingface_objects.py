@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
@@ -49,15 +47,6 @@ def test_one_copy_as_long_as_nothing_changes(cache, tmp_path, monkeypatch, logge
     monkeypatch.setenv("HOME", str(tmp_path))
     assert Path(materialize(made([0, 1]), "~/other")).is_relative_to(tmp_path / "other/datasets")
     assert not [path for path in (cache / "datasets").iterdir() if path.name.startswith(".")]
-
-
-def test_another_process_finds_the_copy(cache):
-    code = (
-        "import sys; sys.path.insert(0, 'tests/support'); from saved_datasets import made; "
-        "from dbpt.data.huggingface_objects import materialize; print(materialize(made([0, 1, 0])))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
-    assert done.stdout.strip() == materialize(made([0, 1, 0])), done.stderr
 
 
 def test_images_that_are_files(tmp_path):

@@ -146,6 +146,7 @@ def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
     wait_until(lambda: processes_of(process.pid) == [])
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(
     start, launcher, arguments, tiny, tmp_path, long_comparison

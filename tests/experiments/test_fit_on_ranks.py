@@ -82,7 +82,7 @@ def each_its_own(rank, arguments):
 def fit_small_demo(rank, arguments, of_rank=None):
     dbpt.data.demo.SPLIT_SIZES = (60, 24, 24)
     if rank == 1:
-        dbpt.data.demo.WRITERS.clear()  # it cannot draw
+        dbpt.data.demo.LAYOUTS.clear()  # it cannot draw
     command(rank, arguments, of_rank)
 
 

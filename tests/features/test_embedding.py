@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +32,6 @@ def arguments(task: Path, *more: object) -> list[object]:
 
 def settings(task: Path) -> dict:
     return {"model": str(task / "tiny.json"), "pretrained": "random", "cache": str(task / "cache")}
-
-
-def copied(task: Path) -> Path:
-    return Path(shutil.copytree(task, task / "copy", ignore=shutil.ignore_patterns("cache", "copy")))
 
 
 def test_cold_warm_grown_and_changed(command, task):
@@ -117,26 +112,6 @@ def test_a_root_that_has_moved_is_named(command, task):
     task.rename(moved)
     _, _, err = command(*arguments(moved))
     assert f"; another cache has root {task} instead of {moved}; 9 images to embed" in err
-
-
-def test_the_same_root_is_nearer_than_the_same_encoder(command, task):
-    command(*arguments(copied(task)), "--cache", task / "cache")
-    (task / "tiny.json").write_text(json.dumps(CONFIG | {"preprocess": {"resize_mode": "shortest"}}))
-    command(*arguments(task, "--image-precision", "bf16"))
-    (task / "tiny.json").write_text(json.dumps(CONFIG))
-    _, _, err = command(*arguments(task))
-    fields = "dtype bf16 instead of float32, preprocess.resize_mode shortest instead of squash"
-    assert (
-        err.splitlines()[-1] == f"features in float32: none in the cache; another cache has {fields}; 9 images to embed"
-    )
-
-
-def test_caches_that_share_neither_root_nor_encoder_are_not_named(command, task):
-    command(*arguments(task, "--image-precision", "bf16"))
-    command(*arguments(task))
-    copy = copied(task)  # another data set: the first one is still there
-    _, _, err = command(*arguments(copy), "--cache", task / "cache")
-    assert err.splitlines()[-1] == "features in float32: none in the cache; 9 images to embed"
 
 
 def test_what_failed_is_summed_up_and_written(command, task):

@@ -1,7 +1,6 @@
 """The files that a killed process leaves in a feature cache are removed, and disturb nobody until then."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from test_cache import add, opened, rows, values
 import dbpt
 from dbpt import embed_images
 from dbpt.errors import InputError
-from dbpt.features import cache as cache_module
 from dbpt.features.cache import FeatureCache
 from dbpt.files.lock import OwnedLock
 
@@ -49,25 +47,6 @@ def test_what_somebody_holds_stays(cache):
         assert str(os.getpid()) in (cache.folder / "lock.owner").read_text()
 
 
-def test_where_nothing_is_left_nothing_is_written(tmp_path, monkeypatch):
-    cache = opened(tmp_path)
-    add(cache, rows("a"), values(1))
-    monkeypatch.setattr(OwnedLock, "take", lambda lock: pytest.fail("a lock is taken"))
-    cache.clear_up()
-    opened(tmp_path / "none").clear_up()
-
-
-def test_what_cannot_be_cleared_up_stays(cache, monkeypatch):
-    before = left(cache)
-
-    def refuse(*_, **__):
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(os, "open", refuse)
-    cache.clear_up()
-    assert left(cache) == before
-
-
 def test_embedding_clears_up_even_if_all_images_are_there(tiny, tiny_backbone, tmp_path):
     settings = {name: tiny.settings[name] for name in ("model", "pretrained", "embed_batch_size")}
     folder = dbpt.embed(tiny.table, cache=tmp_path, **settings).folder
@@ -80,30 +59,6 @@ def test_embedding_clears_up_even_if_all_images_are_there(tiny, tiny_backbone, t
         leave(folder, stem)
         assert again() == 0
         assert list(folder.rglob("*lock*")) == []
-
-
-def test_one_that_cannot_be_deleted_stops_nobody(tmp_path, monkeypatch):
-    cache, real = opened(tmp_path), Path.unlink
-    cache.prepare_folder()
-    orphan = cache.folder / f"{0:032x}.safetensors"
-    orphan.write_bytes(b"half")
-
-    def refuse(path, **options):
-        if path == orphan:
-            raise PermissionError(13, "Permission denied")
-        real(path, **options)
-
-    monkeypatch.setattr(Path, "unlink", refuse)
-    add(cache, rows("a"), values(1))
-    assert orphan.exists()
-    assert len(opened(tmp_path)) == 1
-
-
-def test_a_cache_deleted_while_it_stores_is_told(tmp_path, monkeypatch):
-    cache, real = opened(tmp_path), cache_module.file_sha256
-    monkeypatch.setattr(cache_module, "file_sha256", lambda file: (shutil.rmtree(cache.folder), real(file))[1])
-    with pytest.raises(InputError, match="cannot read back what was written: No such file or directory; start again"):
-        add(cache, rows("a"), values(1))
 
 
 def test_a_users_own_files_are_no_leftovers(tmp_path):

@@ -156,14 +156,3 @@ def test_an_image_that_has_gone_is_named(tiny, tmp_path):
     moved = replace(experiment, labelled=replace(labelled, dataset=replace(labelled.dataset, root=tmp_path)))
     with pytest.raises(InputError, match=r"\.png: could be read when training began, but not now \(No such file"):
         trained_result(moved, "dbpt", checkpoint_path=None)
-
-
-def test_an_error_of_the_augmentation_is_not_blamed_on_the_image(tiny, monkeypatch):
-    experiment = live_experiment(tiny)
-
-    def broken(width, height, numbers):
-        raise ZeroDivisionError("in our own code")
-
-    monkeypatch.setattr("dbpt.features.live.crop_box", broken)
-    with pytest.raises(ZeroDivisionError, match="in our own code"):
-        trained_result(experiment, "dbpt", checkpoint_path=None)

@@ -48,17 +48,6 @@ def test_columns_are_written_some_rows_at_a_time():
         list(csv_of_columns({"path": ["a", "b"], "group": np.arange(1)}))
 
 
-def test_csv_is_written_in_one_place():
-    """Tables that are read as data besides: the demo's, in the layouts of others, and those of rows in memory."""
-    package = Path(dbpt.__file__).parent
-    writers = {
-        file.relative_to(package).as_posix()
-        for file in package.rglob("*.py")
-        if re.search(r"csv\.(Dict)?[wW]riter", file.read_text("utf-8"))
-    }
-    assert writers == {"files/csv.py", "data/demo/layouts.py", "data/in_memory.py"}
-
-
 def test_the_page_writes_and_reads_the_same(tmp_path):
     rows = [["path", "x"], *([text, "x"] for text in (*FORMULAS, *PLAIN) if text)]
     script = Path(dbpt.__file__).with_name("human_check") / "csv.js"

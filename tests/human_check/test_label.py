@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -358,16 +357,6 @@ def test_data_that_lack_images_of_the_run(tiny, tiny_run, tmp_path):
         dbpt.draw_label_sample(tiny_run, out=tmp_path / "out", data=table, cache=str(tiny.cache))
 
 
-def test_nothing_is_left_where_writing_fails(tiny, tiny_run, tmp_path, monkeypatch):
-    def full(path: Path, content: object) -> None:
-        raise InputError(f"{path.name}: cannot write: No space left on device")
-
-    monkeypatch.setattr("dbpt.human_check.drawing.write_atomically", full)  # the page, after the design
-    with pytest.raises(InputError, match=r"index.html: cannot write"):
-        dbpt.draw_label_sample(tiny_run, out=tmp_path / "out", cache=str(tiny.cache))
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -416,19 +405,3 @@ def test_folders_that_cannot_be_judged(tiny, tiny_run, sample, tmp_path):
     (copy / "sample.csv").unlink()
     with pytest.raises(InputError, match=r"sample.csv: cannot read the file"):
         dbpt.judge_labels(copy, labels)
-
-
-@pytest.mark.parametrize("kind", ["link", "pipe"])
-def test_only_a_regular_judged_json_is_replaced(tiny, sample, tmp_path, kind):
-    labels = write_labels(tmp_path / "labels.csv", sample, true_answers(tiny, sample))
-    mine, judged = tmp_path / "mine", sample / "judged.json"
-    mine.write_text("precious")
-    judged.unlink(missing_ok=True)
-    judged.symlink_to(mine) if kind == "link" else os.mkfifo(judged)
-    before = judged.lstat()
-    try:
-        with pytest.raises(InputError, match="judged.json: exists and is not a regular file; move it away$"):
-            dbpt.judge_labels(sample, labels)
-        assert (judged.lstat(), mine.read_text()) == (before, "precious")
-    finally:
-        judged.unlink()

@@ -84,22 +84,3 @@ def test_an_empty_group_does_not_count_and_a_group_of_one_row_is_one_of_each():
 def test_subsets_of_no_group_are_refused():
     with pytest.raises(InputError):
         next(balanced_subsets(np.full(3, -1), 0, 1))
-
-
-def test_rows_drawn_by_weight_give_each_group_its_share_over_the_epochs():
-    """With other remainders in each epoch, of a sampler that is made anew in each."""
-    counts = np.array([20, 30, 17, 9, 5, 3, 1])
-    labels = np.repeat(np.arange(7), counts)
-    training = TrainingGroups(labels, labels, 7, 7)
-    balanced = OBJECTIVES["balanced"](training, apply="sampling", min_group_count=0.0, max_weight=1000.0)
-    cases = [(balanced, counts * balanced.group_weights)]
-    by_class = OBJECTIVES["class-balanced"](training, apply="sampling", min_group_count=0.0, max_weight=1000.0)
-    cases.append((by_class, np.full(7, 85 / 7)))
-    for objective, exact in cases:
-        assert exact.sum() == pytest.approx(85)
-        drawn = np.zeros(7)
-        for epoch in range(150):
-            rows = draws_of_epoch(objective, 1, epoch).indices(0, 85)
-            assert np.array_equal(rows, draws_of_epoch(objective, 1, epoch).indices(0, 85))
-            drawn += np.bincount(labels[rows], minlength=7)
-            assert np.abs(drawn - (epoch + 1) * exact).max() < 2

@@ -14,6 +14,7 @@ from dbpt.report.comparison_summary import ComparisonSummary
 from dbpt.report.comparison_verdict import second_sentence, verdict
 from dbpt.runs.comparison_metrics import FailedTraining
 
+pytestmark = pytest.mark.usefixtures("drawn_charts")
 ZERO_SHOT, ERM, DBPT, JTT = ROWS
 
 

@@ -23,6 +23,7 @@ from dbpt.report.comparison_page import comparison_figures
 from dbpt.report.run_charts import run_figures
 from dbpt.report.text import shorten
 
+pytestmark = pytest.mark.usefixtures("drawn_charts")
 SVG = "{http://www.w3.org/2000/svg}"
 STRAIGHT = [(epoch, 0.5) for epoch in range(1, 101)]
 
@@ -66,6 +67,19 @@ def test_a_page_shows_the_same_figure_in_its_own_colours_and_font():
     colored = re.sub(r"var\(--([\w-]+)\)", lambda name: COLORS[name[1]], html)
     assert colored[colored.index("<defs>") :] == file[file.index("<defs>") :]
     assert "fill: var(--erm)" in html
+
+
+def test_a_page_shows_the_chart_without_its_caption_and_legend():
+    chart = bars(legend=[("other-0", "another row")])
+    html, file = str(chart.__html__()), str(chart.svg_file())
+    assert "another row" not in html and "another row" in file
+    assert html.startswith('<svg viewBox="0 66 400 76" role="img" aria-label="Accuracy">') and '"0 0 414 142"' in file
+    drawn = [file.replace("xlink:href", "href"), re.sub(r"var\(--([\w-]+)\)", lambda name: COLORS[name[1]], html)]
+    assert drawn[1][drawn[1].index("<defs>") : drawn[1].index("</defs>")] in drawn[0]
+    assert [text for text in texts(file) if text not in html] == ["another row"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbpt.report.charts._rendered", lambda *_, **__: 1 / 0)  # drawn once
+        assert (str(chart.__html__()), str(chart.svg_file())) == (html, file)
 
 
 def test_each_colour_has_one_name_and_both_pages_have_all():
@@ -121,7 +135,7 @@ def test_a_caption_and_a_legend_are_above_the_chart():
 
 def test_nothing_in_the_data_can_break_a_file():
     for name in (NASTY, LONG, "中文", "\udcff", "", "a\nb\rc", "\0\a\x1b\x7f\uffff", "$x_1$ 50\\% $"):
-        for chart in (bars(name, legend=[("erm", name)]), curves(Line("erm", name, name, STRAIGHT), legend=())):
+        for chart in (bars(name, legend=[("erm", name)]), curves(Line("erm", name, name, STRAIGHT))):
             root = ElementTree.fromstring(chart.svg_file().encode())
             assert not list(root.iter(f"{SVG}script"))
             chart.png_file()

@@ -29,6 +29,7 @@ from dbpt.report.gallery import Mistake
 from dbpt.report.text import points, shorten_group
 from dbpt.runs.metrics import RunRow
 
+pytestmark = pytest.mark.usefixtures("drawn_charts")
 # --- the table
 
 

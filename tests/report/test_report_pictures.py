@@ -18,6 +18,8 @@ from dbpt.report.examples import group_examples
 from dbpt.report.gallery import surest_mistakes
 from dbpt.report.guesses import GuessSheets, label_command, render_guesses
 
+pytestmark = pytest.mark.usefixtures("drawn_charts")
+
 
 def sheets_of(noise, names):
     rows = np.repeat(np.arange(len(names)), 30)

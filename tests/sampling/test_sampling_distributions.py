@@ -53,24 +53,6 @@ def test_what_is_drawn_once_more_is_a_random_subset(size, drawn, others, over):
     assert chi2(seen, runs / len(subsets)) < freedom + 6 * (2 * freedom) ** 0.5 + 8
 
 
-@pytest.mark.parametrize(("size", "drawn"), [(6, 3), (20, 9), (80, 30), (5000, 700)])
-def test_singles_pairs_and_triples_of_large_parts_come_equally_often(size, drawn):
-    """Each of twelve followed members, each pair and triple of them comes as often as in a random subset."""
-    followed = np.linspace(0, size - 1, min(size, 12)).astype(int)
-    sampler, runs = GroupSampler(np.zeros(size, np.int8), num_samples=drawn), 4000
-    inside = np.empty((runs, len(followed)), np.int64)
-    for epoch in range(runs):
-        sampler.set_epoch(epoch)
-        inside[epoch] = np.isin(followed, sampler.indices())
-    expected = 1.0
-    for order in (1, 2, 3):
-        expected *= (drawn - order + 1) / (size - order + 1)
-        sets = list(itertools.combinations(range(len(followed)), order))
-        found = np.array([inside[:, list(members)].all(axis=1).sum() for members in sets])
-        deviations = np.abs(found - runs * expected) / (runs * expected * (1 - expected)) ** 0.5
-        assert deviations.max() < 5.5
-
-
 def test_independent_draws_follow_the_exact_distribution():
     shares = np.array([1, 2, 3, 4])
     sampler = GroupSampler(GROUPS, shares=shares, num_samples=2_000_000, independent=True)

@@ -91,27 +91,6 @@ def test_any_numbers_of_ranks_resume_the_same_global_order_one_after_another(kin
 
 
 @KINDS
-@given(st.integers(1, 6), st.integers(1, 6), st.integers(1, 30), st.integers(0, 30))
-@settings(max_examples=60)
-def test_all_ranks_go_to_the_next_epoch_together(kind, world, new_world, length, steps):
-    """In a whole pass and in one resumed by another number of ranks."""
-    old = ranks_of(kind, length, world)
-    for rank in old:
-        list(itertools.islice(rank, min(steps, length // world)))
-    new = ranks_of(kind, length, new_world)
-    for rank in new:
-        rank.load_state_dict(old[0].state_dict())
-        rank.set_epoch(0)
-    drawn = [list(rank) for rank in new]
-    states = [rank.state_dict() for rank in new]
-    assert states == [{**old[0].state_dict(), "position": length, "num_replicas": new_world}] * new_world
-    parts = [list(rank) for rank in new]
-    assert [rank.epoch for rank in new] == [1] * new_world
-    assert len({len(part) for part in [*drawn]}) == 1
-    assert in_turn(parts)[:length] == new[0].indices().tolist()
-
-
-@KINDS
 def test_each_pass_is_over_the_next_epoch_whether_or_not_the_last_was_finished(kind):
     orders = [order(kind, 40, epoch) for epoch in range(4)]
     assert orders[0] not in [*orders[1:], order(kind, 40, 0, seed=4)]
@@ -312,33 +291,6 @@ def test_set_epoch_drops_a_position_that_was_loaded_in_another_epoch(kind):
 
 
 @KINDS
-def test_a_new_distribution_leaves_a_loaded_pass_alone(kind):
-    sampler = make(kind, 40)
-    half = list(itertools.islice(sampler, 20))
-    resumed = make(kind, 40)
-    resumed.load_state_dict(sampler.state_dict())
-    change(resumed)
-    assert half + list(resumed) == order(kind, 40, 0)
-    assert list(resumed) == order(kind, 40, 1, new=True)
-
-
-@pytest.mark.parametrize("kind", ["rows", "batches"])
-def test_a_loaded_state_replaces_seed_and_shares_at_once(kind):
-    other, sampler = make(kind, 40, seed=8, new=True), make(kind, 40)
-    sampler.load_state_dict(other.state_dict())
-    assert np.array_equal(sampler.indices(), other.indices())
-
-
-@KINDS
-def test_seed_and_epoch_are_not_set_behind_the_back_of_a_pass(kind):
-    """An order that was already opened would not follow them."""
-    sampler = make(kind, 40)
-    for name in ("seed", "epoch"):
-        with pytest.raises(AttributeError):
-            setattr(sampler, name, 5)
-
-
-@KINDS
 def test_passes_go_on_from_the_last_epoch_that_can_be_set(kind):
     sampler = make(kind, 40)
     sampler.set_epoch(2**63 - 1)
@@ -347,11 +299,3 @@ def test_passes_go_on_from_the_last_epoch_that_can_be_set(kind):
     assert first != second
     with pytest.raises(InputError, match="^epoch is 9223372036854775808; expected an integer from 0 to"):
         sampler.set_epoch(2**63)
-
-
-@KINDS
-def test_there_may_be_any_number_of_ranks(kind):
-    ranks = [make(kind, 3, rank, 2**48) for rank in (0, 1, 2**48 - 1)]
-    assert [list(rank) for rank in ranks] == [make(kind, 3).indices(i, i + 1).tolist() for i in (0, 1, 0)]
-    with pytest.raises(InputError, match="^num_replicas is 281474976710657; expected an integer from 1 to"):
-        make(kind, 3, 0, 2**48 + 1)

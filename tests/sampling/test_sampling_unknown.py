@@ -5,7 +5,6 @@ from functools import partial
 
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,12 +74,6 @@ def test_states_with_unknown_rows_resume(make):
             other.load_state_dict(sampler.state_dict())
     sampler.set_shares("natural")
     assert sorted(np.ravel(list(sampler))) == list(range(1000))
-
-
-def test_without_unknown_rows_nothing_changes():
-    sampler = GroupSampler(GROUPS, unknown="class", labels=LABELS)
-    assert np.array_equal(sampler.indices(), reference.group_stream(GROUPS, [250] * 4, 0, 0))
-    assert sampler.unknown_counts.tolist() == [0, 0]
 
 
 def composition(batches):

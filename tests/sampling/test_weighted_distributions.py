@@ -5,10 +5,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import reference
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from weighted_draws import POSITIVE, WEIGHTS, at_most, chi2, sampler_of
+from weighted_draws import WEIGHTS, at_most, chi2, sampler_of
 
 from dbpt._core import AliasTable
 from dbpt.sampling import WeightedSampler
@@ -66,28 +65,6 @@ def test_draws_follow_the_exact_distribution(weights):
     cells = [np.r_[values[often], values[~often].sum()] for values in (times, distribution * draws)]
     cells = [values[cells[1] > 0] for values in cells]
     assert chi2(*cells) < at_most(len(cells[0]))
-
-
-def test_successive_draws_are_independent():
-    weights = np.array([1, 2, 0, 3, 4])
-    rows = WeightedSampler(weights, 1_000_000, seed=2).indices()
-    distribution = np.outer(weights, weights).ravel() / 100
-    for lag in (1, 2, 1024):
-        pairs = np.bincount(rows[lag:] * 5 + rows[:-lag], minlength=25)[distribution > 0]
-        # Overlapping pairs: the degrees of freedom are those of the distribution of one row more.
-        assert chi2(pairs, distribution[distribution > 0] * len(rows)) < at_most(30)
-    pairs = np.bincount(rows[::2] * 5 + rows[1::2], minlength=25).reshape(5, 5)
-    assert not pairs[2].any()
-    assert not pairs[:, 2].any()
-
-
-def test_the_distribution_is_that_of_weighted_random_sampler():
-    draws = 300_000
-    ours = WeightedSampler(WEIGHTS, draws, seed=1).indices()
-    generator = torch.Generator().manual_seed(1)
-    theirs = np.array(list(torch.utils.data.WeightedRandomSampler(torch.from_numpy(WEIGHTS), draws, True, generator)))
-    a, b = (np.bincount(rows, minlength=1000)[WEIGHTS > 0] for rows in (ours, theirs))
-    assert ((a - b) ** 2 / np.maximum(a + b, 1)).sum() < at_most(POSITIVE)
 
 
 def test_draws_equal_the_reference():

@@ -48,17 +48,6 @@ def test_the_reason_names_both_settings_and_the_way_out(choice, match):
         FitConfig(**choice)
 
 
-def test_what_the_objectives_say_of_themselves():
-    without_groups = {name for name, objective in OBJECTIVES.items() if not objective.uses_groups}
-    assert without_groups == {
-        *("erm", "jtt", "class-balanced", "suby", "afr", "kgcoop", "prograd", "contrastive-adapter")
-    }
-    without_weights = {name for name, objective in OBJECTIVES.items() if not objective.can_sample}
-    assert without_weights == {"erm", "dfr", "suby", "subg", "afr", "kgcoop", "prograd"}
-    assert {name for name, objective in OBJECTIVES.items() if objective.leaves_unknown_out} == {"dfr", "subg"}
-    assert all(name == objective.name for name, objective in OBJECTIVES.items())
-
-
 def test_an_objective_that_is_registered_is_a_choice_at_once(registries):
     """Nothing else names the objectives: its file and the registry are all that a new one touches."""
     dbpt.register_objective("new")(type("New", (OBJECTIVES["erm"],), {"title": "New"}))

@@ -89,6 +89,8 @@ def _begin(
         with (folder / f"{name}{rank}").open("wb") as file:
             os.dup2(file.fileno(), stream.fileno())
     import torch
+    from blank_charts import leave_blank
 
+    leave_blank()
     torch.set_num_threads(1)
     work(rank, *arguments)

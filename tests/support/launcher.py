@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Forks a process per line of standard input, so that each starts with torch already imported.
-LAUNCHER = """
+LAUNCHER = f"""
 import json, os, sys, warnings
 import dbpt.cli, dbpt.experiments.fit, dbpt.runs.run_folder
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import blank_charts
+blank_charts.leave_blank()
 for line in sys.stdin:
     arguments, stderr, first = json.loads(line)
     child = os.fork()

@@ -18,6 +18,7 @@ from dbpt.report.examples import GroupExamples
 from dbpt.report.gallery import Mistake
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.page import RunPage
+from dbpt.report.run_charts import run_figures
 from dbpt.runs.metrics import RunMetrics
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
@@ -89,7 +90,7 @@ def render_report(metrics, history, gallery, sheets=None, guesses=None, **change
     values = {
         "metrics": metrics,
         "judged": metrics,
-        "history": history,
+        "charts": run_figures(metrics, history),
         "mistakes": gallery,
         "sheets": GuessSheets(guesses or GUESSES, words_of(metrics.dataset), sheets),
         "examples": [GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in metrics.dataset.groups],

@@ -64,8 +64,9 @@ ALL = [("linear", name, "loss") for name, objective in FOR_LINEAR.items() if not
 ALL += [("linear", name, "sampling") for name, objective in FOR_LINEAR.items() if objective.can_sample]
 
 
+@pytest.mark.full
 @pytest.mark.skipif(sys.platform == "win32", reason="has no resource module")
-@pytest.mark.parametrize("choices", [FEW, pytest.param(ALL, marks=pytest.mark.full)], ids=["few", "all"])
+@pytest.mark.parametrize("choices", [FEW, ALL], ids=["few", "all"])
 def test_objectives_take_many_rows_and_groups_in_little_memory(choices):
     command = [sys.executable, "-c", SCRIPT, json.dumps(choices)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

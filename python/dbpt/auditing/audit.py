@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from dbpt.files.disk import write_atomically, write_json
 from dbpt.groups.accuracy import worst_first
 from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.pseudo_groups import group_pairs, pseudo_groups
-from dbpt.report.charts import write_figures
+from dbpt.report.charts import Chart, write_figures
 from dbpt.report.contact_sheets import contact_sheets
 from dbpt.report.examples import group_examples
 from dbpt.report.gallery import surest_mistakes
@@ -92,16 +92,18 @@ def audit(
         found, pseudo = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
         if out is not None:
             found = replace(found, folder=Path(out))
-            _write(found, _page(subject, found.figures, pseudo), subject.config, overwrite=overwrite)
+            charts = audit_figures(found.figures)
+            page = _page(subject, found.figures, pseudo, charts)
+            _write(found, page, charts, subject.config, overwrite=overwrite)
     log_warnings(found.warnings, subject.told)
     return found
 
 
-def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> str:
+def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes, charts: Mapping[str, Chart | None]) -> str:
     """Return the HTML page, with contact sheets and the surest mistakes in a group if there are images."""
     dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
     if not subject.config.opens_images:
-        return render_audit(figures, None)
+        return render_audit(figures, None, charts=charts)
     assert pseudo.confidence is not None
     paths, guessed = [dataset.paths[row] for row in rows], pseudo_groups(dataset, pseudo)[rows]
     names, seed = group_pairs(dataset, pseudo), subject.config.seed
@@ -120,7 +122,7 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
     )
     shown = figures.named_group or figures.worst_group
     if shown is None:
-        return render_audit(figures, sheets, None, examples)
+        return render_audit(figures, sheets, None, examples, charts)
     members, label = np.flatnonzero(groups == shown.index), dataset.class_names.index(shown.class_name)
     mistakes = surest_mistakes(
         [paths[i] for i in members],
@@ -129,10 +131,10 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes) -> 
         [dataset.class_names[y] for y in predictions.predictions[members]],
         None if predictions.probabilities is None else predictions.probabilities[members, label],
     )
-    return render_audit(figures, sheets, mistakes, examples)
+    return render_audit(figures, sheets, mistakes, examples, charts)
 
 
-def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> None:
+def _write(found: Audit, page: str, charts: Mapping[str, Chart | None], config: FitConfig, *, overwrite: bool) -> None:
     """Write the files of the held folder."""
     assert found.folder is not None
     out, rows = found.folder, found.group_rows()
@@ -142,6 +144,6 @@ def _write(found: Audit, page: str, config: FitConfig, *, overwrite: bool) -> No
     if of_factors := found.factor_rows():
         write_atomically(out / "factors.csv", csv_text([list(of_factors[0]), *(row.values() for row in of_factors)]))
     write_atomically(out / "images.csv", csv_of_columns(found.images))
-    write_figures(out, audit_figures(found.figures))
+    write_figures(out, charts)
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)

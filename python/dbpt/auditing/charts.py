@@ -10,7 +10,7 @@ from dbpt.report.text import count, shorten_group
 
 
 def audit_figures(figures: AuditFigures) -> dict[str, Chart | None]:
-    """Return the charts of the page, by name, as files need them; those of factors have their number."""
+    """Return the charts of an audit, by name; those of factors have their number. Page and files show them."""
     groups, named = worst_first(figures.groups), figures.named_group
     found = {"accuracy": group_chart(groups, named, BAR_LETTERS, WIDTH, _legend(named))}
     for number, factor in enumerate(figures.factors, 1):

@@ -61,7 +61,8 @@ def audited_factors(
             predictions.predictions,
             labels,
             codes[place],
-            **sizes[place],
+            num_classes=len(classes),
+            num_attributes=len(values),
             confidence=predictions.confidence,
             group_names=list(product(classes, values)),
         )

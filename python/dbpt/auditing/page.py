@@ -3,20 +3,20 @@
 It is for readers who know neither dbpt nor statistics.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.auditing.charts import group_chart
+from dbpt.auditing.charts import audit_figures, group_chart
 from dbpt.auditing.figures import AuditedFactor, AuditFigures, Verdict
 from dbpt.auditing.numbers import has_adjusted, numbers_of
 from dbpt.auditing.result import p_text
 from dbpt.groups import Group
 from dbpt.groups.accuracy import worst_first
-from dbpt.report.charts import BAR_LETTERS, MOST_BARS, NARROW, NARROW_LETTERS, WIDTH, Chart
+from dbpt.report.charts import MOST_BARS, NARROW, NARROW_LETTERS, Chart
 from dbpt.report.confusion import confusions
 from dbpt.report.contact_sheets import ContactSheet
 from dbpt.report.examples import GroupExamples
@@ -70,14 +70,15 @@ def render_audit(
     sheets: list[ContactSheet] | None,
     mistakes: list[Mistake] | None = None,
     examples: list[GroupExamples] | None = None,
+    charts: Mapping[str, Chart | None] | None = None,
 ) -> str:
     """Return the page, one self-contained HTML file without scripts.
 
     ``sheets`` are the contact sheets of the pseudo-groups, and ``mistakes`` the surest ones in the group that the
     verdict names, or else in the worst one; ``examples`` are images of every group with their predictions. All are None
-    if there are no images.
+    if there are no images. ``charts`` are the `audit_figures`, if they are drawn already.
     """
-    groups = worst_first(figures.groups)
+    charts, groups = charts or audit_figures(figures), worst_first(figures.groups)
     named = figures.named_group
     return render(
         "auditing/audit.html.j2",
@@ -86,11 +87,11 @@ def render_audit(
         audited=_audited(figures),
         warnings=list(dict.fromkeys(map(sentence, [*figures.warnings, *figures.metrics.warnings]))),
         groups=groups,
-        factors=[_factor_part(factor) for factor in figures.factors],
+        factors=[_factor_part(factor, charts[f"accuracy_factor-{i}"]) for i, factor in enumerate(figures.factors, 1)],
         suspects=[factor.name for factor in figures.factors] or figures.data.attributes,
         untrusted=[factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"],
         false_positives=_false_positives(groups, figures.data.classes),
-        chart=group_chart(groups, named, BAR_LETTERS, WIDTH),
+        chart=charts["accuracy"],
         narrow_chart=group_chart(groups, named, NARROW_LETTERS, NARROW),
         has_confidence=any(group.confidence is not None for group in groups),
         most_bars=MOST_BARS,
@@ -122,7 +123,7 @@ def _guessed_words(figures: AuditFigures) -> dict[str, list[str]]:
     return {name: figures.words.get(name, [name]) for name in names or figures.data.attributes}
 
 
-def _factor_part(factor: AuditedFactor) -> FactorPart:
+def _factor_part(factor: AuditedFactor, chart: Chart | None) -> FactorPart:
     groups = sorted(factor.groups, key=lambda group: group.correct / group.n)
     notes = [] if factor.cramers_v is None else [f"Association with the class (Cramér’s V): {factor.cramers_v:.2f}."]
     tests = (
@@ -137,7 +138,7 @@ def _factor_part(factor: AuditedFactor) -> FactorPart:
         if test is not None and test.share is not None and test.p_value is not None:
             notes.append(f"{what}: {share_in_words(test)} ({p_text(test)}{adjusted}).")
     marked = groups[0] if factor.verdict.kind == "bias" else None
-    chart, narrow = group_chart(groups, marked, BAR_LETTERS, WIDTH), group_chart(groups, marked, NARROW_LETTERS, NARROW)
+    narrow = group_chart(groups, marked, NARROW_LETTERS, NARROW)
     return FactorPart(factor.name, factor.verdict, groups, chart, narrow, " ".join(notes), factor.group_kind)
 
 

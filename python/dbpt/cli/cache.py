@@ -12,7 +12,7 @@ from dbpt.errors import InputError
 
 @click.group()
 def cache() -> None:
-    """List, verify and prune the cached features."""
+    """List, verify and delete the cached features."""
 
 
 CACHE_HELP = "cache folder, as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"
@@ -20,7 +20,6 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 
 
 def _features(folder: Path | None) -> Path:
-    from dbpt.features.maintenance import COPIES
     from dbpt.files.disk import default_cache_dir, expanded
     from dbpt.files.stored_arrays import TEXTS
 
@@ -30,7 +29,7 @@ def _features(folder: Path | None) -> Path:
         problem = "" if cache.is_dir() else "is not a folder"
         with contextlib.suppress(OSError):  # a folder that can't be listed is named later
             entries = {entry.name for entry in cache.iterdir()} if not problem else set()
-            if entries and entries.isdisjoint(("features", TEXTS, *COPIES)):
+            if entries and entries.isdisjoint(("features", TEXTS, "datasets", "demo")):
                 problem = "is not a cache of dbpt"
     if problem:
         raise InputError(f"--cache {cache}: {problem}; name the folder that --cache named in dbpt embed or dbpt fit")
@@ -71,30 +70,21 @@ def list_command(folder: Path | None) -> None:
 
 @cache.command()
 @cache_option
-@click.option(
-    "--unwritten-for-days", type=FLOAT, help="also delete caches in which nothing was stored for so many days"
-)
+@click.option("--unwritten-for-days", type=FLOAT, help="also delete what was stored so many days ago")
 @click.option("--dry-run", is_flag=True, help="list what would be deleted, and delete nothing")
 def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
-    """Delete cached features that are no longer of use.
+    """Delete the features of images whose folder is gone.
 
-    Deletes the features of images whose folder is gone, those of an older version of dbpt, and files that killed
-    processes left, also in copies of data sets. Keeps a cache that is being written or can't be read.
+    Keeps a cache that is being written.
     """
     from dbpt.features.maintenance import prune_caches
-    from dbpt.files.disk import is_missing
 
     if unwritten_for_days is not None and not unwritten_for_days >= 0:
         raise click.UsageError(f"--unwritten-for-days {unwritten_for_days:g}: must be 0 or above")
-    if is_missing(features := _features(folder)):
-        click.echo(f"{features}: there is no cache")
-    pruned, problems = prune_caches(features, unwritten_for_days=unwritten_for_days, dry_run=dry_run)
-    for line in [*(f"{found.path}: {found.why}" for found in pruned), *problems]:
+    pruned = prune_caches(_features(folder), unwritten_for_days=unwritten_for_days, dry_run=dry_run)
+    for line in pruned:
         click.echo(line)
-    verb = "would be freed" if dry_run else "freed"
-    click.echo(f"{_megabytes(sum(found.bytes for found in pruned))} {verb}")
-    if problems:
-        raise InputError(f"{features}: left as they are: {len(problems)}; each line says why")
+    click.echo(f"{'would be deleted' if dry_run else 'deleted'}: {len(pruned)}")
 
 
 def _megabytes(number: int) -> str:

@@ -87,7 +87,7 @@ def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
     from dbpt.files.whole_folder import whole_folder  # not needed to read labels
 
     try:
-        with whole_folder(place, "the copy") as copy:
+        with whole_folder(place) as copy:
             whole = splits[""] if "" in splits else sys.modules["datasets"].DatasetDict(splits)
             whole.save_to_disk(str(copy / name))
             for path in (path for path in copy.rglob("*") if path.is_file()):

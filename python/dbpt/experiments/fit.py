@@ -203,8 +203,9 @@ def write_results(
     write_atomically(out / "predictions.csv", _predictions_csv(study, chosen))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
     write_json(out / "metrics.json", asdict(metrics))
-    write_figures(out, run_figures(metrics, history))
-    write_atomically(out / "report.html", run_page(study, results, metrics, history, sheets, out, command))
+    charts = run_figures(metrics, history)
+    write_figures(out, charts)
+    write_atomically(out / "report.html", run_page(study, results, metrics, charts, sheets, out, command))
 
 
 def _write_pseudo_attributes(out: Path, study: Study) -> None:

@@ -1,6 +1,6 @@
 """The report of a run: what the predictions of its methods show of the images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from dbpt.experiments.figures import Study
 from dbpt.experiments.methods import MethodResult
 from dbpt.groups import class_and_attribute
 from dbpt.groups.intervals import worst_group_difference_interval
+from dbpt.report.charts import Chart
 from dbpt.report.confusion import confusion_counts
 from dbpt.report.examples import group_examples, worst_first
 from dbpt.report.factors import judged_factors
@@ -17,7 +18,6 @@ from dbpt.report.gallery import Mistake, surest_mistakes
 from dbpt.report.guesses import GuessSheets, label_command
 from dbpt.report.made_by import made_by_entries, setting_entries, setting_texts
 from dbpt.report.page import RunPage, render_report
-from dbpt.report.run_charts import History
 from dbpt.report.summary import summarize
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.some_factors import groups_of_factors, run_of_factors
@@ -27,7 +27,7 @@ def run_page(
     study: Study,
     results: Sequence[MethodResult],
     metrics: RunMetrics,
-    history: History,
+    charts: Mapping[str, Chart | None],
     sheets: GuessSheets,
     out: Path,
     command: str,
@@ -64,7 +64,7 @@ def run_page(
         RunPage(
             metrics=metrics,
             judged=judged,
-            history=history,
+            charts=charts,
             mistakes=worst_group_mistakes(study, results[-1]),
             sheets=sheets,
             examples=examples,

@@ -108,8 +108,7 @@ def read_manifest(folder: Path) -> Manifest | None:
         reason = f"{type(error).__name__}: {reason_of(error)}"[:160]
         raise InputError(f"{file}: damaged manifest ({reason}); delete {folder}") from None
     if version != SCHEMA_VERSION:
-        is_older = isinstance(version, int) and version < SCHEMA_VERSION
-        raise (OlderVersion if is_older else InputError)(
+        raise InputError(
             f"{file}: schema version {version!r:.200}, this version reads {SCHEMA_VERSION}; delete {folder}"
         )
     return typed(content, Manifest, file, f"delete {folder}")
@@ -136,10 +135,6 @@ def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = str(value)
     return f"{text[:12]}..." if SHA256.fullmatch(text) else text
-
-
-class OlderVersion(InputError):
-    """The manifest has an older schema version, which this version of dbpt doesn't read."""
 
 
 class DamagedShard(ValueError):

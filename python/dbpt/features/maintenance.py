@@ -1,15 +1,12 @@
-"""Maintenance of the feature caches in a folder: list them, verify every byte, delete what is useless.
+"""Maintenance of the feature caches in a folder: list them, verify every byte, delete those without use.
 
 The features of sentences, in the folder ``texts`` beside it, are maintained with them.
 """
 
 import os
-import re
-import shutil
-import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -17,15 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from dbpt.data.progress import progress_bar
-from dbpt.errors import InputError, in_quotes, one_line
-from dbpt.features.cache import CLAIMS, FeatureCache, cache_files, claim_files, leftovers, lock_files, size_of
+from dbpt.errors import InputError, one_line
+from dbpt.features.cache import CLAIMS, FeatureCache, cache_files, lock_files, size_of
 from dbpt.features.cache_files import (
     FOLDER_NAME,
     MANIFEST,
     STORED_AS,
     DamagedShard,
     Manifest,
-    OlderVersion,
     Shard,
     ShardEntry,
     differences,
@@ -38,22 +34,16 @@ from dbpt.files.lock import OwnedLock
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
 
 DAY = 86_400.0
-DAYS_OF_A_WRITE = 1
-NO_MANIFEST = f"no {MANIFEST}"
-LEFT_BEHIND = "left by a process that was stopped"
-COPIES = ("datasets", "demo")  # folders beside ``features`` for copies of data sets
-BEGUN_COPY = re.compile(r"\.([0-9a-f]{32}|demo-.+)\.[a-z0-9_]{8}\.partial")
 
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """One feature cache."""
+    """One feature cache; ``problem`` is the reason if its manifest can't be read."""
 
     folder: Path
-    manifest: Manifest | None  # None if it can't be read
-    problem: str  # the reason
-    is_outdated: bool  # written by an older version of dbpt; not readable any more
-    bytes: int  # size of all its files
+    manifest: Manifest | None
+    problem: str
+    bytes: int
     written: float  # seconds since 1970
 
     def __str__(self) -> str:
@@ -69,7 +59,7 @@ class CacheInfo:
 
 def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
     """Return the feature caches in a folder; none if there is no such folder."""
-    return [_info(folder) for folder in _folders(cache_dir)]
+    return [cache for folder in _folders(cache_dir) if (cache := _info(folder))]
 
 
 def verify_cache(cache_dir: str | Path) -> list[str]:
@@ -105,93 +95,53 @@ def nearest_cache(cache: FeatureCache) -> str:
     return one_line(min(found)[-1]) if found else ""
 
 
-@dataclass(frozen=True)
-class Pruned:
-    """A file or folder that was deleted (or would be), the reason, and its size."""
+def prune_caches(cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False) -> list[str]:
+    """Delete caches whose root is gone, and what is older than ``unwritten_for_days``, features of sentences too.
 
-    path: Path
-    why: str
-    bytes: int
-
-
-def prune_caches(
-    cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False
-) -> tuple[list[Pruned], list[str]]:
-    """Delete what is useless; return a list of it, and a line for each folder that can't be pruned.
-
-    This means caches whose root is gone or that an older version of dbpt wrote, caches in which nothing was stored for
-    ``unwritten_for_days`` and features of sentences stored before that, and files of processes that died, also in
-    copies of data sets beside ``cache_dir``. A cache stays if it is being written, or if it can't be read, perhaps
-    temporarily. A ``dry_run`` deletes and writes nothing
-    and takes no lock, so it also lists what is in use.
+    Caches that are being written stay, and so do files in them that dbpt has not written. Returns a line for each cache
+    and file that was deleted, or that a ``dry_run`` would delete. Raises `InputError` if one can't be deleted.
     """
-    pruned, problems = list[Pruned](), list[str]()
-    for folder in [*_folders(cache_dir), *_begun_copies(Path(cache_dir).parent)]:
-        try:
-            with _unused(folder, dry_run) as unused:
-                found = list(_prunable(folder, unwritten_for_days)) if unused else []
-                _delete(found if not dry_run else [])
-            pruned += found
-        except (InputError, OSError) as error:
-            problems.append(f"{folder}: cannot be pruned: {reason_of(error)}")
-        except RecursionError:
-            problems.append(f"{folder}: cannot be pruned: folders in it are nested too deeply; delete it")
-    texts = stored_texts(cache_dir)
-    try:
-        found = list(_prunable_texts(texts, unwritten_for_days))
-        _delete(found if not dry_run else [])
-        pruned += found
-    except (InputError, OSError) as error:
-        problems.append(f"{texts.folder}: cannot be pruned: {reason_of(error)}")
-    return pruned, problems
+    useless = [(cache.folder, why) for cache in list_caches(cache_dir) if (why := _why(cache, unwritten_for_days))]
+    for file in stored_texts(cache_dir).files() if unwritten_for_days is not None else ():
+        if _is_older(file.lstat().st_mtime, unwritten_for_days):
+            useless.append((file, f"stored over {unwritten_for_days:g} days ago"))
+    pruned = []
+    for path, why in useless:
+        with system_errors(f"{path}: cannot be deleted", "delete it by hand"):
+            if dry_run or _delete(path):
+                pruned.append(f"{path}: {why}")
+    return pruned
 
 
-def _delete(found: list[Pruned]) -> None:
-    """Delete files and folders; of a cache only the files that dbpt writes, since others may have put theirs there."""
-    for one in found:
-        if not one.path.is_dir() or one.path.is_symlink():
-            one.path.unlink(missing_ok=True)
-        elif not FOLDER_NAME.fullmatch(one.path.name):
-            shutil.rmtree(one.path)
-        else:
-            for file in cache_files(one.path):
-                file.unlink(missing_ok=True)
-            for folder in (one.path / CLAIMS, one.path):
-                with suppress(OSError):  # it holds other files
-                    folder.rmdir()
+def _why(cache: CacheInfo, unwritten_for_days: float | None) -> str:
+    """Return the reason to delete a cache, "" if it is of use."""
+    if cache.manifest and _is_gone(cache.manifest.root):
+        return f"its root {cache.manifest.root} is gone"
+    if _is_older(cache.written, unwritten_for_days):
+        return f"nothing was stored for {unwritten_for_days:g} days"
+    return ""
 
 
-def _prunable_texts(texts: StoredArrays, unwritten_for_days: float | None) -> Iterator[Pruned]:
-    """Yield files stored before ``unwritten_for_days``, and those of writes that take longer than any write takes."""
-    for file in [*texts.files(), *texts.unfinished()]:
-        is_whole, days = not file.name.startswith("."), (time.time() - file.lstat().st_mtime) / DAY
-        if not is_whole and days > DAYS_OF_A_WRITE:
-            yield Pruned(file, LEFT_BEHIND, _size(file) or 0)
-        elif is_whole and unwritten_for_days is not None and days > unwritten_for_days:
-            yield Pruned(file, f"features of sentences, stored over {unwritten_for_days:g} days ago", _size(file) or 0)
+def _is_older(written: float, days: float | None) -> bool:
+    return days is not None and time.time() - written > days * DAY
 
 
-def _prunable(folder: Path, unwritten_for_days: float | None) -> Iterator[Pruned]:
-    cache, why = _info(folder), ""
-    if not FOLDER_NAME.fullmatch(folder.name):
-        why = "an unfinished copy of a data set"
-    elif cache.is_outdated:
-        why = cache.problem
-    elif cache.manifest and _is_gone(cache.manifest.root):
-        why = f"its root {cache.manifest.root} is gone"
-    elif cache.manifest and unwritten_for_days is not None and time.time() - cache.written > unwritten_for_days * DAY:
-        why = f"nothing was stored for {unwritten_for_days:g} days"
-    if why and FOLDER_NAME.fullmatch(folder.name):
-        own = cache_files(folder)
-        if foreign := sorted({file.name for file in folder.iterdir()} - {file.name for file in own} - {CLAIMS}):
-            why += f"; {in_quotes(foreign[:3])} {'stay' if foreign[1:] else 'stays'}, which dbpt has not written"
-        yield Pruned(folder, why, sum(_size(file) or 0 for file in own))
-    elif why:
-        yield Pruned(folder, why, cache.bytes)
-    elif cache.manifest:
-        listed = {entry.name for entry in cache.manifest.shards}
-        for file in (*leftovers(folder, listed), *claim_files(folder)):
-            yield Pruned(file, LEFT_BEHIND, size_of(file) or 0)
+def _delete(path: Path) -> bool:
+    """Delete a file, or those files of a cache that dbpt writes; return False for a cache in use."""
+    if not path.is_dir():
+        path.unlink()
+        return True
+    with ExitStack() as held:
+        for lock in (OwnedLock(file, "the feature cache") for file in lock_files(path)):
+            if not lock.take():
+                return False
+            held.callback(lock.release)
+        for file in cache_files(path):
+            file.unlink(missing_ok=True)
+    for folder in (path / CLAIMS, path):
+        with suppress(OSError):  # it holds other files
+            folder.rmdir()
+    return True
 
 
 def _is_gone(root: str) -> bool:
@@ -206,27 +156,8 @@ def _is_gone(root: str) -> bool:
     return False
 
 
-def _begun_copies(cache_root: Path) -> list[Path]:
-    """Return the temporary folders of `whole_folder`, whose writer has died or is still writing; ours have a lock."""
-    found = (path for place in COPIES for path in (cache_root / place).glob(".*") if BEGUN_COPY.fullmatch(path.name))
-    return sorted(path for path in found if not path.is_symlink() and _size(path / "lock") is not None)
-
-
-@contextmanager
-def _unused(folder: Path, dry_run: bool) -> Iterator[bool]:
-    """Take the locks of a folder; yield whether all of them were free."""
-    if problem := _lock_problem(folder):
-        raise InputError(problem)
-    locks = [OwnedLock(file, "the feature cache") for file in (() if dry_run else lock_files(folder))]
-    try:
-        yield all(lock.take() for lock in locks)
-    finally:
-        for lock in locks:
-            lock.release()
-
-
 def _folders(cache_dir: str | Path) -> list[Path]:
-    """Return the folders that are named like caches, since others in ``cache_dir`` must not be deleted."""
+    """Return the folders that are named like caches, since others must not be deleted."""
     if is_missing(cache_dir := Path(cache_dir)):
         return []
     with system_errors(f"{cache_dir}: cannot be read", "choose another cache folder"):
@@ -234,44 +165,25 @@ def _folders(cache_dir: str | Path) -> list[Path]:
         return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
-def _info(folder: Path) -> CacheInfo:
-    files = (os.path.join(at, name) for at, _, names in os.walk(folder) for name in names)  # noqa: PTH118 (for _size)
-    size = 0
-    with suppress(RecursionError):  # before Python 3.12 `os.walk` recurses
-        for file in files:
-            size += _size(file) or 0
-    manifest, problem, is_outdated, written = None, "", False, folder.stat().st_mtime
+def _info(folder: Path) -> CacheInfo | None:
+    """Return what there is in a folder; None without a manifest, as while the first shard is computed."""
+    size, written, manifest, problem = 0, folder.stat().st_mtime, None, ""
     with suppress(OSError):
         written = (folder / MANIFEST).stat().st_mtime
+        size = sum(size_of(file) or 0 for file in cache_files(folder))
     try:
         manifest = read_manifest(folder)
-        problem = "" if manifest else NO_MANIFEST
+        if manifest is None:
+            return None
     except InputError as error:
-        problem, is_outdated = str(error), isinstance(error, OlderVersion)
-    return CacheInfo(folder, manifest, problem, is_outdated, size, written)
-
-
-def _size(file: str | Path) -> int | None:
-    """Return the size of a file in bytes, None if it is missing or can't be looked up."""
-    with suppress(OSError):
-        return size_of(file)
-    return None
-
-
-def _lock_problem(folder: Path) -> str | None:
-    with suppress(OSError):  # if it can't be looked up, taking it reports the error
-        for file in lock_files(folder):
-            if os.path.lexists(file) and not stat.S_ISREG(file.lstat().st_mode):
-                return f"{file}: not a regular file, so the cache cannot be locked; delete it"
-    return None
+        problem = str(error)
+    return CacheInfo(folder, manifest, problem, size, written)
 
 
 def _problems(folder: Path) -> Iterator[str]:
     cache = _info(folder)
-    yield from filter(None, [_lock_problem(folder)])
-    if cache.manifest is None:
-        if cache.problem != NO_MANIFEST:  # a cache has none while its first shard is computed
-            yield cache.problem
+    if cache is None or cache.manifest is None:
+        yield from [cache.problem] if cache else ()
         return
     if folder.name != folder_name(cache.manifest.encoder, cache.manifest.root):
         yield f"{folder}: its name is not the digest of encoder and root; delete it, its images are embedded again"

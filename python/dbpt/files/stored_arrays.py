@@ -25,7 +25,6 @@ VERSION = 1
 TEXTS = "texts"  # folder in the cache, of the features of sentences
 WAY_OUT = "it is computed again"
 FILE_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
-TEMPORARY_NAME = re.compile(rf"\.{FILE_NAME.pattern}\.[a-z0-9_]{{8}}\.tmp")
 
 
 @dataclass(frozen=True)
@@ -68,14 +67,7 @@ class StoredArrays:
 
     def files(self) -> list[Path]:
         """Return the files with our names."""
-        return self._named(FILE_NAME)
-
-    def unfinished(self) -> list[Path]:
-        """Return the temporary files of writes that were stopped, or have not ended."""
-        return self._named(TEMPORARY_NAME)
-
-    def _named(self, name: re.Pattern[str]) -> list[Path]:
         if not os.path.isdir(self.folder) or os.path.islink(self.folder):  # noqa: PTH112, PTH114
             return []
         with system_errors(f"{self.folder}: cannot be read", "make it readable"):
-            return sorted(file for file in self.folder.iterdir() if name.fullmatch(file.name))
+            return sorted(file for file in self.folder.iterdir() if FILE_NAME.fullmatch(file.name))

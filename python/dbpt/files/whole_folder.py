@@ -6,22 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dbpt.files.lock import OwnedLock
-
 
 @contextmanager
-def whole_folder(final: Path, what: str) -> Iterator[Path]:
-    """Yield a folder to fill, which is then renamed to ``final``; if anything fails, it is deleted.
-
-    A lock beside it, which errors call ``what``, tells `dbpt cache prune` that its writer lives.
-    """
+def whole_folder(final: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which is then renamed to ``final``; if anything fails, it is deleted."""
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
     try:
         folder = temporary / final.name  # a new folder: others can't read a temporary one
         folder.mkdir()
-        with OwnedLock(temporary / "lock", what):
-            yield folder
-            folder.rename(final)
+        yield folder
+        folder.rename(final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

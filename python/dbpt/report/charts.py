@@ -1,7 +1,8 @@
 """Charts by matplotlib: horizontal bars with intervals, and curves over epochs with labels at their ends.
 
 A `Chart` is a figure whose points are the pixels of a page. Pages show it as SVG with the reader's font and the colours
-of the style sheet; files have the colours of light pages.
+of the style sheet; files have the colours of light pages. Drawing takes most of the time of a small run, so the SVG of
+a page and of its file come from one drawing.
 """
 
 import io
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import nan
 from pathlib import Path
@@ -71,16 +73,22 @@ NOT_XML = re.compile("[^ -\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 FAMILY = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", Arial, sans-serif'
 HOVER = "hover: "
 """Begins the gid of an artist that shows the rest on hover."""
+CAPTION_AND_LEGEND = re.compile(rf'\n  <g id="{HOVER}.*?(?=\n </g>)', re.DOTALL)
+"""The artists of a figure from its caption on; those of the axes are indented by more spaces."""
 Looks = dict[str, Any]
 NOTE: Looks = {"fontsize": 11, "color": COLORS["muted"]}
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, with a ``description`` for screen readers."""
+    """A figure, with a ``description`` for screen readers.
+
+    Pages show the part ``on_page`` (x, y, width, height), which is the whole figure or all below caption and legend.
+    """
 
     figure: Figure
     description: str
+    on_page: tuple[float, float, float, float]
 
     @property
     def axes(self) -> Axes:
@@ -90,10 +98,10 @@ class Chart:
     def __html__(self) -> Markup:
         """Return the inline SVG for a page with the style sheet; jinja2 calls this."""
         names = {color: name for name, color in COLORS.items()}
-        svg = re.sub(r"#[0-9a-f]{6}\b", lambda color: f"var(--{names[color[0]]})", str(_svg(self.figure)))
-        svg = svg.replace("xlink:href", "href")  # which needs no namespace
-        head = Markup('<svg viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">')
-        return head.format(*72 * self.figure.get_size_inches(), self.description) + Markup(svg)
+        svg = _without_ids(CAPTION_AND_LEGEND.sub("", self._svg)).replace("xlink:href", "href")  # needs no namespace
+        svg = re.sub(r"#[0-9a-f]{6}\b", lambda color: f"var(--{names[color[0]]})", svg)
+        head = Markup('<svg viewBox="{:g} {:g} {:g} {:g}" role="img" aria-label="{}">')
+        return head.format(*self.on_page, self.description) + Markup(svg)
 
     def svg_file(self) -> str:
         """Return an SVG file that needs no style sheet."""
@@ -103,11 +111,21 @@ class Chart:
             'viewBox="0 0 {w:g} {h:g}" width="{w:g}" height="{h:g}" font-family="{}" role="img"><title>{}</title>'
             '<rect width="{w:g}" height="{h:g}" fill="{}"/>'
         )
-        return head.format(FAMILY, self.description, COLORS["page"], w=width, h=height) + _svg(self.figure)
+        svg = Markup(_without_ids(self._svg))
+        return head.format(FAMILY, self.description, COLORS["page"], w=width, h=height) + svg
 
     def png_file(self) -> bytes:
         """Return a PNG of `PIXEL_RATIO` pixels per pixel of a page."""
-        return _rendered(self.figure, format="png", dpi=72 * PIXEL_RATIO)
+        return _rendered(self.figure, format="png", dpi=72 * PIXEL_RATIO, pil_kwargs={"compress_level": 3})
+
+    @cached_property
+    def _svg(self) -> str:
+        """The content of the SVG, without a background, and with the font of its surroundings."""
+        svg = _rendered(self.figure, format="svg", transparent=True, metadata={"Date": None}).decode()
+        svg = svg[svg.index("</metadata>") + len("</metadata>") :]
+        svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
+        svg = re.sub(r"font-family: [^;]*; ?", "", svg)
+        return re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
 
 
 def show(chart: Chart | None) -> Axes:
@@ -172,7 +190,7 @@ def bar_chart(
 ) -> Chart:
     """Draw horizontal grouped bars from 0 to 100 %, with intervals as whiskers and the value at the right.
 
-    A ``legend``, which may be empty, adds the description and itself above, as a file needs them.
+    A ``legend``, which may be empty, adds the description and itself above, in files.
     """
     left, right, step, space = 20 + max(len(group.label) for group in groups) * LETTER, 52.0, 17.0, 18.0
     y, bars, tops = space / 2, list[tuple[float, BarGroup, Bar]](), list[tuple[float, BarGroup]]()
@@ -184,7 +202,7 @@ def bar_chart(
         y += block + space
     height = y - space / 2
     with _looks():
-        axes = _axes(description, legend, width, height, (left, 22, right, 4))
+        axes, on_page = _axes(description, legend, width, height, (left, 22, right, 4))
         axes.set(xlim=(0, 1), ylim=(height, 0), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
         axes.xaxis.tick_top()
         axes.set_xticklabels(["0", "25", "50", "75", "100 %"])
@@ -193,22 +211,29 @@ def bar_chart(
             _text(axes, (0, middle), (-14, -12), group.note, **NOTE)
             if all(bar.value is None for bar in group.bars):
                 _text(axes, (0, middle), (6, -4), "no images", ha="left", **NOTE)
-        for middle, group, bar in bars:
-            _bar(axes, middle, group, bar)
-    return Chart(axes.figure, _clean(description))  # type: ignore[arg-type]
+        _bars(axes, bars)
+    return Chart(axes.figure, _clean(description), on_page)  # type: ignore[arg-type]
 
 
-def _bar(axes: Axes, y: float, group: BarGroup, bar: Bar) -> None:
-    if bar.value is None or bar.low is None or bar.high is None:
-        return
-    interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
-    (patch,) = axes.barh(y, max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2)
-    patch.set_gid(_clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
-    whisker: Looks = {"color": COLORS["ink"], "alpha": 0.75, "linewidth": 1.2, "clip_on": False, "zorder": 3}
-    axes.plot([bar.low, bar.high], [y, y], marker="|", markersize=7, **whisker)
-    looks: Looks = {"markerfacecolor": COLORS["page"], "markeredgecolor": COLORS["ink"], "clip_on": False, "zorder": 4}
-    axes.plot(bar.dots, [y] * len(bar.dots), "o", markersize=5, **looks)
-    _text(axes, (1, y), (50, -4), f"{100 * bar.value:.1f}")
+def _bars(axes: Axes, bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
+    """Draw each bar at its y, with few artists: matplotlib takes a millisecond for each."""
+    whiskers, dots = list[tuple[float, float]](), list[tuple[float, float]]()
+    for y, group, bar in bars:
+        if bar.value is None or bar.low is None or bar.high is None:
+            continue
+        interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
+        patch = Rectangle((0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0)
+        patch.set_gid(_clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
+        axes.add_patch(patch)
+        whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]
+        dots += [(value, y) for value in bar.dots]
+        _text(axes, (1, y), (50, -4), f"{100 * bar.value:.1f}")
+    fixed: Looks = {"color": COLORS["ink"], "clip_on": False}
+    whisker = fixed | {"alpha": 0.75, "linewidth": 1.2, "markersize": 7, "zorder": 3}
+    looks = fixed | {"linewidth": 0, "markersize": 5, "markerfacecolor": COLORS["page"], "zorder": 4}
+    for points, marker, style in ((whiskers, "|", whisker), (dots, "o", looks)):
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=marker, **style)
 
 
 @dataclass(frozen=True)
@@ -232,17 +257,15 @@ def line_chart(
     *,
     scale: Literal["fraction", "percent", "relative"],
     best: int | None = None,
-    legend: Legend | None = None,
 ) -> Chart:
     """Draw curves over epochs with labels at their ends; epoch ``best`` gets a rule.
 
-    The axis goes from 0 to 1, or to 100 per cent, or encloses all values, which are ``relative`` to 1. ``legend`` is
-    that of `bar_chart`.
+    The axis goes from 0 to 1, or to 100 per cent, or encloses all values, which are ``relative`` to 1.
     """
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
     height = max(170.0, 15.0 * len(lines))
     with _looks():
-        axes = _axes(description, legend, WIDTH, height, (44, 26, CURVE_LABELS, 38))
+        axes, on_page = _axes(description, (), WIDTH, height, (44, 26, CURVE_LABELS, 38))
         axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
         axes.grid(visible=False, axis="x")
         numbers = MaxNLocator(12, integer=True).tick_values(epochs[0], epochs[-1])
@@ -265,7 +288,7 @@ def line_chart(
         places = [height * (1 - (min(max(end, low), high) - low) / (high - low)) for end in ends]
         for line, end, place in zip(lines, places, spread(places, 14.0, height), strict=True):
             _curve(axes, line, 1 - end / height, 1 - place / height)
-    return Chart(axes.figure, _clean(description))  # type: ignore[arg-type]
+    return Chart(axes.figure, _clean(description), on_page)  # type: ignore[arg-type]
 
 
 def _curve(axes: Axes, line: Line, end: float, place: float) -> None:
@@ -308,29 +331,30 @@ def _axes(
     width: float,
     height: float,
     margins: tuple[float, float, float, float],
-) -> Axes:
+) -> tuple[Axes, tuple[float, float, float, float]]:
     """Return axes of some ``height`` in a new figure, with margins at the left, top, right and bottom.
 
-    A ``legend`` and the description are above them.
+    A ``legend`` and the description are above them; the second value is the part below (x, y, width, height).
     """
     left, top, right, bottom = margins
     lines = _in_lines(legend or (), width)
     above, inside = 0.0 if legend is None else 46.0 + 20 * len(lines), width - left - right
-    width += 14 * (legend is not None)
     whole = above + top + height + bottom
+    on_page = 0.0, above, width, whole - above
+    width += 14 * (legend is not None)
     figure = Figure((width / 72, whole / 72))
     axes = figure.add_axes((left / width, bottom / whole, inside / width, height / whole))
     if legend is not None:
         letters = int((width - 42) / LETTER)
         caption = figure.text(14 / width, 1 - 22 / whole, _clean(shorten(description, letters)))
-        caption.set_gid(_clean(HOVER + description))
+        caption.set(gid=_clean(HOVER + description), zorder=0.5)  # before the legend
         for row, entries in enumerate(lines):
             for x, color, name in entries:
                 y = whole - 46 - 20 * row
                 box = Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
                 figure.add_artist(box).set_transform(figure.transFigure)
                 figure.text((x + 18) / width, y / whole, _clean(shorten(name, BAR_LETTERS)))
-    return axes
+    return axes, on_page
 
 
 def _in_lines(legend: Legend, width: float) -> list[list[tuple[float, str, str]]]:
@@ -376,12 +400,7 @@ def _rendered(figure: Figure, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _svg(figure: Figure) -> Markup:
-    """Return the content of the SVG of a figure, without a background, and with the font of its surroundings."""
-    svg = _rendered(figure, format="svg", transparent=True, metadata={"Date": None}).decode()
-    svg = svg[svg.index("</metadata>") + len("</metadata>") :]
-    svg = re.sub(r"<style[^>]*>.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"font-family: [^;]*; ?", "", svg)
-    svg = re.sub(r' transform="rotate\(-0 [^"]*"', "", svg)
+def _without_ids(svg: str) -> str:
+    """Return the SVG without the ids of artists; those that show something on hover have it as a title."""
     svg = re.sub(rf'<g id="{HOVER}([^"]*)">', r"<g><title>\1</title>", svg)
-    return Markup(re.sub(r'<g id="[^"]*"', "<g", svg))
+    return re.sub(r'<g id="[^"]*"', "<g", svg)

@@ -1,6 +1,6 @@
 """The HTML page of a comparison: the content and charts for the template, one file without scripts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,12 +84,14 @@ def render_comparison(
     settings: Entries,
     next_steps: NextSteps,
     answers: Answers | None = None,
+    charts: Mapping[str, Chart | None] | None = None,
 ) -> str:
     """Return the page. ``judged`` are the metrics over the `judged_factors`, for the verdict.
 
     ``command`` made the page; ``settings`` are names and texts of words, sentences and settings. ``answers`` are None
-    without results.
+    without results. ``charts`` are the `comparison_figures`, if they are drawn already.
     """
+    charts = charts or comparison_figures(metrics)
     summary, judged_summary, guesses = ComparisonSummary(metrics), ComparisonSummary(judged), sheets.guesses
     rows = _shown_rows(summary)
     charted, groups = _charted(rows), _worst_groups(summary)
@@ -114,11 +116,11 @@ def render_comparison(
         gap=gap,
         has_differences=bool(differences),
         over_repeats=any(each.figures["worst_group_accuracy"].over_repeats for each in differences),
-        row_chart=_row_chart(figured, BAR_LETTERS, WIDTH),
+        row_chart=charts["worst_group_accuracy"],
         narrow_row_chart=_row_chart(figured, NARROW_LETTERS, NARROW),
         most_rows=MOST_BARS if len(figured) > MOST_BARS else None,
         charted=charted,
-        group_chart=_group_chart(summary, charted, groups[:most_groups], BAR_LETTERS, WIDTH),
+        group_chart=charts["accuracy"],
         narrow_group_chart=_group_chart(summary, charted, groups[:most_groups], NARROW_LETTERS, NARROW),
         charted_groups=most_groups if len(groups) > most_groups else None,
         table_groups=sorted(groups[: MOST_CELLS // max(1, len(rows))]),
@@ -140,7 +142,7 @@ def render_comparison(
 
 
 def comparison_figures(metrics: ComparisonMetrics) -> dict[str, Chart | None]:
-    """Return the charts of the page, by name, as files need them."""
+    """Return the charts of a comparison, by name. Page and files show them."""
     summary = ComparisonSummary(metrics)
     rows = _shown_rows(summary)
     charted = _charted(rows)

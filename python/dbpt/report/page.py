@@ -3,18 +3,13 @@
 One file without scripts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.report.charts import (
-    BAR_LETTERS,
-    MOST_BARS,
-    NARROW,
-    NARROW_LETTERS,
-    WIDTH,
-)
+from dbpt.report.charts import MOST_BARS, Chart
 from dbpt.report.confusion import confusions
 from dbpt.report.examples import GroupExamples, worst_first
 from dbpt.report.factors import doubted_factors
@@ -24,13 +19,10 @@ from dbpt.report.headline import headline, verdict, zero_shot_line
 from dbpt.report.made_by import Entries
 from dbpt.report.run_charts import (
     MOST_CURVES,
-    History,
-    accuracy_chart,
     chosen_accuracy,
-    p_true_chart,
+    narrow_chart,
     row_colors,
-    validation_chart,
-    weights_chart,
+    validation_title,
 )
 from dbpt.report.summary import (
     SPLIT_NAMES,
@@ -61,7 +53,7 @@ TRAINED = {
 
 @dataclass(frozen=True, kw_only=True)
 class RunPage:
-    """The content of the page of a run: its metrics, the rows of its history.jsonl, and the findings in its images.
+    """The content of the page of a run: its metrics, their charts, and the findings in its images.
 
     ``judged`` are the metrics over the `judged_factors`, for verdict and headline. ``mistakes`` of the chosen row in
     its worst group are None without images. ``examples`` of each group have the predictions of the first and of the
@@ -72,7 +64,7 @@ class RunPage:
 
     metrics: RunMetrics
     judged: RunMetrics
-    history: History
+    charts: Mapping[str, Chart | None]
     mistakes: list[Mistake] | None
     sheets: GuessSheets
     examples: list[GroupExamples]
@@ -86,10 +78,9 @@ class RunPage:
 
 def render_report(page: RunPage) -> str:
     """Return the HTML page of a run."""
-    metrics, history = page.metrics, page.history
+    metrics, charts = page.metrics, page.charts
     summary, judged, guesses = summarize(metrics), summarize(page.judged), page.sheets.guesses
     colors, quality, classes = row_colors(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
-    chosen_history = [entry for entry in history if entry["row"] == summary.chosen.record.name]
     accuracies = [chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
     shown = metrics.dataset.shown_groups
     context = vars(page) | {
@@ -107,14 +98,15 @@ def render_report(page: RunPage) -> str:
         "rows": list(zip(summary.rows, colors, strict=True)),
         "tabled": sorted([g for g in worst_first(accuracies) if g in shown][:MOST_ROWS]),
         "num_groups": len(shown),
-        "bars": accuracy_chart(summary, colors, BAR_LETTERS, WIDTH),
-        "narrow_bars": accuracy_chart(summary, colors, NARROW_LETTERS, NARROW),
+        "bars": charts["accuracy"],
+        "narrow_bars": narrow_chart(summary),
         "shows_images": page.mistakes is not None,
         "compared": [summary.rows[0].title, summary.chosen.title],
         "confusions": [confusions(counts, classes) for counts in page.confusions],
-        "weights": weights_chart(summary, chosen_history),
-        "p_true": p_true_chart(summary, chosen_history),
-        "validation": validation_chart(summary, history, colors),
+        "weights": charts["weights"],
+        "p_true": charts["probability"],
+        "validation": charts["validation"],
+        "validation_title": validation_title(metrics),
         "quality": quality if quality and quality.smallest_group is not None else None,
         "true_uses": _true_uses(summary),
         "selected_by": selected_by(metrics),

@@ -9,6 +9,8 @@ from dbpt.report.charts import (
     BAR_LETTERS,
     CURVE_LETTERS,
     MOST_BARS,
+    NARROW,
+    NARROW_LETTERS,
     WIDTH,
     Bar,
     BarGroup,
@@ -28,18 +30,22 @@ History = list[dict[str, Any]]
 
 
 def run_figures(metrics: RunMetrics, history: History) -> dict[str, Chart | None]:
-    """Return the charts of the page, by name, as files need them."""
+    """Return the charts of a run, by name, None if there is nothing to draw. Page and files show them."""
     summary = summarize(metrics)
     colors, chosen = row_colors(summary.rows), summary.chosen.record.name
-    validation = validation_chart(summary, history, colors, legend=())
     legend = [(color, row.title) for row, color in zip(summary.rows, colors, strict=True) if row.groups]
     of_chosen = [entry for entry in history if entry["row"] == chosen]
     return {
-        "accuracy": accuracy_chart(summary, colors, BAR_LETTERS, WIDTH, legend),
-        "weights": weights_chart(summary, of_chosen, legend=()),
-        "probability": p_true_chart(summary, of_chosen, legend=()),
-        "validation": validation[1] if validation else None,
+        "accuracy": _accuracy_chart(summary, colors, BAR_LETTERS, WIDTH, legend),
+        "weights": _weights_chart(summary, of_chosen),
+        "probability": _p_true_chart(summary, of_chosen),
+        "validation": _validation_chart(summary, history, colors),
     }
+
+
+def narrow_chart(summary: Summary) -> Chart:
+    """Return the accuracy by group as narrow pages show it."""
+    return _accuracy_chart(summary, row_colors(summary.rows), NARROW_LETTERS, NARROW)
 
 
 def row_colors(rows: Sequence[Row[Any]]) -> list[str]:
@@ -57,7 +63,7 @@ def row_colors(rows: Sequence[Row[Any]]) -> list[str]:
     return colors
 
 
-def accuracy_chart(
+def _accuracy_chart(
     summary: Summary, colors: list[str], letters: int, width: int, legend: Legend | None = None
 ) -> Chart:
     """Draw the accuracy of every row in each group, with its interval; names have at most ``letters``."""
@@ -75,7 +81,7 @@ def accuracy_chart(
     return bar_chart(groups, what, width, legend=legend)
 
 
-def weights_chart(summary: Summary, history: History, legend: Legend | None = None) -> Chart | None:
+def _weights_chart(summary: Summary, history: History) -> Chart | None:
     """Draw the weights relative to the first epoch, since absolute weights of rare groups would hide the changes."""
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:
@@ -86,17 +92,17 @@ def weights_chart(summary: Summary, history: History, legend: Legend | None = No
     if not lines:
         return None
     what = "Weight of a sample of each group, relative to the first epoch; beside its name, that at the best epoch"
-    return line_chart(lines, what, scale="relative", best=_best_epoch(history), legend=legend)
+    return line_chart(lines, what, scale="relative", best=_best_epoch(history))
 
 
-def p_true_chart(summary: Summary, history: History, legend: Legend | None = None) -> Chart | None:
+def _p_true_chart(summary: Summary, history: History) -> Chart | None:
     """Draw the mean probability of the true class in each group over the epochs; None if it is not known."""
     known = [entry for entry in history if entry["mean_p_true"]]
     lines = _group_lines(summary, known, "mean_p_true", [""] * (len(known[0]["mean_p_true"]) if known else 0))
     if not lines:
         return None
     what = "Mean probability of the true class over epochs"
-    return line_chart(lines, what, scale="fraction", best=_best_epoch(history), legend=legend)
+    return line_chart(lines, what, scale="fraction", best=_best_epoch(history))
 
 
 def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
@@ -132,21 +138,22 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not isfinite(value) else float(value)
 
 
-def validation_chart(
-    summary: Summary, history: History, colors: list[str], legend: Legend | None = None
-) -> tuple[str, Chart] | None:
-    """Return the title and the curves of the figure that selects epochs, one per row. Best epochs have a ring."""
-    figure, over, key = selecting_figure(summary.metrics)
-    title = f"{figure.capitalize()} on validation{over}"
+def validation_title(metrics: RunMetrics) -> str:
+    """Return the title of the chart of the figure that selects epochs."""
+    figure, over, _ = selecting_figure(metrics)
+    return f"{figure.capitalize()} on validation{over}"
+
+
+def _validation_chart(summary: Summary, history: History, colors: list[str]) -> Chart | None:
+    """Draw the figure that selects epochs, a curve for each row. Best epochs have a ring."""
+    title, (_, _, key) = validation_title(summary.metrics), selecting_figure(summary.metrics)
     lines = []
     for row, color in zip(summary.rows, colors, strict=True):
         mine = [entry for entry in history if entry["row"] == row.record.name]
         curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
             lines.append(Line(color, row.title, row.title, curve, marked=_best_epoch(mine)))
-    if not lines:
-        return None
-    return title, line_chart(lines, f"{title}, in per cent, by epoch", scale="percent", legend=legend)
+    return line_chart(lines, f"{title}, in per cent, by epoch", scale="percent") if lines else None
 
 
 def _best_epoch(history: History) -> int | None:

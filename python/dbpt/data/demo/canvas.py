@@ -1,6 +1,7 @@
 """The drawing surface of the demos: filled shapes in unit coordinates, drawn at twice the size and reduced.
 
-Coordinates go from (0, 0) at the top left to (1, 1) at the bottom right.
+Coordinates go from (0, 0) at the top left to (1, 1) at the bottom right. Figures have few points, for which lists are
+faster than arrays.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 Colour = tuple[int, int, int]
@@ -21,7 +21,8 @@ Range = tuple[float, float]
 SIDE = 64  # pixels of a finished drawing
 OVERSAMPLING = 2  # drawn larger and reduced, which smooths the edges
 _ANGLES = np.arange(20) * (2.0 * math.pi / 20)
-_CIRCLE = np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1)
+_CIRCLE = list(zip(np.cos(_ANGLES).tolist(), np.sin(_ANGLES).tolist(), strict=True))
+_RAMP = np.linspace(-1.0, 1.0, SIDE, dtype=np.float32)[:, None]
 
 
 def mix(first: Colour, second: Colour, share: float) -> Colour:
@@ -32,7 +33,8 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 
 def vary(rng: np.random.Generator, colour: Colour, spread: float = 14.0) -> Colour:
     """Return `colour` with independent normal noise on each channel, clipped to 0..255."""
-    r, g, b = (min(255, max(0, round(c + spread * n))) for c, n in zip(colour, rng.standard_normal(3), strict=True))
+    noise = rng.standard_normal(3).tolist()
+    r, g, b = (min(255, max(0, round(c + spread * n))) for c, n in zip(colour, noise, strict=True))
     return r, g, b
 
 
@@ -51,12 +53,11 @@ class Pose:
     tilt: float = 0.0
     flip: bool = False
 
-    def place(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map figure coordinates (n, 2) to canvas coordinates (n, 2)."""
+    def place(self, points: Points) -> list[tuple[float, float]]:
+        """Map figure coordinates to canvas coordinates."""
         cos, sin = math.cos(self.tilt) * self.size, math.sin(self.tilt) * self.size
-        x = points[:, 0] * cos - points[:, 1] * sin
-        y = points[:, 0] * sin + points[:, 1] * cos
-        return np.stack([self.x - x if self.flip else self.x + x, self.y + y], axis=1)
+        side = -1.0 if self.flip else 1.0
+        return [(self.x + side * (x * cos - y * sin), self.y + (x * sin + y * cos)) for x, y in points]
 
     @classmethod
     def draw(cls, rng: np.random.Generator, x: Range, y: Range, size: Range, tilt: float) -> Pose:
@@ -77,17 +78,18 @@ class Canvas:
     def gradient(self, top: Colour, bottom: Colour, y0: float = 0.0, y1: float = 1.0) -> None:
         """Fill the band from y0 to y1 with a vertical gradient."""
         start, stop = round(y0 * self._side), round(y1 * self._side)
-        for row in range(start, stop):
-            self._draw.line((0, row, self._side, row), fill=mix(top, bottom, (row - start) / max(1, stop - start)))
+        shares = np.arange(stop - start)[:, None] / max(1, stop - start)
+        band = np.rint(np.array(top) + (np.array(bottom) - np.array(top)) * shares).astype(np.uint8)
+        if len(band):
+            self._image.paste(Image.fromarray(np.repeat(band[:, None], self._side, axis=1)), (0, start))
 
-    def polygon(self, points: Points | NDArray[np.float64], colour: Colour) -> None:
+    def polygon(self, points: Points, colour: Colour) -> None:
         """Fill a polygon."""
-        corners = self.pose.place(np.asarray(points, dtype=np.float64)) * self._side
-        self._draw.polygon(corners.ravel().tolist(), fill=colour)
+        self._draw.polygon(self._pixels(points), fill=colour)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour, tilt: float = 0.0) -> None:
         """Fill an ellipse, tilted by `tilt` radians in figure coordinates."""
-        self.polygon(Pose(x, y, 1.0, tilt).place(_CIRCLE * (rx, ry)), colour)
+        self.polygon(Pose(x, y, 1.0, tilt).place([(rx * cos, ry * sin) for cos, sin in _CIRCLE]), colour)
 
     def box(self, x0: float, y0: float, x1: float, y1: float, colour: Colour) -> None:
         """Fill a rectangle."""
@@ -95,9 +97,11 @@ class Canvas:
 
     def line(self, points: Points, width: float, colour: Colour) -> None:
         """Draw an open line of the given width (in figure units)."""
-        corners = self.pose.place(np.asarray(points, dtype=np.float64)) * self._side
         pixels = max(1, round(width * self.pose.size * self._side))
-        self._draw.line(corners.ravel().tolist(), fill=colour, width=pixels, joint="curve")
+        self._draw.line(self._pixels(points), fill=colour, width=pixels, joint="curve")
+
+    def _pixels(self, points: Points) -> list[tuple[float, float]]:
+        return [(x * self._side, y * self._side) for x, y in self.pose.place(points)]
 
     def tone(self) -> Colour:
         """Return the mean colour around the pose, for figures that blend into the background."""
@@ -111,9 +115,8 @@ class Canvas:
         """Reduce to 64x64 and add the effects of a camera: exposure, tint, light from one side, sensor noise."""
         pixels = np.asarray(self._image.reduce(OVERSAMPLING), dtype=np.float32)
         exposure = np.exp(light * rng.standard_normal()) * (1.0 + 0.3 * light * rng.standard_normal(3))
-        ramp = np.linspace(-1.0, 1.0, SIDE, dtype=np.float32)
         across, down = light * rng.standard_normal(2)
-        shade = 1.0 + np.float32(across) * ramp[None, :, None] + np.float32(down) * ramp[:, None, None]
+        shade = 1.0 + np.float32(across) * _RAMP + np.float32(down) * _RAMP[:, None]
         grain = rng.standard_normal((SIDE, SIDE, 3), dtype=np.float32) * np.float32(noise)
         pixels = pixels * shade * exposure.astype(np.float32) + grain
         return Image.fromarray(np.clip(pixels + 0.5, 0.0, 255.0).astype(np.uint8))

@@ -5,7 +5,7 @@ within each class, as in Waterbirds.
 """
 
 import csv
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,32 +68,52 @@ def generator(name: str, seed: int, index: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64([seed, list(TRAIN_COUNTS).index(name), index]))
 
 
-def write_waterbirds(folder: Path, final: Path, rows: Iterable[Drawing], seed: int) -> None:
-    """Write `metadata.csv` and one folder of images per species."""
+@dataclass(frozen=True)
+class Layout:
+    """The name of each picture, below the folder of the data set; how it is drawn; and the tables beside them.
+
+    ``write_tables`` takes the folder, its final name, the rows and the seed.
+    """
+
+    path: Callable[[Drawing], str]
+    draw: Callable[[np.random.Generator, Drawing], Image.Image]
+    write_tables: Callable[[Path, Path, Sequence[Drawing], int], None]
+
+
+def draw_pictures(name: str, folder: Path, rows: Iterable[Drawing], seed: int) -> None:
+    """Draw the pictures of ``rows`` into ``folder``."""
+    for row in rows:
+        path = folder / LAYOUTS[name].path(row)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        LAYOUTS[name].draw(generator(name, seed, row.index), row).save(path, quality=QUALITY)
+
+
+def _bird_path(row: Drawing) -> str:
+    species = ("001.Drawn_landbird", "002.Drawn_waterbird")[row.label]
+    return f"{species}/{species[4:]}_{row.index:04d}.jpg"
+
+
+def _write_birds_table(folder: Path, final: Path, rows: Sequence[Drawing], seed: int) -> None:
+    """Write `metadata.csv`."""
     table = []
     for row in rows:
-        species = ("001.Drawn_landbird", "002.Drawn_waterbird")[row.label]
-        place = ("land", "water")[row.attribute]
-        name = f"{species}/{species[4:]}_{row.index:04d}.jpg"
-        rng = generator("demo-waterbirds", seed, row.index)
-        _save(draw_bird(rng, row.label == 1, row.attribute == 1), folder / name)
-        table.append((row.index, name, row.label, row.split, row.attribute, f"/d/drawn_{place}/{row.index:08d}.jpg"))
+        place = f"/d/drawn_{('land', 'water')[row.attribute]}/{row.index:08d}.jpg"
+        table.append((row.index, _bird_path(row), row.label, row.split, row.attribute, place))
     _write_csv(folder / "metadata.csv", "img_id,img_filename,y,split,place,place_filename", table)
 
 
-def write_celeba(folder: Path, final: Path, rows: Iterable[Drawing], seed: int) -> None:
-    """Write `list_attr_celeba.txt`, `list_eval_partition.txt` and `img_align_celeba/`."""
-    attributes, partition = [" ".join(CLAUSES) + " "], []
+def _face_of(rng: np.random.Generator, row: Drawing) -> Face:
+    return sample_face(rng, row.label == 1, row.attribute == 1)
+
+
+def _write_faces_tables(folder: Path, final: Path, rows: Sequence[Drawing], seed: int) -> None:
+    """Write `list_attr_celeba.txt` and `list_eval_partition.txt`."""
+    attributes, partition = [str(len(rows)), " ".join(CLAUSES) + " "], []
     for row in rows:
-        name = f"{row.index:06d}.jpg"
-        rng = generator("demo-celeba", seed, row.index)
-        face = sample_face(rng, row.label == 1, row.attribute == 1)
-        _save(draw_face(rng, face), folder / "img_align_celeba" / name)
-        present = _celeba_attributes(face)
+        present = _celeba_attributes(_face_of(generator("demo-celeba", seed, row.index), row))
         values = " ".join(" 1" if attribute in present else "-1" for attribute in CLAUSES)
-        attributes.append(f"{name} {values}")
-        partition.append(f"{name} {row.split}")
-    attributes.insert(0, str(len(partition)))
+        attributes.append(f"{row.index:06d}.jpg {values}")
+        partition.append(f"{row.index:06d}.jpg {row.split}")
     for name, lines in (("list_attr_celeba.txt", attributes), ("list_eval_partition.txt", partition)):
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
@@ -113,29 +133,32 @@ def _celeba_attributes(face: Face) -> set[str]:
     return shown | {hair, "Goatee" if face.beard else "No_Beard", "Straight_Hair", "Young"}
 
 
-def write_metashift(folder: Path, final: Path, rows: Iterable[Drawing], seed: int) -> None:
-    """Write SubpopBench's folders and its `metadata_metashift.csv`, with absolute file names."""
-    table = []
-    for row in rows:
-        kind, place = ("dog", "cat")[row.label], ("outdoor", "indoor")[row.attribute]
-        usual = "train" if row.label == row.attribute else "test"
-        name = f"{METASHIFT}/{usual}/{kind}/{kind}({place})/{row.index:07d}.jpg"
-        rng = generator("demo-metashift", seed, row.index)
-        _save(draw_pet(rng, row.label == 1, row.attribute == 1), folder / name)
-        table.append((row.index, (final.absolute() / name).as_posix(), row.split, row.label, row.attribute))
+def _pet_path(row: Drawing) -> str:
+    kind, place = ("dog", "cat")[row.label], ("outdoor", "indoor")[row.attribute]
+    usual = "train" if row.label == row.attribute else "test"
+    return f"{METASHIFT}/{usual}/{kind}/{kind}({place})/{row.index:07d}.jpg"
+
+
+def _write_pets_table(folder: Path, final: Path, rows: Sequence[Drawing], seed: int) -> None:
+    """Write SubpopBench's `metadata_metashift.csv`, with absolute file names."""
+    names = [(final.absolute() / _pet_path(row)).as_posix() for row in rows]
+    table = [(row.index, name, row.split, row.label, row.attribute) for row, name in zip(rows, names, strict=True)]
     _write_csv(folder / METASHIFT / "metadata_metashift.csv", "id,filename,split,y,a", table)
 
 
-WRITERS: dict[str, Callable[[Path, Path, Iterable[Drawing], int], None]] = {
-    "demo-waterbirds": write_waterbirds,
-    "demo-celeba": write_celeba,
-    "demo-metashift": write_metashift,
+LAYOUTS: dict[str, Layout] = {
+    "demo-waterbirds": Layout(
+        _bird_path, lambda rng, row: draw_bird(rng, row.label == 1, row.attribute == 1), _write_birds_table
+    ),
+    "demo-celeba": Layout(
+        lambda row: f"img_align_celeba/{row.index:06d}.jpg",
+        lambda rng, row: draw_face(rng, _face_of(rng, row)),
+        _write_faces_tables,
+    ),
+    "demo-metashift": Layout(
+        _pet_path, lambda rng, row: draw_pet(rng, row.label == 1, row.attribute == 1), _write_pets_table
+    ),
 }
-
-
-def _save(image: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.save(path, quality=QUALITY)
 
 
 def _write_csv(path: Path, header: str, rows: Iterable[tuple[int | str, ...]]) -> None:

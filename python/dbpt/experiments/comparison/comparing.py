@@ -223,8 +223,9 @@ def _compare_in(
         shared = replace(shared, dataset=data_of_factors(shared.dataset, places))
         judged = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
     answers = answers_of(plan, results, metrics, stages, out)
-    page = render_comparison(metrics, judged, sheets, command_of(out, asked, plan), settings, steps, answers)
-    write_figures(out, comparison_figures(metrics))
+    charts = comparison_figures(metrics)
+    page = render_comparison(metrics, judged, sheets, command_of(out, asked, plan), settings, steps, answers, charts)
+    write_figures(out, charts)
     write_atomically(out / "compare.html", page)
     if not failures:
         COMPARISON_FOLDER.finish(out, description, plan.config)

@@ -1,0 +1,119 @@
+"""Break the package in one place at a time, and name the faults that the tests don't find.
+
+    python tools/mutants.py [--only NAME]
+
+Each mutant runs in a fork of this process, which reads the changed source; nothing is written. `--only` takes those
+whose file or tests contain NAME. Exit code 1 if one survives or no longer fits, or if tests fail without one.
+"""
+
+import argparse
+import os
+import sys
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# The file below python/dbpt, the text and its replacement, and the tests that should find it (without test_ and .py).
+MUTANTS = [
+    ("clip/preprocessing.py", ".div_(255)", ".div_(256)", "clip/preprocessing"),
+    ("clip/zero_shot.py", "np.float32(backbone.logit_bias or 0.0)", "np.float32(0)", "clip/backbone"),
+    ("clip/zero_shot.py", "logits_nK *= np.float32(backbone.logit_scale)", "pass", "clip/zero_shot"),
+    ("data/demo/canvas.py", "-1.0 if self.flip else 1.0", "1.0 if self.flip else -1.0", "data/demo"),
+    ("data/image_folder.py", "if name.lower() in SPLIT_FOLDERS", "if name in SPLIT_FOLDERS", "data/data_image_folder"),
+    ("data/labels.py", "integer_of(value) == -1", "False", "data/data_faults"),
+    ("data/labels.py", "if len(classes) < 2:", "if len(classes) < 1:", "data/data_table"),
+    ("data/words.py", "if len(self.factors) < 2:", "if len(self.factors) < 3:", "data/factors"),
+    ("features/cache.py", "if digest != entry.sha256:", "if False:", "features/cache"),
+    ("features/cache.py", "(*others, entry)", "(entry,)", "features/cache"),
+    ("features/cache.py", "(stored[at] == ids).all(axis=1)", "stored[at, 0] == ids[:, 0]", "features/cache"),
+    ("features/file_rows.py", "_SIZE_AND_TIME.pack(size, mtime_ns)", 'b""', "features/cache"),
+    ("features/images.py", "MAX_PIXELS = ", "MAX_PIXELS = 1000 * ", "features/images"),
+    ("features/live.py", "if numbers[0] < 0.5:", "if numbers[0] > 0.5:", "features/live_features"),
+    ("features/live.py", "math.sqrt(size / ratio)", "math.sqrt(size * ratio)", "features/live_features"),
+    ("features/maintenance.py", "if _is_older(cache", "if not _is_older(cache", "features/cache_maintenance"),
+    ("features/maintenance.py", "if not lock.take():", "if lock.take() and False:", "features/cache_maintenance"),
+    ("features/maintenance.py", "above.is_dir() and any(above.iterdir())", "True", "features/cache_maintenance"),
+    ("features/maintenance.py", "if manifest is None:", "if False:", "features/cache_maintenance"),
+    ("files/disk.py", "os.fsync(handle)", "pass", "files"),
+    ("files/disk.py", "if not overwrite:", "if False:", "files"),
+    ("files/tensors.py", "if metadata.pop(DIGEST) != _digest(header, data):", "if False:", "files"),
+    ("files/typed_json.py", "is_number and low <= value <= high", "is_number", "files"),
+    ("groups/association.py", "(classes - 1) * (attributes_found - 1) / (n - 1)", "0", "groups/association"),
+    ("groups/bounds.py", "np.maximum(counts, least)", "counts", "groups/group_weight_bounds"),
+    ("groups/bounds.py", "weights[free[above]] = self.max_weight", "pass", "groups/group_weight_bounds"),
+    ("groups/intervals.py", "_upper_bound(k, n, TAIL / len(groups))", "_upper_bound(k, n, TAIL)", "groups/metrics"),
+    ("groups/intervals.py", "tail = TAIL / max(sum(n > 0 for _, n in groups), 1)", "tail = TAIL", "groups/metrics"),
+    ("groups/raking.py", "mass = mass * ratio", "mass = 1 * mass", "groups/raking"),
+    ("groups/rules.py", "+ self._eta * (1 - means[seen])", "+ self._eta * means[seen]", "groups/group_weights"),
+    ("groups/rules.py", "(1 - self._momentum) * (target", "self._momentum * (target", "groups/group_weights"),
+    ("groups/rules.py", "(members[filled] / expected)", "1.0", "groups/group_weights"),
+    ("groups/weighting.py", "means[self.counts == 0] = np.nan", "pass", "groups/group_weights"),
+    ("groups/weighting.py", "groups_B == -1, outside_B", "groups_B == -1, 0.0", "groups/group_weights"),
+    ("heads/adapter.py", "RATIO * moved + (1 - RATIO) * features", "moved + features", "heads/feature_heads"),
+    ("heads/base.py", 'return logits + tensors["logit_bias"]', "return logits", "heads/feature_heads"),
+    ("heads/linear.py", "features @ self.weights.T + self.bias", "features @ self.weights.T", "heads/feature_heads"),
+    ("heads/prompt.py", "member_CP.sum(dim=1, keepdim=True)", "1", "heads/heads"),
+    ("human_check/estimates.py", "(strata.sizes[:, None], shares)", "(1.0, shares)", "human_check/label_estimates"),
+    ("human_check/strata.py", "doubt * (1.0 - doubt)", "doubt", "human_check/label_sample"),
+    ("human_check/strata.py", "len(members), seed, stratum)", "len(members), 0, 0)", "human_check/label_sample"),
+    ("objectives/afr.py", "np.exp(-gamma * p_true)", "np.exp(gamma * p_true)", "objectives/afr"),
+    ("objectives/jtt.py", "self.errors = ~correct", "self.errors = correct", "objectives/papers"),
+    ("objectives/near_zero_shot.py", "if along < 0:", "if along > 0:", "objectives/near_zero_shot"),
+    ("objectives/subsampling.py", "index.counts[present].min()", "1", "objectives/papers"),
+    ("sampling/group_draws.py", "shares = self.counts * weights", "shares = weights", "sampling/sampling"),
+    ("sampling/passes.py", "self._read - operator.length_hint(self._chunk)", "self._read", "sampling/sampling_passes"),
+    ("sampling/passes.py", "number % length, number % length + 1", "0, 1", "sampling/sampling_passes"),
+    ("sampling/row_groups.py", "unknown * weights])", "unknown])", "sampling/sampling_unknown"),
+    ("sampling/sharding.py", "-(-left //", "(left //", "sampling/sampling_passes"),
+    ("sampling/sharding.py", "range(start + self.rank,", "range(start,", "sampling/sampling_passes"),
+    ("settings/fields.py", "if isinstance(value, bool):", "if False:", "settings/config"),
+    ("training/divergence.py", "if not largest <= LARGEST_LOSS:", "if largest > LARGEST_LOSS:", "training/divergence"),
+    ("training/findings.py", "if last <= max(first * rise, guessing):", "if last <= guessing:", "training/findings"),
+    ("training/findings.py", "(counts @ group_weights) ** 2 /", "(counts @ group_weights) /", "training/findings"),
+    ("training/model_selection.py", "finite & (logits.argmax(dim=1) == of_part)", "finite", "training/training"),
+    ("training/model_selection.py", "return worst, judged.average", "return worst, 0.0", "training/model_selection"),
+    ("training/model_selection.py", "torch.where(finite, of_labels, torch.nan)", "of_labels", "training/divergence"),
+    ("training/optimizer.py", "return min(WARMUP_LR, lr)", "return lr", "training/schedule"),
+    ("training/optimizer.py", "(epoch - warmup_epochs) / epochs", "epoch / epochs", "training/schedule"),
+]
+
+
+def ends(tests: str, file: str = "", old: str = "", new: str = "") -> int:
+    """Return the exit code of the tests, with one text of a file below python/dbpt replaced by another."""
+    if child := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    read, stats, path = SourceFileLoader.get_data, SourceFileLoader.path_stats, str(ROOT / "python/dbpt" / file)
+    texts = {path: (old.encode(), new.encode(), 1)}
+    SourceFileLoader.get_data = lambda self, name: read(self, name).replace(*texts.get(name, (b"", b"", 0)))
+    # Another time than that of the compiled file, so that the source is read.
+    SourceFileLoader.path_stats = lambda self, name: stats(self, name) | ({"mtime": 1} if name == path else {})
+    sys.dont_write_bytecode = True
+    at = ROOT / "tests" / tests
+    files = str(at if at.is_dir() else at.with_name(f"test_{at.name}.py"))
+    os._exit(pytest.main(["-x", "--assert=plain", "-p", "no:terminal", "-o", "addopts=-m 'not full'", files]))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    only = parser.parse_args().only
+    chosen = [mutant for mutant in MUTANTS if only in mutant[0] or only in mutant[3]]
+    os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT / "python")}
+    for library in ("torch", "open_clip", "sklearn.linear_model", "matplotlib.figure"):
+        __import__(library)
+    failing = {tests for tests in {mutant[3] for mutant in chosen} if ends(tests)}
+    lost = [f"fails without a mutant: {tests}" for tests in failing]
+    for file, old, new, tests in chosen:
+        if (ROOT / "python/dbpt" / file).read_text().count(old) < 1:
+            lost.append(f"no longer fits: {file}: {old}")
+        elif tests not in failing and ends(tests, file, old, new) == 0:
+            lost.append(f"survives {tests}: {file}: {old} -> {new}")
+        print(f"{file}: {old[:60]}", flush=True)
+    print("\n".join([*lost, f"{len(chosen)} mutants, {len(lost)} problems"]))
+    return bool(lost)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
