@@ -20,9 +20,10 @@ from dbpt.groups import group_metrics
 from dbpt.human_check.design import Design, Stratum, read_design, write_design
 from dbpt.human_check.drawing import RunLabels
 from dbpt.human_check.judging import read_answers
-from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
+from dbpt.pseudo_attributes import PseudoAttributes
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.cross_validation import CrossValidated, KnownOfGroup
+from dbpt.pseudo_attributes.linear_probe import AttributeProbe
 from dbpt.runs.metrics import RunRow
 from dbpt.runs.saved_probe import read_probe, write_probe
 from dbpt.settings.config import make_config, read_config
@@ -89,7 +90,9 @@ def run_clusters(place: Workplace) -> Parse:
 
     def read(path: Path) -> None:
         found = read_clusters(path.parent, 2)
-        pseudo = found.label(np.eye(4, found.weights.shape[2], dtype=np.float32), np.array([0, 1, 1, 0]))
+        pseudo = PseudoAttributes.of_clusters(
+            found, np.eye(4, found.weights.shape[2], dtype=np.float32), np.array([0, 1, 1, 0])
+        )
         assert set(pseudo.pseudo_attributes.tolist()) <= set(range(len(found.names[0])))
 
     return place.parser_of("clusters.safetensors", read)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.pseudo_attributes import label_attributes
-from dbpt.pseudo_attributes.kmeans import centers_of_points
+from dbpt.pseudo_attributes.centers import centers_of_points
 from dbpt.pseudo_attributes.mixture import best_assignment
 
 

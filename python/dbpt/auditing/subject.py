@@ -42,8 +42,8 @@ from dbpt.experiments.readable import (
 from dbpt.experiments.stages import log_warnings
 from dbpt.groups.permutation import first_of_unit
 from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
+from dbpt.pseudo_attributes.linear_probe import AttributeProbe
 from dbpt.runs.audited import PredictionsBy, Search
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.output_folder import OutputFolder

@@ -22,11 +22,12 @@ from dbpt.features import EmbeddedFiles, Failure
 from dbpt.files.stored_arrays import TEXTS, StoredArrays
 from dbpt.objectives import OBJECTIVES
 from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.attribute_probe import AttributeProbe, Features, drawn_known
+from dbpt.pseudo_attributes.attribute_probe import drawn_known
 from dbpt.pseudo_attributes.base import PSEUDO_METHODS
 from dbpt.pseudo_attributes.class_clusters import ClassClusters
 from dbpt.pseudo_attributes.factors import label_suspects, without_unsure
 from dbpt.pseudo_attributes.from_file import attributes_of_data, read_pseudo_attributes, with_known
+from dbpt.pseudo_attributes.linear_probe import AttributeProbe, Features
 from dbpt.pseudo_attributes.pseudo_groups import no_attributes
 from dbpt.settings.config import FitConfig
 from dbpt.settings.data import configured_dataset
@@ -227,7 +228,9 @@ def embedded_rows(
         known = known.take(rows)
     elif config.num_clusters is not None:
         clusters = clusters or find_clusters(readable, label_features, labeller or backbone, config.num_clusters)
-        known = without_unsure(clusters.label(label_features, readable.labels), config.min_confidence)
+        known = without_unsure(
+            PseudoAttributes.of_clusters(clusters, label_features, readable.labels), config.min_confidence
+        )
     return Embedded(
         dataset=readable,
         backbone=backbone,

@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.copies import first_copies
-from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.groups.permutation import random_part
 from dbpt.pseudo_attributes.base import PseudoMethod
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
 from dbpt.pseudo_attributes.job import PseudoAttributes
-from dbpt.pseudo_attributes.linear_probe import fitted_layer, import_scikit_learn, out_of_fold
+from dbpt.pseudo_attributes.linear_probe import AttributeProbe, Features, fitted_layer, import_scikit_learn, out_of_fold
 
 OPTION = "--pseudo-method probe"
-Features = NDArray[np.float32] | StoredFeatures
-
-
-@dataclass(frozen=True)
-class AttributeProbe:
-    """The layer ``weights`` (K, D), ``biases`` (K,) float32 of a probe of each suspect, one below the other.
-
-    K are the values of all suspects. ``figures`` are those of each suspect.
-    """
-
-    weights: NDArray[np.float32]
-    biases: NDArray[np.float32]
-    figures: tuple[CrossValidated, ...]
-
-    def logits(self, features: Features, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
-        """Return the scores (n, K) of ``rows`` (n,), by default all, of the ``features`` (N, D)."""
-        rows = np.arange(len(features)) if rows is None else rows
-        found_NK = np.empty((len(rows), len(self.biases)), np.float32)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            block = slice(start, start + BLOCK_ROWS)
-            found_NK[block] = features[rows[block]] @ self.weights.T + self.biases
-        return found_NK
 
 
 class Probe(PseudoMethod):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dbpt.data.words import Words
-    from dbpt.pseudo_attributes.attribute_probe import AttributeProbe, Features
     from dbpt.pseudo_attributes.job import Job, PseudoAttributes
+    from dbpt.pseudo_attributes.linear_probe import AttributeProbe, Features
 
 PROBE = "probe"
 

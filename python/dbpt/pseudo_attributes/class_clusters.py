@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
 from dbpt.groups.permutation import spread
+from dbpt.pseudo_attributes.centers import centers_of_points
 from dbpt.pseudo_attributes.doubt import Doubt, doubt
-from dbpt.pseudo_attributes.job import PseudoAttributes
-from dbpt.pseudo_attributes.kmeans import centers_of_points
 from dbpt.pseudo_attributes.mixture import Array, gain_of_clusters, softmax
 
 METHOD = "clusters"
@@ -47,15 +46,16 @@ class ClassClusters:
     separation: NDArray[np.float64]
     names: tuple[tuple[str, ...], ...]
 
-    def label(self, features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64]) -> PseudoAttributes:
-        """Return the cluster of each of N rows within its class, with its posterior."""
-        posterior = np.empty((len(features), self.biases.shape[1]), np.float32)
+    def posterior(
+        self, features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Return the probabilities (N, K) of the clusters of each row's class."""
+        found = np.empty((len(features), self.biases.shape[1]), np.float32)
         for label, (weights_KD, bias_K) in enumerate(zip(self.weights, self.biases, strict=True)):
             rows = np.flatnonzero(labels == label)
             for part in np.array_split(rows, -(-len(rows) // MOST_ROWS) or 1):
-                posterior[part] = softmax(features[part] @ weights_KD.T + bias_K)[0]
-        found = posterior.argmax(axis=1)
-        return PseudoAttributes(found, posterior, posterior.max(axis=1), METHOD, names=self.names, class_clusters=self)
+                found[part] = softmax(features[part] @ weights_KD.T + bias_K)[0]
+        return found
 
     def named(self, words: Sequence[str], texts: NDArray[np.float32]) -> "ClassClusters":
         """Return them with the two words each that are nearer to a cluster than to the rest of its class.

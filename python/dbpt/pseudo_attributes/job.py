@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import assign_argmax
 from dbpt.data.factors import joint_codes
+from dbpt.data.stored_features import StoredFeatures
 from dbpt.errors import InputError
-
-if TYPE_CHECKING:
-    from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
-    from dbpt.pseudo_attributes.class_clusters import ClassClusters
+from dbpt.pseudo_attributes.class_clusters import METHOD as CLUSTERS
+from dbpt.pseudo_attributes.class_clusters import ClassClusters
+from dbpt.pseudo_attributes.linear_probe import AttributeProbe
 
 MOST_ROWS = 1 << 16  # in a sample; the standard error of a share is then below 0.002
 MOST_VALUES = 1 << 17  # in a sample, so that many attributes don't take longer than a few
@@ -68,6 +68,15 @@ class PseudoAttributes:
     def described(self) -> str:
         """The method and its note."""
         return self.method + self.note
+
+    @classmethod
+    def of_clusters(
+        cls, clusters: ClassClusters, features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64]
+    ) -> PseudoAttributes:
+        """Return the likeliest cluster of each of N rows within its class, by the (N, D) features."""
+        posterior = clusters.posterior(features, labels)
+        found, confidence = posterior.argmax(axis=1), posterior.max(axis=1)
+        return cls(found, posterior, confidence, CLUSTERS, names=clusters.names, class_clusters=clusters)
 
     @classmethod
     def combined(cls, factors: Sequence[PseudoAttributes]) -> PseudoAttributes:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from dbpt.data.copies import first_copies
 from dbpt.data.stored_features import BLOCK_ROWS, StoredFeatures
 from dbpt.errors import InputError
 from dbpt.groups.permutation import first_of_unit
+from dbpt.pseudo_attributes.cross_validation import CrossValidated
 
 PENALTY = 0.1
 """scikit-learn's C. 1.0 is overconfident where images are few, 0.01 misses what small groups need."""
@@ -19,6 +21,30 @@ MOST_ROWS = 50_000
 FEWEST_OF_CLASS = 100
 """Rows of a class that are taken even if its share of `MOST_ROWS` is smaller."""
 SETTINGS = {"C": PENALTY, "tol": 1e-3, "max_iter": 1000}
+
+
+Features = NDArray[np.float32] | StoredFeatures
+
+
+@dataclass(frozen=True)
+class AttributeProbe:
+    """The layer ``weights`` (K, D), ``biases`` (K,) float32 of a probe of each suspect, one below the other.
+
+    K are the values of all suspects. ``figures`` are those of each suspect.
+    """
+
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    figures: tuple[CrossValidated, ...]
+
+    def logits(self, features: Features, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Return the scores (n, K) of ``rows`` (n,), by default all, of the ``features`` (N, D)."""
+        rows = np.arange(len(features)) if rows is None else rows
+        found_NK = np.empty((len(rows), len(self.biases)), np.float32)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            found_NK[block] = features[rows[block]] @ self.weights.T + self.biases
+        return found_NK
 
 
 def import_scikit_learn(option: str) -> Any:

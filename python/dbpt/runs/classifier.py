@@ -27,8 +27,8 @@ from dbpt.features import (
     read_crop,
 )
 from dbpt.heads import Head
-from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
 from dbpt.pseudo_attributes.factors import label_suspects
+from dbpt.pseudo_attributes.linear_probe import AttributeProbe
 from dbpt.settings.config import FitConfig
 from dbpt.training_free import TrainingFree
 

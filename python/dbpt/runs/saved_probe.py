@@ -11,8 +11,8 @@ from dbpt.errors import InputError
 from dbpt.files.disk import is_missing
 from dbpt.files.tensors import read_tensors, write_tensors
 from dbpt.files.typed_json import typed_json
-from dbpt.pseudo_attributes.attribute_probe import AttributeProbe
 from dbpt.pseudo_attributes.cross_validation import CrossValidated
+from dbpt.pseudo_attributes.linear_probe import AttributeProbe
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 
 FILE = "probe.safetensors"
