@@ -4,7 +4,7 @@ import numpy as np
 
 from dbpt._core import assign_nearest, kmeans
 from dbpt.pseudo_attributes.base import PseudoMethod
-from dbpt.pseudo_attributes.centers import MAX_ITER, starting_points
+from dbpt.pseudo_attributes.centers import MAX_ITER, best_of_starts, starting_points
 from dbpt.pseudo_attributes.job import Clusters, Job, PseudoAttributes
 from dbpt.pseudo_attributes.mixture import Array, best_assignment
 
