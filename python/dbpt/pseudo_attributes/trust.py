@@ -31,8 +31,8 @@ _Array = NDArray[np.floating[Any]]
 class Trust:
     """The evidence for and against the guesses; docs/audit.md has the measurements behind the limits.
 
-    - ``agreements``: of each name that an image got, the mean Cohen's kappa of any two of the `TEMPLATES`, at equal
-      shares, on which images are guessed it. Below 0.8, what the name means to CLIP depends on the sentence around it.
+    - ``agreements``: of each name that an image got, the mean Cohen's kappa of any two of the `AGREEMENT_TEMPLATES`, at
+      equal shares, on which images are guessed it. Below 0.8, what it means to CLIP depends on the sentence around it.
     - ``spread``: standard deviation, within classes, of the logits around the mean of the names; below 0.6, CLIP's odds
       hardly change from image to image.
     - ``separations``: of each name and the one most like it, by how much two modes describe their logits better than a
@@ -186,8 +186,8 @@ def guess_trust(
 ) -> Trust:
     """Judge the ``guesses`` (N,), -1 for none, that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
 
-    ``by_template`` has the logits (N, A) by each of the `TEMPLATES`, ``other_words`` (N, W) those of words to compare
-    with by the first of these, and ``labels`` (N,) the classes. If these are `judged_rows` of more, ``counts`` (A,) are
+    ``by_template`` has the logits (N, A) by each of the `AGREEMENT_TEMPLATES`, ``other_words`` (N, W) those of words to
+    compare with by the first of these, and ``labels`` (N,) the classes. If these are `judged_rows` of more, ``counts`` (A,) are
     the images of all of them that were guessed each name.
     """
     num_rows, num_attributes = logits.shape
