@@ -19,11 +19,11 @@ from dbpt.errors import InputError
 from dbpt.files.disk import default_cache_dir, expanded, reason_of, system_errors
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    import datasets
 
 logger = logging.getLogger(__name__)
 
-HuggingFaceData: TypeAlias = "Dataset | DatasetDict"
+HuggingFaceData: TypeAlias = "datasets.Dataset | datasets.DatasetDict"
 COPIED = ("Image", "ClassLabel", "Value")  # features of the copied columns; audio and nested ones are left out
 
 
@@ -48,7 +48,7 @@ def materialize(data: str | Path | HuggingFaceData, cache: str | Path | None = N
     return str(folder)
 
 
-def _splits_of(data: Any) -> dict[str, Dataset]:
+def _splits_of(data: Any) -> dict[str, datasets.Dataset]:
     """Return the splits of a DatasetDict, or a Dataset under the empty name."""
     datasets = sys.modules.get("datasets")  # an object exists only if it was imported
     if datasets and isinstance(data, datasets.IterableDataset | datasets.IterableDatasetDict):
@@ -65,7 +65,7 @@ def _splits_of(data: Any) -> dict[str, Dataset]:
     raise InputError(f"data is a {type(data).__module__}.{type(data).__qualname__}; {expected}")
 
 
-def _digest(splits: dict[str, Dataset]) -> str:
+def _digest(splits: dict[str, datasets.Dataset]) -> str:
     import pyarrow.compute as compute
 
     digest = hashlib.sha256()
@@ -82,7 +82,7 @@ def _digest(splits: dict[str, Dataset]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _save(splits: dict[str, Dataset], place: Path, name: str) -> None:
+def _save(splits: dict[str, datasets.Dataset], place: Path, name: str) -> None:
     """Save as ``name`` in the new folder ``place``, unless another process does so meanwhile."""
     from dbpt.files.whole_folder import whole_folder  # not needed to read labels
 

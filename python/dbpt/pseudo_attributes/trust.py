@@ -187,8 +187,8 @@ def guess_trust(
     """Judge the ``guesses`` (N,), -1 for none, that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
 
     ``by_template`` has the logits (N, A) by each of the `AGREEMENT_TEMPLATES`, ``other_words`` (N, W) those of words to
-    compare with by the first of these, and ``labels`` (N,) the classes. If these are `judged_rows` of more, ``counts`` (A,) are
-    the images of all of them that were guessed each name.
+    compare with by the first of these, and ``labels`` (N,) the classes. If these are `judged_rows` of more, ``counts``
+    (A,) are the images of all of them that were guessed each name.
     """
     num_rows, num_attributes = logits.shape
     names = tuple(names)
