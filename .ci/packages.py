@@ -15,8 +15,8 @@ IN_WHEEL = {
     "dbpt/py.typed",
     "dbpt/data/demo/mini_clip.json",
     "dbpt/data/demo/mini_clip.safetensors",
-    "dbpt/report/template.html.j2",
-    "dbpt/report/style.css",
+    "dbpt/report/templates/run.html.j2",
+    "dbpt/report/templates/style.css",
 }
 IN_SDIST = {"Cargo.lock", "Cargo.toml", "LICENSE", "LICENSE-THIRD-PARTY.md", "README.md", "pyproject.toml", ".ci/run"}
 JUNK = (".so", ".pyd", ".pyc", ".cache")

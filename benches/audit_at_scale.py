@@ -26,12 +26,10 @@ from safetensors.torch import save_file
 
 from dbpt import load_backbone
 from dbpt.clip import Backbone
-from dbpt.clip.zero_shot import zero_shot_weights
-from dbpt.discovery.catalogue import read_catalogue
-from dbpt.discovery.embedded import embed_families
+from dbpt.clip.backbone import zero_shot_weights
+from dbpt.discovery.catalogue import embed_families, read_catalogue
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import shard_name
-from dbpt.features.file_rows import look_up_files
+from dbpt.features.cache_files import look_up_files, shard_name
 
 TINY = {
     "embed_dim": 512,

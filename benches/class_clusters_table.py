@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 import dbpt
+from dbpt.commands.result import Result
 from dbpt.data import Dataset
 from dbpt.data.demo import mini_clip_paths
-from dbpt.experiments.result import Result
 from dbpt.settings.config import make_config, read_config
-from dbpt.settings.data import configured_dataset
+from dbpt.study.data import configured_dataset
 
 DRAWS, SHARE = 3, 0.8
 TITLES = ("zero-shot", "ERM", "JTT", "dbpt, words", "dbpt, clusters", "balanced, clusters", "dbpt, true groups")

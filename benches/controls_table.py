@@ -22,13 +22,13 @@ import numpy as np
 from bootstrap import bootstrapped
 from numpy.typing import NDArray
 
+from dbpt.commands.methods import trained_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
-from dbpt.experiments.figures import Study
-from dbpt.experiments.methods import trained_result
-from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.data import resolve_demo
+from dbpt.study.data import resolve_demo
+from dbpt.study.labelled import Study
+from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 
 METHODS = ("erm", "class-balanced", "balanced", "dbpt")
 TRAIN, VAL, LEFT_OUT = SPLITS.index("train"), SPLITS.index("val"), -1

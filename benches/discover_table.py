@@ -23,13 +23,11 @@ from typing import Any
 import numpy as np
 
 import dbpt
-from dbpt.auditing.probe import probe_predictions
-from dbpt.clip.zero_shot import zero_shot_weights
+from dbpt.auditing.figures import probe_predictions
+from dbpt.clip.backbone import zero_shot_weights
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
-from dbpt.discovery.catalogue import read_catalogue
-from dbpt.discovery.differences import largest_difference
-from dbpt.discovery.embedded import EmbeddedFamily, embed_families
+from dbpt.discovery.catalogue import EmbeddedFamily, embed_families, read_catalogue
 from dbpt.discovery.scoring import (
     LARGEST_Q,
     SMALLEST_DIFFERENCE,
@@ -39,9 +37,10 @@ from dbpt.discovery.scoring import (
     halves,
     score_families,
 )
-from dbpt.experiments.readable import embed_dataset, open_dataset
 from dbpt.groups.association import explained_errors
+from dbpt.groups.intervals import largest_difference
 from dbpt.settings.config import make_config, read_config
+from dbpt.study.readable import embed_dataset, open_dataset
 
 TRUE = {
     "waterbirds": {"land-or-water", "landscape", "ground", "behind-the-object"},

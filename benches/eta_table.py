@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.experiments.comparison.resampling import resampled
-from dbpt.experiments.figures import Study
-from dbpt.experiments.methods import trained_result
-from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.commands.comparison_cells import resampled
+from dbpt.commands.methods import trained_result
 from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.data import resolve_demo
+from dbpt.study.data import resolve_demo
+from dbpt.study.labelled import Study
+from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 
 RATES = (0.0, 0.05, 0.1, 0.2)
 ETAS = (0.0, 1.0, 3.0, 5.0, 8.0)

@@ -24,8 +24,8 @@ from fit_waterbirds_size import status
 from safetensors.torch import save_file
 
 from dbpt import load_backbone
-from dbpt.clip.zero_shot import zero_shot_weights
-from dbpt.data.celeba import PUBLISHED, WORDS
+from dbpt.clip.backbone import zero_shot_weights
+from dbpt.data.layouts.celeba import PUBLISHED, WORDS
 
 MODELS = ["ViT-B-32-quickgelu", "ViT-L-14-quickgelu"]
 

@@ -23,9 +23,9 @@ import dbpt
 from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import parse_vocabulary
 from dbpt.discovery.catalogue import catalogue_words
-from dbpt.experiments.readable import embed_dataset, open_dataset
-from dbpt.pseudo_attributes.trust import TEMPLATES, guess_trust
+from dbpt.guesses.trust import AGREEMENT_TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
+from dbpt.study.readable import embed_dataset, open_dataset
 
 DEMOS = {
     "waterbirds": ["land=land background|forest|grass|field", "water=water background|ocean|water|sea|lake"],
@@ -70,8 +70,8 @@ class Case:
             trust = guess_trust(
                 found.pseudo_attributes,
                 logits,
-                [self.logits(names, each) for each in TEMPLATES],
-                self.logits(catalogue_words(), TEMPLATES[0]),
+                [self.logits(names, each) for each in AGREEMENT_TEMPLATES],
+                self.logits(catalogue_words(), AGREEMENT_TEMPLATES[0]),
                 self.dataset.labels,
                 names,
             )

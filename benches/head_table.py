@@ -15,12 +15,12 @@ from typing import Any
 
 import torch
 
-import dbpt.experiments.methods
-from dbpt.experiments.figures import Study
-from dbpt.experiments.stages import prepare
+import dbpt.commands.methods
 from dbpt.heads import Head
 from dbpt.settings.config import make_config, read_config
-from dbpt.settings.data import resolve_demo
+from dbpt.study.data import resolve_demo
+from dbpt.study.labelled import Study
+from dbpt.study.stages import prepare
 
 SEEDS = (0, 1, 2)
 SMALL_BATCHES = {"optimizer": "sgd", "batch_size": 32, "epochs": 50}
@@ -37,14 +37,14 @@ def from_zeros(study: Study) -> Head:
     return head
 
 
-as_built = dbpt.experiments.methods.build_head
+as_built = dbpt.commands.methods.build_head
 
 
 def score(study: Study, objective: str, **settings: Any) -> str:
     values = []
     for seed in SEEDS:
         config = replace(study.config, objective=objective, seed=seed, **settings)
-        row = dbpt.experiments.methods.trained_result(replace(study, config=config), objective, checkpoint_path=None)
+        row = dbpt.commands.methods.trained_result(replace(study, config=config), objective, checkpoint_path=None)
         values.append(100 * row.trained.history[row.trained.best_epoch - 1].val_wga)
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
@@ -54,7 +54,7 @@ def print_table(name: str, settings: dict[str, Any]) -> None:
     starts = [("linear", "zero-shot", as_built), ("linear", "zeros", from_zeros), ("adapter", "drawn", as_built)]
     print(f"\n{name}\n\n| head | start | objective | {' | '.join(map(str, RATES))} |\n{'|---' * (3 + len(RATES))}|")
     for head, start, build in starts:
-        dbpt.experiments.methods.build_head = build
+        dbpt.commands.methods.build_head = build
         for objective in OBJECTIVES[head]:
             cells = [score(study, objective, head=head, lr=rate) for rate in RATES]
             print(f"| {head} | {start} | {objective} | {' | '.join(cells)} |", flush=True)

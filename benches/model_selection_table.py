@@ -22,12 +22,12 @@ from bootstrap import bootstrapped
 from controls_table import few
 from numpy.typing import NDArray
 
-from dbpt.experiments.figures import Study
-from dbpt.experiments.methods import build_head, build_objective, settings_of, training_rows
-from dbpt.experiments.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.commands.methods import build_head, build_objective, settings_of, training_rows
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.data import resolve_demo
+from dbpt.study.data import resolve_demo
+from dbpt.study.labelled import Study
+from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.training import EpochRecord, train
 
 DEMOS = ("demo-waterbirds", "demo-celeba", "demo-metashift")

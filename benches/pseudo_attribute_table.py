@@ -22,9 +22,9 @@ import numpy as np
 import dbpt
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import catalogue_words
-from dbpt.experiments.readable import embed_dataset, open_dataset
-from dbpt.pseudo_attributes.trust import TEMPLATES, guess_trust
+from dbpt.guesses.trust import AGREEMENT_TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
+from dbpt.study.readable import embed_dataset, open_dataset
 
 CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("argmax", {}),
@@ -103,7 +103,7 @@ def print_shares(name: str, settings: dict[str, Any]) -> None:
     words, names = dataset.words, list(dataset.attribute_names)
     logits, *by_template = (
         dbpt.zero_shot_logits(backbone, features, *each.attribute_texts())
-        for each in (words, *(replace(words, attribute_templates=(template,)) for template in TEMPLATES))
+        for each in (words, *(replace(words, attribute_templates=(template,)) for template in AGREEMENT_TEMPLATES))
     )
     other_words = dbpt.zero_shot_logits(backbone, features, catalogue_words())
     print(f"\n{name}: right, share, precision, recall of the rare name\n")

@@ -71,9 +71,9 @@ def tiny(tmp_path_factory):
 def registries(monkeypatch):
     """The registries, which forget at the end of the test what it registers."""
     from dbpt.data import DATASETS
+    from dbpt.guesses import PSEUDO_METHODS
     from dbpt.heads import HEADS
     from dbpt.objectives import OBJECTIVES
-    from dbpt.pseudo_attributes import PSEUDO_METHODS
 
     for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
         monkeypatch.setattr(registry, "_found", dict(registry._found))

@@ -22,7 +22,7 @@ from documentation import blocks, command_lines, read, tomllib, tool
 import dbpt
 import dbpt.data.demo
 from dbpt.cli import main
-from dbpt.cli.fit import fit
+from dbpt.cli.verbs import fit
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig

@@ -14,12 +14,12 @@ import pytest
 from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
+from dbpt.commands.comparison_plan import is_cell_file, make_plan, shared_settings
 from dbpt.data import DATASETS, DatasetReader
 from dbpt.errors import InputError
-from dbpt.experiments.comparison.plan import is_cell_file, make_plan, shared_settings
+from dbpt.guesses import PSEUDO_METHODS, PseudoMethod, label_attributes
 from dbpt.heads import HEADS, LinearHead
 from dbpt.objectives import OBJECTIVES, Erm
-from dbpt.pseudo_attributes import PSEUDO_METHODS, PseudoMethod, label_attributes
 from dbpt.settings.config import FitConfig
 
 if sys.version_info >= (3, 11):
@@ -223,7 +223,7 @@ def test_names_that_nobody_may_take(site, name, registries):
 
 
 def test_a_decorator_refuses_another_kind_of_class_and_a_name_that_is_taken(registries):
-    with pytest.raises(InputError, match="^register data 'mine': .*Erm'> is not a subclass of dbpt.data.reader.D"):
+    with pytest.raises(InputError, match="^register data 'mine': .*Erm'> is not a subclass of dbpt.data.layouts.D"):
         dbpt.register_dataset("mine")(Erm)
     with pytest.raises(InputError, match="^register objective <class .*: expected a name of lower-case letters"):
         dbpt.register_objective(Erm)
@@ -253,7 +253,7 @@ def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
     def refuse(**_: str) -> None:
         raise AssertionError("packages were searched")
 
-    monkeypatch.setattr("dbpt.data.registry.entry_points", refuse)
+    monkeypatch.setattr("dbpt.registry.entry_points", refuse)
     for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
         assert all(name in registry for name in registry.loaded)
     assert FitConfig(objective="jtt", head="adapter").default_lr == 0.01

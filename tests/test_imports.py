@@ -31,7 +31,7 @@ def quietly(*commands: str) -> str:
         "import dbpt; dbpt.InputError; dbpt.GroupWeights; dbpt.FitConfig; dbpt.label_attributes; dbpt.group_metrics",
         "import dbpt.data.words, dbpt.groups, dbpt.report, dbpt.data.demo; dbpt.write_demo; dbpt.load_dataset",
         "import dbpt; dbpt.Result; import dbpt.runs.run_folder, dbpt.features",
-        "import dbpt, dbpt.human_check.table; dbpt.judge_labels; dbpt.draw_label_sample",
+        "import dbpt, dbpt.report.tables; dbpt.judge_labels; dbpt.draw_label_sample",
         quietly("--help", "fit --help", "label --help"),
         quietly("fit demo --out never --epoch 3", "demo demo-nothing never", "--version"),
         quietly("audit demo --factors style", "fit demo --out never --factors style"),

@@ -13,9 +13,8 @@ training images.
 import sys
 from pathlib import Path
 
-from dbpt.experiments.comparison.summary import interval_over_draws
-from dbpt.runs.comparison_metrics import ComparisonMetrics, ComparisonRow
-from dbpt.runs.metrics import read_metrics
+from dbpt.commands.comparison_summary import interval_over_draws
+from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, read_metrics
 
 README = ("zero-shot", "ERM", "balanced", "dbpt", "dbpt (true groups)")
 Rows = dict[tuple[str, str], ComparisonRow]

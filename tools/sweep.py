@@ -23,14 +23,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dbpt.commands.methods import build_head, build_objective, settings_of
 from dbpt.errors import InputError
-from dbpt.experiments.figures import Study
-from dbpt.experiments.methods import build_head, build_objective, settings_of
-from dbpt.experiments.stages import prepare
 from dbpt.groups import worst_group_accuracy
-from dbpt.settings.combinations import readers
-from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.data import resolve_demo
+from dbpt.settings.config import FitConfig, make_config, read_config, readers
+from dbpt.study.data import resolve_demo
+from dbpt.study.labelled import Study
+from dbpt.study.stages import prepare
 from dbpt.training import Rows, train
 from dbpt.training.loop import one_thread_if_small
 

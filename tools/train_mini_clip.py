@@ -26,9 +26,9 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
+from dbpt.data.demo import QUALITY
 from dbpt.data.demo.birds import draw_bird
 from dbpt.data.demo.faces import draw_face, sample_face
-from dbpt.data.demo.layouts import QUALITY
 from dbpt.data.demo.pets import draw_pet
 
 # Shares of (y, a) = 00, 01, 10, 11 among the training drawings: what goes together on the web goes together here.

@@ -18,22 +18,20 @@ from typing import Any
 
 from dbpt.auditing.figures import AuditFigures
 from dbpt.auditing.result import Audit
+from dbpt.commands.comparison_plan import BY_THE_PLAN
+from dbpt.commands.result import Result
 from dbpt.discovery.figures import DiscoveryFigures
 from dbpt.discovery.result import Discovery
-from dbpt.experiments.comparison.plan import BY_THE_PLAN
-from dbpt.experiments.result import Result
-from dbpt.files.typed_json import read_json, typed
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.combinations import CHOICES, combinations, why_refused
-from dbpt.settings.config import PATHS, FitConfig
-from dbpt.settings.recipes import RECIPES
+from dbpt.settings.config import CHOICES, PATHS, RECIPES, FitConfig, combinations, why_refused
 from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, SECTIONS
+from dbpt.storage.records import read_json, typed
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- demo output: begin (written by tools/write_docs.py) -->\n```text\n"
 END = "\n```\n<!-- demo output: end -->"
-MATRIX_BEGIN = "<!-- combinations: begin (written by tools/write_docs.py from dbpt.settings.combinations) -->\n"
+MATRIX_BEGIN = "<!-- combinations: begin (written by tools/write_docs.py from dbpt.settings.config) -->\n"
 MATRIX_END = "<!-- combinations: end -->"
 LIMITS = {"low": "at least {}", "above": "above {}", "high": "at most {}", "below": "below {}"}
 SETTINGS = """# Settings

@@ -14,44 +14,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dbpt import data as data
-    from dbpt import groups as groups
-    from dbpt import heads as heads
-    from dbpt import objectives as objectives
-    from dbpt import sampling as sampling
     from dbpt._core import __version__ as __version__
     from dbpt.auditing.audit import audit as audit
     from dbpt.auditing.discover import discover as discover
     from dbpt.auditing.result import Audit as Audit
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
-    from dbpt.clip.zero_shot import zero_shot_logits as zero_shot_logits
+    from dbpt.clip.backbone import zero_shot_logits as zero_shot_logits
+    from dbpt.commands.compare import compare as compare
+    from dbpt.commands.embed import check_data as check_data
+    from dbpt.commands.embed import embed as embed
+    from dbpt.commands.evaluate import evaluate as evaluate
+    from dbpt.commands.fit import fit as fit
+    from dbpt.commands.guess import GuessedAttributes as GuessedAttributes
+    from dbpt.commands.guess import guess_attributes as guess_attributes
+    from dbpt.commands.result import Result as Result
     from dbpt.data import Dataset as Dataset
     from dbpt.data import load_dataset as load_dataset
     from dbpt.data import register_dataset as register_dataset
     from dbpt.data.demo import write_demo as write_demo
     from dbpt.discovery.result import Discovery as Discovery
     from dbpt.errors import InputError as InputError
-    from dbpt.experiments.comparison.comparing import compare as compare
-    from dbpt.experiments.data_check import check_data as check_data
-    from dbpt.experiments.embed import embed as embed
-    from dbpt.experiments.evaluate import evaluate as evaluate
-    from dbpt.experiments.fit import fit as fit
-    from dbpt.experiments.guess import GuessedAttributes as GuessedAttributes
-    from dbpt.experiments.guess import guess_attributes as guess_attributes
-    from dbpt.experiments.result import Result as Result
     from dbpt.features import embed_images as embed_images
     from dbpt.groups import GroupDRO as GroupDRO
     from dbpt.groups import GroupWeighting as GroupWeighting
     from dbpt.groups import GroupWeights as GroupWeights
     from dbpt.groups import group_metrics as group_metrics
     from dbpt.groups import pseudo_attribute_quality as pseudo_attribute_quality
+    from dbpt.guesses import label_attributes as label_attributes
+    from dbpt.guesses import register_pseudo_method as register_pseudo_method
     from dbpt.heads import register_head as register_head
     from dbpt.human_check import draw_label_sample as draw_label_sample
     from dbpt.human_check import judge_labels as judge_labels
     from dbpt.objectives import register_objective as register_objective
-    from dbpt.pseudo_attributes import label_attributes as label_attributes
-    from dbpt.pseudo_attributes import register_pseudo_method as register_pseudo_method
     from dbpt.runs.classifier import Classifier as Classifier
     from dbpt.runs.run_folder import load as load
     from dbpt.sampling import GroupBatchSampler as GroupBatchSampler

@@ -13,13 +13,13 @@ import dbpt
 from dbpt import InputError
 from dbpt.auditing.page import render_audit
 from dbpt.cli import main
-from dbpt.discovery.embedded import embed_families
+from dbpt.discovery.catalogue import embed_families
 from dbpt.discovery.scoring import guess_families, score_families
-from dbpt.experiments.auto import images_to_search
-from dbpt.experiments.readable import configured_backbone, embed_dataset
 from dbpt.report.text import share_in_words
 from dbpt.settings.config import make_config
-from dbpt.settings.data import configured_dataset
+from dbpt.study.auto import images_to_search
+from dbpt.study.data import configured_dataset
+from dbpt.study.readable import configured_backbone, embed_dataset
 
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "epochs": 1, "objective": "erm", "baselines": False}
@@ -29,7 +29,7 @@ TOO_SMALL = "; since it was chosen on these images, its p-value is too small: te
 @pytest.fixture(scope="module", autouse=True)
 def _short_catalogue():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.experiments.auto.read_catalogue", lambda: SHORT)
+        patch.setattr("dbpt.study.auto.read_catalogue", lambda: SHORT)
         patch.setattr("dbpt.auditing.discover.read_catalogue", lambda _: SHORT)
         yield
 
@@ -101,9 +101,9 @@ def test_the_note_counts_other_families_that_are_proposed_and_split_the_images_i
 ):
     (ground,) = (family for family in SHORT if family.name == "land-or-water")
     families = [ground, *(replace(ground, name=f"other-{number}") for number in range(len(alike) - 1))]
-    monkeypatch.setattr("dbpt.experiments.auto.read_catalogue", lambda: families)
+    monkeypatch.setattr("dbpt.study.auto.read_catalogue", lambda: families)
     assert f" that are audited{TOO_SMALL}" in dbpt.audit(**right).figures.data.search.sentence  # they are all the same
-    monkeypatch.setattr("dbpt.experiments.auto.stronger_alike", lambda scores: alike)
+    monkeypatch.setattr("dbpt.study.auto.stronger_alike", lambda scores: alike)
     assert f" that are audited ({said} the images in another way" in dbpt.audit(**right).figures.data.search.sentence
 
 

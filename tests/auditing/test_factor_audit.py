@@ -10,11 +10,11 @@ from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt.auditing.factors import audited_factors, holm, verdict_of_factors
+from dbpt.auditing.figures import UserPredictions
 from dbpt.auditing.next_step import _without_factors
 from dbpt.auditing.page import _factor_part
-from dbpt.auditing.predictions import UserPredictions
 from dbpt.data.words import Factor, Words, combined
-from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.guesses.trust import Guesses
 
 NAMES = {"style": ["photo", "sketch"], "place": ["home", "street", "field"], "size": ["near", "far"]}
 CLASSES = ("cat", "dog", "fox")

@@ -13,7 +13,7 @@ import dbpt
 from dbpt.auditing.figures import AuditedFactor, Verdict
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.subject import subject_of
-from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.guesses.trust import Guesses
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
 UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=doubts_of("nonsense"))

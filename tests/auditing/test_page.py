@@ -18,12 +18,9 @@ from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
-from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.contact_sheets import contact_sheets
-from dbpt.report.examples import group_examples
-from dbpt.report.gallery import Mistake, surest_mistakes
-from dbpt.runs.audited import AuditedData, Search
-from dbpt.runs.metrics import BackboneSummary
+from dbpt.guesses.trust import Guesses
+from dbpt.report.pictures import Mistake, contact_sheets, group_examples, surest_mistakes
+from dbpt.runs.metrics import AuditedData, BackboneSummary, Search
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 NASTY = """<script>alert("1")</script> & 'co'"""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2, ncx2
 
-from dbpt.auditing.power import detectable_difference, noncentrality
+from dbpt.auditing.figures import detectable_difference, noncentrality
 from dbpt.groups.association import explained_errors
 
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from table_files import rows
 
-from dbpt.auditing.predictions import array_predictions, read_predictions
+from dbpt.auditing.figures import array_predictions, read_predictions
 from dbpt.data import load_dataset
 from dbpt.errors import InputError
-from dbpt.files.csv import csv_text
+from dbpt.storage.files import csv_text
 
 NAMES = ("img/a.jpg", "img/b.jpg", "c.jpg", "=d.jpg")
 GOOD = "path,prediction\nimg/a.jpg,dog\nimg/b.jpg,dog\nc.jpg,cat\n=d.jpg,cat\n"

@@ -7,9 +7,9 @@ import pytest
 from sklearn import linear_model
 from sklearn.linear_model import LogisticRegression
 
-from dbpt.auditing.probe import check_installed, probe_predictions
+from dbpt.auditing.figures import check_installed, probe_predictions
 from dbpt.errors import InputError
-from dbpt.pseudo_attributes.linear_probe import out_of_fold
+from dbpt.guesses.linear_probe import out_of_fold
 
 
 def made(n, width, signal, seed=0, classes=2):
@@ -119,7 +119,7 @@ def test_of_many_rows_a_sample_with_all_classes_is_fitted_to(monkeypatch):
     whole = probe_predictions(features, labels, class_names="abc", seed=0)
     sizes, fit = [], LogisticRegression.fit
     monkeypatch.setattr(LogisticRegression, "fit", lambda self, x, y: sizes.append(len(x)) or fit(self, x, y))
-    monkeypatch.setattr("dbpt.pseudo_attributes.linear_probe.MOST_ROWS", 600)
+    monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS", 600)
     found = probe_predictions(features, labels, class_names="abc", seed=0)
     assert len(sizes) == 5 and max(sizes) <= 500 and (found[:, 2] > 0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)

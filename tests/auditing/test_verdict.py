@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 from made_up_run import doubts_of
 
-from dbpt.auditing.differences import named_difference
 from dbpt.auditing.figures import Verdict
-from dbpt.auditing.result import p_text
+from dbpt.auditing.result import named_difference, p_text
 from dbpt.auditing.verdict import most_confused, verdict_of
 from dbpt.groups import explained_errors, group_metrics
-from dbpt.pseudo_attributes.cross_validation import CrossValidated
-from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.guesses.doubts import CrossValidated
+from dbpt.guesses.trust import Guesses
 
 CLASSES, ATTRIBUTES = ["cat", "dog", "fox", "owl", "pig"], ["day", "night"]
 

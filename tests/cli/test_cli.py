@@ -15,8 +15,8 @@ from tiny import Tiny
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from unprivileged import unprivileged
 
-from dbpt.cli import fit as fit_command
 from dbpt.cli import main
+from dbpt.cli import verbs as fit_command
 from dbpt.cli.main import commands
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
@@ -66,7 +66,7 @@ def settings_of(monkeypatch):
         seen.update(settings, data=data)
         raise click.Abort
 
-    monkeypatch.setattr("dbpt.experiments.fit.fit", stand_in)
+    monkeypatch.setattr("dbpt.commands.fit.fit", stand_in)
 
     def parse(*arguments: str) -> dict:
         seen.clear()
@@ -253,7 +253,7 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
 def test_what_is_wrong_whatever_the_data_are_is_refused_before_they_are_read(
     tiny, tiny_run, refusal, monkeypatch, tmp_path, verbs, options, message
 ):
-    monkeypatch.setattr("dbpt.settings.data.load_dataset", None)
+    monkeypatch.setattr("dbpt.study.data.load_dataset", None)
     monkeypatch.chdir(Path(__file__).parents[2])
     out = ["--out", tiny_run if "--resume" in options else tmp_path / "run"]
     first = {"embed": [*tiny.arguments[:4]], "evaluate": []}
@@ -309,7 +309,7 @@ def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeyp
         raise interruption
 
     for verb in ("fit.fit", "comparison.comparing.compare", "evaluate.evaluate"):
-        monkeypatch.setattr(f"dbpt.experiments.{verb}", interrupted)
+        monkeypatch.setattr(f"dbpt.study.{verb}", interrupted)
     kept, out = "Interrupted; nothing is half-written; continue with: dbpt", tmp_path / "my run"
     assert command("fit", "DATA", "--out", out) == (130, "", f"{kept} fit DATA --out '{out}'\n")
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
@@ -318,7 +318,7 @@ def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeyp
     line = f"{kept} compare DATA --overwrite --out '{out}'\n"
     assert command("compare", "DATA", "--overwrite", "--out", out) == (130, "", line)
     for verb, function in (("fit", "fit.fit"), ("compare", "comparison.comparing.compare")):
-        monkeypatch.setattr(f"dbpt.experiments.{function}", interrupted_later)
+        monkeypatch.setattr(f"dbpt.study.{function}", interrupted_later)
         line = f"{kept} {verb} --resume --out '{out}'\n"
         assert command(verb, "DATA", "--overwrite", "--out", out) == (130, "", line)
 
@@ -382,7 +382,7 @@ def test_memory_that_is_full_is_one_line(refusal, tiny, monkeypatch, error):
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr("dbpt.experiments.embed.embed", fail)
+    monkeypatch.setattr("dbpt.commands.embed.embed", fail)
     monkeypatch.setattr("dbpt.runs.run_folder.load", fail)
     assert refusal("predict", "run", "image.jpg").endswith(": choose another --device")
     assert refusal("embed", tiny.table).endswith(": lower --embed-batch-size, or choose another --device")

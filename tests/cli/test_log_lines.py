@@ -11,8 +11,8 @@ from runs import fit
 
 import dbpt
 from dbpt.cli.main import Lines
-from dbpt.data.progress import progress_bar
 from dbpt.features import verify_cache
+from dbpt.progress import progress_bar
 
 LINES = {"DEBUG": "a detail", "INFO": "a step", "WARNING": "warning: an oddity"}
 
@@ -64,7 +64,7 @@ class Terminal(io.StringIO):
 
 def put_on_terminal(monkeypatch) -> Terminal:
     """Called in the test, because pytest sets ``sys.stderr`` after fixtures."""
-    monkeypatch.setattr("dbpt.data.progress.DELAY", 0)
+    monkeypatch.setattr("dbpt.progress.DELAY", 0)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     return terminal
 

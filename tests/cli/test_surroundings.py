@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import dbpt
+from dbpt.commands.compare import compare
 from dbpt.errors import InputError
-from dbpt.experiments.comparison.comparing import compare
-from dbpt.files.launched import launched, launched_rank, launched_size
+from dbpt.storage.locks import launched, launched_rank, launched_size
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and devices of Linux")
 
@@ -107,7 +107,7 @@ def test_a_closed_stream_is_as_one_that_leads_nowhere(closed, length):
 
 
 def test_only_a_closed_pipe_has_its_exit_code(command, monkeypatch):
-    monkeypatch.setattr("dbpt.cli.cache.click.echo", lambda *_: sys.exit(1))
+    monkeypatch.setattr("dbpt.cli.more_verbs.click.echo", lambda *_: sys.exit(1))
     assert command("cache", "list", "--cache", "/nowhere")[0] == 1
 
 
@@ -187,7 +187,7 @@ def test_a_signal_that_a_library_turns_into_its_own_error_blames_nothing(launche
     assert "damaged" not in printed and "Traceback" not in printed and "Error" not in printed
 
 
-@pytest.mark.parametrize(("module", "rank", "told"), [("click", "0", b"Interrupted\n"), ("dbpt.cli.predict", "1", b"")])
+@pytest.mark.parametrize(("module", "rank", "told"), [("click", "0", b"Interrupted\n"), ("dbpt.cli.verbs", "1", b"")])
 def test_ctrl_c_before_the_command_line_has_loaded_is_one_line(module, rank, told):
     code = (
         "import os, signal, sys\n"
@@ -229,7 +229,7 @@ def test_too_little_memory_in_training(tiny, tmp_path, monkeypatch, error, where
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("dbpt.experiments.methods.train", fail)
+    monkeypatch.setattr("dbpt.commands.methods.train", fail)
     with pytest.raises(InputError, match=f"^{where}: lower --batch-size .*, --text-memory-mb or --embed-batch-size"):
         dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings)
     found = compare(tiny.table, out=tmp_path / "c", methods="zero-shot,erm", seeds=1, **tiny.settings)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import dbpt
-from dbpt.clip import load_backbone, precision
+from dbpt.clip import backbone as precision
+from dbpt.clip import load_backbone
 from dbpt.errors import InputError
 
 

@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from tiny import CONFIG
 from unprivileged import unprivileged
 
-from dbpt.clip import hub, load_backbone, load_backbone_from_spec
-from dbpt.clip.zero_shot import zero_shot_logits
+from dbpt.clip import load_backbone, load_backbone_from_spec
+from dbpt.clip import spec as hub
+from dbpt.clip.backbone import zero_shot_logits
 from dbpt.errors import InputError
 
 

@@ -5,8 +5,9 @@ import torch
 from test_text_tower import build, tokenizer_of
 from torch.nn import functional as F
 
-from dbpt.clip.text_tower import build_text_tower, prompt_token_ids
-from dbpt.clip.text_tower.packed_attention import Packing, packed_attention
+from dbpt.clip.shared_prefix import Packing, packed_attention
+from dbpt.clip.text_path import build_text_tower
+from dbpt.clip.text_tower import prompt_token_ids
 
 HEADS, WIDTH = 2, 6
 PACKINGS = {

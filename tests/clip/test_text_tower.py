@@ -8,8 +8,8 @@ import torch
 from prompt_reference import reference_features, value_and_gradient
 from torch.nn import functional as F
 
-from dbpt.clip.text_tower import build_text_tower, context_token_ids, prompt_token_ids, text_path
-from dbpt.clip.text_tower.tower import token_embedding
+from dbpt.clip.text_path import build_text_tower, text_path
+from dbpt.clip.text_tower import context_token_ids, prompt_token_ids, token_embedding
 from dbpt.errors import InputError
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}

@@ -19,8 +19,8 @@ from prompt_reference import reference_features, value_and_gradient
 from test_text_tower import WordTokenizer
 
 from dbpt.clip.model import build_model
-from dbpt.clip.text_tower import build_text_tower, prompt_token_ids, text_path
-from dbpt.clip.text_tower.tower import token_embedding
+from dbpt.clip.text_path import build_text_tower, text_path
+from dbpt.clip.text_tower import prompt_token_ids, token_embedding
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDINGS = ["waterbird", "dog", "an extraordinarily long name of a kind of seabird"]

@@ -6,7 +6,7 @@ from layouts import edit, write_faces
 from table_files import refused
 
 from dbpt.data import load_dataset
-from dbpt.data.celeba import CLAUSES, celeba_words
+from dbpt.data.layouts.celeba import CLAUSES, celeba_words
 
 MERGED_USUAL = "img_id,img_filename,y,split,place,place_filename\n"
 

@@ -47,7 +47,7 @@ def test_a_data_set_in_order(birds):
 
 def test_published_counts_are_confirmed(birds, monkeypatch):
     counts = ((0, 1, 0, 1), (0, 0, 0, 0), (1, 0, 0, 0))
-    monkeypatch.setattr("dbpt.data.waterbirds.PUBLISHED", counts)
+    monkeypatch.setattr("dbpt.data.layouts.waterbirds.PUBLISHED", counts)
     assert "\n  the counts are the published ones\nno problems found" in str(check_data("waterbirds", root=birds))
 
 

@@ -11,7 +11,7 @@ from layouts import edit, pets_metadata, touch, write_pets
 from table_files import refused
 
 from dbpt.data import load_dataset
-from dbpt.data.metashift import DISC_GROUPS, FOLDER, GROUPS, disc_test_split, subpopbench_split
+from dbpt.data.layouts.metashift import DISC_GROUPS, FOLDER, GROUPS, disc_test_split, subpopbench_split
 
 HOME = "/home/someone/data/metashift/"
 

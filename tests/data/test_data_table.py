@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from table_files import refused, rows, vocabulary
 
+from dbpt.commands.embed import check_data
 from dbpt.data import load_dataset
-from dbpt.experiments.data_check import check_data
 
 ROWS = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.jpg,cat,val,\nd.jpg,dog,test,in\n"
 

@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 import dbpt.data.demo
+from dbpt.data import demo as layouts
 from dbpt.data import load_dataset
-from dbpt.data.demo import DEMO_NAMES, layouts, mini_clip_paths, write_demo
+from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
-from dbpt.settings.data import resolve_demo
+from dbpt.study.data import resolve_demo
 
 SIZES = (40, 16, 20)
 
@@ -183,7 +184,7 @@ def test_small_clip_is_shipped() -> None:
 
 
 def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.settings.data.write_demo", lambda name, root: None)
+    monkeypatch.setattr("dbpt.study.data.write_demo", lambda name, root: None)
     demo = FitConfig(data="demo", cache=str(tmp_path))
     config = resolve_demo(demo)
     assert config.data == "waterbirds"

@@ -6,11 +6,10 @@ from table_files import refused, rows
 
 from dbpt.data import load_dataset
 from dbpt.data.columns import parse_columns
-from dbpt.data.factors import factor_codes, factor_entries, joint_codes, parse_factors
-from dbpt.data.words import Factor, Words, combined
+from dbpt.data.words import Factor, Words, combined, factor_codes, factor_entries, joint_codes, parse_factors
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
-from dbpt.settings.data import with_data
+from dbpt.study.data import with_data
 
 ENTRIES = ("style: photo, sketch=sketch|drawing", "place: indoor, outdoor", "place[ship]: sea, harbour=port|dock")
 PLACE = {name: (name,) for name in ("indoor", "outdoor", "sea")} | {"harbour": ("port", "dock")}

@@ -12,7 +12,7 @@ from table_files import refused
 import dbpt
 from dbpt.data import load_dataset
 from dbpt.data.archives import find_member
-from dbpt.data.huggingface_objects import materialize
+from dbpt.data.layouts.huggingface import materialize
 
 
 @pytest.fixture(autouse=True)

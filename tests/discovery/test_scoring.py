@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
-from dbpt.discovery.catalogue import Family
-from dbpt.discovery.differences import largest_difference
-from dbpt.discovery.embedded import embed_families, without_classes
-from dbpt.discovery.findings import stronger_alike
+from dbpt.discovery.catalogue import Family, embed_families, without_classes
+from dbpt.discovery.figures import word_scores
+from dbpt.discovery.result import stronger_alike
 from dbpt.discovery.scoring import (
     SMALLEST_DIFFERENCE,
     Explained,
@@ -26,8 +25,8 @@ from dbpt.discovery.scoring import (
     halves,
     score_families,
 )
-from dbpt.discovery.words import word_scores
 from dbpt.groups import explained_errors
+from dbpt.groups.intervals import largest_difference
 
 N, DIRECTIONS = 800, 16
 CLASS, PLACE, STYLE = range(3)

@@ -13,8 +13,7 @@ from dbpt.errors import InputError
 from dbpt.features import cache as cache_module
 from dbpt.features import cache_files, verify_cache
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import folder_name, shard_name
-from dbpt.features.file_rows import FileRows, ids_of
+from dbpt.features.cache_files import FileRows, folder_name, ids_of, shard_name
 
 KEY = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 ROOT = Path("/nowhere")

@@ -10,10 +10,9 @@ from unprivileged import unprivileged
 
 from dbpt.features import list_caches, prune_caches, verify_cache
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import shard_name
-from dbpt.features.file_rows import look_up_files
-from dbpt.files.lock import OwnedLock
-from dbpt.files.stored_arrays import StoredArrays
+from dbpt.features.cache_files import look_up_files, shard_name
+from dbpt.storage.locks import OwnedLock
+from dbpt.storage.records import StoredArrays
 
 ENCODER = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 NAMES = ("a", "b", "c", "d")

@@ -16,9 +16,10 @@ import pytest
 from small_images import write_images
 
 from dbpt.errors import InputError
-from dbpt.features import embedding_pass, verify_cache
-from dbpt.files import lock as owned_lock
-from dbpt.files.lock import OwnedLock
+from dbpt.features import embedding as embedding_pass
+from dbpt.features import verify_cache
+from dbpt.storage import locks as owned_lock
+from dbpt.storage.locks import OwnedLock
 
 PROCESSES = launched.forking()
 

@@ -14,7 +14,7 @@ from unprivileged import unprivileged
 import dbpt
 from dbpt.errors import InputError
 from dbpt.features import verify_cache
-from dbpt.features.embed import EmbeddedFiles
+from dbpt.features.embedding import EmbeddedFiles
 
 COUNT = 9
 
@@ -136,7 +136,7 @@ def test_what_failed_is_summed_up_and_written(command, task):
 
 def test_many_reasons_are_cut_short():
     failures = [dbpt.features.Failure(row, f"{row}.png", f"reason {max(row, 2)}") for row in range(9)]
-    found = dbpt.experiments.embed.EmbeddedImages(9, 9, tuple(failures), Path("cache"))
+    found = dbpt.commands.embed.EmbeddedImages(9, 9, tuple(failures), Path("cache"))
     assert str(found).splitlines()[1] == "  3 failed: reason 2 (first: 0.png)"
     assert str(found).splitlines()[-1] == "  and 2 failed for other reasons"
 

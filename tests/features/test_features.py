@@ -12,8 +12,10 @@ from small_images import CONFIG, noise
 
 from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
-from dbpt.features import embed, embed_images, embedding_pass, images, verify_cache
-from dbpt.features.file_rows import FileRows, ids_of
+from dbpt.features import embed_images, images, verify_cache
+from dbpt.features import embedding as embed
+from dbpt.features import embedding as embedding_pass
+from dbpt.features.cache_files import FileRows, ids_of
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import dbpt
 from dbpt import embed_images
 from dbpt.errors import InputError
 from dbpt.features.cache import FeatureCache
-from dbpt.files.lock import OwnedLock
+from dbpt.storage.locks import OwnedLock
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ from torchvision.transforms import InterpolationMode, RandomResizedCrop
 from torchvision.transforms import functional as T
 
 from dbpt import InputError
-from dbpt.experiments.methods import _live, trained_result, training_rows
-from dbpt.experiments.stages import prepare
+from dbpt.commands.methods import _live, trained_result, training_rows
 from dbpt.features.live import AREA, ASPECT, NUMBERS, crop_box, draw_numbers, live_images
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
-from dbpt.training import checkpoint
+from dbpt.study.stages import prepare
+from dbpt.training import draws as checkpoint
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

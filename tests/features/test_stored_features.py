@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import dbpt
-from dbpt.data.stored_features import StoredFeatures
 from dbpt.features import EmbeddedFiles, embed_images
+from dbpt.features.precomputed import StoredFeatures
 
 N, BLOCK = 20_000, 4_000
 ROWS = np.array([3, 1, 99, 0, 98])
@@ -30,7 +30,7 @@ def test_they_index_as_an_array_does(tiny, tiny_backbone):
 
 
 def test_blocks_are_computed_one_below_the_other(monkeypatch):
-    monkeypatch.setattr("dbpt.data.stored_features.BLOCK_ROWS", 3)
+    monkeypatch.setattr("dbpt.features.precomputed.BLOCK_ROWS", 3)
     array = np.arange(14, dtype=np.float32).reshape(7, 2)
     sizes = []
 
@@ -66,9 +66,9 @@ def read_at_once(monkeypatch):
     for name in ("data.stored_features", "clip.zero_shot", "data.precomputed", "pseudo_attributes.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.discovery.scoring.BLOCK", BLOCK)
-    monkeypatch.setattr("dbpt.discovery.words.BLOCK", BLOCK)
+    monkeypatch.setattr("dbpt.discovery.figures.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.discovery.scoring.MOST_ROWS", BLOCK)
-    monkeypatch.setattr("dbpt.pseudo_attributes.linear_probe.MOST_ROWS", BLOCK)
+    monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS", BLOCK)
 
     def counted(features, rows):
         found = read(features, rows)
@@ -98,7 +98,7 @@ def test_nothing_reads_all_features_at_once(name, many, tiny, read_at_once, monk
 
 def test_doubts_read_the_judged_rows_only(many, tiny, read_at_once, monkeypatch):
     monkeypatch.chdir(many)
-    monkeypatch.setattr("dbpt.pseudo_attributes.trust.MOST_ROWS", BLOCK)
+    monkeypatch.setattr("dbpt.guesses.trust.MOST_ROWS", BLOCK)
     model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
     dbpt.guess_attributes("table.csv", embeddings="features.npy", **model, **COMMANDS["guess_attributes"])
     assert sum(read_at_once) == N + 7 * BLOCK  # the guesses; the judged rows by own, five other sentences, words

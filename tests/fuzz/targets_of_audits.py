@@ -6,7 +6,7 @@ import numpy as np
 from fuzz_target import Parse, Prepare, Workplace, target
 from layouts import touch
 
-from dbpt.auditing.predictions import read_predictions
+from dbpt.auditing.figures import read_predictions
 from dbpt.data import load_dataset
 from dbpt.discovery.catalogue import read_catalogue
 

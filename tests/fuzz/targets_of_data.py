@@ -11,8 +11,8 @@ from fuzz_target import UNPRINTABLE, Parse, Prepare, Workplace, target
 from layouts import touch, write_birds, write_faces, write_pets
 
 from dbpt.data import Dataset, archives, load_dataset
-from dbpt.data.dataset_checks import check_dataset
-from dbpt.data.webdataset import shards_of
+from dbpt.data.checks import check_dataset
+from dbpt.data.layouts.webdataset import shards_of
 
 
 def read_rows(data: object, root: Path | None = None) -> None:

@@ -8,13 +8,12 @@ import repairs
 from fuzz_target import Parse, Workplace, target
 
 from dbpt.data import load_dataset
-from dbpt.data.precomputed import open_precomputed_features
 from dbpt.errors import InputError
 from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
-from dbpt.features.cache_files import DamagedShard, Shard, shard_name
-from dbpt.features.file_rows import FileRows, ids_of
-from dbpt.files.stored_arrays import StoredArrays
+from dbpt.features.cache_files import DamagedShard, FileRows, Shard, ids_of, shard_name
+from dbpt.features.precomputed import open_precomputed_features
+from dbpt.storage.records import StoredArrays
 
 BACKBONE = 4, "tiny"
 

@@ -8,7 +8,7 @@ import torch
 from fuzz_target import Parse, Workplace, corpus_of, target
 
 from dbpt import load_backbone
-from dbpt.clip.text_tokenizer import FileTokenizer
+from dbpt.clip.spec import FileTokenizer
 
 CONFIG = {
     "embed_dim": 4,

@@ -11,23 +11,23 @@ import torch
 from fuzz_target import Parse, Prepare, Workplace, target
 
 import dbpt
+from dbpt.commands import comparison_cells as cells
 from dbpt.data.columns import parse_columns
 from dbpt.data.words import Words, check_templates, parse_vocabulary
-from dbpt.experiments.clusters import read_clusters, write_clusters
-from dbpt.experiments.comparison import cells
-from dbpt.files.tensors import write_tensors
 from dbpt.groups import group_metrics
-from dbpt.human_check.design import Design, Stratum, read_design, write_design
-from dbpt.human_check.drawing import RunLabels
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses.doubts import CrossValidated, KnownOfGroup
+from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.human_check.estimates import Design, Stratum, read_design, write_design
 from dbpt.human_check.judging import read_answers
-from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.class_clusters import ClassClusters
-from dbpt.pseudo_attributes.cross_validation import CrossValidated, KnownOfGroup
-from dbpt.pseudo_attributes.linear_probe import AttributeProbe
+from dbpt.human_check.sample import RunLabels
 from dbpt.runs.metrics import RunRow
-from dbpt.runs.saved_probe import read_probe, write_probe
+from dbpt.runs.run_folder import read_probe, write_probe
 from dbpt.settings.config import make_config, read_config
-from dbpt.training.checkpoint import Checkpoint, LoopState, load_checkpoint, save_checkpoint
+from dbpt.storage.records import write_tensors
+from dbpt.study.readable import read_clusters, write_clusters
+from dbpt.training.draws import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord
 
 STRATA = (Stratum(0, 0, True, 0.5, 1.0, 4, 2), Stratum(1, -1, False, 0.2, 0.9, 3, 1))

@@ -10,8 +10,8 @@ from observed_rows import NAN, RULES, content, rows
 import dbpt
 from dbpt import _core
 from dbpt.errors import InputError
-from dbpt.groups import sums
-from dbpt.groups.tensors import is_tensor
+from dbpt.groups import weights as sums
+from dbpt.groups.ids import is_tensor
 
 
 @pytest.fixture(params=["host", "accelerator"])
@@ -116,7 +116,7 @@ def test_an_exchange_that_fails_changes_nothing(rule, monkeypatch):
     for each in (weights, expected):
         each.observe(*rows(0))
     with monkeypatch.context() as patch:
-        patch.setattr("dbpt.groups.weighting.sum_over_ranks", is_gone)
+        patch.setattr("dbpt.groups.weights.sum_over_ranks", is_gone)
         with pytest.raises(RuntimeError, match="a rank is gone"):
             weights.step(process_group=object())
     assert content(weights) == content(expected)

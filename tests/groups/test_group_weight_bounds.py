@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 import dbpt
 from dbpt.errors import InputError
-from dbpt.groups.bounds import MAX_WEIGHT, Bounds
-from dbpt.training.findings import effective_rows
+from dbpt.groups.intervals import MAX_WEIGHT, Bounds
+from dbpt.training.records import effective_rows
 
 NONE = {"min_group_count": 0, "max_weight": np.inf}
 one_count = st.just(0.0) | st.integers(1, 5000).map(float) | st.floats(1e-9, 1e4)

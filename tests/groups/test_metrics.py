@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.errors import InputError
-from dbpt.files.typed_json import typed
 from dbpt.groups import (
     GroupMetrics,
     PseudoQuality,
@@ -24,6 +23,7 @@ from dbpt.groups import (
 )
 from dbpt.groups.accuracy import merged_groups
 from dbpt.groups.intervals import TAIL, newcombe_margins
+from dbpt.storage.records import typed
 
 
 def metrics_of(counts, correct, **options):

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from dbpt.groups.association import explained_errors
-from dbpt.groups.permutation import first_of_unit, permutation, random_part
+from dbpt.groups.association import explained_errors, first_of_unit, permutation, random_part
 
 
 def test_every_row_comes_once_in_the_order_of_seed_and_epoch():

@@ -14,14 +14,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import dbpt
+from dbpt.commands.methods import build_head
 from dbpt.errors import InputError
-from dbpt.experiments import stages as experiment_module
-from dbpt.experiments.methods import build_head
-from dbpt.experiments.stages import prepare
-from dbpt.files.tensors import write_tensors
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.classifier import FeatureClassifier
 from dbpt.settings.config import FitConfig
+from dbpt.storage.records import write_tensors
+from dbpt.study import stages as experiment_module
+from dbpt.study.stages import prepare
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
 CLASS_WEIGHTS = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), dim=-1)

@@ -8,13 +8,12 @@ import torch
 from prompt_reference import reference_features
 from torch.nn import functional as F
 
-from dbpt.clip.text_tower import prompt_token_ids
-from dbpt.clip.text_tower.build import ChunkedTower
-from dbpt.clip.text_tower.tower import GeneralTower
-from dbpt.clip.zero_shot import zero_shot_weights
+from dbpt.clip.backbone import zero_shot_weights
+from dbpt.clip.text_path import ChunkedTower
+from dbpt.clip.text_tower import GeneralTower, prompt_token_ids
 from dbpt.data.words import Words
 from dbpt.heads import AdapterHead, HeadStart, LinearHead, PromptHead
-from dbpt.training import model_selection
+from dbpt.training import records as model_selection
 
 WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
 CLASSES = {"disc": ("disc", "round thing"), "box": ("box",)}

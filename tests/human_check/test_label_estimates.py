@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.human_check.estimates import LabelledStrata, estimate, simulate
-from dbpt.human_check.strata import allocate, draw, stratify
+from dbpt.human_check.sample import allocate, draw, stratify
 
 
 def make(sizes, labels, pseudo, right, counts, num_classes=2) -> LabelledStrata:

@@ -14,9 +14,9 @@ from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
 from dbpt import InputError
-from dbpt.human_check.design import Design
-from dbpt.human_check.drawing import label_page
+from dbpt.human_check.estimates import Design
 from dbpt.human_check.judging import read_answers
+from dbpt.human_check.sample import label_page
 
 FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk")
 LIGHT = ("day", "night")

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt import InputError
-from dbpt.human_check.strata import allocate, draw, stratify
+from dbpt.human_check.sample import allocate, draw, stratify
 
 
 def confidences(n: int, seed: int = 0) -> np.ndarray:

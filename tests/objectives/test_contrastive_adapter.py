@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from toy_training import SETTINGS, VAL, head_for
 
 from dbpt.heads import AdapterHead
-from dbpt.objectives import OBJECTIVES, TrainingGroups, contrastive_adapter
+from dbpt.objectives import OBJECTIVES, TrainingGroups
+from dbpt.objectives import other_losses as contrastive_adapter
 from dbpt.training import Rows, train
 
 NAME, NUM_CLASSES, STEPS, LR = "contrastive-adapter", 2, 6, 0.05

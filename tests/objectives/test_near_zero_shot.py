@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from tiny import Tiny
 
-from dbpt.experiments.figures import Study
-from dbpt.experiments.methods import build_head, settings_of, training_rows
-from dbpt.experiments.stages import prepare
+from dbpt.commands.methods import build_head, settings_of, training_rows
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.settings.config import FitConfig
+from dbpt.study.labelled import Study
+from dbpt.study.stages import prepare
 from dbpt.training import train
-from dbpt.training.optimizer import build_optimizer, learning_rate
+from dbpt.training.loop import build_optimizer, learning_rate
 
 EPOCHS, LR = 15, 0.03
 

@@ -15,12 +15,13 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from dbpt.errors import InputError
-from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups, dfr
-from dbpt.objectives.dfr import refit_layer
-from dbpt.objectives.subsampling import balanced_subsets
+from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.objectives import two_stages as dfr
+from dbpt.objectives.other_losses import balanced_subsets
+from dbpt.objectives.two_stages import refit_layer
 from dbpt.training import Rows, Trained, train
 from dbpt.training.draws import draws_of_epoch
-from dbpt.training.optimizer import learning_rate
+from dbpt.training.loop import learning_rate
 
 SETTINGS = replace(toy_training.SETTINGS, epochs=6, batch_size=20, model_selection="last", seed=3)
 START = np.linspace(-1, 1, 10).reshape(2, 5)

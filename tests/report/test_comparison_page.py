@@ -10,9 +10,9 @@ from html_page import Page, bars
 from made_up_comparison import ROWS, STEPS, comparison, difference, many_rows, page_of, row
 from made_up_run import GUESSES, LONG, NASTY
 
-from dbpt.report.comparison_summary import ComparisonSummary
-from dbpt.report.comparison_verdict import second_sentence, verdict
-from dbpt.runs.comparison_metrics import FailedTraining
+from dbpt.report.comparison import ComparisonSummary
+from dbpt.report.comparison_page import second_sentence, verdict
+from dbpt.runs.metrics import FailedTraining
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 ZERO_SHOT, ERM, DBPT, JTT = ROWS

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbpt.report.confusion import Confusion, confusion_counts, confusions
+from dbpt.report.tables import Confusion, confusion_counts, confusions
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dbpt.report import contact_sheets as module
-from dbpt.report.contact_sheets import contact_sheets
+from dbpt.report import pictures as module
+from dbpt.report.pictures import contact_sheets
 
 NAMES = [("cat", "day"), ("cat", "night"), ("dog", "day"), ("dog", "night")]
 

@@ -15,13 +15,12 @@ from made_up_run import LONG, NASTY, history, run, typed_metrics
 from matplotlib import pyplot
 from PIL import Image
 
+from dbpt.commands.result import Result
 from dbpt.errors import InputError
-from dbpt.experiments.result import Result
 from dbpt.report.charts import NARROW_LETTERS, Bar, BarGroup, Line, bar_chart, line_chart, spread, write_figures
-from dbpt.report.colors import COLORS, DARK, color_variables
 from dbpt.report.comparison_page import comparison_figures
 from dbpt.report.run_charts import run_figures
-from dbpt.report.text import shorten
+from dbpt.report.text import COLORS, DARK, color_variables, shorten
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dbpt.report import examples as module
-from dbpt.report.examples import group_examples, worst_first
+from dbpt.report import pictures as module
+from dbpt.report.pictures import group_examples, worst_first
 
 NAMES = [("cat", "day"), ("cat", "night"), ("dog", "day"), ("dog", "night")]
 

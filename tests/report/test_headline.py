@@ -19,8 +19,8 @@ from made_up_run import (
 )
 
 from dbpt.groups import group_metrics
-from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.headline import headline, verdict, zero_shot_line
+from dbpt.guesses.trust import Guesses
+from dbpt.report.page import headline, verdict, zero_shot_line
 
 
 def unwrapped(text):

@@ -24,8 +24,7 @@ from made_up_run import (
     table_of,
 )
 
-from dbpt.report.examples import Example, GroupExamples
-from dbpt.report.gallery import Mistake
+from dbpt.report.pictures import Example, GroupExamples, Mistake
 from dbpt.report.text import points, shorten_group
 from dbpt.runs.metrics import RunRow
 
@@ -130,7 +129,7 @@ def test_table_says_when_groups_are_pseudo():
 
 
 def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
-    monkeypatch.setattr("dbpt.report.table.WIDTH", 90)
+    monkeypatch.setattr("dbpt.report.tables.WIDTH", 90)
     names = [("landbird", "land"), ("landbird", "water"), ("waterbird", "land"), ("waterbird", "water")]
     small = evaluated([90, 50, 0, 20], (100, 100, 0, 25), names=names)
     metrics = run(rows=[row("zero-shot", None), row("erm", small), row("dbpt", small, source="true")])

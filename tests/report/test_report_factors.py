@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbpt.groups import group_metrics
-from dbpt.report.factors import by_factor, factor_figures, right_by_factor
+from dbpt.report.summary import by_factor, factor_figures, right_by_factor
 from dbpt.runs.metrics import DataSummary, FactorSummary
 
 SIZES = (2, 3, 2)

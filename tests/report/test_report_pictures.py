@@ -13,10 +13,8 @@ from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated
 
 from dbpt.groups import pseudo_attribute_quality
 from dbpt.report.comparison_page import Answers
-from dbpt.report.contact_sheets import contact_sheets
-from dbpt.report.examples import group_examples
-from dbpt.report.gallery import surest_mistakes
 from dbpt.report.guesses import GuessSheets, label_command, render_guesses
+from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 

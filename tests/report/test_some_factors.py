@@ -10,10 +10,9 @@ from made_up_comparison import row as compared
 from made_up_run import GUESSES, doubts_of, evaluated, render_report, row, run, typed_metrics
 
 from dbpt.groups import group_metrics
-from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.factors import judged_factors
-from dbpt.report.summary import groups_line
-from dbpt.runs.some_factors import groups_of_factors, run_of_factors
+from dbpt.guesses.trust import Guesses
+from dbpt.report.summary import groups_line, judged_factors
+from dbpt.runs.run_folder import groups_of_factors, run_of_factors
 
 STYLE, PLACE = {"name": "style", "values": ["photo", "sketch"]}, {"name": "place", "values": ["sea", "land", "sky"]}
 COUNTS = [40, 30, 0, 20, 10, 50, 30, 30, 30, 10, 10, 10]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dbpt.features import UnreadableImage
-from dbpt.report.thumbnails import thumbnail
+from dbpt.report.pictures import thumbnail
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from runs import FILES
 
 import dbpt
 from dbpt import InputError
-from dbpt.human_check.design import read_design
+from dbpt.human_check.estimates import read_design
 from dbpt.runs.run_folder import RUN_FOLDER
 from dbpt.settings.config import make_config
 

@@ -10,8 +10,7 @@ import dbpt
 from dbpt.errors import InputError
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.combinations import combinations, readers, why_refused
-from dbpt.settings.config import FitConfig
+from dbpt.settings.config import FitConfig, combinations, readers, why_refused
 from dbpt.settings.sections import TrainingSettings
 
 ALL = list(combinations())
@@ -58,7 +57,7 @@ def test_an_objective_that_is_registered_is_a_choice_at_once(registries):
 
 
 def test_the_registries_are_read_without_torch():
-    code = "import dbpt.settings.combinations, dbpt.objectives, dbpt.heads, sys; sys.exit('torch' in sys.modules)"
+    code = "import dbpt.settings.config, dbpt.objectives, dbpt.heads, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.files.disk import default_cache_dir
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.sections import SECTIONS
+from dbpt.storage.files import default_cache_dir
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -177,7 +177,7 @@ def test_bad_config_files_are_named(tmp_path, content, match):
 
 
 def test_options_give_the_command_line_the_same_settings():
-    from dbpt.cli.fit import fit
+    from dbpt.cli.verbs import fit
 
     settings = {"data": "x.csv", "classes": ["a=b|c", "d e"], "eta": 0.5, "class_specific_context": True}
     config = make_config({**settings, "baselines": False, "proportions": [0.25, 0.75], "root": "my images"})

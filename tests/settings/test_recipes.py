@@ -5,9 +5,8 @@ from runs import fit, history_of
 
 from dbpt.cli import main
 from dbpt.errors import InputError
-from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.recipes import RECIPES, override
-from dbpt.training.optimizer import WARMUP_LR, learning_rate
+from dbpt.settings.config import RECIPES, FitConfig, make_config, override, read_config
+from dbpt.training.loop import WARMUP_LR, learning_rate
 
 
 def test_the_default_recipe_changes_nothing():

@@ -19,15 +19,16 @@ from launcher import Launcher
 from tiny import Tiny
 
 from dbpt.cli import main
-from dbpt.features import embedding_pass, verify_cache
-from dbpt.files.lock import OWNER
+from dbpt.features import embedding as embedding_pass
+from dbpt.features import verify_cache
+from dbpt.storage.locks import OWNER
 
 BEFORE = f"""
 import gc, sys
 gc.freeze()
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import fault_injection
-from dbpt.features import embedding_pass
+from dbpt.features import embedding as embedding_pass
 sys.exit = fault_injection.exit_at_once
 """
 HAVE_TIMES = frozenset({"metrics.json", "report.html"})

@@ -18,7 +18,7 @@ from hostile_files import FILES, World
 from launcher import Launcher
 
 from dbpt.features import verify_cache
-from dbpt.files.lock import OwnedLock
+from dbpt.storage.locks import OwnedLock
 
 RUN_FOLDERS = {
     "audit --overwrite": "audit",

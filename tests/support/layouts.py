@@ -1,6 +1,6 @@
 """Waterbirds, CelebA and MetaShift with a handful of empty images, written in their own layouts."""
 
-from dbpt.data.metashift import FOLDER, GROUPS
+from dbpt.data.layouts.metashift import FOLDER, GROUPS
 
 BIRDS = "img_id,img_filename,y,split,place,place_filename\n"
 NAMES = "5_o_Clock_Shadow Blond_Hair Male Young"

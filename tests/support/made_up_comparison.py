@@ -9,16 +9,17 @@ from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison_page import NextSteps, render_comparison
 from dbpt.report.guesses import GuessSheets
-from dbpt.runs.comparison_metrics import (
+from dbpt.runs.metrics import (
     FIGURES,
+    BackboneSummary,
     ComparisonMetrics,
     ComparisonRow,
     ComparisonSettings,
+    DataSummary,
     Difference,
     FigureDifference,
     SeedFigure,
 )
-from dbpt.runs.metrics import BackboneSummary, DataSummary
 
 STEPS = NextSteps("dbpt fit X", "dbpt label X-run", "dbpt guess X", "dbpt compare --resume --out X")
 

@@ -8,18 +8,17 @@ import numpy as np
 
 import dbpt.report.page
 import dbpt.report.summary
-import dbpt.report.table
+import dbpt.report.tables
 from dbpt.data import SPLITS
-from dbpt.files.typed_json import typed
 from dbpt.groups import group_metrics, pseudo_attribute_quality
-from dbpt.pseudo_attributes.doubt import Doubt
-from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.examples import GroupExamples
-from dbpt.report.gallery import Mistake
+from dbpt.guesses.doubts import Doubt
+from dbpt.guesses.trust import Guesses
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.page import RunPage
+from dbpt.report.pictures import GroupExamples, Mistake
 from dbpt.report.run_charts import run_figures
 from dbpt.runs.metrics import RunMetrics
+from dbpt.storage.records import typed
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
 NASTY = """<script>alert("1")</script> & 'co'"""
@@ -80,7 +79,7 @@ def doubts_of(*sentences, factor=None):
 
 
 def table_of(metrics, **options):
-    return dbpt.report.table.run_table(typed_metrics(metrics), **options)
+    return dbpt.report.tables.run_table(typed_metrics(metrics), **options)
 
 
 def render_report(metrics, history, gallery, sheets=None, guesses=None, **changes):

@@ -14,7 +14,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from dbpt.clip.text_tower import build
+from dbpt.clip import text_path as build
 from dbpt.training import loop
 
 aten = torch.ops.aten

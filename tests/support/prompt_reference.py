@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional as F
 
-from dbpt.clip.text_tower.tower import token_embedding
+from dbpt.clip.text_tower import token_embedding
 
 
 def reference_features(model, tokenizer, wordings, context, *, start, position="end"):

@@ -8,9 +8,9 @@ import torch
 from safetensors.numpy import load_file
 
 from dbpt.errors import InputError
-from dbpt.files.tensors import write_tensors
-from dbpt.training import checkpoint
-from dbpt.training.checkpoint import (
+from dbpt.storage.records import write_tensors
+from dbpt.training import draws as checkpoint
+from dbpt.training.draws import (
     SCHEMA_VERSION,
     Checkpoint,
     CheckpointWriter,

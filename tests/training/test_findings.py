@@ -8,7 +8,7 @@ from toy_training import SETTINGS, TRAIN, VAL, build, linear_head
 
 from dbpt.objectives import TrainingGroups
 from dbpt.training import train
-from dbpt.training.findings import effective_rows, training_findings
+from dbpt.training.records import effective_rows, training_findings
 
 NAMES = ("a · x", "a · y", "b · x", "b · y")
 ROWS = np.bincount(TRAIN.groups[TRAIN.groups >= 0])

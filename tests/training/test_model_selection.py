@@ -5,7 +5,7 @@ import pytest
 
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy, worst_group_mean
-from dbpt.training.model_selection import Judged, validation_score
+from dbpt.training.records import Judged, validation_score
 
 CORRECT = np.array([True, True, False, True, False, False, True, True])
 GROUPS = np.array([0, 0, 0, 1, 1, -1, 3, 3])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from dbpt.training.optimizer import WARMUP_LR, learning_rate
+from dbpt.training.loop import WARMUP_LR, learning_rate
 
 
 def test_coops_schedule_with_its_defaults():

@@ -10,9 +10,10 @@ from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
 from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, TrainingGroups
-from dbpt.training import model_selection, train
-from dbpt.training.checkpoint import load_checkpoint, training_fingerprint
-from dbpt.training.optimizer import learning_rate
+from dbpt.training import records as model_selection
+from dbpt.training import train
+from dbpt.training.draws import load_checkpoint, training_fingerprint
+from dbpt.training.loop import learning_rate
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not():

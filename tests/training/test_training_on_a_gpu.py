@@ -7,11 +7,11 @@ from pretended_gpu import pretended_gpu
 
 import dbpt
 from dbpt import GroupDRO, GroupWeights
-from dbpt.experiments.methods import trained_result
-from dbpt.experiments.stages import prepare
-from dbpt.groups.sums import QUANTITIES, sum_tensors
+from dbpt.commands.methods import trained_result
+from dbpt.groups.weights import QUANTITIES, sum_tensors
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
+from dbpt.study.stages import prepare
 from dbpt.training import loop
 
 TRAININGS = {

@@ -16,28 +16,26 @@ from dbpt.auditing.figures import (
     AuditedFactor,
     AuditFigures,
     Verdict,
+    detectable_difference,
 )
 from dbpt.auditing.next_step import next_step
-from dbpt.auditing.power import detectable_difference
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import Subject
 from dbpt.auditing.verdict import most_confused, verdict_of
 from dbpt.data import SPLITS, Dataset
-from dbpt.data.factors import joint_codes
+from dbpt.data.words import joint_codes
 from dbpt.errors import InputError
-from dbpt.experiments.figures import backbone_summary, clusters_summary, true_or_pseudo
-from dbpt.experiments.guesses import judged_guesses
 from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
-from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.image_table import image_columns
-from dbpt.pseudo_attributes.pseudo_groups import group_pairs
-from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.confusion import confusion_counts
-from dbpt.report.made_by import setting_texts
-from dbpt.runs.audited import AuditedData
-from dbpt.runs.metrics import Average, ClustersSummary, GroupKind
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.base import group_pairs
+from dbpt.guesses.trust import Guesses
+from dbpt.report.guesses import setting_texts
+from dbpt.report.tables import confusion_counts
+from dbpt.runs.metrics import AuditedData, Average, ClustersSummary, GroupKind
 from dbpt.settings.sections import AUDIT_SETTINGS
+from dbpt.study.guesses import image_columns, judged_guesses
+from dbpt.study.labelled import backbone_summary, clusters_summary, true_or_pseudo
 
 
 @dataclass(frozen=True, kw_only=True)

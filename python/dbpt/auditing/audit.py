@@ -1,8 +1,10 @@
-"""`audit`: what a classifier gets wrong in which groups, and whether the suspected attribute explains it."""
+"""`audit`: in which groups a classifier errs; ``--attributes auto`` searches its errors first."""
 
 from __future__ import annotations
 
+import logging
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,30 +14,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.assembly import audited
-from dbpt.auditing.auto import with_found_attributes
-from dbpt.auditing.charts import audit_figures
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditFigures
 from dbpt.auditing.page import render_audit
-from dbpt.auditing.result import Audit
-from dbpt.auditing.subject import Subject, opened_subject
-from dbpt.data.in_memory import DataLike
-from dbpt.experiments.stages import log_warnings
-from dbpt.files.csv import csv_of_columns, csv_text
-from dbpt.files.disk import write_atomically, write_json
+from dbpt.auditing.result import Audit, audit_figures
+from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
+from dbpt.auditing.verdict import SUBJECTS
+from dbpt.data import Dataset
+from dbpt.data.loading import DataLike
+from dbpt.discovery.catalogue import Family
 from dbpt.groups.accuracy import worst_first
-from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.pseudo_groups import group_pairs, pseudo_groups
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.base import group_pairs, pseudo_groups
 from dbpt.report.charts import Chart, write_figures
-from dbpt.report.contact_sheets import contact_sheets
-from dbpt.report.examples import group_examples
-from dbpt.report.gallery import surest_mistakes
+from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
+from dbpt.report.text import count_of
+from dbpt.runs.metrics import Search
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import AUDIT_SETTINGS
+from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
+from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json
+from dbpt.study.auto import SEED, best_family, found_settings, images_to_search, zero_shot_right
+from dbpt.study.stages import log_warnings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
 
 AUDIT_FOLDER = OutputFolder(
     title="audit",
@@ -147,3 +152,55 @@ def _write(found: Audit, page: str, charts: Mapping[str, Chart | None], config: 
     write_figures(out, charts)
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)
+
+
+def with_found_attributes(subject: Subject) -> Subject:
+    """Return the subject with the attribute that ``--attributes auto`` finds; unchanged without it.
+
+    The audited images are searched, as `discover` does. Errors of zero-shot CLIP are known for all images, so training
+    and validation images that aren't audited are searched, if there are any. The data's own attribute is ignored,
+    unless it has the same names. Raises `InputError` if no family is proposed.
+    """
+    if not subject.config.asks_auto:
+        return subject
+    dataset, by_clip = subject.dataset, subject.by == "zero-shot"
+    rows = _rows_to_search(subject)
+    is_audited = bool(np.isin(rows, subject.audited).any())
+    seed = SEED if by_clip else subject.config.seed
+    images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.stored, rows, seed)
+    right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
+    of_images = f"{count_of(len(rows), 'image')} that {'are' if is_audited else 'are not'} audited"
+    whose = f"{SUBJECTS[subject.by]} in {of_images}"
+    family, why = best_family(images, dataset.words, right, whose, _ways_out(subject), is_foreign=subject.by == "file")
+    why += "; since it was chosen on these images, its p-value is too small: test it on others" if is_audited else ""
+    logger.info(f"--attributes auto: {why}")
+    config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))
+    embedded = replace(subject.embedded, dataset=_named(dataset, family))
+    search = Search(family=family.name, on_audited=is_audited, sentence=why)
+    found = replace(subject, embedded=embedded, config=config, asked=asked, search=search)
+    return replace(found, options=asked.options(AUDIT_SETTINGS))
+
+
+def _rows_to_search(subject: Subject) -> NDArray[np.int64]:
+    if subject.by != "zero-shot":
+        return subject.audited
+    fitted = subject.dataset.rows_to_fit
+    others = np.setdiff1d(fitted, subject.audited)
+    return others if len(others) else fitted
+
+
+def _ways_out(subject: Subject) -> str:
+    """Return what to do if nothing is proposed, up to the command that shows what was tried."""
+    way_out = "or let --attributes clusters find groups; "
+    if "--predictions" not in subject.which:  # an array
+        return f"{way_out}dbpt.discover with the same data and predictions"
+    which = ["--split", "all"] if subject.by == "zero-shot" else subject.which
+    read = DISCOVER_SETTINGS.difference(OF_THE_RUN if subject.by == "run" else ())
+    return way_out + shlex.join(["dbpt", "discover", subject.source, *subject.asked.options(read), *which])
+
+
+def _named(dataset: Dataset, family: Family) -> Dataset:
+    """Return the data set with the names of the ``family``, and its true attributes only if they have these names."""
+    known = dataset if list(dataset.attribute_names) == family.names else dataset.without_attributes()
+    words = replace(known.words, attributes=family.attributes, attribute_templates=family.templates)
+    return replace(known, words=words)

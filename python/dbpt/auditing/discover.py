@@ -17,26 +17,22 @@ from dbpt._core import __version__
 from dbpt.auditing.assembly import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
 from dbpt.data import SPLITS
-from dbpt.data.in_memory import DataLike
-from dbpt.discovery.catalogue import read_catalogue
-from dbpt.discovery.embedded import embed_families
-from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, TriedFamily
-from dbpt.discovery.findings import stronger_alike, tried_family, verdict_of
+from dbpt.data.loading import DataLike
+from dbpt.discovery.catalogue import embed_families, read_catalogue
+from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, TriedFamily, WordScore, word_scores
 from dbpt.discovery.page import MOST_SHOWN, render_discovery
-from dbpt.discovery.result import Discovery
+from dbpt.discovery.result import Discovery, stronger_alike, tried_family, verdict_of
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
-from dbpt.discovery.words import WordScore, word_scores
-from dbpt.experiments.auto import ignoring_attributes, images_to_search
-from dbpt.experiments.figures import backbone_summary
-from dbpt.experiments.stages import log_warnings
-from dbpt.files.csv import csv_text
-from dbpt.files.disk import write_atomically, write_json
-from dbpt.report.examples import GroupExamples, group_examples, worst_first
-from dbpt.report.made_by import setting_texts
+from dbpt.report.guesses import setting_texts
+from dbpt.report.pictures import GroupExamples, group_examples, worst_first
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DISCOVER_SETTINGS
+from dbpt.storage.files import csv_text, write_atomically, write_json
+from dbpt.study.auto import ignoring_attributes, images_to_search
+from dbpt.study.labelled import backbone_summary
+from dbpt.study.stages import log_warnings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

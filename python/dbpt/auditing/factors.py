@@ -7,19 +7,15 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.auditing.figures import AuditedFactor, BiasSize, Verdict, VerdictKind
-from dbpt.auditing.power import detectable_difference
-from dbpt.auditing.predictions import UserPredictions
+from dbpt.auditing.figures import AuditedFactor, BiasSize, UserPredictions, Verdict, VerdictKind, detectable_difference
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
-from dbpt.data.factors import joint_codes
-from dbpt.data.words import Words
+from dbpt.data.words import Words, joint_codes
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
-from dbpt.pseudo_attributes.trust import Guesses
-from dbpt.report.templates import sentence as as_sentence
-from dbpt.runs.audited import PredictionsBy
-from dbpt.runs.metrics import GroupKind
+from dbpt.guesses.trust import Guesses
+from dbpt.report.text import sentence as as_sentence
+from dbpt.runs.metrics import GroupKind, PredictionsBy
 
 SIZES: tuple[BiasSize, ...] = ("strong", "clear", "small")
 SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothing to compare")

@@ -8,12 +8,11 @@ from dataclasses import replace
 from dbpt.auditing.figures import AuditedFactor, NextStep, StepKind, Verdict
 from dbpt.auditing.subject import Subject
 from dbpt.data import SPLITS
-from dbpt.data.factors import factor_entries
-from dbpt.data.words import Factor, Vocabulary, entries_of
+from dbpt.data.words import Factor, Vocabulary, entries_of, factor_entries
 from dbpt.errors import InputError, in_quotes
 from dbpt.groups import Group
+from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes.trust import Guesses
 from dbpt.settings.sections import GUESS_SETTINGS
 
 ADVICE: dict[StepKind, str] = {

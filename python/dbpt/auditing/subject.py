@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,23 +14,37 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.auditing.copies import copies_warning
-from dbpt.auditing.predictions import UserPredictions, array_predictions, likeliest, read_predictions
-from dbpt.auditing.probe import check_installed, probe_predictions
+from dbpt.auditing.figures import (
+    UserPredictions,
+    array_predictions,
+    check_installed,
+    likeliest,
+    probe_predictions,
+    read_predictions,
+)
 from dbpt.clip import Backbone
-from dbpt.clip.zero_shot import zero_shot_weights
+from dbpt.clip.backbone import zero_shot_weights
+from dbpt.commands.evaluate import known_in_run, run_with_data
+from dbpt.commands.guess import refuse_unread
 from dbpt.data import DATASETS, SPLITS, Dataset
 from dbpt.data.columns import parse_columns
-from dbpt.data.copies import first_copies
-from dbpt.data.factors import parse_factors
-from dbpt.data.in_memory import DataLike
-from dbpt.data.stored_features import StoredFeatures
+from dbpt.data.loading import DataLike
+from dbpt.data.words import parse_factors
 from dbpt.errors import InputError
-from dbpt.experiments.checks import check_before_reading
-from dbpt.experiments.clusters import read_clusters
-from dbpt.experiments.evaluate import known_in_run, run_with_data
-from dbpt.experiments.guess import refuse_unread
-from dbpt.experiments.readable import (
+from dbpt.features.precomputed import StoredFeatures, first_copies
+from dbpt.groups.association import first_of_unit
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.report.text import count, count_of
+from dbpt.runs.classifier import zero_shot_classifier
+from dbpt.runs.metrics import PredictionsBy, Search
+from dbpt.runs.output_folder import OutputFolder
+from dbpt.settings.config import FitConfig, make_config
+from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import AUDIT_SETTINGS
+from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.readable import (
     Embedded,
     configured_backbone,
     drawn_shots,
@@ -38,21 +52,26 @@ from dbpt.experiments.readable import (
     known_attributes,
     left_out,
     open_dataset,
+    read_clusters,
 )
-from dbpt.experiments.stages import log_warnings
-from dbpt.groups.permutation import first_of_unit
-from dbpt.pseudo_attributes import PseudoAttributes
-from dbpt.pseudo_attributes.class_clusters import ClassClusters
-from dbpt.pseudo_attributes.linear_probe import AttributeProbe
-from dbpt.runs.audited import PredictionsBy, Search
-from dbpt.runs.classifier import zero_shot_classifier
-from dbpt.runs.output_folder import OutputFolder
-from dbpt.settings.config import FitConfig, make_config
-from dbpt.settings.data import resolve_demo, with_data
-from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import AUDIT_SETTINGS
+from dbpt.study.stages import check_before_reading, log_warnings
 
 logger = logging.getLogger(__name__)
+
+
+def copies_warning(first: NDArray[np.int64], paths: Sequence[str], rows: NDArray[np.int64]) -> tuple[str, ...]:
+    """Return a warning if some of the images are copies: the `first_copies` of all are ``first`` (n,).
+
+    ``rows`` (n,) index ``paths``.
+    """
+    copies = np.flatnonzero(first != np.arange(len(rows)))
+    if not len(copies):
+        return ()
+    one, other = (paths[rows[place]] for place in (copies[0], first[copies[0]]))
+    found = f"{count_of(len(copies), 'copy', 'copies')} among {count(len(rows))} images, by equal features"
+    counted = "they count in accuracies, whose intervals are then too narrow, but not in the test of the attribute"
+    return (f"{found}: {counted}; the first is {one!r}, of {other!r}",)
+
 
 ALL = "all"
 

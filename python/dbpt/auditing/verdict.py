@@ -7,24 +7,23 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
-from dbpt.auditing.differences import (
+from dbpt.auditing.figures import Verdict, WhyNothing
+from dbpt.auditing.result import (
     also_different,
     bias_size,
     difference_text,
     enough_wrong_guesses,
     named_difference,
+    p_text,
     uncertainties,
 )
-from dbpt.auditing.figures import Verdict, WhyNothing
-from dbpt.auditing.result import p_text
 from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP, Group
 from dbpt.groups.association import ExplainedErrors
-from dbpt.pseudo_attributes.trust import Guesses
+from dbpt.guesses.trust import Guesses
 from dbpt.report.guesses import distrust
-from dbpt.report.templates import capitalize_first
-from dbpt.report.text import count, count_of, in_words, points, share_in_words
-from dbpt.runs.audited import PredictionsBy
+from dbpt.report.text import capitalize_first, count, count_of, in_words, points, share_in_words
+from dbpt.runs.metrics import PredictionsBy
 
 SIGNIFICANT = 0.05
 FEW_ERRORS = 10

@@ -23,20 +23,11 @@ from typing import Any
 import click
 
 from dbpt._core import __version__
-from dbpt.cli.audit import audit
-from dbpt.cli.cache import cache
-from dbpt.cli.compare import compare
-from dbpt.cli.data import data, demo
-from dbpt.cli.discover import discover
-from dbpt.cli.embed import embed
-from dbpt.cli.evaluate import evaluate
-from dbpt.cli.fit import fit
-from dbpt.cli.guess import guess
-from dbpt.cli.label import label
-from dbpt.cli.predict import predict
-from dbpt.data.registry import import_plugins
+from dbpt.cli.more_verbs import audit, cache, data, demo, discover, embed, label
+from dbpt.cli.verbs import compare, evaluate, fit, guess, predict
 from dbpt.errors import InputError, out_of_memory
-from dbpt.files.launched import launched, launched_rank, local_rank
+from dbpt.registry import import_plugins
+from dbpt.storage.locks import launched, launched_rank, local_rank
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SWALLOWED_AFTER_S = 30.0

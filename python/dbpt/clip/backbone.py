@@ -1,4 +1,4 @@
-"""`Backbone`: the two frozen towers of a CLIP model, with their preprocessing and tokenizer."""
+"""`Backbone`: the frozen towers, their precision, and zero-shot classification with them."""
 
 import hashlib
 import json
@@ -8,16 +8,58 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from torch import nn
 from torch.nn import functional as F
 
-from dbpt.clip.precision import IMAGE_PRECISIONS, image_precision_of
-from dbpt.clip.preprocessing import Preprocessing
-from dbpt.clip.text_tokenizer import Tokenizer, first_cut
-from dbpt.clip.text_tower import PromptLayout, build_text_tower, text_path
-from dbpt.clip.text_tower.tower import token_embedding
-from dbpt.errors import InputError, NotFinite
-from dbpt.files.stored_arrays import StoredArrays
+from dbpt import arguments
+from dbpt.clip.model import Preprocessing
+from dbpt.clip.spec import Tokenizer, first_cut
+from dbpt.clip.text_path import build_text_tower, text_path
+from dbpt.clip.text_tower import PromptLayout, token_embedding
+from dbpt.errors import InputError, NotFinite, nearest
+from dbpt.features.precomputed import BLOCK_ROWS, StoredFeatures
+from dbpt.storage.records import StoredArrays
+
+# Half precision needs half the memory, and is faster if the hardware supports it.
+IMAGE_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTO = "auto"
+FEWEST_PARAMETERS = 10_000_000
+"""Smaller towers take about as long as decoding an image does, so ``auto`` leaves them exact: float32."""
+
+
+def check_image_precision(precision: object, names: Sequence[str] = (AUTO, *IMAGE_PRECISIONS)) -> None:
+    """Raise `InputError` for a precision that is none of ``names``."""
+    if precision not in names:
+        found = f"{precision!r} is none of {', '.join(names)}{nearest(str(precision), list(names))}"
+        raise InputError(f"--image-precision: {found}")
+
+
+def image_precision_of(spec: dict[str, Any]) -> str:
+    """Return the precision of a finished spec, float32 by default. Raises `InputError` for an unknown one."""
+    precision = spec.get("image_precision", "float32")
+    check_image_precision(precision, list(IMAGE_PRECISIONS))
+    return str(precision)
+
+
+def automatic_precision(image_tower: nn.Module, device: torch.device) -> str:
+    """Return bf16 for a large tower on a processor that multiplies bfloat16 in hardware, else float32."""
+    is_large = sum(parameter.numel() for parameter in image_tower.parameters()) >= FEWEST_PARAMETERS
+    return "bf16" if is_large and multiplies_bf16(device) else "float32"
+
+
+def multiplies_bf16(device: torch.device) -> bool:
+    """Return whether ``device`` multiplies bfloat16 in hardware: AVX512_BF16 or AMX, or tensor cores since Ampere.
+
+    torch emulates it elsewhere, which is slower than float32. oneDNN, which has the kernels for a CPU, can't be asked:
+    it also says yes where it emulates.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has_instructions = bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    has_onednn: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return device.type == "cpu" and has_instructions and has_onednn
+
 
 ENCODER_SCHEMA_VERSION = 1  # increase it when the same key would give other features
 TEXT_SCHEMA_VERSION = 1  # the same for the features of texts
@@ -134,3 +176,80 @@ def _checked(features: torch.Tensor, tower: str, reason: str) -> torch.Tensor:
     if bool(bad.any()):
         raise NotFinite(f"the {tower} tower gives NaN or infinite features: {reason}", int(bad.int().argmax()))
     return features
+
+
+COMBINATIONS = ("embeddings", "logits")
+
+
+def zero_shot_logits(
+    backbone: Backbone,
+    features: ArrayLike | StoredFeatures,
+    texts: Sequence[str],
+    owners: ArrayLike | None = None,
+    *,
+    combine: str = "embeddings",
+    rows: ArrayLike | None = None,
+) -> NDArray[np.float32]:
+    """Return zero-shot logits (N, K) float32, the input of `label_attributes`.
+
+    They are exp(logit_scale) times cosine, plus the model's bias if it has one.
+
+    Args:
+        features: (N, D) floats, rows of length 1, from `embed_images`.
+        texts: P sentences. ``*dataset.words.attribute_texts()`` gives those of a data set's attributes, with `owners`.
+        owners: (P,) the index of the name that each sentence belongs to, from 0 to K-1. By default each sentence has
+            its own.
+        combine: the way to combine several sentences of one name. "embeddings": the cosine with the normalised mean of
+            their text features (Radford et al., 2021, section 3.1.4). "logits": the mean of their logits, which gets
+            smaller if the sentences differ.
+        rows: (n,) indices of the features to take, by default all N. They are read in blocks, so that memory-mapped and
+            float16 features, and some rows of many, are never copied as a whole.
+    """
+    features_ND = features if isinstance(features, StoredFeatures) else arguments.array("features", features)
+    if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
+        raise InputError(
+            f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; expected (N, "
+            f"{backbone.embed_dim}) floats, as this backbone embeds images"
+        )
+    if isinstance(texts, str) or not texts:
+        raise InputError(f"texts is {texts!r}; expected a list of sentences, at least one")
+    owners_P = arguments.integers("owners", np.arange(len(texts)) if owners is None else owners)
+    names = np.unique(owners_P)
+    if len(owners_P) != len(texts) or not np.array_equal(names, np.arange(len(names))):
+        raise InputError(
+            f"owners has {len(owners_P)} entries, of the names {names.tolist()}; expected one for each of the "
+            f"{len(texts)} sentences, and names numbered from 0 without a gap"
+        )
+    if combine not in COMBINATIONS:
+        raise InputError(
+            f"combine is {combine!r}; expected 'embeddings' or 'logits'{nearest(str(combine), list(COMBINATIONS))}"
+        )
+    combined = zero_shot_weights if combine == "embeddings" else _mean_text_features
+    weights_KD = combined(backbone, list(texts), owners_P)
+    rows_n = None if rows is None else arguments.integers("rows", rows)
+    if rows_n is not None and rows_n.size and not 0 <= rows_n.min() <= rows_n.max() < len(features_ND):
+        found = f"{rows_n.min()}..{rows_n.max()}"
+        raise InputError(f"rows has indices in {found}; expected 0..{len(features_ND) - 1}, a row of features each")
+    logits_nK = np.empty((len(features_ND) if rows_n is None else len(rows_n), len(names)), np.float32)
+    for start in range(0, len(logits_nK), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        features_BD = features_ND[block if rows_n is None else rows_n[block]]
+        np.matmul(features_BD.astype(np.float32, copy=False), weights_KD.T, out=logits_nK[block])
+    logits_nK *= np.float32(backbone.logit_scale)
+    logits_nK += np.float32(backbone.logit_bias or 0.0)
+    return logits_nK
+
+
+def zero_shot_weights(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Ensemble P sentences into weights (K, D) float32: the normalised mean of each name's text features.
+
+    ``owners`` (P,) int64 has the name of each sentence, from 0 to K-1 (Radford et al., 2021, section 3.1.4).
+    """
+    means_KD = torch.from_numpy(_mean_text_features(backbone, texts, owners))
+    weights_KD: NDArray[np.float32] = F.normalize(means_KD, dim=-1).numpy()
+    return weights_KD
+
+
+def _mean_text_features(backbone: Backbone, texts: list[str], owners: NDArray[np.int64]) -> NDArray[np.float32]:
+    features_PD = backbone.encode_text(texts).numpy()
+    return np.stack([features_PD[owners == k].mean(axis=0) for k in range(int(owners.max()) + 1)])

@@ -11,21 +11,34 @@ from typing import Any
 import open_clip
 import torch
 
-from dbpt.clip.backbone import Backbone
-from dbpt.clip.hub import quiet_hub
-from dbpt.clip.model import build_model, check_weights_file, load_weights, state_digest
-from dbpt.clip.precision import (
+from dbpt.clip.backbone import (
     AUTO,
     IMAGE_PRECISIONS,
+    Backbone,
     automatic_precision,
     check_image_precision,
     image_precision_of,
 )
-from dbpt.clip.preprocessing import clean_preprocess, image_preprocessing
-from dbpt.clip.spec import SPEC_SCHEMA_VERSION, new_spec
-from dbpt.clip.text_tokenizer import FileTokenizer, Tokenizer, model_tokenizer, simple_tokenizer, tokenizer_file
+from dbpt.clip.model import (
+    build_model,
+    check_weights_file,
+    clean_preprocess,
+    image_preprocessing,
+    load_weights,
+    state_digest,
+)
+from dbpt.clip.spec import (
+    SPEC_SCHEMA_VERSION,
+    FileTokenizer,
+    Tokenizer,
+    model_tokenizer,
+    new_spec,
+    quiet_hub,
+    simple_tokenizer,
+    tokenizer_file,
+)
 from dbpt.errors import InputError, foreign_error
-from dbpt.files.disk import file_sha256, reason_of, system_errors
+from dbpt.storage.files import file_sha256, reason_of, system_errors
 
 
 def load_backbone(

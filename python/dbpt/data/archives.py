@@ -16,9 +16,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dbpt.data.table_formats import import_pyarrow
+from dbpt.data.tables import import_pyarrow
 from dbpt.errors import InputError
-from dbpt.files.disk import open_regular, reason_of, system_errors
+from dbpt.storage.files import open_regular, reason_of, system_errors
 
 INSIDE = re.compile(r"(\.tar|\.arrow)/", re.IGNORECASE)
 MAX_BYTES = 1 << 29  # of one file, which is read at once

@@ -20,18 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt import arguments
-from dbpt.data.columns import Columns
+from dbpt.data.columns import Columns, integer_of, is_unknown, names_and_codes
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.in_memory import frame_columns
-from dbpt.data.labels import integer_of, is_unknown, names_and_codes
-from dbpt.data.precomputed import open_npy
-from dbpt.data.rows_by_path import PATH as PATH
-from dbpt.data.rows_by_path import rows_by_path
-from dbpt.data.table_formats import READERS
+from dbpt.data.loading import frame_columns
+from dbpt.data.tables import PATH as PATH
+from dbpt.data.tables import READERS, rows_by_path
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError, plain_number
-from dbpt.files.csv import unmarked
-from dbpt.files.disk import check_readable
+from dbpt.features.precomputed import open_npy
+from dbpt.storage.files import check_readable, unmarked
 
 logger = logging.getLogger(__name__)
 LABEL, ERROR = "label", "error"

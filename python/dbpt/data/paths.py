@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dbpt.errors import InputError
-from dbpt.files.disk import system_errors
+from dbpt.storage.files import system_errors
 
 NOT_PUBLISHED = "not-the-published-data.txt"
 """The file in a folder that only has a benchmark's layout; its counts aren't compared with the published ones."""

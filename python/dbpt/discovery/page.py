@@ -5,13 +5,11 @@ from dataclasses import dataclass
 
 from dbpt.discovery.figures import ClassWords, DiscoveryFigures, TriedFamily
 from dbpt.groups import Group
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT
-from dbpt.pseudo_attributes.doubt import short_of
-from dbpt.pseudo_attributes.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
-from dbpt.report.examples import GroupExamples
-from dbpt.report.made_by import Entries, audited_entries, made_by_entries
-from dbpt.report.templates import render, sentence
-from dbpt.report.text import percent
+from dbpt.guesses.doubts import LOWEST_AGREEMENT, short_of
+from dbpt.guesses.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
+from dbpt.report.guesses import Entries, audited_entries, made_by_entries
+from dbpt.report.pictures import GroupExamples
+from dbpt.report.text import percent, render, sentence
 
 MOST_SHOWN = 3
 """Families with pictures."""
@@ -51,7 +49,7 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
     distinct = figures.distinct
     shown = distinct or figures.to_look_at
     return render(
-        "discovery/discover.html.j2",
+        "discover.html.j2",
         figures=figures,
         badge=_badge(figures),
         proposed=[(family, family.worst_and_best) for family in distinct[:MOST_ROWS]],

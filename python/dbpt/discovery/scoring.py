@@ -13,16 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
-from dbpt.data.stored_features import StoredFeatures
 from dbpt.data.words import Words
-from dbpt.discovery.catalogue import catalogue_words
-from dbpt.discovery.differences import Difference, largest_difference
-from dbpt.discovery.embedded import Array, EmbeddedFamily, without_classes
-from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors
-from dbpt.groups.permutation import spread
-from dbpt.pseudo_attributes.cross_validation import LOWEST_AGREEMENT, kappa
-from dbpt.pseudo_attributes.label import label_quietly
-from dbpt.pseudo_attributes.trust import Trust, guess_trust
+from dbpt.discovery.catalogue import Array, EmbeddedFamily, catalogue_words, without_classes
+from dbpt.features.precomputed import StoredFeatures
+from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors, spread
+from dbpt.groups.intervals import Difference, largest_difference
+from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
+from dbpt.guesses.label import label_quietly
+from dbpt.guesses.trust import Trust, guess_trust
 
 LARGEST_Q = 0.05
 SMALLEST_DIFFERENCE = 0.1

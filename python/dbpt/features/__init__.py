@@ -1,9 +1,18 @@
 """Image features: one pass of the frozen image tower per image, stored in a cache. Importing needs no torch."""
 
-from dbpt.features.embed import EmbeddedFiles, Failure, TooManyFailures, embed_images
-from dbpt.features.images import UnreadableImage, decoding_threads, open_image, pillow_warnings, read_crop, read_size
+from dbpt.features.embedding import EmbeddedFiles, Failure, TooManyFailures, embed_images
+from dbpt.features.images import (
+    ImageSource,
+    UnreadableImage,
+    decoding_threads,
+    is_one_image,
+    list_images,
+    open_image,
+    pillow_warnings,
+    read_crop,
+    read_size,
+)
 from dbpt.features.maintenance import list_caches, prune_caches, verify_cache
-from dbpt.features.sources import ImageSource, is_one_image, list_images
 
 __all__ = [
     "EmbeddedFiles",

@@ -33,6 +33,7 @@ from dbpt.features.cache_files import (
     STORED_AS,
     UNREADABLE,
     DamagedShard,
+    FileRows,
     Manifest,
     Shard,
     ShardEntry,
@@ -42,9 +43,8 @@ from dbpt.features.cache_files import (
     shard_bytes,
     write_manifest,
 )
-from dbpt.features.file_rows import FileRows
-from dbpt.files.disk import file_sha256, reason_of, sync_folder, system_errors, write_atomically
-from dbpt.files.lock import OWNER, OwnedLock
+from dbpt.storage.files import file_sha256, reason_of, sync_folder, system_errors, write_atomically
+from dbpt.storage.locks import OWNER, OwnedLock
 
 logger = logging.getLogger(__name__)
 

@@ -1,15 +1,4 @@
-"""The files in the folder of a feature cache: ``manifest.json``, and shards named by the digest of their row ids.
-
-The manifest names the encoder, and the shards with their checksums. A shard is a .safetensors file:
-
-features   (n, D) float32 or float16, rows of length 1; zeros if the image failed
-row_ids    (n, 2) uint64, see file_rows.py
-paths      NUL-separated bytes, as in the file system
-sizes      (n,) int64
-mtimes_ns  (n,) int64
-failed     (n,) uint8: 1 if the file has no usable image
-reasons    NUL-separated UTF-8, empty if the image did not fail
-"""
+"""The files of a feature cache: manifest, shards, and the rows of the images in them."""
 
 from __future__ import annotations
 
@@ -18,8 +7,11 @@ import hashlib
 import json
 import os
 import re
+import stat
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,11 +20,77 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from dbpt.data.archives import find_member
 from dbpt.errors import InputError
-from dbpt.features.file_rows import FileRows, ids_of
-from dbpt.files.disk import open_regular, reason_of, write_atomically
-from dbpt.files.tensors import map_tensor
-from dbpt.files.typed_json import Limits, typed
+from dbpt.features.images import UnreadableImage, decoding_threads
+from dbpt.storage.files import open_regular, reason_of, write_atomically
+from dbpt.storage.records import Limits, map_tensor, typed
+
+TASK_FILES = 1024
+_SIZE_AND_TIME, _TWO_WORDS = struct.Struct("<qq"), struct.Struct("<QQ")
+
+
+@dataclass(frozen=True, eq=False)
+class FileRows:
+    """N files, with paths relative to one root. Rows with ``errors`` have size, time and id 0."""
+
+    paths: Sequence[str]
+    sizes: NDArray[np.int64]  # bytes
+    mtimes_ns: NDArray[np.int64]  # since 1970
+    ids: NDArray[np.uint64]  # (N, 2), 16 bytes of BLAKE2b of size, time and path
+    errors: dict[int, str]  # reasons by row, for files that are missing or not regular
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def select(self, rows: NDArray[np.int64]) -> FileRows:
+        """Return only ``rows``, none of which has an error."""
+        paths = [self.paths[row] for row in rows.tolist()]
+        return FileRows(paths, self.sizes[rows], self.mtimes_ns[rows], self.ids[rows], {})
+
+
+def look_up_files(root: Path, paths: Sequence[str]) -> FileRows:
+    """Look up ``paths`` below ``root``, also inside archives; in threads, because network disks are slow."""
+    n = len(paths)
+    found = FileRows(paths, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 2), np.uint64), {})
+
+    def look(first: int) -> None:
+        for row in range(first, min(first + TASK_FILES, n)):
+            try:
+                size, mtime_ns = _size_and_time(os.path.join(root, paths[row]))  # noqa: PTH118 (once an image)
+                found.ids[row] = _id(paths[row], size, mtime_ns)
+                found.sizes[row], found.mtimes_ns[row] = size, mtime_ns
+            except (OSError, InputError, UnreadableImage) as error:
+                found.errors[row] = reason_of(error)
+            except ValueError:  # a NUL, or a character that file names here can't contain
+                found.errors[row] = "no file can have this name"
+
+    with decoding_threads() as pool:
+        list(pool.map(look, range(0, n, TASK_FILES)))  # raises the exception of a thread
+    return found
+
+
+def ids_of(paths: Sequence[str], sizes: NDArray[np.int64], mtimes_ns: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Return the ids of files, (N, 2) uint64, from size, time and path."""
+    ids = [_id(*file) for file in zip(paths, sizes.tolist(), mtimes_ns.tolist(), strict=True)]
+    return np.array(ids, np.uint64).reshape(-1, 2)
+
+
+def _size_and_time(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116 (once an image)
+    except NotADirectoryError:
+        if member := find_member(Path(path)):
+            return member.size, member.mtime_ns
+        raise
+    if not stat.S_ISREG(found.st_mode):
+        raise UnreadableImage("not a regular file")
+    return found.st_size, found.st_mtime_ns
+
+
+def _id(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
+    return _TWO_WORDS.unpack(blake2b(_SIZE_AND_TIME.pack(size, mtime_ns) + os.fsencode(path), digest_size=16).digest())
+
 
 NORM_TOLERANCE = 1e-2
 SCHEMA_VERSION = 3

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError, one_line
 from dbpt.features.cache import CLAIMS, FeatureCache, cache_files, lock_files, size_of
 from dbpt.features.cache_files import (
@@ -29,9 +28,10 @@ from dbpt.features.cache_files import (
     folder_name,
     read_manifest,
 )
-from dbpt.files.disk import file_sha256, is_missing, reason_of, system_errors
-from dbpt.files.lock import OwnedLock
-from dbpt.files.stored_arrays import TEXTS, StoredArrays
+from dbpt.progress import progress_bar
+from dbpt.storage.files import file_sha256, is_missing, reason_of, system_errors
+from dbpt.storage.locks import OwnedLock
+from dbpt.storage.records import TEXTS, StoredArrays
 
 DAY = 86_400.0
 

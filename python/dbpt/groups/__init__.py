@@ -13,19 +13,25 @@ from dbpt.groups.accuracy import (
     worst_group_accuracy,
     worst_group_mean,
 )
-from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
-from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
-from dbpt.groups.group_ids import class_and_attribute, group_counts, group_ids, group_name
+from dbpt.groups.association import (
+    ExplainedErrors,
+    PseudoGroupQuality,
+    PseudoQuality,
+    cramers_v,
+    explained_errors,
+    pseudo_attribute_quality,
+)
+from dbpt.groups.ids import class_and_attribute, group_counts, group_ids, group_name
 from dbpt.groups.intervals import (
+    MAX_WEIGHT,
+    MIN_GROUP_COUNT,
     exact_interval,
     simultaneous_intervals,
     worst_group_difference_interval,
     worst_group_interval,
 )
-from dbpt.groups.pseudo_quality import PseudoGroupQuality, PseudoQuality, pseudo_attribute_quality
-from dbpt.groups.raking import raked_weights
-from dbpt.groups.rules import GroupDRO, GroupWeights
-from dbpt.groups.weighting import GroupWeighting
+from dbpt.groups.rules import GroupDRO, GroupWeights, raked_weights
+from dbpt.groups.weights import GroupWeighting
 
 __all__ = [
     "MAX_WEIGHT",

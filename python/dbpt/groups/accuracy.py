@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError, first_few
-from dbpt.groups.group_ids import (
+from dbpt.groups.ids import (
     check_sizes,
     checked_indices,
     group_counts,

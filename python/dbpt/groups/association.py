@@ -1,14 +1,53 @@
-"""The association of class and attribute, and how much of a classifier's errors the attribute explains."""
+"""How attributes go with classes, errors and guesses: Cramer's V, explained errors, quality of pseudo attributes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
-from dbpt.files.typed_json import Count, Share
-from dbpt.groups.group_ids import check_sizes, checked_indices, group_counts, group_ids
+from dbpt.groups.ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
+from dbpt.groups.intervals import exact_interval
+from dbpt.storage.records import Count, Share
+
+
+def permutation(n: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
+    """Return the numbers 0..n-1 in random order, (n,) int64: the draws of a group stream of one group in ``epoch``."""
+    stream = GroupStream(GroupIndex(np.zeros(n, dtype=np.int64), 1), np.array([n]), seed, epoch)
+    return stream.indices(0, n)
+
+
+def random_part(strata: NDArray[np.int64], size: Callable[[int], int], seed: int) -> NDArray[np.bool_]:
+    """Return (N,) bool: a random part of the rows, with ``size(n)`` of the n rows of each stratum."""
+    part = np.zeros(len(strata), dtype=np.bool_)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        part[members[permutation(len(members), seed)[: size(len(members))]]] = True
+    return part
+
+
+def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most ``most`` of the ``rows`` (n,), at equal distances."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
+
+
+def first_of_unit(units: NDArray[np.int64], strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each row the first row of the same number in ``units`` and ``strata``, (N,) int64 each.
+
+    Copies of an image are no independent rows: a permutation test of all of them finds a difference far too often, and
+    a model that is fitted to one knows the answer for the others. So take one row of each unit.
+
+    >>> first_of_unit(np.array([0, 0, 2, 0]), np.array([1, 1, 1, 0])).tolist()
+    [0, 0, 2, 3]
+    """
+    joint = units * (int(strata.max(initial=0)) + 1) + strata
+    _, first, same = np.unique(joint, return_index=True, return_inverse=True)
+    found: NDArray[np.int64] = first[same]
+    return found
+
 
 TIE = 1e-9
 """Statistics whose relative difference is below this are equal, but summed in another order."""
@@ -218,3 +257,107 @@ def _checked(
 def _table(labels: NDArray[np.int64], attributes: NDArray[np.int64], classes: int, size: int) -> NDArray[np.int64]:
     """Return the number of rows by class and attribute, (C, A); rows of attribute -1 are not counted."""
     return group_counts(group_ids(labels, attributes, size), classes * size).reshape(classes, size)
+
+
+_MAX_CONFUSED = 2**12  # attributes, whose confusion matrix is (A, A)
+
+
+@dataclass(frozen=True)
+class PseudoGroupQuality:
+    """A pseudo-group: ``n_right`` of its ``n`` rows truly belong to it (``precision``).
+
+    ``recall`` is the fraction of the ``n_true`` rows that belong to it, unlabelled ones included. Each has an
+    exact 95 % interval (`exact_interval`), None over no rows.
+    """
+
+    group: int
+    label: int
+    attribute: int
+    n: int
+    n_right: int
+    n_true: int
+    precision: float | None
+    precision_low: float | None
+    precision_high: float | None
+    recall: float | None
+    recall_low: float | None
+    recall_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PseudoQuality:
+    """The result of `pseudo_attribute_quality`.
+
+    ``n``, ``n_right`` and ``accuracy`` (with ``low`` and ``high``) count the rows with both attributes, and
+    ``n_unlabelled`` those with only a true one. ``confusion`` (A, A) counts the former by pseudo attribute (row) and
+    true attribute (column). ``groups`` has an entry for each pseudo-group. ``smallest_group`` is the index of the
+    smallest non-empty pseudo-group. ``empty_groups`` are true groups that got no row.
+    """
+
+    n: int
+    n_unlabelled: int
+    confusion: list[list[int]]
+    n_right: int
+    accuracy: float | None
+    low: float | None
+    high: float | None
+    smallest_group: int | None
+    empty_groups: list[int]
+    groups: list[PseudoGroupQuality]
+
+
+def pseudo_attribute_quality(
+    pseudo_attributes: ArrayLike, attributes: ArrayLike, labels: ArrayLike, *, num_classes: int, num_attributes: int
+) -> PseudoQuality:
+    """Compare pseudo attributes with true attributes.
+
+    All arrays are (N,) integers; -1 marks an unknown attribute in either. Raises `InputError`.
+
+    >>> quality = pseudo_attribute_quality([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], num_classes=2, num_attributes=2)
+    >>> quality.accuracy, quality.confusion, quality.groups[3].precision
+    (0.75, [[2, 0], [1, 1]], 0.0)
+    """
+    num_classes, num_attributes = check_sizes(num_classes, num_attributes)
+    arguments.integer("num_attributes", num_attributes, 1, _MAX_CONFUSED)
+    pseudo_N = checked_indices(pseudo_attributes, "pseudo_attributes", -1, num_attributes)
+    true_N = checked_indices(attributes, "attributes", -1, num_attributes, rows=pseudo_N.size)
+    labels_N = checked_indices(labels, "labels", 0, num_classes, rows=pseudo_N.size)
+    known, both = true_N >= 0, (true_N >= 0) & (pseudo_N >= 0)
+    right = both & (true_N == pseudo_N)
+    num_groups, groups_N = num_classes * num_attributes, group_ids(labels_N, true_N, num_attributes)
+    n_G = group_counts(group_ids(labels_N, pseudo_N, num_attributes)[both], num_groups)
+    n_true_G, n_right_G = group_counts(groups_N[known], num_groups), group_counts(groups_N[right], num_groups)
+    pairs = group_counts(group_ids(pseudo_N, true_N, num_attributes)[both], num_attributes**2)
+    n, n_right = int(both.sum()), int(right.sum())
+    accuracy, low, high = _proportion(n_right, n)
+    present = np.flatnonzero(n_G)
+    return PseudoQuality(
+        n=n,
+        n_unlabelled=int((known & ~both).sum()),
+        confusion=pairs.reshape(num_attributes, num_attributes).tolist(),
+        n_right=n_right,
+        accuracy=accuracy,
+        low=low,
+        high=high,
+        smallest_group=int(present[np.argmin(n_G[present])]) if present.size else None,
+        empty_groups=[int(g) for g in np.flatnonzero((n_G == 0) & (n_true_G > 0))],
+        groups=[
+            PseudoGroupQuality(
+                g,
+                *class_and_attribute(g, num_attributes),
+                n,
+                right,
+                n_true,
+                *_proportion(right, n),
+                *_proportion(right, n_true),
+            )
+            for g, (n, right, n_true) in enumerate(
+                zip(n_G.tolist(), n_right_G.tolist(), n_true_G.tolist(), strict=True)
+            )
+        ],
+    )
+
+
+def _proportion(right: int, n: int) -> tuple[float | None, float | None, float | None]:
+    """Return right / n and its exact 95 % interval, or None three times if n = 0."""
+    return (right / n, *exact_interval(right, n)) if n else (None, None, None)

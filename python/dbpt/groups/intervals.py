@@ -1,5 +1,6 @@
-"""Confidence intervals of a proportion, of worst-group accuracy, and of the difference of two of the latter."""
+"""Exact intervals of accuracies, of the worst group, and of differences."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, lgamma, log, log1p
 from statistics import NormalDist
@@ -8,7 +9,60 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dbpt import arguments
 from dbpt.errors import InputError
+from dbpt.storage.records import Count, Share
+
+MIN_GROUP_COUNT = 5.0
+MAX_WEIGHT = 100.0
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits on the influence of a few samples; see `GroupWeights`. Zero and infinity remove them."""
+
+    min_group_count: float = MIN_GROUP_COUNT
+    max_weight: float = MAX_WEIGHT
+
+    def __post_init__(self) -> None:
+        not_negative("min_group_count", self.min_group_count)
+        if not arguments.number("max_weight", self.max_weight) >= 1:
+            raise InputError(f"max_weight is {self.max_weight}; expected 1 (the mean weight of a sample) or above")
+
+    def weights(
+        self,
+        log_shares: NDArray[np.float64],
+        counts: NDArray[np.float64],
+        total: float,
+        floor: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]:
+        """Return w (G,) ∝ exp(log_shares) / max(N_g, n₀), at most ``max_weight``, with Σ N_g·w_g = ``total``.
+
+        Weight above the cap goes to the other groups, in proportion to theirs. The weight of an empty group is 0.
+        ``total`` must be at most ``max_weight`` times Σ N_g. ``floor`` (G,) replaces n₀.
+        """
+        weights, free = np.zeros(len(counts)), np.flatnonzero(counts > 0)
+        least = np.maximum(self.min_group_count if floor is None else floor, 1e-10)
+        log_weights = log_shares - np.log(np.maximum(counts, least))
+        while free.size:
+            relative = np.exp(log_weights[free] - log_weights[free].max())
+            found = relative * ((total - counts @ weights) / (counts[free] @ relative))
+            above = found > self.max_weight
+            if not above.any():
+                weights[free] = found
+                break
+            weights[free[above]] = self.max_weight
+            free = free[~above]
+        return weights
+
+
+def not_negative(name: str, value: float) -> float:
+    """Return a finite number that is 0 or above."""
+    number = arguments.number(name, value)
+    if not 0 <= number < np.inf:
+        raise InputError(f"{name} is {value}; expected a finite number, 0 or above")
+    return number
+
 
 TAIL = 0.025
 """Probability that a 95 % interval misses on either side."""
@@ -182,3 +236,58 @@ def _paired_correlation(
     spread = np.sqrt(right_G * (counts_G - right_G) * 1.0 * base_G * (counts_G - base_G))
     correlation: NDArray[np.float64] = np.divide(product, spread, out=np.zeros_like(product), where=spread > 0)
     return correlation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The difference in accuracy of two groups of one class, by their indices in the list of groups, y*A + a.
+
+    ``low`` to ``high`` is a 95 % interval of the difference that holds for all pairs of the family at once. ``low`` is
+    below 0 if the difference may be chance.
+    """
+
+    worse: Count
+    better: Count
+    value: Share
+    low: float
+    high: float
+
+
+def largest_difference(correct_CA: NDArray[np.int64], counts_CA: NDArray[np.int64]) -> Difference | None:
+    """Return the pair of groups within a class whose difference in accuracy has the largest lower bound.
+
+    So a large difference by chance, between groups of few images, doesn't hide one that is certain. None if no class
+    has two groups. The bounds are Newcombe's (1998), at confidence 1 - 0.05 / m for m pairs (Bonferroni).
+
+    >>> found = largest_difference(np.array([[90, 60, 0], [50, 50, 1]]), np.array([[100, 100, 0], [100, 100, 1]]))
+    >>> found.worse, found.better, round(found.value, 2), found.low > 0
+    (1, 0, 0.3, True)
+    """
+    has_rows = counts_CA > 0
+    num_groups = has_rows.sum(axis=1)
+    pairs = int((num_groups * (num_groups - 1) // 2).sum())
+    if not pairs:
+        return None
+    counts = np.maximum(counts_CA, 1)
+    accuracy_CA, below_CA, above_CA = newcombe_margins(correct_CA, counts, TAIL / pairs)
+    best: Difference | None = None
+    for label, columns in enumerate(has_rows):
+        a = np.flatnonzero(columns)
+        if a.size < 2:
+            continue
+        value_AA = accuracy_CA[label, a][:, None] - accuracy_CA[label, a]  # better, worse
+        low_AA = value_AA - np.hypot(below_CA[label, a][:, None], above_CA[label, a])
+        low_AA[value_AA < 0] = -np.inf
+        np.fill_diagonal(low_AA, -np.inf)
+        better, worse = np.unravel_index(int(low_AA.argmax()), low_AA.shape)
+        if best is None or low_AA[better, worse] > best.low:
+            above = np.hypot(above_CA[label, a[better]], below_CA[label, a[worse]])
+            start = label * counts.shape[1]
+            best = Difference(
+                worse=start + int(a[worse]),
+                better=start + int(a[better]),
+                value=float(value_AA[better, worse]),
+                low=float(low_AA[better, worse]),
+                high=min(float(value_AA[better, worse] + above), 1.0),
+            )
+    return best

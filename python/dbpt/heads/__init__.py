@@ -6,7 +6,7 @@ Classes are looked up on first use, so that the names of heads need no torch.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dbpt.data.registry import Registry
+from dbpt.registry import Registry
 
 if TYPE_CHECKING:
     from dbpt.heads.adapter import AdapterHead as AdapterHead

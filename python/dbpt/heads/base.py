@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dbpt.clip import Backbone
-from dbpt.data.registry import Registered
 from dbpt.data.words import Words
+from dbpt.registry import Registered
 
 Tensors = Mapping[str, NDArray[np.float32]]
 

@@ -13,9 +13,16 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dbpt.clip import Backbone
-from dbpt.clip.text_tokenizer import Tokenizer
-from dbpt.clip.text_tower import ClassPosition, PromptLayout, context_token_ids, fit_text_tower, prompt_token_ids
-from dbpt.clip.text_tower.tower import text_weights, token_embedding
+from dbpt.clip.spec import Tokenizer
+from dbpt.clip.text_path import fit_text_tower
+from dbpt.clip.text_tower import (
+    ClassPosition,
+    PromptLayout,
+    context_token_ids,
+    prompt_token_ids,
+    text_weights,
+    token_embedding,
+)
 from dbpt.data.words import Vocabulary, Words
 from dbpt.heads.base import Head, HeadStart
 

@@ -4,7 +4,7 @@
 from that folder and the CSV of the page, without the run, the images or torch.
 """
 
-from dbpt.human_check.drawing import draw_label_sample
 from dbpt.human_check.judging import judge_labels
+from dbpt.human_check.sample import draw_label_sample
 
 __all__ = ["draw_label_sample", "judge_labels"]

@@ -1,28 +1,115 @@
-"""From labelled images of a stratified sample to figures of the whole split, with 95 % intervals.
+"""The design of a sample, and estimates of accuracies from the labels, with intervals."""
 
-- *Estimate*: each labelled image represents N_h/m_h images of its stratum, the inverse of its inclusion probability. A
-  share or an accuracy is a ratio of sums of these (Hájek's estimator). A stratum without labels gets the shares of the
-  most similar strata that have some.
-- *Simulated splits*: m_h of the N_h images of stratum h are labelled, x_ha of them with attribute a. The N_h − m_h
-  others are drawn from their posterior, Dirichlet(c_h·x_h + α_h) and then multinomial: the Pólya posterior of a finite
-  population (Ericson, 1969). c_h = 1 − 2/m_h, at least ½. Without α_h, a share p then has the variance
-  p·(1 − p) / (m_h − 1), whose mean over samples is that of the estimate (as in the bootstrap of Rao and Wu, 1988).
-  c_h = 1 would give p·(1 − p) / (m_h + 1): too short intervals for strata with few labels. α_h has 1/m_h of an image
-  like the stratum's pseudo-group, so that one image doesn't represent hundreds alone, and a prior that depends on the
-  figure.
-- *Interval*: the 2.5 % to 97.5 % quantile of the figure in the simulated splits, widened to contain the estimate. Its
-  width is 0 if all images are labelled. A sample without errors doesn't prove that there are none, so priors matter.
-  The accuracy of a group has Jeffreys' prior: half an image of each attribute, among the images of a pseudo-group that
-  are classified correctly, and among the others. The number of correct pseudo attributes, in a pseudo-group or in all,
-  is bounded below as if one more were wrong, and above as if one more were right, like the interval of Clopper and
-  Pearson (1934) for a plain sample. The same prior for both limits covers too rarely if a person stops early.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dbpt.data.tables import read_columns
+from dbpt.errors import InputError
+from dbpt.storage.files import csv_text, is_missing, unmarked, write_atomically, write_json
+from dbpt.storage.records import Count, Limits, Share, check_version, read_json, typed
+
+SCHEMA_VERSION = 2
+WAY_OUT = "draw a new sample"
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Images of one class and one pseudo attribute (-1: none), either all classified correctly or all incorrectly."""
+
+    label: Count
+    pseudo_attribute: Annotated[int, Limits(-1)]
+    right: bool
+    low: Share  # lowest confidence
+    high: Share  # highest confidence
+    size: Annotated[int, Limits(1)]  # images in the split
+    drawn: Count  # images in the sample
+
+
+@dataclass(frozen=True, repr=False)
+class Design:
+    """A sample of one split. Each image has a path in ``paths``, and in ``stratum`` an index into ``strata``.
+
+    With ``factors`` (their values with wordings), the attributes are the combinations of their values.
+    """
+
+    run: str
+    dataset: str
+    split: str
+    seed: Count
+    classes: tuple[str, ...]
+    attributes: dict[str, tuple[str, ...]]
+    strata: tuple[Stratum, ...]
+    paths: tuple[str, ...]
+    stratum: tuple[Count, ...]
+    factors: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def questions(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """The answers to each question about an image, with wordings, by its column in ``labels.csv``."""
+        return self.factors or {"attribute": self.attributes}
+
+    @property
+    def size(self) -> int:
+        """Number of images in the split."""
+        return sum(stratum.size for stratum in self.strata)
+
+    @property
+    def sample(self) -> str:
+        """16 letters that identify the sample, also if its run moves. A spreadsheet could take digits for a number."""
+        content = json.dumps([{**self._described(), "run": None}, self.paths, self.stratum], ensure_ascii=False)
+        digest = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return digest.translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: {len(self.paths)} of {self.size} {self.split} images, from {len(self.strata)} strata"
+
+    def __repr__(self) -> str:
+        return f"<Design {self}>"
+
+    def _described(self) -> dict[str, Any]:
+        """Return the content of ``design.json`` except version and sample."""
+        return {name: value for name, value in asdict(self).items() if name not in ("paths", "stratum")}
+
+
+def write_design(folder: Path, design: Design) -> None:
+    """Write ``design.json`` and ``sample.csv``."""
+    attributes = [*design.attributes, ""]  # the last is index -1
+    table: list[Sequence[object]] = [["path", "class", "pseudo_attribute", "right", "stratum", "inclusion_probability"]]
+    for path, number in zip(design.paths, design.stratum, strict=True):
+        stratum = design.strata[number]
+        right = "yes" if stratum.right else "no"
+        probability = stratum.drawn / stratum.size
+        attribute = attributes[stratum.pseudo_attribute]
+        table.append([path, design.classes[stratum.label], attribute, right, number, probability])
+    write_atomically(folder / "sample.csv", csv_text(table))
+    description = {"schema_version": SCHEMA_VERSION, "sample": design.sample, **design._described()}
+    write_json(folder / "design.json", description)
+
+
+def read_design(folder: Path) -> Design:
+    """Read the files of `write_design`. Raises `InputError` if they are missing or were changed."""
+    path, rows = folder / "design.json", folder / "sample.csv"
+    if is_missing(path):
+        raise InputError(f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label")
+    value = read_json(path, "design of a sample")
+    check_version(path, value.pop("schema_version", None), SCHEMA_VERSION)
+    sample = value.pop("sample", None)
+    columns = read_columns(rows, ("path", "stratum")).values
+    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in columns["stratum"]):
+        raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {WAY_OUT}")
+    value["paths"], value["stratum"] = list(map(unmarked, columns["path"])), list(map(int, columns["stratum"]))
+    design = typed(value, Design, path, WAY_OUT)
+    if design.sample != sample:
+        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {WAY_OUT}")
+    return design
+
 
 DRAWS = 2000
 _AT_ONCE = 100

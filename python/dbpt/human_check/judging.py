@@ -1,6 +1,7 @@
-"""`judge_labels`: from a person's labels to the accuracy of the pseudo attributes and a corrected worst group."""
+"""`judge_labels`: figures from labels by hand; the labels as a table to fit again with."""
 
 import os
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
+from dbpt.data import SPLITS
 from dbpt.data.columns import Columns
-from dbpt.data.factors import factor_codes, joint_codes
-from dbpt.data.table_formats import SEPARATORS, read_columns
+from dbpt.data.tables import SEPARATORS, read_columns
+from dbpt.data.words import factor_codes, joint_codes
 from dbpt.errors import InputError
-from dbpt.files.csv import unmarked
-from dbpt.files.disk import check_output, write_json
 from dbpt.groups import SMALL_GROUP, worst_group
-from dbpt.human_check.design import Design, read_design
-from dbpt.human_check.estimates import LabelledStrata, estimate
+from dbpt.human_check.estimates import Design, LabelledStrata, estimate, read_design
+from dbpt.runs.output_folder import read_settings
+from dbpt.runs.run_folder import finished_run
+from dbpt.storage.files import Column, check_output, csv_of_columns, unmarked, write_atomically, write_json
+from dbpt.study.data import load_for_run
+
+
+def write_labelled_table(
+    out: Path,
+    design: Design,
+    answers: NDArray[np.int64],
+    *,
+    data: str | Path | None = None,
+    root: str | Path | None = None,
+) -> str:
+    """Write a CSV with path, label, split and attribute of all images of the run; return the command to refit.
+
+    The attribute is the one in the ``answers`` (n, Q) of `read_answers`, else the known one that the run kept, else
+    empty.
+    With several factors, each has a column in its place. ``data`` and ``root`` are those of the run, if they have
+    moved. Raises `InputError` without the run or its data, and for the name of another format.
+    """
+    if out.suffix.lower() != ".csv":
+        raise InputError(f"--table {out}: is written as CSV; choose a name that ends in .csv")
+    run = Path(design.run)
+    config, words = read_settings(run), finished_run(run).words
+    data, root = config.data if data is None else data, config.root if root is None else root
+    dataset = load_for_run(config, words, data, root)
+    row_of = {path: row for row, path in enumerate(dataset.paths)}
+    if gone := [path for path in design.paths if path not in row_of]:
+        raise InputError(
+            f"{dataset.source}: has no image {gone[0]!r} of the sample; name the data of the run in --data"
+        )
+    rows = [row_of[path] for path in design.paths]
+    columns: dict[str, Column] = {
+        "path": dataset.paths,
+        "label": [dataset.class_names[label] for label in dataset.labels.tolist()],
+        "split": [SPLITS[split] for split in dataset.splits.tolist()],
+    }
+    known = dataset.factor_attributes if design.factors else [dataset.attributes]
+    is_kept = config.keeps_known and config.pseudo_attributes is None
+    for place, (question, names) in enumerate(design.questions.items()):
+        codes = known[place].copy() if is_kept else np.full(len(dataset), -1)
+        codes[rows] = np.where(answers[:, place] >= 0, answers[:, place], codes[rows])
+        columns[question] = [[*names, ""][code] for code in codes.tolist()]
+    write_atomically(out, csv_of_columns(columns), overwrite=False)
+    refit = ["dbpt", "fit", "--config", str(run / "config.toml"), "--pseudo-attributes", str(out)]
+    return shlex.join([*refit, "--guess-only-unknown", "--out", f"{run}-refit"])
+
 
 SCHEMA_VERSION = 2
 MANY_UNSURE = 0.05
@@ -62,8 +109,6 @@ def judge_labels(
     result = _described(design, answers)
     refit = {}
     if table is not None:
-        from dbpt.human_check.labelled_table import write_labelled_table
-
         refit["refit"] = write_labelled_table(Path(table), design, answers, data=data, root=root)
     write_json(judged, result)
     return result | refit

@@ -1,16 +1,11 @@
 """Training objectives, which turn per-sample losses into one loss. `OBJECTIVES` maps names to classes."""
 
-from dbpt.data.registry import Registry
-from dbpt.objectives.afr import Afr
 from dbpt.objectives.base import Erm, Objective, TrainingGroups
-from dbpt.objectives.class_balanced import ClassBalanced
-from dbpt.objectives.contrastive_adapter import ContrastiveAdapter
-from dbpt.objectives.dfr import Dfr
-from dbpt.objectives.jtt import Jtt
-from dbpt.objectives.near_zero_shot import KgCoOp, ProGrad
-from dbpt.objectives.subsampling import Subg, Suby
+from dbpt.objectives.other_losses import ClassBalanced, ContrastiveAdapter, KgCoOp, ProGrad, Subg, Suby
+from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.objectives.two_stages import Afr, Dfr, Jtt
 from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjective
-from dbpt.training_free import TRAINING_FREE
+from dbpt.registry import Registry
 
 _OWN: tuple[type[Objective], ...] = (
     *(Dbpt, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, KgCoOp, ProGrad),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.registry import Registered
 from dbpt.groups import group_counts, raked_weights
+from dbpt.registry import Registered
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +56,7 @@ class Objective(Registered):
     """Turns the per-sample losses of a batch into the loss of a step. The base class takes their plain mean.
 
     An instance belongs to one training run, and checkpoints contain its state. Class attributes declare the valid
-    combinations, for `dbpt.settings.combinations`.
+    combinations, for `dbpt.settings.config`.
     """
 
     uses_groups: ClassVar[bool] = False

@@ -26,10 +26,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from dbpt.errors import InputError
-from dbpt.files.disk import write_atomically
-from dbpt.report.colors import COLORS
-from dbpt.report.text import shorten
+from dbpt.report.text import COLORS, shorten
 from dbpt.runs.output_folder import FIGURES
+from dbpt.storage.files import write_atomically
 
 WIDTH, NARROW = 920, 400
 LETTER = 6.7  # assumed width of a letter at 12 px

@@ -1,14 +1,24 @@
-"""The table of a comparison for a terminal, as CSV and for data frames."""
+"""A comparison as a table of text, and its summary."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from dbpt.files.csv import csv_text
-from dbpt.report.comparison_summary import ComparisonSummary
-from dbpt.report.factors import factor_figures
-from dbpt.report.summary import AVERAGES
+from dbpt.groups import group_name
+from dbpt.objectives import OBJECTIVES
+from dbpt.report.summary import (
+    AVERAGES,
+    MINIMUM_NOTE,
+    Row,
+    average_note,
+    factor_figures,
+    groups_line,
+    pseudo_note,
+    selected_by,
+    shots_text,
+)
 from dbpt.report.text import (
     MISSING,
+    count_of,
     percent,
     points,
     render_columns,
@@ -17,13 +27,9 @@ from dbpt.report.text import (
     text_width,
     wrapped,
 )
-from dbpt.runs.comparison_metrics import (
-    FIGURES,
-    ComparisonMetrics,
-    ComparisonRow,
-    Difference,
-    FigureDifference,
-)
+from dbpt.runs.metrics import FIGURES, ComparisonMetrics, ComparisonRow, Difference, FailedTraining, FigureDifference
+from dbpt.settings.sections import TRUE_SELECTIONS
+from dbpt.storage.files import csv_text
 
 WIDEST = 110
 NO_DIFFERENCE = Difference(head=None, seeds=[], figures=dict.fromkeys(FIGURES, FigureDifference()), over_images=None)
@@ -117,3 +123,199 @@ def csv_table(comparison: ComparisonMetrics) -> str:
     of_groups = [[entry.accuracy for entry in row.groups] or [None] * len(groups) for row in comparison.rows]
     table = ([*line.values(), *means] for line, means in zip(lines, of_groups, strict=True))
     return csv_text([[*lines[0], *(f"accuracy of {name}" for name in groups)], *table])
+
+
+SPLITS = {
+    "test": "test split",
+    "val": "validation split (no test split; it also selected the epochs, so figures are too high)",
+}
+
+
+@dataclass(frozen=True)
+class ComparisonSummary:
+    """The metrics of a comparison, with the attributes of a run's `Summary` that both tables show."""
+
+    metrics: ComparisonMetrics
+
+    @property
+    def rows(self) -> tuple[Row[ComparisonRow], ...]:
+        """The rows; the chosen one is ``dbpt`` with the first head or, without it, the last."""
+        records = self.metrics.rows
+        chosen = next((record for record in records if record.method == "dbpt"), records[-1])
+        return tuple(Row(record, self.metrics, record is chosen) for record in records)
+
+    @property
+    def chosen(self) -> Row[ComparisonRow]:
+        """The row that the sentences are about."""
+        return next(row for row in self.rows if row.chosen)
+
+    @property
+    def heading(self) -> list[str]:
+        """The lines above the table: which images, whose groups, what the figures are."""
+        comparison, seeds = self.metrics, len(self.metrics.seeds)
+        spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "of one seed"
+        if comparison.draws:
+            spread = (
+                f"of one seed with all rows ± standard deviation over {len(comparison.draws)} draws of half of the "
+                "training and validation rows"
+            )
+        return [
+            f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count_of(comparison.n, 'image')}"
+            f"{shots_text(comparison)}",
+            f"{groups_line(comparison)}; figures in per cent, {spread}",
+        ]
+
+    @property
+    def warnings(self) -> list[str]:
+        """All warnings, those about the guesses first."""
+        return [*self.metrics.doubt_warnings, *self.other_warnings]
+
+    @property
+    def other_warnings(self) -> list[str]:
+        """The warnings of the data and the figures, then those of one training of each row.
+
+        Those of its other seeds are much the same.
+        """
+        lines = list(self.metrics.warnings)
+        for row in self.metrics.rows:
+            warned = [(seed, texts) for seed, texts in zip(row.seeds, row.warnings, strict=True) if texts]
+            of_all = f" (seeds that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""
+            lines += [f"{row_name(row)}, seed {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts]
+        return lines
+
+    @property
+    def how_computed(self) -> list[str]:
+        """The notes about figures and rows that have results."""
+        comparison = self.metrics
+        return [
+            *_about_differences(comparison),
+            MINIMUM_NOTE,
+            *_about_factors(self),
+            average_note(comparison.average),
+            *_about_training(comparison),
+            *_about_methods(comparison),
+            *_about_seeds(comparison),
+            pseudo_note(comparison),
+        ]
+
+    def notes(self, *, warnings: bool = True) -> list[str]:
+        """Return the lines under the table."""
+        comparison = self.metrics
+        return [
+            *self.how_computed,
+            *(f"left out: {reason}" for reason in comparison.left_out),
+            *(f"failed: {each.method}{_head(each)}, {each.number}: {each.reason}" for each in comparison.failed),
+            *(f"warning: {text}" for text in (self.warnings if warnings else [])),
+        ]
+
+
+def _about_factors(summary: ComparisonSummary) -> list[str]:
+    """Return the worst group by each of several factors alone, with mean accuracies over the seeds."""
+    notes, of_means = [], ", of the means over seeds" if len(summary.metrics.seeds) > 1 else ""
+    evaluated = [row for row in summary.rows if row.factors]
+    for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
+        worst = [(row_name(row.record), row.factors[place].worst) for row in evaluated]
+        texts = [
+            f"{name} {percent(each.accuracy)} ({group_name(each.class_name, each.attribute)})"
+            for name, each in worst
+            if each
+        ]
+        if texts:
+            notes.append(f"worst group by {factor.name} alone{of_means}: {', '.join(texts)}")
+    return notes
+
+
+def _about_differences(comparison: ComparisonMetrics) -> list[str]:
+    rows = [row for row in comparison.rows if row.difference is not None]
+    if not rows:
+        if any(row.objective == "erm" for row in comparison.rows):
+            return []
+        return ["no difference to ERM: erm is not among the methods"]
+    same = "the same head and seed"
+    if len(comparison.heads) > 1 and any(row.head is None for row in rows):
+        same += f" (rows without training: head {comparison.heads[0]})"
+    several = "Student's t on the paired differences; would other seeds agree?"
+    if comparison.draws:
+        several = (
+            "difference ± t · deviation of the paired differences of the draws, which is the standard error with all "
+            f"rows; t allows for {count_of(comparison.dataset.smallest_group, 'training image')} in the smallest "
+            "pseudo-group; would as many other training images of the same kind agree?"
+        )
+    return [
+        f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",
+        f"  over {comparison.repeat}s: {several if comparison.repeats > 1 else 'needs two or more'}",
+        "  over images: of the paired answers, for all groups at once; would other images agree, with these "
+        "classifiers?",
+    ]
+
+
+def _about_training(comparison: ComparisonMetrics) -> list[str]:
+    trained = [row for row in comparison.rows if row.head is not None]
+    if not trained:
+        return []
+    settings, rates = comparison.settings, comparison.settings.lr
+    batch = f"batches of {settings.batch_size}" if settings.batch_size else "one batch of all rows"
+    if len(set(rates.values())) == 1:
+        rate = f"{next(iter(rates.values())):g}"
+    else:
+        rate = ", ".join(f"{value:g} ({head})" for head, value in rates.items())
+    if (selection := comparison.model_selection) == "last":
+        best = "best epoch: the last one, in every row"
+    else:
+        oracle = "; this choice is an oracle in every row" if selection in TRUE_SELECTIONS else ", oracles included"
+        best = f"best epoch: by {selected_by(comparison)} on validation, the same rule in every row{oracle}"
+    return [
+        f"the same budget in every row, except as noted below: {settings.epochs} epochs, {batch}, "
+        f"{settings.optimizer}, learning rate {rate}; one training a {comparison.repeat}, no setting tuned for any "
+        "method",
+        best,
+    ]
+
+
+def _about_methods(comparison: ComparisonMetrics) -> list[str]:
+    """Name oracles, and rows with more epochs or another split to learn from."""
+    epochs, methods = comparison.settings.epochs, {row.method: row for row in comparison.rows}.values()
+    oracles = [row.title for row in methods if row.group_source == "true"]
+    lines = [f"oracles, which see true attributes in training: {', '.join(oracles)}"] if oracles else []
+    for row in methods:
+        if row.objective is None:
+            continue
+        if row.epochs > epochs:
+            lines.append(f"{row.title} has {row.epochs - epochs} epochs more, before its training proper")
+        if (split := OBJECTIVES[row.objective].trains_on) != "train":
+            judged = "; it is judged on them here, so its figures prove nothing" if split == comparison.split else ""
+            lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{judged}")
+    return lines
+
+
+def _about_seeds(comparison: ComparisonMetrics) -> list[str]:
+    """Name rows that lack a seed or draw, so that their figures are over the others, and rows that no seed changes."""
+    rows, lines = comparison.rows, []
+    for row in rows:
+        for what, found, wanted in (("seeds", row.seeds, comparison.seeds), ("draws", row.draws, comparison.draws)):
+            if len(found) < len(wanted):
+                lines.append(f"{row_name(row)}: {len(found)} of {len(wanted)} {what}")
+    trained = [row for row in rows if row.head is not None and len(row.seeds) > 1]
+    unmoved = [row for row in trained if all(figure.sd in (0, None) for figure in row.figures.values())]
+    if unmoved:
+        moved = [row for row in trained if row not in unmoved]
+        where = "any trained row"
+        if len(moved) >= len(unmoved):
+            where = "; ".join(map(row_name, unmoved))
+        elif moved:
+            where += " but " + "; ".join(map(row_name, moved))
+        whole = " (one batch of all rows leaves no order to draw, a start from words no noise)"
+        because = "" if comparison.settings.batch_size else whole
+        lines.append(
+            f"seeds change no figure of {where}{because}, so there is no interval over seeds between such rows"
+        )
+    return lines
+
+
+def row_name(row: ComparisonRow) -> str:
+    """Return the title of a row with its head."""
+    return f"{row.title}{_head(row)}"
+
+
+def _head(entry: ComparisonRow | FailedTraining) -> str:
+    return "" if entry.head is None else f", head {entry.head}"

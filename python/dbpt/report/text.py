@@ -1,12 +1,73 @@
-"""Numbers, names and tables as plain text, without colour."""
+"""Numbers, names and colours as readers see them, and the environment of the HTML templates."""
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
+from functools import cache
 from textwrap import wrap
 from unicodedata import east_asian_width
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
 from dbpt.groups.association import ExplainedErrors
-from dbpt.pseudo_attributes.cross_validation import CrossValidated
+from dbpt.guesses.doubts import CrossValidated
+
+COLORS = {
+    "page": "#ffffff",
+    "panel": "#f5f6f8",
+    "ink": "#1b1f24",
+    "muted": "#5a626c",
+    "rule": "#dde1e6",
+    "strong-rule": "#aab1ba",
+    "notice": "#fff6e0",
+    "notice-rule": "#d9a514",
+    "zero-shot": "#8a929c",
+    "erm": "#d55e00",
+    "chosen": "#0072b2",
+    "other-0": "#009e73",
+    "other-1": "#b3568c",
+    "other-2": "#b98500",
+    "other-3": "#3f93c4",
+    "hue-0": "#00875f",
+    "hue-1": "#7b4fb3",
+    "hue-2": "#b88600",
+    "hue-3": "#2f8fcf",
+    "hue-4": "#c0507f",
+    "hue-5": "#6b6f1f",
+}
+"""A chart finds the name of a colour by its value, so all are different."""
+
+DARK = {
+    "page": "#14171b",
+    "panel": "#1c2026",
+    "ink": "#e4e7eb",
+    "muted": "#98a1ac",
+    "rule": "#2c323a",
+    "strong-rule": "#59626e",
+    "notice": "#2a2413",
+    "notice-rule": "#b98d1c",
+    "zero-shot": "#858e99",
+    "erm": "#f0883e",
+    "chosen": "#4aa3df",
+    "other-0": "#2fbf93",
+    "other-1": "#dd8fbc",
+    "other-2": "#e3b341",
+    "other-3": "#8fcdf2",
+    "hue-0": "#2fbf93",
+    "hue-1": "#b08ae6",
+    "hue-2": "#e3b341",
+    "hue-3": "#6fbcf0",
+    "hue-4": "#ea86b0",
+    "hue-5": "#b5ba55",
+}
+
+
+def color_variables() -> Markup:
+    """Return the CSS that defines the colours as variables."""
+    light, dark = ("; ".join(f"--{name}: {value}" for name, value in colors.items()) for colors in (COLORS, DARK))
+    return Markup(f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}")
+
 
 MISSING = "–"
 WIDTH = 80
@@ -107,3 +168,41 @@ def render_columns(columns: list[list[str]]) -> list[str]:
 def text_width(text: str) -> int:
     """Return the width of a text in a terminal, in which Chinese, Japanese and Korean letters are two wide."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def render(template: str, **context: object) -> str:
+    """Return the page of a template, which is named by its file in templates/."""
+    return _environment().get_template(template).render(context)
+
+
+@cache
+def _environment() -> Environment:
+    loader = PackageLoader("dbpt.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": percent, "in_words": in_words, "points": points, "count": count}
+    environment.filters |= {"sentence": sentence, "capitalize_first": capitalize_first, "breakable": _breakable}
+    environment.filters["data_url"] = _data_url
+    environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
+    environment.globals |= {"interval": interval_text, "color_variables": color_variables}
+    return environment
+
+
+def sentence(text: str) -> str:
+    """Return a text with a capital letter at its start and a full stop at its end."""
+    return capitalize_first(text if text.endswith((".", "?", "!")) else f"{text}.")
+
+
+def capitalize_first(text: str) -> str:
+    """Return a text with a capital letter at its start, and names in it as they are."""
+    return text[:1].upper() + text[1:]
+
+
+def _breakable(path: str) -> Markup:
+    """Escape a path, and allow line breaks after its separators."""
+    return Markup("<wbr>").join(piece for piece in re.split(r"(?<=[/\\_])", path) if piece)
+
+
+def _data_url(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dbpt.clip import Backbone
-from dbpt.clip.zero_shot import zero_shot_weights
-from dbpt.data.progress import progress_bar
+from dbpt.clip.backbone import zero_shot_weights
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.features import (
@@ -26,11 +25,12 @@ from dbpt.features import (
     pillow_warnings,
     read_crop,
 )
+from dbpt.guesses.label import label_suspects
+from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import Head
-from dbpt.pseudo_attributes.factors import label_suspects
-from dbpt.pseudo_attributes.linear_probe import AttributeProbe
+from dbpt.objectives.training_free import TrainingFree
+from dbpt.progress import progress_bar
 from dbpt.settings.config import FitConfig
-from dbpt.training_free import TrainingFree
 
 if TYPE_CHECKING:
     import torch

@@ -1,19 +1,33 @@
-"""The run folder: its files, which ARCHITECTURE.md lists, and the loading of a finished run."""
+"""The run folder: how it is read back, with its prompt and probe, and its figures over some factors."""
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dbpt.data.words import Words
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.clip import Backbone
+from dbpt.clip.text_tower import token_embedding
+from dbpt.data.words import Words, factor_codes, joint_codes
 from dbpt.errors import InputError
-from dbpt.files.tensors import read_tensors
+from dbpt.groups import GroupMetrics, merged_metrics
+from dbpt.guesses.base import PROBE
+from dbpt.guesses.doubts import CrossValidated
+from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes.base import PROBE
+from dbpt.runs.metrics import DataSummary, RunMetrics
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named, read_settings
+from dbpt.storage.files import is_missing
+from dbpt.storage.records import read_tensors, typed_json, write_tensors
 
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
@@ -81,7 +95,6 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     """
     from dbpt.clip import check_spec, load_backbone_from_spec
     from dbpt.runs.classifier import Classifier, FeatureClassifier
-    from dbpt.runs.saved_probe import read_probe
 
     folder = Path(run)
     marker = finished_run(folder)
@@ -100,3 +113,122 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         )
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
     return Classifier(backbone, head, marker.words, config, probe)
+
+
+FILE = "probe.safetensors"
+ARRAYS = ("weights", "biases")
+
+
+def write_probe(run: Path, probe: AttributeProbe) -> None:
+    """Write the probe of a run."""
+    tensors = {name: getattr(probe, name) for name in ARRAYS}
+    metadata = {"cross_validated": json.dumps([asdict(each) for each in probe.figures])}
+    write_tensors(run / FILE, tensors, metadata, version=TENSORS_SCHEMA_VERSION)
+
+
+def read_probe(run: Path, words: Words) -> AttributeProbe:
+    """Read the probe of a run with these words. Raises `InputError` if it is missing or was changed."""
+    path = run / FILE
+    if is_missing(path):
+        raise InputError(f"{path}: is missing; {WAY_OUT}")
+    tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=ARRAYS)
+    figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, WAY_OUT)
+    weights, biases = (tensors[name] for name in ARRAYS)
+    sizes = [len(suspect.values) for suspect in words.suspects]
+    of_figures = [(len(each.counts), len(each.n_guessed), len(each.precision)) for each in figures]
+    if (
+        weights.ndim != 2
+        or len(weights) != sum(sizes)
+        or biases.shape != (sum(sizes),)
+        or of_figures != [(size,) * 3 for size in sizes]
+        or any(array.dtype != np.float32 or not np.isfinite(array).all() for array in (weights, biases))
+    ):
+        raise InputError(f"{path}: does not belong to this run; {WAY_OUT}")
+    return AttributeProbe(weights, biases, tuple(figures))
+
+
+PROMPT, CONTEXT = "prompt.safetensors", "context"
+
+
+def read_context(start_from: str) -> NDArray[np.float32]:
+    """Return the context in the ``prompt.safetensors`` that is named, or that is in the run folder that is.
+
+    It is (n_ctx, d), or (C, n_ctx, d) if class-specific.
+    """
+    path = Path(start_from)
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+        if not os.path.lexists(path / PROMPT):
+            raise InputError(
+                f"--start-from {path}: has no {PROMPT}; name a finished run of the head prompt, or the file"
+            )
+        path = path / PROMPT
+    way_out = "name the prompt of another run, or train this one again"
+    tensors, _ = read_tensors(path, "prompt", version=TENSORS_SCHEMA_VERSION, way_out=way_out, needs=(CONTEXT,))
+    context = tensors[CONTEXT]
+    if context.dtype != np.float32 or context.ndim not in (2, 3) or not context.size:
+        raise InputError(f"{path}: its context is {context.dtype} of shape {context.shape}; {way_out}")
+    if not np.isfinite(context).all():
+        raise InputError(f"{path}: its context has NaN or an infinity; {way_out}")
+    return context
+
+
+def check_context(
+    context: NDArray[np.float32], start_from: str, backbone: Backbone, num_classes: int, *, class_specific: bool
+) -> None:
+    """Refuse a context of another width than the text tower's, or for another number of classes."""
+    width, where = token_embedding(backbone.model).embedding_dim, f"--start-from {start_from}"
+    if context.shape[-1] != width:
+        raise InputError(
+            f"{where}: its context has width {context.shape[-1]}, the text tower of {backbone.spec['model']} has "
+            f"{width}; name a prompt that was trained with this model"
+        )
+    if class_specific and context.ndim == 2:
+        raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
+    if not class_specific and context.ndim == 3:
+        raise InputError(f"{where}: has a context for each class; add --class-specific-context")
+    if class_specific and len(context) != num_classes:
+        raise InputError(f"{where}: has contexts for {len(context)} classes, the data have {num_classes}")
+
+
+def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, places: Sequence[int]) -> NDArray[np.int64]:
+    """Return the groups (N,) over only the factors at ``places`` that contain the ``groups`` (N,); -1 stays -1."""
+    sizes = [len(data.classes), *(len(factor.values) for factor in data.factors)]
+    codes = factor_codes(groups, sizes)
+    kept = [0, *(1 + place for place in places)]
+    return joint_codes([codes[place] for place in kept], [sizes[place] for place in kept])
+
+
+def data_of_factors(data: DataSummary, places: Sequence[int]) -> DataSummary:
+    """Return the data set with only the factors at ``places``."""
+    factors = [data.factors[place] for place in places]
+    merged = groups_of_factors(np.arange(len(data.groups)), data, places)
+    attributes = [", ".join(values) for values in product(*(factor.values for factor in factors))]
+
+    def summed(counts: Sequence[int]) -> list[int]:
+        return np.bincount(merged, counts, len(data.classes) * len(attributes)).astype(int).tolist() if counts else []
+
+    return replace(
+        data,
+        attributes=attributes,
+        factors=factors,
+        counts={split: summed(counts) for split, counts in data.counts.items()},
+        train_counts_pseudo=summed(data.train_counts_pseudo),
+    )
+
+
+def metrics_of_factors(metrics: GroupMetrics, data: DataSummary, places: Sequence[int]) -> GroupMetrics:
+    """Return the metrics over the groups of only the factors at ``places``; the averages stay the same."""
+    merged = groups_of_factors(np.arange(len(data.groups)), data, places)
+    return merged_metrics(metrics, merged, data_of_factors(data, places).groups)
+
+
+def run_of_factors(metrics: RunMetrics, places: Sequence[int]) -> RunMetrics:
+    """Return the metrics of a run over the groups of only the factors at ``places``."""
+    if len(places) == len(metrics.dataset.factors):
+        return metrics
+
+    def judged(found: GroupMetrics | None) -> GroupMetrics | None:
+        return found and metrics_of_factors(found, metrics.dataset, places)
+
+    rows = [replace(row, train=judged(row.train), val=judged(row.val), test=judged(row.test)) for row in metrics.rows]
+    return replace(metrics, dataset=data_of_factors(metrics.dataset, places), rows=rows)

@@ -1,28 +1,203 @@
-"""`FitConfig`: every setting of a run, under one name in Python, on the command line and in a TOML file."""
+"""`FitConfig`: every setting under one name in Python, on the command line and in TOML; recipes and combinations."""
 
 from __future__ import annotations
 
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from inspect import Parameter
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
 from dbpt.data.columns import parse_columns
-from dbpt.data.factors import factor_entries, parse_factors
-from dbpt.data.words import entries_of, parse_vocabulary
+from dbpt.data.words import entries_of, factor_entries, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest
-from dbpt.files.disk import expanded, read_regular
+from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.combinations import why_config_refused
-from dbpt.settings.fields import flag_of
-from dbpt.settings.recipes import RECIPES, apply_recipe
-from dbpt.settings.sections import DEFAULT_DRO_STEP, Settings
-from dbpt.settings.unnamed import asked_word
+from dbpt.settings.fields import asked_word, flag_of
+from dbpt.settings.sections import APPLICATIONS, DEFAULT_DRO_STEP, GROUP_SOURCES, SELECTIONS, Settings
+from dbpt.storage.files import expanded, read_regular
+
+DROP = "drop one of the two"
+
+CHOICES: Mapping[str, Collection[str]] = {
+    "head": HEADS,
+    "objective": OBJECTIVES,
+    "group_source": GROUP_SOURCES,
+    "apply": APPLICATIONS,
+    "model_selection": SELECTIONS,
+}
+"""The settings of the matrix, and their values."""
+
+NOT_WITH_CLUSTERS = {
+    "attribute_template": "clusters are found without words",
+    "pseudo_method": "clusters within each class are always found by k-means",
+    "proportions": "nobody knows the shares of clusters beforehand",
+    "pseudo_attributes": "the file has the attributes already",
+    "guess_only_unknown": "an image has a cluster, whether its attribute is known or not",
+}
+"""The settings that ``--attributes clusters`` doesn't read, and why."""
+NOT_WITH_AUTO = {
+    "attribute_template": "the family that is found has its own",
+    "proportions": "nobody knows the shares of names that are to be found",
+    "pseudo_attributes": "the file has the attributes already",
+    "guess_only_unknown": "the attributes that the data have are others",
+}
+"""The same for ``--attributes auto``."""
+
+
+def combinations() -> Iterator[dict[str, str]]:
+    """Yield every combination of the matrix, valid or not, as keywords for `why_refused`."""
+    for values in product(*CHOICES.values()):
+        yield dict(zip(CHOICES, values, strict=True))
+
+
+def why_refused(*, head: str, objective: str, group_source: str, apply: str, model_selection: str) -> str | None:
+    """Return the reason against a combination and the fix, in one line that names the settings; None if it is valid."""
+    chosen = OBJECTIVES[objective]
+    if chosen.heads is not None and head not in chosen.heads:
+        wanted = " or ".join(chosen.heads)
+        return (
+            f"--head {head} with --objective {objective}: {chosen.title} trains {wanted} only; choose --head {wanted}"
+        )
+    if group_source != "pseudo" and not chosen.uses_groups:
+        return f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; {DROP}"
+    if apply == "sampling" and not chosen.can_sample:
+        return f"--apply sampling with --objective {objective}: {chosen.title} has no weights to sample by; {DROP}"
+    return None
+
+
+def why_config_refused(config: Settings) -> str | None:
+    """Return the reason against a combination of valid settings in ``config``, or None."""
+    return next(_refusals(config), None)
+
+
+def _refusals(config: Settings) -> Iterator[str]:
+    yield from _refusals_of_guesses(config)
+    yield from _refusals_of_context(config)
+    chosen = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
+    yield from filter(None, (why_refused(**chosen), OBJECTIVES[config.objective].why_refused(vars(config))))
+    if config.num_clusters is not None:
+        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
+    if config.asks_auto:
+        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
+    if config.asks_auto and config.learns_attributes:
+        yield f"--pseudo-method {config.pseudo_method} with --attributes auto: it learns from known attributes; {DROP}"
+    if config.proportions is not None and config.factors is not None:
+        yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
+    if config.embeddings is not None and config.features == "live":
+        yield f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
+    if OBJECTIVES[config.objective].refits and config.features == "live":
+        yield f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
+
+
+def _refusals_of_guesses(config: Settings) -> Iterator[str]:
+    if config.attributes is not None and config.factors is not None:
+        yield f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
+    if config.pseudo_attributes is not None and not config.keeps_known:
+        for name in ("label_model", "label_pretrained", "pseudo_method", "proportions"):
+            if _is_given(config, name):
+                why = "nothing is guessed, since the file has the attributes"
+                yield f"--pseudo-attributes with {flag_of(name)}: {why}; {DROP}, or add --guess-only-unknown"
+    if config.label_pretrained is not None and config.label_model is None:
+        yield f"--label-pretrained {config.label_pretrained}: without --label-model; name the model too"
+    read = PSEUDO_METHODS[config.pseudo_method].settings
+    if config.probe_rows is not None and "probe_rows" not in read:
+        yield f"--probe-rows {config.probe_rows}: without --pseudo-method probe; add it"
+    if (shares := config.proportions) is not None:
+        if not (min(shares, default=-1) >= 0 and sum(shares) > 0):
+            yield f"--proportions: must be 0 or above and not all 0, found {' '.join(map(str, shares)) or 'none'}"
+        if "proportions" not in read:
+            yield f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
+
+
+def _refusals_of_context(config: Settings) -> Iterator[str]:
+    if config.ctx_init is not None and not config.ctx_init.strip():
+        yield f"--ctx-init {config.ctx_init!r}: no token; expected words, or leave it out"
+    if config.ctx_init is not None and config.n_ctx is not None:
+        both = f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}"
+        yield f"{both}: the words determine the number of tokens; {DROP}"
+    if config.start_from is not None:
+        for name in ("n_ctx", "ctx_init"):
+            if _is_given(config, name):
+                both = f"--start-from {config.start_from} with {flag_of(name)} {getattr(config, name)}"
+                yield f"{both}: the saved prompt has tokens of its own; {DROP}"
+        if config.head != "prompt":
+            why = "only prompt has a context to start"
+            yield f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
+
+
+def _refusals_beside_word(config: Settings, refused: Mapping[str, str]) -> Iterator[str]:
+    """Yield the reason against each setting among those ``refused`` that is given; the attributes are a word."""
+    for name, reason in refused.items():
+        if _is_given(config, name):
+            value = getattr(config, name)
+            given = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            yield f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
+
+
+def _is_given(config: Settings, name: str) -> bool:
+    return bool(getattr(config, name) != getattr(type(config), name))  # a default is an attribute of the class
+
+
+def readers(setting: str) -> list[str]:
+    """Return the only choices that use ``setting``, as options; empty if it applies to all."""
+    if setting == "sgd_momentum":
+        return ["--optimizer sgd"]
+    if setting in ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "warmup_epochs", "model_selection"):
+        return [f"--objective {name}" for name, chosen in OBJECTIVES.loaded.items() if not chosen.refits]
+    return [
+        f"--{registry.setting} {name}"
+        for registry in (HEADS, OBJECTIVES)
+        for name, chosen in registry.loaded.items()
+        if setting in chosen.settings
+    ]
+
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "default": {},
+    "coop": {
+        "optimizer": "sgd",
+        "lr": 0.002,
+        "sgd_momentum": 0.9,
+        "weight_decay": 5e-4,
+        "batch_size": 32,
+        "epochs": 200,
+        "warmup_epochs": 1,
+        "n_ctx": 16,
+    },
+}
+"""``default`` leaves every setting at its own default; ``coop`` has those of CoOp (Zhou et al., 2022, section 4.1)."""
+
+EXCLUSIVE = ({"n_ctx", "ctx_init", "start_from"}, {"attributes", "factors"})
+"""Settings of which one can be given."""
+
+
+def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``settings``, completed by the recipe. Its random tokens only apply to a new prompt without words."""
+    recipe = dict(RECIPES[name])
+    has_start = any(settings.get(given) is not None for given in ("ctx_init", "start_from"))
+    if has_start or settings.get("head", "prompt") != "prompt":
+        recipe.pop("n_ctx", None)
+    return recipe | dict(settings)
+
+
+def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ``settings`` of a file, overridden by those ``given`` on the command line and by a recipe there.
+
+    Of settings that exclude each other, each overrides all.
+    """
+    recipe = set(RECIPES.get(given.get("recipe", "default"), ()))
+    chosen, replaced = recipe | {name for name, value in given.items() if value is not None}, recipe | {*given}
+    for names in EXCLUSIVE:
+        if not names.isdisjoint(chosen):
+            replaced |= names
+    return {name: value for name, value in settings.items() if name not in replaced} | dict(given)
+
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from dbpt.data.words import SENTENCE_START
-from dbpt.files.disk import default_cache_dir, expanded
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
+from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.pseudo_attributes.base import PSEUDO_METHODS
-from dbpt.settings.fields import Section, setting
-from dbpt.settings.unnamed import AUTO, asked_word
+from dbpt.settings.fields import AUTO, Section, asked_word, setting
+from dbpt.storage.files import default_cache_dir, expanded
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}

@@ -1,11 +1,7 @@
-"""The training loop: one head, one objective, cached features.
-
-Everything random is a pure function of (seed, epoch), so a run that is killed and resumed from its last checkpoint ends
-with the same bytes as an uninterrupted one.
-"""
+"""The training loop on cached features, its optimizer and schedule."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +16,28 @@ from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
-from dbpt.training.checkpoint import (
+from dbpt.training.draws import (
     Checkpoint,
     CheckpointWriter,
+    Draws,
     LoopState,
+    draws_of_epoch,
     load_checkpoint,
     lowered_rates,
     training_fingerprint,
 )
-from dbpt.training.divergence import DivergenceCheck
-from dbpt.training.draws import Draws, draws_of_epoch
-from dbpt.training.model_selection import Judged, judged, validation_score
-from dbpt.training.optimizer import build_optimizer, learning_rate, load_optimizer_tensors, optimizer_tensors
 from dbpt.training.ranks import ALONE, Ranks
-from dbpt.training.records import EpochRecord, PeakRates, Rows, Trained, TrainingSettings
+from dbpt.training.records import (
+    DivergenceCheck,
+    EpochRecord,
+    Judged,
+    PeakRates,
+    Rows,
+    Trained,
+    TrainingSettings,
+    judged,
+    validation_score,
+)
 
 SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one core
 
@@ -55,7 +59,7 @@ def train(
 
     All ``ranks`` call this with the same arguments. Each computes its part of every batch, and all end with the same
     head. Only rank 0 reads and writes the checkpoint, from which another number of ranks can continue. Raises
-    `InputError` if training diverges (`dbpt.training.divergence`), or if the checkpoint belongs to another run.
+    `InputError` if training diverges (`dbpt.training.records`), or if the checkpoint belongs to another run.
 
     Args:
         head: maps features (B, D) to logits (B, C).
@@ -274,3 +278,38 @@ class _Run:
 def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
     """Return a list for JSON; NaN becomes None."""
     return None if values is None else [None if math.isnan(value) else float(value) for value in values]
+
+
+WARMUP_LR = 1e-5
+
+
+def build_optimizer(parameters: Iterable[torch.nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+    """Return the optimizer that ``settings`` names."""
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(parameters, settings.lr, settings.sgd_momentum, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay)
+
+
+def learning_rate(epoch: int, *, lr: float, epochs: int, warmup_epochs: int) -> float:
+    """Return CoOp's learning rate for ``epoch``, from 0 (Zhou et al., 2022): a constant warm-up, then a cosine.
+
+    It is 1e-5 (or ``lr`` if lower) during warm-up, then lr/2 * (1 + cos(pi * (epoch - warmup_epochs) / epochs)).
+    """
+    if epoch < warmup_epochs:
+        return min(WARMUP_LR, lr)
+    return 0.5 * lr * (1.0 + math.cos(math.pi * (epoch - warmup_epochs) / epochs))
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
+    """Return the state of each parameter under the names ``NUMBER.NAME``."""
+    states = optimizer.state_dict()["state"].items()
+    return {f"{i}.{name}": value for i, state in states for name, value in state.items() if value is not None}
+
+
+def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Restore the state that `optimizer_tensors` returned."""
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        number, _, name = key.partition(".")
+        states.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict(optimizer.state_dict() | {"state": states})

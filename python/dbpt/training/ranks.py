@@ -14,7 +14,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dbpt.errors import InputError, out_of_memory
-from dbpt.files.launched import launched, launched_rank, launched_size, take_own_gpu
+from dbpt.storage.locks import launched, launched_rank, launched_size, take_own_gpu
 
 if TYPE_CHECKING:
     import torch

@@ -1,14 +1,81 @@
-"""The input and the result of a training run."""
+"""What is seen in training: the record of each epoch, the best epoch, divergence, and findings to tell."""
+
+from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from dbpt.files.typed_json import Count, Share
-from dbpt.training.model_selection import Selection
+from dbpt.errors import InputError
+from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
+from dbpt.heads import Head
+from dbpt.objectives import Objective
+from dbpt.storage.records import Count, Share
+
+Selection = Literal["pseudo-wgp", "true-wgp", "pseudo-wga", "true-wga", "average", "last"]
+ROWS_A_PASS = 1 << 14  # limits memory
+
+
+@torch.no_grad()
+def judged(head: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return which of ``features`` (N, D) get the right class, (N,) bool, and the probability of ``labels``, (N,).
+
+    Logits that are not finite are wrong, with probability NaN.
+    """
+    frozen = head.frozen() if isinstance(head, Head) else head
+    correct, p_true = [], []
+    for part, of_part in zip(torch.split(features, ROWS_A_PASS), torch.split(labels, ROWS_A_PASS), strict=True):
+        logits = frozen(part)
+        finite = logits.isfinite().all(dim=1)
+        correct.append(finite & (logits.argmax(dim=1) == of_part))
+        of_labels = logits.softmax(dim=1).gather(1, of_part[:, None]).squeeze(1)
+        p_true.append(torch.where(finite, of_labels, torch.nan))
+    return torch.cat(correct), torch.cat(p_true)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The validation rows after an epoch: average accuracy, worst-group accuracy, and worst-group probability.
+
+    The last is the lowest mean probability of the true class in a group. It is smooth where the accuracy of a few rows
+    jumps. The groups are those of the model selection; both are None if no row has one.
+    """
+
+    average: float
+    wga: float | None
+    wgp: float | None
+
+    @classmethod
+    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], groups: NDArray[np.int64]) -> Judged:
+        """Judge N rows, of which those with group -1 count in the average only."""
+        wga, wgp = worst_group_mean(correct, groups), worst_group_mean(p_true, groups)
+        return cls(average=float(correct.mean()), wga=wga, wgp=wgp)
+
+
+def validation_score(model_selection: Selection, epoch: int, judged: Judged) -> tuple[float, float]:
+    """Return the score of an epoch. The largest is best; the earlier epoch wins a tie.
+
+    If worst-group figures select and no validation row has a group: an `InputError`.
+    """
+    if model_selection == "last":
+        return float(epoch), judged.average
+    if model_selection == "average":
+        return judged.average, 0.0
+    worst = judged.wgp if model_selection.endswith("wgp") else judged.wga
+    if worst is None:
+        raise InputError(
+            "no validation row has a group, so the worst group cannot select an epoch: use --model-selection average"
+        )
+    return worst, judged.average
+
 
 PeakRates = list[tuple[Count, float]]
 """Pairs (epoch from 1, peak learning rate from that epoch on), beginning with epoch 1."""
@@ -48,7 +115,7 @@ class EpochRecord:
     """One epoch (from 1) in history.jsonl. Lists have a value for each group; they are None if the objective has none.
 
     ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` and ``val_wgp`` are worst-group
-    accuracy and probability (`dbpt.training.model_selection.Judged`), None if no validation row has a group.
+    accuracy and probability (`dbpt.training.records.Judged`), None if no validation row has a group.
     """
 
     epoch: Count
@@ -70,3 +137,160 @@ class Trained:
     best_epoch: int
     history: list[EpochRecord]
     peak_rates: PeakRates
+
+
+LARGEST_LOSS = 2.0**24
+"""Logits of this size are whole numbers in float32: the softmax is 0 or 1, and its gradient is useless."""
+
+
+class Diverged(InputError):
+    """Training diverged. ``reason`` says so without how `dbpt fit` continues, which the message adds as ``way_on``."""
+
+    def __init__(self, reason: str, way_on: str) -> None:
+        super().__init__(reason + way_on)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class DivergenceCheck:
+    """Checks of one epoch (from 1) at learning rate ``lr``. Each raises `Diverged`, which advises ``lower_lr``."""
+
+    objective: str
+    epoch: int
+    lr: float
+    lower_lr: float
+    resumable: bool
+
+    def check_step(self, per_sample_loss: torch.Tensor, parameters: Iterable[torch.Tensor]) -> None:
+        """Refuse losses (B,) and gradients of ``parameters`` that are too large or not finite."""
+        gradient_norm = _norm(parameter.grad for parameter in parameters if parameter.grad is not None)
+        both = torch.stack([per_sample_loss.detach().max(), gradient_norm])
+        loss, gradient = both.tolist()  # one synchronisation with the device
+        self.check_loss(loss)
+        self._check_norm("gradient", gradient)
+
+    @contextmanager
+    def checked_step(self) -> Iterator[None]:
+        """Refuse an optimizer step that overflows float32, for which torch raises a plain `RuntimeError`."""
+        try:
+            yield
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            raise self._error("norm of a step", float("inf")) from None
+
+    def check_loss(self, largest: float) -> None:
+        """Refuse a ``largest`` loss of a batch that is too large or not finite."""
+        if not largest <= LARGEST_LOSS:
+            raise self._error("loss", largest)
+
+    def check_weights(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Refuse trained ``parameters`` whose norm is not finite."""
+        self._check_norm("trained weights", _norm(parameter.detach() for parameter in parameters).item())
+
+    def check_probabilities(self, p_true: NDArray[np.float32]) -> None:
+        """Refuse probabilities of validation rows (N,) that contain NaN, which means logits that are not finite."""
+        if bad := int(np.isnan(p_true).sum()):
+            raise self._error("number of validation rows without finite logits", bad)
+
+    def _check_norm(self, what: str, value: float) -> None:
+        if not value < float("inf"):
+            raise self._error(f"norm of the {what}", value)
+
+    def _error(self, what: str, value: float) -> Diverged:
+        reason = (
+            f"training diverged: the {what} of objective {self.objective!r} is {value:g} in epoch {self.epoch} at "
+            f"learning rate {self.lr:g}: lower --lr, for example to {self.lower_lr:g}"
+        )
+        where = f"from the checkpoint of epoch {self.epoch - 1}" if self.epoch > 1 else "from the beginning"
+        way_on = f"; dbpt fit --resume --lr {self.lower_lr:g} with the same --out continues {where}"
+        return Diverged(reason, way_on if self.resumable else "")
+
+
+def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return the Euclidean norm of all entries together; infinite if float32 overflows."""
+    norms = torch.stack([torch.linalg.vector_norm(tensor.float()) for tensor in tensors])
+    total: torch.Tensor = torch.linalg.vector_norm(norms)
+    return total
+
+
+CALMER_WEIGHTS = "lower what moves the weights (--eta, --dro-step-size)"
+
+
+def training_findings(
+    trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str]
+) -> list[str]:
+    """Return the warnings: lowered learning rates, divergence, groups without draws or weight, few effective rows."""
+    counted = trained.history[objective.extra_epochs :]
+    best = trained.history[trained.best_epoch - 1]
+    lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)
+    return [*_rates(trained, asked_lr), *_divergence(counted, objective), *lost, *few]
+
+
+def _rates(trained: Trained, asked_lr: float) -> list[str]:
+    lines, last = [], trained.peak_rates[-1][1]
+    for (_, before), (epoch, lr) in pairwise(trained.peak_rates):
+        lines.append(f"the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch - 1}")
+    if last != asked_lr:
+        lines.append(f"all epochs were trained, at learning rate {last:g}, when --lr was lowered to {asked_lr:g}")
+    return lines
+
+
+def _divergence(history: list[EpochRecord], objective: Objective) -> list[str]:
+    """Warn if the last loss exceeds that of guessing, and the first loss by more than reweighting can explain."""
+    first, last, guessing = history[0].loss, history[-1].loss, math.log(objective.training.num_classes)
+    rise = 1.0
+    if (start_G := objective.start_weights) is not None:  # reweighting alone can raise it so much
+        weights_EG = np.array([record.group_weights for record in history], dtype=np.float64)
+        rise = float((weights_EG[:, start_G > 0] / start_G[start_G > 0]).max())
+    if last <= max(first * rise, guessing):
+        return []
+    figures = f"from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}"
+    return [f"training diverged: its loss rose {figures}; lower --lr"]
+
+
+def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:
+    """Warn about groups that some epochs did not draw, and groups whose weight became 0."""
+    rows_G = group_counts(objective.training.groups, objective.training.num_groups)
+    undrawn, weightless = [], []
+    for group in np.flatnonzero(rows_G).tolist():
+        missed = [record.epoch for record in history if record.draws and not record.draws[group]]
+        zero = [record.epoch for record in history if record.group_weights and record.group_weights[group] == 0]
+        name, of_all = f"{group_names[group]} ({rows_G[group]} rows", f"of {len(history)} epochs"
+        if missed:
+            undrawn.append(f"{name}; in {len(missed)} {of_all}, first in epoch {missed[0]})")
+        elif zero:
+            weightless.append(f"{name}; after {len(zero)} {of_all}, first after epoch {zero[0]})")
+    lines = []
+    if undrawn:
+        lines.append(
+            f"groups without a drawn row: {', '.join(undrawn)}; these epochs learned nothing about them; --apply loss "
+            "uses every row"
+        )
+    if weightless:
+        lines.append(f"groups whose rows weigh 0: {', '.join(weightless)}; {CALMER_WEIGHTS}")
+    return lines
+
+
+def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Sequence[str]) -> list[str]:
+    """Warn if the effective sample size under the weights of the best epoch is below `SMALL_GROUP`, or a subset is."""
+    if best.group_weights is None:
+        subset = objective.subset(0)
+        if subset is None or not len(subset) < SMALL_GROUP <= len(objective.training.labels):
+            return []
+        return [f"{objective.note}; add rows of the smallest, or weight them with --objective balanced"]
+    counts_G = objective.training.counts.astype(np.float64)
+    weights_G = np.array(best.group_weights, dtype=np.float64)
+    effective = effective_rows(weights_G, counts_G)
+    if effective >= SMALL_GROUP or counts_G.sum() < SMALL_GROUP:
+        return []
+    heaviest = int(weights_G.argmax())
+    return [
+        f"its group weights make {counts_G.sum():.0f} rows count as {effective:.0f}: a row of {group_names[heaviest]} "
+        f"weighs {weights_G[heaviest]:.3g}; add rows of that group, lower --max-weight, or {CALMER_WEIGHTS}"
+    ]
+
+
+def effective_rows(group_weights: NDArray[np.float64], counts: NDArray[np.float64]) -> float:
+    """Return the effective sample size (Kish, 1965) of groups of ``counts`` (G,) rows: (sum w)^2 / sum w^2."""
+    return float((counts @ group_weights) ** 2 / (counts @ group_weights**2))

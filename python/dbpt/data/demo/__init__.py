@@ -3,18 +3,178 @@
 Nothing here imports torch, and code outside this folder treats a demo like any other data set.
 """
 
+import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from dbpt.arguments import available_cpus
-from dbpt.data.demo.layouts import LAYOUTS, SPLIT_SIZES, Drawing, draw_pictures, plan_rows
+from dbpt.data.demo.birds import draw_bird
+from dbpt.data.demo.faces import Face, draw_face, sample_face
+from dbpt.data.demo.pets import draw_pet
+from dbpt.data.layouts.celeba import CLAUSES
+from dbpt.data.layouts.metashift import FOLDER as METASHIFT
 from dbpt.data.paths import NOT_PUBLISHED
-from dbpt.data.progress import progress_bar
 from dbpt.errors import InputError, nearest
-from dbpt.files.disk import check_can_create, system_errors
-from dbpt.files.whole_folder import whole_folder
+from dbpt.progress import progress_bar
+from dbpt.storage.files import check_can_create, system_errors
+from dbpt.storage.locks import whole_folder
+
+QUALITY = 90
+# Training rows of the originals, in the group order (y, a) = 00, 01, 10, 11.
+TRAIN_COUNTS: dict[str, tuple[int, int, int, int]] = {
+    "demo-waterbirds": (3498, 184, 56, 1057),
+    "demo-celeba": (71629, 66874, 22880, 1387),
+    "demo-metashift": (784, 507, 196, 789),
+}
+SPLIT_SIZES: tuple[int, int, int] = (2400, 600, 1200)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One drawing: its number (which seeds its generator), split (0 train, 1 val, 2 test), class, attribute."""
+
+    index: int
+    split: int
+    label: int
+    attribute: int
+
+
+def group_counts(name: str, split: int, size: int) -> tuple[int, ...]:
+    """Return the number of rows of each group among `size`, by largest remainder."""
+    train = np.array(TRAIN_COUNTS[name], dtype=np.float64)
+    balanced = np.repeat((train[0::2] + train[1::2]) / 2.0, 2)
+    exact = (train if split == 0 else balanced) / train.sum() * size
+    counts = np.floor(exact).astype(np.int64)
+    if split > 0:  # both groups of a class are equal; the larger class gets the rest
+        counts[0:2] += (size - int(counts.sum())) // 2
+        return tuple(counts.tolist())
+    for group in np.argsort(counts - exact, kind="stable")[: size - int(counts.sum())]:
+        counts[group] += 1
+    return tuple(counts.tolist())
+
+
+def plan_rows(name: str, seed: int, sizes: tuple[int, int, int] = SPLIT_SIZES) -> list[Drawing]:
+    """Return the drawings of a data set, with splits in order and groups shuffled within each."""
+    rng = generator(name, seed, 0)
+    rows: list[Drawing] = []
+    for split, size in enumerate(sizes):
+        groups = np.repeat(np.arange(4), group_counts(name, split, size))
+        for group in rng.permutation(groups).tolist():
+            rows.append(Drawing(len(rows) + 1, split, group // 2, group % 2))
+    return rows
+
+
+def generator(name: str, seed: int, index: int) -> np.random.Generator:
+    """Return the generator of drawing `index`, PCG64 of (seed, data set, index): any order of drawing is the same."""
+    return np.random.Generator(np.random.PCG64([seed, list(TRAIN_COUNTS).index(name), index]))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The name of each picture, below the folder of the data set; how it is drawn; and the tables beside them.
+
+    ``write_tables`` takes the folder, its final name, the rows and the seed.
+    """
+
+    path: Callable[[Drawing], str]
+    draw: Callable[[np.random.Generator, Drawing], Image.Image]
+    write_tables: Callable[[Path, Path, Sequence[Drawing], int], None]
+
+
+def draw_pictures(name: str, folder: Path, rows: Iterable[Drawing], seed: int) -> None:
+    """Draw the pictures of ``rows`` into ``folder``."""
+    for row in rows:
+        path = folder / LAYOUTS[name].path(row)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        LAYOUTS[name].draw(generator(name, seed, row.index), row).save(path, quality=QUALITY)
+
+
+def _bird_path(row: Drawing) -> str:
+    species = ("001.Drawn_landbird", "002.Drawn_waterbird")[row.label]
+    return f"{species}/{species[4:]}_{row.index:04d}.jpg"
+
+
+def _write_birds_table(folder: Path, final: Path, rows: Sequence[Drawing], seed: int) -> None:
+    """Write `metadata.csv`."""
+    table = []
+    for row in rows:
+        place = f"/d/drawn_{('land', 'water')[row.attribute]}/{row.index:08d}.jpg"
+        table.append((row.index, _bird_path(row), row.label, row.split, row.attribute, place))
+    _write_csv(folder / "metadata.csv", "img_id,img_filename,y,split,place,place_filename", table)
+
+
+def _face_of(rng: np.random.Generator, row: Drawing) -> Face:
+    return sample_face(rng, row.label == 1, row.attribute == 1)
+
+
+def _write_faces_tables(folder: Path, final: Path, rows: Sequence[Drawing], seed: int) -> None:
+    """Write `list_attr_celeba.txt` and `list_eval_partition.txt`."""
+    attributes, partition = [str(len(rows)), " ".join(CLAUSES) + " "], []
+    for row in rows:
+        present = _celeba_attributes(_face_of(generator("demo-celeba", seed, row.index), row))
+        values = " ".join(" 1" if attribute in present else "-1" for attribute in CLAUSES)
+        attributes.append(f"{row.index:06d}.jpg {values}")
+        partition.append(f"{row.index:06d}.jpg {row.split}")
+    for name, lines in (("list_attr_celeba.txt", attributes), ("list_eval_partition.txt", partition)):
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+
+
+def _celeba_attributes(face: Face) -> set[str]:
+    """Return the CelebA attributes that a face has; attributes that are never drawn are always -1."""
+    hair = "Blond_Hair" if face.blond else "Black_Hair" if face.lightness < 0.22 else "Brown_Hair"
+    traits = {
+        "Male": face.male,
+        "Wearing_Lipstick": face.lipstick,
+        "Wearing_Necktie": face.necktie,
+        "Wearing_Hat": face.hat,
+        "Eyeglasses": face.glasses,
+        "Smiling": face.smiling,
+    }
+    shown = {name for name, present in traits.items() if present}
+    return shown | {hair, "Goatee" if face.beard else "No_Beard", "Straight_Hair", "Young"}
+
+
+def _pet_path(row: Drawing) -> str:
+    kind, place = ("dog", "cat")[row.label], ("outdoor", "indoor")[row.attribute]
+    usual = "train" if row.label == row.attribute else "test"
+    return f"{METASHIFT}/{usual}/{kind}/{kind}({place})/{row.index:07d}.jpg"
+
+
+def _write_pets_table(folder: Path, final: Path, rows: Sequence[Drawing], seed: int) -> None:
+    """Write SubpopBench's `metadata_metashift.csv`, with absolute file names."""
+    names = [(final.absolute() / _pet_path(row)).as_posix() for row in rows]
+    table = [(row.index, name, row.split, row.label, row.attribute) for row, name in zip(rows, names, strict=True)]
+    _write_csv(folder / METASHIFT / "metadata_metashift.csv", "id,filename,split,y,a", table)
+
+
+LAYOUTS: dict[str, Layout] = {
+    "demo-waterbirds": Layout(
+        _bird_path, lambda rng, row: draw_bird(rng, row.label == 1, row.attribute == 1), _write_birds_table
+    ),
+    "demo-celeba": Layout(
+        lambda row: f"img_align_celeba/{row.index:06d}.jpg",
+        lambda rng, row: draw_face(rng, _face_of(rng, row)),
+        _write_faces_tables,
+    ),
+    "demo-metashift": Layout(
+        _pet_path, lambda rng, row: draw_pet(rng, row.label == 1, row.attribute == 1), _write_pets_table
+    ),
+}
+
+
+def _write_csv(path: Path, header: str, rows: Iterable[tuple[int | str, ...]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header.split(","))
+        writer.writerows(rows)
+
 
 __all__ = ["DEMO_NAMES", "mini_clip_paths", "write_demo"]
 
@@ -24,7 +184,6 @@ SHARED_FROM = 1000
 DRAW_HALF = """
 import sys
 from pathlib import Path
-from dbpt.data.demo.layouts import draw_pictures, plan_rows
 name, folder, seed, *sizes = sys.argv[1:]
 draw_pictures(name, Path(folder), plan_rows(name, int(seed), tuple(map(int, sizes)))[1::2], int(seed))
 """

@@ -1,0 +1,308 @@
+"""``dbpt audit``, ``discover``, ``label``, ``embed``, ``data``, ``demo`` and ``cache``."""
+
+import contextlib
+import json
+import os
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dbpt.cli.options import (
+    DATA_SETTINGS,
+    EMBED_SETTINGS,
+    FLOAT,
+    INTEGER,
+    SettingsCommand,
+    data_argument,
+    given,
+    settings_options,
+    subject_arguments,
+    subject_options,
+)
+from dbpt.errors import InputError
+from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
+
+AUDIT_EXAMPLES = """\b
+Examples:
+  dbpt audit demo --out audits/demo
+  dbpt audit photos.csv --attributes photo "drawing=sketch|cartoon" \\
+      --predictions mine.csv --out audits/photos
+"""
+
+
+@click.command(
+    cls=SettingsCommand, main=("out", "attributes", "classes", "predictions", "split", "root"), epilog=AUDIT_EXAMPLES
+)
+@subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
+def audit(out: Path | None, **options: Any) -> None:
+    """Show in which groups a classifier errs; no prompt is trained.
+
+    DATA is as for dbpt fit; it needs no splits. A --config for dbpt fit serves too. CLIP guesses the attribute if the
+    data don't have it. The report says whether the attribute explains the errors, and whether CLIP's guesses can be
+    trusted.
+    """
+    from dbpt.auditing.audit import audit as run_audit
+
+    found = run_audit(**subject_arguments(AUDIT_SETTINGS, out=out, **options))
+    click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))
+
+
+DISCOVER_EXAMPLES = """\b
+Examples:
+  dbpt discover demo --out discoveries/demo
+  dbpt discover photos.csv --predictions mine.csv --out discoveries/photos
+"""
+
+
+@click.command(
+    cls=SettingsCommand, main=("out", "classes", "predictions", "catalogue", "split", "root"), epilog=DISCOVER_EXAMPLES
+)
+@click.option(
+    "--catalogue",
+    type=click.Path(path_type=Path),
+    help="TOML file of families of attributes; with extend = true it adds to dbpt's own, else it replaces them",
+)
+@subject_options(DISCOVER_SETTINGS, verb="search", result="discovery")
+def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
+    """Search for attributes that explain the errors of a classifier.
+
+    DATA is as for dbpt fit; it needs no splits and no attributes. A --config for dbpt fit serves too. CLIP guesses
+    about fifty families of attributes, from backgrounds to image quality. The report ranks those that explain errors
+    within the classes, with pictures, and gives the commands to go on.
+    """
+    from dbpt.auditing.discover import discover as run_discover
+
+    found = run_discover(catalogue=catalogue, **subject_arguments(DISCOVER_SETTINGS, out=out, **options))
+    click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
+
+
+@click.command()
+@click.argument("folder", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="folder of the sample, created by this command")
+@click.option("--n", type=INTEGER, help="number of images to draw [default: 200]")
+@click.option("--split", help="train, val or test [default: test; val where there is no test split]")
+@click.option("--seed", type=INTEGER, help="seed of the draw [default: 0]")
+@click.option("--data", help="the run's table, if it has moved")
+@click.option("--root", help="folder of the images, if it has moved")
+@click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
+@click.option("--device", help="torch device; auto uses a GPU if there is one [default: auto]")
+@click.option("--cache", help="cache folder [default: the run's]")
+@click.option("--labels", type=click.Path(path_type=Path), help="CSV that the page saved, to compute the figures from")
+@click.option(
+    "--table",
+    type=click.Path(path_type=Path),
+    help="with --labels: CSV to write, a table of the labels as attributes, to fit again with",
+)
+@click.option("--json", "as_json", is_flag=True, help="with --labels: print JSON instead of a table")
+def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, **options: Any) -> None:
+    """Check pseudo attributes by hand and correct a run's figures.
+
+    \b
+    dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html
+    dbpt label FOLDER --labels CSV    computes the figures from the page's CSV
+    """
+    chosen = given(options)
+    if labels is None:
+        if table is not None:
+            raise click.UsageError("--table is for judging; give --labels CSV with it")
+        _draw(folder, as_json, chosen)
+        return
+    if drawing := [name for name in chosen if table is None or name not in ("data", "root")]:
+        raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
+    from dbpt.human_check import judge_labels
+    from dbpt.report.tables import judged_table
+
+    result = judge_labels(folder, labels, table=table, **chosen)
+    click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))
+    if table is not None and not as_json:
+        click.echo(f"\ntable with your labels: {table}\nfit again with: {result['refit']}")
+
+
+def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
+    from dbpt.human_check import draw_label_sample
+
+    if "out" not in options:
+        raise click.UsageError("give --out FOLDER to draw a sample of a run, or --labels CSV to judge one")
+    if as_json:
+        raise click.UsageError("--json is for judging; give --labels CSV with it")
+    out = options["out"]
+    design = draw_label_sample(run, **options)
+    judge = shlex.join(["dbpt", "label", str(out), "--labels", "labels.csv"])
+    click.echo(
+        f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: {judge}\n"
+        "(labels.csv: where your browser saves it, for example in its downloads folder)"
+    )
+
+
+EMBED_EXAMPLES = """\b
+Examples:
+  dbpt embed photos.csv
+  dbpt embed waterbirds --root data/waterbirds --failures failures.csv
+"""
+
+
+@click.command(cls=SettingsCommand, main=("root", "columns", "model", "pretrained", "failures"), epilog=EMBED_EXAMPLES)
+@data_argument()
+@click.option(
+    "--failures", type=click.Path(path_type=Path), help="CSV file to write, with the path and reason of each failure"
+)
+@click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
+@settings_options(EMBED_SETTINGS)
+def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> None:
+    """Compute the features of all images and store them in the cache.
+
+    Other commands read them from there. DATA is as for dbpt fit. Only new and changed images are computed. Several
+    processes that run this at the same time share the work.
+    """
+    from dbpt.commands.embed import embed as run_embed
+    from dbpt.features import TooManyFailures
+    from dbpt.storage.files import check_output, csv_text, write_atomically
+    from dbpt.storage.locks import launched_rank
+
+    is_first = launched_rank() == 0
+    if is_first and failures is not None:
+        if failures.suffix.lower() != ".csv":  # so that it can't be an image
+            raise click.UsageError(f"--failures {failures}: is a CSV file; choose another name, one that ends in .csv")
+        check_output("--failures", failures, overwrite=overwrite, reads=[data, *map(str, options.values())])
+
+    def write(reasons: Iterable[tuple[str, str]]) -> None:
+        if is_first and failures is not None:
+            write_atomically(failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
+
+    try:
+        found = run_embed(data, **given(options))
+    except TooManyFailures as error:
+        write(error.reasons.items())
+        raise
+    write((failure.path, failure.reason) for failure in found.failures)
+    if is_first:
+        click.echo(found)
+
+
+DATA_EXAMPLES = """\b
+Examples:
+  dbpt data check photos.csv
+  dbpt data check table.parquet --columns path=file label=y
+"""
+
+
+@click.group()
+def data() -> None:
+    """Check a data set before training."""
+
+
+@data.command(cls=SettingsCommand, main=("root", "columns", "classes", "attributes"), epilog=DATA_EXAMPLES)
+@data_argument()
+@settings_options(DATA_SETTINGS)
+def check(data: str, **options: Any) -> None:
+    """Count images by split and group; list all that would stop dbpt fit.
+
+    DATA is as for dbpt fit. Reads the metadata and the header of every image. Exit code 2 if there are problems.
+    """
+    from dbpt.commands.embed import check_data
+    from dbpt.errors import InputError
+
+    found = check_data(data, **given(options))
+    click.echo(found)
+    if found.problems:
+        raise InputError(f"{data}: dbpt fit cannot use it as it is; the problems are named above")
+
+
+@click.command()
+@click.argument("name")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="seed of the drawings")
+def demo(name: str, folder: Path, seed: int) -> None:
+    """Write a demo data set into a folder.
+
+    It gets the layout of the real data set. NAME is demo-waterbirds, demo-celeba or demo-metashift. FOLDER must be new
+    or empty.
+    """
+    from dbpt.data.demo import write_demo
+
+    root = write_demo(name, folder, seed=seed)
+    click.echo(f"{name}: written to {root}; use it with: dbpt fit {name.removeprefix('demo-')} --root {root}")
+
+
+@click.group()
+def cache() -> None:
+    """List, verify and delete the cached features."""
+
+
+CACHE_HELP = "cache folder, as in dbpt fit [default: $DBPT_CACHE, else ~/.cache/dbpt]"
+cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path), help=CACHE_HELP)
+
+
+def _features(folder: Path | None) -> Path:
+    from dbpt.storage.files import default_cache_dir, expanded
+    from dbpt.storage.records import TEXTS
+
+    cache = Path(expanded(folder)) if folder else default_cache_dir()
+    problem = ""
+    if os.path.lexists(cache):
+        problem = "" if cache.is_dir() else "is not a folder"
+        with contextlib.suppress(OSError):  # a folder that can't be listed is named later
+            entries = {entry.name for entry in cache.iterdir()} if not problem else set()
+            if entries and entries.isdisjoint(("features", TEXTS, "datasets", "demo")):
+                problem = "is not a cache of dbpt"
+    if problem:
+        raise InputError(f"--cache {cache}: {problem}; name the folder that --cache named in dbpt embed or dbpt fit")
+    return cache / "features"
+
+
+@cache.command()
+@cache_option
+def verify(folder: Path | None) -> None:
+    """Check every byte of the cached features."""
+    from dbpt.features.maintenance import verify_cache
+    from dbpt.storage.files import is_missing
+
+    features = _features(folder)
+    problems = verify_cache(features)
+    for problem in problems:
+        click.echo(problem)
+    if problems:
+        raise InputError(f"{features}: problems found: {len(problems)}; each line says what to do")
+    click.echo(f"{features}: {'there is no cache' if is_missing(features) else 'every byte is as it was written'}")
+
+
+@cache.command(name="list")
+@cache_option
+def list_command(folder: Path | None) -> None:
+    """List the caches with their encoders, images and sizes."""
+    from dbpt.features.maintenance import list_caches, stored_texts
+
+    features = _features(folder)
+    caches, texts = list_caches(features), stored_texts(features)
+    for found in caches:
+        click.echo(found)
+    if files := texts.files():
+        size = _megabytes(sum(file.lstat().st_size for file in files))
+        click.echo(f"{texts.folder}: features of {len(files)} lists of sentences, {size}")
+    click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
+
+
+@cache.command()
+@cache_option
+@click.option("--unwritten-for-days", type=FLOAT, help="also delete what was stored so many days ago")
+@click.option("--dry-run", is_flag=True, help="list what would be deleted, and delete nothing")
+def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
+    """Delete the features of images whose folder is gone.
+
+    Keeps a cache that is being written.
+    """
+    from dbpt.features.maintenance import prune_caches
+
+    if unwritten_for_days is not None and not unwritten_for_days >= 0:
+        raise click.UsageError(f"--unwritten-for-days {unwritten_for_days:g}: must be 0 or above")
+    pruned = prune_caches(_features(folder), unwritten_for_days=unwritten_for_days, dry_run=dry_run)
+    for line in pruned:
+        click.echo(line)
+    click.echo(f"{'would be deleted' if dry_run else 'deleted'}: {len(pruned)}")
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:.1f} MB"

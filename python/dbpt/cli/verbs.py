@@ -1,0 +1,309 @@
+"""``dbpt fit``, ``compare``, ``evaluate``, ``predict`` and ``guess``."""
+
+import json
+import logging
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dbpt.cli.options import (
+    INTEGER,
+    RegisteredName,
+    SettingsCommand,
+    config_option,
+    data_and_settings,
+    data_argument,
+    given,
+    resumable,
+    settings_and_data,
+    settings_for,
+    settings_options,
+    training_options,
+)
+from dbpt.commands.comparison_plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
+from dbpt.errors import InputError, plain_number
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
+from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.settings.sections import GUESS_SETTINGS
+
+logger = logging.getLogger(__name__)
+
+FIT_EXAMPLES = """\b
+Examples:
+  dbpt fit demo --out runs/demo
+  dbpt fit photos.csv --out runs/photos --classes "animal=dog|elephant" \\
+      "thing=house|guitar" --attributes photo "drawing=sketch|cartoon"
+"""
+
+
+@click.command(cls=SettingsCommand, main=("out", "classes", "attributes", "root", "resume"), epilog=FIT_EXAMPLES)
+@data_argument(required=False)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="run folder, created by this command")
+@config_option
+@click.option("--resume", is_flag=True, help="continue the run in --out; without DATA, with its own data and settings")
+@click.option("--overwrite", is_flag=True, help="replace the run in --out")
+@training_options()
+def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrite: bool, **options: Any) -> None:
+    """Train a debiased prompt; report it beside zero-shot and ERM.
+
+    \b
+    DATA is one of
+      demo, demo-celeba, demo-metashift   drawn pictures and a small CLIP
+      waterbirds, celeba, metashift       the benchmark in the folder --root
+      photos.csv (.tsv, .jsonl, .parquet) a table with the columns path, label,
+                                          split and optionally attribute; for
+                                          other names see --columns
+      photos/                             a folder split/class/*.jpg, or one that
+                                          Hugging Face's datasets has saved
+      "train-{000..146}.tar"              WebDataset's shards
+    """
+    from dbpt.commands.fit import fit as run_fit
+    from dbpt.settings.config import read_config
+    from dbpt.storage.locks import launched_rank
+
+    settings, data = settings_and_data(data, read_config(config) if config else {}, options, resume=resume)
+    with resumable("fit", out):
+        run = run_fit(data, out=out, resume=resume, overwrite=overwrite, **settings)
+    if launched_rank() == 0:
+        click.echo(f"\n{run.table(warnings=False)}\n\nreport: {run.folder / 'report.html'}")
+
+
+COMPARE_EXAMPLES = """\b
+Examples:
+  dbpt compare demo --out runs/compare --resample 20
+  dbpt compare photos.csv --out runs/heads --methods erm dbpt groupdro \\
+      --heads prompt linear --attributes photo "drawing=sketch|cartoon"
+"""
+
+
+def _names(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> str | None:
+    return ",".join(values) if values else None
+
+
+def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> int | tuple[int, ...] | None:
+    """``5`` for 0 to 4, or the seeds themselves: ``3 7``; a single one is written with a comma, ``3,``."""
+    text = _names(ctx, param, values)
+    try:
+        parts = [part for part in (text or "").split(",") if part.strip()]
+        for part in parts:
+            plain_number(part)
+        return None if text is None else tuple(map(int, parts)) if "," in text else int(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
+
+
+@click.command(
+    cls=SettingsCommand, main=("out", "methods", "resample", "classes", "attributes"), epilog=COMPARE_EXAMPLES
+)
+@data_argument(required=False)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="folder, created by this command")
+@click.option(
+    "--methods",
+    callback=_names,
+    multiple=True,
+    type=RegisteredName(OBJECTIVES),
+    metavar="METHOD ...",
+    help="objectives, as for dbpt fit; an objective with its groups, such as groupdro:true; or without training: "
+    f"{', '.join(TRAINING_FREE)} [default: {' '.join(METHODS)}]",
+)
+@click.option(
+    "--heads",
+    callback=_names,
+    multiple=True,
+    type=RegisteredName(HEADS),
+    help=f"heads to train with each method [default: {' '.join(DEFAULT_HEADS)}]",
+)
+@click.option(
+    "--seeds",
+    callback=_seeds,
+    multiple=True,
+    metavar="N ...",
+    help=f"number of seeds, counted from 0; or the seeds themselves: 3 7 [default: {DEFAULT_SEEDS}]",
+)
+@click.option(
+    "--resample",
+    type=INTEGER,
+    metavar="K",
+    help="train each row K more times, each time on half of the training and validation rows of each class and pseudo "
+    "attribute: gives intervals for other training images; 20 are recommended",
+)
+@click.option("--jobs", type=INTEGER, default=1, show_default=True, help="processes that train at the same time")
+@config_option
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="continue the comparison in --out; without DATA, with its own data and settings; more methods, heads, "
+    "seeds and draws may be given",
+)
+@click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
+@training_options(hidden=BY_THE_PLAN)
+def compare(data: str | None, out: Path, config: Path | None, **options: Any) -> None:
+    """Compare methods, heads and seeds in one table with intervals.
+
+    DATA and the settings are as for dbpt fit, and the same for every row. The table shows figures with their standard
+    deviation over draws or seeds, and the difference to ERM with its intervals over them and over images.
+    """
+    from dbpt.commands.compare import compare as run_compare
+    from dbpt.errors import InputError
+    from dbpt.report.comparison import WIDEST
+    from dbpt.settings.config import read_config
+
+    own = {name: options.pop(name) for name in ("methods", "heads", "seeds", "resample", "jobs", "resume", "overwrite")}
+    configured = read_config(config) if config else {}  # one that `fit` wrote serves too
+    if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:
+        logger.info(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
+    settings, data = settings_and_data(data, configured, options, resume=own["resume"])
+    with resumable("compare", out):
+        comparison = run_compare(data, out=out, **own, **settings)
+    width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
+    written = f"report: {out / 'compare.html'}; tables: .csv, .json"
+    click.echo(f"\n{comparison.table(width, warnings=False)}\n\n{written}")
+    if failed := len(comparison.failed):
+        retry = ["dbpt", "compare", "--resume", "--out", str(out)]
+        raise InputError(
+            f"trainings that failed: {failed}, see under the table; {shlex.join(retry)} tries them again, other "
+            "settings need --overwrite"
+        )
+
+
+EVALUATE_EXAMPLES = """\b
+Examples:
+  dbpt evaluate runs/photos
+  dbpt evaluate runs/demo demo --json
+"""
+
+SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", "average")
+
+OF_RUN = ("columns", "embeddings", "cache", "average")
+
+
+@click.command(cls=SettingsCommand, main=("as_json", "root", "columns", "weights", "device"), epilog=EVALUATE_EXAMPLES)
+@click.argument("run", type=click.Path(path_type=Path))
+@data_argument(required=False)
+@click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
+@click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
+@settings_options(SETTINGS, of_run=OF_RUN)
+def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, **options: Any) -> None:
+    """Show a run's accuracy by group, on its own or on other data.
+
+    DATA is as for dbpt fit, by default the run's own.
+    """
+    from dbpt.commands.evaluate import evaluate as run_evaluate
+
+    result = run_evaluate(run, data, weights=weights, **given(options))
+    click.echo(json.dumps(result.to_dict(), indent=1, ensure_ascii=False) if as_json else result.table(warnings=False))
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("images", nargs=-1)
+@click.option("--out", type=click.Path(path_type=Path), help="CSV file to write instead of standard output")
+@click.option("--overwrite", is_flag=True, help="replace the file that --out names")
+@click.option(
+    "--with-attribute",
+    is_flag=True,
+    help="add the columns pseudo_attribute and confidence: the attribute that the run's CLIP finds likeliest, "
+    "zero-shot by the run's words, and its probability",
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
+@click.option("--device", default="auto", show_default=True, help="torch device; auto uses a GPU if there is one")
+def predict(
+    run: Path,
+    images: tuple[str, ...],
+    out: Path | None,
+    overwrite: bool,
+    with_attribute: bool,
+    weights: Path | None,
+    device: str,
+) -> None:
+    """Classify IMAGES with the classifier in RUN; prints CSV.
+
+    IMAGES are files and folders (searched for image files), or - to read a list of files from standard input. For a
+    file that is not an image, the column error says why. If all fail, nothing is written and the exit code is 2. Text
+    that a spreadsheet would run as a formula gets an apostrophe in front.
+    """
+    from tqdm import tqdm
+
+    from dbpt.features import list_images
+    from dbpt.runs.run_folder import load
+    from dbpt.storage.files import check_output, csv_text, write_atomically
+
+    paths = list_images(_named(images))
+    if out is not None:
+        check_output("--out", out, overwrite=overwrite, reads=[*map(str, paths), run, weights or run])
+    classifier = load(run, device=device, weights=weights)
+    columns = ["path", "prediction", *(f"p_{name}" for name in classifier.class_names)]
+    columns += ["pseudo_attribute", "confidence"] if with_attribute else []
+    lines, first_error, num_good = [csv_text([[*columns, "error"]])], "", 0
+    for found in classifier.predict(paths, attributes=with_attribute):
+        cells = [found.path, found.prediction or ""]
+        if found.probabilities is None:
+            cells += [""] * (len(columns) - len(cells))
+            first_error = first_error or f"{found.path}: {found.error}"
+        else:
+            num_good += 1
+            cells += [f"{p:.6f}" for p in found.probabilities]
+        if found.attribute_probabilities is not None:
+            cells += [found.pseudo_attribute, f"{found.attribute_probabilities.max():.6f}"]
+        lines.append(csv_text([[*cells, found.error or ""]]))
+        if num_good and out is None:
+            with tqdm.external_write_mode(sys.stdout):
+                click.echo("".join(lines), nl=False)
+            lines.clear()
+    if not num_good:
+        raise InputError(f"no image of {len(paths)} can be read; the first: {first_error}")
+    if num_good < len(paths):
+        logger.warning(f"{len(paths) - num_good} of {len(paths)} images can't be read; the column error says why")
+    if out is not None:
+        write_atomically(out, "".join(lines), overwrite=overwrite)
+        logger.info(f"{num_good} predictions written to {out}")
+
+
+def _named(images: tuple[str, ...]) -> list[str]:
+    """Return the named files and folders, and the lines of standard input for ``-``."""
+    if not images:
+        raise InputError("no image is named: give files, a folder, or - for a list on standard input")
+    names = []
+    for image in images:
+        names += [image] if image != "-" else [os.fsdecode(x.rstrip(b"\r\n")) for x in sys.stdin.buffer if x.strip()]
+    if not names:
+        raise InputError("-: standard input names no image; give a file on each line")
+    return names
+
+
+GUESS_EXAMPLES = """\b
+Examples:
+  dbpt guess demo --out guesses.csv
+  dbpt guess photos.csv --attributes photo "drawing=sketch|cartoon" --out guesses.csv
+"""
+
+
+@click.command(cls=SettingsCommand, main=("out", "attributes", "classes", "root", "overwrite"), epilog=GUESS_EXAMPLES)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="CSV file with path, label, split, pseudo_attribute, confidence, doubts and group of each image",
+)
+@click.option("--overwrite", is_flag=True, help="replace the file that --out names")
+@data_and_settings(GUESS_SETTINGS)
+def guess(out: Path | None, overwrite: bool, **options: Any) -> None:
+    """Let CLIP guess the attribute of each image; nothing is trained.
+
+    DATA is as for dbpt fit; it needs no splits. Prints the share of each attribute, and warns if the guesses can't be
+    trusted. A --config for dbpt fit serves too.
+    """
+    from dbpt.commands.guess import guess_attributes
+
+    refused = {"pseudo_attributes", "label_model"}
+    settings, data = settings_for(GUESS_SETTINGS | refused, **options)
+    assert data is not None
+    found = guess_attributes(data, out=out, overwrite=overwrite, **settings)
+    click.echo(f"\n{found.table()}")
+    if found.audit_command is not None:
+        click.echo(f"\nto see the images of each guess:\n  {found.audit_command}")

@@ -1,0 +1,216 @@
+"""The frozen text tower as a function from context vectors to text features; token ids with places for the context.
+
+A CoOp-style prompt is ``[SOS][ctx x n_ctx][class tokens][.][EOS]`` (Zhou et al., 2022).
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from dbpt.clip.spec import Tokenizer
+from dbpt.errors import InputError
+
+ClassPosition = Literal["end", "middle", "front"]
+_PROBES = ["a", "dog", "7", "the"]
+
+
+@dataclass(frozen=True)
+class PromptLayout:
+    """Token ids of P prompts, and the positions of the context vectors in them."""
+
+    ids: torch.Tensor  # (P, L) int64, with placeholders for the context, padded as by the tokenizer
+    places: torch.Tensor  # (P, L) int64, -1 for a token; vector j of context c is c * n_ctx + j
+    n_ctx: int
+
+    def prompts(self, rows: list[int]) -> "PromptLayout":
+        """Return the layout of some of the prompts."""
+        return PromptLayout(self.ids[rows], self.places[rows], self.n_ctx)
+
+
+def prompt_token_ids(
+    tokenizer: Tokenizer,
+    wordings: Sequence[str],
+    n_ctx: int,
+    *,
+    class_position: ClassPosition = "end",
+    owners: Sequence[int] | None = None,
+) -> PromptLayout:
+    """Return the layout of P prompts of one wording each, as in CoOp.
+
+    ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) before the wording, the
+    rest after it; ``front``: ``[SOS][wording][ctx][.][EOS]``. If the full stop shares a token with the last letters, it
+    is part of the wording. ``owners`` (P,) has the number of each prompt's own context; without it all prompts share
+    one. Raises `InputError` if a wording and its context don't fit into the tower's context length.
+    """
+    frame = _Frame(tokenizer)
+    ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
+    n_used, wording = max(zip(frame.used(ids_PL), wordings, strict=True))
+    room = frame.length - n_used
+    if n_ctx > room:
+        way_out = f"at most {room} fit; lower n_ctx, or shorten ctx_init or the wording" if room else "shorten it"
+        raise InputError(
+            f"class wording {wording!r} takes {n_used} of the text tower's {frame.length} positions, with the full "
+            f"stop and the tokens that begin and end a text; beside it n_ctx = {n_ctx} context tokens don't fit: "
+            f"{way_out}"
+        )
+    names = frame.contents(tokenizer(list(wordings)).long().cpu())
+    before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[class_position]
+    placeholder = frame.placeholder(ids_PL)
+    ids, places = [], []
+    for row, (full, name) in enumerate(zip(frame.contents(ids_PL), names, strict=True)):
+        first = 0 if owners is None else owners[row] * n_ctx
+        context = range(first, first + n_ctx)
+        split = len(name) if full[: len(name)] == name else len(full)
+        inside = [*context[:before], *[-1] * split, *context[before:], *[-1] * (len(full) - split)]
+        words = iter(full)
+        ids.append(frame.around([placeholder if place >= 0 else next(words) for place in inside], ids_PL[row]))
+        places.append([-1] * frame.start + inside + [-1] * (frame.length - frame.start - len(inside)))
+    return PromptLayout(torch.tensor(ids), torch.tensor(places), n_ctx)
+
+
+def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
+    """Return the ids of a context of words, (n_ctx,) int64. Raises `InputError` for none, or too many for the tower."""
+    frame = _Frame(tokenizer)
+    ids = frame.contents(tokenizer([words]).long().cpu())[0]
+    if not 0 < len(ids) < frame.length - frame.start - frame.ends:
+        found = f"at least {len(ids)} tokens" if ids else "no token"
+        raise InputError(
+            f"--ctx-init {words!r}: {found}; expected words that leave room for a class name in the text tower's "
+            f"{frame.length} positions"
+        )
+    return torch.tensor(ids)
+
+
+class _Frame:
+    """The frame ``[start tokens][words][end tokens][padding]`` of a tokenizer, L positions, found by probing it."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.length = tokenizer([""]).shape[1]
+        *words, self._empty, full = tokenizer([*_PROBES, "", "dog " * self.length]).long().cpu()
+        self._words = torch.stack(words)
+        self.start, self.pad = int((self._words[:, 0] == self._empty[0]).all()), int(self._empty[-1])
+        self._end_is_pad = bool(full[-1] == self.pad)
+        self.ends = max(0, self.used(self._empty[None])[0] - self.start)
+
+    def used(self, ids_PL: torch.Tensor) -> list[int]:
+        """Return the number of positions of each text before its padding, P integers."""
+        positions = torch.arange(1, self.length + 1)
+        ends: list[int] = torch.where(ids_PL != self.pad, positions, 0).amax(dim=1).tolist()
+        return [end + self._end_is_pad for end in ends]
+
+    def contents(self, ids_PL: torch.Tensor) -> list[list[int]]:
+        """Return the ids of each text without start, end and padding."""
+        rows: list[list[int]] = ids_PL.tolist()
+        return [row[self.start : used - self.ends] for row, used in zip(rows, self.used(ids_PL), strict=True)]
+
+    def around(self, inside: list[int], like_L: torch.Tensor) -> list[int]:
+        """Put ``inside`` between the start and end tokens of the text ``like_L`` (L,), padded to L."""
+        row: list[int] = like_L.tolist()
+        end = self.used(like_L[None])[0]
+        framed = row[: self.start] + inside + row[end - self.ends : end]
+        return framed + [self.pad] * (self.length - len(framed))
+
+    def placeholder(self, ids_PL: torch.Tensor) -> int:
+        """Return the id of some word, so that towers that mask padding or search for the end token see content."""
+        candidates = torch.cat([self._words, ids_PL])
+        found = candidates[~torch.isin(candidates, self._empty)]  # an empty text has only start, end and padding
+        if not len(found):
+            raise InputError("the tokenizer doesn't know any word of the class names: it belongs to another model")
+        return int(found[0])
+
+
+class TextTower(nn.Module):
+    """A frozen text tower as a function of the context, for the prompts of a layout.
+
+    A forward pass runs ``own_positions`` (P,) of each prompt through the blocks, and ``shared_positions`` of all once.
+    """
+
+    own_positions: list[int]
+    shared_positions: int = 0
+
+    def __init__(self, frozen: Any, layout: PromptLayout) -> None:
+        super().__init__()
+        self._frozen = (frozen,)  # a tuple hides it from torch, so its parameters aren't ours
+        self.layout = layout
+
+    @property
+    def frozen(self) -> Any:
+        """The open_clip module whose weights are used."""
+        return self._frozen[0]
+
+    @property
+    def num_positions(self) -> int:
+        """Number of positions that run through the blocks in a forward pass."""
+        return self.shared_positions + sum(self.own_positions)
+
+    @abstractmethod
+    def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """Map context (n_ctx, d) or (C, n_ctx, d) to L2-normalised text features (P, D), float32."""
+
+    def _keep(self, **buffers: torch.Tensor) -> None:
+        for name, buffer in buffers.items():
+            self.register_buffer(name, buffer, persistent=False)
+
+
+class GeneralTower(TextTower):
+    """The model's own ``encode_text`` on the placeholder ids, whose embeddings a hook replaces by the context."""
+
+    ids_PL: torch.Tensor
+    places_PL: torch.Tensor
+
+    def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
+        super().__init__(model, layout)
+        # A Hugging Face model masks padding, so positions after the longest prompt can be cut.
+        pad = getattr(getattr(text_module(model), "config", None), "pad_token_id", None)
+        length = layout.ids.shape[1] if pad is None else 1 + int((layout.ids != pad).any(dim=0).nonzero().max())
+        self._keep(ids_PL=layout.ids[:, :length], places_PL=layout.places[:, :length])
+        self.own_positions = [length] * len(layout.ids)
+
+    def forward(self, context: torch.Tensor) -> torch.Tensor:
+        """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
+
+        def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+            inside = context_at(self.places_PL.clamp(min=0), context).to(output.dtype)
+            return torch.where((self.places_PL >= 0).unsqueeze(-1), inside, output)
+
+        handle = token_embedding(self.frozen).register_forward_hook(hook)
+        try:
+            features = self.frozen.encode_text(self.ids_PL)
+        finally:
+            handle.remove()
+        return F.normalize(features.float(), dim=-1)
+
+
+def text_module(model: nn.Module) -> Any:
+    """Return the module with the parts of the text tower: the model itself (CLIP) or its ``text``."""
+    return getattr(model, "text", model)
+
+
+def token_embedding(model: nn.Module) -> nn.Embedding:
+    """Return the token embedding of the text tower: open_clip's own, or that of a Hugging Face model."""
+    text = text_module(model)
+    embedding = getattr(text, "token_embedding", None)
+    if embedding is None:
+        embedding = text.transformer.get_input_embeddings()
+    assert isinstance(embedding, nn.Embedding)
+    return embedding
+
+
+def text_weights(model: nn.Module) -> int:
+    """Return the number of weights that multiply each position of a text: those of the tower, without embeddings."""
+    return sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if not name.startswith(("visual.", "text_decoder.")) and "embedding" not in name
+    )
+
+
+def context_at(places: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    """Return the vectors (..., d) of ``context`` ([C,] n_ctx, d) at ``places`` (...), see `PromptLayout`."""
+    # The gradient of F.embedding, unlike that of indexing, is summed in the same order for any number of threads.
+    return F.embedding(places, context.reshape(-1, context.shape[-1]))

@@ -1,0 +1,334 @@
+"""`compare`: many trainings on one feature cache, as one table with intervals, and its page."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch.distributed as dist
+
+from dbpt._core import __version__
+from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
+from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
+from dbpt.commands.comparison_plan import (
+    BY_THE_PLAN,
+    DEFAULT_HEADS,
+    DEFAULT_SEEDS,
+    METHODS,
+    Cell,
+    Plan,
+    PlannedRow,
+    is_cell_file,
+    make_plan,
+    shared_settings,
+)
+from dbpt.commands.comparison_summary import summarize
+from dbpt.commands.result import Result
+from dbpt.data.loading import DataLike
+from dbpt.data.words import Words
+from dbpt.errors import InputError
+from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.progress import progress_bar
+from dbpt.report.charts import write_figures
+from dbpt.report.comparison import csv_table
+from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
+from dbpt.report.guesses import Entries, GuessSheets, label_command, made_by_entries, setting_texts
+from dbpt.report.summary import judged_factors
+from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
+from dbpt.runs.run_folder import data_of_factors
+from dbpt.settings.config import FitConfig, override, shows_settings
+from dbpt.settings.keywords import SharedSettings
+from dbpt.settings.sections import GUESS_SETTINGS
+from dbpt.storage.files import is_missing, write_atomically, write_json
+from dbpt.storage.locks import launched
+from dbpt.study.auto import with_found_attributes
+from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.guesses import doubts_in_words, guess_sheets, judged_guesses, trust_warnings, write_guesses
+from dbpt.study.stages import log_warnings, setting_warnings
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ComparisonMarker(Marker):
+    """The content of ``plan.json``; ``data`` is a digest of the images, labels, words and encoder.
+
+    ``notes`` are as in `RunMarker`.
+    """
+
+    dbpt_version: str
+    methods: list[str]
+    heads: list[str]
+    seeds: list[int]
+    data: str
+    backbone: dict[str, Any]
+    words: Words
+    draws: int
+    notes: list[str]
+
+
+COMPARISON_FOLDER = OutputFolder(
+    title="comparison",
+    command="dbpt compare",
+    marker="plan.json",
+    record=ComparisonMarker,
+    schema_version=3,
+    is_file={"compare.html", "compare.json", "compare.csv", "guesses.html"}.__contains__,
+    subfolders={
+        "cells": is_cell_file,
+        "checkpoints": is_cell_file,
+        FIGURES: figures_named("accuracy", "worst_group_accuracy"),
+    },
+    shared_settings=True,
+)
+
+
+@shows_settings(SharedSettings)
+def compare(
+    data: DataLike | None = None,
+    *,
+    out: str | Path,
+    methods: str | Sequence[str] | None = None,
+    heads: str | Sequence[str] | None = None,
+    seeds: int | Sequence[int] | None = None,
+    resample: int | None = None,
+    jobs: int = 1,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Unpack[SharedSettings],
+) -> Result:
+    """Train every method with every head and seed as `fit` does, and write tables of the results and a page to ``out``.
+
+    Args:
+        data, out, overwrite: as in `fit`, and so are its errors.
+        methods: ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``; or one without
+            training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, and what every head can train without
+            annotation.
+        heads: names of heads; a method that cannot train one of them is left out there, and the table says so. None:
+            ``"prompt"``.
+        seeds: how many, counted from 0; or the seeds themselves. None: 1.
+        resample: how many more trainings of each row, 2 or more, on draws: half of the training and validation rows of
+            each class and pseudo attribute, and a seed of its own. The test rows stay. The figures are those with all
+            rows; their deviation and the intervals are over the draws. None: no draws.
+        jobs: processes that train at the same time; they share the processor's cores.
+        resume: continue an interrupted comparison, or one with fewer methods, heads, seeds or draws; finished cells
+            stay. Without ``data``, what is not given is that of the comparison.
+        settings: the fields of `FitConfig` that all rows share, by name; not those that the plan gives each row.
+
+    A training that fails because its loss diverged does not stop the others.
+    """
+    if isinstance(jobs, bool) or jobs < 1:
+        raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
+    # ranks would each do all of the work and overwrite each other's files
+    if launched() or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        raise InputError(
+            "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
+            "and say --jobs for several processes"
+        )
+    out, shared = Path(out), dict[str, Any](settings)
+    if data is None:
+        written = COMPARISON_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite)
+        shared = override({name: value for name, value in written.items() if name not in BY_THE_PLAN}, shared)
+        data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
+        methods = marker.methods if methods is None else methods
+        heads = marker.heads if heads is None else heads
+        seeds = marker.seeds if seeds is None else seeds
+        resample = marker.draws or None if resample is None else resample
+    methods = METHODS if methods is None else methods
+    heads = DEFAULT_HEADS if heads is None else heads
+    seeds = DEFAULT_SEEDS if seeds is None else seeds
+    config = with_data(shared_settings(shared), data)
+    make_plan(config, methods, heads, seeds, resample)  # refuses a bad one at once
+    with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
+        config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
+        config, notes = with_found_attributes(config)
+        COMPARISON_FOLDER.check_settings(out, config, resume=resume)
+        before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
+        notes = notes if before is None else tuple(before.notes)
+        plan = make_plan(resolve_demo(config), methods, heads, seeds, resample)
+        return _compare_in(out, config, plan, jobs, notes, resume=resume, overwrite=overwrite)
+
+
+def _compare_in(
+    out: Path, asked: FitConfig, plan: Plan, jobs: int, notes: Sequence[str], *, resume: bool, overwrite: bool
+) -> Result:
+    """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn, ``notes`` are about the data."""
+    free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
+    needed = any(each.needs_attributes for each in free)
+    stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
+    precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
+    asked = replace(asked, image_precision=precision)  # what auto was taken for
+    precise = replace(plan.config, image_precision=precision)
+    plan = make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None)
+    configs = [cell.config for cell in plan.cells]
+    # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
+    checked = [cell for row in plan.rows for cell in row.cells]
+    warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
+    warnings |= dict.fromkeys(setting_warnings(configs))
+    embedded, study = stages.embedded, stages.guessed(plan.cells[0])
+    study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
+    trained = [cell.config for cell in plan.cells if cell.head is not None]
+    doubts = trust_warnings(study, trained)
+    if any(each.uses_guesses for each in free):
+        doubts = doubts_in_words(guesses)
+    study = replace(study, doubt_warnings=doubts)
+    log_warnings(logged := [*doubts, *warnings], embedded.warnings)
+    description = {
+        "dbpt_version": __version__,
+        "methods": [method.name for method in plan.methods],
+        "heads": list(plan.heads),
+        "seeds": list(plan.seeds),
+        "draws": plan.draws,
+        "data": stages.data_digest,
+        "backbone": embedded.backbone.spec,
+        "words": asdict(embedded.dataset.words),
+        "notes": list(notes),
+    }
+    there = resume and not is_missing(out / COMPARISON_FOLDER.marker)
+    marker = COMPARISON_FOLDER.read_marker(out) if there else None
+    if marker is not None and marker.data != description["data"]:
+        raise InputError(
+            f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
+            "again with --overwrite"
+        )
+    COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
+    steps = next_steps(out, asked, plan)
+    sheets = guess_sheets(study)
+    label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
+    write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
+    results, failures = _run(plan, stages, out, jobs)
+    shared = study.shared_metrics()
+    metrics = summarize(plan, results, failures, shared, study.split, list(warnings))
+    write_json(out / "compare.json", asdict(metrics))
+    write_atomically(out / "compare.csv", csv_table(metrics))
+    settings = settings_of(plan, embedded.dataset.words, sheets, len(embedded.failures))
+    places, judged = judged_factors(guesses, metrics), metrics
+    if len(places) < len(shared.dataset.factors):
+        of_factors = {name: each.of_factors(shared.dataset, places) for name, each in results.items()}
+        shared = replace(shared, dataset=data_of_factors(shared.dataset, places))
+        judged = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
+    answers = answers_of(plan, results, metrics, stages, out)
+    charts = comparison_figures(metrics)
+    page = render_comparison(metrics, judged, sheets, command_of(out, asked, plan), settings, steps, answers, charts)
+    write_figures(out, charts)
+    write_atomically(out / "compare.html", page)
+    if not failures:
+        COMPARISON_FOLDER.finish(out, description, plan.config)
+    result = Result(out, metrics)
+    log_warnings(result.warnings, logged)
+    return result
+
+
+def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
+    """Read the finished cells and run the others; return results and reasons of failures by name."""
+    results, failures = dict[str, CellResult](), dict[str, str]()
+    for cell in plan.cells:
+        if result := read_result(result_path(out, cell), stages.fingerprint(cell)):
+            results[cell.name] = result
+    waiting = [cell for cell in plan.cells if cell.name not in results]
+    if results:
+        logger.info(f"{len(results)} of {len(plan.cells)} trainings are finished")
+    jobs = min(jobs, len(waiting))
+    if jobs > 1:
+        outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs)
+    else:
+        outcomes = ((cell, attempt(stages, cell, out)) for cell in waiting)
+    total, first, started = len(plan.cells), len(plan.cells) - len(waiting) + 1, time.perf_counter()
+    try:
+        with closing(outcomes), progress_bar("comparison", "cell", total=total, initial=first - 1) as bar:
+            for number, (cell, reason) in enumerate(outcomes, first):
+                # a result that is there is finished, even if its process died before it could say so
+                if result := read_result(result_path(out, cell), stages.fingerprint(cell)):
+                    results[cell.name] = result
+                else:
+                    failures[cell.name] = reason or "its result is gone"
+                line = _line(cell, result or failures[cell.name])
+                bar.set_postfix_str(line, refresh=False)
+                bar.update()
+                if bar.disable:
+                    seconds = (time.perf_counter() - started) / (number - first + 1) * (total - number)
+                    left = f"; about {bar.format_interval(seconds)} left" if cell.head and number < total else ""
+                    logger.info(f"[{number}/{total}] {line}{left}")
+    finally:
+        COMPARISON_FOLDER.remove_leftovers(out)  # of processes that were killed while they wrote
+    return results, failures
+
+
+def _line(cell: Cell, outcome: CellResult | str) -> str:
+    if isinstance(outcome, str):
+        found = f"failed: {outcome}"
+    elif (worst := outcome.metrics.worst_group_accuracy) is None:
+        found = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
+    else:
+        found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
+    head = "" if cell.head is None else f", {cell.head}"
+    number = f"seed {cell.config.seed}" if cell.draw is None else f"draw {cell.draw}"
+    return f"{cell.method.name}{head}, {number}: {found}"
+
+
+SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data", *BY_THE_PLAN)]
+"""The settings of every row."""
+
+
+def command_of(out: Path, asked: FitConfig, plan: Plan) -> str:
+    """Return the command that makes the comparison; ``asked`` are the settings before a demo was drawn."""
+    own = ["--methods", *(method.name for method in plan.methods), "--heads", *plan.heads]
+    own += ["--seeds", *_seeds(plan.seeds), *(["--resample", str(plan.draws)] if plan.draws else [])]
+    return shlex.join(["dbpt", "compare", asked.data, "--out", str(out), *own, *asked.options(SETTINGS)])
+
+
+def next_steps(out: Path, asked: FitConfig, plan: Plan) -> NextSteps:
+    """Return the commands that go on from the comparison in ``out``."""
+    row = _row_to_fit(plan)
+    run = Path(f"{out}-{row.method.name.replace(':', '-')}") if row else None
+    has_guesses = asked.pseudo_attributes is None and asked.label_model is None
+    guess = ["dbpt", "guess", asked.data, "--out", f"{out}-guesses.csv", *asked.options(GUESS_SETTINGS)]
+    return NextSteps(
+        fit=_fit_command(run, asked, row) if row and run else "",
+        label=label_command(run) if run and asked.opens_images else "",
+        guess=shlex.join(guess) if has_guesses else "",
+        resume=shlex.join(["dbpt", "compare", "--resume", "--out", str(out)]),
+    )
+
+
+def settings_of(plan: Plan, words: Words, sheets: GuessSheets, failed_images: int) -> Entries:
+    """Return names and texts of the plan, the words and sentences, and every setting."""
+    return [
+        ("Methods", ", ".join(method.name for method in plan.methods)),
+        ("Heads", ", ".join(plan.heads)),
+        ("Images that could not be read", str(failed_images)),
+        *made_by_entries(
+            [*words.classes.items(), *sheets.words.items()],
+            words.templates,
+            words.attribute_templates,
+            setting_texts(plan.config, SETTINGS),
+        ),
+    ]
+
+
+def _seeds(seeds: Sequence[int]) -> list[str]:
+    """Return the arguments of ``--seeds``: a number for the first ones, and a list otherwise."""
+    if list(seeds) == list(range(len(seeds))):
+        return [str(len(seeds))]
+    return [f"{seeds[0]},"] if len(seeds) == 1 else list(map(str, seeds))
+
+
+def _row_to_fit(plan: Plan) -> PlannedRow | None:
+    """Return the row that the page is about if it was trained, else the last one that was."""
+    trained = [row for row in plan.rows if row.head is not None]
+    return next((row for row in trained if row.method.name == "dbpt"), trained[-1] if trained else None)
+
+
+def _fit_command(run: Path, asked: FitConfig, row: PlannedRow) -> str:
+    names = [name for name in BY_THE_PLAN if name != "baselines"]
+    config = replace(asked, **{name: getattr(row.cells[0].config, name) for name in names})
+    return shlex.join(["dbpt", "fit", asked.data, "--out", str(run), *config.options([*SETTINGS, *names])])

@@ -1,0 +1,225 @@
+"""A cell of a comparison: trained like the `dbpt fit` of the same settings, perhaps on half of the rows.
+
+The file, ``cells/NAME.safetensors``, is written when the cell is finished. It has ``correct`` (n,) uint8,
+``groups`` (n,) int32 and ``rows`` (n,) int64 of the n judged images, the tensors of the classifier under
+``classifier.``, and in its metadata the fingerprint of all that determines it, and its row of ``metrics.json``.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.commands.comparison_plan import Cell
+from dbpt.commands.methods import trained_result, training_free_result
+from dbpt.data import SPLITS
+from dbpt.errors import InputError
+from dbpt.groups import GroupMetrics
+from dbpt.heads import HEADS
+from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.runs.classifier import FeatureClassifier
+from dbpt.runs.metrics import DataSummary, RunRow
+from dbpt.runs.run_folder import groups_of_factors, metrics_of_factors
+from dbpt.settings.config import FitConfig
+from dbpt.storage.records import read_tensors, typed_json, write_tensors
+from dbpt.study.labelled import Study
+from dbpt.study.readable import Embedded
+from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
+
+RESAMPLING = 0x7265
+"""Set apart from the other random numbers of a seed."""
+
+
+def half_of(study: Study, draw: int) -> Study:
+    """Return ``study`` with a random half of the training and validation rows; test rows stay.
+
+    It is half of each split, class and pseudo attribute. Rows of unknown attribute are drawn by class.
+    """
+    groups = study.groups("pseudo")
+    strata = np.where(groups >= 0, groups, groups.max(initial=0) + 1 + study.dataset.labels)
+    rows = np.flatnonzero(study.splits != SPLITS.index("test"))
+    drawn = half_of_each(strata[rows] * len(SPLITS) + study.splits[rows], draw)
+    return replace(study, drawn=rows[drawn])
+
+
+def half_of_each(strata: NDArray[np.int64], draw: int) -> NDArray[np.bool_]:
+    """Return (N,) bool: a random half of the rows of each stratum, drawn without replacement.
+
+    The mean of half of n rows differs from that of all of them with a variance of s²/n, which is also the variance of
+    the mean of n rows (McCarthy, 1969). So the spread over halves is the standard error with all rows, as it stands.
+    An odd number is rounded up or down by chance, but one row of a stratum always stays.
+    """
+    random, drawn = np.random.PCG64([RESAMPLING, draw]), np.zeros(len(strata), dtype=np.bool_)  # stable in NumPy
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        up = int(random.random_raw()) >> 63
+        order = np.argsort(random.random_raw(len(members)), kind="stable")
+        drawn[members[order[: max(1, (len(members) + up) // 2)]]] = True
+    return drawn
+
+
+SCHEMA_VERSION = 5
+WAY_OUT = "delete it, and it is trained again"
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A cell's row of ``metrics.json``, and its metrics and answers on test, else validation.
+
+    ``correct`` and ``groups`` are (n,), by image; a group is -1 if unknown.
+    """
+
+    row: RunRow
+    metrics: GroupMetrics
+    correct: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+
+    def of_factors(self, data: DataSummary, places: Sequence[int]) -> "CellResult":
+        """Return the result over the groups of only the factors of ``data`` at ``places``."""
+        metrics = metrics_of_factors(self.metrics, data, places)
+        return CellResult(self.row, metrics, self.correct, groups_of_factors(self.groups, data, places))
+
+
+class Stages:
+    """The input of each cell. Images are embedded once for all cells, and labelled once per seed, or for all draws.
+
+    With few shots each seed has images of its own; ``embedded`` are those of the first.
+    """
+
+    def __init__(
+        self, configs: Sequence[FitConfig], *, need_attributes: bool = False, notes: Sequence[str] = ()
+    ) -> None:
+        self._configs = configs
+        self._load = partial(load_and_embed, need_attributes=need_attributes, notes=notes)
+        self._embedded: dict[int | None, Embedded] = {}
+        self._digests: dict[int | None, str] = {}
+        self._guessed: dict[int, Study] = {}
+        self.embedded = self._embedded_for(configs[0])
+        has_shots = configs[0].shots is not None
+        self.data_digest = _digest(self.embedded, configs[0], only_test=has_shots)
+        if not has_shots:
+            self._digests[None] = self.data_digest
+
+    def _embedded_for(self, config: FitConfig) -> Embedded:
+        seed = None if config.shots is None else config.seed
+        if seed not in self._embedded:
+            configs = [each for each in self._configs if seed in (None, each.seed)]
+            backbone = self.embedded.backbone if self._embedded else None
+            self._embedded[seed] = self._load(configs, backbone=backbone)
+        return self._embedded[seed]
+
+    def guessed(self, cell: Cell) -> Study:
+        """Return the labels and splits of the seed of ``cell``, before its rows are drawn.
+
+        All draws have those of the first seed, unless the seed draws the rows that a probe knows.
+        """
+        is_drawn = cell.draw is not None and cell.config.probe_rows is None
+        seed = self._configs[0].seed if is_drawn else cell.config.seed
+        if seed not in self._guessed:
+            embedded = self._embedded_for(cell.config)
+            self._guessed[seed] = add_pseudo_attributes(embedded, replace(cell.config, seed=seed))
+        return self._guessed[seed]
+
+    def study(self, cell: Cell) -> Study:
+        """Return the input of ``cell``. Raises `InputError` if its rows and groups don't allow it."""
+        study = self.guessed(cell)
+        if cell.draw is not None:
+            study = half_of(study, cell.draw)
+        return arrange(replace(study, embedded=self._embedded_for(cell.config)), cell.config)
+
+    def fingerprint(self, cell: Cell) -> str:
+        """Return a digest of everything that determines the result of ``cell``."""
+        embedded = self._embedded_for(cell.config)
+        if (seed := None if cell.config.shots is None else cell.config.seed) not in self._digests:
+            self._digests[seed] = _digest(embedded, cell.config)
+        identity = json.dumps([cell.name, cell.config.identity(), self._digests[seed]], sort_keys=True)
+        return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -> str:
+    """Return a digest of the images and their labels; words and encoder determine the zero-shot classifier.
+
+    They determine the pseudo attributes too, unless these come from elsewhere. ``only_test`` leaves out images of other
+    splits.
+    """
+    dataset, backbone = embedded.dataset, embedded.backbone
+    described = [asdict(dataset.words), sorted(backbone.encoder_key.items()), backbone.spec["config"]]
+    if embedded.context is not None:
+        described.append(hashlib.sha256(embedded.context.tobytes()).hexdigest())
+    digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode("utf-8", "surrogateescape"))
+    arrays: list[NDArray[Any]] = [np.asarray(embedded.features), dataset.labels, dataset.attributes, dataset.splits]
+    if (known := embedded.known) is not None:
+        assert known.posterior is not None
+        arrays += [known.pseudo_attributes, known.posterior]
+    if config.label_model is not None and not config.learns_attributes and embedded.are_guessed(config):
+        arrays.append(embedded.logits)
+    rows = np.flatnonzero(dataset.splits == SPLITS.index("test")) if only_test else slice(None)
+    for array in (each[rows] for each in arrays):
+        digest.update(str(array.shape).encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def result_path(folder: Path, cell: Cell) -> Path:
+    """Return the file of the result of ``cell``."""
+    return folder / "cells" / f"{cell.name}.safetensors"
+
+
+def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
+    """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint."""
+    study = stages.study(cell)
+    checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"
+    if cell.head is None:
+        result = training_free_result(study, cell.method.name)
+    else:
+        objective = cell.config.objective
+        result = trained_result(study, objective, checkpoint_path=checkpoint, quiet=True)
+    classifier = result.classifier
+    rows = study.rows(study.split)
+    # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise
+    correct = classifier.predictions(study.features) == study.dataset.labels
+    tensors = {
+        "correct": correct[rows].astype(np.uint8),
+        "groups": study.groups(study.group_kind)[rows].astype(np.int32),
+        "rows": rows,
+        **{f"classifier.{name}": tensor for name, tensor in classifier.tensors.items()},
+    }
+    metadata = {"fingerprint": stages.fingerprint(cell), "row": json.dumps(asdict(result.row))}
+    write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
+    checkpoint.unlink(missing_ok=True)
+
+
+def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
+    """Return the classifier of a finished ``cell``."""
+    path, prefix = result_path(folder, cell), "classifier."
+    tensors, _ = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    try:
+        return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
+
+
+def read_result(path: Path, fingerprint: str) -> CellResult | None:
+    """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
+    if not os.path.lexists(path):
+        return None
+    tensors, metadata = read_tensors(
+        path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT, needs=("correct", "groups")
+    )
+    if metadata.get("fingerprint") != fingerprint:
+        raise InputError(
+            f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
+            "--overwrite"
+        )
+    row = typed_json(metadata, "row", RunRow, path, WAY_OUT)
+    if row.shown is None or not {"correct", "groups"} <= tensors.keys():
+        raise InputError(f"{path}: is incomplete; {WAY_OUT}")
+    return CellResult(row, row.shown, tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64))

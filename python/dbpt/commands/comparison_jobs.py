@@ -1,0 +1,226 @@
+"""Run cells one after another in this process, or in several; and the answers of finished ones."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib import import_module
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from dbpt.commands.comparison_cells import CellResult, Stages, cell_classifier, run_cell
+from dbpt.commands.comparison_plan import BASELINE, Cell, Plan
+from dbpt.data import DATASETS
+from dbpt.errors import InputError
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
+from dbpt.report.comparison import ComparisonSummary
+from dbpt.report.comparison_page import Answers
+from dbpt.report.pictures import group_examples, worst_first
+from dbpt.report.tables import confusion_counts
+from dbpt.runs.metrics import ComparisonMetrics
+from dbpt.settings.config import FitConfig
+from dbpt.training.records import Diverged
+
+READY = "ready"
+
+
+def run_in_processes(
+    configs: Sequence[FitConfig], cells: Sequence[Cell], folder: Path, jobs: int
+) -> Generator[tuple[Cell, str | None], None, None]:
+    """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; yield each with the result of `attempt`.
+
+    ``configs`` are the settings of all cells, whose images must be in the cache. If a process dies, its cell fails and
+    another process takes its place. Raises `InputError` if one dies before any could begin.
+    """
+    threads = max(1, torch.get_num_threads() // jobs)
+    waiting, workers = list(reversed(cells)), dict[Connection, _Worker]()
+    one_has_begun = False
+    try:
+        while waiting or workers:
+            while waiting and len(workers) < jobs:
+                worker = _Worker(configs, folder, threads)
+                workers[worker.connection] = worker
+                worker.give(waiting.pop())
+            for connection in wait(list(workers)):
+                assert isinstance(connection, Connection)
+                worker = workers[connection]
+                try:
+                    if isinstance(answer := connection.recv(), InputError):
+                        raise answer
+                    if answer == READY:
+                        one_has_begun = True
+                        continue
+                    outcome = worker.cell, answer
+                except (EOFError, OSError):  # it has died, before or while it read what was sent
+                    if not one_has_begun:
+                        raise InputError(
+                            f"--jobs: a process {worker.death()} before it could begin; in a script, call dbpt.compare "
+                            "below if __name__ == '__main__':, or leave jobs out"
+                        ) from None
+                    outcome = worker.cell, f"its process {worker.death()} (out of memory? then fewer --jobs help)"
+                    del workers[connection]
+                else:
+                    if waiting:
+                        worker.give(waiting.pop())
+                    else:
+                        workers.pop(connection).give(None)
+                yield outcome
+    finally:
+        for worker in workers.values():
+            worker.process.kill()
+            worker.process.join()
+
+
+class _Worker:
+    """A process with a pipe, and the cell that it runs."""
+
+    cell: Cell
+
+    def __init__(self, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork of a process that has torch's threads can hang
+        self.connection, theirs = context.Pipe()
+        added = [found for registry in (OBJECTIVES, HEADS, DATASETS) for found in registry.added.values()]
+        modules = [found.__module__ for found in added]
+        self.process = context.Process(target=_work, args=(theirs, modules, configs, folder, threads), daemon=True)
+        with _interrupts_blocked():
+            self.process.start()
+        theirs.close()  # so that the pipe ends when the process does
+
+    def give(self, cell: Cell | None) -> None:
+        """Send a cell to run, or None to let the process end."""
+        if cell is not None:
+            self.cell = cell
+        with suppress(OSError):  # it has died; the next recv says so
+            self.connection.send(cell)
+        if cell is None:
+            self.process.join()
+
+    def death(self) -> str:
+        self.process.join()
+        code = self.process.exitcode or 0
+        return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+
+
+def _work(
+    connection: Connection, modules: Sequence[str], configs: Sequence[FitConfig], folder: Path, threads: int
+) -> None:
+    """Prepare, then run cells from the pipe until it sends None.
+
+    ``modules`` register objectives, heads and data sets; the main script has been imported already.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the parent logs instead
+    tqdm.set_lock(threading.RLock())  # a killed process would leak tqdm's own lock, a semaphore
+    try:
+        for module in modules:
+            with suppress(ImportError):
+                import_module(module)
+        stages = Stages([replace(config) for config in configs])  # checks the names that it must know here too
+    except InputError as error:
+        what = f"--jobs: another process cannot begin: {error}"
+        connection.send(InputError(f"{what}; register names at the top of a script or module, or leave jobs out"))
+        return
+    connection.send(READY)
+    while (cell := connection.recv()) is not None:
+        stages.guessed(cell)  # with all threads, like the parent: another number of them may round otherwise
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        connection.send(attempt(stages, cell, folder))
+        torch.set_num_threads(before)
+
+
+def attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
+    """Run ``cell`` in this process; return the reason of a failure, or None."""
+    try:
+        run_cell(stages, cell, folder)
+    except Diverged as error:
+        return error.reason  # without how a fit continues; a comparison's settings are for all rows
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    wait([parent.sentinel])
+    os._exit(1)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Block Ctrl-C while starting processes, so that they never see it; this process handles it afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # else it starts with the process, and unblocks the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def answers_of(
+    plan: Plan, results: Mapping[str, CellResult], metrics: ComparisonMetrics, stages: Stages, folder: Path
+) -> Answers | None:
+    """Return the answers of the `_compared` rows to the shown split, from ``folder``; None if no result is there."""
+    chosen = next(place for place, row in enumerate(ComparisonSummary(metrics).rows) if row.chosen)
+    places = _compared(plan, results, chosen)
+    if not places:
+        return None
+    number = _first_finished(plan, results, places[-1])
+    cells = [plan.rows[place].cells[number] for place in places]
+    study = stages.study(cells[-1])
+    dataset, features = study.dataset, study.features
+    rows = study.rows(study.split)
+    predictions = [cell_classifier(folder, cell).predictions(features)[rows] for cell in cells]
+    config = cells[-1].config
+    return Answers(
+        rows=places,
+        seed=config.seed,
+        examples=group_examples(
+            [dataset.paths[row] for row in rows],
+            dataset.root if config.opens_images else None,
+            study.groups(study.group_kind)[rows],
+            predictions,
+            group_names=study.group_pairs(study.group_kind),
+            classes=dataset.class_names,
+            seed=config.seed,
+            first=worst_first([each.accuracy for each in results[cells[-1].name].metrics.groups]),
+        ),
+        confusions=[confusion_counts(dataset.labels[rows], each, dataset.num_classes) for each in predictions],
+        has_images=config.opens_images,
+    )
+
+
+def _first_finished(plan: Plan, results: Mapping[str, CellResult], place: int) -> int:
+    """Return the number of the first seed of the row at ``place`` that is finished, or -1."""
+    return next((n for n, cell in enumerate(plan.rows[place].cells) if cell.name in results), -1)
+
+
+def _compared(plan: Plan, results: Mapping[str, CellResult], after: int) -> list[int]:
+    """Return the places of the row before and of the row ``after``; the latter alone, or none, without results.
+
+    Before is zero-shot, else ERM with the same head, else the first row.
+    """
+    if (number := _first_finished(plan, results, after)) < 0:
+        return []
+
+    def rank(cell: Cell) -> tuple[bool, bool]:
+        is_erm = cell.method.name == BASELINE and cell.head == plan.rows[after].head
+        return cell.method.name != "zero-shot", not is_erm
+
+    others = [place for place in range(len(plan.rows)) if place != after]
+    others = [place for place in others if plan.rows[place].cells[number].name in results]
+    return [*sorted(others, key=lambda place: rank(plan.rows[place].cells[number]))[:1], after]

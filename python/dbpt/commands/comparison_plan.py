@@ -1,0 +1,222 @@
+"""The plan of a comparison: methods × heads × seeds and draws as cells, each with the settings of a `dbpt fit`.
+
+Nothing here reads data or imports torch, so that a bad plan is refused at once.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dbpt.errors import InputError, nearest
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
+from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.settings.config import FitConfig, make_config, why_refused
+from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import GROUP_SOURCES
+
+BASELINE = "erm"
+MOST_SEEDS = 1000  # a larger number is taken for one seed
+METHODS = ("zero-shot", "erm", "balanced", "dbpt", "groupdro", "jtt")
+"""The default: methods that every head can train and that need no annotation."""
+DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 1
+
+BY_THE_PLAN = {
+    "objective": "methods",
+    "group_source": "methods, for example groupdro:true",
+    "head": "heads",
+    "seed": "seeds",
+    "baselines": "methods",
+}
+"""Settings of `FitConfig` that a plan gives to each cell, and the argument that they come from."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One of `TRAINING_FREE`, or else an objective with its ``group_source``."""
+
+    objective: str | None
+    group_source: str | None
+    training_free: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name in ``methods``."""
+        if self.objective is None:
+            return self.training_free
+        return self.objective if self.group_source == "pseudo" else f"{self.objective}:{self.group_source}"
+
+    @property
+    def title(self) -> str:
+        """The name in tables."""
+        if self.objective is None:
+            return TRAINING_FREE[self.training_free].title
+        source = "" if self.group_source == "pseudo" else f" ({self.group_source} groups)"
+        return OBJECTIVES[self.objective].title + source
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training with its settings. ``head`` is None for a method without training.
+
+    With a ``draw``, it has half of the training and validation rows, and the seed is the number of the draw.
+    """
+
+    method: Method
+    head: str | None
+    config: FitConfig
+    draw: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its files, without a colon, which Windows doesn't allow."""
+        number = f"seed-{self.config.seed}" if self.draw is None else f"draw-{self.draw}"
+        parts = [self.method.name.replace(":", "-"), self.head, number]
+        return "_".join(part for part in parts if part)
+
+
+def is_cell_file(name: str) -> bool:
+    """Return whether a file may be a cell's result or checkpoint."""
+    cell = re.fullmatch(r"([^_]+)(?:_([^_]+))?_(?:seed|draw)-[0-9]+\.safetensors", name)
+    if cell is None or cell[2] is None:
+        return cell is not None and cell[1] in TRAINING_FREE
+    objective, _, source = cell[1].rpartition("-")
+    return cell[2] in HEADS and ((source in GROUP_SOURCES and objective in OBJECTIVES) or cell[1] in OBJECTIVES)
+
+
+@dataclass(frozen=True)
+class PlannedRow:
+    """A row of the table: a method with a head, a cell for each seed, and one for each draw."""
+
+    method: Method
+    head: str | None
+    cells: tuple[Cell, ...]
+    draws: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything to compare, in the order of the table. ``left_out`` has the reason for each refused pair.
+
+    ``draws`` of half of the training and validation rows show the spread of the figures with all rows.
+    """
+
+    config: FitConfig
+    methods: tuple[Method, ...]
+    heads: tuple[str, ...]
+    seeds: tuple[int, ...]
+    draws: int
+    rows: tuple[PlannedRow, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells, seed by seed and draw by draw, so that an interrupted comparison is one with fewer of them."""
+        of_seeds = [row.cells[number] for number in range(len(self.seeds)) for row in self.rows]
+        return of_seeds + [row.draws[number] for number in range(self.draws) for row in self.rows]
+
+
+def shared_settings(settings: Mapping[str, object]) -> FitConfig:
+    """Return the settings that all cells share. Raises `InputError` for one that each cell gets from the plan."""
+    for name, argument in BY_THE_PLAN.items():
+        if name in settings:
+            raise InputError(f"{flag_of(name)}: each row of a comparison has its own; name them in --{argument}")
+    return make_config(settings)
+
+
+def make_plan(
+    config: FitConfig,
+    methods: str | Sequence[str],
+    heads: str | Sequence[str],
+    seeds: int | Sequence[int],
+    resample: int | None = None,
+) -> Plan:
+    """Combine ``methods``, ``heads``, ``seeds`` and draws, as in `dbpt.compare`, under the settings that they share."""
+    if resample is not None and config.shots is not None:
+        raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
+    chosen = [_parse_method(name) for name in _names("--methods", methods)]
+    _refuse_repeats("--methods", [method.name for method in chosen])
+    for method in chosen if config.num_clusters is not None else ():
+        if method.training_free and TRAINING_FREE[method.training_free].needs_attributes:
+            raise InputError(f"--methods {method.name}: needs names of attributes, which clusters lack; leave it out")
+    chosen_heads = _names("--heads", heads)
+    for name in chosen_heads:
+        HEADS.check("--heads", name)
+    _refuse_repeats("--heads", chosen_heads)
+    all_seeds, draws = _seeds(seeds), _draws(resample)
+    if draws and len(all_seeds) > 1:
+        raise InputError(f"--resample {draws}: each draw has a seed of its own; leave --seeds out, or give one seed")
+    # those without training, then head by head, so that a table's neighbours are comparable
+    pairs: list[tuple[Method, str | None]] = [(method, None) for method in chosen if method.objective is None]
+    pairs += [(method, head) for head in chosen_heads for method in chosen if method.objective is not None]
+    rows, left_out = [], []
+    for method, head in pairs:
+        # cells without training have the settings that ask for the least
+        objective, source = method.objective or BASELINE, method.group_source or "pseudo"
+        # as in the ERM row of `fit`, an objective without weights is trained without them
+        apply = config.apply if OBJECTIVES[objective].can_sample else None
+        choices = {"head": head or "linear", "objective": objective, "group_source": source}
+        start_from = None if head is None else config.start_from  # another head refuses it
+        if reason := why_refused(**choices, apply=apply or "loss", model_selection=config.model_selection):
+            left_out.append((method, reason))
+            continue
+        own = {"apply": apply, "baselines": False, "start_from": start_from}
+        own_config = replace(config, **choices, **own)  # type: ignore[arg-type]
+        cells = tuple(Cell(method, head, replace(own_config, seed=seed)) for seed in all_seeds)
+        drawn = tuple(Cell(method, head, replace(own_config, seed=draw), draw) for draw in range(draws))
+        rows.append(PlannedRow(method, head, cells, drawn))
+    fitting = {row.method for row in rows}
+    for method, reason in left_out:
+        if method not in fitting:
+            raise InputError(f"--methods {method.name}: {reason}")
+    reasons = tuple(reason for _, reason in left_out)
+    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, draws, tuple(rows), reasons)
+
+
+def _names(flag: str, given: str | Sequence[str]) -> list[str]:
+    names = [name.strip() for name in (given.split(",") if isinstance(given, str) else given)]
+    if not names or not all(names):
+        raise InputError(f"{flag}: found {given!r}; expected names, separated by spaces or commas on the command line")
+    return names
+
+
+def _parse_method(text: str) -> Method:
+    objective, colon, source = text.partition(":")
+    if objective in TRAINING_FREE:
+        if colon:
+            raise InputError(f"--methods: {text!r}: {objective} is not trained and takes no groups; write {objective}")
+        return Method(None, None, objective)
+    if objective not in OBJECTIVES:
+        valid = [*TRAINING_FREE, *OBJECTIVES]
+        raise InputError(f"--methods: {text!r} is none of {', '.join(valid)}{nearest(objective, valid)}")
+    if colon and source not in GROUP_SOURCES:
+        choices = ", ".join(GROUP_SOURCES)
+        raise InputError(f"--methods: {text!r}: groups are {choices}{nearest(source, list(GROUP_SOURCES))}")
+    return Method(objective, source or "pseudo")
+
+
+def _refuse_repeats(flag: str, names: list[str]) -> None:
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise InputError(f"{flag}: {name!r} is given twice; keep one")
+
+
+def _draws(resample: int | None) -> int:
+    if resample is None:
+        return 0
+    if isinstance(resample, bool) or not 2 <= resample <= MOST_SEEDS:
+        raise InputError(f"--resample: found {resample}; expected the number of draws, 2 to {MOST_SEEDS}")
+    return resample
+
+
+def _seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    if isinstance(seeds, int):
+        if seeds < 1:
+            raise InputError(f"--seeds: found {seeds}; expected at least 1, how many there are, or a list such as 3 7")
+        if seeds > MOST_SEEDS:
+            raise InputError(f"--seeds: found {seeds}, so many seeds; for seed {seeds} alone write {seeds},")
+        return tuple(range(seeds))
+    if not seeds:
+        raise InputError("--seeds: found no seed; expected how many there are, or a list such as 3 7")
+    _refuse_repeats("--seeds", list(map(str, seeds)))
+    return tuple(seeds)

@@ -1,0 +1,176 @@
+"""`embed` and `check_data`: the features of a data set, and what is wrong with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbpt.data.checks import check_classes, missing_rows, published_notes, repeated_paths, why_missing
+from dbpt.data.dataset import Dataset
+from dbpt.data.loading import DataLike
+from dbpt.errors import InputError
+from dbpt.features import EmbeddedFiles, Failure, UnreadableImage, decoding_threads, pillow_warnings, read_size
+from dbpt.features.maintenance import nearest_cache
+from dbpt.progress import progress_bar
+from dbpt.settings.config import shows_settings
+from dbpt.settings.keywords import FitSettings
+from dbpt.storage.locks import launched_rank, launched_size, take_own_gpu
+from dbpt.study.data import config_for, unchecked_dataset
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
+
+SHOWN_REASONS = 5
+
+
+@dataclass(frozen=True)
+class EmbeddedImages:
+    """The result of `embed`; ``recomputed`` images were decoded by this process. ``str()`` of it is a summary."""
+
+    num_images: int
+    recomputed: int
+    failures: tuple[Failure, ...] = field(repr=False)
+    folder: Path
+
+    def __str__(self) -> str:
+        usable = self.num_images - len(self.failures)
+        of_all = f"{usable} of {self.num_images} images have features in {self.folder}"
+        lines = [f"{of_all}; decoded by this process: {self.recomputed}"]
+        first = {failure.reason: failure.path for failure in reversed(self.failures)}
+        counted = Counter(failure.reason for failure in self.failures).most_common()
+        lines += [f"  {n} failed: {reason} (first: {first[reason]})" for reason, n in counted[:SHOWN_REASONS]]
+        if len(counted) > SHOWN_REASONS:
+            lines.append(f"  and {sum(n for _, n in counted[SHOWN_REASONS:])} failed for other reasons")
+        return "\n".join(lines)
+
+
+@shows_settings(FitSettings)
+def embed(data: DataLike, **settings: Unpack[FitSettings]) -> EmbeddedImages:
+    """Compute the missing features of all images of ``data`` and store them in the cache.
+
+    `fit`, `compare` and `evaluate` do this themselves. Processes that run this at the same time with a shared cache,
+    with or without ``torchrun``, share the work. ``data`` and the ``settings`` of data, model and cache are as for
+    `dbpt.fit`. Raises `InputError` if more images fail than ``max_failures``.
+    """
+    from dbpt.study.readable import configured_backbone
+    from dbpt.study.stages import check_before_reading
+
+    config = config_for(data, settings)
+    if config.embeddings is not None:
+        raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
+    take_own_gpu(config.device)
+    check_before_reading(config)
+    dataset = unchecked_dataset(data, config)
+    logger.info(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
+    backbone = configured_backbone(config)
+    folder = config.cache_dir / "features"
+    found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
+    logger.info(_state(found))
+    recomputed = found.complete(batch_size=config.embed_batch_size, first_part=(launched_rank(), launched_size()))
+    return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
+
+
+def _state(found: EmbeddedFiles) -> str:
+    missing, absent = len(found.missing), len(found.files.errors)
+    there = len(found.files) - absent
+    if not missing:
+        state = f"all {there} images are in the cache as they are"
+    elif len(found.cache):
+        state = f"{missing} of {there} images to embed"
+    else:
+        nearest = nearest_cache(found.cache)
+        other = f"; another cache has {nearest}" if nearest else ""
+        state = f"none in the cache{other}; {missing} images to embed"
+    return f"features in {found.backbone.image_precision}: {state}" + (f"; not there: {absent}" if absent else "")
+
+
+SHOWN = 5  # problems of a kind that are named; the others are counted
+CHUNK = 4096  # headers to read at a time, which limits the number of tasks
+
+
+@dataclass(frozen=True)
+class DataCheck:
+    """The ``dataset`` as it is, with a line for each problem that `fit` refuses and each oddity that it accepts."""
+
+    dataset: Dataset = field(repr=False)
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [self.dataset.describe()]
+        if self.dataset.published and not published_notes(self.dataset):
+            lines.append("  the counts are the published ones")
+        lines += [f"warning: {warning}" for warning in self.warnings]
+        lines += [f"problem: {problem}" for problem in self.problems]
+        return "\n".join(lines if self.problems else [*lines, "no problems found"])
+
+
+@shows_settings(FitSettings)
+def check_data(data: DataLike, **settings: Unpack[FitSettings]) -> DataCheck:
+    """Read a data set and list what would stop `fit`: repeated paths, missing images, unreadable headers.
+
+    ``data`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when
+    it is embedded. Raises `InputError` if the metadata can't be read at all, or for a bad setting.
+    """
+    config = config_for(data, settings)
+    dataset = unchecked_dataset(data, config)
+    if config.embeddings is not None:
+        raise InputError("--embeddings: there are no images to check; leave it out to check the images of the rows")
+    missing = missing_rows(dataset)
+    logger.info(f"reading the headers of {len(dataset) - len(missing)} images")
+    absent = [f"{dataset.where(row)}: image {dataset.paths[row]!r} {why_missing(dataset, row)}" for row in missing]
+    problems = _first_few(list(repeated_paths(dataset)), "paths are repeated")
+    try:
+        check_classes(dataset)
+    except InputError as error:
+        problems.append(str(error))
+    problems += _first_few(absent, "images cannot be found")
+    warnings = _first_few(list(_outside(dataset)), "images are outside the root, through links")
+    if not dataset.attribute_names:
+        warnings.append("no spurious attribute is named; fit needs --attributes, but for objectives such as erm")
+    unreadable = _unreadable(dataset, set(missing))
+    (problems if len(unreadable) > config.max_failures * len(dataset) else warnings).extend(
+        _first_few(unreadable, "images can't be read")
+    )
+    return DataCheck(dataset, tuple(problems), tuple(warnings))
+
+
+def _first_few(lines: Sequence[str], what: str) -> list[str]:
+    rest = [f"and {len(lines) - SHOWN} more; in all, {len(lines)} {what}"] if len(lines) > SHOWN else []
+    return [*lines[:SHOWN], *rest]
+
+
+def _unreadable(dataset: Dataset, missing: set[int]) -> list[str]:
+    def reason(row: int) -> str | None:
+        try:
+            read_size(dataset.root / dataset.paths[row])
+        except UnreadableImage as error:
+            return f"{dataset.where(row)}: image {dataset.paths[row]!r}: {error}"
+        return None
+
+    lines: list[str] = []
+    rows = (row for row in progress_bar("reading headers", "img", range(len(dataset))) if row not in missing)
+    with pillow_warnings(), decoding_threads() as threads:
+        while chunk := list(islice(rows, CHUNK)):
+            lines += filter(None, threads.map(reason, chunk))
+    return lines
+
+
+def _outside(dataset: Dataset) -> Iterator[str]:
+    """Yield the images that links place outside the root, which may be a trap in an archive."""
+    root, real_folder = os.path.realpath(dataset.root), cache(os.path.realpath)
+    for row, path in enumerate(dataset.paths):
+        place = dataset.root / path
+        linked = os.path.islink(place)  # noqa: PTH114 (Path.is_symlink is several times as slow)
+        real = os.path.realpath(place) if linked else real_folder(place.parent)
+        if not Path(real).is_relative_to(root):
+            yield f"{dataset.where(row)}: image {path!r} is outside the root, through a link to {real}"

@@ -1,0 +1,207 @@
+"""`evaluate`: accuracy by group of a finished run's classifier on any data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.commands.result import Result
+from dbpt.data.columns import ColumnNames
+from dbpt.data.dataset import Dataset
+from dbpt.data.layouts import DATASETS
+from dbpt.data.layouts.huggingface import materialize
+from dbpt.data.loading import DataLike, is_in_memory
+from dbpt.data.words import parse_factors, parse_vocabulary
+from dbpt.errors import InputError
+from dbpt.features.precomputed import check_precomputed_file
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.base import PROBE, PSEUDO_METHODS
+from dbpt.runs.classifier import Classifier
+from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
+from dbpt.runs.run_folder import load
+from dbpt.settings.config import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, FitConfig, make_config
+from dbpt.study.data import load_for_run, names_own_data, resolve_demo
+from dbpt.study.guesses import judged_guesses, trust_warnings
+from dbpt.study.labelled import Study, how_trained
+from dbpt.study.readable import (
+    drawn_shots,
+    embedded_rows,
+    known_attributes,
+    left_out,
+    read_clusters,
+    storing_texts,
+)
+from dbpt.study.stages import log_warnings
+
+logger = logging.getLogger(__name__)
+
+OF_OWN_DATA = {
+    "columns": None,
+    "embeddings": None,
+    "pseudo_attributes": None,
+    "guess_only_unknown": False,
+    "probe_rows": None,
+    "shots": None,
+}
+"""The settings of a run that say nothing about other data, unset."""
+
+
+def evaluate(
+    run: str | Path,
+    data: DataLike | None = None,
+    *,
+    root: str | Path | None = None,
+    columns: ColumnNames | None = None,
+    embeddings: str | Path | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    cache: str | Path | None = None,
+    max_failures: float = 0.01,
+    average: str | None = None,
+) -> Result:
+    """Return the accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
+
+    Args:
+        run: the run folder.
+        data: as for `dbpt.fit`; read with the run's classes and attributes, which a benchmark must have. None is the
+            run's own data.
+        weights: the present path of the backbone's local weights file, if it has moved.
+        root, columns, embeddings, device, cache, max_failures: as in `FitConfig`. None takes the run's cache, and its
+            root, columns and embeddings if ``data`` is None or the path in its ``config.toml``.
+        average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
+
+    The result has one row, with the metrics of each split that has images; its ``folder`` is the run's. Groups are over
+    the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
+    `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
+    """
+    given = {"columns": columns, "embeddings": embeddings, "cache": cache, "max_failures": max_failures}
+    classifier, config, dataset = run_with_data(
+        run, data, root=root, weights=weights, device=device, given=given | {"average": average}
+    )
+    backbone, (of_run, unread) = classifier.backbone, _metrics_of_run(Path(run))
+    dataset, known = drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
+    logger.info(dataset.describe())
+    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
+    embedded = embedded_rows(dataset, backbone, config, known, clusters)
+    pseudo = embedded.guess(config, classifier.probe)
+    guesses, splits = judged_guesses(embedded, pseudo), embedded.dataset.splits
+    study = Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, guesses=guesses)
+    doubts, warnings = trust_warnings(study), (*unread, *left_out(dataset, embedded.failures), *pseudo.warnings)
+    log_warnings(logged := (*doubts, *warnings))
+    counts = _train_counts_of_run(of_run, study)
+    study = replace(study, guesses=None, counts_of_run=counts, doubt_warnings=doubts)
+    figures = study.metrics(embedded.stored.map_blocks(classifier.head.predictions))
+    row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
+    metrics = study.run_metrics([row], warnings=warnings, seconds={})
+    result = Result(Path(run), metrics, classifier)
+    log_warnings(result.warnings, logged)
+    return result
+
+
+def run_with_data(
+    run: str | Path,
+    data: DataLike | None,
+    *,
+    root: str | Path | None,
+    weights: str | Path | None,
+    device: str,
+    given: Mapping[str, Any],
+) -> tuple[Classifier, FitConfig, Dataset]:
+    """Return the classifier of a run, its settings with those that are ``given``, and the data, read with its words.
+
+    None in ``given`` takes the run's setting; the root, columns and embeddings only for its own data. Attributes that
+    are given replace the run's; if it has none, the data's own are read. A run's probe knows only the run's own.
+    """
+    classifier = load(run, device=device, weights=weights)
+    own, chosen = classifier.config, {name: value for name, value in given.items() if value is not None}
+    cache = chosen.get("cache", own.cache)
+    data = own.data if data is None else data
+    data = data if is_in_memory(data) else materialize(data, cache)
+    if names_own_data(data, own):
+        root = own.root if root is None else root
+    else:
+        chosen = OF_OWN_DATA | chosen
+    settings = vars(own).copy()
+    has_own_names = not chosen.keys() & {"attributes", "factors"}
+    if not has_own_names:
+        settings |= {"attributes": None, "factors": None}
+    probe = classifier.probe if has_own_names and chosen.get("pseudo_method", PROBE) == PROBE else None
+    if probe is None and own.learns_attributes:
+        of_method = ("pseudo_method", *PSEUDO_METHODS[own.pseudo_method].settings)
+        settings = {name: value for name, value in settings.items() if name not in of_method}
+    asked = make_config({"attributes": chosen.get("attributes")})
+    if asked.names_none:
+        unread = NOT_WITH_AUTO if asked.asks_auto else NOT_WITH_CLUSTERS
+        settings = {name: value for name, value in settings.items() if name not in unread}
+    config = make_config(settings | chosen | {"features": "cached"})
+    if isinstance(data, str):
+        found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
+        data, root = found.data, found.root
+    _refuse_other_classes(data, classifier)
+    if config.embeddings is not None:
+        check_precomputed_file(Path(config.embeddings))
+    words = classifier.words
+    if "attributes" in chosen and config.num_clusters is None:
+        named = {} if config.asks_auto else parse_vocabulary(chosen["attributes"], "--attributes")
+        words = replace(words, attributes=named, factors=())
+    if "factors" in chosen:
+        factors = parse_factors(chosen["factors"])
+        words = replace(words, factors=factors)
+    if "attribute_template" in chosen:
+        words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
+    classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
+    return classifier, config, load_for_run(config, words, data, root)
+
+
+def known_in_run(
+    classifier: Classifier, config: FitConfig, data: DataLike | None, dataset: Dataset
+) -> PseudoAttributes | None:
+    """Return the `known_attributes` of a run's ``data``. Of other data the run's probe, if it has one, guesses all."""
+    is_own = data is None or names_own_data(data, classifier.config)
+    return known_attributes(config, dataset) if is_own or classifier.probe is None else None
+
+
+def _metrics_of_run(run: Path) -> tuple[RunMetrics | None, tuple[str, ...]]:
+    """Return the content of ``metrics.json``, or None and a warning if it is damaged or of another version."""
+    try:
+        return read_metrics(run / "metrics.json", RunMetrics), ()
+    except InputError as error:
+        return None, (f"{error}; this evaluation does without the run's training counts",)
+
+
+def _train_counts_of_run(metrics: RunMetrics | None, study: Study) -> NDArray[np.int64]:
+    """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if it lacks them."""
+    num_groups, counts = len(study.group_names(study.group_kind)), list[int]()
+    if metrics is not None and study.group_kind == "pseudo":
+        counts = metrics.dataset.train_counts_pseudo
+    elif metrics is not None and metrics.group_kind == "true":
+        counts = metrics.dataset.counts.get("train", [])
+    return np.array(counts if len(counts) == num_groups else [0] * num_groups, dtype=np.int64)
+
+
+def _refuse_other_classes(data: DataLike, classifier: Classifier) -> None:
+    """Refuse other words for data with numeric labels, which could be mistaken for the run's classes."""
+    words = classifier.words
+    if isinstance(data, Dataset):
+        name, own = data.name, data.words
+    elif isinstance(data, str) and data in DATASETS and data != classifier.config.data:
+        name, own = data, DATASETS[data].words
+    else:
+        return
+    for kind, found, expected in (
+        ("classes", own.classes, words.classes),
+        ("attributes", own.attributes, words.attributes),
+    ):
+        if found and expected and list(found) != list(expected):
+            advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
+            raise InputError(
+                f"data {name!r}: its {kind} are {', '.join(found)}, the run's are {', '.join(expected)}; evaluate on "
+                f"{advice}a table of the run's {kind}"
+            )

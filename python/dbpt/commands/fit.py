@@ -1,0 +1,339 @@
+"""`fit`: from images and words to a run folder with a debiased classifier and a report."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dbpt._core import __version__
+from dbpt.clip import Backbone, load_backbone_from_spec
+from dbpt.commands.methods import MethodResult, trained_result, training_free_result
+from dbpt.commands.result import Result
+from dbpt.data import SPLITS
+from dbpt.data.loading import DataLike
+from dbpt.groups import class_and_attribute
+from dbpt.groups.intervals import worst_group_difference_interval
+from dbpt.heads import HEADS
+from dbpt.report.charts import Chart, write_figures
+from dbpt.report.guesses import GuessSheets, label_command, made_by_entries, setting_entries, setting_texts
+from dbpt.report.page import RunPage, render_report
+from dbpt.report.pictures import Mistake, group_examples, surest_mistakes, worst_first
+from dbpt.report.run_charts import run_figures
+from dbpt.report.summary import judged_factors, summarize
+from dbpt.report.tables import confusion_counts
+from dbpt.runs.metrics import RunMetrics
+from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, groups_of_factors, run_of_factors, write_probe
+from dbpt.settings.config import FitConfig, make_config, override, shows_settings
+from dbpt.settings.keywords import FitSettings
+from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json
+from dbpt.storage.records import write_tensors
+from dbpt.study.auto import FOUND, with_found_attributes
+from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.guesses import guess_sheets, image_columns, write_guesses
+from dbpt.study.labelled import Study
+from dbpt.study.readable import write_clusters
+from dbpt.study.stages import log_warnings, prepare
+from dbpt.training.ranks import Ranks, joined_ranks
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
+
+OPTIONS = tuple(each.name for each in fields(FitConfig) if each.name != "data")
+
+
+@shows_settings(FitSettings)
+def fit(
+    data: DataLike | None = None,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Unpack[FitSettings],
+) -> Result:
+    """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
+
+    If several processes train, started by ``torchrun`` or in the caller's process group, all must call this; they share
+    each batch. Rank 0 alone reads ``data``, writes ``out`` and logs; all return the same figures.
+
+    Args:
+        data: a demo's name, such as ``"demo"``, or anything that `dbpt.load_dataset` takes.
+        out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
+        resume: continue from the last checkpoint of the same command, or start if there is none. Without ``data``,
+            the run in ``out`` continues on its own data, with its own settings where none are given. A run that is not
+            finished, for example because its loss diverged, may be given a lower ``lr``.
+        overwrite: replace an existing run folder.
+        settings: the fields of `FitConfig`, by name; classes, attributes and columns may be dicts, and ``model`` a
+            `Backbone`, which is loaded again. Wrong values raise `InputError`.
+    """
+    out, chosen = Path(out), dict[str, Any](settings)
+    if data is None:
+        chosen = override(RUN_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite), chosen)
+        data = chosen.pop("data")
+    config = with_data(make_config(chosen), data)
+    with joined_ranks(config.device) as ranks, ExitStack() as held:
+        ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
+        of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
+        config = replace(config, image_precision=of_run)
+        found, notes = ranks.from_first(lambda: with_found_attributes(config))
+        config = replace(config, **{name: getattr(found, name) for name in FOUND})
+        ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
+        before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
+        notes = notes if before is None else tuple(before.notes)
+        return _fit_on(ranks, config, notes, out, resume=resume, overwrite=overwrite)
+
+
+def _fit_on(
+    ranks: Ranks, config: FitConfig, notes: Sequence[str], out: Path, *, resume: bool, overwrite: bool
+) -> Result:
+    asked = config
+    config = ranks.in_turns(lambda: resolve_demo(config))
+    started = time.perf_counter()
+    study = _prepare_on(ranks, config, notes)
+    embedded = time.perf_counter()
+    config = study.config
+    asked = replace(asked, image_precision=config.image_precision)  # so that the command gives the same elsewhere
+    command = shlex.join(["dbpt", "fit", asked.data, "--out", str(out), *asked.options(OPTIONS)])
+    words = asdict(study.dataset.words)
+    backbone = study.embedded.backbone
+    labeller = study.embedded.labeller  # None but on the first rank, which alone writes
+    label_model = None if labeller is None or config.label_model is None else labeller.spec
+    description = {
+        "dbpt_version": __version__,
+        "backbone": backbone.spec,
+        "label_model": label_model,
+        "words": words,
+        "notes": list(notes),
+    }
+
+    def begin() -> GuessSheets | None:
+        RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite)
+        found = guess_sheets(study)
+        # not again: a resume with other data is refused later, and must change nothing
+        write_guesses(out, found, study.dataset.name, label_command(out))
+        return found
+
+    sheets = ranks.from_first(begin, sent=lambda _: None)
+    objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
+    results = [training_free_result(study, "zero-shot")]
+    for name in objectives:
+        checkpoint = out / "checkpoints" / f"{name}.safetensors"
+        results.append(trained_result(study, name, checkpoint_path=checkpoint, ranks=ranks))
+
+    def finish() -> RunMetrics:
+        metrics = study.run_metrics(
+            [result.row for result in results],
+            warnings=study.warnings,
+            seconds={"embed": embedded - started, "total": time.perf_counter() - started},
+        )
+        assert sheets is not None
+        write_results(out, study, results, metrics, sheets, command)
+        RUN_FOLDER.finish(out, description, config)
+        log_warnings(Result(out, metrics).warnings, [*metrics.warnings, *metrics.doubt_warnings])
+        return metrics
+
+    return Result(out, ranks.from_first(finish))
+
+
+def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
+    """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
+
+    def without_the_large(study: Study) -> Study:
+        large: dict[str, Any] = {"backbone": study.embedded.backbone.spec}
+        large |= dict.fromkeys(("features", "labeller", "label_features", "known"))
+        return replace(study, embedded=replace(study.embedded, **large))
+
+    study = ranks.from_first(lambda: prepare(config, notes), sent=without_the_large)
+    if ranks.count == 1:
+        return study
+    found = study.embedded
+
+    def own_backbone() -> Backbone:
+        if ranks.is_first:
+            return found.backbone
+        spec: Any = found.backbone
+        weights = config.pretrained if spec["weights"]["kind"] == "file" else None
+        return load_backbone_from_spec(spec, device=config.device, weights=weights)
+
+    shape = (len(found.dataset), found.class_weights.shape[1])
+    features = study.features if ranks.is_first else np.empty(shape, dtype=np.float32)
+    ranks.copy_first([torch.from_numpy(features)])
+    return replace(study, embedded=replace(found, backbone=ranks.together(own_backbone), features=features))
+
+
+def write_results(
+    out: Path,
+    study: Study,
+    results: list[MethodResult],
+    metrics: RunMetrics,
+    sheets: GuessSheets,
+    command: str,
+) -> None:
+    """Write the files of the run folder, which ``command`` makes. The last of ``results`` is the chosen one."""
+    chosen = results[-1]
+    history = [
+        {"row": result.row.name, **asdict(record), "best": record.epoch == result.trained.best_epoch}
+        for result in results
+        if result.trained
+        for record in result.trained.history
+    ]
+    assert chosen.trained is not None
+    write_tensors(
+        out / "classifier.safetensors",
+        chosen.classifier.tensors,
+        {"classes": json.dumps(study.dataset.class_names)},
+        version=TENSORS_SCHEMA_VERSION,
+    )
+    if HEADS[head := study.config.head].saves_parameters:
+        parameters = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
+        write_tensors(out / f"{head}.safetensors", parameters, version=TENSORS_SCHEMA_VERSION)
+    if study.has_attributes:
+        _write_pseudo_attributes(out, study)
+    write_atomically(out / "groups.csv", _groups_csv(study, chosen))
+    write_atomically(out / "predictions.csv", _predictions_csv(study, chosen))
+    write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
+    write_json(out / "metrics.json", asdict(metrics))
+    charts = run_figures(metrics, history)
+    write_figures(out, charts)
+    write_atomically(out / "report.html", run_page(study, results, metrics, charts, sheets, out, command))
+
+
+def _write_pseudo_attributes(out: Path, study: Study) -> None:
+    dataset = study.dataset
+    pseudo = study.pseudo
+    assert pseudo.posterior is not None and pseudo.confidence is not None
+    names = list(dataset.attribute_names if pseudo.names is None else pseudo.names)
+    tensors: dict[str, NDArray[Any]] = {
+        "pseudo_attributes": pseudo.pseudo_attributes.astype(np.int8 if len(names) < 128 else np.int32),
+        "posterior": pseudo.posterior,
+        "confidence": pseudo.confidence,
+        "splits": study.splits.astype(np.int8),
+        "paths": np.frombuffer("\0".join(dataset.paths).encode("utf-8", "surrogateescape"), np.uint8),
+    }
+    metadata = {"attributes": json.dumps(names), "paths": "UTF-8, separated by NUL"}
+    write_tensors(out / "pseudo_attributes.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
+    if pseudo.class_clusters is not None:
+        write_clusters(out, pseudo.class_clusters)
+    if pseudo.probe is not None:
+        write_probe(out, pseudo.probe)
+
+
+def _groups_csv(study: Study, chosen: MethodResult) -> str:
+    """Return a line for each group of the ``group_source``."""
+    assert chosen.trained is not None
+    source = study.config.group_source
+    weights = chosen.trained.history[chosen.trained.best_epoch - 1].group_weights
+    counts = [study.counts(source, split) for split in SPLITS]
+    table: list[Sequence[object]] = [
+        ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
+    ]
+    for group, (label, attribute) in enumerate(study.group_pairs(source)):
+        numbers = [int(counts_G[group]) for counts_G in counts]
+        of_attributes = source if study.has_attributes else "class"
+        weight = None if weights is None else weights[group]
+        table.append([group, label, attribute, of_attributes, *numbers, weight])
+    return csv_text(table)
+
+
+def _predictions_csv(study: Study, chosen: MethodResult) -> Iterator[str]:
+    """Yield a line for each image: CLIP's guess of the attribute, and the predictions of the chosen classifier."""
+    features = study.features
+    columns = image_columns(
+        replace(study.dataset, splits=study.splits),
+        study.pseudo,
+        study.guesses,
+        predictions=chosen.classifier.predictions(features),
+        probabilities=chosen.classifier.probabilities(features),
+    )
+    return csv_of_columns(columns)
+
+
+def run_page(
+    study: Study,
+    results: Sequence[MethodResult],
+    metrics: RunMetrics,
+    charts: Mapping[str, Chart | None],
+    sheets: GuessSheets,
+    out: Path,
+    command: str,
+) -> str:
+    """Return ``report.html`` of the run in ``out``, which ``command`` made.
+
+    It compares the first of ``results`` with the last, the chosen one.
+    """
+    dataset, config = study.dataset, study.config
+    words = dataset.words
+    rows = study.rows(study.split)
+    groups, labels = study.groups(study.group_kind)[rows], dataset.labels[rows]
+    predictions = {each.row.name: each.classifier.predictions(study.features[rows]) for each in results}
+    before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
+    places = judged_factors(sheets.guesses, metrics)
+    judged = run_of_factors(metrics, places)
+    strongest, shown = summarize(judged).baseline, results[-1].row.shown
+    difference = None
+    if strongest is not None:
+        against = predictions[strongest.record.name]
+        judged_groups = groups if judged is metrics else groups_of_factors(groups, metrics.dataset, places)
+        difference = worst_group_difference_interval(after == labels, against == labels, judged_groups)
+    examples = group_examples(
+        [dataset.paths[row] for row in rows],
+        dataset.root if config.opens_images else None,
+        groups,
+        [before, after],
+        group_names=study.group_pairs(study.group_kind),
+        classes=dataset.class_names,
+        seed=config.seed,
+        first=worst_first([each.accuracy for each in shown.groups] if shown else []),
+    )
+    return render_report(
+        RunPage(
+            metrics=metrics,
+            judged=judged,
+            charts=charts,
+            mistakes=worst_group_mistakes(study, results[-1]),
+            sheets=sheets,
+            examples=examples,
+            confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
+            words=made_by_entries(
+                [*words.classes.items(), *sheets.words.items()], words.templates, words.attribute_templates, {}
+            ),
+            settings=setting_entries(setting_texts(config.resolved(), (each.name for each in fields(config)))),
+            command=command,
+            label_command=label_command(out),
+            difference=difference,
+        )
+    )
+
+
+def worst_group_mistakes(study: Study, result: MethodResult) -> list[Mistake] | None:
+    """Return the 24 most confident mistakes in the worst group of the shown split; None if the run has no images."""
+    if not study.config.opens_images:
+        return None
+    metrics = result.row.shown
+    if metrics is None or metrics.worst_group is None:
+        return []
+    dataset, members = study.dataset, study.rows(study.split)
+    members = members[study.groups(study.group_kind)[members] == metrics.worst_group]
+    logits = result.classifier.logits(study.features[members])
+    pairs = study.group_pairs(study.group_kind)
+    label, _ = class_and_attribute(metrics.worst_group, len(pairs) // dataset.num_classes)
+    p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
+    return surest_mistakes(
+        [dataset.paths[row] for row in members],
+        dataset.root,
+        pairs[metrics.worst_group],
+        [dataset.class_names[y] for y in logits.argmax(axis=1)],
+        p_true,
+    )

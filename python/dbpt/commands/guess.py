@@ -1,0 +1,189 @@
+"""`guess_attributes`: CLIP's guess of an attribute for each image of a data set, and whether to trust the guesses."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data import Dataset
+from dbpt.data.loading import DataLike, import_pandas
+from dbpt.errors import InputError
+from dbpt.groups import group_counts
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.base import group_pairs, pseudo_groups
+from dbpt.guesses.trust import Guesses
+from dbpt.report.text import (
+    LONGEST_GROUP_NAME,
+    MISSING,
+    count,
+    count_of,
+    cross_validation_text,
+    percent,
+    render_columns,
+    shorten_group,
+    wrapped,
+)
+from dbpt.settings.config import make_config, shows_settings
+from dbpt.settings.fields import flag_of
+from dbpt.settings.keywords import FitSettings
+from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
+from dbpt.storage.files import Column, check_output, csv_of_columns, write_atomically
+from dbpt.study.auto import with_found_attributes
+from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.guesses import doubts_in_words, image_columns, judged_guesses
+from dbpt.study.readable import (
+    configured_backbone,
+    embedded_rows,
+    known_attributes,
+    left_out,
+    open_dataset,
+)
+from dbpt.study.stages import check_before_reading, log_warnings
+
+if TYPE_CHECKING:
+    import pandas
+    from typing_extensions import Unpack
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class GuessedAttributes:
+    """The guesses for the N readable images of ``dataset``. ``str()`` of it is a table of the groups."""
+
+    dataset: Dataset
+    pseudo: PseudoAttributes
+    guesses: Guesses
+    """The shares of the attributes, and the doubts about the guesses."""
+    warnings: tuple[str, ...]
+    audit_command: str | None
+    """The command that shows the guesses as pictures; None if no images are opened."""
+
+    @property
+    def groups(self) -> NDArray[np.int64]:
+        """(N,) the groups y * A + a of label and guess, for samplers and group weights; -1 without a guess."""
+        return pseudo_groups(self.dataset, self.pseudo)
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """The columns of the table, by name, with an entry for each image."""
+        return image_columns(self.dataset, self.pseudo, self.guesses)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the columns as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
+        return import_pandas().DataFrame(self.columns)
+
+    def table(self) -> str:
+        """Return shares and confidence in each group as text, without a final newline."""
+        dataset, guesses = self.dataset, self.guesses
+        pairs = group_pairs(dataset, self.pseudo)
+        counts_G = group_counts(self.groups, len(pairs))
+        sizes_C = np.bincount(dataset.labels, minlength=dataset.num_classes).clip(1)
+        of_class_G = counts_G / sizes_C.repeat(len(pairs) // dataset.num_classes)
+        known, confidence = self.groups >= 0, self.pseudo.confidence
+        assert confidence is not None
+        sums_G = np.bincount(self.groups[known], confidence[known], minlength=len(pairs))
+        shown = [g for g, n in enumerate(counts_G.tolist()) if n or not guesses.factors]
+        titles = [shorten_group(y, a, LONGEST_GROUP_NAME) for y, a in pairs]
+        means = [percent(total / n) if n else MISSING for total, n in zip(sums_G, counts_G, strict=True)]
+        columns = [
+            ["group", "", "", *(titles[g] for g in shown)],
+            ["images", "", "", *(count(counts_G[g]) for g in shown)],
+            ["of class", "", "", *(percent(of_class_G[g]) for g in shown)],
+            ["confidence", "", "", *(means[g] for g in shown)],
+        ]
+        how = f"guessed by {guesses.guesser} ({guesses.method})"
+        notes = [
+            f"shares{f' of {each.name}' if guesses.factors else ''}: {_named(each.values, each.shares)}"
+            for each in guesses.by_suspect
+        ]
+        if clusters := self.pseudo.class_clusters:
+            how, found = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
+            separation = ", ".join(f"{name} {value:.2f}" for name, value in found if not np.isnan(value))
+            notes = [f"separation: {separation or 'unknown, too few images'}"]
+            notes.append("named by the words nearest to what a cluster has and the rest of its class has not")
+        notes += map(cross_validation_text, guesses.cross_validations, (each.values for each in guesses.by_suspect))
+        lines = [f"{dataset.name}: {count_of(len(dataset), 'image')}; {how}, in per cent"]
+        if without := len(dataset) - int(known.sum()):
+            notes.append(f"{count_of(without, 'image')} got no attribute, because confidence is below the minimum")
+        if guesses.accuracy is not None:
+            right, known_ones = percent(guesses.accuracy), count(guesses.n_known)
+            if_taken = ", if each cluster is taken for its commonest one" if guesses.by_clusters else ""
+            notes.append(f"right for {right} % of {known_ones} images with a true attribute{if_taken}")
+            notes += [f"{each.name} alone: right for {percent(each.accuracy)} %" for each in guesses.factors]
+        return "\n".join([*wrapped(lines), "", *render_columns(columns), "", *wrapped(notes)])
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        shares = zip(self.guesses.values, self.guesses.shares, strict=True)
+        told = "clusters" if self.guesses.by_clusters else ", ".join(f"{name} {share:.2f}" for name, share in shares)
+        return f"GuessedAttributes({self.dataset.name!r}, {told})"
+
+
+def _named(names: Sequence[str], shares: Sequence[float]) -> str:
+    return ", ".join(f"{name} {percent(share)}" for name, share in zip(names, shares, strict=True))
+
+
+@shows_settings(FitSettings)
+def guess_attributes(
+    data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: Unpack[FitSettings]
+) -> GuessedAttributes:
+    """Let CLIP, or a probe, guess the attribute of each image, as `dbpt.fit` does before it trains.
+
+    Args:
+        data: as for `dbpt.fit`; no split is needed. Its true attributes influence only the guesses by a probe.
+        out: a CSV file with a row for each readable image: path, label, split, pseudo_attribute, its confidence, the
+            doubts, and group, the number y * A + a of label and guess. It must not exist unless ``overwrite``.
+        settings: those of `FitConfig` for data, words, backbone and pseudo attributes, and ``seed``.
+
+    Warns if the guesses can't be trusted, judged without true attributes. Raises `InputError` for wrong settings or
+    data, without names of attributes, and if ``out`` can't be written.
+    """
+    chosen = dict[str, Any](settings)
+    refuse_unread(chosen, GUESS_SETTINGS, "nothing is trained here")
+    config = with_data(make_config(chosen), data)
+    if out is not None:
+        named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
+        check_output("--out", Path(out), overwrite=overwrite, reads=[each for each in named if each])
+        if Path(out).suffix.lower() != ".csv":
+            raise InputError(f"--out {os.fspath(out)}: is written as CSV; choose a name that ends in .csv")
+    config, notes = with_found_attributes(config, training=False)
+    asked = config
+    config = resolve_demo(config)
+    check_before_reading(config)
+    dataset = open_dataset(config, training=False)
+    logger.info(dataset.describe())
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
+    backbone = configured_backbone(config)
+    rows = embedded_rows(dataset, backbone, config, known_attributes(config, dataset))
+    readable = rows.dataset
+    if not len(readable):
+        raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
+    pseudo = rows.guess(config)
+    guesses = judged_guesses(rows, pseudo, np.arange(len(readable)))
+    warnings = (*left_out(dataset, rows.failures), *pseudo.warnings, *doubts_in_words(guesses))
+    log_warnings(warnings)
+    audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]
+    audit_command = shlex.join(audit) if config.opens_images else None
+    found = GuessedAttributes(readable, pseudo, guesses, warnings, audit_command)
+    if out is not None:
+        write_atomically(Path(out), csv_of_columns(found.columns), overwrite=overwrite)
+        logger.info(f"{len(readable)} guesses written to {os.fspath(out)}")
+    return found
+
+
+def refuse_unread(chosen: dict[str, Any], read: frozenset[str], why: str) -> None:
+    """Refuse settings of `FitConfig` that a command doesn't ``read``."""
+    if unread := [name for name in chosen if name not in read and name in FitSettings.__annotations__]:
+        raise InputError(f"{flag_of(unread[0])}: {why}, so it is not read; leave it out")

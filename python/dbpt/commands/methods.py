@@ -1,0 +1,235 @@
+"""The methods of a table: those without training, and a head trained with one objective, each a `MethodResult`."""
+
+import logging
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from dbpt.clip.backbone import zero_shot_weights
+from dbpt.errors import InputError
+from dbpt.features.live import LiveImages, live_images
+from dbpt.heads import HEADS, Head, HeadStart
+from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.objectives.training_free import TRAINING_FREE, Inputs
+from dbpt.progress import progress_bar
+from dbpt.report.summary import selection_text
+from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
+from dbpt.runs.metrics import RunRow
+from dbpt.settings.sections import TRUE_SELECTIONS
+from dbpt.study.labelled import Study, how_trained
+from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
+from dbpt.training.draws import MAY_CHANGE
+from dbpt.training.loop import one_thread_if_small
+from dbpt.training.ranks import ALONE, Ranks, memory
+from dbpt.training.records import Judged, training_findings
+
+logger = logging.getLogger(__name__)
+
+HELD_OUT = ("val", "test")  # the splits that a run's methods are evaluated on
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodResult:
+    """One method: its row of ``metrics.json``, its classifier and, if it is trained, its training."""
+
+    row: RunRow
+    classifier: FeatureClassifier
+    trained: Trained | None = None
+
+
+def training_free_result(study: Study, name: str) -> MethodResult:
+    """Return the result of one of `TRAINING_FREE`."""
+    embedded, method = study.embedded, TRAINING_FREE[name]
+    inputs = Inputs(
+        words=study.dataset.words,
+        encode=partial(zero_shot_weights, embedded.backbone),
+        class_weights=embedded.class_weights,
+        training=study.rows("train"),
+        features=study.features,
+        labels=study.dataset.labels,
+        pseudo_attributes=study.pseudo.pseudo_attributes,
+    )
+    classifier = zero_shot_classifier(embedded.backbone, method.weights(inputs), method)
+    row = RunRow(name=name, warnings=[], **_figures(study, classifier))
+    return MethodResult(row=row, classifier=classifier)
+
+
+def trained_result(
+    study: Study, objective: str, *, checkpoint_path: Path | None, ranks: Ranks = ALONE, quiet: bool = False
+) -> MethodResult:
+    """Train the head under ``objective`` and evaluate the best epoch; ``quiet`` logs nothing and shows no bar."""
+    started, config = time.perf_counter(), study.config
+    quiet = quiet or not ranks.is_first
+    head, rows = ranks.together(lambda: build_head(study)), training_rows(study, OBJECTIVES[objective])
+    built = build_objective(study, objective, rows[0])
+    if built.refits:
+        trained, how = ranks.from_first(lambda: _refitted(study, built, head, rows[0]))
+        head.load_state_dict(trained.head_state)
+    else:
+        trained = _trained(study, head, built, rows, checkpoint_path, ranks)
+        selection = selection_text(config.model_selection, study.has_attributes)
+        how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
+    classifier = _finished(head, rows[0].features[:16])
+    seconds = time.perf_counter() - started
+    group_names = study.group_names(config.group_source)
+    findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names)
+    if not quiet:
+        logger.info(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
+    row = RunRow(
+        **how_trained(config, objective),
+        best_epoch=trained.best_epoch,
+        epochs=len(trained.history),
+        seconds=round(seconds, 3),
+        warnings=findings,
+        **_figures(study, classifier),
+    )
+    return MethodResult(row=row, classifier=classifier, trained=trained)
+
+
+def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:
+    """Return the entries of a `RunRow` that its predictions decide."""
+    return study.metrics(classifier.predictions(study.features), HELD_OUT)
+
+
+def build_objective(study: Study, name: str, rows: Rows) -> Objective:
+    """Build the objective ``name`` for its training ``rows``, with its settings."""
+    config, dataset, kind = study.config, study.dataset, OBJECTIVES[name]
+    num_groups = len(study.group_names(config.group_source))
+    sizes = tuple(dataset.words.sizes)
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, sizes)
+    return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
+
+
+def _trained(
+    study: Study,
+    head: Head,
+    objective: Objective,
+    rows: tuple[Rows, Rows],
+    checkpoint_path: Path | None,
+    ranks: Ranks,
+) -> Trained:
+    """Run the training loop on ``rows``, of training and of validation."""
+    epochs = study.config.epochs + objective.extra_epochs
+    with (
+        progress_bar(objective.name, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
+        one_thread_if_small(head.multiply_adds + _live_multiply_adds(study)),
+        _live(study) as live,
+        memory(),
+    ):
+        return train(
+            head,
+            objective,
+            *rows,
+            settings_of(study),
+            checkpoint_path=checkpoint_path,
+            fingerprint=_fingerprint(study, objective.name, head),
+            on_epoch=partial(_show_epoch, objective.name, bar),
+            live=live,
+            ranks=ranks,
+        )
+
+
+def _show_epoch(objective: str, bar: tqdm, record: EpochRecord) -> None:
+    judged = record.val_average if record.val_wga is None else record.val_wga
+    line = f"loss {record.loss:.3f}, val {100 * judged:.1f} %"
+    bar.set_postfix_str(line, refresh=False)
+    bar.update(record.epoch - bar.n)
+    logger.debug(f"{objective}: epoch {record.epoch} of {bar.total}: {line}")
+
+
+@torch.no_grad()
+def _finished(head: Head, features: NDArray[np.float32]) -> FeatureClassifier:
+    """Return the classifier of a trained head. Refuses one whose NumPy predictions differ from `forward`."""
+    tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
+    classifier = FeatureClassifier(tensors, type(head))
+    if head.name in HEADS.added:
+        logits = head(torch.from_numpy(features).to(next(head.parameters()).device)).cpu().numpy()
+        if not np.allclose(classifier.logits(features), logits, rtol=0, atol=0.01 * np.abs(logits).max()):
+            way_out = "fix classifier_tensors or logits"
+            raise InputError(f"--head {head.name}: its classifier's logits differ from its forward; {way_out}")
+    return classifier
+
+
+def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tuple[Trained, str]:
+    """Return what the objective's `refit` finds as a training of one epoch, and how it was found, for the log."""
+    config, train_features = study.config, study.features[study.rows("train")]
+    state, how = objective.refit(train_features, rows.features, config.seed)
+    head.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    features, labels, groups = (torch.from_numpy(array) for array in (rows.features, rows.labels, rows.groups))
+    with torch.no_grad():
+        logits = head.cpu()(features)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    p_true = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1).numpy()
+    judged = Judged.of((logits.argmax(dim=1) == labels).numpy(), p_true, rows.groups)
+    record = EpochRecord(
+        epoch=1,
+        lr=0.0,
+        loss=objective.loss(losses, groups, labels, labels).item(),
+        group_weights=None,
+        mean_p_true=None,
+        draws=None,
+        val_wgp=judged.wgp,
+        val_wga=judged.wga,
+        val_average=judged.average,
+    )
+    return Trained(head.state_dict(), 1, [record], [(1, config.peak_lr)]), how
+
+
+def build_head(study: Study) -> Head:
+    """Build a new head of the configured kind for the study's classes."""
+    config, backbone, kind = study.config, study.embedded.backbone, HEADS[study.config.head]
+    class_weights = torch.from_numpy(study.embedded.class_weights).to(backbone.device)
+    start = HeadStart(backbone, study.dataset.words, class_weights, config.seed, study.embedded.context)
+    return kind.build(start, **config.values(kind.settings))
+
+
+def _live(study: Study) -> AbstractContextManager[LiveImages | None]:
+    if study.config.features == "cached":
+        return nullcontext()
+    dataset = study.dataset
+    paths = [dataset.paths[row] for row in study.rows("train")]
+    return live_images(study.embedded.backbone, dataset.root, paths, seed=study.config.seed)
+
+
+def _live_multiply_adds(study: Study) -> int:
+    """Return a lower bound of the image tower's multiply-adds in a step: each weight once per image."""
+    if study.config.features == "cached":
+        return 0
+    visual = study.embedded.backbone.model.visual
+    assert isinstance(visual, torch.nn.Module)
+    images = study.config.batch_size or len(study.rows("train"))
+    return images * sum(parameter.numel() for parameter in visual.parameters())
+
+
+def settings_of(study: Study) -> TrainingSettings:
+    """Return the settings of the training loop."""
+    return TrainingSettings(**study.config.values(field.name for field in fields(TrainingSettings)))
+
+
+def training_rows(study: Study, objective: type[Objective]) -> tuple[Rows, Rows]:
+    """Return the training rows of ``objective`` and those of model selection, each with the groups that it may use."""
+    config = study.config
+    judged_by = study.groups("true" if config.model_selection in TRUE_SELECTIONS else "pseudo")
+
+    def rows_of(split: str, groups: NDArray[np.int64]) -> Rows:
+        rows = study.rows(split)
+        return Rows(study.features[rows], study.dataset.labels[rows], groups[rows])
+
+    return rows_of(objective.trains_on, study.groups(config.group_source)), rows_of("val", judged_by)
+
+
+def _fingerprint(study: Study, objective: str, head: Head) -> str:
+    """Return everything that determines a training besides its rows: settings, encoder, initial head."""
+    config, backbone = study.config, study.embedded.backbone
+    settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
+    described: list[object] = [sorted(backbone.encoder_key.items()), backbone.spec["config"]]
+    return repr((objective, settings, head.identity(), *described))

@@ -1,0 +1,199 @@
+"""`Result`: the return value of `fit`, `evaluate` and `compare`, and the content of their folders."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from dbpt.data.loading import import_pandas
+from dbpt.errors import InputError
+from dbpt.groups import Group
+from dbpt.objectives import OBJECTIVES
+from dbpt.report.comparison import WIDEST, ComparisonSummary, table_lines, terminal_table
+from dbpt.report.summary import FactorFigures, Row, Summary, summarize
+from dbpt.report.tables import run_table
+from dbpt.report.text import interval_text, percent, points
+from dbpt.runs.metrics import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
+from dbpt.runs.run_folder import finished_run, load
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.axes import Axes
+
+    from dbpt.runs.classifier import Classifier
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Result:
+    """Accuracy by group of a run, of its classifier on other data, or of a comparison. ``str()`` of it is the table.
+
+    ``folder`` is that of the run or comparison. ``metrics`` is the content of ``metrics.json`` or ``compare.json``.
+    Figures are fractions over the split that the table shows; None means missing.
+    """
+
+    folder: Path
+    metrics: RunMetrics | ComparisonMetrics
+    _loaded: Classifier | None = None
+
+    @classmethod
+    def read(cls, folder: str | Path) -> Result:
+        """Read the result of a finished `fit` or `compare`. Raises `InputError` if it isn't there or was changed."""
+        path = Path(folder) / "compare.json"
+        if os.path.lexists(path):
+            metrics = read_metrics(path, ComparisonMetrics)
+            for row in metrics.rows:
+                if row.objective is not None:
+                    OBJECTIVES.check(str(path), row.objective)
+            result = cls(path.parent, metrics)
+        else:
+            finished_run(path.parent)
+            path = path.with_name("metrics.json")
+            result = cls(path.parent, read_metrics(path, RunMetrics))
+        try:
+            result.table()
+            result._repr_html_()
+        except InputError:  # not about the file, such as a plugin that can't be imported
+            raise
+        except (LookupError, TypeError, ValueError):
+            raise InputError(f"{path}: its entries don't fit together; the file was changed, run it again") from None
+        return result
+
+    @cached_property
+    def _summary(self) -> Summary | ComparisonSummary:
+        metrics = self.metrics
+        return ComparisonSummary(metrics) if isinstance(metrics, ComparisonMetrics) else summarize(metrics)
+
+    @property
+    def rows(self) -> Sequence[Row[Any]]:
+        """All rows of the table."""
+        return self._summary.rows
+
+    @property
+    def chosen(self) -> Row[Any]:
+        """The row of the figures below.
+
+        For a run, its own objective; for a comparison, ``dbpt`` with the first head or, without it, the last row.
+        """
+        return self._summary.chosen
+
+    @property
+    def worst_group_accuracy(self) -> float | None:
+        """Worst-group accuracy of the `chosen` row."""
+        return self.chosen.worst_group_accuracy
+
+    @property
+    def average_accuracy(self) -> float | None:
+        """Average accuracy of the `chosen` row, plain or adjusted as in the table."""
+        return self.chosen.average_accuracy
+
+    @property
+    def gap(self) -> float | None:
+        """`average_accuracy` minus `worst_group_accuracy`."""
+        return self.chosen.gap
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """The groups of the `chosen` row; ``pandas.DataFrame(result.groups)`` is a table of them."""
+        return self.chosen.groups
+
+    @property
+    def factors(self) -> list[FactorFigures]:
+        """Accuracy of the `chosen` row by each of several attributes alone; none for one attribute."""
+        return self.chosen.factors
+
+    @property
+    def warnings(self) -> list[str]:
+        """All warnings that the table shows."""
+        return self._summary.warnings
+
+    @property
+    def failed(self) -> list[FailedTraining]:
+        """The trainings of a comparison that failed; `fit` raises instead."""
+        return getattr(self.metrics, "failed", [])
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The finished classifier, loaded on first use as by `dbpt.load`. Raises `InputError` for a comparison."""
+        if isinstance(self.metrics, ComparisonMetrics):
+            raise InputError(f"{self.folder}: a comparison has no single classifier; run dbpt.fit for one of its rows")
+        return self._loaded or load(self.folder)
+
+    def table(self, width: int = WIDEST, *, warnings: bool = True) -> str:
+        """Return the table as text, at most ``width`` columns wide if names are short; that of a run, at most 80."""
+        if isinstance(self.metrics, ComparisonMetrics):
+            return terminal_table(self.metrics, width, warnings=warnings)
+        return run_table(self.metrics, warnings=warnings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of ``metrics.json`` or ``compare.json``."""
+        return json.loads(json.dumps(asdict(self.metrics)))  # type: ignore[no-any-return]
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return a ``pandas.DataFrame`` with a line for each row and the accuracy of each group in a column.
+
+        Of a comparison it also has all columns of ``compare.csv``: means, deviations, the numbers of seeds and draws,
+        and the differences to ERM with their intervals. ``frame.to_latex()`` and ``to_markdown()`` write it for papers.
+        Raises `InputError` if pandas, an extra of dbpt, is not installed.
+        """
+        lines = list[dict[str, object]]()
+        for row in self.rows:
+            low, high = row.interval or (None, None)
+            line: dict[str, object] = {
+                "method": row.method,
+                "head": row.head,
+                "worst_group_accuracy": row.worst_group_accuracy,
+            }
+            line |= {"worst_group_low": low, "worst_group_high": high, "average_accuracy": row.average_accuracy}
+            line |= {f"worst_group_accuracy_{each.name}": each.worst and each.worst.accuracy for each in row.factors}
+            line |= {"gap": row.gap, **{f"{each.class_name} · {each.attribute}": each.accuracy for each in row.groups}}
+            lines.append(line)
+        if isinstance(self.metrics, ComparisonMetrics):
+            lines = [line | more | line for line, more in zip(lines, table_lines(self.metrics), strict=True)]
+        frame: pandas.DataFrame = import_pandas().DataFrame(lines)
+        return frame
+
+    def plot(self) -> Axes:
+        """Draw the accuracy of each group, or of a comparison the worst-group accuracy of each row, by matplotlib.
+
+        Returns the ``matplotlib.axes.Axes``, to restyle the chart. Notebooks and ``pyplot.show()`` show it, and
+        ``plot().figure.savefig(path)`` saves it. Raises `InputError` for a comparison without results.
+        """
+        from dbpt.report.charts import show
+        from dbpt.report.comparison_page import comparison_figures
+        from dbpt.report.run_charts import run_figures
+
+        if isinstance(self.metrics, ComparisonMetrics):
+            return show(comparison_figures(self.metrics)["worst_group_accuracy"])
+        return show(run_figures(self.metrics, [])["accuracy"])
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        return f"Result({self.metrics.dataset.name!r}, {self.chosen!r}, folder={str(self.folder)!r})"
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, which notebooks show."""
+        names = self.metrics.dataset.group_names
+        lines = [["", "worst group", "95 % interval", "average", "gap", *names]]
+        several_heads = len({row.head for row in self.rows} - {None}) > 1
+        for row in self.rows:
+            title = f"{row.title}, {row.head}" if row.head and several_heads else row.title
+            worst = [percent(row.worst_group_accuracy), interval_text(*(row.interval or (None, None)))]
+            groups = [percent(group.accuracy) for group in row.groups]
+            lines.append([title, *worst, percent(row.average_accuracy), points(row.gap), *groups])
+        body = _html([_html(line, "td") for line in lines[1:]], "tr")
+        table = Markup("<table><thead><tr>{}</tr></thead>{}</table>").format(_html(lines[0], "th"), body)
+        below = _html([f"warning: {text}" for text in self.warnings], "li")
+        return Markup("<p>{}</p>{}<ul>{}</ul>").format(Markup("<br>").join(self._summary.heading), table, below)
+
+
+def _html(texts: Sequence[str], tag: str) -> Markup:
+    return Markup("").join(Markup(f"<{tag}>{{}}</{tag}>").format(text) for text in texts)

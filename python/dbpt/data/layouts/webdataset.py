@@ -1,0 +1,158 @@
+"""Images in WebDataset's tar shards, named by a pattern such as ``train-{0000..0146}.tar`` or ``{train,val}-*.tar``.
+
+Files of one name up to the first dot are a sample: an image (jpg, jpeg, png, webp, bmp, gif, tif, tiff), and its class
+in ``.cls`` or, like split and attribute, in ``.json``.
+"""
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from dbpt.data.archives import Member, tar_members
+from dbpt.data.columns import SPLIT_FOLDERS, Columns, DataRequest, cell_text, coded_dataset, shortened
+from dbpt.data.dataset import Dataset
+from dbpt.data.layouts.image_folder import ENDINGS
+from dbpt.data.paths import is_file, is_folder, list_entries
+from dbpt.data.tables import json_object
+from dbpt.errors import InputError
+
+SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
+COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
+MOST_BYTES = 1 << 20  # of a .cls or .json file, which is read at once
+BRACES = re.compile(r"\{([^{}]*)\}")
+RANGE = re.compile(r"([0-9]{1,9})\.\.([0-9]{1,9})")
+MOST_SHARDS = 1_000_000
+MOST_BRACES = 100
+MOST_PARTS = 100_000  # names and globs from braces, each of which is looked up
+
+Sample = dict[str, tuple[str, Member]]  # the files of a sample by suffix, each with its name in the shard
+
+
+def is_pattern_of_shards(data: str) -> bool:
+    """Return whether ``data`` means tar files. Raises `InputError` for compressed ones, which allow no seeking."""
+    if COMPRESSED.search(data):
+        problem = "a compressed shard allows no random access"
+        raise InputError(f"data {data!r}: {problem}; unpack it to .tar, as gunzip does")
+    return data.lower().endswith(".tar")
+
+
+def read_webdataset(pattern: str, request: DataRequest) -> Dataset:
+    """Read the samples of all shards in order. No image is read.
+
+    The columns of ``request`` are keys of ``.json``; if they name the ``label``, ``.cls`` is not read.
+    """
+    shards = shards_of(pattern)
+    root = Path(os.path.commonpath([shard.parent for shard in shards]))
+    values: dict[str, list[str]] = {name: [] for role, name in request.column_names.items() if role != "path"}
+    paths: list[str] = []
+    without: list[str] = []
+    for shard in shards:
+        prefix = shard.relative_to(root).as_posix()
+        for key, sample in _samples(shard).items():
+            images = [sample[ending][0] for ending in ENDINGS if ending in sample]
+            if len(images) > 1:
+                raise InputError(f"{prefix}/{key}: has {len(images)} images ({shortened(images, 3)}); keep one")
+            if not images:
+                without.append(f"{prefix}/{key}")
+                continue
+            paths.append(f"{prefix}/{images[0]}")
+            for name, value in _cells(sample, request, shard, f"{shard}/{key}").items():
+                values[name].append(value)
+    if not paths:
+        raise InputError(f"data {pattern!r}: no sample with an image ({', '.join(ENDINGS)}) in {len(shards)} shards")
+    notes = [f"{len(without)} samples have no image and are left out: {shortened(without, 3)}"] if without else []
+    name = re.sub(r"[^\w-]*[{*?\[].*|\.tar$", "", Path(pattern).name, flags=re.IGNORECASE) or "shards"
+    columns = Columns(Path(pattern), [0] * len(paths), values, names=paths)
+    return coded_dataset(request, columns, paths, name=name, root=root, notes=notes)
+
+
+def _samples(shard: Path) -> dict[str, Sample]:
+    """Return the samples of a shard by key, without hidden files."""
+    samples: dict[str, Sample] = {}
+    for name, member in tar_members(shard).items():
+        folder, slash, file = name.rpartition("/")
+        stem, dot, ending = file.partition(".")
+        if stem and dot:
+            samples.setdefault(folder + slash + stem, {})["." + ending.lower()] = (name, member)
+    return samples
+
+
+def _cells(sample: Sample, request: DataRequest, shard: Path, where: str) -> dict[str, str]:
+    """Return the label, split and attribute of a sample by column; empty if unknown."""
+    names = request.column_names
+    label, split = names["label"], names["split"]
+    row = json_object(_text(sample[".json"][1], f"{where}.json"), f"{where}.json") if ".json" in sample else {}
+    cells: dict[str, str] = {}
+    for name in (name for role, name in names.items() if role != "path"):
+        text = cell_text(row.get(name))
+        if text is None:
+            raise InputError(f"{where}.json: {name} is neither text nor a number")
+        cells[name] = text.strip()
+    if ".cls" in sample and "label" not in request.columns:
+        cells[label] = _text(sample[".cls"][1], f"{where}.cls").strip()
+    if not cells[label]:
+        raise InputError(
+            f"{where}: no .cls, and no {label!r} in a .json; each image needs its class: name its key with --columns "
+            f"label=KEY, or give a table with paths such as {shard.name}/{Path(where).name}.jpg"
+        )
+    if not cells[split]:
+        words = set(SPLIT_WORD.findall(shard.name.lower())) or {shard.parent.name.lower()}
+        if len(words) != 1 or words.isdisjoint(SPLIT_FOLDERS):
+            raise InputError(
+                f"{where}: no {split!r} in a .json, and neither the shard's name nor its folder's contains train, "
+                "val or test; name its key with --columns split=KEY"
+            )
+        cells[split] = words.pop()
+    return cells
+
+
+def _text(member: Member, where: str) -> str:
+    if member.size > MOST_BYTES:
+        raise InputError(f"{where}: has {member.size} bytes, more than a label or its JSON needs")
+    try:
+        return member.open().read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: byte {error.start} is not UTF-8") from None
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read ({error})") from None
+
+
+def shards_of(pattern: str) -> list[Path]:
+    """Return the files in the order of the braces, sorted by name within a glob."""
+    data = f"data {pattern!r}"
+    if "\0" in pattern:
+        raise InputError(f"{data}: a file name cannot contain NUL")
+    if pattern.count("{") > MOST_BRACES:
+        raise InputError(f"{data}: has more than {MOST_BRACES} braces; name the shards by fewer")
+    shards: dict[Path, None] = {}
+    for number, part in enumerate(_expanded(pattern)):
+        if number == MOST_PARTS:
+            raise InputError(f"data {pattern!r}: its braces make more than {MOST_PARTS} names; use a wildcard")
+        is_glob = glob.has_magic(part) and not os.path.lexists(part)
+        names = sorted(glob.glob(part)) if is_glob else [part]  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        if is_glob and not names and is_folder(Path(part).parent):
+            list_entries(Path(part).parent)  # raises if it can't be listed
+        if not names or not all(is_file(Path(name)) for name in names):
+            raise InputError(f"data {pattern!r}: no file {part}; name the shards that are there")
+        shards |= dict.fromkeys(map(Path, names))
+        if len(shards) > MOST_SHARDS:
+            raise InputError(f"data {pattern!r}: matches more than {MOST_SHARDS} files")
+    return list(shards)
+
+
+def _expanded(pattern: str) -> Iterator[str]:
+    found = BRACES.search(pattern)
+    if not found:
+        yield pattern
+        return
+    choices: Iterable[str] = found[1].split(",")
+    if limits := RANGE.fullmatch(found[1]):
+        first, last = map(int, limits.groups())
+        if not 0 <= last - first < MOST_SHARDS:
+            raise InputError(f"data {pattern!r}: {found[0]} is not an ascending range of at most {MOST_SHARDS} numbers")
+        width = len(limits[1]) if limits[1].startswith("0") else 0
+        choices = (f"{number:0{width}d}" for number in range(first, last + 1))
+    for choice in choices:
+        yield from _expanded(pattern[: found.start()] + choice + pattern[found.end() :])

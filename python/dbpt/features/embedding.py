@@ -1,0 +1,329 @@
+"""One pass of the frozen image tower over each image: what must be embedded, and the pass itself."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.arguments import integer
+from dbpt.errors import InputError, NotFinite
+from dbpt.features.cache import FeatureCache
+from dbpt.features.cache_files import FileRows, look_up_files, shard_name
+from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
+from dbpt.features.precomputed import StoredFeatures
+from dbpt.progress import progress_bar
+from dbpt.storage.locks import OwnedLock
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from dbpt.clip import Backbone
+
+
+ATTEMPTS = 3  # passes; more than one if another process could not reach some images
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An image that could not be read: its row in the list, its path, and the reason."""
+
+    row: int
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Features in the order of the given paths."""
+
+    features: NDArray[np.float32]  # (N, D), rows of length 1; zero if the image failed
+    ok: NDArray[np.bool_]  # (N,), False if the image failed
+    failures: tuple[Failure, ...]
+    recomputed: int  # number of images that this call decoded, including failed ones; 0 for a warm cache
+
+
+def embed_images(
+    backbone: Backbone,
+    root: Path,
+    paths: Sequence[str],
+    *,
+    cache_dir: Path,
+    batch_size: int = 128,
+    num_workers: int | None = None,
+    max_failures: float = 0.01,
+) -> Embeddings:
+    """Return the features of images from the cache, and compute those that are missing with the frozen image tower.
+
+    The cache identifies features by encoder (`Backbone.encoder_key`), root, path, size and modification time, so only
+    new and changed images are computed. Processes that embed into one cache at the same time share the work.
+
+    Args:
+        paths: (N,) image files relative to ``root``; a path may occur more than once.
+        cache_dir: folder of the feature cache; created if necessary.
+        num_workers: decoding threads; by default this process's share of the processors, at most 16.
+        max_failures: fraction of the images that may be unreadable. Features computed until then are stored.
+    """
+    batch_size = integer("batch_size", batch_size, 1)
+    num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
+    if not 0 <= max_failures <= 1:
+        raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
+    found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
+    recomputed = found.complete(batch_size=batch_size, num_workers=num_workers)
+    failures, ok = found.failures(), np.ones(len(paths), dtype=np.bool_)
+    ok[[failure.row for failure in failures]] = False
+    return Embeddings(found.features()[:], ok, failures, recomputed)
+
+
+class TooManyFailures(InputError):
+    """More images have failed than ``max_failures`` allows. ``reasons`` are those known so far, by path."""
+
+    def __init__(self, line: str, reasons: Mapping[str, str]) -> None:
+        super().__init__(line)
+        self.reasons = reasons
+
+
+class EmbeddedFiles:
+    """The files of a list, as they are on disk, and the cache of this encoder and root.
+
+    ``places`` (N,) int64 are their rows in ``cache``, -1 if it has none. ``missing`` are the rows of the list to
+    compute, in order, with each file once.
+    """
+
+    def __init__(
+        self, backbone: Backbone, root: Path, paths: Sequence[str], cache_dir: Path, *, max_failures: float
+    ) -> None:
+        self.backbone, self.max_failures = backbone, max_failures
+        self.root = Path(os.path.realpath(root))  # Path.resolve raises for circular links
+        self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, self.root, backbone.embed_dim)
+        self.files = look_up_files(self.root, paths)
+        self._unreached: dict[str, str] = {}
+        self._is_complete = False
+        self._find()
+
+    def _find(self) -> None:
+        self.places = self.cache.find(self.files.ids)
+        errors = list(self.files.errors)
+        self.places[errors] = -1
+        absent = self.places < 0
+        absent[errors] = False
+        rows = np.flatnonzero(absent)
+        first = rows[np.sort(np.unique(self.files.ids[rows], axis=0, return_index=True)[1])]
+        self.missing = first[[self.files.paths[row] not in self._unreached for row in first.tolist()]]
+
+    def features(self) -> StoredFeatures:
+        """Return the features (N, D), which stay in the cache; zero for rows without any."""
+        return StoredFeatures(self.cache.read, self.places, self.backbone.embed_dim)
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the rows without features, in order, each with its reason."""
+        rows = np.flatnonzero(self.cache.failed(self.places))
+        reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
+        for row in np.flatnonzero(self.places < 0).tolist() if self._is_complete else ():
+            reasons.setdefault(row, self._unreached.get(self.files.paths[row], "could not be read"))
+        return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
+
+    def complete(self, *, batch_size: int, num_workers: int | None = None, first_part: tuple[int, int] = (0, 1)) -> int:
+        """Compute the missing features; return how many images were decoded here.
+
+        ``first_part`` (number, count) is the part to begin with, another one for each of several processes.
+        """
+        reasons, decoded = self._known_reasons(), 0
+        if len(self.missing):
+            with progress_bar("embedding", "img", total=len(self.missing)) as bar:
+                embedding = EmbeddingPass(self, min(batch_size, len(self.files)), first_part, bar, reasons)
+                for _ in range(ATTEMPTS):
+                    decoded += embedding.run(self.missing, num_workers)
+                    self._unreached |= reasons
+                    self.cache.refresh()
+                    self._find()
+                    if not len(self.missing):
+                        break
+                else:
+                    raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
+            self._is_complete = True
+            self._known_reasons()  # including those that other processes found
+        self.cache.clear_up()
+        return decoded
+
+    def _known_reasons(self) -> dict[str, str]:
+        reasons = {failure.path: failure.reason for failure in self.failures()}
+        self.check_failures(reasons)
+        return reasons
+
+    def check_failures(self, reasons: Mapping[str, str]) -> None:
+        """Raise `TooManyFailures` if there are too many ``reasons`` (by path)."""
+        if len(reasons) > self.max_failures * len(self.files):
+            path, reason = next(iter(reasons.items()))
+            raise TooManyFailures(
+                f"{len(reasons)} of {len(self.files)} images can't be read, more than --max-failures "
+                f"{self.max_failures:g} allows; the first: {path}: {reason}",
+                reasons,
+            )
+
+
+LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work
+SHARDS_OF_A_LIST = 1024
+SECONDS_BETWEEN_LOOKS = 10.0  # at the other shards, while waiting for one
+PREFETCHED_BATCHES = 2
+REACHED, FAILED, UNREACHED = 0, 1, 2
+Rows = NDArray[np.int64]
+
+
+def shard_rows(num_rows: int, batch_size: int) -> int:
+    """Return the number of rows in a shard: whole batches, and more for long lists, so that there are about 1024."""
+    rows = LEAST_SHARD_ROWS
+    while rows < min(MOST_SHARD_ROWS, num_rows / SHARDS_OF_A_LIST):
+        rows *= 2
+    return -(-rows // batch_size) * batch_size
+
+
+@dataclass(eq=False)
+class _Work:
+    """A shard of n rows that this process has claimed."""
+
+    name: str
+    rows: FileRows
+    claim: OwnedLock
+    features: NDArray[Any]  # (n, D)
+    outcomes: NDArray[np.uint8]
+    reasons: list[str]
+
+
+@dataclass(eq=False)
+class _Batch:
+    """Rows ``start`` to ``stop`` of a shard. The task of each row fills its crop in ``pixels``, (B, H, W, 3)."""
+
+    work: _Work
+    start: int
+    stop: int
+    pixels: NDArray[np.uint8]
+    tasks: list[Future[tuple[int, str]]]
+
+
+@dataclass(eq=False)
+class EmbeddingPass:
+    """Compute features of the files of ``found`` beside other processes, and note failures in ``reasons`` (by path).
+
+    ``first_part`` (number, count) is the part of the shards to begin with.
+    """
+
+    found: EmbeddedFiles
+    batch_size: int
+    first_part: tuple[int, int]
+    bar: tqdm
+    reasons: dict[str, str]
+    _in_hand: list[_Work] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.backbone, self.root = self.found.backbone, self.found.root
+        self.files, self.cache = self.found.files, self.found.cache
+
+    def run(self, missing: Rows, workers: int | None) -> int:
+        """Compute the ``missing`` rows, or wait until others have; return how many images were decoded here."""
+        self.cache.prepare_folder()
+        size, decoded = shard_rows(len(self.files), self.batch_size), 0
+        shards = [missing[start : start + size] for start in range(0, len(missing), size)]
+        number, count = self.first_part
+        first = number * len(shards) // count
+        shards = shards[first:] + shards[:first]
+        with pillow_warnings(), decoding_threads(workers) as pool:
+            while shards:
+                others: list[Rows] = []
+                try:
+                    for batch in self._decoded(shards, others, pool):
+                        self._encode(batch)
+                        decoded += batch.stop - batch.start
+                        self.bar.update(batch.stop - batch.start)
+                        self.found.check_failures(self.reasons)
+                        if batch.stop == len(batch.work.rows):
+                            self._store(batch.work)
+                finally:  # Ctrl-C, too many failures, a full disk: another process can begin these shards again
+                    for work in self._in_hand[:]:
+                        self._drop(work)
+                shards = others
+                if shards and (claim := self._claim(shards[0])).wait(SECONDS_BETWEEN_LOOKS):
+                    claim.release()
+        return decoded
+
+    def _decoded(self, shards: list[Rows], others: list[Rows], pool: ThreadPoolExecutor) -> Iterator[_Batch]:
+        """Yield batches in order. Threads decode a few of them ahead of the model, also across shards."""
+        import torch
+
+        shape, on_gpu = (self.batch_size, *self.backbone.preprocess.size, 3), self.backbone.device.type == "cuda"
+        waiting: deque[_Batch] = deque()
+        for work in self._claimed(shards, others):
+            for start in range(0, len(work.rows), self.batch_size):
+                stop = min(start + self.batch_size, len(work.rows))
+                # Copies from pinned memory to a GPU don't block.
+                pixels = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
+                tasks = [pool.submit(self._decode, work.rows, row, pixels[row - start]) for row in range(start, stop)]
+                waiting.append(_Batch(work, start, stop, pixels, tasks))
+                if len(waiting) > PREFETCHED_BATCHES:
+                    yield waiting.popleft()
+        yield from waiting
+
+    def _claimed(self, shards: list[Rows], others: list[Rows]) -> Iterator[_Work]:
+        """Claim and yield one shard after another. Shards that another process has claimed go into ``others``."""
+        for chosen in shards:
+            claim = self._claim(chosen)
+            if not claim.take():
+                others.append(chosen)
+                continue
+            name, n = shard_name(self.files.ids[chosen]), len(chosen)
+            features = np.zeros((n, self.cache.manifest.embed_dim), self.cache.dtype)
+            work = _Work(name, self.files.select(chosen), claim, features, np.zeros(n, np.uint8), [""] * n)
+            self._in_hand.append(work)
+            self.cache.refresh()  # only now: another process may have finished it just before the claim
+            if name in self.cache.names:
+                self._drop(work)
+                self.bar.update(n)
+            else:
+                yield work
+
+    def _claim(self, chosen: Rows) -> OwnedLock:
+        return self.cache.claim(shard_name(self.files.ids[chosen]))
+
+    def _decode(self, rows: FileRows, row: int, place: NDArray[np.uint8]) -> tuple[int, str]:
+        """Fill the place (H, W, 3) of a row; return the outcome and the reason of a failure."""
+        as_found = int(rows.sizes[row]), int(rows.mtimes_ns[row])
+        try:
+            read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, place, size_and_mtime=as_found)
+        except UnreachableImage as error:
+            return UNREACHED, str(error)
+        except UnreadableImage as error:
+            return FAILED, str(error)
+        return REACHED, ""
+
+    def _encode(self, batch: _Batch) -> None:
+        outcomes = [task.result() for task in batch.tasks]
+        work, chosen = batch.work, slice(batch.start, batch.stop)
+        work.outcomes[chosen], work.reasons[chosen] = zip(*outcomes, strict=True)
+        try:
+            features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
+        except NotFinite as error:
+            name = work.rows.paths[min(batch.start + error.row, batch.stop - 1)]
+            raise InputError(f"{self.root / name}: {error}") from None
+        work.features[chosen] = np.where(work.outcomes[chosen, None] == REACHED, features, 0)
+        for row in (batch.start + np.flatnonzero(work.outcomes[chosen])).tolist():
+            self.reasons[work.rows.paths[row]] = work.reasons[row]
+
+    def _store(self, work: _Work) -> None:
+        """Add a shard to the cache. Images that could not be reached are left out and tried again next time."""
+        kept = np.flatnonzero(work.outcomes != UNREACHED)
+        if len(kept):
+            reasons = [work.reasons[row] for row in kept.tolist()]
+            failed = (work.outcomes[kept] == FAILED).astype(np.uint8)
+            self.cache.add(work.name, work.rows.select(kept), work.features[kept], failed, reasons)
+        self._drop(work)
+
+    def _drop(self, work: _Work) -> None:
+        self._in_hand.remove(work)
+        work.claim.release()

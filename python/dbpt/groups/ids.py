@@ -1,0 +1,109 @@
+"""Ids of groups, g = y * A + a, their names, and arrays of torch or NumPy as the arguments of this package."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import arguments
+from dbpt.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import TypeIs
+
+MAX_MEASURED_GROUPS = 2**20  # each group gets its figures as an object, about half a kilobyte
+
+
+def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attributes: int) -> NDArray[np.int64]:
+    """Return the groups g = y·A + a, (N,) int64, numbered as in WILDS and group_DRO; -1 where the attribute is -1."""
+    return np.where(attributes < 0, -1, labels * num_attributes + attributes)
+
+
+def class_and_attribute(group: int, num_attributes: int) -> tuple[int, int]:
+    """Return the class y and the attribute a of the group g = y·A + a."""
+    return divmod(group, num_attributes)
+
+
+def group_name(class_name: str, attribute: str) -> str:
+    """Return the name of the group of a class and an attribute: that of the class if the attribute has none ("")."""
+    return f"{class_name} · {attribute}" if attribute else class_name
+
+
+def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
+    """Return the number of rows in each group, (G,) int64; rows of group -1 are not counted."""
+    return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)
+
+
+def check_sizes(num_classes: Any, num_attributes: Any) -> tuple[int, int]:
+    """Return both as ints; refuse fewer than one class or attribute, and more groups than figures are made for."""
+    num_classes = arguments.integer("num_classes", num_classes, 1)
+    num_attributes = arguments.integer("num_attributes", num_attributes, 1)
+    if (num_groups := num_classes * num_attributes) > MAX_MEASURED_GROUPS:
+        raise InputError(
+            f"num_classes * num_attributes is {num_classes} * {num_attributes} = {num_groups} groups; expected up to "
+            f"{MAX_MEASURED_GROUPS}"
+        )
+    return num_classes, num_attributes
+
+
+def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int | None = None) -> NDArray[np.int64]:
+    """Return values as (N,) int64 after checking shape, dtype and low <= value < stop."""
+    array = np.asarray(values)
+    if array.ndim != 1 or (rows is not None and array.size != rows):
+        expected = "(N,)" if rows is None else f"({rows},), a value for each prediction or pseudo attribute"
+        raise InputError(f"{name} has shape {array.shape}; expected {expected}")
+    if array.size == 0:
+        return np.zeros(0, dtype=np.int64)
+    if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and np.isnan(array).any()):
+        raise InputError(f"{name} has dtype {array.dtype}; expected integers in {low}..{stop - 1}")
+    arguments.check_each(name, array, (array >= low) & (array < stop), f"an integer in {low}..{stop - 1}")
+    return array.astype(np.int64)
+
+
+def is_tensor(value: object) -> TypeIs[torch.Tensor]:
+    """Return whether `value` is a torch tensor, without importing torch: a tensor exists only if that was done."""
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
+    return tensor is not None and isinstance(value, tensor)
+
+
+def on_accelerator(value: object) -> TypeIs[torch.Tensor]:
+    """Return whether `value` is a dense tensor on a GPU or its like."""
+    return is_tensor(value) and value.device.type not in ("cpu", "meta") and str(value.layout) == "torch.strided"
+
+
+def to_host(name: str, value: ArrayLike) -> ArrayLike:
+    """Return a tensor as a NumPy array without its gradient; types that NumPy lacks, such as bfloat16, as float32."""
+    if not is_tensor(value):
+        return value
+    import torch
+
+    try:
+        tensor = value.detach().cpu()
+        is_known = tensor.dtype in (torch.float16, torch.float32, torch.float64) or not tensor.is_floating_point()
+        array: NDArray[Any] = (tensor if is_known else tensor.float()).numpy()
+    except (RuntimeError, TypeError, ValueError):
+        raise InputError(
+            f"{name} is a tensor that cannot be copied to the host ({value.layout}, {value.device})"
+        ) from None
+    return array
+
+
+def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    """Return `values`, an array or a tensor, as int64 (N,)."""
+    return arguments.integers(name, to_host(name, values))
+
+
+def numbers(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return `values`, an array or a tensor, as float32 or float64 (N,)."""
+    found = arguments.floats(name, to_host(name, values))
+    return found.astype(np.float32) if found.dtype == np.float16 else found
+
+
+def check_length(name: str, found: int, expected: int, counts: str) -> None:
+    """Refuse an array whose length differs from that of the other arguments."""
+    if found != expected:
+        raise InputError(f"{name} has length {found}; expected {expected} ({counts})")

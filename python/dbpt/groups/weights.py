@@ -1,0 +1,321 @@
+"""The weight of a sample of each group, from counts and mean probabilities, which are exact sums by group."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import arguments
+from dbpt._core import group_sums
+from dbpt.errors import InputError
+from dbpt.groups.ids import check_length, integers, is_tensor, numbers, on_accelerator, to_host
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributed import ProcessGroup
+
+UNIT = 2.0**30
+_LOW = 2**32 - 1
+# torch.distributed backends that only add tensors on the accelerator.
+_ACCELERATOR_BACKENDS = ("nccl", "xccl", "hccl")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """An observed quantity of a sample: the name of its argument, and its range."""
+
+    name: str
+    least: float
+    most: float
+
+    def contains(self, values: Any) -> Any:
+        """Return whether each value of an array or a tensor is in range; NaN isn't."""
+        return (values >= self.least) & (values <= self.most)
+
+
+QUANTITIES = {"p_true": Quantity("p_true", 0.0, 1.0), "losses": Quantity("losses", -1e9, 1e9)}
+
+
+def sum_by_group(groups: ArrayLike, values: ArrayLike, num_groups: int, quantity: Quantity) -> NDArray[np.int64]:
+    """Return the sums (G, 3) of ``values`` (B,) by ``groups`` (B,), -1 for none: high and low digits, and rows."""
+    if on_accelerator(groups) and on_accelerator(values):
+        sums = sum_tensors(groups, values, num_groups, quantity)
+        if sums is not None:
+            return sums
+    groups, values = integers("groups", groups), numbers(quantity.name, values)
+    check_length(quantity.name, len(values), len(groups), "the rows of groups")
+    limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
+    return group_sums(groups, values, num_groups, **limits, num_threads=arguments.num_threads())
+
+
+def sum_tensors(
+    groups: torch.Tensor, values: torch.Tensor, num_groups: int, quantity: Quantity
+) -> NDArray[np.int64] | None:
+    """Return the sums of `sum_by_group`, added up on the tensors' device; None for what the host must refuse."""
+    import torch
+
+    alike = groups.device == values.device and groups.shape == values.shape and groups.ndim == 1
+    if not alike or groups.dtype not in (torch.int64, torch.int32) or not values.is_floating_point():
+        return None
+    groups, values = groups.long(), values.detach()
+    values = values if values.dtype == torch.float64 else values.float()
+    fine = quantity.contains(values) & (groups >= -1) & (groups < num_groups)
+    units = (values * UNIT).round().long()
+    digits = torch.stack([units >> 32, units & _LOW, torch.ones_like(units)], dim=1)
+    # the last two rows take group -1, and what is out of range
+    index = torch.where(fine, torch.where(groups < 0, num_groups, groups), num_groups + 1)
+    sums = digits.new_zeros(num_groups + 2, 3).index_add_(0, index, digits).cpu().numpy()
+    return None if sums[-1].any() else sums[:-2]
+
+
+def sum_over_ranks(digits: NDArray[np.int64], process_group: ProcessGroup) -> NDArray[np.int64]:
+    """Return the sums of all ranks of ``process_group``, which all call this."""
+    import torch
+    import torch.distributed as dist
+
+    if not dist.is_available() or not isinstance(process_group, dist.ProcessGroup):
+        raise InputError(
+            f"process_group is {process_group!r}; expected a torch.distributed process group that this process is in, "
+            "for example torch.distributed.group.WORLD"
+        )
+    on_accelerator = dist.get_backend(process_group) in _ACCELERATOR_BACKENDS
+    device = torch.accelerator.current_accelerator() if on_accelerator else torch.device("cpu")
+    total = torch.tensor(digits, device=device)
+    dist.all_reduce(total, group=process_group)
+    found: NDArray[np.int64] = total.cpu().numpy()
+    return found
+
+
+class GroupSums:
+    """Sums of a quantity and of the members of each of G groups.
+
+    ``digits`` (G, 3) has the sum of a group's values, high·2³² + low, and its number of members, all in units.
+    """
+
+    def __init__(self, num_groups: int, quantity: Quantity) -> None:
+        self.quantity = quantity
+        self.digits: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
+
+    def add(self, groups: ArrayLike, values: ArrayLike) -> None:
+        """Add ``values`` (B,) to ``groups`` (B,)."""
+        num_groups = len(self.digits)
+        sums = sum_by_group(groups, values, num_groups, self.quantity)
+        sums[:, 2] <<= 30
+        digits = self.digits + sums
+        digits[:, 0] += digits[:, 1] >> 32
+        digits[:, 1] &= _LOW
+        self.digits = digits
+
+    def load(self, name: str, digits: ArrayLike) -> None:
+        """Load sums (G, 3); refuse sums that no observations can have."""
+        found, shape = arguments.array(name, to_host(name, digits)), self.digits.shape
+        if found.shape != shape or found.dtype.kind not in "iu":
+            raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected {shape} integers")
+        found = arguments.as_int64(name, found)
+        means = group_means(found)
+        possible = self.quantity.contains(means) | ((found == 0).all(1) & np.isnan(means))
+        if not possible.all():
+            group = int(np.argmin(possible))
+            raise InputError(f"{name}[{group}] is {found[group].tolist()}; expected sums that can be observed")
+        self.digits = found.copy()
+
+
+def group_means(digits: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the means (G,) of sums (G, 3), NaN for a group without members."""
+    values, members = digits[:, 0] * 2.0**32 + digits[:, 1], digits[:, 2].astype(np.float64)
+    means: NDArray[np.float64] = np.divide(values, members, out=np.full(len(digits), np.nan), where=members > 0)
+    return means
+
+
+class GroupWeighting(ABC):
+    """The weight of one sample of each group. Each `step` updates it by the group means observed since the last step.
+
+    A rule is a subclass that declares what it ``observes`` and the ``fields`` of its state, returns `group_weights`,
+    updates them from the means in `move`, and restores its fields in `load_fields`.
+
+    Arrays may be lists, NumPy arrays of any numeric type, or torch tensors on any device, whose gradients are ignored.
+    A batch with a value out of range is refused as a whole. An instance belongs to one thread.
+
+    Each value is rounded to a multiple of 2⁻³⁰ and the sums are exact, so the weights have the same bits for any order
+    of the samples and any number of batches or ranks.
+
+    Example:
+        >>> class Inverse(GroupWeighting):
+        ...     '''w_g = 1 / p̄_g, and 1 before the group is observed.'''
+        ...
+        ...     observes = "p_true"
+        ...     fields = ("group_weights",)
+        ...     group_weights = None
+        ...
+        ...     def __init__(self, counts):
+        ...         super().__init__(counts)
+        ...         self.group_weights = np.ones(len(self.counts))
+        ...
+        ...     def move(self, means, members):
+        ...         self.group_weights = np.where(np.isnan(means), self.group_weights, 1 / means)
+        ...
+        ...     def load_fields(self, fields):
+        ...         self.group_weights = fields["group_weights"]
+        >>> weights = Inverse([70, 20, 10])
+        >>> weights.observe([0, 0, 1], [1.0, 0.5, 0.25])
+        >>> weights.step()
+        >>> weights.group_weights.round(3).tolist()
+        [1.333, 4.0, 1.0]
+    """
+
+    observes: ClassVar[Literal["p_true", "losses"]]
+    """``p_true``: predicted probabilities of the true class, from 0 to 1; or ``losses``, within ±1e9."""
+    fields: ClassVar[tuple[str, ...]]
+    """Names of the properties, (G,) float64 each, that are the rule's state; `load_fields` restores them."""
+
+    def __init__(self, counts: ArrayLike, **settings: float) -> None:
+        self.counts = arguments.numbers("counts", to_host("counts", counts)).copy()
+        """(G,) float64 N_g."""
+        bad = np.flatnonzero((self.counts != 0) & ~((self.counts >= 1e-10) & (self.counts <= 1e18)))
+        if bad.size:
+            raise InputError(f"counts[{bad[0]}] is {self.counts[bad[0]]:g}; expected 0, or a number from 1e-10 to 1e18")
+        if not self.counts.any():
+            raise InputError("the sum of counts is 0; expected at least one group with members")
+        self.counts.flags.writeable = False
+        self._settings = settings
+        self._sums = GroupSums(len(self.counts), QUANTITIES[self.observes])
+
+    @property
+    @abstractmethod
+    def group_weights(self) -> NDArray[np.float64]:
+        """(G,) float64, the current weight of one sample of each group; 0 for an empty group."""
+
+    @abstractmethod
+    def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
+        """Update the weights from the observed means (G,), NaN for a group without observations. `step` calls this.
+
+        ``members`` (G,) is the number of samples observed.
+        """
+
+    @abstractmethod
+    def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
+        """Restore the rule from its ``fields``, or raise `InputError` and change nothing. `load_state` calls this."""
+
+    def observe(self, groups: ArrayLike, values: ArrayLike) -> None:
+        """Accumulate the values (B,) that the rule ``observes`` by group (B,). Group -1 doesn't count."""
+        self._sums.add(groups, values)
+
+    def step(self, *, process_group: ProcessGroup | None = None) -> None:
+        """Update the weights from the observations since the last step, and forget these. Without any, do nothing.
+
+        With ``process_group`` (for example ``torch.distributed.group.WORLD``) all its ranks must call this, with equal
+        counts and settings. Each uses the observations of all ranks, so the weights are those of one process, bit for
+        bit. If the exchange fails, the weights and the observations stay as they are.
+        """
+        digits = self._sums.digits
+        if process_group is not None:
+            digits = sum_over_ranks(digits, process_group)
+        means, members = group_means(digits), digits[:, 2] / UNIT
+        means[self.counts == 0] = np.nan
+        self.move(means, members)
+        self._sums = GroupSums(len(self.counts), self._sums.quantity)
+
+    @overload
+    def sample_weights(
+        self, groups: torch.Tensor, labels: ArrayLike | None = None, *, num_classes: int | None = None
+    ) -> torch.Tensor: ...
+    @overload
+    def sample_weights(
+        self, groups: ArrayLike, labels: ArrayLike | None = None, *, num_classes: int | None = None
+    ) -> NDArray[np.float64]: ...
+    def sample_weights(
+        self, groups: Any, labels: ArrayLike | None = None, *, num_classes: int | None = None
+    ) -> torch.Tensor | NDArray[np.float64]:
+        """Return the weight of each sample, (B,) float64; for a tensor of groups a float32 tensor on its device.
+
+        A sample of group -1 has weight 1, the mean of all. With ``labels`` (B,) and ``num_classes`` it has the mean
+        weight of its class, or 1 if no sample of the class has a group.
+        """
+        if (labels is None) != (num_classes is None):
+            raise InputError(
+                "sample_weights: labels and num_classes are needed together, to know the class of a sample of group -1"
+            )
+        num_groups, groups_B = len(self.counts), integers("groups", groups)
+        outside_B: Any = 1.0
+        weights_G = self.group_weights
+        if labels is not None:
+            num_classes = arguments.integer("num_classes", num_classes, 1, num_groups)
+            weights_C = self._class_weights(num_classes, weights_G)
+            labels_B = integers("labels", labels)
+            check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
+            valid_B = (labels_B >= 0) & (labels_B < num_classes)
+            arguments.check_each("labels", labels_B, valid_B, f"a class from 0 to {num_classes - 1}")
+            outside_B = weights_C[labels_B]
+        valid_B = (groups_B >= -1) & (groups_B < num_groups)
+        arguments.check_each("groups", groups_B, valid_B, f"-1 (outside) or 0 to {num_groups - 1}")
+        return _like(groups, np.where(groups_B == -1, outside_B, weights_G[groups_B]))
+
+    def _class_weights(self, num_classes: int, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return (C,) the mean weight of each class's samples, 1 if none has a group."""
+        if len(self.counts) % num_classes:
+            raise InputError(f"num_classes is {num_classes}; expected a divisor of {len(self.counts)} groups")
+        rows_C = self.counts.reshape(num_classes, -1).sum(axis=1)
+        mass_C = (weights * self.counts).reshape(num_classes, -1).sum(axis=1)
+        mean_C: NDArray[np.float64] = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
+        return mean_C
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the state as arrays, which safetensors can store, and JSON as lists.
+
+        It contains the rule's own ``fields``, (G,) float64 each; ``observed`` (G, 3) int64, the exact sums since the
+        last step; ``counts`` (G,) and ``settings`` (S,) float64, which `load_state` compares with its own.
+        """
+        fields: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in self.fields}
+        return fields | {
+            "observed": self._sums.digits.copy(),
+            "counts": self.counts.copy(),
+            "settings": self._settings_array(),
+        }
+
+    def load_state(self, state: Mapping[str, ArrayLike]) -> None:
+        """Continue from a `state`, bit for bit.
+
+        A state with other counts or settings, or of a rule with other fields, is refused and changes nothing.
+        """
+        for name in (*self.fields, "observed", "counts", "settings"):
+            if name not in state:
+                raise InputError(f'state["{name}"] is missing; expected what {type(self).__name__}.state() gives')
+        for name, expected in (("counts", self.counts), ("settings", self._settings_array())):
+            found = _numbers_of(state, name)
+            if not np.array_equal(found, expected):
+                raise InputError(
+                    f'state["{name}"] is {arguments.in_one_line(found.tolist())}; expected '
+                    f"{arguments.in_one_line(expected.tolist())}: a state of these groups and settings"
+                )
+        fields = {name: _numbers_of(state, name).copy() for name in self.fields}
+        for name, values in fields.items():
+            check_length(f'state["{name}"]', len(values), len(self.counts), "groups")
+        sums = GroupSums(len(self.counts), self._sums.quantity)
+        sums.load('state["observed"]', state["observed"])
+        self.load_fields(fields)
+        self._sums = sums
+
+    def _settings_array(self) -> NDArray[np.float64]:
+        return np.array(list(self._settings.values()), dtype=np.float64)
+
+    def __repr__(self) -> str:
+        settings = "".join(f", {name}={value}" for name, value in self._settings.items())
+        return f"{type(self).__name__}({arguments.in_one_line(self.counts.tolist())}{settings})"
+
+
+def _numbers_of(state: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64]:
+    argument = f'state["{name}"]'
+    return arguments.numbers(argument, to_host(argument, state[name]))
+
+
+def _like(argument: object, weights: NDArray[np.float64]) -> torch.Tensor | NDArray[np.float64]:
+    if not is_tensor(argument):
+        return weights
+    import torch
+
+    return torch.from_numpy(weights).float().to(argument.device)

@@ -1,0 +1,379 @@
+"""The registry of ways to guess an attribute; their input, `Job`, and their result, `PseudoAttributes`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import arguments
+from dbpt._core import assign_argmax
+from dbpt.data import Dataset
+from dbpt.data.words import joint_codes
+from dbpt.errors import InputError
+from dbpt.features.precomputed import StoredFeatures
+from dbpt.groups import group_ids
+from dbpt.guesses.clusters import METHOD as CLUSTERS
+from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.registry import Registered, Registry
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from dbpt.data.words import Words
+    from dbpt.guesses.linear_probe import AttributeProbe, Features
+
+PROBE = "probe"
+
+
+class PseudoMethod(Registered):
+    """Turns the logits of one attribute's values into a value for each image. The base class takes the largest logit.
+
+    Several attributes (``--factors``), classes with values of their own, and attributes that are known already are
+    handled outside: a method sees the images and the values that it may choose from.
+    """
+
+    settings: ClassVar[tuple[str, ...]] = ()
+    """Names of the `FitConfig` settings that only this method and some others read."""
+    learns: ClassVar[bool] = False
+    """True if the logits come from `fit`, not from CLIP's words. Images with a known attribute then keep it."""
+
+    @classmethod
+    def check_installed(cls) -> None:
+        """Raise `InputError` if a required package is missing; called before any image is embedded."""
+
+    @classmethod
+    def fit(
+        cls,
+        features: Features,
+        known: PseudoAttributes,
+        labels: NDArray[np.int64],
+        may_learn: NDArray[np.bool_],
+        words: Words,
+        *,
+        seed: int,
+        way_out: str,
+    ) -> AttributeProbe:
+        """Return what gives logits (N, K) for the values of all ``words.suspects``. Only if the class `learns`.
+
+        Args:
+            features: (N, D).
+            known: the known attributes (N,), -1 where unknown.
+            labels: (N,) the classes.
+            may_learn: (N,) False for the test images.
+            words: the classes and attributes.
+            seed: the seed of the run.
+            way_out: what the user can do if too few attributes are known.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def label(cls, job: Job) -> PseudoAttributes:
+        """Fill the arrays of ``job`` with the label, posterior and confidence of each row, and return its result.
+
+        Only the rows in ``job.fit_rows`` may influence the labels of others.
+        """
+        return job.largest(cls.name)
+
+
+PSEUDO_METHODS = Registry[PseudoMethod](
+    "pseudo_method",
+    "dbpt.pseudo_methods",
+    "dbpt.guesses.base:PseudoMethod",
+    {
+        "proportional": "dbpt.guesses.proportional:Proportional",
+        "argmax": "dbpt.guesses.argmax:Argmax",
+        "kmeans": "dbpt.guesses.kmeans:KMeans",
+        PROBE: "dbpt.guesses.probe:Probe",
+    },
+    reserved=("clusters", "data", "file", "none"),
+)
+"""The registry of ways to guess. `FitConfig`, the command line and `label_attributes` read their names here."""
+
+register_pseudo_method = PSEUDO_METHODS.register
+
+
+MOST_ROWS = 1 << 16  # in a sample; the standard error of a share is then below 0.002
+MOST_VALUES = 1 << 17  # in a sample, so that many attributes don't take longer than a few
+MAX_VALUE = 1e15
+_GOLDEN_RATIO = 0.6180339887498949
+
+
+@dataclass(frozen=True)
+class PseudoAttributes:
+    """Pseudo attributes of N rows, each one of A attributes."""
+
+    pseudo_attributes: NDArray[Any]
+    """(N,) int64, or the type of ``out``: the attribute of each row; -1 for unlabelled rows."""
+    posterior: NDArray[np.float32] | None
+    """(N, A) probabilities; the label has the largest. None if not requested."""
+    confidence: NDArray[np.float32] | None
+    """(N,) posterior of the label, also of a row below ``min_confidence``. None if not requested."""
+    method: str
+    """The name of a `PseudoMethod`; or "file" or "data", "clusters", "none"."""
+    note: str = ""
+    """The CLIP that guessed, if it is not the one that is trained, and where known attributes come from."""
+    shares: NDArray[np.float64] | None = None
+    """(A,) share of each attribute for the method "proportional", given or estimated; the sum is 1. None if they could
+    not be estimated, so that the labels are those of argmax."""
+    offsets: NDArray[np.float64] | None = None
+    """(A,) offsets of the logits for the method "proportional"; minus infinity for an attribute without a share."""
+    clusters: Clusters | None = None
+    """The clusters, for the method "kmeans"."""
+    names: tuple[tuple[str, ...], ...] | None = None
+    """(C, A) the name of each attribute in each class, if they aren't those of the data set; "" without attributes."""
+    class_clusters: ClassClusters | None = None
+    """The clusters within each class, for ``--attributes clusters``."""
+    probe: AttributeProbe | None = None
+    """The probe that guessed them, for the method "probe"."""
+    is_given: NDArray[np.bool_] | None = None
+    """(N,) True where it is the true attribute of the data, which then can't measure how many guesses are right."""
+    warnings: tuple[str, ...] = ()
+    doubts: tuple[str, ...] | None = None
+    """The doubts about guesses from a file, which it has beside them; None if it says nothing about them."""
+    parts: tuple[PseudoAttributes, ...] = ()
+    """Those of each of several attributes, of which these are the combination."""
+
+    @property
+    def factors(self) -> tuple[PseudoAttributes, ...]:
+        """Those of each of the `Words.suspects`, one or more."""
+        return self.parts or (self,)
+
+    @property
+    def described(self) -> str:
+        """The method and its note."""
+        return self.method + self.note
+
+    @classmethod
+    def of_clusters(
+        cls, clusters: ClassClusters, features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64]
+    ) -> PseudoAttributes:
+        """Return the likeliest cluster of each of N rows within its class, by the (N, D) features."""
+        posterior = clusters.posterior(features, labels)
+        found, confidence = posterior.argmax(axis=1), posterior.max(axis=1)
+        return cls(found, posterior, confidence, CLUSTERS, names=clusters.names, class_clusters=clusters)
+
+    @classmethod
+    def combined(cls, factors: Sequence[PseudoAttributes]) -> PseudoAttributes:
+        """Return the combinations of the ``factors``, -1 where one is; posterior and confidence are the products."""
+        if len(factors) == 1:
+            return factors[0]
+        codes, sizes = [each.pseudo_attributes for each in factors], []
+        posterior, confidence = np.ones((len(codes[0]), 1), np.float32), np.ones(len(codes[0]), np.float32)
+        for each in factors:
+            assert each.posterior is not None and each.confidence is not None
+            sizes.append(each.posterior.shape[1])
+            posterior = (posterior[:, :, None] * each.posterior[:, None, :]).reshape(len(posterior), -1)
+            confidence = confidence * each.confidence
+        given = [each.is_given for each in factors if each.is_given is not None]
+        return cls(
+            joint_codes(codes, sizes),
+            posterior,
+            confidence,
+            factors[0].method,
+            factors[0].note,
+            is_given=np.any(given, axis=0) if given else None,
+            warnings=tuple(dict.fromkeys(text for each in factors for text in each.warnings)),
+            parts=tuple(factors),
+        )
+
+    def map(self, function: Callable[[PseudoAttributes], PseudoAttributes]) -> PseudoAttributes:
+        """Return the combination of what ``function`` makes of each of the `factors`."""
+        return self.combined([function(each) for each in self.factors])
+
+    def without(self, unknown: NDArray[np.bool_]) -> PseudoAttributes:
+        """Return those of one attribute, with -1 where ``unknown`` (N,) is True."""
+        return replace(self, pseudo_attributes=np.where(unknown, -1, self.pseudo_attributes))
+
+    def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
+        """Return those of ``rows`` (n,), in their order."""
+        names = ("pseudo_attributes", "posterior", "confidence", "is_given")
+        arrays = {name: array[rows] for name in names if (array := getattr(self, name)) is not None}
+        return replace(self, **arrays, parts=tuple(part.take(rows) for part in self.parts))
+
+    def __repr__(self) -> str:
+        return f"PseudoAttributes({len(self.pseudo_attributes)} rows, method={self.method!r})"
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The clusters of "kmeans" in the rows that it was fitted on, one for each attribute."""
+
+    centers: NDArray[np.float64]
+    """(A, A) row-centred logits; infinite for an attribute without a cluster."""
+    counts: NDArray[np.int64]
+    """(A,) rows of each cluster."""
+    inertia: float
+    """Sum of squared distances to the centres."""
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """N rows of A logits to label, the rows to fit on, and the arrays that a method fills."""
+
+    logits: NDArray[np.float16] | NDArray[np.float32]
+    fit_rows: NDArray[np.int64] | None
+    """Row numbers, ascending; None for all."""
+    seed: int
+    num_threads: int
+    labels: NDArray[np.integer[Any]]
+    """(N,), to fill; -1 for a row without a label."""
+    posterior: NDArray[np.float32] | None
+    confidence: NDArray[np.float32] | None
+    proportions: ArrayLike | str = "estimated"
+    """The shares of the attributes, as `label_attributes` takes them."""
+    warnings: list[str] = field(default_factory=list)
+    """Texts of warnings, which `label_attributes` emits."""
+
+    @property
+    def assign_arguments(self) -> dict[str, Any]:
+        """The keywords with which functions of `_core` fill the arrays."""
+        outputs = {"labels_out": self.labels, "posterior_out": self.posterior, "confidence_out": self.confidence}
+        return outputs | {"num_threads": self.num_threads}
+
+    def largest(self, method: str, shifts: NDArray[np.float64] | None = None, **found: Any) -> PseudoAttributes:
+        """Give each row the attribute with the largest logit plus ``shifts`` (A,), and return the `result`.
+
+        The posterior is the softmax of these sums.
+        """
+        assign_argmax(self.logits, offsets=shifts, **self.assign_arguments)
+        return self.result(method, **found)
+
+    def result(self, method: str, **found: Any) -> PseudoAttributes:
+        """Return the filled arrays, and the fields that the method ``found``."""
+        arrays = self.labels, self.posterior, self.confidence
+        return PseudoAttributes(*arrays, method=method, warnings=tuple(self.warnings), **found)
+
+    def sample(self) -> NDArray[np.float64]:
+        """Return logits (n, A) of the rows to fit on: all, or one from each of n equal stretches if they are many.
+
+        Positions depend only on the number of rows. They are uneven, so that periodic data are sampled evenly too.
+        """
+        num_rows = len(self.logits) if self.fit_rows is None else len(self.fit_rows)
+        n = max(1, min(num_rows, MOST_ROWS, MOST_VALUES // self.logits.shape[1]))
+        places = np.arange(n)
+        if n < num_rows:
+            places = ((places + places * _GOLDEN_RATIO % 1) * (num_rows / n)).astype(np.int64)
+        rows = places if self.fit_rows is None else self.fit_rows[places]
+        logits = self.logits[rows].astype(np.float64)
+        bad = np.argwhere(~(np.abs(logits) <= MAX_VALUE))
+        if bad.size:  # with the message of the core, which checks all rows later
+            position, column = bad[0]
+            found = str(logits[position, column]).replace("nan", "NaN")
+            raise InputError(f"logits[{rows[position]}, {column}] is {found}; expected a finite number within ±1e15")
+        return logits
+
+
+def checked_logits(logits: ArrayLike) -> NDArray[np.float16] | NDArray[np.float32]:
+    """Return the logits unchanged if the core can read them, otherwise a float32 copy."""
+    array = arguments.array("logits", logits)
+    if array.ndim != 2 or array.shape[0] == 0:
+        raise InputError(f"logits has shape {array.shape}; expected (N, A) with at least one row")
+    if array.shape[1] < 2:
+        raise InputError(f"logits has {array.shape[1]} column; expected at least 2 attributes to tell apart")
+    if array.dtype.kind != "f":
+        raise InputError(f"logits has dtype {array.dtype}; expected floats")
+    dtype = np.float16 if array.dtype == np.float16 else np.float32
+    with np.errstate(over="ignore"):  # the core refuses infinities and names their row
+        return np.require(array, dtype, ["C", "A"])
+
+
+def checked_fit_rows(fit_on: ArrayLike | None, num_rows: int) -> NDArray[np.int64] | None:
+    """Return the rows where ``fit_on`` is true; None for all."""
+    if fit_on is None:
+        return None
+    mask = arguments.array("fit_on", fit_on)
+    if mask.shape != (num_rows,) or mask.dtype != np.bool_:
+        raise InputError(f"fit_on has shape {mask.shape} and dtype {mask.dtype}; expected ({num_rows},) booleans")
+    if not mask.any():
+        raise InputError("fit_on is False everywhere; expected at least one row to fit on")
+    return None if mask.all() else np.flatnonzero(mask)
+
+
+def checked_labels(out: Any, num_rows: int, num_attributes: int, min_confidence: float) -> NDArray[np.integer[Any]]:
+    """Return the array for the labels: ``out``, or a new one."""
+    if out is None:
+        return np.empty(num_rows, np.int64)
+    labels: NDArray[np.integer[Any]] = _checked_buffer("out", out, (num_rows,), "iu")
+    if min_confidence > 0 and labels.dtype.kind == "u":
+        raise InputError(
+            f"min_confidence is {min_confidence} with out of {labels.dtype}, which has no -1 for rows below it; "
+            "expected a signed type"
+        )
+    if num_attributes - 1 > np.iinfo(labels.dtype).max:
+        raise InputError(f"out has dtype {labels.dtype}; expected one that holds labels up to {num_attributes - 1}")
+    return labels
+
+
+def checked_floats(name: str, wanted: Any, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """Return the zeroed array for the argument ``name``: the caller's, a new one if it is True, None if False."""
+    if isinstance(wanted, bool):
+        return np.zeros(shape, np.float32) if wanted else None
+    buffer: NDArray[np.float32] = _checked_buffer(name, wanted, shape, "f")
+    buffer.fill(0)
+    return buffer
+
+
+def _checked_buffer(name: str, buffer: Any, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:
+    what = "integers" if kinds == "iu" else "float32"
+    if not isinstance(buffer, np.ndarray):
+        alternatives = "an array" if kinds == "iu" else "True, False or an array"
+        raise InputError(f"{name} is {arguments.in_one_line(buffer)}; expected {alternatives} of {what} to fill")
+    right_type = buffer.dtype.kind in kinds and (kinds == "iu" or buffer.dtype == np.float32)
+    if not right_type or not buffer.dtype.isnative or buffer.shape != shape:
+        found = f"shape {buffer.shape} and dtype {buffer.dtype}"
+        raise InputError(f"{name} has {found}; expected {shape} {what} in native byte order")
+    flags = buffer.flags
+    if not (flags.c_contiguous and flags.aligned and flags.writeable):
+        raise InputError(f"{name} is read-only or not contiguous; expected a contiguous array that can be written to")
+    return buffer
+
+
+NO_ATTRIBUTE = "none"
+
+
+def no_attributes(dataset: Dataset) -> PseudoAttributes:
+    """Return a single attribute without a name for all rows of ``dataset``; the method is "none"."""
+    rows, ones = np.zeros(len(dataset), np.int64), np.ones((len(dataset), 1), np.float32)
+    return PseudoAttributes(rows, ones, ones[:, 0], NO_ATTRIBUTE, names=(("",),) * dataset.num_classes)
+
+
+def group_pairs(dataset: Dataset, pseudo: PseudoAttributes | None) -> list[tuple[str, str]]:
+    """Return class and attribute (G,) of each pseudo-group, or without ``pseudo`` of each true group."""
+    names = None if pseudo is None else pseudo.names
+    names = (dataset.attribute_names,) * dataset.num_classes if names is None else names
+    return [(y, a) for y, of_class in zip(dataset.class_names, names, strict=True) for a in of_class]
+
+
+def names_of_rows(dataset: Dataset, pseudo: PseudoAttributes) -> list[str]:
+    """Return the name of the pseudo attribute of each of N rows; "" where it is unknown."""
+    pairs = group_pairs(dataset, pseudo)
+    return [pairs[group][1] if group >= 0 else "" for group in pseudo_groups(dataset, pseudo).tolist()]
+
+
+def pseudo_groups(dataset: Dataset, pseudo: PseudoAttributes) -> NDArray[np.int64]:
+    """Return the pseudo-group (N,) of each row; -1 where its attribute is unknown."""
+    if pseudo.names is None:
+        return dataset.groups(pseudo.pseudo_attributes)
+    return group_ids(dataset.labels, pseudo.pseudo_attributes, len(pseudo.names[0]))
+
+
+def comparable_attributes(dataset: Dataset, pseudo: PseudoAttributes, judged: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pseudo attributes (N,) as true ones: a cluster is the commonest one of its ``judged`` rows.
+
+    A cluster without a known true attribute stays unknown, -1.
+    """
+    if pseudo.class_clusters is None:
+        return pseudo.pseudo_attributes
+    groups, num_groups = pseudo_groups(dataset, pseudo), pseudo.class_clusters.biases.size
+    known = judged[(groups[judged] >= 0) & (dataset.attributes[judged] >= 0)]
+    counts_GA = np.zeros((num_groups, max(dataset.num_attributes, 1)), np.int64)
+    np.add.at(counts_GA, (groups[known], dataset.attributes[known]), 1)
+    commonest_G = np.where(counts_GA.any(axis=1), counts_GA.argmax(axis=1), -1)
+    return np.where(groups >= 0, commonest_G[groups], -1)

@@ -1,0 +1,240 @@
+"""Reasons not to trust guesses: `Doubt`, cross-validation of a probe, and separation of the names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.words import Factor
+from dbpt.groups import group_name
+from dbpt.guesses.mixture import gain_of_clusters, lowest_density
+from dbpt.storage.records import Count, Share
+
+DoubtKind = Literal[
+    "sentences", "spread", "separation", "rare", "other words", "unused", "leave out",  # of guesses by words
+    "few known", "out of fold",  # of a probe
+    "no clusters", "few images",  # of clusters
+    "file",
+]  # fmt: skip
+SENTENCES: dict[DoubtKind, str] = {
+    "sentences": "other sentences around {names} give other guesses (agreement {value}; trusted from {limit})",
+    "spread": "CLIP's odds hardly change from image to image (spread {value}; trusted from {limit})",
+    "separation": "the images form no groups that {names} tell apart (separation {value}; trusted from {limit})",
+    "rare": "few images are guessed {names}, and no gap parts them from unusual images of another name (density in the "
+    "gap {value}; trusted up to {limit})",
+    "other words": "other words fit the images better than any of the names ({value} % of a catalogue's words; trusted "
+    "up to {limit} %)",
+    "unused": "no image was guessed {names}",
+    "leave out": "leave out {names}: {kept} alone raise no doubt",
+    "few known": "{names}: how the probe does there is not known (trusted from {limit})",
+    "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
+    "trusted from {limit})",
+    "no clusters": "the images of {names} form no distinct clusters (separation {value}; trusted from {limit})",
+    "few images": "{names} too few different images to tell whether the clusters are distinct (from {limit} images)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """A reason not to trust the guesses of an attribute, or of one of several, the ``factor``.
+
+    ``value`` is the figure that is on the wrong side of its ``limit``, if the ``kind`` has one. The ``sentence`` is for
+    people, and the only field of a doubt from a file.
+    """
+
+    kind: DoubtKind
+    sentence: str
+    value: float | None = None
+    limit: float | None = None
+    factor: str | None = None
+
+    def __str__(self) -> str:
+        return self.sentence if self.factor is None else f"{self.factor}: {self.sentence}"
+
+
+def doubt(
+    kind: DoubtKind, names: str = "", value: float | None = None, limit: float = 0, decimals: int = 2, **others: object
+) -> Doubt:
+    """Return the doubt with its sentence, which has the ``names`` and the ``others``."""
+    shown = "" if value is None else short_of(value, limit, decimals)
+    text = SENTENCES[kind].format(names=names, value=shown, limit=f"{limit:g}", **others)
+    return Doubt(kind=kind, sentence=text, value=value, limit=limit or None)
+
+
+def short_of(value: float, limit: float, decimals: int = 2) -> str:
+    """Format a value that is on the wrong side of the limit, with so many decimals that it shows.
+
+    >>> short_of(0.0496, 0.05), short_of(5.3, 5, 0), short_of(0.3, 0.05)
+    ('0.0496', '5.3', '0.30')
+    """
+    while value != limit and float(f"{value:.{decimals}f}") == limit:
+        decimals += 1
+    return f"{value:.{decimals}f}"
+
+
+LOWEST_AGREEMENT = 0.8
+FEWEST_OF_GROUP = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownOfGroup:
+    """The number of known images of a class and an attribute."""
+
+    group: str
+    n: Count
+
+
+@dataclass(frozen=True, kw_only=True)
+class CrossValidated:
+    """The guesses of one attribute by a probe, for the ``n_known`` images that it learns from, each out of fold.
+
+    Copies of an image count once. ``counts`` (A,) of the images have each attribute, and ``groups`` are those of each
+    class that has images and of each attribute that it may have. ``accuracy`` is the share of right guesses. ``kappa``
+    is Cohen's within a class, the mean over the classes of which more than one attribute is known; None without any. Of
+    the ``n_guessed`` (A,) images that were guessed to have an attribute, the share ``precision`` (A,) has it; None if
+    there are none.
+    """
+
+    n_known: Count
+    counts: list[Count]
+    groups: list[KnownOfGroup]
+    accuracy: Share
+    kappa: float | None
+    n_guessed: list[Count]
+    precision: list[Share | None]
+
+    @classmethod
+    def of(
+        cls,
+        guessed: NDArray[np.int64],
+        known: NDArray[np.int64],
+        labels: NDArray[np.int64],
+        suspect: Factor,
+        classes: Mapping[int, str],
+    ) -> "CrossValidated":
+        """Compare the ``guessed`` attributes (n,) with the ``known`` ones (n,) of images with ``labels`` (n,).
+
+        The groups are those of the ``classes`` that have images, by index, with each value of the suspect that the
+        class may have. A class that may have only one value has none to guess, and is left out.
+        """
+        names, possible = list(suspect.values), {label: suspect.possible(name) for label, name in classes.items()}
+        groups = [
+            KnownOfGroup(group=group_name(name, names[value]), n=int(((labels == label) & (known == value)).sum()))
+            for label, name in classes.items()
+            for value in possible[label]
+            if len(possible[label]) > 1
+        ]
+        num_attributes = len(names)
+        n_guessed = np.bincount(guessed, minlength=num_attributes).tolist()
+        right = np.bincount(guessed[guessed == known], minlength=num_attributes).tolist()
+        by_class = [labels == label for label in np.unique(labels)]
+        kappas = [kappa(guessed[of], known[of], num_attributes) for of in by_class if len(np.unique(known[of])) > 1]
+        return cls(
+            n_known=len(known),
+            counts=np.bincount(known, minlength=num_attributes).tolist(),
+            groups=groups,
+            accuracy=float((guessed == known).mean()),
+            kappa=float(np.mean(kappas)) if kappas else None,
+            n_guessed=n_guessed,
+            precision=[of / n if n else None for of, n in zip(right, n_guessed, strict=True)],
+        )
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """Reasons not to trust the guesses, as those of `Trust`."""
+        found = []
+        if few := [each for each in self.groups if each.n < FEWEST_OF_GROUP]:
+            fewest = min(few, key=lambda each: each.n)
+            images = f"{fewest.n or 'no'} known image{'s' if fewest.n > 1 else ''} of {fewest.group}"
+            others = f" (the fewest of {len(few)} such groups)" if few[1:] else ""
+            found.append(doubt("few known", images + others, fewest.n, FEWEST_OF_GROUP))
+        if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
+            found.append(doubt("out of fold", value=self.kappa, limit=LOWEST_AGREEMENT, n=self.n_known))
+        return found
+
+
+def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:
+    """Return Cohen's kappa of two labellings (N,); 1 if both give all rows the same label, as then they agree."""
+    shares = [np.bincount(each, minlength=num_attributes) / len(each) for each in (one, other)]
+    by_chance = float(shares[0] @ shares[1])
+    return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)
+
+
+FEWEST_OF_CLASS = 50
+SHRINKAGE = 5  # rows
+RARE = 0.1  # of the images that are guessed a name or its rival
+BANDWIDTH = 0.5  # in standard deviations of the rival's images
+_Array = NDArray[np.floating[Any]]
+
+
+def separations(
+    logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labels: NDArray[np.int64], names: Sequence[str]
+) -> dict[tuple[str, str], float]:
+    """Return the separation of each name in use and the one most like it, by their names."""
+    found = dict[tuple[str, str], float]()
+    for name, rival in _rivals(logits_NA, guesses).items():
+        pair = names[min(name, rival)], names[max(name, rival)]
+        if pair not in found:
+            rows = (guesses == name) | (guesses == rival)
+            points = logits_NA[rows, name].astype(np.float64) - logits_NA[rows, rival]
+            found[pair] = _two_modes(points, guesses[rows] == name, labels[rows])
+    return found
+
+
+def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
+    """Return the density of images in the gap between each rare name and its rival, relative to that at the rare name.
+
+    Both are of the difference of their logits. The centres are the medians of the images that are guessed either. If
+    there is no gap, the images of the rare name are no more than the tail of its rival's, and the figure is near 1.
+    """
+    found = dict[str, float]()
+    for name, rival in _rivals(logits_NA, guesses).items():
+        points = {
+            each: logits_NA[guesses == each, name].astype(np.float64) - logits_NA[guesses == each, rival]
+            for each in (name, rival)
+        }
+        own, others = points[name], points[rival]
+        if len(own) < RARE * (len(own) + len(others)) and others.std() > 0:
+            places = (np.concatenate([own, others]) - np.median(others)) / others.std()
+            end = float(np.median(own) - np.median(others)) / others.std()
+            found[names[name]] = lowest_density(places, np.ones(len(places)), end, BANDWIDTH)[1]
+    return found
+
+
+def _rivals(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64]) -> dict[int, int]:
+    """Return each name in use and the one that most of its images are nearest to otherwise; none if one is in use."""
+    used = np.unique(guesses)
+    if len(used) < 2:
+        return {}
+    found = dict[int, int]()
+    for name in used.tolist():
+        others = used[used != name]
+        found[name] = int(others[np.bincount(logits_NA[guesses == name][:, others].argmax(axis=1)).argmax()])
+    return found
+
+
+def _two_modes(points_N: _Array, is_first_N: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
+    """Return half the difference in BIC, per row, of two Gaussians and of one."""
+    classes = np.flatnonzero(np.bincount(labels) >= FEWEST_OF_CLASS)
+    if not classes.size:  # then all classes together, without what the class adds to the points of a guess
+        means = np.where(is_first_N, points_N[is_first_N].mean(), points_N[~is_first_N].mean())
+        points_N = means + within_class((points_N - means)[:, None], labels)[:, 0]
+        labels, classes = np.zeros_like(labels), np.array([0])
+    gain, num_rows = 0.0, 0
+    for label in classes:
+        rows = labels == label
+        points = (points_N[rows] - points_N[rows].mean())[:, None]
+        num_rows += len(points)
+        if points.any():
+            gain += gain_of_clusters(points, 1 - is_first_N[rows], 2)
+    return float(gain / num_rows)
+
+
+def within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
+    """Return the values minus the mean of their class, which is shrunk to that of all rows if the class has few."""
+    values_NA = values_NA - values_NA.mean(axis=0)
+    sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
+    found: _Array = values_NA - (sums / (np.bincount(labels)[:, None] + SHRINKAGE))[labels]
+    return found

@@ -1,0 +1,40 @@
+"""Method "kmeans": one cluster for each attribute. A row belongs to the nearest centre in row-centred logits."""
+
+import numpy as np
+
+from dbpt._core import assign_nearest, kmeans
+from dbpt.guesses.base import Clusters, Job, PseudoAttributes, PseudoMethod
+from dbpt.guesses.mixture import MAX_ITER, Array, best_assignment, best_of_starts, starting_points
+
+
+class KMeans(PseudoMethod):
+    """The nearest of A centres, matched one to one with the attributes."""
+
+    @classmethod
+    def label(cls, job: Job) -> PseudoAttributes:
+        """Label the rows. The posterior is that of equally weighted spherical Gaussians with the pooled variance."""
+        start, num_attributes = _best_of_sample(job), job.logits.shape[1]
+        centers, counts, inertia, iterations = kmeans(
+            job.logits, start, rows=job.fit_rows, max_iter=MAX_ITER, num_threads=job.num_threads
+        )
+        centers, counts = centers[counts > 0], counts[counts > 0]
+        if len(centers) < num_attributes:
+            job.warnings.append(
+                f"found {len(centers)} cluster{'s' if len(centers) > 1 else ''} for {num_attributes} attributes, "
+                "because too few images differ: no image gets the other attributes"
+            )
+        if iterations >= MAX_ITER:
+            job.warnings.append(f"the centres still moved after {MAX_ITER} iterations")
+        names = best_assignment(centers)
+        centers_AA, counts_A = np.full((num_attributes, num_attributes), np.inf), np.zeros(num_attributes, np.int64)
+        centers_AA[names], counts_A[names] = centers, counts
+        variance = inertia / (int(counts.sum()) * (num_attributes - 1))
+        assign_nearest(job.logits, centers_AA, variance, **job.assign_arguments)
+        return job.result(cls.name, clusters=Clusters(centers_AA, counts_A, inertia, iterations))
+
+
+def _best_of_sample(job: Job) -> Array:
+    """Return centres (k, A) of a sample of the rows."""
+    logits_NA = job.sample()
+    starts = starting_points(logits_NA - logits_NA.mean(axis=1, keepdims=True), logits_NA.shape[1], job.seed)
+    return best_of_starts(logits_NA, starts, job.num_threads)

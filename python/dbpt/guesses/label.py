@@ -1,0 +1,309 @@
+"""Guesses from logits by any method, of one attribute or several, and known attributes kept beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from warnings import catch_warnings, simplefilter, warn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt import arguments
+from dbpt.data import Dataset
+from dbpt.data.checks import check_possible
+from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
+from dbpt.data.tables import READERS
+from dbpt.data.words import Factor, Vocabulary, Words, factor_codes
+from dbpt.errors import InputError, nearest
+from dbpt.guesses.base import (
+    PSEUDO_METHODS,
+    Job,
+    PseudoAttributes,
+    checked_fit_rows,
+    checked_floats,
+    checked_labels,
+    checked_logits,
+)
+
+_CHUNK = 1 << 16
+
+
+def methods_by_words() -> list[str]:
+    """Return the names of the methods that read the logits of words."""
+    return [name for name, method in PSEUDO_METHODS.loaded.items() if not method.learns]
+
+
+def label_attributes(
+    logits: ArrayLike,
+    *,
+    method: str = "proportional",
+    proportions: ArrayLike | str = "estimated",
+    fit_on: ArrayLike | None = None,
+    min_confidence: float = 0.0,
+    out: NDArray[np.integer[Any]] | None = None,
+    posterior: bool | NDArray[np.float32] = True,
+    confidence: bool | NDArray[np.float32] = True,
+    seed: int = 0,
+    num_threads: int | None = None,
+) -> PseudoAttributes:
+    """Label each row with one of A attributes.
+
+    - "proportional": the largest logit after adding an offset for each attribute, so that every attribute gets its
+      share of the rows. Shares that are not given are estimated as the weights of a mixture of Gaussians with a common
+      covariance. Shares and offsets are fitted on a sample of at most 65,536 rows. The posterior is the softmax of
+      logits plus offsets.
+    - "argmax": the largest logit, CLIP's plain zero-shot label. The posterior is the softmax of the logits.
+    - "kmeans": the nearest of A centres in row-centred logits, found by k-means++ and Lloyd's algorithm. Centres are
+      matched with attributes by the one-to-one assignment with the largest sum of centre logits. The posterior is that
+      of equally weighted spherical Gaussians with the pooled variance of the clusters.
+
+    C-contiguous float16 or float32 logits, in memory or a `numpy.memmap`, are read in blocks and not copied. Besides
+    new results, the only memory that grows with N is then 8 bytes for each row in ``fit_on``.
+
+    Args:
+        logits: (N, A) floats, exp(logit_scale) times cosine (plus the bias, if the model has one); never bare cosines.
+        method: "proportional", "argmax", "kmeans", or the name of a registered `PseudoMethod`.
+        proportions: "estimated", or shares (A,) on any scale; 0 for an attribute that no row may get.
+        fit_on: (N,) booleans, the rows on which shares, offsets and centres are fitted; by default all. All rows are
+            labelled. Leave out the rows on which a classifier will be evaluated.
+        min_confidence: rows whose confidence is below this get -1.
+        out: (N,) integers of any type to fill with the labels; by default a new int64 array.
+        posterior: True or False, or (N, A) float32 to fill.
+        confidence: True or False, or (N,) float32 to fill.
+        seed: seed of k-means++.
+        num_threads: by default the number of processors. The result doesn't depend on it.
+
+    Raises `InputError` for a wrong argument; the contents of given arrays are then undefined. Warns (`UserWarning`) if
+    shares could not be estimated or met, or if centres were not found; the text says how rows were labelled instead.
+
+    Example:
+        >>> label_attributes(np.array([[20.0, 22.0], [25.0, 21.0]]), method="argmax").pseudo_attributes
+        array([1, 0])
+    """
+    logits_NA = checked_logits(logits)
+    if not isinstance(method, str) or method not in PSEUDO_METHODS or PSEUDO_METHODS[method].learns:
+        methods = methods_by_words()
+        expected = ", ".join(repr(choice) for choice in methods)
+        raise InputError(f"method is {method!r}; expected one of {expected}{nearest(str(method), methods)}")
+    is_estimated = isinstance(proportions, str) and proportions == "estimated"
+    if "proportions" not in PSEUDO_METHODS[method].settings and not is_estimated:
+        raise InputError(
+            f"proportions is given with method {method!r}; expected method 'proportional', or leave it out"
+        )
+    num_rows, num_attributes = logits_NA.shape
+    min_confidence = arguments.probability("min_confidence", min_confidence)
+    compared = True if min_confidence > 0 and confidence is False else confidence
+    job = Job(
+        logits_NA,
+        checked_fit_rows(fit_on, num_rows),
+        arguments.seed(seed),
+        arguments.num_threads(num_threads),
+        labels=checked_labels(out, num_rows, num_attributes, min_confidence),
+        posterior=checked_floats("posterior", posterior, logits_NA.shape),
+        confidence=checked_floats("confidence", compared, (num_rows,)),
+        proportions=proportions,
+    )
+    found = PSEUDO_METHODS[method].label(job)
+    unused = [] if found.shares is None or not is_estimated else np.flatnonzero(found.shares == 0).tolist()
+    without = [f"no image looks like attribute {a}, so its share is 0" for a in unused]  # `Trust` says so by name
+    for text in (*found.warnings, *without):
+        warn(text, stacklevel=2)
+    if min_confidence > 0 and job.confidence is not None:
+        for start in range(0, num_rows, _CHUNK):  # in chunks, for memory
+            chunk = slice(start, start + _CHUNK)
+            job.labels[chunk][job.confidence[chunk] < min_confidence] = -1
+    return replace(found, confidence=None) if confidence is False else found
+
+
+def label_quietly(logits: ArrayLike, **how: Any) -> PseudoAttributes:
+    """Return the labels by `label_attributes`, whose warnings are only in the result."""
+    with catch_warnings():
+        simplefilter("ignore", UserWarning)
+        return label_attributes(logits, **how)
+
+
+def by_suspect(logits: NDArray[np.float32], words: Words) -> list[NDArray[np.float32]]:
+    """Return the logits (N, A) of each suspect, from those (N, K) of the sentences of `Words.attribute_texts`."""
+    return [np.ascontiguousarray(part) for part in np.split(logits, np.cumsum(words.sizes)[:-1], axis=1)]
+
+
+def label_suspects(
+    logits: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    words: Words,
+    *,
+    fit_on: NDArray[np.bool_] | None,
+    **how: Any,
+) -> PseudoAttributes:
+    """Guess each suspect from its columns of the ``logits`` (N, K), and combine them.
+
+    A row gets only values that its class (``labels``, (N,)) may have. Classes with the same possible values are
+    guessed together. The other arguments are those of `label_attributes`, whose warnings are in the result.
+    """
+    of_suspects = zip(words.suspects, by_suspect(logits, words), strict=True)
+    found = [_label_suspect(logits_NA, labels, words, suspect, fit_on, how) for suspect, logits_NA in of_suspects]
+    return PseudoAttributes.combined(found)
+
+
+def _label_suspect(
+    logits_NA: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    words: Words,
+    suspect: Factor,
+    fit_on: NDArray[np.bool_] | None,
+    how: dict[str, Any],
+) -> PseudoAttributes:
+    if not suspect.prefix:  # of one attribute, all classes may have all values
+        return label_quietly(logits_NA, fit_on=fit_on, **how)
+    codes, confidence = np.empty(len(labels), np.int64), np.ones(len(labels), np.float32)
+    posterior_NA = np.zeros(logits_NA.shape, np.float32)
+    warnings: list[str] = []
+    for values, classes in words.vocabularies(suspect).items():
+        rows = np.flatnonzero(np.isin(labels, classes))
+        if len(values) == 1:
+            codes[rows], posterior_NA[rows, values[0]] = values[0], 1
+        elif len(rows):
+            of_part = None if fit_on is None or not fit_on[rows].any() else fit_on[rows]
+            cells = np.ix_(rows, np.array(values))
+            part = label_quietly(np.ascontiguousarray(logits_NA[cells]), fit_on=of_part, **how)
+            assert part.posterior is not None and part.confidence is not None
+            codes[rows] = np.where(part.pseudo_attributes >= 0, np.array(values)[part.pseudo_attributes], -1)
+            posterior_NA[cells], confidence[rows] = part.posterior, part.confidence
+            named = ", ".join(list(suspect.values)[value] for value in values)
+            warnings += [f"{suspect.name} ({named}): {text}" for text in part.warnings]
+    return PseudoAttributes(codes, posterior_NA, confidence, how["method"], warnings=tuple(warnings))
+
+
+def without_unsure(found: PseudoAttributes, min_confidence: float) -> PseudoAttributes:
+    """Return the attributes with -1 where the confidence is below the minimum."""
+
+    def sure(each: PseudoAttributes) -> PseudoAttributes:
+        assert each.confidence is not None
+        return each.without(each.confidence < min_confidence)
+
+    return found.map(sure)
+
+
+METHOD, FROM_DATA = "file", "data"
+DOUBTS, BETWEEN_DOUBTS = "doubts", " | "
+DOUBTED = "yes"
+"""The cell of all rows but the first, so that a part of the table is doubted too."""
+
+
+def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
+    """Return the attributes in a file for all rows of ``dataset``; the method is "file".
+
+    A table has a column ``attribute`` or ``pseudo_attribute``, as `dbpt guess`, `dbpt predict` and `dbpt label` write
+    them. Labels by hand, which have a column ``sample``, need not have all images. Without a probability ``p_NAME`` for
+    each attribute, the posterior of an attribute is its ``confidence``, or 1, and the rest is shared by the others.
+
+    With factors, a table may have a column ``NAME`` or ``pseudo_NAME`` for each of them instead, and the confidence
+    ``confidence_NAME``. ``doubts``, or ``doubts_NAME``, are those that `dbpt guess` had. Raises `InputError`.
+    """
+    words = dataset.words
+    if _has_each_factor(path, dataset):
+        found = PseudoAttributes.combined(
+            [_read(path, dataset, factor.name, factor.values, f"_{factor.name}") for factor in words.factors]
+        )
+    else:
+        found = _read(path, dataset, "attribute", words.attributes)
+        if words.factors[1:]:
+            values = zip(factor_codes(found.pseudo_attributes, words.sizes), words.sizes, strict=True)
+            parts = tuple(_as_pseudo_attributes(Codes(codes, None), size) for codes, size in values)
+            found = replace(found, parts=tuple(replace(part, doubts=found.doubts) for part in parts))
+    check_possible(dataset, [factor.pseudo_attributes for factor in found.factors], str(path))
+    return found
+
+
+def _has_each_factor(path: Path, dataset: Dataset) -> bool:
+    columns = [_columns(factor.name) for factor in dataset.words.factors]
+    there = _cells(path, *(name for names in columns for name in names)).keys()
+    return bool(columns) and all(there & set(names) for names in columns)
+
+
+def _cells(path: Path, *columns: str) -> Mapping[str, Sequence[str]]:
+    """Return the cells of those of the ``columns`` that the file has; it has none if it is no table."""
+    reader = READERS.get(path.suffix.lower())
+    return {} if reader is None or not columns else reader(path, (PATH,), columns, hint="").values
+
+
+def _doubts(path: Path, column: str) -> tuple[str, ...] | None:
+    """Return the different doubts in a column of the table; None without the column."""
+    cells = _cells(path, column).get(column)
+    return None if cells is None else doubts_of_cells(cells)
+
+
+def doubts_column(doubts: Sequence[str], num_rows: int) -> list[str]:
+    """Return the doubts as a column of a table of guesses: in words only once, since a table may have many rows."""
+    first = BETWEEN_DOUBTS.join(doubts)
+    return [first, *[DOUBTED if first else ""] * (num_rows - 1)][:num_rows]
+
+
+def doubts_of_cells(cells: Sequence[str]) -> tuple[str, ...]:
+    """Return the different doubts in such a column, of which rows may be missing."""
+    doubts = dict.fromkeys(doubt for cell in dict.fromkeys(cells) for doubt in cell.split(BETWEEN_DOUBTS) if doubt)
+    if list(doubts) == [DOUBTED]:
+        return ("the guesses were doubted when they were made; the first row of their whole table says why",)
+    return tuple(doubt for doubt in doubts if doubt != DOUBTED)
+
+
+def _columns(noun: str) -> tuple[str, str]:
+    return noun, f"pseudo_{noun}"
+
+
+def _read(path: Path, dataset: Dataset, noun: str, vocabulary: Vocabulary, suffix: str = "") -> PseudoAttributes:
+    wanted = Wanted(
+        noun=noun,
+        kind=noun,
+        columns=_columns(noun),
+        vocabulary=vocabulary,
+        unknown=True,
+        in_part="sample",
+        sure=f"confidence{suffix}",
+    )
+    found = _as_pseudo_attributes(read_codes(path, dataset, wanted), len(vocabulary))
+    return replace(found, doubts=_doubts(path, f"{DOUBTS}{suffix}"))
+
+
+def _as_pseudo_attributes(found: Codes, num_attributes: int) -> PseudoAttributes:
+    num_rows = len(found.codes)
+    posterior = np.full((num_rows, num_attributes), 1 / num_attributes)
+    known = np.flatnonzero(found.codes >= 0)
+    at = known, found.codes[known]
+    if found.probabilities is not None:
+        posterior[known] = found.probabilities[known]
+    else:
+        sure = np.ones(len(known)) if found.sure is None else found.sure[known]
+        posterior[known] = ((1 - sure) / (num_attributes - 1))[:, None]
+        posterior[at] = sure
+    confidence = np.full(num_rows, 1 / num_attributes)
+    confidence[known] = posterior[at]
+    floats = posterior.astype(np.float32), confidence.astype(np.float32)
+    return PseudoAttributes(found.codes, *floats, METHOD, warnings=found.warnings)
+
+
+def attributes_of_data(dataset: Dataset) -> PseudoAttributes:
+    """Return the attributes that ``dataset`` has itself; the method is "data"."""
+    of_suspects = zip(dataset.factor_attributes, dataset.words.sizes, strict=True)
+    found = [_as_pseudo_attributes(Codes(codes, None), size) for codes, size in of_suspects]
+    return PseudoAttributes.combined([replace(each, method=FROM_DATA) for each in found])
+
+
+def with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttributes:
+    """Return the ``known`` attributes of N rows, and the ``guessed`` ones, with posterior, where they are unknown."""
+    if guessed.parts:
+        pairs = zip(guessed.factors, known.factors, strict=True)
+        return PseudoAttributes.combined([with_known(one, other) for one, other in pairs])
+    is_known = known.pseudo_attributes >= 0
+    assert guessed.posterior is not None and guessed.confidence is not None
+    assert known.posterior is not None and known.confidence is not None
+    return replace(
+        guessed,
+        pseudo_attributes=np.where(is_known, known.pseudo_attributes, guessed.pseudo_attributes),
+        posterior=np.where(is_known[:, None], known.posterior, guessed.posterior),
+        confidence=np.where(is_known, known.confidence, guessed.confidence),
+        note=f"{guessed.note} (known ones from the {known.method})",
+        is_given=is_known if known.method == FROM_DATA else None,
+        warnings=(*known.warnings, *guessed.warnings),
+    )

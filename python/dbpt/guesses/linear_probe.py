@@ -1,0 +1,144 @@
+"""A linear probe: logistic regression on standardised features, for audits and for guesses of attributes."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.errors import InputError
+from dbpt.features.precomputed import BLOCK_ROWS, StoredFeatures, first_copies
+from dbpt.groups.association import first_of_unit
+from dbpt.guesses.doubts import CrossValidated
+
+PENALTY = 0.1
+"""scikit-learn's C. 1.0 is overconfident where images are few, 0.01 misses what small groups need."""
+MOST_ROWS = 50_000
+"""Rows that the probes are fitted to; more hardly change them, but take memory and time."""
+FEWEST_OF_CLASS = 100
+"""Rows of a class that are taken even if its share of `MOST_ROWS` is smaller."""
+SETTINGS = {"C": PENALTY, "tol": 1e-3, "max_iter": 1000}
+
+
+Features = NDArray[np.float32] | StoredFeatures
+
+
+@dataclass(frozen=True)
+class AttributeProbe:
+    """The layer ``weights`` (K, D), ``biases`` (K,) float32 of a probe of each suspect, one below the other.
+
+    K are the values of all suspects. ``figures`` are those of each suspect.
+    """
+
+    weights: NDArray[np.float32]
+    biases: NDArray[np.float32]
+    figures: tuple[CrossValidated, ...]
+
+    def logits(self, features: Features, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Return the scores (n, K) of ``rows`` (n,), by default all, of the ``features`` (N, D)."""
+        rows = np.arange(len(features)) if rows is None else rows
+        found_NK = np.empty((len(rows), len(self.biases)), np.float32)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            found_NK[block] = features[rows[block]] @ self.weights.T + self.biases
+        return found_NK
+
+
+def import_scikit_learn(option: str) -> Any:
+    """Return ``sklearn.linear_model``. Raises `InputError` if scikit-learn, an extra of dbpt, is not installed."""
+    try:
+        from sklearn import linear_model
+    except ImportError:
+        raise InputError(f"{option}: needs scikit-learn; run pip install 'dbpt[dfr]'") from None
+    return linear_model
+
+
+def out_of_fold(
+    features: NDArray[np.float32] | StoredFeatures,
+    labels: NDArray[np.int64],
+    *,
+    num_classes: int,
+    seed: int,
+    folds: int = 5,
+) -> NDArray[np.float64]:
+    """Return probabilities (N, C) of the ``labels`` (N,) by multinomial logistic regression on standardised features.
+
+    ``features`` are (N, D). Each row is predicted by a probe that is fitted to the other folds. ``seed`` deals the rows
+    of each class to ``folds``, rows with equal features to the same one, since a probe knows the class of what it was
+    fitted to. A class has two different rows or more, or none, and then probability 0. Of more than 50,000 rows
+    a random sample of this size, with the shares of the classes, is fitted to. The same arguments give the same bytes
+    on one machine.
+    """
+    first_N = first_of_unit(first_copies(features), labels)
+    is_first_N, fold_N = first_N == np.arange(len(labels)), np.empty(len(labels), dtype=np.int64)
+    for members in _shuffled(labels, seed):
+        dealt = members[is_first_N[members]]
+        fold_N[dealt] = np.arange(len(dealt)) % folds
+    fold_N = fold_N[first_N]
+    rows = _sample(labels, seed)
+    features_RD, mean_D, deviation_D = _standardised(features[rows])
+    fits = {}
+    for fold in np.unique(fold_N).tolist():
+        others = fold_N[rows] != fold
+        fits[fold] = _fit(features_RD[others], labels[rows][others])
+    probabilities_NC = np.zeros((len(labels), num_classes))
+    for start in range(0, len(labels), BLOCK_ROWS):
+        block = np.arange(start, min(start + BLOCK_ROWS, len(labels)))
+        features_BD = (features[block] - mean_D) / deviation_D
+        for fold, fit in fits.items():
+            held = fold_N[block] == fold
+            if held.any():
+                probabilities_NC[np.ix_(block[held], fit.classes_)] = fit.predict_proba(features_BD[held])
+    return probabilities_NC
+
+
+def fitted_layer(
+    features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64], *, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return weights (C, D) and biases (C,) of the probe that is fitted to all rows, for features as they are.
+
+    ``features`` are (N, D), ``labels`` (N,); each of the C classes has a row. The softmax of the scores are the
+    probabilities. Of many rows, a sample is fitted to, drawn by the ``seed`` as in `out_of_fold`.
+    """
+    rows = _sample(labels, seed)
+    features_RD, mean_D, deviation_D = _standardised(features[rows])
+    fit = _fit(features_RD, labels[rows])
+    weights, biases = fit.coef_ / deviation_D, fit.intercept_
+    biases = biases - weights @ mean_D
+    if len(biases) == 1:  # of two classes, scikit-learn has the difference
+        weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2
+    return weights.astype(np.float32), biases.astype(np.float32)
+
+
+def _shuffled(labels: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.int64]]:
+    """Yield the rows of each class that has any, in random order."""
+    rng = np.random.default_rng(seed)
+    for label in np.unique(labels):
+        yield rng.permutation(np.flatnonzero(labels == label))
+
+
+def _sample(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return the rows to fit to, sorted: all, or of more than `MOST_ROWS` a part with the shares of the classes."""
+    total = max(len(labels), MOST_ROWS)
+    parts = [each[: max(FEWEST_OF_CLASS, MOST_ROWS * len(each) // total)] for each in _shuffled(labels, seed)]
+    return np.sort(np.concatenate(parts))
+
+
+def _standardised(
+    features_RD: NDArray[np.float32],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Return the features with mean 0 and deviation 1, and the means and deviations (D,) before; in place."""
+    mean_D = features_RD.mean(axis=0)
+    features_RD -= mean_D
+    deviation_D = features_RD.std(axis=0)
+    deviation_D = np.where(deviation_D > 1e-12, deviation_D, np.float32(1))
+    features_RD /= deviation_D
+    return features_RD, mean_D, deviation_D
+
+
+def _fit(features_RD: NDArray[np.float32], labels: NDArray[np.int64]) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the last digits of convergence
+        return import_scikit_learn("a linear probe").LogisticRegression(**SETTINGS).fit(features_RD, labels)

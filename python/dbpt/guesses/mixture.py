@@ -1,0 +1,306 @@
+"""Mixtures of Gaussians and centres of clusters, for shares and groups of rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from math import lgamma
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt import arguments
+from dbpt._core import kmeans
+
+Array = NDArray[np.float64]
+Floats = TypeVar("Floats", bound=np.floating[Any])
+
+# When EM stops: the largest number of steps, and the change of a weight. First to choose the number of clusters, then
+# for a start from the tail, where the weight may be small.
+TO_CHOOSE, TO_START, TO_FIT = (30, 1e-3), (50, 1e-4), (300, 1e-6)
+TRUST = 2.0  # scale of the initial logits: a row one standard deviation above the mean counts e^2 to 1
+TAIL = 0.005  # of the rows, with which EM starts a cluster of a rare attribute
+DEGREES = 8.0  # of freedom of the one heavy-tailed cluster that several Gaussians must beat
+RARE = 0.1  # of the rows of a cluster and its neighbour: a rarer cluster may be partly the tail of the neighbour
+WIDE = 1.5  # times the common variance, above which it is
+BANDWIDTH = 0.8  # of the density in which the gap between two clusters is sought, in common standard deviations
+REGULARISATION = 1e-6  # relative to the mean variance
+
+
+@dataclass(frozen=True)
+class EstimatedShares:
+    """Shares with sum 1, 0 for an attribute without a cluster of its own; and the ``steps`` of the last fit.
+
+    ``num_clusters`` is 1 if no two attributes can be told apart.
+    """
+
+    shares_A: Array
+    num_clusters: int
+    steps: int
+    converged: bool
+
+
+def estimate_shares(logits_NA: Array) -> EstimatedShares:
+    """Estimate the shares of the attributes among the rows.
+
+    EM starts with one cluster for each attribute: once of the rows whose logit for it is above its mean, once of those
+    near the rows that show it most clearly. It merges the two nearest clusters as long as the Bayesian information
+    criterion (BIC; Schwarz, 1978) falls. If one is left, or there are two attributes, EM also starts from the tail of
+    each attribute alone, which finds a rare one. The lowest BIC counts, and must be below that of a single heavy-tailed
+    cluster. Rare clusters that are too wide give up rows (`without_tails`). The clusters are then matched with
+    attributes by their mean logits.
+    """
+    num_rows, num_attributes = logits_NA.shape
+    centred_NA = logits_NA - logits_NA.mean(axis=1, keepdims=True)
+    above_NA = centred_NA - centred_NA.mean(axis=0)
+    deviation = np.sqrt((above_NA**2).sum() / (num_rows * (num_attributes - 1)))
+    if deviation == 0:
+        return EstimatedShares(np.eye(num_attributes)[0], 1, 0, True)
+    above_NA /= deviation
+    # Differences from the last attribute: they remove the common part of a row's logits, and the singular direction.
+    points_NW = above_NA[:, :-1] - above_NA[:, -1:]
+    starts = [softmax(TRUST * above_NA)[0], _nearest_tail(points_NW, above_NA)]
+    best = min((_merged(points_NW, start) for start in starts), key=lambda fit: fit.bic)
+    if best.rows_NK.shape[1] == 1 or num_attributes == 2:
+        tails = (fit_mixture(points_NW, _tail(above_NA, name), *TO_START) for name in range(num_attributes))
+        best = min(best, *tails, key=lambda fit: fit.bic)
+    best = fit_mixture(points_NW, best.rows_NK, *TO_FIT)
+    if best.rows_NK.shape[1] == 1 or best.bic >= bic_of_heavy_tails(points_NW):
+        return EstimatedShares(np.eye(num_attributes)[0], 1, best.steps, True)
+    best = without_tails(points_NW, best)
+    sizes_K = best.rows_NK.sum(axis=0)
+    # Relative to the other clusters: a logit that is large everywhere doesn't distinguish a cluster.
+    scores_KA = best.rows_NK.T @ above_NA / sizes_K[:, None]
+    shares_A = np.zeros(num_attributes)
+    shares_A[best_assignment(scores_KA - scores_KA.mean(axis=0))] = sizes_K / num_rows
+    return EstimatedShares(shares_A, len(sizes_K), best.steps, best.converged)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """K Gaussians of W dimensions with a common covariance, and the membership of each row in them."""
+
+    rows_NK: Array
+    means_KW: Array
+    precision_WW: Array
+    bic: float
+    steps: int
+    converged: bool
+
+
+def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: float) -> Mixture:
+    """Fit points of mean 0 by EM (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2)."""
+    num_rows, width = points_NW.shape
+    total_WW = points_NW.T @ points_NW / num_rows
+    steps, converged, sizes_K = 0, False, rows_NK.sum(axis=0)
+    while steps < max_steps and not converged:
+        weights_K = sizes_K / num_rows
+        means_KW = rows_NK.T @ points_NW / (num_rows * weights_K)[:, None]
+        covariance_WW = total_WW - (means_KW.T * weights_K) @ means_KW
+        covariance_WW += REGULARISATION * np.trace(total_WW) / width * np.eye(width)
+        precision_WW = np.linalg.inv(covariance_WW)
+        towards_WK = precision_WW @ means_KW.T
+        constants_K = np.log(weights_K) - 0.5 * (means_KW.T * towards_WK).sum(axis=0)
+        rows_NK, log_densities_N = softmax(points_NW @ towards_WK + constants_K)
+        sizes_K = rows_NK.sum(axis=0)
+        moved = np.abs(sizes_K / num_rows - weights_K).max()
+        steps, converged = steps + 1, bool(moved <= tolerance)
+        if (dead := sizes_K < 1e-6).any():
+            rows_NK, sizes_K, converged = rows_NK[:, ~dead], sizes_K[~dead], False
+    squares = float(((points_NW @ precision_WW) * points_NW).sum(axis=1).mean())
+    constant = -0.5 * float(np.linalg.slogdet(2 * np.pi * covariance_WW)[1])
+    log_likelihood = num_rows * (float(log_densities_N.mean()) - 0.5 * squares + constant)
+    k = len(weights_K)
+    bic = -2 * log_likelihood + (k * width + k - 1) * np.log(num_rows)
+    return Mixture(rows_NK, means_KW, precision_WW, bic, steps, converged)
+
+
+def _with_nearest_joined(mixture: Mixture) -> Array:
+    """Return the memberships after merging the two clusters with the nearest means, by the common covariance."""
+    products_KK = mixture.means_KW @ mixture.precision_WW @ mixture.means_KW.T
+    squares_K = np.diag(products_KK)
+    distances_KK = squares_K[:, None] + squares_K - 2 * products_KK
+    np.fill_diagonal(distances_KK, np.inf)
+    first, second = sorted(divmod(int(distances_KK.argmin()), len(squares_K)))
+    joined_NK = mixture.rows_NK.copy()
+    joined_NK[:, first] += joined_NK[:, second]
+    return np.delete(joined_NK, second, axis=1)
+
+
+def _merged(points_NW: Array, start_NK: Array) -> Mixture:
+    """Fit from a start, and merge the two nearest clusters as long as the BIC falls."""
+    best = fit_mixture(points_NW, start_NK, *TO_CHOOSE)
+    while best.rows_NK.shape[1] > 1:
+        fewer = fit_mixture(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
+        if fewer.bic > best.bic:
+            break
+        best = fewer
+    return best
+
+
+def _nearest_tail(points_NW: Array, above_NA: Array) -> Array:
+    """Return memberships of each row in the name whose `_tail` is nearest, so that several names can be rare."""
+    centres_AW = np.stack([_tail(above_NA, name)[:, 1] > 0.5 for name in range(above_NA.shape[1])]).astype(np.float64)
+    centres_AW = centres_AW @ points_NW / centres_AW.sum(axis=1, keepdims=True)
+    nearest_N = (points_NW @ centres_AW.T - 0.5 * (centres_AW**2).sum(axis=1)).argmax(axis=1)
+    return memberships(nearest_N, len(centres_AW))
+
+
+def memberships(clusters_N: NDArray[np.int64], number: int) -> Array:
+    """Return memberships (N, K) in ``number`` clusters, nearly all of each row's in its own."""
+    rows_NK: Array = 0.98 * np.eye(number)[clusters_N] + 0.02 / number
+    return rows_NK
+
+
+def gain_of_clusters(points_NW: Array, clusters_N: NDArray[np.int64], number: int) -> float:
+    """Return half the difference in BIC of one Gaussian and of ``number``, which start as the clusters (N,)."""
+    one = fit_mixture(points_NW, np.ones((len(points_NW), 1)), 1, 0.0)
+    return (one.bic - fit_mixture(points_NW, memberships(clusters_N, number), 300, 1e-4).bic) / 2
+
+
+def _tail(above_NA: Array, name: int) -> Array:
+    """Return memberships in two clusters: the rows that show ``name`` most clearly, and all others."""
+    margins_N = above_NA[:, name] - np.delete(above_NA, name, axis=1).max(axis=1)
+    rank = max(1, round(TAIL * len(margins_N)))
+    is_tail_N = margins_N >= np.partition(margins_N, -rank)[-rank]
+    return 0.98 * np.column_stack([~is_tail_N, is_tail_N]) + 0.01
+
+
+def bic_of_heavy_tails(points_NW: Array) -> float:
+    """Return the BIC of a single t distribution, fitted by EM (McLachlan and Peel, section 7.5)."""
+    num_rows, width = points_NW.shape
+    weights_N = np.ones(num_rows)
+    for _ in range(30):
+        mean_W = weights_N @ points_NW / weights_N.sum()
+        centred_NW = points_NW - mean_W
+        scale_WW = (centred_NW.T * weights_N) @ centred_NW / weights_N.sum()
+        scale_WW += REGULARISATION * np.trace(points_NW.T @ points_NW / num_rows) / width * np.eye(width)
+        squares_N = ((centred_NW @ np.linalg.inv(scale_WW)) * centred_NW).sum(axis=1)
+        weights_N = (DEGREES + width) / (DEGREES + squares_N)
+    constant = lgamma((DEGREES + width) / 2) - lgamma(DEGREES / 2)
+    constant -= 0.5 * float(np.linalg.slogdet(DEGREES * np.pi * scale_WW)[1])
+    log_likelihood = num_rows * constant - 0.5 * (DEGREES + width) * float(np.log1p(squares_N / DEGREES).sum())
+    return float(-2 * log_likelihood + width * np.log(num_rows))
+
+
+def without_tails(points_NW: Array, mixture: Mixture) -> Mixture:
+    """Return the mixture after moving the tail of a large cluster out of the small one that it was counted to.
+
+    The common covariance makes a rare cluster too large if its neighbour has a heavier tail than a Gaussian. The small
+    cluster is then wider than the others. It keeps the rows beyond the gap, where the density of both is lowest.
+    """
+    rows_NK, sizes_K = mixture.rows_NK.copy(), mixture.rows_NK.sum(axis=0)
+    for small in np.argsort(sizes_K)[:-1].tolist():
+        to_others_KW = mixture.means_KW[small] - mixture.means_KW
+        distances_K = np.sqrt(((to_others_KW @ mixture.precision_WW) * to_others_KW).sum(axis=1))
+        distances_K[sizes_K <= sizes_K[small]] = np.inf
+        large = int(distances_K.argmin())
+        if not np.isfinite(distances_K[large]) or sizes_K[small] > RARE * (sizes_K[small] + sizes_K[large]):
+            continue
+        # The direction that parts the two best, in common standard deviations from the centre of the large one.
+        towards_W = mixture.precision_WW @ to_others_KW[large] / distances_K[large]
+        places_N = (points_NW - mixture.means_KW[large]) @ towards_W
+        own_N = rows_NK[:, small]
+        variance = float(own_N @ (places_N - distances_K[large]) ** 2 / sizes_K[small])
+        if variance > max(WIDE, 1 + 3 * np.sqrt(2 / sizes_K[small])):
+            gap, _ = lowest_density(places_N, own_N + rows_NK[:, large], float(distances_K[large]), BANDWIDTH)
+            moved_N = np.where(places_N < gap, own_N, 0.0)
+            rows_NK[:, small] -= moved_N
+            rows_NK[:, large] += moved_N
+            mixture = replace(mixture, rows_NK=rows_NK)
+    return mixture
+
+
+def lowest_density(places_N: Array, weights_N: Array, end: float, bandwidth: float) -> tuple[float, float]:
+    """Return where between 0 and ``end`` the smoothed density is lowest, and its ratio to the lower of both ends."""
+    counts_B, edges = np.histogram(places_N, 1000, weights=weights_N)
+    grid_G = np.linspace(0, end, 101)
+    differences_GB = (grid_G[:, None] - (edges[1:] + edges[:-1]) / 2) / bandwidth
+    density_G = np.exp(-0.5 * differences_GB**2) @ counts_B
+    lowest = int(density_G.argmin())
+    return float(grid_G[lowest]), float(density_G[lowest] / min(density_G[0], density_G[-1]))
+
+
+def softmax(scores_NK: NDArray[Floats]) -> tuple[NDArray[Floats], NDArray[Floats]]:
+    """Return the softmax of each row, and the logarithm of the sum of its exponentials."""
+    largest_N = reduce(np.maximum, scores_NK.T)  # column by column: NumPy reduces many short rows slowly
+    exponentials_NK = np.exp(scores_NK - largest_N[:, None])
+    sums_N = reduce(np.add, exponentials_NK.T)
+    return exponentials_NK / sums_N[:, None], largest_N + np.log(sums_N)
+
+
+def best_assignment(scores: Array) -> NDArray[np.int64]:
+    """Return a different column for each row, with the largest sum of scores; needs rows <= columns.
+
+    The Hungarian algorithm by shortest augmenting paths (Jonker and Volgenant, 1987), O(rows² · columns).
+    """
+    rows, columns = scores.shape
+    row_price, column_price = np.zeros(rows), np.zeros(columns + 1)
+    row_of = np.full(columns + 1, -1)  # the last column is the root of each search
+    for row in range(rows):
+        distance, previous = np.full(columns, np.inf), np.full(columns, columns)
+        done = np.zeros(columns + 1, dtype=bool)
+        column, row_of[columns] = columns, row
+        while row_of[column] >= 0:
+            done[column] = True
+            at = row_of[column]
+            reduced = -scores[at] - row_price[at] - column_price[:columns]
+            shorter = ~done[:columns] & (reduced < distance)
+            distance[shorter], previous[shorter] = reduced[shorter], column
+            step = np.where(done[:columns], np.inf, distance)
+            column = int(step.argmin())
+            row_price[row_of[done]] += step[column]
+            column_price[done] -= step[column]
+            distance[~done[:columns]] -= step[column]
+        while column != columns:
+            row_of[column] = row_of[previous[column]]
+            column = int(previous[column])
+    assigned = np.empty(rows, dtype=np.int64)
+    used = np.flatnonzero(row_of[:columns] >= 0)
+    assigned[row_of[used]] = used
+    return assigned
+
+
+N_INIT = 4
+MAX_ITER = 500  # rows without clusters need some 300 to converge
+
+
+def centers_of_points(points_ND: Array, number: int, seed: int) -> Array:
+    """Return ``number`` centres (K, D) of any points, not only of row-centred ones; fewer if fewer are distinct.
+
+    `_core.kmeans` subtracts the mean of each row. So the points are turned into the hyperplane of D + 1 dimensions in
+    which the mean of a row is 0, where all distances are the same.
+    """
+    width = points_ND.shape[1]
+    last = (width + 1) ** -0.5
+    turn = np.hstack([np.eye(width) - (1 - last) / width, np.full((width, 1), -last)])
+    starts = [start_KD @ turn for start_KD in starting_points(points_ND, number, seed)]
+    found: Array = best_of_starts(points_ND @ turn, starts, arguments.num_threads(None)) @ turn.T
+    return found
+
+
+def starting_points(points_ND: Array, number: int, seed: int) -> list[Array]:
+    """Return the centres from which each run starts."""
+    # NumPy promises that a bit generator's stream is stable, but not those of numpy.random.Generator.
+    uniform = (np.random.PCG64(seed).random_raw((N_INIT, number)) >> np.uint64(11)) * 2.0**-53
+    return [starting_centers(points_ND, uniform_K) for uniform_K in uniform]
+
+
+def best_of_starts(rows_NE: Array, starts: Sequence[Array], num_threads: int) -> Array:
+    """Return centres (k, E), those of the run with the lowest inertia."""
+    single = np.ascontiguousarray(rows_NE, np.float32)
+    runs = [kmeans(single, start, max_iter=MAX_ITER, num_threads=num_threads) for start in starts]
+    return min(runs, key=lambda run: run[2])[0]
+
+
+def starting_centers(centred_NA: Array, uniform_A: Array) -> Array:
+    """Draw A rows by k-means++ (Arthur and Vassilvitskii, 2007), or fewer if fewer are distinct."""
+    rows = [int(uniform_A[0] * len(centred_NA))]
+    squares_N = np.full(len(centred_NA), np.inf)
+    for uniform in uniform_A[1:]:
+        squares_N = np.minimum(squares_N, ((centred_NA - centred_NA[rows[-1]]) ** 2).sum(axis=1))
+        running_N = np.cumsum(squares_N)
+        if running_N[-1] == 0:
+            break
+        rows.append(int(np.searchsorted(running_N, uniform * running_N[-1], side="right").clip(0, len(running_N) - 1)))
+    return centred_NA[rows]

@@ -1,0 +1,279 @@
+"""Whether to trust guesses by words, and which names to leave out; docs/audit.md has the measurements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.words import UNNAMED
+from dbpt.errors import in_quotes
+from dbpt.groups.association import spread
+from dbpt.guesses.clusters import METHOD as CLUSTERS
+from dbpt.guesses.doubts import (
+    LOWEST_AGREEMENT,
+    CrossValidated,
+    Doubt,
+    doubt,
+    gap_densities,
+    kappa,
+    separations,
+    within_class,
+)
+from dbpt.guesses.label import METHOD, label_quietly
+from dbpt.storage.records import Count, Share
+
+AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
+"""Sentences that say the same. Names that CLIP knows give the same guesses with each."""
+LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED, LARGEST_GAP_DENSITY = 0.6, 0.1, 0.05, 0.75
+MOST_ROWS = 20_000
+MOST_PAIRS = 3  # in a doubt
+_Array = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trust:
+    """The evidence for and against the guesses; docs/audit.md has the measurements behind the limits.
+
+    - ``agreements``: of each name that an image got, the mean Cohen's kappa of any two of the `AGREEMENT_TEMPLATES`, at
+      equal shares, on which images are guessed it. Below 0.8, what it means to CLIP depends on the sentence around it.
+    - ``spread``: standard deviation, within classes, of the logits around the mean of the names; below 0.6, CLIP's odds
+      hardly change from image to image.
+    - ``separations``: of each name and the one most like it, by how much two modes describe their logits better than a
+      single Gaussian: half the difference of their BIC, per image. Below 0.1, the two names split what the images
+      don't.
+    - ``outranked``: share of other words that CLIP finds nearer to an image than its name; the median over the images
+      that are guessed a name, and the lowest of all names. Above 0.05, none of the names says what the images show.
+    - ``gap_densities``: of each rare name, with under a tenth of the images that are guessed it or the name most like
+      it, the lowest density of logits between both, relative to that at its images. Above 0.75, no gap parts them, so
+      most of its images may be unusual ones of the other name.
+    - ``unused``: those of the ``names`` that no image got.
+    """
+
+    names: tuple[str, ...]
+    agreements: dict[str, float]
+    spread: float
+    separations: dict[tuple[str, str], float]
+    outranked: float
+    gap_densities: dict[str, float] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
+
+    @property
+    def agreement(self) -> float:
+        """The lowest of the agreements."""
+        return min(self.agreements.values(), default=1.0)
+
+    @property
+    def separation(self) -> float:
+        """The lowest of the separations; 0 with fewer than two names to separate."""
+        return min(self.separations.values(), default=0.0)
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The names that no image got, that depend on the sentence, or that another name can't be told from."""
+        found = {*self.unused, *self._unsteady, *self._too_rare, *(name for pair in self._alike for name in pair)}
+        return tuple(name for name in self.names if name in found)
+
+    @property
+    def _unsteady(self) -> list[str]:
+        return [name for name, value in self.agreements.items() if value < LOWEST_AGREEMENT]
+
+    @property
+    def _too_rare(self) -> list[str]:
+        return [name for name, value in self.gap_densities.items() if value > LARGEST_GAP_DENSITY]
+
+    @property
+    def _alike(self) -> list[tuple[str, str]]:
+        found = [(value, pair) for pair, value in self.separations.items() if value < LOWEST_SEPARATION]
+        return [pair for _, pair in sorted(found)]
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """Reasons not to trust the guesses; none if there is no reason.
+
+        They name the names that fail, unless all do.
+        """
+        found = []
+        if unsteady := self._unsteady:
+            names = "the same names" if len(unsteady) == len(self.agreements) else in_quotes(unsteady)
+            found.append(doubt("sentences", names, self.agreement, LOWEST_AGREEMENT))
+        if self.spread < LOWEST_SPREAD:
+            found.append(doubt("spread", value=self.spread, limit=LOWEST_SPREAD))
+        if self.separation < LOWEST_SEPARATION:
+            few = 0 < len(self._alike) <= MOST_PAIRS
+            names = " or that ".join(map(in_quotes, self._alike)) if few else "the names"
+            found.append(doubt("separation", names, max(self.separation, 0.0), LOWEST_SEPARATION))
+        if rare := self._too_rare:
+            found.append(doubt("rare", in_quotes(rare, "or"), max(self.gap_densities.values()), LARGEST_GAP_DENSITY))
+        if self.outranked > LARGEST_OUTRANKED:
+            found.append(doubt("other words", "", 100 * self.outranked, 100 * LARGEST_OUTRANKED, decimals=0))
+        return found + ([doubt("unused", in_quotes(self.unused, "or"))] if self.unused else [])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guesses:
+    """The guesses of an attribute of some images: the method, the share of each of its ``values``, whether to trust it.
+
+    ``name`` is "attribute" for the one of ``--attributes``. ``n_unknown`` images got no value. ``doubts`` are those of
+    `Trust`, or of ``cross_validated`` if a probe guessed. They are about the ``doubted`` values: all, unless classes
+    have different ones. Without the values to ``leave_out``, there is no doubt about the others. ``accuracy`` is
+    measured on the ``n_known`` images with a true attribute that was not given. ``is_judged`` is False for a file that
+    says nothing about doubts. With attributes that have names, the figures are about the combinations of their values,
+    ``factors`` has those of each, and the doubts are those of all.
+    """
+
+    method: str
+    shares: list[Share]
+    mean_confidence: Share
+    doubts: list[Doubt]
+    n_unknown: Count
+    n_known: Count
+    accuracy: float | None
+    name: str = UNNAMED
+    values: list[str] = field(default_factory=list)
+    factors: list["Guesses"] = field(default_factory=list)
+    is_judged: bool = True
+    cross_validated: CrossValidated | None = None
+    doubted: list[str] = field(default_factory=list)
+    leave_out: list[str] = field(default_factory=list)
+
+    @property
+    def by_suspect(self) -> list["Guesses"]:
+        """The guesses of each attribute, one or more."""
+        return self.factors or [self]
+
+    @property
+    def called(self) -> str:
+        """The name of the guesses in a sentence."""
+        by_guess = f"{self.guesser}'s guesses"
+        return "the file's attributes" if self.from_file else "the clusters" if self.by_clusters else by_guess
+
+    @property
+    def guesser(self) -> str:
+        """The one who guessed, if it is neither a file nor clusters."""
+        return "the probe" if self.by_probe else "CLIP"
+
+    @property
+    def by_probe(self) -> bool:
+        """True if a probe guessed, which learnt from images whose attribute is known."""
+        return bool(self.cross_validations)
+
+    @property
+    def cross_validations(self) -> list[CrossValidated]:
+        """The figures of a probe, for the attribute or for each factor."""
+        return [each.cross_validated for each in self.by_suspect if each.cross_validated is not None]
+
+    @property
+    def by_clusters(self) -> bool:
+        """True if the attributes are clusters within each class."""
+        return self.method == CLUSTERS
+
+    @property
+    def from_file(self) -> bool:
+        """True if the attributes are those of ``--pseudo-attributes``, so that CLIP guessed nothing."""
+        return self.method == METHOD
+
+    def in_doubt(self, names: Sequence[str]) -> str:
+        """Return those of the attribute's ``names`` that are in doubt, in a sentence that can't tell them apart."""
+        names = self.doubted or names
+        return f"{'all of ' if len(names) > 2 else ''}{' / '.join(names)}"
+
+
+def guess_trust(
+    guesses: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    by_template: Sequence[NDArray[np.float32]],
+    other_words: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    counts: NDArray[np.int64] | None = None,
+) -> Trust:
+    """Judge the ``guesses`` (N,), -1 for none, that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
+
+    ``by_template`` has the logits (N, A) by each of the `AGREEMENT_TEMPLATES`, ``other_words`` (N, W) those of words to
+    compare with by the first of these, and ``labels`` (N,) the classes. If these are `judged_rows` of more, ``counts``
+    (A,) are the images of all of them that were guessed each name.
+    """
+    num_rows, num_attributes = logits.shape
+    names = tuple(names)
+    if counts is None:
+        counts = np.bincount(guesses[guesses >= 0], minlength=num_attributes)
+    how: dict[str, Any] = {"proportions": counts + 1e-9, "posterior": False, "confidence": False}
+    labelled = [label_quietly(each, **how).pseudo_attributes for each in by_template]
+    used = np.flatnonzero(counts).tolist()
+    named = [[(each == name).astype(np.int64) for each in labelled] for name in used]
+    agreements = [float(np.mean([kappa(one, other, 2) for one, other in combinations(each, 2)])) for each in named]
+    mean_NA = within_class(np.mean([_centred(each) for each in by_template], axis=0), labels)
+    known = guesses >= 0
+    return Trust(
+        names=names,
+        agreements={names[name]: agreement for name, agreement in zip(used, agreements, strict=True)},
+        spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
+        separations=separations(logits[known], guesses[known], labels[known], names),
+        outranked=_outranked(by_template[0], other_words, guesses),
+        gap_densities=gap_densities(logits[known], guesses[known], names),
+        unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
+    )
+
+
+def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return at most `MOST_ROWS` of the rows, at equal distances."""
+    return spread(rows, MOST_ROWS)
+
+
+def _outranked(
+    logits_NA: NDArray[np.float32], other_words_NW: NDArray[np.float32], guesses: NDArray[np.int64]
+) -> float:
+    shares = [
+        np.median((other_words_NW[guesses == name] > logits_NA[guesses == name, name, None]).mean(axis=1))
+        for name in np.unique(guesses[guesses >= 0])
+    ]
+    return float(min(shares, default=0.0))
+
+
+def _centred(logits_NA: _Array) -> _Array:
+    found: _Array = logits_NA - logits_NA.mean(axis=1, keepdims=True)
+    return found
+
+
+MOST_TRIALS = 20
+OUTRANKED = 0.5  # of the limit: the best of several trials may pass by chance, mostly with names that no image shows
+
+
+def names_to_leave_out(
+    trust: Trust,
+    logits: NDArray[np.float32],
+    by_template: Sequence[NDArray[np.float32]],
+    other_words: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    *,
+    method: str,
+) -> list[str]:
+    """Return the fewest of the `Trust.failing` names without which guesses of the others raise no doubt; often none.
+
+    The arrays are those of `guess_trust`, whose result is ``trust``. At least two names are left. First go those
+    that no image got. Of several names that can go, the one goes without which the separation is highest.
+    """
+    names = list(trust.names)
+    used = [name for name in names if name not in trust.unused]
+    level, trials = ([used] if trust.unused else _without_one(used, trust)), 0
+    while level and len(used) > 1 and trials < MOST_TRIALS:
+        judged, trials = [], trials + len(level)
+        for kept in level:
+            columns = [names.index(name) for name in kept]
+            of_kept, *of_templates = (np.ascontiguousarray(each[:, columns]) for each in (logits, *by_template))
+            found = label_quietly(of_kept, method=method, posterior=False, confidence=False)
+            judged.append(guess_trust(found.pseudo_attributes, of_kept, of_templates, other_words, labels, kept))
+        if trusted := [each for each in judged if not each.doubts and each.outranked <= OUTRANKED * LARGEST_OUTRANKED]:
+            best = max(trusted, key=lambda each: each.separation)
+            return [name for name in names if name not in best.names]
+        fewer = [kept for each in judged for kept in _without_one(list(each.names), each)]
+        level = [list(kept) for kept in dict.fromkeys(map(tuple, fewer))]
+    return []
+
+
+def _without_one(kept: list[str], trust: Trust) -> list[list[str]]:
+    """Return the names without each of those that fail; nothing if fewer than two would be left."""
+    return [[name for name in kept if name != other] for other in trust.failing if len(kept) > 2]

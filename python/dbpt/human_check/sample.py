@@ -1,0 +1,305 @@
+"""`draw_label_sample`: from a finished run to a stratified sample and a page for labelling."""
+
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt import arguments
+from dbpt._core import __version__
+from dbpt.data import SPLITS, Dataset
+from dbpt.errors import InputError, first_few, nearest
+from dbpt.features.images import UnreadableImage
+from dbpt.groups.association import permutation
+from dbpt.human_check.estimates import Design, Stratum, write_design
+from dbpt.report.pictures import thumbnail
+from dbpt.report.summary import SPLIT_NAMES
+from dbpt.report.text import render
+from dbpt.storage.files import check_can_create, write_atomically
+from dbpt.study.data import load_for_run
+
+if TYPE_CHECKING:
+    from dbpt.runs.classifier import Classifier
+
+BANDS = 2
+ENOUGH_FOR_BANDS = 5  # images in a stratum; a cell with fewer is one stratum, since their spread would be unknown
+LEAST_DRAWN = 2
+LEAST_DOUBT = 0.01  # CLIP is overconfident
+
+
+def stratify(
+    cells: NDArray[np.int64], confidence: NDArray[np.float32], n: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Cut each cell that will get enough images into bands of confidence.
+
+    ``cells`` (N,) are any integers that number pseudo-group and right or wrong; ``confidence`` is (N,). Returns the
+    stratum of each image, (N,) in 0..H-1, ordered by cell and confidence; and the score of each stratum, (H,), which is
+    proportional to the number of images to draw. The score of a cell is the root of its doubt, divided equally among
+    its bands. The doubt is the sum of √(e·(1 − e)) over its images with e = 1 − confidence: their standard deviations
+    if confidence were exact. The root is the power allocation of Bankier (1988). It lies between equal shares and
+    Neyman's, which is best for the whole but leaves small groups nothing. Raises `InputError` if there are more cells
+    than ``n``.
+    """
+    doubt = (1.0 - confidence.astype(np.float64)).clip(LEAST_DOUBT, 0.5)
+    deviation = np.sqrt(doubt * (1.0 - doubt))
+    _, cells = np.unique(cells, return_inverse=True)
+    sizes = np.bincount(cells)
+    if n < min(len(sizes), len(cells)):
+        raise InputError(
+            f"--n is {n}; expected at least {len(sizes)}: one image of each pseudo-group that the classifier gets "
+            "right, and one that it gets wrong"
+        )
+    score = np.sqrt(np.bincount(cells, deviation))
+    drawn = allocate(sizes, score, n)
+    strata = _cut(cells, confidence, deviation, np.where(drawn >= ENOUGH_FOR_BANDS * BANDS, BANDS, 1))
+    cell = cells[np.unique(strata, return_index=True)[1]]
+    return strata, score[cell] / np.bincount(cell)[cell]
+
+
+def _cut(
+    cells: NDArray[np.int64], confidence: NDArray[np.float32], deviation: NDArray[np.float64], bands: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the stratum of each image. The ``bands`` of a cell have equal doubt: few unsure or many sure images."""
+    order = np.lexsort((confidence, cells))
+    strata = np.empty(len(cells), dtype=np.int64)
+    first = 0
+    for rows, number in zip(np.split(order, np.cumsum(np.bincount(cells))[:-1]), bands, strict=True):
+        middle = np.cumsum(deviation[rows]) - deviation[rows] / 2
+        band = np.minimum(number * middle / deviation[rows].sum(), number - 1).astype(np.int64)
+        _, band = np.unique(band, return_inverse=True)
+        strata[rows] = first + band
+        first += int(band[-1]) + 1
+    return strata
+
+
+def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> NDArray[np.int64]:
+    """Return numbers (H,) proportional to ``score`` with sum ``n``; at least 2 (1 for a small ``n``), at most all."""
+    n = min(n, int(sizes.sum()))
+    least = np.minimum(LEAST_DRAWN if np.minimum(LEAST_DRAWN, sizes).sum() <= n else 1, sizes)
+    low, high = 0.0, float((sizes / score).max())
+    for _ in range(100):  # bisect the factor for which the clipped shares add up to n
+        middle = (low + high) / 2
+        low, high = (low, middle) if np.clip(middle * score, least, sizes).sum() > n else (middle, high)
+    shares = np.clip(low * score, least, sizes)
+    drawn = np.floor(shares + 1e-9).astype(np.int64)
+    rest = np.argsort(drawn - shares, kind="stable")
+    for stratum in rest[drawn[rest] < sizes[rest]][: n - int(drawn.sum())]:
+        drawn[stratum] += 1
+    return drawn
+
+
+def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return rows (n,): a simple random sample of each stratum, in random order, so that a person can stop early."""
+    chosen = [
+        members[permutation(len(members), seed, stratum)[:number]]
+        for stratum, number in enumerate(drawn)
+        if len(members := np.flatnonzero(strata == stratum))
+    ]
+    rows = np.concatenate(chosen)
+    return rows[permutation(len(rows), seed, len(drawn))]
+
+
+PIXELS = 320
+MAX_BYTES = 18_000  # so that 200 pictures, in base64, stay under 5 MB
+
+
+def draw_label_sample(
+    run: str | Path,
+    *,
+    out: str | Path,
+    n: int = 200,
+    split: str | None = None,
+    seed: int = 0,
+    data: str | Path | None = None,
+    root: str | Path | None = None,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    cache: str | None = None,
+) -> Design:
+    """Draw images of a run for a person to label, and write a page for it.
+
+    The images are stratified by pseudo-group, by whether the run's classifier is right, and by confidence. The page
+    doesn't show any of these. True attributes are not used.
+
+    Args:
+        out: the folder to create, with ``index.html``, and ``sample.csv`` and ``design.json`` for `judge_labels`.
+        n: number of images to draw; all images of the split if it has fewer.
+        split: ``train``, ``val`` or ``test``; by default test, or validation if there are no test images.
+        data, root: the table of the run and the folder of its images, if they have moved.
+        weights, device, cache: as in `dbpt.evaluate`.
+
+    Raises `InputError` if ``out`` exists, if ``n`` is too small, or if images are gone or unreadable now.
+    """
+    from dbpt.runs.run_folder import load
+
+    folder = Path(out)
+    if os.path.lexists(folder):
+        raise InputError(f"--out {folder}: exists; choose another name, since labels may belong to that sample")
+    check_can_create(folder)
+    n, seed = arguments.integer("--n", n, 1), arguments.integer("--seed", seed, 0, 2**64 - 1)
+    if split is not None and split not in SPLITS:
+        hint = nearest(str(split), list(SPLITS))
+        raise InputError(f"--split is {split!r}; expected one of {', '.join(SPLITS)}{hint}")
+    classifier = load(run, device=device, weights=weights)
+    if classifier.config.embeddings is not None:
+        raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
+    if classifier.config.num_clusters is not None:
+        raise InputError(f"{run}: its attributes are clusters, which nobody can label; fit with names of attributes")
+    if not classifier.words.attributes:
+        raise InputError(f"{run}: was trained without an attribute; there is none to label, fit with --attributes")
+    labelled = RunLabels(Path(run), classifier)
+    split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
+    rows = labelled.rows(split)
+    dataset = _dataset(classifier, [labelled.paths[row] for row in rows], data, root)
+    right = _right(classifier, dataset, cache)
+    pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]
+    cells = (dataset.labels * (dataset.num_attributes + 1) + pseudo_attributes + 1) * 2 + right
+    strata, score = stratify(cells, confidence, n)
+    drawn = allocate(np.bincount(strata), score, n)
+    chosen = draw(strata, drawn, seed)
+    described = []
+    for stratum, number in enumerate(drawn.tolist()):
+        members = np.flatnonzero(strata == stratum)
+        label, pseudo_attribute, is_right = (int(x[members[0]]) for x in (dataset.labels, pseudo_attributes, right))
+        low, high = float(confidence[members].min()), float(confidence[members].max())
+        described.append(Stratum(label, pseudo_attribute, bool(is_right), low, high, len(members), number))
+    design = Design(
+        run=str(run),
+        dataset=dataset.name,
+        split=split,
+        seed=seed,
+        classes=dataset.class_names,
+        attributes=dict(dataset.words.attributes),
+        strata=tuple(described),
+        paths=tuple(dataset.paths[row] for row in chosen),
+        stratum=tuple(strata[chosen].tolist()),
+        factors={each.name: dict(each.values) for each in dataset.words.factors},
+    )
+    _write(folder, design, dataset.root)
+    return design
+
+
+class RunLabels:
+    """A run's ``pseudo_attributes.safetensors``: arrays (N,), -1 for unlabelled rows, and the path of each row."""
+
+    def __init__(self, run: Path, classifier: "Classifier") -> None:
+        from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
+        from dbpt.storage.records import read_tensors
+
+        file = run / "pseudo_attributes.safetensors"
+        what, needs = "run's pseudo attributes", ("pseudo_attributes", "confidence", "splits", "paths")
+        tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=needs)
+        self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
+        self.confidence, self.splits = tensors["confidence"], tensors["splits"]
+        self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
+        arrays = (self.pseudo_attributes, self.confidence, self.splits)
+        if (
+            any(array.shape != (len(self.paths),) for array in arrays)
+            or not np.isin(self.splits, range(len(SPLITS))).all()
+            or not np.isin(self.pseudo_attributes, range(-1, len(classifier.words.attributes))).all()
+            or not ((self.confidence >= 0) & (self.confidence <= 1)).all()
+        ):
+            raise InputError(f"{file}: does not belong to this run; fit again")
+        self._run = run
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Return the rows of a split. Raises `InputError` if there are none."""
+        rows = np.flatnonzero(self.splits == SPLITS.index(split))
+        if not rows.size:
+            found = ", ".join(name for number, name in enumerate(SPLITS) if (self.splits == number).any())
+            raise InputError(f"--split {split}: {self._run} has no images in it; its splits are {found}")
+        return rows
+
+
+def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
+    """Return the rows of ``paths`` in the run's data, in that order, without true attributes."""
+    config = classifier.config
+    data, root = config.data if data is None else data, config.root if root is None else root
+    dataset = load_for_run(config, classifier.words, data, root)
+    row_of = {path: row for row, path in enumerate(dataset.paths)}
+    gone = [path for path in paths if path not in row_of]
+    if gone:
+        raise InputError(
+            f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are "
+            "missing); give the data that the run was fitted on"
+        )
+    dataset = replace(dataset, places=np.arange(len(dataset)), num_listed=len(dataset))  # few shots are some of them
+    return dataset.take(np.array([row_of[path] for path in paths])).without_truth()
+
+
+def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:
+    """Return (N,) int64, 1 where the run's classifier is right."""
+    from dbpt.study.readable import embed_dataset
+
+    config = classifier.config if cache is None else replace(classifier.config, cache=cache)
+    _, features, failures = embed_dataset(dataset, classifier.backbone, config)
+    if failures:
+        named = first_few([f"{failure.path}: {failure.reason}" for failure in failures], 3, "; ")
+        raise InputError(f"images that the run could read are unreadable now: {named}; put them back")
+    right: NDArray[np.int64] = (features.map_blocks(classifier.head.predictions) == dataset.labels).astype(np.int64)
+    return right
+
+
+def _write(folder: Path, design: Design, root: Path) -> None:
+    """Write into a temporary folder and rename it, so that a sample under its final name is complete."""
+    page = label_page(design, root)
+    partial = None
+    try:
+        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}.", suffix=".tmp"))
+        write_design(partial, design)
+        write_atomically(partial / "index.html", page)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except OSError as error:
+        raise InputError(f"--out {folder}: cannot create: {error.strerror}") from None
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def label_page(design: Design, root: Path) -> str:
+    """Return the labelling page, self-contained HTML, for the images of ``design``, with paths relative to ``root``.
+
+    It doesn't show class, pseudo attribute and prediction, which could influence the person. Raises `InputError` for
+    images that can't be read, or whose names are not UTF-8, since no CSV could contain them.
+    """
+    return render(
+        "label.html.j2",
+        version=__version__,
+        dataset=design.dataset,
+        split=SPLIT_NAMES[design.split],
+        questions={
+            question: [(name, [] if wordings == (name,) else wordings) for name, wordings in answers.items()]
+            for question, answers in design.questions.items()
+        },
+        pictures=_pictures(design, root),
+        sample={
+            "id": design.sample,
+            "questions": [(question, list(answers)) for question, answers in design.questions.items()],
+            "paths": design.paths,
+        },
+    )
+
+
+def _pictures(design: Design, root: Path) -> list[bytes]:
+    pictures: list[bytes] = []
+    unreadable: list[str] = []
+    for path in design.paths:
+        try:
+            path.encode()
+            picture = thumbnail(root / path, PIXELS, max_bytes=MAX_BYTES)
+        except UnicodeEncodeError:
+            unreadable.append(f"{path!r}: its name is not UTF-8")
+        except UnreadableImage as error:
+            unreadable.append(f"{path!r}: {error}")
+        else:
+            pictures.append(picture)
+    if unreadable:
+        raise InputError(f"images of the sample cannot be shown: {first_few(unreadable, 3, '; ')}")
+    return pictures

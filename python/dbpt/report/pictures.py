@@ -1,0 +1,294 @@
+"""Pictures of images in pages: contact sheets, examples of groups, the surest mistakes."""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from dbpt.features.images import UnreadableImage, open_image
+from dbpt.groups import group_name
+from dbpt.groups.association import permutation
+
+STRIP = 8
+SHEETS_BUDGET = 1_100_000
+"""Bytes of all JPEGs; base64 adds a third."""
+MOST_ON_SHEETS = 768
+"""With more groups the strips are shorter, so that no picture gets too small to judge."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with the confidence of its guess; ``image`` is a JPEG thumbnail."""
+
+    path: str
+    image: bytes
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some pictures, with a title that says which."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True)
+class ContactSheet:
+    """The pictures of a pseudo-group: class and guessed attribute, the ``n`` images, and their share of the class.
+
+    ``strips`` are the surest, the least sure and some random images, or all images if they are few. There are none if
+    the group has no images, or isn't among the groups that fit into a page.
+    """
+
+    class_name: str
+    attribute: str
+    n: int
+    share: float | None
+    strips: tuple[Strip, ...]
+
+
+def contact_sheets(
+    paths: Sequence[str],
+    root: Path,
+    groups: NDArray[np.int64],
+    confidence: NDArray[np.float32],
+    *,
+    group_names: Sequence[tuple[str, str]],
+    seed: int = 0,
+    first: Sequence[int] = (),
+    budget: int = SHEETS_BUDGET,
+) -> list[ContactSheet]:
+    """Return a sheet for each pseudo-group, in the order g = y*A + a.
+
+    ``groups`` and ``confidence`` are (N,), of class and guessed attribute; -1 if nothing was guessed. ``group_names``
+    (G,) are pairs of class and attribute. The images depend on the arguments alone. Where an image can't be read, the
+    next one takes its place. With many groups the strips have fewer than eight pictures, and with more than
+    MOST_ON_SHEETS / 3 groups, some sheets have none; those of ``first`` have precedence. All pictures together have at
+    most ``budget`` bytes.
+    """
+    sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
+    shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][: MOST_ON_SHEETS // 3]
+    each = min(STRIP, MOST_ON_SHEETS // (3 * max(len(shown), 1)))
+    of_class: dict[str, int] = {}
+    for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
+        of_class[class_name] = of_class.get(class_name, 0) + n
+    number = int(np.minimum(sizes[shown], 3 * each).sum())
+    thumbnails = Thumbnails(paths, root, number=number, budget=budget)
+
+    def take(rows: NDArray[np.int64], number: int) -> tuple[Picture, ...]:
+        found = thumbnails.first(rows.tolist(), number)
+        return tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in found)
+
+    sheets = []
+    for g, (class_name, attribute) in enumerate(group_names):
+        rows = np.flatnonzero(groups == g) if g in shown else np.empty(0, np.int64)
+        rows = rows[np.argsort(np.random.PCG64([seed, g]).random_raw(len(rows)), kind="stable")]
+        strips = tuple(strip for strip in _strips(rows, confidence, take, each) if strip.pictures)
+        n = int(sizes[g])
+        share = n / of_class[class_name] if of_class[class_name] else None
+        sheets.append(ContactSheet(class_name, attribute, n, share, strips))
+    return sheets
+
+
+def _strips(
+    rows: NDArray[np.int64],
+    confidence: NDArray[np.float32],
+    take: Callable[[NDArray[np.int64], int], tuple[Picture, ...]],
+    each: int,
+) -> list[Strip]:
+    """Return the strips of a group, whose ``rows`` are in random order."""
+    surest = rows[np.argsort(-confidence[rows], kind="stable")]
+    if len(rows) <= 3 * each:
+        found = take(surest, 3 * each)
+        title = f"All {len(rows)} images, surest first" if len(rows) > 1 else "The only image"
+        return [Strip(title if len(found) == len(rows) else f"{len(found)} of {len(rows)} images", found)]
+    orders = {f"The {each} surest": surest, f"The {each} least sure": surest[::-1], f"{each} at random": rows}
+    return [Strip(title, take(order, each)) for title, order in orders.items()]
+
+
+EACH = 8
+MOST_EXAMPLES = 384
+"""With more groups each has fewer, so that no picture gets too small to judge."""
+EXAMPLES_BUDGET = 400_000
+"""Bytes of all JPEGs; base64 adds a third."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image; ``image`` is a JPEG thumbnail, ``predictions`` are class names, one of each classifier."""
+
+    path: str
+    image: bytes
+    predictions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class GroupExamples:
+    """The ``n`` images of a group, of which each classifier gets ``right`` so many, and some of them as pictures.
+
+    ``gained`` are the images that only the last classifier gets right, ``lost`` those that only the first one does.
+    """
+
+    class_name: str
+    attribute: str
+    n: int
+    right: tuple[int, ...]
+    gained: int
+    lost: int
+    examples: tuple[Example, ...]
+
+    @property
+    def name(self) -> str:
+        """Class · attribute."""
+        return group_name(self.class_name, self.attribute)
+
+
+def group_examples(
+    paths: Sequence[str],
+    root: Path | None,
+    groups: NDArray[np.int64],
+    predictions: Sequence[NDArray[np.int64]],
+    *,
+    group_names: Sequence[tuple[str, str]],
+    classes: Sequence[str],
+    seed: int = 0,
+    first: Sequence[int] = (),
+) -> list[GroupExamples]:
+    """Return the images of each of the groups, which ``group_names`` (G,) names by class and attribute.
+
+    ``groups`` (N,) are -1 for images of no group; ``predictions`` (N,) of each classifier index ``classes``. Chance, by
+    ``seed``, chooses the pictures, whatever the predictions are. There are none without ``root``, the folder of
+    ``paths``. If they don't suffice for all groups, those of ``first`` have precedence.
+    """
+    sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
+    shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
+    each = min(EACH, MOST_EXAMPLES // max(len(shown), 1))
+    number = int(np.minimum(sizes[shown], each).sum())
+    thumbnails = None if root is None else Thumbnails(paths, root, number=number, budget=EXAMPLES_BUDGET)
+    found = []
+    for g, (class_name, attribute) in enumerate(group_names):
+        rows = np.flatnonzero(groups == g) if sizes[g] else np.empty(0, np.int64)
+        y = classes.index(class_name)
+        right = [of_one[rows] == y for of_one in predictions]
+        pictures = []
+        if thumbnails and g in shown:
+            chosen = rows[permutation(len(rows), seed, g)].tolist()
+            pictures = [
+                Example(paths[row], jpeg, tuple(classes[of_one[row]] for of_one in predictions))
+                for row, jpeg in thumbnails.first(chosen, each)
+            ]
+        found.append(
+            GroupExamples(
+                class_name,
+                attribute,
+                len(rows),
+                tuple(int(of_one.sum()) for of_one in right),
+                int((right[-1] & ~right[0]).sum()),
+                int((right[0] & ~right[-1]).sum()),
+                tuple(pictures),
+            )
+        )
+    return found
+
+
+def worst_first(accuracies: Sequence[float | None]) -> list[int]:
+    """Return the groups in the order of their accuracies (G,), those without images last."""
+    return sorted(range(len(accuracies)), key=lambda g: (accuracies[g] is None, accuracies[g]))
+
+
+GALLERY_SIZE = 24
+GALLERY_BUDGET = 150_000
+"""Bytes of all JPEGs; base64 adds a third."""
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A misclassified image for the gallery; ``image`` is a JPEG thumbnail, ``p_true`` None without probabilities."""
+
+    path: str
+    image: bytes
+    label: str
+    attribute: str
+    prediction: str
+    p_true: float | None
+
+
+def surest_mistakes(
+    paths: Sequence[str],
+    root: Path,
+    group: tuple[str, str],
+    predictions: Sequence[str],
+    p_true: NDArray[np.float64] | None,
+) -> list[Mistake]:
+    """Return the 24 misclassified images of a group that have the lowest probability of the true class.
+
+    ``paths``, ``predictions`` (class names) and ``p_true`` are those of the images of ``group``, a class and an
+    attribute by name. Without ``p_true`` the first mistakes are taken. Where an image can't
+    be read, the next one takes its place.
+    """
+    wrong = np.flatnonzero([prediction != group[0] for prediction in predictions])
+    if p_true is not None:
+        wrong = wrong[np.argsort(p_true[wrong], kind="stable")]
+    thumbnails = Thumbnails(paths, root, number=GALLERY_SIZE, budget=GALLERY_BUDGET)
+    return [
+        Mistake(paths[i], image, *group, predictions[i], None if p_true is None else float(p_true[i]))
+        for i, image in thumbnails.first(wrong.tolist(), GALLERY_SIZE)
+    ]
+
+
+QUALITIES = (85, 75, 60, 45, 30)
+SIZES = (144, 128, 112, 96, 80, 64, 48, 32)
+BYTES_PER_PIXEL = 0.25  # of most photographs at a quality of 60
+TRIES = 3  # per picture, until images are given up as unreadable
+
+
+def thumbnail(path: Path, pixels: int, *, max_bytes: int | None = None) -> bytes:
+    """Return the image as a JPEG at most ``pixels`` wide and high. Its quality is lowered to 30 to fit ``max_bytes``.
+
+    Alpha is dropped, as it is for CLIP. Raises `UnreadableImage` with the reason.
+    """
+    image = open_image(path).convert("RGB")
+    image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
+    for quality in QUALITIES:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        if max_bytes is None or buffer.tell() <= max_bytes:
+            break
+    return buffer.getvalue()
+
+
+class Thumbnails:
+    """Thumbnails of the images ``paths`` in the folder ``root``, so many that ``number`` of them fit into ``budget``.
+
+    The budget is in bytes of JPEG; base64 adds a third. They are as large as most photographs can be, and smaller for
+    noisy images.
+    """
+
+    def __init__(self, paths: Sequence[str], root: Path, *, number: int, budget: int) -> None:
+        self._paths, self._root, self._max_bytes = paths, root, budget // max(number, 1)
+        self._sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= self._max_bytes] or SIZES[-1:]
+
+    def first(self, rows: Sequence[int], number: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the first ``number`` of ``rows`` that can be read, each with its thumbnail."""
+        found = 0
+        for row in rows[: TRIES * number]:
+            if found == number:
+                return
+            try:
+                jpeg = self._thumbnail(self._root / self._paths[row])
+            except UnreadableImage:  # it has changed since
+                continue
+            found += 1
+            yield row, jpeg
+
+    def _thumbnail(self, path: Path) -> bytes:
+        for size in self._sizes:
+            jpeg = thumbnail(path, size, max_bytes=self._max_bytes)
+            if len(jpeg) <= self._max_bytes:
+                break
+        return jpeg

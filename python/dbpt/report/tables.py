@@ -1,0 +1,255 @@
+"""Tables as text: a run, confusions, and the human check."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from dbpt.report.summary import (
+    MINIMUM_NOTE,
+    SPLIT_NAMES,
+    Row,
+    Summary,
+    average_note,
+    pseudo_note,
+    selected_by,
+    summarize,
+)
+from dbpt.report.text import (
+    LONGEST_GROUP_NAME,
+    MISSING,
+    WIDTH,
+    count,
+    interval_text,
+    percent,
+    points,
+    render_columns,
+    shorten_group,
+    text_width,
+    wrapped,
+)
+from dbpt.runs.metrics import RunMetrics, RunRow
+
+
+def run_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
+    """Return the table of a run, as text without a final newline.
+
+    If the groups don't fit into 80 columns, each gets a line below. ``*`` marks the worst group of a row.
+    """
+    summary = summarize(metrics)
+    body = _groups_beside(summary)
+    if metrics.dataset.factors or max(map(text_width, body)) > WIDTH:
+        body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary), *_factor_lines(summary)]
+    told = [f"warning: {text}" for text in summary.warnings] if warnings else []
+    return "\n".join([*wrapped(summary.heading), "", *body, "", *wrapped([*_notes(summary), *told])])
+
+
+def _main_columns(summary: Summary) -> list[list[str]]:
+    """Return columns of cells: three header cells, then one for each row."""
+    rows = summary.rows
+    return [
+        ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
+        ["", "worst", "group", *(percent(row.worst_group_accuracy) for row in rows)],
+        ["", "95 %", "interval", *(interval_text(*(row.interval or (None, None))) for row in rows)],
+        ["", "", "average", *(percent(row.average_accuracy) for row in rows)],
+        ["", "", "gap", *(points(row.gap) for row in rows)],
+    ]
+
+
+def _groups_beside(summary: Summary) -> list[str]:
+    """Return the table with all groups, and each class name above the columns of its groups."""
+    main, header = _main_columns(summary), ""
+    groups = [
+        ["", a, f"n={count(summary.group_size(g))}", *(_group_cell(row, g) for row in summary.rows)]
+        for g, (_, a) in enumerate(summary.metrics.dataset.groups)
+    ]
+    classes = summary.metrics.dataset.classes
+    num_attributes = len(groups) // len(classes)
+    for y, name in enumerate(classes):
+        columns = groups[y * num_attributes : (y + 1) * num_attributes]
+        if (missing := text_width(name) - _total_width(columns)) > 0:  # widen its first column
+            columns[0][1] = " " * (_total_width(columns[:1]) + missing - text_width(columns[0][1])) + columns[0][1]
+        space = _total_width(columns) - text_width(name)
+        header += "  " + " " * (space - space // 2) + name + " " * (space // 2)
+    return [(" " * _total_width(main) + header).rstrip(), *render_columns(main + groups)]
+
+
+def _total_width(columns: list[list[str]]) -> int:
+    return sum(max(map(text_width, column)) for column in columns) + 2 * (len(columns) - 1)
+
+
+def _group_cell(row: Row[RunRow], group: int) -> str:
+    """Return the accuracy and a star if it is the worst of the row, else a space, so that digits align."""
+    if row.record.shown is None:
+        return f"{MISSING} "
+    return percent(row.groups[group].accuracy) + ("*" if row.record.shown.worst_group == group else " ")
+
+
+def _group_lines(summary: Summary) -> list[str]:
+    names, shown = summary.short_group_names(LONGEST_GROUP_NAME), summary.metrics.dataset.shown_groups
+    sizes = [f"n={count(summary.group_size(g))}" for g in shown]
+    columns = [["", "", "group", *(names[g] for g in shown)], ["", "", "images", *sizes]]
+    columns += [["", "", row.title + " ", *(_group_cell(row, g) for g in shown)] for row in summary.rows]
+    return render_columns(columns)
+
+
+def _factor_lines(summary: Summary) -> list[str]:
+    """Return a table for each factor: the accuracy of each class and value, whatever the other factors."""
+    lines: list[str] = []
+    evaluated = [row for row in summary.rows if row.factors]
+    for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
+        names = [shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in factor.groups]
+        columns = [
+            ["", "", f"by {factor.name} alone", *names],
+            ["", "", "images", *(f"n={count(each.n)}" for each in factor.groups)],
+        ]
+        for row in evaluated:
+            figures = row.factors[place]
+            cells = [percent(each.accuracy) + ("*" if each == figures.worst else " ") for each in figures.groups]
+            columns.append(["", "", row.title + " ", *cells])
+        lines += ["", *render_columns(columns)]
+    return lines
+
+
+def _notes(summary: Summary) -> list[str]:
+    marks = "* worst group of the row"
+    if len(summary.rows) > 1:
+        marks += "   ◂ the requested row, which is saved"
+    notes = [
+        marks,
+        "interval: from the smallest lower to the smallest upper exact bound of the groups, for all groups at once",
+        MINIMUM_NOTE,
+        average_note(summary.metrics.average),
+    ]
+    trained = [row for row in summary.rows if row.record.best_epoch is not None]
+    if trained:
+        best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
+        notes.append(f"best epoch, by {selected_by(summary.metrics)}: {best}")
+    return [*notes, pseudo_note(summary.metrics)]
+
+
+MOST_CLASSES = 12
+"""With more classes, the most frequent confusions replace the matrix."""
+MOST_CONFUSIONS = 24
+SHADES = (0.02, 0.1, 0.25, 0.5)
+
+
+class Confusion(NamedTuple):
+    """The number of images of a class that were taken for another; ``shade`` is 0 to 4, None on the diagonal."""
+
+    label: str
+    prediction: str
+    n: int
+    share: float
+    shade: int | None
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """A row of ``matrix`` for each true class, or None if there are many; ``frequent`` are without the diagonal."""
+
+    num_classes: int
+    matrix: list[list[Confusion]] | None
+    frequent: list[Confusion]
+
+
+def confusion_counts(labels: NDArray[np.int64], predictions: NDArray[np.int64], num_classes: int) -> NDArray[np.int64]:
+    """Return the images (C, C) of each true class that are taken for each class."""
+    counts = np.bincount(labels * num_classes + predictions, minlength=num_classes**2)
+    return counts.reshape(num_classes, num_classes)
+
+
+def confusions(counts: ArrayLike, classes: Sequence[str]) -> Confusions:
+    """Return what a page shows of the `confusion_counts`."""
+    counts_CC = np.asarray(counts)
+    totals_C = np.maximum(counts_CC.sum(axis=1), 1)
+
+    def confusion(y: int, taken_for: int) -> Confusion:
+        n = int(counts_CC[y, taken_for])
+        share = n / int(totals_C[y])
+        shade = None if y == taken_for else sum(share >= limit for limit in SHADES)
+        return Confusion(classes[y], classes[taken_for], n, share, shade)
+
+    numbers = range(len(classes))
+    wrong = np.where(np.eye(len(classes), dtype=bool), 0, counts_CC).ravel()
+    order = np.argsort(-wrong, kind="stable")[:MOST_CONFUSIONS]
+    return Confusions(
+        len(classes),
+        [[confusion(y, k) for k in numbers] for y in numbers] if len(classes) <= MOST_CLASSES else None,
+        [confusion(*divmod(i, len(classes))) for i in order.tolist() if wrong[i]],
+    )
+
+
+def judged_table(result: dict[str, Any]) -> str:
+    """Return tables of the groups, by pseudo attributes and corrected, with the worst groups and warnings below.
+
+    With several factors, each has its table, and then their combinations that occur.
+    """
+    data, factors = result["dataset"], result["factors"]
+    of_split = f"{count(result['n_labelled'])} of {count(result['n'])} images labelled by hand"
+    lines = [f"{data['name']}: {SPLIT_NAMES[result['split']]} split, {of_split}; figures in per cent", ""]
+    for factor in factors:
+        lines += [f"{factor['name']}:", "", *_part(factor, data["classes"], factor["values"]), ""]
+    if factors:
+        lines += [f"combinations of {' and '.join(factor['name'] for factor in factors)}:", ""]
+    lines += _part(result, data["classes"], data["attributes"], only_occurring=bool(factors))
+    lines += [
+        f"average (needs no attribute)  {percent(result['average'])}",
+        "",
+        "* worst group; a minimum is biased downward: the figure tends to be too low",
+        "interval: for the figure of this split if every image were labelled; it doesn't cover other images",
+        *(f"warning: {text}" for text in result["warnings"]),
+    ]
+    return "\n".join(lines)
+
+
+def _part(
+    figures: dict[str, Any], classes: Sequence[str], attributes: Sequence[str], *, only_occurring: bool = False
+) -> list[str]:
+    """Return the table of the attribute or of one factor, and its figures below."""
+    pairs = [(y, a) for y in classes for a in attributes]
+    groups = [each for each in figures["groups"] if each["n_pseudo"] or each["n_labelled"] or not only_occurring]
+    precisions = [group["precision"] for group in groups]
+    accuracies = [group["accuracy"] for group in groups]
+    by_pseudo = [_starred(group, figures["by_pseudo"], group["accuracy_by_pseudo"]) for group in groups]
+    corrected = [_starred(group, figures["corrected"], group["accuracy"]["value"]) for group in groups]
+    columns = [
+        [
+            "",
+            "",
+            "",
+            *(shorten_group(y, a, LONGEST_GROUP_NAME) for y, a in (pairs[group["group"]] for group in groups)),
+        ],
+        ["pseudo", "group", "images", *(count(group["n_pseudo"]) for group in groups)],
+        ["", "", "precision", *(percent(precision["value"]) for precision in precisions)],
+        ["", "95 %", "interval", *(interval_text(precision["low"], precision["high"]) for precision in precisions)],
+        ["", "", "accuracy ", *by_pseudo],
+        ["labelled", "by", "hand", *(count(group["n_labelled"]) for group in groups)],
+        ["in the", "split,", "estimated", *(count(round(group["n_estimated"])) for group in groups)],
+        ["", "corrected", "accuracy ", *corrected],
+        ["", "95 %", "interval", *(interval_text(accuracy["low"], accuracy["high"]) for accuracy in accuracies)],
+    ]
+
+    def worst(source: dict[str, Any]) -> str:
+        group = source["worst_group"]
+        return "" if group is None else f"  {' · '.join(pairs[group])}"
+
+    accuracy, of_corrected = figures["pseudo_accuracy"], figures["corrected"]["worst_group_accuracy"]
+    of_pseudo = figures["by_pseudo"]["worst_group_accuracy"]
+    return [
+        *render_columns(columns),
+        "",
+        f"pseudo attributes right       {_figure(accuracy)}",
+        f"worst group by pseudo groups  {percent(of_pseudo)}{worst(figures['by_pseudo'])}",
+        f"worst group, corrected        {_figure(of_corrected)}{worst(figures['corrected'])}",
+    ]
+
+
+def _starred(group: dict[str, Any], source: dict[str, Any], accuracy: float | None) -> str:
+    return percent(accuracy) + ("*" if source["worst_group"] == group["group"] else " ")
+
+
+def _figure(estimate: dict[str, float | None]) -> str:
+    return f"{percent(estimate['value'])} {interval_text(estimate['low'], estimate['high'])}".rstrip()

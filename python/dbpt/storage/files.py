@@ -1,0 +1,248 @@
+"""Files are written completely or not at all, and read with one line that names what is wrong; CSV for spreadsheets."""
+
+import contextlib
+import csv
+import errno
+import hashlib
+import json
+import os
+import re
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.errors import InputError
+
+READ_BLOCK = 1 << 20
+TEMPORARY_LETTERS = len("..12345678.tmp")  # that a temporary file's name adds to the name of its file
+
+
+def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file for reading, or a link to one if ``follow``. Raises `OSError` for anything else.
+
+    A pipe would block until another process writes to it, and a device may never end.
+    """
+    extra = getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | extra))  # noqa: SIM115 (of Path.open)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return file
+
+
+@contextlib.contextmanager
+def system_errors(problem: str, way_out: str = "") -> Iterator[None]:
+    """Turn an `OSError`, or the error for a name that can't be, into `InputError`: ``problem: reason; way_out``."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        is_name = isinstance(error, UnicodeEncodeError) or "embedded null" in str(error)
+        if isinstance(error, InputError) or not (isinstance(error, OSError) or is_name):
+            raise
+        raise InputError(f"{problem}: {reason_of(error)}" + (f"; {way_out}" if way_out else "")) from None
+
+
+def check_readable(path: Path, what: str, way_out: str = "") -> None:
+    """Refuse a path that is no regular file, or can't be opened. Errors call it ``what``."""
+    with system_errors(f"{path}: cannot read the {what}", way_out):
+        open_regular(path).close()
+
+
+def read_regular(path: str | Path, what: str, max_bytes: int = sys.maxsize) -> bytes:
+    """Return the bytes of a regular file of at most ``max_bytes``. Errors call the file ``what``."""
+    with system_errors(f"{path}: cannot read the {what}"), open_regular(path) as file:
+        is_small = os.fstat(file.fileno()).st_size <= max_bytes
+        content = file.read() if is_small else b""
+    if not is_small or len(content) > max_bytes:
+        raise InputError(f"{path}: more than {max_bytes} bytes, too large for a {what}")
+    return content
+
+
+def is_missing(path: Path) -> bool:
+    """Return whether there is nothing of that name, not even a link; False where nobody may look."""
+    try:
+        path.lstat()
+    except (OSError, ValueError) as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
+    return False
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the system's reason for an error."""
+    return getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+
+
+def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
+    """Refuse a path that could not be created. Folders above it may be missing only if ``with_parents``."""
+    problem = f"{option} {path}: cannot create"
+    if "\0" in os.fspath(path):
+        raise InputError(f"{problem}: a name cannot contain NUL")
+    with system_errors(problem):  # such as a deleted working directory
+        parents = path.absolute().parents
+        parent = next(parent for parent in parents if os.path.lexists(parent))
+        longest = os.pathconf(parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
+    if not os.path.isdir(parent):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        raise InputError(f"{problem}: {parent} is not a folder")
+    if parent != parents[0] and not with_parents:
+        raise InputError(f"{option} {path}: there is no folder {path.parent}")
+    if not os.access(parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise InputError(f"{problem}: {parent} is not writable")
+    room = longest - TEMPORARY_LETTERS
+    if any(len(os.fsencode(part)) > room for part in path.absolute().relative_to(parent).parts):
+        raise InputError(f"{problem}: a name in it is too long, at most {room} bytes")
+
+
+def check_output(
+    option: str, path: Path, *, overwrite: bool, reads: Iterable[str | Path] = (), advice: str = "choose another name"
+) -> None:
+    """Refuse an output that exists (unless ``overwrite``), is no regular file or can't be made.
+
+    A file in ``reads``, or in a folder among them, is never replaced. ``advice`` says what to do about a ``path`` that
+    is no regular file.
+    """
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        check_can_create(path, option=option, with_parents=False)
+        return
+    except (OSError, ValueError) as error:
+        raise InputError(f"{option} {path}: cannot be written: {reason_of(error)}; {advice}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f"{option} {path}: exists and is not a regular file; {advice}")
+    if not overwrite:
+        raise InputError(f"{option} {path}: exists; choose another name, or replace it with --overwrite")
+    places = (path, *Path(os.path.realpath(path)).parents)
+    for read in reads:
+        if os.path.exists(read) and any(os.path.samefile(place, read) for place in places):  # noqa: PTH110, PTH121
+            what, way = (f"in the folder {read}", "folder") if os.path.isdir(read) else ("a file", "name")  # noqa: PTH112
+            raise InputError(f"{option} {path}: is {what} that this command reads; choose another {way}")
+
+
+def write_atomically(path: Path, content: bytes | str | Iterable[str], *, overwrite: bool = True) -> None:
+    """Write to a temporary file in the same folder, fsync, rename. Text becomes UTF-8; file names keep their bytes.
+
+    ``content`` may come in parts, so that it is never in memory as a whole.
+
+    Raises `InputError` if the write fails, or if ``path`` exists without ``overwrite``; ``path`` then stays as it was.
+    """
+    temporary = None
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        temporary = Path(name)
+        try:
+            for part in (content,) if isinstance(content, bytes | str) else content:
+                rest = memoryview(part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part)
+                while rest:
+                    rest = rest[os.write(handle, rest) :]
+            # By descriptor if possible: in a shared folder the name may belong to another file by now.
+            os.chmod(handle if os.chmod in os.supports_fd else temporary, 0o644)  # noqa: PTH101
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if overwrite:
+            temporary.replace(path)
+            temporary = None
+        else:
+            try:
+                os.link(temporary, path)  # unlike renaming, this never replaces another file
+            except OSError:  # also a file system without hard links
+                if os.path.lexists(path):
+                    raise FileExistsError from None
+                temporary.replace(path)
+    except FileExistsError:
+        raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
+    except OSError as error:
+        advice = "choose another folder" if error.errno == errno.ENOENT else "free space or choose another folder"
+        raise InputError(f"{path}: cannot write: {error.strerror}; {advice}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):  # report only the error above
+                temporary.unlink()
+
+
+def file_sha256(file: Path, *, follow: bool = True) -> str:
+    """Return the SHA-256 of a file, or of the target of a link if ``follow``. Raises `OSError`."""
+    digest = hashlib.sha256()
+    with open_regular(file, follow=follow) as opened:
+        while block := opened.read(READ_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync the names in a folder to disk. Raises `InputError` if that fails."""
+    if os.name != "posix":  # other systems can't open a folder
+        return
+    with system_errors(f"{folder}: cannot write", "free space or choose another folder"):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON as `write_atomically` does. Refuses NaN and escapes bytes that are not UTF-8."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, text.encode("utf-8", "backslashreplace"))
+
+
+def default_cache_dir() -> Path:
+    """Return ``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
+    explicit = os.environ.get("DBPT_CACHE")
+    folder = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
+    return Path(expanded(folder, "name a folder with --cache or $DBPT_CACHE"))
+
+
+def expanded(path: str | Path, advice: str = "write the path in full, or ./ before a name that begins with ~") -> str:
+    """Return a path with ``~`` or ``~user`` at its beginning replaced by the home folder."""
+    found = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
+    if found.startswith("~"):
+        raise InputError(f"{path}: {Path(found).parts[0]} is not a home folder here; {advice}")
+    return found
+
+
+# Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
+FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+MARKED = re.compile(r"'+[=+\-@\t\r\n]")
+BLOCK_ROWS = 8_192
+Column = Sequence[object] | NDArray[Any]
+
+
+def csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Return the rows as CSV with line feeds. Text that begins like a formula gets an apostrophe in front.
+
+    >>> csv_text([("path", "shift"), ("=cmd|'/c calc'!A1", -0.5)])
+    "path,shift\\n'=cmd|'/c calc'!A1,-0.5\\n"
+    """
+    lines: list[str] = []
+    # With the line ending "\r\n" the csv module also quotes carriage returns in cells.
+    table = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
+    table.writerows([marked(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    return "".join(f"{line[:-2]}\n" for line in lines)
+
+
+def csv_of_columns(columns: Mapping[str, Column]) -> Iterator[str]:
+    """Yield columns of equal length, by name, as `csv_text`, some rows at a time."""
+    yield csv_text([list(columns)])
+    for start in range(0, max(map(len, columns.values())), BLOCK_ROWS):
+        cells = [column[start : start + BLOCK_ROWS] for column in columns.values()]
+        lists = [part.tolist() if isinstance(part, np.ndarray) else part for part in cells]
+        yield csv_text(zip(*lists, strict=True))
+
+
+def marked(cell: str) -> str:
+    """Return text as a cell that no spreadsheet runs; `unmarked` undoes it."""
+    return f"'{cell}" if FORMULA.match(cell) else cell
+
+
+def unmarked(cell: str) -> str:
+    """Return the text from which `marked` made this cell."""
+    return cell[1:] if MARKED.match(cell) else cell

@@ -1,0 +1,289 @@
+"""JSON and tensors that are read back into types: versions, limits and shapes are checked, nothing is unpickled."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import types
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from dbpt.errors import InputError
+from dbpt.storage.files import is_missing, open_regular, read_regular, system_errors, write_atomically
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+MOST_BYTES = 1 << 26
+DEEPEST = 16  # levels of nesting in a value of type Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """The limits of a number, both included."""
+
+    low: float
+    high: float = 2**63 - 1
+
+
+Count = Annotated[int, Limits(0)]
+Share = Annotated[float, Limits(0, 1)]
+AnyFloat = Annotated[float, Limits(-math.inf, math.inf)]
+_DEFAULT = {int: Limits(-(2**63)), float: Limits(-1.7976931348623157e308, 1.7976931348623157e308)}
+
+
+class _Wrong(Exception):
+    """A wrong value. Its arguments are the place and what was expected there."""
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Return the JSON object in a file."""
+    content = read_regular(path, what, MOST_BYTES)
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: is not a JSON object; expected a {what}")
+    return value
+
+
+def check_version(path: Path, found: object, version: int) -> None:
+    """Refuse a schema version other than ``version``, the present one."""
+    if type(found) is int and found > version:
+        raise InputError(
+            f"{path}: written by a newer dbpt (schema version {found}; this one reads {version}): update dbpt"
+        )
+    if found != version or type(found) is not int:
+        raise InputError(f"{path}: not of schema version {version}, which this version of dbpt reads")
+
+
+def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
+    """Return the parsed JSON ``value`` as an instance of ``kind``, a dataclass whose fields have types and limits.
+
+    Fields may be dataclasses, numbers, texts, booleans, None, ``Literal``, ``Any``, dictionaries by text, lists and
+    tuples. For any other value, an `InputError` names ``path``, the place, what was expected, and the ``way_out``.
+    """
+    try:
+        return _typed(value, kind, "")  # type: ignore[no-any-return]
+    except _Wrong as wrong:
+        place, expected = wrong.args
+        raise InputError(f"{path}: {place.lstrip('.')}: expected {expected}; the file was changed, {way_out}") from None
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply; the file was changed, {way_out}") from None
+
+
+def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, way_out: str) -> T:
+    """Return the entry ``name`` of a file's metadata, parsed from JSON, as `typed` does."""
+    try:
+        value = json.loads(metadata[name])
+    except (KeyError, TypeError, ValueError, RecursionError):
+        raise InputError(f"{path}: has no readable {name}; the file was changed, {way_out}") from None
+    return typed(value, kind, path, way_out)
+
+
+def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if kind is Any:
+        _check_depth(value, DEEPEST)
+        return value
+    if origin is Annotated:
+        return _typed(value, arguments[0], place, arguments[1])
+    if origin in (Union, types.UnionType):
+        (inner,) = (argument for argument in arguments if argument is not types.NoneType)
+        return None if value is None else _typed(value, inner, place, limits)
+    if origin is Literal:
+        return _check(value, isinstance(value, str) and value in arguments, place, f"one of {', '.join(arguments)}")
+    if origin is dict:
+        _check(value, isinstance(value, dict), place, "an object")
+        return {_typed(key, str, place): _typed(item, arguments[1], f"{place}.{key}") for key, item in value.items()}
+    if origin in (list, tuple):
+        of_any_length = origin is list or arguments[-1] is Ellipsis
+        _check(value, isinstance(value, list), place, "a list")
+        _check(value, of_any_length or len(value) == len(arguments), place, f"a list of {len(arguments)}")
+        kinds = [arguments[0]] * len(value) if of_any_length else arguments
+        return origin(
+            _typed(item, one, f"{place}[{i}]") for i, (item, one) in enumerate(zip(value, kinds, strict=True))
+        )
+    if kind in _DEFAULT:
+        low, high = dataclasses.astuple(limits or _DEFAULT[kind])
+        is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+        name = "an integer" if kind is int else "a number"
+        return kind(_check(value, is_number and low <= value <= high, place, f"{name} from {low} to {high}"))
+    if kind is str:
+        return _check(value, isinstance(value, str) and _is_text(value), place, "a text")
+    if kind is bool:
+        return _check(value, isinstance(value, bool), place, "true or false")
+    return _record(value, kind, place)
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    """Refuse deep nesting, at which later recursive code could fail."""
+    if isinstance(value, list | dict):
+        if not levels:
+            raise RecursionError
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, levels - 1)
+
+
+def _record(value: Any, kind: Any, place: str) -> Any:
+    _check(value, isinstance(value, dict), place, "an object")
+    hints = _hints(kind)
+    for name in sorted(hints.keys() ^ value.keys()):
+        raise _Wrong(
+            f"{place}.{name}", "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
+        )
+    try:
+        return kind(**{name: _typed(value[name], hint, f"{place}.{name}") for name, hint in hints.items()})
+    except InputError as error:  # from the checks of the dataclass
+        raise _Wrong(place or kind.__name__, f"what can be used ({error})") from None
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
+def _is_text(value: str) -> bool:
+    """Return whether text can be encoded. File names may contain Python's escapes of bytes that are not UTF-8."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check(value: Any, holds: bool, place: str, expected: str) -> Any:
+    if not holds:
+        raise _Wrong(place, f"{expected}, found {value!r:.200}")
+    return value
+
+
+DIGEST = "sha256"  # metadata entry: the SHA-256 of everything else in the file
+
+
+def write_tensors(
+    path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None, *, version: int
+) -> None:
+    """Write arrays as safetensors, atomically. The same arrays and metadata give the same bytes."""
+    header, data = _split(save({name: np.asarray(array, order="C") for name, array in tensors.items()}))
+    entries = header["__metadata__"] = {"schema_version": str(version), **(metadata or {})}
+    entries[DIGEST] = _digest(header, data)
+    text = _canonical(header)
+    text += b" " * (-len(text) % 8)
+    write_atomically(path, len(text).to_bytes(8, "little") + text + data)
+
+
+def read_tensors(
+    path: Path, what: str, *, version: int, way_out: str, needs: Iterable[str] = ()
+) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
+    """Return the arrays and the metadata that `write_tensors` wrote. ``needs`` names arrays that must be there.
+
+    Refuses a changed file, naming the ``way_out``.
+    """
+    content = read_regular(path, what)
+    try:
+        tensors = load(content)
+        header, data = _split(content)
+        metadata = header["__metadata__"]
+        check_version(path, int(metadata["schema_version"]), version)
+        if metadata.pop(DIGEST) != _digest(header, data):
+            raise InputError(f"{path}: damaged, not what was written into this {what}; {way_out}")
+        if missing := set(needs) - tensors.keys():
+            raise InputError(f"{path}: has no {min(missing)!r}; {way_out}")
+    except InputError:
+        raise
+    except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable {what} ({error or type(error).__name__}); {way_out}") from None
+    return tensors, metadata
+
+
+def map_tensor(
+    path: Path, name: str, dtype: np.dtype[Any], shape: tuple[int, ...], *, follow: bool = True
+) -> NDArray[Any]:
+    """Map a tensor of a file whose header was checked, so that only what is indexed is read. Raises `OSError`."""
+    with open_regular(path, follow=follow) as file:
+        length = int.from_bytes(file.read(8), "little")
+        begin = json.loads(file.read(length))[name]["data_offsets"][0]
+        found: NDArray[Any] = np.memmap(file, dtype, "r", 8 + length + begin, shape)
+    return found
+
+
+def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
+    end = 8 + int.from_bytes(content[:8], "little")
+    return json.loads(content[8:end]), memoryview(content)[end:]
+
+
+def _digest(header: Mapping[str, Any], data: memoryview) -> str:
+    digest = hashlib.sha256(_canonical(header))
+    digest.update(data)
+    return digest.hexdigest()
+
+
+def _canonical(header: Mapping[str, Any]) -> bytes:
+    """Return the header as JSON with sorted metadata; the library writes them in random order."""
+    ordered = {name: dict(sorted(value.items())) if name == "__metadata__" else value for name, value in header.items()}
+    return json.dumps(ordered, separators=(",", ":")).encode()
+
+
+VERSION = 1
+TEXTS = "texts"  # folder in the cache, of the features of sentences
+WAY_OUT = "it is computed again"
+FILE_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
+
+
+@dataclass(frozen=True)
+class StoredArrays:
+    """The arrays of finite float32 in ``folder``, which `put` creates."""
+
+    folder: Path
+
+    def get(self, key: str, shape: Sequence[int]) -> NDArray[np.float32] | None:
+        """Return the array under ``key``, a SHA-256 in hex; None if there is none, or a damaged one."""
+        file = self.folder / f"{key}.safetensors"
+        if is_missing(file):
+            return None
+        try:
+            return self.read(file, shape)
+        except InputError as error:
+            logger.info(str(error))
+            return None
+
+    def put(self, key: str, array: NDArray[np.float32]) -> None:
+        """Keep ``array`` under ``key``, if the folder can be written, and is not a link."""
+        if os.path.islink(self.folder):  # noqa: PTH114 (raises nothing)
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_tensors(self.folder / f"{key}.safetensors", {"values": array}, {"key": key}, version=VERSION)
+        except (InputError, OSError) as error:
+            logger.debug(f"not kept: {error}")
+
+    def read(self, file: Path, shape: Sequence[int] | None = None) -> NDArray[np.float32]:
+        """Return the array in one of the ``files``. Raises `InputError` for one that `put` did not write so."""
+        if os.path.islink(file):  # noqa: PTH114
+            raise InputError(f"{file}: a link, not a file of dbpt; delete it, {WAY_OUT}")
+        tensors, metadata = read_tensors(file, "stored array", version=VERSION, way_out=WAY_OUT, needs=["values"])
+        values: NDArray[Any] = tensors["values"]
+        is_right = values.dtype == np.float32 and values.shape == (values.shape if shape is None else tuple(shape))
+        if metadata.get("key") != file.stem or not is_right or not np.isfinite(values).all():
+            raise InputError(f"{file}: holds another array than its name says; delete it, {WAY_OUT}")
+        return values
+
+    def files(self) -> list[Path]:
+        """Return the files with our names."""
+        if not os.path.isdir(self.folder) or os.path.islink(self.folder):  # noqa: PTH112, PTH114
+            return []
+        with system_errors(f"{self.folder}: cannot be read", "make it readable"):
+            return sorted(file for file in self.folder.iterdir() if FILE_NAME.fullmatch(file.name))

@@ -1,0 +1,141 @@
+"""``--attributes auto``: the family of the catalogue that best explains the errors of a classifier, as settings."""
+
+import logging
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.clip import Backbone
+from dbpt.clip.backbone import zero_shot_weights
+from dbpt.data import SPLITS, Dataset
+from dbpt.data.words import Words, entries_of
+from dbpt.discovery.catalogue import Family, embed_families, read_catalogue
+from dbpt.discovery.result import explained_too, stronger_alike
+from dbpt.discovery.scoring import Images, guess_families, halves, score_families
+from dbpt.errors import InputError
+from dbpt.features.precomputed import StoredFeatures, check_precomputed_file
+from dbpt.report.text import count, count_of, share_in_words
+from dbpt.settings.config import DROP, FitConfig
+from dbpt.study.data import configured_dataset, resolve_demo
+from dbpt.study.readable import configured_backbone, embed_dataset
+from dbpt.study.stages import check_before_reading
+
+logger = logging.getLogger(__name__)
+
+FOUND = ("attributes", "attribute_template", "celeba_attributes", "columns")
+"""The settings that the search may change."""
+SEED = 0  # not the run's, so that all seeds find the same family
+
+
+def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[FitConfig, tuple[str, ...]]:
+    """Return the settings with names, wordings and templates in place of ``--attributes auto``, and a note about them.
+
+    Other settings are returned unchanged, without a note. Test rows are searched only if there are no others. The
+    data's own attribute is ignored, unless it has the same names. Raises `InputError` if no family is proposed, and as
+    the stages do.
+    """
+    if not config.asks_auto:
+        return config, ()
+    if config.shots is not None:
+        raise InputError(
+            f"--shots {config.shots} with --attributes auto: the search would see the classes of all training images; "
+            f"dbpt discover does it beforehand; {DROP}"
+        )
+    resolved = resolve_demo(config)
+    check_before_reading(resolved)
+    dataset = configured_dataset(resolved, training=training)
+    if resolved.embeddings is not None:
+        check_precomputed_file(Path(resolved.embeddings), dataset)
+    backbone = configured_backbone(resolved)
+    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    readable, features, _ = embed_dataset(dataset, backbone, resolved)
+    if not len(readable):
+        raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to search")
+    rows = readable.rows_to_fit
+    is_test = (readable.splits[rows] == SPLITS.index("test")).any()
+    whose = f"zero-shot CLIP in {count(len(rows))} {'test' if is_test else 'training and validation'} images"
+    ways_out = "let --attributes clusters find groups, or train without (--objective erm); "
+    ways_out += f"dbpt discover {config.data} --split all"
+    images, words = images_to_search(backbone, readable, features, rows, SEED), readable.words
+    family, why = best_family(images, words, zero_shot_right(images, words), whose, ways_out)
+    logger.info(note := f"--attributes auto: {why}")
+    return found_settings(config, family, dataset), (note,)
+
+
+def images_to_search(
+    backbone: Backbone, dataset: Dataset, features: StoredFeatures, rows: NDArray[np.int64], seed: int
+) -> Images:
+    """Return the ``rows`` (n,) of a data set with their part of its ``features`` (N, D), halved by ``seed``."""
+    labels = dataset.labels[rows]
+    return Images(
+        backbone=backbone,
+        features=features.take(rows),
+        labels=labels,
+        halves=halves(labels, seed),
+        num_classes=dataset.num_classes,
+        seed=seed,
+    )
+
+
+def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
+    """Return (n,) bool: the images that CLIP predicts right by the ``words`` of the classes."""
+    weights_CD = zero_shot_weights(images.backbone, *words.class_texts())
+    right: NDArray[np.bool_] = images.logits(weights_CD).argmax(axis=1) == images.labels
+    return right
+
+
+def best_family(
+    images: Images, words: Words, right: NDArray[np.bool_], whose: str, ways_out: str, *, is_foreign: bool = False
+) -> tuple[Family, str]:
+    """Return the first proposed family, with the names that occur, and why it is the first, in words.
+
+    ``right`` (n,) says which images are predicted right, and ``whose`` by whom and in which images, in words. Raises
+    `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried. ``is_foreign`` is as
+    for `score_families`.
+    """
+    families = read_catalogue()
+    logger.info(f"--attributes auto: searching for an attribute that explains the errors of {whose}")
+    guessed = guess_families(embed_families(images.backbone, families), images, words)
+    scores = score_families(guessed, images, right, is_foreign=is_foreign)
+    best = scores[0]
+    if not best.is_proposed or best.of.guessed is None or best.explained is None:
+        errors = count_of(int((~right).sum()), "error")
+        look = ""
+        if best.may_be_class:
+            kept = best.of.family.family.only([] if best.of.guessed is None else best.of.guessed.kept.tolist())
+            options = ["--attributes", *entries_of(kept.attributes, kept.name)]
+            options += ["--attribute-template", *kept.templates]
+            look = (
+                f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: look "
+            )
+            look += f"at them with {shlex.join(options)}"
+        raise InputError(
+            f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}; name "
+            f"attributes (--attributes NAME NAME), {ways_out} shows what was tried"
+        )
+    family = best.of.family.family.only(best.of.guessed.kept.tolist())
+    explains = f"as CLIP guesses it, explains {share_in_words(best.explained.errors)} of the errors of {whose}"
+    distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
+    also = explained_too(len(distinct) - 1)
+    confused = "" if best.rule is None else "; CLIP may confuse these names with the classes, so look at the pictures"
+    return family, f"{family.name} ({' / '.join(family.names)}), {explains}{also}{confused}"
+
+
+def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:
+    """Return the settings with the ``family`` as attribute; that of the ``dataset`` is ignored if it is another one."""
+    found = replace(
+        config,
+        attributes=entries_of(family.attributes, family.name),
+        attribute_template=family.templates,
+        celeba_attributes=None,
+    )
+    return found if list(dataset.attribute_names) in ([], family.names) else ignoring_attributes(found)
+
+
+def ignoring_attributes(config: FitConfig) -> FitConfig:
+    """Return the settings with ``--columns attribute=``: the attribute that the data have is another one."""
+    columns = [entry for entry in config.columns or () if not entry.startswith("attribute=")]
+    return replace(config, columns=(*columns, "attribute="))

@@ -1,0 +1,337 @@
+"""The steps of a study before training: read and embed, guess, arrange; and the checks between them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.clip import Backbone
+from dbpt.clip.backbone import zero_shot_weights
+from dbpt.clip.load import checked_spec
+from dbpt.data import DATASETS, SPLITS, Dataset
+from dbpt.data.checks import check_classes
+from dbpt.data.dataset import MOST_VALIDATION_SHOTS, hold_out
+from dbpt.data.words import parse_factors, parse_vocabulary
+from dbpt.errors import InputError
+from dbpt.features.precomputed import check_precomputed_file
+from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
+from dbpt.runs.run_folder import check_context, read_context
+from dbpt.settings.config import FitConfig, readers
+from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import PSEUDO_SELECTIONS, TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
+from dbpt.storage.files import check_can_create
+from dbpt.study.guesses import judged_guesses, trust_warnings
+from dbpt.study.labelled import Study
+from dbpt.study.readable import (
+    Embedded,
+    configured_backbone,
+    drawn_shots,
+    embedded_rows,
+    known_attributes,
+    left_out,
+    open_dataset,
+)
+
+logger = logging.getLogger(__name__)
+
+SMALL_VALIDATION_GROUP = 10
+
+
+def check_before_reading(config: FitConfig) -> None:
+    """Refuse settings that are wrong whatever the data are: of backbone, cache, features, proportions and context.
+
+    Refuse a method of guessing that lacks a package too.
+    """
+    PSEUDO_METHODS[config.pseudo_method].check_installed()
+    if config.embeddings is not None:
+        check_precomputed_file(Path(config.embeddings))
+    specs = [checked_spec(**each)[0] for each in (config.backbone, config.label_backbone) if each is not None]
+    length = specs[0].get("config", {}).get("text_cfg", {}).get("context_length")
+    if config.head == "prompt" and config.n_ctx is not None and isinstance(length, int) and config.n_ctx >= length:
+        raise InputError(
+            f"--n-ctx {config.n_ctx}: the text tower has {length} positions, which must hold a class name too; lower it"
+        )
+    if config.opens_images:
+        _check_cache(config.cache_dir)
+    if config.names_none:
+        return
+    if config.attributes is not None:
+        _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
+    elif config.factors is not None:
+        parse_factors(config.factors)
+    elif config.data in DATASETS and config.celeba_attributes is None:
+        _check_proportions(config, list(DATASETS[config.data].words.attributes))
+
+
+def _check_cache(folder: Path) -> None:
+    if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        raise InputError(f"--cache {folder}: is not a folder; choose another")
+    if not os.path.lexists(folder):
+        check_can_create(folder, option="--cache")
+
+
+def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
+    if config.proportions is not None and len(config.proportions) != len(attributes):
+        raise InputError(
+            f"--proportions: expected {len(attributes)} numbers, one for each of {', '.join(attributes)}, found "
+            f"{len(config.proportions)}"
+        )
+
+
+def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
+    """Refuse settings for attributes that don't fit the data, true groups without labels, a solver not installed."""
+    OBJECTIVES[config.objective].check_installed()
+    if not dataset.attribute_names and config.num_clusters is None:
+        _refuse_settings_of_attributes(config, dataset)
+    if config.proportions is not None and any(suspect.prefix for suspect in dataset.words.suspects):
+        raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
+    _check_proportions(config, dataset.attribute_names)
+    for flag, wanted, split in (
+        ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
+        (f"--model-selection {config.model_selection}", config.model_selection in TRUE_SELECTIONS, "val"),
+    ):
+        rows = dataset.splits == SPLITS.index(split)
+        if not rows.any():  # validation will be held out of training
+            rows = dataset.splits == SPLITS.index("train")
+        if wanted and not (dataset.attributes[rows] >= 0).any():
+            raise InputError(
+                f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
+            )
+
+
+def _refuse_settings_of_attributes(config: FitConfig, dataset: Dataset) -> None:
+    """Refuse settings that only matter to guesses of an attribute."""
+    settings = (field for field in fields(WordSettings) if field.name == "attribute_template")
+    for setting in (*settings, *fields(PseudoAttributeSettings)):
+        if (value := getattr(config, setting.name)) != setting.default:
+            given = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            why = f"{dataset.source} names no attribute, so there is none to guess"
+            raise InputError(f"{flag_of(setting.name)} {given}: {why}; name it with --attributes, or drop this")
+
+
+def check_groups(study: Study) -> None:
+    """Refuse to train or select by pseudo groups without rows, or to refit on too few rows."""
+    config, dataset = study.config, study.dataset
+    objective = OBJECTIVES[config.objective]
+    uses_groups = objective.uses_groups and config.group_source != "true"
+    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.model_selection in PSEUDO_SELECTIONS)):
+        if wanted and not (study.groups("pseudo")[study.rows(split)] >= 0).any():
+            if config.pseudo_attributes is not None and not config.min_confidence:
+                raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
+            raise InputError(
+                f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
+                "sure; lower it"
+            )
+    if not objective.leaves_unknown_out:
+        return
+    rows, groups = study.rows(objective.trains_on), study.groups(config.group_source)
+    known = rows[groups[rows] >= 0]
+    rows_C = np.bincount(dataset.labels[known], minlength=dataset.num_classes)
+    missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
+    if missing:
+        what = f"class {missing[0]!r} has no row with a known group"
+    elif objective.refits and np.bincount(groups[known]).max() < 2:
+        what = "no group has a second row, to choose the penalty by"
+    else:
+        return
+    raise InputError(
+        f"--objective {objective.name}: {what} in split {objective.trains_on!r}; add rows to it or choose another "
+        "objective (in a comparison, leave it out of --methods)"
+    )
+
+
+def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
+    """Return warnings about settings without effect. ``configs`` may differ only in seed and method."""
+    warnings, config = [], configs[0]
+    chosen = {choice for each in configs for choice in (f"--head {each.head}", f"--objective {each.objective}")}
+    if loops := not chosen.isdisjoint(readers("optimizer")):
+        chosen.add(f"--optimizer {config.optimizer}")
+    for setting in fields(config):
+        wanted, value = readers(setting.name), getattr(config, setting.name)
+        if setting.name == "sgd_momentum" and config.optimizer == "sgd":
+            wanted = readers("optimizer")
+        if value != setting.default and wanted and chosen.isdisjoint(wanted):
+            unset: dict[str, Any] = {setting.name: setting.default}
+            if value == getattr(replace(config, **unset).resolved(), setting.name):  # as in the config.toml of a run
+                continue
+            but = " but in the ERM row" if config.baselines and "--objective erm" in wanted else ""
+            warnings.append(
+                f"{flag_of(setting.name)} {value} changes nothing in this run{but}: only {' and '.join(wanted)} would "
+                "read it"
+            )
+    if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
+        warnings.append(
+            f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
+        )
+    weighted = any(OBJECTIVES[each.objective].can_sample for each in configs)
+    if weighted and config.apply == "loss" and config.weights_fade:
+        warnings.append(
+            f"--apply loss with --optimizer adamw and --batch-size {config.batch_size}: AdamW takes most of the group "
+            "weights out of small batches; choose --apply sampling or --optimizer sgd"
+        )
+    return warnings
+
+
+def group_warnings(study: Study) -> list[str]:
+    """Return warnings about groups of training or model selection with no or few rows."""
+    config = study.config
+    counts = study.counts
+
+    def what(kind: str) -> str:
+        return f"{kind}-groups" if study.has_attributes else "classes"
+
+    def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
+        names, occurring = study.group_names(kind), study.occurring(kind)
+        return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist())
+
+    warnings = []
+    kind, trains_on = "true" if config.group_source == "true" else "pseudo", OBJECTIVES[config.objective].trains_on
+    elsewhere = "val" if trains_on == "train" else "train"
+    if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
+        warnings.append(
+            f"{what(kind)} with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
+        )
+    if config.model_selection not in (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS) or config.shots is not None:
+        return [*warnings, *_warnings_of_shots(study)]
+    kind = config.model_selection.partition("-")[0]
+    train_G, val_G = counts(kind, "train"), counts(kind, "val")
+    if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
+        warnings.append(
+            f"{what(kind)} with no row in split 'val': {few}; the epoch is chosen without them, as if they did not "
+            "exist: add rows of them, or choose with --model-selection last"
+        )
+    if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
+        warnings.append(
+            f"{what(kind)} with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
+            "epoch is best: add rows of them, or choose with --model-selection average or last"
+        )
+    return warnings
+
+
+def _warnings_of_shots(study: Study) -> list[str]:
+    """Return warnings about ``--shots``. They are the same for all seeds, which draw other rows."""
+    config, warnings = study.config, list[str]()
+    if config.shots is None:
+        return warnings
+    rows_C = np.bincount(study.dataset.labels[study.rows("train")]).tolist()
+    names = study.dataset.class_names
+    if few := [f"{name} ({n})" for name, n in zip(names, rows_C, strict=True) if n < config.shots]:
+        taken = f"classes with fewer training images, of which all are taken: {', '.join(few)}"
+        warnings.append(f"--shots {config.shots}: {taken}")
+    if config.model_selection != "last":
+        judging = min(config.shots, MOST_VALIDATION_SHOTS)
+        warnings.append(
+            f"--shots {config.shots}: {judging} validation images of each class decide which epoch is best; "
+            "--model-selection last takes the last one, as CoOp does"
+        )
+    return warnings
+
+
+def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Study:
+    """Run all stages. Raises `InputError` for anything that the data or the settings don't allow.
+
+    ``notes`` are added to those of the data.
+    """
+    embedded = load_and_embed([config], notes=notes)
+    config = replace(config, image_precision=embedded.backbone.image_precision)  # what auto was taken for
+    guessed = add_pseudo_attributes(embedded, config)
+    log_warnings(guessed.warnings, embedded.warnings)  # even if the next stage raises
+    guessed = replace(guessed, guesses=judged_guesses(embedded, guessed.pseudo))
+    guessed = replace(guessed, doubt_warnings=trust_warnings(guessed, [config]))
+    study = arrange(guessed, config)
+    study = replace(study, warnings=(*study.warnings, *setting_warnings([config])))
+    log_warnings((*study.doubt_warnings, *study.warnings), guessed.warnings)
+    return study
+
+
+def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
+    """Log the warnings, except those already ``logged``.
+
+    Stages return warnings in their values, because a comparison runs them more than once. `fit`, `evaluate` and
+    `compare` log each as soon as it is known, and at the end all others in the `Result`.
+    """
+    for warning in warnings:
+        if warning not in logged:
+            logger.warning(warning)
+
+
+def load_and_embed(
+    configs: Sequence[FitConfig],
+    *,
+    need_attributes: bool = False,
+    notes: Sequence[str] = (),
+    backbone: Backbone | None = None,
+) -> Embedded:
+    """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method.
+
+    With few shots they have the same seed, which draws them. With ``need_attributes``, refuse data that name no
+    attribute, even if no objective uses groups. ``notes`` are added to those of the data. A ``backbone`` is that of the
+    settings, loaded before.
+    """
+    config = configs[0]
+    check_before_reading(config)
+    start = next((each.start_from for each in configs if each.start_from is not None), None)
+    context = None if start is None else read_context(start)
+    need_attributes |= any(OBJECTIVES[each.objective].uses_groups for each in configs)
+    dataset = open_dataset(config, training=True, needs_attributes=need_attributes)
+    known = known_attributes(config, dataset)
+    dataset, known = drawn_shots(dataset, known, config)
+    if backbone is None:
+        logger.info(dataset.describe())
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
+    for each in configs:
+        check_before_embedding(each, dataset)
+    if config.embeddings is not None:
+        check_precomputed_file(Path(config.embeddings), dataset)
+    backbone = backbone or configured_backbone(config)
+    for each in {each.head: each for each in configs}.values():
+        settings = each.values(HEADS[each.head].settings)
+        if context is not None and start is not None and each.head == "prompt":
+            specific = each.class_specific_context
+            check_context(context, start, backbone, dataset.num_classes, class_specific=specific)
+            settings["n_ctx"] = context.shape[-2]
+        HEADS[each.head].check(backbone, dataset.words, **settings)
+    embedded = embedded_rows(dataset, backbone, config, known)
+    log_warnings(warnings := left_out(dataset, embedded.failures))
+    check_classes(embedded.dataset)
+    features, label_features = embedded.features[:], embedded.label_features  # training reads them in each step
+    return replace(
+        embedded,
+        features=features,
+        label_features=features if label_features is embedded.features else label_features[:],
+        warnings=warnings,
+        class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
+        context=context,
+    )
+
+
+def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
+    """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
+    dataset, pseudo = embedded.dataset, embedded.guess(config)
+    groups = pseudo_groups(dataset, pseudo)
+    strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
+    by = "class and pseudo attribute" if dataset.attribute_names else "class"
+    splits, notes = hold_out(dataset, strata, config.val_fraction, config.seed, by=by)
+    warnings = (*embedded.warnings, *pseudo.warnings, *notes)
+    return Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, warnings=warnings)
+
+
+def arrange(study: Study, config: FitConfig) -> Study:
+    """Return the input of one training with the settings ``config``, after checks of its groups."""
+    study = replace(study, config=config)
+    check_groups(study)
+    warnings, dataset = [*study.warnings, *group_warnings(study)], study.dataset
+    known = int((dataset.attributes >= 0).sum())
+    if known and study.group_kind == "pseudo":
+        warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
+    study.average  # noqa: B018 (refused before anything is trained)
+    return replace(study, warnings=tuple(warnings))

@@ -1,0 +1,199 @@
+"""``--attributes auto``: the family that explains zero-shot CLIP's errors becomes the attribute."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_birds import GROUND, SHORT, draw_birds, true_grounds, written
+from launched import command, launch
+from runs import contents, metrics_of
+
+import dbpt
+import dbpt.study.auto
+from dbpt import InputError
+from dbpt.data import SPLITS
+from dbpt.settings.config import make_config, read_config
+from dbpt.study.auto import with_found_attributes
+
+TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
+LEARNT = ("classifier.safetensors", "history.jsonl", "pseudo_attributes.safetensors")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_catalogue():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbpt.study.auto.read_catalogue", lambda: SHORT)
+        yield
+
+
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory) -> dict:
+    """The settings for the drawn birds."""
+    return draw_birds(tmp_path_factory.mktemp("birds"))
+
+
+@pytest.fixture(scope="module")
+def run(birds, tmp_path_factory) -> Path:
+    return dbpt.fit("waterbirds", out=tmp_path_factory.mktemp("auto") / "run", **birds, **TRAINING).folder
+
+
+def test_the_ground_is_found_and_the_run_has_its_words(run):
+    settings = read_config(run / "config.toml")
+    assert (settings["attributes"], settings["attribute_template"]) == (GROUND, ("{}", "a photo of the {}."))
+    assert "columns" not in settings  # the data's own attribute has these names
+    metrics = metrics_of(run)
+    assert (metrics["group_kind"], metrics["dataset"]["attributes"]) == ("true", ["land", "water"])
+    assert metrics["pseudo_quality"]["accuracy"] > 0.9
+    (note,) = [note for note in metrics["dataset"]["notes"] if "auto" in note]
+    assert note.startswith("--attributes auto: land-or-water (land / water), as CLIP guesses it, explains ")
+    assert note.endswith("] of the errors of zero-shot CLIP in 400 training and validation images")
+    assert "land-or-water (land / water), as CLIP guesses it, explains" in (run / "report.html").read_text()
+
+
+def test_it_equals_a_run_with_these_words(birds, run, tmp_path):
+    words = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
+    named = dbpt.fit("waterbirds", out=tmp_path / "run", **birds | words, **TRAINING).folder
+    assert contents(named) == contents(run)
+
+
+def test_it_resumes_with_the_word_and_without_settings(birds, run):
+    before = contents(run)
+    dbpt.fit("waterbirds", out=run, resume=True, **birds, **TRAINING)
+    dbpt.fit(out=run, resume=True)
+    assert contents(run) == before
+    with pytest.raises(InputError, match="was started with attribute_template = "):
+        dbpt.fit("waterbirds", out=run, resume=True, **birds | {"attributes": ["sea", "shore"]}, **TRAINING)
+    assert dbpt.evaluate(run).to_dict()["dataset"]["attributes"] == ["land", "water"]
+
+
+def stopped(*_of_run):
+    raise KeyboardInterrupt
+
+
+def test_an_unfinished_run_keeps_its_note_if_it_goes_on_without_settings(birds, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dbpt.commands.fit.write_results", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        dbpt.fit("waterbirds", out=tmp_path / "run", **birds, **TRAINING)
+    monkeypatch.undo()
+    dbpt.fit(out=tmp_path / "run", resume=True)
+    assert metrics_of(tmp_path / "run")["dataset"] == metrics_of(run)["dataset"]
+    assert contents(tmp_path / "run") == contents(run)
+
+
+def test_an_attribute_of_other_names_is_left_out_and_has_no_influence(birds, run, tmp_path):
+    names, draws = np.array(["day", "night"]), np.random.default_rng(0)
+    there = written(birds, "other", names[true_grounds(birds)])
+    shuffled = written(birds, "shuffled", draws.permutation(names[true_grounds(birds)]))
+    found = [with_found_attributes(make_config(each)) for each in (there, shuffled, written(birds, "none", [""] * 500))]
+    assert [config.attributes for config, _ in found] == [GROUND] * 3
+    assert [config.columns for config, _ in found] == [("attribute=",), ("attribute=",), None]
+    assert len({notes for _, notes in found}) == 1
+    runs = [
+        dbpt.fit(out=tmp_path / str(number), **each | TRAINING).folder for number, each in enumerate((there, shuffled))
+    ]
+    assert metrics_of(runs[0])["group_kind"] == "pseudo"
+    assert contents(runs[0]) == contents(runs[1])
+
+
+def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
+    """The training and validation rows have one ground, so their errors don't go with it; nothing is written."""
+    is_test = dbpt.load_dataset("waterbirds", birds["root"]).splits == SPLITS.index("test")
+    one_ground = written(birds, "one-ground", [""] * 500, kept=is_test | (true_grounds(birds) == 0))
+    with pytest.raises(
+        InputError, match="^--attributes auto: none of 3 families is proposed for the 21 errors of "
+    ) as refused:
+        dbpt.fit(out=tmp_path / "run", **one_ground | TRAINING)
+    told = str(refused.value)
+    assert "\n" not in told and not (tmp_path / "run").exists()
+    for way_out in (
+        "--attributes NAME NAME",
+        "--attributes clusters",
+        "--objective erm",
+        f"dbpt discover {one_ground['data']}",
+    ):
+        assert way_out in told
+
+
+def test_true_attributes_of_the_same_names_have_no_influence(birds, tmp_path):
+    names, draws = np.array(["land", "water"]), np.random.default_rng(0)
+    there, shuffled = names[true_grounds(birds)], draws.permutation(names[true_grounds(birds)])
+    tables = [written(birds, f"same-{number}", each) for number, each in enumerate((there, shuffled))]
+    runs = [dbpt.fit(out=tmp_path / Path(each["data"]).stem, **each | TRAINING) for each in tables]
+    assert [run.to_dict()["group_kind"] for run in runs] == ["true", "true"]
+    one, two = ({name: (run.folder / name).read_bytes() for name in LEARNT} for run in runs)
+    assert one == two
+    guessed = [dbpt.guess_attributes(**each).columns["pseudo_attribute"] for each in tables]
+    audited = [dbpt.audit(split="all", **each).figures for each in tables]
+    assert guessed[0] == guessed[1] and audited[0].guesses.shares == audited[1].guesses.shares
+    assert audited[0].explained != audited[1].explained  # so that the tables do differ
+
+
+def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
+    plan = {"methods": ["erm", "dbpt"], "heads": "linear", "seeds": 1, "epochs": 1}
+    words = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
+    found = dbpt.compare("waterbirds", out=tmp_path / "auto", **plan, **birds).to_dict()
+    named = dbpt.compare("waterbirds", out=tmp_path / "named", **plan, **birds | words).to_dict()
+    notes, others = found["dataset"].pop("notes"), named["dataset"].pop("notes")
+    assert [note for note in notes if note not in others] == [notes[-1]] and "auto: land-or-water" in notes[-1]
+    assert found["dataset"] == named["dataset"]
+    assert [row["figures"] for row in found["rows"]] == [row["figures"] for row in named["rows"]]
+    again = dbpt.compare(out=tmp_path / "auto", resume=True, seeds=2).to_dict()
+    assert again["dataset"]["notes"] == notes and again["dataset"]["attributes"] == ["land", "water"]
+
+
+def fit_birds(rank, arguments, of_rank=None):
+    dbpt.study.auto.read_catalogue = lambda: SHORT if rank == 0 else unread()
+    command(rank, arguments, of_rank)
+
+
+def unread():
+    raise AssertionError("only the first rank searches")
+
+
+def test_two_ranks_train_on_what_the_first_finds(birds, run, tmp_path):
+    choice = [f"--{name}={value}" for name, value in birds.items() if name != "attributes"]
+    choice += ["--attributes", "auto", "--head=linear", "--epochs=1", "--no-baselines"]
+    arguments = ["fit", "waterbirds", *choice, f"--out={tmp_path / 'run'}"]
+    launched = launch(tmp_path, 2, fit_birds, arguments, {1: [f"--root={tmp_path / 'nowhere'}"]})
+    assert launched.codes() == [0, 0], launched.printed("err")
+    assert read_config(tmp_path / "run/config.toml")["attributes"] == GROUND
+    assert metrics_of(tmp_path / "run")["dataset"] == metrics_of(run)["dataset"]
+    for name in ("groups.csv", "pseudo_attributes.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_two_ranks_end_with_one_line_if_nothing_is_proposed(birds, tmp_path):
+    one_ground = written(birds, "one", [""] * 500, kept=true_grounds(birds) == 0)
+    choice = [f"--{name}={value}" for name, value in one_ground.items() if name not in ("attributes", "data")]
+    arguments = ["fit", one_ground["data"], *choice, "--attributes", "auto", "--head=linear"]
+    launched = launch(tmp_path, 2, fit_birds, [*arguments, f"--out={tmp_path / 'run'}"])
+    assert launched.codes() == [2, 2]
+    first, second = launched.printed("err")
+    assert first.count("Error: --attributes auto: none of 3 families is proposed for") == 1 and second == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_guess_compare_and_audit_take_it(birds, tmp_path, caplog):
+    caplog.set_level("INFO")
+    guessed = dbpt.guess_attributes("waterbirds", **birds)
+    assert list(guessed.dataset.attribute_names) == ["land", "water"]
+    assert sum(": land-or-water " in record.getMessage() for record in caplog.records) == 1
+    compared = dbpt.compare(
+        "waterbirds", out=tmp_path / "all", methods=["erm", "dbpt"], heads="linear", seeds=1, **birds, epochs=1
+    )
+    assert any("auto: land-or-water" in note for note in compared.to_dict()["dataset"]["notes"])
+    assert "--attributes 'land=land|meadow" in (tmp_path / "all" / "compare.html").read_text().replace("&#39;", "'")
+    dbpt.compare(
+        "waterbirds",
+        out=tmp_path / "all",
+        methods=["erm", "dbpt"],
+        heads="linear",
+        seeds=1,
+        resume=True,
+        **birds,
+        epochs=1,
+    )
+    audited = dbpt.audit("waterbirds", **birds).figures
+    assert audited.data.search.sentence.endswith("in 400 images that are not audited")
+    assert "--attributes auto" in audited.command and "land=" not in audited.command
+    assert any("--attributes 'land=land|meadow" in command for command in audited.next_step.commands)

@@ -1,0 +1,284 @@
+"""``--attributes clusters`` end to end: found without words, trained on, shown, and kept with the run."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from html_page import Page
+from runs import contents, fit, groups_of, metrics_of, pseudo_attributes, without
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt import InputError
+from dbpt.objectives.training_free import TRAINING_FREE
+
+WORD = {"attributes": "clusters"}
+
+
+def text_of(path: Path) -> str:
+    return Page(path.read_text()).words
+
+
+@pytest.fixture(scope="module")
+def bare(tiny):
+    """The table of the tiny task without its column of attributes."""
+    return tiny.write("clusters-bare", without(tiny.rows(), "attribute"))
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("clusters") / "run", **WORD)
+
+
+@pytest.fixture(scope="module")
+def bare_run(tiny, bare, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("clusters") / "bare", bare, **WORD)
+
+
+def test_the_clusters_are_the_grounds_that_the_images_show(tiny, run):
+    """The tiny CLIP sees the ground well, and nothing was said of it."""
+    found, rows = pseudo_attributes(run), tiny.rows()
+    for label in ("disc", "box"):
+        own = [row for row in rows if row["label"] == label]
+        same = np.mean([(found[row["path"]] == 0) == (row["attribute"] == "lake") for row in own])
+        assert max(same, 1 - same) > 0.8
+
+
+def test_true_attributes_still_define_the_reported_groups(run):
+    metrics = metrics_of(run)
+    assert (metrics["group_kind"], metrics["dataset"]["attributes"]) == ("true", sorted(ATTRIBUTES))
+    assert metrics["dataset"]["counts"]["test"] == [8] * 4
+    assert (metrics["pseudo_method"], metrics["pseudo_shares"]) == ("clusters", [])
+    assert [len(names) for names in metrics["dataset"]["clusters"]["names"]] == [2, 2]
+    assert sum(metrics["dataset"]["train_counts_pseudo"]) == 50
+    assert 0.8 < metrics["pseudo_quality"]["accuracy"] <= 1
+    row = metrics["rows"][-1]
+    assert (row["name"], row["group_source"]) == ("dbpt", "pseudo")
+
+
+def test_without_true_attributes_the_groups_are_the_clusters(bare_run):
+    metrics = metrics_of(bare_run)
+    data, names = metrics["dataset"], metrics["dataset"]["clusters"]["names"]
+    assert (metrics["group_kind"], data["attributes"], metrics["pseudo_quality"]) == ("pseudo", [], None)
+    assert data["counts"]["train"] == data["train_counts_pseudo"]
+    assert len(metrics["rows"][-1]["test"]["groups"]) == 4
+    result = dbpt.Result.read(bare_run)
+    assert [(group.class_name, group.attribute) for group in result.groups] == [
+        (label, name) for label, of_class in zip(("box", "disc"), names, strict=True) for name in of_class
+    ]
+    assert "groups: clusters within each class (found by the model)" in str(result)
+    assert "2 clusters within each class" in str(result)
+    assert [(row["class"], row["attribute"]) for row in groups_of(bare_run)] == [
+        ("box", names[0][0]), ("box", names[0][1]), ("disc", names[1][0]), ("disc", names[1][1])
+    ]  # fmt: skip
+
+
+def test_true_attributes_have_no_influence(tiny, run, bare_run, tmp_path):
+    rows, draws = tiny.rows(), np.random.default_rng(0)
+    shuffled = draws.permutation([row["attribute"] for row in rows]).tolist()
+    table = tiny.write("clusters-shuffled", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)])
+    other = fit(tiny, tmp_path / "run", table, **WORD)
+    for one in (bare_run, other):
+        for name in ("classifier", "pseudo_attributes", "clusters", "prompt"):
+            file = f"{name}.safetensors"
+            assert (one / file).read_bytes() == (run / file).read_bytes(), name
+
+
+def test_test_images_have_no_influence(tiny, run, tmp_path):
+    fewer = [row for number, row in enumerate(tiny.rows()) if row["split"] != "test" or number % 2]
+    other = fit(tiny, tmp_path / "run", tiny.write("clusters-fewer", fewer), **WORD)
+    assert (other / "clusters.safetensors").read_bytes() == (run / "clusters.safetensors").read_bytes()
+    assert pseudo_attributes(other).items() <= pseudo_attributes(run).items()
+
+
+def test_an_interrupted_run_goes_on(tiny, bare, bare_run, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit(tiny, out, bare, **WORD)
+    assert (out / "guesses.html").exists()  # before training
+    dbpt.fit(out=out, resume=True)
+    assert contents(out) == contents(bare_run)
+    assert (out / "clusters.safetensors").read_bytes() == (bare_run / "clusters.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"objective": "balanced"},
+        {"objective": "groupdro", "apply": "sampling"},
+        {"objective": "dbpt", "apply": "sampling"},
+        {"objective": "dfr", "head": "linear"},
+        {"objective": "jtt"},
+        {"objective": "dbpt", "group_source": "true"},
+        {"objective": "dbpt", "attributes": "clusters:3"},
+    ],
+    ids=lambda settings: "-".join(map(str, settings.values())),
+)
+def test_every_objective_trains_on_them(tiny, tmp_path, settings):
+    found = fit(tiny, tmp_path / "run", **WORD | {"baselines": False} | settings)
+    assert metrics_of(found)["rows"][-1]["test"]["worst_group_accuracy"] is not None
+    assert len(groups_of(found)) == (6 if "attributes" in settings else 4)
+
+
+def test_unsure_images_get_no_cluster(tiny, bare, monkeypatch):
+    from dbpt.guesses import clusters as class_clusters
+
+    real = class_clusters.softmax
+    monkeypatch.setattr(class_clusters, "softmax", lambda scores: real(scores / 1000))  # the tiny images are sure
+    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
+    found = dbpt.guess_attributes(bare, embed_batch_size=16, min_confidence=0.6, **WORD, **settings)
+    is_unsure = found.pseudo.confidence < 0.6
+    assert 0 < is_unsure.sum() < len(is_unsure)
+    np.testing.assert_array_equal(found.groups < 0, is_unsure)
+    assert f"{is_unsure.sum()} images got no attribute" in found.table()
+
+
+def test_the_pages_show_each_cluster_by_class(run, bare_run):
+    for one in (run, bare_run):
+        names = metrics_of(one)["dataset"]["clusters"]["names"]
+        for page in ("guesses.html", "report.html"):
+            told = text_of(one / page)
+            for label, of_class in zip(("box", "disc"), names, strict=True):
+                for name in of_class:
+                    assert f"{label} · {name}" in told, page
+            for wrong in ("What CLIP took for", "CLIP guessed", "dbpt label", "gives its guess"):
+                assert wrong not in told, (page, wrong)
+    assert "commonest attribute of their cluster" in text_of(run / "guesses.html")
+    assert "clusters of the images of each class" in text_of(bare_run / "report.html")
+
+
+def test_images_have_their_cluster_in_predictions_csv(run):
+    with (run / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = metrics_of(run)["dataset"]["clusters"]["names"]
+    for row in rows:
+        of_class = names[("box", "disc").index(row["label"])]
+        assert int(row["group"]) == 2 * ("box", "disc").index(row["label"]) + of_class.index(row["pseudo_attribute"])
+
+
+def test_it_is_evaluated_with_the_clusters_of_the_run(tiny, bare_run, tmp_path):
+    again = dbpt.evaluate(bare_run)
+    assert again.to_dict()["rows"][0]["test"] == metrics_of(bare_run)["rows"][-1]["test"]
+    some = [row for row in without(tiny.rows(), "attribute") if row["split"] == "test"][:9]
+    few = dbpt.evaluate(bare_run, tiny.write("clusters-some", some)).to_dict()
+    found = pseudo_attributes(bare_run)
+    counts = np.bincount([2 * (row["label"] == "disc") + found[row["path"]] for row in some], minlength=4)
+    assert [group["n"] for group in few["rows"][0]["test"]["groups"]] == counts.tolist()
+
+
+def test_a_changed_file_of_clusters_is_refused(tiny, bare, tmp_path):
+    one = fit(tiny, tmp_path / "run", bare, **WORD | {"baselines": False, "epochs": 1, "warmup_epochs": 0})
+    file = one / "clusters.safetensors"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"clusters.safetensors: damaged, .*; fit again"):
+        dbpt.evaluate(one)
+    file.unlink()
+    with pytest.raises(InputError, match=r"clusters.safetensors"):
+        dbpt.evaluate(one)
+
+
+def test_guess_writes_them(tiny, bare, bare_run, tmp_path):
+    out, settings = tmp_path / "guesses.csv", {n: tiny.settings[n] for n in ("model", "pretrained", "cache")}
+    found = dbpt.guess_attributes(bare, out=out, embed_batch_size=16, **WORD, **settings)
+    assert dict(zip(found.columns["path"], found.pseudo.pseudo_attributes.tolist(), strict=True)) == pseudo_attributes(
+        bare_run
+    )
+    with out.open(newline="") as file:
+        assert {row["group"] for row in csv.DictReader(file)} == {"0", "1", "2", "3"}
+    told = found.table()
+    assert "clusters within each class, in per cent" in told
+    assert "separation: " in told
+    assert all(name in told for name in found.pseudo.names[0])
+    assert repr(found) == "GuessedAttributes('clusters-bare', clusters)"
+    three = dbpt.guess_attributes(bare, embed_batch_size=16, attributes="clusters:3", **settings)
+    assert three.groups.max() == 5
+
+
+def test_a_comparison(tiny, bare, bare_run, tmp_path):
+    settings = {"methods": ["erm", "dbpt"], "seeds": 1, **tiny.settings, **WORD}
+    found = dbpt.compare(bare, out=tmp_path / "c", **settings)
+    assert "groups: clusters within each class" in str(found)
+    figures = {row.method: row.worst_group_accuracy for row in found.rows}
+    assert figures["dbpt"] == metrics_of(bare_run)["rows"][-1]["test"]["worst_group_accuracy"]
+    told = text_of(tmp_path / "c" / "compare.html")
+    assert "clusters of the images of each class" in told
+    for wrong in ("CLIP guessed", "What CLIP took for", "dbpt label"):
+        assert wrong not in told, wrong
+    before = json.loads((tmp_path / "c" / "compare.json").read_text())
+    dbpt.compare(out=tmp_path / "c", resume=True, methods=["erm", "dbpt", "balanced"])
+    again = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert again["rows"][1]["figures"] == before["rows"][1]["figures"]
+
+
+def test_a_method_that_needs_words_is_refused_in_a_comparison(tiny, tmp_path):
+    for method in (name for name, each in TRAINING_FREE.items() if each.needs_attributes):
+        with pytest.raises(InputError, match=f"--methods {method}: needs names of attributes, which clusters lack"):
+            dbpt.compare(tiny.table, out=tmp_path / "c", methods=["erm", method], **tiny.settings | WORD)
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_features_of_another_clip_are_clustered(tiny, bare, tmp_path):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(tiny.weights)
+    weights["visual.proj"] = torch.randn(
+        weights["visual.proj"].shape, generator=torch.Generator().manual_seed(0)
+    ).half()
+    other = tmp_path / "other.safetensors"
+    save_file(weights, other)
+    found = fit(tiny, tmp_path / "run", bare, label_model=str(tiny.model), label_pretrained=str(other), **WORD)
+    same = fit(tiny, tmp_path / "same", bare, label_model=str(tiny.model), label_pretrained=str(tiny.weights), **WORD)
+    plain = fit(tiny, tmp_path / "plain", bare, **WORD)
+    assert pseudo_attributes(same) == pseudo_attributes(plain) != pseudo_attributes(found)
+    assert dbpt.evaluate(found).to_dict()["rows"][0]["test"] == metrics_of(found)["rows"][-1]["test"]
+
+
+def test_rows_in_memory(tiny, bare, bare_run, tmp_path):
+    settings = tiny.settings | WORD
+    frame = dbpt.fit(pd.read_csv(bare), out=tmp_path / "frame", root=bare.parent, **settings)
+    dataset = dbpt.fit(dbpt.load_dataset(tiny.table), out=tmp_path / "dataset", **settings)
+    for other in (frame.folder, dataset.folder):
+        assert (other / "clusters.safetensors").read_bytes() == (bare_run / "clusters.safetensors").read_bytes()
+        assert (other / "classifier.safetensors").read_bytes() == (bare_run / "classifier.safetensors").read_bytes()
+
+
+def test_what_needs_a_name_says_so(tiny, run, command, tmp_path):
+    image = tiny.table.parent / tiny.rows()[0]["path"]
+    for arguments, message in (
+        (["predict", run, image, "--with-attribute"], "--with-attribute: the run has clusters within the classes"),
+        (["label", run, "--out", tmp_path / "labels"], "its attributes are clusters, which nobody can label"),
+        (["fit", tiny.table, "--out", tmp_path / "r", "--attributes", "clusters", "land"], "clusters need no names"),
+        (["guess", tiny.table, "--attributes", "clusters:99"], "expected a number of clusters for each class"),
+    ):
+        code, printed, errors = command(*arguments)
+        assert (code, printed) == (2, "")
+        assert message in errors.splitlines()[-1]
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_class_with_too_few_images_is_refused_and_nothing_is_written(tiny, bare, tmp_path):
+    rows = without(tiny.rows(), "attribute")
+    first = next(row for row in rows if row["label"] == "box" and row["split"] == "train")
+    few = tiny.write("clusters-few", [row for row in rows if row["label"] == "disc" or row is first])
+    with pytest.raises(InputError, match="--attributes clusters: class 'box' has 1 different image to fit on"):
+        fit(tiny, tmp_path / "run", few, val_fraction=0.2, **WORD)
+    assert not (tmp_path / "run").exists()
+
+
+def test_clusters_that_are_none_give_a_warning(tiny, bare, tmp_path, monkeypatch):
+    monkeypatch.setattr("dbpt.guesses.clusters.DISTINCT", 1e9)
+    monkeypatch.setattr("dbpt.guesses.clusters.FEWEST_ROWS", 10)
+    found = fit(tiny, tmp_path / "run", bare, **WORD | {"epochs": 1, "warmup_epochs": 0})
+    (warning,) = metrics_of(found)["doubt_warnings"]
+    assert warning.startswith("the clusters can't be trusted: the images of classes 'box', 'disc' form no distinct")
+    assert "The clusters can’t be trusted" in text_of(found / "report.html")
+    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
+    audit = dbpt.audit(bare, embed_batch_size=16, **WORD, **settings)
+    assert audit.verdict.kind == "untrusted"
+    assert audit.verdict.sentence.startswith("Some classes may form no distinct clusters, so this audit can't tell")

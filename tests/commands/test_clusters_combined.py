@@ -1,0 +1,136 @@
+"""``--attributes clusters`` with factors, several processes, a resume, and classes of few images."""
+
+import json
+
+import numpy as np
+import pytest
+from launched import command as on_ranks
+from launched import launch
+from runs import contents, fit, metrics_of, without
+from safetensors.numpy import load_file
+
+import dbpt
+from dbpt import InputError
+
+WORD = {"attributes": "clusters"}
+QUICK = {"head": "linear", "baselines": False, "epochs": 2, "warmup_epochs": 0}
+
+
+@pytest.fixture(scope="module")
+def bare(tiny):
+    return tiny.write("clusters-combined", without(tiny.rows(), "attribute"))
+
+
+@pytest.fixture(scope="module")
+def run(tiny, bare, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("combined") / "run", bare, **WORD | QUICK)
+
+
+@pytest.fixture(scope="module")
+def few(tiny):
+    """One class has two images in training and validation, and more in the test split."""
+    rows = without(tiny.rows(), "attribute")
+    kept = [row for row in rows if row["label"] == "box" and row["split"] == "train"][:2]
+    return tiny.write(
+        "clusters-two", [row for row in rows if row["label"] == "disc" or row["split"] == "test" or row in kept]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--attributes", "clusters", "--factors", "ground: meadow, lake"], "--factors with --attributes: "),
+        (["--attributes", "auto", "clusters"], "--attributes: 'auto' with 'clusters': auto finds the names itself"),
+        (["--attributes", "clusters:2", "auto"], "--attributes: 'auto' with 'clusters:2': auto finds the names itself"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["fit", "audit", "guess", "compare"])
+def test_other_ways_to_find_groups_are_refused_beside_clusters(tiny, command, tmp_path, verb, arguments, message):
+    code, _, errors = command(verb, tiny.table, *arguments, "--out", tmp_path / "out")
+    assert code == 2 and errors.startswith(f"Error: {message}") and errors.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_true_factors_define_the_reported_groups_and_clusters_those_of_training_and_audit(tiny, run, tmp_path):
+    rows = [
+        {**row, "light": ("day", "night")[number % 2], "ground": row["attribute"]}
+        for number, row in enumerate(tiny.rows())
+    ]
+    table = tiny.write("clusters-factors", without(rows, "attribute"))
+    dataset = dbpt.load_dataset(table, factors=["ground: meadow, lake", "light: day, night"])
+    found = fit(tiny, tmp_path / "run", dataset, **WORD | QUICK)
+    metrics = metrics_of(found)
+    assert metrics["group_kind"] == "true" and len(metrics["dataset"]["attributes"]) == 4
+    assert (found / "clusters.safetensors").read_bytes() == (run / "clusters.safetensors").read_bytes()
+    names = metrics["dataset"]["clusters"]["names"]
+    plain = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    audit = dbpt.audit(dataset, **WORD, **plain)
+    assert [group.attribute for group in audit.groups] == [*names[0], *names[1]]
+    assert audit.figures.factors == []
+
+
+def test_two_ranks_find_the_clusters_of_one(tiny, bare, run, tmp_path):
+    options = tiny.arguments
+    place = options.index("--attributes")
+    options[place : place + 3] = ["--attributes", "clusters"]
+    options += ["--head", "linear", "--no-baselines", "--epochs", "2", "--warmup-epochs", "0"]
+    launched = launch(tmp_path, 2, on_ranks, ["fit", str(bare), *options, "--out", str(tmp_path / "run")])
+    assert launched.codes() == [0, 0], launched.printed("err")
+    for name in ("clusters", "pseudo_attributes"):
+        assert (tmp_path / "run" / f"{name}.safetensors").read_bytes() == (run / f"{name}.safetensors").read_bytes()
+    weights = [load_file(folder / "classifier.safetensors")["weights"] for folder in (tmp_path / "run", run)]
+    np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("again", [{}, WORD | QUICK], ids=["without settings", "with settings"])
+def test_an_interrupted_run_says_the_same_after_a_resume(tiny, tmp_path, monkeypatch, again):
+    whole, out = fit(tiny, tmp_path / "whole", **WORD | QUICK), tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit(tiny, out, **WORD | QUICK)
+    dbpt.fit(*([tiny.table] if again else []), out=out, resume=True, **({**tiny.settings, **again} if again else {}))
+    assert contents(out) == contents(whole)
+    told = [metrics_of(each) for each in (out, whole)]
+    for metrics in told:
+        del metrics["seconds"]
+        for row in metrics["rows"]:
+            del row["seconds"]
+    assert told[0] == told[1]
+
+
+def test_other_clusters_are_refused_in_a_resume(tiny, bare, run):
+    with pytest.raises(InputError, match=r"was started with attributes = .*clusters"):
+        dbpt.fit(bare, out=run, resume=True, **{**tiny.settings, **WORD, **QUICK, "attributes": "clusters:3"})
+
+
+@pytest.mark.parametrize("verb", ["fit", "audit", "guess", "compare"])
+def test_a_class_with_fewer_images_than_clusters_is_refused(tiny, few, command, tmp_path, verb):
+    plain = [text for name in ("model", "pretrained", "cache") for text in (f"--{name}", tiny.settings[name])]
+    out = tmp_path / ("out.csv" if verb == "guess" else "out")
+    code, _, errors = command(verb, few, *plain, "--attributes", "clusters:3", "--out", out)
+    expected = "class 'box' has 2 different images to fit on, too few for 3 clusters; add training or"
+    assert code == 2 and errors.splitlines()[-1].startswith(f"Error: --attributes clusters: {expected}")
+    assert not out.exists()
+
+
+def test_as_many_images_as_clusters_are_enough(tiny, few):
+    plain = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    found = dbpt.audit(few, attributes="clusters:2", **plain)
+    assert sum(group.n for group in found.groups) == 32
+    assert found.verdict.kind == "untrusted"
+
+
+def test_the_clusters_of_a_run_serve_for_data_without_a_class(tiny, bare, run):
+    """`evaluate` finds no clusters, so that it needs no images of any class."""
+    rows = [row for row in without(tiny.rows(), "attribute") if row["label"] == "disc" and row["split"] == "test"]
+    found = dbpt.evaluate(run, tiny.write("clusters-one-class", rows)).to_dict()
+    assert [group["n"] for group in found["rows"][0]["test"]["groups"]][:2] == [0, 0]
+    assert json.dumps(found["dataset"]["clusters"]) == json.dumps(metrics_of(run)["dataset"]["clusters"])
+
+
+def test_draws_of_a_comparison_keep_the_clusters(tiny, bare, run, tmp_path):
+    settings = {**tiny.settings, **WORD, "methods": ["zero-shot", "dbpt"], "heads": "linear", "epochs": 2}
+    found = dbpt.compare(bare, out=tmp_path / "all", resample=2, **settings | {"warmup_epochs": 0})
+    data = found.to_dict()["dataset"]
+    assert data["clusters"] == metrics_of(run)["dataset"]["clusters"]
+    assert data["counts"] == metrics_of(run)["dataset"]["counts"]

@@ -1,0 +1,191 @@
+"""`dbpt.compare` end to end: it trains what `fit` trains, and its numbers are those of the fits."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from comparisons import METHODS, PAGES, TABLES, cell, compare
+from runs import fit, metrics_of, without
+from safetensors.numpy import load_file
+
+import dbpt
+from dbpt import InputError
+from dbpt.commands.comparison_summary import paired_t_interval, within_reach
+from dbpt.groups import worst_group_difference_interval
+
+
+def row_of(comparison, method: str, head: str | None) -> dict:
+    (row,) = [row for row in comparison.to_dict()["rows"] if (row["method"], row["head"]) == (method, head)]
+    return row
+
+
+def test_the_folder_holds_the_tables_and_a_file_for_each_cell(comparison):
+    folder = comparison.folder
+    files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    cells = {path for path in files if path.startswith("cells/")}
+    outside = {path for path in files if "/" not in path}
+    assert outside == {*TABLES, *PAGES, "compare.json", "config.toml", "plan.json"}
+    assert not list((folder / "checkpoints").iterdir())
+    figures = {f"figures/{name}.{kind}" for name in ("accuracy", "worst_group_accuracy") for kind in ("svg", "png")}
+    assert figures == {path for path in files if path.startswith("figures/")}
+    assert len(cells) == 2 * 1 + 2 * 2 * 3
+    assert json.loads((folder / "plan.json").read_text())["status"] == "complete"
+    assert json.loads((folder / "compare.json").read_text()) == comparison.to_dict()
+    assert str(comparison).startswith("squares: test split, 32 images\ngroups: true attributes; figures in per cent, ")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("dbpt_prompt_seed-1", {"seed": 1}),
+        ("erm_prompt_seed-0", {"objective": "erm"}),
+        ("groupdro-true_linear_seed-1", {"objective": "groupdro", "group_source": "true", "head": "linear", "seed": 1}),
+    ],
+)
+def test_a_cell_is_the_fit_of_its_settings_bit_for_bit(comparison, tiny, tmp_path, name, settings):
+    run = fit(tiny, tmp_path / "run", epochs=3, baselines=False, **settings)
+    tensors, found = cell(comparison.folder, name)
+    for key, value in load_file(run / "classifier.safetensors").items():
+        assert tensors[f"classifier.{key}"].tobytes() == value.tobytes()
+    zero_shot, row = metrics_of(run)["rows"]
+    assert found | {"seconds": row["seconds"]} == row
+    assert tensors["correct"].mean() == pytest.approx(row["test"]["average"])
+    assert cell(comparison.folder, "zero-shot_seed-0")[1] == zero_shot
+
+
+def test_the_figures_are_means_and_deviations_over_the_seeds(comparison):
+    for method, head in (("zero-shot", None), ("erm", "prompt"), ("dbpt", "linear")):
+        row = row_of(comparison, method, head)
+        for name in ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap"):
+            stem = f"{method}_{head}" if head else method
+            values = [cell(comparison.folder, f"{stem}_seed-{seed}")[1]["test"][name] for seed in (0, 1)]
+            figure = row["figures"][name]
+            assert figure["by_seed"] == values
+            assert figure["mean"] == pytest.approx(np.mean(values))
+            assert figure["sd"] == (None if head is None else pytest.approx(np.std(values, ddof=1)))
+
+
+def test_differences_are_to_erm_with_the_same_head_and_seed(comparison):
+    for method, head in (("dbpt", "linear"), ("dbpt", "prompt"), ("zero-shot", None)):
+        baseline = head or "prompt"
+        row, erm = row_of(comparison, method, head), row_of(comparison, "erm", baseline)
+        ours, theirs = (r["figures"]["worst_group_accuracy"]["by_seed"] for r in (row, erm))
+        by_seed = [one - other for one, other in zip(ours, theirs, strict=True)]
+        found = row["difference"]["figures"]["worst_group_accuracy"]
+        assert row["difference"]["head"] == baseline
+        assert found["mean"] == pytest.approx(np.mean(by_seed))
+        assert found["over_seeds"] == pytest.approx(within_reach(paired_t_interval(by_seed)))
+        stems = [f"{method}_{head}" if head else method, f"erm_{baseline}"]
+        pairs = [[cell(comparison.folder, f"{stem}_seed-{seed}")[0] for stem in stems] for seed in (0, 1)]
+        triples = [(one["correct"] > 0, other["correct"] > 0, one["groups"].astype(np.int64)) for one, other in pairs]
+        bounds = [worst_group_difference_interval(*triple) for triple in triples]
+        assert row["difference"]["over_images"] == pytest.approx(np.mean(bounds, axis=0))
+    assert row_of(comparison, "erm", "linear")["difference"] is None
+
+
+def test_the_csv_has_every_number(comparison):
+    with (comparison.folder / "compare.csv").open(newline="", encoding="utf-8") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["method"], line["head"]) for line in lines[:2]] == [("zero-shot", ""), ("erm", "prompt")]
+    line, row = lines[2], row_of(comparison, "dbpt", "prompt")
+    assert float(line["worst_group_accuracy_sd"]) == row["figures"]["worst_group_accuracy"]["sd"]
+    over_seeds = row["difference"]["figures"]["gap"]["over_seeds"]
+    assert line["gap_against_erm_seeds_high"] == ("" if over_seeds is None else repr(over_seeds[1]))
+    assert float(line["worst_group_accuracy_against_erm_images_high"]) == row["difference"]["over_images"][1]
+    assert float(line["accuracy of disc · lake"]) == row["groups"][3]["accuracy"]
+    assert lines[1]["average_against_erm_mean"] == ""
+
+
+def test_intervals_over_images_are_the_means_of_the_seeds_bounds(comparison):
+    row = row_of(comparison, "dbpt", "prompt")
+    metrics = [cell(comparison.folder, f"dbpt_prompt_seed-{seed}")[1]["test"] for seed in (0, 1)]
+    expected = [np.mean([each[f"worst_group_{bound}"] for each in metrics]) for bound in ("low", "high")]
+    assert row["over_images"] == pytest.approx(expected)
+    for g, group in enumerate(row["groups"]):
+        for bound in ("low", "high"):
+            assert group[bound] == pytest.approx(np.mean([each["groups"][g][bound] for each in metrics]))
+
+
+def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained(tiny, tmp_path, logged):
+    table = tiny.write("no-attribute-compare", without(tiny.rows(), "attribute"))
+    with pytest.raises(InputError, match="^--group-source true: .* has no attribute for any row"):
+        compare(tiny, tmp_path / "c", table)
+    assert not (tmp_path / "c").exists()
+    assert not any("worst group" in line for line in logged.messages)
+    found = compare(tiny, tmp_path / "c", table, methods="erm,dbpt", seeds=1)
+    assert "groups: pseudo attributes (labelled by the model); figures in per cent, of one seed" in str(found)
+    assert "over seeds: needs two or more" in str(found)
+
+
+def test_validation_that_is_judged_flatters_and_says_so(tiny, tmp_path):
+    rows = [row for row in tiny.rows() if row["split"] == "train"]
+    found = compare(tiny, tmp_path / "c", tiny.write("only-train", rows), methods="erm,dbpt,dfr", seeds=2)
+    (dbpt_row,) = [row for row in found.to_dict()["rows"] if row["method"] == "dbpt"]
+    low, high = dbpt_row["difference"]["over_images"]
+    assert low < dbpt_row["difference"]["figures"]["worst_group_accuracy"]["mean"] < high
+    printed = " ".join(str(found).split())
+    assert "it also selected the epochs, so figures are too high" in printed
+    assert "DFR learns from rows of split 'val', all others from 'train'; it is judged on them here, so" in printed
+
+
+def test_clusters_of_each_seed_are_the_groups_of_its_figures(tiny, tmp_path):
+    table = tiny.write("no-attribute-clusters", without(tiny.rows(), "attribute"))
+    found = compare(tiny, tmp_path / "c", table, methods="zero-shot,erm", seeds=(0, 5), pseudo_method="kmeans")
+    for seed in (0, 5):
+        run = fit(tiny, tmp_path / f"{seed}", table, epochs=3, head="linear", seed=seed, pseudo_method="kmeans")
+        expected = metrics_of(run)["rows"][0]["test"]
+        assert cell(found.folder, f"zero-shot_seed-{seed}")[1]["test"] == expected
+
+
+def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_path, logged):
+    compare(tiny, tmp_path / "c", eta=2.0, up_weight=7.0)
+    finished = [line for line in logged.messages if line.startswith("[")]
+    assert [line.partition("]")[0] for line in finished] == [f"[{number}/8" for number in range(1, 9)]
+    assert finished[1].startswith("[2/8] erm, linear, seed 0: worst group ")
+    assert finished[1].endswith(" left")
+    assert "left" not in finished[-1]
+    warnings = [record.message for record in logged.records if record.levelname == "WARNING"]
+    assert len(warnings) == len(set(warnings))
+    assert not any("--eta" in line for line in warnings)  # dbpt reads it, ERM need not
+    assert any("--up-weight 7.0 changes nothing in this run: only --objective jtt" in line for line in warnings)
+
+
+def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):
+    table = tiny.write("no-attribute-default", without(tiny.rows(), "attribute"))
+    found = dbpt.compare(table, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})
+    assert {row["method"] for row in found.to_dict()["rows"]} > {"jtt", *METHODS} - {"groupdro:true"}
+
+
+@pytest.mark.parametrize("jobs", [0, -1, True])
+def test_a_number_of_jobs_that_is_none(tiny, tmp_path, jobs):
+    with pytest.raises(InputError, match=f"--jobs: found {jobs}; expected"):
+        compare(tiny, tmp_path / "c", jobs=jobs)
+
+
+def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.distributed.is_initialized", lambda: True)
+        patch.setattr("torch.distributed.get_world_size", lambda: 2)
+        with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
+            compare(tiny, tmp_path / "c")
+    for name, value in (("RANK", 0), ("WORLD_SIZE", 2), ("MASTER_ADDR", "localhost"), ("MASTER_PORT", 1)):
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
+        compare(tiny, tmp_path / "c")
+    assert not (tmp_path / "c").exists()
+
+
+def test_a_method_that_the_data_do_not_allow_is_named_before_anything_is_trained(tiny, tmp_path):
+    """DFR chooses a penalty by a second row of a group of validation, and here each has one."""
+    rows, seen = [], set()
+    for row in tiny.rows():
+        group = row["label"], row["attribute"]
+        if row["split"] != "val" or group not in seen:
+            rows.append(row)
+        seen |= {group} if row["split"] == "val" else set()
+    table = tiny.write("one-of-each-in-validation", rows)
+    wrong = r"^--objective dfr: no group has a second row, .* objective \(in a comparison, leave it out of --methods\)$"
+    with pytest.raises(InputError, match=wrong):
+        compare(tiny, tmp_path / "c", table, methods="erm,dfr", pseudo_attributes=str(table))
+    assert not (tmp_path / "c").exists()

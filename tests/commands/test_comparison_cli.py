@@ -1,0 +1,105 @@
+"""``dbpt compare`` on the command line: what it passes on, what it refuses in one line, and what it prints."""
+
+import click
+import pytest
+from comparisons import METHODS
+
+from dbpt.commands.comparison_plan import BY_THE_PLAN
+
+
+@pytest.fixture
+def passed_on(monkeypatch, command):
+    """Return what the command line passes to `dbpt.compare`, without ``out``."""
+    seen: dict = {}
+
+    def stand_in(data, **values):
+        seen.update(values, data=data)
+        raise click.Abort
+
+    monkeypatch.setattr("dbpt.commands.compare.compare", stand_in)
+
+    def parse(*arguments: object) -> dict:
+        seen.clear()
+        code, _, said = command("compare", *arguments, "--out", "o")
+        assert code == 130, said
+        return {name: value for name, value in seen.items() if name != "out"}
+
+    return parse
+
+
+def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(passed_on):
+    plain = {"methods": None, "heads": None, "seeds": None, "resample": None, "jobs": 1}
+    plain |= {"resume": False, "overwrite": False}
+    assert passed_on("DATA") == {"data": "DATA", **plain}
+    said = passed_on("DATA", "--methods", "erm,dbpt:true", "--heads", "linear", "--jobs", 3, "--resume", "--lr", 0.1)
+    chosen = {"methods": "erm,dbpt:true", "heads": "linear", "jobs": 3, "resume": True, "lr": 0.1}
+    assert said == plain | {"data": "DATA", **chosen}
+    assert passed_on("DATA", "--attributes", "a", "b=c|d", "--classes", "e", "f")["attributes"] == ("a", "b=c|d")
+    seeds = [passed_on("DATA", "--seeds", *text.split())["seeds"] for text in ("2", "3,7", "3 7", "3,")]
+    assert seeds == [2, (3, 7), (3, 7), (3,)]
+    assert passed_on("DATA", "--methods", "erm", "dbpt", "--seeds", "2")["methods"] == "erm,dbpt"
+    assert passed_on("DATA", "--resample", "20")["resample"] == 20
+
+
+def test_the_settings_file_of_a_run_will_do(passed_on, tiny_run, tmp_path, capsys):
+    settings = passed_on("--config", tiny_run / "config.toml", "--epochs", "2")
+    assert settings["data"].endswith("squares.csv")
+    assert (settings["epochs"], settings["n_ctx"]) == (2, 3)
+    assert set(settings).isdisjoint(BY_THE_PLAN)
+    (tmp_path / "own.toml").write_text('data = "DATA"\nlr = 0.5\n')
+    assert passed_on("--config", tmp_path / "own.toml")["lr"] == 0.5
+
+
+def test_what_a_settings_file_says_in_vain_is_told(command, tiny_run, tmp_path):
+    _, _, said = command("compare", "--config", tiny_run / "config.toml", "--out", tmp_path / "c", "--methods", "ebm")
+    first, last = said.splitlines()
+    names = "objective, group_source, head, seed, baselines"
+    assert first.endswith(f"config.toml: {names} left out, each row of a comparison has its own")
+    assert last.startswith("Error: --methods: 'ebm' is none of ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing argument 'DATA'"),
+        (["demo", "--seeds", "five"], "'five' is neither a number nor a list such as 3 7"),
+        (["demo", "--methods", ""], "--methods: found ''; expected names, separated by spaces or commas"),
+        (["demo", "--seeds", "0"], "--seeds: found 0; expected at least 1"),
+        (["demo", "--method", "erm"], "--methods"),
+        (["demo", "--jobs", "0"], "--jobs: found 0; expected how many"),
+        (["demo", "--objective", "erm"], "--objective: each row of a comparison has its own; name them in --methods"),
+        (["demo", "--seed", "3"], "--seed: each row of a comparison has its own; name them in --seeds"),
+        (["demo", "--no-baselines"], "--baselines: each row of a comparison has its own"),
+        (["demo", "--methods", "dfr"], "--methods dfr: --head prompt with --objective dfr: DFR trains linear only"),
+        (["demo", "--resume", "--overwrite"], "--resume and --overwrite: choose one"),
+        (["demo-waterbird"], "demo name: unknown value 'demo-waterbird' (did you mean 'demo-waterbirds'?)"),
+    ],
+)
+def test_usage_errors_are_one_line(command, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
+    code, printed, said = command("compare", *arguments, "--out", tmp_path / "c")
+    assert (code, printed) == (2, "")
+    assert said.startswith("Error: ")
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_help_is_silent_on_what_the_plan_says(command):
+    _, printed, _ = command("compare", "--help")
+    assert "--group-source" not in printed and "--objective" not in printed
+    assert all(f"--{name}" in printed for name in ("methods", "heads", "seeds", "jobs", "epochs", "model-selection"))
+
+
+def test_through_the_command_line(command, tiny, tmp_path):
+    out = tmp_path / "c"
+    options = ["--methods", ",".join(METHODS), "--heads", "linear,prompt", "--seeds", "2", "--epochs", "2"]
+    code, printed, said = command("compare", tiny.table, "--out", out, *tiny.arguments, *options)
+    assert code == 0, said
+    assert printed.endswith(f"\n\nreport: {out / 'compare.html'}; tables: .csv, .json\n")
+    assert "Group DRO (true groups)  linear" in printed
+    assert max(map(len, printed.splitlines()[:-1])) <= 110
+    assert "[14/14] groupdro:true, prompt, seed 1: worst group " in said
+    again = command("compare", tiny.table, "--out", out, *tiny.arguments, *options, "--resume")
+    assert (again[0], again[1]) == (0, printed)
+    assert "14 of 14 trainings are finished" in again[2]

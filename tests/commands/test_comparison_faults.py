@@ -1,0 +1,212 @@
+"""A comparison survives kill -9 and Ctrl-C at any moment, of itself or one of its processes, and ends the same."""
+
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from comparisons import EPOCHS, METHODS, compare, contents
+from launcher import leftovers
+
+from dbpt.cli import main
+from dbpt.errors import InputError
+
+STAY = """
+import time
+from pathlib import Path
+from dbpt.training import draws as checkpoint
+
+checkpoint.SECONDS_BETWEEN = 0
+save = checkpoint.save_checkpoint
+
+def save_and_stay(*arguments):
+    save(*arguments)
+    while len(list(Path({cells!r}).glob("*.safetensors"))) >= {number}:
+        time.sleep(0.01)
+
+checkpoint.save_checkpoint = save_and_stay
+if __name__ == "__main__":
+    from dbpt.cli import main
+    main()
+"""
+"""`dbpt` whose trainings wait for their end at a checkpoint once there are some cells: a busy machine can't miss it."""
+
+
+def test_two_processes_find_what_one_does_and_a_death_loses_only_its_cell(tiny, tmp_path, long_comparison, logged):
+    others, killed = multiprocessing.active_children(), list[int]()
+
+    def kill_one(record: logging.LogRecord) -> bool:
+        if record.getMessage().startswith("[4/") and not killed:
+            victim = next(child for child in multiprocessing.active_children() if child not in others)
+            killed.append(victim.pid)
+            victim.kill()
+        return True
+
+    logged.handler.addFilter(kill_one)
+    found = compare(tiny, tmp_path / "c", epochs=EPOCHS, jobs=2)
+    logged.handler.removeFilter(kill_one)
+    assert killed
+    (failed,) = found.to_dict()["failed"]
+    assert failed["reason"].startswith("its process was killed by signal 9")
+    assert f"failed: {failed['method']}" in str(found)
+    assert set(multiprocessing.active_children()) <= set(others)
+    there = {path: path.stat().st_mtime_ns for path in (tmp_path / "c" / "cells").iterdir()}
+    assert len(there) == 7
+    compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
+    assert {path: path.stat().st_mtime_ns for path in there} == there
+    assert contents(tmp_path / "c") == long_comparison
+
+
+def test_a_process_that_cannot_begin_is_told_of(tiny, tmp_path, monkeypatch):
+    """As where a script starts itself again in each process: this one ends it at once."""
+    script = ModuleType("__main__")
+    script.__file__ = str(tmp_path / "unguarded.py")
+    (tmp_path / "unguarded.py").write_text("raise SystemExit(3)\n")
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    with pytest.raises(InputError, match="^--jobs: a process ended with exit code 3 before it could begin; in a scr"):
+        compare(tiny, tmp_path / "c", jobs=2)
+
+
+@pytest.fixture
+def arguments(tiny, tmp_path) -> list[str]:
+    """Those of ``dbpt compare``."""
+    rows = ["--methods", ",".join(METHODS), "--heads", "linear", "--seeds", "2", "--epochs", str(EPOCHS)]
+    return ["compare", str(tiny.table), "--out", str(tmp_path / "c"), *tiny.arguments, *rows]
+
+
+@pytest.fixture
+def start(arguments, tmp_path):
+    """Starts ``dbpt compare`` in a session of its own, which stays at a number of cells, and ends with the test."""
+    started: list[subprocess.Popen] = []
+    script = tmp_path / "stay.py"
+
+    def run(number: int, *options: str) -> subprocess.Popen:
+        script.write_text(STAY.format(cells=str(tmp_path / "c" / "cells"), number=number))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, script, *arguments, *options],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield run
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 600
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def processes_of(session: int) -> list[str]:
+    """The command lines of all processes of a session that still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            state, _, _, owner = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(owner) == session and state != "Z":
+                found.append((entry / "cmdline").read_text())
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def cells_in(out: Path) -> int:
+    return len(list((out / "cells").glob("*.safetensors")))
+
+
+def mid_training(out: Path) -> bool:
+    return any((out / "checkpoints").glob("*.safetensors"))
+
+
+def killed(process: subprocess.Popen, moment: Callable[[], bool]) -> None:
+    """Kill the parent alone, and wait until its children have noticed."""
+    wait_until(moment)
+    process.kill()
+    process.wait()
+    wait_until(lambda: processes_of(process.pid) == [])
+
+
+@pytest.mark.full
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_killed_at_any_moment_it_leaves_no_process_and_ends_the_same(
+    start, launcher, arguments, tiny, tmp_path, long_comparison
+):
+    out = tmp_path / "c"
+
+    def kill_at_the_start() -> None:
+        assert launcher.run([*arguments, "--jobs", "1"], tmp_path / "stderr", out.is_dir) == -signal.SIGKILL
+
+    def kill_among_two_jobs() -> None:
+        killed(start(3, "--resume", "--jobs", "2"), lambda: mid_training(out) and cells_in(out) >= 3)
+
+    for kill in (kill_at_the_start, kill_among_two_jobs):
+        kill()
+        assert not (out / "compare.json").exists()
+        for name in ("plan.json", "config.toml"):  # whole, or not there yet
+            assert not (out / name).exists() or (out / name).read_text().endswith(("}\n", "true\n"))
+    assert json.loads((out / "plan.json").read_text())["status"] == "training"
+    there = {path: path.stat().st_mtime_ns for path in (out / "cells").glob("*.safetensors")}
+    assert len(there) >= 3
+    compare(tiny, out, epochs=EPOCHS, resume=True)
+    assert contents(out) == long_comparison
+    assert {path: path.stat().st_mtime_ns for path in there} == there  # what was finished was left alone
+    assert not mid_training(out)
+    assert leftovers(out) == []
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_ctrl_c_is_one_line_and_leaves_no_process(start, tiny, tmp_path, long_comparison):
+    out = tmp_path / "c"
+    process = start(1, "--jobs", "2")
+    wait_until(lambda: mid_training(out) and cells_in(out) >= 1)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the children too
+    _, said = process.communicate(timeout=600)
+    assert process.returncode == 130, said
+    way_on = f"dbpt compare --resume --out {out}"
+    assert said.splitlines()[-1] == f"Interrupted; nothing is half-written; continue with: {way_on}"
+    assert "Traceback" not in said
+    assert "leaked" not in said
+    wait_until(lambda: processes_of(process.pid) == [])
+    assert leftovers(out) == []
+    main(way_on.split()[1:])
+    assert contents(out) == long_comparison
+
+
+def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_path, long_comparison, monkeypatch):
+    from dbpt.training import loop
+
+    epochs: list[int] = []
+
+    def counted(self, *arguments, train_epoch=loop._Run._train_epoch):
+        if len(epochs) == EPOCHS + 5 and not (tmp_path / "resumed").exists():
+            raise KeyboardInterrupt
+        epochs.append(1)
+        return train_epoch(self, *arguments)
+
+    monkeypatch.setattr(loop._Run, "_train_epoch", counted)
+    with pytest.raises(KeyboardInterrupt):
+        compare(tiny, tmp_path / "c", epochs=EPOCHS)
+    (tmp_path / "resumed").touch()
+    compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
+    assert len(epochs) == 6 * EPOCHS  # none was trained twice
+    assert contents(tmp_path / "c") == long_comparison

@@ -1,0 +1,101 @@
+"""Methods, heads and seeds become the cells of a comparison; the others are refused or left out, with a reason."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from dbpt.commands.comparison_plan import BY_THE_PLAN, METHODS, is_cell_file, make_plan, shared_settings
+from dbpt.errors import InputError
+from dbpt.settings.config import FitConfig
+
+CONFIG = FitConfig(data="demo", epochs=7)
+ISSUE = "zero-shot,erm,balanced,dbpt,groupdro,groupdro:true,jtt,dfr"
+
+
+def names(plan) -> list[tuple[str, str | None]]:
+    return [(row.method.name, row.head) for row in plan.rows]
+
+
+def test_rows_are_zero_shot_and_then_head_by_head():
+    plan = make_plan(CONFIG, "dbpt,zero-shot,groupdro:true", ["linear", "prompt"], (3, 7))
+    trained = [(method, head) for head in ("linear", "prompt") for method in ("dbpt", "groupdro:true")]
+    assert names(plan) == [("zero-shot", None), *trained]
+    cells = [cell.name for cell in plan.cells[4:7]]
+    assert cells == ["groupdro-true_prompt_seed-3", "zero-shot_seed-7", "dbpt_linear_seed-7"]
+    assert len({cell.name for cell in plan.cells}) == 10
+
+
+def test_a_cell_has_the_settings_of_one_fit():
+    plan = make_plan(CONFIG, "groupdro:true", "linear", 2)
+    own = {"objective": "groupdro", "group_source": "true", "head": "linear", "baselines": False}
+    assert [cell.config for cell in plan.cells] == [replace(CONFIG, seed=seed, **own) for seed in (0, 1)]
+    assert make_plan(CONFIG, METHODS, "prompt", 1).left_out == ()
+
+
+def test_a_head_that_a_method_cannot_train_is_left_out():
+    plan = make_plan(CONFIG, ISSUE, "prompt,linear", 1)
+    assert ("dfr", "linear") in names(plan)
+    assert len(plan.rows) == 14
+    assert plan.left_out == ("--head prompt with --objective dfr: DFR trains linear only; choose --head linear",)
+
+
+def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
+    plan = make_plan(FitConfig(apply="sampling"), "erm,dbpt,jtt,dfr", "linear", 1)
+    assert [cell.config.apply for cell in plan.cells] == [None, "sampling", "sampling", None]
+
+
+@pytest.mark.parametrize(
+    ("methods", "heads", "seeds", "message"),
+    [
+        ("dbtp", "prompt", 1, "--methods: 'dbtp' is none of zero-shot, group-prompts, .* (did you mean 'dbpt'?)"),
+        ("dbpt:trve", "prompt", 1, "--methods: 'dbpt:trve': groups are pseudo, true (did you mean 'true'?)"),
+        ("zero-shot:true", "prompt", 1, "--methods: 'zero-shot:true': zero-shot is not trained and takes no groups"),
+        ("erm:true", "prompt", 1, "--methods erm:true: .*: ERM uses no groups"),
+        ("dfr", "prompt,adapter", 1, "--methods dfr: .*: DFR trains linear only; choose --head linear"),
+        ("dbpt,dbpt:pseudo", "prompt", 1, "--methods: 'dbpt' is given twice; keep one"),
+        ("dbpt,,erm", "prompt", 1, "--methods: found 'dbpt,,erm'; expected names"),
+        ((), "prompt", 1, "--methods: found (); expected names"),
+        ("erm", "lineal", 1, "--heads: 'lineal' is none of prompt, linear, adapter (did you mean 'linear'?)"),
+        ("erm", "linear,linear", 1, "--heads: 'linear' is given twice; keep one"),
+        ("erm", "linear", 0, "--seeds: found 0; expected at least 1"),
+        ("erm", "linear", 20261126, "--seeds: found 20261126, so many seeds; for seed 20261126 alone write 20261126,"),
+        ("erm", "linear", (), "--seeds: found no seed"),
+        ("erm", "linear", (3, 3), "--seeds: '3' is given twice; keep one"),
+        ("erm", "linear", (-1,), "--seed: must be at least 0, found -1"),
+    ],
+)
+def test_a_plan_that_means_nothing_is_refused_in_one_line(methods, heads, seeds, message):
+    before, found, after = message.partition(".*")
+    with pytest.raises(InputError) as caught:
+        make_plan(CONFIG, methods, heads, seeds)
+    line = str(caught.value)
+    assert line.startswith(before)
+    assert after in line or not found
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("name", BY_THE_PLAN)
+def test_a_setting_that_each_row_has_for_itself_is_refused(name):
+    value = getattr(CONFIG, name)
+    with pytest.raises(InputError, match=f"^--{name.replace('_', '-')}: each row of a comparison has its own; .* --"):
+        shared_settings({"data": "demo", name: value})
+
+
+def test_settings_that_only_some_rows_cannot_have_are_told_at_once():
+    with pytest.raises(InputError, match="--identification-epochs 5: the first stage"):
+        make_plan(FitConfig(epochs=4, identification_epochs=5), "erm,jtt", "prompt", 1)
+
+
+def test_a_plan_is_made_without_torch():
+    code = "import dbpt.commands.comparison_plan as p, sys; "
+    code += "p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0
+
+
+def test_which_files_are_those_of_cells():
+    plan = make_plan(CONFIG, "zero-shot,erm,groupdro:true", "prompt,linear", (3, 12))
+    assert all(is_cell_file(f"{cell.name}.safetensors") for cell in plan.cells)
+    for name in ("erm.safetensors", "mine_linear_seed-0.safetensors", "erm_linear_seed-0.safetensors.bak", "seed-0"):
+        assert not is_cell_file(name)

@@ -1,0 +1,198 @@
+"""A fit survives kill -9 at any moment, Ctrl-C, a full disk."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from launcher import Launcher, leftovers
+from runs import contents
+
+from dbpt.cli import main
+
+EPOCHS = 32
+
+
+@pytest.fixture(scope="module")
+def arguments(tiny) -> list[str]:
+    return ["fit", str(tiny.table), *tiny.arguments, "--epochs", str(EPOCHS)]
+
+
+@pytest.fixture(scope="module")
+def expected(arguments, tmp_path_factory) -> dict[str, bytes]:
+    """The results of an uninterrupted run."""
+    run = tmp_path_factory.mktemp("expected") / "run"
+    main([*arguments, "--out", str(run)])
+    return contents(run)
+
+
+def saves_seen(run: Path, number: int) -> Callable[[], bool]:
+    """Return a function that says whether ``number`` checkpoints were written since the call."""
+    seen: set[int] = set()
+
+    def check() -> bool:
+        for path in (run / "checkpoints").glob("*.safetensors"):
+            try:
+                seen.add(path.stat().st_mtime_ns)
+            except FileNotFoundError:
+                continue
+        return run.is_dir() and len(seen) >= number
+
+    check()
+    number += len(seen)
+    return check
+
+
+STAY = """
+import itertools, time
+from dbpt.training import draws as checkpoint
+checkpoint.SECONDS_BETWEEN = 0
+save, saves = checkpoint.save_checkpoint, itertools.count(1)
+checkpoint.save_checkpoint = lambda *arguments: (save(*arguments), next(saves) == {number} and stay())
+stay = lambda: any(map(time.sleep, itertools.repeat(0.1, 6000)))
+"""
+"""Lets a run wait for its end at a checkpoint: however busy the machine is, the signal comes in time.
+
+In short naps, for a signal that comes just before a nap is handled after it.
+"""
+STAY_BEFORE_TRAINING = """
+import time
+from dbpt.features.embedding import EmbeddingPass
+EmbeddingPass._encode = lambda *_: [time.sleep(0.1) for _ in range(6000)]
+"""
+
+
+def killed_and_resumed(launcher: Launcher, arguments: list[str], folder: Path, seed: int) -> Path:
+    """A run that was killed, at its first checkpoint or before, and at random moments, and then resumed to its end.
+
+    On a busy machine it may have ended before such a moment is seen; but never before the first.
+    """
+    draws, run, stderr = random.Random(seed), folder / "run", folder / "stderr"
+    for number in (0, *(draws.randrange(1, 14) for _ in range(3))):
+        moment, wait = saves_seen(run, number), draws.uniform(0, 0.01)
+
+        def at_the_moment(moment=moment, wait=wait) -> bool:
+            return moment() and not time.sleep(wait)
+
+        command = [*arguments, "--out", str(run), "--resume"]
+        code = launcher.run(command, stderr, at_the_moment, signal.SIGKILL, "" if number else STAY.format(number=1))
+        assert code == -signal.SIGKILL or (number and code == 0), stderr.read_text()
+        for name in ("run.json", "config.toml"):  # whole, or not there yet
+            assert not (run / name).exists() or (run / name).read_text().endswith(("}\n", "true\n"))
+    main([*arguments, "--out", str(run), "--resume"])
+    assert json.loads((run / "run.json").read_text())["status"] == "complete"
+    assert leftovers(run) == []
+    return run
+
+
+@pytest.mark.parametrize("seed", range(int(os.environ.get("DBPT_KILLED_RUNS", "1"))))
+def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(launcher, arguments, expected, tmp_path, seed):
+    assert contents(killed_and_resumed(launcher, arguments, tmp_path, seed)) == expected
+
+
+def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expected, tmp_path, tiny, capsys):
+    run, stderr = tmp_path / "run", tmp_path / "stderr"
+    command, stay = [*arguments, "--out", str(run)], STAY.format(number=5)
+    code = launcher.run(command, stderr, saves_seen(run, 5), signal.SIGINT, stay)
+    lines = stderr.read_text().splitlines()
+    assert code == 130
+    way_on = f"dbpt fit --resume --out {run}"
+    assert lines[-1] == f"Interrupted; nothing is half-written; continue with: {way_on}"
+    assert "Traceback" not in stderr.read_text()
+    assert "" not in lines
+    assert sum(line.startswith("Interrupted") for line in lines) == 1
+    assert leftovers(run) == []
+    assert json.loads((run / "run.json").read_text())["status"] == "training"
+    assert not (run / "classifier.safetensors").exists()
+
+    with pytest.raises(SystemExit) as exit:
+        main(["predict", str(run), str(tiny.table.parent / "val")])
+    assert exit.value.code == 2
+    line = f"Error: {run}: this run is not finished; finish it with: {way_on}\n"
+    assert capsys.readouterr().err == line
+
+    main(way_on.split()[1:])
+    assert contents(run) == expected
+
+
+def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
+    cache, stderr = tmp_path / "cache", tmp_path / "stderr"
+    command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(cache)]
+
+    def has_read() -> bool:
+        return stderr.exists() and "from" in stderr.read_text()
+
+    code = launcher.run(command, stderr, has_read, signal.SIGINT, STAY_BEFORE_TRAINING)
+    assert code == 130
+    assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_that_a_library_swallows_is_raised_again(launcher, arguments, tmp_path):
+    swallowing = (
+        STAY_BEFORE_TRAINING
+        + """
+sys.modules["dbpt.cli.main"].SWALLOWED_AFTER_S = 0.2  # the package's main is the function
+sleeping = EmbeddingPass._encode
+def swallow(*arguments):
+    try:
+        print("asleep\\n", end="", file=sys.stderr, flush=True)
+        sleeping(*arguments)
+    except BaseException:
+        sleeping(*arguments)
+EmbeddingPass._encode = swallow
+"""
+    )
+    stderr = tmp_path / "stderr"
+
+    def is_asleep() -> bool:
+        return stderr.exists() and "asleep" in stderr.read_text()
+
+    command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
+    assert launcher.run(command, stderr, is_asleep, signal.SIGINT, swallowing) == 130
+    assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
+
+
+def full(folder: Path) -> None:
+    """Fill the rest of the disk."""
+    with (folder / "filler").open("wb", buffering=0) as file:
+        try:
+            while file.write(b"x" * 512):
+                pass
+        except OSError:
+            return
+
+
+def error_line(arguments: list[str], capsys) -> str:
+    with pytest.raises(SystemExit) as exit:
+        main(arguments)
+    lines = capsys.readouterr().err.splitlines()
+    assert exit.value.code == 2
+    assert [line for line in lines if line.startswith("Error: ")] == lines[-1:]
+    return lines[-1]
+
+
+@pytest.mark.parametrize("option", ["--cache", "--out"])
+def test_a_full_disk(arguments, small_disk, tmp_path, capsys, option):
+    disk = small_disk(16)
+    full(disk)
+    line = error_line([*arguments, "--out", str(tmp_path / "run"), option, str(disk / "here")], capsys)
+    assert "No space left on device" in line and str(disk) in line
+    assert not (tmp_path / "run").exists()
+    assert {path.name for path in disk.rglob("*") if path.is_file()} <= {"filler", "lock"}
+
+
+def test_a_disk_that_fills_up_while_training(arguments, expected, small_disk, capsys):
+    run = small_disk(48) / "run"
+    line = error_line([*arguments, "--out", str(run)], capsys)
+    assert "No space left on device; free space or choose another folder" in line
+    assert str(run) in line
+    assert leftovers(run) == []
+    assert json.loads((run / "run.json").read_text())["status"] == "training"
+    small_disk.grow(run.parent)
+    main([*arguments, "--out", str(run), "--resume"])
+    assert contents(run) == expected

@@ -1,0 +1,297 @@
+"""Several attributes as factors, from the command line to a run's files, and those who read a run again."""
+
+import csv
+
+import numpy as np
+import pytest
+from html_page import Page
+from runs import contents, fit, groups_of, metrics_of
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt.commands.result import Result
+from dbpt.errors import InputError
+from dbpt.groups import raked_weights
+from dbpt.settings.config import read_config
+
+FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk, noon", "light[box]: day, night")
+DICT = {
+    "ground": ATTRIBUTES,
+    "light": {"day": "day", "night": ["night", "dusk"], "noon": "noon"},
+    "light[box]": ["day", "night"],
+}
+LIGHT = ("day", "night", "noon")
+
+
+@pytest.fixture(scope="module")
+def settings(tiny):
+    return tiny.settings | {"attributes": None, "factors": FACTORS, "baselines": False, "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def table(tiny):
+    """The tiny task with a column for each factor; the light depends on nothing."""
+    draws = np.random.default_rng(0)
+    rows = [
+        {name: value for name, value in row.items() if name != "attribute"}
+        | {"ground": row["attribute"], "light": LIGHT[draws.integers(2 if row["label"] == "box" else 3)]}
+        for row in tiny.rows()
+    ]
+    return tiny.write("factors", rows)
+
+
+@pytest.fixture(scope="module")
+def run(tiny, table, settings, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("factors") / "run", table, **settings)
+
+
+def lines_of(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_probe_guesses_each_factor_and_one_that_images_do_not_show_is_doubted(tiny, table, settings, tmp_path):
+    run = fit(tiny, tmp_path / "run", table, **settings, pseudo_method="probe", probe_rows=40, head="linear")
+    result = Result.read(run)
+    ground, light = result.metrics.cross_validated
+    assert ground.n_known == light.n_known == 40 and ground.kappa > 0.6 > 0.4 > light.kappa
+    assert (len(ground.precision), len(light.precision)) == (2, 3)
+    (doubts,) = [text for text in result.warnings if "of light (day / night / noon) can't be trusted" in text]
+    assert doubts.startswith("the probe's guesses of light") and "label more images" in doubts
+    assert " ".join(str(result).split()).count("out of fold on 40 known images") == 2
+    assert (
+        Page((run / "report.html").read_text()).words.count("images whose attribute it was told, and which keep it")
+        == 2
+    )
+    again = dbpt.evaluate(run)
+    assert again.metrics.pseudo_quality == result.metrics.pseudo_quality
+    boxes = [row for row in lines_of(run / "predictions.csv") if row["label"] == "box"]
+    assert {row["pseudo_light"] for row in boxes} == {"day", "night"}
+
+
+def test_a_run_guesses_each_factor_and_makes_groups_of_their_combinations(run, table, settings):
+    assert read_config(run / "config.toml")["factors"] == FACTORS
+    figures = metrics_of(run)
+    assert figures["dataset"]["attributes"][:3] == ["meadow, day", "meadow, night", "meadow, noon"]
+    assert figures["group_kind"] == "true" and sum(figures["dataset"]["counts"]["train"]) == 50
+    plain = {
+        name: value for name, value in settings.items() if name in ("model", "pretrained", "cache", "embed_batch_size")
+    }
+    alone = dbpt.guess_attributes(table, attributes=ATTRIBUTES, columns={"attribute": "ground"}, **plain)
+    rows = lines_of(run / "predictions.csv")
+    assert [row["pseudo_ground"] for row in rows] == alone.columns["pseudo_attribute"]
+    assert [row["pseudo_attribute"] for row in rows] == [
+        f"{row['pseudo_ground']}, {row['pseudo_light']}" for row in rows
+    ]
+    assert {row["pseudo_light"] for row in rows if row["label"] == "box"} <= {"day", "night"}
+    for row in rows:
+        product = float(row["confidence_ground"]) * float(row["confidence_light"])
+        assert float(row["confidence"]) == pytest.approx(product, abs=2e-4)
+
+
+def test_a_dict_of_factors_is_what_its_entries_are(tiny, run, table, settings, tmp_path):
+    assert contents(fit(tiny, tmp_path / "run", table, **settings | {"factors": DICT})) == contents(run)
+
+
+def test_doubts_name_the_factor(run, command, table, tiny):
+    warnings = metrics_of(run)["doubt_warnings"]  # figures are over true groups, but the epoch was chosen by guesses
+    doubted = [text.split(" can't be trusted")[0] for text in warnings if "can't be trusted" in text]
+    assert "CLIP's guesses of light (day / night / noon)" in doubted
+    page = (run / "guesses.html").read_text()
+    assert "What CLIP took for ground and for light" in page and "light: night" in page and "night, dusk" in page
+    assert "box · meadow, noon" not in page and "box · meadow, night" in page
+
+
+def test_a_run_is_continued_and_read_again_with_its_factors(tiny, run, table, settings, tmp_path):
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("dbpt.commands.fit.write_results", _stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny, tmp_path / "run", table, **settings)
+    assert contents(dbpt.fit(out=tmp_path / "run", resume=True).folder) == contents(run)
+    with pytest.raises(InputError, match="factors"):
+        fit(tiny, tmp_path / "run", table, resume=True, **settings | {"factors": FACTORS[:2]})
+    with pytest.raises(InputError, match="--factors with --attributes"):
+        fit(tiny, tmp_path / "other", table, **settings | {"attributes": ATTRIBUTES})
+
+    found = dbpt.evaluate(run, cache=str(tiny.cache)).to_dict()
+    assert found["rows"][0]["test"] == metrics_of(run)["rows"][-1]["test"]
+    renamed = tiny.write(
+        "factors-renamed", [{("l" if n == "light" else n): v for n, v in r.items()} for r in lines_of(table)]
+    )
+    assert dbpt.evaluate(run, renamed, columns=["light=l"]).to_dict()["rows"][0]["test"] == found["rows"][0]["test"]
+    classifier = dbpt.load(run)
+    assert [factor.name for factor in classifier.words.factors] == ["ground", "light"]
+    path = table.parent / lines_of(table)[0]["path"]
+    prediction = classifier.predict(str(path), attributes=True)
+    prediction = next(iter(prediction)) if not hasattr(prediction, "path") else prediction
+    assert prediction.attribute_probabilities.shape == (
+        6,
+    ) and prediction.attribute_probabilities.sum() == pytest.approx(1)
+    if prediction.prediction == "box":
+        assert prediction.attribute_probabilities[[2, 5]].sum() == 0
+    design = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
+    assert list(design.attributes) == list(classifier.words.attributes)
+
+
+def test_rows_in_memory_keep_their_factors(tiny, run, table, settings, tmp_path):
+    dataset = dbpt.load_dataset(table, factors=DICT)
+    own = {name: value for name, value in settings.items() if name != "factors"}
+    again = fit(tiny, tmp_path / "run", dataset, **own)
+    for name in ("prompt.safetensors", "predictions.csv"):
+        assert (again / name).read_bytes() == (run / name).read_bytes()
+    assert read_config(again / "config.toml")["factors"] == FACTORS
+
+
+def test_guesses_of_a_run_come_back_as_a_file(tiny, run, table, settings, tmp_path):
+    of_file = fit(tiny, tmp_path / "run", table, **settings | {"pseudo_attributes": str(run / "predictions.csv")})
+    one, other = lines_of(run / "predictions.csv"), lines_of(of_file / "predictions.csv")
+    for name in ("pseudo_attribute", "pseudo_ground", "pseudo_light", "group"):
+        assert [row[name] for row in one] == [row[name] for row in other]
+    assert (of_file / "prompt.safetensors").read_bytes() == (run / "prompt.safetensors").read_bytes()
+
+
+def test_true_attributes_of_factors_influence_nothing(tiny, run, table, settings, tmp_path):
+    rows = lines_of(table)
+    draws = np.random.default_rng(1)
+    boxes = [i for i, row in enumerate(rows) if row["label"] == "box"]
+    discs = [i for i, row in enumerate(rows) if row["label"] == "disc"]
+    shuffled = [dict(row) for row in rows]
+    for members in (boxes, discs):
+        for one, other in zip(members, draws.permutation(members), strict=True):
+            shuffled[one] |= {name: rows[other][name] for name in ("ground", "light")}
+    unknown = [row | {"light": ""} for row in rows]
+    for name, changed in (("shuffled", shuffled), ("unknown", unknown)):
+        found = fit(tiny, tmp_path / name, tiny.write(f"factors-{name}", changed), **settings)
+        for file in ("prompt.safetensors", "predictions.csv", "groups.csv", "history.jsonl"):
+            assert (found / file).read_bytes() == (run / file).read_bytes(), (name, file)
+
+
+def test_a_known_value_is_kept_where_another_factor_of_the_image_is_guessed(tiny, run, table, settings, tmp_path):
+    """Every second image has a true ground, every third a true light; the others are guessed as without any."""
+    truth = lines_of(table)
+    rows = [
+        row | {"ground": row["ground"] if n % 2 else "", "light": row["light"] if n % 3 else "-1"}
+        for n, row in enumerate(truth)
+    ]
+    some = tiny.write("some-factors", rows)
+    kept = fit(tiny, tmp_path / "kept", some, guess_only_unknown=True, **settings)
+    guessed = lines_of(run / "predictions.csv")
+    for n, (found, true, guess) in enumerate(zip(lines_of(kept / "predictions.csv"), truth, guessed, strict=True)):
+        assert found["pseudo_ground"] == (true["ground"] if n % 2 else guess["pseudo_ground"])
+        assert found["pseudo_light"] == (true["light"] if n % 3 else guess["pseudo_light"])
+    how = {name: settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size", "factors")}
+    ground, light = dbpt.guess_attributes(some, **how).guesses.factors
+    assert (ground.n_known, light.n_known) == (len(rows) // 2, len(rows) - len(rows[::3]))
+    by_probe = dbpt.guess_attributes(some, pseudo_method="probe", **how).guesses
+    assert by_probe.method == "probe (known ones from the data)"
+    alone = tiny.write("ground-alone", [{name: row[name] for name in row if name != "light"} for row in truth])
+    ground, light = dbpt.guess_attributes(alone, **how).guesses.factors
+    right = np.mean([row["ground"] == guess["pseudo_ground"] for row, guess in zip(truth, guessed, strict=True)])
+    assert ground.accuracy == pytest.approx(right) and (light.n_known, light.accuracy) == (0, None)
+    fit(tiny, tmp_path / "alone", alone, guess_only_unknown=True, **settings)
+    none = [row | {"ground": "", "light": ""} for row in truth]
+    with pytest.raises(InputError, match="has no attribute for any image"):
+        fit(tiny, tmp_path / "none", tiny.write("no-factors", none), guess_only_unknown=True, **settings)
+
+
+def test_the_command_line_takes_factors_and_says_how_to_write_several_attributes(tiny, table, command, tmp_path):
+    options = list(tiny.arguments)
+    start = options.index("--attributes")
+    del options[start : start + 3]
+    kept = ("--model", "--pretrained", "--cache", "--embed-batch-size")
+    options = [text for i, text in enumerate(options) if text in kept or (i and options[i - 1] in kept)]
+    code, printed, _ = command("guess", table, *options, "--factors", *FACTORS, "--out", tmp_path / "g.csv")
+    assert code == 0
+    assert "shares of ground: meadow " in printed and "shares of light: day " in printed
+    assert "light alone: right for " in printed
+    assert "box · meadow, noon" not in printed and "disc · meadow, " in printed
+    code, _, errors = command("data", "check", table, "--factors", *FACTORS)
+    assert code == 0
+    for repeated, part in (
+        (
+            ["--attributes", "a", "b", "--attributes", "c"],
+            "--attributes A B C, or several attributes as --factors 'style: ",
+        ),
+        (
+            ["--factors", "a: b, c", "--factors", "d: e, f"],
+            "write all factors after the first: --factors 'style: photo",
+        ),
+        (["--attributes", "a", "b", "--factors", "a: b, c"], "--factors with --attributes"),
+        (["--factors", "a: b, c", "--proportions", "1", "2"], "--proportions with --factors"),
+        (["--factors", "a: b"], "--factors: a: needs at least two names to tell apart, found only 'b'"),
+        (["--factors", "a: b, c", "a[squid]: b"], "--factors: a[squid]: 'squid' is none of the classes"),
+    ):
+        code, _, errors = command("guess", table, *options, *repeated)
+        assert code == 2 and part in errors.splitlines()[-1]
+
+
+def test_results_name_each_factor_alone_and_only_the_combinations_that_occur(run, table):
+    figures, result = metrics_of(run), Result.read(run)
+    assert figures["dataset"]["factors"] == [
+        {"name": "ground", "values": list(ATTRIBUTES)},
+        {"name": "light", "values": list(LIGHT)},
+    ]
+    ground, light = result.factors
+    assert [(each.class_name, each.attribute) for each in light.groups] == [
+        *(("box", name) for name in LIGHT[:2]),
+        *(("disc", name) for name in LIGHT),
+    ]
+    rows = [row for row in lines_of(run / "predictions.csv") if row["split"] == "test"]
+    truth = {row["path"]: row for row in lines_of(table)}
+    for factor in (ground, light):
+        for each in factor.groups:
+            members = [
+                r for r in rows if (r["label"], truth[r["path"]][factor.name]) == (each.class_name, each.attribute)
+            ]
+            right = sum(row["prediction"] == row["label"] for row in members)
+            assert (each.n, each.accuracy) == (len(members), pytest.approx(right / len(members)))
+        assert factor.worst.accuracy == min(each.accuracy for each in factor.groups)
+        assert factor.gap == pytest.approx(result.average_accuracy - factor.worst.accuracy)
+    shown, page = result.table(), (run / "report.html").read_text()
+    for text in ("by ground alone", "by light alone", "right by factor: ground ", "shares ground meadow "):
+        assert text in shown
+    assert "By ground alone" in page and "By light alone" in page
+    for text in (shown, page):
+        assert "box · meadow, noon" not in text and "disc · meadow, noon" in text
+    guessed = {(row["label"], row["pseudo_attribute"]) for row in lines_of(run / "predictions.csv")}
+    true = {(row["label"], f"{row['ground']}, {row['light']}") for row in lines_of(table)}
+    assert {" · ".join(names) for names in guessed - true}.isdisjoint(shown.split("pseudo attributes:")[0].split("  "))
+    assert not any("box · meadow, noon" in warning for warning in result.warnings)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_comparison_has_the_worst_group_of_each_factor(tiny, table, settings, tmp_path):
+    own = {name: value for name, value in settings.items() if name != "baselines"}
+    found = dbpt.compare(
+        table, out=tmp_path / "c", methods=("erm", "dbpt"), heads=("linear",), seeds=2, **own | {"n_ctx": None}
+    )
+    assert "worst_group_accuracy_light" in (tmp_path / "c" / "compare.csv").read_text()
+    frame = found.to_pandas()
+    worst = min(each.accuracy for each in found.chosen.factors[1].groups)
+    assert frame["worst_group_accuracy_light"].iloc[-1] == pytest.approx(worst)
+
+
+def test_small_combinations_are_raked_over_the_factors_also_when_resumed_or_sampled(
+    tiny, table, settings, tmp_path, logged
+):
+    raked = settings | {"min_group_count": 5.0, "objective": "balanced"}
+    run = fit(tiny, tmp_path / "run", table, **raked)
+    groups = groups_of(run)
+    counts = [int(group["n_train"]) for group in groups]
+    assert 0 < min(filter(None, counts)) < 5
+    expected = raked_weights(counts, (2, 3))
+    assert [float(group["group_weight"]) for group in groups] == pytest.approx(expected.tolist())
+    assert any("their classes balance the values of each factor (raking)" in line for line in logged.messages)
+    dbpt_run = fit(tiny, tmp_path / "dbpt", table, **raked | {"objective": "dbpt", "eta": 0.0})
+    assert (dbpt_run / "prompt.safetensors").read_bytes() == (run / "prompt.safetensors").read_bytes()
+    for name, own in (("loss", {}), ("sampling", {"apply": "sampling"})):
+        whole = fit(tiny, tmp_path / name, table, **raked | own | {"objective": "dbpt"})
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("dbpt.commands.fit.write_results", _stop)
+            with pytest.raises(KeyboardInterrupt):
+                fit(tiny, tmp_path / f"{name}-again", table, **raked | own | {"objective": "dbpt"})
+        assert contents(dbpt.fit(out=tmp_path / f"{name}-again", resume=True).folder) == contents(whole)
+
+
+def _stop(*_, **__):
+    raise KeyboardInterrupt

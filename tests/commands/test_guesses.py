@@ -1,0 +1,195 @@
+"""CLIP's guesses: pictures to check before training, and doubts about them as warnings."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from comparisons import compare
+from runs import fit
+from tiny import Tiny
+
+import dbpt
+from dbpt.clip.backbone import zero_shot_logits
+from dbpt.discovery.catalogue import catalogue_words
+from dbpt.guesses import trust
+from dbpt.settings.config import FitConfig
+from dbpt.study import guesses
+from dbpt.study.guesses import guess_sheets, judged_guesses
+from dbpt.study.stages import prepare
+
+ORACLE = {"group_source": "true", "model_selection": "true-wgp"}
+
+
+def doubts(warnings: list[str]) -> list[str]:
+    return [text for text in warnings if "can't be trusted" in text]
+
+
+def images(page: str) -> list[str]:
+    return re.findall(r'<li><img src="([^"]+)"', page)
+
+
+@pytest.fixture
+def trusting(monkeypatch):
+    """Let every guess be trusted; the tiny CLIP's can't be."""
+    monkeypatch.setattr(trust, "LOWEST_AGREEMENT", -1.0)
+    monkeypatch.setattr(trust, "LARGEST_OUTRANKED", 1.0)
+
+
+def test_the_pictures_are_there_before_training_and_their_page_is_named_once(tiny, tmp_path, logged, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dbpt.commands.fit.trained_result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny, tmp_path / "run")
+    page = (tmp_path / "run/guesses.html").read_text()
+    assert not (tmp_path / "run/report.html").exists()
+    assert [line for line in logged.messages if "guesses.html" in line] == [
+        f"CLIP's guesses, to check before training: {tmp_path / 'run/guesses.html'}"
+    ]
+    assert len(images(page)) > 60
+    assert "What CLIP took for meadow and for lake" in page
+    assert "Other sentences around the same names give other guesses" in page
+
+
+def test_the_report_has_the_same_pictures_and_the_next_step(tiny_run):
+    page, before = (tiny_run / "report.html").read_text(), (tiny_run / "guesses.html").read_text()
+    assert images(page.split("<h2>Pseudo attributes</h2>")[1].split("</section>")[0]) == images(before)
+    for text in (page, before):
+        assert f"<pre>dbpt label {tiny_run} --out {tiny_run}-labels</pre>" in text
+        assert "What CLIP took for “meadow”" in text
+
+
+def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny):
+    study = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
+    embedded = study.embedded
+    is_test = study.splits == 2
+    shown = guess_sheets(study)
+    paths = {picture.path for sheet in shown.sheets for strip in sheet.strips for picture in strip.pictures}
+    assert paths.isdisjoint(np.array(study.dataset.paths)[is_test])
+    features = np.where(is_test[:, None], -embedded.features, embedded.features)
+    assert judged_guesses(replace(embedded, label_features=features), study.pseudo) == study.guesses
+    other = np.where(is_test[:, None], embedded.features, -embedded.features)
+    assert judged_guesses(replace(embedded, label_features=other), study.pseudo) != study.guesses
+    only = study.dataset.take(np.flatnonzero(is_test))
+    pseudo = replace(study.pseudo, **{
+        name: getattr(study.pseudo, name)[is_test] for name in ("pseudo_attributes", "posterior", "confidence")
+    })  # fmt: skip
+    judged = judged_guesses(replace(embedded, dataset=only, label_features=embedded.features[is_test]), pseudo)
+    assert judged.n_known == is_test.sum()
+
+
+def test_doubts_are_a_warning_with_a_way_out_in_fit_compare_and_evaluate(tiny: Tiny, tiny_run, tmp_path):
+    rows = [row | {"attribute": ""} for row in tiny.rows()]
+    table = tiny.write("guessed", rows)
+    found = [
+        dbpt.Result.read(tiny_run).warnings,
+        compare(tiny, tmp_path / "comparison", methods=("zero-shot", "dbpt"), seeds=2).warnings,
+        dbpt.evaluate(tiny_run, table, cache=tiny.cache).warnings,
+    ]
+    of_comparison = dbpt.Result.read(tmp_path / "comparison").metrics
+    assert [doubt.kind for doubt in of_comparison.pseudo_doubts] == ["sentences", "other words"]
+    for warnings in found:
+        (warning,) = doubts(warnings)
+        assert re.fullmatch(
+            r"CLIP's guesses of meadow / lake can't be trusted: other sentences around the same names give other "
+            r"guesses \(agreement 0\.\d\d; trusted from 0.8\); other words fit .*; use other words, give each name "
+            r"more wordings, or look at the guesses with dbpt audit",
+            warning,
+        )
+
+
+def test_nothing_is_said_where_the_guesses_decide_nothing(tiny, tiny_run, tmp_path):
+    assert doubts(dbpt.evaluate(tiny_run, cache=tiny.cache).warnings) == []  # its figures are over true groups
+    for number, (changes, n) in enumerate([
+        (ORACLE, 0),
+        (ORACLE | {"model_selection": "pseudo-wga"}, 1),
+        ({"objective": "erm", "model_selection": "average", "baselines": False}, 0),
+    ]):  # fmt: skip
+        config = FitConfig(data=str(tiny.table), **tiny.settings | changes)
+        assert len(doubts(prepare(config).labelled.doubt_warnings)) == n, number
+    found = compare(tiny, tmp_path / "comparison", methods=("zero-shot",), seeds=1)
+    assert doubts(found.warnings) == []
+
+
+def test_the_names_are_compared_with_the_words_of_the_catalogue_on_the_judged_images(tiny, monkeypatch):
+    judged = []
+    monkeypatch.setattr(guesses, "guess_trust", lambda *given: judged.append(given) or trust.guess_trust(*given))
+    study = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
+    (_, _, by_template, other_words, *_) = judged[0]
+    rows = np.flatnonzero(study.splits != 2)
+    backbone, features = study.embedded.backbone, study.embedded.features
+    np.testing.assert_array_equal(other_words, zero_shot_logits(backbone, features, catalogue_words(), rows=rows))
+    words = study.dataset.words.attributes.values()
+    texts = [wording for wordings in words for wording in wordings]
+    owners = np.repeat(np.arange(len(words)), [len(wordings) for wordings in words])
+    np.testing.assert_allclose(
+        by_template[0], zero_shot_logits(backbone, features, texts, owners, rows=rows), atol=1e-4
+    )
+
+
+def test_trusted_guesses_give_no_warning(tiny, trusting):
+    assert prepare(FitConfig(data=str(tiny.table), **tiny.settings)).labelled.doubt_warnings == ()
+
+
+@pytest.fixture
+def unsteady(monkeypatch):
+    """Let the guesses of some names depend on the sentence, and those of all others be trusted."""
+    failing = set()
+
+    def judged(guesses, logits, by_template, other_words, labels, names, counts=None):
+        figures = {"spread": 1.0, "separations": {("", ""): 1.0}, "outranked": 0.0}
+        agreements = {name: 0.5 if name in failing else 1.0 for name in names}
+        return trust.Trust(names=tuple(names), agreements=agreements, **figures)
+
+    monkeypatch.setattr(guesses, "guess_trust", judged)
+    monkeypatch.setattr("dbpt.guesses.trust.guess_trust", judged)
+    return failing
+
+
+def guessed(tiny, name, **words):
+    table = tiny.write(name, [{**row, "attribute": ""} for row in tiny.rows()])
+    chosen = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    return dbpt.guess_attributes(table, **chosen, **words)
+
+
+def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, unsteady):
+    unsteady.add("sky")
+    found = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"])
+    assert [doubt.sentence for doubt in found.guesses.doubts] == [
+        "other sentences around 'sky' give other guesses (agreement 0.50; trusted from 0.8)",
+        "leave out 'sky': 'meadow' and 'lake' alone raise no doubt",
+    ]
+    assert (found.guesses.doubted, found.guesses.leave_out) == (["meadow", "sky", "lake"], ["sky"])
+    (warning,) = doubts(found.warnings)
+    assert warning.endswith("alone raise no doubt; or look at the guesses with dbpt audit")
+    unsteady.add("lake")
+    two = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
+    assert two.leave_out == [] and two.doubts[0].sentence.startswith("other sentences around 'sky' and 'lake' give")
+    unsteady.add("meadow")
+    all_of_them = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
+    assert all_of_them.leave_out == [] and "around the same names give" in all_of_them.doubts[0].sentence
+
+
+def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
+    unsteady.add("plate")
+    factors = ["ground: meadow, lake", "kind[disc]: coin, plate, wheel", "kind[box]: crate, chest"]
+    ground, kind = guessed(tiny, "own-values", factors=factors).guesses.factors
+    assert ground.doubts == ground.doubted == []
+    assert [doubt.sentence for doubt in kind.doubts] == [
+        "for disc, other sentences around 'plate' give other guesses (agreement 0.50; trusted from 0.8)",
+        "for disc, leave out 'plate': 'coin' and 'wheel' alone raise no doubt",
+    ]
+    assert kind.doubted == ["coin", "plate", "wheel"] and kind.leave_out == []  # for no command: it is of one class
+
+
+def test_attributes_that_are_the_classes_are_refused(tiny, tmp_path):
+    with pytest.raises(dbpt.InputError, match=r"^--attributes: 'Disc' and 'box' are classes, so CLIP would guess the "):
+        guessed(tiny, "classes", attributes=["Disc", "box"])
+    with pytest.raises(dbpt.InputError, match=r"^--factors: shape: 'disc' and 'box' are classes, so "):
+        guessed(tiny, "classes", factors=["ground: meadow, lake", "shape: disc, box"])
+    assert guessed(tiny, "classes", attributes=["disc", "lake"]).guesses.shares  # one of them may be an attribute
+    known = tiny.write("true-classes", [{**row, "attribute": row["label"]} for row in tiny.rows()])
+    chosen = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    assert dbpt.guess_attributes(known, attributes=["disc", "box"], **chosen).guesses.n_known  # the data have them

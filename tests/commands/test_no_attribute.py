@@ -1,0 +1,194 @@
+"""Objectives without groups need no attribute: the groups are then the classes, in everything that a run writes."""
+
+import csv
+import json
+
+import pandas as pd
+import pytest
+from runs import contents, fit, groups_of, history_of, metrics_of, without
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt import InputError
+from dbpt.objectives import OBJECTIVES
+
+SAID = "groups: classes (no attribute named)"
+
+
+@pytest.fixture(scope="module")
+def bare(tiny):
+    """The table of the tiny task without its column of attributes."""
+    return tiny.write("no-attribute", without(tiny.rows(), "attribute"))
+
+
+@pytest.fixture(scope="module")
+def run(tiny, bare, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("no-attribute") / "jtt", bare, attributes=None, objective="jtt")
+
+
+def test_the_groups_are_the_classes_in_all_figures(run):
+    metrics = metrics_of(run)
+    data = metrics["dataset"]
+    assert (data["classes"], data["attributes"], metrics["group_kind"]) == (["box", "disc"], [], "pseudo")
+    assert data["counts"] == {"train": [25, 25], "val": [12, 12], "test": [16, 16]}
+    assert (metrics["pseudo_method"], metrics["pseudo_shares"], metrics["pseudo_quality"]) == ("none", [], None)
+    assert [row["name"] for row in metrics["rows"]] == ["zero-shot", "erm", "jtt"]
+    for row in metrics["rows"]:
+        groups = row["test"]["groups"]
+        assert [group["n"] for group in groups] == [16, 16]
+        assert row["test"]["worst_group_accuracy"] == min(group["accuracy"] for group in groups)
+        assert row["test"]["average"] == sum(group["correct"] for group in groups) / 32
+
+
+def test_the_worst_class_on_validation_selects_the_epoch(run):
+    best = max(history_of(run)[:6], key=lambda entry: entry["val_wgp"])  # the first six are those of ERM
+    (erm,) = (row for row in metrics_of(run)["rows"] if row["name"] == "erm")
+    assert best["row"] == "erm"
+    assert best["val_wga"] == history_of(run)[erm["best_epoch"] - 1]["val_wga"]
+    assert erm["val"]["worst_group_accuracy"] == best["val_wga"]
+
+
+def test_the_folder_holds_no_attribute(run):
+    files = {path.name for path in run.iterdir()}
+    assert {"report.html", "predictions.csv", "classifier.safetensors"} <= files
+    assert files.isdisjoint({"guesses.html", "pseudo_attributes.safetensors"})
+    with (run / "predictions.csv").open() as file:
+        assert next(csv.reader(file)) == ["path", "label", "split", "prediction", "p_box", "p_disc"]
+    found = [(row["class"], row["attribute"], row["group_source"], row["n_train"]) for row in groups_of(run)]
+    assert found == [("box", "", "class", "25"), ("disc", "", "class", "25")]
+
+
+def test_the_tables_say_so(run):
+    table, page = str(dbpt.Result.read(run)), (run / "report.html").read_text()
+    assert SAID in table
+    assert "by pseudo-wgp, here of the worst class" in " ".join(table.split())
+    assert "pseudo attributes: none" in table
+    assert SAID in page
+    assert "Worst-class accuracy" in page
+    assert "pseudo-wgp, here of the worst class" in page
+    assert "the worst group is the worst class" in page
+    for absent in ("CLIP guessed", "pseudo-group", "dbpt label", "pseudo attributes:", " · </"):
+        assert absent not in page
+
+
+@pytest.mark.parametrize("objective", [name for name, each in OBJECTIVES.loaded.items() if not each.uses_groups])
+def test_every_objective_without_groups_needs_none(tiny, bare, tmp_path, objective):
+    head = (OBJECTIVES[objective].heads or ("prompt",))[0]
+    chosen = {"attributes": None, "objective": objective, "head": head, "baselines": False}
+    found = fit(tiny, tmp_path / "run", bare, **chosen)
+    assert [group["n"] for group in metrics_of(found)["rows"][-1]["test"]["groups"]] == [16, 16]
+
+
+def test_an_interrupted_run_goes_on(tiny, bare, run, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit(tiny, out, bare, attributes=None, objective="jtt")
+    dbpt.fit(out=out, resume=True)
+    assert contents(out) == contents(run)
+
+
+def test_naming_attributes_changes_no_training_by_the_average(tiny, bare, tmp_path):
+    """Attributes decide which epoch is best by pseudo-wgp; ERM and its epochs are the same."""
+    options = {"objective": "erm", "model_selection": "average"}
+    alone, named = fit(tiny, tmp_path / "a", bare, attributes=None, **options), fit(tiny, tmp_path / "b", **options)
+    assert (alone / "classifier.safetensors").read_bytes() == (named / "classifier.safetensors").read_bytes()
+
+
+def test_it_is_evaluated_over_classes_or_over_the_attributes_of_other_data(tiny, bare, run):
+    again = dbpt.evaluate(run)
+    assert SAID in str(again)
+    assert again.to_dict()["rows"][0]["test"] == metrics_of(run)["rows"][2]["test"]
+    by_attribute = dbpt.evaluate(run, tiny.table)
+    assert "groups: true attributes" in str(by_attribute)
+    assert [group.attribute for group in by_attribute.groups] == sorted(ATTRIBUTES) * 2
+    assert by_attribute.average_accuracy == again.average_accuracy
+
+
+def test_without_validation_rows_some_are_held_out_by_class(tiny, tmp_path):
+    rows = [row | {"split": row["split"].replace("val", "train")} for row in without(tiny.rows(), "attribute")]
+    found = fit(tiny, tmp_path / "run", tiny.write("no-attribute-no-val", rows), attributes=None, objective="erm")
+    assert metrics_of(found)["dataset"]["counts"]["val"] == [7, 7]
+    assert "stratified by class, serve" in metrics_of(found)["warnings"][0]
+
+
+def test_rows_in_memory(tiny, bare, run, tmp_path):
+    settings = tiny.settings | {"attributes": None, "objective": "jtt"}
+    frame = dbpt.fit(pd.read_csv(bare), out=tmp_path / "frame", root=bare.parent, **settings)
+    dataset = dbpt.fit(dbpt.load_dataset(bare), out=tmp_path / "dataset", **settings)
+    for other in (frame, dataset):
+        assert contents(other.folder)["classifier.safetensors"] == contents(run)["classifier.safetensors"]
+
+
+def test_every_objective_without_groups(tiny, bare, tmp_path):
+    methods = [name for name, objective in OBJECTIVES.loaded.items() if not objective.uses_groups]
+    assert {"afr", "class-balanced", "suby"} < set(methods)
+    settings = {"methods": methods, "heads": "prompt,linear,adapter", "seeds": 1, **tiny.settings, "attributes": None}
+    found = dbpt.compare(bare, out=tmp_path / "c", **settings).to_dict()
+    assert {row["method"] for row in found["rows"]} == set(methods)
+    assert found["failed"] == []
+
+
+def test_a_comparison(tiny, bare, tmp_path):
+    settings = {"methods": ["zero-shot", "erm", "jtt"], "seeds": 2, **tiny.settings, "attributes": None}
+    found = dbpt.compare(bare, out=tmp_path / "c", **settings)
+    assert SAID in str(found)
+    assert "by pseudo-wgp, here of the worst class on validation" in " ".join(str(found).split())
+    (header, *_) = csv.reader((tmp_path / "c" / "compare.csv").read_text().splitlines())
+    assert header[-2:] == ["accuracy of box", "accuracy of disc"]
+    before = json.loads((tmp_path / "c" / "compare.json").read_text())
+    (tmp_path / "c" / "cells" / "jtt_prompt_seed-1.safetensors").unlink()
+    dbpt.compare(out=tmp_path / "c", resume=True)
+    again = json.loads((tmp_path / "c" / "compare.json").read_text())
+    assert [row["figures"] for row in again["rows"]] == [row["figures"] for row in before["rows"]]
+
+
+@pytest.mark.parametrize("methods", [["dbpt"], ["erm", "groupdro"], None])
+def test_one_method_with_groups_asks_for_an_attribute(tiny, bare, tmp_path, methods):
+    with pytest.raises(InputError, match="no-attribute.csv: no spurious attribute is named; .*erm"):
+        dbpt.compare(bare, out=tmp_path / "c", methods=methods, **tiny.settings | {"attributes": None})
+    assert not (tmp_path / "c").exists()
+
+
+REFUSED = [
+    ({"objective": "dbpt"}, "no spurious attribute is named; name .*; only the objectives .*erm.* need none"),
+    ({"group_source": "true"}, "--group-source true with --objective erm: ERM uses no groups"),
+    ({"model_selection": "true-wga"}, "--model-selection true-wga: .*has no attribute for any row of split 'val'"),
+    ({"proportions": (0.5, 0.5)}, "--proportions 0.5 0.5: .*no-attribute.csv names no attribute, so .* --attributes"),
+    ({"pseudo_method": "kmeans"}, "--pseudo-method kmeans: .* names no attribute"),
+    ({"min_confidence": 0.5}, "--min-confidence 0.5: .* names no attribute"),
+    ({"pseudo_attributes": "guesses.csv"}, "--pseudo-attributes guesses.csv: .* names no attribute"),
+    ({"attribute_template": ("a {}",)}, "--attribute-template a {}: .* names no attribute"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), REFUSED, ids=lambda value: value if isinstance(value, str) else None)
+def test_settings_of_attributes_are_refused(tiny, bare, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message) as refused:
+        fit(tiny, tmp_path / "run", bare, **{"attributes": None, "objective": "erm"} | settings)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_clip_has_nothing_to_guess(tiny, bare, tmp_path):
+    other = {"label_model": tiny.model, "label_pretrained": tiny.weights}
+    with pytest.raises(InputError, match="--label-model .* names no attribute"):
+        fit(tiny, tmp_path / "run", bare, attributes=None, objective="erm", **other)
+
+
+def test_what_needs_an_attribute_says_so(tiny, run, command, tmp_path):
+    image = tiny.table.parent / tiny.rows()[0]["path"]
+    for arguments, message in (
+        (["predict", run, image, "--with-attribute"], "--with-attribute: the run was trained without an attribute"),
+        (["label", run, "--out", tmp_path / "labels"], "trained without an attribute; there is none to label"),
+        (["audit", "--predictions", run], "trained without an attribute; name the one to audit with --attributes"),
+    ):
+        code, printed, errors = command(*arguments)
+        assert (code, printed) == (2, "")
+        assert message in errors.splitlines()[-1]
+    assert dbpt.load(run).predict(image).prediction in ("box", "disc")
+
+
+def test_an_audit_may_name_the_attribute(run):
+    found = dbpt.audit(predictions=run, attributes=ATTRIBUTES)
+    assert [group.attribute for group in found.figures.groups] == list(ATTRIBUTES) * 2

@@ -1,0 +1,225 @@
+"""``--pseudo-method probe`` end to end: guesses from few known attributes, trained on, shown, and kept with the run."""
+
+import csv
+import json
+import sys
+
+import numpy as np
+import pytest
+from html_page import Page
+from runs import contents, fit, metrics_of, pseudo_attributes
+from tiny import ATTRIBUTES
+
+import dbpt
+from dbpt import InputError
+from dbpt.commands.comparison_cells import Stages
+from dbpt.commands.comparison_plan import make_plan
+from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION
+from dbpt.settings.config import make_config
+from dbpt.storage.records import read_tensors, write_tensors
+
+PROBE = {"pseudo_method": "probe", "head": "linear", "lr": 0.05}
+OF_24 = PROBE | {"probe_rows": 24}
+
+
+@pytest.fixture(scope="module")
+def few(tiny):
+    """The table of the tiny task with the attributes of every third training image alone."""
+    rows = [
+        row | {"attribute": row["attribute"] if row["split"] == "train" and number % 3 == 0 else ""}
+        for number, row in enumerate(tiny.rows())
+    ]
+    return tiny.write("probe-few", rows)
+
+
+@pytest.fixture(scope="module")
+def few_run(tiny, few, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("probe") / "few", few, **PROBE)
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory):
+    return fit(tiny, tmp_path_factory.mktemp("probe") / "run", **OF_24)
+
+
+def given(table):
+    with table.open(newline="") as file:
+        return {row["path"]: row["attribute"] for row in csv.DictReader(file)}
+
+
+def code(name):
+    return ATTRIBUTES.index(name)
+
+
+def test_known_images_keep_their_attribute_and_the_others_are_guessed(tiny, few, few_run):
+    found, truth = pseudo_attributes(few_run), given(tiny.table)
+    known = {path: code(name) for path, name in given(few).items() if name}
+    assert known.items() <= found.items()
+    others = [path for path in found if path not in known]
+    assert np.mean([found[path] == code(truth[path]) for path in others]) > 0.9
+
+
+def test_words_have_no_influence(tiny, few, few_run, tmp_path):
+    words = ("meadow=monday", "lake=tuesday")
+    other = fit(tiny, tmp_path / "run", few, **PROBE, attributes=words)
+    assert contents(other) == contents(few_run)
+
+
+def test_figures_out_of_fold_are_in_metrics_and_tables_and_pages(few, few_run):
+    metrics = metrics_of(few_run)
+    (found,) = metrics["cross_validated"]
+    assert found["n_known"] == sum(map(bool, given(few).values())) == sum(found["n_guessed"])
+    assert found["accuracy"] > 0.8 and len(found["precision"]) == 2
+    assert (metrics["pseudo_method"], metrics["group_kind"]) == ("probe (known ones from the data)", "pseudo")
+    assert metrics["pseudo_quality"] is None  # nothing is known of the others
+    told = " ".join(str(dbpt.Result.read(few_run)).split())
+    assert "groups: pseudo attributes (by a probe)" in told
+    assert f"out of fold on {found['n_known']} known images {100 * found['accuracy']:.1f} right, precision" in told
+    for name in ("guesses.html", "report.html"):
+        page = Page((few_run / name).read_text()).words
+        assert "out of fold" in page and "the probe gives its guess" in page
+        assert "What CLIP took for" not in page and "CLIP guessed" not in page
+
+
+def test_known_attributes_are_not_counted_as_right_guesses(tiny, run):
+    quality = metrics_of(run)["pseudo_quality"]
+    assert quality["n"] < 50 and quality["accuracy"] > 0.8
+    assert metrics_of(run)["cross_validated"][0]["n_known"] == 24
+
+
+def test_other_seeds_know_other_images(tiny, run, tmp_path):
+    other = fit(tiny, tmp_path / "run", **OF_24, seed=1)
+    assert (other / "probe.safetensors").read_bytes() != (run / "probe.safetensors").read_bytes()
+
+
+def test_evaluate_and_predict_guess_other_images_by_the_probe_of_the_run(tiny, few_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("dbpt.guesses.linear_probe._fit", None)  # nothing is fitted again
+    bare = tiny.write("probe-bare", [row | {"attribute": ""} for row in tiny.rows()])
+    found, own = dbpt.evaluate(few_run, bare), dbpt.evaluate(few_run)
+    assert found.metrics.pseudo_method == "probe" and own.metrics.pseudo_method == metrics_of(few_run)["pseudo_method"]
+    assert found.metrics.cross_validated == own.metrics.cross_validated
+    assert own.worst_group_accuracy == dbpt.Result.read(few_run).worst_group_accuracy
+    annotated = dbpt.evaluate(few_run, tiny.write("probe-annotated", tiny.rows()))
+    assert annotated.metrics.group_kind == "true" and annotated.metrics.pseudo_quality.n == 50
+    guesses = pseudo_attributes(few_run)
+    paths = [row["path"] for row in tiny.rows() if row["split"] == "test"]
+    predicted = dbpt.load(few_run).predict([tiny.table.parent / path for path in paths], attributes=True)
+    named = [code(each.pseudo_attribute) for each in predicted]
+    assert named == [guesses[path] for path in paths]
+
+
+def test_an_audit_of_the_run_uses_its_probe_unless_it_is_about_something_else(tiny, few_run, monkeypatch):
+    monkeypatch.setattr("dbpt.guesses.linear_probe._fit", None)
+    cache = {"cache": tiny.settings["cache"]}
+    found = dbpt.audit(predictions=few_run, **cache)
+    assert found.figures.guesses.by_probe and "guessed by the probe" in found.table()
+    for other in ({"attributes": ("cow", "ship"), "columns": {"attribute": ""}}, {"pseudo_method": "argmax"}):
+        assert not dbpt.audit(predictions=few_run, **cache, **other).figures.guesses.by_probe
+
+
+def test_guess_and_audit_have_it_too(tiny, few):
+    shared = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes")}
+    guessed = dbpt.guess_attributes(few, pseudo_method="probe", **shared, embed_batch_size=16)
+    assert "guessed by the probe" in guessed.table() and "out of fold on" in guessed.table()
+    audited = dbpt.audit(few, pseudo_method="probe", **shared, embed_batch_size=16)
+    assert audited.figures.guesses.cross_validated == guessed.guesses.cross_validated
+    assert audited.figures.group_kind == "pseudo"
+
+
+def test_known_attributes_may_come_from_a_file(tiny, few, few_run, tmp_path):
+    bare = tiny.write("probe-bare-2", [row | {"attribute": ""} for row in tiny.rows()])
+    known = fit(tiny, tmp_path / "run", bare, **PROBE, pseudo_attributes=str(few))
+    assert (known / "classifier.safetensors").read_bytes() == (few_run / "classifier.safetensors").read_bytes()
+    assert metrics_of(known)["pseudo_method"] == "probe (known ones from the file)"
+
+
+def test_an_interrupted_run_goes_on(tiny, few, few_run, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        fit(tiny, out, few, **PROBE)
+    dbpt.fit(out=out, resume=True)
+    assert contents(out) == contents(few_run)
+    assert (out / "probe.safetensors").read_bytes() == (few_run / "probe.safetensors").read_bytes()
+
+
+def test_a_comparison_draws_the_known_images_anew_for_each_draw(tiny, tmp_path):
+    settings = tiny.settings | {"pseudo_method": "probe", "probe_rows": 24}
+    result = dbpt.compare(tiny.table, out=tmp_path / "c", methods="dbpt", heads="linear", resample=2, **settings)
+    assert result.metrics.cross_validated[0].n_known == 24
+    assert "out of fold on 24 known images" in " ".join(str(result).split())
+    plan = make_plan(make_config(settings | {"data": str(tiny.table)}), "dbpt", "linear", 1, resample=2)
+    stages = Stages([cell.config for cell in plan.cells])
+    one, other = (stages.guessed(cell).pseudo.is_given for cell in plan.rows[0].draws)
+    assert one.sum() == other.sum() == 24 and (one != other).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"pseudo_method": "argmax", "probe_rows": 9}, "--probe-rows 9: without --pseudo-method probe; add it"),
+        ({"probe_rows": 75}, "--probe-rows 75: only 74 training and validation images have a known attribute; lower"),
+        ({"attributes": "auto"}, "--pseudo-method probe with --attributes auto: it learns from known attributes; drop"),
+        ({"attributes": "clusters"}, "--pseudo-method probe with --attributes clusters: clusters within each class"),
+        ({"probe_rows": 2}, "it needs at least 2 of each, copies not counted: raise --probe-rows"),
+        (
+            {"attributes": ("lake", "meadow", "sky")},
+            "0 of the 74 training and .* the attribute 'sky'",
+        ),
+    ],
+)
+def test_bad_settings_get_one_line(tiny, tmp_path, settings, message):
+    with pytest.raises(InputError, match=message):
+        fit(tiny, tmp_path / "run", **PROBE | settings)
+    assert not (tmp_path / "run").exists() or not (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        (lambda row: False, "--pseudo-method probe: .* has no attribute for any image; name the file that has some"),
+        (
+            lambda row: row["split"] == "test",
+            r"no training .* known attribute: those that are known \(32\) are of the test split, which the probe does",
+        ),
+        (
+            lambda row: row["attribute"] == "lake",
+            "0 of the .* have the attribute 'meadow'; it needs at least 2",
+        ),
+    ],
+)
+def test_too_few_known_attributes_get_one_line(tiny, tmp_path, known, message):
+    rows = [row | {"attribute": row["attribute"] if known(row) else ""} for row in tiny.rows()]
+    with pytest.raises(InputError, match=message):
+        fit(tiny, tmp_path / "run", tiny.write("probe-bad", rows), **PROBE)
+
+
+def test_a_damaged_probe_is_refused(tiny, few, tmp_path):
+    run = fit(tiny, tmp_path / "run", few, **PROBE)
+    tensors, metadata = read_tensors(run / "probe.safetensors", "probe", version=TENSORS_SCHEMA_VERSION, way_out="")
+    metadata.pop("schema_version")
+    for changed in ({"weights": tensors["weights"][:1]}, {"biases": tensors["biases"] * np.float32(np.nan)}):
+        write_tensors(run / "probe.safetensors", tensors | changed, metadata, version=TENSORS_SCHEMA_VERSION)
+        with pytest.raises(InputError, match="does not belong to this run; fit again"):
+            dbpt.load(run)
+    (run / "probe.safetensors").unlink()
+    with pytest.raises(InputError, match=r"probe.safetensors: is missing; fit again"):
+        dbpt.load(run)
+    metadata["cross_validated"] = json.dumps([])
+    write_tensors(run / "probe.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
+    with pytest.raises(InputError, match="does not belong to this run; fit again"):
+        dbpt.load(run)
+
+
+def test_a_probe_of_another_model_can_not_predict(tiny, few, tmp_path):
+    labelled = {"label_model": tiny.settings["model"], "label_pretrained": tiny.settings["pretrained"]}
+    run = fit(tiny, tmp_path / "run", few, **PROBE, **labelled)
+    assert dbpt.evaluate(run).metrics.cross_validated
+    with pytest.raises(InputError, match="--with-attribute: the run's probe reads features of --label-model; use"):
+        dbpt.load(run).predict(tiny.images(1), attributes=True)
+
+
+def test_without_scikit_learn(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(InputError, match=r"--pseudo-method probe: needs scikit-learn; run pip install 'dbpt\[dfr\]'"):
+        fit(tiny, tmp_path / "run", **PROBE)

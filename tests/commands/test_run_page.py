@@ -1,0 +1,114 @@
+"""The report of a real run: it agrees with the run's other files, and its command repeats the run."""
+
+import csv
+import html
+import re
+import shlex
+
+import numpy as np
+import pytest
+from runs import contents, fit, metrics_of
+
+from dbpt.groups.intervals import worst_group_difference_interval
+
+SHOWN = re.compile(r'outcome is-(right|wrong)"><span aria-hidden="true">.</span> (before|after): ([^<]+)<')
+
+
+def counts_in(page):
+    """(images, right before, right after, gained, lost) of each group, by the table of the page."""
+    table = page.split("Images right and wrong before and after")[1].split("</table>")[0]
+    rows = re.findall(r"<tr><th[^>]*>[^<]*</th>(.*?)</tr>", table)
+    return [tuple(map(int, re.findall(r"<td>(\d+)</td>", row))) for row in rows[1:]]
+
+
+def pictures_in(page):
+    """{path: [(right or wrong, before or after, class)]} of the pictures with predictions."""
+    part = page.split("<h2>The same images before and after</h2>")[1].split("</section>")[0]
+    found = [(re.search('class="path">(.*?)</span>', item)[1], SHOWN.findall(item)) for item in part.split("<li>")[1:]]
+    return {path.replace("<wbr>", ""): shown for path, shown in found}
+
+
+def test_the_same_images_before_and_after_are_those_of_the_other_files(tiny_run):
+    page, (zero_shot, *_, chosen) = (tiny_run / "report.html").read_text(), metrics_of(tiny_run)["rows"]
+    counts = counts_in(page)
+    for before, after, (n, right_before, right_after, gained, lost) in zip(
+        zero_shot["test"]["groups"], chosen["test"]["groups"], counts, strict=True
+    ):
+        assert (n, right_before, right_after) == (before["n"], before["correct"], after["correct"])
+        assert right_after - right_before == gained - lost
+    assert sum(gained for *_, gained, _ in counts) > 0
+    table = {row["path"]: row for row in csv.DictReader((tiny_run / "predictions.csv").read_text().splitlines())}
+    pictures = pictures_in(page)
+    assert len(pictures) == 32  # all images of the test split
+    for path, ((was_right, *before), (is_right, *after)) in pictures.items():
+        label = table[path]["label"]
+        assert table[path]["split"] == "test" and after == ["after", table[path]["prediction"]]
+        assert (is_right == "right") == (table[path]["prediction"] == label)
+        assert before[0] == "before" and (was_right == "right") == (before[1] == label)
+    assert sum(was == "right" for (was, *_), _ in pictures.values()) == sum(row[1] for row in counts)
+
+
+def test_the_interval_of_the_change_is_of_both_classifiers_on_the_same_images(tiny, tmp_path, monkeypatch):
+    pages = []
+    monkeypatch.setattr("dbpt.commands.fit.render_report", lambda page: pages.append(page) or "")
+    run = fit(tiny, tmp_path / "run", epochs=30, lr=0.05)
+    (page,), (zero_shot, *others) = pages, metrics_of(run)["rows"]
+    best = zero_shot["test"]["worst_group_accuracy"]
+    assert all(row["test"]["worst_group_accuracy"] <= best for row in others[:-1])  # so zero-shot is the strongest
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    taken_for = {example.path: example.predictions for group in page.examples for example in group.examples}
+    before, after = (np.array([taken_for[row["path"]][i] == row["label"] for row in rows]) for i in (0, 1))
+    groups = np.unique([f"{row['label']} {row['attribute']}" for row in rows], return_inverse=True)[1]
+    assert page.difference == worst_group_difference_interval(after, before, groups)
+    assert (before != after).any()
+
+
+def test_the_confusion_matrices_are_those_of_the_predictions(tiny_run):
+    page = (tiny_run / "report.html").read_text()
+    part = page.split("<h2>What is taken for what</h2>")[1].split("</section>")[0]
+    before, after = (np.array(re.findall(r'<td class="[^"]*">(\d+)', table), int) for table in part.split("<h3>")[1:])
+    rows = [
+        row for row in csv.DictReader((tiny_run / "predictions.csv").read_text().splitlines()) if row["split"] == "test"
+    ]
+    classes = sorted({row["label"] for row in rows})
+    of = [[sum((r["label"], r["prediction"]) == (y, k) for r in rows) for k in classes] for y in classes]
+    assert after.reshape(2, 2).tolist() == of
+    assert np.trace(before.reshape(2, 2)) == sum(
+        each["correct"] for each in metrics_of(tiny_run)["rows"][0]["test"]["groups"]
+    )
+
+
+def test_the_command_in_the_report_repeats_the_run(tiny, tmp_path, command):
+    attributes = ["meadow=meadow|the green", "lake=lake|the blue; or so"]
+    one = fit(tiny, tmp_path / "one run", attributes=attributes, baselines=False, seed=3, eta=2.0)
+    made_by = html.unescape(re.search(r"makes the page:</p>\n<pre>(.*?)</pre>", (one / "report.html").read_text())[1])
+    program, verb, *arguments = shlex.split(made_by)
+    assert (program, verb) == ("dbpt", "fit")
+    assert arguments[arguments.index("--out") + 1] == str(one)
+    arguments[arguments.index("--out") + 1] = str(tmp_path / "two")
+    assert command(verb, *arguments)[0] == 0
+    assert contents(tmp_path / "two") == contents(one)
+
+
+def test_the_report_lists_words_and_every_setting(tiny, tiny_run):
+    page = (tiny_run / "report.html").read_text().replace("<wbr>", "")
+    words, settings = page.split("<summary>All settings by name</summary>")
+    for name in ("disc", "box", "meadow", "lake"):
+        assert f"<dt>Words for {name}</dt><dd>{name}</dd>" in words
+    assert "<dt>Sentences, attribute</dt><dd>" in words
+    toml = dict(line.split(" = ", 1) for line in (tiny_run / "config.toml").read_text().splitlines())
+    for name, value in toml.items():
+        if not value.startswith("["):
+            shown = value.strip('"') if value[0] == '"' else value.title() if value in ("true", "false") else value
+            assert f"<dt>{name}</dt><dd>{shown}</dd>" in settings, name
+    assert "<dt>embeddings</dt><dd>–</dd>" in settings
+    assert "<dt>attributes</dt><dd>meadow, lake</dd>" in settings
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_few_images_of_a_group_are_chosen_by_the_seed(tiny, tiny_run, tmp_path, monkeypatch, seed):
+    monkeypatch.setattr("dbpt.report.pictures.EACH", 2)
+    run = fit(tiny, tmp_path / "run", seed=seed, baselines=False, epochs=1)
+    other = fit(tiny, tmp_path / "other", seed=seed, baselines=False, epochs=4, lr=0.5)
+    shown = [list(pictures_in((each / "report.html").read_text())) for each in (run, other)]
+    assert len(shown[0]) == 8 and shown[0] == shown[1]  # whatever is predicted

@@ -1,0 +1,58 @@
+"""The stages before training: run once for many trainings they give what `prepare` gives for each."""
+
+import numpy as np
+import pytest
+
+import dbpt
+from dbpt.errors import InputError
+from dbpt.settings.config import FitConfig
+from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed, prepare
+
+CHOICES = ({"seed": 0}, {"seed": 3, "head": "linear", "objective": "groupdro", "group_source": "true"})
+
+
+def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny):
+    rows = [row for row in tiny.rows() if row["split"] != "val"]
+    table = tiny.write("no-val-stages", rows)
+    settings = {"data": str(table), **tiny.settings, "pseudo_method": "kmeans"}
+    configs = [FitConfig(**settings, **choice) for choice in CHOICES]
+    embedded = load_and_embed(configs)
+    together = [arrange(add_pseudo_attributes(embedded, config), config) for config in configs]
+    for config, study in zip(configs, together, strict=True):
+        alone = prepare(config)
+        assert study.config == config
+        assert study.embedded.features.tobytes() == alone.embedded.features.tobytes()
+        assert study.embedded.class_weights.tobytes() == alone.embedded.class_weights.tobytes()
+        np.testing.assert_array_equal(study.splits, alone.splits)
+        np.testing.assert_array_equal(study.groups("pseudo"), alone.groups("pseudo"))
+        assert study.warnings == alone.warnings[: len(study.warnings)]
+    assert (together[0].splits != together[1].splits).any()  # the rows set aside are the seed's
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"cache": "{file}"}, "--cache {file}: is not a folder; choose another"),
+        ({"cache": "{file}/below"}, "--cache {file}/below: cannot create: {file} is not a folder"),
+        ({"n_ctx": 24}, "--n-ctx 24: the text tower has 24 positions, which must hold a class name too; lower it"),
+        ({"n_ctx": None, "ctx_init": " "}, "--ctx-init ' ': no token; expected words, or leave it out"),
+    ],
+)
+def test_what_is_wrong_whatever_the_data_are_is_told_before_they_are_read(tiny, tmp_path, settings, told):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    chosen = {name: str(value).format(file=file) if name == "cache" else value for name, value in settings.items()}
+    with pytest.raises(InputError) as error:
+        dbpt.fit(tmp_path / "no-such-table.csv", out=tmp_path / "run", **tiny.settings | chosen)
+    assert str(error.value) == told.format(file=file) and file.read_text() == "mine"
+
+
+def test_what_any_of_them_lacks_is_refused_before_the_images_are_read(tiny, logged):
+    rows = [{name: row[name] for name in ("path", "label", "split")} for row in tiny.rows()]
+    settings = {"data": str(tiny.write("no-attribute-stages", rows)), **tiny.settings}
+    configs = [FitConfig(**settings), FitConfig(**settings, objective="groupdro", group_source="true")]
+    with pytest.raises(InputError, match="^--group-source true: .* has no attribute"):
+        load_and_embed(configs)
+    assert not any(line.startswith("features:") for line in logged.messages)
+    with pytest.raises(InputError, match="n_ctx"):
+        load_and_embed([FitConfig(**settings | {"n_ctx": 40, "head": head}) for head in ("linear", "prompt")])

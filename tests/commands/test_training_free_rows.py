@@ -1,0 +1,73 @@
+"""Methods without training as rows of a comparison."""
+
+import numpy as np
+import pytest
+from comparisons import cell, compare
+from made_up_run import doubts_of
+from runs import without
+
+from dbpt.errors import InputError
+from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.study.guesses import _Doubts
+
+DOUBT = "CLIP's guesses of meadow / lake can't be trusted: "
+
+
+@pytest.fixture(scope="module")
+def comparison(tiny, tmp_path_factory):
+    return compare(tiny, tmp_path_factory.mktemp("free") / "c", methods=(*TRAINING_FREE, "erm"))
+
+
+def test_each_is_a_row_without_head_that_no_seed_changes(comparison):
+    rows = comparison.to_dict()["rows"]
+    assert [row["method"] for row in rows] == [*TRAINING_FREE, "erm"]
+    assert [row["title"] for row in rows[:-1]] == [method.title for method in TRAINING_FREE.values()]
+    for row in rows[:-1]:
+        assert row["head"] is row["objective"] is row["group_source"] is None
+        assert row["best_epochs"] == [None, None]
+        assert row["figures"]["average"]["sd"] is None
+        assert row["difference"]["head"] == "linear"
+        assert row["warnings"] == [[], []]
+    assert all(f"\n{row['title']} " in str(comparison) for row in rows)
+
+
+def test_the_figures_are_those_of_its_classifier(comparison):
+    averages = set()
+    for name, method in TRAINING_FREE.items():
+        tensors, figures = cell(comparison.folder, f"{name}_seed-1")
+        assert figures["name"] == name
+        assert tensors["classifier.weights"].shape == ((2, 2, 16) if name.startswith("group-prompts") else (2, 16))
+        assert tensors["correct"].mean() == pytest.approx(figures["test"]["average"])
+        averages.add(tensors["classifier.weights"].tobytes() + method.logits.__qualname__.encode())
+    assert len(averages) == len(TRAINING_FREE)
+
+
+def test_they_are_refused_for_data_that_name_no_attribute(tiny, tmp_path):
+    table = tiny.write("free-none", without(tiny.rows(), "attribute"))
+    for name in ("zero-shot", "roboshot", "mean-difference"):
+        if name == "zero-shot":
+            assert compare(tiny, tmp_path / name, table, methods=name, attributes=None).rows
+            continue
+        with pytest.raises(InputError, match="no spurious attribute is named; name what the classifier might rely on"):
+            compare(tiny, tmp_path / name, table, methods=name, attributes=None)
+        assert not (tmp_path / name / "plan.json").exists()
+
+
+def test_only_those_that_use_the_guesses_tell_doubts_about_them(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("dbpt.study.guesses._doubts", lambda *_: [_Doubts(doubts_of("made up"))])
+    for name, told in (("roboshot", False), ("mean-difference", True)):
+        found = compare(tiny, tmp_path / name, methods=name, seeds=1)
+        assert any(text.startswith(f"{DOUBT}made up") for text in found.warnings) == told
+
+
+def test_one_that_fails_does_not_stop_the_others(tiny, tmp_path):
+    """Pseudo attributes from a file, one in each class."""
+    guesses = tmp_path / "guesses.csv"
+    rows = [f"{row['path']},{'meadow' if row['label'] == 'disc' else 'lake'}\n" for row in tiny.rows()]
+    guesses.write_text("path,attribute\n" + "".join(rows))
+    methods = ("mean-difference", "roboshot")
+    found = compare(tiny, tmp_path / "c", methods=methods, pseudo_attributes=str(guesses)).to_dict()
+    reasons = {(each["method"], each["seed"], each["reason"]) for each in found["failed"]}
+    reason = "no class has training rows of two pseudo attributes; leave mean-difference out"
+    assert reasons == {("mean-difference", seed, reason) for seed in (0, 1)}
+    assert np.isfinite(found["rows"][1]["figures"]["average"]["mean"])

@@ -1,0 +1,140 @@
+"""Combinations that ask for no oracle: no true attribute changes a byte of what is learnt, nor the best epoch."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny import ATTRIBUTES
+
+from dbpt.commands.methods import trained_result, training_free_result
+from dbpt.discovery.catalogue import Family
+from dbpt.errors import InputError
+from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.settings.config import FitConfig, combinations, why_refused
+from dbpt.settings.sections import TRUE_SELECTIONS
+from dbpt.study.auto import with_found_attributes
+from dbpt.study.labelled import Study
+from dbpt.study.stages import prepare
+
+FREE = [
+    choice
+    for choice in combinations()
+    if why_refused(**choice) is None
+    and choice["group_source"] != "true"
+    and choice["model_selection"] not in TRUE_SELECTIONS
+]
+SETTINGS = {"epochs": 2, "warmup_epochs": 0, "identification_epochs": 1, "lr": 0.05}
+
+
+@pytest.fixture(scope="module")
+def experiments(tiny) -> list[Study]:
+    """The tiny task, with its true attributes shuffled, and without any."""
+    rows, draws = tiny.rows(), np.random.default_rng(0)
+    shuffled = draws.permutation([row["attribute"] for row in rows]).tolist()
+    tables = [
+        tiny.table,
+        tiny.write("leak-shuffled", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)]),
+        tiny.write("leak-none", [r | {"attribute": ""} for r in rows]),
+    ]
+    return [prepare(FitConfig(data=str(table), **tiny.settings | SETTINGS)) for table in tables]
+
+
+def test_true_attributes_change_no_cluster(experiments):
+    """``--attributes clusters`` on the same three tables."""
+    choice = {"head": "linear", "objective": "dbpt"}
+    clustered = [prepare(replace(each.config, attributes=("clusters",))) for each in experiments]
+    as_they_are, *others = (
+        (learnt(each, choice), each.pseudo.pseudo_attributes.tolist(), each.pseudo.names) for each in clustered
+    )
+    for other in others:
+        assert other == as_they_are
+
+
+def test_true_attributes_change_no_shot(experiments):
+    """``--shots 5`` on the same three tables."""
+    drawn = [prepare(replace(each.config, shots=5)) for each in experiments]
+    as_they_are, *others = (
+        (learnt(each, {"head": "linear"}), each.dataset.paths, each.pseudo.posterior.tobytes()) for each in drawn
+    )
+    for other in others:
+        assert other == as_they_are
+
+
+def test_only_the_known_attributes_change_what_a_probe_guesses(tiny, experiments):
+    """``--probe-rows 24``: attributes of all other images, of any split, are shuffled among them."""
+    asked = {"pseudo_method": "probe", "probe_rows": 24, "head": "linear"}
+    first = prepare(replace(experiments[0].config, **asked))
+    assert first.pseudo.is_given.sum() == 24
+    rows, draws = tiny.rows(), np.random.default_rng(1)
+    learnt_from = {first.dataset.paths[row] for row in np.flatnonzero(first.pseudo.is_given)}
+    others = [number for number, row in enumerate(rows) if row["path"] not in learnt_from]
+    shuffled = [row["attribute"] for row in rows]
+    for number, other in zip(others, draws.permutation(others), strict=True):
+        shuffled[number] = rows[other]["attribute"]
+    assert shuffled != [row["attribute"] for row in rows]
+    table = tiny.write("leak-but-known", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)])
+    other = prepare(replace(first.config, data=str(table)))
+    assert other.pseudo.posterior.tobytes() == first.pseudo.posterior.tobytes()
+    assert other.pseudo.pseudo_attributes.tolist() == first.pseudo.pseudo_attributes.tolist()
+    assert other.pseudo.probe.figures == first.pseudo.probe.figures
+    for choice in ({"head": "linear"}, {"head": "prompt", "objective": "groupdro"}):
+        assert learnt(other, choice) == learnt(first, choice)
+    changed = [r | {"attribute": "lake" if r["path"] in learnt_from else r["attribute"]} for r in rows]
+    changed[next(n for n, row in enumerate(rows) if row["path"] in learnt_from)]["attribute"] = "meadow"
+    with pytest.raises(InputError, match="1 of the 24 training and validation images"):  # so that it could fail
+        prepare(replace(first.config, data=str(tiny.write("leak-known", changed))))
+
+
+def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, experiments, monkeypatch):
+    """``--attributes auto`` on the same three tables. The tiny CLIP has no doubts only if its limits are low."""
+    ground = Family("ground", {name: (name,) for name in ATTRIBUTES}, ("{}",))
+    monkeypatch.setattr("dbpt.study.auto.read_catalogue", lambda: (ground,))
+    for limit, value in {"LOWEST_AGREEMENT": 0.0, "LOWEST_SEPARATION": 0.05, "LARGEST_OUTRANKED": 1.0}.items():
+        monkeypatch.setattr(f"dbpt.guesses.trust.{limit}", value)
+    found = [with_found_attributes(replace(each.config, attributes=("auto",))) for each in experiments]
+    assert {notes for _, notes in found} == {found[0][1]}
+    assert "(meadow / lake), as CLIP guesses it, explains" in found[0][1][0]
+    as_they_are, *others = (
+        (config.attributes, each.pseudo.pseudo_attributes.tolist(), learnt(each, {"head": "linear"}))
+        for config, each in ((config, prepare(config)) for config, _ in found)
+    )
+    for other in others:
+        assert other == as_they_are
+
+
+def learnt(study: Study, choice: dict[str, Any]) -> tuple:
+    chosen = replace(study, config=replace(study.config, **choice))
+    row = trained_result(chosen, chosen.config.objective, checkpoint_path=None)
+    tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors.items()}
+    return tensors, row.trained.best_epoch, row.trained.history
+
+
+def test_there_are_as_many_as_documented():
+    """With four selections each. Every head has dbpt, balanced, groupdro, jtt and class-balanced with two ways, and
+    erm, suby, subg with one; linear has dfr and afr; prompt has kgcoop and prograd; adapter has contrastive-adapter
+    with two ways."""
+    assert len(FREE) == 4 * (3 * (5 * 2 + 3) + 2 + 2 + 2)
+
+
+@pytest.mark.parametrize("choice", FREE, ids=lambda choice: "-".join(choice.values()))
+def test_true_attributes_change_nothing(experiments, choice):
+    as_they_are, *others = (learnt(study, choice) for study in experiments)
+    for other in others:
+        assert other == as_they_are
+
+
+@pytest.mark.parametrize("name", TRAINING_FREE)
+def test_true_attributes_change_nothing_without_training(experiments, name):
+    as_they_are, *others = (training_free_result(each, name).classifier.tensors for each in experiments)
+    for other in others:
+        assert {key: array.tobytes() for key, array in other.items()} == {
+            key: array.tobytes() for key, array in as_they_are.items()
+        }
+
+
+@pytest.mark.parametrize("choice", [{"group_source": "true"}, {"model_selection": "true-wga"}])
+def test_an_oracle_would_be_seen(experiments, choice):
+    """So that the test above could fail."""
+    asked = {"objective": "balanced", "head": "linear", "epochs": 6, **choice}
+    assert learnt(experiments[0], asked) != learnt(experiments[1], asked)

@@ -1,0 +1,207 @@
+"""Every option that names an output file: nothing that exists is replaced without being asked, and only files ever."""
+
+import os
+import shutil
+from pathlib import Path
+
+import datasets
+import pytest
+from unprivileged import unprivileged
+
+from dbpt.data.demo import write_demo
+from dbpt.data.layouts.huggingface import materialize
+from dbpt.errors import InputError
+from dbpt.settings.config import FitConfig
+from dbpt.storage.files import check_output, read_regular, write_atomically
+
+
+@pytest.fixture(params=["embed", "predict"])
+def arguments(request, tiny, tiny_run) -> tuple:
+    """A command that writes a file whose name comes next."""
+    image = next(tiny.table.parent.glob("test/*.png"))
+    embed = ("embed", tiny.table, "--model", tiny.model, "--pretrained", tiny.weights, "--cache", tiny.cache)
+    return {"embed": (*embed, "--failures"), "predict": ("predict", tiny_run, image, "--out")}[request.param]
+
+
+def test_a_file_is_replaced_only_with_overwrite(command, refusal, arguments, tmp_path):
+    mine = tmp_path / "mine.csv"
+    mine.write_text("precious")
+    line = refusal(*arguments, mine)
+    assert line.endswith(f"{mine}: exists; choose another name, or replace it with --overwrite")
+    assert mine.read_text() == "precious"
+    assert command(*arguments, mine, "--overwrite")[0] == 0
+    assert mine.read_text().startswith("path,")
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder", "pipe", "link loop"])
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_only_regular_files_are_ever_replaced(refusal, arguments, tmp_path, kind, overwrite):
+    target, out = tmp_path / "target.csv", tmp_path / "out.csv"
+    target.write_text("precious")
+    make = {
+        "link": lambda: out.symlink_to(target),
+        "dangling link": lambda: out.symlink_to(tmp_path / "none"),
+        "folder": out.mkdir,
+        "pipe": lambda: os.mkfifo(out),
+        "link loop": lambda: out.symlink_to(out),
+    }
+    make[kind]()
+    before = out.lstat()
+    line = refusal(*arguments, out, *overwrite)
+    assert line.endswith(f"{out}: exists and is not a regular file; choose another name")
+    assert out.lstat() == before
+    assert target.read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "target.csv"]
+
+
+def test_a_name_that_cannot_be_is_told_before_the_work(refusal, arguments, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "closed").mkdir(mode=0o555)
+    for name in ("x" * 300 + ".csv", "x" * 245 + ".csv", "none/out.csv", "file/out.csv"):
+        assert refusal(*arguments, tmp_path / name).startswith("--")
+    with unprivileged():
+        assert refusal(*arguments, tmp_path / "closed/out.csv").endswith("closed is not writable")
+
+
+def test_a_file_that_appears_during_the_work_stays(tmp_path):
+    out = tmp_path / "out.csv"
+    check_output("--out", out, overwrite=False)
+    out.write_text("precious")
+    with pytest.raises(InputError, match="exists; it appeared while this was computed"):
+        write_atomically(out, "x", overwrite=False)
+    assert out.read_text() == "precious"
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_file_that_appears_at_the_last_moment_stays(tmp_path, monkeypatch, has_links):
+    out, fsync = tmp_path / "out.csv", os.fsync
+
+    def appears(descriptor: int) -> None:
+        fsync(descriptor)
+        out.write_text("precious")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
+    monkeypatch.setattr(os, "fsync", appears)
+    with pytest.raises(InputError, match="appeared while this was computed"):
+        write_atomically(out, "x", overwrite=False)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "precious")]
+
+
+def test_a_file_is_written_where_there_are_no_hard_links(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(PermissionError(1, "Operation not permitted")))
+    write_atomically(tmp_path / "out.csv", "x", overwrite=False)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "x")]
+
+
+@pytest.mark.parametrize("kind", ["link to an empty folder", "file", "full", "unreadable", "unwritable", "long"])
+def test_a_demo_goes_into_a_new_folder_alone(refusal, tmp_path, kind):
+    (tmp_path / "elsewhere").mkdir()
+    folder = tmp_path / "closed/demo" if kind == "unwritable" else tmp_path / ("x" * 300 if kind == "long" else "demo")
+    {
+        "link to an empty folder": lambda: folder.symlink_to(tmp_path / "elsewhere"),
+        "file": lambda: folder.write_text("precious"),
+        "full": lambda: (folder.mkdir(), (folder / "mine").touch()),
+        "unreadable": lambda: folder.mkdir(mode=0),
+        "unwritable": lambda: folder.parent.mkdir(mode=0o555),
+        "long": lambda: None,
+    }[kind]()
+    with unprivileged():
+        assert str(folder) in refusal("demo", "demo-waterbirds", folder)
+    with pytest.raises(InputError):
+        write_demo("demo-waterbirds", "a\0b")
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_regular_file_is_read_up_to_a_limit(tmp_path):
+    (tmp_path / "a").write_bytes(b"0123456789")
+    assert read_regular(tmp_path / "a", "table", 10) == b"0123456789"
+    with pytest.raises(InputError, match="more than 9 bytes, too large for a table"):
+        read_regular(tmp_path / "a", "table", 9)
+
+
+def test_the_systems_own_reason_is_told(tmp_path):
+    closed = tmp_path / "closed"
+    closed.touch(mode=0)
+    (tmp_path / "loop").symlink_to("loop")
+    reasons = {
+        "closed": "Permission denied",
+        "none": "No such file or directory",
+        ".": "Is a directory",
+        "loop": "Too many levels of symbolic links",
+        "x" * 300: "File name too long",
+        "a\0b": "embedded null byte",
+    }
+    for name, reason in reasons.items():
+        with unprivileged(), pytest.raises(InputError, match=f"cannot read the config: {reason}"):
+            read_regular(tmp_path / name, "config", 10)
+
+
+A_FILE = "is a file that this command reads; choose another name"
+IN_A_FOLDER = "is in the folder {} that this command reads; choose another folder"
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("table", A_FILE),
+        ("table of the root", IN_A_FOLDER),
+        ("model", "is a CSV file; choose another name, one that ends in .csv"),
+        ("image", "is a CSV file; choose another name, one that ends in .csv"),
+    ],
+)
+def test_embed_replaces_nothing_that_it_reads(refusal, tiny, tmp_path, what, reason):
+    data = shutil.copytree(tiny.table.parent, tmp_path / "data")
+    model = shutil.copy(tiny.model, tmp_path / "model.json")
+    table, image = data / tiny.table.name, next(data.glob("test/*.png"))
+    out = {"model": Path(model), "image": image}.get(what, table)
+    before = out.read_bytes()
+    named = ["waterbirds", "--root", data] if what == "table of the root" else [table]
+    options = ["--model", model, "--pretrained", tiny.weights, "--cache", tmp_path / "cache"]
+    line = refusal("embed", *named, *options, "--failures", out, "--overwrite")
+    assert line == f"--failures {out}: {reason.format(data)}"
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [("0.png", A_FILE), ("run/run.json", IN_A_FOLDER), ("run/classifier.safetensors", IN_A_FOLDER)],
+)
+def test_predict_replaces_nothing_that_it_reads(refusal, tiny, tiny_run, tmp_path, what, reason):
+    shutil.copy(next(tiny.table.parent.glob("test/*.png")), tmp_path / "0.png")
+    run, out = shutil.copytree(tiny_run, tmp_path / "run"), tmp_path / what
+    before = out.read_bytes()
+    line = refusal("predict", run, tmp_path / "0.png", "--out", out, "--overwrite")
+    assert line == f"--out {out}: {reason.format(run)}"
+    assert out.read_bytes() == before
+
+
+def test_a_folder_that_is_read_is_known_through_links_and_files_beside_it_are_replaced(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to("data")
+    for name in ("data/a.csv", "data.csv"):
+        (tmp_path / name).write_text("")
+    for path, read in (("link/a.csv", "data"), ("data/a.csv", "link")):
+        with pytest.raises(InputError, match=f"is in the folder {tmp_path / read} that"):
+            check_output("--out", tmp_path / path, overwrite=True, reads=[tmp_path / read])
+    check_output("--out", tmp_path / "data.csv", overwrite=True, reads=[tmp_path / "data", "no such file", "a\0b"])
+
+
+def test_a_folder_that_is_gone_is_not_a_full_disk(tmp_path):
+    with pytest.raises(InputError, match="cannot write: No such file or directory; choose another folder$"):
+        write_atomically(tmp_path / "gone/x.csv", "x")
+
+
+@pytest.mark.parametrize("path", ["~nobody-of-that-name/x", "~nobody-of-that-name"])
+def test_an_unknown_home_folder_is_one_line(refusal, tiny, tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    told = f"{path}: ~nobody-of-that-name is not a home folder here; "
+    for verb in (["embed", tiny.table], ["cache", "list"]):
+        assert refusal(*verb, "--cache", path).startswith(told)
+    with pytest.raises(InputError, match=told):
+        _ = FitConfig(cache=path).cache_dir
+    with pytest.raises(InputError, match=told):
+        materialize(datasets.Dataset.from_dict({"a": ["b"]}), cache=path)
+    assert list(tmp_path.iterdir()) == []
