@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save, save_file
 
+from dbpt.data.features import open_array
 from dbpt.errors import InputError
-from dbpt.features.precomputed import open_array
 
 ARRAY = np.arange(6, dtype=np.float32).reshape(3, 2)
 

@@ -9,9 +9,9 @@ import pytest
 from table_files import rows
 
 from dbpt.data import load_dataset
+from dbpt.data.features import open_precomputed_features
 from dbpt.errors import InputError
 from dbpt.features import precomputed
-from dbpt.features.precomputed import open_precomputed_features
 
 BACKBONE = 3, "small-clip"
 FEATURES = np.array([[3, 4, 0], [0, 0, 2], [1e-3, 0, 0], [0, -5, 0]], dtype=np.float32)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import dbpt
+from dbpt.data.features import StoredFeatures
 from dbpt.features import EmbeddedFiles, embed_images
-from dbpt.features.precomputed import StoredFeatures
 
 N, BLOCK = 20_000, 4_000
 ROWS = np.array([3, 1, 99, 0, 98])
@@ -30,7 +30,7 @@ def test_they_index_as_an_array_does(tiny, tiny_backbone):
 
 
 def test_blocks_are_computed_one_below_the_other(monkeypatch):
-    monkeypatch.setattr("dbpt.features.precomputed.BLOCK_ROWS", 3)
+    monkeypatch.setattr("dbpt.data.features.BLOCK_ROWS", 3)
     array = np.arange(14, dtype=np.float32).reshape(7, 2)
     sizes = []
 

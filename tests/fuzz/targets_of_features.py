@@ -8,11 +8,11 @@ import repairs
 from fuzz_target import Parse, Workplace, target
 
 from dbpt.data import load_dataset
+from dbpt.data.features import open_precomputed_features
 from dbpt.errors import InputError
 from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import DamagedShard, FileRows, Shard, ids_of, shard_name
-from dbpt.features.precomputed import open_precomputed_features
 from dbpt.storage.records import StoredArrays
 
 BACKBONE = 4, "tiny"

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import Dataset
+from dbpt.data.features import StoredFeatures, first_copies
 from dbpt.data.image_codes import PATH, Codes, Wanted, codes_in_memory, read_codes
 from dbpt.data.tables import READERS
 from dbpt.errors import InputError, nearest
-from dbpt.features.precomputed import StoredFeatures, first_copies
 from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit
 from dbpt.guesses.doubts import Doubt

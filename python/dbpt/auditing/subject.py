@@ -28,10 +28,10 @@ from dbpt.commands.evaluate import known_in_run, run_with_data
 from dbpt.commands.guess import refuse_unread
 from dbpt.data import DATASETS, SPLITS, Dataset
 from dbpt.data.columns import parse_columns
+from dbpt.data.features import StoredFeatures, first_copies
 from dbpt.data.loading import DataLike
 from dbpt.data.words import parse_factors
 from dbpt.errors import InputError
-from dbpt.features.precomputed import StoredFeatures, first_copies
 from dbpt.groups.association import first_of_unit
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.clusters import ClassClusters

@@ -17,8 +17,8 @@ from dbpt.clip.model import Preprocessing
 from dbpt.clip.spec import Tokenizer, first_cut
 from dbpt.clip.text_path import build_text_tower, text_path
 from dbpt.clip.text_tower import PromptLayout, token_embedding
+from dbpt.data.features import BLOCK_ROWS, StoredFeatures
 from dbpt.errors import InputError, NotFinite, nearest
-from dbpt.features.precomputed import BLOCK_ROWS, StoredFeatures
 from dbpt.storage.records import StoredArrays
 
 # Half precision needs half the memory, and is faster if the hardware supports it.

@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.arguments import integer
+from dbpt.data.features import StoredFeatures
 from dbpt.errors import InputError, NotFinite
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, look_up_files, shard_name
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
-from dbpt.features.precomputed import StoredFeatures
 from dbpt.progress import progress_bar
 from dbpt.storage.locks import OwnedLock
 

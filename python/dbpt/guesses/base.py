@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import assign_argmax
 from dbpt.data import Dataset
+from dbpt.data.features import StoredFeatures
 from dbpt.data.words import joint_codes
 from dbpt.errors import InputError
-from dbpt.features.precomputed import StoredFeatures
 from dbpt.groups import group_ids
 from dbpt.guesses.clusters import METHOD as CLUSTERS
 from dbpt.guesses.clusters import ClassClusters

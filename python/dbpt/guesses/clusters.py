@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
-from dbpt.features.precomputed import StoredFeatures
 from dbpt.groups.association import spread
 from dbpt.guesses.doubts import Doubt, doubt
 from dbpt.guesses.mixture import Array, centers_of_points, gain_of_clusters, softmax

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.features import BLOCK_ROWS, StoredFeatures, first_copies
 from dbpt.errors import InputError
-from dbpt.features.precomputed import BLOCK_ROWS, StoredFeatures, first_copies
 from dbpt.groups.association import first_of_unit
 from dbpt.guesses.doubts import CrossValidated
 

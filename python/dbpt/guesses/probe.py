@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.features import StoredFeatures, first_copies
 from dbpt.data.words import Words
 from dbpt.errors import InputError
-from dbpt.features.precomputed import StoredFeatures, first_copies
 from dbpt.groups.association import random_part
 from dbpt.guesses.base import PseudoAttributes, PseudoMethod
 from dbpt.guesses.doubts import CrossValidated

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.data import SPLITS, Dataset
+from dbpt.data.features import StoredFeatures, check_precomputed_file
 from dbpt.data.words import Words, entries_of
 from dbpt.discovery.catalogue import Family, embed_families, read_catalogue
 from dbpt.discovery.result import explained_too, stronger_alike
 from dbpt.discovery.scoring import Images, guess_families, halves, score_families
 from dbpt.errors import InputError
-from dbpt.features.precomputed import StoredFeatures, check_precomputed_file
 from dbpt.report.text import count, count_of, share_in_words
 from dbpt.settings.config import DROP, FitConfig
 from dbpt.study.data import configured_dataset, resolve_demo

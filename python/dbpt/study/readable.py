@@ -16,10 +16,10 @@ from dbpt.clip import Backbone, load_backbone
 from dbpt.clip.backbone import zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset import few_shots
+from dbpt.data.features import StoredFeatures, open_precomputed_features
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.errors import InputError, in_quotes
 from dbpt.features import EmbeddedFiles, Failure
-from dbpt.features.precomputed import StoredFeatures, open_precomputed_features
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.base import PSEUDO_METHODS, no_attributes
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters

@@ -18,9 +18,9 @@ from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset
 from dbpt.data.checks import check_classes
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, hold_out
+from dbpt.data.features import check_precomputed_file
 from dbpt.data.words import parse_factors, parse_vocabulary
 from dbpt.errors import InputError
-from dbpt.features.precomputed import check_precomputed_file
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
