@@ -21,107 +21,43 @@ NEWER = 99
 Commands = Mapping[str, list[str]]
 FEW = ["--head", "linear", "--epochs", "1", "--no-baselines", "--max-failures", "0.1"]
 
+TABLE, IMAGE = {"table": "data/squares.csv"}, {"image": "data/val/00-00.png"}
+MODEL, WEIGHTS = {"model config": "data/tiny.json"}, {"weights": "data/tiny.safetensors"}
+SHARD, SENTENCES = {"cache: shard": "SHARD"}, {"cache: sentences": "SENTENCES"}
+CACHE = {"cache: manifest": "MANIFEST", **SHARD}
+CONFIG, MINE, OUT = {"`--config`": "settings.toml"}, {"`--predictions`": "mine.csv"}, {"`--out`": "new"}
+
+
+def files(folder: str, *names: str) -> dict[str, str]:
+    """Files of a folder that dbpt writes, by their names."""
+    return {f"`{name}`": f"{folder}/{name}" for name in names}
+
+
+SETTINGS, CLASSIFIER = files("run", "run.json", "config.toml"), files("run", "classifier.safetensors")
 FILES: dict[str, dict[str, str]] = {
-    "fit": {
-        "table": "data/squares.csv",
-        "image": "data/val/00-00.png",
-        "model config": "data/tiny.json",
-        "weights": "data/tiny.safetensors",
-        "`--config`": "settings.toml",
-        "cache: manifest": "MANIFEST",
-        "cache: shard": "SHARD",
-        "`--out`": "new",
-    },
-    "audit": {
-        "table": "data/squares.csv",
-        "image": "data/val/00-00.png",
-        "`--predictions`": "mine.csv",
-        "`--pseudo-attributes`": "attributes.csv",
-        "`--config`": "settings.toml",
-        "weights": "data/tiny.safetensors",
-        "cache: manifest": "MANIFEST",
-        "cache: shard": "SHARD",
-        "`--out`": "new",
-    },
-    "audit --overwrite": {"`status.json`": "audit/status.json"},
-    "discover": {
-        "table": "data/squares.csv",
-        "`--predictions`": "mine.csv",
-        "`--catalogue`": "catalogue.toml",
-        "weights": "data/tiny.safetensors",
-        "cache: shard": "SHARD",
-        "`--out`": "new",
-    },
-    "fit --resume": {
-        "`run.json`": "half/run.json",
-        "`config.toml`": "half/config.toml",
-        "checkpoint": "half/checkpoints/erm.safetensors",
-    },
-    "fit --overwrite": {"`run.json`": "half/run.json"},
-    "compare --resume": {
-        "`plan.json`": "comparison/plan.json",
-        "`config.toml`": "comparison/config.toml",
-        "cell": "comparison/cells/erm_linear_seed-0.safetensors",
-    },
-    "embed": {
-        "table": "data/squares.csv",
-        "image": "data/val/00-00.png",
-        "weights": "data/tiny.safetensors",
-        "cache: manifest": "MANIFEST",
-        "cache: shard": "SHARD",
-        "`--failures`": "failed.csv",
-    },
-    "evaluate": {
-        "table": "data/squares.csv",
-        "`run.json`": "run/run.json",
-        "`config.toml`": "run/config.toml",
-        "`classifier.safetensors`": "run/classifier.safetensors",
-        "weights": "data/tiny.safetensors",
-        "cache: manifest": "MANIFEST",
-        "cache: shard": "SHARD",
-    },
-    "evaluate, with clusters": {"`clusters.safetensors`": "clustered/clusters.safetensors"},
-    "evaluate, with a probe": {"`probe.safetensors`": "probed/probe.safetensors"},
-    "guess": {
-        "table": "data/squares.csv",
-        "image": "data/val/00-00.png",
-        "model config": "data/tiny.json",
-        "weights": "data/tiny.safetensors",
-        "`--config`": "settings.toml",
-        "cache: manifest": "MANIFEST",
-        "cache: shard": "SHARD",
-        "cache: sentences": "SENTENCES",
-        "`--out`": "guessed.csv",
-    },
-    "predict": {
-        "image": "data/val/00-00.png",
-        "`run.json`": "run/run.json",
-        "`config.toml`": "run/config.toml",
-        "`classifier.safetensors`": "run/classifier.safetensors",
-        "weights": "data/tiny.safetensors",
-        "`--out`": "predicted.csv",
-    },
-    "label": {
-        "table": "data/squares.csv",
-        "`run.json`": "run/run.json",
-        "`classifier.safetensors`": "run/classifier.safetensors",
-        "`pseudo_attributes.safetensors`": "run/pseudo_attributes.safetensors",
-        "`--out`": "new",
-    },
-    "label --labels": {
-        "labels": "labels.csv",
-        "`design.json`": "sample/design.json",
-        "`sample.csv`": "sample/sample.csv",
-        "`judged.json`": "sample/judged.json",
-        "table": "data/squares.csv",
-        "`run.json`": "run/run.json",
-        "`config.toml`": "run/config.toml",
-        "`--table`": "labelled.csv",
-    },
-    "data check": {"table": "data/squares.csv", "image": "data/val/00-00.png"},
-    "cache list": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD", "cache: sentences": "SENTENCES"},
-    "cache verify": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD", "cache: sentences": "SENTENCES"},
-    "cache prune --dry-run": {"cache: manifest": "MANIFEST", "cache: shard": "SHARD", "cache: sentences": "SENTENCES"},
+    "fit": TABLE | IMAGE | MODEL | WEIGHTS | CONFIG | CACHE | OUT,
+    "audit": TABLE | IMAGE | MINE | {"`--pseudo-attributes`": "attributes.csv"} | CONFIG | WEIGHTS | CACHE | OUT,
+    "audit --overwrite": files("audit", "status.json"),
+    "discover": TABLE | MINE | {"`--catalogue`": "catalogue.toml"} | WEIGHTS | SHARD | OUT,
+    "fit --resume": files("half", "run.json", "config.toml") | {"checkpoint": "half/checkpoints/erm.safetensors"},
+    "fit --overwrite": files("half", "run.json"),
+    "compare --resume": files("comparison", "plan.json", "config.toml")
+    | {"cell": "comparison/cells/erm_linear_seed-0.safetensors"},
+    "embed": TABLE | IMAGE | WEIGHTS | CACHE | {"`--failures`": "failed.csv"},
+    "evaluate": TABLE | SETTINGS | CLASSIFIER | WEIGHTS | CACHE,
+    "evaluate, with clusters": files("clustered", "clusters.safetensors"),
+    "evaluate, with a probe": files("probed", "probe.safetensors"),
+    "guess": TABLE | IMAGE | MODEL | WEIGHTS | CONFIG | CACHE | SENTENCES | {"`--out`": "guessed.csv"},
+    "predict": IMAGE | SETTINGS | CLASSIFIER | WEIGHTS | {"`--out`": "predicted.csv"},
+    "label": TABLE | files("run", "run.json", "pseudo_attributes.safetensors") | CLASSIFIER | OUT,
+    "label --labels": {"labels": "labels.csv", "`--table`": "labelled.csv"}
+    | files("sample", "design.json", "sample.csv", "judged.json")
+    | TABLE
+    | SETTINGS,
+    "data check": TABLE | IMAGE,
+    "cache list": CACHE | SENTENCES,
+    "cache verify": CACHE | SENTENCES,
+    "cache prune --dry-run": CACHE | SENTENCES,
     "demo": {"folder": "new"},
 }
 PATTERNS = {
