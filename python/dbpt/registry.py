@@ -74,6 +74,11 @@ class Registry(Mapping[str, type[T]]):
         return sum(1 for _ in self)
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """The names of dbpt's own classes, for which no class is imported and no package is asked."""
+        return tuple(self._own)
+
+    @property
     def added(self) -> dict[str, type[T]]:
         """The classes found until now that are not dbpt's own."""
         return {name: found for name, found in self._found.items() if name not in self._own}

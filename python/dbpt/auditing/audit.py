@@ -54,7 +54,7 @@ AUDIT_FOLDER = OutputFolder(
 )
 
 
-@shows_settings(FitSettings)
+@shows_settings(FitSettings, AUDIT_SETTINGS)
 def audit(
     data: DataLike | None = None,
     *,

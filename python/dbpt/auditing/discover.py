@@ -51,7 +51,7 @@ DISCOVERY_FOLDER = OutputFolder(
 )
 
 
-@shows_settings(FitSettings)
+@shows_settings(FitSettings, DISCOVER_SETTINGS)
 def discover(
     data: DataLike | None = None,
     *,

@@ -135,7 +135,7 @@ def _named(names: Sequence[str], shares: Sequence[float]) -> str:
     return ", ".join(f"{name} {percent(share)}" for name, share in zip(names, shares, strict=True))
 
 
-@shows_settings(FitSettings)
+@shows_settings(FitSettings, GUESS_SETTINGS)
 def guess_attributes(
     data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: Unpack[FitSettings]
 ) -> GuessedAttributes:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from inspect import Parameter
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any, TypeVar
 
 from dbpt.data.columns import parse_columns
@@ -18,6 +19,7 @@ from dbpt.errors import InputError, nearest
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.registry import Registry
 from dbpt.settings.fields import asked_word, flag_of
 from dbpt.settings.sections import APPLICATIONS, DEFAULT_DRO_STEP, GROUP_SOURCES, SELECTIONS, Settings
 from dbpt.storage.files import expanded, read_regular
@@ -173,6 +175,8 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 """``default`` leaves every setting at its own default; ``coop`` has those of CoOp (Zhou et al., 2022, section 4.1)."""
 
+RECIPE = {"help": "named set of training settings; settings that you give win"}
+
 EXCLUSIVE = ({"n_ctx", "ctx_init", "start_from"}, {"attributes", "factors"})
 """Settings of which one can be given."""
 
@@ -307,21 +311,39 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     return FitConfig(**plain | {name: expanded(plain[name]) for name in PATHS if isinstance(plain.get(name), str)})
 
 
-def shows_settings(keywords: type) -> Callable[[F], F]:
-    """Decorate a function so that `help` and tab completion show the ``keywords``, a `TypedDict`, of ``**settings``."""
+def shows_settings(keywords: type, read: Collection[str] | None = None) -> Callable[[F], F]:
+    """Decorate a function so that `help` and tab completion show the ``keywords`` of its ``**settings``.
+
+    Args:
+        keywords: a `TypedDict`; the signature gets all its settings.
+        read: the settings that the function reads, which its docstring describes; None for all.
+    """
     defaults = {each.name: each.default for each in fields(FitConfig)} | {"recipe": "default"}
     settings = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.__forward_arg__)
         for name, kind in keywords.__annotations__.items()
     ]
+    metadata = {each.name: each.metadata for each in fields(FitConfig)} | {"recipe": RECIPE}
+    listed = [_described(each, metadata[each.name]) for each in settings if read is None or each.name in read]
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
         own = [parameter for parameter in signature.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
         function.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+        if function.__doc__:  # python -OO has removed it
+            function.__doc__ = "\n".join([f"{inspect.getdoc(function)}\n\nSettings:", *listed])
         return function
 
     return decorate
+
+
+def _described(setting: Parameter, metadata: Mapping[str, Any]) -> str:
+    """Return the entry of a setting in a docstring: its name, type, default and help, and dbpt's own choices."""
+    text, choices = metadata["help"], metadata.get("choices")
+    default = "" if "[default: " in text else f", default {setting.default!r}"
+    names = f" ({', '.join(choices.own)})" if isinstance(choices, Registry) else ""  # the type has other choices
+    entry = f"{setting.name} ({setting.annotation}{default}): {text}{names}"
+    return fill(entry, 110, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
 
 
 def read_config(path: Path) -> dict[str, Any]:
