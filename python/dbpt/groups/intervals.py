@@ -76,6 +76,9 @@ def exact_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[floa
         n: the number of trials, 1 or above.
         confidence: the probability, at least, that the interval contains the true proportion; between 0 and 1.
 
+    Returns:
+        The lower and the upper bound, fractions.
+
     Raises:
         InputError: for any other values.
 
@@ -95,15 +98,22 @@ def _bounds(correct: int, n: int, tail: float) -> tuple[float, float]:
 
 
 def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, float] | None:
-    """Return a 95 % confidence interval of worst-group accuracy, or None if no group has a row.
-
-    ``correct`` and ``counts`` are (G,) integers: the correctly classified rows and all rows of each group. Groups
-    without rows are left out. Raises `InputError` unless 0 <= correct <= counts.
+    """Return a 95 % confidence interval of worst-group accuracy.
 
     The interval is [min L_g, min U_g] of exact bounds (Clopper and Pearson, 1934): L_g misses with a probability of at
-    most 0.025, U_g with 0.025 / G. min L_g is too high only if the bound of the truly worst group is too high, and
-    min U_g is too low only if some U_g is below the accuracy of its own group. So the interval covers the truth in at
-    least 95 of 100 samples. A bootstrap of the minimum would repeat the downward bias of the minimum.
+    most 0.025, U_g with 0.025 / G. min L_g is too high only if the bound of the truly worst group is too high, and min
+    U_g is too low only if some U_g is below the accuracy of its own group. So the interval covers the truth in at least
+    95 of 100 samples. A bootstrap of the minimum would repeat the downward bias of the minimum.
+
+    Args:
+        correct: (G,) integers, the correctly classified rows of each group.
+        counts: (G,) integers, all rows of each group. Groups without rows are left out.
+
+    Returns:
+        The lower and the upper bound, fractions; None if no group has a row.
+
+    Raises:
+        InputError: unless 0 <= correct <= counts.
 
     >>> low, high = worst_group_interval([90, 40], [100, 50])
     >>> round(low, 3), round(high, 3)
@@ -119,8 +129,18 @@ def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, 
 def simultaneous_intervals(correct: ArrayLike, counts: ArrayLike) -> list[tuple[float, float] | None]:
     """Return an interval of each group's accuracy; with a probability of at least 95 % all of them hold.
 
-    ``correct`` and ``counts`` are as in `worst_group_interval`. A group without rows has None. Bounds are exact
-    (Clopper and Pearson, 1934); each misses with a probability of at most 0.025 / G for the G groups that have rows.
+    Bounds are exact (Clopper and Pearson, 1934); each misses with a probability of at most 0.025 / G for the G groups
+    that have rows.
+
+    Args:
+        correct: (G,) integers, the correctly classified rows of each group.
+        counts: (G,) integers, all rows of each group.
+
+    Returns:
+        (G,) pairs of lower and upper bound, fractions; None for a group without rows.
+
+    Raises:
+        InputError: unless 0 <= correct <= counts.
 
     >>> [(round(low, 3), round(high, 3)) for low, high in simultaneous_intervals([90, 40], [100, 50])]
     [(0.812, 0.956), (0.643, 0.91)]
@@ -162,19 +182,24 @@ def worst_group_difference_interval(
 ) -> tuple[float, float] | None:
     """Return a 95 % interval of the difference in worst-group accuracy between two classifiers on the same images.
 
-    ``correct`` and ``baseline`` are (N,) bool: the images that each classifier gets right. ``groups`` is (N,) int64, -1
-    if unknown. Returns None if no image has a group. The classifiers are fixed; the interval covers the choice of
-    images.
+    The classifiers are fixed; the interval covers the choice of images.
 
     With group accuracies a_k and b_h of the two classifiers, the difference is min_k max_h (a_k - b_h). Each a_k - b_h
-    has bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is
-    [min_k max_h L_kh, max_h min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier,
-    one of the G bounds L_kh exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell
-    which group is the worst.
+    has bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is [min_k max_h L_kh, max_h
+    min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier, one of the G bounds L_kh
+    exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell which group is the worst.
 
     The bounds are Newcombe's (1998, Statistics in Medicine 17): the root of the sum of Wilson's two squared margins,
     because groups k and h contain different images. For k = h, the correlation of the paired answers is subtracted (his
     method 10).
+
+    Args:
+        correct: (N,) bool, the images that the first classifier gets right.
+        baseline: (N,) bool, those that the second one gets right.
+        groups: (N,) int64, the group of each image; -1 if unknown.
+
+    Returns:
+        The lower and the upper bound of the first minus the second, from -1 to 1; None if no image has a group.
 
     >>> right = np.arange(200) % 10 > 0
     >>> worst_group_difference_interval(right, right, np.zeros(200, dtype=np.int64))[0] < 0
