@@ -175,8 +175,6 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
 }
 """``default`` leaves every setting at its own default; ``coop`` has those of CoOp (Zhou et al., 2022, section 4.1)."""
 
-RECIPE = {"help": "named set of training settings; settings that you give win"}
-
 EXCLUSIVE = ({"n_ctx", "ctx_init", "start_from"}, {"attributes", "factors"})
 """Settings of which one can be given."""
 
@@ -217,7 +215,11 @@ PATHS = (
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig(Settings):
-    """The settings of `dbpt.fit`. Raises `InputError` for bad values and invalid combinations."""
+    """The settings of `dbpt.fit`; ``help(dbpt.fit)`` describes each.
+
+    Raises:
+        InputError: for bad values and invalid combinations.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -247,7 +249,11 @@ class FitConfig(Settings):
         return self.optimizer == "adamw" and self.batch_size > 0
 
     def application(self, objective: str) -> str | None:
-        """Return how ``objective`` applies its weights, the default resolved; None if it has none."""
+        """Return how an objective applies its weights, "loss" or "sampling"; None if it has none.
+
+        Args:
+            objective: its name.
+        """
         if not OBJECTIVES[objective].can_sample:
             return None
         return self.apply or ("sampling" if self.weights_fade else "loss")
@@ -263,7 +269,11 @@ class FitConfig(Settings):
         )
 
     def values(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the resolved settings ``names``."""
+        """Return resolved settings by name.
+
+        Args:
+            names: those of the settings.
+        """
         resolved = self.resolved()
         return {name: getattr(resolved, name) for name in names}
 
@@ -272,7 +282,11 @@ class FitConfig(Settings):
         return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
     def options(self, names: Iterable[str]) -> list[str]:
-        """Return the options of the command line for those of the settings ``names`` that don't have their default."""
+        """Return the options of the command line for settings that don't have their default.
+
+        Args:
+            names: the settings to look at; others are left out.
+        """
         chosen, found = frozenset(names), list[str]()
         for each in fields(self):
             value = getattr(self, each.name)
@@ -312,18 +326,14 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
 
 
 def shows_settings(keywords: type, read: Collection[str] | None = None) -> Callable[[F], F]:
-    """Decorate a function so that `help` and tab completion show the ``keywords`` of its ``**settings``.
-
-    Args:
-        keywords: a `TypedDict`; the signature gets all its settings.
-        read: the settings that the function reads, which its docstring describes; None for all.
-    """
+    """Decorate a function: its signature shows the ``keywords``, a `TypedDict`, its docstring those that are ``read``."""
     defaults = {each.name: each.default for each in fields(FitConfig)} | {"recipe": "default"}
     settings = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.__forward_arg__)
         for name, kind in keywords.__annotations__.items()
     ]
-    metadata = {each.name: each.metadata for each in fields(FitConfig)} | {"recipe": RECIPE}
+    recipe = {"help": "named set of training settings; settings that you give win"}
+    metadata = {each.name: each.metadata for each in fields(FitConfig)} | {"recipe": recipe}
     listed = [_described(each, metadata[each.name]) for each in settings if read is None or each.name in read]
 
     def decorate(function: F) -> F:

@@ -58,15 +58,26 @@ def train(
     """Train ``head`` on ``training`` and leave it at the best epoch on ``validation``, by ``settings.model_selection``.
 
     All ``ranks`` call this with the same arguments. Each computes its part of every batch, and all end with the same
-    head. Only rank 0 reads and writes the checkpoint, from which another number of ranks can continue. Raises
-    `InputError` if training diverges (`dbpt.training.records`), or if the checkpoint belongs to another run.
+    head. Only rank 0 reads and writes the checkpoint, from which another number of ranks can continue.
 
     Args:
         head: maps features (B, D) to logits (B, C).
+        objective: turns per-sample losses into the loss of a step.
+        training: N rows to train on.
+        validation: rows by which the epoch is chosen.
+        settings: epochs, optimizer, learning rate and model selection.
         checkpoint_path: file for the state after an epoch: every few seconds, at the end, and if training stops at an
             error or at Ctrl-C. Training continues from an existing one, also with a lower learning rate.
         fingerprint: the caller's digest of everything that determines the head and the objective.
+        on_epoch: called with the record of each epoch.
         live: computes the features of training rows at each draw, instead of ``training.features``.
+        ranks: the processes that train together; by default this one alone.
+
+    Returns:
+        The best epoch, the head's state after it, and the record of every epoch.
+
+    Raises:
+        InputError: if training diverges (`dbpt.training.records`), or if the checkpoint belongs to another run.
     """
     ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings, live, ranks, checkpoint_path is not None)
