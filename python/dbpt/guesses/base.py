@@ -70,7 +70,7 @@ class PseudoMethod(Registered):
 
     @classmethod
     def label(cls, job: Job) -> PseudoAttributes:
-        """Fill the arrays of the job with the label, posterior and confidence of each row, and return its result.
+        """Return the result of a job, whose arrays this fills with the label, posterior and confidence of each row.
 
         Args:
             job: the logits (N, A). Only the rows in ``job.fit_rows`` may influence the labels of others.

@@ -326,7 +326,7 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
 
 
 def shows_settings(keywords: type, read: Collection[str] | None = None) -> Callable[[F], F]:
-    """Decorate a function: its signature shows the ``keywords``, a `TypedDict`, its docstring those that are ``read``."""
+    """Decorate a function: its signature shows the ``keywords``, a `TypedDict`, its docstring those ``read`` or all."""
     defaults = {each.name: each.default for each in fields(FitConfig)} | {"recipe": "default"}
     settings = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.__forward_arg__)
