@@ -181,6 +181,7 @@ def _local(spec: dict[str, Any]) -> torch.nn.Module:
         model = build_model(spec["config"], spec["model"])
         load_weights(model, path)
         return model
+    # The caller's random numbers stay as they were.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights["seed"])
         model = build_model(spec["config"], spec["model"])

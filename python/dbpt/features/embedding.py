@@ -280,6 +280,7 @@ class EmbeddingPass:
         shards = [missing[start : start + size] for start in range(0, len(missing), size)]
         number, count = self.first_part
         first = number * len(shards) // count
+        # Each process begins at another shard, so that they seldom compete for one.
         shards = shards[first:] + shards[:first]
         with pillow_warnings(), decoding_threads(workers) as pool:
             while shards:
@@ -296,6 +297,7 @@ class EmbeddingPass:
                     for work in self._in_hand[:]:
                         self._drop(work)
                 shards = others
+                # Wait for one of them, but not for long, as another may be free before.
                 if shards and (claim := self._claim(shards[0])).wait(SECONDS_BETWEEN_LOOKS):
                     claim.release()
         return decoded
@@ -310,6 +312,7 @@ class EmbeddingPass:
             for start in range(0, len(work.rows), self.batch_size):
                 stop = min(start + self.batch_size, len(work.rows))
                 # Copies from pinned memory to a GPU don't block.
+                # Always a full batch: the last digits of features depend on the shape of the batch.
                 pixels = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
                 tasks = [pool.submit(self._decode, work.rows, row, pixels[row - start]) for row in range(start, stop)]
                 waiting.append(_Batch(work, start, stop, pixels, tasks))
@@ -356,6 +359,7 @@ class EmbeddingPass:
         try:
             features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
         except NotFinite as error:
+            # The row can be one of those that only fill the last batch.
             name = work.rows.paths[min(batch.start + error.row, batch.stop - 1)]
             raise InputError(f"{self.root / name}: {error}") from None
         work.features[chosen] = np.where(work.outcomes[chosen, None] == REACHED, features, 0)

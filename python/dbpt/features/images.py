@@ -189,6 +189,7 @@ def decode_image(file: BinaryIO) -> Image.Image:
 
 def _resizable(image: Image.Image) -> Image.Image:
     image.load()
+    # Pillow clips 16-bit grey levels at 255 instead of scaling them.
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
         if pixels.min() >= 0 and pixels.max() <= 0xFFFF:

@@ -43,6 +43,7 @@ class Bounds:
         """
         weights, free = np.zeros(len(counts)), np.flatnonzero(counts > 0)
         least = np.maximum(self.min_group_count if floor is None else floor, 1e-10)
+        # In logarithms, because exp of a large eta overflows.
         log_weights = log_shares - np.log(np.maximum(counts, least))
         while free.size:
             relative = np.exp(log_weights[free] - log_weights[free].max())
@@ -51,6 +52,7 @@ class Bounds:
             if not above.any():
                 weights[free] = found
                 break
+            # Capping raises the weights of the others, so more of them may be above the cap in the next round.
             weights[free[above]] = self.max_weight
             free = free[~above]
         return weights
@@ -161,6 +163,7 @@ def _correct_and_counts(name: str, correct: ArrayLike, counts: ArrayLike) -> lis
 def _upper_bound(k: int, n: int, tail: float) -> float:
     """Return the p for which k or fewer of n have probability ``tail``; 1 if k = n."""
     low, high = k / n, 1.0
+    # 50 halvings come close to float64's precision. The upper end errs on the safe side.
     for _ in range(50 if k < n else 0):
         middle = (low + high) / 2
         low, high = (middle, high) if _at_most(k, n, middle) > tail else (low, middle)
@@ -170,6 +173,7 @@ def _upper_bound(k: int, n: int, tail: float) -> float:
 def _at_most(k: int, n: int, p: float) -> float:
     """Return P(X <= k) of Binomial(n, p) for k / n < p < 1, summed from the term of k downwards."""
     term = total = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log1p(-p))
+    # The terms fall from here on, and smaller ones are below the rounding of the total.
     while k and term > 1e-17 * total:
         term *= k * (1 - p) / ((n - k + 1) * p)
         total += term

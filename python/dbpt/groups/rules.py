@@ -113,6 +113,7 @@ class GroupWeights(GroupWeighting):
             return
         weights, counts = self.group_weights, self.counts[seen]
         log_shares = self._log_shares[seen] + self._eta * (1 - means[seen])
+        # The observed groups keep their total, so that a group that was not observed can keep its weight.
         target = self.bounds.weights(log_shares, counts, counts @ weights[seen])
         weights[seen] += (1 - self._momentum) * (target - weights[seen])
         self._group_weights = weights
@@ -231,10 +232,12 @@ class GroupDRO(GroupWeighting):
         if not seen.any():
             return
         expected = members[filled].sum() * self._shares[filled]
+        # A huge step size can overflow; the result is clipped just below.
         with np.errstate(over="ignore"):
             change = self._step_size * (np.where(seen, means, 0.0)[filled] * (members[filled] / expected))
         log_q = self.log_q
         log_q[filled] += np.clip(change, -_MOST, _MOST)
+        # Only ratios of q count. With the largest logarithm at 0, exp never overflows.
         self._log_q, self._mean_loss = log_q - log_q.max(), np.where(seen, means, self._mean_loss)
 
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:

@@ -65,6 +65,7 @@ def sum_tensors(
     groups, values = groups.long(), values.detach()
     values = values if values.dtype == torch.float64 else values.float()
     fine = quantity.contains(values) & (groups >= -1) & (groups < num_groups)
+    # Integers, because a sum of floats depends on their order, on a GPU even from run to run.
     units = (values * UNIT).round().long()
     digits = torch.stack([units >> 32, units & _LOW, torch.ones_like(units)], dim=1)
     # the last two rows take group -1, and what is out of range
@@ -105,8 +106,10 @@ class GroupSums:
         """Add ``values`` (B,) to ``groups`` (B,)."""
         num_groups = len(self.digits)
         sums = sum_by_group(groups, values, num_groups, self.quantity)
+        # Numbers of rows get the unit of the values, 2⁻³⁰, so that one divided by the other is the mean.
         sums[:, 2] <<= 30
         digits = self.digits + sums
+        # Carry at once, so that equal sums have equal digits, whatever the batches were.
         digits[:, 0] += digits[:, 1] >> 32
         digits[:, 1] &= _LOW
         self.digits = digits

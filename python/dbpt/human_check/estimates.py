@@ -300,6 +300,7 @@ def simulate(figure: Figure, strata: LabelledStrata, alpha: Images, draws: int, 
     figures = []
     for begin in range(0, draws, _AT_ONCE):
         shape = (min(_AT_ONCE, draws - begin), *alpha.shape)
+        # Gamma variables divided by their sum are a draw from a Dirichlet distribution.
         weights = random.standard_gamma(np.broadcast_to(seen + alpha, shape))
         others = random.multinomial(strata.sizes - labelled, weights / weights.sum(axis=-1, keepdims=True))
         figures.append(figure(strata, (strata.counts + others).astype(np.float64)))

@@ -121,6 +121,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
     def _checked(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a copy with the shares of unknown rows; refuse shares that no quotas can be made of."""
         all_shares = np.array(self._rows.with_unknown(shares))
+        # Only for its errors.
         self._quotas_of(all_shares, 0)
         return all_shares
 

@@ -316,6 +316,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
             if count > limit:
                 raise InputError(f"consumed is {count}; expected up to {limit}, what this rank has drawn in its pass")
         is_over = count and count >= self._draws_from(self._start)
+        # The last step may be filled with draws from the start of the epoch, which don't move the position.
         position = self._length if is_over else self._start + count * self.num_replicas
         return self._state(self._epoch, position, self._distribution)
 
