@@ -22,6 +22,9 @@ class InputError(ValueError):
     """Bad input from the user. One line names the file, row or argument, the value, and the fix.
 
     The command line prints it without a traceback and exits with code 2.
+
+    Args:
+        message: the text; control characters are escaped, and the middle of a very long one is cut out.
     """
 
     def __init__(self, message: str) -> None:

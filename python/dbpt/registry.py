@@ -74,6 +74,11 @@ class Registry(Mapping[str, type[T]]):
         return sum(1 for _ in self)
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """The names of dbpt's own classes, for which no class is imported and no package is asked."""
+        return tuple(self._own)
+
+    @property
     def added(self) -> dict[str, type[T]]:
         """The classes found until now that are not dbpt's own."""
         return {name: found for name, found in self._found.items() if name not in self._own}
@@ -93,10 +98,18 @@ class Registry(Mapping[str, type[T]]):
         self[name]
 
     def register(self, name: str) -> Callable[[C], C]:
-        """Return a decorator that registers a class under ``name``: lower-case letters and digits, with hyphens.
+        """Return a decorator that registers a class, which can then be chosen by name wherever dbpt's own can.
 
-        The class can then be chosen by name wherever dbpt's own can. A class that is defined again replaces itself.
-        Raises `InputError` for a name that is taken, and for a class of another kind or without a required part.
+        A class that is defined again replaces itself.
+
+        Args:
+            name: lower-case letters and digits, with hyphens.
+
+        Returns:
+            The decorator, which returns the class.
+
+        Raises:
+            InputError: for a name that is taken, and for a class of another kind or without a required part.
         """
         if problem := self._problem_of_name(name):
             raise InputError(f"register {self.setting} {name!r}: {problem}")

@@ -54,7 +54,7 @@ AUDIT_FOLDER = OutputFolder(
 )
 
 
-@shows_settings(FitSettings)
+@shows_settings(FitSettings, AUDIT_SETTINGS)
 def audit(
     data: DataLike | None = None,
     *,
@@ -67,11 +67,10 @@ def audit(
 ) -> Audit:
     """Show in which groups a classifier errs, and test whether the suspected attribute explains its errors.
 
-    Nothing is trained but the probe. CLIP guesses the attribute where neither the data nor
-    ``pseudo_attributes`` have it. With ``attributes="clusters"`` the groups are clusters within each class, even if the
-    data have true attributes. With ``attributes="auto"`` the attribute is the first family that `dbpt.discover`
-    proposes for the same predictions; zero-shot CLIP's errors are searched in images that aren't audited, if there are
-    any.
+    Nothing is trained but the probe. CLIP guesses the attribute where neither the data nor ``pseudo_attributes`` have
+    it. With ``attributes="clusters"`` the groups are clusters within each class, even if the data have true attributes.
+    With ``attributes="auto"`` the attribute is the first family that `dbpt.discover` proposes for the same predictions;
+    zero-shot CLIP's errors are searched in images that aren't audited, if there are any.
 
     Args:
         data: as for `dbpt.fit`; no split is needed. None with the folder of a run is the run's own data.
@@ -84,11 +83,16 @@ def audit(
             ``overwrite``.
         split: "train", "val", "test" or "all"; by default the one that `dbpt.fit` reports: test, else val, else train.
             A probe takes the first of train, val and test, since it learns from these images.
+        overwrite: replace the audit in ``out``.
         weights: with a run, the present path of the backbone's local weights file, if it has moved.
-        settings: those of `FitConfig` for data, words, backbone and pseudo attributes, ``seed`` and ``average``. With a
-            run, classes and backbone are the run's, and attributes too unless they are given.
+        settings: those listed below. With a run, classes and backbone are the run's, and attributes too unless they are
+            given.
 
-    Raises `InputError` for wrong settings, data or predictions, and if ``out`` can't be used.
+    Returns:
+        The groups with their accuracy, and the verdict.
+
+    Raises:
+        InputError: for wrong settings, data or predictions, and if ``out`` can't be used.
     """
     why = "an audit trains no prompt"
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}

@@ -51,7 +51,7 @@ DISCOVERY_FOLDER = OutputFolder(
 )
 
 
-@shows_settings(FitSettings)
+@shows_settings(FitSettings, DISCOVER_SETTINGS)
 def discover(
     data: DataLike | None = None,
     *,
@@ -75,10 +75,15 @@ def discover(
         out: a folder for ``discover.html``, ``discover.json``, ``families.csv`` and ``words.csv``; it must not exist
             unless ``overwrite``.
         split: "train", "val", "test" or "all", as for `dbpt.audit`.
+        overwrite: replace the search in ``out``.
         weights: with a run, the present path of the backbone's local weights file, if it has moved.
-        settings: those of `FitConfig` for data, classes and backbone, and ``seed``.
+        settings: those listed below.
 
-    Raises `InputError` for wrong settings, data, predictions or a wrong catalogue, and if ``out`` can't be used.
+    Returns:
+        The families that were tried, and those that are proposed.
+
+    Raises:
+        InputError: for wrong settings, data, predictions or a wrong catalogue, and if ``out`` can't be used.
     """
     families = read_catalogue(catalogue)
     why = "dbpt discover looks for the attribute, and trains no prompt"

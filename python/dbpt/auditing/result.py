@@ -188,8 +188,10 @@ MOST_ROWS = 20
 class Audit:
     """The audit of a classifier. ``str()`` of it is the table, ``verdict.sentence`` the result in one short sentence.
 
-    ``figures`` is the content of ``audit.json``, ``images`` that of ``images.csv``, by column; ``folder`` is where the
-    files are, None without ``out``.
+    Attributes:
+        figures: the content of ``audit.json``.
+        images: the content of ``images.csv``, by column.
+        folder: where the files are; None without ``out``.
     """
 
     figures: AuditFigures

@@ -70,17 +70,29 @@ DAMAGED = "its weights are damaged; download or copy them again"
 
 @dataclass(frozen=True, repr=False)
 class Backbone:
-    """A frozen open_clip model, ready to encode. It is float32, except for an image tower in half precision."""
+    """A frozen open_clip model, ready to encode. It is float32, except for an image tower in half precision.
 
-    model: torch.nn.Module  # in eval mode, every parameter with ``requires_grad`` False
-    tokenizer: Tokenizer  # texts to ids (P, context_length) int64; longer texts are cut
-    preprocess: Preprocessing  # ``PIL.Image`` to (3, H, W) float32; its `crop` stops at (H, W, 3) uint8
+    Attributes:
+        model: in eval mode, every parameter with ``requires_grad`` False.
+        tokenizer: texts to ids (P, context_length) int64; longer texts are cut.
+        preprocess: ``PIL.Image`` to (3, H, W) float32; its `crop` stops at (H, W, 3) uint8.
+        device: the device of the model.
+        embed_dim: D, the width of the features.
+        spec: JSON from which `load_backbone_from_spec` rebuilds the same backbone.
+        logit_scale: already exponentiated: logits are scale * cosine + bias.
+        logit_bias: None if the model has none.
+        stored_texts: where `encode_text` keeps the features of long lists; None to keep none.
+    """
+
+    model: torch.nn.Module
+    tokenizer: Tokenizer
+    preprocess: Preprocessing
     device: torch.device
-    embed_dim: int  # D, the width of the features
-    spec: dict[str, Any]  # JSON from which `load_backbone_from_spec` rebuilds the same backbone
-    logit_scale: float  # already exponentiated: logits are scale * cosine + bias
+    embed_dim: int
+    spec: dict[str, Any]
+    logit_scale: float
     logit_bias: float | None
-    stored_texts: StoredArrays | None = None  # where `encode_text` keeps the features of long lists
+    stored_texts: StoredArrays | None = None
 
     def __repr__(self) -> str:
         return f"Backbone({self.spec['model']!r}, {self.spec['pretrained']!r}, device={str(self.device)!r})"
@@ -105,10 +117,17 @@ class Backbone:
 
     @torch.inference_mode()
     def encode_image(self, batch: torch.Tensor | NDArray[np.float32] | NDArray[np.uint8]) -> torch.Tensor:
-        """Encode preprocessed images (B, 3, H, W) float32; return (B, D) float32 on the CPU, rows of length 1.
+        """Encode preprocessed images.
 
-        Crops (B, H, W, 3) uint8 from `Preprocessing.crop` are accepted too, and normalised on `device`. Raises
-        `InputError` if the model returns NaN or infinity, which means damaged weights or an overflow of float16.
+        Args:
+            batch: (B, 3, H, W) float32; or crops (B, H, W, 3) uint8 from `Preprocessing.crop`, which are normalised on
+                ``device``.
+
+        Returns:
+            (B, D) float32 on the CPU, rows of length 1.
+
+        Raises:
+            InputError: if the model returns NaN or infinity, which means damaged weights or an overflow of float16.
         """
         pixels = torch.as_tensor(batch).to(self.device)
         if pixels.dtype == torch.uint8:
@@ -122,7 +141,17 @@ class Backbone:
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> torch.Tensor:
-        """Encode sentences; return (P, D) float32 on the CPU, rows of length 1. Raises as `encode_image` does."""
+        """Encode sentences.
+
+        Args:
+            texts: P sentences.
+
+        Returns:
+            (P, D) float32 on the CPU, rows of length 1.
+
+        Raises:
+            InputError: as `token_ids` and `encode_image` do.
+        """
         if not texts:
             return torch.zeros(0, self.embed_dim)
         ids_PL = self.token_ids(texts)
@@ -155,7 +184,17 @@ class Backbone:
         return tower(no_context)  # type: ignore[no-any-return]
 
     def token_ids(self, texts: Sequence[str]) -> torch.Tensor:
-        """Tokenize sentences to (P, context_length) int64. Raises `InputError` for one that is too long."""
+        """Tokenize sentences.
+
+        Args:
+            texts: P sentences.
+
+        Returns:
+            (P, context_length) int64.
+
+        Raises:
+            InputError: for a sentence that is too long, and for a tokenizer of another model.
+        """
         ids = self.tokenizer(list(texts)).to(torch.int64)
         vocab_size = self.spec["config"]["text_cfg"].get("vocab_size", 49408)
         if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
@@ -190,13 +229,13 @@ def zero_shot_logits(
     combine: str = "embeddings",
     rows: ArrayLike | None = None,
 ) -> NDArray[np.float32]:
-    """Return zero-shot logits (N, K) float32, the input of `label_attributes`.
-
-    They are exp(logit_scale) times cosine, plus the model's bias if it has one.
+    """Return zero-shot logits, the input of `label_attributes`: exp(logit_scale) times cosine, plus the model's bias.
 
     Args:
+        backbone: the CLIP that embedded the images.
         features: (N, D) floats, rows of length 1, from `embed_images`.
-        texts: P sentences. ``*dataset.words.attribute_texts()`` gives those of a data set's attributes, with `owners`.
+        texts: P sentences. ``*dataset.words.attribute_texts()`` gives those of a data set's attributes, with
+            ``owners``.
         owners: (P,) the index of the name that each sentence belongs to, from 0 to K-1. By default each sentence has
             its own.
         combine: the way to combine several sentences of one name. "embeddings": the cosine with the normalised mean of
@@ -204,6 +243,12 @@ def zero_shot_logits(
             smaller if the sentences differ.
         rows: (n,) indices of the features to take, by default all N. They are read in blocks, so that memory-mapped and
             float16 features, and some rows of many, are never copied as a whole.
+
+    Returns:
+        (N, K) float32, or (n, K) with ``rows``.
+
+    Raises:
+        InputError: for features of another shape or type, and wrong sentences, owners or rows.
     """
     features_ND = features if isinstance(features, StoredFeatures) else arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":

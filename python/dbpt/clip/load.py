@@ -56,13 +56,19 @@ def load_backbone(
             config with embed_dim, vision_cfg, text_cfg and, optionally, preprocess {mean, std, interpolation,
             resize_mode, fill_color} (default: OpenAI's mean and std, bicubic, ``squash``).
         pretrained: a tag that open_clip publishes for the name, the path of a ``.safetensors`` file, or ``random`` for
-            seeded random weights. ``hf-hub`` models have their own. For a name with a file or ``random``,
-            preprocessing is that of the published tags if they agree, else open_clip's default.
+            seeded random weights. ``hf-hub`` models have their own. For a name with a file or ``random``, preprocessing
+            is that of the published tags if they agree, else open_clip's default.
         tokenizer: a local ``tokenizer.json`` or its folder, instead of the model's own.
         device: a torch device, or `auto`: a GPU if there is one.
         image_precision: precision of the image tower: float32, bf16, fp16 (only on GPUs), or `auto`: bf16 for towers of
             ten million parameters and more if the processor multiplies bfloat16 in hardware, else float32.
             `Backbone.image_precision` is the one that was taken.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        InputError: for an unknown model, tag, device or precision, a missing or damaged file, and without the network.
     """
     return _build(*checked_spec(model, pretrained, tokenizer, device, image_precision), tokenizer_now=True)
 
@@ -88,8 +94,16 @@ def load_backbone_from_spec(
 
     The tokenizer is loaded and checked when text is first encoded; images don't need it.
 
-    ``weights`` is the present path of a weights file that has moved; its digest must match the spec. Raises
-    `InputError` if a file is gone or changed, if a published tag has other weights now, or if the schema is unknown.
+    Args:
+        spec: `Backbone.spec`, JSON.
+        device: a torch device, or `auto`: a GPU if there is one.
+        weights: the present path of a weights file that has moved; its digest must match the spec.
+
+    Returns:
+        The backbone.
+
+    Raises:
+        InputError: if a file is gone or changed, if a published tag has other weights now, or if the schema is unknown.
     """
     version = spec.get("schema_version")
     if version != SPEC_SCHEMA_VERSION:
@@ -167,6 +181,7 @@ def _local(spec: dict[str, Any]) -> torch.nn.Module:
         model = build_model(spec["config"], spec["model"])
         load_weights(model, path)
         return model
+    # The caller's random numbers stay as they were.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights["seed"])
         model = build_model(spec["config"], spec["model"])

@@ -157,6 +157,7 @@ class Preprocessing:
             torch.as_tensor(value, dtype=torch.float32, device=bytes_BCHW.device)[:, None, None]
             for value in (self._mean, self._std)
         )
+        # The operations of torchvision in its order, which gives open_clip's bits.
         return bytes_BCHW.float().div_(255).sub_(mean).div_(std)
 
 

@@ -204,8 +204,10 @@ class SharedPrefixTower(TextTower):
         x_Vd = context_at(self.places_V, context).to(self.positional_Vd.dtype) + self.positional_Vd
         x_Td = self.tokens_Td.index_copy(0, self.context_V, x_Vd)
         for number, block in enumerate(blocks):
+            # Only the end tokens are read after the last block.
             asking = self.ends_P if number == len(blocks) - 1 else _EVERY
             if number == 0:
+                # Before the first block only the context vectors differ from step to step.
                 q_Vd, kv_V2d = _queries_keys_values(block, x_Vd)
                 q_Qd = self.q_Td.index_copy(0, self.context_V, q_Vd)[asking]
                 kv_T2d = self.kv_T2d.index_copy(0, self.context_V, kv_V2d)

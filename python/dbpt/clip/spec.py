@@ -291,7 +291,15 @@ _PARTS: Mapping[str, Callable[[Any, dict[str, Any]], bool]] = {
 
 
 def check_spec(spec: Any, path: Path) -> None:
-    """Raise `InputError` for a spec, read from ``path``, that `load_backbone` can't have written."""
+    """Check that `load_backbone` can have written a spec.
+
+    Args:
+        spec: the value that was read as JSON.
+        path: the file it was read from, for the message.
+
+    Raises:
+        InputError: if a part is missing or has another type.
+    """
     for name, is_right in _PARTS.items():
         value = spec
         for key in name.split("."):

@@ -105,6 +105,7 @@ class ChunkedTower(TextTower):
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
+        # The backward pass computes each chunk again, so that only one chunk's activations are kept at a time.
         parts = [checkpoint(chunk, context, use_reentrant=False, preserve_rng_state=False) for chunk in self.chunks]
         return torch.cat(parts)[self.unsort_P]
 

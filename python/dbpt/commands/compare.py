@@ -108,8 +108,10 @@ def compare(
 ) -> Result:
     """Train every method with every head and seed as `fit` does, and write tables of the results and a page to ``out``.
 
+    A training that fails because its loss diverged does not stop the others.
+
     Args:
-        data, out, overwrite: as in `fit`, and so are its errors.
+        data, out, overwrite: as in `fit`.
         methods: ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``; or one without
             training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, and what every head can train without
             annotation.
@@ -122,9 +124,13 @@ def compare(
         jobs: processes that train at the same time; they share the processor's cores.
         resume: continue an interrupted comparison, or one with fewer methods, heads, seeds or draws; finished cells
             stay. Without ``data``, what is not given is that of the comparison.
-        settings: the fields of `FitConfig` that all rows share, by name; not those that the plan gives each row.
+        settings: those listed below, which all rows share.
 
-    A training that fails because its loss diverged does not stop the others.
+    Returns:
+        A row for each method and head.
+
+    Raises:
+        InputError: as `fit` does, and for a plan that can't be carried out.
     """
     if isinstance(jobs, bool) or jobs < 1:
         raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")

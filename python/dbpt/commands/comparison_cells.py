@@ -193,6 +193,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     }
     metadata = {"fingerprint": stages.fingerprint(cell), "row": json.dumps(asdict(result.row))}
     write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
+    # Only once the result is on disk, so that a killed process can continue.
     checkpoint.unlink(missing_ok=True)
 
 

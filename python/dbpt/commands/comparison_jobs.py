@@ -117,7 +117,9 @@ def _work(
 
     ``modules`` register objectives, heads and data sets; the main script has been imported already.
     """
+    # A terminal sends Ctrl-C to all its processes; the parent ends these.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A parent that is killed cannot end its processes.
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the parent logs instead
     tqdm.set_lock(threading.RLock())  # a killed process would leak tqdm's own lock, a semaphore

@@ -34,7 +34,14 @@ SHOWN_REASONS = 5
 
 @dataclass(frozen=True)
 class EmbeddedImages:
-    """The result of `embed`; ``recomputed`` images were decoded by this process. ``str()`` of it is a summary."""
+    """The result of `embed`. ``str()`` of it is a summary.
+
+    Attributes:
+        num_images: the number of images in the list.
+        recomputed: the number of images that this process decoded.
+        failures: the images that can't be read.
+        folder: the folder of the cache.
+    """
 
     num_images: int
     recomputed: int
@@ -55,11 +62,20 @@ class EmbeddedImages:
 
 @shows_settings(FitSettings)
 def embed(data: DataLike, **settings: Unpack[FitSettings]) -> EmbeddedImages:
-    """Compute the missing features of all images of ``data`` and store them in the cache.
+    """Compute the missing features of all images and store them in the cache.
 
     `fit`, `compare` and `evaluate` do this themselves. Processes that run this at the same time with a shared cache,
-    with or without ``torchrun``, share the work. ``data`` and the ``settings`` of data, model and cache are as for
-    `dbpt.fit`. Raises `InputError` if more images fail than ``max_failures``.
+    with or without ``torchrun``, share the work.
+
+    Args:
+        data: as for `dbpt.fit`.
+        settings: those listed below, of which this reads those of data, model and cache.
+
+    Returns:
+        The number of images, and those that can't be read.
+
+    Raises:
+        InputError: if more images fail than ``max_failures``, and for wrong settings or data.
     """
     from dbpt.study.readable import configured_backbone
     from dbpt.study.stages import check_before_reading
@@ -99,7 +115,13 @@ CHUNK = 4096  # headers to read at a time, which limits the number of tasks
 
 @dataclass(frozen=True)
 class DataCheck:
-    """The ``dataset`` as it is, with a line for each problem that `fit` refuses and each oddity that it accepts."""
+    """The result of `check_data`.
+
+    Attributes:
+        dataset: the rows as they are.
+        problems: a line for each problem that `fit` refuses.
+        warnings: a line for each oddity that it accepts.
+    """
 
     dataset: Dataset = field(repr=False)
     problems: tuple[str, ...]
@@ -118,8 +140,17 @@ class DataCheck:
 def check_data(data: DataLike, **settings: Unpack[FitSettings]) -> DataCheck:
     """Read a data set and list what would stop `fit`: repeated paths, missing images, unreadable headers.
 
-    ``data`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when
-    it is embedded. Raises `InputError` if the metadata can't be read at all, or for a bad setting.
+    A truncated image is only found when it is embedded.
+
+    Args:
+        data: as for `dbpt.fit`.
+        settings: those listed below, of which this reads those that concern data.
+
+    Returns:
+        The data set, and a line for each problem.
+
+    Raises:
+        InputError: if the metadata can't be read at all, or for a bad setting.
     """
     config = config_for(data, settings)
     dataset = unchecked_dataset(data, config)

@@ -67,18 +67,23 @@ def evaluate(
 ) -> Result:
     """Return the accuracy by (class, attribute) group of a run's classifier on each split of ``data``.
 
+    Groups are over the true attributes if the data have them, otherwise over pseudo attributes.
+
     Args:
         run: the run folder.
         data: as for `dbpt.fit`; read with the run's classes and attributes, which a benchmark must have. None is the
             run's own data.
         weights: the present path of the backbone's local weights file, if it has moved.
-        root, columns, embeddings, device, cache, max_failures: as in `FitConfig`. None takes the run's cache, and its
+        root, columns, embeddings, device, cache, max_failures: as in `dbpt.fit`. None takes the run's cache, and its
             root, columns and embeddings if ``data`` is None or the path in its ``config.toml``.
-        average: as in `FitConfig`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
+        average: as in `dbpt.fit`; None takes the run's. Shares are those of the run if ``data`` has no training rows.
 
-    The result has one row, with the metrics of each split that has images; its ``folder`` is the run's. Groups are over
-    the true attributes if the data have them, otherwise over pseudo attributes. Raises `InputError` as `dbpt.load` and
-    `dbpt.fit` do, for a known data set of other classes, and if an adjusted average has no weights.
+    Returns:
+        One row, with the metrics of each split that has images; its ``folder`` is the run's.
+
+    Raises:
+        InputError: as `dbpt.load` and `dbpt.fit` do, for a known data set of other classes, and if an adjusted average
+            has no weights.
     """
     given = {"columns": columns, "embeddings": embeddings, "cache": cache, "max_failures": max_failures}
     classifier, config, dataset = run_with_data(

@@ -71,12 +71,18 @@ def fit(
     Args:
         data: a demo's name, such as ``"demo"``, or anything that `dbpt.load_dataset` takes.
         out: the run folder, which must not exist unless ``resume`` or ``overwrite``.
-        resume: continue from the last checkpoint of the same command, or start if there is none. Without ``data``,
-            the run in ``out`` continues on its own data, with its own settings where none are given. A run that is not
+        resume: continue from the last checkpoint of the same command, or start if there is none. Without ``data``, the
+            run in ``out`` continues on its own data, with its own settings where none are given. A run that is not
             finished, for example because its loss diverged, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
-        settings: the fields of `FitConfig`, by name; classes, attributes and columns may be dicts, and ``model`` a
-            `Backbone`, which is loaded again. Wrong values raise `InputError`.
+        settings: those listed below; classes, attributes and columns may be dicts, and ``model`` a `Backbone`, which is
+            loaded again.
+
+    Returns:
+        Accuracy by group of zero-shot CLIP, of ERM and of the trained classifier.
+
+    Raises:
+        InputError: for wrong settings or data, if ``out`` can't be used, and if training diverges.
     """
     out, chosen = Path(out), dict[str, Any](settings)
     if data is None:

@@ -58,15 +58,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, repr=False, eq=False)
 class GuessedAttributes:
-    """The guesses for the N readable images of ``dataset``. ``str()`` of it is a table of the groups."""
+    """The guesses for the N readable images of a data set. ``str()`` of it is a table of the groups.
+
+    Attributes:
+        dataset: the readable images.
+        pseudo: the guesses, in the same order.
+        guesses: the shares of the attributes, and the doubts about the guesses.
+        warnings: a sentence each.
+        audit_command: the command that shows the guesses as pictures; None if no images are opened.
+    """
 
     dataset: Dataset
     pseudo: PseudoAttributes
     guesses: Guesses
-    """The shares of the attributes, and the doubts about the guesses."""
     warnings: tuple[str, ...]
     audit_command: str | None
-    """The command that shows the guesses as pictures; None if no images are opened."""
 
     @property
     def groups(self) -> NDArray[np.int64]:
@@ -135,7 +141,7 @@ def _named(names: Sequence[str], shares: Sequence[float]) -> str:
     return ", ".join(f"{name} {percent(share)}" for name, share in zip(names, shares, strict=True))
 
 
-@shows_settings(FitSettings)
+@shows_settings(FitSettings, GUESS_SETTINGS)
 def guess_attributes(
     data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: Unpack[FitSettings]
 ) -> GuessedAttributes:
@@ -145,10 +151,14 @@ def guess_attributes(
         data: as for `dbpt.fit`; no split is needed. Its true attributes influence only the guesses by a probe.
         out: a CSV file with a row for each readable image: path, label, split, pseudo_attribute, its confidence, the
             doubts, and group, the number y * A + a of label and guess. It must not exist unless ``overwrite``.
-        settings: those of `FitConfig` for data, words, backbone and pseudo attributes, and ``seed``.
+        overwrite: replace ``out``.
+        settings: those listed below.
 
-    Warns if the guesses can't be trusted, judged without true attributes. Raises `InputError` for wrong settings or
-    data, without names of attributes, and if ``out`` can't be written.
+    Returns:
+        The guesses. ``warnings`` says if they can't be trusted, judged without true attributes.
+
+    Raises:
+        InputError: for wrong settings or data, without names of attributes, and if ``out`` can't be written.
     """
     chosen = dict[str, Any](settings)
     refuse_unread(chosen, GUESS_SETTINGS, "nothing is trained here")

@@ -34,8 +34,11 @@ if TYPE_CHECKING:
 class Result:
     """Accuracy by group of a run, of its classifier on other data, or of a comparison. ``str()`` of it is the table.
 
-    ``folder`` is that of the run or comparison. ``metrics`` is the content of ``metrics.json`` or ``compare.json``.
     Figures are fractions over the split that the table shows; None means missing.
+
+    Attributes:
+        folder: that of the run or comparison.
+        metrics: the content of ``metrics.json`` or ``compare.json``.
     """
 
     folder: Path
@@ -44,7 +47,17 @@ class Result:
 
     @classmethod
     def read(cls, folder: str | Path) -> Result:
-        """Read the result of a finished `fit` or `compare`. Raises `InputError` if it isn't there or was changed."""
+        """Read the result of a finished `fit` or `compare`.
+
+        Args:
+            folder: that of the run or comparison.
+
+        Returns:
+            The result.
+
+        Raises:
+            InputError: if it isn't there or was changed.
+        """
         path = Path(folder) / "compare.json"
         if os.path.lexists(path):
             metrics = read_metrics(path, ComparisonMetrics)
@@ -126,7 +139,12 @@ class Result:
         return self._loaded or load(self.folder)
 
     def table(self, width: int = WIDEST, *, warnings: bool = True) -> str:
-        """Return the table as text, at most ``width`` columns wide if names are short; that of a run, at most 80."""
+        """Return the table as text.
+
+        Args:
+            width: the most columns of a comparison if names are short; a run has at most 80.
+            warnings: whether the warnings follow.
+        """
         if isinstance(self.metrics, ComparisonMetrics):
             return terminal_table(self.metrics, width, warnings=warnings)
         return run_table(self.metrics, warnings=warnings)

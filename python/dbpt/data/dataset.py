@@ -18,23 +18,42 @@ GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """N images, with the label, attribute and split of each."""
+    """N images, with the label, attribute and split of each.
 
-    name: str  # "waterbirds", "celeba", "metashift", or a table's file name without its suffix
-    root: Path  # the folder that ``paths`` are relative to
-    source: Path  # the file that lists the rows, or the folder if no file does
-    paths: tuple[str, ...]  # (N,) relative to ``root``, with forward slashes
-    lines: NDArray[np.int64]  # (N,) 1-based line of ``source``; 0 if no file lists the rows
-    labels: NDArray[np.int64]  # (N,) class index
-    attributes: NDArray[np.int64]  # (N,) true attribute index, -1 where unknown
-    splits: NDArray[np.int64]  # (N,) index into ``SPLITS``
+    Attributes:
+        name: "waterbirds", "celeba", "metashift", or a table's file name without its suffix.
+        root: the folder that ``paths`` are relative to.
+        source: the file that lists the rows, or the folder if no file does.
+        paths: (N,) relative to ``root``, with forward slashes.
+        lines: (N,) int64, 1-based line of ``source``; 0 if no file lists the rows.
+        labels: (N,) int64 class index.
+        attributes: (N,) int64 true attribute index, -1 where unknown.
+        splits: (N,) int64 index into ``SPLITS``.
+        words: the classes and attributes with their wordings and sentences.
+        notes: one line each for the user, about how the data were read.
+        published: the group counts (train, val, test), as the literature reports them.
+        unit: of ``lines``: "line", or "row" for a Parquet file.
+        average: the average that the literature reports, "plain" or "adjusted", as in ``--average``.
+        known_factors: (N,) int64 each, if the data have several factors in columns.
+        places: (N,) int64 row numbers among the ``num_listed`` ones, if not all are there.
+        num_listed: the number of rows that the source lists, if ``places`` are given.
+    """
+
+    name: str
+    root: Path
+    source: Path
+    paths: tuple[str, ...]
+    lines: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    attributes: NDArray[np.int64]
+    splits: NDArray[np.int64]
     words: Words
-    notes: tuple[str, ...] = ()  # one line each for the user, about how the data were read
-    published: GroupCounts | None = None  # as the literature reports them
-    unit: str = "line"  # of ``lines``; "row" for a Parquet file
-    average: str = "plain"  # the average that the literature reports, "plain" or "adjusted", as in ``--average``
-    known_factors: tuple[NDArray[np.int64], ...] = ()  # (N,) each, if the data have several factors in columns
-    places: NDArray[np.int64] | None = None  # (N,) row numbers among the ``num_listed`` ones, if not all are there
+    notes: tuple[str, ...] = ()
+    published: GroupCounts | None = None
+    unit: str = "line"
+    average: str = "plain"
+    known_factors: tuple[NDArray[np.int64], ...] = ()
+    places: NDArray[np.int64] | None = None
     num_listed: int = 0
 
     def __post_init__(self) -> None:
@@ -99,9 +118,16 @@ class Dataset:
         return np.flatnonzero(is_test.all() | ~is_test)
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the groups y * A + a of true or pseudo ``attributes`` (N,), as (N,) int64; -1 where a is -1.
+        """Return the groups y * A + a. WILDS and group_DRO number groups in the same way.
 
-        WILDS and group_DRO number groups in the same way. Raises `ValueError` for a wrong length, or values from A on.
+        Args:
+            attributes: (N,) int64, true or pseudo attributes a, -1 where unknown.
+
+        Returns:
+            (N,) int64; -1 where a is -1.
+
+        Raises:
+            ValueError: for a wrong length, or values from A on.
         """
         attributes = np.asarray(attributes)
         if attributes.shape != self.labels.shape:
@@ -114,7 +140,14 @@ class Dataset:
         return group_ids(self.labels, attributes.astype(np.int64, copy=False), self.num_attributes)
 
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
-        """Return the data set with only ``rows`` (n,), in their order."""
+        """Return the data set with only some rows.
+
+        Args:
+            rows: (n,) int64 row numbers.
+
+        Returns:
+            n rows, in this order.
+        """
         return replace(
             self,
             paths=tuple(self.paths[row] for row in rows.tolist()),
@@ -136,7 +169,14 @@ class Dataset:
         return replace(self, attributes=np.full_like(self.attributes, -1), known_factors=())
 
     def where(self, row: int) -> str:
-        """Return the origin of ``row``: ``"metadata.csv line 17"``, or its path if no file lists it."""
+        """Return the origin of a row, for messages.
+
+        Args:
+            row: its number, from 0.
+
+        Returns:
+            Such as ``"metadata.csv line 17"``, or the path of the row if no file lists it.
+        """
         line = int(self.lines[row])
         return f"{self.source.name} {self.unit} {line}" if line else self.paths[row]
 

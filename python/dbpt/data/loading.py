@@ -68,28 +68,24 @@ def load_dataset(
 ) -> Dataset:
     """Read the labels of a data set, and check them and that the image files exist. Opens no image.
 
-    Raises `InputError` for anything wrong, in one line with the file, the line and the value.
-
     Args:
-        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl``
-            or ``.parquet`` table, of a folder of images ``split/class/*.jpg``, of WebDataset's shards
+        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl`` or
+            ``.parquet`` table, of a folder of images ``split/class/*.jpg``, of WebDataset's shards
             ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote. Or a pandas
             ``DataFrame`` with the columns of a table, a `Dataset`, or a ``Dataset`` or ``DatasetDict`` of that library,
             which is saved in the default cache.
         root: the folder of a benchmark, or its parent; for a table, the folder that its paths are relative to, by
             default its own or, if all its paths are absolute, one that holds them; for a DataFrame, by default the
             working directory or, if its paths are absolute, the folder that holds them all.
-        classes: names and wordings in index order: ``["animal=dog|elephant", "thing"]``, or
-            ``{"animal": ["dog", "elephant"], "thing": "thing"}``. A benchmark or `Dataset` needs as many as it has
-            classes. The labels of a table are these names, or integers 0..C-1. None uses the data set's own words, here
-            and in the next three.
-        attributes: the same for the spurious attribute. A benchmark or `Dataset` keeps its true attributes if these
-            are its own names, in any order and wordings; else it has none, and a note says so.
-        factors: instead, several attributes, each with its values:
-            ``{"style": ["photo", "sketch"], "place": {"sea": ["sea", "harbour"], "land": "land"}}``, or
-            ``["style: photo, sketch", "place: sea=sea|harbour, land"]``. ``place[ship]`` has the only values for the
-            class ship. The data set's attributes are then their combinations. A table may have a column for each
-            factor, of the same name.
+        classes: names and wordings in index order: ``["animal=dog|elephant", "thing"]``, or ``{"animal": ["dog",
+            "elephant"], "thing": "thing"}``. A benchmark or `Dataset` needs as many as it has classes. The labels of a
+            table are these names, or integers 0..C-1. None uses the data set's own words, here and in the next three.
+        attributes: the same for the spurious attribute. A benchmark or `Dataset` keeps its true attributes if these are
+            its own names, in any order and wordings; else it has none, and a note says so.
+        factors: instead, several attributes, each with its values: ``{"style": ["photo", "sketch"], "place": {"sea":
+            ["sea", "harbour"], "land": "land"}}``, or ``["style: photo, sketch", "place: sea=sea|harbour, land"]``.
+            ``place[ship]`` has the only values for the class ship. The data set's attributes are then their
+            combinations. A table may have a column for each factor, of the same name.
         template, attribute_template: sentences with one ``{}``, for classes and for attributes.
         celeba_target: the attribute of CelebA to classify; None is ``"Blond_Hair"``.
         celeba_attributes: CelebA's spurious attributes. Their combinations are numbered as binary numbers whose first
@@ -101,6 +97,12 @@ def load_dataset(
         images: False needs no image files, for rows with precomputed features. A table's paths are then any names, and
             their column is optional.
         check: False accepts rows that can't be used, which `check_data` lists.
+
+    Returns:
+        All rows, in the order of the source.
+
+    Raises:
+        InputError: for anything wrong, in one line with the file, the line and the value.
     """
     if attributes is not None and factors is not None:
         raise InputError("--factors with --attributes: a factor is an attribute with a name; drop one of the two")

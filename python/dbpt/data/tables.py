@@ -122,7 +122,21 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
 def read_columns(
     path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiters: str = ",", hint: str = ""
 ) -> Columns:
-    """Read the named columns of a delimited file with a header; other columns are ignored."""
+    """Read the named columns of a delimited file with a header; other columns are ignored.
+
+    Args:
+        path: a UTF-8 file.
+        required: names of columns that it must have.
+        optional: names of columns that it may have.
+        delimiters: possible separators; the first that the header contains is taken.
+        hint: what a message adds if a column is missing.
+
+    Returns:
+        The columns as text, with the line of each row.
+
+    Raises:
+        InputError: for a file that can't be read so, and without a required column.
+    """
     text = read_text(path)
     rows = separated_rows(path, text, separator_of(text, delimiters))
     first_line, header = next(rows)

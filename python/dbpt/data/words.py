@@ -142,10 +142,13 @@ def combined(factors: Sequence[Factor]) -> Vocabulary:
 
 @dataclass(frozen=True)
 class Words:
-    """Classes and (possibly no) attributes with their wordings, and the sentence templates of each.
+    """Classes and (possibly no) attributes with their wordings. Code about guesses loops over the `suspects`.
 
-    With ``factors``, attributes with names, the attributes become the `combined` ones, and CLIP reads the wordings of
-    the factors. Code about guesses loops over the `suspects`: the factors, or the attribute without a name.
+    Attributes:
+        classes, attributes: (C,) and (A,) names with their wordings. With ``factors``, attributes are their
+            combinations.
+        templates, attribute_templates: sentences with one ``{}``, for classes and for attributes.
+        factors: attributes with names, whose wordings CLIP reads; empty for one attribute without a name.
     """
 
     classes: Vocabulary
@@ -199,7 +202,11 @@ class Words:
         return {f"{factor.name}: {value}": words for factor in self.factors for value, words in factor.values.items()}
 
     def vocabularies(self, suspect: Factor) -> dict[tuple[int, ...], list[int]]:
-        """Return the classes that share each list of possible values of the suspect, both as indices."""
+        """Return the classes that share each list of possible values of an attribute, both as indices.
+
+        Args:
+            suspect: one of the `suspects`.
+        """
         found: dict[tuple[int, ...], list[int]] = {}
         for label, name in enumerate(self.classes):
             found.setdefault(tuple(suspect.possible(name)), []).append(label)

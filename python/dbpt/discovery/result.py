@@ -204,7 +204,9 @@ ENDS = {"": "value", "_low": "low", "_high": "high"}
 class Discovery:
     """The result of a search for attributes. ``str()`` of it is the table.
 
-    ``figures`` is the content of ``discover.json``; ``folder`` is where the files are, None without ``out``.
+    Attributes:
+        figures: the content of ``discover.json``.
+        folder: where the files are; None without ``out``.
     """
 
     figures: DiscoveryFigures

@@ -74,6 +74,7 @@ class FeatureCache:
         seen = None
         with suppress(OSError, ValueError):
             found = (self.folder / MANIFEST).stat()
+            # The inode tells replaced manifests apart even where the clock of the file system is coarse.
             seen = found.st_ino, found.st_size, found.st_mtime_ns
         if seen is not None and seen == self._seen:
             return
@@ -101,6 +102,7 @@ class FeatureCache:
 
     def failed(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return for each row whether its image failed; False for row -1."""
+        # Row -1 reads the value that is appended.
         return np.append(self._ids()[2], False)[rows]
 
     def reasons(self, rows: NDArray[np.int64]) -> list[str]:
@@ -142,6 +144,7 @@ class FeatureCache:
             for leftover in leftovers(self.folder, {one.name for one in manifest.shards}):
                 with suppress(OSError):  # leftovers do no harm
                     leftover.unlink()
+            # The shard before the manifest: one that no manifest lists does no harm, the reverse would.
             write_atomically(file, content)
             if file_sha256(file) != digest:
                 raise InputError(

@@ -201,6 +201,7 @@ class DamagedShard(ValueError):
 
 def shard_name(ids: NDArray[np.uint64]) -> str:
     """Return the file name of the shard of rows with ``ids`` (n, 2)."""
+    # In a fixed byte order: machines that share a cache must agree on the names.
     return hashlib.sha256(ids.astype("<u8").tobytes()).hexdigest()[:32] + ".safetensors"
 
 
@@ -270,6 +271,7 @@ class Shard:
         if not np.array_equal(self.tensor("row_ids"), ids):
             return "row ids that are not those of the files"
         norms = np.linalg.norm(self.tensor("features").astype(np.float64), axis=1)
+        # Failed images have length 0. ``~(<=)`` finds NaN too.
         wrong = np.flatnonzero(~(np.abs(norms - (self.tensor("failed") == 0)) <= NORM_TOLERANCE))
         if len(wrong):
             return f"the features of {paths[wrong[0]]} have length {norms[wrong[0]]:g} instead of 1"

@@ -33,7 +33,13 @@ ATTEMPTS = 3  # passes; more than one if another process could not reach some im
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that could not be read: its row in the list, its path, and the reason."""
+    """An image that could not be read.
+
+    Attributes:
+        row: its number in the list, from 0.
+        path: its path, as in the list.
+        reason: one line.
+    """
 
     row: int
     path: str
@@ -42,12 +48,19 @@ class Failure:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Features in the order of the given paths."""
+    """Features in the order of the given paths.
 
-    features: NDArray[np.float32]  # (N, D), rows of length 1; zero if the image failed
-    ok: NDArray[np.bool_]  # (N,), False if the image failed
+    Attributes:
+        features: (N, D) float32, rows of length 1; zero if the image failed.
+        ok: (N,) bool, False if the image failed.
+        failures: an entry for each image that failed, in order.
+        recomputed: the number of images that this call decoded, including failed ones; 0 for a warm cache.
+    """
+
+    features: NDArray[np.float32]
+    ok: NDArray[np.bool_]
     failures: tuple[Failure, ...]
-    recomputed: int  # number of images that this call decoded, including failed ones; 0 for a warm cache
+    recomputed: int
 
 
 def embed_images(
@@ -66,10 +79,20 @@ def embed_images(
     new and changed images are computed. Processes that embed into one cache at the same time share the work.
 
     Args:
-        paths: (N,) image files relative to ``root``; a path may occur more than once.
+        backbone: the frozen CLIP.
+        root: the folder that the paths are relative to.
+        paths: (N,) image files; a path may occur more than once.
         cache_dir: folder of the feature cache; created if necessary.
+        batch_size: images per forward pass. Features differ in the last digits with it.
         num_workers: decoding threads; by default this process's share of the processors, at most 16.
         max_failures: fraction of the images that may be unreadable. Features computed until then are stored.
+
+    Returns:
+        Features, and the images that failed.
+
+    Raises:
+        InputError: for wrong arguments, a cache that can't be used, and damaged weights.
+        TooManyFailures: if more images fail than ``max_failures`` allows.
     """
     batch_size = integer("batch_size", batch_size, 1)
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
@@ -83,7 +106,12 @@ def embed_images(
 
 
 class TooManyFailures(InputError):
-    """More images have failed than ``max_failures`` allows. ``reasons`` are those known so far, by path."""
+    """More images have failed than ``max_failures`` allows.
+
+    Args:
+        line: the message.
+        reasons: those known so far, by path.
+    """
 
     def __init__(self, line: str, reasons: Mapping[str, str]) -> None:
         super().__init__(line)
@@ -95,6 +123,9 @@ class EmbeddedFiles:
 
     ``places`` (N,) int64 are their rows in ``cache``, -1 if it has none. ``missing`` are the rows of the list to
     compute, in order, with each file once.
+
+    Args:
+        backbone, root, paths, cache_dir, max_failures: as in `embed_images`.
     """
 
     def __init__(
@@ -131,9 +162,18 @@ class EmbeddedFiles:
         return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
 
     def complete(self, *, batch_size: int, num_workers: int | None = None, first_part: tuple[int, int] = (0, 1)) -> int:
-        """Compute the missing features; return how many images were decoded here.
+        """Compute the missing features.
 
-        ``first_part`` (number, count) is the part to begin with, another one for each of several processes.
+        Args:
+            batch_size: images per forward pass.
+            num_workers: decoding threads, as in `embed_images`.
+            first_part: (number, count) of the part to begin with, another one for each of several processes.
+
+        Returns:
+            The number of images that were decoded here.
+
+        Raises:
+            TooManyFailures: if more images fail than ``max_failures`` allows.
         """
         reasons, decoded = self._known_reasons(), 0
         if len(self.missing):
@@ -159,7 +199,14 @@ class EmbeddedFiles:
         return reasons
 
     def check_failures(self, reasons: Mapping[str, str]) -> None:
-        """Raise `TooManyFailures` if there are too many ``reasons`` (by path)."""
+        """Refuse too many failures.
+
+        Args:
+            reasons: why images failed, by path.
+
+        Raises:
+            TooManyFailures: if there are more than ``max_failures`` allows.
+        """
         if len(reasons) > self.max_failures * len(self.files):
             path, reason = next(iter(reasons.items()))
             raise TooManyFailures(
@@ -233,6 +280,7 @@ class EmbeddingPass:
         shards = [missing[start : start + size] for start in range(0, len(missing), size)]
         number, count = self.first_part
         first = number * len(shards) // count
+        # Each process begins at another shard, so that they seldom compete for one.
         shards = shards[first:] + shards[:first]
         with pillow_warnings(), decoding_threads(workers) as pool:
             while shards:
@@ -249,6 +297,7 @@ class EmbeddingPass:
                     for work in self._in_hand[:]:
                         self._drop(work)
                 shards = others
+                # Wait for one of them, but not for long, as another may be free before.
                 if shards and (claim := self._claim(shards[0])).wait(SECONDS_BETWEEN_LOOKS):
                     claim.release()
         return decoded
@@ -263,6 +312,7 @@ class EmbeddingPass:
             for start in range(0, len(work.rows), self.batch_size):
                 stop = min(start + self.batch_size, len(work.rows))
                 # Copies from pinned memory to a GPU don't block.
+                # Always a full batch: the last digits of features depend on the shape of the batch.
                 pixels = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
                 tasks = [pool.submit(self._decode, work.rows, row, pixels[row - start]) for row in range(start, stop)]
                 waiting.append(_Batch(work, start, stop, pixels, tasks))
@@ -309,6 +359,7 @@ class EmbeddingPass:
         try:
             features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
         except NotFinite as error:
+            # The row can be one of those that only fill the last batch.
             name = work.rows.paths[min(batch.start + error.row, batch.stop - 1)]
             raise InputError(f"{self.root / name}: {error}") from None
         work.features[chosen] = np.where(work.outcomes[chosen, None] == REACHED, features, 0)

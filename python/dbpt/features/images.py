@@ -38,7 +38,11 @@ LOADING = threading.Lock()  # two threads may get the same image, which Pillow l
 
 
 class UnreadableImage(ValueError):
-    """An image file that can't be used; the message is the reason, on one line."""
+    """An image file that can't be used.
+
+    Args:
+        reason: the message; it is put on one line.
+    """
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason))
@@ -49,7 +53,17 @@ class UnreachableImage(UnreadableImage):
 
 
 def open_image(path: Path) -> Image.Image:
-    """Decode an image file in a single thread; see `read_image`."""
+    """Decode an image file in a single thread.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The whole image.
+
+    Raises:
+        UnreadableImage: for any failure.
+    """
     with pillow_warnings():
         return read_image(path)
 
@@ -68,7 +82,17 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
 
 
 def read_size(path: Path) -> tuple[int, int]:
-    """Return width and height from the header, as `read_image` would; the rest of the file isn't read."""
+    """Return the size in the header, as `read_image` would; the rest of the file isn't read.
+
+    Args:
+        path: the image file.
+
+    Returns:
+        Width and height in pixels.
+
+    Raises:
+        UnreadableImage: for any failure.
+    """
     with _one_reason():
         opened, _ = _open_with_stamp(path)
         with opened as file:
@@ -82,7 +106,20 @@ def read_crop(
     *,
     size_and_mtime: tuple[int, int] | None = None,
 ) -> NDArray[np.uint8]:
-    """Read and ``crop`` a file or an image, into ``out`` if given. Raises `UnreadableImage`, also if cropping fails."""
+    """Read and crop a file or an image.
+
+    Args:
+        source: a file, or an image in memory.
+        crop: makes an (H, W, 3) uint8 array of the image, in its second argument if that isn't None.
+        out: (H, W, 3) uint8 to fill; by default a new array.
+        size_and_mtime: bytes and nanoseconds that the file must have, else it is refused as changed.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        UnreadableImage: for any failure, also if cropping fails.
+    """
     with _one_reason():
         if isinstance(source, Path):
             image = read_image(source, size_and_mtime=size_and_mtime)
@@ -128,9 +165,10 @@ def _open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
 
 @contextmanager
 def decoding_threads(workers: int | None = None) -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of decoding threads, by default this rank's share of the processors, at most 16.
+    """Yield a pool of decoding threads. On exit, tasks that have not begun are cancelled.
 
-    On exit, tasks that have not begun are cancelled.
+    Args:
+        workers: the number of threads; by default this rank's share of the processors, at most 16.
     """
     own = max(1, available_cpus() // local_size())
     pool = ThreadPoolExecutor(workers or min(16, own), thread_name_prefix="dbpt-decode")
@@ -151,6 +189,7 @@ def decode_image(file: BinaryIO) -> Image.Image:
 
 def _resizable(image: Image.Image) -> Image.Image:
     image.load()
+    # Pillow clips 16-bit grey levels at 255 instead of scaling them.
     if image.mode.startswith("I"):
         pixels = np.asarray(image)
         if pixels.min() >= 0 and pixels.max() <= 0xFFFF:
@@ -213,10 +252,17 @@ EXPECTED = "expected a path, a folder, a PIL image, an array (H, W, 3), a tensor
 
 
 def list_images(images: ImageSource | Iterable[ImageSource]) -> list[Path | Image.Image]:
-    """Return the files, those in folders and below them in sorted order, and the PIL images; a 4-D array is a list.
+    """Return the images to classify; a file that is missing is found only when it is read.
 
-    Arrays are (H, W, 3) uint8; tensors (3, H, W) uint8, or floats from 0 to 1. Raises `InputError` for anything else,
-    for a folder without image files, and for no image at all; a file that is missing is found when it is read.
+    Args:
+        images: files, folders, PIL images, arrays (H, W, 3) uint8, and tensors (3, H, W) uint8 or floats from 0 to 1. A
+            4-D array is a list.
+
+    Returns:
+        Files and PIL images in the given order; those in and below a folder sorted.
+
+    Raises:
+        InputError: for anything else, for a folder without image files, and for no image at all.
     """
     if _is_one(images):
         return _found(images, "images")
@@ -228,7 +274,11 @@ def list_images(images: ImageSource | Iterable[ImageSource]) -> list[Path | Imag
 
 
 def is_one_image(images: Any) -> bool:
-    """Return whether ``images`` is one image, no folder or collection of them."""
+    """Return whether ``images`` is one image, no folder or collection of them.
+
+    Args:
+        images: what `list_images` takes.
+    """
     is_path = isinstance(images, str | os.PathLike)
     return _is_one(images) and not (is_path and os.path.isdir(images))  # noqa: PTH112 (as below)
 

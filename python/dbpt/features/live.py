@@ -83,6 +83,7 @@ class LiveImages:
 
 def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
     """Return (41,) float64 in [0, 1) for one draw, from raw Philox output, which NumPy promises not to change."""
+    # A counter, not a state: a draw has its numbers on any rank, and after a resume.
     generator = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64), counter=[0, 0, draw, epoch])
     raw: Any = generator.random_raw(NUMBERS)
     numbers: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53

@@ -38,13 +38,21 @@ DAY = 86_400.0
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """One feature cache; ``problem`` is the reason if its manifest can't be read."""
+    """One feature cache.
+
+    Attributes:
+        folder: its path.
+        manifest: its content; None if it can't be read.
+        problem: the reason if the manifest can't be read, else "".
+        bytes: the size of its files.
+        written: when it was last written, in seconds since 1970.
+    """
 
     folder: Path
     manifest: Manifest | None
     problem: str
     bytes: int
-    written: float  # seconds since 1970
+    written: float
 
     def __str__(self) -> str:
         lines = [f"{self.folder}: {self.bytes / 1e6:.1f} MB, written {date.fromtimestamp(self.written)}"]
@@ -58,12 +66,23 @@ class CacheInfo:
 
 
 def list_caches(cache_dir: str | Path) -> list[CacheInfo]:
-    """Return the feature caches in a folder; none if there is no such folder."""
+    """Return the feature caches in a folder; none if there is no such folder.
+
+    Args:
+        cache_dir: the folder ``features`` of the cache.
+    """
     return [cache for folder in _folders(cache_dir) if (cache := _info(folder))]
 
 
 def verify_cache(cache_dir: str | Path) -> list[str]:
-    """Check every byte of the feature caches in a folder; return a line for each problem, with the fix."""
+    """Check every byte of the feature caches in a folder, and of the features of sentences beside them.
+
+    Args:
+        cache_dir: the folder ``features`` of the cache.
+
+    Returns:
+        A line for each problem, with the fix.
+    """
     problems = [problem for folder in _folders(cache_dir) for problem in _problems(folder)]
     texts = stored_texts(cache_dir)
     for file in texts.files():
@@ -96,10 +115,20 @@ def nearest_cache(cache: FeatureCache) -> str:
 
 
 def prune_caches(cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False) -> list[str]:
-    """Delete caches whose root is gone, and what is older than ``unwritten_for_days``, features of sentences too.
+    """Delete caches whose root is gone, and what is old.
 
-    Caches that are being written stay, and so do files in them that dbpt has not written. Returns a line for each cache
-    and file that was deleted, or that a ``dry_run`` would delete. Raises `InputError` if one can't be deleted.
+    Caches that are being written stay, and so do files in them that dbpt has not written.
+
+    Args:
+        cache_dir: the folder ``features`` of the cache.
+        unwritten_for_days: also delete what was written longer ago, features of sentences too; None for nothing.
+        dry_run: delete nothing.
+
+    Returns:
+        A line for each cache and file that was deleted, or that a ``dry_run`` would delete.
+
+    Raises:
+        InputError: if one can't be deleted.
     """
     useless = [(cache.folder, why) for cache in list_caches(cache_dir) if (why := _why(cache, unwritten_for_days))]
     for file in stored_texts(cache_dir).files() if unwritten_for_days is not None else ():

@@ -28,15 +28,20 @@ MOST_NAMED = 3
 class Group:
     """The images of a class with an attribute, and how a classifier does on them. None means not known, never 0.
 
-    - ``index``: the number g = y*A + a of the group; ``class_name``, ``attribute``: "" if no attribute is named.
-    - ``n``: its images; ``correct``: those that are classified correctly; ``accuracy``: their fraction, which is also
-      the class's true positive rate here, None without images.
-    - ``low``, ``high``: exact 95 % bounds of the accuracy that hold for all groups at once (`simultaneous_intervals`).
-    - ``false_positives``: of the ``n_others`` images of other classes with this attribute, those that are taken for
-      this class. None if each class has attributes of its own.
-    - ``confidence``: the mean probability of the predicted class.
-
     In a comparison all figures are means over the seeds, with counts rounded.
+
+    Attributes:
+        index: the number g = y*A + a of the group.
+        class_name: the name of the class y.
+        attribute: the name of the attribute a; "" if no attribute is named.
+        n: the number of its images.
+        correct: how many of them are classified correctly.
+        accuracy: their fraction, which is also the class's true positive rate here; None without images.
+        low, high: exact 95 % bounds of the accuracy that hold for all groups at once (`simultaneous_intervals`).
+        false_positives: how many of the ``n_others`` images are taken for this class. None if each class has attributes
+            of its own.
+        n_others: the number of images of other classes with this attribute; None as for ``false_positives``.
+        confidence: the mean probability of the predicted class.
     """
 
     index: int
@@ -66,13 +71,18 @@ class Group:
 class GroupMetrics:
     """The result of `group_metrics`. Fractions in 0..1; None means missing, never 0.
 
-    - ``n``: all rows, including those of unknown attribute; ``average``: accuracy over them.
-    - ``worst_group_accuracy``: the lowest accuracy of a non-empty group, biased downward; ``worst_group``: its index,
-      the first if tied; ``worst_group_low``, ``worst_group_high``: its 95 % interval (`worst_group_interval`).
-    - ``adjusted_average``: the mean of group accuracies weighted by training counts, the adjusted average accuracy of
-      WILDS; ``group_mean``: their unweighted mean.
-    - ``gap``, ``adjusted_gap``: ``average`` and ``adjusted_average`` minus ``worst_group_accuracy``.
-    - ``groups``: all G groups in the order of their index.
+    Attributes:
+        n: the number of rows, including those of unknown attribute.
+        worst_group_accuracy: the lowest accuracy of a non-empty group, biased downward.
+        worst_group: the index of that group, the first if tied.
+        worst_group_low, worst_group_high: the 95 % interval of the worst-group accuracy (`worst_group_interval`).
+        average: the accuracy over all rows.
+        adjusted_average: the mean of group accuracies weighted by training counts, the adjusted average accuracy of
+            WILDS.
+        group_mean: the unweighted mean of group accuracies.
+        gap, adjusted_gap: ``average`` and ``adjusted_average`` minus ``worst_group_accuracy``.
+        groups: all G groups in the order of their index.
+        warnings: a sentence for each group that is empty or has few rows.
     """
 
     n: int
@@ -108,8 +118,7 @@ def group_metrics(
         predictions: (N,) integers in 0..C, the predicted classes.
         labels: (N,) integers in 0..C, the true classes.
         attributes: (N,) integers in 0..A, or -1 where unknown. Such rows count only in ``average``.
-        num_classes: C.
-        num_attributes: A.
+        num_classes, num_attributes: C and A.
         confidence: (N,) probabilities of the predicted classes, of which the groups have the mean.
         train_counts: (G,) training rows of each group. The adjusted average leaves out groups that are empty here and
             scales the other proportions up to a sum of 1 (None if all are 0).
@@ -117,6 +126,9 @@ def group_metrics(
         shared_attributes: False if each class has attributes of its own, such as clusters within each class. There are
             no false positives then.
         occurring: (G,) booleans, by default all true; False for groups without a warning if they are empty.
+
+    Returns:
+        The metrics, with all G groups.
 
     Raises:
         InputError: for arrays of other shapes or values, and without rows.
@@ -226,7 +238,16 @@ def merged_groups(
 
 
 def merged_metrics(metrics: GroupMetrics, merged: NDArray[np.int64], names: Sequence[tuple[str, str]]) -> GroupMetrics:
-    """Return the metrics over `merged_groups`. The averages stay as they are; warnings, which name groups, go."""
+    """Return the metrics over larger groups. The averages stay as they are; warnings, which name groups, go.
+
+    Args:
+        metrics: the metrics over G groups.
+        merged: (G,) int64, the number of the larger group that each group becomes a part of.
+        names: class and attribute of each larger group.
+
+    Returns:
+        The metrics over as many groups as there are ``names``.
+    """
     groups = merged_groups(metrics.groups, merged, names)
     return replace(
         metrics, groups=groups, warnings=(), **_worst_and_mean(groups, metrics.average, metrics.adjusted_average)
@@ -294,18 +315,42 @@ def _warnings(
 
 
 def worst_group(correct: NDArray[np.int64], counts: NDArray[np.int64]) -> int | None:
-    """Return the group with the lowest accuracy (the first if tied) from (G,) right and all rows; None without rows."""
+    """Return the group with the lowest accuracy, the first if tied.
+
+    Args:
+        correct: (G,) int64, the correctly classified rows of each group.
+        counts: (G,) int64, all rows of each group.
+
+    Returns:
+        The index of the group; None if no group has a row.
+    """
     present = np.flatnonzero(counts)
     return int(present[(correct[present] / counts[present]).argmin()]) if present.size else None
 
 
 def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float | None:
-    """Return the lowest accuracy of a non-empty group; None if every row of ``groups`` (N,) is -1, unknown."""
+    """Return the lowest accuracy of a non-empty group.
+
+    Args:
+        correct: (N,) bool, the rows that are classified correctly.
+        groups: (N,) int64, the group of each row; -1 where unknown.
+
+    Returns:
+        A fraction; None if no row has a group.
+    """
     return worst_group_mean(correct, groups)
 
 
 def worst_group_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float | None:
-    """Return the lowest mean of ``values`` (N,) in a non-empty group; None if all ``groups`` (N,) are -1, unknown."""
+    """Return the lowest mean of a value in a non-empty group.
+
+    Args:
+        values: (N,) numbers or booleans.
+        groups: (N,) int64, the group of each row; -1 where unknown.
+
+    Returns:
+        The mean; None if no row has a group.
+    """
     known = groups >= 0
     if not known.any():
         return None

@@ -62,9 +62,11 @@ TAILS = (0.025, 0.975)
 class ExplainedErrors:
     """The result of `explained_errors`; ``share`` and ``p_value`` are None where nothing can be compared.
 
-    ``n`` images of known attribute have ``errors`` errors. ``share`` is the fraction of the errors that the attribute
-    explains, and ``share_low`` to ``share_high`` its 95 % interval. ``p_value`` is that of a test with this many
-    ``permutations`` within class; it is an upper bound if none of them was as extreme.
+    Attributes:
+        n, errors: the number of images of known attribute, and of those that are classified wrongly.
+        share, share_low, share_high: the fraction of the errors that the attribute explains, and its 95 % interval.
+        p_value: the p-value of a test with this many ``permutations`` within each class.
+        permutations, p_is_bound: ``p_value`` is an upper bound if no permutation was as extreme.
     """
 
     n: Count
@@ -80,9 +82,18 @@ class ExplainedErrors:
 def cramers_v(labels: ArrayLike, attributes: ArrayLike, *, num_classes: int, num_attributes: int) -> float | None:
     """Return the association of class and attribute, Cramér's V with the bias correction of Bergsma (2013).
 
-    ``labels`` are (N,) integers in 0..C, ``attributes`` (N,) integers in 0..A, or -1 for rows that don't count. V is 0
-    without association and at most 1. It is None if fewer than two classes or attributes occur, or if no two rows have
-    the same class or the same attribute. Without the correction (J. Korean Stat. Soc. 42), V is above 0 by chance.
+    Without the correction (J. Korean Stat. Soc. 42), V is above 0 by chance.
+
+    Args:
+        labels, attributes: (N,) integers in 0..C and in 0..A, or -1 for rows that don't count.
+        num_classes, num_attributes: C and A.
+
+    Returns:
+        V, from 0 (no association) to 1. None if fewer than two classes or attributes occur, or if no two rows have the
+        same class or the same attribute.
+
+    Raises:
+        InputError: for arrays of other shapes or values.
 
     >>> cramers_v([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1], num_classes=2, num_attributes=2)
     1.0
@@ -112,25 +123,33 @@ def explained_errors(
 ) -> ExplainedErrors:
     """Test whether errors depend on the attribute within the classes, and estimate the share that it explains.
 
-    ``right`` are (N,) bool, ``labels`` (N,) integers in 0..C, ``attributes`` (N,) integers in 0..A, or -1 for rows that
-    don't count. Classes without errors, without right rows, or with one attribute tell nothing about the attribute.
+    The statistic is the sum over classes of Pearson's chi-squared of attribute and right or wrong. Permuting attributes
+    within a class makes its errors per attribute multivariate hypergeometric, so they are drawn as such. With b of B
+    permutations at least as extreme, p = (1 + b) / (1 + B), for groups of any size (Phipson and Smyth, 2010).
 
-    The statistic is the sum over classes of Pearson's chi-squared of attribute and right or wrong. If errors don't
-    depend on the attribute, permuting the attributes within each class changes nothing. The errors per attribute are
-    then multivariate hypergeometric, so that they can be drawn without permuting rows. With b of B permutations at
-    least as extreme, p = (1 + b) / (1 + B), which is valid for groups of any size (Phipson and Smyth, 2010).
-
-    The share is the fraction of the errors that would vanish if each group erred as seldom as the best of its class,
-    1 - sum_y n_y * min_g r_g / errors. The least of several observed rates is too low by chance. So the best group is
-    chosen on one half of the rows of each group, and its rate is measured on the other half; the share is the mean over
-    both directions and 20 random halves, at least 0. The choice adds a standard error to each rate, so that a group of
-    few images must err much less to be chosen. A wrong choice makes the share too low.
+    The share is the fraction of the errors that would vanish if each group erred as seldom as the best of its class, 1
+    - sum_y n_y * min_g r_g / errors. The least of several observed rates is too low by chance, so the best group is
+    chosen on one half of each group and measured on the other; the share is the mean over both directions and 20 random
+    halves, at least 0. The choice adds a standard error to each rate, so that a group of few images must err much less.
 
     The interval is a bootstrap of 400 draws from the groups, with rates shrunk by three rows towards that of the class,
     and by half an error at least. It has the limits of the percentiles and of 1.96 standard deviations around the
     share, whichever are wider; the upper one is raised by what the share is too low by in the draws. docs/audit.md has
-    the measured bias and coverage. Without ``bootstraps`` there is none, which is faster with many classes; all other
-    figures are the same.
+    the measured bias and coverage.
+
+    Args:
+        right: (N,) bool, the rows that are classified correctly.
+        labels, attributes: (N,) integers in 0..C and in 0..A, or -1 for rows that don't count. Classes without errors,
+            without right rows, or with one attribute tell nothing about the attribute.
+        num_classes, num_attributes: C and A.
+        permutations, seed: B, 1 or above, and the seed of all draws.
+        bootstraps: draws for the interval; 0 for none, which is faster with many classes and changes no other figure.
+
+    Returns:
+        The share with its interval, and the p-value.
+
+    Raises:
+        InputError: for arrays of other shapes, dtypes or values.
 
     >>> right, attributes = [True] * 50 + [False] * 50, [0] * 50 + [1] * 50
     >>> found = explained_errors(right, [0] * 100, attributes, num_classes=1, num_attributes=2, permutations=999)
@@ -264,10 +283,15 @@ _MAX_CONFUSED = 2**12  # attributes, whose confusion matrix is (A, A)
 
 @dataclass(frozen=True)
 class PseudoGroupQuality:
-    """A pseudo-group: ``n_right`` of its ``n`` rows truly belong to it (``precision``).
+    """How many rows of a pseudo-group truly belong to it. Rates are fractions, and None over no rows.
 
-    ``recall`` is the fraction of the ``n_true`` rows that belong to it, unlabelled ones included. Each has an
-    exact 95 % interval (`exact_interval`), None over no rows.
+    Attributes:
+        group, label, attribute: the index g = y*A + a, the class y and the pseudo attribute a.
+        n, n_right: the rows of the pseudo-group with a known true attribute, and those of them that have this
+            attribute.
+        n_true: the number of rows that truly belong to the group, unlabelled ones included.
+        precision, precision_low, precision_high: ``n_right / n`` and its exact 95 % interval (`exact_interval`).
+        recall, recall_low, recall_high: ``n_right / n_true`` and its exact 95 % interval.
     """
 
     group: int
@@ -288,10 +312,14 @@ class PseudoGroupQuality:
 class PseudoQuality:
     """The result of `pseudo_attribute_quality`.
 
-    ``n``, ``n_right`` and ``accuracy`` (with ``low`` and ``high``) count the rows with both attributes, and
-    ``n_unlabelled`` those with only a true one. ``confusion`` (A, A) counts the former by pseudo attribute (row) and
-    true attribute (column). ``groups`` has an entry for each pseudo-group. ``smallest_group`` is the index of the
-    smallest non-empty pseudo-group. ``empty_groups`` are true groups that got no row.
+    Attributes:
+        n, n_unlabelled: the number of rows with both attributes, and with only a true one.
+        confusion: (A, A) counts of the ``n`` rows by pseudo attribute (row) and true attribute (column).
+        n_right, accuracy, low, high: how many of the ``n`` rows have the true attribute, their fraction, and its exact
+            95 % interval (`exact_interval`); None without rows.
+        smallest_group, empty_groups: the index of the smallest non-empty pseudo-group, and those of true groups without
+            one.
+        groups: the quality of each of the G pseudo-groups.
     """
 
     n: int
@@ -311,7 +339,16 @@ def pseudo_attribute_quality(
 ) -> PseudoQuality:
     """Compare pseudo attributes with true attributes.
 
-    All arrays are (N,) integers; -1 marks an unknown attribute in either. Raises `InputError`.
+    Args:
+        pseudo_attributes, attributes: (N,) integers in 0..A, the guessed and the true ones; -1 where unknown.
+        labels: (N,) integers in 0..C.
+        num_classes, num_attributes: C and A.
+
+    Returns:
+        The accuracy of the pseudo attributes, their confusion, and the quality of each pseudo-group.
+
+    Raises:
+        InputError: for arrays of other shapes or values.
 
     >>> quality = pseudo_attribute_quality([0, 0, 1, 1], [0, 0, 1, 0], [0, 1, 0, 1], num_classes=2, num_attributes=2)
     >>> quality.accuracy, quality.confusion, quality.groups[3].precision

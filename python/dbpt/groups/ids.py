@@ -19,22 +19,55 @@ MAX_MEASURED_GROUPS = 2**20  # each group gets its figures as an object, about h
 
 
 def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attributes: int) -> NDArray[np.int64]:
-    """Return the groups g = y·A + a, (N,) int64, numbered as in WILDS and group_DRO; -1 where the attribute is -1."""
+    """Return the groups g = y·A + a, numbered as in WILDS and group_DRO.
+
+    Args:
+        labels: (N,) int64, the classes y.
+        attributes: (N,) int64, the attributes a; -1 where unknown.
+        num_attributes: A.
+
+    Returns:
+        (N,) int64; -1 where the attribute is -1.
+    """
     return np.where(attributes < 0, -1, labels * num_attributes + attributes)
 
 
 def class_and_attribute(group: int, num_attributes: int) -> tuple[int, int]:
-    """Return the class y and the attribute a of the group g = y·A + a."""
+    """Return the class y and the attribute a of a group.
+
+    Args:
+        group: g = y·A + a.
+        num_attributes: A.
+
+    Returns:
+        y and a.
+    """
     return divmod(group, num_attributes)
 
 
 def group_name(class_name: str, attribute: str) -> str:
-    """Return the name of the group of a class and an attribute: that of the class if the attribute has none ("")."""
+    """Return the name of the group of a class and an attribute.
+
+    Args:
+        class_name: the name of the class.
+        attribute: the name of the attribute; "" if it has none.
+
+    Returns:
+        "class · attribute", or the name of the class alone.
+    """
     return f"{class_name} · {attribute}" if attribute else class_name
 
 
 def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64]:
-    """Return the number of rows in each group, (G,) int64; rows of group -1 are not counted."""
+    """Return the number of rows in each group.
+
+    Args:
+        groups: (N,) int64; rows of group -1 are not counted.
+        num_groups: G.
+
+    Returns:
+        (G,) int64.
+    """
     return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)
 
 

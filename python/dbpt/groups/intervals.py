@@ -43,6 +43,7 @@ class Bounds:
         """
         weights, free = np.zeros(len(counts)), np.flatnonzero(counts > 0)
         least = np.maximum(self.min_group_count if floor is None else floor, 1e-10)
+        # In logarithms, because exp of a large eta overflows.
         log_weights = log_shares - np.log(np.maximum(counts, least))
         while free.size:
             relative = np.exp(log_weights[free] - log_weights[free].max())
@@ -51,6 +52,7 @@ class Bounds:
             if not above.any():
                 weights[free] = found
                 break
+            # Capping raises the weights of the others, so more of them may be above the cap in the next round.
             weights[free[above]] = self.max_weight
             free = free[~above]
         return weights
@@ -76,6 +78,9 @@ def exact_interval(correct: int, n: int, confidence: float = 0.95) -> tuple[floa
         n: the number of trials, 1 or above.
         confidence: the probability, at least, that the interval contains the true proportion; between 0 and 1.
 
+    Returns:
+        The lower and the upper bound, fractions.
+
     Raises:
         InputError: for any other values.
 
@@ -95,15 +100,22 @@ def _bounds(correct: int, n: int, tail: float) -> tuple[float, float]:
 
 
 def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, float] | None:
-    """Return a 95 % confidence interval of worst-group accuracy, or None if no group has a row.
-
-    ``correct`` and ``counts`` are (G,) integers: the correctly classified rows and all rows of each group. Groups
-    without rows are left out. Raises `InputError` unless 0 <= correct <= counts.
+    """Return a 95 % confidence interval of worst-group accuracy.
 
     The interval is [min L_g, min U_g] of exact bounds (Clopper and Pearson, 1934): L_g misses with a probability of at
-    most 0.025, U_g with 0.025 / G. min L_g is too high only if the bound of the truly worst group is too high, and
-    min U_g is too low only if some U_g is below the accuracy of its own group. So the interval covers the truth in at
-    least 95 of 100 samples. A bootstrap of the minimum would repeat the downward bias of the minimum.
+    most 0.025, U_g with 0.025 / G. min L_g is too high only if the bound of the truly worst group is too high, and min
+    U_g is too low only if some U_g is below the accuracy of its own group. So the interval covers the truth in at least
+    95 of 100 samples. A bootstrap of the minimum would repeat the downward bias of the minimum.
+
+    Args:
+        correct: (G,) integers, the correctly classified rows of each group.
+        counts: (G,) integers, all rows of each group. Groups without rows are left out.
+
+    Returns:
+        The lower and the upper bound, fractions; None if no group has a row.
+
+    Raises:
+        InputError: unless 0 <= correct <= counts.
 
     >>> low, high = worst_group_interval([90, 40], [100, 50])
     >>> round(low, 3), round(high, 3)
@@ -119,8 +131,18 @@ def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, 
 def simultaneous_intervals(correct: ArrayLike, counts: ArrayLike) -> list[tuple[float, float] | None]:
     """Return an interval of each group's accuracy; with a probability of at least 95 % all of them hold.
 
-    ``correct`` and ``counts`` are as in `worst_group_interval`. A group without rows has None. Bounds are exact
-    (Clopper and Pearson, 1934); each misses with a probability of at most 0.025 / G for the G groups that have rows.
+    Bounds are exact (Clopper and Pearson, 1934); each misses with a probability of at most 0.025 / G for the G groups
+    that have rows.
+
+    Args:
+        correct: (G,) integers, the correctly classified rows of each group.
+        counts: (G,) integers, all rows of each group.
+
+    Returns:
+        (G,) pairs of lower and upper bound, fractions; None for a group without rows.
+
+    Raises:
+        InputError: unless 0 <= correct <= counts.
 
     >>> [(round(low, 3), round(high, 3)) for low, high in simultaneous_intervals([90, 40], [100, 50])]
     [(0.812, 0.956), (0.643, 0.91)]
@@ -141,6 +163,7 @@ def _correct_and_counts(name: str, correct: ArrayLike, counts: ArrayLike) -> lis
 def _upper_bound(k: int, n: int, tail: float) -> float:
     """Return the p for which k or fewer of n have probability ``tail``; 1 if k = n."""
     low, high = k / n, 1.0
+    # 50 halvings come close to float64's precision. The upper end errs on the safe side.
     for _ in range(50 if k < n else 0):
         middle = (low + high) / 2
         low, high = (middle, high) if _at_most(k, n, middle) > tail else (low, middle)
@@ -150,6 +173,7 @@ def _upper_bound(k: int, n: int, tail: float) -> float:
 def _at_most(k: int, n: int, p: float) -> float:
     """Return P(X <= k) of Binomial(n, p) for k / n < p < 1, summed from the term of k downwards."""
     term = total = exp(lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log(p) + (n - k) * log1p(-p))
+    # The terms fall from here on, and smaller ones are below the rounding of the total.
     while k and term > 1e-17 * total:
         term *= k * (1 - p) / ((n - k + 1) * p)
         total += term
@@ -162,19 +186,24 @@ def worst_group_difference_interval(
 ) -> tuple[float, float] | None:
     """Return a 95 % interval of the difference in worst-group accuracy between two classifiers on the same images.
 
-    ``correct`` and ``baseline`` are (N,) bool: the images that each classifier gets right. ``groups`` is (N,) int64, -1
-    if unknown. Returns None if no image has a group. The classifiers are fixed; the interval covers the choice of
-    images.
+    The classifiers are fixed; the interval covers the choice of images.
 
     With group accuracies a_k and b_h of the two classifiers, the difference is min_k max_h (a_k - b_h). Each a_k - b_h
-    has bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is
-    [min_k max_h L_kh, max_h min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier,
-    one of the G bounds L_kh exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell
-    which group is the worst.
+    has bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is [min_k max_h L_kh, max_h
+    min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier, one of the G bounds L_kh
+    exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell which group is the worst.
 
     The bounds are Newcombe's (1998, Statistics in Medicine 17): the root of the sum of Wilson's two squared margins,
     because groups k and h contain different images. For k = h, the correlation of the paired answers is subtracted (his
     method 10).
+
+    Args:
+        correct: (N,) bool, the images that the first classifier gets right.
+        baseline: (N,) bool, those that the second one gets right.
+        groups: (N,) int64, the group of each image; -1 if unknown.
+
+    Returns:
+        The lower and the upper bound of the first minus the second, from -1 to 1; None if no image has a group.
 
     >>> right = np.arange(200) % 10 > 0
     >>> worst_group_difference_interval(right, right, np.zeros(200, dtype=np.int64))[0] < 0

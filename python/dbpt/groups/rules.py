@@ -89,23 +89,44 @@ class GroupWeights(GroupWeighting):
         return np.array(self._mean_p_true)
 
     def observe(self, groups: ArrayLike, p_true: ArrayLike) -> None:
-        """Accumulate the predicted probability of the true class (B,) by group (B,). Group -1 doesn't count."""
+        """Accumulate the predicted probability of the true class by group.
+
+        Args:
+            groups: (B,) integers; group -1 doesn't count.
+            p_true: (B,) floats from 0 to 1.
+
+        Raises:
+            InputError: for other shapes or values; nothing is accumulated then.
+        """
         super().observe(groups, p_true)
 
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
-        """Move the weights towards the target of these mean p_true (G,)."""
+        """Move the weights towards the target. `step` calls this.
+
+        Args:
+            means: (G,) mean p_true of each group, NaN for a group without observations.
+            members: (G,) samples observed in each group.
+        """
         seen = ~np.isnan(means) & (self.counts > 0)
         self._mean_p_true = np.where(seen, means, self._mean_p_true)
         if self._eta == 0 or not seen.any():  # exactly, without rounding
             return
         weights, counts = self.group_weights, self.counts[seen]
         log_shares = self._log_shares[seen] + self._eta * (1 - means[seen])
+        # The observed groups keep their total, so that a group that was not observed can keep its weight.
         target = self.bounds.weights(log_shares, counts, counts @ weights[seen])
         weights[seen] += (1 - self._momentum) * (target - weights[seen])
         self._group_weights = weights
 
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
-        """Restore the weights and the mean p_true."""
+        """Restore the weights and the mean p_true. `load_state` calls this.
+
+        Args:
+            fields: ``group_weights`` and ``mean_p_true``, (G,) float64 each.
+
+        Raises:
+            InputError: for values that no rule can have; nothing changes then.
+        """
         weights, means = fields["group_weights"], fields["mean_p_true"]
         arguments.check_each(
             "group_weights", weights, np.isfinite(weights) & (weights >= 0), "a finite number, 0 or above"
@@ -188,24 +209,46 @@ class GroupDRO(GroupWeighting):
         return np.array(self._mean_loss)
 
     def observe(self, groups: ArrayLike, losses: ArrayLike) -> None:
-        """Accumulate losses (B,), each within ±1e9, by group (B,). Group -1 doesn't count."""
+        """Accumulate losses by group.
+
+        Args:
+            groups: (B,) integers; group -1 doesn't count.
+            losses: (B,) floats, each within ±1e9.
+
+        Raises:
+            InputError: for other shapes or values; nothing is accumulated then.
+        """
         super().observe(groups, losses)
 
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
-        """Move q by these mean losses (G,) of ``members`` (G,) samples."""
+        """Move q. `step` calls this.
+
+        Args:
+            means: (G,) mean loss of each group, NaN for a group without observations.
+            members: (G,) samples observed in each group.
+        """
         filled = self.counts > 0
         seen = ~np.isnan(means) & filled
         if not seen.any():
             return
         expected = members[filled].sum() * self._shares[filled]
+        # A huge step size can overflow; the result is clipped just below.
         with np.errstate(over="ignore"):
             change = self._step_size * (np.where(seen, means, 0.0)[filled] * (members[filled] / expected))
         log_q = self.log_q
         log_q[filled] += np.clip(change, -_MOST, _MOST)
+        # Only ratios of q count. With the largest logarithm at 0, exp never overflows.
         self._log_q, self._mean_loss = log_q - log_q.max(), np.where(seen, means, self._mean_loss)
 
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
-        """Restore q and the mean losses."""
+        """Restore q and the mean losses. `load_state` calls this.
+
+        Args:
+            fields: ``log_q`` and ``mean_loss``, (G,) float64 each.
+
+        Raises:
+            InputError: for values that no rule can have; nothing changes then.
+        """
         log_q, means = fields["log_q"], fields["mean_loss"]
         valid = np.where(self.counts > 0, (log_q <= 0) & np.isfinite(log_q), log_q == -np.inf)
         arguments.check_each("log_q", log_q, valid, "minus infinity for an empty group, else 0 or below")
@@ -250,8 +293,13 @@ def raked_weights(
         counts: (G,) N_g, 0 or above, in the order g = y·A + a, where a numbers the combinations of the factors' values
             with the first factor most significant; G = C·A.
         sizes: the number of values of each factor, whose product is A.
+        min_group_count: n₀, 0 or above; 0 for none.
 
-    Returns (G,) float64 with Σ N_g·w_g = Σ N_g, and 0 for an empty group. Raises `InputError`.
+    Returns:
+        (G,) float64 with Σ N_g·w_g = Σ N_g, and 0 for an empty group.
+
+    Raises:
+        InputError: for other values, and for a number of groups that isn't a multiple of A.
 
     Example, two attributes in one class, with two images that have both rare values:
         >>> raked_weights([72, 18, 8, 2], [2, 2]).round(3).tolist()

@@ -65,6 +65,7 @@ def sum_tensors(
     groups, values = groups.long(), values.detach()
     values = values if values.dtype == torch.float64 else values.float()
     fine = quantity.contains(values) & (groups >= -1) & (groups < num_groups)
+    # Integers, because a sum of floats depends on their order, on a GPU even from run to run.
     units = (values * UNIT).round().long()
     digits = torch.stack([units >> 32, units & _LOW, torch.ones_like(units)], dim=1)
     # the last two rows take group -1, and what is out of range
@@ -105,8 +106,10 @@ class GroupSums:
         """Add ``values`` (B,) to ``groups`` (B,)."""
         num_groups = len(self.digits)
         sums = sum_by_group(groups, values, num_groups, self.quantity)
+        # Numbers of rows get the unit of the values, 2⁻³⁰, so that one divided by the other is the mean.
         sums[:, 2] <<= 30
         digits = self.digits + sums
+        # Carry at once, so that equal sums have equal digits, whatever the batches were.
         digits[:, 0] += digits[:, 1] >> 32
         digits[:, 1] &= _LOW
         self.digits = digits
@@ -143,6 +146,13 @@ class GroupWeighting(ABC):
 
     Each value is rounded to a multiple of 2⁻³⁰ and the sums are exact, so the weights have the same bits for any order
     of the samples and any number of batches or ranks.
+
+    Args:
+        counts: (G,) N_g, the number of training samples of each group: 0, or from 1e-10 to 1e18; not all 0.
+        settings: the rule's own numbers, by name, which are part of its state.
+
+    Raises:
+        InputError: for other counts.
 
     Example:
         >>> class Inverse(GroupWeighting):
@@ -192,25 +202,46 @@ class GroupWeighting(ABC):
 
     @abstractmethod
     def move(self, means: NDArray[np.float64], members: NDArray[np.float64]) -> None:
-        """Update the weights from the observed means (G,), NaN for a group without observations. `step` calls this.
+        """Update the weights from the observed means. `step` calls this.
 
-        ``members`` (G,) is the number of samples observed.
+        Args:
+            means: (G,) float64, NaN for a group without observations.
+            members: (G,) float64, the number of samples observed in each group.
         """
 
     @abstractmethod
     def load_fields(self, fields: dict[str, NDArray[np.float64]]) -> None:
-        """Restore the rule from its ``fields``, or raise `InputError` and change nothing. `load_state` calls this."""
+        """Restore the rule from its ``fields``. `load_state` calls this.
+
+        Args:
+            fields: (G,) float64 by name.
+
+        Raises:
+            InputError: for values that no rule can have; nothing changes then.
+        """
 
     def observe(self, groups: ArrayLike, values: ArrayLike) -> None:
-        """Accumulate the values (B,) that the rule ``observes`` by group (B,). Group -1 doesn't count."""
+        """Accumulate the values that the rule ``observes`` by group.
+
+        Args:
+            groups: (B,) integers; group -1 doesn't count.
+            values: (B,) floats in the range of what is observed.
+
+        Raises:
+            InputError: for other shapes or values; nothing is accumulated then.
+        """
         self._sums.add(groups, values)
 
     def step(self, *, process_group: ProcessGroup | None = None) -> None:
         """Update the weights from the observations since the last step, and forget these. Without any, do nothing.
 
-        With ``process_group`` (for example ``torch.distributed.group.WORLD``) all its ranks must call this, with equal
-        counts and settings. Each uses the observations of all ranks, so the weights are those of one process, bit for
-        bit. If the exchange fails, the weights and the observations stay as they are.
+        Args:
+            process_group: for example ``torch.distributed.group.WORLD``. All its ranks must call this, with equal
+                counts and settings. Each uses the observations of all ranks, so the weights are those of one process,
+                bit for bit. If the exchange fails, the weights and the observations stay as they are.
+
+        Raises:
+            InputError: for anything but a process group that this process is in.
         """
         digits = self._sums.digits
         if process_group is not None:
@@ -231,10 +262,19 @@ class GroupWeighting(ABC):
     def sample_weights(
         self, groups: Any, labels: ArrayLike | None = None, *, num_classes: int | None = None
     ) -> torch.Tensor | NDArray[np.float64]:
-        """Return the weight of each sample, (B,) float64; for a tensor of groups a float32 tensor on its device.
+        """Return the weight of each sample.
 
-        A sample of group -1 has weight 1, the mean of all. With ``labels`` (B,) and ``num_classes`` it has the mean
-        weight of its class, or 1 if no sample of the class has a group.
+        Args:
+            groups: (B,) integers. A sample of group -1 has weight 1, the mean of all.
+            labels: (B,) integers, the classes. A sample of group -1 then has the mean weight of its class, or 1 if no
+                sample of the class has a group.
+            num_classes: C, needed with ``labels``.
+
+        Returns:
+            (B,) float64; for a tensor of groups a float32 tensor on its device.
+
+        Raises:
+            InputError: for other shapes or values, and for ``labels`` without ``num_classes`` or the reverse.
         """
         if (labels is None) != (num_classes is None):
             raise InputError(
@@ -280,7 +320,11 @@ class GroupWeighting(ABC):
     def load_state(self, state: Mapping[str, ArrayLike]) -> None:
         """Continue from a `state`, bit for bit.
 
-        A state with other counts or settings, or of a rule with other fields, is refused and changes nothing.
+        Args:
+            state: the arrays that `state` returned.
+
+        Raises:
+            InputError: for a state with other counts or settings, or of a rule with other fields; nothing changes then.
         """
         for name in (*self.fields, "observed", "counts", "settings"):
             if name not in state:

@@ -22,11 +22,8 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.registry import Registered, Registry
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from dbpt.data.words import Words
-    from dbpt.guesses.linear_probe import AttributeProbe, Features
+    from dbpt.guesses.linear_probe import Features
 
 PROBE = "probe"
 
@@ -62,21 +59,21 @@ class PseudoMethod(Registered):
         """Return what gives logits (N, K) for the values of all ``words.suspects``. Only if the class `learns`.
 
         Args:
-            features: (N, D).
+            features, labels: (N, D), and the classes (N,) int64.
             known: the known attributes (N,), -1 where unknown.
-            labels: (N,) the classes.
-            may_learn: (N,) False for the test images.
+            may_learn: (N,) bool, False for the test images.
             words: the classes and attributes.
             seed: the seed of the run.
-            way_out: what the user can do if too few attributes are known.
+            way_out: what the user can do if too few attributes are known, for the `InputError`.
         """
         raise NotImplementedError
 
     @classmethod
     def label(cls, job: Job) -> PseudoAttributes:
-        """Fill the arrays of ``job`` with the label, posterior and confidence of each row, and return its result.
+        """Return the result of a job, whose arrays this fills with the label, posterior and confidence of each row.
 
-        Only the rows in ``job.fit_rows`` may influence the labels of others.
+        Args:
+            job: the logits (N, A). Only the rows in ``job.fit_rows`` may influence the labels of others.
         """
         return job.largest(cls.name)
 
@@ -106,38 +103,41 @@ _GOLDEN_RATIO = 0.6180339887498949
 
 @dataclass(frozen=True)
 class PseudoAttributes:
-    """Pseudo attributes of N rows, each one of A attributes."""
+    """Pseudo attributes of N rows, each one of A attributes.
+
+    Attributes:
+        pseudo_attributes: (N,) int64, or the type of ``out``: the attribute of each row; -1 for unlabelled rows.
+        posterior: (N, A) float32 probabilities; the label has the largest. None if not requested.
+        confidence: (N,) float32, posterior of the label, also of a row below ``min_confidence``. None if not requested.
+        method: the name of a `PseudoMethod`; or "file" or "data", "clusters", "none".
+        note: the CLIP that guessed, if it is not the one that is trained, and where known attributes come from.
+        shares: (A,) float64 of the method "proportional"; the sum is 1. None if they could not be estimated.
+        offsets: (A,) float64 of its logits; minus infinity for an attribute without a share.
+        clusters, class_clusters, probe: what guessed them for the method "kmeans", ``--attributes clusters``, and
+            "probe".
+        names: (C, A) the name of each attribute in each class, if they aren't those of the data set; "" without
+            attributes.
+        is_given: (N,) bool, where it is the data's true attribute, which can't measure how many guesses are right.
+        warnings: a sentence for each doubt of the method.
+        doubts: the doubts about guesses from a file, which it has beside them; None if it says nothing about them.
+        parts: those of each of several attributes, of which these are the combination.
+    """
 
     pseudo_attributes: NDArray[Any]
-    """(N,) int64, or the type of ``out``: the attribute of each row; -1 for unlabelled rows."""
     posterior: NDArray[np.float32] | None
-    """(N, A) probabilities; the label has the largest. None if not requested."""
     confidence: NDArray[np.float32] | None
-    """(N,) posterior of the label, also of a row below ``min_confidence``. None if not requested."""
     method: str
-    """The name of a `PseudoMethod`; or "file" or "data", "clusters", "none"."""
     note: str = ""
-    """The CLIP that guessed, if it is not the one that is trained, and where known attributes come from."""
     shares: NDArray[np.float64] | None = None
-    """(A,) share of each attribute for the method "proportional", given or estimated; the sum is 1. None if they could
-    not be estimated, so that the labels are those of argmax."""
     offsets: NDArray[np.float64] | None = None
-    """(A,) offsets of the logits for the method "proportional"; minus infinity for an attribute without a share."""
     clusters: Clusters | None = None
-    """The clusters, for the method "kmeans"."""
     names: tuple[tuple[str, ...], ...] | None = None
-    """(C, A) the name of each attribute in each class, if they aren't those of the data set; "" without attributes."""
     class_clusters: ClassClusters | None = None
-    """The clusters within each class, for ``--attributes clusters``."""
     probe: AttributeProbe | None = None
-    """The probe that guessed them, for the method "probe"."""
     is_given: NDArray[np.bool_] | None = None
-    """(N,) True where it is the true attribute of the data, which then can't measure how many guesses are right."""
     warnings: tuple[str, ...] = ()
     doubts: tuple[str, ...] | None = None
-    """The doubts about guesses from a file, which it has beside them; None if it says nothing about them."""
     parts: tuple[PseudoAttributes, ...] = ()
-    """Those of each of several attributes, of which these are the combination."""
 
     @property
     def factors(self) -> tuple[PseudoAttributes, ...]:
@@ -153,14 +153,23 @@ class PseudoAttributes:
     def of_clusters(
         cls, clusters: ClassClusters, features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64]
     ) -> PseudoAttributes:
-        """Return the likeliest cluster of each of N rows within its class, by the (N, D) features."""
+        """Return the likeliest cluster of each of N rows within its class.
+
+        Args:
+            clusters: the clusters of each class.
+            features, labels: (N, D) float32, and the classes (N,) int64.
+        """
         posterior = clusters.posterior(features, labels)
         found, confidence = posterior.argmax(axis=1), posterior.max(axis=1)
         return cls(found, posterior, confidence, CLUSTERS, names=clusters.names, class_clusters=clusters)
 
     @classmethod
     def combined(cls, factors: Sequence[PseudoAttributes]) -> PseudoAttributes:
-        """Return the combinations of the ``factors``, -1 where one is; posterior and confidence are the products."""
+        """Return the combinations of several attributes, -1 where one is; posterior and confidence are the products.
+
+        Args:
+            factors: those of each attribute, over the same N rows, with posterior and confidence.
+        """
         if len(factors) == 1:
             return factors[0]
         codes, sizes = [each.pseudo_attributes for each in factors], []
@@ -183,15 +192,27 @@ class PseudoAttributes:
         )
 
     def map(self, function: Callable[[PseudoAttributes], PseudoAttributes]) -> PseudoAttributes:
-        """Return the combination of what ``function`` makes of each of the `factors`."""
+        """Return the combination of a function's results.
+
+        Args:
+            function: changes each of the `factors`.
+        """
         return self.combined([function(each) for each in self.factors])
 
     def without(self, unknown: NDArray[np.bool_]) -> PseudoAttributes:
-        """Return those of one attribute, with -1 where ``unknown`` (N,) is True."""
+        """Return those of one attribute, with -1 for some rows.
+
+        Args:
+            unknown: (N,) bool, True for these rows.
+        """
         return replace(self, pseudo_attributes=np.where(unknown, -1, self.pseudo_attributes))
 
     def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
-        """Return those of ``rows`` (n,), in their order."""
+        """Return those of some rows, in their order.
+
+        Args:
+            rows: (n,) int64 row numbers.
+        """
         names = ("pseudo_attributes", "posterior", "confidence", "is_given")
         arrays = {name: array[rows] for name in names if (array := getattr(self, name)) is not None}
         return replace(self, **arrays, parts=tuple(part.take(rows) for part in self.parts))
@@ -202,14 +223,17 @@ class PseudoAttributes:
 
 @dataclass(frozen=True)
 class Clusters:
-    """The clusters of "kmeans" in the rows that it was fitted on, one for each attribute."""
+    """The clusters of "kmeans" in the rows that it was fitted on, one for each attribute.
+
+    Attributes:
+        centers: (A, A) float64, row-centred logits; infinite for an attribute without a cluster.
+        counts: (A,) int64, the rows of each cluster.
+        inertia, iterations: the sum of squared distances to the centres, and the number of Lloyd's iterations.
+    """
 
     centers: NDArray[np.float64]
-    """(A, A) row-centred logits; infinite for an attribute without a cluster."""
     counts: NDArray[np.int64]
-    """(A,) rows of each cluster."""
     inertia: float
-    """Sum of squared distances to the centres."""
     iterations: int
 
 
@@ -218,18 +242,14 @@ class Job:
     """N rows of A logits to label, the rows to fit on, and the arrays that a method fills."""
 
     logits: NDArray[np.float16] | NDArray[np.float32]
-    fit_rows: NDArray[np.int64] | None
-    """Row numbers, ascending; None for all."""
+    fit_rows: NDArray[np.int64] | None  # row numbers, ascending; None for all
     seed: int
     num_threads: int
-    labels: NDArray[np.integer[Any]]
-    """(N,), to fill; -1 for a row without a label."""
+    labels: NDArray[np.integer[Any]]  # (N,), to fill; -1 for a row without a label
     posterior: NDArray[np.float32] | None
     confidence: NDArray[np.float32] | None
-    proportions: ArrayLike | str = "estimated"
-    """The shares of the attributes, as `label_attributes` takes them."""
-    warnings: list[str] = field(default_factory=list)
-    """Texts of warnings, which `label_attributes` emits."""
+    proportions: ArrayLike | str = "estimated"  # the shares of the attributes, as `label_attributes` takes them
+    warnings: list[str] = field(default_factory=list)  # texts, which `label_attributes` emits
 
     @property
     def assign_arguments(self) -> dict[str, Any]:

@@ -106,6 +106,7 @@ def find_class_clusters(
         direction = (class_weights[label] - class_weights.mean(axis=0)).astype(np.float64)
         direction /= max(float(np.linalg.norm(direction)), 1e-12)
         of_class -= means[-1]
+        # Clusters should not follow how much an image looks like its class, so that direction is left out.
         points.append(of_class - np.outer(of_class @ direction, direction))
     if not number:
         fitting = [k for k in NUMBERS if k == NUMBERS[0] or all(k < len(of_class) for of_class in points)]

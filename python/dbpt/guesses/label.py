@@ -74,8 +74,14 @@ def label_attributes(
         seed: seed of k-means++.
         num_threads: by default the number of processors. The result doesn't depend on it.
 
-    Raises `InputError` for a wrong argument; the contents of given arrays are then undefined. Warns (`UserWarning`) if
-    shares could not be estimated or met, or if centres were not found; the text says how rows were labelled instead.
+    Returns:
+        The labels, and posterior and confidence unless they are False.
+
+    Raises:
+        InputError: for a wrong argument; the contents of given arrays are then undefined.
+
+    Warns (`UserWarning`) if shares could not be estimated or met, or if centres were not found; the text says how rows
+    were labelled instead.
 
     Example:
         >>> label_attributes(np.array([[20.0, 22.0], [25.0, 21.0]]), method="argmax").pseudo_attributes

@@ -76,6 +76,7 @@ def out_of_fold(
     for members in _shuffled(labels, seed):
         dealt = members[is_first_N[members]]
         fold_N[dealt] = np.arange(len(dealt)) % folds
+    # Copies get the fold of the first one.
     fold_N = fold_N[first_N]
     rows = _sample(labels, seed)
     features_RD, mean_D, deviation_D = _standardised(features[rows])
@@ -106,6 +107,7 @@ def fitted_layer(
     features_RD, mean_D, deviation_D = _standardised(features[rows])
     fit = _fit(features_RD, labels[rows])
     weights, biases = fit.coef_ / deviation_D, fit.intercept_
+    # The standardisation moves into the layer, which then takes features as they are.
     biases = biases - weights @ mean_D
     if len(biases) == 1:  # of two classes, scikit-learn has the difference
         weights, biases = np.concatenate([-weights, weights]) / 2, np.concatenate([-biases, biases]) / 2

@@ -97,6 +97,7 @@ def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: flo
         weights_K = sizes_K / num_rows
         means_KW = rows_NK.T @ points_NW / (num_rows * weights_K)[:, None]
         covariance_WW = total_WW - (means_KW.T * weights_K) @ means_KW
+        # Without it the covariance is singular for equal columns or few rows.
         covariance_WW += REGULARISATION * np.trace(total_WW) / width * np.eye(width)
         precision_WW = np.linalg.inv(covariance_WW)
         towards_WK = precision_WW @ means_KW.T
@@ -105,6 +106,7 @@ def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: flo
         sizes_K = rows_NK.sum(axis=0)
         moved = np.abs(sizes_K / num_rows - weights_K).max()
         steps, converged = steps + 1, bool(moved <= tolerance)
+        # The mean of a cluster without rows would be 0 / 0.
         if (dead := sizes_K < 1e-6).any():
             rows_NK, sizes_K, converged = rows_NK[:, ~dead], sizes_K[~dead], False
     squares = float(((points_NW @ precision_WW) * points_NW).sum(axis=1).mean())
@@ -302,5 +304,6 @@ def starting_centers(centred_NA: Array, uniform_A: Array) -> Array:
         running_N = np.cumsum(squares_N)
         if running_N[-1] == 0:
             break
+        # Rounding can put the draw beyond the last row, which clip undoes.
         rows.append(int(np.searchsorted(running_N, uniform * running_N[-1], side="right").clip(0, len(running_N) - 1)))
     return centred_NA[rows]

@@ -57,9 +57,11 @@ def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
             gaps_N = (logits_NA[:, others] + offsets_A[others]).max(axis=1) - logits_NA[:, a]
             below, above = max(wanted_A[a] - 1, 0), min(wanted_A[a], num_rows - 1)
             ordered_N = np.partition(gaps_N, (below, above))
+            # Halfway between the last row that the attribute should win and the first that it should not.
             offsets_A[a] = (ordered_N[below] + ordered_N[above]) / 2
         if np.abs(_counts(logits_NA, offsets_A) - wanted_A).max() <= max(1, EXACT_TO * num_rows):
             break
+    # Equal offsets for all change no label; with mean 0 they can be compared.
     offsets_A[present] -= offsets_A[present].mean()
     return offsets_A
 

@@ -20,11 +20,14 @@ RATIO = 0.2
 class AdapterHead(Head):
     """logits = logit_scale * cosine(ratio * relu(relu(x @ down.T) @ up.T) + (1 - ratio) * x, weights) + logit_bias.
 
-    CLIP-Adapter (arXiv 2110.04544), with bottleneck D/4, ratio 0.2 and both rectified layers as in
-    the authors' code. ``down`` (D/4, D) and ``up`` (D, D/4) are the parameters, drawn from ``seed`` as torch's linear
-    layers are. ``class_weights`` (C, D) are those of the zero-shot classifier and are not trained. The paper's features
-    x don't have length 1, which makes no difference: layers without biases preserve the scale, and the cosine removes
-    it.
+    CLIP-Adapter (arXiv 2110.04544), with bottleneck D/4, ratio 0.2 and both rectified layers as in the authors' code.
+    The parameters are ``down`` (D/4, D) and ``up`` (D, D/4), float32. The paper's features x don't have length 1, which
+    makes no difference: layers without biases preserve the scale, and the cosine removes it.
+
+    Args:
+        class_weights: (C, D), the weights of the zero-shot classifier, which are not trained.
+        logit_scale, logit_bias: those of the backbone; the scale is already exponentiated.
+        seed: seed of the parameters, which are drawn as those of torch's linear layers.
     """
 
     def __init__(self, class_weights: torch.Tensor, *, logit_scale: float, logit_bias: float, seed: int) -> None:
@@ -46,11 +49,25 @@ class AdapterHead(Head):
         return cls(start.class_weights, logit_scale=scale, logit_bias=bias, seed=start.seed)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, C)."""
+        """Return the logits.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, C) float32.
+        """
         return self.logit_scale * self.adapted(features) @ self.class_weights.T + self.logit_bias
 
     def adapted(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the features (N, D) that are compared with the class weights, of length 1."""
+        """Return the features that are compared with the class weights.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, D) float32, rows of length 1.
+        """
         moved = F.relu(F.relu(features @ self.down.T) @ self.up.T)
         return F.normalize(RATIO * moved + (1 - RATIO) * features, dim=-1)
 

@@ -22,9 +22,14 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class HeadStart:
-    """The inputs for building a head; ``class_weights`` (C, D) are those of the zero-shot classifier, of length 1.
+    """The inputs for building a head.
 
-    ``context`` is that of a saved prompt to start as.
+    Attributes:
+        backbone: the frozen CLIP.
+        words: the classes with their wordings and sentences.
+        class_weights: (C, D) float32, the weights of the zero-shot classifier, of length 1.
+        seed: seed of the first parameters.
+        context: (n_ctx, d) or (C, n_ctx, d) float32, the context of a saved prompt to start as; None for a new one.
     """
 
     backbone: Backbone
@@ -48,12 +53,29 @@ class Head(nn.Module, Registered):
 
     @classmethod
     def check(cls, backbone: Backbone, words: Words, **settings: Any) -> None:
-        """Refuse settings that don't fit the classes with `InputError`, before images are embedded."""
+        """Refuse settings that don't fit the classes, before images are embedded.
+
+        Args:
+            backbone: the frozen CLIP.
+            words: the classes with their wordings and sentences.
+            settings: the values of the class's ``settings``, by name.
+
+        Raises:
+            InputError: if the head can't be built with them.
+        """
 
     @classmethod
     @abstractmethod
     def build(cls, start: HeadStart, **settings: Any) -> Head:
-        """Build a new head on the device of the backbone."""
+        """Build a new head on the device of the backbone.
+
+        Args:
+            start: the backbone, words, zero-shot weights and seed.
+            settings: the values of the class's ``settings``, by name.
+
+        Returns:
+            The head, ready to train.
+        """
 
     def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:
         """Return the present head for passes without gradient; it may compute once what doesn't depend on features."""
@@ -72,14 +94,28 @@ class Head(nn.Module, Registered):
 
     @staticmethod
     def tensor_shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the tensors that this head adds to the three of every classifier."""
+        """Return the shapes of the tensors that this head adds to the three of every classifier.
+
+        Args:
+            tensors: the `classifier_tensors`, float32, by name.
+
+        Returns:
+            Shapes by name, ``NAME.part``.
+        """
         return {}
 
     @staticmethod
     def logits(tensors: Tensors, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits (N, C) of unit ``features`` (N, D) by the `classifier_tensors`, in NumPy.
+        """Return the logits by the `classifier_tensors`, in NumPy.
 
         Finished classifiers predict by this, so it must agree with `forward`.
+
+        Args:
+            tensors: the `classifier_tensors`, float32, by name.
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, C) float32.
         """
         logits: NDArray[np.float32] = tensors["logit_scale"] * (features @ tensors["weights"].T)
         return logits + tensors["logit_bias"]

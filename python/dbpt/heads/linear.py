@@ -13,7 +13,11 @@ from dbpt.heads.base import Head, HeadStart
 class LinearHead(Head):
     """logits = features @ weights.T + bias, with ``weights`` (C, D) and ``bias`` (C,), float32, trained.
 
-    It starts as the zero-shot classifier: from ``class_weights`` (C, D), of length 1, times ``logit_scale``.
+    It starts as the zero-shot classifier: from ``class_weights`` times ``logit_scale``.
+
+    Args:
+        class_weights: (C, D), the weights of the zero-shot classifier, of length 1.
+        logit_scale: that of the backbone, already exponentiated.
     """
 
     def __init__(self, class_weights: torch.Tensor, *, logit_scale: float) -> None:
@@ -28,7 +32,14 @@ class LinearHead(Head):
         return cls(start.class_weights, logit_scale=start.backbone.logit_scale)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, C)."""
+        """Return the logits.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, C) float32.
+        """
         return features @ self.weights.T + self.bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:

@@ -28,19 +28,24 @@ from dbpt.heads.base import Head, HeadStart
 
 
 class PromptHead(Head):
-    """Context vectors (n_ctx, d), float32, the only parameters; both towers stay frozen.
+    """Context vectors (n_ctx, d), float32, the only parameters, as in CoOp (Zhou et al., 2022). Both towers are frozen.
 
     The weight of a class is the normalised mean of its wordings' text features, as in the zero-shot ensemble, with the
     class's context in each.
 
     Args:
+        backbone: the frozen CLIP.
+        classes: the wordings of each class.
         n_ctx, seed: how many context vectors start as N(0, 0.02^2), drawn from the seed.
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
         class_position: see `prompt_token_ids`.
         ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
-        context: what it starts as, of the shape that it has, with ``n_ctx``.
+        context: float32 of the shape above, what the context starts as, with ``n_ctx``.
         text_precision: of the text tower's weights, float32 or bf16.
-        text_memory_mb: limit for the text tower's activations in a step; more classes go through it in chunks.
+        text_memory_mb: limit in MB for the text tower's activations in a step; more classes go through it in chunks.
+
+    Raises:
+        InputError: for a prompt that is too long for the text tower, and for words without a token.
     """
 
     settings = ("n_ctx", "ctx_init", "class_specific_context", "class_position", "text_precision", "text_memory_mb")
@@ -115,7 +120,14 @@ class PromptHead(Head):
         return F.normalize(self.averaging_CP @ features_PD, dim=-1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, C) = exp(logit_scale) * cosine + bias, for L2-normalised features (N, D)."""
+        """Return the logits, exp(logit_scale) * cosine + bias.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, C) float32.
+        """
         self.last_weights = self.weights()
         return self.logits_of(features, self.last_weights)
 
@@ -126,7 +138,15 @@ class PromptHead(Head):
         return lambda features: self.logits_of(features, weights)
 
     def logits_of(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, C) of ``features`` (N, D) by class ``weights`` (C, D), both of length 1."""
+        """Return the logits by given class weights.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+            weights: (C, D) float32, rows of length 1.
+
+        Returns:
+            (N, C) float32.
+        """
         return self.logit_scale * features @ weights.T + self.logit_bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:

@@ -21,22 +21,41 @@ WAY_OUT = "draw a new sample"
 
 @dataclass(frozen=True)
 class Stratum:
-    """Images of one class and one pseudo attribute (-1: none), either all classified correctly or all incorrectly."""
+    """Images of one class and one pseudo attribute, either all classified correctly or all incorrectly.
+
+    Attributes:
+        label: class index.
+        pseudo_attribute: attribute index; -1 for none.
+        right: whether the classifier is right.
+        low, high: lowest and highest confidence.
+        size: the number of images in the split.
+        drawn: the number of images in the sample.
+    """
 
     label: Count
     pseudo_attribute: Annotated[int, Limits(-1)]
     right: bool
-    low: Share  # lowest confidence
-    high: Share  # highest confidence
-    size: Annotated[int, Limits(1)]  # images in the split
-    drawn: Count  # images in the sample
+    low: Share
+    high: Share
+    size: Annotated[int, Limits(1)]
+    drawn: Count
 
 
 @dataclass(frozen=True, repr=False)
 class Design:
-    """A sample of one split. Each image has a path in ``paths``, and in ``stratum`` an index into ``strata``.
+    """A sample of one split, n images in H strata.
 
-    With ``factors`` (their values with wordings), the attributes are the combinations of their values.
+    Attributes:
+        run: the run folder.
+        dataset: the name of the data set.
+        split: ``train``, ``val`` or ``test``.
+        seed: seed of the draws.
+        classes: (C,) names.
+        attributes: (A,) names with their wordings. With ``factors``, the combinations of their values.
+        strata: (H,).
+        paths: (n,) images.
+        stratum: (n,) index into ``strata`` of each image.
+        factors: the values of each of several attributes, with their wordings.
     """
 
     run: str
@@ -281,6 +300,7 @@ def simulate(figure: Figure, strata: LabelledStrata, alpha: Images, draws: int, 
     figures = []
     for begin in range(0, draws, _AT_ONCE):
         shape = (min(_AT_ONCE, draws - begin), *alpha.shape)
+        # Gamma variables divided by their sum are a draw from a Dirichlet distribution.
         weights = random.standard_gamma(np.broadcast_to(seen + alpha, shape))
         others = random.multinomial(strata.sizes - labelled, weights / weights.sum(axis=-1, keepdims=True))
         figures.append(figure(strata, (strata.counts + others).astype(np.float64)))

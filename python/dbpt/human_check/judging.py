@@ -84,19 +84,25 @@ def judge_labels(
     All figures are estimates for the whole split. Their 95 % intervals are for the figure if the person labelled all
     images of the split; they don't cover other images.
 
-    ``folder`` is that of `draw_label_sample`, ``labels`` the CSV that the page exported. Returns the content of
-    ``judged.json``, which is written into the folder. ``pseudo_accuracy`` is that of the pseudo attributes, ``average``
-    that of the classifier. ``by_pseudo`` and ``corrected`` have the worst-group accuracy over pseudo groups (exact for
-    this split) and over the person's groups. ``groups`` has the pseudo-group with its precision, and the corrected
-    accuracy. An estimate is a dict of ``value``, ``low`` and ``high``, which are None if no label determines it. With
-    several factors, these figures are about the combinations, and ``factors`` has the same for each factor alone, with
-    its ``name`` and ``values``.
+    Args:
+        folder: that of `draw_label_sample`.
+        labels: the CSV that the page exported.
+        table: a CSV to write: the run's table with the labels in its columns of attributes or factors, for `dbpt.fit`
+            with ``guess_only_unknown``.
+        data, root: the data of the run and the folder of its images, if they have moved.
 
-    ``table`` is a CSV to write: the run's table with the labels in its columns of attributes or factors, for `dbpt.fit`
-    with ``guess_only_unknown``. ``data`` and ``root`` are the data of the run and the folder of its images, if they
-    have moved. The result then has ``refit`` too, the command that fits again. Raises `InputError` for a folder that is
-    no sample or was changed, for labels that don't belong to it, and if the table exists or the run or its data are
-    gone.
+    Returns:
+        The content of ``judged.json``, which is written into the folder. ``pseudo_accuracy`` is that of the pseudo
+        attributes, ``average`` that of the classifier. ``by_pseudo`` and ``corrected`` have the worst-group accuracy
+        over pseudo groups (exact for this split) and over the person's groups. ``groups`` has the pseudo-group with its
+        precision, and the corrected accuracy. An estimate is a dict of ``value``, ``low`` and ``high``, fractions that
+        are None if no label determines them. With several factors, these figures are about the combinations, and
+        ``factors`` has the same for each factor alone, with its ``name`` and ``values``. With ``table``, ``refit`` is
+        the command that fits again.
+
+    Raises:
+        InputError: for a folder that is no sample or was changed, for labels that don't belong to it, and if the table
+            exists or the run or its data are gone.
     """
     design = read_design(Path(folder))
     judged = Path(folder) / "judged.json"

@@ -127,13 +127,19 @@ def draw_label_sample(
     doesn't show any of these. True attributes are not used.
 
     Args:
+        run: the folder of a finished run.
         out: the folder to create, with ``index.html``, and ``sample.csv`` and ``design.json`` for `judge_labels`.
         n: number of images to draw; all images of the split if it has fewer.
         split: ``train``, ``val`` or ``test``; by default test, or validation if there are no test images.
+        seed: seed of the draws.
         data, root: the table of the run and the folder of its images, if they have moved.
         weights, device, cache: as in `dbpt.evaluate`.
 
-    Raises `InputError` if ``out`` exists, if ``n`` is too small, or if images are gone or unreadable now.
+    Returns:
+        The sample: its strata, and the images of each.
+
+    Raises:
+        InputError: if ``out`` exists, if ``n`` is too small, or if images are gone or unreadable now.
     """
     from dbpt.runs.run_folder import load
 

@@ -23,9 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingGroups:
-    """The groups of the N training rows: ``groups`` (N,) int64 with -1 for unknown, ``labels`` (N,) int64.
+    """The groups of the N training rows.
 
-    ``num_groups`` = C * A counts the groups that could occur.
+    Attributes:
+        groups: (N,) int64, -1 for unknown.
+        labels: (N,) int64, the classes.
+        num_classes: C.
+        num_groups: G = C * A, the number of groups that could occur.
+        factor_sizes: the number of values of each of several attributes, whose combinations the groups are made of.
     """
 
     groups: NDArray[np.int64]
@@ -33,7 +38,6 @@ class TrainingGroups:
     num_classes: int
     num_groups: int
     factor_sizes: tuple[int, ...] = ()
-    """The number of values of each of several attributes, whose combinations the groups are made of."""
 
     @property
     def counts(self) -> NDArray[np.int64]:
@@ -41,9 +45,13 @@ class TrainingGroups:
         return group_counts(self.groups, self.num_groups)
 
     def raked(self, min_group_count: float) -> tuple[NDArray[np.float64] | None, str | None]:
-        """Return weights (G,) by `raked_weights`, and a note for the user, if a combination of attributes is too small.
+        """Return weights by `raked_weights` if a combination of attributes is too small.
 
-        That is one with fewer than ``min_group_count`` rows. Else None and None.
+        Args:
+            min_group_count: a combination with fewer rows is too small.
+
+        Returns:
+            (G,) float64 and a note for the user; None and None if no combination is too small.
         """
         few = int(((self.counts > 0) & (self.counts < min_group_count)).sum())
         if len(self.factor_sizes) < 2 or not few:
@@ -57,6 +65,11 @@ class Objective(Registered):
 
     An instance belongs to one training run, and checkpoints contain its state. Class attributes declare the valid
     combinations, for `dbpt.settings.config`.
+
+    Args:
+        training: the groups and labels of the training rows.
+        apply: ``"loss"``, or ``"sampling"`` only if the class `can_sample`.
+        settings: the values of the class's ``settings``, by name.
     """
 
     uses_groups: ClassVar[bool] = False
@@ -81,44 +94,89 @@ class Objective(Registered):
     """True if the head is reset after the first stage; False if training goes on with it."""
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **settings: Any) -> None:
-        """Build from the training rows; ``apply`` is ``"sampling"`` only if the class `can_sample`."""
+        """Build from the training rows."""
         self.training, self.apply = training, apply
 
     def start(self, head: torch.nn.Module, features: torch.Tensor, seed: int) -> None:
-        """Look at the new head and the ``features`` (N, D) of the training rows, before the first step or a resume."""
+        """Look at the new head, before the first step or a resume.
+
+        Args:
+            head: the head that will be trained.
+            features: (N, D) float32 of the training rows, on the head's device.
+            seed: seed of the run.
+        """
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
-        """Observe a batch before its `loss` is computed. ``per_sample_loss`` has no gradient."""
+        """Observe a batch before its `loss` is computed.
+
+        Args:
+            per_sample_loss: (B,) float32 without gradient.
+            groups: (B,) int64, -1 for unknown.
+            labels: (B,) int64.
+        """
 
     def loss(
         self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
-        """Return the scalar loss from ``per_sample_loss`` (B,) of the training rows number ``rows`` (B,) int64.
+        """Return the loss of a step.
 
-        ``groups`` is (B,) int64 with -1 for unknown; ``labels`` is (B,) int64.
+        Args:
+            per_sample_loss: (B,) float32 with gradient.
+            groups: (B,) int64, -1 for unknown.
+            labels: (B,) int64.
+            rows: (B,) int64, the numbers of the training rows.
+
+        Returns:
+            A scalar; a mean over the batch, never divided by the sum of weights.
         """
         weights = self.row_weights(groups, labels, rows)
         return per_sample_loss.mean() if weights is None else (weights * per_sample_loss).mean()
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
-        """Return the weights (B,) of the losses of a batch; None means 1. The arguments are those of `loss`."""
+        """Return the weights of the losses of a batch.
+
+        Args:
+            groups: (B,) int64, -1 for unknown.
+            labels: (B,) int64.
+            rows: (B,) int64, the numbers of the training rows.
+
+        Returns:
+            (B,) float32; None means 1.
+        """
         return None
 
     @classmethod
     def why_refused(cls, settings: Mapping[str, Any]) -> str | None:
-        """Return the reason against the values of ``settings``, those of `FitConfig` by name, or None."""
+        """Return the reason against the values of settings.
+
+        Args:
+            settings: all settings of `FitConfig`, by name.
+
+        Returns:
+            One line that names the settings; None if they are valid.
+        """
         return None
 
     @classmethod
     def check_installed(cls) -> None:
-        """Raise `InputError` if a required package is missing; called before any image is embedded."""
+        """Check the required packages; called before any image is embedded.
+
+        Raises:
+            InputError: if one is missing.
+        """
 
     def refit(
         self, train_features: NDArray[np.float32], features: NDArray[np.float32], seed: int
     ) -> tuple[dict[str, NDArray[np.float32]], str]:
-        """Return the state of the head that fits ``features`` of its rows, and how it was found, for the log.
+        """Return the head that fits the training rows. Only if the class `refits`.
 
-        ``train_features`` are those of the split ``train``. Only if the class `refits`.
+        Args:
+            train_features: (n, D) float32 of the split ``train``.
+            features: (N, D) float32 of the objective's rows.
+            seed: seed of the run.
+
+        Returns:
+            The state of the head, arrays by name, and how it was found, for the log.
         """
         raise NotImplementedError
 
@@ -133,38 +191,68 @@ class Objective(Registered):
         return None
 
     def subset(self, seed: int) -> NDArray[np.int64] | None:
-        """Return the row numbers to train on, as many for any seed; None for all training rows."""
+        """Return the rows to train on.
+
+        Args:
+            seed: seed of this epoch; there are as many rows for any seed.
+
+        Returns:
+            (n,) int64 row numbers; None for all training rows.
+        """
         return None
 
     def sampler(self, seed: int) -> GroupSampler | WeightedSampler | None:
-        """Return a sampler that draws rows by weight in this epoch; None draws each row once."""
+        """Return a sampler that draws rows by weight in this epoch.
+
+        Args:
+            seed: seed of this epoch.
+
+        Returns:
+            The sampler; None draws each row once.
+        """
         return None
 
     def end_epoch(self) -> None:
         """Update the state at the end of an epoch."""
 
     def penalty(self, head: torch.nn.Module) -> torch.Tensor | None:
-        """Return a scalar to add to each `loss`, once a step; None for none.
+        """Return a scalar to add to each `loss`, once a step.
 
-        It doesn't depend on the batch, so it is the same on all ranks.
+        Args:
+            head: the head in training.
+
+        Returns:
+            A scalar that doesn't depend on the batch, so it is the same on all ranks; None for none.
         """
         return None
 
     def general_loss(self, head: torch.nn.Module, features: torch.Tensor, logits: torch.Tensor) -> torch.Tensor | None:
-        """Return a second loss (B,) of a batch, whose mean gradient goes to `change_gradients`; None for none.
+        """Return a second loss of a batch, whose mean gradient goes to `change_gradients`.
 
-        ``features`` are (B, D), and ``logits`` (B, C) those of the head.
+        Args:
+            head: the head in training.
+            features: (B, D) float32.
+            logits: (B, C) float32, those of the head.
+
+        Returns:
+            (B,) float32; None for none.
         """
         return None
 
     def change_gradients(self, parameters: Iterable[torch.Tensor], general: Sequence[torch.Tensor]) -> None:
-        """Change the gradients of ``parameters`` before a step, by those of the `general_loss`."""
+        """Change the gradients of the parameters in place, before a step.
+
+        Args:
+            parameters: the trained parameters, with the gradients of the `loss`.
+            general: the gradients of the `general_loss`, in the same order.
+        """
 
     def end_first_stage(self, correct: torch.Tensor, p_true: torch.Tensor) -> None:
         """Update the state after `extra_epochs`.
 
-        ``correct`` (N,) bool says which training rows the head gets right; ``p_true`` (N,) is the probability of the
-        true class.
+        Args:
+            correct: (N,) bool, the training rows that the head gets right.
+            p_true: (N,) float32, their probabilities of the true class.
         """
 
     @property
@@ -177,7 +265,11 @@ class Objective(Registered):
         return {}
 
     def load_state(self, state: dict[str, NDArray[Any]]) -> None:
-        """Restore the state that `state` returned."""
+        """Restore the state that `state` returned.
+
+        Args:
+            state: arrays by name.
+        """
 
 
 class Erm(Objective):

@@ -210,6 +210,7 @@ class ContrastiveAdapter(ClassBalanced):
         device, features, seed = self._features.device, self._features, self._seed
         anchors = torch.from_numpy(self._anchors_of(step)).to(device)
         similarity_AN = features[anchors] @ features.T
+        # An anchor is not its own neighbour.
         similarity_AN[torch.arange(len(anchors)), anchors] = -torch.inf
         near_AK = similarity_AN.topk(min(NEIGHBOURS, len(features) - 1)).indices
         near_AK = near_AK[:, torch.from_numpy(permutation(near_AK.shape[1], seed, step)[:NEGATIVES]).to(device)]
@@ -247,6 +248,7 @@ def contrastive_loss(cosine_AM: torch.Tensor, positive: torch.Tensor, negative: 
     import torch
 
     scaled = cosine_AM / TEMPERATURE
+    # Not minus infinity, whose gradient is NaN for an anchor without negatives.
     negatives_A = scaled.masked_fill(~negative, -1e4).logsumexp(dim=1)
     loss_AM = torch.nn.functional.softplus(negatives_A[:, None] - scaled) * positive
     return (loss_AM.sum(dim=1) / positive.sum(dim=1)).mean()

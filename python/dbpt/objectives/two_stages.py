@@ -254,6 +254,7 @@ def refit_layer(
         _fit(standardised_ND[rows], labels[rows], penalty, num_classes, seed)
         for rows in balanced_subsets(groups, seed, SUBSETS)
     ]
+    # The standardisation moves into the layer, which then takes features as they are.
     weights_CD = np.mean([weights for weights, _ in layers], axis=0) / scale_D
     bias_C = np.mean([bias for _, bias in layers], axis=0) - weights_CD @ mean_D
     return (weights_CD, bias_C), penalty
@@ -295,6 +296,7 @@ def _fit(
     bias_F = np.concatenate([fit.intercept_ for fit in fits])
     if num_classes > 2:
         return weights_FD, bias_F
+    # Two classes have one regression. Half of it with each sign gives the same difference of logits.
     return np.concatenate([-weights_FD, weights_FD]) / 2, np.concatenate([-bias_F, bias_F]) / 2
 
 

@@ -23,8 +23,14 @@ class WeightingObjective(Objective):
     its class, or 1 if no row of the class has a group.
 
     With ``apply="sampling"`` rows are drawn in proportion to their weights at the beginning of the epoch, N draws per
-    epoch, and the loss is the plain mean. The sampler is `dbpt.sampling.GroupSampler`, with exact quotas. If another
-    rule, ``drawn_by``, determines the draws, a row's loss is multiplied by the ratio of its two weights.
+    epoch, and the loss is the plain mean. The sampler is `dbpt.sampling.GroupSampler`, with exact quotas.
+
+    Args:
+        training: the groups and labels of the training rows.
+        rule: the group weights, such as `dbpt.GroupWeights`.
+        drawn_by: another rule that determines the draws. A row's loss is then multiplied by the ratio of its two
+            weights.
+        apply: ``"loss"`` or ``"sampling"``.
     """
 
     uses_groups = True

@@ -38,10 +38,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FeatureClassifier:
-    """A finished head: computes logits by its class ``head`` and the ``tensors`` of ``classifier.safetensors``.
+    """A finished head in NumPy, for features.
 
-    Every head has, in float32, ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,), and may add
-    more. Raises `KeyError` if one is missing, `ValueError` for a wrong shape or dtype, NaN or an infinity.
+    Every head has ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,), and may add more.
+
+    Attributes:
+        tensors: float32 by name, the content of ``classifier.safetensors``.
+        head: the class that computes logits from them.
+
+    Raises:
+        KeyError: if a tensor is missing.
+        ValueError: for a wrong shape or dtype, NaN or an infinity.
     """
 
     tensors: Mapping[str, NDArray[np.float32]]
@@ -63,16 +70,37 @@ class FeatureClassifier:
         return self.tensors["weights"]
 
     def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits (N, C) float32 of unit features (N, D)."""
+        """Return the logits.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, C) float32.
+        """
         return self.head.logits(self.tensors, features)
 
     def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the (N,) int64 class of the largest logit."""
+        """Return the class of the largest logit.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N,) int64.
+        """
         classes: NDArray[np.int64] = self.logits(features).argmax(axis=1)
         return classes
 
     def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the softmax (N, C) float32 of the logits."""
+        """Return the softmax of the logits.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, C) float32; each row has the sum 1.
+        """
         logits = self.logits(features)
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -90,10 +118,15 @@ def zero_shot_classifier(
 
 @dataclass(frozen=True)
 class Prediction:
-    """One image: ``probabilities`` (C,) float32 and the name of the largest; or, for a bad image, ``error``.
+    """The prediction for one image. All but ``path`` and ``error`` are None for a bad image.
 
-    ``path`` is None for an image in memory. With ``attributes``, ``pseudo_attribute`` is the name of the largest of the
-    ``attribute_probabilities`` (A,) float32.
+    Attributes:
+        path: the file; None for an image in memory.
+        prediction: the name of the class with the largest probability.
+        probabilities: (C,) float32.
+        pseudo_attribute: the name of the largest of the ``attribute_probabilities``; None if none were asked for.
+        attribute_probabilities: (A,) float32; None if none were asked for.
+        error: why the image can't be read; None for a good image.
     """
 
     path: str | None
@@ -106,14 +139,21 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The chosen classifier of a run, with the run's words and settings; `dbpt.load` returns it."""
+    """The chosen classifier of a run, with the run's words and settings; `dbpt.load` returns it.
+
+    Attributes:
+        backbone: the frozen CLIP.
+        head: the classifier of features.
+        words: the classes and attributes of the run.
+        config: the settings of the run.
+        probe: the one that guesses attributes, for ``--pseudo-method probe``; else None.
+    """
 
     backbone: Backbone = field(repr=False)
     head: FeatureClassifier = field(repr=False)
     words: Words
     config: FitConfig = field(repr=False)
     probe: AttributeProbe | None = field(default=None, repr=False)
-    """The one that guesses attributes, for ``--pseudo-method probe``."""
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -137,7 +177,10 @@ class Classifier:
     def predict(
         self, images: ImageSource | Iterable[ImageSource], *, attributes: bool = False, batch_size: int | None = None
     ) -> Prediction | Iterator[Prediction]:
-        """Classify images without a cache. Return a `Prediction` for one image, else an iterator of them, in order.
+        """Classify images without a cache.
+
+        The same list gives the same bytes. In another list, or in `dbpt.evaluate`, an image's probabilities may differ
+        in the last digits, with the batch's shape.
 
         Args:
             images: a path, a folder, which is searched for image files, a ``PIL.Image``, an array (H, W, 3) uint8, a
@@ -148,11 +191,13 @@ class Classifier:
             batch_size: images that the image tower sees at a time, by default the run's ``embed_batch_size``; the last
                 batch is filled up to a power of two.
 
-        An image that can't be decoded gives an ``error`` in its place; `InputError` is raised at once for no image, and
-        for arrays and tensors of another shape, dtype or range.
+        Returns:
+            A `Prediction` for one image, else an iterator of them, in order. An image that can't be decoded gives an
+            ``error`` in its place.
 
-        The same list gives the same bytes. In another list, or in `dbpt.evaluate`, an image's probabilities may differ
-        in the last digits, with the batch's shape.
+        Raises:
+            InputError: at once, for no image, for arrays and tensors of another shape, dtype or range, and for
+                ``attributes`` if the run has none to guess.
         """
         if attributes and self.config.num_clusters is not None:
             raise InputError("--with-attribute: the run has clusters within the classes; use dbpt evaluate")

@@ -70,6 +70,7 @@ class OutputFolder(Generic[R]):
     def held(self, folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
         """Create ``folder`` and keep other processes out of it within ``with``; remove it if it stays empty."""
         self.check(folder, resume=resume, overwrite=overwrite)
+        # Noted before they exist, so that only folders made here are removed.
         created = [place for place in (folder, *folder.absolute().parents) if not os.path.lexists(place)]
         lock = OwnedLock(folder / LOCK, "the folder")
         try:
@@ -164,6 +165,7 @@ class OutputFolder(Generic[R]):
     def finish(self, folder: Path, description: dict[str, Any], config: FitConfig) -> None:
         """Write the settings again, then the marker with status ``complete``."""
         self._write_settings(folder, config)
+        # The marker last: a run that is killed before counts as unfinished.
         self._mark(folder, "complete", description)
 
     def read_marker(self, folder: Path) -> R:

@@ -87,11 +87,18 @@ def finished_run(folder: Path) -> RunMarker:
 
 
 def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
-    """Load the classifier of the finished run in the folder ``run``.
+    """Load the classifier of a finished run.
 
-    ``device`` is a torch device, or ``auto``; ``weights`` is the present path of the backbone's local weights file, if
-    it has moved. Raises `InputError` if the run is not finished, a file is damaged, or the backbone is gone or
-    changed.
+    Args:
+        run: the run folder.
+        device: a torch device, or ``auto``: a GPU if there is one.
+        weights: the present path of the backbone's local weights file, if it has moved.
+
+    Returns:
+        The classifier, with its backbone.
+
+    Raises:
+        InputError: if the run is not finished, a file is damaged, or the backbone is gone or changed.
     """
     from dbpt.clip import check_spec, load_backbone_from_spec
     from dbpt.runs.classifier import Classifier, FeatureClassifier

@@ -80,11 +80,25 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
         return self._draws()[self.num_groups :]
 
     def set_shares(self, shares: str | ArrayLike) -> None:
-        """Use other shares from the next pass on. A pass that has begun or was loaded keeps its own."""
+        """Use other shares from the next pass on. A pass that has begun or was loaded keeps its own.
+
+        Args:
+            shares: "balanced", "natural" or (G,) numbers on any scale, as in the constructor.
+
+        Raises:
+            InputError: for shares that can't be drawn by.
+        """
         self._set_distribution(self._checked_shares(shares, None))
 
     def set_group_weights(self, group_weights: ArrayLike) -> None:
-        """Use other group weights (G,) from the next pass on: the weight of one sample of each group."""
+        """Use other group weights from the next pass on. A pass that has begun or was loaded keeps its own.
+
+        Args:
+            group_weights: (G,) numbers, the weight of one sample of each group.
+
+        Raises:
+            InputError: for weights that can't be drawn by.
+        """
         self._set_distribution(self._checked(self._shares_of_weights(group_weights)))
 
     def _checked_shares(self, shares: str | ArrayLike, group_weights: ArrayLike | None) -> NDArray[np.float64]:
@@ -107,6 +121,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
     def _checked(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return a copy with the shares of unknown rows; refuse shares that no quotas can be made of."""
         all_shares = np.array(self._rows.with_unknown(shares))
+        # Only for its errors.
         self._quotas_of(all_shares, 0)
         return all_shares
 

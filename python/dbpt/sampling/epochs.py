@@ -195,7 +195,14 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         return self._shard.num_replicas
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of `epoch`. A loaded position in this epoch is kept, even if it is the end of the epoch."""
+        """Go to the start of an epoch. A loaded position in this epoch is kept, even if it is the end of the epoch.
+
+        Args:
+            epoch: the number of the next pass, 0 or above.
+
+        Raises:
+            InputError: for anything else.
+        """
         epoch = arguments.integer("epoch", epoch, 0, _LAST_EPOCH)
         if epoch == self._epoch and self._phase in (_Phase.LOADED, _Phase.ASKED_FOR):
             self._phase = _Phase.ASKED_FOR
@@ -222,9 +229,17 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         return draws
 
     def indices(self, start: int = 0, stop: int | None = None) -> NDArray[np.int64]:
-        """Return the draws `start` to `stop` of the current epoch's global order, for any rank.
+        """Return draws of the current epoch's global order, for any rank. The time doesn't depend on ``start``.
 
-        Rows are int64 (stop - start,), batches (stop - start, batch_size). The time doesn't depend on `start`.
+        Args:
+            start: the first draw, 0 or above.
+            stop: the end of the draws; by default that of the epoch.
+
+        Returns:
+            int64: rows (stop - start,), or batches (stop - start, batch_size).
+
+        Raises:
+            InputError: for draws outside the epoch.
         """
         start = arguments.integer("start", start, 0, self._length)
         stop = self._length if stop is None else arguments.integer("stop", stop, start, self._length)
@@ -281,11 +296,18 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         return f"seed={self.seed}, epoch={self.epoch}{shard}"
 
     def state_dict(self, *, consumed: int | None = None) -> dict[str, int | list[float]]:
-        """Return the state after the last draw, as plain numbers and lists of numbers.
+        """Return the state after the last draw. All ranks draw in step and have the same state.
 
-        All ranks draw in step and have the same state; another number of ranks may load it. A `DataLoader` with
-        workers draws ahead of the batches that it returns. With such a loader, give the number of draws of this rank
-        that the loop has `consumed` in the present pass, counted from where a loaded state continued.
+        Args:
+            consumed: the number of draws of this rank that the loop has taken in the present pass, counted from where a
+                loaded state continued. A `DataLoader` with workers draws ahead of the batches that it returns, so give
+                it there.
+
+        Returns:
+            Plain numbers and lists of numbers, which another number of ranks may load too.
+
+        Raises:
+            InputError: if more is ``consumed`` than this rank has drawn.
         """
         count = made = 0 if self._pass is None else self._pass.made
         if consumed is not None:
@@ -294,6 +316,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
             if count > limit:
                 raise InputError(f"consumed is {count}; expected up to {limit}, what this rank has drawn in its pass")
         is_over = count and count >= self._draws_from(self._start)
+        # The last step may be filled with draws from the start of the epoch, which don't move the position.
         position = self._length if is_over else self._start + count * self.num_replicas
         return self._state(self._epoch, position, self._distribution)
 
@@ -317,7 +340,10 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state` in the next pass; from the end of an epoch, with the next epoch.
+        """Continue from a state in the next pass; from the end of an epoch, with the next epoch.
+
+        Args:
+            state: from `state_dict` of a sampler of the same data.
 
         Raises:
             InputError: The state has another version or belongs to other data. The sampler stays as it is.

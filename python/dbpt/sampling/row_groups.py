@@ -91,6 +91,7 @@ def warn_unless_sharded() -> None:
     processes = _num_processes()
     if _has_warned or processes == 1:
         return
+    # Lightning and Accelerate shard the draws themselves. If they iterate, they are among the callers.
     frame = sys._getframe(1)
     while frame is not None:
         if frame.f_globals.get("__name__") in _SHARDING_MODULES:

@@ -286,7 +286,14 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         return self._num_rows
 
     def set_weights(self, weights: ArrayLike | torch.Tensor) -> None:
-        """Use other weights (N,) from the next pass on. A pass that has begun or was loaded keeps its own."""
+        """Use other weights from the next pass on. A pass that has begun or was loaded keeps its own.
+
+        Args:
+            weights: (N,) of any real type, as in the constructor.
+
+        Raises:
+            InputError: for another length, and for weights that can't be drawn by.
+        """
         array = _floats(weights)
         if len(array) != self._num_rows:
             raise InputError(f"weights has length {len(array)}; expected {self._num_rows}, as before")

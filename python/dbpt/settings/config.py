@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from inspect import Parameter
 from itertools import product
 from pathlib import Path
+from textwrap import fill
 from typing import Any, TypeVar
 
 from dbpt.data.columns import parse_columns
@@ -18,6 +19,7 @@ from dbpt.errors import InputError, nearest
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.registry import Registry
 from dbpt.settings.fields import asked_word, flag_of
 from dbpt.settings.sections import APPLICATIONS, DEFAULT_DRO_STEP, GROUP_SOURCES, SELECTIONS, Settings
 from dbpt.storage.files import expanded, read_regular
@@ -213,7 +215,11 @@ PATHS = (
 
 @dataclass(frozen=True, kw_only=True)
 class FitConfig(Settings):
-    """The settings of `dbpt.fit`. Raises `InputError` for bad values and invalid combinations."""
+    """The settings of `dbpt.fit`; ``help(dbpt.fit)`` describes each.
+
+    Raises:
+        InputError: for bad values and invalid combinations.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -243,7 +249,11 @@ class FitConfig(Settings):
         return self.optimizer == "adamw" and self.batch_size > 0
 
     def application(self, objective: str) -> str | None:
-        """Return how ``objective`` applies its weights, the default resolved; None if it has none."""
+        """Return how an objective applies its weights, "loss" or "sampling"; None if it has none.
+
+        Args:
+            objective: its name.
+        """
         if not OBJECTIVES[objective].can_sample:
             return None
         return self.apply or ("sampling" if self.weights_fade else "loss")
@@ -259,7 +269,11 @@ class FitConfig(Settings):
         )
 
     def values(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the resolved settings ``names``."""
+        """Return resolved settings by name.
+
+        Args:
+            names: those of the settings.
+        """
         resolved = self.resolved()
         return {name: getattr(resolved, name) for name in names}
 
@@ -268,7 +282,11 @@ class FitConfig(Settings):
         return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
     def options(self, names: Iterable[str]) -> list[str]:
-        """Return the options of the command line for those of the settings ``names`` that don't have their default."""
+        """Return the options of the command line for settings that don't have their default.
+
+        Args:
+            names: the settings to look at; others are left out.
+        """
         chosen, found = frozenset(names), list[str]()
         for each in fields(self):
             value = getattr(self, each.name)
@@ -307,21 +325,35 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     return FitConfig(**plain | {name: expanded(plain[name]) for name in PATHS if isinstance(plain.get(name), str)})
 
 
-def shows_settings(keywords: type) -> Callable[[F], F]:
-    """Decorate a function so that `help` and tab completion show the ``keywords``, a `TypedDict`, of ``**settings``."""
+def shows_settings(keywords: type, read: Collection[str] | None = None) -> Callable[[F], F]:
+    """Decorate a function: its signature shows the ``keywords``, a `TypedDict`, its docstring those ``read`` or all."""
     defaults = {each.name: each.default for each in fields(FitConfig)} | {"recipe": "default"}
     settings = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.__forward_arg__)
         for name, kind in keywords.__annotations__.items()
     ]
+    recipe = {"help": "named set of training settings; settings that you give win"}
+    metadata = {each.name: each.metadata for each in fields(FitConfig)} | {"recipe": recipe}
+    listed = [_described(each, metadata[each.name]) for each in settings if read is None or each.name in read]
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
         own = [parameter for parameter in signature.parameters.values() if parameter.kind is not Parameter.VAR_KEYWORD]
         function.__signature__ = signature.replace(parameters=[*own, *settings])  # type: ignore[attr-defined]
+        if function.__doc__:  # python -OO has removed it
+            function.__doc__ = "\n".join([f"{inspect.getdoc(function)}\n\nSettings:", *listed])
         return function
 
     return decorate
+
+
+def _described(setting: Parameter, metadata: Mapping[str, Any]) -> str:
+    """Return the entry of a setting in a docstring: its name, type, default and help, and dbpt's own choices."""
+    text, choices = metadata["help"], metadata.get("choices")
+    default = "" if "[default: " in text else f", default {setting.default!r}"
+    names = f" ({', '.join(choices.own)})" if isinstance(choices, Registry) else ""  # the type has other choices
+    entry = f"{setting.name} ({setting.annotation}{default}): {text}{names}"
+    return fill(entry, 110, initial_indent=" " * 4, subsequent_indent=" " * 8, break_on_hyphens=False)
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -58,6 +58,7 @@ def check_readable(path: Path, what: str, way_out: str = "") -> None:
 def read_regular(path: str | Path, what: str, max_bytes: int = sys.maxsize) -> bytes:
     """Return the bytes of a regular file of at most ``max_bytes``. Errors call the file ``what``."""
     with system_errors(f"{path}: cannot read the {what}"), open_regular(path) as file:
+        # Checked before reading, which could fill the memory, and again after it, as the file may have grown.
         is_small = os.fstat(file.fileno()).st_size <= max_bytes
         content = file.read() if is_small else b""
     if not is_small or len(content) > max_bytes:
@@ -139,10 +140,12 @@ def write_atomically(path: Path, content: bytes | str | Iterable[str], *, overwr
         try:
             for part in (content,) if isinstance(content, bytes | str) else content:
                 rest = memoryview(part.encode("utf-8", "surrogateescape") if isinstance(part, str) else part)
+                # A single write may take only a part, for example when the disk is nearly full.
                 while rest:
                     rest = rest[os.write(handle, rest) :]
             # By descriptor if possible: in a shared folder the name may belong to another file by now.
             os.chmod(handle if os.chmod in os.supports_fd else temporary, 0o644)  # noqa: PTH101
+            # Before the rename. After a crash the new name could otherwise belong to an empty file.
             os.fsync(handle)
         finally:
             os.close(handle)

@@ -125,6 +125,7 @@ class OwnedLock:
 
     def __init__(self, file: Path, what: str) -> None:
         self.file, self.what = file, what
+        # Not local to a thread: one thread may take the lock and another release it.
         self._lock = FileLock(file, mode=0o644, thread_local=False)
         self._owner = file.with_name(file.name + OWNER)
 

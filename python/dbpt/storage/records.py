@@ -181,6 +181,7 @@ def write_tensors(
     entries = header["__metadata__"] = {"schema_version": str(version), **(metadata or {})}
     entries[DIGEST] = _digest(header, data)
     text = _canonical(header)
+    # safetensors aligns the data to 8 bytes, by blanks at the end of the header.
     text += b" " * (-len(text) % 8)
     write_atomically(path, len(text).to_bytes(8, "little") + text + data)
 

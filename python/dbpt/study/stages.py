@@ -318,6 +318,7 @@ def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset, pseudo = embedded.dataset, embedded.guess(config)
     groups = pseudo_groups(dataset, pseudo)
+    # Rows without a group are held out by class, in strata numbered after the groups.
     strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
     by = "class and pseudo attribute" if dataset.attribute_names else "class"
     splits, notes = hold_out(dataset, strata, config.val_fraction, config.seed, by=by)

@@ -35,6 +35,7 @@ def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> Draws:
         return sampler
     part = np.zeros(len(objective.training.labels), dtype=np.int64)
     if (subset := objective.subset(seed)) is not None:
+        # The stream has one group, 0. Rows of group -1 are never drawn.
         part -= 1
         part[subset] = 0
     index = GroupIndex(part, 1)
@@ -95,6 +96,7 @@ class CheckpointWriter:
             save_checkpoint(self._path, checkpoint)
             self._saved_at, self._waiting = time.monotonic(), None
         else:
+            # The next epoch changes these tensors in place.
             copied = {name: tensor.detach().clone() for name, tensor in checkpoint.tensors.items()}
             history = list(checkpoint.progress.history)
             self._waiting = replace(checkpoint, tensors=copied, progress=replace(checkpoint.progress, history=history))
@@ -124,6 +126,7 @@ def training_fingerprint(outer: str, training: Rows, validation: Rows, settings:
     digest.update(json.dumps(fixed, sort_keys=True).encode())
     for rows in (training, validation):
         for array in (rows.features, rows.labels, rows.groups):
+            # Arrays of different shapes can have the same bytes.
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -58,16 +58,28 @@ def train(
     """Train ``head`` on ``training`` and leave it at the best epoch on ``validation``, by ``settings.model_selection``.
 
     All ``ranks`` call this with the same arguments. Each computes its part of every batch, and all end with the same
-    head. Only rank 0 reads and writes the checkpoint, from which another number of ranks can continue. Raises
-    `InputError` if training diverges (`dbpt.training.records`), or if the checkpoint belongs to another run.
+    head. Only rank 0 reads and writes the checkpoint, from which another number of ranks can continue.
 
     Args:
         head: maps features (B, D) to logits (B, C).
+        objective: turns per-sample losses into the loss of a step.
+        training: N rows to train on.
+        validation: rows by which the epoch is chosen.
+        settings: epochs, optimizer, learning rate and model selection.
         checkpoint_path: file for the state after an epoch: every few seconds, at the end, and if training stops at an
             error or at Ctrl-C. Training continues from an existing one, also with a lower learning rate.
         fingerprint: the caller's digest of everything that determines the head and the objective.
+        on_epoch: called with the record of each epoch.
         live: computes the features of training rows at each draw, instead of ``training.features``.
+        ranks: the processes that train together; by default this one alone.
+
+    Returns:
+        The best epoch, the head's state after it, and the record of every epoch.
+
+    Raises:
+        InputError: if training diverges (`dbpt.training.records`), or if the checkpoint belongs to another run.
     """
+    # The ranks may run on different processors, whose first parameters can differ in the last bits.
     ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings, live, ranks, checkpoint_path is not None)
     identity = "" if checkpoint_path is None else training_fingerprint(fingerprint, training, validation, settings)
@@ -81,6 +93,7 @@ def train(
             on_epoch(run.epoch())
             if writer is not None:
                 ranks.from_first(lambda: writer.offer(run.checkpoint(identity)))
+    # Ctrl-C too: the last epochs may not be on disk yet.
     except BaseException:
         if writer is not None and ranks.is_first:
             with suppress(InputError):  # the first error is the one to show
@@ -171,6 +184,7 @@ class _Run:
         )
         self.history.append(record)
         if is_first_stage_over:
+            # Only after the record is appended, because `_start` takes the number of records as the first epoch.
             if not objective.restarts:
                 self.initial_state = self._head_state()
             self._start()
@@ -208,17 +222,21 @@ class _Run:
         features = self._features(rows[part], check.epoch - 1, first_draw + part.start)
         logits = self.head(features)
         own_loss = F.cross_entropy(logits, labels[part], reduction="none")
+        # All ranks observe the whole batch, so their group weights stay the same without an exchange of weights.
         per_sample_loss = self.ranks.gather(own_loss, len(rows))
         try:
             self.objective.observe(per_sample_loss.detach(), groups, labels)
+        # The group weights refuse a loss that is too large, but divergence is the better message.
         except InputError:
             check.check_loss(per_sample_loss.max().item())
             raise
         loss = self.objective.loss(per_sample_loss, groups, labels, rows)
         if (penalty := self.objective.penalty(self.head)) is not None:
+            # The value counts in full on each rank; only the gradient is divided.
             share = penalty / self.ranks.count  # of the gradient, which the ranks add up
             loss = loss + share + (penalty - share).detach()
         general = self.objective.general_loss(self.head, features, logits)
+        # Divided by the batch of all ranks, so that the sum of the ranks' gradients is that of the mean.
         return per_sample_loss, loss, None if general is None else general.sum() / len(rows)
 
     def _gradients(self, loss: torch.Tensor, *, keep: bool = False) -> list[torch.Tensor]:
@@ -251,6 +269,7 @@ class _Run:
         check.check_probabilities(p_true)
         found = Judged.of(correct, p_true, self.validation.groups)
         score = validation_score(self.settings.model_selection, epoch, found)
+        # Not >=, so that the earlier epoch wins a tie.
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1
             self.best_state = self._head_state()
@@ -297,6 +316,7 @@ def learning_rate(epoch: int, *, lr: float, epochs: int, warmup_epochs: int) -> 
     """
     if epoch < warmup_epochs:
         return min(WARMUP_LR, lr)
+    # As in CoOp's code, the warm-up doesn't shorten the cosine, which therefore stops short of 0.
     return 0.5 * lr * (1.0 + math.cos(math.pi * (epoch - warmup_epochs) / epochs))
 
 

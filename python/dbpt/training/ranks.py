@@ -63,6 +63,7 @@ class Ranks:
         whole[self.part(total)] = own.detach()
         with reaching():
             dist.all_reduce(whole)  # a value and zeros: exact
+        # Once more, now with its gradient: what was exchanged was detached.
         whole[self.part(total)] = own
         return whole
 
@@ -128,6 +129,7 @@ class Ranks:
 
     def in_turns(self, work: Callable[[], T]) -> T:
         """Run ``work`` as `together` does, but first on one rank of each machine, so that the others find its files."""
+        # Every rank takes part in both exchanges, once with its work and once with nothing.
         if not self.first_of_node:
             self.together(lambda: None)
         value = self.together(work)
@@ -196,6 +198,7 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
             yield ALONE
         else:
             with reaching():
+                # NCCL sends only tensors on GPUs.
                 messages = dist.new_group(backend="gloo", timeout=LONGEST_WAIT)
             assert isinstance(messages, dist.ProcessGroup)  # every rank is in it
             yield Ranks(number, size, int(os.environ.get("LOCAL_RANK", number)) == 0, messages)

@@ -181,6 +181,7 @@ class DivergenceCheck:
 
     def check_loss(self, largest: float) -> None:
         """Refuse a ``largest`` loss of a batch that is too large or not finite."""
+        # Not ``>``, so that NaN is refused too; likewise below.
         if not largest <= LARGEST_LOSS:
             raise self._error("loss", largest)
 

@@ -196,11 +196,20 @@ def mini_clip_paths() -> tuple[Path, Path]:
 
 
 def write_demo(name: str, directory: str | Path, *, seed: int = 0) -> Path:
-    """Draw a demo data set into a new folder, in the layout of the data set it is named after, and return the folder.
+    """Draw a demo data set into a new folder, in the layout of the data set it is named after.
 
-    It has 2,400 training, 600 validation and 1,200 test images of 64x64 pixels. ``name`` is "demo-waterbirds",
-    "demo-celeba" or "demo-metashift". ``directory`` must not exist, or be empty; it never contains a partial data set.
-    The same ``seed`` draws the same bytes (with one version of Pillow). Raises `InputError`.
+    It has 2,400 training, 600 validation and 1,200 test images of 64x64 pixels.
+
+    Args:
+        name: "demo-waterbirds", "demo-celeba" or "demo-metashift".
+        directory: must not exist, or be empty; it never contains a partial data set.
+        seed: the same seed draws the same bytes (with one version of Pillow).
+
+    Returns:
+        The folder.
+
+    Raises:
+        InputError: for another name, a bad seed, and a folder that can't be created or isn't empty.
     """
     return _write(name, Path(directory), seed, SPLIT_SIZES)
 

@@ -23,7 +23,18 @@ class DatasetReader(Registered):
     @staticmethod
     @abstractmethod
     def read(root: Path, request: DataRequest) -> Dataset:
-        """Read the rows from the absolute path ``root``. Raises `InputError` for anything that does not fit."""
+        """Read the rows.
+
+        Args:
+            root: the absolute path of the folder that the user named.
+            request: the words and settings that the user gave.
+
+        Returns:
+            The data set, with all rows.
+
+        Raises:
+            InputError: for anything that does not fit.
+        """
 
 
 DATASETS = Registry[DatasetReader](
