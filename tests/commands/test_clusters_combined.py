@@ -41,7 +41,7 @@ def few(tiny):
     [
         (["--attributes", "clusters", "--factors", "ground: meadow, lake"], "--factors with --attributes: "),
         (["--attributes", "auto", "clusters"], "--attributes: 'auto' with 'clusters': auto finds the names itself"),
-        (["--attributes", "clusters:2", "auto"], "--attributes: 'auto' with 'clusters:2': auto finds the names itself"),
+        (["--attributes", "clusters:2", "auto"], "--attributes: 'clusters:2' with 'auto': clusters need no names"),
     ],
 )
 @pytest.mark.parametrize("verb", ["fit", "audit", "guess", "compare"])

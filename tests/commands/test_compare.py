@@ -114,7 +114,7 @@ def test_an_oracle_without_true_attributes_is_refused_before_anything_is_trained
     assert not (tmp_path / "c").exists()
     assert not any("worst group" in line for line in logged.messages)
     found = compare(tiny, tmp_path / "c", table, methods="erm,dbpt", seeds=1)
-    assert "groups: pseudo attributes (labelled by the model); figures in per cent, of one seed" in str(found)
+    assert "groups: pseudo attributes (labelled by the model), which can't be trusted here; figures" in str(found)
     assert "over seeds: needs two or more" in str(found)
 
 

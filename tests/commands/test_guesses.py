@@ -108,7 +108,7 @@ def test_nothing_is_said_where_the_guesses_decide_nothing(tiny, tiny_run, tmp_pa
         ({"objective": "erm", "model_selection": "average", "baselines": False}, 0),
     ]):  # fmt: skip
         config = FitConfig(data=str(tiny.table), **tiny.settings | changes)
-        assert len(doubts(prepare(config).labelled.doubt_warnings)) == n, number
+        assert len(doubts(prepare(config).doubt_warnings)) == n, number
     found = compare(tiny, tmp_path / "comparison", methods=("zero-shot",), seeds=1)
     assert doubts(found.warnings) == []
 
@@ -130,7 +130,7 @@ def test_the_names_are_compared_with_the_words_of_the_catalogue_on_the_judged_im
 
 
 def test_trusted_guesses_give_no_warning(tiny, trusting):
-    assert prepare(FitConfig(data=str(tiny.table), **tiny.settings)).labelled.doubt_warnings == ()
+    assert prepare(FitConfig(data=str(tiny.table), **tiny.settings)).doubt_warnings == ()
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_the_images_are_those_of_the_training_rows(tiny):
 
 def test_an_image_that_has_gone_is_named(tiny, tmp_path):
     experiment = live_experiment(tiny)
-    labelled = experiment
-    moved = replace(experiment, labelled=replace(labelled, dataset=replace(labelled.dataset, root=tmp_path)))
+    elsewhere = replace(experiment.dataset, root=tmp_path)
+    moved = replace(experiment, embedded=replace(experiment.embedded, dataset=elsewhere))
     with pytest.raises(InputError, match=r"\.png: could be read when training began, but not now \(No such file"):
         trained_result(moved, "dbpt", checkpoint_path=None)

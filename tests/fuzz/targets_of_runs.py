@@ -17,7 +17,7 @@ from dbpt.data.words import Words, check_templates, parse_vocabulary
 from dbpt.groups import group_metrics
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.clusters import ClassClusters
-from dbpt.guesses.doubts import CrossValidated, KnownOfGroup
+from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.human_check.estimates import Design, Stratum, read_design, write_design
 from dbpt.human_check.judging import read_answers
@@ -103,8 +103,7 @@ def run_probe(place: Workplace) -> Parse:
     """The probe of a run with two attributes."""
     words = Words({"a": ("a",), "b": ("b",)}, {"land": ("land",), "water": ("water",)}, ("{}",), ("{}",))
     draws, guessed = np.random.default_rng(0), np.array([0, 1, 1, 0, 0])
-    groups = [KnownOfGroup(group="a · land", n=4), KnownOfGroup(group="a · water", n=1)]
-    figures = CrossValidated.of(guessed, np.array([0, 1, 0, 0, 0]), np.zeros(5, np.int64), groups, 2)
+    figures = CrossValidated.of(guessed, np.array([0, 1, 0, 0, 0]), np.zeros(5, np.int64), words.suspects[0], {0: "a"})
     weights, biases = draws.normal(size=(2, 16)).astype(np.float32), draws.normal(size=2).astype(np.float32)
     write_probe(place.folder, AttributeProbe(weights, biases, (figures,)))
     place.corpus["good-probe.safetensors"] = (place.folder / "probe.safetensors").read_bytes()

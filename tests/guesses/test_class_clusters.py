@@ -226,7 +226,8 @@ def test_many_classes_leave_something_to_cluster():
     features = draws.normal(0, 0.05, (180, 2)).astype(np.float32)
     features[:, 1] += np.tile([0, 1], 90)
     weights = np.array([[1, 0], [0.8, 0], [-0.5, 0]], np.float32)
-    found = find_class_clusters(features, labels, weights, NAMES, 2).label(features, labels).pseudo_attributes
+    clusters = find_class_clusters(features, labels, weights, NAMES, 2)
+    found = PseudoAttributes.of_clusters(clusters, features, labels).pseudo_attributes
     for label in range(3):
         own = found[labels == label]
         assert {own[0], own[1]} == {0, 1}

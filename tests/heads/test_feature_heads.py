@@ -20,7 +20,7 @@ from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.classifier import FeatureClassifier
 from dbpt.settings.config import FitConfig
 from dbpt.storage.records import write_tensors
-from dbpt.study import stages as experiment_module
+from dbpt.study.readable import Embedded
 from dbpt.study.stages import prepare
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
@@ -229,13 +229,13 @@ def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tm
 
 
 def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_validation_lacks(tiny, monkeypatch):
-    labelled = experiment_module.label_dataset
+    guess = Embedded.guess
 
-    def all_in_one(dataset, *rest):  # the first attribute for every row of the first class
-        found = labelled(dataset, *rest)
-        return replace(found, pseudo_attributes=np.where(dataset.labels == 0, 0, found.pseudo_attributes))
+    def all_in_one(embedded, *rest):  # the first attribute for every row of the first class
+        found = guess(embedded, *rest)
+        return replace(found, pseudo_attributes=np.where(embedded.dataset.labels == 0, 0, found.pseudo_attributes))
 
-    monkeypatch.setattr(experiment_module, "label_dataset", all_in_one)
+    monkeypatch.setattr(Embedded, "guess", all_in_one)
     for objective, split in (("dfr", "val"), ("erm", "train")):
         config = FitConfig(data=str(tiny.table), **tiny.settings, head="linear", objective=objective)
         told = [text for text in prepare(config).warnings if "nothing is learnt about them" in text]

@@ -70,7 +70,7 @@ def test_unreadable_images_are_replaced_by_the_next(root, tmp_path):
 
 
 def test_more_groups_have_fewer_pictures_and_the_first_ones_have_precedence(root, monkeypatch):
-    monkeypatch.setattr(module, "MOST_PICTURES", 24)
+    monkeypatch.setattr(module, "MOST_ON_SHEETS", 24)
     short = sheets_of(root, [0, 1] * 50)
     assert [list(paths_of(sheet)) for sheet in short[:2]] == [["The 4 surest", "The 4 least sure", "4 at random"]] * 2
     names = [(f"class {number}", "day") for number in range(10)]
@@ -89,5 +89,5 @@ def test_pictures_of_noise_keep_within_the_budget(tmp_path, groups, options):
     sheets = contact_sheets(paths, tmp_path, rows, confidence, group_names=names, **options)
     jpegs = [picture.image for sheet in sheets for strip in sheet.strips for picture in strip.pictures]
     assert len(jpegs) == groups * 3 * min(8, 768 // (3 * groups))
-    assert sum(map(len, jpegs)) < options.get("budget", module.BUDGET)
+    assert sum(map(len, jpegs)) < options.get("budget", module.SHEETS_BUDGET)
     assert max(Image.open(io.BytesIO(jpegs[0])).size) >= 64

@@ -80,12 +80,12 @@ def test_unreadable_images_are_replaced_by_others(root, tmp_path):
 
 
 def test_many_groups_have_fewer_pictures_and_the_first_ones_have_precedence(root, monkeypatch):
-    monkeypatch.setattr(module, "MOST_PICTURES", 12)
+    monkeypatch.setattr(module, "MOST_EXAMPLES", 12)
     classes = [f"c{i}" for i in range(10)]
     names = {"classes": classes, "group_names": [(each, "") for each in classes]}
     four = examples_of(root, np.repeat([0, 1, 2, 3], 25), [[0] * 100], **names)
     assert [len(g.examples) for g in four] == [3] * 4 + [0] * 6
-    monkeypatch.setattr(module, "MOST_PICTURES", 4)
+    monkeypatch.setattr(module, "MOST_EXAMPLES", 4)
     few = examples_of(root, np.repeat(range(10), 10), [[0] * 100], first=[9, 4], **names)
     assert [len(g.examples) for g in few] == [1, 1, 0, 0, 1, 0, 0, 0, 0, 1]
     assert {g.n for g in few} == {10}
@@ -99,7 +99,7 @@ def test_pictures_of_noise_keep_within_the_budget(noise, groups):
     found = group_examples(["0.png"] * len(rows), noise, rows, [rows], classes=classes, group_names=names)
     jpegs = [example.image for group in found for example in group.examples]
     assert len(jpegs) == min(384, groups * min(8, 384 // min(groups, 384)))
-    assert sum(map(len, jpegs)) < module.BUDGET
+    assert sum(map(len, jpegs)) < module.EXAMPLES_BUDGET
 
 
 def test_groups_are_ordered_by_accuracy_without_the_empty_ones_first():

@@ -45,7 +45,7 @@ def of_factors(*doubts):
         for factor, each in zip((STYLE, PLACE), doubts, strict=True)
     ]
     both = [doubt for factor in factors for doubt in factor.doubts]
-    return Guesses(method="proportional", shares=[1 / 6] * 6, doubts=both, factors=factors, **same)
+    return Guesses(shares=[1 / 6] * 6, doubts=both, factors=factors, **same)
 
 
 @pytest.mark.parametrize(("place", "size"), [(0, 2), (1, 3)])

@@ -32,11 +32,12 @@ VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
 BiasSize = Literal["small", "clear", "strong"]
 WhyNothing = Literal["one attribute", "no errors", "whole classes"]
 """Why there is nothing to compare: no class has two attributes, or none has both right and wrong images."""
-StepKind = (
-    VerdictKind
-    | WhyNothing
-    | Literal["lower confidence", "label more", "fewer names", "train", "train without weights", "compare"]
-)
+StepKind = Literal[
+    VerdictKind,
+    WhyNothing,
+    "lower confidence", "label more", "fewer names",
+    "train", "train without weights", "compare",
+]  # fmt: skip
 LOOK_FIRST = (
     "Look at the pictures: if they don't show the attribute, the errors go with something else that CLIP takes for it."
 )
