@@ -184,6 +184,7 @@ SHARED_FROM = 1000
 DRAW_HALF = """
 import sys
 from pathlib import Path
+from dbpt.data.demo import draw_pictures, plan_rows
 name, folder, seed, *sizes = sys.argv[1:]
 draw_pictures(name, Path(folder), plan_rows(name, int(seed), tuple(map(int, sizes)))[1::2], int(seed))
 """
