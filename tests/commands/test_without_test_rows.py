@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file
 
 import dbpt
-from dbpt.guesses.label import METHODS
+from dbpt.guesses import PSEUDO_METHODS
 
 
 def other_tests(rows):
@@ -31,7 +31,7 @@ def learnt(run):
     return (run / "classifier.safetensors").read_bytes(), history, pseudo
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PSEUDO_METHODS)
 def test_test_rows_change_no_byte_of_what_is_learnt(tiny, tmp_path, method):
     def run(name, table):
         out = tmp_path / name

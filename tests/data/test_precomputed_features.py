@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from table_files import rows
 
+from dbpt.data import features as precomputed
 from dbpt.data import load_dataset
 from dbpt.data.features import open_precomputed_features
 from dbpt.errors import InputError
-from dbpt.features import precomputed
 
 BACKBONE = 3, "small-clip"
 FEATURES = np.array([[3, 4, 0], [0, 0, 2], [1e-3, 0, 0], [0, -5, 0]], dtype=np.float32)
