@@ -19,4 +19,4 @@ def test_examples_hold(file):
 
 
 def test_samplers_group_weights_and_pseudo_attributes_have_examples():
-    assert {"sampling", "groups", "pseudo_attributes"} <= {file.parts[1] for file in FILES}
+    assert {"sampling", "groups", "guesses"} <= {file.parts[1] for file in FILES}
