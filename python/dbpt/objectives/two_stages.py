@@ -1,4 +1,4 @@
-"""Objectives with a first stage that tells which rows need weight: JTT, AFR and DFR."""
+"""Objectives in two stages: JTT and AFR weight the rows that a first stage gets wrong, DFR refits the last layer."""
 
 from __future__ import annotations
 
