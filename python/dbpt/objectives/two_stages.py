@@ -1,4 +1,4 @@
-"""Objectives in two stages: JTT and AFR weight the rows that a first stage gets wrong, DFR refits the last layer."""
+"""Objectives that find the rows to learn from first: JTT and AFR by a first stage, DFR by balanced validation rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Study`: images with pseudo attributes and splits, and the figures of predictions for them, as in ``metrics.json``."""
+"""`Study`: images with pseudo attributes and splits, and the figures of predictions for ``metrics.json``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
