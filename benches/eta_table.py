@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.commands.comparison_cells import resampled
+from dbpt.commands.comparison_cells import half_of
 from dbpt.commands.methods import trained_result
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
@@ -68,7 +68,7 @@ def main(head: str, batch: int, draws: int, sources: Sequence[str]) -> None:
         for rate in RATES:
             figures = []
             for draw in range(draws):
-                study = resampled(flipped(guessed, draw, rate), draw)
+                study = half_of(flipped(guessed, draw, rate), draw)
                 of_draw = [replace(config, eta=eta, seed=draw) for eta in ETAS]
                 figures.append([worst_group(study, chosen) for chosen in of_draw])
             print(f"| {Path(source).stem} | {100 * rate:g} % | {' | '.join(cells(figures))} |", flush=True)

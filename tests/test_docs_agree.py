@@ -84,11 +84,16 @@ def test_the_tables_of_the_defaults_page_are_those_of_the_sweep():
     assert stages == set(re.findall(r"<!-- sweep: (.*?) by \w+ -->", page))
 
 
-def test_architecture_names_every_folder_of_the_crate():
-    """Those of the package are compared with the tree in test_imports.py."""
+def test_architecture_has_a_line_for_each_file():
     tree = read("ARCHITECTURE.md").partition("## Where things are")[2].partition("\n## ")[0]
-    folders = {f"{path.parent.name}/" for path in (ROOT / "rust/src").glob("*/*.rs")}
-    assert [name for name in sorted(folders) if name not in tree] == []
+    listed, above = [], {2: ""}
+    for indent, name in re.findall(r"^((?: {4}| {6}| {8}))([\w/]+(?:/|\.\w+))(?: |$)", tree, re.MULTILINE):
+        above[len(indent)] = above[len(indent) - 2] + name
+        listed += [above[len(indent)]] * (not name.endswith("/"))
+    paths = [*(ROOT / "python/dbpt").rglob("*.py*"), *(ROOT / "rust/src").rglob("*.rs")]
+    files = {path.relative_to(ROOT).as_posix() for path in paths if path.suffix in (".py", ".pyi", ".rs")}
+    folders = ("__init__.py", "mod.rs")  # the line of the folder says what these are
+    assert sorted(listed) == sorted(file for file in files if file in listed or not file.endswith(folders))
 
 
 def test_report_picture_is_small():

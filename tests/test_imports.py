@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -86,26 +87,33 @@ def test_python_dash_m_is_the_command():
     assert done.stdout.strip() == f"dbpt, version {dbpt.__version__}"
 
 
-def test_no_import_runs_up_the_list_of_rooms():
-    architecture = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
-    tree = architecture.partition("    python/dbpt/\n")[2].partition("    rust/src/")[0]
-    listed = re.findall(r"^      (?:(?:__init__|errors)\.py|_core\.pyi|([a-z_]+)(?:/|\.py)) ", tree, re.MULTILINE)
-    order = ["errors", "arguments", "_core", *filter(None, listed)]
-    package = Path(dbpt.__file__).parent
-    rooms = {path.parent.name for path in package.glob("*/__init__.py")} | {path.stem for path in package.glob("*.py")}
-    assert sorted([*order, "__init__", "__main__"]) == sorted(rooms | {"_core"})
-    upward = []
-    for path in sorted(package.glob("**/*.py")):
-        room = path.relative_to(package).parts[0].removesuffix(".py")
-        if room in ("__init__", "__main__"):
-            continue
+PACKAGE = Path(dbpt.__file__).parent
+
+
+def imported() -> dict[str, set[str]]:
+    """The names that each module of dbpt imports, for type checkers too: modules where they are some of dbpt's."""
+    paths = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    found: dict[str, set[str]] = {module: set() for module in paths}
+    for module, path in paths.items():
         for node in ast.walk(ast.parse(path.read_text())):
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
-            names = [node.module] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if names == ["dbpt"]:
-                names = [f"dbpt.{alias.name}" for alias in node.names]
-            for target in (name.split(".")[1] for name in names if name.startswith("dbpt.")):
-                if order.index(target) > order.index(room):
-                    upward.append(f"{path.relative_to(package)} imports {target}")
+            for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+                names = [f"{node.module}.{alias.name}", str(node.module)] if isinstance(node, ast.ImportFrom) else []
+                files = [file for name in [*names, alias.name] for file in (name, f"{name}.__init__") if file in paths]
+                found[module].add([*files, *names, alias.name][0])
+    return found
+
+
+def test_no_import_runs_up_the_list_of_rooms_and_no_two_files_import_each_other():
+    architecture = (Path(__file__).parent.parent / "ARCHITECTURE.md").read_text()
+    tree = architecture.partition("    python/dbpt/\n")[2].partition("    rust/src/")[0]
+    order = re.findall(r"^      (\w+)(?:/|\.pyi?) ", tree, re.MULTILINE)
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {path.stem for path in PACKAGE.glob("*.py")}
+    assert sorted(order) == sorted(rooms | {"_core"})
+    modules, upward = imported(), []
+    for module, targets in modules.items():
+        room = module.split(".")[1]
+        names = [name for name in targets if name.startswith("dbpt.") and room != "__init__"]
+        upward += [f"{module} imports {name}" for name in names if order.index(name.split(".")[1]) > order.index(room)]
     assert upward == []
+    TopologicalSorter(modules).prepare()  # raises CycleError

@@ -14,6 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dbpt import data as data
+    from dbpt import groups as groups
+    from dbpt import heads as heads
+    from dbpt import objectives as objectives
+    from dbpt import sampling as sampling
     from dbpt._core import __version__ as __version__
     from dbpt.auditing.audit import audit as audit
     from dbpt.auditing.discover import discover as discover

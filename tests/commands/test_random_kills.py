@@ -1,6 +1,7 @@
 """kill -9 at times drawn evenly from those that `dbpt embed` and `dbpt fit` take, whatever these are doing then.
 
-Six in CI; DBPT_RANDOM_KILLS of each command otherwise. The kills of test_faults.py are aimed at what is written.
+Six in CI; DBPT_RANDOM_KILLS of each command otherwise. The kills of test_kill_moments.py and test_disk_faults.py are
+aimed at what is written.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""From the subject of an audit to its figures: the groups to audit, the verdict on them, and all that is told."""
+"""From the subject of an audit to its figures: the groups to audit, their metrics, and what follows from these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of several suspected attributes (``--factors``): each by itself, and whether it is the others' doing."""
+"""The audit of several suspected attributes (``--factors``): each by itself, and whether others explain its errors."""
 
 from collections.abc import Sequence
 from dataclasses import replace

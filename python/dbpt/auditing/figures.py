@@ -1,4 +1,4 @@
-"""The content of ``audit.json``; the predictions that are audited, and the difference that could be seen."""
+"""The schema of ``audit.json``; predictions of users and probes; the smallest difference that an audit would find."""
 
 from __future__ import annotations
 

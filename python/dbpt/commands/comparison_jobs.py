@@ -1,4 +1,4 @@
-"""Run cells one after another in this process, or in several; and the answers of finished ones."""
+"""Run cells in this process or in several; and the predictions of finished cells, for the page."""
 
 import logging
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Features in files: those of the cache, and those that users bring along; copies among them."""
+"""Features in files: those of the cache, and precomputed ones of users; copies among them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact intervals of accuracies, of the worst group, and of differences."""
+"""Exact intervals of accuracies, of the worst group, and of differences; the bounds of group weights."""
 
 from dataclasses import dataclass
 from functools import lru_cache

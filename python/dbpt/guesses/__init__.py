@@ -1,4 +1,4 @@
-"""Pseudo attributes: the spurious attribute of each row, predicted by CLIP. Uses no true attributes and no torch."""
+"""Pseudo attributes: the spurious attribute of each row, guessed by CLIP's words or a probe. Needs no torch."""
 
 from dbpt.guesses.base import PSEUDO_METHODS, Clusters, PseudoAttributes, PseudoMethod, register_pseudo_method
 from dbpt.guesses.label import label_attributes

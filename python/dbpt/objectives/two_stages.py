@@ -1,4 +1,4 @@
-"""Objectives with a first stage that tells which rows need weight: JTT, AFR and DFR."""
+"""Objectives that find the rows to learn from first: JTT and AFR by a first stage, DFR by balanced validation rows."""
 
 from __future__ import annotations
 

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import Backbone
-from dbpt.clip.text_tower import token_embedding
 from dbpt.data.words import Words, factor_codes, joint_codes
 from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, merged_metrics
@@ -30,6 +28,7 @@ from dbpt.storage.files import is_missing
 from dbpt.storage.records import read_tensors, typed_json, write_tensors
 
 if TYPE_CHECKING:
+    from dbpt.clip import Backbone
     from dbpt.runs.classifier import Classifier
 
 TENSORS_SCHEMA_VERSION = 1
@@ -183,6 +182,8 @@ def check_context(
     context: NDArray[np.float32], start_from: str, backbone: Backbone, num_classes: int, *, class_specific: bool
 ) -> None:
     """Refuse a context of another width than the text tower's, or for another number of classes."""
+    from dbpt.clip.text_tower import token_embedding
+
     width, where = token_embedding(backbone.model).embedding_dim, f"--start-from {start_from}"
     if context.shape[-1] != width:
         raise InputError(

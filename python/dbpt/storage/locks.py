@@ -1,4 +1,4 @@
-"""One process at a time: locks, folders that appear whole, and what torchrun says of the processes."""
+"""One process at a time: locks, folders that appear whole, and torchrun's variables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From predictions and pseudo attributes to the figures of ``metrics.json`` and ``compare.json``."""
+"""`Study`: images with pseudo attributes and splits, and the figures of predictions for ``metrics.json``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What is seen in training: the record of each epoch, the best epoch, divergence, and findings to tell."""
+"""Records of a training: each epoch, the score that selects the best one, divergence, and warnings at the end."""
 
 from __future__ import annotations
 
