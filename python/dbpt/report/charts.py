@@ -75,6 +75,7 @@ HOVER = "hover: "
 CAPTION_AND_LEGEND = re.compile(rf'\n  <g id="{HOVER}.*?(?=\n </g>)', re.DOTALL)
 """The artists of a figure from its caption on; those of the axes are indented by more spaces."""
 Looks = dict[str, Any]
+Box = tuple[float, float, float, float]
 NOTE: Looks = {"fontsize": 11, "color": COLORS["muted"]}
 
 
@@ -87,7 +88,7 @@ class Chart:
 
     figure: Figure
     description: str
-    on_page: tuple[float, float, float, float]
+    on_page: Box
 
     @property
     def axes(self) -> Axes:
@@ -324,13 +325,7 @@ def spread(places: Sequence[float], distance: float, bottom: float) -> list[floa
     return moved
 
 
-def _axes(
-    description: str,
-    legend: Legend | None,
-    width: float,
-    height: float,
-    margins: tuple[float, float, float, float],
-) -> tuple[Axes, tuple[float, float, float, float]]:
+def _axes(description: str, legend: Legend | None, width: float, height: float, margins: Box) -> tuple[Axes, Box]:
     """Return axes of some ``height`` in a new figure, with margins at the left, top, right and bottom.
 
     A ``legend`` and the description are above them; the second value is the part below (x, y, width, height).
@@ -362,8 +357,7 @@ def _in_lines(legend: Legend, width: float) -> list[list[tuple[float, str, str]]
     for color, name in legend:
         needed = 42 + LETTER * min(len(name), BAR_LETTERS)
         if not lines or (x > 14 and x + needed > width):
-            lines.append([])
-            x = 14.0
+            lines, x = [*lines, []], 14.0
         lines[-1].append((x, color, name))
         x += needed
     return lines
