@@ -1,7 +1,5 @@
 """From the subject of an audit to its figures: the groups to audit, the verdict on them, and all that is told."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast

@@ -1,7 +1,5 @@
 """`audit`: in which groups a classifier errs; ``--attributes auto`` searches its errors first."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex
@@ -56,14 +54,14 @@ AUDIT_FOLDER = OutputFolder(
 
 @shows_settings(FitSettings)
 def audit(
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     predictions: str | os.PathLike[str] | NDArray[Any] | Sequence[Any] = "zero-shot",
     out: str | Path | None = None,
     split: str | None = None,
     overwrite: bool = False,
     weights: str | Path | None = None,
-    **settings: Unpack[FitSettings],
+    **settings: "Unpack[FitSettings]",
 ) -> Audit:
     """Show in which groups a classifier errs, and test whether the suspected attribute explains its errors.
 

@@ -1,7 +1,5 @@
 """`discover`: which attributes of a catalogue, that nobody named, explain a classifier's errors."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex
@@ -53,7 +51,7 @@ DISCOVERY_FOLDER = OutputFolder(
 
 @shows_settings(FitSettings)
 def discover(
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     predictions: str | os.PathLike[str] | NDArray[Any] | Sequence[Any] = "zero-shot",
     catalogue: str | Path | None = None,
@@ -61,7 +59,7 @@ def discover(
     split: str | None = None,
     overwrite: bool = False,
     weights: str | Path | None = None,
-    **settings: Unpack[FitSettings],
+    **settings: "Unpack[FitSettings]",
 ) -> Discovery:
     """Search a catalogue for attributes that explain a classifier's errors.
 

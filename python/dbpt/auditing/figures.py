@@ -1,7 +1,5 @@
 """The content of ``audit.json``; the predictions that are audited, and the difference that could be seen."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -251,7 +249,7 @@ class UserPredictions:
             return None
         return self.probabilities[np.arange(len(self.predictions)), self.predictions]
 
-    def take(self, rows: NDArray[np.bool_]) -> UserPredictions:
+    def take(self, rows: NDArray[np.bool_]) -> "UserPredictions":
         """Return those where ``rows`` (n,) is True."""
         probabilities = None if self.probabilities is None else self.probabilities[rows]
         return replace(self, predictions=self.predictions[rows], probabilities=probabilities)

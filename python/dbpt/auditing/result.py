@@ -1,7 +1,5 @@
 """`Audit`: figures, table and charts, with the differences between groups."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -240,11 +238,11 @@ class Audit:
         """Return the same for the groups of each factor by itself, with the key ``factor``; none without factors."""
         return [{"factor": factor.name, **_row(each)} for factor in self.figures.factors for each in factor.groups]
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return `group_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.group_rows())
 
-    def to_metric_frame_table(self) -> pandas.DataFrame:
+    def to_metric_frame_table(self) -> "pandas.DataFrame":
         """Return the audited images of known attribute as a ``pandas.DataFrame``, for fairlearn.
 
         Its columns ``label``, ``prediction`` and ``attribute`` are the arguments ``y_true``, ``y_pred`` and
@@ -254,7 +252,7 @@ class Audit:
         table = import_pandas().DataFrame(self.images)
         return table[table["attribute"] != ""].reset_index(drop=True)
 
-    def plot(self) -> Axes:
+    def plot(self) -> "Axes":
         """Draw the accuracy of each group, worst first, by matplotlib.
 
         Returns the ``matplotlib.axes.Axes``, to restyle the chart. Notebooks and ``pyplot.show()`` show it, and

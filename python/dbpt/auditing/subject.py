@@ -1,7 +1,5 @@
 """The subject of an audit: the images with their features, and whose predictions of them."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex
@@ -150,7 +148,7 @@ def opened_subject(
 
 def subject_of(
     predictions: object,
-    data: DataLike | None,
+    data: "DataLike | None",
     chosen: dict[str, Any],
     split: str | None,
     weights: str | Path | None,
@@ -183,7 +181,7 @@ def kind_of(predictions: object) -> PredictionsBy:
 def _subject_of_data(
     predictions: Any,
     by: PredictionsBy,
-    data: DataLike | None,
+    data: "DataLike | None",
     chosen: dict[str, Any],
     split: str | None,
     read: frozenset[str],
@@ -247,7 +245,7 @@ def _columns(chosen: Mapping[str, Any]) -> dict[str, str]:
 
 def _subject_of_run(
     run: str,
-    data: DataLike | None,
+    data: "DataLike | None",
     chosen: dict[str, Any],
     split: str | None,
     weights: str | Path | None,

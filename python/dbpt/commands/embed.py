@@ -1,7 +1,5 @@
 """`embed` and `check_data`: the features of a data set, and what is wrong with it."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import Counter
@@ -54,7 +52,7 @@ class EmbeddedImages:
 
 
 @shows_settings(FitSettings)
-def embed(data: DataLike, **settings: Unpack[FitSettings]) -> EmbeddedImages:
+def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
     """Compute the missing features of all images of ``data`` and store them in the cache.
 
     `fit`, `compare` and `evaluate` do this themselves. Processes that run this at the same time with a shared cache,
@@ -115,7 +113,7 @@ class DataCheck:
 
 
 @shows_settings(FitSettings)
-def check_data(data: DataLike, **settings: Unpack[FitSettings]) -> DataCheck:
+def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
     """Read a data set and list what would stop `fit`: repeated paths, missing images, unreadable headers.
 
     ``data`` and the ``settings`` that concern data are as for `dbpt.fit`. A truncated image is only found when

@@ -1,7 +1,5 @@
 """`evaluate`: accuracy by group of a finished run's classifier on any data."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -54,7 +52,7 @@ OF_OWN_DATA = {
 
 def evaluate(
     run: str | Path,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     root: str | Path | None = None,
     columns: ColumnNames | None = None,
@@ -107,7 +105,7 @@ def evaluate(
 
 def run_with_data(
     run: str | Path,
-    data: DataLike | None,
+    data: "DataLike | None",
     *,
     root: str | Path | None,
     weights: str | Path | None,
@@ -161,7 +159,7 @@ def run_with_data(
 
 
 def known_in_run(
-    classifier: Classifier, config: FitConfig, data: DataLike | None, dataset: Dataset
+    classifier: Classifier, config: FitConfig, data: "DataLike | None", dataset: Dataset
 ) -> PseudoAttributes | None:
     """Return the `known_attributes` of a run's ``data``. Of other data the run's probe, if it has one, guesses all."""
     is_own = data is None or names_own_data(data, classifier.config)

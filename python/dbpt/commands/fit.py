@@ -1,7 +1,5 @@
 """`fit`: from images and words to a run folder with a debiased classifier and a report."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shlex
@@ -56,12 +54,12 @@ OPTIONS = tuple(each.name for each in fields(FitConfig) if each.name != "data")
 
 @shows_settings(FitSettings)
 def fit(
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     out: str | Path,
     resume: bool = False,
     overwrite: bool = False,
-    **settings: Unpack[FitSettings],
+    **settings: "Unpack[FitSettings]",
 ) -> Result:
     """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
 

@@ -1,7 +1,5 @@
 """`guess_attributes`: CLIP's guess of an attribute for each image of a data set, and whether to trust the guesses."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex
@@ -78,7 +76,7 @@ class GuessedAttributes:
         """The columns of the table, by name, with an entry for each image."""
         return image_columns(self.dataset, self.pseudo, self.guesses)
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return the columns as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.columns)
 
@@ -137,7 +135,7 @@ def _named(names: Sequence[str], shares: Sequence[float]) -> str:
 
 @shows_settings(FitSettings)
 def guess_attributes(
-    data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: Unpack[FitSettings]
+    data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: "Unpack[FitSettings]"
 ) -> GuessedAttributes:
     """Let CLIP, or a probe, guess the attribute of each image, as `dbpt.fit` does before it trains.
 

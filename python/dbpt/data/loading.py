@@ -1,7 +1,5 @@
 """`load_dataset`: whatever names or holds data becomes a `Dataset`, also rows in memory."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -51,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_dataset(
-    data: DataLike,
+    data: "DataLike",
     root: str | Path | None = None,
     *,
     classes: Names | None = None,
@@ -284,7 +282,7 @@ def import_pandas() -> Any:
     return optional_module("pandas", "a data frame", "pandas")
 
 
-def read_frame(frame: pd.DataFrame, request: DataRequest) -> Dataset:
+def read_frame(frame: "pd.DataFrame", request: DataRequest) -> Dataset:
     """Read a DataFrame as a table; its index is ignored.
 
     Without a root, paths are relative to the working directory, or to their common folder if they are absolute.

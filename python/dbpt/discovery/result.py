@@ -1,7 +1,5 @@
 """`Discovery`: which families explain errors, what was found of the others, and the sentences about them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -241,7 +239,7 @@ class Discovery:
             for word in each.words
         ]
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return `family_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.family_rows())
 

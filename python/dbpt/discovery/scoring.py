@@ -3,8 +3,6 @@
 The guesses of a family and the doubts about them don't depend on predictions, nor on true attributes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -58,7 +56,7 @@ class Images:
         logits_NK += np.float32(self.backbone.logit_bias or 0.0)
         return logits_NK
 
-    def take(self, rows: NDArray[np.int64]) -> Images:
+    def take(self, rows: NDArray[np.int64]) -> "Images":
         """Return some of the images, with their features in memory."""
         return replace(self, features=self.features[rows], labels=self.labels[rows], halves=self.halves[rows])
 

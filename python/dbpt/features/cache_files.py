@@ -1,7 +1,5 @@
 """The files of a feature cache: manifest, shards, and the rows of the images in them."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -43,7 +41,7 @@ class FileRows:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def select(self, rows: NDArray[np.int64]) -> FileRows:
+    def select(self, rows: NDArray[np.int64]) -> "FileRows":
         """Return only ``rows``, none of which has an error."""
         paths = [self.paths[row] for row in rows.tolist()]
         return FileRows(paths, self.sizes[rows], self.mtimes_ns[rows], self.ids[rows], {})

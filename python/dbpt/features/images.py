@@ -1,7 +1,5 @@
 """Images: where they are found, and how they are decoded and cropped."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -212,7 +210,7 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint
 EXPECTED = "expected a path, a folder, a PIL image, an array (H, W, 3), a tensor (3, H, W), or a list of these"
 
 
-def list_images(images: ImageSource | Iterable[ImageSource]) -> list[Path | Image.Image]:
+def list_images(images: "ImageSource | Iterable[ImageSource]") -> list[Path | Image.Image]:
     """Return the files, those in folders and below them in sorted order, and the PIL images; a 4-D array is a list.
 
     Arrays are (H, W, 3) uint8; tensors (3, H, W) uint8, or floats from 0 to 1. Raises `InputError` for anything else,
@@ -269,7 +267,7 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _from_tensor(tensor: torch.Tensor, name: str) -> Image.Image:
+def _from_tensor(tensor: "torch.Tensor", name: str) -> Image.Image:
     tensor = tensor.detach()
     kind, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
     is_float = tensor.is_floating_point()

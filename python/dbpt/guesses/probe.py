@@ -1,7 +1,5 @@
 """Guesses of attributes by a probe of the images whose attribute is known (``--pseudo-method probe``)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """CLIP-Adapter: two small layers on the features, with zero-shot class weights (Gao et al., 2021)."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -40,7 +38,7 @@ class AdapterHead(Head):
         self.multiply_adds = 128 * width * (2 * hidden + num_classes)
 
     @classmethod
-    def build(cls, start: HeadStart, **settings: Any) -> AdapterHead:
+    def build(cls, start: HeadStart, **settings: Any) -> "AdapterHead":
         """Build the layers, drawn from the seed."""
         scale, bias = start.backbone.logit_scale, start.backbone.logit_bias or 0.0
         return cls(start.class_weights, logit_scale=scale, logit_bias=bias, seed=start.seed)

@@ -1,7 +1,5 @@
 """The interface of a head, for `dbpt.register_head`. A head turns features (N, D) into logits (N, C)."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -52,7 +50,7 @@ class Head(nn.Module, Registered):
 
     @classmethod
     @abstractmethod
-    def build(cls, start: HeadStart, **settings: Any) -> Head:
+    def build(cls, start: HeadStart, **settings: Any) -> "Head":
         """Build a new head on the device of the backbone."""
 
     def frozen(self) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -1,7 +1,5 @@
 """The linear probe: a linear layer on the features, which starts as the zero-shot classifier."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -23,7 +21,7 @@ class LinearHead(Head):
         self.multiply_adds = 128 * class_weights.numel()
 
     @classmethod
-    def build(cls, start: HeadStart, **settings: Any) -> LinearHead:
+    def build(cls, start: HeadStart, **settings: Any) -> "LinearHead":
         """Build the zero-shot classifier."""
         return cls(start.class_weights, logit_scale=start.backbone.logit_scale)
 

@@ -1,7 +1,5 @@
 """The CoOp head: context vectors among the tokens of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -95,7 +93,7 @@ class PromptHead(Head):
         prompt_layout(backbone.tokenizer, words.classes, **_with_start(words, layout))
 
     @classmethod
-    def build(cls, start: HeadStart, **settings: Any) -> PromptHead:
+    def build(cls, start: HeadStart, **settings: Any) -> "PromptHead":
         """Build the context: a saved one, or by default the words before the class in the data's sentences."""
         words = start.words
         if start.context is not None:

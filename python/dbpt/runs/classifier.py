@@ -1,7 +1,5 @@
 """The finished classifier of a run: from features to logits, and with the backbone from images to predictions."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -125,7 +123,7 @@ class Classifier:
     @overload
     def predict(
         self,
-        images: str | os.PathLike[str] | NDArray[np.uint8] | torch.Tensor,
+        images: "str | os.PathLike[str] | NDArray[np.uint8] | torch.Tensor",
         *,
         attributes: bool = ...,
         batch_size: int | None = ...,
@@ -135,7 +133,7 @@ class Classifier:
         self, images: Iterable[ImageSource], *, attributes: bool = ..., batch_size: int | None = ...
     ) -> Iterator[Prediction]: ...
     def predict(
-        self, images: ImageSource | Iterable[ImageSource], *, attributes: bool = False, batch_size: int | None = None
+        self, images: "ImageSource | Iterable[ImageSource]", *, attributes: bool = False, batch_size: int | None = None
     ) -> Prediction | Iterator[Prediction]:
         """Classify images without a cache. Return a `Prediction` for one image, else an iterator of them, in order.
 

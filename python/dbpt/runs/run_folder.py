@@ -1,7 +1,5 @@
 """The run folder: how it is read back, with its prompt and probe, and its figures over some factors."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
@@ -86,7 +84,7 @@ def finished_run(folder: Path) -> RunMarker:
     return marker
 
 
-def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
+def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> "Classifier":
     """Load the classifier of the finished run in the folder ``run``.
 
     ``device`` is a torch device, or ``auto``; ``weights`` is the present path of the backbone's local weights file, if

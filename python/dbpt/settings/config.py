@@ -1,7 +1,5 @@
 """`FitConfig`: every setting under one name in Python, on the command line and in TOML; recipes and combinations."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import sys
@@ -248,7 +246,7 @@ class FitConfig(Settings):
             return None
         return self.apply or ("sampling" if self.weights_fade else "loss")
 
-    def resolved(self) -> FitConfig:
+    def resolved(self) -> "FitConfig":
         """Return the settings with the defaults that depend on other settings filled in."""
         return replace(
             self,

@@ -1,7 +1,5 @@
 """One process at a time: locks, folders that appear whole, and what torchrun says of the processes."""
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import logging
@@ -195,7 +193,7 @@ class OwnedLock:
         finally:
             os.close(descriptor)
 
-    def __enter__(self) -> OwnedLock:
+    def __enter__(self) -> "OwnedLock":
         self.wait()
         return self
 

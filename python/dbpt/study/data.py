@@ -1,7 +1,5 @@
 """From settings to data: tables and folders, objects in memory, a run's data, and demos."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping

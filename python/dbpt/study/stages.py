@@ -1,7 +1,5 @@
 """The steps of a study before training: read and embed, guess, arrange; and the checks between them."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Collection, Iterable, Sequence

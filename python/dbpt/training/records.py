@@ -1,7 +1,5 @@
 """What is seen in training: the record of each epoch, the best epoch, divergence, and findings to tell."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -54,7 +52,7 @@ class Judged:
     wgp: float | None
 
     @classmethod
-    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], groups: NDArray[np.int64]) -> Judged:
+    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], groups: NDArray[np.int64]) -> "Judged":
         """Judge N rows, of which those with group -1 count in the average only."""
         wga, wgp = worst_group_mean(correct, groups), worst_group_mean(p_true, groups)
         return cls(average=float(correct.mean()), wga=wga, wgp=wgp)
