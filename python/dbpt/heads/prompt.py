@@ -10,17 +10,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from dbpt.clip import Backbone
+from dbpt.clip import Backbone, text_tower
 from dbpt.clip.spec import Tokenizer
 from dbpt.clip.text_path import fit_text_tower
-from dbpt.clip.text_tower import (
-    ClassPosition,
-    PromptLayout,
-    context_token_ids,
-    prompt_token_ids,
-    text_weights,
-    token_embedding,
-)
 from dbpt.data.words import Vocabulary, Words
 from dbpt.heads.base import Head, HeadStart
 
@@ -53,7 +45,7 @@ class PromptHead(Head):
         n_ctx: int | None = None,
         seed: int,
         class_specific_context: bool = False,
-        class_position: ClassPosition = "end",
+        class_position: text_tower.ClassPosition = "end",
         ctx_init: str | None = None,
         context: NDArray[np.float32] | None = None,
         text_precision: str = "float32",
@@ -74,7 +66,7 @@ class PromptHead(Head):
         self.text_tower = fit_text_tower(
             backbone.model, layout, self.context, precision=text_precision, memory_mb=text_memory_mb
         )
-        self.multiply_adds = self.text_tower.num_positions * text_weights(backbone.model)
+        self.multiply_adds = self.text_tower.num_positions * text_tower.text_weights(backbone.model)
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
         member_CP = F.one_hot(torch.tensor(_owners(classes), device=backbone.device), len(classes)).T.float()
@@ -148,27 +140,27 @@ def prompt_layout(
     classes: Vocabulary,
     n_ctx: int | None,
     ctx_init: str | None,
-    class_position: ClassPosition,
+    class_position: text_tower.ClassPosition,
     *,
     class_specific_context: bool,
-) -> PromptLayout:
+) -> text_tower.PromptLayout:
     """Lay out the prompts of all wordings, class by class. Raises `InputError` as `PromptHead` does."""
     if ctx_init is not None:
-        n_ctx = len(context_token_ids(tokenizer, ctx_init))
+        n_ctx = len(text_tower.context_token_ids(tokenizer, ctx_init))
     assert n_ctx is not None
     wordings = [wording for group in classes.values() for wording in group]
     owners = _owners(classes) if class_specific_context else None
-    return prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)
+    return text_tower.prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)
 
 
 def _first_context(backbone: Backbone, shape: tuple[int, ...], seed: int, ctx_init: str | None) -> torch.Tensor:
     """Return the initial context, (*shape, d) float32."""
-    embedding = token_embedding(backbone.model)
+    embedding = text_tower.token_embedding(backbone.model)
     if ctx_init is None:
         generator = torch.Generator().manual_seed(seed)
         return torch.empty(*shape, embedding.embedding_dim).normal_(std=0.02, generator=generator)
     with torch.no_grad():  # the output of the embedding, not its rows: some towers scale them
-        words: torch.Tensor = embedding(context_token_ids(backbone.tokenizer, ctx_init).to(backbone.device))
+        words: torch.Tensor = embedding(text_tower.context_token_ids(backbone.tokenizer, ctx_init).to(backbone.device))
     return words.float().expand(*shape, -1).contiguous()
 
 
