@@ -17,12 +17,10 @@ from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit, audit_figures
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
 from dbpt.auditing.verdict import SUBJECTS
-from dbpt.data import Dataset
-from dbpt.data.loading import DataLike
+from dbpt.data import DataLike, Dataset
 from dbpt.discovery.catalogue import Family
 from dbpt.groups.accuracy import worst_first
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import group_pairs, pseudo_groups
+from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
 from dbpt.report.text import count_of

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.auditing.assembly import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
-from dbpt.data import SPLITS
-from dbpt.data.loading import DataLike
+from dbpt.data import SPLITS, DataLike
 from dbpt.discovery.catalogue import embed_families, read_catalogue
 from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, TriedFamily, WordScore, word_scores
 from dbpt.discovery.page import MOST_SHOWN, render_discovery

@@ -11,10 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data import Dataset
-from dbpt.data.features import StoredFeatures, first_copies
+from dbpt.data import READERS, Dataset, StoredFeatures, first_copies
 from dbpt.data.image_codes import PATH, Codes, Wanted, codes_in_memory, read_codes
-from dbpt.data.tables import READERS
 from dbpt.errors import InputError, nearest
 from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dbpt.auditing.figures import AuditedFactor, AuditFigures, BiasSize, Verdict
 from dbpt.data.loading import import_pandas
-from dbpt.groups import SMALL_GROUP, Group
+from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
 from dbpt.groups.accuracy import worst_first
-from dbpt.groups.association import ExplainedErrors
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
 from dbpt.report.charts import BAR_LETTERS, MOST_BARS, WIDTH, Bar, BarGroup, Chart, Legend, bar_chart

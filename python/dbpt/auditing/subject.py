@@ -13,20 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing import figures
-from dbpt.clip import Backbone
-from dbpt.clip.backbone import zero_shot_weights
+from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.commands.evaluate import known_in_run, run_with_data
 from dbpt.commands.guess import refuse_unread
-from dbpt.data import DATASETS, SPLITS, Dataset
-from dbpt.data.columns import parse_columns
-from dbpt.data.features import StoredFeatures, first_copies
-from dbpt.data.loading import DataLike
-from dbpt.data.words import parse_factors
+from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
 from dbpt.groups.association import first_of_unit
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.clusters import ClassClusters
-from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
 from dbpt.report.text import count, count_of
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.metrics import PredictionsBy, Search

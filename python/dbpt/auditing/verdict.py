@@ -10,8 +10,7 @@ from typing import cast
 from dbpt.auditing import result
 from dbpt.auditing.figures import Verdict, WhyNothing
 from dbpt.errors import classes_in_words
-from dbpt.groups import SMALL_GROUP, Group
-from dbpt.groups.association import ExplainedErrors
+from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
 from dbpt.guesses.trust import Guesses
 from dbpt.report.guesses import distrust
 from dbpt.report.text import capitalize_first, count, count_of, in_words, points, share_in_words

@@ -11,8 +11,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from dbpt.data import DATASETS, SPLITS
-from dbpt.data.words import parse_factors
+from dbpt.data import DATASETS, SPLITS, parse_factors
 from dbpt.errors import plain_number
 from dbpt.registry import Registry
 from dbpt.settings.config import RECIPES, FitConfig

@@ -28,8 +28,7 @@ from dbpt.commands.comparison_plan import (
 )
 from dbpt.commands.comparison_summary import summarize
 from dbpt.commands.result import Result
-from dbpt.data.loading import DataLike
-from dbpt.data.words import Words
+from dbpt.data import DataLike, Words
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.progress import progress_bar

@@ -16,9 +16,7 @@ from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
 from dbpt.errors import InputError
 from dbpt.groups import group_counts
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import group_pairs, pseudo_groups
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses import Guesses, PseudoAttributes, group_pairs, pseudo_groups
 from dbpt.report import text
 from dbpt.settings.config import make_config, shows_settings
 from dbpt.settings.fields import flag_of

@@ -15,9 +15,8 @@ from dbpt.data.loading import import_pandas
 from dbpt.data.words import entries_of
 from dbpt.discovery.figures import DiscoveryFigures, Finding, TriedFamily
 from dbpt.discovery.scoring import Guessed, Images, Rule, RuleKind, Score, group_tables
-from dbpt.groups import Group
+from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.accuracy import counted_groups
-from dbpt.groups.association import ExplainedErrors
 from dbpt.guesses.doubts import kappa, short_of
 from dbpt.report import text
 

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
-from dbpt.data.features import StoredFeatures
-from dbpt.data.words import Words
+from dbpt.data import StoredFeatures, Words
 from dbpt.discovery.catalogue import Array, EmbeddedFamily, catalogue_words, without_classes
 from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors, spread
 from dbpt.groups.intervals import Difference, largest_difference

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt._core import assign_argmax
-from dbpt.data import Dataset
-from dbpt.data.features import StoredFeatures
-from dbpt.data.words import Words, joint_codes
+from dbpt.data import Dataset, StoredFeatures, Words, joint_codes
 from dbpt.errors import InputError
 from dbpt.groups import group_ids
 from dbpt.guesses.clusters import METHOD as CLUSTERS

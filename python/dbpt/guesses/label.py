@@ -10,10 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt.data import Dataset
-from dbpt.data.checks import check_possible
-from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
-from dbpt.data.tables import READERS
+from dbpt.data import PATH, READERS, Codes, Dataset, Wanted, check_possible, read_codes
 from dbpt.data.words import Factor, Vocabulary, Words, factor_codes
 from dbpt.errors import InputError, nearest
 from dbpt.guesses.base import PSEUDO_METHODS, Job, PseudoAttributes

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.features import StoredFeatures, first_copies
-from dbpt.data.words import Words
+from dbpt.data import StoredFeatures, Words, first_copies
 from dbpt.errors import InputError
 from dbpt.groups.association import random_part
 from dbpt.guesses.base import PseudoAttributes, PseudoMethod

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dbpt.clip import Backbone
-from dbpt.clip.backbone import zero_shot_weights
+from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.features import (

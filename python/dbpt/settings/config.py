@@ -10,8 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dbpt.data.columns import parse_columns
-from dbpt.data.words import entries_of, factor_entries, parse_factors, parse_vocabulary
+from dbpt.data import entries_of, factor_entries, parse_columns, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS

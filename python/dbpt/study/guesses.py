@@ -16,8 +16,7 @@ from dbpt.data.words import UNNAMED
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.errors import in_quotes
 from dbpt.groups import group_counts
-from dbpt.guesses import base
-from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses import ClassClusters, base
 from dbpt.guesses.doubts import CrossValidated, Doubt, doubt
 from dbpt.guesses.label import METHOD, by_suspect, doubts_column
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, Guesses, guess_trust, judged_rows, names_to_leave_out

@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import Backbone
-from dbpt.clip.backbone import zero_shot_weights
+from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
-from dbpt.data import DATASETS, SPLITS, Dataset
+from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
 from dbpt.data.checks import check_classes
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, hold_out
-from dbpt.data.features import check_precomputed_file
-from dbpt.data.words import parse_factors, parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.heads import HEADS
