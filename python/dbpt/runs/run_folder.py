@@ -132,7 +132,7 @@ def read_probe(run: Path, words: Words) -> AttributeProbe:
     tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=ARRAYS)
     figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, WAY_OUT)
     weights, biases = (tensors[name] for name in ARRAYS)
-    sizes = [len(suspect.values) for suspect in words.suspects]
+    sizes = words.sizes
     of_figures = [(len(each.counts), len(each.n_guessed), len(each.precision)) for each in figures]
     if (
         weights.ndim != 2

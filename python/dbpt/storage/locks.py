@@ -109,10 +109,7 @@ OWNER = ".owner"  # suffix of the file with the owner's name
 OWN_CONTENT = re.compile(r"|process \d+ of .+ on .+", re.DOTALL)  # empty if its writer was killed
 
 
-@lru_cache
-def _log_once(line: str) -> None:
-    """Log a line once, even if several waits are for the same owner."""
-    logger.info(line)
+_log_once = lru_cache(logger.info)  # even if several waits are for the same owner
 
 
 class OwnedLock:

@@ -156,7 +156,7 @@ class _Run:
         loss = self._train_epoch(draws_of_epoch(objective, settings.seed, number), check, drawn_G)
         objective.end_epoch()
         if is_first_stage_over := number + 1 == objective.extra_epochs:
-            objective.end_first_stage(*self._judged())
+            objective.end_first_stage(*self._judge(self.features, self.labels))
         judged = self._validate(number, check)
         record = EpochRecord(
             epoch=number + 1,
@@ -229,12 +229,8 @@ class _Run:
         self.ranks.sum_gradients(parameters)
         return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
-    def _judged(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return which training rows the head gets right now, (N,) bool, and the probabilities of their classes."""
-        return self._judge(self.features, self.labels)
-
     def _judge(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `judged` for all rows, each rank having judged a part of them."""
+        """Return `judged` for all N rows, each rank having judged a part of them."""
         own = self.ranks.part(len(labels))
         correct, p_true = judged(self.head, features[own], labels[own])
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
