@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.heads.base import Head, HeadStart, Tensors
 
@@ -30,8 +29,8 @@ class AdapterHead(Head):
         num_classes, width = class_weights.shape
         hidden = max(1, width // REDUCTION)
         generator = torch.Generator().manual_seed(seed)
-        self.down = nn.Parameter(_uniform(hidden, width, generator).to(class_weights.device))
-        self.up = nn.Parameter(_uniform(width, hidden, generator).to(class_weights.device))
+        self.down = torch.nn.Parameter(_uniform(hidden, width, generator).to(class_weights.device))
+        self.up = torch.nn.Parameter(_uniform(width, hidden, generator).to(class_weights.device))
         self.register_buffer("class_weights", class_weights.detach().float().clone())
         self.class_weights: torch.Tensor
         self.logit_scale, self.logit_bias = logit_scale, logit_bias

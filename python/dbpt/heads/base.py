@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
@@ -32,7 +31,7 @@ class HeadStart:
     context: NDArray[np.float32] | None = None
 
 
-class Head(nn.Module, Registered):
+class Head(torch.nn.Module, Registered):
     """Maps features (N, D), L2-normalised, to logits (N, C). Its parameters are trained."""
 
     settings: ClassVar[tuple[str, ...]] = ()

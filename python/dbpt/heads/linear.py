@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import nn
 
 from dbpt.heads.base import Head, HeadStart
 
@@ -16,8 +15,8 @@ class LinearHead(Head):
 
     def __init__(self, class_weights: torch.Tensor, *, logit_scale: float) -> None:
         super().__init__()
-        self.weights = nn.Parameter(logit_scale * class_weights.detach().float())
-        self.bias = nn.Parameter(torch.zeros(len(class_weights), device=class_weights.device))
+        self.weights = torch.nn.Parameter(logit_scale * class_weights.detach().float())
+        self.bias = torch.nn.Parameter(torch.zeros(len(class_weights), device=class_weights.device))
         self.multiply_adds = 128 * class_weights.numel()
 
     @classmethod

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.clip import Backbone, text_tower
 from dbpt.clip.spec import Tokenizer
@@ -60,7 +59,7 @@ class PromptHead(Head):
             first = _first_context(backbone, (*number, layout.n_ctx), seed, ctx_init)
         else:
             first = torch.from_numpy(context.copy())
-        self.context = nn.Parameter(first.to(backbone.device))
+        self.context = torch.nn.Parameter(first.to(backbone.device))
         words = ctx_init if context is None else hashlib.sha256(context.tobytes()).hexdigest()
         self._start = (words, list(classes.items()))
         self.text_tower = fit_text_tower(

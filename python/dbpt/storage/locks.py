@@ -12,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -198,7 +197,7 @@ class OwnedLock:
         self.release()
 
 
-@contextmanager
+@contextlib.contextmanager
 def whole_folder(final: Path) -> Iterator[Path]:
     """Yield a folder to fill, which is then renamed to ``final``; if anything fails, it is deleted."""
     final.parent.mkdir(parents=True, exist_ok=True)

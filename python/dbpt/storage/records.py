@@ -9,7 +9,6 @@ import os
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -236,7 +235,7 @@ WAY_OUT = "it is computed again"
 FILE_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class StoredArrays:
     """The arrays of finite float32 in ``folder``, which `put` creates."""
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
@@ -43,7 +42,7 @@ SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one 
 
 
 def train(
-    head: nn.Module,
+    head: torch.nn.Module,
     objective: Objective,
     training: Rows,
     validation: Rows,
@@ -106,7 +105,7 @@ def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
 
 @dataclass
 class _Run:
-    head: nn.Module
+    head: torch.nn.Module
     objective: Objective
     training: Rows
     validation: Rows

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
@@ -23,7 +22,7 @@ ROWS_A_PASS = 1 << 14  # limits memory
 
 
 @torch.no_grad()
-def judged(head: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def judged(head: torch.nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return which of ``features`` (N, D) get the right class, (N,) bool, and the probability of ``labels``, (N,).
 
     Logits that are not finite are wrong, with probability NaN.
