@@ -1,7 +1,5 @@
 """From the subject of an audit to its figures: the groups to audit, their metrics, and what follows from these."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -22,14 +20,11 @@ from dbpt.auditing.next_step import next_step
 from dbpt.auditing.result import Audit
 from dbpt.auditing.subject import Subject
 from dbpt.auditing.verdict import most_confused, verdict_of
-from dbpt.data import SPLITS, Dataset
-from dbpt.data.words import joint_codes
+from dbpt.data import SPLITS, Dataset, joint_codes
 from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics
 from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import group_pairs
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses import Guesses, PseudoAttributes, group_pairs
 from dbpt.report.guesses import setting_texts
 from dbpt.report.tables import confusion_counts
 from dbpt.runs.metrics import AuditedData, Average, ClustersSummary, GroupKind

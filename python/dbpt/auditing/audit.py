@@ -1,7 +1,5 @@
 """`audit`: in which groups a classifier errs; ``--attributes auto`` searches its errors first."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex
@@ -19,12 +17,10 @@ from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit, audit_figures
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
 from dbpt.auditing.verdict import SUBJECTS
-from dbpt.data import Dataset
-from dbpt.data.loading import DataLike
+from dbpt.data import DataLike, Dataset
 from dbpt.discovery.catalogue import Family
 from dbpt.groups.accuracy import worst_first
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import group_pairs, pseudo_groups
+from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
 from dbpt.report.text import count_of
@@ -56,14 +52,14 @@ AUDIT_FOLDER = OutputFolder(
 
 @shows_settings(FitSettings, AUDIT_SETTINGS)
 def audit(
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     predictions: str | os.PathLike[str] | NDArray[Any] | Sequence[Any] = "zero-shot",
     out: str | Path | None = None,
     split: str | None = None,
     overwrite: bool = False,
     weights: str | Path | None = None,
-    **settings: Unpack[FitSettings],
+    **settings: "Unpack[FitSettings]",
 ) -> Audit:
     """Show in which groups a classifier errs, and test whether the suspected attribute explains its errors.
 

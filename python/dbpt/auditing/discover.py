@@ -1,7 +1,5 @@
 """`discover`: which attributes of a catalogue, that nobody named, explain a classifier's errors."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex
@@ -16,8 +14,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.auditing.assembly import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
-from dbpt.data import SPLITS
-from dbpt.data.loading import DataLike
+from dbpt.data import SPLITS, DataLike
 from dbpt.discovery.catalogue import embed_families, read_catalogue
 from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, TriedFamily, WordScore, word_scores
 from dbpt.discovery.page import MOST_SHOWN, render_discovery
@@ -53,7 +50,7 @@ DISCOVERY_FOLDER = OutputFolder(
 
 @shows_settings(FitSettings, DISCOVER_SETTINGS)
 def discover(
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     predictions: str | os.PathLike[str] | NDArray[Any] | Sequence[Any] = "zero-shot",
     catalogue: str | Path | None = None,
@@ -61,7 +58,7 @@ def discover(
     split: str | None = None,
     overwrite: bool = False,
     weights: str | Path | None = None,
-    **settings: Unpack[FitSettings],
+    **settings: "Unpack[FitSettings]",
 ) -> Discovery:
     """Search a catalogue for attributes that explain a classifier's errors.
 

@@ -11,8 +11,7 @@ from dbpt.auditing.figures import AuditedFactor, BiasSize, UserPredictions, Verd
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
 from dbpt.data.words import Words, joint_codes
-from dbpt.groups import group_metrics
-from dbpt.groups.association import ExplainedErrors, cramers_v, explained_errors
+from dbpt.groups import ExplainedErrors, cramers_v, explained_errors, group_metrics
 from dbpt.guesses.trust import Guesses
 from dbpt.report.text import sentence as as_sentence
 from dbpt.runs.metrics import GroupKind, PredictionsBy

@@ -1,7 +1,5 @@
 """The schema of ``audit.json``; predictions of users and probes; the smallest difference that an audit would find."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,10 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data import Dataset
-from dbpt.data.features import StoredFeatures, first_copies
+from dbpt.data import READERS, Dataset, StoredFeatures, first_copies
 from dbpt.data.image_codes import PATH, Codes, Wanted, codes_in_memory, read_codes
-from dbpt.data.tables import READERS
 from dbpt.errors import InputError, nearest
 from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit
@@ -252,7 +248,7 @@ class UserPredictions:
             return None
         return self.probabilities[np.arange(len(self.predictions)), self.predictions]
 
-    def take(self, rows: NDArray[np.bool_]) -> UserPredictions:
+    def take(self, rows: NDArray[np.bool_]) -> "UserPredictions":
         """Return those where ``rows`` (n,) is True."""
         probabilities = None if self.probabilities is None else self.probabilities[rows]
         return replace(self, predictions=self.predictions[rows], probabilities=probabilities)

@@ -1,7 +1,5 @@
 """`Audit`: figures, table and charts, with the differences between groups."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,24 +10,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dbpt.auditing.figures import AuditedFactor, AuditFigures, BiasSize, Verdict
 from dbpt.data.loading import import_pandas
-from dbpt.groups import SMALL_GROUP, Group
+from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
 from dbpt.groups.accuracy import worst_first
-from dbpt.groups.association import ExplainedErrors
 from dbpt.guesses.trust import Guesses
+from dbpt.report import text
 from dbpt.report.charts import BAR_LETTERS, MOST_BARS, WIDTH, Bar, BarGroup, Chart, Legend, bar_chart
 from dbpt.report.summary import AVERAGES
-from dbpt.report.text import (
-    LONGEST_GROUP_NAME,
-    count,
-    count_of,
-    in_words,
-    interval_text,
-    percent,
-    points,
-    render_columns,
-    shorten_group,
-    wrapped,
-)
 from dbpt.storage.files import Column
 
 if TYPE_CHECKING:
@@ -127,7 +113,7 @@ def uncertainties(worse: Group, better: Group, groups: Sequence[Group]) -> list[
     """Return sentences that say how certain the named difference is, and which group is worst if it is another."""
     found, apart = [], are_apart(worse, better)
     fewest, worst = min((worse, better), key=lambda group: group.n), worst_group(groups)
-    few = f"{fewest.attribute!r} has only {count_of(fewest.n, 'image')} of this class"
+    few = f"{fewest.attribute!r} has only {text.count_of(fewest.n, 'image')} of this class"
     if not apart:
         found.append("No two groups of a class have intervals that are apart.")
     if fewest.n < SMALL_GROUP:
@@ -135,15 +121,15 @@ def uncertainties(worse: Group, better: Group, groups: Sequence[Group]) -> list[
         found.append(f"{few}: {certain}.")
     if worst.correct / worst.n < worse.correct / worse.n:
         found.append(
-            f"The worst group is another: of {worst.class_name!r} with {worst.attribute!r}, {count(worst.correct)} of "
-            f"{count(worst.n)} images are right."
+            f"The worst group is another: of {worst.class_name!r} with {worst.attribute!r}, "
+            f"{text.count(worst.correct)} of {text.count(worst.n)} images are right."
         )
     return found
 
 
 def _accuracy_text(group: Group) -> str:
     few = f" ({group.correct} of {group.n})" if group.n < SMALL_GROUP else ""
-    return f"{in_words(group.accuracy)}{few}"
+    return f"{text.in_words(group.accuracy)}{few}"
 
 
 def audit_figures(figures: AuditFigures) -> dict[str, Chart | None]:
@@ -175,7 +161,9 @@ def group_chart(
     for group in groups[:MOST_BARS]:
         color, names = "erm" if group == marked else "chosen", (group.class_name, group.attribute)
         bar = Bar(color, "accuracy", group.accuracy, group.low, group.high)
-        bars.append(BarGroup(" · ".join(names), shorten_group(*names, letters), f"n = {count(group.n)}", [bar]))
+        bars.append(
+            BarGroup(" · ".join(names), text.shorten_group(*names, letters), f"n = {text.count(group.n)}", [bar])
+        )
     what = f"{of}Accuracy of each group in per cent, with its interval, worst group first"
     return bar_chart(bars, what, width, legend=legend) if bars else None
 
@@ -242,11 +230,11 @@ class Audit:
         """Return the same for the groups of each factor by itself, with the key ``factor``; none without factors."""
         return [{"factor": factor.name, **_row(each)} for factor in self.figures.factors for each in factor.groups]
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return `group_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.group_rows())
 
-    def to_metric_frame_table(self) -> pandas.DataFrame:
+    def to_metric_frame_table(self) -> "pandas.DataFrame":
         """Return the audited images of known attribute as a ``pandas.DataFrame``, for fairlearn.
 
         Its columns ``label``, ``prediction`` and ``attribute`` are the arguments ``y_true``, ``y_pred`` and
@@ -256,7 +244,7 @@ class Audit:
         table = import_pandas().DataFrame(self.images)
         return table[table["attribute"] != ""].reset_index(drop=True)
 
-    def plot(self) -> Axes:
+    def plot(self) -> "Axes":
         """Draw the accuracy of each group, worst first, by matplotlib.
 
         Returns the ``matplotlib.axes.Axes``, to restyle the chart. Notebooks and ``pyplot.show()`` show it, and
@@ -277,18 +265,19 @@ class Audit:
         whose = "true attributes" if figures.group_kind == "true" else guessed
         whose = f"true values of {' and '.join(known)}, others {guessed}" if (known := figures.known_factors) else whose
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
-        heading = [f"{data.name}: {split}, {count_of(data.n, 'image')}; predictions: {figures.predictions_from}"]
+        heading = [f"{data.name}: {split}, {text.count_of(data.n, 'image')}; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
         marked = None if figures.has_doubts else figures.worst_group
-        worst = interval_text(metrics.worst_group_low, metrics.worst_group_high)
-        lowest = f"worst group {percent(self.worst_group_accuracy)} ({worst} whichever group it is)"
+        worst = text.interval_text(metrics.worst_group_low, metrics.worst_group_high)
+        lowest = f"worst group {text.percent(self.worst_group_accuracy)} ({worst} whichever group it is)"
         lowest = (
             f"no errors in any group ({worst} for the worst group, whichever it is)" if figures.is_flawless else lowest
         )
         notes = []
         if not figures.has_doubts:
             notes = [
-                f"{lowest}, {figures.average} average {percent(self.average_accuracy)}, gap {points(self.gap)}",
+                f"{lowest}, {figures.average} average {text.percent(self.average_accuracy)}, "
+                f"gap {text.points(self.gap)}",
                 *_association(figures),
             ]
         notes.append(
@@ -300,16 +289,16 @@ class Audit:
             notes.append("the attributes in the file are not checked; dbpt label RUN has you label a sample of a run's")
         if data.search:
             notes.append(f"--attributes auto: {data.search.sentence}")
-        lines = [*wrapped(heading), ""]
+        lines = [*text.wrapped(heading), ""]
         for factor in figures.factors:
             lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor), "factors.csv"), ""]
-            lines += [*wrapped([str(factor.verdict)]), ""]
+            lines += [*text.wrapped([str(factor.verdict)]), ""]
         if figures.factors:
             lines += [f"combinations of {' and '.join(factor.name for factor in figures.factors)}:", ""]
         if untrusted := [factor.name for factor in figures.factors if factor.verdict.kind == "untrusted"]:
             notes.append(f"combinations say nothing about {' and '.join(untrusted)}, whose values may be wrong")
-        lines += [*_group_table(self.groups, marked, "groups.csv"), "", *wrapped(notes), ""]
-        return "\n".join([*lines, *wrapped([str(figures.verdict)])])
+        lines += [*_group_table(self.groups, marked, "groups.csv"), "", *text.wrapped(notes), ""]
+        return "\n".join([*lines, *text.wrapped([str(figures.verdict)])])
 
     def __str__(self) -> str:
         return self.table()
@@ -337,19 +326,21 @@ def _group_table(groups: Sequence[Group], worst: Group | None, file: str) -> lis
     """Return the lines of the groups, or of the worst of many; all are in ``file``."""
     many = list[str]()
     if len(groups) > MOST_ROWS:
-        many = [f"the {MOST_ROWS} worst of {count(len(groups))} groups with images; {file} in --out has all of them"]
+        many = [
+            f"the {MOST_ROWS} worst of {text.count(len(groups))} groups with images; {file} in --out has all of them"
+        ]
         groups = worst_first(groups)[:MOST_ROWS]
     columns = [
-        ["group", *(shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in groups)],
-        ["images", *(count(each.n) for each in groups)],
-        ["right ", *(percent(each.accuracy) + ("*" if each == worst else " ") for each in groups)],
-        ["95 % interval", *(interval_text(each.low, each.high) for each in groups)],
-        ["false pos.", *(percent(each.false_positive_rate) for each in groups)],
+        ["group", *(text.shorten_group(each.class_name, each.attribute, text.LONGEST_GROUP_NAME) for each in groups)],
+        ["images", *(text.count(each.n) for each in groups)],
+        ["right ", *(text.percent(each.accuracy) + ("*" if each == worst else " ") for each in groups)],
+        ["95 % interval", *(text.interval_text(each.low, each.high) for each in groups)],
+        ["false pos.", *(text.percent(each.false_positive_rate) for each in groups)],
     ]
     if _have_confidence(groups):
-        columns.append(["overconf.", *(points(each.calibration_gap) for each in groups)])
+        columns.append(["overconf.", *(text.points(each.calibration_gap) for each in groups)])
     # render_columns expects three lines of titles.
-    return [*render_columns([[title, "", "", *cells] for title, *cells in columns]), *many]
+    return [*text.render_columns([[title, "", "", *cells] for title, *cells in columns]), *many]
 
 
 def _have_confidence(groups: Sequence[Group]) -> bool:
@@ -369,11 +360,12 @@ def _association(figures: AuditFigures) -> list[str]:
             lines[-1] += f"; in the training images: {figures.training_cramers_v:.2f}"
     explained = figures.explained
     if explained and explained.p_value is not None and explained.share is not None:
-        share = f"{percent(explained.share)} % {interval_text(explained.share_low, explained.share_high)}".rstrip()
+        between = text.interval_text(explained.share_low, explained.share_high)
+        share = f"{text.percent(explained.share)} % {between}".rstrip()
         what = "clusters" if figures.by_clusters else "attribute"
         are = "is" if explained.errors == 1 else "are"
         lines.append(
-            f"{share} of {count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
+            f"{share} of {text.count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
             f"permutation test: {p_text(explained)}"
         )
         if figures.data.is_searched:

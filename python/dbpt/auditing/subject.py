@@ -1,7 +1,5 @@
 """The subject of an audit: the images with their features, and whose predictions of them."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex
@@ -14,28 +12,14 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.auditing.figures import (
-    UserPredictions,
-    array_predictions,
-    check_installed,
-    likeliest,
-    probe_predictions,
-    read_predictions,
-)
-from dbpt.clip import Backbone
-from dbpt.clip.backbone import zero_shot_weights
+from dbpt.auditing import figures
+from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.commands.evaluate import known_in_run, run_with_data
 from dbpt.commands.guess import refuse_unread
-from dbpt.data import DATASETS, SPLITS, Dataset
-from dbpt.data.columns import parse_columns
-from dbpt.data.features import StoredFeatures, first_copies
-from dbpt.data.loading import DataLike
-from dbpt.data.words import parse_factors
+from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
 from dbpt.groups.association import first_of_unit
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.clusters import ClassClusters
-from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
 from dbpt.report.text import count, count_of
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.metrics import PredictionsBy, Search
@@ -43,17 +27,8 @@ from dbpt.runs.output_folder import OutputFolder
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
+from dbpt.study import readable
 from dbpt.study.data import resolve_demo, with_data
-from dbpt.study.readable import (
-    Embedded,
-    configured_backbone,
-    drawn_shots,
-    embedded_rows,
-    known_attributes,
-    left_out,
-    open_dataset,
-    read_clusters,
-)
 from dbpt.study.stages import check_before_reading, log_warnings
 
 logger = logging.getLogger(__name__)
@@ -91,14 +66,14 @@ class Subject:
     clusters, and not only the run that is audited. ``probe`` is that of the run. ``search`` chose the attribute.
     """
 
-    embedded: Embedded
+    embedded: readable.Embedded
     audited: NDArray[np.int64]
     is_first: NDArray[np.bool_]
     split: str
     told: tuple[str, ...]
     config: FitConfig
     asked: FitConfig
-    predictions: UserPredictions
+    predictions: figures.UserPredictions
     by: PredictionsBy
     title: str
     source: str
@@ -150,7 +125,7 @@ def opened_subject(
 
 def subject_of(
     predictions: object,
-    data: DataLike | None,
+    data: "DataLike | None",
     chosen: dict[str, Any],
     split: str | None,
     weights: str | Path | None,
@@ -183,7 +158,7 @@ def kind_of(predictions: object) -> PredictionsBy:
 def _subject_of_data(
     predictions: Any,
     by: PredictionsBy,
-    data: DataLike | None,
+    data: "DataLike | None",
     chosen: dict[str, Any],
     split: str | None,
     read: frozenset[str],
@@ -194,35 +169,39 @@ def _subject_of_data(
     asked = with_data(make_config(chosen), data)
     config = resolve_demo(asked)
     check_before_reading(config)
-    dataset = open_dataset(config, training=False, needs_attributes="attributes" in read and not config.asks_auto)
+    dataset = readable.open_dataset(
+        config, training=False, needs_attributes="attributes" in read and not config.asks_auto
+    )
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, by)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
     users = None
     if by == "probe":
-        check_installed()
+        figures.check_installed()
     if by == "file":
         columns = _columns(chosen)
         users = (
-            array_predictions(predictions, dataset, rows, columns)
+            figures.array_predictions(predictions, dataset, rows, columns)
             if named is None
-            else read_predictions(Path(named), dataset, rows, columns)
+            else figures.read_predictions(Path(named), dataset, rows, columns)
         )
         log_warnings(users.warnings)
         has_prediction = users.predictions >= 0
         rows, users = rows[has_prediction], users.take(has_prediction)
-    known = known_attributes(config, dataset)
-    backbone = configured_backbone(config)
+    known = readable.known_attributes(config, dataset)
+    backbone = readable.configured_backbone(config)
     images, kept = _embedded_images(dataset, split, rows, backbone, config, known)
     if users is not None:
         found = users.take(kept)
     elif by == "probe":
         names = dataset.class_names
         features, labels = _audited(images)
-        found = likeliest(probe_predictions(features, labels, class_names=names, seed=config.seed))
+        found = figures.likeliest(figures.probe_predictions(features, labels, class_names=names, seed=config.seed))
     else:
         weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
-        found = likeliest(_audited(images)[0].map_blocks(zero_shot_classifier(backbone, weights_CD).probabilities))
+        found = figures.likeliest(
+            _audited(images)[0].map_blocks(zero_shot_classifier(backbone, weights_CD).probabilities)
+        )
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
         **images | {"told": (*images["told"], *found.warnings)},
@@ -247,7 +226,7 @@ def _columns(chosen: Mapping[str, Any]) -> dict[str, str]:
 
 def _subject_of_run(
     run: str,
-    data: DataLike | None,
+    data: "DataLike | None",
     chosen: dict[str, Any],
     split: str | None,
     weights: str | Path | None,
@@ -260,7 +239,7 @@ def _subject_of_run(
     classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
     if "attributes" in read and not dataset.attribute_names and not config.names_none:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
-    dataset, known = drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
+    dataset, known = readable.drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, "run")
     has_clusters = config.num_clusters is not None
@@ -268,7 +247,7 @@ def _subject_of_run(
     if of_run and config.label_backbone != classifier.config.label_backbone:
         way_out = "leave it out, or find new clusters with --attributes clusters"
         raise InputError(f"--label-model: the clusters of the run {run} are in the features of its own; {way_out}")
-    clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
+    clusters = readable.read_clusters(Path(run), dataset.num_classes) if of_run else None
     images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["told"]
     if seen and Path(config.data) == Path(classifier.config.data):
@@ -279,7 +258,7 @@ def _subject_of_run(
         **images | {"told": told},
         config=config,
         asked=config,
-        predictions=likeliest(_audited(images)[0].map_blocks(classifier.head.probabilities)),
+        predictions=figures.likeliest(_audited(images)[0].map_blocks(classifier.head.probabilities)),
         by="run",
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),
@@ -326,7 +305,7 @@ def _embedded_images(
     those of a run.
     """
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    embedded = embedded_rows(dataset, backbone, config, known, clusters)
+    embedded = readable.embedded_rows(dataset, backbone, config, known, clusters)
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in embedded.failures]] = False
     kept = is_readable[rows]
@@ -336,6 +315,6 @@ def _embedded_images(
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
     first = first_copies(embedded.stored.take(audited))
     copies = copies_warning(first, embedded.dataset.paths, audited)
-    log_warnings(told := (*left_out(dataset, embedded.failures), *copies))
+    log_warnings(told := (*readable.left_out(dataset, embedded.failures), *copies))
     is_first = first_of_unit(first, embedded.dataset.labels[audited]) == np.arange(len(audited))
     return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "told": told}, kept

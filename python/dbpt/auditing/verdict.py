@@ -7,19 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
+from dbpt.auditing import result
 from dbpt.auditing.figures import Verdict, WhyNothing
-from dbpt.auditing.result import (
-    also_different,
-    bias_size,
-    difference_text,
-    enough_wrong_guesses,
-    named_difference,
-    p_text,
-    uncertainties,
-)
 from dbpt.errors import classes_in_words
-from dbpt.groups import SMALL_GROUP, Group
-from dbpt.groups.association import ExplainedErrors
+from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
 from dbpt.guesses.trust import Guesses
 from dbpt.report.guesses import distrust
 from dbpt.report.text import capitalize_first, count, count_of, in_words, points, share_in_words
@@ -72,36 +63,36 @@ def verdict_of(
         why = _whole_classes(groups, subject, names) if nothing == "whole classes" else why
         return Verdict(kind="nothing to compare", sentence=why, lead=untold, why_nothing=nothing)
     towards = f"{names}{_according_to(guesses) if by_guesses else ''}"
-    tested = "" if is_searched else f" ({p_text(explained)})"
+    tested = "" if is_searched else f" ({result.p_text(explained)})"
     if cast(float, explained.p_value) > SIGNIFICANT:
         sentence = f"No evidence that the errors of {subject} depend on {towards}."
         lead = [f"Differences within the classes are no larger than chance often makes them{tested}."]
         lead += [*_unseen(detectable, explained), *_too_few(groups, explained), *untold]
         return Verdict(kind="no evidence", sentence=sentence, lead=lead, detectable=detectable)
-    worse, better = named_difference(groups)
-    if by_guesses and not by_clusters and enough_wrong_guesses(worse, groups, guesses):
-        worse, better = named_difference(groups, prefers_worst=False)
-        if wrong := enough_wrong_guesses(worse, groups, guesses):
+    worse, better = result.named_difference(groups)
+    if by_guesses and not by_clusters and result.enough_wrong_guesses(worse, groups, guesses):
+        worse, better = result.named_difference(groups, prefers_worst=False)
+        if wrong := result.enough_wrong_guesses(worse, groups, guesses):
             source = "the attributes in the file" if guesses.from_file else guesses.called
             sentence = (
                 f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason."
             )
             guessed = f"about {count_of(wrong, 'image')} of this class {'is' if wrong == 1 else 'are'} probably"
             guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
-            lead = [f"{capitalize_first(difference_text(worse, better))}{tested}; {guessed}.", *untold]
+            lead = [f"{capitalize_first(result.difference_text(worse, better))}{tested}; {guessed}.", *untold]
             return Verdict(kind="untrusted", sentence=sentence, lead=lead)
     by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
-    size = bias_size(worse, better, explained.share or 0.0)
+    size = result.bias_size(worse, better, explained.share or 0.0)
     how = {"small": "depends slightly", "clear": "depends", "strong": "depends strongly"}[size]
     what = "the cluster" if by_clusters else "these guesses" if by_words else "the attribute"
     go = "goes" if explained.errors == 1 else "go"
     return Verdict(
         kind="bias",
-        sentence=f"The accuracy of {subject} {how} on {towards}: {difference_text(worse, better)}.",
+        sentence=f"The accuracy of {subject} {how} on {towards}: {result.difference_text(worse, better)}.",
         lead=[
-            *also_different(worse, groups, guesses if by_guesses and not by_clusters else None),
+            *result.also_different(worse, groups, guesses if by_guesses and not by_clusters else None),
             f"{share_in_words(explained)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
-            *uncertainties(worse, better, groups),
+            *result.uncertainties(worse, better, groups),
             *untold,
         ],
         group=worse.index,

@@ -24,6 +24,8 @@ from dbpt.cli.options import (
 )
 from dbpt.errors import InputError
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
+from dbpt.storage import files
+from dbpt.storage.locks import launched_rank
 
 AUDIT_EXAMPLES = """\b
 Examples:
@@ -159,18 +161,16 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
     """
     from dbpt.commands.embed import embed as run_embed
     from dbpt.features import TooManyFailures
-    from dbpt.storage.files import check_output, csv_text, write_atomically
-    from dbpt.storage.locks import launched_rank
 
     is_first = launched_rank() == 0
     if is_first and failures is not None:
         if failures.suffix.lower() != ".csv":  # so that it can't be an image
             raise click.UsageError(f"--failures {failures}: is a CSV file; choose another name, one that ends in .csv")
-        check_output("--failures", failures, overwrite=overwrite, reads=[data, *map(str, options.values())])
+        files.check_output("--failures", failures, overwrite=overwrite, reads=[data, *map(str, options.values())])
 
     def write(reasons: Iterable[tuple[str, str]]) -> None:
         if is_first and failures is not None:
-            write_atomically(failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
+            files.write_atomically(failures, files.csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
 
     try:
         found = run_embed(data, **given(options))
@@ -203,7 +203,6 @@ def check(data: str, **options: Any) -> None:
     DATA is as for dbpt fit. Reads the metadata and the header of every image. Exit code 2 if there are problems.
     """
     from dbpt.commands.embed import check_data
-    from dbpt.errors import InputError
 
     found = check_data(data, **given(options))
     click.echo(found)
@@ -237,10 +236,9 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 
 
 def _features(folder: Path | None) -> Path:
-    from dbpt.storage.files import default_cache_dir, expanded
     from dbpt.storage.records import TEXTS
 
-    cache = Path(expanded(folder)) if folder else default_cache_dir()
+    cache = Path(files.expanded(folder)) if folder else files.default_cache_dir()
     problem = ""
     if os.path.lexists(cache):
         problem = "" if cache.is_dir() else "is not a folder"
@@ -258,7 +256,6 @@ def _features(folder: Path | None) -> Path:
 def verify(folder: Path | None) -> None:
     """Check every byte of the cached features."""
     from dbpt.features.maintenance import verify_cache
-    from dbpt.storage.files import is_missing
 
     features = _features(folder)
     problems = verify_cache(features)
@@ -266,7 +263,8 @@ def verify(folder: Path | None) -> None:
         click.echo(problem)
     if problems:
         raise InputError(f"{features}: problems found: {len(problems)}; each line says what to do")
-    click.echo(f"{features}: {'there is no cache' if is_missing(features) else 'every byte is as it was written'}")
+    state = "there is no cache" if files.is_missing(features) else "every byte is as it was written"
+    click.echo(f"{features}: {state}")
 
 
 @cache.command(name="list")
@@ -279,9 +277,9 @@ def list_command(folder: Path | None) -> None:
     caches, texts = list_caches(features), stored_texts(features)
     for found in caches:
         click.echo(found)
-    if files := texts.files():
-        size = _megabytes(sum(file.lstat().st_size for file in files))
-        click.echo(f"{texts.folder}: features of {len(files)} lists of sentences, {size}")
+    if lists := texts.files():
+        size = _megabytes(sum(file.lstat().st_size for file in lists))
+        click.echo(f"{texts.folder}: features of {len(lists)} lists of sentences, {size}")
     click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
 
 

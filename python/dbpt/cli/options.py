@@ -11,11 +11,10 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from dbpt.data import DATASETS, SPLITS
-from dbpt.data.words import parse_factors
+from dbpt.data import DATASETS, SPLITS, parse_factors
 from dbpt.errors import plain_number
 from dbpt.registry import Registry
-from dbpt.settings.config import RECIPES, FitConfig
+from dbpt.settings.config import RECIPES, FitConfig, override, read_config
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import SECTIONS
 
@@ -200,8 +199,6 @@ def settings_and_data(
 
     With ``resume`` it may be missing, as it defaults to that of the run.
     """
-    from dbpt.settings.config import override
-
     settings = override(configured, given(options))
     in_config = settings.pop("data", None)
     if not (data or in_config or resume):
@@ -213,8 +210,6 @@ def settings_for(
     read: Collection[str], *, config: Path | None, data: str | None, data_required: bool = True, **options: Any
 ) -> tuple[dict[str, Any], str | None]:
     """Return the settings and the data for a command that reads only the settings ``read`` of a config file."""
-    from dbpt.settings.config import read_config
-
     found = read_config(config) if config else {}
     if unread := [name for name in found if name not in read and name != "data"]:
         logger.debug(f"{config}: not read by this command: {', '.join(unread)}")

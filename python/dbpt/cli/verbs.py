@@ -30,7 +30,10 @@ from dbpt.errors import InputError, plain_number
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.settings.config import read_config
 from dbpt.settings.sections import GUESS_SETTINGS
+from dbpt.storage.files import check_output, csv_text, write_atomically
+from dbpt.storage.locks import launched_rank
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +67,6 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
       "train-{000..146}.tar"              WebDataset's shards
     """
     from dbpt.commands.fit import fit as run_fit
-    from dbpt.settings.config import read_config
-    from dbpt.storage.locks import launched_rank
 
     settings, data = settings_and_data(data, read_config(config) if config else {}, options, resume=resume)
     with resumable("fit", out):
@@ -150,9 +151,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     deviation over draws or seeds, and the difference to ERM with its intervals over them and over images.
     """
     from dbpt.commands.compare import compare as run_compare
-    from dbpt.errors import InputError
     from dbpt.report.comparison import WIDEST
-    from dbpt.settings.config import read_config
 
     own = {name: options.pop(name) for name in ("methods", "heads", "seeds", "resample", "jobs", "resume", "overwrite")}
     configured = read_config(config) if config else {}  # one that `fit` wrote serves too
@@ -232,7 +231,6 @@ def predict(
 
     from dbpt.features import list_images
     from dbpt.runs.run_folder import load
-    from dbpt.storage.files import check_output, csv_text, write_atomically
 
     paths = list_images(_named(images))
     if out is not None:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
 from torch.nn import functional as F
 
 from dbpt import arguments
@@ -42,7 +41,7 @@ def image_precision_of(spec: dict[str, Any]) -> str:
     return str(precision)
 
 
-def automatic_precision(image_tower: nn.Module, device: torch.device) -> str:
+def automatic_precision(image_tower: torch.nn.Module, device: torch.device) -> str:
     """Return bf16 for a large tower on a processor that multiplies bfloat16 in hardware, else float32."""
     is_large = sum(parameter.numel() for parameter in image_tower.parameters()) >= FEWEST_PARAMETERS
     return "bf16" if is_large and multiplies_bf16(device) else "float32"

@@ -49,12 +49,6 @@ def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
     return model
 
 
-def looks_like_path(pretrained: str) -> bool:
-    """Return whether `pretrained` means a local file; open_clip's tags have no dots or slashes."""
-    suffix = Path(pretrained).suffix.lower()
-    return "/" in pretrained or "\\" in pretrained or suffix == ".safetensors" or suffix in PICKLE_SUFFIXES
-
-
 def check_weights_file(path: Path) -> None:
     """Refuse a file that can't be read, or that could run code when it is opened."""
     with system_errors(f"{path}: cannot read the weights file"), open_regular(path) as file:
@@ -171,14 +165,6 @@ def image_preprocessing(model: torch.nn.Module, preprocess: dict[str, Any]) -> P
 def default_preprocess() -> dict[str, Any]:
     """Return open_clip's own default: OpenAI's mean and std, bicubic, shortest side to the image size, centre crop."""
     return clean_preprocess(vars(PreprocessCfg()))
-
-
-def registered_preprocess(name: str) -> dict[str, Any]:
-    """Return the preprocessing of an open_clip architecture without a tag: that of its tags if they agree."""
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    found = [clean_preprocess(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
-    agreed = found[0] if found and all(one == found[0] for one in found) else {}
-    return {**default_preprocess(), **agreed}
 
 
 def clean_preprocess(preprocess: dict[str, Any]) -> dict[str, Any]:

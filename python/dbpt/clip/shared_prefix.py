@@ -6,7 +6,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from open_clip.transformer import ResidualAttentionBlock
-from torch import nn
 from torch.autograd.function import once_differentiable
 
 from dbpt.clip.text_tower import PromptLayout, TextTower, context_at, text_module
@@ -139,7 +138,7 @@ class _Pairs:
 _EVERY = slice(None)
 
 
-def why_no_shared_prefix(model: nn.Module) -> str | None:
+def why_no_shared_prefix(model: torch.nn.Module) -> str | None:
     """Return the reason why this path is not exact for a tower, or None if it is."""
     text = text_module(model)
     if not (hasattr(text, "token_embedding") and hasattr(text, "positional_embedding")):
@@ -154,7 +153,7 @@ def why_no_shared_prefix(model: nn.Module) -> str | None:
         return "gives tokens as well"
     plain = all(
         type(block) is ResidualAttentionBlock
-        and type(block.attn) is nn.MultiheadAttention
+        and type(block.attn) is torch.nn.MultiheadAttention
         and block.attn.in_proj_weight is not None
         and block.attn.bias_k is None
         for block in text.transformer.resblocks
@@ -175,7 +174,7 @@ class SharedPrefixTower(TextTower):
     ends_P: torch.Tensor
     unsort_P: torch.Tensor
 
-    def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
+    def __init__(self, model: torch.nn.Module, layout: PromptLayout) -> None:
         super().__init__(text_module(model), layout)
         eos_P = _eos_positions(model, layout.ids)
         differs_L = ((layout.ids != layout.ids[:1]) | (layout.places != layout.places[:1])).any(dim=0)
@@ -218,7 +217,7 @@ class SharedPrefixTower(TextTower):
             x_Td = x_Qd + block.ls_2(block.mlp(block.ln_2(x_Qd).to(block.mlp.c_fc.weight.dtype)))
         features = self.frozen.ln_final(x_Td[self.unsort_P])
         projection = self.frozen.text_projection
-        if isinstance(projection, nn.Linear):
+        if isinstance(projection, torch.nn.Linear):
             features = projection(features.to(projection.weight.dtype))
         elif projection is not None:
             features = features.to(projection.dtype) @ projection
@@ -235,12 +234,12 @@ def _queries_keys_values(
     return F.linear(normed[asking], weight[:width], bias[:width]), kv_T2d
 
 
-def _pool_type(model: nn.Module) -> str | None:
+def _pool_type(model: torch.nn.Module) -> str | None:
     pool = getattr(model, "text_pool_type", None) or getattr(text_module(model), "pool_type", None)
     return pool if isinstance(pool, str) else None
 
 
-def _eos_positions(model: nn.Module, ids_PL: torch.Tensor) -> torch.Tensor:
+def _eos_positions(model: torch.nn.Module, ids_PL: torch.Tensor) -> torch.Tensor:
     """Return the positions (P,) that `open_clip.transformer.text_global_pool` reads."""
     if _pool_type(model) == "argmax":
         return ids_PL.argmax(dim=1)

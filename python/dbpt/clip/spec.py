@@ -5,7 +5,6 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,13 +15,7 @@ import open_clip
 import torch
 from open_clip.tokenizer import get_clean_fn
 
-from dbpt.clip.model import (
-    check_preprocess,
-    check_weights_file,
-    default_preprocess,
-    looks_like_path,
-    registered_preprocess,
-)
+from dbpt.clip.model import PICKLE_SUFFIXES, check_preprocess, check_weights_file, clean_preprocess, default_preprocess
 from dbpt.errors import InputError, first_few, foreign_error, nearest, optional_module
 from dbpt.storage.files import check_readable
 from dbpt.storage.records import read_json
@@ -30,7 +23,7 @@ from dbpt.storage.records import read_json
 CONNECT_SECONDS = 5.0
 
 
-@contextmanager
+@contextlib.contextmanager
 def quiet_hub() -> Iterator[None]:
     """Silence the logs of other libraries, whose errors are raised; go offline if the hub can't be reached.
 
@@ -256,8 +249,8 @@ def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
         shown = first_few(tags, 4) or "none is published"
         raise InputError(f"model {given!r} needs --pretrained: a tag ({shown}), a .safetensors file, or 'random'")
     spec = {"model": name, "pretrained": str(pretrained), "tokenizer": {"kind": "model"}}
-    if pretrained == "random" or isinstance(pretrained, Path) or looks_like_path(pretrained):
-        spec |= {"config": open_clip.get_model_config(name), "preprocess": registered_preprocess(name)}
+    if pretrained == "random" or isinstance(pretrained, Path) or _looks_like_path(pretrained):
+        spec |= {"config": open_clip.get_model_config(name), "preprocess": _registered_preprocess(name)}
         return spec | {"weights": _random_or_file(pretrained)}
     if not open_clip.is_pretrained_cfg(name, pretrained):
         raise InputError(
@@ -265,6 +258,20 @@ def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
             f"published: {first_few(tags, 6) or 'none'}"
         )
     return spec | {"weights": {"kind": "published"}}
+
+
+def _looks_like_path(pretrained: str) -> bool:
+    """Return whether `pretrained` means a local file; open_clip's tags have no dots or slashes."""
+    suffix = Path(pretrained).suffix.lower()
+    return "/" in pretrained or "\\" in pretrained or suffix == ".safetensors" or suffix in PICKLE_SUFFIXES
+
+
+def _registered_preprocess(name: str) -> dict[str, Any]:
+    """Return the preprocessing of an open_clip architecture without a tag: that of its tags if they agree."""
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    found = [clean_preprocess(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
+    agreed = found[0] if found and all(one == found[0] for one in found) else {}
+    return {**default_preprocess(), **agreed}
 
 
 def _random_or_file(pretrained: str | Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import copy
 from typing import Any, Literal
 
 import torch
-from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
@@ -24,12 +23,12 @@ _MEASURED_PROMPTS = 4
 TextPath = Literal["shared-prefix", "general"]
 
 
-def text_path(model: nn.Module) -> TextPath:
+def text_path(model: torch.nn.Module) -> TextPath:
     """Return the fastest exact path for an open_clip ``model``."""
     return "general" if why_no_shared_prefix(model) else "shared-prefix"
 
 
-def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | None = None) -> TextTower:
+def build_text_tower(model: torch.nn.Module, layout: PromptLayout, path: TextPath | None = None) -> TextTower:
     """Return a module that maps a context to L2-normalised text features (P, D), differentiably.
 
     The context is (n_ctx, d), or (C, n_ctx, d) for a layout with ``owners``. ``path`` overrides `text_path`, for
@@ -41,7 +40,7 @@ def build_text_tower(model: nn.Module, layout: PromptLayout, path: TextPath | No
 
 
 def fit_text_tower(
-    model: nn.Module, layout: PromptLayout, context: torch.Tensor, *, precision: str = "float32", memory_mb: float
+    model: torch.nn.Module, layout: PromptLayout, context: torch.Tensor, *, precision: str = "float32", memory_mb: float
 ) -> TextTower:
     """Return `build_text_tower` with weights in ``precision``, in chunks if ``memory_mb`` requires them.
 
@@ -68,7 +67,7 @@ def fit_text_tower(
     return ChunkedTower(model, layout, parts).to(context.device)
 
 
-def hold_text(model: nn.Module, precision: str) -> nn.Module:
+def hold_text(model: torch.nn.Module, precision: str) -> torch.nn.Module:
     """Return ``model`` for float32, else a copy of it without image tower and with a text tower in ``precision``.
 
     For the shared-prefix path only the matrices of the blocks are converted. The residual stream, its norms and the
@@ -79,14 +78,14 @@ def hold_text(model: nn.Module, precision: str) -> nn.Module:
     if dtype == torch.float32:
         return model
     kept: dict[int, Any] = {
-        id(getattr(model, name)): nn.Identity() for name in ("visual", "text_decoder") if hasattr(model, name)
+        id(getattr(model, name)): torch.nn.Identity() for name in ("visual", "text_decoder") if hasattr(model, name)
     }
     if text_path(model) == "general":
         return copy.deepcopy(model, kept).to(dtype)
     kept[id(token_embedding(model))] = token_embedding(model)
     held = copy.deepcopy(model, kept)
     for module in held.modules():
-        if isinstance(module, nn.Linear | nn.MultiheadAttention):
+        if isinstance(module, torch.nn.Linear | torch.nn.MultiheadAttention):
             module.to(dtype)
     return held
 
@@ -96,10 +95,10 @@ class ChunkedTower(TextTower):
 
     unsort_P: torch.Tensor
 
-    def __init__(self, model: nn.Module, layout: PromptLayout, parts: list[list[int]]) -> None:
+    def __init__(self, model: torch.nn.Module, layout: PromptLayout, parts: list[list[int]]) -> None:
         chunks = [build_text_tower(model, layout.prompts(part)) for part in parts]
         super().__init__(chunks[0].frozen, layout)
-        self.chunks = nn.ModuleList(chunks)
+        self.chunks = torch.nn.ModuleList(chunks)
         self.own_positions = [chunk.num_positions for chunk in chunks]
         self._keep(unsort_P=torch.tensor([row for part in parts for row in part]).argsort())
 

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from dbpt.clip.spec import Tokenizer
 from dbpt.errors import InputError
@@ -124,7 +123,7 @@ class _Frame:
         return int(found[0])
 
 
-class TextTower(nn.Module):
+class TextTower(torch.nn.Module):
     """A frozen text tower as a function of the context, for the prompts of a layout.
 
     A forward pass runs ``own_positions`` (P,) of each prompt through the blocks, and ``shared_positions`` of all once.
@@ -163,7 +162,7 @@ class GeneralTower(TextTower):
     ids_PL: torch.Tensor
     places_PL: torch.Tensor
 
-    def __init__(self, model: nn.Module, layout: PromptLayout) -> None:
+    def __init__(self, model: torch.nn.Module, layout: PromptLayout) -> None:
         super().__init__(model, layout)
         # A Hugging Face model masks padding, so positions after the longest prompt can be cut.
         pad = getattr(getattr(text_module(model), "config", None), "pad_token_id", None)
@@ -174,7 +173,7 @@ class GeneralTower(TextTower):
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
 
-        def hook(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        def hook(_module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
             inside = context_at(self.places_PL.clamp(min=0), context).to(output.dtype)
             return torch.where((self.places_PL >= 0).unsqueeze(-1), inside, output)
 
@@ -186,22 +185,22 @@ class GeneralTower(TextTower):
         return F.normalize(features.float(), dim=-1)
 
 
-def text_module(model: nn.Module) -> Any:
+def text_module(model: torch.nn.Module) -> Any:
     """Return the module with the parts of the text tower: the model itself (CLIP) or its ``text``."""
     return getattr(model, "text", model)
 
 
-def token_embedding(model: nn.Module) -> nn.Embedding:
+def token_embedding(model: torch.nn.Module) -> torch.nn.Embedding:
     """Return the token embedding of the text tower: open_clip's own, or that of a Hugging Face model."""
     text = text_module(model)
     embedding = getattr(text, "token_embedding", None)
     if embedding is None:
         embedding = text.transformer.get_input_embeddings()
-    assert isinstance(embedding, nn.Embedding)
+    assert isinstance(embedding, torch.nn.Embedding)
     return embedding
 
 
-def text_weights(model: nn.Module) -> int:
+def text_weights(model: torch.nn.Module) -> int:
     """Return the number of weights that multiply each position of a text: those of the tower, without embeddings."""
     return sum(
         parameter.numel()

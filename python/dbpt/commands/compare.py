@@ -1,7 +1,5 @@
 """`compare`: many trainings on one feature cache, as one table with intervals, and its page."""
 
-from __future__ import annotations
-
 import logging
 import shlex
 import time
@@ -30,8 +28,7 @@ from dbpt.commands.comparison_plan import (
 )
 from dbpt.commands.comparison_summary import summarize
 from dbpt.commands.result import Result
-from dbpt.data.loading import DataLike
-from dbpt.data.words import Words
+from dbpt.data import DataLike, Words
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.progress import progress_bar
@@ -94,7 +91,7 @@ COMPARISON_FOLDER = OutputFolder(
 
 @shows_settings(SharedSettings)
 def compare(
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     out: str | Path,
     methods: str | Sequence[str] | None = None,
@@ -104,7 +101,7 @@ def compare(
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
-    **settings: Unpack[SharedSettings],
+    **settings: "Unpack[SharedSettings]",
 ) -> Result:
     """Train every method with every head and seed as `fit` does, and write tables of the results and a page to ``out``.
 

@@ -9,36 +9,25 @@ from typing import Any
 from dbpt.commands.comparison_cells import CellResult
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan, PlannedRow
 from dbpt.groups import Group, worst_group_difference_interval
-from dbpt.runs.metrics import (
-    FIGURES,
-    ComparisonMetrics,
-    ComparisonRow,
-    ComparisonSettings,
-    Difference,
-    FailedTraining,
-    FigureDifference,
-    Metrics,
-    SeedFigure,
-    Split,
-)
+from dbpt.runs import metrics
 
 
 def summarize(
     plan: Plan,
     results: Mapping[str, CellResult],
     failures: Mapping[str, str],
-    shared: Metrics,
-    split: Split,
+    shared: metrics.Metrics,
+    split: metrics.Split,
     warnings: Sequence[str],
-) -> ComparisonMetrics:
+) -> metrics.ComparisonMetrics:
     """Return the content of ``compare.json``. It begins with the entries ``shared``; figures are for ``split``.
 
     ``results``, and the reasons of ``failures``, are by the names of the cells.
     """
     lr = {cell.config.head: cell.config.peak_lr for cell in plan.cells if cell.head is not None}
-    settings = {each.name: getattr(plan.config, each.name) for each in fields(ComparisonSettings)}
+    settings = {each.name: getattr(plan.config, each.name) for each in fields(metrics.ComparisonSettings)}
     of_figures = dict.fromkeys(text for each in results.values() for text in each.metrics.warnings)
-    return ComparisonMetrics(
+    return metrics.ComparisonMetrics(
         **vars(shared),
         split=split,
         n=max((len(result.correct) for result in results.values()), default=0),
@@ -46,11 +35,11 @@ def summarize(
         draws=list(range(plan.draws)),
         heads=list(plan.heads),
         model_selection=plan.config.model_selection,
-        settings=ComparisonSettings(**settings | {"lr": lr}),
+        settings=metrics.ComparisonSettings(**settings | {"lr": lr}),
         rows=[_row(plan, results, row, split, shared.dataset.smallest_group) for row in plan.rows],
         left_out=list(plan.left_out),
         failed=[
-            FailedTraining(
+            metrics.FailedTraining(
                 method=cell.method.name,
                 head=cell.head,
                 seed=cell.config.seed,
@@ -70,15 +59,15 @@ def _finished(cells: Sequence[Cell], results: Mapping[str, CellResult]) -> dict[
 
 
 def _row(
-    plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, split: Split, smallest: int
-) -> ComparisonRow:
+    plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, split: metrics.Split, smallest: int
+) -> metrics.ComparisonRow:
     found, drawn = _finished(row.cells, all_results), _finished(row.draws, all_results)
     config, results = row.cells[0].config, found.values()
     by_group = list(zip(*(result.metrics.groups for result in results), strict=True))
     # ERM with the same head; for zero-shot, with the first head
     erm = [each for each in plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
     against = erm[0] if erm and row.method.objective != BASELINE else None
-    return ComparisonRow(
+    return metrics.ComparisonRow(
         method=row.method.name,
         title=row.method.title,
         objective=row.method.objective,
@@ -91,7 +80,7 @@ def _row(
         epochs=max((result.row.epochs for result in results), default=0),
         seconds=[result.row.seconds for result in results],
         warnings=[result.row.warnings for result in results],
-        figures={name: _figure(row, _values(name, found), _values(name, drawn)) for name in FIGURES},
+        figures={name: _figure(row, _values(name, found), _values(name, drawn)) for name in metrics.FIGURES},
         groups=[_group(entries) for entries in by_group],
         deviations=[
             mean_and_deviation([each.accuracy for each in entries if each.accuracy is not None])[1]
@@ -107,12 +96,12 @@ def _values(name: str, results: Mapping[int, CellResult]) -> list[float | None]:
     return [getattr(result.metrics, name) for result in results.values()]
 
 
-def _figure(row: PlannedRow, by_seed: list[float | None], by_draw: list[float | None]) -> SeedFigure:
+def _figure(row: PlannedRow, by_seed: list[float | None], by_draw: list[float | None]) -> metrics.SeedFigure:
     mean = mean_and_deviation([value for value in by_seed if value is not None])[0]
     deviation = mean_and_deviation([value for value in (by_draw or by_seed) if value is not None])[1]
     if row.head is None and deviation == 0:
         deviation = None  # nothing was trained, so neither seeds nor draws change anything
-    return SeedFigure(mean=mean, sd=deviation, by_seed=by_seed, by_draw=by_draw)
+    return metrics.SeedFigure(mean=mean, sd=deviation, by_seed=by_seed, by_draw=by_draw)
 
 
 def _group(by_seed: Sequence[Group]) -> Group:
@@ -138,23 +127,27 @@ def _mean_bounds(by_seed: Sequence[tuple[float | None, float | None] | None]) ->
     return (fmean(lows), fmean(highs)) if lows and highs else None
 
 
-def _difference(row: PlannedRow, against: PlannedRow, results: Mapping[str, CellResult], smallest: int) -> Difference:
+def _difference(
+    row: PlannedRow, against: PlannedRow, results: Mapping[str, CellResult], smallest: int
+) -> metrics.Difference:
     """Return row minus ERM, seed by seed and draw by draw, over those that both have.
 
     ``smallest`` is the number of training rows of the smallest pseudo-group.
     """
     pairs, drawn = _pairs(row.cells, against.cells, results), _pairs(row.draws, against.draws, results)
     figures = {}
-    for name in FIGURES:
+    for name in metrics.FIGURES:
         by_seed, by_draw = _differences(name, pairs.values()), _differences(name, drawn.values())
         mean = mean_and_deviation(by_seed)[0]
-        figures[name] = FigureDifference(
+        figures[name] = metrics.FigureDifference(
             mean=mean,
             over_seeds=within_reach(paired_t_interval(by_seed)),
             over_draws=None if mean is None else within_reach(interval_over_draws(mean, by_draw, smallest)),
         )
     intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs.values()]
-    return Difference(head=against.head, seeds=list(pairs), figures=figures, over_images=_mean_bounds(intervals))
+    return metrics.Difference(
+        head=against.head, seeds=list(pairs), figures=figures, over_images=_mean_bounds(intervals)
+    )
 
 
 def _pairs(

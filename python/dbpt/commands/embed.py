@@ -1,7 +1,5 @@
 """`embed` and `check_data`: the features of a data set, and what is wrong with it."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections import Counter
@@ -12,9 +10,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dbpt.data import DataLike, Dataset
 from dbpt.data.checks import check_classes, missing_rows, published_notes, repeated_paths, why_missing
-from dbpt.data.dataset import Dataset
-from dbpt.data.loading import DataLike
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure, UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.features.maintenance import nearest_cache
@@ -61,7 +58,7 @@ class EmbeddedImages:
 
 
 @shows_settings(FitSettings)
-def embed(data: DataLike, **settings: Unpack[FitSettings]) -> EmbeddedImages:
+def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
     """Compute the missing features of all images and store them in the cache.
 
     `fit`, `compare` and `evaluate` do this themselves. Processes that run this at the same time with a shared cache,
@@ -137,7 +134,7 @@ class DataCheck:
 
 
 @shows_settings(FitSettings)
-def check_data(data: DataLike, **settings: Unpack[FitSettings]) -> DataCheck:
+def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
     """Read a data set and list what would stop `fit`: repeated paths, missing images, unreadable headers.
 
     A truncated image is only found when it is embedded.

@@ -1,7 +1,5 @@
 """`evaluate`: accuracy by group of a finished run's classifier on any data."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,13 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.commands.result import Result
+from dbpt.data import DATASETS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
 from dbpt.data.columns import ColumnNames
-from dbpt.data.dataset import Dataset
-from dbpt.data.features import check_precomputed_file
-from dbpt.data.layouts import DATASETS
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory
-from dbpt.data.words import parse_factors, parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.base import PROBE, PSEUDO_METHODS
@@ -26,17 +21,10 @@ from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
 from dbpt.settings.config import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, FitConfig, make_config
+from dbpt.study import readable
 from dbpt.study.data import load_for_run, names_own_data, resolve_demo
 from dbpt.study.guesses import judged_guesses, trust_warnings
 from dbpt.study.labelled import Study, how_trained
-from dbpt.study.readable import (
-    drawn_shots,
-    embedded_rows,
-    known_attributes,
-    left_out,
-    read_clusters,
-    storing_texts,
-)
 from dbpt.study.stages import log_warnings
 
 logger = logging.getLogger(__name__)
@@ -54,7 +42,7 @@ OF_OWN_DATA = {
 
 def evaluate(
     run: str | Path,
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     root: str | Path | None = None,
     columns: ColumnNames | None = None,
@@ -90,15 +78,16 @@ def evaluate(
         run, data, root=root, weights=weights, device=device, given=given | {"average": average}
     )
     backbone, (of_run, unread) = classifier.backbone, _metrics_of_run(Path(run))
-    dataset, known = drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
+    dataset, known = readable.drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
     logger.info(dataset.describe())
     backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
-    embedded = embedded_rows(dataset, backbone, config, known, clusters)
+    clusters = None if config.num_clusters is None else readable.read_clusters(Path(run), dataset.num_classes)
+    embedded = readable.embedded_rows(dataset, backbone, config, known, clusters)
     pseudo = embedded.guess(config, classifier.probe)
     guesses, splits = judged_guesses(embedded, pseudo), embedded.dataset.splits
     study = Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, guesses=guesses)
-    doubts, warnings = trust_warnings(study), (*unread, *left_out(dataset, embedded.failures), *pseudo.warnings)
+    doubts = trust_warnings(study)
+    warnings = (*unread, *readable.left_out(dataset, embedded.failures), *pseudo.warnings)
     log_warnings(logged := (*doubts, *warnings))
     counts = _train_counts_of_run(of_run, study)
     study = replace(study, guesses=None, counts_of_run=counts, doubt_warnings=doubts)
@@ -112,7 +101,7 @@ def evaluate(
 
 def run_with_data(
     run: str | Path,
-    data: DataLike | None,
+    data: "DataLike | None",
     *,
     root: str | Path | None,
     weights: str | Path | None,
@@ -161,16 +150,16 @@ def run_with_data(
         words = replace(words, factors=factors)
     if "attribute_template" in chosen:
         words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
-    classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
+    classifier = replace(classifier, backbone=readable.storing_texts(classifier.backbone, config), probe=probe)
     return classifier, config, load_for_run(config, words, data, root)
 
 
 def known_in_run(
-    classifier: Classifier, config: FitConfig, data: DataLike | None, dataset: Dataset
+    classifier: Classifier, config: FitConfig, data: "DataLike | None", dataset: Dataset
 ) -> PseudoAttributes | None:
     """Return the `known_attributes` of a run's ``data``. Of other data the run's probe, if it has one, guesses all."""
     is_own = data is None or names_own_data(data, classifier.config)
-    return known_attributes(config, dataset) if is_own or classifier.probe is None else None
+    return readable.known_attributes(config, dataset) if is_own or classifier.probe is None else None
 
 
 def _metrics_of_run(run: Path) -> tuple[RunMetrics | None, tuple[str, ...]]:

@@ -1,7 +1,5 @@
 """`fit`: from images and words to a run folder with a debiased classifier and a report."""
 
-from __future__ import annotations
-
 import json
 import logging
 import shlex
@@ -20,10 +18,8 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.methods import MethodResult, trained_result, training_free_result
 from dbpt.commands.result import Result
-from dbpt.data import SPLITS
-from dbpt.data.loading import DataLike
-from dbpt.groups import class_and_attribute
-from dbpt.groups.intervals import worst_group_difference_interval
+from dbpt.data import SPLITS, DataLike
+from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.heads import HEADS
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.guesses import GuessSheets, label_command, made_by_entries, setting_entries, setting_texts
@@ -56,12 +52,12 @@ OPTIONS = tuple(each.name for each in fields(FitConfig) if each.name != "data")
 
 @shows_settings(FitSettings)
 def fit(
-    data: DataLike | None = None,
+    data: "DataLike | None" = None,
     *,
     out: str | Path,
     resume: bool = False,
     overwrite: bool = False,
-    **settings: Unpack[FitSettings],
+    **settings: "Unpack[FitSettings]",
 ) -> Result:
     """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
 

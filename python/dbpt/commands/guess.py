@@ -1,7 +1,5 @@
 """`guess_attributes`: CLIP's guess of an attribute for each image of a data set, and whether to trust the guesses."""
 
-from __future__ import annotations
-
 import logging
 import os
 import shlex
@@ -18,20 +16,8 @@ from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
 from dbpt.errors import InputError
 from dbpt.groups import group_counts
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import group_pairs, pseudo_groups
-from dbpt.guesses.trust import Guesses
-from dbpt.report.text import (
-    LONGEST_GROUP_NAME,
-    MISSING,
-    count,
-    count_of,
-    cross_validation_text,
-    percent,
-    render_columns,
-    shorten_group,
-    wrapped,
-)
+from dbpt.guesses import Guesses, PseudoAttributes, group_pairs, pseudo_groups
+from dbpt.report import text
 from dbpt.settings.config import make_config, shows_settings
 from dbpt.settings.fields import flag_of
 from dbpt.settings.keywords import FitSettings
@@ -84,7 +70,7 @@ class GuessedAttributes:
         """The columns of the table, by name, with an entry for each image."""
         return image_columns(self.dataset, self.pseudo, self.guesses)
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return the columns as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.columns)
 
@@ -99,12 +85,12 @@ class GuessedAttributes:
         assert confidence is not None
         sums_G = np.bincount(self.groups[known], confidence[known], minlength=len(pairs))
         shown = [g for g, n in enumerate(counts_G.tolist()) if n or not guesses.factors]
-        titles = [shorten_group(y, a, LONGEST_GROUP_NAME) for y, a in pairs]
-        means = [percent(total / n) if n else MISSING for total, n in zip(sums_G, counts_G, strict=True)]
+        titles = [text.shorten_group(y, a, text.LONGEST_GROUP_NAME) for y, a in pairs]
+        means = [text.percent(total / n) if n else text.MISSING for total, n in zip(sums_G, counts_G, strict=True)]
         columns = [
             ["group", "", "", *(titles[g] for g in shown)],
-            ["images", "", "", *(count(counts_G[g]) for g in shown)],
-            ["of class", "", "", *(percent(of_class_G[g]) for g in shown)],
+            ["images", "", "", *(text.count(counts_G[g]) for g in shown)],
+            ["of class", "", "", *(text.percent(of_class_G[g]) for g in shown)],
             ["confidence", "", "", *(means[g] for g in shown)],
         ]
         how = f"guessed by {guesses.guesser} ({guesses.method})"
@@ -117,16 +103,18 @@ class GuessedAttributes:
             separation = ", ".join(f"{name} {value:.2f}" for name, value in found if not np.isnan(value))
             notes = [f"separation: {separation or 'unknown, too few images'}"]
             notes.append("named by the words nearest to what a cluster has and the rest of its class has not")
-        notes += map(cross_validation_text, guesses.cross_validations, (each.values for each in guesses.by_suspect))
-        lines = [f"{dataset.name}: {count_of(len(dataset), 'image')}; {how}, in per cent"]
+        notes += map(
+            text.cross_validation_text, guesses.cross_validations, (each.values for each in guesses.by_suspect)
+        )
+        lines = [f"{dataset.name}: {text.count_of(len(dataset), 'image')}; {how}, in per cent"]
         if without := len(dataset) - int(known.sum()):
-            notes.append(f"{count_of(without, 'image')} got no attribute, because confidence is below the minimum")
+            notes.append(f"{text.count_of(without, 'image')} got no attribute, because confidence is below the minimum")
         if guesses.accuracy is not None:
-            right, known_ones = percent(guesses.accuracy), count(guesses.n_known)
+            right, known_ones = text.percent(guesses.accuracy), text.count(guesses.n_known)
             if_taken = ", if each cluster is taken for its commonest one" if guesses.by_clusters else ""
             notes.append(f"right for {right} % of {known_ones} images with a true attribute{if_taken}")
-            notes += [f"{each.name} alone: right for {percent(each.accuracy)} %" for each in guesses.factors]
-        return "\n".join([*wrapped(lines), "", *render_columns(columns), "", *wrapped(notes)])
+            notes += [f"{each.name} alone: right for {text.percent(each.accuracy)} %" for each in guesses.factors]
+        return "\n".join([*text.wrapped(lines), "", *text.render_columns(columns), "", *text.wrapped(notes)])
 
     def __str__(self) -> str:
         return self.table()
@@ -138,12 +126,12 @@ class GuessedAttributes:
 
 
 def _named(names: Sequence[str], shares: Sequence[float]) -> str:
-    return ", ".join(f"{name} {percent(share)}" for name, share in zip(names, shares, strict=True))
+    return ", ".join(f"{name} {text.percent(share)}" for name, share in zip(names, shares, strict=True))
 
 
 @shows_settings(FitSettings, GUESS_SETTINGS)
 def guess_attributes(
-    data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: Unpack[FitSettings]
+    data: DataLike, *, out: str | Path | None = None, overwrite: bool = False, **settings: "Unpack[FitSettings]"
 ) -> GuessedAttributes:
     """Let CLIP, or a probe, guess the attribute of each image, as `dbpt.fit` does before it trains.
 

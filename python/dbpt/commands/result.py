@@ -1,7 +1,5 @@
 """`Result`: the return value of `fit`, `evaluate` and `compare`, and the content of their folders."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Sequence
@@ -43,10 +41,10 @@ class Result:
 
     folder: Path
     metrics: RunMetrics | ComparisonMetrics
-    _loaded: Classifier | None = None
+    _loaded: "Classifier | None" = None
 
     @classmethod
-    def read(cls, folder: str | Path) -> Result:
+    def read(cls, folder: str | Path) -> "Result":
         """Read the result of a finished `fit` or `compare`.
 
         Args:
@@ -132,7 +130,7 @@ class Result:
         return getattr(self.metrics, "failed", [])
 
     @cached_property
-    def classifier(self) -> Classifier:
+    def classifier(self) -> "Classifier":
         """The finished classifier, loaded on first use as by `dbpt.load`. Raises `InputError` for a comparison."""
         if isinstance(self.metrics, ComparisonMetrics):
             raise InputError(f"{self.folder}: a comparison has no single classifier; run dbpt.fit for one of its rows")
@@ -153,7 +151,7 @@ class Result:
         """Return the content of ``metrics.json`` or ``compare.json``."""
         return json.loads(json.dumps(asdict(self.metrics)))  # type: ignore[no-any-return]
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return a ``pandas.DataFrame`` with a line for each row and the accuracy of each group in a column.
 
         Of a comparison it also has all columns of ``compare.csv``: means, deviations, the numbers of seeds and draws,
@@ -177,7 +175,7 @@ class Result:
         frame: pandas.DataFrame = import_pandas().DataFrame(lines)
         return frame
 
-    def plot(self) -> Axes:
+    def plot(self) -> "Axes":
         """Draw the accuracy of each group, or of a comparison the worst-group accuracy of each row, by matplotlib.
 
         Returns the ``matplotlib.axes.Axes``, to restyle the chart. Notebooks and ``pyplot.show()`` show it, and

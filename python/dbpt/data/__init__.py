@@ -1,18 +1,26 @@
 """From metadata on disk to a ``Dataset`` of paths, labels, attributes and splits. No image is opened here."""
 
+from dbpt.data.checks import check_possible
+from dbpt.data.columns import Columns, parse_columns
 from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.features import StoredFeatures, check_precomputed_file, first_copies
+from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
 from dbpt.data.layouts import DATASETS, DatasetReader, register_dataset
-from dbpt.data.loading import load_dataset
-from dbpt.data.tables import read_columns
-from dbpt.data.words import Words
+from dbpt.data.loading import DataLike, load_dataset
+from dbpt.data.tables import READERS, read_columns
+from dbpt.data.words import (
+    Factor,
+    Vocabulary,
+    Words,
+    entries_of,
+    factor_codes,
+    factor_entries,
+    joint_codes,
+    parse_factors,
+    parse_vocabulary,
+)
 
-__all__ = [
-    "DATASETS",
-    "SPLITS",
-    "Dataset",
-    "DatasetReader",
-    "Words",
-    "load_dataset",
-    "read_columns",
-    "register_dataset",
-]
+__all__ = ["DATASETS", "PATH", "READERS", "SPLITS", "Codes", "Columns", "DataLike", "Dataset", "DatasetReader"]
+__all__ += ["Factor", "StoredFeatures", "Vocabulary", "Wanted", "Words", "check_possible", "check_precomputed_file"]
+__all__ += ["entries_of", "factor_codes", "factor_entries", "first_copies", "joint_codes", "load_dataset"]
+__all__ += ["parse_columns", "parse_factors", "parse_vocabulary", "read_codes", "read_columns", "register_dataset"]

@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError
-from dbpt.groups import group_ids, group_name
-from dbpt.groups.association import random_part
+from dbpt.groups import group_ids, group_name, random_part
 
 SPLITS = ("train", "val", "test")
 GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]

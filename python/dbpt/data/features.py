@@ -1,7 +1,5 @@
 """Features in files: those of the cache, and precomputed ones of users; copies among them."""
 
-from __future__ import annotations
-
 import mmap
 import os
 import warnings
@@ -46,7 +44,7 @@ class StoredFeatures:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
 
-    def take(self, rows: NDArray[np.int64]) -> StoredFeatures:
+    def take(self, rows: NDArray[np.int64]) -> "StoredFeatures":
         """Return those of ``rows`` (n,), in their order. Nothing is read."""
         return StoredFeatures(self._read, self._places[rows], self.shape[1])
 

@@ -6,8 +6,6 @@ absolute, or relative to the data's root or the working directory. A ``.npy`` fi
 order of the data: (N,) names or indices, or (N, K) probabilities. Nothing is unpickled.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -71,7 +69,7 @@ class Codes:
     sure: NDArray[np.float64] | None = None
     warnings: tuple[str, ...] = ()
 
-    def among(self, known: NDArray[np.bool_]) -> Codes:
+    def among(self, known: NDArray[np.bool_]) -> "Codes":
         """Return these as the ``known`` ones among others (N,), which have no value."""
         codes = np.full(len(known), -1, dtype=np.int64)
         codes[known] = self.codes

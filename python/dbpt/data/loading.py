@@ -1,7 +1,5 @@
 """`load_dataset`: whatever names or holds data becomes a `Dataset`, also rows in memory."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -9,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -51,7 +49,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_dataset(
-    data: DataLike,
+    data: "DataLike",
     root: str | Path | None = None,
     *,
     classes: Names | None = None,
@@ -183,9 +181,9 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
     if before == after or not (dataset.has_true_attributes or dataset.known_factors):
         return replace(dataset, words=words)
     if set(before) == set(after):
-        codes = np.array([*map(after.index, before), -1])  # the last for -1
         known = _reordered(dataset, words) if dataset.known_factors else ()
-        return replace(dataset, words=words, attributes=codes[dataset.attributes], known_factors=known, published=None)
+        attributes = _recoded(dataset.attributes, before, after)
+        return replace(dataset, words=words, attributes=attributes, known_factors=known, published=None)
     if before == [str(code) for code in range(len(after))]:
         note = taken_in_order("the data set", words.attributes)
         return replace(dataset, words=words, notes=(*dataset.notes, note))
@@ -200,21 +198,24 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
 
 def _known_in_one(dataset: Dataset, words: Words, place: int) -> Dataset:
     """Return ``dataset`` with its true attributes as the values of one of several factors; the others are unknown."""
-    codes = np.array([*map(list(words.factors[place].values).index, dataset.attribute_names), -1])  # the last for -1
     unknown = np.full_like(dataset.attributes, -1)
-    known = [codes[dataset.attributes] if i == place else unknown for i in range(len(words.factors))]
+    known = [unknown] * len(words.factors)
+    known[place] = _recoded(dataset.attributes, dataset.attribute_names, words.factors[place].values)
     return replace(dataset, words=words, attributes=unknown, known_factors=tuple(known), published=None)
 
 
 def _reordered(dataset: Dataset, words: Words) -> tuple[NDArray[np.int64], ...]:
     """Return the true values (N,) of each factor of ``words``, which has those of ``dataset`` in another order."""
-    own = dict(zip((factor.name for factor in dataset.words.factors), range(len(dataset.known_factors)), strict=True))
-    found = []
-    for factor in words.factors:
-        place, names = own[factor.name], list(factor.values)
-        codes = np.array([*map(names.index, dataset.words.factors[place].values), -1])  # the last for -1
-        found.append(codes[dataset.known_factors[place]])
-    return tuple(found)
+    pairs = zip(dataset.words.factors, dataset.known_factors, strict=True)
+    own = {factor.name: (codes, factor.values) for factor, codes in pairs}
+    return tuple(_recoded(*own[factor.name], factor.values) for factor in words.factors)
+
+
+def _recoded(codes: NDArray[np.int64], before: Iterable[Hashable], after: Iterable[Hashable]) -> NDArray[np.int64]:
+    """Return codes (N,) of the names ``before`` as codes of the same names in the order ``after``; -1 stays."""
+    place = {name: code for code, name in enumerate(after)}
+    moved: NDArray[np.int64] = np.array([*map(place.__getitem__, before), -1])[codes]
+    return moved
 
 
 def _attribute_keys(own: Words, given: Words) -> tuple[list[Hashable], list[Hashable]]:
@@ -286,7 +287,7 @@ def import_pandas() -> Any:
     return optional_module("pandas", "a data frame", "pandas")
 
 
-def read_frame(frame: pd.DataFrame, request: DataRequest) -> Dataset:
+def read_frame(frame: "pd.DataFrame", request: DataRequest) -> Dataset:
     """Read a DataFrame as a table; its index is ignored.
 
     Without a root, paths are relative to the working directory, or to their common folder if they are absolute.

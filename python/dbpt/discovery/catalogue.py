@@ -1,7 +1,5 @@
 """The catalogue of families of attributes, and the features of their sentences."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -55,7 +53,7 @@ class Family:
         """Return every sentence (template x wording), and the name's index of each, (P,) int64."""
         return sentences(self.attributes.values(), self.templates)
 
-    def only(self, kept: list[int]) -> Family:
+    def only(self, kept: list[int]) -> "Family":
         """Return the family with only those names."""
         return Family(self.name, {self.names[k]: self.attributes[self.names[k]] for k in kept}, self.templates)
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from dbpt.data.words import Words
 from dbpt.discovery.catalogue import EmbeddedFamily
 from dbpt.discovery.scoring import BLOCK, Images, Rule
-from dbpt.groups import Group
-from dbpt.groups.association import ExplainedErrors
+from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.intervals import Difference
 from dbpt.report.text import MISSING
 from dbpt.runs.metrics import AuditedData, BackboneSummary, PredictionsBy

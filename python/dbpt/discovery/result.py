@@ -1,7 +1,5 @@
 """`Discovery`: which families explain errors, what was found of the others, and the sentences about them."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -17,22 +15,10 @@ from dbpt.data.loading import import_pandas
 from dbpt.data.words import entries_of
 from dbpt.discovery.figures import DiscoveryFigures, Finding, TriedFamily
 from dbpt.discovery.scoring import Guessed, Images, Rule, RuleKind, Score, group_tables
-from dbpt.groups import Group
+from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.accuracy import counted_groups
-from dbpt.groups.association import ExplainedErrors
 from dbpt.guesses.doubts import kappa, short_of
-from dbpt.report.text import (
-    MISSING,
-    count,
-    count_of,
-    in_words,
-    interval_text,
-    percent,
-    render_columns,
-    share_in_words,
-    shorten_group,
-    wrapped,
-)
+from dbpt.report import text
 
 if TYPE_CHECKING:
     import pandas
@@ -153,19 +139,20 @@ def explained_too(others: int) -> str:
     """Return in brackets how many ``others``, which split the images in another way, are proposed too, if any."""
     explain = "family that splits" if others == 1 else "families that split"
     verb = "explains" if others == 1 else "explain"
-    return f" ({count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
+    return f" ({text.count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
 
 
 def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
     """Return the result in words; ``title`` says whose ``errors`` on ``n`` images they are."""
     if not errors or errors == n:
-        return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {count(n)} images."
+        return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {text.count(n)} images."
     be = "is" if errors == 1 else "are"
-    accuracy = f"{count(errors)} of {count_of(n, 'image')} ({in_words(errors / n)}) {be} misclassified by {title}."
+    accuracy = f"{text.count(errors)} of {text.count_of(n, 'image')} ({text.in_words(errors / n)}) "
+    accuracy += f"{be} misclassified by {title}."
     best = families[0]
     if best.explained is None or best.finding not in ("proposed", "may be the class"):
         return f"Nothing proposed: {accuracy} {_set_aside(families)}"
-    names, explain = " / ".join(best.names), f"explain {share_in_words(best.explained)} of them"
+    names, explain = " / ".join(best.names), f"explain {text.share_in_words(best.explained)} of them"
     if best.finding == "may be the class":
         return (
             f"Nothing proposed: {accuracy} CLIP's guesses of {names} {explain}, but CLIP may confuse these names with "
@@ -190,8 +177,8 @@ def _set_aside(families: Sequence[TriedFamily]) -> str:
         (found["doubted"], *2 * ("can't be judged, since CLIP doesn't see the names in these images",)),
         (untested, *2 * ("could not be tested",)),
     )
-    parts = [f"{count(n)} {one if n == 1 else several}" for n, one, several in reasons if n]
-    return f"Of {count_of(len(families), 'family', 'families')} of attributes, {'; '.join(parts)}."
+    parts = [f"{text.count(n)} {one if n == 1 else several}" for n, one, several in reasons if n]
+    return f"Of {text.count_of(len(families), 'family', 'families')} of attributes, {'; '.join(parts)}."
 
 
 MOST_ROWS = 8
@@ -243,7 +230,7 @@ class Discovery:
             for word in each.words
         ]
 
-    def to_pandas(self) -> pandas.DataFrame:
+    def to_pandas(self) -> "pandas.DataFrame":
         """Return `family_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.family_rows())
 
@@ -252,17 +239,17 @@ class Discovery:
         figures = self.figures
         split = "all splits" if figures.data.split == "all" else f"{figures.data.split} split"
         heading = [
-            f"{figures.data.name}: {split}, {count_of(figures.data.n, 'image')}; predictions: "
-            f"{figures.predictions_from}, {count_of(figures.errors, 'error')}",
-            f"{count_of(len(figures.families), 'family', 'families')} of attributes tried; guessed by CLIP; figures in "
-            "per cent",
+            f"{figures.data.name}: {split}, {text.count_of(figures.data.n, 'image')}; predictions: "
+            f"{figures.predictions_from}, {text.count_of(figures.errors, 'error')}",
+            f"{text.count_of(len(figures.families), 'family', 'families')} of attributes tried; guessed by CLIP; "
+            "figures in per cent",
         ]
-        lines = [*wrapped(heading), ""]
+        lines = [*text.wrapped(heading), ""]
         if figures.proposed:
-            lines += [*render_columns(_columns(figures.distinct[:MOST_ROWS])), ""]
+            lines += [*text.render_columns(_columns(figures.distinct[:MOST_ROWS])), ""]
         if notes := [*_passed_over(figures), *_words(figures)]:
-            lines += [*wrapped(notes), ""]
-        lines += wrapped([figures.verdict])
+            lines += [*text.wrapped(notes), ""]
+        lines += text.wrapped([figures.verdict])
         if figures.check_command:
             lines += ["", "Check it on images that were not searched:", figures.check_command]
         if figures.audit_command:
@@ -310,8 +297,10 @@ def _family_row(family: TriedFamily) -> dict[str, Any]:
 
 def _columns(families: list[TriedFamily]) -> list[list[str]]:
     pairs = [family.worst_and_best for family in families]
-    groups = ["" if pair is None else shorten_group(pair[0].class_name, pair[0].attribute, LETTERS) for pair in pairs]
-    worse, better = ([percent(pair and pair[i].accuracy) for pair in pairs] for i in (0, 1))
+    groups = [
+        "" if pair is None else text.shorten_group(pair[0].class_name, pair[0].attribute, LETTERS) for pair in pairs
+    ]
+    worse, better = ([text.percent(pair and pair[i].accuracy) for pair in pairs] for i in (0, 1))
     columns = {
         "family": [family.name for family in families],
         "explained": [_share(family.explained) for family in families],
@@ -325,8 +314,8 @@ def _columns(families: list[TriedFamily]) -> list[list[str]]:
 
 def _share(explained: ExplainedErrors | None) -> str:
     if explained is None:
-        return MISSING
-    return f"{percent(explained.share)} {interval_text(explained.share_low, explained.share_high)}".rstrip()
+        return text.MISSING
+    return f"{text.percent(explained.share)} {text.interval_text(explained.share_low, explained.share_high)}".rstrip()
 
 
 def _passed_over(figures: DiscoveryFigures) -> list[str]:

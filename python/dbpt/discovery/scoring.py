@@ -3,8 +3,6 @@
 The guesses of a family and the doubts about them don't depend on predictions, nor on true attributes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
-from dbpt.data.features import StoredFeatures
-from dbpt.data.words import Words
+from dbpt.data import StoredFeatures, Words
 from dbpt.discovery.catalogue import Array, EmbeddedFamily, catalogue_words, without_classes
 from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors, spread
 from dbpt.groups.intervals import Difference, largest_difference
@@ -58,7 +55,7 @@ class Images:
         logits_NK += np.float32(self.backbone.logit_bias or 0.0)
         return logits_NK
 
-    def take(self, rows: NDArray[np.int64]) -> Images:
+    def take(self, rows: NDArray[np.int64]) -> "Images":
         """Return some of the images, with their features in memory."""
         return replace(self, features=self.features[rows], labels=self.labels[rows], halves=self.halves[rows])
 

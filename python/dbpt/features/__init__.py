@@ -14,21 +14,6 @@ from dbpt.features.images import (
 )
 from dbpt.features.maintenance import list_caches, prune_caches, verify_cache
 
-__all__ = [
-    "EmbeddedFiles",
-    "Failure",
-    "ImageSource",
-    "TooManyFailures",
-    "UnreadableImage",
-    "decoding_threads",
-    "embed_images",
-    "is_one_image",
-    "list_caches",
-    "list_images",
-    "open_image",
-    "pillow_warnings",
-    "prune_caches",
-    "read_crop",
-    "read_size",
-    "verify_cache",
-]
+__all__ = ["EmbeddedFiles", "Failure", "ImageSource", "TooManyFailures", "UnreadableImage", "decoding_threads"]
+__all__ += ["embed_images", "is_one_image", "list_caches", "list_images", "open_image", "pillow_warnings"]
+__all__ += ["prune_caches", "read_crop", "read_size", "verify_cache"]

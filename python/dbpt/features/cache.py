@@ -27,22 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.features.cache_files import (
-    MANIFEST,
-    SHARD_NAME,
-    STORED_AS,
-    UNREADABLE,
-    DamagedShard,
-    FileRows,
-    Manifest,
-    Shard,
-    ShardEntry,
-    differences,
-    folder_name,
-    read_manifest,
-    shard_bytes,
-    write_manifest,
-)
+from dbpt.features import cache_files
 from dbpt.storage.files import file_sha256, reason_of, sync_folder, system_errors, write_atomically
 from dbpt.storage.locks import OWNER, OwnedLock
 
@@ -60,20 +45,20 @@ class FeatureCache:
     """
 
     def __init__(self, cache_dir: Path, encoder: Mapping[str, Any], root: Path, embed_dim: int) -> None:
-        self.folder = Path(cache_dir) / folder_name(encoder, os.fspath(root))
-        self.dtype = STORED_AS[encoder["dtype"]]
-        self.manifest = Manifest(dict(encoder), os.fspath(root), embed_dim)
+        self.folder = Path(cache_dir) / cache_files.folder_name(encoder, os.fspath(root))
+        self.dtype = cache_files.STORED_AS[encoder["dtype"]]
+        self.manifest = cache_files.Manifest(dict(encoder), os.fspath(root), embed_dim)
         self._seen: tuple[int, int, int] | None = None
         self._inode: int | None = None
-        self._lost: set[ShardEntry] = set()
-        self._checked: set[ShardEntry] = set()
+        self._lost: set[cache_files.ShardEntry] = set()
+        self._checked: set[cache_files.ShardEntry] = set()
         self.refresh()
 
     def refresh(self) -> None:
         """Read the manifest again, which other processes may have changed."""
         seen = None
         with suppress(OSError, ValueError):
-            found = (self.folder / MANIFEST).stat()
+            found = (self.folder / cache_files.MANIFEST).stat()
             # The inode tells replaced manifests apart even where the clock of the file system is coarse.
             seen = found.st_ino, found.st_size, found.st_mtime_ns
         if seen is not None and seen == self._seen:
@@ -121,7 +106,7 @@ class FeatureCache:
             with self._errors_of(entry):
                 digest = entry.sha256 if entry in self._checked else file_sha256(self.folder / entry.name, follow=False)
                 if digest != entry.sha256:
-                    raise DamagedShard("its checksum is not that of the manifest")
+                    raise cache_files.DamagedShard("its checksum is not that of the manifest")
                 self._checked.add(entry)
                 features[chosen] = self._open(entry).features[inside]
         return features
@@ -131,13 +116,18 @@ class FeatureCache:
         return OwnedLock((self.folder / CLAIMS / name).with_suffix(".lock"), f"shard {name[:8]}")
 
     def add(
-        self, name: str, rows: FileRows, features: NDArray[Any], failed: NDArray[np.uint8], reasons: Sequence[str]
+        self,
+        name: str,
+        rows: cache_files.FileRows,
+        features: NDArray[Any],
+        failed: NDArray[np.uint8],
+        reasons: Sequence[str],
     ) -> None:
         """Store n rows as the shard ``name``: features (n, D), zero for failed images, and the reasons of failures."""
         self.prepare_folder()
-        content = shard_bytes(rows, features.astype(self.dtype, copy=False), failed, reasons)
+        content = cache_files.shard_bytes(rows, features.astype(self.dtype, copy=False), failed, reasons)
         digest = hashlib.sha256(content).hexdigest()
-        entry = ShardEntry(name, len(rows), int((failed != 0).sum()), len(content), digest)
+        entry = cache_files.ShardEntry(name, len(rows), int((failed != 0).sum()), len(content), digest)
         file, unreadable = self.folder / name, f"{self.folder}: cannot read back what was written"
         with system_errors(unreadable, "start again"), OwnedLock(self.folder / "lock", "the feature cache"):
             manifest = self._read_manifest()
@@ -151,7 +141,7 @@ class FeatureCache:
                     f"{file}: the disk returned other bytes than were written; choose another cache folder"
                 )
             others = (one for one in manifest.shards if one.name != name)
-            write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
+            cache_files.write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
             sync_folder(self.folder)
         self.refresh()
 
@@ -179,18 +169,19 @@ class FeatureCache:
                 f"{self.folder}: cannot make the feature cache: {reason_of(error)}; choose another folder with --cache"
             ) from None
 
-    def _read_manifest(self) -> Manifest:
-        found = read_manifest(self.folder)
+    def _read_manifest(self) -> cache_files.Manifest:
+        found = cache_files.read_manifest(self.folder)
         if found is None:
             return replace(self.manifest, shards=())
         if replace(found, shards=()) != replace(self.manifest, shards=()):
-            differing = ", ".join(differences(self.manifest, found))
+            differing = ", ".join(cache_files.differences(self.manifest, found))
             raise InputError(
-                f"{self.folder / MANIFEST}: the features are another encoder's ({differing}); delete this folder"
+                f"{self.folder / cache_files.MANIFEST}: the features are another encoder's ({differing}); "
+                "delete this folder"
             )
         return replace(found, shards=tuple(entry for entry in found.shards if self._is_whole(entry)))
 
-    def _is_whole(self, entry: ShardEntry) -> bool:
+    def _is_whole(self, entry: cache_files.ShardEntry) -> bool:
         with self._errors_of(entry):
             found = size_of(f"{self.folder}/{entry.name}")
         if found != entry.bytes and entry not in self._lost:
@@ -212,7 +203,9 @@ class FeatureCache:
             self._index = ids[order], order, failed != 0
         return self._index
 
-    def _by_shard(self, rows: NDArray[np.int64]) -> Iterator[tuple[ShardEntry, NDArray[np.int64], NDArray[np.int64]]]:
+    def _by_shard(
+        self, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[cache_files.ShardEntry, NDArray[np.int64], NDArray[np.int64]]]:
         """Yield each shard that contains some of ``rows``, their positions in ``rows``, and those in the shard."""
         numbers = np.searchsorted(self._ends, rows, side="right")
         order = np.argsort(numbers, kind="stable")
@@ -221,17 +214,17 @@ class FeatureCache:
             entry = self.manifest.shards[numbers[chosen[0]]]
             yield entry, chosen, rows[chosen] - (self._ends[numbers[chosen[0]]] - entry.rows)
 
-    def _open(self, entry: ShardEntry) -> Shard:
+    def _open(self, entry: cache_files.ShardEntry) -> cache_files.Shard:
         with self._errors_of(entry):
-            return Shard(self.folder / entry.name, entry.rows, self.manifest.embed_dim, self.dtype)
+            return cache_files.Shard(self.folder / entry.name, entry.rows, self.manifest.embed_dim, self.dtype)
 
     @contextmanager
-    def _errors_of(self, entry: ShardEntry) -> Iterator[None]:
+    def _errors_of(self, entry: cache_files.ShardEntry) -> Iterator[None]:
         file = self.folder / entry.name
-        with system_errors(f"{file}: cannot be read", UNREADABLE):
+        with system_errors(f"{file}: cannot be read", cache_files.UNREADABLE):
             try:
                 yield
-            except DamagedShard as error:
+            except cache_files.DamagedShard as error:
                 raise InputError(
                     f"{file}: damaged feature shard ({error}); delete it, its images are embedded again"
                 ) from None
@@ -251,13 +244,13 @@ def lock_files(folder: Path) -> list[Path]:
 
 def leftovers(folder: Path, listed: set[str]) -> list[Path]:
     """Return the temporary files and unlisted shards of a cache, left by processes that died."""
-    shards = [file for file in folder.glob("*.safetensors") if SHARD_NAME.fullmatch(file.name)]
+    shards = [file for file in folder.glob("*.safetensors") if cache_files.SHARD_NAME.fullmatch(file.name)]
     return [file for file in (*shards, *folder.glob(".*.tmp")) if file.name not in listed]
 
 
-def cache_files(folder: Path) -> list[Path]:
+def own_files(folder: Path) -> list[Path]:
     """Return the files of a cache that have our names, the manifest last."""
-    others = (*claim_files(folder), folder / "lock", folder / f"lock{OWNER}", folder / MANIFEST)
+    others = (*claim_files(folder), folder / "lock", folder / f"lock{OWNER}", folder / cache_files.MANIFEST)
     return [file for file in (*leftovers(folder, set()), *others) if size_of(file) is not None]
 
 

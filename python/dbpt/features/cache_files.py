@@ -1,7 +1,5 @@
 """The files of a feature cache: manifest, shards, and the rows of the images in them."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -10,7 +8,6 @@ import re
 import stat
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,7 +27,7 @@ TASK_FILES = 1024
 _SIZE_AND_TIME, _TWO_WORDS = struct.Struct("<qq"), struct.Struct("<QQ")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False)
 class FileRows:
     """N files, with paths relative to one root. Rows with ``errors`` have size, time and id 0."""
 
@@ -43,7 +40,7 @@ class FileRows:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def select(self, rows: NDArray[np.int64]) -> FileRows:
+    def select(self, rows: NDArray[np.int64]) -> "FileRows":
         """Return only ``rows``, none of which has an error."""
         paths = [self.paths[row] for row in rows.tolist()]
         return FileRows(paths, self.sizes[rows], self.mtimes_ns[rows], self.ids[rows], {})
@@ -104,7 +101,7 @@ HALF: np.dtype[Any] = np.dtype(np.float16)
 STORED_AS = {"float32": np.dtype(np.float32), "bf16": HALF, "fp16": HALF}  # by the precision of the tower
 
 
-@dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class ShardEntry:
     """A shard: file name, number of rows and of failed rows, size and checksum."""
 
@@ -119,7 +116,7 @@ class ShardEntry:
             raise InputError(f"shard {self.name!r}, {self.failed} of {self.rows} failed, sha256 {self.sha256!r}")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """The content of ``manifest.json``."""
 

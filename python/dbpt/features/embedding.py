@@ -1,7 +1,5 @@
 """One pass of the frozen image tower over each image: what must be embedded, and the pass itself."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +62,7 @@ class Embeddings:
 
 
 def embed_images(
-    backbone: Backbone,
+    backbone: "Backbone",
     root: Path,
     paths: Sequence[str],
     *,
@@ -129,7 +127,7 @@ class EmbeddedFiles:
     """
 
     def __init__(
-        self, backbone: Backbone, root: Path, paths: Sequence[str], cache_dir: Path, *, max_failures: float
+        self, backbone: "Backbone", root: Path, paths: Sequence[str], cache_dir: Path, *, max_failures: float
     ) -> None:
         self.backbone, self.max_failures = backbone, max_failures
         self.root = Path(os.path.realpath(root))  # Path.resolve raises for circular links
@@ -265,7 +263,7 @@ class EmbeddingPass:
     found: EmbeddedFiles
     batch_size: int
     first_part: tuple[int, int]
-    bar: tqdm
+    bar: "tqdm"
     reasons: dict[str, str]
     _in_hand: list[_Work] = field(default_factory=list)
 

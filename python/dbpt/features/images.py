@@ -1,7 +1,5 @@
 """Images: where they are found, and how they are decoded and cropped."""
 
-from __future__ import annotations
-
 import os
 import sys
 import threading
@@ -251,7 +249,7 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | Image.Image | NDArray[np.uint
 EXPECTED = "expected a path, a folder, a PIL image, an array (H, W, 3), a tensor (3, H, W), or a list of these"
 
 
-def list_images(images: ImageSource | Iterable[ImageSource]) -> list[Path | Image.Image]:
+def list_images(images: "ImageSource | Iterable[ImageSource]") -> list[Path | Image.Image]:
     """Return the images to classify; a file that is missing is found only when it is read.
 
     Args:
@@ -319,7 +317,7 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _from_tensor(tensor: torch.Tensor, name: str) -> Image.Image:
+def _from_tensor(tensor: "torch.Tensor", name: str) -> Image.Image:
     tensor = tensor.detach()
     kind, shape = str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape)
     is_float = tensor.is_floating_point()

@@ -5,8 +5,6 @@ with probability one half (Szegedy et al., 2015; Zhou et al., 2022). Crop and fl
 number of the draw, so a resumed run sees the same pixels.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +30,7 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 
 
 @contextmanager
-def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: int) -> Iterator[LiveImages]:
+def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: int) -> "Iterator[LiveImages]":
     """Yield `LiveImages` with a pool of decoding threads."""
     with pillow_warnings(), decoding_threads() as pool:
         yield LiveImages(backbone, root, paths, seed, pool)

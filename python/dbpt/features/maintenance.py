@@ -14,20 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from dbpt.errors import InputError, one_line
-from dbpt.features.cache import CLAIMS, FeatureCache, cache_files, lock_files, size_of
-from dbpt.features.cache_files import (
-    FOLDER_NAME,
-    MANIFEST,
-    STORED_AS,
-    DamagedShard,
-    Manifest,
-    Shard,
-    ShardEntry,
-    differences,
-    flat,
-    folder_name,
-    read_manifest,
-)
+from dbpt.features import cache_files
+from dbpt.features.cache import CLAIMS, FeatureCache, lock_files, own_files, size_of
 from dbpt.progress import progress_bar
 from dbpt.storage.files import file_sha256, is_missing, reason_of, system_errors
 from dbpt.storage.locks import OwnedLock
@@ -49,7 +37,7 @@ class CacheInfo:
     """
 
     folder: Path
-    manifest: Manifest | None
+    manifest: cache_files.Manifest | None
     problem: str
     bytes: int
     written: float
@@ -58,7 +46,7 @@ class CacheInfo:
         lines = [f"{self.folder}: {self.bytes / 1e6:.1f} MB, written {date.fromtimestamp(self.written)}"]
         if self.manifest is None:
             return "\n".join([*lines, f"  {self.problem}"])
-        fields = {"root": self.manifest.root, **flat(self.manifest.encoder)}
+        fields = {"root": self.manifest.root, **cache_files.flat(self.manifest.encoder)}
         shards = self.manifest.shards
         fields["images"] = f"{sum(one.rows for one in shards)} ({sum(one.failed for one in shards)} failed)"
         lines += [one_line(f"  {name}: {value}") for name, value in fields.items()]
@@ -105,11 +93,11 @@ def nearest_cache(cache: FeatureCache) -> str:
     with suppress(InputError):  # a folder that can't be read
         for folder in _folders(cache.folder.parent):
             with suppress(InputError, RecursionError):
-                other = read_manifest(folder)
+                other = cache_files.read_manifest(folder)
                 if other is None or folder == cache.folder:
                     continue
                 if other.root == wanted.root or (other.encoder == wanted.encoder and _is_gone(other.root)):
-                    differing = differences(wanted, other)
+                    differing = cache_files.differences(wanted, other)
                     found.append((other.root != wanted.root, len(differing), ", ".join(differing)))
     return one_line(min(found)[-1]) if found else ""
 
@@ -165,7 +153,7 @@ def _delete(path: Path) -> bool:
             if not lock.take():
                 return False
             held.callback(lock.release)
-        for file in cache_files(path):
+        for file in own_files(path):
             file.unlink(missing_ok=True)
     for folder in (path / CLAIMS, path):
         with suppress(OSError):  # it holds other files
@@ -190,7 +178,7 @@ def _folders(cache_dir: str | Path) -> list[Path]:
     if is_missing(cache_dir := Path(cache_dir)):
         return []
     with system_errors(f"{cache_dir}: cannot be read", "choose another cache folder"):
-        found = sorted(path for path in cache_dir.iterdir() if FOLDER_NAME.fullmatch(path.name))
+        found = sorted(path for path in cache_dir.iterdir() if cache_files.FOLDER_NAME.fullmatch(path.name))
         return [path for path in found if path.is_dir() and not path.is_symlink()]
 
 
@@ -198,10 +186,10 @@ def _info(folder: Path) -> CacheInfo | None:
     """Return what there is in a folder; None without a manifest, as while the first shard is computed."""
     size, written, manifest, problem = 0, folder.stat().st_mtime, None, ""
     with suppress(OSError):
-        written = (folder / MANIFEST).stat().st_mtime
-        size = sum(size_of(file) or 0 for file in cache_files(folder))
+        written = (folder / cache_files.MANIFEST).stat().st_mtime
+        size = sum(size_of(file) or 0 for file in own_files(folder))
     try:
-        manifest = read_manifest(folder)
+        manifest = cache_files.read_manifest(folder)
         if manifest is None:
             return None
     except InputError as error:
@@ -214,7 +202,7 @@ def _problems(folder: Path) -> Iterator[str]:
     if cache is None or cache.manifest is None:
         yield from [cache.problem] if cache else ()
         return
-    if folder.name != folder_name(cache.manifest.encoder, cache.manifest.root):
+    if folder.name != cache_files.folder_name(cache.manifest.encoder, cache.manifest.root):
         yield f"{folder}: its name is not the digest of encoder and root; delete it, its images are embedded again"
     for entry in progress_bar(f"verifying {folder.name[:8]}", "shard", cache.manifest.shards):
         file = folder / entry.name
@@ -226,15 +214,17 @@ def _problems(folder: Path) -> Iterator[str]:
             yield f"{file}: cannot be read: {reason_of(error)}; make it readable"
 
 
-def _shard_problem(folder: Path, manifest: Manifest, entry: ShardEntry) -> str | None:
+def _shard_problem(folder: Path, manifest: cache_files.Manifest, entry: cache_files.ShardEntry) -> str | None:
     file = folder / entry.name
     if size_of(file) != entry.bytes:
         return f"{size_of(file) or 'no'} bytes instead of {entry.bytes}"
     if file_sha256(file, follow=False) != entry.sha256:
         return "the checksum is not that of the manifest"
     try:
-        shard = Shard(file, entry.rows, manifest.embed_dim, STORED_AS[manifest.encoder["dtype"]])
-    except DamagedShard as error:
+        shard = cache_files.Shard(
+            file, entry.rows, manifest.embed_dim, cache_files.STORED_AS[manifest.encoder["dtype"]]
+        )
+    except cache_files.DamagedShard as error:
         return str(error)
     failed = np.count_nonzero(shard.tensor("failed"))
     if failed != entry.failed:

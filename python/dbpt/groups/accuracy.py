@@ -9,13 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError, first_few
-from dbpt.groups.ids import (
-    check_sizes,
-    checked_indices,
-    group_counts,
-    group_ids,
-    group_name,
-)
+from dbpt.groups import ids
 from dbpt.groups.intervals import simultaneous_intervals, worst_group_interval
 
 SMALL_GROUP = 30
@@ -137,10 +131,10 @@ def group_metrics(
     >>> m.average, m.worst_group_accuracy, m.worst_group, m.gap
     (0.75, 0.0, 2, 0.75)
     """
-    num_classes, num_attributes = check_sizes(num_classes, num_attributes)
-    predictions_N = checked_indices(predictions, "predictions", 0, num_classes)
-    labels_N = checked_indices(labels, "labels", 0, num_classes, rows=predictions_N.size)
-    attributes_N = checked_indices(attributes, "attributes", -1, num_attributes, rows=predictions_N.size)
+    num_classes, num_attributes = ids.check_sizes(num_classes, num_attributes)
+    predictions_N = ids.checked_indices(predictions, "predictions", 0, num_classes)
+    labels_N = ids.checked_indices(labels, "labels", 0, num_classes, rows=predictions_N.size)
+    attributes_N = ids.checked_indices(attributes, "attributes", -1, num_attributes, rows=predictions_N.size)
     if predictions_N.size == 0:
         raise InputError("predictions has no rows; there is nothing to evaluate")
     num_groups = num_classes * num_attributes
@@ -149,13 +143,13 @@ def group_metrics(
     if occurs_G.shape != (num_groups,):
         raise InputError(f"occurring has shape {occurs_G.shape}; expected ({num_groups},)")
     right_N = predictions_N == labels_N
-    groups_N = group_ids(labels_N, attributes_N, num_attributes)
-    counts_G, correct_G = group_counts(groups_N, num_groups), group_counts(groups_N[right_N], num_groups)
+    groups_N = ids.group_ids(labels_N, attributes_N, num_attributes)
+    counts_G, correct_G = ids.group_counts(groups_N, num_groups), ids.group_counts(groups_N[right_N], num_groups)
     more = dict[str, NDArray[Any]]()
     if shared_attributes:
-        predicted_N = group_ids(predictions_N, attributes_N, num_attributes)
+        predicted_N = ids.group_ids(predictions_N, attributes_N, num_attributes)
         counts_CA = counts_G.reshape(num_classes, num_attributes)
-        more["false_positives"] = group_counts(predicted_N[~right_N], num_groups)
+        more["false_positives"] = ids.group_counts(predicted_N[~right_N], num_groups)
         more["n_others"] = (counts_CA.sum(axis=0) - counts_CA).ravel()
     if confidence is not None:
         confidence_N = arguments.floats("confidence", confidence)
@@ -292,7 +286,7 @@ def _warnings(
 ) -> list[str]:
     def name_of(group: Group) -> str:
         if is_named:
-            return group_name(group.class_name, group.attribute)
+            return ids.group_name(group.class_name, group.attribute)
         return f"{group.index} ({group.class_name}, {group.attribute})"
 
     empty = [name_of(entry) for entry in groups if entry.n == 0 and occurs_G[entry.index]]

@@ -1,7 +1,5 @@
 """Ids of groups, g = y * A + a, their names, and arrays of torch or NumPy as the arguments of this package."""
 
-from __future__ import annotations
-
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -97,13 +95,13 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
     return array.astype(np.int64)
 
 
-def is_tensor(value: object) -> TypeIs[torch.Tensor]:
+def is_tensor(value: object) -> "TypeIs[torch.Tensor]":
     """Return whether `value` is a torch tensor, without importing torch: a tensor exists only if that was done."""
     tensor = getattr(sys.modules.get("torch"), "Tensor", None)
     return tensor is not None and isinstance(value, tensor)
 
 
-def on_accelerator(value: object) -> TypeIs[torch.Tensor]:
+def on_accelerator(value: object) -> "TypeIs[torch.Tensor]":
     """Return whether `value` is a dense tensor on a GPU or its like."""
     return is_tensor(value) and value.device.type not in ("cpu", "meta") and str(value.layout) == "torch.strided"
 

@@ -1,13 +1,18 @@
 """Pseudo attributes: the spurious attribute of each row, guessed by CLIP's words or a probe. Needs no torch."""
 
-from dbpt.guesses.base import PSEUDO_METHODS, Clusters, PseudoAttributes, PseudoMethod, register_pseudo_method
+from dbpt.guesses.base import (
+    PSEUDO_METHODS,
+    Clusters,
+    PseudoAttributes,
+    PseudoMethod,
+    group_pairs,
+    pseudo_groups,
+    register_pseudo_method,
+)
+from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.label import label_attributes
+from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.guesses.trust import Guesses
 
-__all__ = [
-    "PSEUDO_METHODS",
-    "Clusters",
-    "PseudoAttributes",
-    "PseudoMethod",
-    "label_attributes",
-    "register_pseudo_method",
-]
+__all__ = ["PSEUDO_METHODS", "AttributeProbe", "ClassClusters", "Clusters", "Guesses", "PseudoAttributes"]
+__all__ += ["PseudoMethod", "group_pairs", "label_attributes", "pseudo_groups", "register_pseudo_method"]

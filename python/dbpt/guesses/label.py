@@ -10,21 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt.data import Dataset
-from dbpt.data.checks import check_possible
-from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
-from dbpt.data.tables import READERS
+from dbpt.data import PATH, READERS, Codes, Dataset, Wanted, check_possible, read_codes
 from dbpt.data.words import Factor, Vocabulary, Words, factor_codes
 from dbpt.errors import InputError, nearest
-from dbpt.guesses.base import (
-    PSEUDO_METHODS,
-    Job,
-    PseudoAttributes,
-    checked_fit_rows,
-    checked_floats,
-    checked_labels,
-    checked_logits,
-)
+from dbpt.guesses.base import PSEUDO_METHODS, Job, PseudoAttributes
 
 _CHUNK = 1 << 16
 
@@ -87,7 +76,7 @@ def label_attributes(
         >>> label_attributes(np.array([[20.0, 22.0], [25.0, 21.0]]), method="argmax").pseudo_attributes
         array([1, 0])
     """
-    logits_NA = checked_logits(logits)
+    logits_NA = _checked_logits(logits)
     if not isinstance(method, str) or method not in PSEUDO_METHODS or PSEUDO_METHODS[method].learns:
         methods = methods_by_words()
         expected = ", ".join(repr(choice) for choice in methods)
@@ -102,12 +91,12 @@ def label_attributes(
     compared = True if min_confidence > 0 and confidence is False else confidence
     job = Job(
         logits_NA,
-        checked_fit_rows(fit_on, num_rows),
+        _checked_fit_rows(fit_on, num_rows),
         arguments.seed(seed),
         arguments.num_threads(num_threads),
-        labels=checked_labels(out, num_rows, num_attributes, min_confidence),
-        posterior=checked_floats("posterior", posterior, logits_NA.shape),
-        confidence=checked_floats("confidence", compared, (num_rows,)),
+        labels=_checked_labels(out, num_rows, num_attributes, min_confidence),
+        posterior=_checked_floats("posterior", posterior, logits_NA.shape),
+        confidence=_checked_floats("confidence", compared, (num_rows,)),
         proportions=proportions,
     )
     found = PSEUDO_METHODS[method].label(job)
@@ -120,6 +109,71 @@ def label_attributes(
             chunk = slice(start, start + _CHUNK)
             job.labels[chunk][job.confidence[chunk] < min_confidence] = -1
     return replace(found, confidence=None) if confidence is False else found
+
+
+def _checked_logits(logits: ArrayLike) -> NDArray[np.float16] | NDArray[np.float32]:
+    """Return the logits unchanged if the core can read them, otherwise a float32 copy."""
+    array = arguments.array("logits", logits)
+    if array.ndim != 2 or array.shape[0] == 0:
+        raise InputError(f"logits has shape {array.shape}; expected (N, A) with at least one row")
+    if array.shape[1] < 2:
+        raise InputError(f"logits has {array.shape[1]} column; expected at least 2 attributes to tell apart")
+    if array.dtype.kind != "f":
+        raise InputError(f"logits has dtype {array.dtype}; expected floats")
+    dtype = np.float16 if array.dtype == np.float16 else np.float32
+    with np.errstate(over="ignore"):  # the core refuses infinities and names their row
+        return np.require(array, dtype, ["C", "A"])
+
+
+def _checked_fit_rows(fit_on: ArrayLike | None, num_rows: int) -> NDArray[np.int64] | None:
+    """Return the rows where ``fit_on`` is true; None for all."""
+    if fit_on is None:
+        return None
+    mask = arguments.array("fit_on", fit_on)
+    if mask.shape != (num_rows,) or mask.dtype != np.bool_:
+        raise InputError(f"fit_on has shape {mask.shape} and dtype {mask.dtype}; expected ({num_rows},) booleans")
+    if not mask.any():
+        raise InputError("fit_on is False everywhere; expected at least one row to fit on")
+    return None if mask.all() else np.flatnonzero(mask)
+
+
+def _checked_labels(out: Any, num_rows: int, num_attributes: int, min_confidence: float) -> NDArray[np.integer[Any]]:
+    """Return the array for the labels: ``out``, or a new one."""
+    if out is None:
+        return np.empty(num_rows, np.int64)
+    labels: NDArray[np.integer[Any]] = _checked_buffer("out", out, (num_rows,), "iu")
+    if min_confidence > 0 and labels.dtype.kind == "u":
+        raise InputError(
+            f"min_confidence is {min_confidence} with out of {labels.dtype}, which has no -1 for rows below it; "
+            "expected a signed type"
+        )
+    if num_attributes - 1 > np.iinfo(labels.dtype).max:
+        raise InputError(f"out has dtype {labels.dtype}; expected one that holds labels up to {num_attributes - 1}")
+    return labels
+
+
+def _checked_floats(name: str, wanted: Any, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+    """Return the zeroed array for the argument ``name``: the caller's, a new one if it is True, None if False."""
+    if isinstance(wanted, bool):
+        return np.zeros(shape, np.float32) if wanted else None
+    buffer: NDArray[np.float32] = _checked_buffer(name, wanted, shape, "f")
+    buffer.fill(0)
+    return buffer
+
+
+def _checked_buffer(name: str, buffer: Any, shape: tuple[int, ...], kinds: str) -> NDArray[Any]:
+    what = "integers" if kinds == "iu" else "float32"
+    if not isinstance(buffer, np.ndarray):
+        alternatives = "an array" if kinds == "iu" else "True, False or an array"
+        raise InputError(f"{name} is {arguments.in_one_line(buffer)}; expected {alternatives} of {what} to fill")
+    right_type = buffer.dtype.kind in kinds and (kinds == "iu" or buffer.dtype == np.float32)
+    if not right_type or not buffer.dtype.isnative or buffer.shape != shape:
+        found = f"shape {buffer.shape} and dtype {buffer.dtype}"
+        raise InputError(f"{name} has {found}; expected {shape} {what} in native byte order")
+    flags = buffer.flags
+    if not (flags.c_contiguous and flags.aligned and flags.writeable):
+        raise InputError(f"{name} is read-only or not contiguous; expected a contiguous array that can be written to")
+    return buffer
 
 
 def label_quietly(logits: ArrayLike, **how: Any) -> PseudoAttributes:

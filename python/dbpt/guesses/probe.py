@@ -1,14 +1,11 @@
 """Guesses of attributes by a probe of the images whose attribute is known (``--pseudo-method probe``)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.features import StoredFeatures, first_copies
-from dbpt.data.words import Words
+from dbpt.data import StoredFeatures, Words, first_copies
 from dbpt.errors import InputError
 from dbpt.groups.association import random_part
 from dbpt.guesses.base import PseudoAttributes, PseudoMethod

@@ -1,7 +1,5 @@
 """CLIP-Adapter: two small layers on the features, with zero-shot class weights (Gao et al., 2021)."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -9,7 +7,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.heads.base import Head, HeadStart, Tensors
 
@@ -35,15 +32,15 @@ class AdapterHead(Head):
         num_classes, width = class_weights.shape
         hidden = max(1, width // REDUCTION)
         generator = torch.Generator().manual_seed(seed)
-        self.down = nn.Parameter(_uniform(hidden, width, generator).to(class_weights.device))
-        self.up = nn.Parameter(_uniform(width, hidden, generator).to(class_weights.device))
+        self.down = torch.nn.Parameter(_uniform(hidden, width, generator).to(class_weights.device))
+        self.up = torch.nn.Parameter(_uniform(width, hidden, generator).to(class_weights.device))
         self.register_buffer("class_weights", class_weights.detach().float().clone())
         self.class_weights: torch.Tensor
         self.logit_scale, self.logit_bias = logit_scale, logit_bias
         self.multiply_adds = 128 * width * (2 * hidden + num_classes)
 
     @classmethod
-    def build(cls, start: HeadStart, **settings: Any) -> AdapterHead:
+    def build(cls, start: HeadStart, **settings: Any) -> "AdapterHead":
         """Build the layers, drawn from the seed."""
         scale, bias = start.backbone.logit_scale, start.backbone.logit_bias or 0.0
         return cls(start.class_weights, logit_scale=scale, logit_bias=bias, seed=start.seed)

@@ -1,7 +1,5 @@
 """The interface of a head, for `dbpt.register_head`. A head turns features (N, D) into logits (N, C)."""
 
-from __future__ import annotations
-
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -11,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
@@ -39,7 +36,7 @@ class HeadStart:
     context: NDArray[np.float32] | None = None
 
 
-class Head(nn.Module, Registered):
+class Head(torch.nn.Module, Registered):
     """Maps features (N, D), L2-normalised, to logits (N, C). Its parameters are trained."""
 
     settings: ClassVar[tuple[str, ...]] = ()
@@ -66,7 +63,7 @@ class Head(nn.Module, Registered):
 
     @classmethod
     @abstractmethod
-    def build(cls, start: HeadStart, **settings: Any) -> Head:
+    def build(cls, start: HeadStart, **settings: Any) -> "Head":
         """Build a new head on the device of the backbone.
 
         Args:

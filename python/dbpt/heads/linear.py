@@ -1,11 +1,8 @@
 """The linear probe: a linear layer on the features, which starts as the zero-shot classifier."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
-from torch import nn
 
 from dbpt.heads.base import Head, HeadStart
 
@@ -22,12 +19,12 @@ class LinearHead(Head):
 
     def __init__(self, class_weights: torch.Tensor, *, logit_scale: float) -> None:
         super().__init__()
-        self.weights = nn.Parameter(logit_scale * class_weights.detach().float())
-        self.bias = nn.Parameter(torch.zeros(len(class_weights), device=class_weights.device))
+        self.weights = torch.nn.Parameter(logit_scale * class_weights.detach().float())
+        self.bias = torch.nn.Parameter(torch.zeros(len(class_weights), device=class_weights.device))
         self.multiply_adds = 128 * class_weights.numel()
 
     @classmethod
-    def build(cls, start: HeadStart, **settings: Any) -> LinearHead:
+    def build(cls, start: HeadStart, **settings: Any) -> "LinearHead":
         """Build the zero-shot classifier."""
         return cls(start.class_weights, logit_scale=start.backbone.logit_scale)
 

@@ -1,7 +1,5 @@
 """The CoOp head: context vectors among the tokens of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -10,19 +8,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
 
-from dbpt.clip import Backbone
+from dbpt.clip import Backbone, text_tower
 from dbpt.clip.spec import Tokenizer
 from dbpt.clip.text_path import fit_text_tower
-from dbpt.clip.text_tower import (
-    ClassPosition,
-    PromptLayout,
-    context_token_ids,
-    prompt_token_ids,
-    text_weights,
-    token_embedding,
-)
 from dbpt.data.words import Vocabulary, Words
 from dbpt.heads.base import Head, HeadStart
 
@@ -60,7 +49,7 @@ class PromptHead(Head):
         n_ctx: int | None = None,
         seed: int,
         class_specific_context: bool = False,
-        class_position: ClassPosition = "end",
+        class_position: text_tower.ClassPosition = "end",
         ctx_init: str | None = None,
         context: NDArray[np.float32] | None = None,
         text_precision: str = "float32",
@@ -75,13 +64,13 @@ class PromptHead(Head):
             first = _first_context(backbone, (*number, layout.n_ctx), seed, ctx_init)
         else:
             first = torch.from_numpy(context.copy())
-        self.context = nn.Parameter(first.to(backbone.device))
+        self.context = torch.nn.Parameter(first.to(backbone.device))
         words = ctx_init if context is None else hashlib.sha256(context.tobytes()).hexdigest()
         self._start = (words, list(classes.items()))
         self.text_tower = fit_text_tower(
             backbone.model, layout, self.context, precision=text_precision, memory_mb=text_memory_mb
         )
-        self.multiply_adds = self.text_tower.num_positions * text_weights(backbone.model)
+        self.multiply_adds = self.text_tower.num_positions * text_tower.text_weights(backbone.model)
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
         member_CP = F.one_hot(torch.tensor(_owners(classes), device=backbone.device), len(classes)).T.float()
@@ -100,7 +89,7 @@ class PromptHead(Head):
         prompt_layout(backbone.tokenizer, words.classes, **_with_start(words, layout))
 
     @classmethod
-    def build(cls, start: HeadStart, **settings: Any) -> PromptHead:
+    def build(cls, start: HeadStart, **settings: Any) -> "PromptHead":
         """Build the context: a saved one, or by default the words before the class in the data's sentences."""
         words = start.words
         if start.context is not None:
@@ -170,27 +159,27 @@ def prompt_layout(
     classes: Vocabulary,
     n_ctx: int | None,
     ctx_init: str | None,
-    class_position: ClassPosition,
+    class_position: text_tower.ClassPosition,
     *,
     class_specific_context: bool,
-) -> PromptLayout:
+) -> text_tower.PromptLayout:
     """Lay out the prompts of all wordings, class by class. Raises `InputError` as `PromptHead` does."""
     if ctx_init is not None:
-        n_ctx = len(context_token_ids(tokenizer, ctx_init))
+        n_ctx = len(text_tower.context_token_ids(tokenizer, ctx_init))
     assert n_ctx is not None
     wordings = [wording for group in classes.values() for wording in group]
     owners = _owners(classes) if class_specific_context else None
-    return prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)
+    return text_tower.prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)
 
 
 def _first_context(backbone: Backbone, shape: tuple[int, ...], seed: int, ctx_init: str | None) -> torch.Tensor:
     """Return the initial context, (*shape, d) float32."""
-    embedding = token_embedding(backbone.model)
+    embedding = text_tower.token_embedding(backbone.model)
     if ctx_init is None:
         generator = torch.Generator().manual_seed(seed)
         return torch.empty(*shape, embedding.embedding_dim).normal_(std=0.02, generator=generator)
     with torch.no_grad():  # the output of the embedding, not its rows: some towers scale them
-        words: torch.Tensor = embedding(context_token_ids(backbone.tokenizer, ctx_init).to(backbone.device))
+        words: torch.Tensor = embedding(text_tower.context_token_ids(backbone.tokenizer, ctx_init).to(backbone.device))
     return words.float().expand(*shape, -1).contiguous()
 
 

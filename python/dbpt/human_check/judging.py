@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.data import SPLITS
-from dbpt.data.columns import Columns
+from dbpt.data import SPLITS, Columns, factor_codes, joint_codes
 from dbpt.data.tables import SEPARATORS, read_columns
-from dbpt.data.words import factor_codes, joint_codes
 from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, worst_group
 from dbpt.human_check.estimates import Design, LabelledStrata, estimate, read_design

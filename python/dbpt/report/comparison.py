@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
+from dbpt.report import text
 from dbpt.report.summary import (
     AVERAGES,
     MINIMUM_NOTE,
@@ -15,17 +16,6 @@ from dbpt.report.summary import (
     pseudo_note,
     selected_by,
     shots_text,
-)
-from dbpt.report.text import (
-    MISSING,
-    count_of,
-    percent,
-    points,
-    render_columns,
-    signed_interval,
-    signed_points,
-    text_width,
-    wrapped,
 )
 from dbpt.runs.metrics import FIGURES, ComparisonMetrics, ComparisonRow, Difference, FailedTraining, FigureDifference
 from dbpt.settings.sections import TRUE_SELECTIONS
@@ -39,12 +29,12 @@ def terminal_table(comparison: ComparisonMetrics, width: int = WIDEST, *, warnin
     """Return plain text; if it is wider than ``width``, differences are put below the figures."""
     rows, summary, with_heads = comparison.rows, ComparisonSummary(comparison), len(comparison.heads) > 1
     names, figures, differences = _names(rows, with_heads), _figures(comparison), _differences(comparison)
-    body = render_columns(names + figures + differences)
-    if differences and max(map(text_width, body)) > width:
+    body = text.render_columns(names + figures + differences)
+    if differences and max(map(text.text_width, body)) > width:
         compared = [row for row in rows if row.difference is not None]
-        second = render_columns(_names(compared, with_heads) + _differences(replace(comparison, rows=compared)))
-        body = [*render_columns(names + figures), "", *second]
-    above, below = wrapped(summary.heading, width), wrapped(summary.notes(warnings=warnings), width)
+        second = text.render_columns(_names(compared, with_heads) + _differences(replace(comparison, rows=compared)))
+        body = [*text.render_columns(names + figures), "", *second]
+    above, below = text.wrapped(summary.heading, width), text.wrapped(summary.notes(warnings=warnings), width)
     return "\n".join([*above, "", *body, "", *below])
 
 
@@ -52,7 +42,7 @@ def _names(rows: Sequence[ComparisonRow], with_heads: bool) -> list[list[str]]:
     columns = [["", "", "", *(row.title for row in rows)]]
     if with_heads:
         # flush left like the titles: render_columns sets all but the first column flush right
-        heads = [row.head or MISSING for row in rows]
+        heads = [row.head or text.MISSING for row in rows]
         longest = max(map(len, ["head", *heads]))
         columns.append([cell.ljust(longest) for cell in ("", "", "head", *heads)])
     return columns
@@ -65,10 +55,10 @@ def _figures(comparison: ComparisonMetrics) -> list[list[str]]:
     columns = []
     for name, title in titles.items():
         figures = [row.figures[name] for row in comparison.rows]
-        deviations = ["" if figure.sd is None else percent(figure.sd) for figure in figures]
+        deviations = ["" if figure.sd is None else text.percent(figure.sd) for figure in figures]
         longest = max(map(len, deviations), default=0)
-        signs = [f" ± {text:>{longest}}" if text else " " * (longest + 3 if longest else 0) for text in deviations]
-        cells = [points(figure.mean) + sign for figure, sign in zip(figures, signs, strict=True)]
+        signs = [f" ± {each:>{longest}}" if each else " " * (longest + 3 if longest else 0) for each in deviations]
+        cells = [text.points(figure.mean) + sign for figure, sign in zip(figures, signs, strict=True)]
         columns.append([*title, *cells])
     return columns
 
@@ -81,9 +71,9 @@ def _differences(comparison: ComparisonMetrics) -> list[list[str]]:
     differences = [row.difference or NO_DIFFERENCE for row in rows]
     worst = [difference.figures["worst_group_accuracy"] for difference in differences]
     return [
-        ["worst gr.", "against", "ERM", *(signed_points(figure.mean) for figure in worst)],
-        ["95 %", "over", f"{comparison.repeat}s", *(signed_interval(figure.over_repeats) for figure in worst)],
-        ["95 %", "over", "images", *(signed_interval(difference.over_images) for difference in differences)],
+        ["worst gr.", "against", "ERM", *(text.signed_points(figure.mean) for figure in worst)],
+        ["95 %", "over", f"{comparison.repeat}s", *(text.signed_interval(figure.over_repeats) for figure in worst)],
+        ["95 %", "over", "images", *(text.signed_interval(difference.over_images) for difference in differences)],
     ]
 
 
@@ -160,7 +150,7 @@ class ComparisonSummary:
                 "training and validation rows"
             )
         return [
-            f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {count_of(comparison.n, 'image')}"
+            f"{comparison.dataset.name}: {SPLITS[comparison.split]}, {text.count_of(comparison.n, 'image')}"
             f"{shots_text(comparison)}",
             f"{groups_line(comparison)}; figures in per cent, {spread}",
         ]
@@ -180,7 +170,7 @@ class ComparisonSummary:
         for row in self.metrics.rows:
             warned = [(seed, texts) for seed, texts in zip(row.seeds, row.warnings, strict=True) if texts]
             of_all = f" (seeds that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""
-            lines += [f"{row_name(row)}, seed {seed}{of_all}: {text}" for seed, texts in warned[:1] for text in texts]
+            lines += [f"{row_name(row)}, seed {seed}{of_all}: {each}" for seed, texts in warned[:1] for each in texts]
         return lines
 
     @property
@@ -205,7 +195,7 @@ class ComparisonSummary:
             *self.how_computed,
             *(f"left out: {reason}" for reason in comparison.left_out),
             *(f"failed: {each.method}{_head(each)}, {each.number}: {each.reason}" for each in comparison.failed),
-            *(f"warning: {text}" for text in (self.warnings if warnings else [])),
+            *(f"warning: {each}" for each in (self.warnings if warnings else [])),
         ]
 
 
@@ -216,7 +206,7 @@ def _about_factors(summary: ComparisonSummary) -> list[str]:
     for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
         worst = [(row_name(row.record), row.factors[place].worst) for row in evaluated]
         texts = [
-            f"{name} {percent(each.accuracy)} ({group_name(each.class_name, each.attribute)})"
+            f"{name} {text.percent(each.accuracy)} ({group_name(each.class_name, each.attribute)})"
             for name, each in worst
             if each
         ]
@@ -238,7 +228,7 @@ def _about_differences(comparison: ComparisonMetrics) -> list[str]:
     if comparison.draws:
         several = (
             "difference ± t · deviation of the paired differences of the draws, which is the standard error with all "
-            f"rows; t allows for {count_of(comparison.dataset.smallest_group, 'training image')} in the smallest "
+            f"rows; t allows for {text.count_of(comparison.dataset.smallest_group, 'training image')} in the smallest "
             "pseudo-group; would as many other training images of the same kind agree?"
         )
     return [

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses.trust import Guesses
+from dbpt.report import text
 from dbpt.report.charts import (
     BAR_LETTERS,
     MOST_BARS,
@@ -27,19 +28,6 @@ from dbpt.report.pictures import GroupExamples
 from dbpt.report.run_charts import row_colors
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row, doubted_factors
 from dbpt.report.tables import confusions
-from dbpt.report.text import (
-    capitalize_first,
-    count,
-    count_of,
-    in_words,
-    points,
-    render,
-    sentence,
-    shorten,
-    shorten_group,
-    signed_interval,
-    signed_points,
-)
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, Difference
 
 MOST_ROWS = 5
@@ -112,13 +100,13 @@ def render_comparison(
     figured = [shown for shown in rows if shown.row.worst_group_accuracy is not None]
     differences = [shown.row.record.difference for shown in rows if shown.row.record.difference is not None]
     average, gap = AVERAGES[metrics.average]
-    return render(
+    return text.render(
         "comparison.html.j2",
         metrics=metrics,
         verdict=verdict(judged_summary, guesses),
         lead=second_sentence(judged_summary),
         heading=summary.heading,
-        warnings=list(dict.fromkeys(map(sentence, summary.other_warnings))),
+        warnings=list(dict.fromkeys(map(text.sentence, summary.other_warnings))),
         doubted_factors=doubted_factors(guesses, metrics),
         named_rows=[(shown.name, shown.row) for shown in rows],
         rows=rows,
@@ -142,7 +130,7 @@ def render_comparison(
         split_name=SPLIT_NAMES[metrics.split],
         worst=[_worst_group(shown.row) for shown in rows],
         sheets=sheets,
-        notes=[sentence(note.strip()) for note in summary.how_computed],
+        notes=[text.sentence(note.strip()) for note in summary.how_computed],
         command=command,
         settings=[*_data(metrics), *settings],
         next_steps=next_steps,
@@ -195,8 +183,8 @@ def _row_chart(rows: Sequence[ShownRow], letters: int, width: int, legend: Legen
         low, high = shown.row.interval or (None, None)
         dots = [value for value in figure.by_seed if value is not None] if seeds > 1 else []
         bar = Bar(shown.color, "worst-group accuracy", figure.mean, low, high, dots)
-        note = "not trained" if shown.row.head is None else count_of(seeds, "seed")
-        bars.append(BarGroup(shown.name, shorten(shown.name, letters), note, [bar]))
+        note = "not trained" if shown.row.head is None else text.count_of(seeds, "seed")
+        bars.append(BarGroup(shown.name, text.shorten(shown.name, letters), note, [bar]))
     what = "Worst-group accuracy of each row in per cent, with its 95 % interval over images"
     return bar_chart(bars, what, width, legend=legend) if bars else None
 
@@ -217,7 +205,7 @@ def _group_chart(
             for each in shown.row.groups[g : g + 1]
         ]
         note = f"n = {_size(rows, g)}"
-        blocks.append(BarGroup(names[g], shorten_group(*summary.metrics.dataset.groups[g], letters), note, bars))
+        blocks.append(BarGroup(names[g], text.shorten_group(*summary.metrics.dataset.groups[g], letters), note, bars))
     if not rows or not blocks:
         return None
     what = "Accuracy of each group in per cent, with 95 % intervals"
@@ -226,7 +214,7 @@ def _group_chart(
 
 def _size(rows: Sequence[ShownRow], group: int) -> str:
     row = next((shown.row for shown in rows if shown.row.groups), None)
-    return "differs by seed" if row is None or row.record.groups_differ else count(row.groups[group].n)
+    return "differs by seed" if row is None or row.record.groups_differ else text.count(row.groups[group].n)
 
 
 def _charted(rows: Sequence[ShownRow]) -> list[ShownRow]:
@@ -264,12 +252,12 @@ def verdict(summary: ComparisonSummary, guesses: Guesses) -> Outcome:
     if difference is not None and change is not None:
         found = _against_erm(summary, chosen, difference, change)
         return found._replace(sentence=found.sentence + doubts)
-    sentence = f"{_name(chosen, summary)} has no worst-group accuracy: no training of it has a result over groups."
+    words = f"{_name(chosen, summary)} has no worst-group accuracy: no training of it has a result over groups."
     if chosen.worst_group_accuracy is not None:
-        average = f"{average_name(metrics)} {in_words(chosen.average_accuracy)}"
-        figures = f"{in_words(chosen.worst_group_accuracy)}, {average}"
-        sentence = f"{capitalize_first(figure_name(metrics))} of {_name(chosen, summary)} is {figures}."
-    return Outcome("nothing-to-compare", "Nothing to compare", sentence)
+        average = f"{average_name(metrics)} {text.in_words(chosen.average_accuracy)}"
+        figures = f"{text.in_words(chosen.worst_group_accuracy)}, {average}"
+        words = f"{text.capitalize_first(figure_name(metrics))} of {_name(chosen, summary)} is {figures}."
+    return Outcome("nothing-to-compare", "Nothing to compare", words)
 
 
 def second_sentence(summary: ComparisonSummary) -> str:
@@ -279,12 +267,14 @@ def second_sentence(summary: ComparisonSummary) -> str:
     texts = []
     if chosen.record.difference is not None and chosen.worst_group_accuracy is not None:
         erm = _erm(summary, chosen.record.difference)
-        name = capitalize_first(average_name(summary.metrics))
-        texts.append(f"{name}: {in_words(chosen.average_accuracy)}, with ERM {in_words(erm.average_accuracy)}.")
+        name = text.capitalize_first(average_name(summary.metrics))
+        texts.append(
+            f"{name}: {text.in_words(chosen.average_accuracy)}, with ERM {text.in_words(erm.average_accuracy)}."
+        )
     best = max(known, key=lambda row: row.worst_group_accuracy or 0.0, default=chosen)
     if (best.worst_group_accuracy or 0.0) > (chosen.worst_group_accuracy or 0.0):
         texts.append(
-            f"The highest worst-group accuracy of all rows is {in_words(best.worst_group_accuracy)}, of "
+            f"The highest worst-group accuracy of all rows is {text.in_words(best.worst_group_accuracy)}, of "
             f"{_name(best, summary)}; the best of several rows is partly best by chance."
         )
     return " ".join(texts)
@@ -297,17 +287,19 @@ def _against_erm(
     repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""
     if difference.seeds == chosen.record.seeds == before.record.seeds:  # else the change isn't that of the means
-        by_seed = f" (from {in_words(before.worst_group_accuracy)} to {in_words(chosen.worst_group_accuracy)})"
-    interval = "" if images is None else f"; 95\u00a0% interval over images {signed_interval(images)}"
+        by_seed = (
+            f" (from {text.in_words(before.worst_group_accuracy)} to {text.in_words(chosen.worst_group_accuracy)})"
+        )
+    interval = "" if images is None else f"; 95\u00a0% interval over images {text.signed_interval(images)}"
     if images is None or not _excludes_zero(images):
-        amount = f"{signed_points(change)} points{by_seed}{interval}"
-        sentence = f"No difference in {what} between {name} and ERM is proven: {amount}."
-        return Outcome("unchanged", "No difference proven", sentence)
+        amount = f"{text.signed_points(change)} points{by_seed}{interval}"
+        words = f"No difference in {what} between {name} and ERM is proven: {amount}."
+        return Outcome("unchanged", "No difference proven", words)
     other = ""
     if repeats is not None and not _excludes_zero(repeats):
         others = "training images" if summary.metrics.draws else "seeds"
-        other = f", but other {others} may disagree: {signed_interval(repeats)}"
-    amount = f"{what} by {points(abs(change))} points {'over' if change > 0 else 'against'} ERM"
+        other = f", but other {others} may disagree: {text.signed_interval(repeats)}"
+    amount = f"{what} by {text.points(abs(change))} points {'over' if change > 0 else 'against'} ERM"
     details = f"{amount}{by_seed}{interval}{other}."
     if change > 0:
         return Outcome("improved", "Better than ERM", f"{name} raises {details}")

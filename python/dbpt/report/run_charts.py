@@ -5,21 +5,7 @@ from math import isfinite
 from typing import Any
 
 from dbpt.groups import class_and_attribute, group_name
-from dbpt.report.charts import (
-    BAR_LETTERS,
-    CURVE_LETTERS,
-    MOST_BARS,
-    NARROW,
-    NARROW_LETTERS,
-    WIDTH,
-    Bar,
-    BarGroup,
-    Chart,
-    Legend,
-    Line,
-    bar_chart,
-    line_chart,
-)
+from dbpt.report import charts
 from dbpt.report.summary import Row, Summary, selecting_figure, summarize
 from dbpt.report.text import count, shorten_group
 from dbpt.runs.metrics import RunMetrics
@@ -29,23 +15,23 @@ MOST_CURVES = 16
 History = list[dict[str, Any]]
 
 
-def run_figures(metrics: RunMetrics, history: History) -> dict[str, Chart | None]:
+def run_figures(metrics: RunMetrics, history: History) -> dict[str, charts.Chart | None]:
     """Return the charts of a run, by name, None if there is nothing to draw. Page and files show them."""
     summary = summarize(metrics)
     colors, chosen = row_colors(summary.rows), summary.chosen.record.name
     legend = [(color, row.title) for row, color in zip(summary.rows, colors, strict=True) if row.groups]
     of_chosen = [entry for entry in history if entry["row"] == chosen]
     return {
-        "accuracy": _accuracy_chart(summary, colors, BAR_LETTERS, WIDTH, legend),
+        "accuracy": _accuracy_chart(summary, colors, charts.BAR_LETTERS, charts.WIDTH, legend),
         "weights": _weights_chart(summary, of_chosen),
         "probability": _p_true_chart(summary, of_chosen),
         "validation": _validation_chart(summary, history, colors),
     }
 
 
-def narrow_chart(summary: Summary) -> Chart:
+def narrow_chart(summary: Summary) -> charts.Chart:
     """Return the accuracy by group as narrow pages show it."""
-    return _accuracy_chart(summary, row_colors(summary.rows), NARROW_LETTERS, NARROW)
+    return _accuracy_chart(summary, row_colors(summary.rows), charts.NARROW_LETTERS, charts.NARROW)
 
 
 def row_colors(rows: Sequence[Row[Any]]) -> list[str]:
@@ -64,24 +50,24 @@ def row_colors(rows: Sequence[Row[Any]]) -> list[str]:
 
 
 def _accuracy_chart(
-    summary: Summary, colors: list[str], letters: int, width: int, legend: Legend | None = None
-) -> Chart:
+    summary: Summary, colors: list[str], letters: int, width: int, legend: charts.Legend | None = None
+) -> charts.Chart:
     """Draw the accuracy of every row in each group, with its interval; names have at most ``letters``."""
     groups, names, labels = [], summary.metrics.dataset.group_names, summary.short_group_names(letters)
     for g in sorted(
-        sorted(summary.metrics.dataset.shown_groups, key=lambda g: chosen_accuracy(summary, g))[:MOST_BARS]
+        sorted(summary.metrics.dataset.shown_groups, key=lambda g: chosen_accuracy(summary, g))[: charts.MOST_BARS]
     ):
         bars = [
-            Bar(color, row.title, entry.accuracy, entry.low, entry.high)
+            charts.Bar(color, row.title, entry.accuracy, entry.low, entry.high)
             for row, color in zip(summary.rows, colors, strict=True)
             for entry in row.groups[g : g + 1]
         ]
-        groups.append(BarGroup(names[g], labels[g], f"n = {count(summary.group_size(g))}", bars))
+        groups.append(charts.BarGroup(names[g], labels[g], f"n = {count(summary.group_size(g))}", bars))
     what = f"Accuracy of each group in per cent, with 95 % intervals, {summary.split_line}"
-    return bar_chart(groups, what, width, legend=legend)
+    return charts.bar_chart(groups, what, width, legend=legend)
 
 
-def _weights_chart(summary: Summary, history: History) -> Chart | None:
+def _weights_chart(summary: Summary, history: History) -> charts.Chart | None:
     """Draw the weights relative to the first epoch, since absolute weights of rare groups would hide the changes."""
     weighted = [entry for entry in history if entry["group_weights"]]
     if not weighted:
@@ -92,20 +78,20 @@ def _weights_chart(summary: Summary, history: History) -> Chart | None:
     if not lines:
         return None
     what = "Weight of a sample of each group, relative to the first epoch; beside its name, that at the best epoch"
-    return line_chart(lines, what, scale="relative", best=_best_epoch(history))
+    return charts.line_chart(lines, what, scale="relative", best=_best_epoch(history))
 
 
-def _p_true_chart(summary: Summary, history: History) -> Chart | None:
+def _p_true_chart(summary: Summary, history: History) -> charts.Chart | None:
     """Draw the mean probability of the true class in each group over the epochs; None if it is not known."""
     known = [entry for entry in history if entry["mean_p_true"]]
     lines = _group_lines(summary, known, "mean_p_true", [""] * (len(known[0]["mean_p_true"]) if known else 0))
     if not lines:
         return None
     what = "Mean probability of the true class over epochs"
-    return line_chart(lines, what, scale="fraction", best=_best_epoch(history))
+    return charts.line_chart(lines, what, scale="fraction", best=_best_epoch(history))
 
 
-def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[Line]:
+def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[charts.Line]:
     """Return a curve for each group with a value: hue by class, dashes by attribute. Weights begin at 1."""
     lines, data = [], summary.metrics.dataset
     pairs = data.groups if summary.chosen.record.group_source == "true" else data.pseudo_groups
@@ -118,8 +104,8 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
             first = next((value for _, value in curve if value), None)
             curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
         if any(value is not None for _, value in curve):
-            short = prefixes[g] + shorten_group(y, a, CURVE_LETTERS - len(prefixes[g]))
-            lines.append((g, Line(f"hue-{label % 6}", group_name(y, a), short, curve, dash=attribute % 4)))
+            short = prefixes[g] + shorten_group(y, a, charts.CURVE_LETTERS - len(prefixes[g]))
+            lines.append((g, charts.Line(f"hue-{label % 6}", group_name(y, a), short, curve, dash=attribute % 4)))
     if len(lines) > MOST_CURVES:
         if pairs == data.groups:
             lines.sort(key=lambda item: chosen_accuracy(summary, item[0]))
@@ -144,7 +130,7 @@ def validation_title(metrics: RunMetrics) -> str:
     return f"{figure.capitalize()} on validation{over}"
 
 
-def _validation_chart(summary: Summary, history: History, colors: list[str]) -> Chart | None:
+def _validation_chart(summary: Summary, history: History, colors: list[str]) -> charts.Chart | None:
     """Draw the figure that selects epochs, a curve for each row. Best epochs have a ring."""
     title, (_, _, key) = validation_title(summary.metrics), selecting_figure(summary.metrics)
     lines = []
@@ -152,8 +138,8 @@ def _validation_chart(summary: Summary, history: History, colors: list[str]) -> 
         mine = [entry for entry in history if entry["row"] == row.record.name]
         curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
-            lines.append(Line(color, row.title, row.title, curve, marked=_best_epoch(mine)))
-    return line_chart(lines, f"{title}, in per cent, by epoch", scale="percent") if lines else None
+            lines.append(charts.Line(color, row.title, row.title, curve, marked=_best_epoch(mine)))
+    return charts.line_chart(lines, f"{title}, in per cent, by epoch", scale="percent") if lines else None
 
 
 def _best_epoch(history: History) -> int | None:

@@ -1,7 +1,5 @@
 """The finished classifier of a run: from features to logits, and with the backbone from images to predictions."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dbpt.clip import Backbone
-from dbpt.clip.backbone import zero_shot_weights
+from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data.words import Words
 from dbpt.errors import InputError
 from dbpt.features import (
@@ -165,7 +162,7 @@ class Classifier:
     @overload
     def predict(
         self,
-        images: str | os.PathLike[str] | NDArray[np.uint8] | torch.Tensor,
+        images: "str | os.PathLike[str] | NDArray[np.uint8] | torch.Tensor",
         *,
         attributes: bool = ...,
         batch_size: int | None = ...,
@@ -175,7 +172,7 @@ class Classifier:
         self, images: Iterable[ImageSource], *, attributes: bool = ..., batch_size: int | None = ...
     ) -> Iterator[Prediction]: ...
     def predict(
-        self, images: ImageSource | Iterable[ImageSource], *, attributes: bool = False, batch_size: int | None = None
+        self, images: "ImageSource | Iterable[ImageSource]", *, attributes: bool = False, batch_size: int | None = None
     ) -> Prediction | Iterator[Prediction]:
         """Classify images without a cache.
 

@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -66,7 +65,7 @@ class OutputFolder(Generic[R]):
     def _a_title(self) -> str:
         return f"{'an' if self.title[0] in 'aeiou' else 'a'} {self.title}"
 
-    @contextmanager
+    @contextlib.contextmanager
     def held(self, folder: Path, *, resume: bool, overwrite: bool) -> Iterator[None]:
         """Create ``folder`` and keep other processes out of it within ``with``; remove it if it stays empty."""
         self.check(folder, resume=resume, overwrite=overwrite)

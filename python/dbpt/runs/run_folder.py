@@ -1,7 +1,5 @@
 """The run folder: how it is read back, with its prompt and probe, and its figures over some factors."""
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
@@ -85,7 +83,7 @@ def finished_run(folder: Path) -> RunMarker:
     return marker
 
 
-def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> Classifier:
+def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> "Classifier":
     """Load the classifier of a finished run.
 
     Args:
@@ -140,7 +138,7 @@ def read_probe(run: Path, words: Words) -> AttributeProbe:
     tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=ARRAYS)
     figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, WAY_OUT)
     weights, biases = (tensors[name] for name in ARRAYS)
-    sizes = [len(suspect.values) for suspect in words.suspects]
+    sizes = words.sizes
     of_figures = [(len(each.counts), len(each.n_guessed), len(each.precision)) for each in figures]
     if (
         weights.ndim != 2

@@ -1,7 +1,5 @@
 """Samplers that are iterated an epoch at a time: passes, resuming, and ranks."""
 
-from __future__ import annotations
-
 import copy
 import itertools
 import operator
@@ -61,7 +59,7 @@ class Draws(itertools.chain[Drawn]):
     of one, it has no draws left, whereas the next pass of a sampler loaded there is the next epoch.
     """
 
-    chunks: Chunks[Drawn]
+    chunks: "Chunks[Drawn]"
 
     def state_dict(self) -> dict[str, int | list[float]]:
         """Return the state after the last draw."""
@@ -77,7 +75,7 @@ class Draws(itertools.chain[Drawn]):
 class Chunks(Iterator[Iterator[Drawn]]):
     """The chunks of a pass, which begins when the first is asked for."""
 
-    def __init__(self, sampler: EpochSampler[Drawn, Any]) -> None:
+    def __init__(self, sampler: "EpochSampler[Drawn, Any]") -> None:
         self.sampler, self.finish = sampler, False
         self.begun: Pass[Drawn] | None = None
 

@@ -1,7 +1,5 @@
 """The rows of each group, and the part of an epoch that each rank draws."""
 
-from __future__ import annotations
-
 import sys
 import warnings
 from collections.abc import Sized
@@ -37,7 +35,7 @@ class Shard:
     """False for the default, rank 0 of 1."""
 
     @classmethod
-    def checked(cls, rank: int | None, num_replicas: int | None, drop_last: bool) -> Shard:
+    def checked(cls, rank: int | None, num_replicas: int | None, drop_last: bool) -> "Shard":
         """Check the arguments of a sampler. Rank 0 of 1 if neither number is given."""
         drop_last = arguments.boolean("drop_last", drop_last)
         if (rank is None) != (num_replicas is None):

@@ -1,7 +1,5 @@
 """`FitConfig`: every setting under one name in Python, on the command line and in TOML; recipes and combinations."""
 
-from __future__ import annotations
-
 import inspect
 import json
 import sys
@@ -13,8 +11,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, TypeVar
 
-from dbpt.data.columns import parse_columns
-from dbpt.data.words import entries_of, factor_entries, parse_factors, parse_vocabulary
+from dbpt.data import entries_of, factor_entries, parse_columns, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
@@ -258,7 +255,7 @@ class FitConfig(Settings):
             return None
         return self.apply or ("sampling" if self.weights_fade else "loss")
 
-    def resolved(self) -> FitConfig:
+    def resolved(self) -> "FitConfig":
         """Return the settings with the defaults that depend on other settings filled in."""
         return replace(
             self,

@@ -1,7 +1,5 @@
 """A setting: its default, help and limits, declared at its field of a section; and the words of ``--attributes``."""
 
-from __future__ import annotations
-
 import math
 import operator
 import re

@@ -1,7 +1,5 @@
 """One process at a time: locks, folders that appear whole, and torchrun's variables."""
 
-from __future__ import annotations
-
 import contextlib
 import getpass
 import logging
@@ -14,7 +12,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -111,10 +108,7 @@ OWNER = ".owner"  # suffix of the file with the owner's name
 OWN_CONTENT = re.compile(r"|process \d+ of .+ on .+", re.DOTALL)  # empty if its writer was killed
 
 
-@lru_cache
-def _log_once(line: str) -> None:
-    """Log a line once, even if several waits are for the same owner."""
-    logger.info(line)
+_log_once = lru_cache(logger.info)  # even if several waits are for the same owner
 
 
 class OwnedLock:
@@ -196,7 +190,7 @@ class OwnedLock:
         finally:
             os.close(descriptor)
 
-    def __enter__(self) -> OwnedLock:
+    def __enter__(self) -> "OwnedLock":
         self.wait()
         return self
 
@@ -204,7 +198,7 @@ class OwnedLock:
         self.release()
 
 
-@contextmanager
+@contextlib.contextmanager
 def whole_folder(final: Path) -> Iterator[Path]:
     """Yield a folder to fill, which is then renamed to ``final``; if anything fails, it is deleted."""
     final.parent.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,7 @@ import os
 import re
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -122,7 +121,7 @@ def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> A
         name = "an integer" if kind is int else "a number"
         return kind(_check(value, is_number and low <= value <= high, place, f"{name} from {low} to {high}"))
     if kind is str:
-        return _check(value, isinstance(value, str) and _is_text(value), place, "a text")
+        return _check(value, isinstance(value, str) and not _NO_TEXT.search(value), place, "a text")
     if kind is bool:
         return _check(value, isinstance(value, bool), place, "true or false")
     return _record(value, kind, place)
@@ -150,18 +149,11 @@ def _record(value: Any, kind: Any, place: str) -> Any:
         raise _Wrong(place or kind.__name__, f"what can be used ({error})") from None
 
 
-@cache
-def _hints(kind: type) -> dict[str, Any]:
-    return get_type_hints(kind, include_extras=True)
+_hints = cache(partial(get_type_hints, include_extras=True))
 
 
-def _is_text(value: str) -> bool:
-    """Return whether text can be encoded. File names may contain Python's escapes of bytes that are not UTF-8."""
-    try:
-        value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
+# File names may contain U+DC80 to U+DCFF, Python's escapes of bytes that are not UTF-8; other surrogates are no text.
+_NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def _check(value: Any, holds: bool, place: str, expected: str) -> Any:
@@ -244,7 +236,7 @@ WAY_OUT = "it is computed again"
 FILE_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class StoredArrays:
     """The arrays of finite float32 in ``folder``, which `put` creates."""
 

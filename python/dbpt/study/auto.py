@@ -8,11 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import Backbone
-from dbpt.clip.backbone import zero_shot_weights
-from dbpt.data import SPLITS, Dataset
-from dbpt.data.features import StoredFeatures, check_precomputed_file
-from dbpt.data.words import Words, entries_of
+from dbpt.clip import Backbone, zero_shot_weights
+from dbpt.data import SPLITS, Dataset, StoredFeatures, Words, check_precomputed_file, entries_of
 from dbpt.discovery.catalogue import Family, embed_families, read_catalogue
 from dbpt.discovery.result import explained_too, stronger_alike
 from dbpt.discovery.scoring import Images, guess_families, halves, score_families

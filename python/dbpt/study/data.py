@@ -1,7 +1,5 @@
 """From settings to data: tables and folders, objects in memory, a run's data, and demos."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Mapping
@@ -10,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from dbpt._core import __version__
-from dbpt.data import Dataset, load_dataset
+from dbpt.data import Dataset, Words, entries_of, factor_entries, load_dataset
 from dbpt.data.columns import PREDICTION_ROLES
 from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory, save_table
-from dbpt.data.words import Words, entries_of, factor_entries
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.sections import WordSettings

@@ -16,16 +16,7 @@ from dbpt.data.words import UNNAMED
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.errors import in_quotes
 from dbpt.groups import group_counts
-from dbpt.guesses.base import (
-    NO_ATTRIBUTE,
-    PSEUDO_METHODS,
-    PseudoAttributes,
-    comparable_attributes,
-    group_pairs,
-    names_of_rows,
-    pseudo_groups,
-)
-from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses import ClassClusters, base
 from dbpt.guesses.doubts import CrossValidated, Doubt, doubt
 from dbpt.guesses.label import METHOD, by_suspect, doubts_column
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, Guesses, guess_trust, judged_rows, names_to_leave_out
@@ -46,7 +37,7 @@ MOST_IN_SHORT = 10
 
 def image_columns(
     dataset: Dataset,
-    pseudo: PseudoAttributes,
+    pseudo: base.PseudoAttributes,
     guesses: Guesses | None,
     rows: NDArray[np.int64] | None = None,
     *,
@@ -77,15 +68,15 @@ def image_columns(
         found["prediction"] = [classes[label] for label in predictions.tolist()]
     if attributes is not None:
         found["attribute"] = attributes
-    if pseudo.method != NO_ATTRIBUTE:
+    if pseudo.method != base.NO_ATTRIBUTE:
         judged = guesses if guesses is not None and guesses.is_judged else None
-        found |= _columns("", names_of_rows(dataset, pseudo), pseudo, judged, rows)
+        found |= _columns("", base.names_of_rows(dataset, pseudo), pseudo, judged, rows)
         for place, part in enumerate(pseudo.parts):
             suspect, of_part = dataset.words.suspects[place], judged and judged.factors[place]
             values = [*suspect.values, ""]  # the last for -1
             named = [values[value] for value in part.pseudo_attributes.tolist()]
             found |= _columns(suspect.name, named, part, of_part, rows)
-        found["group"] = pseudo_groups(dataset, pseudo)[rows]
+        found["group"] = base.pseudo_groups(dataset, pseudo)[rows]
     if probabilities is not None:
         digits = 4 if len(classes) <= MOST_IN_SHORT else 6
         found |= {f"p_{name}": _rounded(column, digits) for name, column in zip(classes, probabilities.T, strict=True)}
@@ -93,7 +84,7 @@ def image_columns(
 
 
 def _columns(
-    name: str, named: list[str], pseudo: PseudoAttributes, judged: Guesses | None, rows: NDArray[np.int64]
+    name: str, named: list[str], pseudo: base.PseudoAttributes, judged: Guesses | None, rows: NDArray[np.int64]
 ) -> dict[str, Column]:
     """Return the columns of one attribute, whose value in each row of the data is ``named``."""
     assert pseudo.confidence is not None
@@ -111,7 +102,7 @@ def _rounded(values: NDArray[np.floating[Any]], digits: int = 4) -> NDArray[np.f
     return rounded
 
 
-def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
+def judged_guesses(images: Embedded, pseudo: base.PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
     """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
 
     Doubts are about the names, so guesses below ``min_confidence`` count too. Guesses from a file have those that are
@@ -123,7 +114,7 @@ def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.
         dataset, pseudo = dataset.take(rows), pseudo.take(rows)
     if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
-    method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
+    method, parts, suspects = base.PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
     judged = [_Doubts([Doubt(kind="file", sentence=text) for text in part.doubts or ()]) for part in parts]
     is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
@@ -150,16 +141,16 @@ def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.
     )
 
 
-def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters | None) -> Guesses:
+def _judged_clusters(dataset: Dataset, pseudo: base.PseudoAttributes, clusters: ClassClusters | None) -> Guesses:
     """Return the figures of clusters, which are right if their commonest true attribute is; or of no attribute."""
-    comparable = comparable_attributes(dataset, pseudo, np.arange(len(dataset)))
+    comparable = base.comparable_attributes(dataset, pseudo, np.arange(len(dataset)))
     figures = _figures(replace(pseudo, pseudo_attributes=comparable), dataset.attributes)
     figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
     doubts = [] if clusters is None else clusters.doubts(dataset.class_names)
     return Guesses(method=pseudo.method, doubts=doubts, **figures)
 
 
-def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64]) -> dict[str, Any]:
+def _figures(pseudo: base.PseudoAttributes, attributes: NDArray[np.int64]) -> dict[str, Any]:
     guessed, confidence = pseudo.pseudo_attributes, pseudo.confidence
     assert confidence is not None and pseudo.posterior is not None
     both = (attributes >= 0) & (guessed >= 0)
@@ -177,7 +168,7 @@ def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64]) -> dict[st
     }
 
 
-def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
+def _likeliest(pseudo: base.PseudoAttributes) -> NDArray[np.int64]:
     """Return the guesses (N,), also those below the smallest confidence."""
     assert pseudo.posterior is not None
     return np.where(pseudo.pseudo_attributes >= 0, pseudo.pseudo_attributes, pseudo.posterior.argmax(axis=1))
@@ -251,9 +242,9 @@ def guess_sheets(study: Study) -> GuessSheets:
         sheets = contact_sheets(
             [dataset.paths[row] for row in rows],
             dataset.root,
-            pseudo_groups(dataset, pseudo)[rows],
+            base.pseudo_groups(dataset, pseudo)[rows],
             pseudo.confidence[rows],
-            group_names=group_pairs(dataset, pseudo),
+            group_names=base.group_pairs(dataset, pseudo),
             seed=study.config.seed,
         )
     clusters = _shares_of_class(study, rows)
@@ -265,8 +256,8 @@ def _shares_of_class(study: Study, rows: NDArray[np.int64]) -> list[tuple[str, s
     dataset, pseudo = study.dataset, study.pseudo
     if pseudo.class_clusters is None:
         return []
-    pairs = group_pairs(dataset, pseudo)
-    counts_CK = group_counts(pseudo_groups(dataset, pseudo)[rows], len(pairs)).reshape(dataset.num_classes, -1)
+    pairs = base.group_pairs(dataset, pseudo)
+    counts_CK = group_counts(base.pseudo_groups(dataset, pseudo)[rows], len(pairs)).reshape(dataset.num_classes, -1)
     shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
     return [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
 

@@ -12,9 +12,8 @@ from dbpt.clip import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, group_counts, group_metrics, group_name, pseudo_attribute_quality
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import Guesses, PseudoAttributes
 from dbpt.guesses.base import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
-from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.metrics import (
     SCHEMA_VERSION,

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import Backbone, load_backbone
-from dbpt.clip.backbone import zero_shot_logits, zero_shot_weights
+from dbpt.clip import Backbone, load_backbone, zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset import few_shots
 from dbpt.data.features import StoredFeatures, open_precomputed_features

@@ -1,7 +1,5 @@
 """The steps of a study before training: read and embed, guess, arrange; and the checks between them."""
 
-from __future__ import annotations
-
 import logging
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -12,14 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import Backbone
-from dbpt.clip.backbone import zero_shot_weights
+from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
-from dbpt.data import DATASETS, SPLITS, Dataset
+from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
 from dbpt.data.checks import check_classes
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, hold_out
-from dbpt.data.features import check_precomputed_file
-from dbpt.data.words import parse_factors, parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.heads import HEADS
@@ -29,17 +24,9 @@ from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import PSEUDO_SELECTIONS, TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
+from dbpt.study import readable
 from dbpt.study.guesses import judged_guesses, trust_warnings
 from dbpt.study.labelled import Study
-from dbpt.study.readable import (
-    Embedded,
-    configured_backbone,
-    drawn_shots,
-    embedded_rows,
-    known_attributes,
-    left_out,
-    open_dataset,
-)
 
 logger = logging.getLogger(__name__)
 
@@ -270,7 +257,7 @@ def load_and_embed(
     need_attributes: bool = False,
     notes: Sequence[str] = (),
     backbone: Backbone | None = None,
-) -> Embedded:
+) -> readable.Embedded:
     """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method.
 
     With few shots they have the same seed, which draws them. With ``need_attributes``, refuse data that name no
@@ -282,9 +269,9 @@ def load_and_embed(
     start = next((each.start_from for each in configs if each.start_from is not None), None)
     context = None if start is None else read_context(start)
     need_attributes |= any(OBJECTIVES[each.objective].uses_groups for each in configs)
-    dataset = open_dataset(config, training=True, needs_attributes=need_attributes)
-    known = known_attributes(config, dataset)
-    dataset, known = drawn_shots(dataset, known, config)
+    dataset = readable.open_dataset(config, training=True, needs_attributes=need_attributes)
+    known = readable.known_attributes(config, dataset)
+    dataset, known = readable.drawn_shots(dataset, known, config)
     if backbone is None:
         logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
@@ -292,7 +279,7 @@ def load_and_embed(
         check_before_embedding(each, dataset)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
-    backbone = backbone or configured_backbone(config)
+    backbone = backbone or readable.configured_backbone(config)
     for each in {each.head: each for each in configs}.values():
         settings = each.values(HEADS[each.head].settings)
         if context is not None and start is not None and each.head == "prompt":
@@ -300,8 +287,8 @@ def load_and_embed(
             check_context(context, start, backbone, dataset.num_classes, class_specific=specific)
             settings["n_ctx"] = context.shape[-2]
         HEADS[each.head].check(backbone, dataset.words, **settings)
-    embedded = embedded_rows(dataset, backbone, config, known)
-    log_warnings(warnings := left_out(dataset, embedded.failures))
+    embedded = readable.embedded_rows(dataset, backbone, config, known)
+    log_warnings(warnings := readable.left_out(dataset, embedded.failures))
     check_classes(embedded.dataset)
     features, label_features = embedded.features[:], embedded.label_features  # training reads them in each step
     return replace(
@@ -314,7 +301,7 @@ def load_and_embed(
     )
 
 
-def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
+def add_pseudo_attributes(embedded: readable.Embedded, config: FitConfig) -> Study:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset, pseudo = embedded.dataset, embedded.guess(config)
     groups = pseudo_groups(dataset, pseudo)

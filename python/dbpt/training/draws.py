@@ -1,7 +1,5 @@
 """The rows of an epoch's batches, and checkpoints from which a training continues bit for bit."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

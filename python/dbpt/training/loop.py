@@ -10,12 +10,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
+from dbpt.training import records
 from dbpt.training.draws import (
     Checkpoint,
     CheckpointWriter,
@@ -27,34 +27,23 @@ from dbpt.training.draws import (
     training_fingerprint,
 )
 from dbpt.training.ranks import ALONE, Ranks
-from dbpt.training.records import (
-    DivergenceCheck,
-    EpochRecord,
-    Judged,
-    PeakRates,
-    Rows,
-    Trained,
-    TrainingSettings,
-    judged,
-    validation_score,
-)
 
 SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one core
 
 
 def train(
-    head: nn.Module,
+    head: torch.nn.Module,
     objective: Objective,
-    training: Rows,
-    validation: Rows,
-    settings: TrainingSettings,
+    training: records.Rows,
+    validation: records.Rows,
+    settings: records.TrainingSettings,
     *,
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    on_epoch: Callable[[records.EpochRecord], None] = lambda record: None,
     live: LiveImages | None = None,
     ranks: Ranks = ALONE,
-) -> Trained:
+) -> records.Trained:
     """Train ``head`` on ``training`` and leave it at the best epoch on ``validation``, by ``settings.model_selection``.
 
     All ``ranks`` call this with the same arguments. Each computes its part of every batch, and all end with the same
@@ -102,7 +91,7 @@ def train(
     if writer is not None:
         ranks.from_first(writer.save)
     head.load_state_dict(run.best_state)
-    return Trained(run.best_state, run.best_epoch, run.history, run.peak_rates)
+    return records.Trained(run.best_state, run.best_epoch, run.history, run.peak_rates)
 
 
 @contextmanager
@@ -119,11 +108,11 @@ def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
 
 @dataclass
 class _Run:
-    head: nn.Module
+    head: torch.nn.Module
     objective: Objective
-    training: Rows
-    validation: Rows
-    settings: TrainingSettings
+    training: records.Rows
+    validation: records.Rows
+    settings: records.TrainingSettings
     live: LiveImages | None
     ranks: Ranks
     resumable: bool
@@ -137,8 +126,8 @@ class _Run:
         self.val_labels = torch.from_numpy(self.validation.labels).to(device)
         self.objective.start(self.head, self.features, self.settings.seed)
         self.initial_state = self._head_state()
-        self.history: list[EpochRecord] = []
-        self.peak_rates: PeakRates = [(1, self.settings.lr)]
+        self.history: list[records.EpochRecord] = []
+        self.peak_rates: records.PeakRates = [(1, self.settings.lr)]
         self._start()
 
     def _start(self) -> None:
@@ -156,31 +145,31 @@ class _Run:
     def _head_state(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
-    def epoch(self) -> EpochRecord:
+    def epoch(self) -> records.EpochRecord:
         number, settings, objective = len(self.history), self.settings, self.objective
         since_start, budget, warmup = number - self.first_epoch, settings.epochs, settings.warmup_epochs
         lr = learning_rate(since_start, lr=settings.lr, epochs=budget, warmup_epochs=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         lower_lr = min(settings.lr / 10, settings.default_lr)
-        check = DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
+        check = records.DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
         by_weight = objective.uses_groups and objective.apply == "sampling"
         drawn_G = np.zeros(objective.training.num_groups, np.int64) if by_weight else None
         loss = self._train_epoch(draws_of_epoch(objective, settings.seed, number), check, drawn_G)
         objective.end_epoch()
         if is_first_stage_over := number + 1 == objective.extra_epochs:
-            objective.end_first_stage(*self._judged())
-        judged = self._validate(number, check)
-        record = EpochRecord(
+            objective.end_first_stage(*self._judge(self.features, self.labels))
+        validated = self._validate(number, check)
+        record = records.EpochRecord(
             epoch=number + 1,
             lr=lr,
             loss=loss,
             group_weights=_as_list(objective.group_weights),
             mean_p_true=_as_list(objective.mean_p_true),
             draws=None if drawn_G is None else drawn_G.tolist(),
-            val_wgp=judged.wgp,
-            val_wga=judged.wga,
-            val_average=judged.average,
+            val_wgp=validated.wgp,
+            val_wga=validated.wga,
+            val_average=validated.average,
         )
         self.history.append(record)
         if is_first_stage_over:
@@ -190,7 +179,7 @@ class _Run:
             self._start()
         return record
 
-    def _train_epoch(self, draws: Draws, check: DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
+    def _train_epoch(self, draws: Draws, check: records.DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
         """Return the mean loss; ``drawn_G`` counts the draws of each group."""
         batch_size = self.settings.batch_size or len(draws)
         losses = torch.zeros((), device=self.labels.device)
@@ -212,7 +201,7 @@ class _Run:
         return losses.item() / len(draws)
 
     def _batch_loss(
-        self, rows: torch.Tensor, first_draw: int, check: DivergenceCheck
+        self, rows: torch.Tensor, first_draw: int, check: records.DivergenceCheck
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the losses (B,) of training ``rows`` (B,), gathered from all ranks, and those of the objective.
 
@@ -247,14 +236,10 @@ class _Run:
         self.ranks.sum_gradients(parameters)
         return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
-    def _judged(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return which training rows the head gets right now, (N,) bool, and the probabilities of their classes."""
-        return self._judge(self.features, self.labels)
-
     def _judge(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `judged` for all rows, each rank having judged a part of them."""
+        """Return `judged` for all N rows, each rank having judged a part of them."""
         own = self.ranks.part(len(labels))
-        correct, p_true = judged(self.head, features[own], labels[own])
+        correct, p_true = records.judged(self.head, features[own], labels[own])
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
@@ -263,12 +248,12 @@ class _Run:
         live = self.live
         return self.ranks.together(lambda: live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw))
 
-    def _validate(self, epoch: int, check: DivergenceCheck) -> Judged:
+    def _validate(self, epoch: int, check: records.DivergenceCheck) -> records.Judged:
         """Judge the validation rows; remember the head if it is the best so far."""
         correct, p_true = (each.cpu().numpy() for each in self._judge(self.val_features, self.val_labels))
         check.check_probabilities(p_true)
-        found = Judged.of(correct, p_true, self.validation.groups)
-        score = validation_score(self.settings.model_selection, epoch, found)
+        found = records.Judged.of(correct, p_true, self.validation.groups)
+        score = records.validation_score(self.settings.model_selection, epoch, found)
         # Not >=, so that the earlier epoch wins a tie.
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1
@@ -302,7 +287,9 @@ def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
 WARMUP_LR = 1e-5
 
 
-def build_optimizer(parameters: Iterable[torch.nn.Parameter], settings: TrainingSettings) -> torch.optim.Optimizer:
+def build_optimizer(
+    parameters: Iterable[torch.nn.Parameter], settings: records.TrainingSettings
+) -> torch.optim.Optimizer:
     """Return the optimizer that ``settings`` names."""
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, settings.lr, settings.sgd_momentum, weight_decay=settings.weight_decay)

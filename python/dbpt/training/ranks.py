@@ -1,7 +1,5 @@
 """The processes of one training, and their communication. Rank 0 reads, writes and prints; all ranks compute."""
 
-from __future__ import annotations
-
 import os
 import re
 import socket
@@ -13,11 +11,13 @@ from functools import cache
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import torch
+import torch.distributed as dist
+
 from dbpt.errors import InputError, out_of_memory
 from dbpt.storage.locks import launched, launched_rank, launched_size, take_own_gpu
 
-if TYPE_CHECKING:
-    import torch
+if TYPE_CHECKING:  # torch may be built without them
     from torch.distributed import ProcessGroup, Store  # type: ignore[attr-defined]
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Ranks:
     number: int = 0
     count: int = 1
     first_of_node: bool = True
-    messages: ProcessGroup | None = None
+    messages: "ProcessGroup | None" = None
 
     @property
     def is_first(self) -> bool:
@@ -56,9 +56,6 @@ class Ranks:
         """
         if self.count == 1:
             return own
-        import torch
-        import torch.distributed as dist
-
         whole = torch.zeros(total, dtype=own.dtype, device=own.device)
         whole[self.part(total)] = own.detach()
         with reaching():
@@ -71,9 +68,6 @@ class Ranks:
         """Replace the gradient of each parameter by its sum over the ranks, in one all-reduce."""
         if self.count == 1:
             return
-        import torch
-        import torch.distributed as dist
-
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         with reaching():
@@ -85,8 +79,6 @@ class Ranks:
         """Copy the values of ``tensors`` from rank 0 to all ranks."""
         if self.count == 1:
             return
-        import torch.distributed as dist
-
         for tensor in tensors:
             with reaching():  # NCCL can't send tensors on the host
                 dist.broadcast(tensor.detach(), src=0, group=self.messages if tensor.is_cpu else None)
@@ -98,8 +90,6 @@ class Ranks:
         """
         if self.count == 1:
             return work()
-        import torch.distributed as dist
-
         outcome: list[Any] = _outcome(work) if self.is_first else [None, None]
         value = outcome[0]
         if self.is_first and outcome[1] is None:
@@ -114,8 +104,6 @@ class Ranks:
         """Run ``work`` on every rank. Return its result once all have ended, or raise the first rank's `InputError`."""
         if self.count == 1:
             return work()
-        import torch.distributed as dist
-
         value, message = _outcome(work)
         if message is not None and not self.is_first:
             message = f"rank {self.number} on {socket.gethostname()}: {message}"
@@ -184,8 +172,6 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     A process group that is created here is destroyed here. ``device`` is that of the settings; it chooses between NCCL
     (GPUs) and gloo (CPUs).
     """
-    import torch.distributed as dist
-
     found = dist.is_available() and dist.is_initialized()
     if not found and not launched():
         yield ALONE
@@ -211,8 +197,6 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
 
 
 def _join(device: str) -> None:
-    import torch.distributed as dist
-
     backend = "nccl" if take_own_gpu(device) else "gloo"
     # Under its own name: an earlier group, or processes that torchrun has restarted, may have left old addresses.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
@@ -225,7 +209,7 @@ _joined = count()
 
 
 @cache
-def _store() -> Store:
+def _store() -> "Store":
     from torch.distributed.rendezvous import rendezvous
 
     with reaching():

@@ -1,7 +1,5 @@
 """Records of a training: each epoch, the score that selects the best one, divergence, and warnings at the end."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +10,6 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
@@ -25,7 +22,7 @@ ROWS_A_PASS = 1 << 14  # limits memory
 
 
 @torch.no_grad()
-def judged(head: nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def judged(head: torch.nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return which of ``features`` (N, D) get the right class, (N,) bool, and the probability of ``labels``, (N,).
 
     Logits that are not finite are wrong, with probability NaN.
@@ -54,7 +51,7 @@ class Judged:
     wgp: float | None
 
     @classmethod
-    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], groups: NDArray[np.int64]) -> Judged:
+    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], groups: NDArray[np.int64]) -> "Judged":
         """Judge N rows, of which those with group -1 count in the average only."""
         wga, wgp = worst_group_mean(correct, groups), worst_group_mean(p_true, groups)
         return cls(average=float(correct.mean()), wga=wga, wgp=wgp)

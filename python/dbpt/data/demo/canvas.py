@@ -4,8 +4,6 @@ Coordinates go from (0, 0) at the top left to (1, 1) at the bottom right. Figure
 faster than arrays.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -60,7 +58,7 @@ class Pose:
         return [(self.x + side * (x * cos - y * sin), self.y + (x * sin + y * cos)) for x, y in points]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, x: Range, y: Range, size: Range, tilt: float) -> Pose:
+    def draw(cls, rng: np.random.Generator, x: Range, y: Range, size: Range, tilt: float) -> "Pose":
         """Draw a random pose: uniform x, y and size, a normal tilt with this deviation, and either direction."""
         centre_x, centre_y, scale = (float(rng.uniform(*limits)) for limits in (x, y, size))
         return cls(centre_x, centre_y, scale, float(rng.normal(0.0, tilt)), bool(rng.random() < 0.5))

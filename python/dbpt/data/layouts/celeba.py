@@ -141,10 +141,7 @@ def celeba_words(target: str, attributes: Sequence[str]) -> Words:
     """Return words for two classes (attribute absent and present), and for one attribute, or a factor for each."""
     usual = target == TARGET
     vocabularies = [WORDS.attributes if (name,) == SPURIOUS else _vocabulary(name) for name in attributes]
-    factors = [
-        Factor(name, vocabulary, tuple(vocabulary), {})
-        for name, vocabulary in zip(attributes, vocabularies, strict=True)
-    ]
+    factors = [Factor(name, values, tuple(values), {}) for name, values in zip(attributes, vocabularies, strict=True)]
     return Words(
         classes=WORDS.classes if usual else _vocabulary(target),
         attributes=vocabularies[0],
