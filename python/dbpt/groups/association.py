@@ -127,8 +127,8 @@ def explained_errors(
     within a class makes its errors per attribute multivariate hypergeometric, so they are drawn as such. With b of B
     permutations at least as extreme, p = (1 + b) / (1 + B), for groups of any size (Phipson and Smyth, 2010).
 
-    The share is the fraction of the errors that would vanish if each group erred as seldom as the best of its class, 1
-    - sum_y n_y * min_g r_g / errors. The least of several observed rates is too low by chance, so the best group is
+    The share is the fraction of the errors that would vanish if each group erred as seldom as the best of its class:
+    1 - sum_y n_y * min_g r_g / errors. The least of several observed rates is too low by chance, so the best group is
     chosen on one half of each group and measured on the other; the share is the mean over both directions and 20 random
     halves, at least 0. The choice adds a standard error to each rate, so that a group of few images must err much less.
 

@@ -189,9 +189,10 @@ def worst_group_difference_interval(
     The classifiers are fixed; the interval covers the choice of images.
 
     With group accuracies a_k and b_h of the two classifiers, the difference is min_k max_h (a_k - b_h). Each a_k - b_h
-    has bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is [min_k max_h L_kh, max_h
-    min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier, one of the G bounds L_kh
-    exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell which group is the worst.
+    has bounds L_kh and U_kh, each of which misses with probability 0.025 / G. The interval is
+    [min_k max_h L_kh, max_h min_k U_kh]. It is too high only if, for the truly worst group k of the first classifier,
+    one of the G bounds L_kh exceeds a_k - b_h; the same holds for the upper bound. So the sample never has to tell
+    which group is the worst.
 
     The bounds are Newcombe's (1998, Statistics in Medicine 17): the root of the sum of Wilson's two squared margins,
     because groups k and h contain different images. For k = h, the correlation of the paired answers is subtracted (his
