@@ -26,7 +26,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import CHOICES, PATHS, RECIPES, FitConfig, combinations, why_refused
 from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, SECTIONS
-from dbpt.storage.records import read_json, typed
+from dbpt.storage.typed_json import read_json, typed
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN = "<!-- demo output: begin (written by tools/write_docs.py) -->\n```text\n"

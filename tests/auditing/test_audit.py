@@ -14,7 +14,7 @@ from dbpt import InputError
 from dbpt.auditing.figures import AuditFigures
 from dbpt.groups import explained_errors
 from dbpt.report.pictures import contact_sheets
-from dbpt.storage.records import read_json, typed
+from dbpt.storage.typed_json import read_json, typed
 
 MODEL = ["--model", "--pretrained", "--embed-batch-size"]
 FILES = ["audit.html", "audit.json", "config.toml", "figures", "groups.csv", "images.csv", "status.json"]

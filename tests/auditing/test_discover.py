@@ -21,7 +21,7 @@ from dbpt.discovery.figures import DiscoveryFigures
 from dbpt.discovery.page import render_discovery
 from dbpt.discovery.result import verdict_of
 from dbpt.discovery.scoring import Rule
-from dbpt.storage.records import read_json, typed
+from dbpt.storage.typed_json import read_json, typed
 
 CATALOGUE = """
 [nonsense]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dbpt.report import comparison
 from dbpt.runs.metrics import FIGURES, ComparisonMetrics
-from dbpt.storage.records import typed
+from dbpt.storage.typed_json import typed
 
 
 def of_typed(table):

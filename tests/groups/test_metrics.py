@@ -23,7 +23,7 @@ from dbpt.groups import (
 )
 from dbpt.groups.accuracy import merged_groups
 from dbpt.groups.intervals import TAIL, newcombe_margins
-from dbpt.storage.records import typed
+from dbpt.storage.typed_json import typed
 
 
 def metrics_of(counts, correct, **options):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 from dbpt.errors import InputError
-from dbpt.storage.records import AnyFloat, Count, Limits, Share, check_version, read_json, typed, typed_json
+from dbpt.storage.typed_json import AnyFloat, Count, Limits, Share, check_version, read_json, typed, typed_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dbpt.report.page import RunPage
 from dbpt.report.pictures import GroupExamples, Mistake
 from dbpt.report.run_charts import run_figures
 from dbpt.runs.metrics import RunMetrics
-from dbpt.storage.records import typed
+from dbpt.storage.typed_json import typed
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
 NASTY = """<script>alert("1")</script> & 'co'"""

@@ -21,7 +21,7 @@ from dbpt.guesses.linear_probe import import_scikit_learn, out_of_fold
 from dbpt.guesses.trust import Guesses
 from dbpt.report.text import sentence as as_sentence
 from dbpt.runs.metrics import AuditedData, Average, BackboneSummary, GroupKind, PredictionsBy
-from dbpt.storage.records import Count, Share
+from dbpt.storage.typed_json import Count, Share
 
 SCHEMA_VERSION = 3
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]

@@ -18,7 +18,7 @@ from open_clip.tokenizer import get_clean_fn
 from dbpt.clip.model import PICKLE_SUFFIXES, check_preprocess, check_weights_file, clean_preprocess, default_preprocess
 from dbpt.errors import InputError, first_few, foreign_error, nearest, optional_module
 from dbpt.storage.files import check_readable
-from dbpt.storage.records import read_json
+from dbpt.storage.typed_json import read_json
 
 CONNECT_SECONDS = 5.0
 

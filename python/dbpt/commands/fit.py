@@ -33,7 +33,7 @@ from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, groups_of_f
 from dbpt.settings.config import FitConfig, make_config, override, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json
-from dbpt.storage.records import write_tensors
+from dbpt.storage.tensors import write_tensors
 from dbpt.study.auto import FOUND, with_found_attributes
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.guesses import guess_sheets, image_columns, write_guesses

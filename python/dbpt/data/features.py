@@ -16,7 +16,7 @@ from dbpt.data.paths import is_folder, list_entries
 from dbpt.data.tables import read_parquet
 from dbpt.errors import InputError
 from dbpt.storage.files import open_regular, reason_of
-from dbpt.storage.records import map_tensor
+from dbpt.storage.tensors import map_tensor
 
 BLOCK_ROWS = 8_192
 

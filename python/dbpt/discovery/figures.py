@@ -15,7 +15,7 @@ from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.intervals import Difference
 from dbpt.report.text import MISSING
 from dbpt.runs.metrics import AuditedData, BackboneSummary, PredictionsBy
-from dbpt.storage.records import Count, Share
+from dbpt.storage.typed_json import Count, Share
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,8 @@ from dbpt.data.archives import find_member
 from dbpt.errors import InputError
 from dbpt.features.images import UnreadableImage, decoding_threads
 from dbpt.storage.files import open_regular, reason_of, write_atomically
-from dbpt.storage.records import Limits, map_tensor, typed
+from dbpt.storage.tensors import map_tensor
+from dbpt.storage.typed_json import Limits, typed
 
 TASK_FILES = 1024
 _SIZE_AND_TIME, _TWO_WORDS = struct.Struct("<qq"), struct.Struct("<QQ")

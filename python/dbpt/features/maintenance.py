@@ -19,7 +19,7 @@ from dbpt.features.cache import CLAIMS, FeatureCache, lock_files, own_files, siz
 from dbpt.progress import progress_bar
 from dbpt.storage.files import file_sha256, is_missing, reason_of, system_errors
 from dbpt.storage.locks import OwnedLock
-from dbpt.storage.records import TEXTS, StoredArrays
+from dbpt.storage.tensors import TEXTS, StoredArrays
 
 DAY = 86_400.0
 

@@ -11,7 +11,7 @@ from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
 from dbpt.groups.ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
 from dbpt.groups.intervals import exact_interval
-from dbpt.storage.records import Count, Share
+from dbpt.storage.typed_json import Count, Share
 
 
 def permutation(n: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.storage.records import Count, Share
+from dbpt.storage.typed_json import Count, Share
 
 MIN_GROUP_COUNT = 5.0
 MAX_WEIGHT = 100.0

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from dbpt.data.words import Factor
 from dbpt.groups import group_name
 from dbpt.guesses.mixture import gain_of_clusters, lowest_density
-from dbpt.storage.records import Count, Share
+from dbpt.storage.typed_json import Count, Share
 
 DoubtKind = Literal[
     "sentences", "spread", "separation", "rare", "other words", "unused", "leave out",  # of guesses by words

@@ -23,7 +23,7 @@ from dbpt.guesses.doubts import (
     within_class,
 )
 from dbpt.guesses.label import METHOD, label_quietly
-from dbpt.storage.records import Count, Share
+from dbpt.storage.typed_json import Count, Share
 
 AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""

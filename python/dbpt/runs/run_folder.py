@@ -23,7 +23,8 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.runs.metrics import DataSummary, RunMetrics
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named, read_settings
 from dbpt.storage.files import is_missing
-from dbpt.storage.records import read_tensors, typed_json, write_tensors
+from dbpt.storage.tensors import read_tensors, write_tensors
+from dbpt.storage.typed_json import typed_json
 
 if TYPE_CHECKING:
     from dbpt.clip import Backbone
@@ -177,7 +178,7 @@ def read_context(start_from: str) -> NDArray[np.float32]:
 
 
 def check_context(
-    context: NDArray[np.float32], start_from: str, backbone: Backbone, num_classes: int, *, class_specific: bool
+    context: NDArray[np.float32], start_from: str, backbone: "Backbone", num_classes: int, *, class_specific: bool
 ) -> None:
     """Refuse a context of another width than the text tower's, or for another number of classes."""
     from dbpt.clip.text_tower import token_embedding

@@ -29,7 +29,8 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import BackboneSettings
-from dbpt.storage.records import TEXTS, StoredArrays, read_tensors, typed_json, write_tensors
+from dbpt.storage.tensors import TEXTS, StoredArrays, read_tensors, write_tensors
+from dbpt.storage.typed_json import typed_json
 from dbpt.study.data import configured_dataset
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ import torch
 from dbpt._core import GroupIndex, GroupStream, Stream
 from dbpt.errors import InputError
 from dbpt.objectives import Objective
-from dbpt.storage.records import AnyFloat, Count, read_tensors, typed_json, write_tensors
+from dbpt.storage.tensors import read_tensors, write_tensors
+from dbpt.storage.typed_json import AnyFloat, Count, typed_json
 from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
 
 if TYPE_CHECKING:

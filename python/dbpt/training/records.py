@@ -15,7 +15,7 @@ from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
 from dbpt.heads import Head
 from dbpt.objectives import Objective
-from dbpt.storage.records import Count, Share
+from dbpt.storage.typed_json import Count, Share
 
 Selection = Literal["pseudo-wgp", "true-wgp", "pseudo-wga", "true-wga", "average", "last"]
 ROWS_A_PASS = 1 << 14  # limits memory
