@@ -8,5 +8,4 @@ from dbpt.clip.backbone import Backbone, zero_shot_logits, zero_shot_weights
 from dbpt.clip.load import load_backbone, load_backbone_from_spec
 from dbpt.clip.spec import check_spec
 
-__all__ = ["Backbone", "check_spec", "load_backbone", "load_backbone_from_spec", "zero_shot_logits"]
-__all__ += ["zero_shot_weights"]
+__all__ = ["Backbone", "check_spec", "load_backbone", "load_backbone_from_spec"]

@@ -20,7 +20,13 @@ from dbpt.data.words import (
     parse_vocabulary,
 )
 
-__all__ = ["DATASETS", "PATH", "READERS", "SPLITS", "Codes", "Columns", "DataLike", "Dataset", "DatasetReader"]
-__all__ += ["Factor", "StoredFeatures", "Vocabulary", "Wanted", "Words", "check_possible", "check_precomputed_file"]
-__all__ += ["entries_of", "factor_codes", "factor_entries", "first_copies", "joint_codes", "load_dataset"]
-__all__ += ["parse_columns", "parse_factors", "parse_vocabulary", "read_codes", "read_columns", "register_dataset"]
+__all__ = [
+    "DATASETS",
+    "SPLITS",
+    "Dataset",
+    "DatasetReader",
+    "Words",
+    "load_dataset",
+    "read_columns",
+    "register_dataset",
+]

@@ -34,9 +34,33 @@ from dbpt.groups.intervals import (
 from dbpt.groups.rules import GroupDRO, GroupWeights, raked_weights
 from dbpt.groups.weights import GroupWeighting
 
-__all__ = ["MAX_WEIGHT", "MIN_GROUP_COUNT", "SMALL_GROUP", "ExplainedErrors", "Group", "GroupDRO", "GroupMetrics"]
-__all__ += ["GroupWeighting", "GroupWeights", "PseudoGroupQuality", "PseudoQuality", "class_and_attribute", "cramers_v"]
-__all__ += ["exact_interval", "explained_errors", "group_counts", "group_ids", "group_metrics", "group_name"]
-__all__ += ["merged_metrics", "pseudo_attribute_quality", "raked_weights", "random_part", "simultaneous_intervals"]
-__all__ += ["worst_group", "worst_group_accuracy", "worst_group_difference_interval", "worst_group_interval"]
-__all__ += ["worst_group_mean"]
+__all__ = [
+    "MAX_WEIGHT",
+    "MIN_GROUP_COUNT",
+    "SMALL_GROUP",
+    "ExplainedErrors",
+    "Group",
+    "GroupDRO",
+    "GroupMetrics",
+    "GroupWeighting",
+    "GroupWeights",
+    "PseudoGroupQuality",
+    "PseudoQuality",
+    "class_and_attribute",
+    "cramers_v",
+    "exact_interval",
+    "explained_errors",
+    "group_counts",
+    "group_ids",
+    "group_metrics",
+    "group_name",
+    "merged_metrics",
+    "pseudo_attribute_quality",
+    "raked_weights",
+    "simultaneous_intervals",
+    "worst_group",
+    "worst_group_accuracy",
+    "worst_group_difference_interval",
+    "worst_group_interval",
+    "worst_group_mean",
+]

@@ -14,5 +14,11 @@ from dbpt.guesses.label import label_attributes
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.guesses.trust import Guesses
 
-__all__ = ["PSEUDO_METHODS", "AttributeProbe", "ClassClusters", "Clusters", "Guesses", "PseudoAttributes"]
-__all__ += ["PseudoMethod", "group_pairs", "label_attributes", "pseudo_groups", "register_pseudo_method"]
+__all__ = [
+    "PSEUDO_METHODS",
+    "Clusters",
+    "PseudoAttributes",
+    "PseudoMethod",
+    "label_attributes",
+    "register_pseudo_method",
+]
