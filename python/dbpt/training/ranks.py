@@ -18,7 +18,7 @@ from dbpt.errors import InputError, out_of_memory
 from dbpt.storage.locks import launched, launched_rank, launched_size, take_own_gpu
 
 if TYPE_CHECKING:  # torch may be built without them
-    from torch.distributed import ProcessGroup, Store  # type: ignore[attr-defined]
+    from torch.distributed import ProcessGroup, Store
 
 T = TypeVar("T")
 SOURCE_LINE = re.compile(r"^\[\S+:\d+\] ")  # the beginning of gloo's messages
@@ -200,7 +200,7 @@ def _join(device: str) -> None:
     backend = "nccl" if take_own_gpu(device) else "gloo"
     # Under its own name: an earlier group, or processes that torchrun has restarted, may have left old addresses.
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    store = dist.PrefixStore(f"dbpt/{attempt}/{next(_joined)}", _store())  # type: ignore[attr-defined]
+    store = dist.PrefixStore(f"dbpt/{attempt}/{next(_joined)}", _store())
     with reaching():
         dist.init_process_group(backend, store=store, rank=launched_rank(), world_size=launched_size())
 
