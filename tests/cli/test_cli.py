@@ -123,6 +123,12 @@ def test_every_setting_is_an_option_with_its_help(command):
     assert f"{FitConfig.__dataclass_fields__['ema_momentum'].metadata['help']} [default: 0.9]" in text
 
 
+@pytest.mark.parametrize("verb", ["fit", "compare", "evaluate", "audit", "discover", "guess", "embed"])
+def test_no_option_has_two_defaults(command, verb):
+    _, out, _ = command(verb, "--help")
+    assert not re.findall(r"\[default: [^\]]*\] ?\[default", " ".join(out.split()))
+
+
 def test_every_option_gives_a_value_of_its_settings_type(settings_of):
     assert settings_of("DATA", "--attribute-template", "{}")["attribute_template"] == ("{}",)
     config = FitConfig()

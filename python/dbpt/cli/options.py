@@ -242,8 +242,8 @@ def _identity(file: Path) -> tuple[int, int] | None:
 def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     name, default, metadata = setting.name, setting.default, setting.metadata
     flag = flag_of(name)
-    shown = "that of the run" if of_run else default
-    text = metadata["help"] + ("" if shown is None else f" [default: {shown}]")
+    shown, purpose = ("that of the run", metadata["purpose"]) if of_run else (default, metadata["help"])
+    text = purpose + ("" if shown is None else f" [default: {shown}]")
     if isinstance(default, bool):
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=text, hidden=hidden)
     kind: Any = type(default)

@@ -68,12 +68,14 @@ _KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
 }
 
 
-def setting(default: Any, help: str, *, identity: bool = True, **limits: Any) -> Any:
+def setting(default: Any, help: str, *, unset: str | None = None, identity: bool = True, **limits: Any) -> Any:
     """Declare a setting; ``limits`` are ``low``, ``above``, ``high``, ``below`` and ``choices``.
 
-    Without ``identity`` it may differ when a run is resumed: it only locates rows, features and words.
+    ``unset`` says what None means. Without ``identity`` it may differ when a run is resumed: it only locates rows,
+    features and words.
     """
-    return field(default=default, metadata={"help": help, "identity": identity, **limits})
+    whole = help if unset is None else f"{help} [default: {unset}]"
+    return field(default=default, metadata={"purpose": help, "help": whole, "identity": identity, **limits})
 
 
 def flag_of(name: str) -> str:

@@ -35,7 +35,7 @@ class DataSettings(Section):
         "Hugging Face's datasets, or .tar shards",
         identity=False,
     )
-    root: str | None = setting(None, "folder of the images [default: the table's folder]", identity=False)
+    root: str | None = setting(None, "folder of the images", unset="the table's folder", identity=False)
     columns: tuple[str, ...] | None = setting(
         None,
         "names of the table's columns for path, label, split and attribute: 'path=file' 'label=y'; prediction and "
@@ -47,14 +47,15 @@ class DataSettings(Section):
         "precomputed features to use instead of images: .npy, .safetensors, or a folder that contains img_emb",
         identity=False,
     )
-    celeba_target: str | None = setting(None, "CelebA attribute to use as the class [default: Blond_Hair]")
+    celeba_target: str | None = setting(None, "CelebA attribute to use as the class", unset="Blond_Hair")
     celeba_attributes: tuple[str, ...] | None = setting(
-        None, "CelebA attributes to use as the spurious attribute; several are combined [default: Male]"
+        None, "CelebA attributes to use as the spurious attribute; several are combined", unset="Male"
     )
     shots: int | None = setting(
         None,
         "few-shot learning as in CoOp: train on so many images of each class, drawn by the seed, and validate on as "
-        "many, but at most 4 [default: all images]",
+        "many, but at most 4",
+        unset="all images",
         low=1,
     )
     val_fraction: float = setting(
@@ -95,10 +96,11 @@ class BackboneSettings(Section):
 
     model: str | None = setting(
         None,
-        "open_clip name, hf-hub:..., local-dir:..., or a .json config [default: ViT-B-32-quickgelu]",
+        "open_clip name, hf-hub:..., local-dir:..., or a .json config",
+        unset="ViT-B-32-quickgelu",
         identity=False,
     )
-    pretrained: str | None = setting(None, "open_clip tag or a .safetensors file [default: openai]", identity=False)
+    pretrained: str | None = setting(None, "open_clip tag or a .safetensors file", unset="openai", identity=False)
     tokenizer: str | None = setting(None, "local tokenizer.json that replaces the model's tokenizer", identity=False)
     image_precision: str = setting(
         "auto",
@@ -109,7 +111,8 @@ class BackboneSettings(Section):
     device: str = setting("auto", "torch device; auto uses a GPU if there is one", identity=False)
     cache: str | None = setting(
         None,
-        "folder for cached features, demo data and saved data sets [default: $DBPT_CACHE, else ~/.cache/dbpt]",
+        "folder for cached features, demo data and saved data sets",
+        unset="$DBPT_CACHE, else ~/.cache/dbpt",
         identity=False,
     )
     embed_batch_size: int = setting(128, "images per forward pass of the image tower", low=1, high=4096)
@@ -148,13 +151,14 @@ class PseudoAttributeSettings(Section):
     probe_rows: int | None = setting(
         None,
         "let the probe know only so many attributes, of training and validation images drawn at random by the seed, to "
-        "see what few labels are worth [default: all that are known]",
+        "see what few labels are worth",
+        unset="all that are known",
         low=2,
     )
     proportions: tuple[float, ...] | None = setting(
         None,
-        "share of each attribute in the training and validation images, on any scale, for proportional [default: "
-        "estimated]",
+        "share of each attribute in the training and validation images, on any scale, for proportional",
+        unset="estimated",
     )
     min_confidence: float = setting(0.0, "posterior below which a pseudo attribute counts as unknown", low=0, below=1)
     pseudo_attributes: str | None = setting(
@@ -169,7 +173,7 @@ class PseudoAttributeSettings(Section):
         "and let CLIP guess only the others",
     )
     label_model: str | None = setting(
-        None, "another CLIP, named like model, that guesses the attributes [default: model]", identity=False
+        None, "another CLIP, named like model, that guesses the attributes", unset="model", identity=False
     )
     label_pretrained: str | None = setting(
         None, "weights of label_model: open_clip tag or a .safetensors file", identity=False
@@ -192,8 +196,8 @@ class GroupSettings(Section):
     )
     apply: str | None = setting(
         None,
-        "apply weights to the loss or to the sampling probabilities [default: sampling for AdamW with small batches, "
-        "else loss]",
+        "apply weights to the loss or to the sampling probabilities",
+        unset="sampling for AdamW with small batches, else loss",
         choices=APPLICATIONS,
     )
     eta: float = setting(1.0, "strength of the group weights; larger values favour badly predicted groups", low=0)
@@ -210,12 +214,12 @@ class GroupSettings(Section):
     )
     dro_step_size: float | None = setting(
         None,
-        f"step size of Group DRO's weights [default: {DEFAULT_DRO_STEP[False]:g}; {DEFAULT_DRO_STEP[True]:g} with "
-        "small batches]",
+        "step size of Group DRO's weights",
+        unset=f"{DEFAULT_DRO_STEP[False]:g}; {DEFAULT_DRO_STEP[True]:g} with small batches",
         low=0,
     )
     identification_epochs: int | None = setting(
-        None, "epochs of JTT's first stage, which finds the errors [default: a quarter of epochs]", low=1
+        None, "epochs of JTT's first stage, which finds the errors", unset="a quarter of epochs", low=1
     )
     up_weight: float = setting(20.0, "weight of a row in JTT's error set, relative to other rows", low=1)
     afr_gamma: float = setting(2.0, "strength of AFR's weights; larger values favour badly predicted rows", low=0)
@@ -232,8 +236,8 @@ class HeadSettings(Section):
     n_ctx: int | None = setting(None, "number of randomly initialised context tokens; replaces ctx_init", low=1)
     ctx_init: str | None = setting(
         None,
-        "words that initialise the context [default: the first zero-shot sentence that ends with the class, else "
-        f"{SENTENCE_START!r}; unused with n_ctx]",
+        "words that initialise the context",
+        unset=f"the first zero-shot sentence that ends with the class, else {SENTENCE_START!r}; unused with n_ctx",
     )
     start_from: str | None = setting(
         None,
@@ -261,7 +265,7 @@ class TrainingSettings(Section):
     batch_size: int = setting(0, "rows per step; 0 uses all training rows", low=0)
     optimizer: str = setting("adamw", "optimizer", choices=("adamw", "sgd"))
     lr: float | None = setting(
-        None, "peak learning rate [default: 0.1 with sgd; with adamw 0.01, for the head prompt 0.003]", above=0
+        None, "peak learning rate", unset="0.1 with sgd; with adamw 0.01, for the head prompt 0.003", above=0
     )
     sgd_momentum: float = setting(0.9, "momentum of SGD", low=0, below=1)
     weight_decay: float = setting(5e-4, "weight decay", low=0)
@@ -284,8 +288,8 @@ class OutputSettings(Section):
     baselines: bool = setting(True, "also train the ERM baseline", identity=False)
     average: str | None = setting(
         None,
-        "average in the tables: over all images, or adjusted to the group shares of the training images "
-        "[default: adjusted for waterbirds, else plain]",
+        "average in the tables: over all images, or adjusted to the group shares of the training images",
+        unset="adjusted for waterbirds, else plain",
         choices=("plain", "adjusted"),
         identity=False,
     )
