@@ -427,3 +427,9 @@ def test_a_folder_in_use_is_refused_and_overwritten_when_asked(tiny, tiny_settin
     (tmp_path / "out/words.csv").write_text("")
     dbpt.discover(tiny.table, overwrite=True, **settings)
     assert lines_of(tmp_path / "out/words.csv")
+    status = json.loads((tmp_path / "out/status.json").read_text())
+    (tmp_path / "out/status.json").write_text(json.dumps(status | {"schema_version": 1}))
+    with pytest.raises(InputError, match="written by an older dbpt"):
+        dbpt.discover(tiny.table, **settings)
+    dbpt.discover(tiny.table, overwrite=True, **settings)
+    assert json.loads((tmp_path / "out/status.json").read_text()) == status

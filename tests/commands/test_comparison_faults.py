@@ -210,3 +210,15 @@ def test_interrupted_within_a_training_it_goes_on_from_its_checkpoint(tiny, tmp_
     compare(tiny, tmp_path / "c", epochs=EPOCHS, resume=True)
     assert len(epochs) == 6 * EPOCHS  # none was trained twice
     assert contents(tmp_path / "c") == long_comparison
+
+
+def test_a_comparison_of_an_older_version_is_refused_before_anything_of_it_changes(tiny, tmp_path):
+    compare(tiny, tmp_path / "c", methods="zero-shot", seeds=1)
+    plan = json.loads((tmp_path / "c/plan.json").read_text())
+    (tmp_path / "c/plan.json").write_text(json.dumps(plan | {"schema_version": 3}))
+    before = contents(tmp_path / "c")
+    with pytest.raises(InputError, match="plan.json: written by an older dbpt .*; make it again"):
+        compare(tiny, tmp_path / "c", methods="zero-shot", seeds=1, resume=True)
+    assert contents(tmp_path / "c") == before
+    compare(tiny, tmp_path / "c", methods="zero-shot", seeds=1, overwrite=True)
+    assert json.loads((tmp_path / "c/plan.json").read_text())["schema_version"] > 3

@@ -118,3 +118,5 @@ def test_other_versions_are_refused(found):
         check_version(Path("f"), found, 1)
     with pytest.raises(InputError, match="f: written by a newer dbpt"):
         check_version(Path("f"), 2, 1)
+    with pytest.raises(InputError, match=r"f: written by an older dbpt .*; make it again"):
+        check_version(Path("f"), 1, 2)

@@ -304,7 +304,7 @@ class Audit:
         return self.table()
 
     def __repr__(self) -> str:
-        return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={str(self.folder)!r})"
+        return f"Audit({self.figures.data.name!r}, {self.verdict.kind!r}, folder={self.folder and str(self.folder)!r})"
 
 
 def _row(group: Group) -> dict[str, Any]:

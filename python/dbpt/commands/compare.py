@@ -78,7 +78,7 @@ COMPARISON_FOLDER = OutputFolder(
     command="dbpt compare",
     marker="plan.json",
     record=ComparisonMarker,
-    schema_version=3,
+    schema_version=4,
     is_file={"compare.html", "compare.json", "compare.csv", "guesses.html"}.__contains__,
     subfolders={
         "cells": is_cell_file,

@@ -193,7 +193,7 @@ class Result:
         return self.table()
 
     def __repr__(self) -> str:
-        return f"Result({self.metrics.dataset.name!r}, {self.chosen!r}, folder={str(self.folder)!r})"
+        return f"Result({self.metrics.dataset.name!r}, {self.chosen!r}, folder={self.folder and str(self.folder)!r})"
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, which notebooks show."""

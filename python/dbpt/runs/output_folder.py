@@ -103,7 +103,7 @@ class OutputFolder(Generic[R]):
         if not folder.is_dir():
             raise InputError(f"--out {folder}: exists and is not a folder; choose another name")
         own, foreign = self._found(folder)
-        if not self._is_one(folder):
+        if not self._is_one(folder, older=overwrite):
             if not foreign and all(LEFTOVER.fullmatch(file.name) for file in own):  # what `start` leaves if killed
                 return
             raise InputError(f"--out {folder}: exists and is not {self._a_title} folder; choose another name")
@@ -131,7 +131,7 @@ class OutputFolder(Generic[R]):
         folder is empty again.
         """
         self.check(folder, resume=resume, overwrite=overwrite)
-        is_new = not self._is_one(folder)
+        is_new = not self._is_one(folder, older=overwrite)
         try:
             if resume and not is_new and (folder / "config.toml").is_file():
                 if self.check_settings(folder, config, resume=resume):
@@ -233,15 +233,20 @@ class OutputFolder(Generic[R]):
     def _mark(self, folder: Path, status: str, description: dict[str, Any]) -> None:
         write_json(folder / self.marker, {"schema_version": self.schema_version, "status": status, **description})
 
-    def _is_one(self, folder: Path) -> bool:
-        """Return whether there is a marker of this program. Raises `InputError` if it can't be read."""
+    def _is_one(self, folder: Path, *, older: bool = False) -> bool:
+        """Return whether there is a marker of this program, perhaps of an ``older`` version, to be replaced.
+
+        Raises `InputError` if it can't be read.
+        """
         path = folder / self.marker
         if is_missing(path):
             return False
         value = read_json(path, f"record of {self._a_title}")
         if "schema_version" not in value or not {field.name for field in fields(self.record)} <= value.keys():
             return False
-        check_version(path, value["schema_version"], self.schema_version)
+        found = value["schema_version"]
+        if not (older and type(found) is int and 0 < found < self.schema_version):
+            check_version(path, found, self.schema_version)
         return True
 
     def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:

@@ -54,7 +54,11 @@ def check_version(path: Path, found: object, version: int) -> None:
         raise InputError(
             f"{path}: written by a newer dbpt (schema version {found}; this one reads {version}): update dbpt"
         )
-    if found != version or type(found) is not int:
+    if type(found) is int and 0 < found < version:
+        raise InputError(
+            f"{path}: written by an older dbpt (schema version {found}; this one reads {version}); make it again"
+        )
+    if type(found) is not int or found != version:
         raise InputError(f"{path}: not of schema version {version}, which this version of dbpt reads")
 
 
