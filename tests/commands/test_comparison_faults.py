@@ -45,7 +45,7 @@ def test_two_processes_find_what_one_does_and_a_death_loses_only_its_cell(tiny, 
     others, killed = multiprocessing.active_children(), list[int]()
 
     def kill_one(record: logging.LogRecord) -> bool:
-        if record.getMessage().startswith("[4/") and not killed:
+        if record.getMessage().startswith("[2/") and not killed:
             victim = next(child for child in multiprocessing.active_children() if child not in others)
             killed.append(victim.pid)
             victim.kill()
