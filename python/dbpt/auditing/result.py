@@ -169,7 +169,7 @@ def group_chart(
 
 
 MOST_ROWS = 20
-"""Of more groups, the table shows the worst ones."""
+"""With more groups, the table shows the worst ones."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)

@@ -92,7 +92,7 @@ FINDINGS: dict[RuleKind, Finding] = {
     "chance": "may be chance",
     "small difference": "explains little",
 }
-"""What becomes of a family that fails one of these conditions; the others are about the class names."""
+"""The finding for a family that fails one of these conditions; the others are about the class names."""
 
 
 def _finding(score: Score, rule: Rule | None) -> Finding:

@@ -1,4 +1,4 @@
-"""How attributes go with classes, errors and guesses: Cramer's V, explained errors, quality of pseudo attributes."""
+"""Associate attributes with classes, errors and guesses: Cramer's V, explained errors, quality of guesses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def first_of_unit(units: NDArray[np.int64], strata: NDArray[np.int64]) -> NDArra
 TIE = 1e-9
 """Statistics whose relative difference is below this are equal, but summed in another order."""
 SPLITS, BOOTSTRAPS, SPLITS_OF_BOOTSTRAPS = 20, 400, 4
-"""How often the rows are halved, how often they are drawn again for the interval, and how often each draw is halved."""
+"""Numbers of halvings of the rows, of draws for the interval, and of halvings of each draw."""
 SHRINKAGE = 3
 """Rows of the class's rate that each group gets before it is drawn again, as no errors among few rows don't mean 0."""
 TAILS = (0.025, 0.975)
@@ -283,7 +283,7 @@ _MAX_CONFUSED = 2**12  # attributes, whose confusion matrix is (A, A)
 
 @dataclass(frozen=True)
 class PseudoGroupQuality:
-    """How many rows of a pseudo-group truly belong to it. Rates are fractions, and None over no rows.
+    """The rows of a pseudo-group that truly belong to it. Rates are fractions, and None over no rows.
 
     Attributes:
         group, label, attribute: the index g = y*A + a, the class y and the pseudo attribute a.

@@ -1,4 +1,4 @@
-"""Whether to trust guesses by words, and which names to leave out; docs/audit.md has the measurements."""
+"""Judge guesses by words, and find names to leave out; docs/audit.md has the measurements."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

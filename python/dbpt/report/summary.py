@@ -93,7 +93,7 @@ AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjus
 """Names of the two figures that tables show for each value of ``--average``."""
 MINIMUM_NOTE = "a worst group is a minimum: its accuracy is biased downward, most if groups are small and similar"
 WORST_OF = {"wgp": "probability of the true class", "wga": "accuracy"}
-"""What model selection takes of the worst group."""
+"""The figure of the worst group that model selection takes."""
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 

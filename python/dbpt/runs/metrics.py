@@ -347,7 +347,7 @@ class ComparisonMetrics(Metrics):
 
     @property
     def repeats(self) -> int:
-        """How many draws there are, or else seeds."""
+        """The number of draws, or else of seeds."""
         return len(self.draws or self.seeds)
 
 

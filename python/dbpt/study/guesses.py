@@ -1,4 +1,4 @@
-"""What a study says of its guesses: doubts, warnings, contact sheets, and a table of images."""
+"""Tell what to think of the guesses of a study: doubts, warnings, contact sheets, and a table of images."""
 
 import logging
 from collections.abc import Sequence
