@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from dbpt.data import SPLITS
-from dbpt.study.labelled import Study
+from dbpt.study.study import Study
 
 
 def bootstrapped(study: Study, seed: int) -> Study:

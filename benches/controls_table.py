@@ -27,8 +27,8 @@ from dbpt.data import SPLITS
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
-from dbpt.study.labelled import Study
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.study.study import Study
 
 METHODS = ("erm", "class-balanced", "balanced", "dbpt")
 TRAIN, VAL, LEFT_OUT = SPLITS.index("train"), SPLITS.index("val"), -1

@@ -40,7 +40,8 @@ from dbpt.discovery.scoring import (
 from dbpt.groups.association import explained_errors
 from dbpt.groups.intervals import largest_difference
 from dbpt.settings.config import make_config, read_config
-from dbpt.study.readable import embed_dataset, open_dataset
+from dbpt.study.data import open_dataset
+from dbpt.study.embedded import embed_dataset
 
 TRUE = {
     "waterbirds": {"land-or-water", "landscape", "ground", "behind-the-object"},

@@ -21,8 +21,8 @@ from dbpt.commands.comparison_cells import half_of
 from dbpt.commands.methods import trained_result
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
-from dbpt.study.labelled import Study
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.study.study import Study
 
 RATES = (0.0, 0.05, 0.1, 0.2)
 ETAS = (0.0, 1.0, 3.0, 5.0, 8.0)

@@ -26,8 +26,8 @@ from dbpt.commands.methods import trained_result
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
-from dbpt.study.labelled import Study
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.study.study import Study
 
 METHODS = ("erm", "balanced", "dbpt")
 

@@ -25,7 +25,8 @@ from dbpt.data.words import parse_vocabulary
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
-from dbpt.study.readable import embed_dataset, open_dataset
+from dbpt.study.data import open_dataset
+from dbpt.study.embedded import embed_dataset
 
 DEMOS = {
     "waterbirds": ["land=land background|forest|grass|field", "water=water background|ocean|water|sea|lake"],

@@ -19,8 +19,8 @@ import dbpt.commands.methods
 from dbpt.heads import Head
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import resolve_demo
-from dbpt.study.labelled import Study
 from dbpt.study.stages import prepare
+from dbpt.study.study import Study
 
 SEEDS = (0, 1, 2)
 SMALL_BATCHES = {"optimizer": "sgd", "batch_size": 32, "epochs": 50}

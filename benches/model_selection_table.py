@@ -26,8 +26,8 @@ from dbpt.commands.methods import build_head, build_objective, settings_of, trai
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
-from dbpt.study.labelled import Study
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.study.study import Study
 from dbpt.training import EpochRecord, train
 
 DEMOS = ("demo-waterbirds", "demo-celeba", "demo-metashift")

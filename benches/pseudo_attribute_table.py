@@ -24,7 +24,8 @@ from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, guess_trust
 from dbpt.settings.config import make_config, read_config
-from dbpt.study.readable import embed_dataset, open_dataset
+from dbpt.study.data import open_dataset
+from dbpt.study.embedded import embed_dataset
 
 CHOICES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("argmax", {}),

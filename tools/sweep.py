@@ -28,8 +28,8 @@ from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
 from dbpt.settings.config import FitConfig, make_config, read_config, readers
 from dbpt.study.data import resolve_demo
-from dbpt.study.labelled import Study
 from dbpt.study.stages import prepare
+from dbpt.study.study import Study
 from dbpt.training import Rows, train
 from dbpt.training.loop import one_thread_if_small
 

@@ -19,7 +19,7 @@ from dbpt.report.text import share_in_words
 from dbpt.settings.config import make_config
 from dbpt.study.auto import images_to_search
 from dbpt.study.data import configured_dataset
-from dbpt.study.readable import configured_backbone, embed_dataset
+from dbpt.study.embedded import configured_backbone, embed_dataset
 
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "epochs": 1, "objective": "erm", "baselines": False}

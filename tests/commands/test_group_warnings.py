@@ -11,8 +11,8 @@ from tiny import ATTRIBUTES
 from dbpt.data import load_dataset
 from dbpt.guesses import PseudoAttributes
 from dbpt.settings.config import FitConfig
-from dbpt.study.labelled import Study
 from dbpt.study.stages import group_warnings, setting_warnings
+from dbpt.study.study import Study
 
 NAMES = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")
 # Rows of each group in training and in validation.

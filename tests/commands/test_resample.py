@@ -18,8 +18,8 @@ from dbpt.commands.comparison_cells import half_of, half_of_each
 from dbpt.commands.comparison_plan import make_plan
 from dbpt.commands.comparison_summary import interval_over_draws
 from dbpt.settings.config import FitConfig
-from dbpt.study.labelled import Study
 from dbpt.study.stages import prepare
+from dbpt.study.study import Study
 
 DRAWS = 3
 

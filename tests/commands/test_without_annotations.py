@@ -14,8 +14,8 @@ from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.settings.config import FitConfig, combinations, why_refused
 from dbpt.settings.sections import TRUE_SELECTIONS
 from dbpt.study.auto import with_found_attributes
-from dbpt.study.labelled import Study
 from dbpt.study.stages import prepare
+from dbpt.study.study import Study
 
 FREE = [
     choice

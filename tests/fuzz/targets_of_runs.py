@@ -26,7 +26,7 @@ from dbpt.runs.metrics import RunRow
 from dbpt.runs.run_folder import read_probe, write_probe
 from dbpt.settings.config import make_config, read_config
 from dbpt.storage.tensors import write_tensors
-from dbpt.study.readable import read_clusters, write_clusters
+from dbpt.study.embedded import read_clusters, write_clusters
 from dbpt.training.draws import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord
 

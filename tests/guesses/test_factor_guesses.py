@@ -5,7 +5,7 @@ import pytest
 
 from dbpt.data.words import Words, combined, parse_factors
 from dbpt.guesses import label_attributes
-from dbpt.guesses.label import by_suspect, label_suspects, without_unsure
+from dbpt.guesses.label import by_suspect, label_suspects
 
 ENTRIES = ("style: photo, sketch, art", "place: indoor, outdoor", "place[ship]: sea, harbour", "place[fish]: sea")
 CLASSES = ("car", "ship", "dog", "fish")
@@ -81,7 +81,7 @@ def test_the_combination_has_the_product_of_posteriors_and_is_unknown_where_one_
     assert np.array_equal(found.pseudo_attributes[~unsure], found.posterior.argmax(axis=1)[~unsure])
     some = found.take(np.array([5, 2]))
     assert some.factors[1].pseudo_attributes.tolist() == place.pseudo_attributes[[5, 2]].tolist()
-    stricter = without_unsure(found, 0.99)
+    stricter = found.above(0.99)
     assert (stricter.pseudo_attributes < 0).sum() > unsure.sum() and len(stricter.factors) == 2
 
 

@@ -20,7 +20,7 @@ from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.classifier import FeatureClassifier
 from dbpt.settings.config import FitConfig
 from dbpt.storage.tensors import write_tensors
-from dbpt.study.readable import Embedded
+from dbpt.study.embedded import Embedded
 from dbpt.study.stages import prepare
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)

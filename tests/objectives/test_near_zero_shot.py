@@ -11,8 +11,8 @@ from tiny import Tiny
 from dbpt.commands.methods import build_head, settings_of, training_rows
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.settings.config import FitConfig
-from dbpt.study.labelled import Study
 from dbpt.study.stages import prepare
+from dbpt.study.study import Study
 from dbpt.training import train
 from dbpt.training.loop import build_optimizer, learning_rate
 

@@ -30,7 +30,7 @@ from dbpt.report.tables import confusion_counts
 from dbpt.runs.metrics import AuditedData, Average, ClustersSummary, GroupKind
 from dbpt.settings.sections import AUDIT_SETTINGS
 from dbpt.study.guesses import image_columns, judged_guesses
-from dbpt.study.labelled import backbone_summary, clusters_summary, true_or_pseudo
+from dbpt.study.study import backbone_summary, clusters_summary, true_or_pseudo
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,8 +28,8 @@ from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DISCOVER_SETTINGS
 from dbpt.storage.files import csv_text, write_atomically, write_json
 from dbpt.study.auto import ignoring_attributes, images_to_search
-from dbpt.study.labelled import backbone_summary
 from dbpt.study.stages import log_warnings
+from dbpt.study.study import backbone_summary
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

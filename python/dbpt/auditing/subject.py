@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dbpt.auditing import figures
 from dbpt.clip import Backbone, zero_shot_weights
-from dbpt.commands.evaluate import known_in_run, run_with_data
+from dbpt.commands.evaluate import run_with_data
 from dbpt.commands.guess import refuse_unread
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
@@ -27,8 +27,8 @@ from dbpt.runs.output_folder import OutputFolder
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
-from dbpt.study import readable
-from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
+from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows, read_clusters
 from dbpt.study.stages import check_before_reading, log_warnings
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class Subject:
     clusters, and not only the run that is audited. ``probe`` is that of the run. ``search`` chose the attribute.
     """
 
-    embedded: readable.Embedded
+    embedded: Embedded
     audited: NDArray[np.int64]
     is_first: NDArray[np.bool_]
     split: str
@@ -169,9 +169,8 @@ def _subject_of_data(
     asked = with_data(make_config(chosen), data)
     config = resolve_demo(asked)
     check_before_reading(config)
-    dataset = readable.open_dataset(
-        config, training=False, needs_attributes="attributes" in read and not config.asks_auto
-    )
+    needs_attributes = "attributes" in read and not config.asks_auto
+    dataset, known = rows_with_known(config, open_dataset(config, training=False, needs_attributes=needs_attributes))
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, by)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
@@ -188,8 +187,7 @@ def _subject_of_data(
         log_warnings(users.warnings)
         has_prediction = users.predictions >= 0
         rows, users = rows[has_prediction], users.take(has_prediction)
-    known = readable.known_attributes(config, dataset)
-    backbone = readable.configured_backbone(config)
+    backbone = configured_backbone(config)
     images, kept = _embedded_images(dataset, split, rows, backbone, config, known)
     if users is not None:
         found = users.take(kept)
@@ -235,11 +233,10 @@ def _subject_of_run(
     """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
     if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
-    root, device = chosen.pop("root", None), chosen.pop("device", "auto")
-    classifier, config, dataset = run_with_data(run, data, root=root, weights=weights, device=device, given=chosen)
+    of: dict[str, Any] = {"root": chosen.pop("root", None), "device": chosen.pop("device", "auto"), "weights": weights}
+    classifier, config, dataset, known = run_with_data(run, data, given=chosen, **of)
     if "attributes" in read and not dataset.attribute_names and not config.names_none:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
-    dataset, known = readable.drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, "run")
     has_clusters = config.num_clusters is not None
@@ -247,7 +244,7 @@ def _subject_of_run(
     if of_run and config.label_backbone != classifier.config.label_backbone:
         way_out = "leave it out, or find new clusters with --attributes clusters"
         raise InputError(f"--label-model: the clusters of the run {run} are in the features of its own; {way_out}")
-    clusters = readable.read_clusters(Path(run), dataset.num_classes) if of_run else None
+    clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
     images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["told"]
     if seen and Path(config.data) == Path(classifier.config.data):
@@ -301,11 +298,10 @@ def _embedded_images(
 ) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
 
-    Return the fields of a `Subject` about images. ``known`` are the `known_attributes` of ``dataset``, ``clusters``
-    those of a run.
+    Return the fields of a `Subject` about images. ``known`` are the known attributes of ``dataset``, ``clusters`` those
+    of a run.
     """
-    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    embedded = readable.embedded_rows(dataset, backbone, config, known, clusters)
+    embedded = embedded_rows(dataset, backbone, config, known, clusters)
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in embedded.failures]] = False
     kept = is_readable[rows]
@@ -315,6 +311,6 @@ def _embedded_images(
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
     first = first_copies(embedded.stored.take(audited))
     copies = copies_warning(first, embedded.dataset.paths, audited)
-    log_warnings(told := (*readable.left_out(dataset, embedded.failures), *copies))
+    log_warnings(told := (*embedded.warnings, *copies))
     is_first = first_of_unit(first, embedded.dataset.labels[audited]) == np.arange(len(audited))
     return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "told": told}, kept

@@ -30,9 +30,9 @@ from dbpt.runs.run_folder import groups_of_factors, metrics_of_factors
 from dbpt.settings.config import FitConfig
 from dbpt.storage.tensors import read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
-from dbpt.study.labelled import Study
-from dbpt.study.readable import Embedded
+from dbpt.study.embedded import Embedded
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.study.study import Study
 
 RESAMPLING = 0x7265
 """Set apart from the other random numbers of a seed."""

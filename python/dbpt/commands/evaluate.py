@@ -21,11 +21,11 @@ from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
 from dbpt.settings.config import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, FitConfig, make_config
-from dbpt.study import readable
-from dbpt.study.data import load_for_run, names_own_data, resolve_demo
+from dbpt.study.data import load_for_run, names_own_data, resolve_demo, rows_with_known
+from dbpt.study.embedded import embedded_rows, read_clusters, storing_texts
 from dbpt.study.guesses import judged_guesses, trust_warnings
-from dbpt.study.labelled import Study, how_trained
 from dbpt.study.stages import log_warnings
+from dbpt.study.study import Study, how_trained
 
 logger = logging.getLogger(__name__)
 
@@ -74,20 +74,18 @@ def evaluate(
             has no weights.
     """
     given = {"columns": columns, "embeddings": embeddings, "cache": cache, "max_failures": max_failures}
-    classifier, config, dataset = run_with_data(
+    classifier, config, dataset, known = run_with_data(
         run, data, root=root, weights=weights, device=device, given=given | {"average": average}
     )
-    backbone, (of_run, unread) = classifier.backbone, _metrics_of_run(Path(run))
-    dataset, known = readable.drawn_shots(dataset, known_in_run(classifier, config, data, dataset), config)
+    of_run, unread = _metrics_of_run(Path(run))
     logger.info(dataset.describe())
-    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    clusters = None if config.num_clusters is None else readable.read_clusters(Path(run), dataset.num_classes)
-    embedded = readable.embedded_rows(dataset, backbone, config, known, clusters)
+    clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
+    embedded = embedded_rows(dataset, classifier.backbone, config, known, clusters)
     pseudo = embedded.guess(config, classifier.probe)
     guesses, splits = judged_guesses(embedded, pseudo), embedded.dataset.splits
     study = Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, guesses=guesses)
     doubts = trust_warnings(study)
-    warnings = (*unread, *readable.left_out(dataset, embedded.failures), *pseudo.warnings)
+    warnings = (*unread, *embedded.warnings, *pseudo.warnings)
     log_warnings(logged := (*doubts, *warnings))
     counts = _train_counts_of_run(of_run, study)
     study = replace(study, guesses=None, counts_of_run=counts, doubt_warnings=doubts)
@@ -107,18 +105,19 @@ def run_with_data(
     weights: str | Path | None,
     device: str,
     given: Mapping[str, Any],
-) -> tuple[Classifier, FitConfig, Dataset]:
-    """Return the classifier of a run, its settings with those that are ``given``, and the data, read with its words.
+) -> tuple[Classifier, FitConfig, Dataset, PseudoAttributes | None]:
+    """Return the classifier of a run, its settings with those that are ``given``, and `rows_with_known` of ``data``.
 
     None in ``given`` takes the run's setting; the root, columns and embeddings only for its own data. Attributes that
-    are given replace the run's; if it has none, the data's own are read. A run's probe knows only the run's own.
+    are given replace the run's; if it has none, the data's own are read. A run's probe knows only the run's own, and
+    guesses all attributes of other data.
     """
     classifier = load(run, device=device, weights=weights)
     own, chosen = classifier.config, {name: value for name, value in given.items() if value is not None}
     cache = chosen.get("cache", own.cache)
     data = own.data if data is None else data
     data = data if is_in_memory(data) else materialize(data, cache)
-    if names_own_data(data, own):
+    if is_own := names_own_data(data, own):
         root = own.root if root is None else root
     else:
         chosen = OF_OWN_DATA | chosen
@@ -150,16 +149,9 @@ def run_with_data(
         words = replace(words, factors=factors)
     if "attribute_template" in chosen:
         words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
-    classifier = replace(classifier, backbone=readable.storing_texts(classifier.backbone, config), probe=probe)
-    return classifier, config, load_for_run(config, words, data, root)
-
-
-def known_in_run(
-    classifier: Classifier, config: FitConfig, data: "DataLike | None", dataset: Dataset
-) -> PseudoAttributes | None:
-    """Return the `known_attributes` of a run's ``data``. Of other data the run's probe, if it has one, guesses all."""
-    is_own = data is None or names_own_data(data, classifier.config)
-    return readable.known_attributes(config, dataset) if is_own or classifier.probe is None else None
+    classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
+    dataset, known = rows_with_known(config, load_for_run(config, words, data, root))
+    return classifier, config, dataset, known if is_own or probe is None else None
 
 
 def _metrics_of_run(run: Path) -> tuple[RunMetrics | None, tuple[str, ...]]:

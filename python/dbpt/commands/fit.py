@@ -36,10 +36,10 @@ from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write
 from dbpt.storage.tensors import write_tensors
 from dbpt.study.auto import FOUND, with_found_attributes
 from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.embedded import write_clusters
 from dbpt.study.guesses import guess_sheets, image_columns, write_guesses
-from dbpt.study.labelled import Study
-from dbpt.study.readable import write_clusters
 from dbpt.study.stages import log_warnings, prepare
+from dbpt.study.study import Study
 from dbpt.training.ranks import Ranks, joined_ranks
 
 if TYPE_CHECKING:
@@ -94,14 +94,21 @@ def fit(
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
         before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
         notes = notes if before is None else tuple(before.notes)
-        return _fit_on(ranks, config, notes, out, resume=resume, overwrite=overwrite)
+        resolved = ranks.in_turns(lambda: resolve_demo(config))
+        return _fit_on(ranks, config, resolved, notes, out, resume=resume, overwrite=overwrite)
 
 
 def _fit_on(
-    ranks: Ranks, config: FitConfig, notes: Sequence[str], out: Path, *, resume: bool, overwrite: bool
+    ranks: Ranks,
+    asked: FitConfig,
+    config: FitConfig,
+    notes: Sequence[str],
+    out: Path,
+    *,
+    resume: bool,
+    overwrite: bool,
 ) -> Result:
-    asked = config
-    config = ranks.in_turns(lambda: resolve_demo(config))
+    """Fit with the settings ``config``; ``asked`` are those before a demo was drawn, ``notes`` are about the data."""
     started = time.perf_counter()
     study = _prepare_on(ranks, config, notes)
     embedded = time.perf_counter()

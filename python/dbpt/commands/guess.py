@@ -24,15 +24,9 @@ from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.storage.files import Column, check_output, csv_of_columns, write_atomically
 from dbpt.study.auto import with_found_attributes
-from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
+from dbpt.study.embedded import configured_backbone, embedded_rows
 from dbpt.study.guesses import doubts_in_words, image_columns, judged_guesses
-from dbpt.study.readable import (
-    configured_backbone,
-    embedded_rows,
-    known_attributes,
-    left_out,
-    open_dataset,
-)
 from dbpt.study.stages import check_before_reading, log_warnings
 
 if TYPE_CHECKING:
@@ -160,17 +154,16 @@ def guess_attributes(
     asked = config
     config = resolve_demo(config)
     check_before_reading(config)
-    dataset = open_dataset(config, training=False)
+    dataset, known = rows_with_known(config, open_dataset(config, training=False))
     logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
-    backbone = configured_backbone(config)
-    rows = embedded_rows(dataset, backbone, config, known_attributes(config, dataset))
+    rows = embedded_rows(dataset, configured_backbone(config), config, known)
     readable = rows.dataset
     if not len(readable):
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
     pseudo = rows.guess(config)
     guesses = judged_guesses(rows, pseudo, np.arange(len(readable)))
-    warnings = (*left_out(dataset, rows.failures), *pseudo.warnings, *doubts_in_words(guesses))
+    warnings = (*rows.warnings, *pseudo.warnings, *doubts_in_words(guesses))
     log_warnings(warnings)
     audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]
     audit_command = shlex.join(audit) if config.opens_images else None

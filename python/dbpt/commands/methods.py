@@ -25,7 +25,7 @@ from dbpt.report.summary import selection_text
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import RunRow
 from dbpt.settings.sections import TRUE_SELECTIONS
-from dbpt.study.labelled import Study, how_trained
+from dbpt.study.study import Study, how_trained
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.draws import MAY_CHANGE
 from dbpt.training.loop import one_thread_if_small

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -32,6 +32,11 @@ class PseudoMethod(Registered):
     """Names of the `FitConfig` settings that only this method and some others read."""
     learns: ClassVar[bool] = False
     """True if the logits come from `fit`, not from CLIP's words. Images with a known attribute then keep it."""
+
+    @classmethod
+    def for_logits(cls) -> str:
+        """Return the name of the method that labels the logits: this one, or "argmax" for those that `fit` gives."""
+        return "argmax" if cls.learns else cls.name
 
     @classmethod
     def check_installed(cls) -> None:
@@ -184,21 +189,24 @@ class PseudoAttributes:
             parts=tuple(factors),
         )
 
-    def map(self, function: Callable[[PseudoAttributes], PseudoAttributes]) -> PseudoAttributes:
-        """Return the combination of a function's results.
+    def only(self, kept: Sequence[NDArray[np.bool_]]) -> PseudoAttributes:
+        """Return the same with -1 for some rows.
 
         Args:
-            function: changes each of the `factors`.
+            kept: (N,) bool for each of the `factors`, False for these rows.
         """
-        return self.combined([function(each) for each in self.factors])
+        pairs = zip(self.factors, kept, strict=True)
+        codes = [(each, np.where(rows, each.pseudo_attributes, -1)) for each, rows in pairs]
+        return self.combined([replace(each, pseudo_attributes=known) for each, known in codes])
 
-    def without(self, unknown: NDArray[np.bool_]) -> PseudoAttributes:
-        """Return those of one attribute, with -1 for some rows.
+    def above(self, min_confidence: float) -> PseudoAttributes:
+        """Return the same with -1 where the confidence is below the minimum.
 
         Args:
-            unknown: (N,) bool, True for these rows.
+            min_confidence: the minimum, for each of the `factors`.
         """
-        return replace(self, pseudo_attributes=np.where(unknown, -1, self.pseudo_attributes))
+        confidences = [each.confidence for each in self.factors if each.confidence is not None]
+        return self.only([confidence >= min_confidence for confidence in confidences])
 
     def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
         """Return those of some rows, in their order.

@@ -235,16 +235,6 @@ def _label_suspect(
     return PseudoAttributes(codes, posterior_NA, confidence, how["method"], warnings=tuple(warnings))
 
 
-def without_unsure(found: PseudoAttributes, min_confidence: float) -> PseudoAttributes:
-    """Return the attributes with -1 where the confidence is below the minimum."""
-
-    def sure(each: PseudoAttributes) -> PseudoAttributes:
-        assert each.confidence is not None
-        return each.without(each.confidence < min_confidence)
-
-    return found.map(sure)
-
-
 METHOD, FROM_DATA = "file", "data"
 DOUBTS, BETWEEN_DOUBTS = "doubts", " | "
 DOUBTED = "yes"

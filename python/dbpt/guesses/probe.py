@@ -100,4 +100,4 @@ def drawn_known(known: PseudoAttributes, may_learn: NDArray[np.bool_], number: i
     rows = np.flatnonzero(is_known)
     drawn = np.zeros(len(is_known), np.bool_)
     drawn[rows[random_part(np.zeros(len(rows), np.int64), lambda _: number, seed)]] = True
-    return known.map(lambda each: each.without(~drawn))
+    return known.only([drawn] * len(known.factors))

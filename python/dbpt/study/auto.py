@@ -17,7 +17,7 @@ from dbpt.errors import InputError
 from dbpt.report.text import count, count_of, share_in_words
 from dbpt.settings.config import DROP, FitConfig
 from dbpt.study.data import configured_dataset, resolve_demo
-from dbpt.study.readable import configured_backbone, embed_dataset
+from dbpt.study.embedded import configured_backbone, embed_dataset
 from dbpt.study.stages import check_before_reading
 
 logger = logging.getLogger(__name__)

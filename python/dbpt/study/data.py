@@ -1,4 +1,4 @@
-"""From settings to data: tables and folders, objects in memory, a run's data, and demos."""
+"""From settings to data and known attributes: tables and folders, objects in memory, a run's data, and demos."""
 
 import logging
 import os
@@ -10,10 +10,15 @@ from typing import Any
 from dbpt._core import __version__
 from dbpt.data import Dataset, Words, entries_of, factor_entries, load_dataset
 from dbpt.data.columns import PREDICTION_ROLES
+from dbpt.data.dataset import few_shots
 from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory, save_table
-from dbpt.errors import InputError
+from dbpt.errors import InputError, in_quotes
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.base import no_attributes
+from dbpt.guesses.label import attributes_of_data, read_pseudo_attributes
+from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.sections import WordSettings
 
@@ -63,6 +68,65 @@ def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
     if config.names_none:
         arguments["attributes"] = None
     return load_dataset(**arguments | {"images": config.opens_images} | changes)
+
+
+def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: bool = True) -> Dataset:
+    """Load the data set of ``config``, for ``training`` or not. Refuses one that names no attribute if it must."""
+    dataset = configured_dataset(config, training=training)
+    if needs_attributes and not dataset.attribute_names and config.num_clusters is None:
+        others = ", ".join(name for name, chosen in OBJECTIVES.loaded.items() if not chosen.uses_groups)
+        raise InputError(
+            f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
+            "--attributes 'land=land background' 'water=water background', several things with --factors, or let "
+            "--attributes auto or clusters find it" + (f"; only the objectives {others} need none" if training else "")
+        )
+    return dataset
+
+
+def rows_with_known(config: FitConfig, dataset: Dataset) -> tuple[Dataset, PseudoAttributes | None]:
+    """Return the rows that ``--shots`` leaves, and their attributes that are not guessed, -1 where unknown.
+
+    These come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` or a probe from the data. They
+    are None if all are guessed.
+    """
+    is_given = config.names_none or config.pseudo_attributes is not None or config.learns_attributes
+    if not (is_given or dataset.has_true_attributes):
+        _refuse_classes(dataset)
+    known = _known_attributes(config, dataset)
+    if config.shots is None:
+        return dataset, known
+    drawn = few_shots(dataset, config.shots, val_fraction=config.val_fraction, seed=config.seed)
+    assert drawn.places is not None
+    return drawn, None if known is None else known.take(drawn.places)
+
+
+def _known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
+    if config.names_none:
+        return None
+    if not dataset.attribute_names:
+        return no_attributes(dataset)
+    if config.pseudo_attributes is not None:
+        return read_pseudo_attributes(Path(config.pseudo_attributes), dataset).above(config.min_confidence)
+    is_known = any((codes >= 0).any() for codes in dataset.factor_attributes)
+    if config.keeps_known and not is_known:
+        option = f"--pseudo-method {config.pseudo_method}" if config.learns_attributes else "--guess-only-unknown"
+        raise InputError(
+            f"{option}: {dataset.source} has no attribute for any image; name the file that has some with "
+            "--pseudo-attributes"
+        )
+    return attributes_of_data(dataset) if config.keeps_known else None
+
+
+def _refuse_classes(dataset: Dataset) -> None:
+    """Refuse attributes that are the classes: CLIP would guess the class of each image once more."""
+    classes = {name.casefold() for name in dataset.class_names}
+    for suspect in dataset.words.suspects:
+        if classes.issuperset(name.casefold() for name in suspect.values):
+            option = f"--factors: {suspect.name}" if suspect.prefix else "--attributes"
+            raise InputError(
+                f"{option}: {in_quotes(suspect.values)} are classes, so CLIP would guess the class again; name "
+                "something else in the images that a classifier might rely on, such as a background or a style"
+            )
 
 
 def config_for(data: DataLike, settings: Mapping[str, Any]) -> FitConfig:

@@ -26,8 +26,8 @@ from dbpt.report.pictures import contact_sheets
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import PSEUDO_SELECTIONS
 from dbpt.storage.files import Column, is_missing, write_atomically
-from dbpt.study.labelled import Study
-from dbpt.study.readable import Embedded
+from dbpt.study.embedded import Embedded
+from dbpt.study.study import Study
 
 logger = logging.getLogger(__name__)
 

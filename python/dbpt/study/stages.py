@@ -24,9 +24,10 @@ from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import PSEUDO_SELECTIONS, TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
-from dbpt.study import readable
+from dbpt.study.data import open_dataset, rows_with_known
+from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows
 from dbpt.study.guesses import judged_guesses, trust_warnings
-from dbpt.study.labelled import Study
+from dbpt.study.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -257,7 +258,7 @@ def load_and_embed(
     need_attributes: bool = False,
     notes: Sequence[str] = (),
     backbone: Backbone | None = None,
-) -> readable.Embedded:
+) -> Embedded:
     """Load the data and the backbone and embed the images, once for ``configs`` that may differ in seed and method.
 
     With few shots they have the same seed, which draws them. With ``need_attributes``, refuse data that name no
@@ -269,9 +270,8 @@ def load_and_embed(
     start = next((each.start_from for each in configs if each.start_from is not None), None)
     context = None if start is None else read_context(start)
     need_attributes |= any(OBJECTIVES[each.objective].uses_groups for each in configs)
-    dataset = readable.open_dataset(config, training=True, needs_attributes=need_attributes)
-    known = readable.known_attributes(config, dataset)
-    dataset, known = readable.drawn_shots(dataset, known, config)
+    dataset = open_dataset(config, needs_attributes=need_attributes)
+    dataset, known = rows_with_known(config, dataset)
     if backbone is None:
         logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
@@ -279,7 +279,7 @@ def load_and_embed(
         check_before_embedding(each, dataset)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
-    backbone = backbone or readable.configured_backbone(config)
+    backbone = backbone or configured_backbone(config)
     for each in {each.head: each for each in configs}.values():
         settings = each.values(HEADS[each.head].settings)
         if context is not None and start is not None and each.head == "prompt":
@@ -287,21 +287,20 @@ def load_and_embed(
             check_context(context, start, backbone, dataset.num_classes, class_specific=specific)
             settings["n_ctx"] = context.shape[-2]
         HEADS[each.head].check(backbone, dataset.words, **settings)
-    embedded = readable.embedded_rows(dataset, backbone, config, known)
-    log_warnings(warnings := readable.left_out(dataset, embedded.failures))
+    embedded = embedded_rows(dataset, backbone, config, known)
+    log_warnings(embedded.warnings)
     check_classes(embedded.dataset)
     features, label_features = embedded.features[:], embedded.label_features  # training reads them in each step
     return replace(
         embedded,
         features=features,
         label_features=features if label_features is embedded.features else label_features[:],
-        warnings=warnings,
         class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
         context=context,
     )
 
 
-def add_pseudo_attributes(embedded: readable.Embedded, config: FitConfig) -> Study:
+def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset, pseudo = embedded.dataset, embedded.guess(config)
     groups = pseudo_groups(dataset, pseudo)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -14,24 +14,21 @@ from numpy.typing import NDArray
 
 from dbpt.clip import Backbone, load_backbone, zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
-from dbpt.data.dataset import few_shots
 from dbpt.data.features import StoredFeatures, open_precomputed_features
 from dbpt.discovery.catalogue import read_catalogue
-from dbpt.errors import InputError, in_quotes
+from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import PSEUDO_METHODS, no_attributes
+from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
-from dbpt.guesses.label import attributes_of_data, label_suspects, read_pseudo_attributes, with_known, without_unsure
+from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe, Features
 from dbpt.guesses.probe import drawn_known
-from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import BackboneSettings
 from dbpt.storage.tensors import TEXTS, StoredArrays, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
-from dbpt.study.data import configured_dataset
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +38,10 @@ class Embedded:
     """The N readable images of a data set, with their ``features`` (N, D) of ``backbone``, L2-normalised.
 
     Their attributes are guessed from the ``label_features`` (N, E) of the ``labeller``, which also reads words: that of
-    ``--label-model``, or the backbone itself. ``known`` are the attributes that need no guess: the `known_attributes`,
-    or the clusters that ``--attributes clusters`` asks for. For training there are also zero-shot ``class_weights``
-    (C, D), and the ``context`` as which prompts start, if it is a saved one.
+    ``--label-model``, or the backbone itself. ``known`` are the attributes that need no guess: those of
+    `rows_with_known`, or the clusters that ``--attributes clusters`` asks for. ``warnings`` are about the ``failures``.
+    For training there are also zero-shot ``class_weights`` (C, D), and the ``context`` as which prompts start, if it is
+    a saved one.
     """
 
     dataset: Dataset
@@ -93,11 +91,12 @@ class Embedded:
             way_out = "label more by hand" if config.probe_rows is None else "raise --probe-rows"
             labels, words = self.dataset.labels, self.dataset.words
             probe = method.fit(self.label_features, known, labels, fit_on, words, seed=config.seed, way_out=way_out)
+        logits = self.logits if probe is None else self._apart(partial(probe.logits, self.label_features))
         guessed = label_suspects(
-            self.logits if probe is None else self._apart(partial(probe.logits, self.label_features)),
+            logits,
             self.dataset.labels,
             self.dataset.words,
-            method="argmax" if method.learns else method.name,
+            method=method.for_logits(),
             proportions="estimated" if config.proportions is None else config.proportions,
             fit_on=fit_on if fit_on.any() else None,
             min_confidence=config.min_confidence,
@@ -120,10 +119,11 @@ class Embedded:
         return logits
 
 
-def configured_backbone(settings: BackboneSettings) -> Backbone:
-    """Load the backbone of the settings, on their device and in their precision."""
-    backbone = storing_texts(load_backbone(**settings.backbone), settings)
-    logger.debug(f"backbone: {settings.backbone['model']}, {settings.backbone['pretrained']}, on {backbone.device}")
+def configured_backbone(settings: BackboneSettings, names: Mapping[str, Any] | None = None) -> Backbone:
+    """Load the backbone of the settings, or the one of these ``names``, on their device and in their precision."""
+    names = settings.backbone if names is None else names
+    backbone = storing_texts(load_backbone(**names), settings)
+    logger.debug(f"backbone: {names['model']}, {names['pretrained']}, on {backbone.device}")
     return backbone
 
 
@@ -132,68 +132,6 @@ def storing_texts(backbone: Backbone, settings: BackboneSettings) -> Backbone:
     with suppress(InputError):  # without a home there is no cache folder, and precomputed features need none
         return replace(backbone, stored_texts=StoredArrays(settings.cache_dir / TEXTS))
     return backbone
-
-
-def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: bool = True) -> Dataset:
-    """Load the data set of ``config``, for ``training`` or not. Refuses one that names no attribute if it must."""
-    dataset = configured_dataset(config, training=training)
-    if needs_attributes and not dataset.attribute_names and config.num_clusters is None:
-        others = ", ".join(name for name, chosen in OBJECTIVES.loaded.items() if not chosen.uses_groups)
-        raise InputError(
-            f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
-            "--attributes 'land=land background' 'water=water background', several things with --factors, or let "
-            "--attributes auto or clusters find it" + (f"; only the objectives {others} need none" if training else "")
-        )
-    return dataset
-
-
-def known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
-    """Return the attributes of all rows, -1 where unknown, that are not guessed; None if all are.
-
-    They come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` or a probe from the data.
-    """
-    if config.names_none:
-        return None
-    if not dataset.attribute_names:
-        return no_attributes(dataset)
-    if config.pseudo_attributes is None:
-        if not (config.learns_attributes or (dataset.attributes >= 0).any()):
-            _refuse_classes(dataset)
-        if not config.keeps_known:
-            return None
-        own = attributes_of_data(dataset)
-        if not any((each.pseudo_attributes >= 0).any() for each in own.factors):
-            option = f"--pseudo-method {config.pseudo_method}" if config.learns_attributes else "--guess-only-unknown"
-            raise InputError(
-                f"{option}: {dataset.source} has no attribute for any image; name the file that has some with "
-                "--pseudo-attributes"
-            )
-        return own
-    found = read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
-    return without_unsure(found, config.min_confidence)
-
-
-def _refuse_classes(dataset: Dataset) -> None:
-    """Refuse attributes that are the classes: CLIP would guess the class of each image once more."""
-    classes = {name.casefold() for name in dataset.class_names}
-    for suspect in dataset.words.suspects:
-        if classes.issuperset(name.casefold() for name in suspect.values):
-            option = f"--factors: {suspect.name}" if suspect.prefix else "--attributes"
-            raise InputError(
-                f"{option}: {in_quotes(suspect.values)} are classes, so CLIP would guess the class again; name "
-                "something else in the images that a classifier might rely on, such as a background or a style"
-            )
-
-
-def drawn_shots(
-    dataset: Dataset, known: PseudoAttributes | None, config: FitConfig
-) -> tuple[Dataset, PseudoAttributes | None]:
-    """Return the rows that ``--shots`` leaves, and what is ``known`` of them; without it, all."""
-    if config.shots is None:
-        return dataset, known
-    drawn = few_shots(dataset, config.shots, val_fraction=config.val_fraction, seed=config.seed)
-    assert drawn.places is not None
-    return drawn, None if known is None else known.take(drawn.places)
 
 
 def embedded_rows(
@@ -205,41 +143,45 @@ def embedded_rows(
 ) -> Embedded:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
 
-    ``known`` are the `known_attributes` of ``dataset``, and ``clusters`` those of a run, if none are to be found.
+    ``known`` are the known attributes of ``dataset``, and ``clusters`` those of a run, if none are to be found.
     """
-    labeller = None
+    labeller = backbone
     if config.label_backbone is not None:
-        names = config.label_backbone | {"image_precision": backbone.image_precision}
-        labeller = storing_texts(load_backbone(**names), config)
-    if labeller is not None:
-        labeller.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+        labeller = configured_backbone(config, config.label_backbone | {"image_precision": backbone.image_precision})
+    for each in (backbone, labeller):
+        each.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable, features, failures = embed_dataset(dataset, backbone, config)
-    rows = np.setdiff1d(np.arange(len(dataset)), [failure.row for failure in failures])
-    label_features = features
-    if labeller is not None:
+    rows, label_features = _rows_without(failures, len(dataset)), features
+    if labeller is not backbone:
         logger.info(f"features for the pseudo attributes, of {config.label_model}:")
-        labelled, label_features, unlabelled = embed_dataset(readable, labeller, replace(config, embeddings=None))
-        if unlabelled:
-            kept = np.setdiff1d(np.arange(len(rows)), [failure.row for failure in unlabelled])
-            unlabelled = tuple(replace(each, row=int(rows[each.row])) for each in unlabelled)
-            failures = tuple(sorted((*failures, *unlabelled), key=lambda failure: failure.row))
-            readable, features, rows = labelled, features.take(kept), rows[kept]
+        readable, label_features, others = embed_dataset(readable, labeller, replace(config, embeddings=None))
+        failures += tuple(replace(each, row=int(rows[each.row])) for each in others)
+        kept = _rows_without(others, len(rows))
+        features, rows = features.take(kept), rows[kept]
     if known is not None:
         known = known.take(rows)
     elif config.num_clusters is not None:
-        clusters = clusters or find_clusters(readable, label_features, labeller or backbone, config.num_clusters)
-        known = without_unsure(
-            PseudoAttributes.of_clusters(clusters, label_features, readable.labels), config.min_confidence
-        )
+        clusters = clusters or find_clusters(readable, label_features, labeller, config.num_clusters)
+        known = PseudoAttributes.of_clusters(clusters, label_features, readable.labels)
+        known = known.above(config.min_confidence)
+    failures = tuple(sorted(failures, key=lambda failure: failure.row))
+    lines = [f"{dataset.where(each.row)}: {each.path}: {each.reason}; left out" for each in failures[:3]]
+    lines += [f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []
     return Embedded(
         dataset=readable,
         backbone=backbone,
         features=features,
-        labeller=labeller or backbone,
+        labeller=labeller,
         label_features=label_features,
         known=known,
         failures=failures,
+        warnings=tuple(lines),
     )
+
+
+def _rows_without(failures: Sequence[Failure], num_rows: int) -> NDArray[np.int64]:
+    """Return the row numbers of ``num_rows`` without those of the ``failures``."""
+    return np.setdiff1d(np.arange(num_rows), [failure.row for failure in failures])
 
 
 def embed_dataset(
@@ -263,14 +205,8 @@ def embed_dataset(
     )
     if not failures:
         return dataset, features, ()
-    rows = np.setdiff1d(np.arange(len(dataset)), [failure.row for failure in failures])
+    rows = _rows_without(failures, len(dataset))
     return dataset.take(rows), features.take(rows), failures
-
-
-def left_out(dataset: Dataset, failures: Sequence[Failure]) -> tuple[str, ...]:
-    """Return warnings about the unreadable images of ``dataset``: the first three, and the number of the others."""
-    lines = [f"{dataset.where(each.row)}: {each.path}: {each.reason}; left out" for each in failures[:3]]
-    return (*lines, *([f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []))
 
 
 FILE = "clusters.safetensors"

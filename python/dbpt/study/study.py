@@ -30,7 +30,7 @@ from dbpt.runs.metrics import (
     Split,
 )
 from dbpt.settings.config import FitConfig
-from dbpt.study.readable import Embedded
+from dbpt.study.embedded import Embedded
 
 
 def how_trained(config: FitConfig, objective: str) -> dict[str, Any]:
