@@ -2,6 +2,7 @@
 
 import csv
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ from tiny import ATTRIBUTES
 import dbpt
 from dbpt.auditing.factors import audited_factors, holm, verdict_of_factors
 from dbpt.auditing.figures import UserPredictions
-from dbpt.auditing.next_step import _without_factors
+from dbpt.auditing.next_step import _options
 from dbpt.auditing.page import _factor_part
 from dbpt.data.words import Factor, Words, combined
 from dbpt.guesses.trust import Guesses
+from dbpt.settings.config import make_config
+from dbpt.settings.sections import AUDIT_SETTINGS
 
 NAMES = {"style": ["photo", "sketch"], "place": ["home", "street", "field"], "size": ["near", "far"]}
 CLASSES = ("cat", "dog", "fox")
@@ -238,26 +241,15 @@ def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guesse
     assert [each.group_kind for each in whole.figures.factors] == ["true", "true"]
 
 
-def test_the_next_command_has_only_the_factors_with_a_bias():
-    options = [
-        "--classes",
-        "colour",
-        "--factors",
-        "style: photo, sketch",
-        "colour: red, blue",
-        "colour[cat]: red",
-        "-q",
-    ]
-    kept = ["--classes", "colour", "--factors", "style: photo, sketch", "-q"]
-    assert _without_factors(options, ["colour"]) == kept
-
-
-def test_next_commands_leave_the_columns_of_those_factors_out():
-    options = ["--columns", "path=file", "style=medium", "hand=which", "--factors", "style: a, b=x|y", "hand: c, d"]
-    kept = ["--columns", "path=file", "style=medium", "--factors", "style: a, b=x|y"]
-    assert _without_factors(options, ["hand"]) == kept
-    assert _without_factors(["--columns", "hand=which", "--seed", "1"], ["hand"]) == ["--seed", "1"]
-    assert _without_factors([], ["hand"]) == []
+def test_the_next_command_has_only_the_factors_with_a_bias_and_their_columns():
+    factors, columns = ["style: a, b=x|y", "hand: c, d", "hand[cat]: c"], ["path=file", "style=medium", "hand=which"]
+    given = {"classes": ["hand", "cat"], "factors": factors, "columns": columns, "seed": 1}
+    subject = SimpleNamespace(asked=make_config(given))
+    kept = ["--classes", "hand", "cat", "--factors", "style: a, b=x|y", "--columns", "path=file", "style=medium"]
+    found = _options(subject, ["hand"], AUDIT_SETTINGS)
+    assert sorted(found) == sorted([*kept, "--seed", "1"])
+    subject.asked = make_config({"columns": ["hand=which"], "seed": 1})
+    assert _options(subject, ["hand"], AUDIT_SETTINGS) == ["--seed", "1"]
 
 
 def test_values_that_a_class_has_alone_are_no_association(tiny, tmp_path):

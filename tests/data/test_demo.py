@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -42,27 +40,6 @@ def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
     assert images == {key: value for key, value in second.items() if key.endswith(".jpg")}
     assert not set(images.values()) & set(other_seed.values())
     assert len(set(images.values())) == len(images)
-
-
-@pytest.mark.parametrize(("python", "own"), [(sys.executable, 0.5), ("/bin/false", 1)])
-def test_a_second_process_draws_the_same_bytes_and_may_fail(python, own, tmp_path, monkeypatch):
-    alone = contents(small("demo-celeba", tmp_path / "alone"))
-    started, drawn = [], []
-    monkeypatch.setattr("dbpt.data.demo.SHARED_FROM", 2)
-    monkeypatch.setattr("dbpt.data.demo.available_cpus", lambda: 2)
-    monkeypatch.setattr("dbpt.data.demo.sys.executable", python)
-    monkeypatch.setattr("subprocess.Popen", spied(subprocess.Popen, started))
-    monkeypatch.setattr(layouts, "draw_face", spied(layouts.draw_face, drawn))
-    assert contents(small("demo-celeba", tmp_path / "shared")) == alone
-    assert (len(started), len(drawn)) == (1, own * sum(SIZES))
-
-
-def spied(function, calls):
-    def call(*arguments, **options):
-        calls.append(arguments)
-        return function(*arguments, **options)
-
-    return call
 
 
 @pytest.mark.parametrize("name", DEMO_NAMES)

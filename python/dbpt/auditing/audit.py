@@ -177,8 +177,7 @@ def with_found_attributes(subject: Subject) -> Subject:
     config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))
     embedded = replace(subject.embedded, dataset=_named(dataset, family))
     search = Search(family=family.name, on_audited=is_audited, sentence=why)
-    found = replace(subject, embedded=embedded, config=config, asked=asked, search=search)
-    return replace(found, options=asked.options(AUDIT_SETTINGS))
+    return replace(subject, embedded=embedded, config=config, asked=asked, search=search)
 
 
 def _rows_to_search(subject: Subject) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from dbpt.auditing.figures import AuditedFactor, NextStep, StepKind, Verdict
@@ -12,7 +12,7 @@ from dbpt.errors import InputError, in_quotes
 from dbpt.groups import Group
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.sections import GUESS_SETTINGS
+from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 
 ADVICE: dict[StepKind, str] = {
     "untrusted": "Audit again with words that name what can be seen in the images, or give the attribute as a column "
@@ -99,7 +99,8 @@ def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
         entries = factor_entries(suspects) if words.factors else _short_entries(suspects[0].values)
     except InputError:  # names from the data that options can't have
         return step
-    options = [*_options_but(subject.repeated, [flag]), flag, *entries, *subject.which]
+    given = subject.asked.options(subject.read - {flag.removeprefix("--")})
+    options = [*given, flag, *entries, *subject.which]
     out = ["--out", f"audits/{subject.dataset.name}-fewer-names"]
     return replace(step, commands=[shlex.join(["dbpt", "audit", subject.source, *options, *out])])
 
@@ -120,25 +121,12 @@ def _short_entries(values: Vocabulary) -> list[str]:
     return [name if (name,) == wordings else entry for entry, (name, wordings) in entries]
 
 
-def _flagged(options: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each of the options and values with the option that it belongs to."""
-    flag = ""
-    for option in options:
-        flag = option if option.startswith("--") else flag
-        yield flag, option
-
-
-def _options_but(options: Sequence[str], flags: Collection[str]) -> list[str]:
-    """Return the options without those of the ``flags``, and their values."""
-    return [option for flag, option in _flagged(options) if flag not in flags]
-
-
 def _without_weights(
     subject: Subject, association: float, worse: Group | None, factors: Sequence[AuditedFactor]
 ) -> NextStep:
     """Return advice and commands against a bias that the training images can't teach, so that weights can't help."""
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
-    options, name = _options_but(_without_factors(subject.options, left_out), ["--seed"]), subject.dataset.name
+    options, name = _options(subject, left_out, AUDIT_SETTINGS - {"seed"}), subject.dataset.name
     methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
     compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])
     divided = bool((subject.dataset.splits != SPLITS.index("train")).any())
@@ -169,13 +157,12 @@ def _against_bias(
     """Return advice and commands to train against a bias. They leave out the factors without one."""
     data, run = subject.source, f"runs/{subject.dataset.name}"
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
-    options = _without_factors(subject.options, left_out)
+    options = _options(subject, left_out, AUDIT_SETTINGS)
     fit = shlex.join(["dbpt", "fit", data, "--out", run, *options])
     if subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups:
         config = ["--config", f"{subject.title}/config.toml"]
         if left_out:
-            others = {each for each in options if each.startswith("--")} - {"--factors", "--columns"}
-            config += _options_but(options, others)
+            config += _options(subject, left_out, {"factors", "columns"})
         compare = shlex.join(["dbpt", "compare", data, *config, "--out", f"{subject.title}-compare"])
         by_hand, commands = "Label a sample by hand, to correct wrong guesses; try other", [compare]
         if guesses.by_clusters:  # which nobody can label
@@ -201,20 +188,16 @@ def _against_bias(
             advice += "of class and attribute, which are known, equally often."
         else:
             guess = ["dbpt", "guess", data, "--out", f"{subject.dataset.name}-guesses.csv"]
-            guess += _without_factors(subject.config.options(GUESS_SETTINGS), left_out)
+            guess += _options(subject, left_out, GUESS_SETTINGS)
             advice, commands = f"{advice}that dbpt guess writes equally often.", [fit, shlex.join(guess)]
     return NextStep("train", advice, commands)
 
 
-def _without_factors(options: Sequence[str], names: Collection[str]) -> list[str]:
-    """Return the options without the entries of those factors in ``--factors`` and ``--columns``."""
-    kept = [
-        option
-        for flag, option in _flagged(options)
-        if flag not in ("--factors", "--columns") or re.split(r"[\[:=]", option)[0].strip() not in names
-    ]
-    return [
-        option
-        for option, after in zip(kept, [*kept[1:], "--"], strict=False)
-        if option != "--columns" or not after.startswith("--")
-    ]
+def _options(subject: Subject, left_out: Collection[str], settings: Collection[str]) -> list[str]:
+    """Return the options of these settings, without the entries of the factors that are left out."""
+
+    def kept(entries: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return tuple(each for each in entries or () if re.split(r"[\[:=]", each)[0].strip() not in left_out) or None
+
+    asked = subject.asked
+    return replace(asked, factors=kept(asked.factors), columns=kept(asked.columns)).options(settings)

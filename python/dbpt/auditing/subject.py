@@ -60,9 +60,9 @@ class Subject:
 
     ``is_first`` (n,) is False for an audited image that is a copy of an earlier one of its class, with equal features.
     ``told`` are the warnings that are logged already.
-    ``asked`` are the settings before a demo is drawn, ``options`` those that `dbpt.fit` reads too, as on the command
-    line; ``repeated`` are those that were typed. They differ if ``auto`` found the attributes. ``which`` are the
-    options that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for
+    ``asked`` are the settings before a demo is drawn. Of these, a command that repeats this one has the settings in
+    ``read``, as they were typed: those ``repeated`` differ if ``auto`` found the attributes. ``which`` are the options
+    that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for
     clusters, and not only the run that is audited. ``probe`` is that of the run. ``search`` chose the attribute.
     """
 
@@ -78,8 +78,8 @@ class Subject:
     title: str
     source: str
     which: list[str]
+    read: frozenset[str]
     repeated: list[str]
-    options: list[str]
     asks_clusters: bool
     probe: AttributeProbe | None = None
     search: Search | None = None
@@ -210,8 +210,8 @@ def _subject_of_data(
         title=titles.get(by, named or ("a data frame" if hasattr(predictions, "columns") else "an array")),
         source=asked.data,
         which=[*(["--predictions", named] if named else []), "--split", split],
+        read=read,
         repeated=asked.options(read),
-        options=asked.options(read),
         asks_clusters=config.num_clusters is not None,
     )
 
@@ -260,8 +260,8 @@ def _subject_of_run(
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),
         which=["--predictions", run, "--split", split],
-        repeated=config.options(read.difference(OF_THE_RUN, ["attributes"] if of_run else [])),
-        options=config.options(read),
+        read=(own := read.difference(OF_THE_RUN, ["attributes"] if of_run else [])),
+        repeated=config.options(own),
         asks_clusters=has_clusters and not of_run,
         probe=classifier.probe,
     )

@@ -5,8 +5,6 @@ Nothing here imports torch, and code outside this folder treats a demo like any 
 
 import csv
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dbpt.arguments import available_cpus
 from dbpt.data.demo.birds import draw_bird
 from dbpt.data.demo.faces import Face, draw_face, sample_face
 from dbpt.data.demo.pets import draw_pet
@@ -179,15 +176,6 @@ def _write_csv(path: Path, header: str, rows: Iterable[tuple[int | str, ...]]) -
 __all__ = ["DEMO_NAMES", "mini_clip_paths", "write_demo"]
 
 DEMO_NAMES: tuple[str, ...] = tuple(LAYOUTS)
-SHARED_FROM = 1000
-"""So many pictures are drawn by two processes. Fewer take no longer than starting one."""
-DRAW_HALF = """
-import sys
-from pathlib import Path
-from dbpt.data.demo import draw_pictures, plan_rows
-name, folder, seed, *sizes = sys.argv[1:]
-draw_pictures(name, Path(folder), plan_rows(name, int(seed), tuple(map(int, sizes)))[1::2], int(seed))
-"""
 
 
 def mini_clip_paths() -> tuple[Path, Path]:
@@ -226,31 +214,11 @@ def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Pa
     with system_errors(f"{final}: cannot write the demo data set"), whole_folder(final) as folder:
         rows = plan_rows(name, seed, sizes)
         (folder / NOT_PUBLISHED).write_text(f"Drawn by `dbpt demo {name}`, in the layout of the published data.\n")
-        _draw(name, folder, rows, seed, sizes)
+        draw_pictures(name, folder, progress_bar(f"drawing {name}", "img", rows), seed)
         LAYOUTS[name].write_tables(folder, final, rows, seed)
         if os.path.lexists(final):
             final.rmdir()
     return final
-
-
-def _draw(name: str, folder: Path, rows: list[Drawing], seed: int, sizes: tuple[int, int, int]) -> None:
-    """Draw all pictures, half of them in another process if there are many. The bytes are the same."""
-    helper = None
-    if len(rows) >= SHARED_FROM and available_cpus() > 1 and sys.executable:
-        # With the folder as its working directory, no file of the user's can take the place of a module.
-        command = [sys.executable, "-c", DRAW_HALF, name, str(folder), str(seed), *map(str, sizes)]
-        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        null = subprocess.DEVNULL
-        helper = subprocess.Popen(command, cwd=folder, env=environment, stdin=null, stdout=null, stderr=null)
-    try:
-        own = rows if helper is None else rows[::2]
-        draw_pictures(name, folder, progress_bar(f"drawing {name}", "img", own), seed)
-        if helper is not None and helper.wait() != 0:
-            draw_pictures(name, folder, rows[1::2], seed)  # here an error has a message
-    finally:
-        if helper is not None:
-            helper.kill()
-            helper.wait()
 
 
 def _check_folder(folder: Path) -> None:
