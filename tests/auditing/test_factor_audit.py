@@ -2,6 +2,7 @@
 
 import csv
 import json
+from itertools import product
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,11 +11,11 @@ from made_up_run import doubts_of
 from tiny import ATTRIBUTES
 
 import dbpt
-from dbpt.auditing.factors import audited_factors, holm, verdict_of_factors
+from dbpt.auditing.factors import GroupsToAudit, audited_factors, holm, verdict_of_factors
 from dbpt.auditing.figures import UserPredictions
 from dbpt.auditing.next_step import _options
 from dbpt.auditing.page import _factor_part
-from dbpt.data.words import Factor, Words, combined
+from dbpt.data.words import Factor, Words, combined, joint_codes
 from dbpt.guesses.trust import Guesses
 from dbpt.settings.config import make_config
 from dbpt.settings.sections import AUDIT_SETTINGS
@@ -52,8 +53,17 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False, doubted=())
         factors=of_factors,
     )
     predictions = UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None)
-    kinds = ["pseudo" if by_guesses else "true"] * len(codes)
-    return audited_factors(predictions, labels, list(codes.values()), words, guesses, by="file", kinds=kinds, seed=0)
+    of = {"kind": "pseudo" if by_guesses else "true", "num_classes": len(CLASSES)}
+    parts = [
+        GroupsToAudit(name=name, values=NAMES[name], attributes=each, pairs=list(product(CLASSES, NAMES[name])), **of)
+        for name, each in codes.items()
+    ]
+    joint = joint_codes(list(codes.values()), words.sizes)
+    pairs = list(product(CLASSES, words.attributes))
+    chosen = GroupsToAudit(name="", values=[], attributes=joint, pairs=pairs, factors=tuple(parts), **of)
+    rows, is_first = np.arange(len(labels)), np.ones(len(labels), dtype=bool)
+    how = {"by": "file", "seed": 0, "is_first": is_first}
+    return audited_factors(chosen, predictions, labels, rows, guesses, **how)[0]
 
 
 @pytest.fixture
@@ -115,7 +125,7 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
         "The errors of the classifier go with CLIP's guesses of style; but size may be the reason instead. "
         "The guesses of size can't be trusted, so it could not be held constant."
     )
-    assert verdict_of_factors(found[1:], "file").sentence == ("Nothing follows about size, whose values may be wrong.")
+    assert verdict_of_factors(found[1:], "file") == found[1].verdict
     assert "Errors explained" in _factor_part(found[0], None).note
     assert "Errors explained" not in _factor_part(found[1], None).note
     assert found[0].explained_beyond is None and found[1].explained_beyond is not None

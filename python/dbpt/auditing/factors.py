@@ -1,8 +1,7 @@
-"""The audit of several suspected attributes (``--factors``): each by itself, and whether others explain its errors."""
+"""The audit of the suspected attributes, one or more: each by itself, and whether others explain its errors."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import product
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +9,8 @@ from numpy.typing import NDArray
 from dbpt.auditing.figures import AuditedFactor, BiasSize, UserPredictions, Verdict, VerdictKind, detectable_difference
 from dbpt.auditing.result import p_text
 from dbpt.auditing.verdict import SIGNIFICANT, SUBJECTS, verdict_of
-from dbpt.data.words import Words, joint_codes
-from dbpt.groups import ExplainedErrors, cramers_v, explained_errors, group_metrics
+from dbpt.data.words import joint_codes
+from dbpt.groups import ExplainedErrors, cramers_v, explained_errors, group_counts, group_ids, group_metrics
 from dbpt.guesses.trust import Guesses
 from dbpt.report.text import sentence as as_sentence
 from dbpt.runs.metrics import GroupKind, PredictionsBy
@@ -20,86 +19,134 @@ SIZES: tuple[BiasSize, ...] = ("strong", "clear", "small")
 SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothing to compare")
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupsToAudit:
+    """The groups of the N readable images by one attribute, g = y*A + a.
+
+    ``attributes`` (N,) are the true or the pseudo attributes, as ``kind`` says, and ``pairs`` (G,) the names of class
+    and attribute. ``by_clusters`` says that they are clusters within each class, so that each class has its own.
+    ``has_own_values`` says that classes differ in the values that they may have. The combinations of several attributes
+    have the groups of each as ``factors``.
+    """
+
+    name: str
+    values: list[str]
+    kind: GroupKind
+    attributes: NDArray[np.int64]
+    pairs: list[tuple[str, str]]
+    num_classes: int
+    by_clusters: bool = False
+    has_own_values: bool = False
+    factors: "tuple[GroupsToAudit, ...]" = ()
+
+    @property
+    def parts(self) -> "tuple[GroupsToAudit, ...]":
+        """The groups by each attribute, one or more."""
+        return self.factors or (self,)
+
+    @property
+    def size(self) -> dict[str, int]:
+        """The numbers of classes and attributes, as functions of groups take them."""
+        return {"num_classes": self.num_classes, "num_attributes": len(self.pairs) // self.num_classes}
+
+    def names(self, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> list[str]:
+        """Return the name of the attribute of each of the ``rows``; "" where it is unknown."""
+        return [self.pairs[group][1] if group >= 0 else "" for group in self._groups(labels, rows).tolist()]
+
+    def counts(self, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the (G,) images of each group among ``rows``."""
+        return group_counts(self._groups(labels, rows), len(self.pairs))
+
+    def association(self, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> float | None:
+        """Return Cramér's V of class and attribute in the ``rows``; None if classes differ in their values."""
+        own = self.by_clusters or self.has_own_values
+        return None if own else cramers_v(labels[rows], self.attributes[rows], **self.size)
+
+    def _groups(self, labels: NDArray[np.int64], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        return group_ids(labels[rows], self.attributes[rows], self.size["num_attributes"])
+
+
 def audited_factors(
+    chosen: GroupsToAudit,
     predictions: UserPredictions,
     labels: NDArray[np.int64],
-    codes: Sequence[NDArray[np.int64]],
-    words: Words,
+    rows: NDArray[np.int64],
     guesses: Guesses,
     *,
     by: PredictionsBy,
-    kinds: Sequence[GroupKind],
     seed: int,
-    is_first: NDArray[np.bool_] | None = None,
-) -> list[AuditedFactor]:
-    """Return the figures of each factor, from the classes (n,) of the audited images and its ``codes`` (n,) for them.
+    is_first: NDArray[np.bool_],
+    is_searched: bool = False,
+) -> tuple[list[AuditedFactor], ExplainedErrors]:
+    """Return the figures of each attribute, one or more, and what all together explain of the errors.
 
-    These are true or guessed, as its entry of ``kinds`` says. The p-values of the verdicts are Holm's (1979), so that
-    the chance of any wrong verdict of bias is at most 5 %. Only images that are no copies are tested,
-    those with True in ``is_first`` (n,); None: all.
+    The audited images are the ``rows`` (n,), of the classes ``labels`` (n,). The p-values of the verdicts are Holm's
+    (1979), so that the chance of any wrong verdict of bias is at most 5 %. Only images that are no copies are tested,
+    those with True in ``is_first`` (n,). ``is_searched`` is as for `verdict_of`.
     """
-    is_right = predictions.predictions == labels
-    rows = np.arange(len(labels)) if is_first is None else np.flatnonzero(is_first)
-    classes, distinct = list(words.classes), [each[rows] for each in codes]
-    sizes = [{"num_classes": len(classes), "num_attributes": size} for size in words.sizes]
-    tests = [
-        explained_errors(is_right[rows], labels[rows], each, seed=seed, **size)
-        for each, size in zip(distinct, sizes, strict=True)
-    ]
+    parts, tested = chosen.parts, np.flatnonzero(is_first)
+    is_right, of_class = (predictions.predictions == labels)[tested], labels[tested]
+
+    def explained_by(part: GroupsToAudit) -> ExplainedErrors:
+        return explained_errors(is_right, of_class, part.attributes[rows[tested]], seed=seed, **part.size)
+
+    tests = [explained_by(part) for part in parts]
     adjusted = holm([test.p_value for test in tests])
-    by_guesses = [kind == "pseudo" for kind in kinds]
-    is_doubted = [by_guesses[place] and bool(guesses.factors[place].doubts) for place in range(len(codes))]
+    by_guesses = [part.kind == "pseudo" for part in parts]
+    judged = guesses.by_suspect
+    is_doubted = [guessed and bool(each.doubts) for guessed, each in zip(by_guesses, judged, strict=True)]
     found = []
-    for place, factor in enumerate(words.factors):
-        values = list(factor.values)
+    for place, part in enumerate(parts):
+        codes = part.attributes[rows]
         metrics = group_metrics(
             predictions.predictions,
             labels,
-            codes[place],
-            num_classes=len(classes),
-            num_attributes=len(values),
+            codes,
+            **part.size,
             confidence=predictions.confidence,
-            group_names=list(product(classes, values)),
+            group_names=part.pairs,
+            shared_attributes=not part.by_clusters,
         )
         groups = [each for each in metrics.groups if each.n]
         explained = replace(tests[place], p_value=adjusted[place])
         verdict = verdict_of(
             groups,
             explained,
-            guesses.factors[place],
+            judged[place],
             by=by,
             by_guesses=by_guesses[place],
-            attributes=values,
-            detectable=detectable_difference(is_right[rows], labels[rows], distinct[place], **sizes[place]),
+            attributes=part.values,
+            is_searched=is_searched,
+            detectable=detectable_difference(is_right, of_class, codes[tested], **part.size),
         )
-        others = [other for other in range(len(codes)) if other != place and not is_doubted[other]]
-        untold = [words.factors[other].name for other in range(len(codes)) if other != place and is_doubted[other]]
-        beyond = _beyond(is_right[rows], labels[rows], distinct, words, place, others, seed) if others else None
+        others = [parts[other] for other in range(len(parts)) if other != place and not is_doubted[other]]
+        untold = [parts[other].name for other in range(len(parts)) if other != place and is_doubted[other]]
+        beyond = _beyond(is_right, of_class, rows[tested], part, others, seed) if others else None
         if verdict.kind == "bias" and beyond is not None and not is_its_own(beyond):
-            names = " and ".join(words.factors[other].name for other in others)
+            names = " and ".join(other.name for other in others)
             verdict = replace(verdict, lead=[*verdict.lead, _borrowed(beyond, names)])
         if verdict.kind == "bias" and untold:
             why = f"But {' and '.join(untold)} may be the reason instead. {_not_constant(untold)}"
             verdict = replace(verdict, lead=[*verdict.lead, why])
         found.append(
             AuditedFactor(
-                name=factor.name,
-                values=values,
-                group_kind=kinds[place],
+                name=part.name,
+                values=part.values,
+                group_kind=part.kind,
                 verdict=verdict,
                 groups=groups,
-                cramers_v=None
-                if factor.of_class  # classes with values of their own differ by definition
-                else cramers_v(labels, codes[place], **sizes[place]),
+                cramers_v=None if part.has_own_values or part.by_clusters else cramers_v(labels, codes, **part.size),
                 explained=explained,
                 explained_beyond=beyond,
             )
         )
-    return found
+    return found, explained_by(chosen) if chosen.factors else tests[0]
 
 
 def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> Verdict:
-    """Return the verdict on all factors: the kind of the gravest, and a sentence that says which factor has which."""
+    """Return the verdict on all factors: that of one; of several the gravest kind, and a sentence on each."""
+    if len(factors) == 1:
+        return factors[0].verdict
     subject = SUBJECTS[by]
     biased = [factor for factor in factors if factor.verdict.kind == "bias"]
     own = [factor for factor in biased if factor.explained_beyond is None or is_its_own(factor.explained_beyond)]
@@ -158,18 +205,18 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def _beyond(
     is_right: NDArray[np.bool_],
     labels: NDArray[np.int64],
-    codes: Sequence[NDArray[np.int64]],
-    words: Words,
-    place: int,
-    others: Sequence[int],
+    rows: NDArray[np.int64],
+    part: GroupsToAudit,
+    others: Sequence[GroupsToAudit],
     seed: int,
 ) -> ExplainedErrors:
-    """Test the factor within the classes and the values of the other factors."""
-    joint = joint_codes([codes[other] for other in others], [words.sizes[other] for other in others])
-    known = (joint >= 0) & (codes[place] >= 0)
+    """Test the attribute within the classes and the values of the ``others``."""
+    joint = joint_codes([other.attributes[rows] for other in others], [len(other.values) for other in others])
+    codes = part.attributes[rows]
+    known = (joint >= 0) & (codes >= 0)
     strata = labels[known] * (int(joint.max(initial=0)) + 1) + joint[known]
-    size = {"num_classes": int(strata.max(initial=0)) + 1, "num_attributes": len(words.factors[place].values)}
-    return explained_errors(is_right[known], strata, codes[place][known], seed=seed, **size)
+    size = part.size | {"num_classes": int(strata.max(initial=0)) + 1}
+    return explained_errors(is_right[known], strata, codes[known], seed=seed, **size)
 
 
 def _borrowed(beyond: ExplainedErrors, others: str) -> str:
