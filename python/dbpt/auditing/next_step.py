@@ -66,17 +66,15 @@ def next_step(
     else:
         step = _against_bias(subject, guesses, by_guesses=by_guesses, factors=factors)
     if doubted := [each.name for each in factors if each.verdict.kind == "untrusted"]:
-        step = replace(step, sentence=f"{_of_untrusted(doubted)} {step.sentence}")
+        called, its, columns = " and ".join(doubted), "its", "a column"
+        if doubted[1:]:
+            its, columns = "their", "columns"
+        first = (
+            f"First find out whether {called} is the reason: audit again with other words for {its} values, or with "
+            f"{its} values as {columns} of the data. What follows leaves {called} out."
+        )
+        step = replace(step, sentence=f"{first} {step.sentence}")
     return step
-
-
-def _of_untrusted(names: Sequence[str]) -> str:
-    """Return what to do before training if guesses of some factors can't be trusted."""
-    called, its = " and ".join(names), "its" if len(names) == 1 else "their"
-    return (
-        f"First find out whether {called} is the reason: audit again with other words for {its} values, or with {its} "
-        f"values as {'a column' if len(names) == 1 else 'columns'} of the data. What follows leaves {called} out."
-    )
 
 
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:

@@ -158,11 +158,11 @@ def compare(
         before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
         notes = notes if before is None else tuple(before.notes)
         plan = make_plan(resolve_demo(config), methods, heads, seeds, resample)
-        return _compare_in(out, config, plan, jobs, notes, resume=resume, overwrite=overwrite)
+        return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite})
 
 
 def _compare_in(
-    out: Path, asked: FitConfig, plan: Plan, jobs: int, notes: Sequence[str], *, resume: bool, overwrite: bool
+    out: Path, asked: FitConfig, plan: Plan, jobs: int, notes: Sequence[str], how: dict[str, bool]
 ) -> Result:
     """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn, ``notes`` are about the data."""
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
@@ -196,14 +196,14 @@ def _compare_in(
         "words": asdict(embedded.dataset.words),
         "notes": list(notes),
     }
-    there = resume and not is_missing(out / COMPARISON_FOLDER.marker)
+    there = how["resume"] and not is_missing(out / COMPARISON_FOLDER.marker)
     marker = COMPARISON_FOLDER.read_marker(out) if there else None
     if marker is not None and marker.data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "again with --overwrite"
         )
-    COMPARISON_FOLDER.start(out, description, plan.config, resume=resume, overwrite=overwrite)
+    COMPARISON_FOLDER.start(out, description, plan.config, **how)
     steps = next_steps(out, asked, plan)
     sheets = guess_sheets(study)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
@@ -291,7 +291,9 @@ def command_of(out: Path, asked: FitConfig, plan: Plan) -> str:
 
 def next_steps(out: Path, asked: FitConfig, plan: Plan) -> NextSteps:
     """Return the commands that go on from the comparison in ``out``."""
-    row = _row_to_fit(plan)
+    # the row that the page is about if it was trained, else the last one that was
+    trained = [row for row in plan.rows if row.head is not None]
+    row = next((row for row in trained if row.method.name == "dbpt"), trained[-1] if trained else None)
     run = Path(f"{out}-{row.method.name.replace(':', '-')}") if row else None
     has_guesses = asked.pseudo_attributes is None and asked.label_model is None
     guess = ["dbpt", "guess", asked.data, "--out", f"{out}-guesses.csv", *asked.options(GUESS_SETTINGS)]
@@ -323,12 +325,6 @@ def _seeds(seeds: Sequence[int]) -> list[str]:
     if list(seeds) == list(range(len(seeds))):
         return [str(len(seeds))]
     return [f"{seeds[0]},"] if len(seeds) == 1 else list(map(str, seeds))
-
-
-def _row_to_fit(plan: Plan) -> PlannedRow | None:
-    """Return the row that the page is about if it was trained, else the last one that was."""
-    trained = [row for row in plan.rows if row.head is not None]
-    return next((row for row in trained if row.method.name == "dbpt"), trained[-1] if trained else None)
 
 
 def _fit_command(run: Path, asked: FitConfig, row: PlannedRow) -> str:

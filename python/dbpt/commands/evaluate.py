@@ -77,7 +77,11 @@ def evaluate(
     classifier, config, dataset, known = run_with_data(
         run, data, root=root, weights=weights, device=device, given=given | {"average": average}
     )
-    of_run, unread = _metrics_of_run(Path(run))
+    of_run, unread = None, list[str]()
+    try:
+        of_run = read_metrics(Path(run) / "metrics.json", RunMetrics)
+    except InputError as error:
+        unread = [f"{error}; this evaluation does without the run's training counts"]
     logger.info(dataset.describe())
     clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
     embedded = embedded_rows(dataset, classifier.backbone, config, known, clusters)
@@ -152,14 +156,6 @@ def run_with_data(
     classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
     dataset, known = rows_with_known(config, load_for_run(config, words, data, root))
     return classifier, config, dataset, known if is_own or probe is None else None
-
-
-def _metrics_of_run(run: Path) -> tuple[RunMetrics | None, tuple[str, ...]]:
-    """Return the content of ``metrics.json``, or None and a warning if it is damaged or of another version."""
-    try:
-        return read_metrics(run / "metrics.json", RunMetrics), ()
-    except InputError as error:
-        return None, (f"{error}; this evaluation does without the run's training counts",)
 
 
 def _train_counts_of_run(metrics: RunMetrics | None, study: Study) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ import json
 import logging
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -84,9 +84,9 @@ def fit(
     if data is None:
         chosen = override(RUN_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite), chosen)
         data = chosen.pop("data")
-    config = with_data(make_config(chosen), data)
+    config, how = with_data(make_config(chosen), data), {"resume": resume, "overwrite": overwrite}
     with joined_ranks(config.device) as ranks, ExitStack() as held:
-        ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, resume=resume, overwrite=overwrite)))
+        ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, **how)))
         of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
         config = replace(config, image_precision=of_run)
         found, notes = ranks.from_first(lambda: with_found_attributes(config))
@@ -94,19 +94,11 @@ def fit(
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
         before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
         notes = notes if before is None else tuple(before.notes)
-        resolved = ranks.in_turns(lambda: resolve_demo(config))
-        return _fit_on(ranks, config, resolved, notes, out, resume=resume, overwrite=overwrite)
+        return _fit_on(ranks, config, ranks.in_turns(lambda: resolve_demo(config)), notes, out, how)
 
 
 def _fit_on(
-    ranks: Ranks,
-    asked: FitConfig,
-    config: FitConfig,
-    notes: Sequence[str],
-    out: Path,
-    *,
-    resume: bool,
-    overwrite: bool,
+    ranks: Ranks, asked: FitConfig, config: FitConfig, notes: Sequence[str], out: Path, how: dict[str, bool]
 ) -> Result:
     """Fit with the settings ``config``; ``asked`` are those before a demo was drawn, ``notes`` are about the data."""
     started = time.perf_counter()
@@ -128,7 +120,7 @@ def _fit_on(
     }
 
     def begin() -> GuessSheets | None:
-        RUN_FOLDER.start(out, description, config, resume=resume, overwrite=overwrite)
+        RUN_FOLDER.start(out, description, config, **how)
         found = guess_sheets(study)
         # not again: a resume with other data is refused later, and must change nothing
         write_guesses(out, found, study.dataset.name, label_command(out))
@@ -211,7 +203,12 @@ def write_results(
     if study.has_attributes:
         _write_pseudo_attributes(out, study)
     write_atomically(out / "groups.csv", _groups_csv(study, chosen))
-    write_atomically(out / "predictions.csv", _predictions_csv(study, chosen))
+    dataset, features = replace(study.dataset, splits=study.splits), study.features
+    predictions = chosen.classifier.predictions(features)
+    probabilities = chosen.classifier.probabilities(features)
+    of_images: dict[str, Any] = {"predictions": predictions, "probabilities": probabilities}
+    columns = image_columns(dataset, study.pseudo, study.guesses, **of_images)
+    write_atomically(out / "predictions.csv", csv_of_columns(columns))
     write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
     write_json(out / "metrics.json", asdict(metrics))
     charts = run_figures(metrics, history)
@@ -254,19 +251,6 @@ def _groups_csv(study: Study, chosen: MethodResult) -> str:
         weight = None if weights is None else weights[group]
         table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)
-
-
-def _predictions_csv(study: Study, chosen: MethodResult) -> Iterator[str]:
-    """Yield a line for each image: CLIP's guess of the attribute, and the predictions of the chosen classifier."""
-    features = study.features
-    columns = image_columns(
-        replace(study.dataset, splits=study.splits),
-        study.pseudo,
-        study.guesses,
-        predictions=chosen.classifier.predictions(features),
-        probabilities=chosen.classifier.probabilities(features),
-    )
-    return csv_of_columns(columns)
 
 
 def run_page(

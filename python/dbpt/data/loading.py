@@ -9,7 +9,6 @@ import re
 import sys
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -36,7 +35,7 @@ from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_sa
 from dbpt.data.layouts.image_folder import read_image_folder
 from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_file, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
-from dbpt.data.words import FactorNames, Names, Words, parse_factors, parse_vocabulary
+from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest, optional_module
 from dbpt.storage.files import system_errors, write_atomically
 
@@ -177,38 +176,39 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
             expected = f"{len(names)} ({', '.join(names)}, in this order)"
             raise InputError(f"--classes: the data set has {expected}, found {len(given)} ({shortened(given)})")
     words = request.words(own)
-    before, after = _attribute_keys(own, words)
-    if before == after or not (dataset.has_true_attributes or dataset.known_factors):
+    if not (dataset.has_true_attributes or dataset.known_factors):
         return replace(dataset, words=words)
-    if set(before) == set(after):
-        known = _reordered(dataset, words) if dataset.known_factors else ()
-        attributes = _recoded(dataset.attributes, before, after)
-        return replace(dataset, words=words, attributes=attributes, known_factors=known, published=None)
-    if before == [str(code) for code in range(len(after))]:
+    before = [
+        (each.name, each.values, codes) for each, codes in zip(own.suspects, dataset.factor_attributes, strict=True)
+    ]
+    after = [(each.name, each.values) for each in words.suspects]
+    several = min(len(before), len(after)) > 1
+    if not several and set(own.attributes) == set(words.attributes):  # or the combinations of one are those of another
+        before, after = [("", own.attributes, dataset.attributes)], [("", words.attributes)]
+    known = [
+        [
+            _recoded(codes, old, values)
+            for old_name, old, codes in before
+            if set(old) == set(values) and (old_name == name or not several)
+        ]
+        for name, values in after
+    ]
+    if sum(map(len, known)) == (max(len(before), len(after)) if several else 1):
+        codes = [each[0] if each else np.full_like(dataset.attributes, -1) for each in known]
+        return replace(
+            dataset,
+            words=words,
+            attributes=joint_codes(codes, [len(values) for _, values in after]),
+            known_factors=tuple(codes) if (dataset.known_factors and several) or len(after) > len(before) else (),
+            published=dataset.published if list(words.attributes) == list(own.attributes) else None,
+        )
+    if list(own.attributes) == [str(code) for code in range(len(words.attributes))]:
         note = taken_in_order("the data set", words.attributes)
         return replace(dataset, words=words, notes=(*dataset.notes, note))
-    alone = [place for place, factor in enumerate(words.factors) if set(factor.values) == set(own.attributes)]
-    if len(alone) == 1 and len(words.factors) > 1:
-        return _known_in_one(dataset, words, alone[0])
     named = "; ".join(f"{factor.name}: {', '.join(factor.values)}" for factor in words.factors)
     named = named or ", ".join(words.attributes)
     note = f"left out: the true attributes ({', '.join(own.attributes)}), which are not those named ({named})"
     return replace(dataset.without_truth(), words=words, notes=(*dataset.notes, note), published=None)
-
-
-def _known_in_one(dataset: Dataset, words: Words, place: int) -> Dataset:
-    """Return ``dataset`` with its true attributes as the values of one of several factors; the others are unknown."""
-    unknown = np.full_like(dataset.attributes, -1)
-    known = [unknown] * len(words.factors)
-    known[place] = _recoded(dataset.attributes, dataset.attribute_names, words.factors[place].values)
-    return replace(dataset, words=words, attributes=unknown, known_factors=tuple(known), published=None)
-
-
-def _reordered(dataset: Dataset, words: Words) -> tuple[NDArray[np.int64], ...]:
-    """Return the true values (N,) of each factor of ``words``, which has those of ``dataset`` in another order."""
-    pairs = zip(dataset.words.factors, dataset.known_factors, strict=True)
-    own = {factor.name: (codes, factor.values) for factor, codes in pairs}
-    return tuple(_recoded(*own[factor.name], factor.values) for factor in words.factors)
 
 
 def _recoded(codes: NDArray[np.int64], before: Iterable[Hashable], after: Iterable[Hashable]) -> NDArray[np.int64]:
@@ -216,18 +216,6 @@ def _recoded(codes: NDArray[np.int64], before: Iterable[Hashable], after: Iterab
     place = {name: code for code, name in enumerate(after)}
     moved: NDArray[np.int64] = np.array([*map(place.__getitem__, before), -1])[codes]
     return moved
-
-
-def _attribute_keys(own: Words, given: Words) -> tuple[list[Hashable], list[Hashable]]:
-    """Return what identifies each attribute of both: its name or, if both have several factors, theirs and the values.
-
-    Factors may be in any order.
-    """
-    if min(len(own.factors), len(given.factors)) < 2:
-        return list(own.attributes), list(given.attributes)
-    pairs = [[[(each.name, value) for value in each.values] for each in words.factors] for words in (own, given)]
-    before, after = ([frozenset(values) for values in product(*each)] for each in pairs)
-    return list(before), list(after)
 
 
 def _read_own(request: DataRequest) -> Dataset:

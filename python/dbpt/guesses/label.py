@@ -18,11 +18,6 @@ from dbpt.guesses.base import PSEUDO_METHODS, Job, PseudoAttributes
 _CHUNK = 1 << 16
 
 
-def methods_by_words() -> list[str]:
-    """Return the names of the methods that read the logits of words."""
-    return [name for name, method in PSEUDO_METHODS.loaded.items() if not method.learns]
-
-
 def label_attributes(
     logits: ArrayLike,
     *,
@@ -78,7 +73,7 @@ def label_attributes(
     """
     logits_NA = _checked_logits(logits)
     if not isinstance(method, str) or method not in PSEUDO_METHODS or PSEUDO_METHODS[method].learns:
-        methods = methods_by_words()
+        methods = [name for name, of in PSEUDO_METHODS.loaded.items() if not of.learns]
         expected = ", ".join(repr(choice) for choice in methods)
         raise InputError(f"method is {method!r}; expected one of {expected}{nearest(str(method), methods)}")
     is_estimated = isinstance(proportions, str) and proportions == "estimated"

@@ -205,7 +205,7 @@ def guess_trust(
     used = np.flatnonzero(counts).tolist()
     named = [[(each == name).astype(np.int64) for each in labelled] for name in used]
     agreements = [float(np.mean([kappa(one, other, 2) for one, other in combinations(each, 2)])) for each in named]
-    mean_NA = within_class(np.mean([_centred(each) for each in by_template], axis=0), labels)
+    mean_NA = within_class(np.mean([each - each.mean(axis=1, keepdims=True) for each in by_template], axis=0), labels)
     known = guesses >= 0
     return Trust(
         names=names,
@@ -231,11 +231,6 @@ def _outranked(
         for name in np.unique(guesses[guesses >= 0])
     ]
     return float(min(shares, default=0.0))
-
-
-def _centred(logits_NA: _Array) -> _Array:
-    found: _Array = logits_NA - logits_NA.mean(axis=1, keepdims=True)
-    return found
 
 
 MOST_TRIALS = 20

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from dbpt.discovery.catalogue import catalogue_words
 from dbpt.errors import in_quotes
 from dbpt.groups import group_counts
 from dbpt.guesses import ClassClusters, base
-from dbpt.guesses.doubts import CrossValidated, Doubt, doubt
+from dbpt.guesses.doubts import Doubt, doubt
 from dbpt.guesses.label import METHOD, by_suspect, doubts_column
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, Guesses, guess_trust, judged_rows, names_to_leave_out
 from dbpt.objectives import OBJECTIVES
@@ -115,22 +115,22 @@ def judged_guesses(images: Embedded, pseudo: base.PseudoAttributes, rows: NDArra
     if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     method, parts, suspects = base.PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
-    judged = [_Doubts([Doubt(kind="file", sentence=text) for text in part.doubts or ()]) for part in parts]
+    judged: list[dict[str, Any]]
+    judged = [{"doubts": [Doubt(kind="file", sentence=text) for text in part.doubts or ()]} for part in parts]
     is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
-        judged = [_Doubts(each.doubts, cross_validated=each) for each in pseudo.probe.figures]
+        judged = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
     elif method is not None:
         judged = _doubts(images, dataset, rows, [_likeliest(part) for part in parts], method.name)
     how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
-    if dataset.words.factors:
-        for suspect, each in zip(suspects, judged, strict=True):
-            each.doubts = [replace(doubt, factor=suspect.name) for doubt in each.doubts]
     of_suspects = [
-        Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **vars(of))
+        Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
         for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, judged, strict=True)
     ]
     if not dataset.words.factors:
         return of_suspects[0]
+    for each in of_suspects:
+        each.doubts[:] = [replace(doubt, factor=each.name) for doubt in each.doubts]
     return Guesses(
         values=list(dataset.attribute_names),
         doubts=[doubt for each in of_suspects for doubt in each.doubts],
@@ -174,26 +174,17 @@ def _likeliest(pseudo: base.PseudoAttributes) -> NDArray[np.int64]:
     return np.where(pseudo.pseudo_attributes >= 0, pseudo.pseudo_attributes, pseudo.posterior.argmax(axis=1))
 
 
-@dataclass
-class _Doubts:
-    """The fields of `Guesses` about doubts."""
-
-    doubts: list[Doubt] = field(default_factory=list)
-    doubted: list[str] = field(default_factory=list)
-    leave_out: list[str] = field(default_factory=list)
-    cross_validated: CrossValidated | None = None
-
-
 def _doubts(
     images: Embedded,
     dataset: Dataset,
     taken: NDArray[np.int64],
     guessed: Sequence[NDArray[np.int64]],
     method: str,
-) -> list[_Doubts]:
-    """Return the doubts about the guesses (n,) of each suspect. ``dataset`` has the rows ``taken`` (n,) of ``images``.
+) -> list[dict[str, Any]]:
+    """Return the fields of `Guesses` about the doubts of each suspect, whose guesses are (n,).
 
-    Classes that share their values are judged together, by their `judged_rows`. ``method`` is that of the guesses.
+    ``dataset`` has the rows ``taken`` (n,) of ``images``. Classes that share their values are judged together, by their
+    `judged_rows`. ``method`` is that of the guesses.
     """
     words, logits_of = dataset.words, partial(zero_shot_logits, images.labeller, images.label_features)
     parts = [
@@ -207,7 +198,8 @@ def _doubts(
         by_suspect(logits_of(*each.attribute_texts(), rows=taken[read]), words)
         for each in (words, *(replace(words, attribute_templates=(template,)) for template in AGREEMENT_TEMPLATES))
     )
-    found, to_compare = [_Doubts() for _ in words.suspects], catalogue_words()
+    to_compare = catalogue_words()
+    found: list[dict[str, Any]] = [{"doubts": [], "doubted": [], "leave_out": []} for _ in words.suspects]
     for place, values, classes, rows in parts:
         judged, known = judged_rows(rows), list(words.suspects[place].values)
         cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
@@ -227,39 +219,29 @@ def _doubts(
                 kept = in_quotes([name for name in names if name not in leave_out])
                 doubts.append(doubt("leave out", in_quotes(leave_out), kept=kept))
             of_classes = f"for {', '.join(dataset.class_names[label] for label in classes)}, " if of_part else ""
-            of_suspect.doubts += [replace(each, sentence=of_classes + each.sentence) for each in doubts]
-            of_suspect.doubted += [name for name in names if name not in of_suspect.doubted]
-            of_suspect.leave_out += [] if of_part else leave_out
+            of_suspect["doubts"] += [replace(each, sentence=of_classes + each.sentence) for each in doubts]
+            of_suspect["doubted"] += [name for name in names if name not in of_suspect["doubted"]]
+            of_suspect["leave_out"] += [] if of_part else leave_out
     return found
 
 
 def guess_sheets(study: Study) -> GuessSheets:
-    """Return the judged guesses of all but the test rows, with contact sheets if there are images."""
+    """Return the judged guesses of all but the test rows, with contact sheets if there are images.
+
+    Of clusters, add class, cluster and its share of the class for each.
+    """
     dataset, pseudo, rows = study.dataset, study.pseudo, study.dataset.rows_to_fit
     assert study.guesses is not None and pseudo.confidence is not None
-    sheets = None
+    groups, pairs = base.pseudo_groups(dataset, pseudo)[rows], base.group_pairs(dataset, pseudo)
+    sheets, clusters = None, list[tuple[str, str, float]]()
     if study.config.opens_images and study.has_attributes:
-        sheets = contact_sheets(
-            [dataset.paths[row] for row in rows],
-            dataset.root,
-            base.pseudo_groups(dataset, pseudo)[rows],
-            pseudo.confidence[rows],
-            group_names=base.group_pairs(dataset, pseudo),
-            seed=study.config.seed,
-        )
-    clusters = _shares_of_class(study, rows)
+        paths, seed = [dataset.paths[row] for row in rows], study.config.seed
+        sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], group_names=pairs, seed=seed)
+    if pseudo.class_clusters is not None:
+        counts_CK = group_counts(groups, len(pairs)).reshape(dataset.num_classes, -1)
+        shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
+        clusters = [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
     return GuessSheets(study.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)
-
-
-def _shares_of_class(study: Study, rows: NDArray[np.int64]) -> list[tuple[str, str, float]]:
-    """Return class, cluster, and its share of the class's ``rows``, of each cluster; nothing without clusters."""
-    dataset, pseudo = study.dataset, study.pseudo
-    if pseudo.class_clusters is None:
-        return []
-    pairs = base.group_pairs(dataset, pseudo)
-    counts_CK = group_counts(base.pseudo_groups(dataset, pseudo)[rows], len(pairs)).reshape(dataset.num_classes, -1)
-    shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
-    return [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
 
 
 def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:

@@ -48,8 +48,10 @@ def check_before_reading(config: FitConfig) -> None:
         raise InputError(
             f"--n-ctx {config.n_ctx}: the text tower has {length} positions, which must hold a class name too; lower it"
         )
-    if config.opens_images:
-        _check_cache(config.cache_dir)
+    if config.opens_images and not os.path.isdir(config.cache_dir):  # noqa: PTH112 (Path.is_dir raises where it may not look)
+        if os.path.lexists(config.cache_dir):
+            raise InputError(f"--cache {config.cache_dir}: is not a folder; choose another")
+        check_can_create(config.cache_dir, option="--cache")
     if config.names_none:
         return
     if config.attributes is not None:
@@ -58,13 +60,6 @@ def check_before_reading(config: FitConfig) -> None:
         parse_factors(config.factors)
     elif config.data in DATASETS and config.celeba_attributes is None:
         _check_proportions(config, list(DATASETS[config.data].words.attributes))
-
-
-def _check_cache(folder: Path) -> None:
-    if os.path.lexists(folder) and not os.path.isdir(folder):  # noqa: PTH112 (Path.is_dir raises where it may not look)
-        raise InputError(f"--cache {folder}: is not a folder; choose another")
-    if not os.path.lexists(folder):
-        check_can_create(folder, option="--cache")
 
 
 def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:

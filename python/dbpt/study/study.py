@@ -131,19 +131,8 @@ class Study:
 
     @property
     def average(self) -> Average:
-        """The average for tables: the one asked for with ``--average``, else that of the data set.
-
-        Raises `InputError` for an adjusted average without training rows of a known group.
-        """
-        asked = self.config.average
-        if self.train_counts.any():
-            return "adjusted" if (asked or self.dataset.average) == "adjusted" else "plain"
-        if asked == "adjusted":
-            raise InputError(
-                f"--average adjusted: {self.dataset.source} has no training row of a known group, and the groups' "
-                "shares of the training images are the weights; choose --average plain"
-            )
-        return "plain"
+        """The average for tables: the one asked for with ``--average``, else that of the data set."""
+        return average_of(self.config, self.dataset, self.train_counts)
 
     def metrics(self, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
         """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
@@ -246,6 +235,21 @@ class Study:
             failed_images=len(self.embedded.failures),
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
+
+
+def average_of(config: FitConfig, dataset: Dataset, train_counts: NDArray[np.int64]) -> Average:
+    """Return the average that is asked for, else that of the data set, with ``train_counts`` (G,) as its weights.
+
+    Raises `InputError` for an adjusted average without training rows of a known group.
+    """
+    if train_counts.any():
+        return "adjusted" if (config.average or dataset.average) == "adjusted" else "plain"
+    if config.average == "adjusted":
+        raise InputError(
+            f"--average adjusted: {dataset.source} has no training row of a known group, and the groups' shares of "
+            "the training images are the weights; choose --average plain"
+        )
+    return "plain"
 
 
 def backbone_summary(backbone: Backbone, config: FitConfig) -> BackboneSummary:
