@@ -7,9 +7,9 @@ import pytest
 from sklearn import linear_model
 from sklearn.linear_model import LogisticRegression
 
-from dbpt.auditing.figures import check_installed, probe_predictions
+from dbpt.auditing.figures import OPTION, probe_predictions
 from dbpt.errors import InputError
-from dbpt.guesses.linear_probe import out_of_fold
+from dbpt.guesses.linear_probe import import_scikit_learn, out_of_fold
 
 
 def made(n, width, signal, seed=0, classes=2):
@@ -110,7 +110,7 @@ def test_a_class_of_copies_has_one_image():
 def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(InputError, match=r"--predictions probe: needs scikit-learn; run pip install 'dbpt\[dfr\]'"):
-        check_installed()
+        import_scikit_learn(OPTION)
 
 
 def test_of_many_rows_a_sample_with_all_classes_is_fitted_to(monkeypatch):

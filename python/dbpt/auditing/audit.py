@@ -125,17 +125,16 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes, cha
         seed=seed,
         first=[each.index for each in worst_first(figures.groups)],
     )
-    shown = figures.named_group or figures.worst_group
-    if shown is None:
-        return render_audit(figures, sheets, None, examples, charts)
-    members, label = np.flatnonzero(groups == shown.index), dataset.class_names.index(shown.class_name)
-    mistakes = surest_mistakes(
-        [paths[i] for i in members],
-        dataset.root,
-        names[shown.index],
-        [dataset.class_names[y] for y in predictions.predictions[members]],
-        None if predictions.probabilities is None else predictions.probabilities[members, label],
-    )
+    mistakes = None
+    if shown := figures.named_group or figures.worst_group:
+        members, label = np.flatnonzero(groups == shown.index), dataset.class_names.index(shown.class_name)
+        mistakes = surest_mistakes(
+            [paths[i] for i in members],
+            dataset.root,
+            names[shown.index],
+            [dataset.class_names[y] for y in predictions.predictions[members]],
+            None if predictions.probabilities is None else predictions.probabilities[members, label],
+        )
     return render_audit(figures, sheets, mistakes, examples, charts)
 
 

@@ -300,11 +300,6 @@ def _predictions(found: Codes) -> UserPredictions:
 OPTION = "--predictions probe"
 
 
-def check_installed() -> None:
-    """Raise `InputError` without scikit-learn."""
-    import_scikit_learn(OPTION)
-
-
 def probe_predictions(
     features: NDArray[np.float32] | StoredFeatures,
     labels: NDArray[np.int64],
@@ -318,7 +313,7 @@ def probe_predictions(
     probe that is fitted to the other folds, so that training rows count without flattering it. The smallest class needs
     two rows that are no copies. Raises `InputError`, also without scikit-learn.
     """
-    check_installed()
+    import_scikit_learn(OPTION)
     counts_C = np.bincount(labels, minlength=len(class_names))
     if np.count_nonzero(counts_C) < 2:
         raise InputError(f"{OPTION}: all images have the same class; a probe needs at least two")

@@ -20,6 +20,7 @@ from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first
 from dbpt.errors import InputError
 from dbpt.groups.association import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
+from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.report.text import count, count_of
 from dbpt.runs.classifier import zero_shot_classifier
 from dbpt.runs.metrics import PredictionsBy, Search
@@ -176,7 +177,7 @@ def _subject_of_data(
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
     users = None
     if by == "probe":
-        figures.check_installed()
+        import_scikit_learn(figures.OPTION)
     if by == "file":
         columns = _columns(chosen)
         users = (

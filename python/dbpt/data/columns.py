@@ -227,14 +227,14 @@ def coded_dataset(
     factors, of_factors = request.factors or (), list[NDArray[np.int64]]()
     known = combined(factors) if factors else request.attributes or own_attributes
     if present := [each.name for each in factors if names.get(each.name) in columns.values]:
-        of_factors = [_attribute_codes(columns, names.get(each.name, ""), each.values)[1] for each in factors]
+        of_each = [_attribute_codes(columns, names.get(each.name, ""), each.values) for each in factors]
+        of_factors, taken = [each[1] for each in of_each], [note for *_, own in of_each for note in own]
         attributes, attribute_codes = combined(factors), joint_codes(of_factors, [len(each.values) for each in factors])
         if missing := [each.name for each in factors if each.name not in present]:
             notes = (*notes, f"no column of {', '.join(missing)}: true values are known of {', '.join(present)} only")
     else:
-        attributes, attribute_codes = _attribute_codes(columns, names.get("attribute", ""), known, factors)
-    if request.factors or request.attributes:
-        notes = (*notes, *_taken_in_order(columns, names, factors, attributes))
+        attributes, attribute_codes, taken = _attribute_codes(columns, names.get("attribute", ""), known, factors)
+    notes = (*notes, *taken)
     for argument, words in (("classes", classes), ("attributes", attributes)):
         if words and all(integer_of(wordings[0]) is not None for wordings in words.values()):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
@@ -261,26 +261,15 @@ def taken_in_order(owner: str, names: Iterable[str]) -> str:
     return f"the codes of {owner} were taken in the order of the names given: {meaning}"
 
 
-def _taken_in_order(
-    columns: Columns, names: Mapping[str, str], factors: Sequence[Factor], attributes: Vocabulary
-) -> list[str]:
-    """Return a note for each column of true attributes whose integers index the given names."""
-    of_roles = {each.name: each.values for each in factors if names.get(each.name) in columns.values}
-    notes = []
-    for role, vocabulary in (of_roles or {"attribute": attributes}).items():
-        column = names.get(role, "")
-        values = {value.strip() for value in columns.values.get(column, ()) if not is_unknown(value.strip())}
-        if values.isdisjoint(vocabulary) and any(integer_of(value) is not None for value in values):
-            notes.append(taken_in_order(f"column {column}", vocabulary))
-    return notes
-
-
 def _attribute_codes(
     columns: Columns, column: str, vocabulary: Vocabulary | None, factors: Sequence[Factor] = ()
-) -> tuple[Vocabulary, NDArray[np.int64]]:
-    """Return the attributes and the index of each row's, (N,) int64; -1 if it is unknown or there is no column."""
+) -> tuple[Vocabulary, NDArray[np.int64], list[str]]:
+    """Return the attributes and the index of each row's, (N,) int64; -1 if it is unknown or there is no column.
+
+    Add a note if the integers of the column index names that are given.
+    """
     if column not in columns.values:
-        return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64)
+        return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64), []
     values = {value for value in _values(columns, column, vocabulary) if not is_unknown(value)}
     if vocabulary is None:
         way_out = "write -1 or nothing where it is unknown, else a name or a number from 0"
@@ -293,9 +282,9 @@ def _attribute_codes(
         )
     owner = f"say which it is with --columns {factors[0].name}={column}" if factors else ""
     hint = f"; if the column is about another attribute, {owner or 'ignore it with --columns attribute='}"
-    return words, columns.decode(
-        column, lambda value: codes.get(value) if value in values else -1, expected, way_out=hint
-    )
+    found = columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected, way_out=hint)
+    are_indices = vocabulary and values.isdisjoint(vocabulary) and any(integer_of(each) is not None for each in values)
+    return words, found, [taken_in_order(f"column {column}", words)] if are_indices else []
 
 
 def names_and_codes(

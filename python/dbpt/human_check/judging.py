@@ -53,7 +53,7 @@ def write_labelled_table(
         "label": [dataset.class_names[label] for label in dataset.labels.tolist()],
         "split": [SPLITS[split] for split in dataset.splits.tolist()],
     }
-    known = dataset.factor_attributes if design.factors else [dataset.attributes]
+    known = dataset.factor_attributes
     is_kept = config.keeps_known and config.pseudo_attributes is None
     for place, (question, names) in enumerate(design.questions.items()):
         codes = known[place].copy() if is_kept else np.full(len(dataset), -1)
@@ -152,12 +152,6 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
     return answers
 
 
-def combined_answers(design: Design, answers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the attribute of each image, (n,), from `read_answers`; -1 if one answer is missing, -2 without a line."""
-    combined = joint_codes(list(answers.T), _sizes(design))
-    return np.where((answers == NOT_ANSWERED).all(axis=1), NOT_ANSWERED, combined)
-
-
 def _sizes(design: Design) -> list[int]:
     return [len(names) for names in design.questions.values()]
 
@@ -174,7 +168,8 @@ def _strata(
 
 
 def _described(design: Design, answers: NDArray[np.int64]) -> dict[str, Any]:
-    combined = combined_answers(design, answers)
+    combined = joint_codes(list(answers.T), _sizes(design))
+    combined[(answers == NOT_ANSWERED).all(axis=1)] = NOT_ANSWERED  # else -1 if one answer is missing
     pseudo_attributes = np.array([stratum.pseudo_attribute for stratum in design.strata], dtype=np.int64)
     strata = _strata(design, pseudo_attributes, combined, len(design.attributes))
     figures = _figures(strata)
