@@ -8,7 +8,7 @@ from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dbpt.auditing.figures import AuditedFactor, AuditFigures, BiasSize, Verdict
+from dbpt.auditing.figures import AuditFigures, BiasSize, Verdict
 from dbpt.data.loading import import_pandas
 from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
 from dbpt.groups.accuracy import worst_first
@@ -291,7 +291,8 @@ class Audit:
             notes.append(f"--attributes auto: {data.search.sentence}")
         lines = [*text.wrapped(heading), ""]
         for factor in figures.factors:
-            lines += [f"{factor.name}:", "", *_group_table(factor.groups, _worst(factor), "factors.csv"), ""]
+            lowest_group = None if factor.verdict.kind == "untrusted" else worst_group(factor.groups)
+            lines += [f"{factor.name}:", "", *_group_table(factor.groups, lowest_group, "factors.csv"), ""]
             lines += [*text.wrapped([str(factor.verdict)]), ""]
         if figures.factors:
             lines += [f"combinations of {' and '.join(factor.name for factor in figures.factors)}:", ""]
@@ -345,11 +346,6 @@ def _group_table(groups: Sequence[Group], worst: Group | None, file: str) -> lis
 
 def _have_confidence(groups: Sequence[Group]) -> bool:
     return any(each.confidence is not None for each in groups)
-
-
-def _worst(factor: AuditedFactor) -> Group | None:
-    """Return the worst group to mark, None where the guesses can't be trusted."""
-    return None if factor.verdict.kind == "untrusted" else worst_group(factor.groups)
 
 
 def _association(figures: AuditFigures) -> list[str]:

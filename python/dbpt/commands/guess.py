@@ -3,7 +3,6 @@
 import logging
 import os
 import shlex
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -89,7 +88,8 @@ class GuessedAttributes:
         ]
         how = f"guessed by {guesses.guesser} ({guesses.method})"
         notes = [
-            f"shares{f' of {each.name}' if guesses.factors else ''}: {_named(each.values, each.shares)}"
+            f"shares{f' of {each.name}' if guesses.factors else ''}: "
+            + ", ".join(f"{name} {text.percent(share)}" for name, share in zip(each.values, each.shares, strict=True))
             for each in guesses.by_suspect
         ]
         if clusters := self.pseudo.class_clusters:
@@ -117,10 +117,6 @@ class GuessedAttributes:
         shares = zip(self.guesses.values, self.guesses.shares, strict=True)
         told = "clusters" if self.guesses.by_clusters else ", ".join(f"{name} {share:.2f}" for name, share in shares)
         return f"GuessedAttributes({self.dataset.name!r}, {told})"
-
-
-def _named(names: Sequence[str], shares: Sequence[float]) -> str:
-    return ", ".join(f"{name} {text.percent(share)}" for name, share in zip(names, shares, strict=True))
 
 
 @shows_settings(FitSettings, GUESS_SETTINGS)

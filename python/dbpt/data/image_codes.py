@@ -117,7 +117,10 @@ def _from_table(
     if not there:
         reader(path, (name, wanted.columns[0]), (), hint=wanted.hint)  # which refuses it
     found, ignored = rows_by_path(table, dataset)
-    failed = _failed(table, wanted, there[0])
+    failed = set[int]()
+    if not wanted.unknown and ERROR in table.values:  # as `dbpt predict` writes it
+        pairs = zip(table.values[ERROR], table.values[there[0]], strict=True)
+        failed = {row for row, (error, value) in enumerate(pairs) if error.strip() and not value.strip()}
     is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
     read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], found)
     warnings = [
@@ -134,21 +137,18 @@ def _from_table(
     return replace(read.among(~is_failed) if left_out else read, warnings=tuple(warnings))
 
 
-def _failed(table: Columns, wanted: Wanted, column: str) -> set[int]:
-    """Return the rows for which ``error`` says why there is no value, as `dbpt predict` writes it."""
-    if wanted.unknown or ERROR not in table.values:
-        return set()
-    pairs = zip(table.values[ERROR], table.values[column], strict=True)
-    return {row for row, (error, value) in enumerate(pairs) if error.strip() and not value.strip()}
-
-
 def _from_rows(
     table: Columns, column: str, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], found: Mapping[str, int]
 ) -> Codes:
     """Return what the ``table`` has for the ``rows`` of ``dataset``; ``found`` are its rows by path."""
     path, names = table.path, [f"p_{name}" for name in wanted.vocabulary]
-    if wanted.in_part not in table.values:
-        _check_complete(table, dataset, wanted, rows, found)
+    missing = [row for row in rows.tolist() if dataset.paths[row] not in found]
+    if missing and wanted.in_part not in table.values:
+        first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
+        way_out = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
+        if wanted.unknown:
+            way_out = f"add a row for each, with an empty {wanted.noun} where it is unknown; {way_out}"
+        raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {way_out}")
     order = [found.get(dataset.paths[row]) for row in rows.tolist()]
     values = {name: ["" if row is None else cells[row] for row in order] for name, cells in table.values.items()}
     sought = Columns(path, [0 if row is None else table.lines[row] for row in order], values, unit=table.unit)
@@ -158,9 +158,9 @@ def _from_rows(
             says = f"label is {values[LABEL][wrong]!r}, but {dataset.class_names[dataset.labels[rows[wrong]]]!r} in"
             raise InputError(f"{sought.where(wrong)}: {says} {dataset.where(rows[wrong])}; mend one of them")
     given = [name for name in names if name in values]
-    if given and (missing := [name for name in names if name not in given]):
+    if given and (others := [name for name in names if name not in given]):
         each = f"give a probability for each {wanted.kind}, or for none"
-        raise InputError(f"{path}: has {given[0]!r} but no {missing[0]!r}; {each}")
+        raise InputError(f"{path}: has {given[0]!r} but no {others[0]!r}; {each}")
     codes = _codes(sought, column, wanted.vocabulary, unknown=wanted.unknown)
     probabilities = sure = None
     if given:
@@ -170,20 +170,6 @@ def _from_rows(
     if wanted.sure in values:
         sure = _checked_shares(_numbers(sought, wanted.sure, codes < 0)[:, None], [wanted.sure], sought.where)[:, 0]
     return Codes(codes, probabilities, sure)
-
-
-def _check_complete(
-    table: Columns, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], found: Mapping[str, int]
-) -> None:
-    """Refuse a table without a row for each of ``rows``."""
-    if missing := [row for row in rows.tolist() if dataset.paths[row] not in found]:
-        first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
-        way_out = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
-        if wanted.unknown:
-            way_out = f"add a row for each, with an empty {wanted.noun} where it is unknown; {way_out}"
-        raise InputError(
-            f"{table.path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {way_out}"
-        )
 
 
 def _codes(

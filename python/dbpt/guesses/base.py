@@ -313,10 +313,10 @@ def names_of_rows(dataset: Dataset, pseudo: PseudoAttributes) -> list[str]:
     return [pairs[group][1] if group >= 0 else "" for group in pseudo_groups(dataset, pseudo).tolist()]
 
 
-def pseudo_groups(dataset: Dataset, pseudo: PseudoAttributes) -> NDArray[np.int64]:
-    """Return the pseudo-group (N,) of each row; -1 where its attribute is unknown."""
-    if pseudo.names is None:
-        return dataset.groups(pseudo.pseudo_attributes)
+def pseudo_groups(dataset: Dataset, pseudo: PseudoAttributes | None) -> NDArray[np.int64]:
+    """Return the pseudo-group (N,) of each row, or without ``pseudo`` its true group; -1 where it is unknown."""
+    if pseudo is None or pseudo.names is None:
+        return dataset.groups(dataset.attributes if pseudo is None else pseudo.pseudo_attributes)
     return group_ids(dataset.labels, pseudo.pseudo_attributes, len(pseudo.names[0]))
 
 

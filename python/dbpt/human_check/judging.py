@@ -18,7 +18,7 @@ from dbpt.human_check.estimates import Design, LabelledStrata, estimate, read_de
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import finished_run
 from dbpt.storage.files import Column, check_output, csv_of_columns, unmarked, write_atomically, write_json
-from dbpt.study.data import load_for_run
+from dbpt.study.data import load_rows
 
 
 def write_labelled_table(
@@ -40,14 +40,7 @@ def write_labelled_table(
         raise InputError(f"--table {out}: is written as CSV; choose a name that ends in .csv")
     run = Path(design.run)
     config, words = read_settings(run), finished_run(run).words
-    data, root = config.data if data is None else data, config.root if root is None else root
-    dataset = load_for_run(config, words, data, root)
-    row_of = {path: row for row, path in enumerate(dataset.paths)}
-    if gone := [path for path in design.paths if path not in row_of]:
-        raise InputError(
-            f"{dataset.source}: has no image {gone[0]!r} of the sample; name the data of the run in --data"
-        )
-    rows = [row_of[path] for path in design.paths]
+    dataset, rows = load_rows(config, words, design.paths, data, root)
     columns: dict[str, Column] = {
         "path": dataset.paths,
         "label": [dataset.class_names[label] for label in dataset.labels.tolist()],

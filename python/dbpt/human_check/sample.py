@@ -1,8 +1,6 @@
 """`draw_label_sample`: from a finished run to a stratified sample and a page for labelling."""
 
 import os
-import shutil
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +19,8 @@ from dbpt.report.pictures import thumbnail
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
 from dbpt.storage.files import check_can_create, write_atomically
-from dbpt.study.data import load_for_run
+from dbpt.storage.locks import whole_folder
+from dbpt.study.data import load_rows
 
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
@@ -224,18 +223,9 @@ class RunLabels:
 
 def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
     """Return the rows of ``paths`` in the run's data, in that order, without true attributes."""
-    config = classifier.config
-    data, root = config.data if data is None else data, config.root if root is None else root
-    dataset = load_for_run(config, classifier.words, data, root)
-    row_of = {path: row for row, path in enumerate(dataset.paths)}
-    gone = [path for path in paths if path not in row_of]
-    if gone:
-        raise InputError(
-            f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are "
-            "missing); give the data that the run was fitted on"
-        )
+    dataset, rows = load_rows(classifier.config, classifier.words, paths, data, root)
     dataset = replace(dataset, places=np.arange(len(dataset)), num_listed=len(dataset))  # few shots are some of them
-    return dataset.take(np.array([row_of[path] for path in paths])).without_truth()
+    return dataset.take(rows).without_truth()
 
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:
@@ -252,21 +242,13 @@ def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDA
 
 
 def _write(folder: Path, design: Design, root: Path) -> None:
-    """Write into a temporary folder and rename it, so that a sample under its final name is complete."""
     page = label_page(design, root)
-    partial = None
     try:
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.absolute().parent, prefix=f".{folder.name}.", suffix=".tmp"))
-        write_design(partial, design)
-        write_atomically(partial / "index.html", page)
-        partial.chmod(0o755)
-        partial.rename(folder)
+        with whole_folder(folder.absolute()) as partial:
+            write_design(partial, design)
+            write_atomically(partial / "index.html", page)
     except OSError as error:
         raise InputError(f"--out {folder}: cannot create: {error.strerror}") from None
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
 
 
 def label_page(design: Design, root: Path) -> str:

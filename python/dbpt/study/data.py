@@ -2,10 +2,13 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.data import Dataset, Words, entries_of, factor_entries, load_dataset
@@ -153,6 +156,20 @@ def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Pa
         training=False,
         **task,
     )
+
+
+def load_rows(
+    config: FitConfig, words: Words, paths: Sequence[str], data: str | Path | None, root: str | Path | None
+) -> tuple[Dataset, NDArray[np.int64]]:
+    """Return the data of a run, which ``data`` and ``root`` name if they have moved, and the rows (n,) of ``paths``."""
+    dataset = load_for_run(config, words, data or config.data, root or config.root)
+    row_of = {path: row for row, path in enumerate(dataset.paths)}
+    if gone := [path for path in paths if path not in row_of]:
+        raise InputError(
+            f"{dataset.source}: has no image {gone[0]!r}, which the run had ({len(gone)} of {len(paths)} are "
+            "missing); give the data that the run was fitted on"
+        )
+    return dataset, np.array([row_of[path] for path in paths])
 
 
 def names_own_data(data: DataLike, config: FitConfig) -> bool:

@@ -74,7 +74,12 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     """Refuse settings for attributes that don't fit the data, true groups without labels, a solver not installed."""
     OBJECTIVES[config.objective].check_installed()
     if not dataset.attribute_names and config.num_clusters is None:
-        _refuse_settings_of_attributes(config, dataset)
+        settings = (field for field in fields(WordSettings) if field.name == "attribute_template")
+        for setting in (*settings, *fields(PseudoAttributeSettings)):
+            if (value := getattr(config, setting.name)) != setting.default:
+                given = " ".join(map(str, value)) if isinstance(value, tuple) else value
+                why = f"{dataset.source} names no attribute, so there is none to guess"
+                raise InputError(f"{flag_of(setting.name)} {given}: {why}; name it with --attributes, or drop this")
     if config.proportions is not None and any(suspect.prefix for suspect in dataset.words.suspects):
         raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
     _check_proportions(config, dataset.attribute_names)
@@ -89,16 +94,6 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
             raise InputError(
                 f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
             )
-
-
-def _refuse_settings_of_attributes(config: FitConfig, dataset: Dataset) -> None:
-    """Refuse settings that only matter to guesses of an attribute."""
-    settings = (field for field in fields(WordSettings) if field.name == "attribute_template")
-    for setting in (*settings, *fields(PseudoAttributeSettings)):
-        if (value := getattr(config, setting.name)) != setting.default:
-            given = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            why = f"{dataset.source} names no attribute, so there is none to guess"
-            raise InputError(f"{flag_of(setting.name)} {given}: {why}; name it with --attributes, or drop this")
 
 
 def check_groups(study: Study) -> None:

@@ -93,9 +93,7 @@ class Study:
 
     def groups(self, kind: str) -> NDArray[np.int64]:
         """Return the (N,) groups of the `attributes` of that kind."""
-        return (
-            self.dataset.groups(self.attributes(kind)) if kind == "true" else pseudo_groups(self.dataset, self.pseudo)
-        )
+        return pseudo_groups(self.dataset, None if kind == "true" else self.pseudo)
 
     def group_pairs(self, kind: str) -> list[tuple[str, str]]:
         """Return class and attribute (G,) of the `groups` of that kind."""
