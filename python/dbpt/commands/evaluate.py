@@ -154,8 +154,11 @@ def run_with_data(
     if "attribute_template" in chosen:
         words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
     classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
-    dataset, known = rows_with_known(config, load_for_run(config, words, data, root))
-    return classifier, config, dataset, known if is_own or probe is None else None
+    dataset = load_for_run(config, words, data, root)
+    known = None
+    if is_own or probe is None:
+        dataset, known = rows_with_known(config, dataset)
+    return classifier, config, dataset, known
 
 
 def _train_counts_of_run(metrics: RunMetrics | None, study: Study) -> NDArray[np.int64]:
