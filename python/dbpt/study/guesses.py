@@ -21,8 +21,9 @@ from dbpt.guesses.doubts import CrossValidated, Doubt, doubt
 from dbpt.guesses.label import METHOD, by_suspect, doubts_column
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, Guesses, guess_trust, judged_rows, names_to_leave_out
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.guesses import GuessSheets, render_guesses
+from dbpt.report.guesses import GuessSheets
 from dbpt.report.pictures import contact_sheets
+from dbpt.report.sections import render_guesses
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import PSEUDO_SELECTIONS
 from dbpt.storage.files import Column, is_missing, write_atomically
