@@ -23,7 +23,6 @@ from dbpt.guesses.trust import AGREEMENT_TEMPLATES, Guesses, guess_trust, judged
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.pictures import contact_sheets
-from dbpt.report.sections import render_guesses
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import PSEUDO_SELECTIONS
 from dbpt.storage.files import Column, is_missing, write_atomically
@@ -270,6 +269,8 @@ def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str
     """
     if sheets.sheets is None:
         return
+    from dbpt.report.sections import render_guesses  # imports matplotlib, which most commands don't need
+
     page = out / "guesses.html"
     if again or is_missing(page):
         write_atomically(page, render_guesses(sheets, name, label_commands))
