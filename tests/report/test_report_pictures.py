@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from browser import assert_readable
 from html_page import Page, bars
-from made_up_comparison import many_rows, page_of
+from made_up_comparison import comparison, many_rows, page_of
 from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run
 
 from dbpt.groups import pseudo_attribute_quality
@@ -124,7 +124,7 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path):
 def test_pages_have_landmarks_headers_of_cells_and_texts_for_pictures(noise):
     sheets = sheets_of(noise, [("landbird", "land"), ("landbird", "water")])
     before = render_guesses(GuessSheets(GUESSES, {"land": ["land"]}, sheets), "birds", "dbpt label")
-    for html in (small_page(noise), before):
+    for html in (small_page(noise), before, page_of(comparison())):
         page = Page(html)
         assert [tag for tag in page.tags if tag in ("header", "main", "h1")] == ["header", "h1", "main"]
         assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.elements if tag == "th")
