@@ -18,7 +18,7 @@ def counts_in(page):
     """(images, right before, right after, gained, lost) of each group, by the table of the page."""
     table = page.split("Images right and wrong before and after")[1].split("</table>")[0]
     rows = re.findall(r"<tr><th[^>]*>[^<]*</th>(.*?)</tr>", table)
-    return [tuple(map(int, re.findall(r"<td>(\d+)</td>", row))) for row in rows[1:]]
+    return [tuple(map(int, re.findall(r"<td>(\d+)</td>", row))) for row in rows]
 
 
 def pictures_in(page):
