@@ -14,7 +14,6 @@ import dbpt
 from dbpt.auditing.factors import GroupsToAudit, audited_factors, holm, verdict_of_factors
 from dbpt.auditing.figures import UserPredictions
 from dbpt.auditing.next_step import _options
-from dbpt.auditing.page import _factor_part
 from dbpt.data.words import Factor, Words, combined, joint_codes
 from dbpt.guesses.trust import Guesses
 from dbpt.settings.config import make_config
@@ -126,8 +125,6 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
         "The guesses of size can't be trusted, so it could not be held constant."
     )
     assert verdict_of_factors(found[1:], "file") == found[1].verdict
-    assert "Errors explained" in _factor_part(found[0], None).note
-    assert "Errors explained" not in _factor_part(found[1], None).note
     assert found[0].explained_beyond is None and found[1].explained_beyond is not None
     assert verdict_of_factors(found[1:], "file").kind == "untrusted"
 

@@ -20,7 +20,8 @@ from made_up_run import (
 
 from dbpt.groups import group_metrics
 from dbpt.guesses.trust import Guesses
-from dbpt.report.page import headline, verdict, zero_shot_line
+from dbpt.report.page import change_of, verdict
+from dbpt.report.sections import Section
 
 
 def unwrapped(text):
@@ -30,8 +31,15 @@ def unwrapped(text):
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
 
 
+def lines_of(metrics, difference=CLEAR):
+    """The paragraphs below the headline."""
+    found = change_of(summarize(metrics), difference)
+    html = found.__html__() if isinstance(found, Section) else found
+    return [unwrapped(Page(each).words) for each in html.split("</p>") if each.strip()]
+
+
 def headline_of(metrics, difference=CLEAR):
-    return unwrapped(headline(summarize(metrics), difference))
+    return lines_of(metrics, difference)[0]
 
 
 def test_headline_when_it_rose_fell_or_cannot_be_told():
@@ -82,8 +90,8 @@ def test_headline_without_erm_without_baselines_and_without_groups():
 
 
 def test_what_zero_shot_does_is_said_where_the_headline_does_not():
-    assert zero_shot_line(summarize(run(rows=run()["rows"][::2]))) == ""
-    said = unwrapped(zero_shot_line(summarize(run({**RIGHT, "erm": [99, 60, 30, 48]}))))
+    assert len(lines_of(run(rows=run()["rows"][::2]))) == 1
+    _, said = lines_of(run({**RIGHT, "erm": [99, 60, 30, 48]}))
     assert said == "Without any training (zero-shot): worst group 40.0 %, average 68.3 %."
 
 

@@ -208,7 +208,7 @@ def test_page_is_self_contained_and_complete():
     assert links and all(re.fullmatch(r"#\w+|url\(#\w+\)", link) for link in links)  # within the charts
     style = html.split("<style>")[1].split("</style>")[0]
     assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style
-    assert page.tags.count("svg") == 5  # the bars twice, for wide and narrow pages
+    assert page.tags.count("svg") == 4
     for words in (
         "Bias reduced Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 %",
         "Worst-group accuracy rose from 40.0 % (zero-shot) to 80.0 % (dbpt)",
@@ -261,7 +261,7 @@ def test_the_same_images_are_shown_before_and_after_with_what_each_is_taken_for(
     page = Page(html)
     for words in (
         "Before is CLIP without training (zero-shot), after is dbpt, on the test images.",
-        "Wrong before,right after",
+        "Wrong before, right after",
         "landbird · land461452382373",
         "landbird · land: 2 of 461 images ✗ before: waterbird, wrong ✓ after: landbird, right a/1.jpg",
         "✓ before: landbird, right ✗ after: waterbird, wrong a/2.jpg",
@@ -279,8 +279,8 @@ def test_the_same_images_are_shown_before_and_after_with_what_each_is_taken_for(
 
 def test_what_is_taken_for_what_before_and_after():
     page = Page(render_report(run(), [], [], confusions=[np.array([[9, 1], [3, 0]]), np.array([[8, 2], [0, 3]])]))
-    assert "zero-shot True classtaken for landbirdtaken for waterbird landbird990.0 %110.0 %" in page.words
-    assert "dbpt True classtaken for landbirdtaken for waterbird landbird880.0 %220.0 %" in page.words
+    assert "zero-shot True class, taken for:landbirdwaterbird landbird990.0 %110.0 %" in page.words
+    assert "dbpt True class, taken for:landbirdwaterbird landbird880.0 %220.0 %" in page.words
 
 
 def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():
@@ -307,8 +307,8 @@ def test_how_it_was_trained_is_said():
         assert told in words, told
     oracle = row("dbpt", None, evaluated(RIGHT["dbpt"]), source="true") | {"head": "linear"}
     words = Page(render_report(run(rows=[oracle], model_selection="last"), [], [])).words
-    assert "tunes a linear layer on CLIP's features, and weighs the images" in words
-    assert "by the true attributes (an oracle). Of all epochs, the one kept is the last one. Accuracy." in words
+    assert "tunes a linear layer on CLIP’s features, and weighs the images" in words
+    assert "by the true attributes (an oracle). Of all epochs, the one kept is the last one." in words
 
 
 def test_tables_of_very_many_groups_show_the_worst():
@@ -319,7 +319,8 @@ def test_tables_of_very_many_groups_show_the_worst():
     metrics["dataset"]["counts"] = dict.fromkeys(("train", "val", "test"), per_group)
     html = render_report(metrics, [], [])
     assert (
-        "The tables of this page show the 200 in which dbpt has the lowest accuracy; metrics.json" in Page(html).words
+        "The tables of this page show the 200 of 300 groups in which dbpt has the lowest accuracy; metrics.json"
+        in Page(html).words
     )
     assert html.count('<th scope="row" class="name">c0 · land</th>') == 3
     assert html.count('<th scope="row" class="name">c149 · water</th>') == 3
@@ -327,8 +328,7 @@ def test_tables_of_very_many_groups_show_the_worst():
 
 
 def test_bars_have_the_length_of_the_accuracy():
-    html, narrow = render_report(run(), [], []).split('<div class="narrow-page">')
-    assert len(bars(narrow)) == 12
+    html = render_report(run(), [], [])
     widths = np.array(bars(html))
     accuracies = np.array([RIGHT[name][g] / (100, 100, 50, 50)[g] for g in range(4) for name in RIGHT])
     assert widths / widths[0] == pytest.approx(accuracies / accuracies[0], abs=1e-3)
@@ -338,11 +338,11 @@ def test_bars_have_the_length_of_the_accuracy():
 def test_page_without_history_gallery_truth_or_test_split():
     rows = [row(name, None, evaluated(values, (100, 100, 0, 50))) for name, values in RIGHT.items()]
     page = Page(render_report(run(rows=rows, group_kind="pseudo", pseudo_quality=None), [], []))
-    assert page.tags.count("svg") == 2
+    assert page.tags.count("svg") == 1
     assert "no images" in page.words
     assert "No mistakes to show." in page.words
     assert "Validation split, 250 images (no test split" in page.words
-    assert "the model itself labelled them and no one has checked them" in page.words
+    assert "the model itself labelled them and nobody has checked them" in page.words
     assert "belong to it" not in page.words
 
 
@@ -378,8 +378,8 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
         entry["group_weights"] = [1.0, 0.0, None, 2.0]
         entry["val_wga"] = entry["val_wgp"] = None
     html = render_report(metrics, entries, [])
-    assert Page(html).tags.count("svg") == 4
-    assert html.split("<h2>Training</h2>")[1].count("<use ") == 4  # points
+    assert Page(html).tags.count("svg") == 3
+    assert html.split(">Training</h2>")[1].count("<use ") == 4  # points
     assert "nan" not in re.sub(r"<[^>]*>", "", html).lower().split()
 
 

@@ -123,7 +123,7 @@ def test_page_of_a_comparison_has_each_factor_alone_and_judges_by_the_trusted_on
     assert "accuracy over pseudo groups of Style by" in Page(page_of(metrics, judged=named, guesses=doubted)).words
     assert "(place) apart in these images, so nothing is proven about these groups." in words
     assert (
-        "By style alone GroupImagesERMdbpt landbird · photo120 90.0[81.2, 95.6] 80.0[69.4, 88.3] landbird · sketch"
+        "By style alone GroupImagesERMdbpt landbird · photo12090.0[81.2, 95.6]80.0[69.4, 88.3] landbird · sketch"
         in words
     )
     assert "By place alone Since the guesses of place can’t be trusted, these figures say nothing about place." in words

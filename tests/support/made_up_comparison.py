@@ -7,6 +7,7 @@ from made_up_run import GUESSES, LONG, NASTY, names_of, words_of
 
 from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
+from dbpt.report import sections
 from dbpt.report.comparison_page import NextSteps, render_comparison
 from dbpt.report.guesses import GuessSheets
 from dbpt.runs.metrics import (
@@ -138,9 +139,11 @@ def page_of(
     judged=None,
     guesses=GUESSES,
     command="dbpt compare X",
-    settings=(),
+    words=(),
+    settings=None,
     steps=STEPS,
     answers=None,
 ):
     shown = GuessSheets(guesses, words_of(metrics.dataset), sheets)
-    return render_comparison(metrics, judged or metrics, shown, command, list(settings), steps, answers)
+    made_by = sections.made_by("compare", command, words, ([], []), settings or {}, metrics=metrics)
+    return render_comparison(metrics, judged or metrics, shown, made_by, steps, answers)

@@ -14,7 +14,6 @@ from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.guesses.doubts import Doubt
 from dbpt.guesses.trust import Guesses
 from dbpt.report.guesses import GuessSheets
-from dbpt.report.page import RunPage
 from dbpt.report.pictures import GroupExamples, Mistake
 from dbpt.report.run_charts import run_figures
 from dbpt.runs.metrics import RunMetrics
@@ -94,13 +93,14 @@ def render_report(metrics, history, gallery, sheets=None, guesses=None, **change
         "sheets": GuessSheets(guesses or GUESSES, words_of(metrics.dataset), sheets),
         "examples": [GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in metrics.dataset.groups],
         "confusions": [9 * one_image + np.roll(one_image, 1, 1)] * 2,
-        "words": [("Words for land", "land, forest")],
-        "settings": [("eta", "1.0"), ("cache", "–")],
+        "words": [("land", ["land", "forest"])],
+        "templates": (["a photo of a {}"], []),
+        "settings": {"eta": "1.0", "cache": "None"},
         "command": "dbpt fit birds.csv --out runs/birds",
         "label_command": "dbpt label RUN --out RUN-labels",
         "difference": (0.2, 0.5),
     }
-    return dbpt.report.page.render_report(RunPage(**values | changes))
+    return dbpt.report.page.render_report(**values | changes)
 
 
 def words_of(dataset):

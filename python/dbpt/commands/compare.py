@@ -32,10 +32,11 @@ from dbpt.data import DataLike, Words
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.progress import progress_bar
+from dbpt.report import sections
 from dbpt.report.charts import write_figures
 from dbpt.report.comparison import csv_table
 from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
-from dbpt.report.guesses import Entries, GuessSheets, label_command, made_by_entries, setting_texts
+from dbpt.report.guesses import label_command, setting_texts
 from dbpt.report.summary import judged_factors
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.runs.run_folder import data_of_factors
@@ -213,7 +214,11 @@ def _compare_in(
     metrics = summarize(plan, results, failures, shared, study.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))
-    settings = settings_of(plan, embedded.dataset.words, sheets, len(embedded.failures))
+    words, heads = embedded.dataset.words, {"Methods": ", ".join(methods), "Heads": ", ".join(plan.heads)}
+    failed = {"Images that could not be read": str(len(embedded.failures))}
+    of_words, templates = [*words.classes.items(), *sheets.words.items()], (words.templates, words.attribute_templates)
+    settings = heads | failed | setting_texts(plan.config, SETTINGS)
+    made_by = sections.made_by("compare", command_of(out, asked, plan), of_words, templates, settings, metrics=metrics)
     places, judged = judged_factors(guesses, metrics), metrics
     if len(places) < len(shared.dataset.factors):
         of_factors = {name: each.of_factors(shared.dataset, places) for name, each in results.items()}
@@ -221,7 +226,7 @@ def _compare_in(
         judged = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
     answers = answers_of(plan, results, metrics, stages, out)
     charts = comparison_figures(metrics)
-    page = render_comparison(metrics, judged, sheets, command_of(out, asked, plan), settings, steps, answers, charts)
+    page = render_comparison(metrics, judged, sheets, made_by, steps, answers, charts)
     write_figures(out, charts)
     write_atomically(out / "compare.html", page)
     if not failures:
@@ -303,21 +308,6 @@ def next_steps(out: Path, asked: FitConfig, plan: Plan) -> NextSteps:
         guess=shlex.join(guess) if has_guesses else "",
         resume=shlex.join(["dbpt", "compare", "--resume", "--out", str(out)]),
     )
-
-
-def settings_of(plan: Plan, words: Words, sheets: GuessSheets, failed_images: int) -> Entries:
-    """Return names and texts of the plan, the words and sentences, and every setting."""
-    return [
-        ("Methods", ", ".join(method.name for method in plan.methods)),
-        ("Heads", ", ".join(plan.heads)),
-        ("Images that could not be read", str(failed_images)),
-        *made_by_entries(
-            [*words.classes.items(), *sheets.words.items()],
-            words.templates,
-            words.attribute_templates,
-            setting_texts(plan.config, SETTINGS),
-        ),
-    ]
 
 
 def _seeds(seeds: Sequence[int]) -> list[str]:

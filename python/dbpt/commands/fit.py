@@ -22,8 +22,8 @@ from dbpt.data import SPLITS, DataLike
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.heads import HEADS
 from dbpt.report.charts import Chart, write_figures
-from dbpt.report.guesses import GuessSheets, label_command, made_by_entries, setting_entries, setting_texts
-from dbpt.report.page import RunPage, render_report
+from dbpt.report.guesses import GuessSheets, label_command, setting_texts
+from dbpt.report.page import render_report
 from dbpt.report.pictures import Mistake, group_examples, surest_mistakes, worst_first
 from dbpt.report.run_charts import run_figures
 from dbpt.report.summary import judged_factors, summarize
@@ -291,22 +291,19 @@ def run_page(
         first=worst_first([each.accuracy for each in shown.groups] if shown else []),
     )
     return render_report(
-        RunPage(
-            metrics=metrics,
-            judged=judged,
-            charts=charts,
-            mistakes=worst_group_mistakes(study, results[-1]),
-            sheets=sheets,
-            examples=examples,
-            confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
-            words=made_by_entries(
-                [*words.classes.items(), *sheets.words.items()], words.templates, words.attribute_templates, {}
-            ),
-            settings=setting_entries(setting_texts(config.resolved(), (each.name for each in fields(config)))),
-            command=command,
-            label_command=label_command(out),
-            difference=difference,
-        )
+        metrics,
+        judged,
+        charts,
+        mistakes=worst_group_mistakes(study, results[-1]),
+        sheets=sheets,
+        examples=examples,
+        confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
+        words=[*words.classes.items(), *sheets.words.items()],
+        templates=(words.templates, words.attribute_templates),
+        settings=setting_texts(config.resolved(), (each.name for each in fields(config))),
+        command=command,
+        label_command=label_command(out),
+        difference=difference,
     )
 
 

@@ -1,27 +1,22 @@
 """The HTML page of a search for attributes. It is for readers who know neither dbpt nor statistics."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from dbpt.discovery.figures import ClassWords, DiscoveryFigures, TriedFamily
+from dbpt.discovery.figures import DiscoveryFigures, TriedFamily
 from dbpt.groups import Group
 from dbpt.guesses.doubts import LOWEST_AGREEMENT, short_of
 from dbpt.guesses.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
-from dbpt.report.guesses import Entries, audited_entries, made_by_entries
+from dbpt.report import sections
 from dbpt.report.pictures import GroupExamples
-from dbpt.report.text import percent, render, sentence
+from dbpt.report.sections import section
 
 MOST_SHOWN = 3
 """Families with pictures."""
 MOST_ROWS = 12
 MOST_WORDS = 12
-TRUST = (
-    ("agreement", LOWEST_AGREEMENT, "at least"),
-    ("spread", LOWEST_SPREAD, "at least"),
-    ("separation", LOWEST_SEPARATION, "at least"),
-    ("outranked", LARGEST_OUTRANKED, "at most"),
-)
-"""Figures of `Trust`, each with the limit from which the guesses are trusted."""
+TRUST = {"agreement": LOWEST_AGREEMENT, "spread": LOWEST_SPREAD, "separation": LOWEST_SEPARATION}
+TRUST |= {"outranked": LARGEST_OUTRANKED}
+"""Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
 REASONS = {
     "Errors go with them, but CLIP may confuse the names with the classes": ("may be the class",),
     "Tested: errors depend on the guesses no more than by chance, or little": ("may be chance", "explains little"),
@@ -32,37 +27,35 @@ REASONS = {
 """The findings of the families that are not proposed, under their headings."""
 
 
-@dataclass(frozen=True)
-class Cell:
-    """A condition, which ``holds`` or not, None if it was not asked; ``text`` beside the mark, figures to hover for."""
-
-    holds: bool | None
-    figures: str = ""
-    text: str = ""
-
-
 def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[GroupExamples]] | None) -> str:
     """Return the page, one self-contained HTML file without scripts.
 
     ``examples`` are pictures of the groups of the first distinct families, by name; None if there are no images.
     """
-    distinct = figures.distinct
-    shown = distinct or figures.to_look_at
-    return render(
-        "discover.html.j2",
-        figures=figures,
-        badge=_badge(figures),
-        proposed=[(family, family.worst_and_best) for family in distinct[:MOST_ROWS]],
-        left_out=len(distinct[MOST_ROWS:]),
-        alike=[(family, figures.split_alike(family)) for family in distinct[:MOST_ROWS] if figures.split_alike(family)],
-        shown=[(family, _by_class(family), family.worst_and_best) for family in shown[:MOST_SHOWN]],
-        most_classes=MOST_ROWS,
-        examples=examples,
-        others=_others(figures.families),
-        words=[(each, _shown(each)) for each in figures.words if each.nearer],
-        warnings=[sentence(text) for text in figures.warnings],
-        entries=_entries(figures),
-    )
+    proposed, data = figures.distinct, figures.data
+    shown, reasons = proposed or figures.to_look_at, _others(figures.families)
+    words = {"words": [each for each in figures.words if each.nearer], "most_words": MOST_WORDS}
+    nearest = section("words", "Words nearest to the errors", is_found=bool(proposed), **words)
+    title = f"What the errors go with{', strongest first' if len(proposed) > 1 else ''}"
+    pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS}
+    look = section("families", "Look before you believe it", "pictures", families=pictured, examples=examples, **values)
+    values_of_others = {"reasons": reasons, "trust": TRUST, "short_of": short_of}
+    parts = [
+        sections.warnings(figures.warnings),
+        section("proposed", title, figures=figures, families=proposed, **values) if proposed else None,
+        look if shown else None,
+        nearest if proposed and words["words"] else None,
+        sections.next_step("discover", figures=figures),
+        section("others", "Families that are not proposed", proposed=proposed, **values_of_others),
+        nearest if not proposed and words["words"] else None,
+        sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
+    ]
+    example = proposed[0] if proposed else next(iter(reasons.values()))[0]
+    eyebrow = f"{data.name} · search for attributes that explain errors"
+    below = section("searched", figures=figures, example=example)
+    head = sections.headline(eyebrow, _badge(figures), figures.verdict, below)
+    kind, how = "Attribute found" if figures.proposed else "Nothing proposed", sections.how("discover")
+    return sections.render_page(f"{kind}: {data.name} · dbpt discover", head, parts, how, figures.dbpt_version)
 
 
 def _badge(figures: DiscoveryFigures) -> tuple[str, str]:
@@ -90,18 +83,14 @@ def _by_class(family: TriedFamily) -> list[tuple[str, list[Group]]]:
     return sorted(classes.items(), key=lambda each: -gap(each[1]))
 
 
-def _others(families: Sequence[TriedFamily]) -> list[tuple[str, list[tuple[TriedFamily, list[Cell]]]]]:
-    """Return the families that are not proposed, with the cells of each, by the reason.
+def _others(families: Sequence[TriedFamily]) -> dict[str, list[TriedFamily]]:
+    """Return the families that are not proposed by the reason.
 
     Families that could be tested are sorted by the p-value, then by the share of the errors; others by the number of
     doubts, then by name.
     """
-    found = []
-    for heading, findings in REASONS.items():
-        chosen = sorted((family for family in families if family.finding in findings), key=_order)
-        if chosen:
-            found.append((heading, [(family, _cells(family)) for family in chosen]))
-    return found
+    chosen = {why: [each for each in families if each.finding in findings] for why, findings in REASONS.items()}
+    return {why: sorted(found, key=_order) for why, found in chosen.items() if found}
 
 
 def _order(family: TriedFamily) -> tuple[float, float, str]:
@@ -109,34 +98,3 @@ def _order(family: TriedFamily) -> tuple[float, float, str]:
     if family.finding in ("doubted", "no test", "too few images") or explained is None:
         return len(family.doubts), 0.0, family.name
     return 2.0 if explained.p_value is None else explained.p_value, -(explained.share or 0.0), family.name
-
-
-def _cells(family: TriedFamily) -> list[Cell]:
-    """Return the conditions on a family: the four of `TRUST`, that it explains errors, and more than the classes."""
-    if family.spread is None:
-        return [Cell(None)] * (len(TRUST) + 2)
-    cells = []
-    for name, limit, bound in TRUST:
-        value = getattr(family, name)
-        holds = value >= limit if bound == "at least" else value <= limit
-        cells.append(Cell(holds, f"{name} {short_of(value, limit)}; {bound} {limit}"))
-    if family.finding == "doubted" or family.explained is None:
-        return [*cells, Cell(None), Cell(None)]
-    figures = f"p {family.p_text}, q {family.q_text}"
-    share = "" if family.explained.share is None else f"{percent(family.explained.share)}\u00a0%"
-    of_classes = family.finding in ("describes the classes", "may be the class")
-    cells.append(Cell(of_classes, figures, share))
-    return [*cells, Cell(False, "; ".join(family.doubts)) if of_classes else Cell(None)]
-
-
-def _shown(found: ClassWords) -> Sequence[tuple[str, float]]:
-    return [(word.word, word.score) for word in found.nearer[:MOST_WORDS]]
-
-
-def _entries(figures: DiscoveryFigures) -> Entries:
-    """Return the data, backbone, catalogue and settings."""
-    return [
-        *audited_entries(figures.data, figures.backbone),
-        ("Catalogue", figures.catalogue or "dbpt's own"),
-        *made_by_entries((), (), (), figures.settings),
-    ]

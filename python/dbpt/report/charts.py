@@ -26,14 +26,15 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from dbpt.errors import InputError
-from dbpt.report.text import COLORS, shorten
+from dbpt.groups import group_name
+from dbpt.report.text import COLORS, shorten, shorten_group
 from dbpt.runs.output_folder import FIGURES
 from dbpt.storage.files import write_atomically
 
-WIDTH, NARROW = 920, 400
+WIDTH = 920
 LETTER = 6.7  # assumed width of a letter at 12 px
-BAR_LETTERS, NARROW_LETTERS, CURVE_LETTERS = 42, 22, 30
-"""The longest labels of bars, of those in narrow charts, and of curves."""
+BAR_LETTERS, CURVE_LETTERS = 42, 30
+"""The longest labels of bars and of curves."""
 MOST_BARS = 40
 """With more groups, a chart of bars shows the worst ones."""
 CURVE_LABELS = 250
@@ -83,7 +84,7 @@ NOTE: Looks = {"fontsize": 11, "color": COLORS["muted"]}
 class Chart:
     """A figure, with a ``description`` for screen readers.
 
-    Pages show the part ``on_page`` (x, y, width, height), which is the whole figure or all below caption and legend.
+    Pages show the part ``on_page`` (x, y, width, height), which is all below caption and legend.
     """
 
     figure: Figure
@@ -173,26 +174,31 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarGroup:
-    """Bars that share a label (the name, shortened to BAR_LETTERS), with a second line below it."""
+    """Bars that share a label: ``names`` are class and attribute, and ``note`` is a second line below them."""
 
-    name: str
-    label: str
+    names: tuple[str, str]
     note: str
     bars: Sequence[Bar]
+
+    @property
+    def name(self) -> str:
+        """Class · attribute, or the class alone."""
+        return group_name(*self.names)
 
 
 Legend = Sequence[tuple[str, str]]
 """Names of colours, each with what it means."""
 
 
-def bar_chart(
-    groups: Sequence[BarGroup], description: str, width: int = WIDTH, *, legend: Legend | None = None
-) -> Chart:
+def bar_chart(groups: Sequence[BarGroup], description: str, legend: Legend = ()) -> Chart | None:
     """Draw horizontal grouped bars from 0 to 100 %, with intervals as whiskers and the value at the right.
 
-    A ``legend``, which may be empty, adds the description and itself above, in files.
+    The description and the ``legend`` are above them, in files. Returns None without groups.
     """
-    left, right, step, space = 20 + max(len(group.label) for group in groups) * LETTER, 52.0, 17.0, 18.0
+    if not groups:
+        return None
+    labels = [shorten_group(*group.names, BAR_LETTERS) for group in groups]
+    left, right, step, space = 20 + max(map(len, labels)) * LETTER, 52.0, 17.0, 18.0
     y, bars, tops = space / 2, list[tuple[float, BarGroup, Bar]](), list[tuple[float, BarGroup]]()
     for group in groups:
         block = max(step * len(group.bars), 32.0)
@@ -202,12 +208,12 @@ def bar_chart(
         y += block + space
     height = y - space / 2
     with _looks():
-        axes, on_page = _axes(description, legend, width, height, (left, 22, right, 4))
+        axes, on_page = _axes(description, legend, height, (left, 22, right, 4))
         axes.set(xlim=(0, 1), ylim=(height, 0), yticks=[], xticks=[0, 0.25, 0.5, 0.75, 1])
         axes.xaxis.tick_top()
         axes.set_xticklabels(["0", "25", "50", "75", "100 %"])
-        for middle, group in tops:
-            _text(axes, (0, middle), (-14, 3), group.label, hover=group.name)
+        for (middle, group), label in zip(tops, labels, strict=True):
+            _text(axes, (0, middle), (-14, 3), label, hover=group.name)
             _text(axes, (0, middle), (-14, -12), group.note, **NOTE)
             if all(bar.value is None for bar in group.bars):
                 _text(axes, (0, middle), (6, -4), "no images", ha="left", **NOTE)
@@ -265,7 +271,7 @@ def line_chart(
     epochs = sorted({epoch for line in lines for epoch, _ in line.points})
     height = max(170.0, 15.0 * len(lines))
     with _looks():
-        axes, on_page = _axes(description, (), WIDTH, height, (44, 26, CURVE_LABELS, 38))
+        axes, on_page = _axes(description, (), height, (44, 26, CURVE_LABELS, 38))
         axes.set_xlim(epochs[0], max(epochs[-1], epochs[0] + 1))
         axes.grid(visible=False, axis="x")
         numbers = MaxNLocator(12, integer=True).tick_values(epochs[0], epochs[-1])
@@ -325,38 +331,31 @@ def spread(places: Sequence[float], distance: float, bottom: float) -> list[floa
     return moved
 
 
-def _axes(description: str, legend: Legend | None, width: float, height: float, margins: Box) -> tuple[Axes, Box]:
-    """Return axes of some ``height`` in a new figure, with margins at the left, top, right and bottom.
-
-    A ``legend`` and the description are above them; the second value is the part below (x, y, width, height).
-    """
+def _axes(description: str, legend: Legend, height: float, margins: Box) -> tuple[Axes, Box]:
+    """Return axes with margins at the left, top, right and bottom, and the part below legend and description."""
     left, top, right, bottom = margins
-    lines = _in_lines(legend or (), width)
-    above, inside = 0.0 if legend is None else 46.0 + 20 * len(lines), width - left - right
+    lines, width = _in_lines(legend), WIDTH + 14
+    above = 46.0 + 20 * len(lines)
     whole = above + top + height + bottom
-    on_page = 0.0, above, width, whole - above
-    width += 14 * (legend is not None)
     figure = Figure((width / 72, whole / 72))
-    axes = figure.add_axes((left / width, bottom / whole, inside / width, height / whole))
-    if legend is not None:
-        letters = int((width - 42) / LETTER)
-        caption = figure.text(14 / width, 1 - 22 / whole, _clean(shorten(description, letters)))
-        caption.set(gid=_clean(HOVER + description), zorder=0.5)  # before the legend
-        for row, entries in enumerate(lines):
-            for x, color, name in entries:
-                y = whole - 46 - 20 * row
-                box = Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
-                figure.add_artist(box).set_transform(figure.transFigure)
-                figure.text((x + 18) / width, y / whole, _clean(shorten(name, BAR_LETTERS)))
-    return axes, on_page
+    axes = figure.add_axes((left / width, bottom / whole, (WIDTH - left - right) / width, height / whole))
+    caption = figure.text(14 / width, 1 - 22 / whole, _clean(shorten(description, int((width - 42) / LETTER))))
+    caption.set(gid=_clean(HOVER + description), zorder=0.5)  # before the legend
+    for row, entries in enumerate(lines):
+        for x, color, name in entries:
+            y = whole - 46 - 20 * row
+            box = Rectangle((x / width, (y - 1) / whole), 11 / width, 11 / whole, color=COLORS[color])
+            figure.add_artist(box).set_transform(figure.transFigure)
+            figure.text((x + 18) / width, y / whole, _clean(shorten(name, BAR_LETTERS)))
+    return axes, (0.0, above, WIDTH, whole - above)
 
 
-def _in_lines(legend: Legend, width: float) -> list[list[tuple[float, str, str]]]:
+def _in_lines(legend: Legend) -> list[list[tuple[float, str, str]]]:
     """Return the entries of a legend by line, each with its place."""
-    lines, x = list[list[tuple[float, str, str]]](), width
+    lines, x = list[list[tuple[float, str, str]]](), float(WIDTH)
     for color, name in legend:
         needed = 42 + LETTER * min(len(name), BAR_LETTERS)
-        if not lines or (x > 14 and x + needed > width):
+        if not lines or (x > 14 and x + needed > WIDTH):
             lines, x = [*lines, []], 14.0
         lines[-1].append((x, color, name))
         x += needed

@@ -5,28 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbpt._core import __version__
 from dbpt.guesses.trust import Guesses
 from dbpt.report.pictures import ContactSheet
-from dbpt.report.text import MISSING, count, render
-from dbpt.runs.metrics import AuditedData, BackboneSummary
 from dbpt.settings.config import FitConfig
-
-Entries = list[tuple[str, str]]
-
-
-def audited_entries(data: AuditedData, backbone: BackboneSummary) -> Entries:
-    """Return the images that a page is about, and the backbone."""
-    more = f"; {count(data.failed_images)} more could not be read" if data.failed_images else ""
-    split = f"split: {data.split}" if data.is_divided else "no splits"
-    images = f"{count(data.n)}, {split}{more}"
-    return [("Data", data.root), ("Images", images), ("Backbone", backbone_text(backbone))]
-
-
-def backbone_text(backbone: BackboneSummary) -> str:
-    """Return the backbone by name, with the size of its features and the precision of its image tower."""
-    weights = backbone.pretrained or "no pretrained tag"
-    return f"{backbone.model}, {weights}, {backbone.embed_dim} features; image tower: {backbone.image_tower}"
 
 
 def setting_texts(config: FitConfig, names: Iterable[str]) -> dict[str, str]:
@@ -35,26 +16,6 @@ def setting_texts(config: FitConfig, names: Iterable[str]) -> dict[str, str]:
     return {
         name: ", ".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in values.items()
     }
-
-
-def made_by_entries(
-    words: Iterable[tuple[str, Sequence[str]]],
-    templates: Sequence[str],
-    attribute_templates: Sequence[str],
-    settings: Mapping[str, str],
-) -> Entries:
-    """Return names and texts of the words with their sentences, and of the ``settings`` by `setting_texts`."""
-    return [
-        *((f"Words for {name}", ", ".join(wordings)) for name, wordings in words),
-        ("Sentences, class", " | ".join(templates) or MISSING),
-        ("Sentences, attribute", " | ".join(attribute_templates) or MISSING),
-        *setting_entries(settings),
-    ]
-
-
-def setting_entries(settings: Mapping[str, str]) -> Entries:
-    """Return names and texts of the ``settings`` by `setting_texts`; an unset one is a dash."""
-    return [(name, MISSING if value == "None" else value) for name, value in settings.items()]
 
 
 MOST_OPEN = 8
@@ -86,21 +47,15 @@ class GuessSheets:
         return [pair for each in judged for pair in zip(each.precision, each.n_guessed, strict=True)]
 
     @property
-    def suspects(self) -> list[str]:
-        """The names of the factors, or of the attributes."""
-        return [factor.name for factor in self.guesses.factors] or list(self.words)
-
-    @property
-    def sheet_attributes(self) -> list[str]:
-        """The attributes to show sheets of; with factors, only the combinations that occur."""
-        if not self.guesses.factors:
-            return list(self.words)
-        return list(dict.fromkeys(sheet.attribute for sheet in self.shown_sheets))
-
-    @property
-    def shown_sheets(self) -> list[ContactSheet]:
-        """The sheets; with factors, only those of groups that occur."""
-        return [sheet for sheet in self.sheets or [] if sheet.n or not self.guesses.factors]
+    def titled_sheets(self) -> list[tuple[str, list[ContactSheet]]]:
+        """The sheets of each attribute, or of the clusters of each class; with factors, only those that occur."""
+        found: dict[str, list[ContactSheet]] = {}
+        took = "Labelled" if self.guesses.from_file else f"What {self.guesses.guesser} took for"
+        for sheet in self.sheets or []:
+            if sheet.n or not self.guesses.factors:
+                title = sheet.class_name if self.guesses.by_clusters else f"{took} “{sheet.attribute}”"
+                found.setdefault(title, []).append(sheet)
+        return list(found.items())
 
     @property
     def are_open(self) -> bool:
@@ -111,12 +66,6 @@ class GuessSheets:
     def left_out(self) -> int:
         """The number of groups that have images, but no pictures."""
         return sum(sheet.n > 0 and not sheet.strips for sheet in self.sheets or [])
-
-
-def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
-    """Return the page for the data set ``name``, to look at before training; ``label_commands`` are the next step."""
-    context = {"shown": shown, "name": name, "label_commands": label_commands, "version": __version__}
-    return render("guesses.html.j2", **context)
 
 
 def distrust(guesses: Guesses, names: str) -> str:

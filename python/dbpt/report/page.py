@@ -1,7 +1,6 @@
 """The HTML page of a run, with its headline."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,10 +8,12 @@ from numpy.typing import NDArray
 
 from dbpt.groups import Group, group_name
 from dbpt.guesses.trust import Guesses
-from dbpt.report.charts import MOST_BARS, Chart
-from dbpt.report.guesses import Entries, GuessSheets, distrust
-from dbpt.report.pictures import GroupExamples, Mistake, worst_first
-from dbpt.report.run_charts import MOST_CURVES, chosen_accuracy, narrow_chart, row_colors, validation_title
+from dbpt.report import sections
+from dbpt.report.charts import Chart
+from dbpt.report.guesses import GuessSheets, distrust
+from dbpt.report.pictures import GroupExamples, Mistake
+from dbpt.report.run_charts import MOST_CURVES, validation_title
+from dbpt.report.sections import Section, section
 from dbpt.report.summary import (
     SPLIT_NAMES,
     Row,
@@ -26,12 +27,11 @@ from dbpt.report.summary import (
     selected_by,
     selecting_figure,
     shots_text,
+    shown_rows,
     summarize,
 )
-from dbpt.report.tables import confusions
-from dbpt.report.text import capitalize_first, in_words, points, render, signed_points
+from dbpt.report.text import capitalize_first, in_words
 from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
-from dbpt.settings.sections import PSEUDO_SELECTIONS, TRUE_SELECTIONS
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
@@ -59,7 +59,7 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome
     if untrusted is not None:
         return untrusted
     if before is None or _worst(chosen) is None:
-        return Outcome("nothing-to-compare", "Nothing to compare", headline(summary, difference))
+        return Outcome("nothing-to-compare", "Nothing to compare", alone(summary))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
     needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
@@ -133,18 +133,26 @@ def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tu
     return change, difference is not None and (difference[0] > 0 or difference[1] < 0)
 
 
-def headline(summary: Summary, difference: Interval) -> str:
-    """Return the result in one sentence, for any outcome; ``difference`` as for `verdict`."""
-    chosen, what = summary.chosen, capitalize_first(figure_name(summary.metrics))
-    wga, average, name = chosen.worst_group_accuracy, chosen.average_accuracy, average_name(summary.metrics)
+def alone(summary: Summary) -> str:
+    """Return the result in one sentence where no other row is there to compare with, or no group."""
+    chosen, name = summary.chosen, average_name(summary.metrics)
+    wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
     if wga is None:
         known = "" if average is None else f"; the {name} of {chosen.title} is {in_words(average)}"
         return f"No group could be evaluated, so there is no worst-group accuracy{known}."
-    baseline = summary.baseline
-    if baseline is None:
-        return f"{what} of {chosen.title} is {in_words(wga)}, {name} {in_words(average)}."
-    compared = _compared(baseline, chosen, difference)
-    return f"{what} {compared} {name} {in_words(baseline.average_accuracy)} → {in_words(average)}."
+    what = capitalize_first(figure_name(summary.metrics))
+    return f"{what} of {chosen.title} is {in_words(wga)}, {name} {in_words(average)}."
+
+
+def change_of(summary: Summary, difference: Interval) -> Section | str:
+    """Return how worst-group accuracy and the average changed, for any outcome; ``difference`` as for `verdict`."""
+    before, chosen = summary.baseline, summary.chosen
+    if before is None or chosen.worst_group_accuracy is None:
+        return alone(summary)
+    change, is_clear = _change(before, chosen, difference)
+    names = {"what": figure_name(summary.metrics), "average": average_name(summary.metrics)}
+    values = {"change": change, "is_clear": is_clear, "difference": difference}
+    return section("change", before=before, after=chosen, zero_shot=summary.zero_shot, **names, **values)
 
 
 def figure_name(metrics: Metrics) -> str:
@@ -157,158 +165,83 @@ def figure_name(metrics: Metrics) -> str:
     return f"worst-group accuracy{'' if metrics.group_kind == 'true' else groups}"
 
 
-def zero_shot_line(summary: Summary) -> str:
-    """Return the result without training in one sentence; "" if the headline already compares with it."""
-    row = summary.zero_shot
-    if row is None or row is summary.baseline:
-        return ""
-    wga, average = row.worst_group_accuracy, row.average_accuracy
-    figures = f"worst group {in_words(wga)}, {average_name(summary.metrics)} {in_words(average)}"
-    return f"Without any training (zero-shot): {figures}."
-
-
 def average_name(metrics: Metrics) -> str:
     """Return the name of the average in sentences: the adjusted one can differ much from the plain one."""
     return "adjusted average" if metrics.average == "adjusted" else "average"
 
 
-def _compared(baseline: Row[RunRow], chosen: Row[RunRow], difference: Interval) -> str:
-    before, after = baseline.worst_group_accuracy, chosen.worst_group_accuracy
-    change, is_clear = _change(baseline, chosen, difference)
-    if not change:
-        return f"is {in_words(after)} with both {baseline.title} and {chosen.title},"
-    by = f"{signed_points(change / 100)} points"
-    if difference is not None:
-        by += f" [{points(difference[0])},\u00a0{points(difference[1])}]"
-    if not is_clear:
-        both = f"{in_words(after)} ({chosen.title}) against {in_words(before)} ({baseline.title})"
-        return f"is {both}: {by}, maybe by chance;"
-    verb = "rose" if change > 0 else "fell"
-    return f"{verb} from {in_words(before)} ({baseline.title}) to {in_words(after)} ({chosen.title}): {by};"
+def render_report(
+    metrics: RunMetrics,
+    judged: RunMetrics,
+    charts: Mapping[str, Chart | None],
+    *,
+    mistakes: Sequence[Mistake] | None,
+    sheets: GuessSheets,
+    examples: Sequence[GroupExamples],
+    confusions: Sequence[NDArray[np.int64]],
+    words: sections.Wordings,
+    templates: sections.Templates,
+    settings: Mapping[str, str],
+    command: str,
+    label_command: str,
+    difference: Interval,
+) -> str:
+    """Return the HTML page of a run.
 
-
-MOST_ROWS = 200
-"""If there are more groups, the tables show the ones with the lowest accuracy."""
-SOURCES = {None: "none", "pseudo": "pseudo attributes", "true": "true attributes (an oracle)"}
-APPLICATIONS = {None: "none", "loss": "in the loss", "sampling": "by sampling"}
-TRAINED = {
-    "prompt": "the prompt, which are the words around the class names",
-    "linear": "a linear layer on CLIP's features",
-    "adapter": "an adapter on CLIP's features",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunPage:
-    """The content of the page of a run: its metrics, their charts, and the findings in its images.
-
-    ``judged`` are the metrics over the `judged_factors`, for verdict and headline. ``mistakes`` of the chosen row in
-    its worst group are None without images. ``examples`` of each group have the predictions of the first and of the
-    chosen row, and ``confusions`` are their confusion counts (C, C). ``command`` made the run, ``label_command`` is the
-    next step. ``difference`` is the 95 % interval of the chosen row's worst-group accuracy minus that of the strongest
-    other one in ``judged``, on the same images.
+    Args:
+        metrics: the figures of the run.
+        judged: those over the `judged_factors`, for verdict and headline.
+        charts: the `run_figures`.
+        mistakes: those of the chosen row in its worst group; None without images.
+        sheets: the guesses with their contact sheets.
+        examples: images of each group with the predictions of the first and of the chosen row.
+        confusions: the `confusion_counts` (C, C) of these two rows.
+        words: the wordings of classes and attributes, by name.
+        templates: the sentences of classes and of attributes.
+        settings: the texts of all settings, by name.
+        command: the command that made the run.
+        label_command: the next step.
+        difference: the 95 % interval of the chosen row's worst-group accuracy minus that of the strongest other one in
+            ``judged``, on the same images.
     """
-
-    metrics: RunMetrics
-    judged: RunMetrics
-    charts: Mapping[str, Chart | None]
-    mistakes: list[Mistake] | None
-    sheets: GuessSheets
-    examples: list[GroupExamples]
-    confusions: list[NDArray[np.int64]]
-    words: Entries
-    settings: Entries
-    command: str
-    label_command: str
-    difference: tuple[float, float] | None
-
-
-def render_report(page: RunPage) -> str:
-    """Return the HTML page of a run."""
-    metrics, charts = page.metrics, page.charts
-    summary, judged, guesses = summarize(metrics), summarize(page.judged), page.sheets.guesses
-    colors, quality, classes = row_colors(summary.rows), metrics.pseudo_quality, metrics.dataset.classes
-    accuracies = [chosen_accuracy(summary, g) for g in range(len(metrics.dataset.groups))]
-    shown = metrics.dataset.shown_groups
-    context = vars(page) | {
-        "summary": summary,
-        "split_name": SPLIT_NAMES[summary.split],
-        "verdict": verdict(judged, guesses, page.difference),
-        "warnings": summary.other_warnings,
-        "headline": headline(judged, page.difference),
-        "groups_line": groups_line(metrics),
-        "shots_text": shots_text(metrics),
-        "average_note": average_note(metrics.average),
-        "zero_shot_line": zero_shot_line(judged),
-        "titled": [(row.title, row) for row in summary.rows],
-        "doubted_factors": doubted_factors(guesses, metrics),
-        "rows": list(zip(summary.rows, colors, strict=True)),
-        "tabled": sorted([g for g in worst_first(accuracies) if g in shown][:MOST_ROWS]),
-        "num_groups": len(shown),
-        "bars": charts["accuracy"],
-        "narrow_bars": narrow_chart(summary),
-        "shows_images": page.mistakes is not None,
-        "compared": [summary.rows[0].title, summary.chosen.title],
-        "confusions": [confusions(counts, classes) for counts in page.confusions],
-        "weights": charts["weights"],
-        "p_true": charts["probability"],
-        "validation": charts["validation"],
-        "validation_title": validation_title(metrics),
-        "quality": quality if quality and quality.smallest_group is not None else None,
-        "true_uses": _true_uses(summary),
-        "selected_by": selected_by(metrics),
-        "pseudo_selects": metrics.dataset.has_attributes and metrics.model_selection in PSEUDO_SELECTIONS,
-        "cluster_note": cluster_note(metrics),
-        "how_trained": _how_trained(summary),
-        "entries": [*_settings(summary), *page.words],
-        "most_bars": MOST_BARS if len(shown) > MOST_BARS else None,
-        "most_curves": MOST_CURVES if len(shown) > MOST_CURVES else None,
-    }
-    return render("run.html.j2", **context)
-
-
-def _how_trained(summary: Summary) -> str:
-    """Return sentences about the training of the chosen row and the choice of its epoch."""
-    record, title = summary.chosen.record, summary.chosen.title
-    told = f"Training ({title}) tunes {TRAINED.get(str(record.head), f'the head {record.head}')}"
-    if record.group_source is not None:
-        told += f", and weighs the images by class · attribute group, by the {SOURCES[record.group_source]}"
-    if any(row.record.name == "erm" for row in summary.others):
-        told += "; ERM is plain training, without such weights"
-    if record.epochs < 2:
-        return told
-    if summary.metrics.model_selection == "last":
-        return f"{told}. Of all epochs, the one kept is the last one"
-    figure, over, _ = selecting_figure(summary.metrics)
-    return f"{told}. Of all epochs, the one kept is the one with the highest {figure} on the validation images{over}"
-
-
-def _true_uses(summary: Summary) -> str:
-    """Return the uses of true attributes. A run without an oracle setting only measures with them."""
-    uses = ["this table", "the metrics"] if summary.metrics.group_kind == "true" else ["this table"]
-    if summary.metrics.model_selection in TRUE_SELECTIONS:
-        uses.append("model selection (as requested)")
-    oracles = [row.title for row in summary.rows if row.record.group_source == "true"]
-    if oracles:
-        uses.append(f"the training of {' and '.join(oracles)} (as requested)")
-    return ", ".join(uses)
-
-
-def _settings(summary: Summary) -> list[tuple[str, str]]:
-    metrics, record = summary.metrics, summary.chosen.record
-    return [
-        ("Data", metrics.dataset.root),
-        ("Backbone", metrics.backbone.model),
-        ("Weights", str(metrics.backbone.pretrained)),
-        ("Width of the features", str(metrics.backbone.embed_dim)),
-        ("Image tower", metrics.backbone.image_tower),
-        ("Head", str(record.head)),
-        ("Objective", summary.chosen.title),
-        ("Weights applied", APPLICATIONS[record.apply]),
-        ("Groups trained on", SOURCES[record.group_source]),
-        ("Pseudo attributes by", pseudo_text(metrics)),
-        ("Best epoch by", selected_by(metrics)),
-        ("Seed", str(metrics.seed)),
-        ("Images that could not be read", str(metrics.failed_images)),
-        ("Time", ", ".join(f"{name} {seconds:.1f} s" for name, seconds in metrics.seconds.items())),
+    summary, judged_summary, guesses, data = summarize(metrics), summarize(judged), sheets.guesses, metrics.dataset
+    rows, chosen, quality = shown_rows(summary.rows), summary.chosen, metrics.pseudo_quality
+    outcome, doubted = verdict(judged_summary, guesses, difference), doubted_factors(guesses, metrics)
+    tabled, compared = sections.tabled(chosen), [summary.rows[0].title, chosen.title]
+    values = {"metrics": metrics, "names": data.group_names, "tabled": tabled, "chosen": chosen, "rows": rows}
+    values |= {"doubted": doubted, "guesses": guesses, "summary": summary, "selected_by": selected_by(metrics)}
+    values |= {"quality": quality, "charts": charts, "data": data, "model_selection": metrics.model_selection}
+    of_words = data.has_attributes and not guesses.by_clusters
+    of_quality = None
+    if quality is not None and quality.smallest_group is not None:
+        of_quality = section("quality", cluster_note=cluster_note(metrics), **values)
+    training = None
+    if any(charts[name] for name in ("weights", "probability", "validation")):
+        more = {"validation_title": validation_title(metrics), "most_curves": MOST_CURVES}
+        training = section("training", "Training", **values, **more)
+    where, worst = f"on the {SPLIT_NAMES[summary.split]} images", chosen.worst
+    worst_name = f"the worst group, {group_name(worst.class_name, worst.attribute)}" if worst else "the worst group"
+    label = sections.next_step("fit", label_command=label_command, by_clusters=False)
+    use = "figures" if metrics.group_kind == "pseudo" else ""
+    parts = [
+        sections.doubts(guesses, metrics.group_kind, is_untrusted=outcome.kind == "untrusted", is_trained=True),
+        sections.warnings(summary.other_warnings),
+        section("result", "Result", average_note=average_note(metrics.average), **values),
+        sections.groups(metrics, rows, charts["accuracy"], doubted, split=summary.split, file="metrics.json"),
+        sections.answers(examples, tabled, compared, where, has_images=mistakes is not None),
+        sections.taken_for(confusions, compared, data.classes),
+        training,
+        sections.guessed(sheets, use=use, quality=of_quality) if data.has_attributes else None,
+        sections.mistakes(mistakes, worst_name, f"By {chosen.title}. "),
+        label if of_words and sheets.sheets is not None else None,
+        section("data", "Data", of_guesses=of_words, **values),
+        sections.made_by("fit", command, words, templates, settings, guessed_by=pseudo_text(metrics), **values),
     ]
+    lines = [capitalize_first(summary.split_line) + shots_text(metrics), groups_line(metrics)]
+    below = section("line", text=" · ".join([*lines, f"one run, seed {metrics.seed}"]))
+    leads = [] if outcome.kind == "nothing-to-compare" else [change_of(judged_summary, difference)]
+    head = sections.headline(data.name, (outcome.kind, outcome.title), outcome.sentence, below, leads)
+    of = {"has_attributes": data.has_attributes, "group_kind": metrics.group_kind, "chosen": chosen}
+    more = {"summary": summary, "selecting": selecting_figure(metrics), "has_factors": len(data.factors) > 1}
+    how = sections.how("fit", guesses, metrics.average, **of, **more)
+    return sections.render_page(f"{data.name} · dbpt report", head, parts, how, metrics.dbpt_version)

@@ -1,4 +1,4 @@
-"""The charts of a run: accuracy by group, and the curves of its training."""
+"""The accuracy by group of the rows of a run or comparison as a chart, and the curves of a run's training."""
 
 from collections.abc import Sequence
 from math import isfinite
@@ -6,65 +6,57 @@ from typing import Any
 
 from dbpt.groups import class_and_attribute, group_name
 from dbpt.report import charts
-from dbpt.report.summary import Row, Summary, selecting_figure, summarize
-from dbpt.report.text import count, shorten_group
+from dbpt.report.summary import ShownRow, Summary, group_size, selecting_figure, shown_rows, summarize
+from dbpt.report.text import shorten_group
 from dbpt.runs.metrics import RunMetrics
 
 MOST_CURVES = 16
 """If there are more groups, the curves show the ones with the lowest accuracy."""
+MOST_CHARTED = 5
+"""The rows in the chart of the groups; more would make it long and repeat colours."""
+MOST_BARS_BY_GROUP = 120
 History = list[dict[str, Any]]
 
 
 def run_figures(metrics: RunMetrics, history: History) -> dict[str, charts.Chart | None]:
     """Return the charts of a run, by name, None if there is nothing to draw. Page and files show them."""
     summary = summarize(metrics)
-    colors, chosen = row_colors(summary.rows), summary.chosen.record.name
-    legend = [(color, row.title) for row, color in zip(summary.rows, colors, strict=True) if row.groups]
-    of_chosen = [entry for entry in history if entry["row"] == chosen]
+    rows, chosen = shown_rows(summary.rows), summary.chosen
+    of_chosen = [entry for entry in history if entry["row"] == chosen.record.name]
     return {
-        "accuracy": _accuracy_chart(summary, colors, charts.BAR_LETTERS, charts.WIDTH, legend),
+        "accuracy": accuracy_chart(rows, summary.split_line),
         "weights": _weights_chart(summary, of_chosen),
         "probability": _p_true_chart(summary, of_chosen),
-        "validation": _validation_chart(summary, history, colors),
+        "validation": _validation_chart(summary, history, rows),
     }
 
 
-def narrow_chart(summary: Summary) -> charts.Chart:
-    """Return the accuracy by group as narrow pages show it."""
-    return _accuracy_chart(summary, row_colors(summary.rows), charts.NARROW_LETTERS, charts.NARROW)
+def charted_rows(rows: Sequence[ShownRow]) -> list[ShownRow]:
+    """Return the rows of the chart of groups: zero-shot, ERM and the chosen one, and those with the best worst group.
+
+    They keep the order of the table.
+    """
+    known, fixed = [shown for shown in rows if shown.row.groups], ("zero-shot", "erm", "chosen")
+    order = sorted(known, key=lambda shown: (shown.color not in fixed, -(shown.row.worst_group_accuracy or 0.0)))
+    return [shown for shown in known if shown in order[:MOST_CHARTED]]
 
 
-def row_colors(rows: Sequence[Row[Any]]) -> list[str]:
-    """Return names of colours; zero-shot, ERM and the chosen row have the same ones in all reports."""
-    fixed = {"zero-shot": "zero-shot", "erm": "erm"}
-    colors, others = [], 0
-    for row in rows:
-        if row.chosen:
-            colors.append("chosen")
-        elif row.method in fixed:
-            colors.append(fixed.pop(row.method))
-        else:
-            colors.append(f"other-{others % 4}")
-            others += 1
-    return colors
+def most_groups(rows: Sequence[ShownRow]) -> int:
+    """Return how many groups the chart of groups shows at most."""
+    return max(1, min(charts.MOST_BARS, MOST_BARS_BY_GROUP // max(1, len(charted_rows(rows)))))
 
 
-def _accuracy_chart(
-    summary: Summary, colors: list[str], letters: int, width: int, legend: charts.Legend | None = None
-) -> charts.Chart:
-    """Draw the accuracy of every row in each group, with its interval; names have at most ``letters``."""
-    groups, names, labels = [], summary.metrics.dataset.group_names, summary.short_group_names(letters)
-    for g in sorted(
-        sorted(summary.metrics.dataset.shown_groups, key=lambda g: chosen_accuracy(summary, g))[: charts.MOST_BARS]
-    ):
-        bars = [
-            charts.Bar(color, row.title, entry.accuracy, entry.low, entry.high)
-            for row, color in zip(summary.rows, colors, strict=True)
-            for entry in row.groups[g : g + 1]
-        ]
-        groups.append(charts.BarGroup(names[g], labels[g], f"n = {count(summary.group_size(g))}", bars))
-    what = f"Accuracy of each group in per cent, with 95 % intervals, {summary.split_line}"
-    return charts.bar_chart(groups, what, width, legend=legend)
+def accuracy_chart(rows: Sequence[ShownRow], where: str) -> charts.Chart | None:
+    """Draw the accuracy of the `charted_rows` in the groups where the chosen one has the lowest, with intervals."""
+    chosen, number = next(shown.row for shown in rows if shown.row.chosen), most_groups(rows)
+    rows, blocks = charted_rows(rows), []
+    for g in sorted(chosen.worst_first[:number]) if rows else ():
+        entries = [(shown, shown.row.groups[g]) for shown in rows]
+        bars = [charts.Bar(shown.color, shown.name, each.accuracy, each.low, each.high) for shown, each in entries]
+        pair = chosen.metrics.dataset.groups[g]
+        blocks.append(charts.BarGroup(pair, f"n = {group_size([shown.row for shown in rows], g)}", bars))
+    what = f"Accuracy of each group in per cent, with 95 % intervals, {where}"
+    return charts.bar_chart(blocks, what, [(shown.color, shown.name) for shown in rows])
 
 
 def _weights_chart(summary: Summary, history: History) -> charts.Chart | None:
@@ -108,16 +100,10 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
             lines.append((g, charts.Line(f"hue-{label % 6}", group_name(y, a), short, curve, dash=attribute % 4)))
     if len(lines) > MOST_CURVES:
         if pairs == data.groups:
-            lines.sort(key=lambda item: chosen_accuracy(summary, item[0]))
+            order = {g: place for place, g in enumerate(summary.chosen.worst_first)}
+            lines.sort(key=lambda item: order.get(item[0], len(order)))
         lines = sorted(lines[:MOST_CURVES])
     return [line for _, line in lines]
-
-
-def chosen_accuracy(summary: Summary, group: int) -> float:
-    """Return the accuracy of the chosen row in a group, 1.0 if it has no images, so that sorting puts it last."""
-    groups = summary.chosen.groups
-    accuracy = groups[group].accuracy if groups else None
-    return 1.0 if accuracy is None else accuracy
 
 
 def _finite(value: float | None) -> float | None:
@@ -130,15 +116,15 @@ def validation_title(metrics: RunMetrics) -> str:
     return f"{figure.capitalize()} on validation{over}"
 
 
-def _validation_chart(summary: Summary, history: History, colors: list[str]) -> charts.Chart | None:
+def _validation_chart(summary: Summary, history: History, rows: Sequence[ShownRow]) -> charts.Chart | None:
     """Draw the figure that selects epochs, a curve for each row. Best epochs have a ring."""
     title, (_, _, key) = validation_title(summary.metrics), selecting_figure(summary.metrics)
     lines = []
-    for row, color in zip(summary.rows, colors, strict=True):
-        mine = [entry for entry in history if entry["row"] == row.record.name]
+    for shown in rows:
+        mine = [entry for entry in history if entry["row"] == shown.row.method]
         curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
-            lines.append(charts.Line(color, row.title, row.title, curve, marked=_best_epoch(mine)))
+            lines.append(charts.Line(shown.color, shown.name, shown.name, curve, marked=_best_epoch(mine)))
     return charts.line_chart(lines, f"{title}, in per cent, by epoch", scale="percent") if lines else None
 
 

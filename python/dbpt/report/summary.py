@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from dbpt.groups import Group
-from dbpt.groups.accuracy import merged_groups
+from dbpt.groups.accuracy import merged_groups, worst_first
 from dbpt.guesses.label import METHOD
 from dbpt.guesses.trust import Guesses
-from dbpt.report.text import count_of, cross_validation_text, interval_text, percent, shorten_group
+from dbpt.report.text import count, count_of, cross_validation_text, interval_text, percent
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FactorSummary, Metrics, RunMetrics, RunRow
 from dbpt.runs.run_folder import groups_of_factors
 from dbpt.settings.sections import PSEUDO_SELECTIONS
@@ -154,10 +154,47 @@ class Row(Generic[R]):
         return self.record.groups
 
     @property
+    def worst_first(self) -> list[int]:
+        """The groups that tables show, in the order of their accuracy, those without images last."""
+        accuracies = [each.accuracy for each in self.groups] or [None] * len(self.metrics.dataset.groups)
+        return sorted(self.metrics.dataset.shown_groups, key=lambda g: (accuracies[g] is None, accuracies[g] or 0.0))
+
+    @property
+    def worst(self) -> Group | None:
+        """The group with the lowest accuracy; None if no group was evaluated."""
+        return next(iter(worst_first(self.groups)), None)
+
+    @property
     def factors(self) -> list[FactorFigures]:
         """Each of several factors alone; none for one attribute."""
         differ = self.record.groups_differ
         return factor_figures(self.metrics, self.groups, self.average_accuracy, groups_differ=differ)
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """A row of a page, with its ``name`` and ``color`` in tables and charts."""
+
+    row: Row[Any]
+    name: str
+    color: str
+
+
+def shown_rows(rows: Sequence[Row[Any]], name: Callable[[Row[Any]], str] = lambda row: row.title) -> list[ShownRow]:
+    """Return the rows with colours; zero-shot, ERM and the chosen row have the same ones on all pages."""
+    fixed = {"zero-shot": "zero-shot", "erm": "erm"}
+    shown, others = [], 0
+    for row in rows:
+        color = "chosen" if row.chosen else fixed.pop(row.method, "")
+        shown.append(ShownRow(row, name(row), color or f"other-{others % 4}"))
+        others += not color
+    return shown
+
+
+def group_size(rows: Sequence[Row[Any]], group: int) -> str:
+    """Return the number of evaluated images of a group, in words if the seeds of a comparison disagree."""
+    row = next((row for row in rows if row.groups), None)
+    return "0" if row is None else "differs by seed" if row.record.groups_differ else count(row.groups[group].n)
 
 
 @dataclass(frozen=True)
@@ -190,14 +227,6 @@ class Summary:
             f"{self.metrics.dataset.name}: {self.split_line}{shots_text(self.metrics)}",
             f"{groups_line(self.metrics)}; figures in per cent",
         ]
-
-    def short_group_names(self, letters: int) -> list[str]:
-        """Return the group names, each shortened to at most ``letters``."""
-        return [shorten_group(y, a, letters) for y, a in self.metrics.dataset.groups]
-
-    def group_size(self, group: int) -> int:
-        """Return the number of evaluated rows of a group."""
-        return next((row.groups[group].n for row in self.rows if row.groups), 0)
 
     @property
     def warnings(self) -> list[str]:

@@ -13,6 +13,7 @@ from dbpt.report.summary import (
     Row,
     Summary,
     average_note,
+    group_size,
     pseudo_note,
     selected_by,
     summarize,
@@ -62,7 +63,7 @@ def _groups_beside(summary: Summary) -> list[str]:
     """Return the table with all groups, and each class name above the columns of its groups."""
     main, header = _main_columns(summary), ""
     groups = [
-        ["", a, f"n={count(summary.group_size(g))}", *(_group_cell(row, g) for row in summary.rows)]
+        ["", a, f"n={group_size(summary.rows, g)}", *(_group_cell(row, g) for row in summary.rows)]
         for g, (_, a) in enumerate(summary.metrics.dataset.groups)
     ]
     classes = summary.metrics.dataset.classes
@@ -88,9 +89,10 @@ def _group_cell(row: Row[RunRow], group: int) -> str:
 
 
 def _group_lines(summary: Summary) -> list[str]:
-    names, shown = summary.short_group_names(LONGEST_GROUP_NAME), summary.metrics.dataset.shown_groups
-    sizes = [f"n={count(summary.group_size(g))}" for g in shown]
-    columns = [["", "", "group", *(names[g] for g in shown)], ["", "", "images", *sizes]]
+    shown, pairs = summary.metrics.dataset.shown_groups, summary.metrics.dataset.groups
+    names = [shorten_group(*pairs[g], LONGEST_GROUP_NAME) for g in shown]
+    sizes = [f"n={group_size(summary.rows, g)}" for g in shown]
+    columns = [["", "", "group", *names], ["", "", "images", *sizes]]
     columns += [["", "", row.title + " ", *(_group_cell(row, g) for g in shown)] for row in summary.rows]
     return render_columns(columns)
 

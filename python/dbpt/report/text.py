@@ -171,7 +171,7 @@ def text_width(text: str) -> int:
 
 
 def render(template: str, **context: object) -> str:
-    """Return the page of a template, which is named by its file in templates/."""
+    """Return the HTML of a template, which is named by its file in templates/."""
     return _environment().get_template(template).render(context)
 
 
@@ -183,9 +183,11 @@ def _environment() -> Environment:
     )
     environment.filters |= {"percent": percent, "in_words": in_words, "points": points, "count": count}
     environment.filters |= {"sentence": sentence, "capitalize_first": capitalize_first, "breakable": _breakable}
-    environment.filters["data_url"] = _data_url
+    environment.filters |= {"data_url": _data_url, "as_name": lambda name: (name, "name")}
     environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
     environment.globals |= {"interval": interval_text, "color_variables": color_variables}
+    environment.globals |= {"count_of": count_of, "share_in_words": share_in_words}
+    environment.globals["parts"] = environment.get_template("parts.html.j2").module
     return environment
 
 

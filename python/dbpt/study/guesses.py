@@ -21,7 +21,7 @@ from dbpt.guesses.doubts import Doubt, doubt
 from dbpt.guesses.label import METHOD, by_suspect, doubts_column
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, Guesses, guess_trust, judged_rows, names_to_leave_out
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.guesses import GuessSheets, render_guesses
+from dbpt.report.guesses import GuessSheets
 from dbpt.report.pictures import contact_sheets
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import PSEUDO_SELECTIONS
@@ -251,6 +251,8 @@ def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str
     """
     if sheets.sheets is None:
         return
+    from dbpt.report.sections import render_guesses  # imports matplotlib, which most commands don't need
+
     page = out / "guesses.html"
     if again or is_missing(page):
         write_atomically(page, render_guesses(sheets, name, label_commands))

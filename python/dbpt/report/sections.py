@@ -1,0 +1,199 @@
+"""Pages as lists of sections: each is a template of templates/sections/, and a function that gives it its values.
+
+The commands choose the sections of their pages; what they say about a verdict is in the files of the verdicts.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+from numpy.typing import ArrayLike
+
+from dbpt._core import __version__
+from dbpt.guesses.trust import Guesses
+from dbpt.report.charts import Chart
+from dbpt.report.guesses import GuessSheets
+from dbpt.report.pictures import GroupExamples, Mistake
+from dbpt.report.run_charts import charted_rows, most_groups
+from dbpt.report.summary import SPLIT_NAMES, Row, ShownRow, group_size
+from dbpt.report.tables import confusions
+from dbpt.report.text import render, sentence
+from dbpt.runs.metrics import ComparisonMetrics, GroupKind, RunMetrics
+
+Wordings = Sequence[tuple[str, Sequence[str]]]
+"""The words for classes and attributes, by name."""
+Templates = tuple[Sequence[str], Sequence[str]]
+"""The sentences of classes and of attributes."""
+MOST_ROWS = 200
+"""With more groups, the tables show the ones with the lowest accuracy."""
+MOST_CELLS = 8000
+"""With more figures, the table of the groups shows fewer groups, so that the page stays below 3 MB."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page: the name of its ``template`` and the ``values`` in it. A box has no ``title``."""
+
+    template: str
+    values: Mapping[str, object]
+    title: str
+    id: str
+
+    def __html__(self) -> Markup:
+        return Markup(render(f"sections/{self.template}.html.j2", **self.values))
+
+
+def section(template: str, title: str = "", id: str = "", /, **values: object) -> Section:
+    """Return the section of a template; ``id`` is by default the template's name."""
+    return Section(template, values, title, id or template)
+
+
+Sections = Sequence[Section | None]
+
+
+def render_page(
+    title: str, headline: Section, sections: Sections, how: Section | None = None, version: str = __version__
+) -> str:
+    """Return a page, one self-contained HTML file without scripts; ``version`` is that of the figures."""
+    return render("page.html.j2", title=title, headline=headline, sections=sections, how=how, version=version)
+
+
+def headline(
+    eyebrow: str, badge: tuple[str, str] | None, text: str, below: Section, leads: Sequence[str | Section] = ()
+) -> Section:
+    """Return the head of a page; the ``badge`` is a style and a few words."""
+    return section("headline", eyebrow=eyebrow, badge=badge, text=text, leads=leads, below=below)
+
+
+def doubts(guesses: Guesses, group_kind: GroupKind, *, is_untrusted: bool, is_trained: bool = False) -> Section | None:
+    """Return the box of the doubts about the guesses, which training used if ``is_trained``; None without any."""
+    if not guesses.doubts:
+        return None
+    values = {"group_kind": group_kind, "is_untrusted": is_untrusted, "is_trained": is_trained}
+    return section("doubts", guesses=guesses, **values)
+
+
+def warnings(texts: Sequence[str]) -> Section | None:
+    """Return the box of the warnings, each once; None without any."""
+    return section("warnings", texts=list(dict.fromkeys(map(sentence, texts)))) if texts else None
+
+
+def tabled(row: Row[Any]) -> list[int]:
+    """Return the groups that tables show, in their order: those in which the ``row`` has the lowest accuracy."""
+    return sorted(row.worst_first[:MOST_ROWS])
+
+
+def groups(
+    metrics: RunMetrics | ComparisonMetrics,
+    rows: Sequence[ShownRow],
+    chart: Chart | None,
+    doubted: Sequence[str],
+    *,
+    split: str,
+    file: str,
+) -> Section:
+    """Return the accuracy of the ``rows`` by group and by each of several factors, as a chart and as tables.
+
+    ``doubted`` are the factors whose guesses are doubted. ``split`` has the images, and ``file`` the figures of all
+    groups.
+    """
+    chosen, num_groups = next(shown for shown in rows if shown.row.chosen), len(metrics.dataset.groups)
+    return section(
+        "groups",
+        "Accuracy by group",
+        metrics=metrics,
+        rows=rows,
+        charted=charted_rows(rows),
+        num_charted=most_groups(rows),
+        chart=chart,
+        doubted=doubted,
+        tabled=sorted(chosen.row.worst_first[: min(MOST_ROWS, MOST_CELLS // len(rows))]),
+        sizes=[group_size([shown.row for shown in rows], g) for g in range(num_groups)],
+        chosen=chosen.name,
+        split_name=SPLIT_NAMES[split],
+        file=file,
+    )
+
+
+def answers(
+    examples: Sequence[GroupExamples], tabled: Sequence[int], names: Sequence[str], where: str, *, has_images: bool
+) -> Section:
+    """Return the answers of one or two classifiers, by their ``names``, to the same images."""
+    title = "The same images before and after" if len(names) > 1 else "Images right and wrong"
+    values = {"tabled": tabled, "names": names, "where": where, "has_images": has_images}
+    return section("answers", title, groups=examples, **values)
+
+
+def taken_for(counts: Sequence[ArrayLike], names: Sequence[str], classes: Sequence[str]) -> Section:
+    """Return the confusions of the classifiers ``names``, whose ``counts`` are (C, C)."""
+    tables = [confusions(each, classes) for each in counts]
+    return section("confusions", "What is taken for what", tables=tables, names=names)
+
+
+def mistakes(found: Sequence[Mistake] | None, group: str, whose: str = "") -> Section:
+    """Return the surest mistakes in a ``group``; ``whose`` names the classifier."""
+    return section("mistakes", f"Mistakes in {group}", mistakes=found, whose=whose)
+
+
+def guessed(
+    shown: GuessSheets,
+    *,
+    use: str = "",
+    file: str = "",
+    known_factors: Sequence[str] = (),
+    of_splits: bool = True,
+    seed: int | None = None,
+    quality: Section | None = None,
+) -> Section:
+    """Return how the attribute was guessed, with contact sheets.
+
+    Args:
+        shown: the guesses and their sheets.
+        use: "figures" if figures of the page are over the guesses, "compare" if they are shown beside true ones.
+        file: the file of the attributes, if the page names it.
+        known_factors: factors whose figures are over true values in spite of ``use``.
+        of_splits: whether they are those of the training and validation images.
+        seed: the seed of a comparison of several.
+        quality: how many of them are right, if that is known.
+    """
+    guesses = shown.guesses
+    title = f"How {guesses.guesser} guessed the attribute"
+    title = "The clusters" if guesses.by_clusters else "The attributes from a file" if guesses.from_file else title
+    values = {"file": file, "known_factors": known_factors, "of_splits": of_splits, "seed": seed, "quality": quality}
+    return section("guesses", title, shown=shown, use=use, **values)
+
+
+def next_step(kind: str, **values: object) -> Section:
+    """Return what to do after a page of the command ``kind``."""
+    return section("next", "Next step", kind=kind, **values)
+
+
+def made_by(
+    kind: str, command: str, words: Wordings, templates: Templates, settings: Mapping[str, str], **values: object
+) -> Section:
+    """Return what made a page: its command, with data, backbone, words by name, sentences and settings.
+
+    ``values`` has the ``figures`` or the ``metrics``.
+    """
+    shared = {"kind": kind, "command": command, "words": words, "templates": templates, "settings": settings}
+    return section("made_by", "Settings", **{"figures": None} | shared | values)
+
+
+def how(kind: str, guesses: Guesses | None = None, average: str = "", **values: object) -> Section:
+    """Return how a page of the command ``kind`` was computed; ``values`` are those of its own paragraphs."""
+    shared = {"has_attributes": True, "has_factors": False, "has_adjusted": False, "keeps_known": False}
+    return section("how", kind=kind, guesses=guesses, average=average, **shared | values)
+
+
+def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
+    """Return the page for the data set ``name``, to look at before training; ``label_commands`` are the next step."""
+    guesses = shown.guesses
+    names = [factor.name for factor in guesses.factors] or list(shown.words)
+    took = "Labelled" if guesses.from_file else f"What {guesses.guesser} took for"
+    title = f"{took} {(' and ' if guesses.from_file else ' and for ').join(names)}"
+    title = "Clusters within each class" if guesses.by_clusters else title
+    head = headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
+    box = doubts(guesses, "pseudo", is_untrusted=True)
+    step = next_step("guesses", by_clusters=guesses.by_clusters, label_command=label_commands)
+    return render_page(f"Guesses: {name} · dbpt", head, [box, guessed(shown), step])
