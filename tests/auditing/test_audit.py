@@ -92,11 +92,6 @@ def test_a_run_its_evaluation_and_its_audit_have_the_same_metrics(data, tiny, se
     assert all(group.confidence is not None for group in audited.groups)
 
 
-def test_a_run_is_audited_with_its_classifier_words_and_data(tiny, tiny_run):
-    found = dbpt.audit(predictions=tiny_run)
-    assert found.figures.data.attributes == list(ATTRIBUTES) and found.figures.predictions_by == "run"
-
-
 def test_the_audit_of_a_run_on_images_that_trained_it_says_so(tiny_run):
     told = "of the audited images served to train the run"
     assert "74 " + told in " ".join(dbpt.audit(predictions=tiny_run, split="all").warnings)

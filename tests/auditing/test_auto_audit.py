@@ -107,13 +107,6 @@ def test_the_note_counts_other_families_that_are_proposed_and_split_the_images_i
     assert f" that are audited ({said} the images in another way" in dbpt.audit(**right).figures.data.search.sentence
 
 
-def test_an_array_finds_the_same(right):
-    lines = Path(right["predictions"]).read_text().splitlines()[1:]
-    found = dbpt.audit(**right | {"predictions": [line.split(",")[1] for line in lines]})
-    same_figures(found, dbpt.audit(**right))
-    assert "land-or-water (land / water), as CLIP guesses it, explains" in found.figures.data.search.sentence
-
-
 def test_data_in_memory_are_searched_too(birds, right):
     data = dbpt.load_dataset("waterbirds", birds["root"])
     wrong = (data.attributes == 1) & (np.arange(500) % 2 == 0)

@@ -67,11 +67,6 @@ def test_true_attributes_change_nothing_but_the_share_of_clusters_that_are_right
     assert not any(name in told for name in ATTRIBUTES)
 
 
-def test_other_requests_still_audit_true_groups(tiny, settings):
-    found = dbpt.audit(tiny.table, attributes=ATTRIBUTES, **settings)
-    assert (found.figures.group_kind, attributes_of(found)) == ("true", [*ATTRIBUTES] * 2)
-
-
 @pytest.mark.parametrize("predictions", ["probe", "file"])
 def test_other_predictions(tiny, settings, predictions):
     if predictions == "probe":

@@ -283,14 +283,6 @@ def test_a_classifier_without_errors_is_told_so(tiny, tiny_settings):
     assert all(each.words == [] for each in found.figures.words)
 
 
-def test_a_single_error_and_family_are_in_the_singular(tiny, tiny_settings, tmp_path):
-    (tmp_path / "one.toml").write_text('[hands]\nattributes = ["left", "right"]\n')
-    predictions = [row["label"] for row in tiny.rows() if row["split"] == "test"]
-    predictions[0] = next(label for label in predictions if label != predictions[0])
-    found = dbpt.discover(tiny.table, predictions=predictions, catalogue=str(tmp_path / "one.toml"), **tiny_settings)
-    assert "predictions: an array, 1 error\n1 family of attributes tried;" in found.table()
-
-
 @pytest.mark.parametrize(("predictions", "split"), [("file", None), ("zero-shot", "all")])
 def test_no_command_checks_images_whose_predictions_may_be_missing_or_that_are_all_searched(
     demo, tmp_path, predictions, split
@@ -355,14 +347,6 @@ def test_the_printed_commands_run_as_they_stand(found, demo, command, tmp_path, 
     audited = json.loads((tmp_path / "audits/waterbirds-ground/audit.json").read_text())
     assert audited["group_kind"] == "pseudo" and audited["verdict"]["kind"] == "bias"
     assert audited["data"]["attributes"] == ["land", "water"]
-
-
-def test_the_command_of_a_run_on_a_known_data_set_reads_its_data_again(demo, command, tmp_path):
-    settings = {name: value for name, value in demo.items() if name != "catalogue"}
-    run = dbpt.fit("waterbirds", out=tmp_path / "run", head="linear", epochs=1, baselines=False, **settings)
-    for found in (dbpt.audit(predictions=run.folder), dbpt.discover(predictions=run.folder, cache=demo["cache"])):
-        code, _, err = command(*shlex.split(found.figures.command)[1:])
-        assert code == 0, err
 
 
 def test_the_printed_commands_run_as_they_stand_for_a_run(demo, command, tmp_path, monkeypatch):

@@ -238,20 +238,6 @@ def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guesse
     assert [each.group_kind for each in whole.figures.factors] == ["true", "true"]
 
 
-def test_the_next_command_has_only_the_factors_with_a_bias():
-    options = [
-        "--classes",
-        "colour",
-        "--factors",
-        "style: photo, sketch",
-        "colour: red, blue",
-        "colour[cat]: red",
-        "-q",
-    ]
-    kept = ["--classes", "colour", "--factors", "style: photo, sketch", "-q"]
-    assert _without_factors(options, ["colour"]) == kept
-
-
 def test_next_commands_leave_the_columns_of_those_factors_out():
     options = ["--columns", "path=file", "style=medium", "hand=which", "--factors", "style: a, b=x|y", "hand: c, d"]
     kept = ["--columns", "path=file", "style=medium", "--factors", "style: a, b=x|y"]

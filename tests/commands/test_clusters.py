@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from html_page import Page
-from runs import contents, fit, groups_of, metrics_of, pseudo_attributes, without
+from runs import fit, groups_of, metrics_of, pseudo_attributes, without
 from tiny import ATTRIBUTES
 
 import dbpt
@@ -76,33 +75,11 @@ def test_without_true_attributes_the_groups_are_the_clusters(bare_run):
     ]  # fmt: skip
 
 
-def test_true_attributes_have_no_influence(tiny, run, bare_run, tmp_path):
-    rows, draws = tiny.rows(), np.random.default_rng(0)
-    shuffled = draws.permutation([row["attribute"] for row in rows]).tolist()
-    table = tiny.write("clusters-shuffled", [r | {"attribute": a} for r, a in zip(rows, shuffled, strict=True)])
-    other = fit(tiny, tmp_path / "run", table, **WORD)
-    for one in (bare_run, other):
-        for name in ("classifier", "pseudo_attributes", "clusters", "prompt"):
-            file = f"{name}.safetensors"
-            assert (one / file).read_bytes() == (run / file).read_bytes(), name
-
-
 def test_test_images_have_no_influence(tiny, run, tmp_path):
     fewer = [row for number, row in enumerate(tiny.rows()) if row["split"] != "test" or number % 2]
     other = fit(tiny, tmp_path / "run", tiny.write("clusters-fewer", fewer), **WORD)
     assert (other / "clusters.safetensors").read_bytes() == (run / "clusters.safetensors").read_bytes()
     assert pseudo_attributes(other).items() <= pseudo_attributes(run).items()
-
-
-def test_an_interrupted_run_goes_on(tiny, bare, bare_run, tmp_path, monkeypatch):
-    out = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        fit(tiny, out, bare, **WORD)
-    assert (out / "guesses.html").exists()  # before training
-    dbpt.fit(out=out, resume=True)
-    assert contents(out) == contents(bare_run)
-    assert (out / "clusters.safetensors").read_bytes() == (bare_run / "clusters.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -239,15 +216,6 @@ def test_the_features_of_another_clip_are_clustered(tiny, bare, tmp_path):
     assert dbpt.evaluate(found).to_dict()["rows"][0]["test"] == metrics_of(found)["rows"][-1]["test"]
 
 
-def test_rows_in_memory(tiny, bare, bare_run, tmp_path):
-    settings = tiny.settings | WORD
-    frame = dbpt.fit(pd.read_csv(bare), out=tmp_path / "frame", root=bare.parent, **settings)
-    dataset = dbpt.fit(dbpt.load_dataset(tiny.table), out=tmp_path / "dataset", **settings)
-    for other in (frame.folder, dataset.folder):
-        assert (other / "clusters.safetensors").read_bytes() == (bare_run / "clusters.safetensors").read_bytes()
-        assert (other / "classifier.safetensors").read_bytes() == (bare_run / "classifier.safetensors").read_bytes()
-
-
 def test_what_needs_a_name_says_so(tiny, run, command, tmp_path):
     image = tiny.table.parent / tiny.rows()[0]["path"]
     for arguments, message in (
@@ -260,15 +228,6 @@ def test_what_needs_a_name_says_so(tiny, run, command, tmp_path):
         assert (code, printed) == (2, "")
         assert message in errors.splitlines()[-1]
     assert not (tmp_path / "r").exists()
-
-
-def test_a_class_with_too_few_images_is_refused_and_nothing_is_written(tiny, bare, tmp_path):
-    rows = without(tiny.rows(), "attribute")
-    first = next(row for row in rows if row["label"] == "box" and row["split"] == "train")
-    few = tiny.write("clusters-few", [row for row in rows if row["label"] == "disc" or row is first])
-    with pytest.raises(InputError, match="--attributes clusters: class 'box' has 1 different image to fit on"):
-        fit(tiny, tmp_path / "run", few, val_fraction=0.2, **WORD)
-    assert not (tmp_path / "run").exists()
 
 
 def test_clusters_that_are_none_give_a_warning(tiny, bare, tmp_path, monkeypatch):

@@ -93,14 +93,6 @@ def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
     assert launched.printed("err")[0].count("drawing demo-waterbirds") == 1
 
 
-def test_a_demo_that_only_another_rank_cannot_draw(tmp_path):
-    arguments = ["fit", "demo", *LINEAR, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
-    launched = launch(tmp_path, 2, fit_small_demo, arguments, {1: ["--cache", str(tmp_path / "other")]})
-    assert launched.codes() == [2, 2]
-    line = launched.printed("err")[0].splitlines()[-1]
-    assert line.startswith(f"Error: rank 1 on {socket.gethostname()}: ")
-
-
 def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
     """50 rows in batches of 49: the first rank has nothing of the last one."""
     choice = ["--no-baselines", "--features", "live", "--batch-size", "49", "--epochs", "3"]

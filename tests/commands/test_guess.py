@@ -70,13 +70,6 @@ def test_the_command_writes_what_python_returns(tiny, settings, options, command
     assert f"right for {100 * accuracy:.1f} % of 106 images with a true attribute" in printed
 
 
-def test_the_table_is_a_data_frame_too(tiny, settings):
-    pytest.importorskip("pandas")
-    found = dbpt.guess_attributes(tiny.table, **settings)
-    frame = found.to_pandas()
-    assert frame.columns.tolist() == COLUMNS and frame["group"].tolist() == found.groups.tolist()
-
-
 def test_rows_in_memory_and_features_without_images_are_guessed_like_files(tiny, settings, tmp_path):
     found = dbpt.guess_attributes(tiny.table, **settings)
     words = {name: value for name, value in settings.items() if name != "attributes"}
@@ -165,13 +158,6 @@ def test_bad_arguments_get_one_line_and_write_nothing(tiny, options, command, tm
     assert not out.exists() and (tmp_path / "mine.csv").read_text() == "mine" and tiny.table.read_bytes() == before
     with pytest.raises(InputError, match="^--epochs: nothing is trained here, so it is not read; leave it out$"):
         dbpt.guess_attributes(tiny.table, epochs=3)
-
-
-def test_an_existing_file_is_replaced_only_if_asked(tiny, settings, tmp_path):
-    out = tmp_path / "guesses.csv"
-    out.write_text("old")
-    dbpt.guess_attributes(tiny.table, out=out, overwrite=True, **settings)
-    assert len(lines_of(out)) == 106
 
 
 # --- predictions.csv of a run -----------------------------------------------------------------------------------------

@@ -133,16 +133,6 @@ def test_known_attributes_may_come_from_a_file(tiny, few, few_run, tmp_path):
     assert metrics_of(known)["pseudo_method"] == "probe (known ones from the file)"
 
 
-def test_an_interrupted_run_goes_on(tiny, few, few_run, tmp_path, monkeypatch):
-    out = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        fit(tiny, out, few, **PROBE)
-    dbpt.fit(out=out, resume=True)
-    assert contents(out) == contents(few_run)
-    assert (out / "probe.safetensors").read_bytes() == (few_run / "probe.safetensors").read_bytes()
-
-
 def test_a_comparison_draws_the_known_images_anew_for_each_draw(tiny, tmp_path):
     settings = tiny.settings | {"pseudo_method": "probe", "probe_rows": 24}
     result = dbpt.compare(tiny.table, out=tmp_path / "c", methods="dbpt", heads="linear", resample=2, **settings)

@@ -102,13 +102,6 @@ def test_draws_add_the_spread_to_a_comparison_of_one_seed(drawn, tiny, tmp_path)
     assert (again.metrics.seeds, again.metrics.draws) == ([0], [0, 1, 2])
 
 
-@pytest.mark.full
-def test_draws_in_two_processes_are_those_of_one(drawn, tiny, tmp_path):
-    methods = [row.method for row in drawn.rows]
-    found = compare(tiny, tmp_path / "c", methods=methods, seeds=None, resample=DRAWS, jobs=2)
-    assert contents(found.folder)["numbers"] == contents(drawn.folder)["numbers"]
-
-
 @pytest.mark.parametrize(
     ("seeds", "resample", "message"),
     [

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from comparisons import compare, contents
-from launched import command, launch
 from runs import contents as run_contents
 from runs import fit, groups_of, metrics_of
 from safetensors.numpy import load_file
@@ -221,14 +220,6 @@ def test_audit_and_label_see_the_drawn_rows(tiny, tmp_path, run):
     assert audit.figures.data.n == 10
     design = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=8, split="train", cache=str(tiny.cache))
     assert set(design.paths) < set(training_paths(run))
-
-
-def test_two_ranks_draw_the_same_rows(tiny, tmp_path, run):
-    arguments = ["fit", str(tiny.table), *tiny.arguments, "--out", str(tmp_path / "run"), "--shots", "5"]
-    arguments += ["--epochs", "3", "--head", "linear", "--no-baselines", "--model-selection", "last"]
-    launched = launch(tmp_path, 2, command, arguments)
-    assert launched.codes() == [0, 0], launched.printed("err")
-    assert training_paths(tmp_path / "run") == training_paths(run)
 
 
 def test_what_cannot_be_drawn_is_refused(tiny, tmp_path):

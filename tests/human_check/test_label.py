@@ -103,14 +103,6 @@ def test_other_splits_and_the_default_one(tiny, tiny_run, tmp_path):
         dbpt.draw_label_sample(run, out=tmp_path / "test", split="test", cache=cache)
 
 
-def test_a_carved_validation_split_can_be_drawn_from(tiny, tmp_path):
-    table = tiny.write("train-test", [row for row in tiny.rows() if row["split"] != "val"])
-    run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings).folder
-    design = dbpt.draw_label_sample(run, out=tmp_path / "sample", split="val", cache=str(tiny.cache))
-    assert 0 < design.size < 50
-    assert all(path.startswith("train/") for path in design.paths)
-
-
 def test_images_that_the_run_left_unlabelled_are_drawn_too(tiny, tiny_run, tmp_path):
     tensors = load_file(tiny_run / "pseudo_attributes.safetensors")
     middle = float(np.median(tensors["confidence"][tensors["splits"] == 2]))
@@ -284,24 +276,6 @@ def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, refusal):
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
-
-
-def test_runs_that_cannot_be_drawn_from(tiny_run, tmp_path):
-    def refused(run: Path, message: str) -> None:
-        with pytest.raises(InputError, match=message):
-            dbpt.draw_label_sample(run, out=tmp_path / "out")
-
-    refused(tmp_path / "none", "not a run folder")
-    copy = shutil.copytree(tiny_run, tmp_path / "copy")
-    tensors, state = copy / "pseudo_attributes.safetensors", (copy / "run.json").read_text()
-    (copy / "run.json").write_text(state.replace('"complete"', '"training"'))
-    refused(copy, "this run is not finished")
-    (copy / "run.json").write_text(state)
-    tensors.write_bytes(b"\0" * 20)
-    refused(copy, r"pseudo_attributes.safetensors: not a readable run's pseudo attributes")
-    tensors.unlink()
-    refused(copy, r"cannot read the run's pseudo attributes: No such file")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -177,9 +177,3 @@ def test_a_file_has_priority_and_its_unknown_rows_are_guessed(tiny, tmp_path):
     truth = np.array([ATTRIBUTES.index(row["attribute"]) for row in rows if row["split"] == "train"])
     codes = np.array([pseudo_attributes(found)[row["path"]] for row in rows if row["split"] == "train"])
     assert quality == pytest.approx((truth == codes).mean())
-
-
-def test_without_a_known_attribute_there_is_nothing_to_keep(tiny, tmp_path):
-    none = tiny.write("keep-none", [row | {"attribute": ""} for row in tiny.rows()])
-    with pytest.raises(InputError, match=r"--guess-only-unknown: .*keep-none.csv has no attribute for any image; name"):
-        fit(tiny, tmp_path / "run", none, guess_only_unknown=True)

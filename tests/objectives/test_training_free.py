@@ -99,13 +99,6 @@ def test_group_prompts_take_the_class_of_the_best_group_or_of_the_largest_sum():
     assert best != likeliest
 
 
-def test_the_sentences_of_groups_hold_every_pair_of_wordings():
-    texts, owners = WORDS.group_texts()
-    assert len(texts) == len(set(texts)) == 2 * 6 * 5
-    assert texts[:3] == ["a photo of a cat, grass.", "a cat, grass", "a photo of a cat, meadow."]
-    assert np.bincount(owners).tolist() == [2 * y * a for y in (2, 1, 3) for a in (2, 1, 2)]
-
-
 # --- Orthogonal projection of text ------------------------------------------------------------------------------------
 
 

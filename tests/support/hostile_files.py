@@ -1,6 +1,6 @@
 """Every command with every file that it touches, in every state that a file can be in, and what comes of it.
 
-`tests/cli/test_hostile_surroundings.py` compares the cases with docs/faults.md, whose first part `page` writes.
+`tests/cli/test_hostile_files.py` compares the cases with docs/faults.md, which `page` writes.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
 
 HEAD = """# Behaviour with broken files
 
-<!-- written by DBPT_WRITE_FAULTS=1 pytest -m '' tests/cli/test_hostile_surroundings.py, which tests every cell -->
+<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_files.py, which tests every cell -->
 
 How every command reacts to files that are missing, unreadable or damaged. *Refused*: exit code 2 and one line that
 names the file or its folder; no traceback, and the user's files stay as they are. *Goes on*: exit code 0. An
