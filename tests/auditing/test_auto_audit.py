@@ -13,13 +13,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.auditing.page import render_audit
 from dbpt.cli import main
-from dbpt.discovery.catalogue import embed_families
-from dbpt.discovery.scoring import guess_families, score_families
 from dbpt.report.text import share_in_words
-from dbpt.settings.config import make_config
-from dbpt.study.auto import images_to_search
-from dbpt.study.data import configured_dataset
-from dbpt.study.readable import configured_backbone, embed_dataset
 
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "epochs": 1, "objective": "erm", "baselines": False}
@@ -107,15 +101,6 @@ def test_the_note_counts_other_families_that_are_proposed_and_split_the_images_i
     assert f" that are audited ({said} the images in another way" in dbpt.audit(**right).figures.data.search.sentence
 
 
-def test_data_in_memory_are_searched_too(birds, right):
-    data = dbpt.load_dataset("waterbirds", birds["root"])
-    wrong = (data.attributes == 1) & (np.arange(500) % 2 == 0)
-    mine, settings = np.where(wrong, 1 - data.labels, data.labels), birds | {"root": None, "split": "all"}
-    found = dbpt.audit(data, predictions=mine, **settings).figures
-    assert found.data.attributes == ["land", "water"] and found.group_kind == "true"
-    assert found.verdict.kind == "bias" and found.data.is_searched
-
-
 def test_a_probe_is_searched_in_the_images_that_it_predicts(birds):
     settings = {"data": "waterbirds", "predictions": "probe", **birds}
     found = dbpt.audit(**settings)
@@ -138,7 +123,6 @@ def test_a_run_is_searched_with_its_own_data_and_classes(run):
     "source",
     [
         {"attributes": "clusters:2", "shots": 60},
-        {**WORDS, "guess_only_unknown": True},
         {**WORDS, "pseudo_method": "probe", "probe_rows": 100},
         {"attributes": None, "factors": ["ground: land, water", "time: day, night"]},
     ],
@@ -216,22 +200,6 @@ def test_true_attributes_of_the_same_names_have_no_influence_on_search_and_guess
 def by_chance(birds: dict) -> np.ndarray:
     labels = dbpt.load_dataset("waterbirds", birds["root"]).labels
     return np.where(np.random.default_rng(1).uniform(size=500) < 0.3, 1 - labels, labels)
-
-
-def test_errors_by_chance_are_seldom_taken_for_an_attribute(birds):
-    """Neither proposed nor shown for a look, in all but about 5 % of the cases; seed 0 is one of these."""
-    config = make_config(
-        {name: value for name, value in birds.items() if name != "attributes"} | {"data": "waterbirds"}
-    )
-    backbone = configured_backbone(config)
-    dataset, features, _ = embed_dataset(configured_dataset(config), backbone, config)
-    images = images_to_search(backbone, dataset, features, np.arange(len(dataset)), 0)
-    guessed, taken = guess_families(embed_families(backbone, SHORT), images, dataset.words), 0
-    for seed in range(40):
-        right = np.random.default_rng(seed).uniform(size=len(dataset)) >= 0.3
-        scores = score_families(guessed, images, right, is_foreign=True)
-        taken += any(score.is_proposed or score.may_be_class for score in scores)
-    assert taken <= 7  # the 99.9 % point of a binomial count at 5 %
 
 
 def test_nothing_proposed_ends_with_one_line_and_the_search_that_shows_why(birds, tmp_path, capsys):

@@ -95,7 +95,7 @@ def foreign(demo) -> dict:
     return demo | {"predictions": ground ^ random, "split": "all"}
 
 
-@pytest.mark.parametrize("words", [["land", "flurb"], ["a", "b"], ["flurb", "snorp"]])
+@pytest.mark.parametrize("words", [["land", "flurb"], ["a", "b"]])
 def test_words_of_the_classes_hide_no_bias_of_a_foreign_classifier(foreign, words):
     found = dbpt.discover("waterbirds", **foreign, classes=[f"landbird={words[0]}", f"waterbird={words[1]}"])
     (ground,) = found.proposed
@@ -297,14 +297,18 @@ def test_no_command_checks_images_whose_predictions_may_be_missing_or_that_are_a
     assert "First audit other images" in render_discovery(figures, None)
 
 
-@pytest.mark.parametrize("change", ["shuffled", "none"])
-def test_true_attributes_change_nothing(tiny, tiny_settings, tmp_path, change):
-    rows = tiny.rows()
+def test_true_attributes_change_nothing(tiny, tiny_settings):
+    rows, found = tiny.rows(), []
     shuffled = np.random.default_rng(0).permutation([row["attribute"] for row in rows]).tolist()
-    others = {"shuffled": shuffled, "none": [""] * len(rows)}[change]
-    other = tiny.write(f"discover-{change}", [r | {"attribute": a} for r, a in zip(rows, others, strict=True)])
-    one, two = (dbpt.discover(table, split="all", **tiny_settings).to_dict() for table in (tiny.table, other))
-    assert one["families"] == two["families"] and one["words"] == two["words"] and len(one["families"]) > 40
+    for name, others in (
+        ("as-it-is", [row["attribute"] for row in rows]),
+        ("shuffled", shuffled),
+        ("none", [""] * 106),
+    ):
+        table = tiny.write(f"discover-{name}", [r | {"attribute": a} for r, a in zip(rows, others, strict=True)])
+        figures = dbpt.discover(table, split="all", **tiny_settings).to_dict()
+        found.append((figures["families"], figures["words"]))
+    assert found[0] == found[1] == found[2] and len(found[0][0]) > 40
 
 
 def test_a_run_is_searched_without_its_attribute(tiny_run):

@@ -42,9 +42,7 @@ def refused(refusal, tmp_path):
         (["fit", "demo", "--min-confidence", "0_1"], "float"),
         (["fit", "demo", "--epochs", "1_0"], "integer"),
         (["fit", "demo", "--proportions", "1", "\u0661"], "float"),
-        (["compare", "demo", "--resample", "1_0"], "integer"),
         (["compare", "demo", "--seeds", "1_0"], "neither a number"),
-        (["label", "run", "--n", "\u0661"], "integer"),
         (["cache", "prune", "--unwritten-for-days", "9_0"], "float"),
     ],
 )
@@ -250,6 +248,8 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
         ("fit compare embed", "--pretrained none.safetensors", "cannot read the weights file: No such"),
         ("fit compare", "--tokenizer none.json", "none.json: cannot read the tokenizer: No such file"),
         ("fit compare", "--tokenizer pyproject.toml", "pyproject.toml: not a tokenizer.json"),
+        ("fit", "--pseudo-attributes none.csv", "none.csv: cannot read the attributes: No such file"),
+        ("fit", "--label-model no-such-model", "no-such-model"),
         ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
         ("fit compare evaluate", "--embeddings tests", "tests: holds no img_emb/img_emb_0.npy"),
         ("fit compare", "--proportions 1 2 3", "--proportions: expected 2 numbers, one for each of meadow, lake, fou"),

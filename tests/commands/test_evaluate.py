@@ -83,16 +83,6 @@ def test_evaluate_without_attributes_uses_pseudo_groups_and_says_so(tiny, tiny_r
     assert "pseudo" in out
 
 
-def test_evaluate_command_prints_a_table_or_json(tiny, tiny_run, test_only, command):
-    code, out, err = command("evaluate", tiny_run, test_only, "--cache", tiny.cache)
-    assert code == 0
-    assert "worst" in out
-    assert "test-only: 32 images" in err
-    code, out, _ = command("evaluate", tiny_run, test_only, "--cache", tiny.cache, "--json")
-    assert code == 0
-    assert json.loads(out) == dbpt.evaluate(tiny_run, test_only, cache=str(tiny.cache)).to_dict()
-
-
 def test_evaluate_reads_the_table_with_the_runs_words(tiny, tiny_run):
     other = tiny.write("other-words", [row | {"label": "cone"} for row in tiny.rows()])
     with pytest.raises(InputError, match=r"other-words.csv line 2: label is 'cone', expected one of 'box', 'disc'"):

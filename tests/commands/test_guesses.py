@@ -29,13 +29,6 @@ def images(page: str) -> list[str]:
     return re.findall(r'<li><img src="([^"]+)"', page)
 
 
-@pytest.fixture
-def trusting(monkeypatch):
-    """Let every guess be trusted; the tiny CLIP's can't be."""
-    monkeypatch.setattr(trust, "LOWEST_AGREEMENT", -1.0)
-    monkeypatch.setattr(trust, "LARGEST_OUTRANKED", 1.0)
-
-
 def test_the_pictures_are_there_before_training_and_their_page_is_named_once(tiny, tmp_path, logged, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -127,10 +120,6 @@ def test_the_names_are_compared_with_the_words_of_the_catalogue_on_the_judged_im
     np.testing.assert_allclose(
         by_template[0], zero_shot_logits(backbone, features, texts, owners, rows=rows), atol=1e-4
     )
-
-
-def test_trusted_guesses_give_no_warning(tiny, trusting):
-    assert prepare(FitConfig(data=str(tiny.table), **tiny.settings)).doubt_warnings == ()
 
 
 @pytest.fixture

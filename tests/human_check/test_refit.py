@@ -121,10 +121,9 @@ def test_a_table_that_exists_or_a_run_that_is_gone_is_refused(tiny, labelled, tm
 # --- the refit --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("columns", [None, {"attribute": ""}])
-def test_the_two_commands_refit_with_labels_by_hand_and_guess_the_others(tiny, labelled, command, tmp_path, columns):
+def test_the_two_commands_refit_with_labels_by_hand_and_guess_the_others(tiny, labelled, command, tmp_path):
     """As in docs/human_check.md. The command that `dbpt label` prints is run as it is."""
-    run, answers, _ = labelled(table_of(tiny), tmp_path / "first.csv", {"columns": columns}, other_way_round)
+    run, answers, _ = labelled(table_of(tiny), tmp_path / "first.csv", {"columns": {"attribute": ""}}, other_way_round)
     judge = ["label", run.parent / "sample", "--labels", run.parent / "labels.csv"]
     code, printed, _ = command(*judge, "--table", tmp_path / "labelled.csv")
     line = printed.splitlines()[-1].removeprefix("fit again with: ")

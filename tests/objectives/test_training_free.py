@@ -264,10 +264,3 @@ def test_guesses_of_one_attribute_in_each_class_are_refused():
     given = inputs()
     with pytest.raises(InputError, match="^no class has training rows of two pseudo attributes; leave mean-difference"):
         TRAINING_FREE["mean-difference"].weights(inputs(pseudo_attributes=given.labels))
-
-
-def test_names_and_titles_are_those_of_the_registry():
-    assert all(name == found.name and found.__doc__ for name, found in TRAINING_FREE.items())
-    assert len({found.title for found in TRAINING_FREE.values()}) == len(TRAINING_FREE)
-    assert [name for name, found in TRAINING_FREE.items() if not found.needs_attributes] == ["zero-shot"]
-    assert [name for name, found in TRAINING_FREE.items() if found.uses_guesses] == ["mean-difference"]
