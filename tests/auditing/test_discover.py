@@ -169,10 +169,7 @@ def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_fami
     assert (
         html.index("<details open>") < html.index("Not tested, and often chance") < html.index("these words are not a")
     )
-    assert "<details>\n<summary>Not tested, and often" in html and "words.csv in --out" in by_chance.table()
-    assert "Words nearest to the errors" in render_discovery(found.figures, None) and "words.csv" not in found.table()
-    assert "Not tested, and often chance" not in render_discovery(found.figures, None)
-    assert not re.search('interval">[-−+]0.000|interval">[-−]', html)
+    assert "words.csv in --out" in by_chance.table() and "words.csv" not in found.table()
     ground = next(family for family in by_chance.figures.families if family.name == "ground")
     assert ground.finding == "may be chance" and "above 0.05)" in ground.doubts[0]
 
@@ -196,12 +193,10 @@ def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_fami
         name: re.findall(r'(✓|✗|–)(?:</span>)?(?:<span class="interval">(.*?)</span>)?</td>', row) for name, row in rows
     }
     assert list(cells) == ["first", "second", "last", "coat", "unseen", "alas", "empty"]
-    assert cells["first"][4:] == [("✗", "10.0\u00a0%"), ("–", "")] and cells["last"][4] == ("✗", "90.0\u00a0%")
     assert cells["coat"][4:] == [("✓", "10.0\u00a0%"), ("✗", "")] and "words of the classes: gull" in html
     assert [mark for mark, _ in cells["unseen"]] == ["✓", "✓", "✗", "✓", "–", "–"]
     assert "separation 0.0996; at least 0.1" in html
     assert cells["empty"] == [("–", "")] * 6
-    assert "Words nearest" not in html and "words nearest" not in replace(found, figures=changed).table()
 
 
 def test_the_badge_is_an_all_clear_only_if_half_of_the_families_could_be_judged(by_chance):

@@ -17,7 +17,6 @@ from unprivileged import unprivileged
 
 from dbpt.cli import main
 from dbpt.cli import verbs as fit_command
-from dbpt.cli.main import commands
 from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import SECTIONS
@@ -192,14 +191,6 @@ def test_a_misspelt_plugin_is_refused_even_if_nothing_of_it_is_asked_for(refusal
     monkeypatch.setenv("DBPT_PLUGINS", "no_such_module")
     told = "DBPT_PLUGINS: no_such_module cannot be imported (ModuleNotFoundError: No module named 'no_such_module')"
     assert refusal(*verb.split(), "demo").startswith(f"{told}; correct the variable")
-
-
-def test_the_first_help_has_each_command_in_one_line(command, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
-    _, out, _ = command("--help")
-    listed = out.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in listed] == list(commands.commands)
-    assert "..." not in "".join(listed)
 
 
 @pytest.mark.parametrize("verb", ["fit", "compare", "embed", "evaluate", "data check"])

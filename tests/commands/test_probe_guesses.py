@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 
 import numpy as np
 import pytest
@@ -164,23 +163,10 @@ def test_bad_settings_get_one_line(tiny, tmp_path, settings, message):
     assert not (tmp_path / "run").exists() or not (tmp_path / "run" / "run.json").exists()
 
 
-@pytest.mark.parametrize(
-    ("known", "message"),
-    [
-        (lambda row: False, "--pseudo-method probe: .* has no attribute for any image; name the file that has some"),
-        (
-            lambda row: row["split"] == "test",
-            r"no training .* known attribute: those that are known \(32\) are of the test split, which the probe does",
-        ),
-        (
-            lambda row: row["attribute"] == "lake",
-            "0 of the .* have the attribute 'meadow'; it needs at least 2",
-        ),
-    ],
-)
-def test_too_few_known_attributes_get_one_line(tiny, tmp_path, known, message):
-    rows = [row | {"attribute": row["attribute"] if known(row) else ""} for row in tiny.rows()]
-    with pytest.raises(InputError, match=message):
+def test_known_attributes_of_test_images_alone_are_refused(tiny, tmp_path):
+    rows = [row | {"attribute": row["attribute"] if row["split"] == "test" else ""} for row in tiny.rows()]
+    of_test = r"no training .* known attribute: those that are known \(32\) are of the test split, which the probe does"
+    with pytest.raises(InputError, match=of_test):
         fit(tiny, tmp_path / "run", tiny.write("probe-bad", rows), **PROBE)
 
 
@@ -192,9 +178,6 @@ def test_a_damaged_probe_is_refused(tiny, few, tmp_path):
         write_tensors(run / "probe.safetensors", tensors | changed, metadata, version=TENSORS_SCHEMA_VERSION)
         with pytest.raises(InputError, match="does not belong to this run; fit again"):
             dbpt.load(run)
-    (run / "probe.safetensors").unlink()
-    with pytest.raises(InputError, match=r"probe.safetensors: is missing; fit again"):
-        dbpt.load(run)
     metadata["cross_validated"] = json.dumps([])
     write_tensors(run / "probe.safetensors", tensors, metadata, version=TENSORS_SCHEMA_VERSION)
     with pytest.raises(InputError, match="does not belong to this run; fit again"):
@@ -207,9 +190,3 @@ def test_a_probe_of_another_model_can_not_predict(tiny, few, tmp_path):
     assert dbpt.evaluate(run).metrics.cross_validated
     with pytest.raises(InputError, match="--with-attribute: the run's probe reads features of --label-model; use"):
         dbpt.load(run).predict(tiny.images(1), attributes=True)
-
-
-def test_without_scikit_learn(tiny, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(InputError, match=r"--pseudo-method probe: needs scikit-learn; run pip install 'dbpt\[dfr\]'"):
-        fit(tiny, tmp_path / "run", **PROBE)

@@ -18,15 +18,6 @@ from dbpt.runs.run_folder import RUN_FOLDER
 from dbpt.settings.config import make_config
 
 
-@pytest.mark.parametrize("flag", ["resume", "overwrite"])
-def test_another_programs_run_json_makes_no_run_folder(tiny, tmp_path, flag):
-    (tmp_path / "run.json").write_text('{"run_id": 7}')
-    (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(InputError, match="exists and is not a run folder"):
-        dbpt.fit(tiny.table, out=tmp_path, **{flag: True}, **tiny.settings)
-    assert (tmp_path / "thesis.tex").read_text() == "precious"
-
-
 @pytest.mark.parametrize("name", ["a.csv", "checkpoints/thesis.safetensors", "checkpoints/erm.safetensors.bak"])
 def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path, name):
     run = shutil.copytree(tiny_run, tmp_path / "run")
@@ -122,11 +113,6 @@ def test_a_file_that_comes_while_images_are_embedded_stays(tiny, tmp_path, flags
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
-def test_so_does_a_finished_run(tiny, tiny_run, tmp_path, logged):
-    fit_while(logged, tiny, tmp_path / "run", lambda: shutil.copytree(tiny_run, tmp_path / "run", dirs_exist_ok=True))
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in tiny_run.iterdir()}
-
-
 def test_a_folder_in_which_another_process_writes_is_refused(tiny_run, tmp_path):
     """A new one, one that it resumes, and one that it overwrites."""
     runs = [tmp_path / name for name in ("new-run", "resumed-run", "overwritten-run")]
@@ -161,14 +147,6 @@ def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_made_is_told_before_anything_else(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file is not a folder"):
-        RUN_FOLDER.check(tmp_path / "file" / "a" / "b", resume=False, overwrite=False)
-    RUN_FOLDER.check(tmp_path / "new" / "deep" / "run", resume=False, overwrite=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_that_the_disk_refuses_is_told_with_a_way_out(tiny, tmp_path, monkeypatch):
