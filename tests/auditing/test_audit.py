@@ -13,8 +13,6 @@ from tiny import ATTRIBUTES, CLASSES
 import dbpt
 from dbpt import InputError
 from dbpt.auditing.figures import AuditFigures
-from dbpt.groups import explained_errors
-from dbpt.report.pictures import contact_sheets
 from dbpt.storage.typed_json import read_json, typed
 
 MODEL = ["--model", "--pretrained", "--embed-batch-size"]
@@ -186,28 +184,6 @@ def test_errors_that_do_not_are_no_evidence(tiny, settings):
     assert verdict.kind == "no evidence" and "No evidence that the errors" in verdict.sentence
 
 
-def test_the_seed_is_that_of_the_permutations_the_probe_and_the_random_pictures(tiny, settings, tmp_path, monkeypatch):
-    seeds = []
-
-    def sheets(*arguments, seed, **more):
-        seeds.append(seed)
-        return contact_sheets(*arguments, seed=seed, **more)
-
-    monkeypatch.setattr("dbpt.auditing.audit.contact_sheets", sheets)
-    probes = [dbpt.audit(tiny.table, predictions="probe", split="train", seed=n, **settings) for n in (0, 7)]
-    assert (probes[0].images["p_box"] != probes[1].images["p_box"]).any()
-    right = {("disc", "meadow"): 0.8, ("disc", "lake"): 0.7, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
-    table, predictions = many_rows(tiny, "seeded", right)
-    found = dbpt.audit(table, predictions=predictions, seed=7, out=tmp_path / "audit", **settings)
-    columns = {name: np.array(found.images[name]) for name in ("label", "prediction", "attribute")}
-    labels, attributes = (columns["label"] == CLASSES[0]) * 1, (columns["attribute"] == ATTRIBUTES[0]) * 1
-    sizes = {"num_classes": 2, "num_attributes": 2}
-    expected = explained_errors(columns["prediction"] == columns["label"], 1 - labels, 1 - attributes, seed=7, **sizes)
-    ours = dbpt.audit(table, predictions=predictions, **settings).figures.explained
-    assert seeds == [7] and found.figures.explained != ours
-    assert found.figures.explained.p_value == pytest.approx(expected.p_value, abs=0.03)
-
-
 def test_guesses_by_names_that_clip_does_not_know_are_not_trusted(tiny, settings):
     untold = tiny.write("untold", [{**row, "attribute": ""} for row in tiny.rows()])
     found = dbpt.audit(untold, **settings | {"attributes": ["tuesday", "honest"]})
@@ -347,12 +323,6 @@ def test_the_page_shows_the_mistakes_of_one_group_of_the_true_attributes(tiny, s
             assert prediction == image["prediction"]
             assert p_true == pytest.approx(float(image[f"p_{named[0]}"]), abs=1e-5)
     assert not seen
-
-
-def test_images_csv_are_predictions_that_can_be_audited_again(tiny, settings, tmp_path):
-    first = dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
-    again = dbpt.audit(tiny.table, predictions=tmp_path / "audit" / "images.csv", **settings)
-    assert [(each.n, each.correct) for each in again.groups] == [(each.n, each.correct) for each in first.groups]
 
 
 def test_of_many_classes_and_attributes_only_groups_with_images_are_kept(tiny, settings, tmp_path):

@@ -87,20 +87,6 @@ def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
         dbpt.audit(**right | {"predictions": "zero-shot"})
 
 
-@pytest.mark.parametrize(
-    ("alike", "said"), [([None, None], "1 other family that splits"), ([None] * 3, "2 other families that split")]
-)
-def test_the_note_counts_other_families_that_are_proposed_and_split_the_images_in_another_way(
-    right, monkeypatch, alike, said
-):
-    (ground,) = (family for family in SHORT if family.name == "land-or-water")
-    families = [ground, *(replace(ground, name=f"other-{number}") for number in range(len(alike) - 1))]
-    monkeypatch.setattr("dbpt.study.auto.read_catalogue", lambda: families)
-    assert f" that are audited{TOO_SMALL}" in dbpt.audit(**right).figures.data.search.sentence  # they are all the same
-    monkeypatch.setattr("dbpt.study.auto.stronger_alike", lambda scores: alike)
-    assert f" that are audited ({said} the images in another way" in dbpt.audit(**right).figures.data.search.sentence
-
-
 def test_a_probe_is_searched_in_the_images_that_it_predicts(birds):
     settings = {"data": "waterbirds", "predictions": "probe", **birds}
     found = dbpt.audit(**settings)
@@ -140,13 +126,6 @@ def test_zero_shot_clip_is_searched_in_images_that_are_not_audited(birds, split,
     assert found.figures.data.search.sentence.endswith(f"of zero-shot CLIP in {searched} images that are not audited")
     assert found.figures.data.attributes == ["land", "water"]
     assert found.table().count("--attributes auto: land-or-water") == 1 and "too small" not in found.table()
-
-
-def test_zero_shot_clip_is_searched_in_audited_images_if_there_are_no_others(birds):
-    search = dbpt.audit("waterbirds", split="all", **birds).figures.data.search
-    assert search.on_audited and search.sentence.endswith(
-        f"of zero-shot CLIP in 400 images that are audited{TOO_SMALL}"
-    )
 
 
 def test_page_and_table_say_by_whose_errors_the_attribute_was_chosen_and_that_p_is_too_small(right):

@@ -122,26 +122,6 @@ def _without_catalogue(settings: dict) -> dict:
     return {name: value for name, value in settings.items() if name != "catalogue"}
 
 
-def test_a_family_that_may_be_the_class_is_shown_for_a_look_with_the_command_to_audit_it(found):
-    (ground,) = found.proposed
-    rule = Rule(kind="doubted beyond")
-    doubts = ["without what the class names say, CLIP can't tell its names apart"]
-    look = replace(ground, finding="may be the class", rule=rule, doubts=doubts)
-    families = [look, *found.figures.families[1:]]
-    verdict = verdict_of(families, "x", 50, 300)
-    assert verdict.startswith("Nothing proposed: 50 of 300 images") and verdict.endswith(
-        f"but CLIP may confuse these names with the classes: {doubts[0]}. Look at the pictures."
-    )
-    figures = replace(found.figures, families=families, verdict=verdict, fit_command=None)
-    table, html = replace(found, figures=figures).table(), render_discovery(figures, None)
-    assert (
-        "Audit the searched images by it, and look at the pictures:\ndbpt audit " in table and "dbpt fit" not in table
-    )
-    assert "errors go with them, but CLIP may confuse them with the classes: ground" in table
-    assert "<h3>ground: land / water</h3>" in html and 'class="badge untrusted">Look at the pictures' in html
-    assert unescape(figures.audit_command) in unescape(html) and "Train a classifier" not in html
-
-
 def test_groups_and_words_are_those_of_the_errors(found, demo):
     (ground,) = found.proposed
     assert sum(group.n for group in ground.groups) == found.figures.data.n == 300
@@ -262,13 +242,6 @@ def test_the_page_shows_the_accuracy_of_each_group_and_what_its_images_are_taken
     worst = min(ground.groups, key=lambda group: group.accuracy)
     shown = re.findall(r"<summary><strong>(.*?)</strong>", html)
     assert shown[0] == f"{worst.class_name} · {worst.attribute}" and len(shown) == 4
-
-
-def test_a_q_value_of_the_smallest_p_value_is_an_upper_bound(found):
-    (ground,) = found.proposed
-    assert ground.q_text.startswith("≤ 0.000") and ground.p_text == "≤ 0.0001" and ground.q_text in found.table()
-    larger = replace(ground, explained=replace(ground.explained, p_is_bound=False), q_value=0.0006)
-    assert (larger.p_text, larger.q_text) == ("0.0001", "0.0006")
 
 
 def test_a_classifier_without_errors_is_told_so(tiny, tiny_settings):

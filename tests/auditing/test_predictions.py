@@ -110,14 +110,6 @@ def test_arrays_are_in_the_order_of_the_data(read):
         assert found.probabilities.dtype == np.float64 and found.probabilities.sum(axis=1) == pytest.approx(1)
 
 
-def test_it_is_told_which_images_an_array_was_taken_for(read, dataset, logged):
-    read(np.array([1, 0, 1, 0]), "mine.npy", rows=np.array([1, 2]))
-    read(np.array([1, 0]), "mine.npy", rows=np.array([1, 2]))
-    whole, part = [record.getMessage() for record in logged.records]
-    assert whole.endswith(f"mine.npy: 4 rows, taken as those of all images of {dataset.source}, in its order")
-    assert part.endswith(f"mine.npy: 2 rows, taken as those of the train images of {dataset.source}, in its order")
-
-
 def test_only_the_audited_rows_must_be_there_and_other_images_are_counted(read):
     found = read(GOOD + "gone.jpg,zebra\nalso/gone.jpg,cat\n")
     assert found.predictions.tolist() == [1, 1, 0, 0]

@@ -4,12 +4,10 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn import linear_model
 from sklearn.linear_model import LogisticRegression
 
 from dbpt.auditing.figures import check_installed, probe_predictions
 from dbpt.errors import InputError
-from dbpt.guesses.linear_probe import out_of_fold
 
 
 def made(n, width, signal, seed=0, classes=2):
@@ -47,21 +45,6 @@ def test_the_folds_are_those_of_the_seed():
     one, same, other = (probe_predictions(features, labels, class_names="abc", seed=seed) for seed in (0, 0, 1))
     assert one.tobytes() == same.tobytes() and np.abs(one - other).max() > 1e-3
     assert accuracy(one, labels) > 0.5 < accuracy(other, labels)
-
-
-@pytest.mark.parametrize("folds", [2, 5])
-def test_each_fold_holds_out_an_equal_part_of_each_class(folds, monkeypatch):
-    fitted = []
-
-    class Recording(LogisticRegression):
-        def fit(self, features, labels):
-            fitted.append(np.bincount(labels).tolist())
-            return super().fit(features, labels)
-
-    monkeypatch.setattr(linear_model, "LogisticRegression", Recording)
-    features, labels = made(40, 8, 1.0)
-    out_of_fold(features, labels, num_classes=2, seed=0, folds=folds)
-    assert fitted == [[20 - 20 // folds] * 2] * folds
 
 
 def test_classes_of_few_rows_and_of_none():

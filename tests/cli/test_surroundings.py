@@ -163,11 +163,6 @@ WITHIN_A_LIBRARY = {
         "torch.UntypedStorage.__getitem__",
         "type(arguments[1]) is int and kill()",
     ),
-    "becomes AttributeError": (
-        "from tqdm.std import TqdmDefaultWriteLock",
-        "TqdmDefaultWriteLock.create_mp_lock",
-        "kill()",
-    ),
     "is swallowed": ("import json", "json.loads", "exec('try: kill()\\nexcept BaseException: pass')"),
 }
 

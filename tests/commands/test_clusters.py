@@ -1,7 +1,6 @@
 """``--attributes clusters`` end to end: found without words, trained on, shown, and kept with the run."""
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
@@ -164,13 +163,8 @@ def test_guess_writes_them(tiny, bare, bare_run, tmp_path):
     )
     with out.open(newline="") as file:
         assert {row["group"] for row in csv.DictReader(file)} == {"0", "1", "2", "3"}
-    told = found.table()
-    assert "clusters within each class, in per cent" in told
-    assert "separation: " in told
-    assert all(name in told for name in found.pseudo.names[0])
-    assert repr(found) == "GuessedAttributes('clusters-bare', clusters)"
-    three = dbpt.guess_attributes(bare, embed_batch_size=16, attributes="clusters:3", **settings)
-    assert three.groups.max() == 5
+    assert "clusters within each class, in per cent" in found.table() and "separation: " in found.table()
+    assert all(name in found.table() for name in found.pseudo.names[0])
 
 
 def test_a_comparison(tiny, bare, bare_run, tmp_path):
@@ -183,10 +177,6 @@ def test_a_comparison(tiny, bare, bare_run, tmp_path):
     assert "clusters of the images of each class" in told
     for wrong in ("CLIP guessed", "What CLIP took for", "dbpt label"):
         assert wrong not in told, wrong
-    before = json.loads((tmp_path / "c" / "compare.json").read_text())
-    dbpt.compare(out=tmp_path / "c", resume=True, methods=["erm", "dbpt", "balanced"])
-    again = json.loads((tmp_path / "c" / "compare.json").read_text())
-    assert again["rows"][1]["figures"] == before["rows"][1]["figures"]
 
 
 def test_a_method_that_needs_words_is_refused_in_a_comparison(tiny, tmp_path):

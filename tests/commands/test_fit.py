@@ -243,14 +243,11 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
 def test_the_settings_of_the_prompt_reach_it(tiny, tiny_backbone, tmp_path, settings):
     run = fit(tiny, tmp_path / "run", epochs=2, baselines=False, **settings)
     context = load_file(run / "prompt.safetensors")["context"]
-    assert context.dtype == np.float32
     assert context.shape == ((2, 3, 16) if "class_specific_context" in settings else (4, 16))
     head = PromptHead(tiny_backbone, {"box": ("box",), "disc": ("disc",)}, **{"n_ctx": 3, "seed": 9} | settings)
     head.context.data = torch.from_numpy(context)
     weights = load_file(run / "classifier.safetensors")["weights"]
     np.testing.assert_allclose(head.weights().detach().numpy(), weights, atol=1e-6)
-    (prediction,) = dbpt.load(run).predict([tiny.table.parent / tiny.rows()[0]["path"]])
-    assert prediction.prediction in CLASSES
 
 
 def test_the_context_starts_from_the_data_sets_own_sentence(tiny, tiny_backbone, tmp_path):

@@ -167,9 +167,6 @@ def test_predict_command_writes_csv_for_files_folders_and_a_list(tiny, tiny_run,
     table = tmp_path / "p.csv"
     assert command("predict", tiny_run, *files, "--out", table) == (0, "", f"2 predictions written to {table}\n")
     assert table.read_text() == out
-    table.write_text("older")
-    assert command("predict", tiny_run, *files, "--out", table, "--overwrite", "-q") == (0, "", "")
-    assert table.read_text() == out
 
 
 def test_predict_command_marks_bad_images_and_goes_on(tiny, tiny_run, tmp_path, command):

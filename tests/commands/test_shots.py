@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comparisons import compare, contents
+from comparisons import compare
 from runs import contents as run_contents
 from runs import fit, groups_of, metrics_of
 from safetensors.numpy import load_file
@@ -152,15 +152,6 @@ def test_few_validation_images_are_one_warning_for_all_seeds(tiny, tmp_path):
     assert not any("a few images decide" in text or "the epoch is chosen without" in text for text in warnings)
 
 
-def test_more_seeds_are_added_in_two_processes_and_single_seeds_stay(tiny, tmp_path):
-    whole = compare(tiny, tmp_path / "whole", methods="erm,dbpt", shots=5, seeds=3)
-    parts = compare(tiny, tmp_path / "parts", methods="erm,dbpt", shots=5, seeds=[2])
-    parts = dbpt.compare(out=parts.folder, seeds=[0, 1, 2], jobs=2, resume=True)
-    assert contents(parts.folder)["numbers"] == contents(whole.folder)["numbers"]
-    with pytest.raises(InputError, match="shots"):
-        dbpt.compare(out=parts.folder, shots=4, resume=True)
-
-
 def test_a_small_class_keeps_its_rows_with_a_warning(tiny, tmp_path):
     rows = tiny.rows()
     label, kept = rows[0]["label"], 0
@@ -200,13 +191,6 @@ def test_clusters_and_other_objectives_know_only_the_drawn_rows(tiny, tmp_path):
 def test_the_average_is_plain_where_the_literature_has_an_adjusted_one(tiny):
     dataset = replace(dbpt.load_dataset(tiny.table), average="adjusted")
     assert few_shots(dataset, 5, val_fraction=0.2, seed=0).average == "plain"
-
-
-def test_audit_and_label_see_the_drawn_rows(tiny, tmp_path, run):
-    audit = dbpt.audit(predictions=str(run), split="train", cache=str(tiny.cache))
-    assert audit.figures.data.n == 10
-    design = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=8, split="train", cache=str(tiny.cache))
-    assert set(design.paths) < set(training_paths(run))
 
 
 def test_what_cannot_be_drawn_is_refused(tiny, tmp_path):
