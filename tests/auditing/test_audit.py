@@ -184,6 +184,15 @@ def test_errors_that_do_not_are_no_evidence(tiny, settings):
     assert verdict.kind == "no evidence" and "No evidence that the errors" in verdict.sentence
 
 
+def test_the_seed_is_that_of_the_permutations_and_of_the_probe(tiny, settings):
+    probes = [dbpt.audit(tiny.table, predictions="probe", split="train", seed=n, **settings) for n in (0, 7)]
+    assert (probes[0].images["p_box"] != probes[1].images["p_box"]).any()
+    right = {("disc", "meadow"): 0.8, ("disc", "lake"): 0.7, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
+    table, predictions = many_rows(tiny, "seeded", right)
+    one, other = (dbpt.audit(table, predictions=predictions, seed=n, **settings).figures.explained for n in (0, 7))
+    assert one.p_value != other.p_value == pytest.approx(one.p_value, abs=0.03)
+
+
 def test_guesses_by_names_that_clip_does_not_know_are_not_trusted(tiny, settings):
     untold = tiny.write("untold", [{**row, "attribute": ""} for row in tiny.rows()])
     found = dbpt.audit(untold, **settings | {"attributes": ["tuesday", "honest"]})

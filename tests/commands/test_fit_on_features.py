@@ -66,12 +66,6 @@ def test_evaluate_takes_the_runs_features_for_its_own_data_or_others_or_images(t
         dbpt.evaluate(run, copy)
 
 
-def test_predict_takes_images_as_before(tiny, run, tiny_run):
-    images = [tiny.table.parent / row["path"] for row in tiny.rows()[:8]]
-    ours, theirs = ([found.prediction for found in dbpt.load(folder).predict(images)] for folder in (run, tiny_run))
-    assert ours == theirs and None not in ours
-
-
 def test_label_has_nothing_to_show(run, tmp_path):
     with pytest.raises(InputError, match="was fitted on --embeddings, without images; there is nothing to show"):
         dbpt.draw_label_sample(run, out=tmp_path / "sample")

@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from runs import fit, groups_of, history_of, metrics_of, without
+from runs import fit, groups_of, metrics_of, without
 from tiny import ATTRIBUTES
 
 import dbpt
@@ -37,14 +37,6 @@ def test_the_groups_are_the_classes_in_all_figures(run):
         assert [group["n"] for group in groups] == [16, 16]
         assert row["test"]["worst_group_accuracy"] == min(group["accuracy"] for group in groups)
         assert row["test"]["average"] == sum(group["correct"] for group in groups) / 32
-
-
-def test_the_worst_class_on_validation_selects_the_epoch(run):
-    best = max(history_of(run)[:6], key=lambda entry: entry["val_wgp"])  # the first six are those of ERM
-    (erm,) = (row for row in metrics_of(run)["rows"] if row["name"] == "erm")
-    assert best["row"] == "erm"
-    assert best["val_wga"] == history_of(run)[erm["best_epoch"] - 1]["val_wga"]
-    assert erm["val"]["worst_group_accuracy"] == best["val_wga"]
 
 
 def test_the_folder_holds_no_attribute(run):

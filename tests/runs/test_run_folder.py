@@ -1,4 +1,4 @@
-"""`fit` takes only folders of runs, and never takes away what no run wrote."""
+"""`fit` takes only folders of runs, and never takes away what no run wrote; settings that were cut are refused."""
 
 import json
 import logging
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from runs import FILES
+from tiny import CLASSES
 
 import dbpt
 from dbpt import InputError
@@ -195,3 +196,20 @@ def test_a_run_folder_whose_name_is_not_utf8_can_be_used(tiny, tmp_path):
     assert read_design(tmp_path / "sample").sample == design.sample
     with pytest.raises(InputError, match=r"--cache: '.*\\udce9' is not UTF-8, so config.toml could not hold it"):
         dbpt.fit(tiny.table, out=tmp_path / "other", **tiny.settings | {"cache": str(out)})
+
+
+@pytest.mark.parametrize(("content", "name"), [("", "data"), ("lr = 0.005\n", "data"), ('data = "t"\n', "baselines")])
+def test_a_config_that_was_emptied_or_cut_is_refused_in_one_line(tiny, tiny_run, tmp_path, command, content, name):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "config.toml").write_text(content)
+    expected = f"Error: {run / 'config.toml'}: lacks {name}; the file was changed, fit again\n"
+    image = tiny.table.parent / tiny.rows()[0]["path"]
+    assert command("evaluate", run, tiny.table, "--cache", tiny.cache) == (2, "", expected)
+    assert command("predict", run, image) == (2, "", expected)
+    with pytest.raises(InputError, match=rf"config\.toml: lacks {name}"):
+        dbpt.fit(tiny.table, out=run, resume=True, **tiny.settings)
+
+
+def test_a_classifier_is_short_in_a_notebook(tiny_run):
+    shown = repr(dbpt.load(tiny_run))
+    assert all(name in shown for name in CLASSES) and len(shown) < 500
