@@ -68,6 +68,11 @@ def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, choice, stop_afte
     assert content(resumed) == expected
 
 
+def test_every_one_of_those_runs_is_another():
+    states = [str(content(run(**choice))[0]) for choice in RUNS]
+    assert len(set(states)) == len(states)
+
+
 def test_no_pass_sees_more_rows_than_it_may(monkeypatch):
     monkeypatch.setattr(model_selection, "ROWS_A_PASS", 17)
     head, sizes = linear_head(), []
