@@ -147,7 +147,6 @@ CODE = (
     ("value", "match"),
     [
         ("absent:Mine", r"cannot be imported \(ModuleNotFoundError: No module named 'absent'\); fix or uninstall"),
-        ("dbpt_shapes:Absent", r"cannot be imported \(AttributeError: .*'Absent'\); fix or uninstall"),
         ("dbpt_shapes:Objective.loss", "cannot be used: <function .* is not a subclass of dbpt.objectives.base.Obj"),
         ("dbpt_shapes:Other", "cannot be used: dbpt_shapes.Other is called 'x' already; fix or uninstall"),
     ],

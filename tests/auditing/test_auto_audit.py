@@ -11,7 +11,6 @@ from drawn_birds import GROUND, SHORT, draw_birds, true_grounds, written
 
 import dbpt
 from dbpt import InputError
-from dbpt.auditing.page import render_audit
 from dbpt.cli import main
 from dbpt.report.text import share_in_words
 
@@ -128,16 +127,6 @@ def test_zero_shot_clip_is_searched_in_images_that_are_not_audited(birds, split,
     assert found.table().count("--attributes auto: land-or-water") == 1 and "too small" not in found.table()
 
 
-def test_page_and_table_say_by_whose_errors_the_attribute_was_chosen_and_that_p_is_too_small(right):
-    found = dbpt.audit(**right)
-    page, table = render_audit(found.figures, None), " ".join(found.table().split())
-    said = "A search (<code>--attributes auto</code>) chose this attribute: land-or-water (land / water), "
-    assert page.index(said) < page.index("its p-value is too small") < page.index("Audited: ")
-    assert "of the errors of the classifier in" in table and "its p-value is too small" in table
-    named = dbpt.audit(**right | WORDS)
-    assert said not in render_audit(named.figures, None) and "too small" not in named.table()
-
-
 @pytest.mark.parametrize("whose", ["file", "run"])
 def test_the_command_on_the_page_repeats_the_search(right, run, whose, tmp_path):
     of_file = whose == "file"
@@ -201,9 +190,7 @@ def test_nothing_proposed_ends_with_one_line_and_the_search_that_shows_why(birds
     [
         ({"predictions": "nowhere.csv"}, "nowhere.csv: cannot read the predictions"),
         ({"predictions": [0, 1]}, "predictions: "),
-        ({"attributes": ["auto", "land"]}, "--attributes: 'auto' with 'land'"),
         ({"attribute_template": ["a {}."]}, "--attribute-template a {}. with --attributes auto"),
-        ({"pseudo_method": "probe"}, "--pseudo-method probe with --attributes auto"),
     ],
 )
 def test_bad_input_is_refused_before_the_search(birds, changes, message, tmp_path):

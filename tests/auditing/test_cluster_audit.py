@@ -123,8 +123,3 @@ def test_clusters_of_a_run_are_in_its_own_features(tiny, run):
     with pytest.raises(InputError, match="--label-model: the clusters of the run .* are in the features of its own; l"):
         dbpt.audit(predictions=run, **other)
     assert dbpt.audit(predictions=run, **WORD, **other).figures.group_kind == "pseudo"
-
-
-def test_the_audit_reads_settings_of_a_run_with_clusters(tiny, run, command):
-    code, printed, _ = command("audit", tiny.table, "--config", run / "config.toml")
-    assert code == 0 and "groups: clusters within each class" in printed

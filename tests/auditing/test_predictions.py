@@ -132,14 +132,6 @@ def test_the_output_of_dbpt_predict_is_read_as_it_is(read, dataset):
     found = read(csv_text(table), rows=np.array([3, 1, 0]))
     assert found.predictions.tolist() == [1, -1, 1] and found.probabilities[0] == pytest.approx([1 / 3, 2 / 3])
     assert found.warnings[1].endswith("mine.csv line 3: img/b.jpg: no prediction: truncated; left out")
-    assert read(csv_text(table), rows=np.array([0, 2, 3])).predictions.tolist() == [1] * 3
-    for row in table[1:5]:
-        row[1:] = ["", "", "", "", "", "truncated"]
-    found = read(csv_text(table))
-    assert found.predictions.tolist() == [-1] * 4 and "left out: 1" in found.warnings[-1]
-    table[1][-1] = ""  # without a reason the cell is wrong
-    with pytest.raises(InputError, match=r"line 2: prediction is '', expected one of 'cat', 'dog'"):
-        read(csv_text(table))
 
 
 def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
