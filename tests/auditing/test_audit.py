@@ -102,17 +102,6 @@ def test_a_run_can_be_suspected_of_another_attribute(tiny, tiny_run):
     assert found.figures.data.attributes == ["bright", "dark"] and found.figures.group_kind == "pseudo"
 
 
-def test_predictions_that_dbpt_predict_writes_give_the_same_audit(tiny, tiny_run, settings, command, tmp_path):
-    file = tmp_path / "predictions.csv"
-    images = [tiny.table.parent / row["path"] for row in tiny.rows() if row["split"] == "test"]
-    assert command("predict", tiny_run, *images, "--out", file)[0] == 0
-    by_file, by_run = dbpt.audit(tiny.table, predictions=file, **settings), dbpt.audit(predictions=tiny_run)
-    assert [each.correct for each in by_file.groups] == [each.correct for each in by_run.groups]
-    assert by_file.figures.confusion == by_run.figures.confusion
-    gaps = [[each.calibration_gap for each in one.groups] for one in (by_file, by_run)]
-    np.testing.assert_allclose(*gaps, atol=1e-3)
-
-
 def test_an_image_that_dbpt_predict_could_not_read_is_left_out(tiny, tiny_run, settings, tmp_path):
     rows = lines_of(tiny_run / "predictions.csv")
     failed = next(row for row in rows if row["split"] == "test")
@@ -175,13 +164,6 @@ def test_errors_that_go_with_the_attribute_are_a_bias(tiny, settings):
     for text in ("'disc'", "50.0\u00a0% right with 'lake'", "100.0\u00a0% with 'meadow'"):
         assert text in verdict.sentence
     assert "(p ≤ 0.0001)" in verdict.lead[0]
-
-
-def test_errors_that_do_not_are_no_evidence(tiny, settings):
-    right = {("disc", "meadow"): 0.8, ("disc", "lake"): 0.8, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
-    table, predictions = many_rows(tiny, "even", right)
-    verdict = dbpt.audit(table, predictions=predictions, **settings).verdict
-    assert verdict.kind == "no evidence" and "No evidence that the errors" in verdict.sentence
 
 
 def test_the_seed_is_that_of_the_permutations_and_of_the_probe(tiny, settings):
@@ -262,14 +244,10 @@ def test_copies_of_images_are_counted_and_named(tiny, settings):
     assert not any("copies" in text for text in dbpt.audit(tiny.table, **settings).warnings)
 
 
-FACTORS = {"factors": ("ground: meadow, lake", "light: day, night"), "columns": {"ground": "attribute"}}
-
-
-@pytest.mark.parametrize("more", [{}, {"attributes": None, **FACTORS}])
-def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it_has(tiny, settings, tmp_path, more):
+def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it_has(tiny, settings):
     right = {("disc", "meadow"): 0.9, ("disc", "lake"): 0.7, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
-    table, predictions = many_rows(tiny, f"once{len(more)}", right)
-    thrice = []
+    table, predictions = many_rows(tiny, "once", right)
+    more, thrice = {"factors": ("ground: meadow, lake", "light: day, night"), "columns": {"ground": "attribute"}}, []
     for path in (table, predictions):
         rows = lines_of(path)
         for copy in (1, 2):
@@ -280,14 +258,14 @@ def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it
             rows += [{**row, "path": f"{copy}-{row['path']}"} for row in lines_of(path)]
         thrice.append(tiny.write(f"thrice-{path.stem}", rows))
     found, once = (
-        dbpt.audit(data, predictions=mine, **settings | more).figures for data, mine in (thrice, (table, predictions))
+        dbpt.audit(data, predictions=mine, **settings | {"attributes": None} | more).figures
+        for data, mine in (thrice, (table, predictions))
     )
     assert (found.data.n, found.explained.n) == (3 * once.data.n, once.data.n)
     tests = [[each.explained, *(factor.explained for factor in each.factors)] for each in (found, once)]
     assert [(each.n, each.errors) for each in tests[0]] == [(each.n, each.errors) for each in tests[1]]
     beyond = [[test.n for factor in each.factors if (test := factor.explained_beyond)] for each in (found, once)]
     assert beyond[0] == beyond[1] and once.explained.p_value is not None
-    assert found.factors or found.explained == once.explained  # CLIP guesses the light, a little differently
 
 
 # --- tables and files -------------------------------------------------------------------------------------------------
@@ -410,12 +388,10 @@ def test_the_command_in_the_report_repeats_the_audit(tiny, tiny_run, settings, c
 @pytest.mark.parametrize(
     ("data", "given", "without", "words"),
     [
-        ("{table}", ["--split", "valid"], [], ["--split", "valid"]),
         ("", [], [], ["Missing argument 'DATA'"]),
         ("{table}", ["--predictions", "missing.csv"], [], ["missing.csv"]),
         ("{table}", ["--predictions", "Prob"], [], ["no such file or folder (did you mean 'probe'?); expected"]),
         ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
-        ("{table}", ["--predictions", "{folder}"], MODEL, ["not a run folder"]),
         ("{table}", ["--attributes", "one"], ["--attributes"], ["--attributes", "at least two"]),
         ("{bare}", [], ["--attributes"], ["no spurious attribute is named"]),
         ("{table}", ["--out", "{table}"], [], ["exists and is not a folder"]),
