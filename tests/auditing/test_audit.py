@@ -97,11 +97,6 @@ def test_the_audit_of_a_run_on_images_that_trained_it_says_so(tiny_run):
     assert told not in " ".join(dbpt.audit(predictions=tiny_run, split="test").warnings)
 
 
-def test_a_run_can_be_suspected_of_another_attribute(tiny, tiny_run):
-    found = dbpt.audit(tiny.table, predictions=tiny_run, attributes=["bright", "dark"], columns={"attribute": ""})
-    assert found.figures.data.attributes == ["bright", "dark"] and found.figures.group_kind == "pseudo"
-
-
 def test_an_image_that_dbpt_predict_could_not_read_is_left_out(tiny, tiny_run, settings, tmp_path):
     rows = lines_of(tiny_run / "predictions.csv")
     failed = next(row for row in rows if row["split"] == "test")
