@@ -143,18 +143,6 @@ def test_it_is_evaluated_with_the_clusters_of_the_run(tiny, bare_run, tmp_path):
     assert [group["n"] for group in few["rows"][0]["test"]["groups"]] == counts.tolist()
 
 
-def test_a_changed_file_of_clusters_is_refused(tiny, bare, tmp_path):
-    one = fit(tiny, tmp_path / "run", bare, **WORD | {"baselines": False, "epochs": 1, "warmup_epochs": 0})
-    file = one / "clusters.safetensors"
-    content = file.read_bytes()
-    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(InputError, match=r"clusters.safetensors: damaged, .*; fit again"):
-        dbpt.evaluate(one)
-    file.unlink()
-    with pytest.raises(InputError, match=r"clusters.safetensors"):
-        dbpt.evaluate(one)
-
-
 def test_guess_writes_them(tiny, bare, bare_run, tmp_path):
     out, settings = tmp_path / "guesses.csv", {n: tiny.settings[n] for n in ("model", "pretrained", "cache")}
     found = dbpt.guess_attributes(bare, out=out, embed_batch_size=16, **WORD, **settings)

@@ -149,23 +149,6 @@ def test_so_does_what_only_another_rank_meets(tiny, fit_arguments, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def lose_an_image(rank, arguments):
-    if rank == 1:
-        LiveImages._pixels = lambda self, row, numbers: unreadable(self.paths[row])
-    command(rank, arguments)
-
-
-def unreadable(path):
-    raise InputError(f"{path}: gone")
-
-
-def test_an_image_that_one_rank_cannot_read_while_training(fit_arguments, tmp_path):
-    arguments = [*fit_arguments, *LINEAR, "--features", "live", "--out", str(tmp_path / "run")]
-    line = error_of(launch(tmp_path, 2, lose_an_image, arguments))
-    assert line.startswith("Error: rank 1 on ")
-    assert line.endswith(": gone")
-
-
 def test_a_loss_that_blows_up(fit_arguments, tmp_path):
     arguments = [*fit_arguments, "--lr", "1e38", "--weight-decay", "10", "--out", str(tmp_path / "run")]
     assert "lower --lr" in error_of(launch(tmp_path, 2, command, arguments))

@@ -86,11 +86,6 @@ def test_known_attributes_are_not_counted_as_right_guesses(tiny, run):
     assert metrics_of(run)["cross_validated"][0]["n_known"] == 24
 
 
-def test_other_seeds_know_other_images(tiny, run, tmp_path):
-    other = fit(tiny, tmp_path / "run", **OF_24, seed=1)
-    assert (other / "probe.safetensors").read_bytes() != (run / "probe.safetensors").read_bytes()
-
-
 def test_evaluate_and_predict_guess_other_images_by_the_probe_of_the_run(tiny, few_run, tmp_path, monkeypatch):
     monkeypatch.setattr("dbpt.guesses.linear_probe._fit", None)  # nothing is fitted again
     bare = tiny.write("probe-bare", [row | {"attribute": ""} for row in tiny.rows()])
