@@ -121,6 +121,19 @@ def test_images_that_the_run_left_unlabelled_are_drawn_too(tiny, tiny_run, tmp_p
     assert result["pseudo_accuracy"]["value"] == pytest.approx(np.mean(right))
 
 
+def test_of_a_class_that_the_split_lacks_nothing_is_said_but_that(tiny, tmp_path):
+    rows = [row for row in tiny.rows() if row["split"] != "test" or row["label"] == CLASSES[0]]
+    run = dbpt.fit(tiny.write("one-class", rows), out=tmp_path / "run", **tiny.settings | {"epochs": 1}).folder
+    folder = tmp_path / "sample"
+    dbpt.draw_label_sample(run, out=folder, n=12, cache=str(tiny.cache))
+    result = judged(folder, true_answers(tiny, folder))
+    missing = [group for group in result["groups"] if group["n_pseudo"] == 0]
+    found = [(group["accuracy_by_pseudo"], group["n_labelled"], group["accuracy"]["value"]) for group in missing]
+    assert found == [(None, 0, None)] * 2
+    assert result["groups"][result["corrected"]["worst_group"]] not in missing
+    assert len([text for text in result["warnings"] if "no image was labelled as this; missing" in text]) == 2
+
+
 # --- judging ----------------------------------------------------------------------------------------------------------
 
 
