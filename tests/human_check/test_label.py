@@ -128,6 +128,7 @@ def test_of_a_class_that_the_split_lacks_nothing_is_said_but_that(tiny, tmp_path
     dbpt.draw_label_sample(run, out=folder, n=12, cache=str(tiny.cache))
     result = judged(folder, true_answers(tiny, folder))
     missing = [group for group in result["groups"] if group["n_pseudo"] == 0]
+    assert [group["label"] for group in missing] == [0, 0]  # boxes
     found = [(group["accuracy_by_pseudo"], group["n_labelled"], group["accuracy"]["value"]) for group in missing]
     assert found == [(None, 0, None)] * 2
     assert result["groups"][result["corrected"]["worst_group"]] not in missing
@@ -167,6 +168,7 @@ def test_figures_by_pseudo_groups_are_those_of_the_split(tiny, tiny_run, sample,
     )
     assert result["by_pseudo"]["worst_group_accuracy"] == pytest.approx(expected["worst_group_accuracy"])
     assert result["by_pseudo"]["worst_group"] == expected["worst_group"]
+    assert result["average"] == pytest.approx(expected["average"])
     assert (result["n"], result["n_drawn"], result["n_labelled"]) == (32, 20, 20)
 
 
