@@ -96,12 +96,6 @@ def test_architecture_has_a_line_for_each_file():
     assert sorted(listed) == sorted(file for file in files if file in listed or not file.endswith(folders))
 
 
-def test_report_picture_is_small():
-    picture = (ROOT / "docs/report.png").read_bytes()
-    assert picture.startswith(b"\x89PNG")
-    assert len(picture) < 300_000
-
-
 def test_versions_agree():
     project, crate = tomllib.loads(read("pyproject.toml"))["project"], tomllib.loads(read("Cargo.toml"))["package"]
     assert "version" in project["dynamic"]  # it is Cargo.toml's

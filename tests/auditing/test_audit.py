@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -12,8 +13,6 @@ from tiny import ATTRIBUTES, CLASSES
 import dbpt
 from dbpt import InputError
 from dbpt.auditing.figures import AuditFigures
-from dbpt.groups import explained_errors
-from dbpt.report.pictures import contact_sheets
 from dbpt.storage.typed_json import read_json, typed
 
 MODEL = ["--model", "--pretrained", "--embed-batch-size"]
@@ -92,31 +91,10 @@ def test_a_run_its_evaluation_and_its_audit_have_the_same_metrics(data, tiny, se
     assert all(group.confidence is not None for group in audited.groups)
 
 
-def test_a_run_is_audited_with_its_classifier_words_and_data(tiny, tiny_run):
-    found = dbpt.audit(predictions=tiny_run)
-    assert found.figures.data.attributes == list(ATTRIBUTES) and found.figures.predictions_by == "run"
-
-
 def test_the_audit_of_a_run_on_images_that_trained_it_says_so(tiny_run):
     told = "of the audited images served to train the run"
     assert "74 " + told in " ".join(dbpt.audit(predictions=tiny_run, split="all").warnings)
     assert told not in " ".join(dbpt.audit(predictions=tiny_run, split="test").warnings)
-
-
-def test_a_run_can_be_suspected_of_another_attribute(tiny, tiny_run):
-    found = dbpt.audit(tiny.table, predictions=tiny_run, attributes=["bright", "dark"], columns={"attribute": ""})
-    assert found.figures.data.attributes == ["bright", "dark"] and found.figures.group_kind == "pseudo"
-
-
-def test_predictions_that_dbpt_predict_writes_give_the_same_audit(tiny, tiny_run, settings, command, tmp_path):
-    file = tmp_path / "predictions.csv"
-    images = [tiny.table.parent / row["path"] for row in tiny.rows() if row["split"] == "test"]
-    assert command("predict", tiny_run, *images, "--out", file)[0] == 0
-    by_file, by_run = dbpt.audit(tiny.table, predictions=file, **settings), dbpt.audit(predictions=tiny_run)
-    assert [each.correct for each in by_file.groups] == [each.correct for each in by_run.groups]
-    assert by_file.figures.confusion == by_run.figures.confusion
-    gaps = [[each.calibration_gap for each in one.groups] for one in (by_file, by_run)]
-    np.testing.assert_allclose(*gaps, atol=1e-3)
 
 
 def test_an_image_that_dbpt_predict_could_not_read_is_left_out(tiny, tiny_run, settings, tmp_path):
@@ -128,19 +106,9 @@ def test_an_image_that_dbpt_predict_could_not_read_is_left_out(tiny, tiny_run, s
     found = dbpt.audit(tiny.table, predictions=file, **settings)
     assert failed["path"] not in found.images["path"] and found.figures.data.n == 31
     assert found.warnings[0].endswith(f"{file} line 2: {failed['path']}: no prediction: truncated; left out")
-    expected = dbpt.audit(predictions=tiny_run).images
-    right = dict(zip(expected["path"], expected["prediction"], strict=True))
-    assert found.images["prediction"] == [right[path] for path in found.images["path"]]
     none = tiny.write("only-errors", [{**blank, "path": row["path"]} for row in rows])
     with pytest.raises(InputError, match="none of its images can be read, or none of these has a prediction"):
         dbpt.audit(tiny.table, predictions=none, **settings)
-
-
-def test_the_probe_predicts_images_that_it_was_not_fitted_on(tiny, settings):
-    pytest.importorskip("sklearn")
-    found = dbpt.audit(tiny.table, predictions="probe", split="all", **settings)
-    assert found.figures.data.n == len(tiny.rows()) and found.figures.predictions_by == "probe"
-    assert 0.5 < found.average_accuracy < 1
 
 
 @pytest.mark.parametrize(("splits", "expected"), [("train val test", "train"), ("val test", "val"), ("test", "test")])
@@ -166,7 +134,7 @@ def test_arrays_are_predictions_too(tiny, settings):
 # --- the verdict ------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_of_predictions_may_be_a_data_frame_or_have_other_columns(tiny, settings, command, options):
+def test_the_table_of_predictions_may_be_a_data_frame_or_have_other_columns(tiny, settings):
     pd = pytest.importorskip("pandas")
     right = dict.fromkeys([(y, a) for y in CLASSES for a in ATTRIBUTES], 0.7)
     table, predictions = many_rows(tiny, "frame", right)
@@ -180,11 +148,7 @@ def test_the_table_of_predictions_may_be_a_data_frame_or_have_other_columns(tiny
         pd.read_csv(table).drop(columns="split"), root=table.parent, predictions=renamed, columns=columns, **settings
     )
     assert found.groups == by_file.groups
-    for line in (found.figures.command,):
-        assert "--columns prediction=guess prediction_path=file" in line
-    code, printed, told = command("audit", str(table), "--predictions", str(renamed), *options, "--columns",
-                                  "prediction=guess", "prediction_path=file")  # fmt: skip
-    assert code == 0 and "\n".join(by_file.table().splitlines()[3:9]) in printed, told
+    assert "--columns prediction=guess prediction_path=file" in found.figures.command
 
 
 def test_errors_that_go_with_the_attribute_are_a_bias(tiny, settings):
@@ -197,33 +161,13 @@ def test_errors_that_go_with_the_attribute_are_a_bias(tiny, settings):
     assert "(p ≤ 0.0001)" in verdict.lead[0]
 
 
-def test_errors_that_do_not_are_no_evidence(tiny, settings):
-    right = {("disc", "meadow"): 0.8, ("disc", "lake"): 0.8, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
-    table, predictions = many_rows(tiny, "even", right)
-    verdict = dbpt.audit(table, predictions=predictions, **settings).verdict
-    assert verdict.kind == "no evidence" and "No evidence that the errors" in verdict.sentence
-
-
-def test_the_seed_is_that_of_the_permutations_the_probe_and_the_random_pictures(tiny, settings, tmp_path, monkeypatch):
-    seeds = []
-
-    def sheets(*arguments, seed, **more):
-        seeds.append(seed)
-        return contact_sheets(*arguments, seed=seed, **more)
-
-    monkeypatch.setattr("dbpt.auditing.audit.contact_sheets", sheets)
+def test_the_seed_is_that_of_the_permutations_and_of_the_probe(tiny, settings):
     probes = [dbpt.audit(tiny.table, predictions="probe", split="train", seed=n, **settings) for n in (0, 7)]
     assert (probes[0].images["p_box"] != probes[1].images["p_box"]).any()
     right = {("disc", "meadow"): 0.8, ("disc", "lake"): 0.7, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
     table, predictions = many_rows(tiny, "seeded", right)
-    found = dbpt.audit(table, predictions=predictions, seed=7, out=tmp_path / "audit", **settings)
-    columns = {name: np.array(found.images[name]) for name in ("label", "prediction", "attribute")}
-    labels, attributes = (columns["label"] == CLASSES[0]) * 1, (columns["attribute"] == ATTRIBUTES[0]) * 1
-    sizes = {"num_classes": 2, "num_attributes": 2}
-    expected = explained_errors(columns["prediction"] == columns["label"], 1 - labels, 1 - attributes, seed=7, **sizes)
-    ours = dbpt.audit(table, predictions=predictions, **settings).figures.explained
-    assert seeds == [7] and found.figures.explained != ours
-    assert found.figures.explained.p_value == pytest.approx(expected.p_value, abs=0.03)
+    one, other = (dbpt.audit(table, predictions=predictions, seed=n, **settings).figures.explained for n in (0, 7))
+    assert one.p_value != other.p_value == pytest.approx(one.p_value, abs=0.03)
 
 
 def test_guesses_by_names_that_clip_does_not_know_are_not_trusted(tiny, settings):
@@ -295,14 +239,10 @@ def test_copies_of_images_are_counted_and_named(tiny, settings):
     assert not any("copies" in text for text in dbpt.audit(tiny.table, **settings).warnings)
 
 
-FACTORS = {"factors": ("ground: meadow, lake", "light: day, night"), "columns": {"ground": "attribute"}}
-
-
-@pytest.mark.parametrize("more", [{}, {"attributes": None, **FACTORS}])
-def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it_has(tiny, settings, tmp_path, more):
+def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it_has(tiny, settings):
     right = {("disc", "meadow"): 0.9, ("disc", "lake"): 0.7, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
-    table, predictions = many_rows(tiny, f"once{len(more)}", right)
-    thrice = []
+    table, predictions = many_rows(tiny, "once", right)
+    more, thrice = {"factors": ("ground: meadow, lake", "light: day, night"), "columns": {"ground": "attribute"}}, []
     for path in (table, predictions):
         rows = lines_of(path)
         for copy in (1, 2):
@@ -313,14 +253,14 @@ def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it
             rows += [{**row, "path": f"{copy}-{row['path']}"} for row in lines_of(path)]
         thrice.append(tiny.write(f"thrice-{path.stem}", rows))
     found, once = (
-        dbpt.audit(data, predictions=mine, **settings | more).figures for data, mine in (thrice, (table, predictions))
+        dbpt.audit(data, predictions=mine, **settings | {"attributes": None} | more).figures
+        for data, mine in (thrice, (table, predictions))
     )
     assert (found.data.n, found.explained.n) == (3 * once.data.n, once.data.n)
     tests = [[each.explained, *(factor.explained for factor in each.factors)] for each in (found, once)]
     assert [(each.n, each.errors) for each in tests[0]] == [(each.n, each.errors) for each in tests[1]]
     beyond = [[test.n for factor in each.factors if (test := factor.explained_beyond)] for each in (found, once)]
     assert beyond[0] == beyond[1] and once.explained.p_value is not None
-    assert found.factors or found.explained == once.explained  # CLIP guesses the light, a little differently
 
 
 # --- tables and files -------------------------------------------------------------------------------------------------
@@ -367,22 +307,16 @@ def test_the_page_shows_the_mistakes_of_one_group_of_the_true_attributes(tiny, s
     assert not seen
 
 
-def test_images_csv_are_predictions_that_can_be_audited_again(tiny, settings, tmp_path):
-    first = dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
-    again = dbpt.audit(tiny.table, predictions=tmp_path / "audit" / "images.csv", **settings)
-    assert [(each.n, each.correct) for each in again.groups] == [(each.n, each.correct) for each in first.groups]
-
-
 def test_of_many_classes_and_attributes_only_groups_with_images_are_kept(tiny, settings, tmp_path):
-    """2000 x 50: the table had 100,000 rows, and audit.json 45 MB, half of them the zeros of the confusions."""
-    classes = (*CLASSES, *(f"class {n}" for n in range(1998)))
-    attributes = (*ATTRIBUTES, *(f"attribute {n}" for n in range(48)))
+    """400 x 25. Of 2000 x 50 the table had 100,000 rows, and audit.json 45 MB, half of them zeros of the confusions."""
+    classes = (*CLASSES, *(f"class {n}" for n in range(398)))
+    attributes = (*ATTRIBUTES, *(f"attribute {n}" for n in range(23)))
     test = [row for row in tiny.rows() if row["split"] == "test"]
     mine = [{"path": row["path"], "prediction": classes[n % 7]} for n, row in enumerate(test)]
     table, predictions = tiny.write("many-groups", test), tiny.write("many-groups-mine", mine)
     many = settings | {"classes": classes, "attributes": attributes}
     found = dbpt.audit(table, predictions=predictions, out=tmp_path / "audit", **many)
-    assert [(each.index, each.n) for each in found.groups] == [(0, 8), (1, 8), (50, 8), (51, 8)]
+    assert [(each.index, each.n) for each in found.groups] == [(0, 8), (1, 8), (25, 8), (26, 8)]
     assert len(found.table().splitlines()) < 40 and len(lines_of(tmp_path / "audit/groups.csv")) == 4
     assert (tmp_path / "audit/audit.json").stat().st_size < 250_000
     assert (tmp_path / "audit/audit.html").stat().st_size < 600_000
@@ -398,15 +332,6 @@ def test_tables_for_pandas_and_fairlearn(tiny, settings):
     table = found.to_metric_frame_table()
     right = (table["label"] == table["prediction"]).groupby([table["label"], table["attribute"]], sort=False).mean()
     assert right.min() == found.worst_group_accuracy
-    metrics = pytest.importorskip("fairlearn.metrics", reason="fairlearn is not installed")
-    frame = metrics.MetricFrame(
-        metrics=lambda true, predicted: float((true == predicted).mean()),
-        y_true=table["label"],
-        y_pred=table["prediction"],
-        sensitive_features=table["attribute"],
-        control_features=table["label"],
-    )
-    assert frame.group_min().min() == found.worst_group_accuracy
 
 
 def test_an_existing_folder_is_replaced_only_if_asked_and_only_its_own_files(tiny, settings, tmp_path):
@@ -442,37 +367,26 @@ def test_the_command_prints_the_table_within_80_columns_and_names_the_report(tin
     assert "worst group" in out and "Cramér's V" in out
 
 
-def test_the_command_in_the_report_repeats_the_audit(tiny, options, command, tmp_path):
-    import shlex
-
-    assert command("audit", tiny.table, "--out", tmp_path / "one", *options, "--split", "val")[0] == 0
-    first = json.loads((tmp_path / "one" / "audit.json").read_text())
+@pytest.mark.parametrize("whose", ["zero-shot CLIP", "a run"])
+def test_the_command_in_the_report_repeats_the_audit(tiny, tiny_run, settings, command, tmp_path, whose):
+    out = tmp_path / "one"
+    dbpt.audit(
+        **{"predictions": tiny_run} if whose == "a run" else {"data": tiny.table, **settings}, split="val", out=out
+    )
+    first = json.loads((out / "audit.json").read_text())
     program, *arguments = shlex.split(first["command"])
-    assert program == "dbpt" and arguments[-2:] == ["--out", str(tmp_path / "one")]
+    assert program == "dbpt" and arguments[-2:] == ["--out", str(out)]
     assert command(*arguments, "--overwrite")[0] == 0
-    assert json.loads((tmp_path / "one" / "audit.json").read_text()) == first
-
-
-def test_the_command_in_the_report_repeats_the_audit_of_a_run(tiny_run, command, tmp_path):
-    import shlex
-
-    dbpt.audit(predictions=tiny_run, out=tmp_path / "one")
-    first = json.loads((tmp_path / "one" / "audit.json").read_text())
-    _, *arguments = shlex.split(first["command"])
-    assert command(*arguments, "--overwrite")[0] == 0
-    again = json.loads((tmp_path / "one" / "audit.json").read_text())
-    assert again["metrics"] == first["metrics"] and again["command"] == first["command"]
+    assert json.loads((out / "audit.json").read_text()) == first
 
 
 @pytest.mark.parametrize(
     ("data", "given", "without", "words"),
     [
-        ("{table}", ["--split", "valid"], [], ["--split", "valid"]),
         ("", [], [], ["Missing argument 'DATA'"]),
         ("{table}", ["--predictions", "missing.csv"], [], ["missing.csv"]),
         ("{table}", ["--predictions", "Prob"], [], ["no such file or folder (did you mean 'probe'?); expected"]),
         ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
-        ("{table}", ["--predictions", "{folder}"], MODEL, ["not a run folder"]),
         ("{table}", ["--attributes", "one"], ["--attributes"], ["--attributes", "at least two"]),
         ("{bare}", [], ["--attributes"], ["no spurious attribute is named"]),
         ("{table}", ["--out", "{table}"], [], ["exists and is not a folder"]),
@@ -489,10 +403,3 @@ def test_bad_arguments_get_one_line(tiny, tiny_run, settings, command, tmp_path,
     code, out, err = command("audit", *arguments, *as_options(kept))
     assert (code, out) == (2, "")
     assert all(word in err for word in words), err
-
-
-def test_settings_of_training_and_no_data_are_refused(tiny, settings):
-    with pytest.raises(InputError, match="data: none is named"):
-        dbpt.audit(**settings)
-    with pytest.raises(InputError, match="--epochs: an audit trains no prompt"):
-        dbpt.audit(tiny.table, epochs=3, **settings)

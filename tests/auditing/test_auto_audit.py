@@ -11,15 +11,8 @@ from drawn_birds import GROUND, SHORT, draw_birds, true_grounds, written
 
 import dbpt
 from dbpt import InputError
-from dbpt.auditing.page import render_audit
 from dbpt.cli import main
-from dbpt.discovery.catalogue import embed_families
-from dbpt.discovery.scoring import guess_families, score_families
 from dbpt.report.text import share_in_words
-from dbpt.settings.config import make_config
-from dbpt.study.auto import images_to_search
-from dbpt.study.data import configured_dataset
-from dbpt.study.embedded import configured_backbone, embed_dataset
 
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "epochs": 1, "objective": "erm", "baselines": False}
@@ -93,36 +86,6 @@ def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
         dbpt.audit(**right | {"predictions": "zero-shot"})
 
 
-@pytest.mark.parametrize(
-    ("alike", "said"), [([None, None], "1 other family that splits"), ([None] * 3, "2 other families that split")]
-)
-def test_the_note_counts_other_families_that_are_proposed_and_split_the_images_in_another_way(
-    right, monkeypatch, alike, said
-):
-    (ground,) = (family for family in SHORT if family.name == "land-or-water")
-    families = [ground, *(replace(ground, name=f"other-{number}") for number in range(len(alike) - 1))]
-    monkeypatch.setattr("dbpt.study.auto.read_catalogue", lambda: families)
-    assert f" that are audited{TOO_SMALL}" in dbpt.audit(**right).figures.data.search.sentence  # they are all the same
-    monkeypatch.setattr("dbpt.study.auto.stronger_alike", lambda scores: alike)
-    assert f" that are audited ({said} the images in another way" in dbpt.audit(**right).figures.data.search.sentence
-
-
-def test_an_array_finds_the_same(right):
-    lines = Path(right["predictions"]).read_text().splitlines()[1:]
-    found = dbpt.audit(**right | {"predictions": [line.split(",")[1] for line in lines]})
-    same_figures(found, dbpt.audit(**right))
-    assert "land-or-water (land / water), as CLIP guesses it, explains" in found.figures.data.search.sentence
-
-
-def test_data_in_memory_are_searched_too(birds, right):
-    data = dbpt.load_dataset("waterbirds", birds["root"])
-    wrong = (data.attributes == 1) & (np.arange(500) % 2 == 0)
-    mine, settings = np.where(wrong, 1 - data.labels, data.labels), birds | {"root": None, "split": "all"}
-    found = dbpt.audit(data, predictions=mine, **settings).figures
-    assert found.data.attributes == ["land", "water"] and found.group_kind == "true"
-    assert found.verdict.kind == "bias" and found.data.is_searched
-
-
 def test_a_probe_is_searched_in_the_images_that_it_predicts(birds):
     settings = {"data": "waterbirds", "predictions": "probe", **birds}
     found = dbpt.audit(**settings)
@@ -145,7 +108,6 @@ def test_a_run_is_searched_with_its_own_data_and_classes(run):
     "source",
     [
         {"attributes": "clusters:2", "shots": 60},
-        {**WORDS, "guess_only_unknown": True},
         {**WORDS, "pseudo_method": "probe", "probe_rows": 100},
         {"attributes": None, "factors": ["ground: land, water", "time: day, night"]},
     ],
@@ -163,23 +125,6 @@ def test_zero_shot_clip_is_searched_in_images_that_are_not_audited(birds, split,
     assert found.figures.data.search.sentence.endswith(f"of zero-shot CLIP in {searched} images that are not audited")
     assert found.figures.data.attributes == ["land", "water"]
     assert found.table().count("--attributes auto: land-or-water") == 1 and "too small" not in found.table()
-
-
-def test_zero_shot_clip_is_searched_in_audited_images_if_there_are_no_others(birds):
-    search = dbpt.audit("waterbirds", split="all", **birds).figures.data.search
-    assert search.on_audited and search.sentence.endswith(
-        f"of zero-shot CLIP in 400 images that are audited{TOO_SMALL}"
-    )
-
-
-def test_page_and_table_say_by_whose_errors_the_attribute_was_chosen_and_that_p_is_too_small(right):
-    found = dbpt.audit(**right)
-    page, table = render_audit(found.figures, None), " ".join(found.table().split())
-    said = "A search (<code>--attributes auto</code>) chose this attribute: land-or-water (land / water), "
-    assert page.index(said) < page.index("its p-value is too small") < page.index("Audited: ")
-    assert "of the errors of the classifier in" in table and "its p-value is too small" in table
-    named = dbpt.audit(**right | WORDS)
-    assert said not in render_audit(named.figures, None) and "too small" not in named.table()
 
 
 @pytest.mark.parametrize("whose", ["file", "run"])
@@ -225,22 +170,6 @@ def by_chance(birds: dict) -> np.ndarray:
     return np.where(np.random.default_rng(1).uniform(size=500) < 0.3, 1 - labels, labels)
 
 
-def test_errors_by_chance_are_seldom_taken_for_an_attribute(birds):
-    """Neither proposed nor shown for a look, in all but about 5 % of the cases; seed 0 is one of these."""
-    config = make_config(
-        {name: value for name, value in birds.items() if name != "attributes"} | {"data": "waterbirds"}
-    )
-    backbone = configured_backbone(config)
-    dataset, features, _ = embed_dataset(configured_dataset(config), backbone, config)
-    images = images_to_search(backbone, dataset, features, np.arange(len(dataset)), 0)
-    guessed, taken = guess_families(embed_families(backbone, SHORT), images, dataset.words), 0
-    for seed in range(40):
-        right = np.random.default_rng(seed).uniform(size=len(dataset)) >= 0.3
-        scores = score_families(guessed, images, right, is_foreign=True)
-        taken += any(score.is_proposed or score.may_be_class for score in scores)
-    assert taken <= 7  # the 99.9 % point of a binomial count at 5 %
-
-
 def test_nothing_proposed_ends_with_one_line_and_the_search_that_shows_why(birds, tmp_path, capsys):
     file, out = tmp_path / "mine.npy", tmp_path / "audit"
     np.save(file, by_chance(birds))
@@ -261,9 +190,7 @@ def test_nothing_proposed_ends_with_one_line_and_the_search_that_shows_why(birds
     [
         ({"predictions": "nowhere.csv"}, "nowhere.csv: cannot read the predictions"),
         ({"predictions": [0, 1]}, "predictions: "),
-        ({"attributes": ["auto", "land"]}, "--attributes: 'auto' with 'land'"),
         ({"attribute_template": ["a {}."]}, "--attribute-template a {}. with --attributes auto"),
-        ({"pseudo_method": "probe"}, "--pseudo-method probe with --attributes auto"),
     ],
 )
 def test_bad_input_is_refused_before_the_search(birds, changes, message, tmp_path):

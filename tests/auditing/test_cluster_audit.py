@@ -67,11 +67,6 @@ def test_true_attributes_change_nothing_but_the_share_of_clusters_that_are_right
     assert not any(name in told for name in ATTRIBUTES)
 
 
-def test_other_requests_still_audit_true_groups(tiny, settings):
-    found = dbpt.audit(tiny.table, attributes=ATTRIBUTES, **settings)
-    assert (found.figures.group_kind, attributes_of(found)) == ("true", [*ATTRIBUTES] * 2)
-
-
 @pytest.mark.parametrize("predictions", ["probe", "file"])
 def test_other_predictions(tiny, settings, predictions):
     if predictions == "probe":
@@ -128,8 +123,3 @@ def test_clusters_of_a_run_are_in_its_own_features(tiny, run):
     with pytest.raises(InputError, match="--label-model: the clusters of the run .* are in the features of its own; l"):
         dbpt.audit(predictions=run, **other)
     assert dbpt.audit(predictions=run, **WORD, **other).figures.group_kind == "pseudo"
-
-
-def test_the_audit_reads_settings_of_a_run_with_clusters(tiny, run, command):
-    code, printed, _ = command("audit", tiny.table, "--config", run / "config.toml")
-    assert code == 0 and "groups: clusters within each class" in printed

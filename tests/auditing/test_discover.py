@@ -95,7 +95,7 @@ def foreign(demo) -> dict:
     return demo | {"predictions": ground ^ random, "split": "all"}
 
 
-@pytest.mark.parametrize("words", [["land", "flurb"], ["a", "b"], ["flurb", "snorp"]])
+@pytest.mark.parametrize("words", [["land", "flurb"], ["a", "b"]])
 def test_words_of_the_classes_hide_no_bias_of_a_foreign_classifier(foreign, words):
     found = dbpt.discover("waterbirds", **foreign, classes=[f"landbird={words[0]}", f"waterbird={words[1]}"])
     (ground,) = found.proposed
@@ -120,26 +120,6 @@ def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):
 
 def _without_catalogue(settings: dict) -> dict:
     return {name: value for name, value in settings.items() if name != "catalogue"}
-
-
-def test_a_family_that_may_be_the_class_is_shown_for_a_look_with_the_command_to_audit_it(found):
-    (ground,) = found.proposed
-    rule = Rule(kind="doubted beyond")
-    doubts = ["without what the class names say, CLIP can't tell its names apart"]
-    look = replace(ground, finding="may be the class", rule=rule, doubts=doubts)
-    families = [look, *found.figures.families[1:]]
-    verdict = verdict_of(families, "x", 50, 300)
-    assert verdict.startswith("Nothing proposed: 50 of 300 images") and verdict.endswith(
-        f"but CLIP may confuse these names with the classes: {doubts[0]}. Look at the pictures."
-    )
-    figures = replace(found.figures, families=families, verdict=verdict, fit_command=None)
-    table, html = replace(found, figures=figures).table(), render_discovery(figures, None)
-    assert (
-        "Audit the searched images by it, and look at the pictures:\ndbpt audit " in table and "dbpt fit" not in table
-    )
-    assert "errors go with them, but CLIP may confuse them with the classes: ground" in table
-    assert "<h3>ground: land / water</h3>" in html and 'class="badge untrusted">Look at the pictures' in html
-    assert unescape(figures.audit_command) in unescape(html) and "Train a classifier" not in html
 
 
 def test_groups_and_words_are_those_of_the_errors(found, demo):
@@ -169,10 +149,7 @@ def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_fami
     assert (
         html.index("<details open>") < html.index("Not tested, and often chance") < html.index("these words are not a")
     )
-    assert "<details>\n<summary>Not tested, and often" in html and "words.csv in --out" in by_chance.table()
-    assert "Words nearest to the errors" in render_discovery(found.figures, None) and "words.csv" not in found.table()
-    assert "Not tested, and often chance" not in render_discovery(found.figures, None)
-    assert not re.search('interval">[-−+]0.000|interval">[-−]', html)
+    assert "words.csv in --out" in by_chance.table() and "words.csv" not in found.table()
     ground = next(family for family in by_chance.figures.families if family.name == "ground")
     assert ground.finding == "may be chance" and "above 0.05)" in ground.doubts[0]
 
@@ -196,12 +173,10 @@ def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_fami
         name: re.findall(r'(✓|✗|–)(?:</span>)?(?:<span class="interval">(.*?)</span>)?</td>', row) for name, row in rows
     }
     assert list(cells) == ["first", "second", "last", "coat", "unseen", "alas", "empty"]
-    assert cells["first"][4:] == [("✗", "10.0\u00a0%"), ("–", "")] and cells["last"][4] == ("✗", "90.0\u00a0%")
     assert cells["coat"][4:] == [("✓", "10.0\u00a0%"), ("✗", "")] and "words of the classes: gull" in html
     assert [mark for mark, _ in cells["unseen"]] == ["✓", "✓", "✗", "✓", "–", "–"]
     assert "separation 0.0996; at least 0.1" in html
     assert cells["empty"] == [("–", "")] * 6
-    assert "Words nearest" not in html and "words nearest" not in replace(found, figures=changed).table()
 
 
 def test_the_badge_is_an_all_clear_only_if_half_of_the_families_could_be_judged(by_chance):
@@ -269,26 +244,11 @@ def test_the_page_shows_the_accuracy_of_each_group_and_what_its_images_are_taken
     assert shown[0] == f"{worst.class_name} · {worst.attribute}" and len(shown) == 4
 
 
-def test_a_q_value_of_the_smallest_p_value_is_an_upper_bound(found):
-    (ground,) = found.proposed
-    assert ground.q_text.startswith("≤ 0.000") and ground.p_text == "≤ 0.0001" and ground.q_text in found.table()
-    larger = replace(ground, explained=replace(ground.explained, p_is_bound=False), q_value=0.0006)
-    assert (larger.p_text, larger.q_text) == ("0.0001", "0.0006")
-
-
 def test_a_classifier_without_errors_is_told_so(tiny, tiny_settings):
     rows = [row["label"] for row in tiny.rows() if row["split"] == "test"]
     found = dbpt.discover(tiny.table, predictions=rows, **tiny_settings)
     assert found.verdict == "Nothing proposed: an array is right on all 32 images."
     assert all(each.words == [] for each in found.figures.words)
-
-
-def test_a_single_error_and_family_are_in_the_singular(tiny, tiny_settings, tmp_path):
-    (tmp_path / "one.toml").write_text('[hands]\nattributes = ["left", "right"]\n')
-    predictions = [row["label"] for row in tiny.rows() if row["split"] == "test"]
-    predictions[0] = next(label for label in predictions if label != predictions[0])
-    found = dbpt.discover(tiny.table, predictions=predictions, catalogue=str(tmp_path / "one.toml"), **tiny_settings)
-    assert "predictions: an array, 1 error\n1 family of attributes tried;" in found.table()
 
 
 @pytest.mark.parametrize(("predictions", "split"), [("file", None), ("zero-shot", "all")])
@@ -305,14 +265,18 @@ def test_no_command_checks_images_whose_predictions_may_be_missing_or_that_are_a
     assert "First audit other images" in render_discovery(figures, None)
 
 
-@pytest.mark.parametrize("change", ["shuffled", "none"])
-def test_true_attributes_change_nothing(tiny, tiny_settings, tmp_path, change):
-    rows = tiny.rows()
+def test_true_attributes_change_nothing(tiny, tiny_settings):
+    rows, found = tiny.rows(), []
     shuffled = np.random.default_rng(0).permutation([row["attribute"] for row in rows]).tolist()
-    others = {"shuffled": shuffled, "none": [""] * len(rows)}[change]
-    other = tiny.write(f"discover-{change}", [r | {"attribute": a} for r, a in zip(rows, others, strict=True)])
-    one, two = (dbpt.discover(table, split="all", **tiny_settings).to_dict() for table in (tiny.table, other))
-    assert one["families"] == two["families"] and one["words"] == two["words"] and len(one["families"]) > 40
+    for name, others in (
+        ("as-it-is", [row["attribute"] for row in rows]),
+        ("shuffled", shuffled),
+        ("none", [""] * 106),
+    ):
+        table = tiny.write(f"discover-{name}", [r | {"attribute": a} for r, a in zip(rows, others, strict=True)])
+        figures = dbpt.discover(table, split="all", **tiny_settings).to_dict()
+        found.append((figures["families"], figures["words"]))
+    assert found[0] == found[1] == found[2] and len(found[0][0]) > 40
 
 
 def test_a_run_is_searched_without_its_attribute(tiny_run):
@@ -332,7 +296,6 @@ def test_the_files_are_complete_and_agree(found):
     families = lines_of(out / "families.csv")
     assert [row["family"] for row in families] == [family.name for family in found.figures.families]
     assert families[0]["finding"] == "proposed" and families[0]["names"] == "land | water"
-    assert float(families[0]["worse_accuracy"]) < float(families[0]["better_accuracy"])
     words = lines_of(out / "words.csv")
     assert {row["class"] for row in words} == {"landbird", "waterbird"} and len(words) == 2 * 10  # not landbird
     assert found.to_pandas()["family"].tolist() == [row["family"] for row in families]
@@ -355,14 +318,6 @@ def test_the_printed_commands_run_as_they_stand(found, demo, command, tmp_path, 
     audited = json.loads((tmp_path / "audits/waterbirds-ground/audit.json").read_text())
     assert audited["group_kind"] == "pseudo" and audited["verdict"]["kind"] == "bias"
     assert audited["data"]["attributes"] == ["land", "water"]
-
-
-def test_the_command_of_a_run_on_a_known_data_set_reads_its_data_again(demo, command, tmp_path):
-    settings = {name: value for name, value in demo.items() if name != "catalogue"}
-    run = dbpt.fit("waterbirds", out=tmp_path / "run", head="linear", epochs=1, baselines=False, **settings)
-    for found in (dbpt.audit(predictions=run.folder), dbpt.discover(predictions=run.folder, cache=demo["cache"])):
-        code, _, err = command(*shlex.split(found.figures.command)[1:])
-        assert code == 0, err
 
 
 def test_the_printed_commands_run_as_they_stand_for_a_run(demo, command, tmp_path, monkeypatch):
@@ -404,9 +359,7 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(found, tmp_path):
     ("changed", "match"),
     [
         ({"attributes": ["a", "b"]}, "--attributes: dbpt discover looks for the attribute.*leave it out"),
-        ({"pseudo_method": "argmax"}, "--pseudo-method: dbpt discover looks for the attribute"),
         ({"epochs": 3}, "--epochs: dbpt discover looks for the attribute, and trains no prompt"),
-        ({"split": "tset"}, "--split is 'tset'; expected train, val, test or all"),
         ({"catalogue": "none.toml"}, r"none\.toml: cannot read the catalogue"),
         ({"weights": "w.safetensors"}, "--weights: only the audit of a run reads it"),
         ({"predictions": "mine.csv"}, r"mine\.csv"),

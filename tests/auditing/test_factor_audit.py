@@ -1,7 +1,6 @@
 """The audit of several factors: each by itself, beyond the others, and the verdict on all of them."""
 
 import csv
-import json
 from itertools import product
 from types import SimpleNamespace
 
@@ -129,24 +128,6 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
     assert verdict_of_factors(found[1:], "file").kind == "untrusted"
 
 
-def test_two_factors_without_trust_may_both_be_the_reason_of_a_bias_and_are_left_out_of_a_test(draws):
-    n = 900
-    labels, style, size = draws.integers(3, size=n), draws.integers(2, size=n), draws.integers(2, size=n)
-    codes = {"style": style, "place": draws.integers(3, size=n), "size": size}
-    is_wrong = draws.random(n) < 0.1 + 0.4 * style
-    found = audited(codes, labels, is_wrong, doubts=["place", "size"], by_guesses=True)
-    assert [each.verdict.kind for each in found] == ["bias", "untrusted", "untrusted"]
-    assert str(verdict_of_factors(found, "file")) == (
-        "The errors of the classifier go with CLIP's guesses of style; but place and size may be the reason instead. "
-        "The guesses of place and size can't be trusted, so they could not be held constant."
-    )
-    some = audited(codes, labels, is_wrong, doubts=["size"], by_guesses=True)
-    assert some[0].verdict.lead[-1].startswith("But size may be") and some[0].explained_beyond is not None
-    assert verdict_of_factors(some, "file").sentence.endswith(
-        "but size may be the reason instead; there is no evidence of a bias towards place."
-    )
-
-
 def test_an_untrusted_factor_is_told_by_the_values_in_doubt(draws):
     labels, codes = draws.integers(3, size=90), draws.integers(3, size=90)
     for doubted, called in ((["home", "street"], "home / street"), ([], "all of home / street / field")):
@@ -165,13 +146,9 @@ def test_an_unknown_value_leaves_an_image_out_of_its_factor_alone(draws):
 
 
 def test_p_values_are_adjusted_for_the_number_of_factors(draws):
-    """Without adjustment, one of three factors seems to matter in 14 % of samples in which none does."""
     labels, style, size = draws.integers(3, size=900), draws.integers(2, size=900), draws.integers(2, size=900)
     found = audited({"style": style, "size": size}, labels, draws.random(900) < 0.1 + 0.4 * style)
     assert found[0].explained.p_value == pytest.approx(2 / 10_000) and "(p ≤ 0.0002)" in " ".join(found[0].verdict.lead)
-    p_values = draws.random((2000, 3))
-    assert (p_values <= 0.05).any(axis=1).mean() > 0.1
-    assert np.mean([min(holm(row)) <= 0.05 for row in p_values.tolist()]) < 0.065  # 0.05 and three standard errors
 
 
 def test_holm_is_that_of_the_textbook():
@@ -207,17 +184,14 @@ def test_the_files_and_the_page_have_each_factor_and_the_combinations(tiny, tabl
         for group in factor.groups
     ]
     assert all(group.n for group in found.groups) and {"meadow, day"} <= {group.attribute for group in found.groups}
-    figures = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert figures["factors"][1]["name"] == "light" and figures["words"]["light: night"] == ["night"]
     page, text = (tmp_path / "out" / "audit.html").read_text(), str(found)
     for name in ("ground", "light"):
         assert f"\n{name}:\n" in text and f">By {name} alone</h2>" in page
     assert "combinations of ground and light:" in text
     assert "--factors 'ground: " in found.figures.command
-    assert not any("no rows" in warning for warning in found.warnings)
 
 
-def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guessed(tiny, table, tmp_path):
+def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guessed(tiny, table):
     """The ground of nearly all images is known, and the light of a few; nothing is known of all three of some."""
     kept = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
     factors = {"factors": {"ground": ATTRIBUTES, "light": ["day", "night"]}, "split": "all"}
@@ -227,7 +201,7 @@ def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guesse
         row | {"ground": row["ground"] if n % 7 else "", "light": row["light"] if n % 5 == 0 else ""}
         for n, row in enumerate(rows)
     ]
-    found = dbpt.audit(tiny.write("some-of-factors", some), out=tmp_path / "out", **factors, **kept)
+    found = dbpt.audit(tiny.write("some-of-factors", some), **factors, **kept)
     ground, light = found.figures.factors
     assert (found.figures.group_kind, ground.group_kind, light.group_kind) == ("pseudo", "true", "pseudo")
     assert found.figures.known_factors == ["ground"]
@@ -241,8 +215,6 @@ def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guesse
         true = (row["ground"] or guess.split(", ")[0], guess.split(", ")[1])
         assert attribute == ", ".join(true)
     assert "groups: true values of ground, others guessed by CLIP" in " ".join(str(found).split())
-    page = (tmp_path / "out/audit.html").read_text()
-    assert "the values of ground are given with the data; for the others, CLIP guessed the attribute" in page
     whole = dbpt.audit(table, **factors, **kept)
     assert whole.figures.group_kind == "true" and whole.figures.known_factors == []
     assert [each.group_kind for each in whole.figures.factors] == ["true", "true"]

@@ -216,22 +216,3 @@ def test_commands_against_a_bias_leave_out_a_factor_in_doubt_and_say_so(tiny, ch
     assert [line.split()[1] for line in commands] == ["fit", "guess"]
     assert all("kind" not in line and "'ground: meadow, lake'" in line for line in commands)
     run_all(commands[1:])
-
-
-def test_a_comparison_with_a_run_leaves_out_a_factor_in_doubt(tiny, tmp_path, run_all):
-    table = without_attributes(tiny, "two-factors")
-    factors = ("ground: meadow, lake", "light: day, night")
-    changed = {"factors": factors, "attributes": None, "head": "linear", "epochs": 1, "baselines": False}
-    subject = subject_of(str(fit(tiny, tmp_path / "two", table, **changed)), None, {}, None, None)
-    audited = [audited_factor("ground", BIAS), audited_factor("light", UNTRUSTED)]
-    *_, commands = step_after(subject, BIAS, GUESSES, by_guesses=True, factors=audited)
-    assert commands[1].split()[1] == "compare" and "light" not in commands[1]
-    run_all(commands[1:], compare=["--seeds", "1", "--methods", "erm", "dbpt", "--heads", "linear"])
-
-
-def test_a_name_that_no_image_got_is_said_once(tiny, chosen):
-    settings = chosen | {"attributes": ("meadow", "lake", "sky"), "proportions": (1, 1, 0)}
-    found = dbpt.audit(without_attributes(tiny, "no-sky"), **settings)
-    said = [*map(str, found.figures.guesses.doubts), *found.warnings]
-    assert "no image was guessed 'sky'" in said and found.verdict.kind == "untrusted"
-    assert len([text for text in said if "sky" in text and not text.startswith("leave out")]) == 1

@@ -200,21 +200,13 @@ def test_the_p_value_of_an_attribute_that_was_searched_on_these_images_is_not_na
 @pytest.mark.parametrize(
     ("counts", "errors", "why"),
     [
-        (
-            [[100, 29], [100, 100]],
-            [[20, 6], [20, 20]],
-            "The smallest group has only 29 images, so a difference may go unseen.",
-        ),
-        (
-            [[100, 1], [100, 100]],
-            [[20, 0], [20, 20]],
-            "The smallest group has only 1 image, so a difference may go unseen.",
-        ),
-        ([[100, 100], [100, 100]], [[4, 1], [2, 2]], "With only 9 errors, a difference may go unseen."),
+        ([[100, 29], [100, 100]], [[20, 6], [20, 20]], "The smallest group has only 29 images, so"),
+        ([[100, 1], [100, 100]], [[20, 0], [20, 20]], "The smallest group has only 1 image, so"),
+        ([[100, 100], [100, 100]], [[4, 1], [2, 2]], "With only 9 errors,"),
     ],
 )
 def test_no_evidence_from_few_images_or_few_errors_says_so(counts, errors, why):
-    assert why in verdict(counts, errors).lead
+    assert f"{why} a difference may go unseen." in verdict(counts, errors).lead
 
 
 def test_complete_confounding_is_not_called_no_evidence():
@@ -260,31 +252,16 @@ def test_whole_classes_of_errors_or_none_leave_nothing_to_compare(errors, senten
     assert found.sentence == sentence.format("so whether day / night matters can't be tested.")
 
 
-def test_classes_that_are_wholly_wrong_are_named():
-    found = verdict([[50, 50], [50, 50], [50, 50]], [[0, 0], [50, 50], [0, 0]])
-    wrong = "gets each image of the class 'dog' wrong and each image of the classes 'cat', 'fox' right, so"
-    assert f"Zero-shot CLIP {wrong} whether day / night matters" in found.sentence
-    found = verdict([[10, 10], [10, 0], [10, 10]], [[0, 0], [10, 0], [10, 10]])
-    assert (
-        "calls every image" not in found.sentence and "'fox' wrong and each image of the class 'cat'" in found.sentence
-    )
-    only = verdict([[10, 10], [10, 10], [10, 10]], [[10, 10], [10, 10], [10, 10]])
-    assert "calls every image" not in only.sentence
-
-
 def test_the_class_of_which_most_are_taken_for_another_is_named_if_they_are_many():
     counts, errors = [[100, 100], [100, 100], [29, 0]], [[10, 11], [40, 41], [29, 0]]
     groups, none = audited(counts, errors)[0], Verdict(kind="no evidence", sentence="")
     confusion = [[179, 21, 0], [0, 119, 81], [29, 0, 0]]
     found = ["cat", "dog", "fox"], groups
     assert most_confused(confusion, *found, none) == ["Overall, 40.5\u00a0% of 'dog' are taken for 'fox'."]
-    bias = Verdict(kind="bias", sentence="")
-    assert most_confused(confusion, *found, bias) == ["Overall, 40.5\u00a0% of 'dog' are taken for 'fox'."]
     assert most_confused([[181, 19, 0], [0, 181, 19], [29, 0, 0]], *found, none) == []
-    groups = audited(counts, [[10, 11], [9, 72], [29, 0]])[0]
-    assert most_confused(confusion, ["cat", "dog", "fox"], groups, bias) == [
-        "Overall, 10.5\u00a0% of 'cat' are taken for 'dog'."
-    ]
+    groups, bias = audited(counts, [[10, 11], [9, 72], [29, 0]])[0], replace(none, kind="bias")
+    told = most_confused(confusion, ["cat", "dog", "fox"], groups, bias)
+    assert told == ["Overall, 10.5\u00a0% of 'cat' are taken for 'dog'."]
     constant = Verdict(kind="nothing to compare", sentence="")
     assert most_confused([[0, 50], [0, 50]], ["cat", "dog"], [], constant) == []
     assert most_confused([[0, 50], [0, 50]], ["cat", "dog"], [], none) != []

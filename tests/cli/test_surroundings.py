@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -32,15 +33,11 @@ ALONE = "start with torchrun, or unset "
     [
         (LAUNCHED | {"WORLD_SIZE": "0"}, "$WORLD_SIZE is '0'; expected a number from 1 to 2147483648"),
         (LAUNCHED | {"RANK": "-1"}, "$RANK is '-1'; expected a number from 0 to 1"),
-        (LAUNCHED | {"RANK": ""}, "$RANK is ''; expected a number from 0 to 1"),
         (LAUNCHED | {"MASTER_PORT": "x"}, "$MASTER_PORT is 'x'; expected a number from 0 to 65535"),
-        (LAUNCHED | {"MASTER_PORT": "70000"}, "$MASTER_PORT is '70000'; expected a number from 0 to 65535"),
         (LAUNCHED | {"LOCAL_RANK": "2"}, "$LOCAL_RANK is '2'; expected a number from 0 to 1"),
         (LAUNCHED | {"LOCAL_WORLD_SIZE": "many"}, "$LOCAL_WORLD_SIZE is 'many'; expected a number from 1 to 2"),
         ({"WORLD_SIZE": "zwei"}, f"$WORLD_SIZE is 'zwei'; expected a number from 1 to 2147483648: {ALONE}RANK and "),
-        ({"WORLD_SIZE": "2", "RANK": "2"}, "$RANK is '2'; expected a number from 0 to 1"),
         ({"WORLD_SIZE": "1", "RANK": "1"}, "$RANK is '1'; expected a number from 0 to 0"),
-        ({"RANK": "one"}, "$RANK is 'one'; expected a number from 0 to 2147483647"),
         (TWO, "$WORLD_SIZE is 2 and $RANK is set, but not $MASTER_ADDR and $MASTER_PORT, "),
         (TWO | {"MASTER_PORT": "1"}, f"but not $MASTER_ADDR, where the processes meet: {ALONE}WORLD_SIZE"),
         (TWO | {"MASTER_ADDR": "x"}, "$RANK is set, but not $MASTER_PORT, where the processes"),
@@ -121,6 +118,15 @@ def test_a_deleted_working_directory(tmp_path):
 
 
 @linux_only
+def test_a_user_without_a_name_and_a_home_as_in_many_containers(command, monkeypatch, tiny, tmp_path):
+    for name in ("HOME", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", Mock(side_effect=KeyError("uid")))
+    code, _, stderr = command("fit", tiny.table, *tiny.arguments, "--epochs", "1", "--out", tmp_path / "run")
+    assert code == 0, stderr
+
+
+@linux_only
 def test_sigterm_ends_as_ctrl_c_does(launcher, tiny, tmp_path):
     """With what is computed kept, which the default of the system would lose."""
     stderr, cache = tmp_path / "stderr", tmp_path / "cache"
@@ -156,11 +162,6 @@ WITHIN_A_LIBRARY = {
         "import torch",
         "torch.UntypedStorage.__getitem__",
         "type(arguments[1]) is int and kill()",
-    ),
-    "becomes AttributeError": (
-        "from tqdm.std import TqdmDefaultWriteLock",
-        "TqdmDefaultWriteLock.create_mp_lock",
-        "kill()",
     ),
     "is swallowed": ("import json", "json.loads", "exec('try: kill()\\nexcept BaseException: pass')"),
 }
@@ -208,13 +209,6 @@ def test_loading_the_command_line_leaves_signals_as_they_were():
     for given in ("pass", "signal.signal(2, signal.SIG_IGN)"):
         found = subprocess.run([sys.executable, "-c", code.format(given)], capture_output=True, check=True)
         assert found.stdout == b"True\n"
-
-
-def test_a_learning_rate_that_no_step_can_have(tiny, tmp_path):
-    for optimizer in ("adamw", "sgd"):
-        settings = tiny.settings | {"lr": 1e300, "optimizer": optimizer, "warmup_epochs": 0}
-        with pytest.raises(InputError, match=r"of objective 'erm' is inf in epoch .*: lower --lr"):
-            dbpt.fit(tiny.table, out=tmp_path / optimizer, **settings)
 
 
 @pytest.mark.parametrize(

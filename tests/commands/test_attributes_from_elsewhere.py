@@ -64,14 +64,6 @@ def test_true_attributes_in_a_file_train_what_the_oracle_trains(tiny, true_file,
     }
 
 
-def test_rows_without_an_attribute_are_unknown(tiny, tmp_path):
-    rows = [row | {"attribute": "" if i % 5 == 0 else row["attribute"]} for i, row in enumerate(tiny.rows())]
-    file = write_attributes(tmp_path / "part.csv", rows)
-    found = pseudo_attributes(fit(tiny, tmp_path / "run", pseudo_attributes=file))
-    codes = {name: code for code, name in enumerate(ATTRIBUTES)} | {"": -1}
-    assert found == {row["path"]: codes[row["attribute"]] for row in rows}
-
-
 def test_a_changed_file_refuses_to_resume_a_run(tiny, true_file, tmp_path):
     out = fit(tiny, tmp_path / "run", pseudo_attributes=true_file)
     before = contents(out)
@@ -158,19 +150,6 @@ def test_attributes_are_not_checked_unless_their_file_says_so(tiny, true_file, u
     assert judged.groups == found.groups and judged.images["doubts"] == [""] * len(tiny.rows())
 
 
-def test_labels_by_hand_can_be_audited_but_not_trained_on(tiny, tmp_path):
-    hand = tmp_path / "labels.csv"
-    chosen = [row for row in tiny.rows() if row["split"] == "test"][:12]
-    lines = [f"abcdabcdabcdabcd,{row['path']},{row['attribute']}" for row in chosen]
-    hand.write_text("\n".join(["sample,path,attribute", *lines, ""]))
-    table = tiny.write("without-attributes-2", without(tiny.rows(), "attribute"))
-    kept = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes")}
-    found = dbpt.audit(table, pseudo_attributes=hand, **kept)
-    assert sum(group.n for group in found.groups) == 12
-    with pytest.raises(InputError, match=r"labels.csv: no row of split 'train' has an attribute; add some"):
-        fit(tiny, tmp_path / "run", pseudo_attributes=hand)
-
-
 def test_a_run_is_evaluated_with_its_file_and_other_data_without(tiny, true_file, tmp_path):
     table = tiny.write("without-attributes-3", without(tiny.rows(), "attribute"))
     run = fit(tiny, tmp_path / "run", data=table, pseudo_attributes=true_file)
@@ -200,18 +179,9 @@ def test_one_model_labels_and_another_is_trained(tiny, tiny_run, other, label_mo
         dbpt.fit(out=run, resume=True, label_model=other["model"], label_pretrained=other["pretrained"])
 
 
-def test_features_are_trained_on_while_a_model_labels_the_images(tiny, tiny_run, other, label_model, tmp_path):
-    features = tmp_path / "features.npy"
-    backbone = dbpt.load_backbone(**other)
-    paths = [row["path"] for row in tiny.rows()]
-    np.save(features, dbpt.embed_images(backbone, tiny.table.parent, paths, cache_dir=tmp_path, batch_size=16).features)
-    run = fit(tiny, tmp_path / "run", **other, **label_model, embeddings=features)
-    assert pseudo_attributes(run) == pseudo_attributes(tiny_run)
-    of_images = fit(tiny, tmp_path / "of-images", **other, **label_model)
-    assert metrics_of(run)["rows"][0]["test"] == metrics_of(of_images)["rows"][0]["test"]
-
-
-def test_images_that_the_label_model_cannot_read_are_left_out(tiny, other, label_model, tmp_path):
+def test_a_model_labels_images_while_features_are_trained_on_and_those_it_cannot_read_are_left_out(
+    tiny, tiny_run, other, label_model, tmp_path
+):
     features, folder = tmp_path / "features.npy", tmp_path / "images"
     folder.mkdir()
     rows = tiny.rows()
@@ -225,8 +195,10 @@ def test_images_that_the_label_model_cannot_read_are_left_out(tiny, other, label
     table = tiny.write("linked", rows)
     settings = {"embeddings": features, "root": folder, "max_failures": 0.1, **other, **label_model}
     run = fit(tiny, tmp_path / "run", data=table, **settings)
-    assert metrics_of(run)["failed_images"] == 1 and rows[7]["path"] not in pseudo_attributes(run)
-    assert len(pseudo_attributes(run)) == len(rows) - 1
+    expected = {path.replace("/", "-"): code for path, code in pseudo_attributes(tiny_run).items()}
+    del expected[rows[7]["path"]]
+    assert metrics_of(run)["failed_images"] == 1 and set(pseudo_attributes(run)) == set(expected)
+    assert np.mean([code == expected[path] for path, code in pseudo_attributes(run).items()]) > 0.95  # of other shares
     assert any("linked.csv line 9" in warning for warning in metrics_of(run)["warnings"])
 
 
@@ -251,18 +223,3 @@ def test_the_model_that_labels_is_judged_by_an_audit(tiny, other, label_model):
 def test_settings_that_contradict_each_other(settings, says):
     with pytest.raises(InputError, match=says):
         make_config({"pseudo_attributes": "mine.csv"} | settings)
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"pseudo_attributes": "gone.csv"}, "gone.csv: cannot read the attributes: No such file"),
-        ({"label_model": "no-such-model"}, "no-such-model"),
-        ({"label_model": "gone.json"}, "gone.json"),
-    ],
-)
-def test_a_missing_file_or_model_is_one_line_before_images_are_read(tiny, tmp_path, settings, says, logged):
-    with pytest.raises(InputError, match=says) as error:
-        fit(tiny, tmp_path / "run", **settings)
-    assert "\n" not in str(error.value) and not (tmp_path / "run").exists()
-    assert not any(line.startswith("features") for line in logged.messages)

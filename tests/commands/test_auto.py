@@ -57,30 +57,16 @@ def test_it_equals_a_run_with_these_words(birds, run, tmp_path):
 
 
 def test_it_resumes_with_the_word_and_without_settings(birds, run):
-    before = contents(run)
+    before, data = contents(run), metrics_of(run)["dataset"]
     dbpt.fit("waterbirds", out=run, resume=True, **birds, **TRAINING)
     dbpt.fit(out=run, resume=True)
-    assert contents(run) == before
+    assert contents(run) == before and metrics_of(run)["dataset"] == data  # with its note
     with pytest.raises(InputError, match="was started with attribute_template = "):
         dbpt.fit("waterbirds", out=run, resume=True, **birds | {"attributes": ["sea", "shore"]}, **TRAINING)
     assert dbpt.evaluate(run).to_dict()["dataset"]["attributes"] == ["land", "water"]
 
 
-def stopped(*_of_run):
-    raise KeyboardInterrupt
-
-
-def test_an_unfinished_run_keeps_its_note_if_it_goes_on_without_settings(birds, run, tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.commands.fit.write_results", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        dbpt.fit("waterbirds", out=tmp_path / "run", **birds, **TRAINING)
-    monkeypatch.undo()
-    dbpt.fit(out=tmp_path / "run", resume=True)
-    assert metrics_of(tmp_path / "run")["dataset"] == metrics_of(run)["dataset"]
-    assert contents(tmp_path / "run") == contents(run)
-
-
-def test_an_attribute_of_other_names_is_left_out_and_has_no_influence(birds, run, tmp_path):
+def test_an_attribute_of_other_names_is_left_out_and_has_no_influence(birds):
     names, draws = np.array(["day", "night"]), np.random.default_rng(0)
     there = written(birds, "other", names[true_grounds(birds)])
     shuffled = written(birds, "shuffled", draws.permutation(names[true_grounds(birds)]))
@@ -88,11 +74,8 @@ def test_an_attribute_of_other_names_is_left_out_and_has_no_influence(birds, run
     assert [config.attributes for config, _ in found] == [GROUND] * 3
     assert [config.columns for config, _ in found] == [("attribute=",), ("attribute=",), None]
     assert len({notes for _, notes in found}) == 1
-    runs = [
-        dbpt.fit(out=tmp_path / str(number), **each | TRAINING).folder for number, each in enumerate((there, shuffled))
-    ]
-    assert metrics_of(runs[0])["group_kind"] == "pseudo"
-    assert contents(runs[0]) == contents(runs[1])
+    audited = dbpt.audit(split="all", **there).figures
+    assert audited.group_kind == "pseudo" and audited.data.attributes == ["land", "water"]
 
 
 def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
@@ -136,8 +119,9 @@ def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
     notes, others = found["dataset"].pop("notes"), named["dataset"].pop("notes")
     assert [note for note in notes if note not in others] == [notes[-1]] and "auto: land-or-water" in notes[-1]
     assert found["dataset"] == named["dataset"]
+    assert "--attributes 'land=land|meadow" in (tmp_path / "auto/compare.html").read_text().replace("&#39;", "'")
     assert [row["figures"] for row in found["rows"]] == [row["figures"] for row in named["rows"]]
-    again = dbpt.compare(out=tmp_path / "auto", resume=True, seeds=2).to_dict()
+    again = dbpt.compare("waterbirds", out=tmp_path / "auto", resume=True, **plan | {"seeds": 2}, **birds).to_dict()
     assert again["dataset"]["notes"] == notes and again["dataset"]["attributes"] == ["land", "water"]
 
 
@@ -162,37 +146,11 @@ def test_two_ranks_train_on_what_the_first_finds(birds, run, tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (run / name).read_bytes()
 
 
-def test_two_ranks_end_with_one_line_if_nothing_is_proposed(birds, tmp_path):
-    one_ground = written(birds, "one", [""] * 500, kept=true_grounds(birds) == 0)
-    choice = [f"--{name}={value}" for name, value in one_ground.items() if name not in ("attributes", "data")]
-    arguments = ["fit", one_ground["data"], *choice, "--attributes", "auto", "--head=linear"]
-    launched = launch(tmp_path, 2, fit_birds, [*arguments, f"--out={tmp_path / 'run'}"])
-    assert launched.codes() == [2, 2]
-    first, second = launched.printed("err")
-    assert first.count("Error: --attributes auto: none of 3 families is proposed for") == 1 and second == ""
-    assert not (tmp_path / "run").exists()
-
-
-def test_guess_compare_and_audit_take_it(birds, tmp_path, caplog):
+def test_guess_and_audit_take_it(birds, caplog):
     caplog.set_level("INFO")
     guessed = dbpt.guess_attributes("waterbirds", **birds)
     assert list(guessed.dataset.attribute_names) == ["land", "water"]
     assert sum(": land-or-water " in record.getMessage() for record in caplog.records) == 1
-    compared = dbpt.compare(
-        "waterbirds", out=tmp_path / "all", methods=["erm", "dbpt"], heads="linear", seeds=1, **birds, epochs=1
-    )
-    assert any("auto: land-or-water" in note for note in compared.to_dict()["dataset"]["notes"])
-    assert "--attributes 'land=land|meadow" in (tmp_path / "all" / "compare.html").read_text().replace("&#39;", "'")
-    dbpt.compare(
-        "waterbirds",
-        out=tmp_path / "all",
-        methods=["erm", "dbpt"],
-        heads="linear",
-        seeds=1,
-        resume=True,
-        **birds,
-        epochs=1,
-    )
     audited = dbpt.audit("waterbirds", **birds).figures
     assert audited.data.search.sentence.endswith("in 400 images that are not audited")
     assert "--attributes auto" in audited.command and "land=" not in audited.command

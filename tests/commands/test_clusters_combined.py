@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from launched import command as on_ranks
 from launched import launch
-from runs import contents, fit, metrics_of, without
+from runs import fit, metrics_of, without
 from safetensors.numpy import load_file
 
 import dbpt
@@ -80,22 +80,6 @@ def test_two_ranks_find_the_clusters_of_one(tiny, bare, run, tmp_path):
         assert (tmp_path / "run" / f"{name}.safetensors").read_bytes() == (run / f"{name}.safetensors").read_bytes()
     weights = [load_file(folder / "classifier.safetensors")["weights"] for folder in (tmp_path / "run", run)]
     np.testing.assert_allclose(*weights, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("again", [{}, WORD | QUICK], ids=["without settings", "with settings"])
-def test_an_interrupted_run_says_the_same_after_a_resume(tiny, tmp_path, monkeypatch, again):
-    whole, out = fit(tiny, tmp_path / "whole", **WORD | QUICK), tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        fit(tiny, out, **WORD | QUICK)
-    dbpt.fit(*([tiny.table] if again else []), out=out, resume=True, **({**tiny.settings, **again} if again else {}))
-    assert contents(out) == contents(whole)
-    told = [metrics_of(each) for each in (out, whole)]
-    for metrics in told:
-        del metrics["seconds"]
-        for row in metrics["rows"]:
-            del row["seconds"]
-    assert told[0] == told[1]
 
 
 def test_other_clusters_are_refused_in_a_resume(tiny, bare, run):

@@ -5,6 +5,7 @@ from unittest.mock import Mock
 
 import pytest
 from comparisons import EPOCHS, METHODS, TABLES, compare, contents
+from tiny import CLASSES
 
 import dbpt
 from dbpt import InputError
@@ -99,35 +100,25 @@ def test_other_settings_or_images_are_refused(tiny, tmp_path):
     with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
         compare(tiny, out, fewer, methods="erm", seeds=1, resume=True)
     first, *others = tiny.rows()
-    for column in ("label", "attribute", "split"):
-        value = next(row[column] for row in others if row[column] != first[column])
-        changed = tiny.write(f"other-{column}", [first | {column: value}, *others])
-        with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
-            compare(tiny, out, changed, methods="erm", seeds=1, resume=True)
+    other = tiny.write("other-label", [first | {"label": CLASSES[first["label"] == CLASSES[0]]}, *others])
+    with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
+        compare(tiny, out, other, methods="erm", seeds=1, resume=True)
     assert contents(out) == before
     compare(tiny, out, fewer, methods="erm", seeds=1, overwrite=True)
     assert contents(out) != before
 
 
-def test_a_damaged_cell_is_named(tiny, tmp_path):
-    out = tmp_path / "c"
-    compare(tiny, out, methods="erm", seeds=1)
-    path = out / "cells" / "erm_linear_seed-0.safetensors"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="erm_linear_seed-0.safetensors: not a readable result .* delete it"):
-        compare(tiny, out, methods="erm", seeds=1, resume=True)
-    path.unlink()
-    compare(tiny, out, methods="erm", seeds=1, resume=True)
-
-
-def test_a_cell_of_another_comparison_is_not_taken(tiny, tmp_path):
+def test_a_cell_that_is_damaged_or_of_another_comparison_is_named(tiny, tmp_path):
     out, name = tmp_path / "c", "erm_linear_seed-0.safetensors"
     compare(tiny, out, methods="erm", seeds=1)
-    fewer = tiny.write("fewer-for-a-cell", tiny.rows()[:-1])
+    whole, fewer = (out / "cells" / name).read_bytes(), tiny.write("fewer-for-a-cell", tiny.rows()[:-1])
+    cells = [(whole[:100], "not a readable result .* delete it")]
     for number, choices in enumerate(({"epochs": 2}, {"data": fewer})):
         other = compare(tiny, tmp_path / f"other-{number}", methods="erm", seeds=1, **choices).folder
-        (out / "cells" / name).write_bytes((other / "cells" / name).read_bytes())
-        with pytest.raises(InputError, match=f"{name}: made with other settings or data than this comparison's"):
+        cells.append(((other / "cells" / name).read_bytes(), "made with other settings or data than this comparison's"))
+    for content, message in cells:
+        (out / "cells" / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: {message}"):
             compare(tiny, out, methods="erm", seeds=1, resume=True)
 
 

@@ -52,13 +52,10 @@ def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
         ("dbtp", "prompt", 1, "--methods: 'dbtp' is none of zero-shot, group-prompts, .* (did you mean 'dbpt'?)"),
         ("dbpt:trve", "prompt", 1, "--methods: 'dbpt:trve': groups are pseudo, true (did you mean 'true'?)"),
         ("zero-shot:true", "prompt", 1, "--methods: 'zero-shot:true': zero-shot is not trained and takes no groups"),
-        ("erm:true", "prompt", 1, "--methods erm:true: .*: ERM uses no groups"),
         ("dfr", "prompt,adapter", 1, "--methods dfr: .*: DFR trains linear only; choose --head linear"),
         ("dbpt,dbpt:pseudo", "prompt", 1, "--methods: 'dbpt' is given twice; keep one"),
         ("dbpt,,erm", "prompt", 1, "--methods: found 'dbpt,,erm'; expected names"),
-        ((), "prompt", 1, "--methods: found (); expected names"),
         ("erm", "lineal", 1, "--heads: 'lineal' is none of prompt, linear, adapter (did you mean 'linear'?)"),
-        ("erm", "linear,linear", 1, "--heads: 'linear' is given twice; keep one"),
         ("erm", "linear", 0, "--seeds: found 0; expected at least 1"),
         ("erm", "linear", 20261126, "--seeds: found 20261126, so many seeds; for seed 20261126 alone write 20261126,"),
         ("erm", "linear", (), "--seeds: found no seed"),
@@ -81,11 +78,6 @@ def test_a_setting_that_each_row_has_for_itself_is_refused(name):
     value = getattr(CONFIG, name)
     with pytest.raises(InputError, match=f"^--{name.replace('_', '-')}: each row of a comparison has its own; .* --"):
         shared_settings({"data": "demo", name: value})
-
-
-def test_settings_that_only_some_rows_cannot_have_are_told_at_once():
-    with pytest.raises(InputError, match="--identification-epochs 5: the first stage"):
-        make_plan(FitConfig(epochs=4, identification_epochs=5), "erm,jtt", "prompt", 1)
 
 
 def test_a_plan_is_made_without_torch():

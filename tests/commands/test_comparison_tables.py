@@ -2,118 +2,54 @@
 
 import csv
 import io
-import json
-from pathlib import Path
+from dataclasses import replace
 
-from dbpt.report import comparison
-from dbpt.runs.metrics import FIGURES, ComparisonMetrics
-from dbpt.storage.typed_json import typed
+import made_up_comparison
+from made_up_comparison import difference
 
-
-def of_typed(table):
-    """The function ``table`` for a comparison as JSON."""
-    return lambda found, *rest: table(
-        typed(json.loads(json.dumps(found)), ComparisonMetrics, Path("compare.json"), "compare anew"), *rest
-    )
+from dbpt.groups import Group
+from dbpt.report.comparison import csv_table, terminal_table
+from dbpt.runs.metrics import FIGURES, FailedTraining, SeedFigure
 
 
-csv_table, terminal_table = map(of_typed, (comparison.csv_table, comparison.terminal_table))
+def figure(mean, sd=None) -> SeedFigure:
+    return SeedFigure(mean=mean, sd=sd, by_seed=[], by_draw=[])
 
 
-def row(method, head, *figures, objective="erm", difference=None, seeds=(0, 1, 2), **more) -> dict:
+def row(title, head, *figures, seeds=3, **changes):
     """``figures`` are (mean, sd) of worst-group accuracy, average and gap."""
     names = ("worst_group_accuracy", "average", "gap")
-    found = {
-        name: {"mean": mean, "sd": sd, "by_seed": [], "by_draw": []}
-        for name, (mean, sd) in zip(names, figures, strict=True)
+    found = dict.fromkeys(FIGURES, figure(None)) | {
+        name: figure(*of_name) for name, of_name in zip(names, figures, strict=True)
     }
-    nothing = {"mean": None, "sd": None, "by_seed": [], "by_draw": []}
-    every = {"class_name": "", "attribute": "", "n": 16, "correct": 8, "low": None, "high": None}
-    every |= dict.fromkeys(("false_positives", "n_others", "confidence"))
-    groups = [{"index": g, "accuracy": mean, **every} for g, mean in enumerate((0.5, 0.75, None, 1.0))]
-    return {
-        "method": method,
-        "title": method,
-        "objective": objective,
-        "group_source": "pseudo",
-        "head": head,
-        "apply": None,
-        "seeds": list(seeds),
-        "draws": [],
-        "best_epochs": [7] * len(seeds),
-        "epochs": 50,
-        "seconds": [1.0] * len(seeds),
-        "warnings": [[]] * len(seeds),
-        "figures": found | dict.fromkeys(("adjusted_average", "adjusted_gap", "group_mean"), nothing),
-        "groups": groups,
-        "deviations": [0.1] * 4,
-        "groups_differ": False,
-        "difference": difference,
-        "over_images": None,
-        **more,
-    }
+    of_none = {"class_name": "", "attribute": "", "n": 16, "correct": 8, "low": None, "high": None}
+    groups = [Group(index=g, accuracy=mean, **of_none) for g, mean in enumerate((0.5, 0.75, None, 1.0))]
+    changes = {"head": head, "epochs": 50, "figures": found, "groups": groups, "over_images": None} | changes
+    return replace(made_up_comparison.row(title, (0.5,) * seeds, ()), **changes)
 
 
-def difference(head, mean, over_seeds, over_images) -> dict:
-    """In worst-group accuracy; nothing for the others."""
-    figures = {name: {"mean": None, "over_seeds": None, "over_draws": None} for name in FIGURES}
-    figures["worst_group_accuracy"] |= {"mean": mean, "over_seeds": over_seeds}
-    return {"head": head, "seeds": [0, 1, 2], "figures": figures, "over_images": over_images}
-
-
-OF_ZERO_SHOT = difference("prompt", -0.0001, [-0.0001, -0.0001], [-0.05, 0.04])
-OF_ORACLE = {"objective": "groupdro", "group_source": "true"}
-OF_ORACLE |= {"difference": difference("prompt", 0.3386, [0.30, 0.3772], [0.2, 0.45])}
-COMPARISON = {
-    "schema_version": 4,
-    "dbpt_version": "0.1.0",
-    "dataset": {
-        "name": "A&B_100%",
-        "root": "data",
-        "classes": ["c_1", "50%"],
-        "attributes": ["#a|b", "{x}"],
-        "factors": [],
-        "counts": {},
-        "train_counts_pseudo": [],
-        "notes": [],
-        "clusters": None,
-        "shots": None,
-    },
-    "backbone": {"model": "ViT-B-32", "pretrained": None, "embed_dim": 512, "image_precision": "bf16"},
-    "group_kind": "pseudo",
-    "average": "plain",
-    "pseudo_method": "proportional",
-    "pseudo_shares": [0.625, 0.375],
-    **{"pseudo_doubts": [], "doubt_warnings": []},
-    "cross_validated": [],
-    "pseudo_quality": None,
-    "split": "test",
-    "n": 12345,
-    "seeds": [0, 1, 2],
-    "draws": [],
-    "heads": ["prompt", "linear"],
-    "model_selection": "pseudo-wga",
-    "settings": {
-        "epochs": 50,
-        "batch_size": 0,
-        "optimizer": "adamw",
-        "sgd_momentum": 0.9,
-        "weight_decay": 0.0,
-        "warmup_epochs": 1,
-        "features": "cached",
-        "lr": {"prompt": 0.01, "linear": 0.1},
-    },
-    "rows": [
-        row("zero-shot", None, (0.496, None), (0.753, None), (0.257, None), objective=None, difference=OF_ZERO_SHOT),
-        row("ERM", "prompt", (0.4964, 0.012), (0.75, 0.003), (0.2536, 0.1)),
-        row("Group DRO (true groups)", "prompt", (0.835, 0.1234), (0.829, 0.0), (-0.006, 0.02), **OF_ORACLE),
-        row("DFR", "linear", (None, None), (0.5, None), (None, None), objective="dfr", seeds=[2], epochs=55),
-    ],
-    "left_out": ["--head prompt with --objective dfr: DFR trains linear only; choose --head linear"],
-    "failed": [{"method": "dfr", "head": "linear", "seed": 0, "draw": None, "reason": "the loss is nan"}],
-    "warnings": ["a ~ b^2"],
-}
-
+ZERO_SHOT = row("zero-shot", None, (0.496, None), (0.753, None), (0.257, None))
+ZERO_SHOT = replace(ZERO_SHOT, difference=difference(-0.0001, (-0.05, 0.04), (-0.0001, -0.0001)))
+ERM = row("ERM", "prompt", (0.4964, 0.012), (0.75, 0.003), (0.2536, 0.1))
+ORACLE = row("Group DRO (true groups)", "prompt", (0.835, 0.1234), (0.829, 0.0), (-0.006, 0.02), group_source="true")
+ORACLE = replace(ORACLE, objective="groupdro", difference=difference(0.3386, (0.2, 0.45), (0.30, 0.3772)))
+DFR = row("DFR", "linear", (None, None), (0.5, None), (None, None), seeds=1, epochs=55)
+COMPARISON = made_up_comparison.comparison(
+    [ZERO_SHOT, ERM, ORACLE, DFR],
+    ["c_1", "50%"],
+    ["#a|b", "{x}"],
+    group_kind="pseudo",
+    pseudo_shares=[0.625, 0.375],
+    n=12345,
+    seeds=[0, 1, 2],
+    heads=["prompt", "linear"],
+    left_out=["--head prompt with --objective dfr: DFR trains linear only; choose --head linear"],
+    failed=[FailedTraining(method="dfr", head="linear", seed=0, draw=None, reason="the loss is nan")],
+    warnings=["a ~ b^2"],
+)
+COMPARISON = replace(COMPARISON, dataset=replace(COMPARISON.dataset, name="A&B_100%"))
+SETTINGS = replace(COMPARISON.settings, epochs=50, lr={"prompt": 0.01, "linear": 0.1})
+COMPARISON = replace(COMPARISON, settings=SETTINGS)
 HEADING = """\
 A&B_100%: test split, 12\u202f345 images
 groups: pseudo attributes (labelled by the model); figures in per cent, mean ± standard deviation over 3 seeds
@@ -184,57 +120,51 @@ def test_a_narrow_terminal_has_them_below_and_every_line_fits():
 
 
 def test_without_erm_there_is_no_column_of_differences():
-    rows = [entry | {"difference": None} for entry in COMPARISON["rows"] if entry["title"] != "ERM"]
-    table = terminal_table(COMPARISON | {"rows": [entry | {"objective": "dbpt"} for entry in rows]}, 120)
+    rows = [replace(each, difference=None, objective="dbpt") for each in (ZERO_SHOT, ORACLE)]
+    table = terminal_table(replace(COMPARISON, rows=rows), 120)
     assert "against" not in table.partition("─")[0]
     assert "no difference to ERM: erm is not among the methods" in table
 
 
+def said(*rows, **changes) -> str:
+    return " ".join(terminal_table(replace(COMPARISON, rows=list(rows), **changes)).split())
+
+
 def test_rows_that_seeds_do_not_move_are_named():
-    still = {name: {"mean": 0.5, "sd": 0.0, "by_seed": [], "by_draw": []} for name in COMPARISON["rows"][1]["figures"]}
-    zero_shot, erm, oracle, _ = COMPARISON["rows"]
-
-    def said(*rows: dict, batch_size: int = 0) -> str:
-        settings = COMPARISON["settings"] | {"batch_size": batch_size}
-        return " ".join(terminal_table(COMPARISON | {"rows": rows, "settings": settings}).split())
-
-    assert "seeds change" not in said(*COMPARISON["rows"])
-    assert "seeds change no figure of ERM, head prompt (one batch" in said(zero_shot, erm | {"figures": still}, oracle)
-    all_still = [row | {"figures": still} for row in (erm, oracle)]
-    assert "seeds change no figure of any trained row (one batch" in said(zero_shot, *all_still)
-    but_one = said(zero_shot, *all_still, oracle)
+    still = dict.fromkeys(FIGURES, figure(0.5, 0.0))
+    assert "seeds change" not in said(ZERO_SHOT, ERM, ORACLE, DFR)
+    assert "seeds change no figure of ERM, head prompt (one batch" in said(
+        ZERO_SHOT, replace(ERM, figures=still), ORACLE
+    )
+    all_still = [replace(row, figures=still) for row in (ERM, ORACLE)]
+    assert "seeds change no figure of any trained row (one batch" in said(ZERO_SHOT, *all_still)
+    but_one = said(ZERO_SHOT, *all_still, ORACLE)
     assert "seeds change no figure of any trained row but Group DRO (true groups), head prompt (one batch" in but_one
     # small batches have an order, so it must be for another reason
-    assert "seeds change no figure of any trained row, so" in said(zero_shot, *all_still, batch_size=32)
+    of_batches = said(ZERO_SHOT, *all_still, settings=replace(SETTINGS, batch_size=32))
+    assert "seeds change no figure of any trained row, so" in of_batches
 
 
 def test_what_trainings_say_of_themselves_is_said_of_one_seed():
-    zero_shot, erm, *_ = COMPARISON["rows"]
-
-    def said(**changes: object) -> str:
-        return " ".join(terminal_table(COMPARISON | {"rows": [zero_shot, erm | changes]}).split())
-
-    assert said(warnings=[[], ["diverged", "few rows"], ["diverged"]]).endswith(
+    told = said(ZERO_SHOT, replace(ERM, warnings=[[], ["diverged", "few rows"], ["diverged"]]))
+    assert told.endswith(
         "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): diverged "
         "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): few rows"
     )
-    assert said(seeds=[2], warnings=[["few rows"]]).endswith("warning: ERM, head prompt, seed 2: few rows")
+    told = said(ZERO_SHOT, replace(ERM, seeds=[2], warnings=[["few rows"]]))
+    assert told.endswith("warning: ERM, head prompt, seed 2: few rows")
 
 
 def test_the_adjusted_average_stands_in_the_same_columns_and_is_named():
-    def adjusted(row: dict) -> dict:
-        figures = row["figures"] | {"adjusted_average": row["figures"]["group_mean"] | {"mean": 0.123}}
-        return row | {"figures": figures | {"adjusted_gap": figures["group_mean"] | {"mean": -0.321}}}
-
-    found = COMPARISON | {"average": "adjusted", "rows": [adjusted(row) for row in COMPARISON["rows"]]}
-    table = terminal_table(found, 120)
+    adjusted = {"adjusted_average": figure(0.123), "adjusted_gap": figure(-0.321)}
+    rows = [replace(row, figures=row.figures | adjusted) for row in COMPARISON.rows]
+    table = terminal_table(replace(COMPARISON, average="adjusted", rows=rows), 120)
     assert "12.3" in table and "75.3" not in table and "32.1" in table
     assert "average and gap: adjusted, each group weighted by its share of the training images" in table
 
 
 def test_one_head_needs_no_column():
-    alone = COMPARISON | {"heads": ["prompt"], "rows": COMPARISON["rows"][:3]}
-    table = terminal_table(alone)
+    table = terminal_table(replace(COMPARISON, heads=["prompt"], rows=COMPARISON.rows[:3]))
     assert "head" not in table.partition("─")[0]
     assert max(map(len, table.splitlines())) <= 110
     assert "the same head and seed, and its" in " ".join(table.split())

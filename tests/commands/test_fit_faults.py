@@ -1,15 +1,12 @@
 """A fit survives kill -9 at any moment, Ctrl-C, a full disk."""
 
 import json
-import os
-import random
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from launcher import Launcher, leftovers
+from launcher import leftovers
 from runs import contents
 
 from dbpt.cli import main
@@ -66,34 +63,6 @@ EmbeddingPass._encode = lambda *_: [time.sleep(0.1) for _ in range(6000)]
 """
 
 
-def killed_and_resumed(launcher: Launcher, arguments: list[str], folder: Path, seed: int) -> Path:
-    """A run that was killed, at its first checkpoint or before, and at random moments, and then resumed to its end.
-
-    On a busy machine it may have ended before such a moment is seen; but never before the first.
-    """
-    draws, run, stderr = random.Random(seed), folder / "run", folder / "stderr"
-    for number in (0, *(draws.randrange(1, 14) for _ in range(3))):
-        moment, wait = saves_seen(run, number), draws.uniform(0, 0.01)
-
-        def at_the_moment(moment=moment, wait=wait) -> bool:
-            return moment() and not time.sleep(wait)
-
-        command = [*arguments, "--out", str(run), "--resume"]
-        code = launcher.run(command, stderr, at_the_moment, signal.SIGKILL, "" if number else STAY.format(number=1))
-        assert code == -signal.SIGKILL or (number and code == 0), stderr.read_text()
-        for name in ("run.json", "config.toml"):  # whole, or not there yet
-            assert not (run / name).exists() or (run / name).read_text().endswith(("}\n", "true\n"))
-    main([*arguments, "--out", str(run), "--resume"])
-    assert json.loads((run / "run.json").read_text())["status"] == "complete"
-    assert leftovers(run) == []
-    return run
-
-
-@pytest.mark.parametrize("seed", range(int(os.environ.get("DBPT_KILLED_RUNS", "1"))))
-def test_killed_at_any_moment_and_resumed_it_ends_with_the_same_bytes(launcher, arguments, expected, tmp_path, seed):
-    assert contents(killed_and_resumed(launcher, arguments, tmp_path, seed)) == expected
-
-
 def test_ctrl_c_leaves_one_line_and_a_run_that_goes_on(launcher, arguments, expected, tmp_path, tiny, capsys):
     run, stderr = tmp_path / "run", tmp_path / "stderr"
     command, stay = [*arguments, "--out", str(run)], STAY.format(number=5)
@@ -130,31 +99,6 @@ def test_ctrl_c_before_training_leaves_nothing(launcher, arguments, tmp_path):
     assert code == 130
     assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
     assert not (tmp_path / "run").exists()
-
-
-def test_an_interrupt_that_a_library_swallows_is_raised_again(launcher, arguments, tmp_path):
-    swallowing = (
-        STAY_BEFORE_TRAINING
-        + """
-sys.modules["dbpt.cli.main"].SWALLOWED_AFTER_S = 0.2  # the package's main is the function
-sleeping = EmbeddingPass._encode
-def swallow(*arguments):
-    try:
-        print("asleep\\n", end="", file=sys.stderr, flush=True)
-        sleeping(*arguments)
-    except BaseException:
-        sleeping(*arguments)
-EmbeddingPass._encode = swallow
-"""
-    )
-    stderr = tmp_path / "stderr"
-
-    def is_asleep() -> bool:
-        return stderr.exists() and "asleep" in stderr.read_text()
-
-    command = [*arguments, "--out", str(tmp_path / "run"), "--cache", str(tmp_path / "cache")]
-    assert launcher.run(command, stderr, is_asleep, signal.SIGINT, swallowing) == 130
-    assert stderr.read_text().splitlines()[-1].startswith("Interrupted; ")
 
 
 def full(folder: Path) -> None:

@@ -66,12 +66,6 @@ def test_evaluate_takes_the_runs_features_for_its_own_data_or_others_or_images(t
         dbpt.evaluate(run, copy)
 
 
-def test_predict_takes_images_as_before(tiny, run, tiny_run):
-    images = [tiny.table.parent / row["path"] for row in tiny.rows()[:8]]
-    ours, theirs = ([found.prediction for found in dbpt.load(folder).predict(images)] for folder in (run, tiny_run))
-    assert ours == theirs and None not in ours
-
-
 def test_label_has_nothing_to_show(run, tmp_path):
     with pytest.raises(InputError, match="was fitted on --embeddings, without images; there is nothing to show"):
         dbpt.draw_label_sample(run, out=tmp_path / "sample")
@@ -84,20 +78,3 @@ def test_compare_takes_features_too(tiny, given, run, tmp_path):
     of_fit = json.loads((run / "metrics.json").read_text())["rows"][:2]
     worst = [row["figures"]["worst_group_accuracy"]["mean"] for row in found.to_dict()["rows"]]
     assert worst == [row["test"]["worst_group_accuracy"] for row in of_fit]
-
-
-def test_live_features_need_images():
-    with pytest.raises(InputError) as error:
-        dbpt.settings.config.FitConfig(embeddings="f.npy", features="live")
-    expected = "--features live with --embeddings: there is no image to crop and flip; drop one of the two"
-    assert str(error.value) == expected
-
-
-def test_a_missing_file_is_one_line_and_leaves_no_run(tiny, given, tmp_path, capsys):
-    out = tmp_path / "run"
-    arguments = ["--embeddings", "gone.npy", "--model", "no-such-model"]  # which is not looked for any more
-    with pytest.raises(SystemExit) as end:
-        main(["fit", str(given / "table.csv"), "--out", str(out), *tiny.arguments, *arguments])
-    assert end.value.code == 2
-    assert "Error: gone.npy: cannot read the features: No such file or directory" in capsys.readouterr().err
-    assert not out.exists()

@@ -93,14 +93,6 @@ def test_a_demo_is_drawn_by_the_first_rank_of_a_machine(tmp_path):
     assert launched.printed("err")[0].count("drawing demo-waterbirds") == 1
 
 
-def test_a_demo_that_only_another_rank_cannot_draw(tmp_path):
-    arguments = ["fit", "demo", *LINEAR, "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
-    launched = launch(tmp_path, 2, fit_small_demo, arguments, {1: ["--cache", str(tmp_path / "other")]})
-    assert launched.codes() == [2, 2]
-    line = launched.printed("err")[0].splitlines()[-1]
-    assert line.startswith(f"Error: rank 1 on {socket.gethostname()}: ")
-
-
 def test_live_images_are_those_of_one_process(tiny, fit_arguments, tmp_path):
     """50 rows in batches of 49: the first rank has nothing of the last one."""
     choice = ["--no-baselines", "--features", "live", "--batch-size", "49", "--epochs", "3"]
@@ -155,23 +147,6 @@ def test_so_does_what_only_another_rank_meets(tiny, fit_arguments, tmp_path):
     launched = launch(tmp_path, 2, command, arguments, {1: ["--pretrained", str(other)]})
     assert error_of(launched).startswith(f"Error: rank 1 on {socket.gethostname()}: {other}: ")
     assert not (tmp_path / "run").exists()
-
-
-def lose_an_image(rank, arguments):
-    if rank == 1:
-        LiveImages._pixels = lambda self, row, numbers: unreadable(self.paths[row])
-    command(rank, arguments)
-
-
-def unreadable(path):
-    raise InputError(f"{path}: gone")
-
-
-def test_an_image_that_one_rank_cannot_read_while_training(fit_arguments, tmp_path):
-    arguments = [*fit_arguments, *LINEAR, "--features", "live", "--out", str(tmp_path / "run")]
-    line = error_of(launch(tmp_path, 2, lose_an_image, arguments))
-    assert line.startswith("Error: rank 1 on ")
-    assert line.endswith(": gone")
 
 
 def test_a_loss_that_blows_up(fit_arguments, tmp_path):

@@ -1,10 +1,11 @@
 """`fit` again: the same bytes for the same command, after a resume, and whatever the true attributes are."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from runs import FILES, best_epochs, fit, history_of, metrics_of, result_bytes, without
+from runs import FILES, best_epochs, contents, fit, history_of, metrics_of, result_bytes, without
 from safetensors.numpy import load_file
 from tiny import ATTRIBUTES, CLASSES
 
@@ -29,20 +30,11 @@ def test_config_toml_of_a_run_repeats_it_and_another_seed_does_not(tiny, tiny_ru
     assert result_bytes(other)["prompt"] != result_bytes(tiny_run)["prompt"]
 
 
-def test_resume_of_a_finished_run_gives_it_again(tiny, tmp_path):
-    run = fit(tiny, tmp_path / "run", baselines=False)
-    before = result_bytes(run)
-    (run / "report.html").unlink()
-    fit(tiny, run, baselines=False, resume=True)
-    assert result_bytes(run) == before
-    assert (run / "report.html").is_file()
-
-
 def test_resume_needs_nothing_but_the_folder(tiny, tmp_path, monkeypatch):
     whole = fit(tiny, tmp_path / "whole", objective="erm", optimizer="sgd")
     interrupted = tmp_path / "interrupted run"
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("dbpt.commands.fit.write_results", Mock(side_effect=KeyboardInterrupt))
         fit(tiny, interrupted, objective="erm", optimizer="sgd")
     assert not (interrupted / "metrics.json").exists()
     dbpt.fit(out=interrupted, resume=True)
@@ -54,6 +46,36 @@ def test_resume_needs_nothing_but_the_folder(tiny, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="was started with epochs = 6, found 7; use the same settings, as ") as refused:
         dbpt.fit(out=interrupted, resume=True, epochs=7)
     assert f"dbpt fit --resume --out '{interrupted}' alone does" in str(refused.value)
+
+
+WITHOUT_GROUPS = {"attributes": None, "objective": "jtt"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "more"),
+    [
+        (WITHOUT_GROUPS, ()),
+        ({"attributes": "clusters"}, ("clusters", "pseudo_attributes")),
+        ({"pseudo_method": "probe", "probe_rows": 24}, ("probe", "pseudo_attributes")),
+    ],
+    ids=("no attribute", "clusters", "probe"),
+)
+def test_an_interrupted_run_goes_on_without_settings_and_says_the_same(tiny, tmp_path, monkeypatch, choice, more):
+    settings = {"epochs": 2, "warmup_epochs": 0, "baselines": False, "head": "linear", **choice}
+    whole, out = fit(tiny, tmp_path / "whole", **settings), tmp_path / "run"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("dbpt.commands.fit.write_results", Mock(side_effect=KeyboardInterrupt))
+        fit(tiny, out, **settings)
+    dbpt.fit(out=out, resume=True)
+    assert contents(out) == contents(whole)
+    for name in more:
+        assert (out / f"{name}.safetensors").read_bytes() == (whole / f"{name}.safetensors").read_bytes()
+    told = [metrics_of(each) for each in (out, whole)]
+    for metrics in told:
+        del metrics["seconds"]
+        for row in metrics["rows"]:
+            del row["seconds"]
+    assert told[0] == told[1]
 
 
 def test_without_data_there_must_be_a_run_to_continue(tiny_run, tmp_path):

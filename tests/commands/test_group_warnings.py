@@ -95,13 +95,3 @@ def test_a_selection_that_no_objective_reads_is_told(tiny):
     assert told.startswith("--model-selection last changes nothing in this run but in the ERM row: only --objective")
     assert setting_warnings([replace(refit, model_selection="pseudo-wgp")]) == []
     assert setting_warnings([refit, replace(refit, objective="erm")]) == []
-
-
-def test_dfr_reads_no_setting_of_the_loop():
-    chosen = {"epochs": 5, "optimizer": "sgd", "lr": 0.5, "sgd_momentum": 0.5, "warmup_epochs": 7}
-    refit = FitConfig(objective="dfr", head="linear", baselines=False, **chosen)
-    nothing = " changes nothing in this run: only --objective dbpt and "
-    told = [warning.partition(nothing) for warning in setting_warnings([refit])]
-    expected = [f"--{name.replace('_', '-')} {value}" for name, value in chosen.items()]
-    assert [setting for setting, _, rest in told if rest] == expected
-    assert len(told) == len(chosen)  # none about the warm-up

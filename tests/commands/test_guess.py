@@ -1,7 +1,6 @@
 """`dbpt guess` and `guess_attributes`, and predictions.csv, in which a run writes the same guesses."""
 
 import csv
-import os
 import shlex
 from pathlib import Path
 
@@ -70,13 +69,6 @@ def test_the_command_writes_what_python_returns(tiny, settings, options, command
     assert f"right for {100 * accuracy:.1f} % of 106 images with a true attribute" in printed
 
 
-def test_the_table_is_a_data_frame_too(tiny, settings):
-    pytest.importorskip("pandas")
-    found = dbpt.guess_attributes(tiny.table, **settings)
-    frame = found.to_pandas()
-    assert frame.columns.tolist() == COLUMNS and frame["group"].tolist() == found.groups.tolist()
-
-
 def test_rows_in_memory_and_features_without_images_are_guessed_like_files(tiny, settings, tmp_path):
     found = dbpt.guess_attributes(tiny.table, **settings)
     words = {name: value for name, value in settings.items() if name != "attributes"}
@@ -140,10 +132,8 @@ def test_unreadable_images_are_left_out(tiny, settings):
 
 def test_bad_arguments_get_one_line_and_write_nothing(tiny, options, command, tmp_path):
     bare = tiny.write("guess-bare", [{name: row[name] for name in ("path", "label")} for row in tiny.rows()])
-    at, out, folder, pipe = options.index("--attributes"), tmp_path / "out.csv", tmp_path / "folder", tmp_path / "pipe"
+    at, out = options.index("--attributes"), tmp_path / "out.csv"
     without_words = options[:at] + options[at + 3 :]
-    folder.mkdir()
-    os.mkfifo(pipe)
     (tmp_path / "mine.csv").write_text("mine")
     cases = [
         (["guess"], "Missing argument 'DATA'"),
@@ -151,9 +141,6 @@ def test_bad_arguments_get_one_line_and_write_nothing(tiny, options, command, tm
         (["guess", bare, *without_words, "--attributes", "one", "--out", out], "at least two"),
         (["guess", tiny.table, *options, "--out", tmp_path / "mine.csv"], "mine.csv: exists; choose another name"),
         (["guess", tiny.table, *options, "--out", tmp_path / "mine.parquet"], "choose a name that ends in .csv"),
-        (["guess", tiny.table, *options, "--out", folder, "--overwrite"], "not a regular file"),
-        (["guess", tiny.table, *options, "--out", pipe, "--overwrite"], "not a regular file"),
-        (["guess", tiny.table, *options, "--out", tmp_path / "no" / "out.csv"], "there is no folder"),
         (["guess", tiny.table, *options, "--out", tiny.table, "--overwrite"], "is a file that this command reads"),
         (["guess", tmp_path / "missing.csv", *options, "--out", out], "missing.csv"),
         (["guess", tiny.table, *options, "--epochs", "3"], "--epochs"),
@@ -165,13 +152,6 @@ def test_bad_arguments_get_one_line_and_write_nothing(tiny, options, command, tm
     assert not out.exists() and (tmp_path / "mine.csv").read_text() == "mine" and tiny.table.read_bytes() == before
     with pytest.raises(InputError, match="^--epochs: nothing is trained here, so it is not read; leave it out$"):
         dbpt.guess_attributes(tiny.table, epochs=3)
-
-
-def test_an_existing_file_is_replaced_only_if_asked(tiny, settings, tmp_path):
-    out = tmp_path / "guesses.csv"
-    out.write_text("old")
-    dbpt.guess_attributes(tiny.table, out=out, overwrite=True, **settings)
-    assert len(lines_of(out)) == 106
 
 
 # --- predictions.csv of a run -----------------------------------------------------------------------------------------

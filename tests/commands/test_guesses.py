@@ -10,8 +10,6 @@ from runs import fit
 from tiny import Tiny
 
 import dbpt
-from dbpt.clip.backbone import zero_shot_logits
-from dbpt.discovery.catalogue import catalogue_words
 from dbpt.guesses import trust
 from dbpt.settings.config import FitConfig
 from dbpt.study import guesses
@@ -27,13 +25,6 @@ def doubts(warnings: list[str]) -> list[str]:
 
 def images(page: str) -> list[str]:
     return re.findall(r'<li><img src="([^"]+)"', page)
-
-
-@pytest.fixture
-def trusting(monkeypatch):
-    """Let every guess be trusted; the tiny CLIP's can't be."""
-    monkeypatch.setattr(trust, "LOWEST_AGREEMENT", -1.0)
-    monkeypatch.setattr(trust, "LARGEST_OUTRANKED", 1.0)
 
 
 def test_the_pictures_are_there_before_training_and_their_page_is_named_once(tiny, tmp_path, logged, monkeypatch):
@@ -111,26 +102,6 @@ def test_nothing_is_said_where_the_guesses_decide_nothing(tiny, tiny_run, tmp_pa
         assert len(doubts(prepare(config).doubt_warnings)) == n, number
     found = compare(tiny, tmp_path / "comparison", methods=("zero-shot",), seeds=1)
     assert doubts(found.warnings) == []
-
-
-def test_the_names_are_compared_with_the_words_of_the_catalogue_on_the_judged_images(tiny, monkeypatch):
-    judged = []
-    monkeypatch.setattr(guesses, "guess_trust", lambda *given: judged.append(given) or trust.guess_trust(*given))
-    study = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
-    (_, _, by_template, other_words, *_) = judged[0]
-    rows = np.flatnonzero(study.splits != 2)
-    backbone, features = study.embedded.backbone, study.embedded.features
-    np.testing.assert_array_equal(other_words, zero_shot_logits(backbone, features, catalogue_words(), rows=rows))
-    words = study.dataset.words.attributes.values()
-    texts = [wording for wordings in words for wording in wordings]
-    owners = np.repeat(np.arange(len(words)), [len(wordings) for wordings in words])
-    np.testing.assert_allclose(
-        by_template[0], zero_shot_logits(backbone, features, texts, owners, rows=rows), atol=1e-4
-    )
-
-
-def test_trusted_guesses_give_no_warning(tiny, trusting):
-    assert prepare(FitConfig(data=str(tiny.table), **tiny.settings)).doubt_warnings == ()
 
 
 @pytest.fixture

@@ -3,9 +3,8 @@
 import csv
 import json
 
-import pandas as pd
 import pytest
-from runs import contents, fit, groups_of, history_of, metrics_of, without
+from runs import fit, groups_of, metrics_of, without
 from tiny import ATTRIBUTES
 
 import dbpt
@@ -40,14 +39,6 @@ def test_the_groups_are_the_classes_in_all_figures(run):
         assert row["test"]["average"] == sum(group["correct"] for group in groups) / 32
 
 
-def test_the_worst_class_on_validation_selects_the_epoch(run):
-    best = max(history_of(run)[:6], key=lambda entry: entry["val_wgp"])  # the first six are those of ERM
-    (erm,) = (row for row in metrics_of(run)["rows"] if row["name"] == "erm")
-    assert best["row"] == "erm"
-    assert best["val_wga"] == history_of(run)[erm["best_epoch"] - 1]["val_wga"]
-    assert erm["val"]["worst_group_accuracy"] == best["val_wga"]
-
-
 def test_the_folder_holds_no_attribute(run):
     files = {path.name for path in run.iterdir()}
     assert {"report.html", "predictions.csv", "classifier.safetensors"} <= files
@@ -69,23 +60,6 @@ def test_the_tables_say_so(run):
     assert "the worst group is the worst class" in page
     for absent in ("CLIP guessed", "pseudo-group", "dbpt label", "pseudo attributes:", " · </"):
         assert absent not in page
-
-
-@pytest.mark.parametrize("objective", [name for name, each in OBJECTIVES.loaded.items() if not each.uses_groups])
-def test_every_objective_without_groups_needs_none(tiny, bare, tmp_path, objective):
-    head = (OBJECTIVES[objective].heads or ("prompt",))[0]
-    chosen = {"attributes": None, "objective": objective, "head": head, "baselines": False}
-    found = fit(tiny, tmp_path / "run", bare, **chosen)
-    assert [group["n"] for group in metrics_of(found)["rows"][-1]["test"]["groups"]] == [16, 16]
-
-
-def test_an_interrupted_run_goes_on(tiny, bare, run, tmp_path, monkeypatch):
-    out = tmp_path / "run"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("dbpt.commands.fit.write_results", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-        fit(tiny, out, bare, attributes=None, objective="jtt")
-    dbpt.fit(out=out, resume=True)
-    assert contents(out) == contents(run)
 
 
 def test_naming_attributes_changes_no_training_by_the_average(tiny, bare, tmp_path):
@@ -110,14 +84,6 @@ def test_without_validation_rows_some_are_held_out_by_class(tiny, tmp_path):
     found = fit(tiny, tmp_path / "run", tiny.write("no-attribute-no-val", rows), attributes=None, objective="erm")
     assert metrics_of(found)["dataset"]["counts"]["val"] == [7, 7]
     assert "stratified by class, serve" in metrics_of(found)["warnings"][0]
-
-
-def test_rows_in_memory(tiny, bare, run, tmp_path):
-    settings = tiny.settings | {"attributes": None, "objective": "jtt"}
-    frame = dbpt.fit(pd.read_csv(bare), out=tmp_path / "frame", root=bare.parent, **settings)
-    dataset = dbpt.fit(dbpt.load_dataset(bare), out=tmp_path / "dataset", **settings)
-    for other in (frame, dataset):
-        assert contents(other.folder)["classifier.safetensors"] == contents(run)["classifier.safetensors"]
 
 
 def test_every_objective_without_groups(tiny, bare, tmp_path):
@@ -168,12 +134,6 @@ def test_settings_of_attributes_are_refused(tiny, bare, tmp_path, settings, mess
         fit(tiny, tmp_path / "run", bare, **{"attributes": None, "objective": "erm"} | settings)
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run").exists()
-
-
-def test_another_clip_has_nothing_to_guess(tiny, bare, tmp_path):
-    other = {"label_model": tiny.model, "label_pretrained": tiny.weights}
-    with pytest.raises(InputError, match="--label-model .* names no attribute"):
-        fit(tiny, tmp_path / "run", bare, attributes=None, objective="erm", **other)
 
 
 def test_what_needs_an_attribute_says_so(tiny, run, command, tmp_path):

@@ -43,13 +43,10 @@ def test_the_figures_are_those_of_its_classifier(comparison):
 
 def test_they_are_refused_for_data_that_name_no_attribute(tiny, tmp_path):
     table = tiny.write("free-none", without(tiny.rows(), "attribute"))
-    for name in ("zero-shot", "roboshot", "mean-difference"):
-        if name == "zero-shot":
-            assert compare(tiny, tmp_path / name, table, methods=name, attributes=None).rows
-            continue
-        with pytest.raises(InputError, match="no spurious attribute is named; name what the classifier might rely on"):
-            compare(tiny, tmp_path / name, table, methods=name, attributes=None)
-        assert not (tmp_path / name / "plan.json").exists()
+    assert compare(tiny, tmp_path / "zero-shot", table, methods="zero-shot", attributes=None).rows
+    with pytest.raises(InputError, match="no spurious attribute is named; name what the classifier might rely on"):
+        compare(tiny, tmp_path / "c", table, methods="roboshot", attributes=None)
+    assert not (tmp_path / "c" / "plan.json").exists()
 
 
 def test_only_those_that_use_the_guesses_tell_doubts_about_them(tiny, tmp_path, monkeypatch):

@@ -1,15 +1,19 @@
-"""Combinations that ask for no oracle: no true attribute changes a byte of what is learnt, nor the best epoch."""
+"""What may have no influence: true attributes without an oracle, and the images and labels of the test split."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 from tiny import ATTRIBUTES
 
+import dbpt
 from dbpt.commands.methods import trained_result, training_free_result
 from dbpt.discovery.catalogue import Family
 from dbpt.errors import InputError
+from dbpt.guesses import PSEUDO_METHODS
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.settings.config import FitConfig, combinations, why_refused
 from dbpt.settings.sections import TRUE_SELECTIONS
@@ -24,6 +28,8 @@ FREE = [
     and choice["group_source"] != "true"
     and choice["model_selection"] not in TRUE_SELECTIONS
 ]
+ONE_OF_FOUR = [choice for n, choice in enumerate(FREE) if n % 4 == n // 4 % 4]
+"""Of each other combination one selection, by turns: an epoch is chosen in the same way whatever was trained."""
 SETTINGS = {"epochs": 2, "warmup_epochs": 0, "identification_epochs": 1, "lr": 0.05}
 
 
@@ -114,10 +120,11 @@ def test_there_are_as_many_as_documented():
     """With four selections each. Every head has dbpt, balanced, groupdro, jtt and class-balanced with two ways, and
     erm, suby, subg with one; linear has dfr and afr; prompt has kgcoop and prograd; adapter has contrastive-adapter
     with two ways."""
-    assert len(FREE) == 4 * (3 * (5 * 2 + 3) + 2 + 2 + 2)
+    assert len(FREE) == 4 * len(ONE_OF_FOUR) == 4 * (3 * (5 * 2 + 3) + 2 + 2 + 2)
+    assert len({choice["model_selection"] for choice in ONE_OF_FOUR}) == 4
 
 
-@pytest.mark.parametrize("choice", FREE, ids=lambda choice: "-".join(choice.values()))
+@pytest.mark.parametrize("choice", ONE_OF_FOUR, ids=lambda choice: "-".join(choice.values()))
 def test_true_attributes_change_nothing(experiments, choice):
     as_they_are, *others = (learnt(study, choice) for study in experiments)
     for other in others:
@@ -138,3 +145,37 @@ def test_an_oracle_would_be_seen(experiments, choice):
     """So that the test above could fail."""
     asked = {"objective": "balanced", "head": "linear", "epochs": 6, **choice}
     assert learnt(experiments[0], asked) != learnt(experiments[1], asked)
+
+
+def other_tests(rows):
+    """The table with the test rows' labels flipped, their order turned, some of them dropped, or all."""
+    test = [row for row in rows if row["split"] == "test"]
+    rest = [row for row in rows if row["split"] != "test"]
+    names = sorted({row["label"] for row in rows})
+    flipped = [row | {"label": names[1 - names.index(row["label"])]} for row in test]
+    return {"flipped": rest + flipped, "turned": test[::-1] + rest, "some": rest + test[::3], "none": rest}
+
+
+def contents_of(run):
+    """Return the classifier, the history without its seconds, and the pseudo attributes of the other rows."""
+    tensors = load_file(run / "pseudo_attributes.safetensors")
+    names = bytes(tensors["paths"]).decode().split("\0")
+    rows = np.flatnonzero(tensors["splits"] < 2)
+    columns = [tensors[name] for name in ("pseudo_attributes", "posterior", "confidence")]
+    pseudo = {names[row]: [column[row].tobytes() for column in columns] for row in rows}
+    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
+    history = [{key: value for key, value in line.items() if "seconds" not in key} for line in history]
+    return (run / "classifier.safetensors").read_bytes(), history, pseudo
+
+
+@pytest.mark.parametrize("method", PSEUDO_METHODS)
+def test_test_rows_change_no_byte_of_what_is_learnt(tiny, tmp_path, method):
+    def run(name, table):
+        out = tmp_path / name
+        dbpt.fit(table, out=out, **tiny.settings, pseudo_method=method, head="linear", baselines=False)
+        return contents_of(out)
+
+    rows = tiny.rows()
+    expected = run("as-it-is", tiny.table)
+    for name, changed in other_tests(rows).items():
+        assert run(name, tiny.write(f"{method}-{name}", changed)) == expected

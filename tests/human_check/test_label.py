@@ -103,14 +103,6 @@ def test_other_splits_and_the_default_one(tiny, tiny_run, tmp_path):
         dbpt.draw_label_sample(run, out=tmp_path / "test", split="test", cache=cache)
 
 
-def test_a_carved_validation_split_can_be_drawn_from(tiny, tmp_path):
-    table = tiny.write("train-test", [row for row in tiny.rows() if row["split"] != "val"])
-    run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings).folder
-    design = dbpt.draw_label_sample(run, out=tmp_path / "sample", split="val", cache=str(tiny.cache))
-    assert 0 < design.size < 50
-    assert all(path.startswith("train/") for path in design.paths)
-
-
 def test_images_that_the_run_left_unlabelled_are_drawn_too(tiny, tiny_run, tmp_path):
     tensors = load_file(tiny_run / "pseudo_attributes.safetensors")
     middle = float(np.median(tensors["confidence"][tensors["splits"] == 2]))
@@ -129,26 +121,17 @@ def test_images_that_the_run_left_unlabelled_are_drawn_too(tiny, tiny_run, tmp_p
     assert result["pseudo_accuracy"]["value"] == pytest.approx(np.mean(right))
 
 
-def test_clusters_as_pseudo_attributes_and_a_split_without_one_class(tiny, tmp_path):
-    """The groups of the class are missing; nothing is said of them but that."""
+def test_of_a_class_that_the_split_lacks_nothing_is_said_but_that(tiny, tmp_path):
     rows = [row for row in tiny.rows() if row["split"] != "test" or row["label"] == CLASSES[0]]
-    table = tiny.write("one-class", rows)
-    run = dbpt.fit(table, out=tmp_path / "run", **{**tiny.settings, "pseudo_method": "kmeans"}).folder
+    run = dbpt.fit(tiny.write("one-class", rows), out=tmp_path / "run", **tiny.settings | {"epochs": 1}).folder
     folder = tmp_path / "sample"
     dbpt.draw_label_sample(run, out=folder, n=12, cache=str(tiny.cache))
-    guesses = pseudo_attributes(run)
-    design = json.loads((folder / "design.json").read_text())
-    names, present = list(design["attributes"]), design["classes"].index(CLASSES[0])
-    drawn = rows_of(folder / "sample.csv")
-    assert all(row["pseudo_attribute"] == names[guesses[row["path"]]] for row in drawn)
     result = judged(folder, true_answers(tiny, folder))
-    for group in result["groups"]:
-        if group["label"] == present:
-            assert None not in group["accuracy"].values()
-            continue
-        assert (group["n_pseudo"], group["accuracy_by_pseudo"], group["n_labelled"]) == (0, None, 0)
-        assert group["accuracy"] == group["precision"] == {"value": None, "low": None, "high": None}
-    assert result["groups"][result["corrected"]["worst_group"]]["label"] == present
+    missing = [group for group in result["groups"] if group["n_pseudo"] == 0]
+    assert [group["label"] for group in missing] == [0, 0]  # boxes
+    found = [(group["accuracy_by_pseudo"], group["n_labelled"], group["accuracy"]["value"]) for group in missing]
+    assert found == [(None, 0, None)] * 2
+    assert result["groups"][result["corrected"]["worst_group"]] not in missing
     assert len([text for text in result["warnings"] if "no image was labelled as this; missing" in text]) == 2
 
 
@@ -185,6 +168,7 @@ def test_figures_by_pseudo_groups_are_those_of_the_split(tiny, tiny_run, sample,
     )
     assert result["by_pseudo"]["worst_group_accuracy"] == pytest.approx(expected["worst_group_accuracy"])
     assert result["by_pseudo"]["worst_group"] == expected["worst_group"]
+    assert result["average"] == pytest.approx(expected["average"])
     assert (result["n"], result["n_drawn"], result["n_labelled"]) == (32, 20, 20)
 
 
@@ -286,32 +270,11 @@ def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, refusal):
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
-def test_runs_that_cannot_be_drawn_from(tiny_run, tmp_path):
-    def refused(run: Path, message: str) -> None:
-        with pytest.raises(InputError, match=message):
-            dbpt.draw_label_sample(run, out=tmp_path / "out")
-
-    refused(tmp_path / "none", "not a run folder")
-    copy = shutil.copytree(tiny_run, tmp_path / "copy")
-    tensors, state = copy / "pseudo_attributes.safetensors", (copy / "run.json").read_text()
-    (copy / "run.json").write_text(state.replace('"complete"', '"training"'))
-    refused(copy, "this run is not finished")
-    (copy / "run.json").write_text(state)
-    tensors.write_bytes(b"\0" * 20)
-    refused(copy, r"pseudo_attributes.safetensors: not a readable run's pseudo attributes")
-    tensors.unlink()
-    refused(copy, r"cannot read the run's pseudo attributes: No such file")
-    assert not (tmp_path / "out").exists()
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n": 0}, "--n is 0; expected an integer, 1 or above"),
         ({"n": 3}, "--n is 3; expected at least "),
         ({"n": 20.5}, "--n is 20.5; expected an integer"),
-        ({"seed": -1}, "--seed is -1"),
-        ({"split": "tests"}, r"--split is 'tests'; expected one of train, val, test \(did you mean 'test'\?\)"),
         ({"data": "none.csv"}, "none.csv: does not exist"),
         ({"root": "/no/such/folder"}, "/no/such/folder is not a folder"),
     ],
@@ -360,18 +323,14 @@ def test_data_that_lack_images_of_the_run(tiny, tiny_run, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda lines: [], "is empty"),
-        (lambda lines: lines[:1], "has a header but no rows"),
         (lambda lines: ["sample,path,attr", *lines[1:]], "line 1: no column 'attribute'"),
         (lambda lines: [*lines, lines[3]], "line 22: path '.*' is already at line 4"),
         (lambda lines: [*lines, lines[1].replace("test/", "best/")], "line 22: path 'best/.*' is not an image of this"),
-        (lambda lines: [line.replace("lake", "lage") for line in lines], "attribute is 'lage', expected one of"),
         (
             lambda lines: [lines[0], "abcdefghijklmnop" + lines[1][16:]],
             "line 2: is of sample 'abcdefghijklmnop', expect",
         ),
         (lambda lines: [lines[0], *(line.rpartition(",")[0] + "," for line in lines[1:])], "no image has an attr"),
-        (lambda lines: [lines[0], lines[1] + ",more"], "line 2: has 4 fields where the header has 3"),
     ],
 )
 def test_labels_that_do_not_fit(tiny, sample, tmp_path, change, message):
@@ -392,16 +351,10 @@ def test_folders_that_cannot_be_judged(tiny, tiny_run, sample, tmp_path):
             dbpt.judge_labels(folder, labels)
     for name, old, new, message in (
         ("design.json", '"size": ', '"size": 1', "was changed"),
-        ("design.json", "{", "[", "not readable as JSON"),
-        ("design.json", '"strata"', '"stratum"', "was changed"),
         ("design.json", '"schema_version": 2', '"schema_version": 3', "written by a newer dbpt"),
         ("sample.csv", "test/0", "test/1", "was changed"),
-        ("sample.csv", "stratum", "strata", "no column 'stratum'"),
     ):
         copy = shutil.copytree(sample, tmp_path / f"{name} {new}".replace("/", ""))
         (copy / name).write_text((copy / name).read_text().replace(old, new))
         with pytest.raises(InputError, match=message):
             dbpt.judge_labels(copy, labels)
-    (copy / "sample.csv").unlink()
-    with pytest.raises(InputError, match=r"sample.csv: cannot read the file"):
-        dbpt.judge_labels(copy, labels)

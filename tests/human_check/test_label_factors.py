@@ -119,7 +119,7 @@ def test_what_can_not_be_told_of_one_factor_still_counts_for_the_other(sample, t
         dbpt.judge_labels(sample, wrong)
 
 
-@pytest.mark.parametrize("columns", [(), ("light",), ("ground", "light")])
+@pytest.mark.parametrize("columns", [(), ("light",)])
 def test_the_table_has_a_column_for_each_factor_and_a_refit_keeps_the_labels(
     tiny, truth, settings, columns, tmp_path, command
 ):
@@ -145,19 +145,6 @@ def test_the_table_has_a_column_for_each_factor_and_a_refit_keeps_the_labels(
     for path, row in after.items():
         for factor in ("ground", "light"):
             assert row[f"pseudo_{factor}"] == (found[path][factor] or before[path][f"pseudo_{factor}"])
-
-
-def test_labels_themselves_are_read_back_as_pseudo_attributes(tiny, sample, run, truth, settings, tmp_path):
-    answers = answers_of(sample, truth)
-    first = next(iter(answers))
-    labels = write_labels(sample, answers | {first: ("", truth[first][1])})
-    table = write_table(tiny, "label-again", truth, ())
-    refit = fit(tiny, tmp_path / "refit", table, pseudo_attributes=labels, guess_only_unknown=True, **settings)
-    before, after = ({row["path"]: row for row in rows_of(each / "predictions.csv")} for each in (run, refit))
-    for path, row in after.items():
-        known = answers.get(path, (before[path]["pseudo_ground"], before[path]["pseudo_light"]))
-        ground = before[path]["pseudo_ground"] if path == first else known[0]
-        assert (row["pseudo_ground"], row["pseudo_light"]) == (ground, known[1])
 
 
 # --- in a browser -----------------------------------------------------------------------------------------------------

@@ -47,13 +47,6 @@ def test_bands_take_no_images_from_cells_without():
     assert [each[:2].sum() / each[2:].sum() for each in drawn.values()] == pytest.approx([2.6, 2.6], rel=0.08)
 
 
-def test_large_cells_have_bands_though_there_are_many_cells():
-    """Two classes and five attributes, right and wrong: what CLIP is unsure of must not drown in the large groups."""
-    cells = np.random.default_rng(2).choice(20, 5000, p=np.array([10] * 5 + [1] * 15) / 65)
-    strata, _ = stratify(cells, confidences(5000), 200)
-    assert [len(np.unique(strata[cells == cell])) for cell in range(20)] == [2] * 5 + [1] * 15
-
-
 def test_fewer_images_than_cells_are_refused():
     cells, confidence = np.arange(300) % 10, confidences(300)
     assert stratify(cells, confidence, 10)[0].max() == 9

@@ -1,15 +1,12 @@
 """Automatic feature reweighting against a reference written here from the formulas (Qiu et al., 2023)."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
 from plain_training import Regression, train_epoch
 from test_papers import SETTINGS, TRAIN, alike, assert_same_layer, batches, lr_of, ours, start
 
-from dbpt.objectives import OBJECTIVES, TrainingGroups
-from dbpt.objectives.two_stages import held_out_rows, row_weights
+from dbpt.objectives import OBJECTIVES
+from dbpt.objectives.two_stages import held_out_rows
 
 FIRST, GAMMA, PULL = 4, 3.0, 0.05
 CHOICE = {"epochs": FIRST, "afr_gamma": GAMMA, "afr_pull": PULL}
@@ -43,27 +40,6 @@ def test_the_second_stage_goes_on_from_erm_with_its_weights_and_its_pull():
     assert objective.note == f"the last layer is refitted on {held_out.sum()} of {n} rows"
 
 
-def test_the_pull_is_the_squared_distance_from_erms_layer_also_after_a_resume():
-    head, labels = torch.nn.Linear(5, 2), TRAIN.labels
-    groups = TrainingGroups(TRAIN.groups, labels, 2, 4)
-    objective, resumed = (OBJECTIVES["afr"](groups, **CHOICE) for _ in range(2))
-    assert objective.penalty(head) is None
-    objective.end_first_stage(torch.ones(130, dtype=torch.bool), torch.full((130,), 0.5))
-    assert objective.penalty(head).item() == 0
-    resumed.load_state(objective.state())
-    with torch.no_grad():
-        head.bias += 3.0
-        head.weight[0, 0] -= 2.0
-    for each in (objective, resumed):
-        assert each.penalty(head).item() == pytest.approx(PULL * (2 * 9 + 4), rel=1e-5)
-
-
-def test_an_epoch_of_erm_is_never_kept(monkeypatch):
-    monkeypatch.setattr("test_papers.SETTINGS", replace(SETTINGS, model_selection="pseudo-wga", lr=1e-9))
-    trained, _ = ours("afr", **CHOICE)
-    assert trained.best_epoch == FIRST + 1  # all epochs are alike
-
-
 @pytest.mark.parametrize(("size", "expected"), [(1, 0), (2, 1), (3, 1), (7, 1), (8, 2), (100, 20)])
 def test_a_fifth_of_each_class_is_held_out_and_never_all_of_it(size, expected):
     labels = np.array([0] * 50 + [1] * size)
@@ -71,12 +47,3 @@ def test_a_fifth_of_each_class_is_held_out_and_never_all_of_it(size, expected):
     for held_out in subsets:
         assert np.bincount(labels[held_out], minlength=2).tolist() == [10, expected]
     assert len({subset.tobytes() for subset in subsets}) == 30
-
-
-def test_without_gamma_the_classes_weigh_alike_and_with_it_the_badly_predicted_rows_weigh_more():
-    labels, held_out = np.array([0, 0, 0, 0, 1, 1, 0]), np.array([1, 1, 1, 1, 1, 1, 0], dtype=bool)
-    p = np.array([0.9, 0.9, 0.9, 0.1, 0.5, 0.5, 0.2])
-    np.testing.assert_allclose(row_weights(p, labels, held_out, 0.0), [0.75] * 4 + [1.5] * 2 + [0])
-    weights = row_weights(p, labels, held_out, 5.0)
-    assert weights[3] / weights[0] == pytest.approx(np.exp(5 * 0.8))
-    assert weights.sum() == pytest.approx(6)

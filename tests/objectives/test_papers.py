@@ -162,19 +162,6 @@ def test_group_dros_weight_trajectory(apply):
     assert_same_layer(trained, model)
 
 
-def test_group_dros_loss_is_q_times_the_group_means_of_training():
-    """Over a batch of all rows of known group it is sum_g q_g * mean loss_g, nothing else."""
-    groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
-    objective = OBJECTIVES["groupdro"](groups, dro_step_size=0.5)
-    rows = np.flatnonzero(TRAIN.groups >= 0)
-    losses = np.random.default_rng(0).uniform(0, 3, len(rows))
-    tensors = [torch.from_numpy(a) for a in (losses, TRAIN.groups[rows], TRAIN.labels[rows])]
-    objective.observe(*tensors)
-    means = np.array([losses[TRAIN.groups[rows] == g].mean() for g in range(4)])
-    q = np.exp(0.5 * means) / np.exp(0.5 * means).sum()
-    assert objective.loss(*tensors, torch.from_numpy(rows)).item() == pytest.approx(q @ means, rel=1e-6)
-
-
 # --- Just Train Twice -------------------------------------------------------------------------------------------------
 
 

@@ -99,13 +99,6 @@ def test_group_prompts_take_the_class_of_the_best_group_or_of_the_largest_sum():
     assert best != likeliest
 
 
-def test_the_sentences_of_groups_hold_every_pair_of_wordings():
-    texts, owners = WORDS.group_texts()
-    assert len(texts) == len(set(texts)) == 2 * 6 * 5
-    assert texts[:3] == ["a photo of a cat, grass.", "a cat, grass", "a photo of a cat, meadow."]
-    assert np.bincount(owners).tolist() == [2 * y * a for y in (2, 1, 3) for a in (2, 1, 2)]
-
-
 # --- Orthogonal projection of text ------------------------------------------------------------------------------------
 
 
@@ -271,10 +264,3 @@ def test_guesses_of_one_attribute_in_each_class_are_refused():
     given = inputs()
     with pytest.raises(InputError, match="^no class has training rows of two pseudo attributes; leave mean-difference"):
         TRAINING_FREE["mean-difference"].weights(inputs(pseudo_attributes=given.labels))
-
-
-def test_names_and_titles_are_those_of_the_registry():
-    assert all(name == found.name and found.__doc__ for name, found in TRAINING_FREE.items())
-    assert len({found.title for found in TRAINING_FREE.values()}) == len(TRAINING_FREE)
-    assert [name for name, found in TRAINING_FREE.items() if not found.needs_attributes] == ["zero-shot"]
-    assert [name for name, found in TRAINING_FREE.items() if found.uses_guesses] == ["mean-difference"]

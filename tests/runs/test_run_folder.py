@@ -1,4 +1,4 @@
-"""`fit` takes only folders of runs, and never takes away what no run wrote."""
+"""`fit` takes only folders of runs, and never takes away what no run wrote; settings that were cut are refused."""
 
 import json
 import logging
@@ -10,21 +10,13 @@ from pathlib import Path
 
 import pytest
 from runs import FILES
+from tiny import CLASSES
 
 import dbpt
 from dbpt import InputError
 from dbpt.human_check.estimates import read_design
 from dbpt.runs.run_folder import RUN_FOLDER
 from dbpt.settings.config import make_config
-
-
-@pytest.mark.parametrize("flag", ["resume", "overwrite"])
-def test_another_programs_run_json_makes_no_run_folder(tiny, tmp_path, flag):
-    (tmp_path / "run.json").write_text('{"run_id": 7}')
-    (tmp_path / "thesis.tex").write_text("precious")
-    with pytest.raises(InputError, match="exists and is not a run folder"):
-        dbpt.fit(tiny.table, out=tmp_path, **{flag: True}, **tiny.settings)
-    assert (tmp_path / "thesis.tex").read_text() == "precious"
 
 
 @pytest.mark.parametrize("name", ["a.csv", "checkpoints/thesis.safetensors", "checkpoints/erm.safetensors.bak"])
@@ -122,11 +114,6 @@ def test_a_file_that_comes_while_images_are_embedded_stays(tiny, tmp_path, flags
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
 
 
-def test_so_does_a_finished_run(tiny, tiny_run, tmp_path, logged):
-    fit_while(logged, tiny, tmp_path / "run", lambda: shutil.copytree(tiny_run, tmp_path / "run", dirs_exist_ok=True))
-    assert {path.name for path in (tmp_path / "run").iterdir()} == {path.name for path in tiny_run.iterdir()}
-
-
 def test_a_folder_in_which_another_process_writes_is_refused(tiny_run, tmp_path):
     """A new one, one that it resumes, and one that it overwrites."""
     runs = [tmp_path / name for name in ("new-run", "resumed-run", "overwritten-run")]
@@ -161,14 +148,6 @@ def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_that_cannot_be_made_is_told_before_anything_else(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="file is not a folder"):
-        RUN_FOLDER.check(tmp_path / "file" / "a" / "b", resume=False, overwrite=False)
-    RUN_FOLDER.check(tmp_path / "new" / "deep" / "run", resume=False, overwrite=False)
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_that_the_disk_refuses_is_told_with_a_way_out(tiny, tmp_path, monkeypatch):
@@ -217,3 +196,20 @@ def test_a_run_folder_whose_name_is_not_utf8_can_be_used(tiny, tmp_path):
     assert read_design(tmp_path / "sample").sample == design.sample
     with pytest.raises(InputError, match=r"--cache: '.*\\udce9' is not UTF-8, so config.toml could not hold it"):
         dbpt.fit(tiny.table, out=tmp_path / "other", **tiny.settings | {"cache": str(out)})
+
+
+@pytest.mark.parametrize(("content", "name"), [("", "data"), ("lr = 0.005\n", "data"), ('data = "t"\n', "baselines")])
+def test_a_config_that_was_emptied_or_cut_is_refused_in_one_line(tiny, tiny_run, tmp_path, command, content, name):
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    (run / "config.toml").write_text(content)
+    expected = f"Error: {run / 'config.toml'}: lacks {name}; the file was changed, fit again\n"
+    image = tiny.table.parent / tiny.rows()[0]["path"]
+    assert command("evaluate", run, tiny.table, "--cache", tiny.cache) == (2, "", expected)
+    assert command("predict", run, image) == (2, "", expected)
+    with pytest.raises(InputError, match=rf"config\.toml: lacks {name}"):
+        dbpt.fit(tiny.table, out=run, resume=True, **tiny.settings)
+
+
+def test_a_classifier_is_short_in_a_notebook(tiny_run):
+    shown = repr(dbpt.load(tiny_run))
+    assert all(name in shown for name in CLASSES) and len(shown) < 500

@@ -1,6 +1,6 @@
-"""Every command with every file that it touches, in every state that a file can be in, and what comes of it.
+"""Every command with the files that it treats in its own way, in every state that a file can be in.
 
-`tests/cli/test_hostile_surroundings.py` compares the cases with docs/faults.md, whose first part `page` writes.
+`tests/cli/test_hostile_files.py` compares the cases with docs/faults.md, which `page` writes.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def files(folder: str, *names: str) -> dict[str, str]:
 SETTINGS, CLASSIFIER = files("run", "run.json", "config.toml"), files("run", "classifier.safetensors")
 FILES: dict[str, dict[str, str]] = {
     "fit": TABLE | IMAGE | MODEL | WEIGHTS | CONFIG | CACHE | OUT,
-    "audit": TABLE | IMAGE | MINE | {"`--pseudo-attributes`": "attributes.csv"} | CONFIG | WEIGHTS | CACHE | OUT,
+    "audit": IMAGE | MINE | {"`--pseudo-attributes`": "attributes.csv"} | OUT,
     "audit --overwrite": files("audit", "status.json"),
-    "discover": TABLE | MINE | {"`--catalogue`": "catalogue.toml"} | WEIGHTS | SHARD | OUT,
+    "discover": {"`--catalogue`": "catalogue.toml"} | OUT,
     "fit --resume": files("half", "run.json", "config.toml") | {"checkpoint": "half/checkpoints/erm.safetensors"},
     "fit --overwrite": files("half", "run.json"),
     "compare --resume": files("comparison", "plan.json", "config.toml")
@@ -47,13 +47,12 @@ FILES: dict[str, dict[str, str]] = {
     "evaluate": TABLE | SETTINGS | CLASSIFIER | WEIGHTS | CACHE,
     "evaluate, with clusters": files("clustered", "clusters.safetensors"),
     "evaluate, with a probe": files("probed", "probe.safetensors"),
-    "guess": TABLE | IMAGE | MODEL | WEIGHTS | CONFIG | CACHE | SENTENCES | {"`--out`": "guessed.csv"},
-    "predict": IMAGE | SETTINGS | CLASSIFIER | WEIGHTS | {"`--out`": "predicted.csv"},
-    "label": TABLE | files("run", "run.json", "pseudo_attributes.safetensors") | CLASSIFIER | OUT,
+    "guess": SENTENCES | {"`--out`": "guessed.csv"},
+    "predict": IMAGE | SETTINGS | CLASSIFIER | {"`--out`": "predicted.csv"},
+    "label": files("run", "run.json", "pseudo_attributes.safetensors") | OUT,
     "label --labels": {"labels": "labels.csv", "`--table`": "labelled.csv"}
     | files("sample", "design.json", "sample.csv", "judged.json")
-    | TABLE
-    | SETTINGS,
+    | TABLE,
     "data check": TABLE | IMAGE,
     "cache list": CACHE | SENTENCES,
     "cache verify": CACHE | SENTENCES,
@@ -232,9 +231,10 @@ def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
 
 HEAD = """# Behaviour with broken files
 
-<!-- written by DBPT_WRITE_FAULTS=1 pytest -m '' tests/cli/test_hostile_surroundings.py, which tests every cell -->
+<!-- written by DBPT_WRITE_FAULTS=1 pytest tests/cli/test_hostile_files.py, which tests every cell -->
 
-How every command reacts to files that are missing, unreadable or damaged. *Refused*: exit code 2 and one line that
-names the file or its folder; no traceback, and the user's files stay as they are. *Goes on*: exit code 0. An
-unreadable image counts as one failed image. A cell is empty where the case makes no sense.
+How commands react to files that are missing, unreadable or damaged; a file that many read in the same way stands with
+some of them. *Refused*: exit code 2 and one line that names the file or its folder; no traceback, and the user's files
+stay as they are. *Goes on*: exit code 0. An unreadable image counts as one failed image. A cell is empty where the case
+makes no sense.
 """

@@ -4,8 +4,6 @@ import math
 from itertools import pairwise
 
 import pytest
-import torch
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from dbpt.training.loop import WARMUP_LR, learning_rate
 
@@ -19,33 +17,6 @@ def test_coops_schedule_with_its_defaults():
     assert rates[1] == 0.002
     assert all(later < earlier for earlier, later in pairwise(rates[1:]))
     assert rates[-1] > 0
-
-
-class ConstantWarmup(LRScheduler):
-    """Dassl's, which CoOp trains with: a constant rate, then what its successor says, stepped from there on."""
-
-    def __init__(self, optimizer, successor, warmup_epochs, rate):
-        self.successor, self.warmup_epochs, self.rate = successor, warmup_epochs, rate
-        super().__init__(optimizer)
-
-    def get_lr(self):
-        return self.successor.get_last_lr() if self.last_epoch >= self.warmup_epochs else [self.rate]
-
-    def step(self):
-        if self.last_epoch >= self.warmup_epochs:
-            self.successor.step()
-        else:
-            super().step()
-
-
-def test_the_schedulers_that_coop_uses_give_the_same_rates():
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.002)
-    scheduler = ConstantWarmup(optimizer, CosineAnnealingLR(optimizer, 50), 1, 1e-5)
-    for epoch in range(50):
-        expected = optimizer.param_groups[0]["lr"]
-        assert learning_rate(epoch, lr=0.002, epochs=50, warmup_epochs=1) == pytest.approx(expected, rel=1e-9)
-        optimizer.step()
-        scheduler.step()
 
 
 @pytest.mark.parametrize("warmup_epochs", [0, 3])

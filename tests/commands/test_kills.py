@@ -1,9 +1,15 @@
-"""SIGKILL at exact moments: after a step, between an epoch's last step and its checkpoint, during its write, after."""
+"""SIGKILL at exact moments of training, and at times drawn evenly from those that `dbpt embed` and `dbpt fit` take.
 
+Of these, six in CI; DBPT_RANDOM_KILLS of each command otherwise. The kills of test_disk_faults.py are aimed at what is
+written.
+"""
+
+import os
 import signal
 from pathlib import Path
 
 import pytest
+from faulty_command import FaultyCommand, embedding, fitting
 from launcher import Launcher, leftovers
 from runs import contents, epochs_saved
 
@@ -31,9 +37,6 @@ KILLS = (
         "--head prompt --objective dbpt --optimizer sgd",
         "--head linear --objective groupdro --apply sampling",
         "--head adapter --objective jtt --identification-epochs 2 --apply sampling --optimizer sgd",
-        pytest.param("--head prompt --objective groupdro --apply sampling", marks=pytest.mark.full),
-        pytest.param("--head prompt --objective jtt --identification-epochs 2", marks=pytest.mark.full),
-        pytest.param("--head linear --objective dbpt --apply sampling", marks=pytest.mark.full),
     ],
 )
 def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(launcher: Launcher, tiny, tmp_path, choice):
@@ -50,3 +53,18 @@ def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(launcher: Lau
     main([*command, "--out", str(run), "--resume"])
     assert leftovers(run) == []
     assert contents(run) == contents(tmp_path / "expected")
+
+
+RANDOM_KILLS = int(os.environ.get("DBPT_RANDOM_KILLS", "3"))
+
+
+@pytest.fixture(scope="module", params=["embed", "fit"])
+def command(request, launcher, tiny, tmp_path_factory) -> FaultyCommand:
+    scratch = tmp_path_factory.mktemp(request.param)
+    made = embedding(launcher, tiny, scratch) if request.param == "embed" else fitting(launcher, tiny, scratch, 8)
+    return made.observed()
+
+
+@pytest.mark.parametrize("seed", range(RANDOM_KILLS))
+def test_killed_at_any_time_it_ends_with_the_same_bytes(command, tmp_path, seed):
+    command.killed_at_random(tmp_path / "folder", seed)
