@@ -1,14 +1,12 @@
 """The image tower in half precision: near float32, told by key and spec, kept by a run; the text side as before."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-import dbpt
 from dbpt.clip import load_backbone, load_backbone_from_spec
 from dbpt.errors import InputError
 
@@ -84,15 +82,3 @@ def test_float16_is_not_chosen_on_a_cpu_but_a_run_made_with_it_is_read(plain, de
     assert (read.encode_image(crops) * plain.encode_image(crops)).sum(dim=-1).min() > 0.9999
     with pytest.raises(InputError, match="^the image tower gives NaN.*: float16 is too small for it; choose .* bf16$"):
         read.encode_image(torch.full((1, 3, 64, 64), 1e30))
-
-
-def test_a_run_is_used_in_the_precision_that_it_was_made_in(tiny, tiny_run, tmp_path):
-    run = dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings | {"image_precision": "bf16", "epochs": 1}).folder
-    assert json.loads((run / "run.json").read_text())["backbone"]["image_precision"] == "bf16"
-    classifier = dbpt.load(run)
-    assert (classifier.backbone.encoder_key["dtype"], classifier.config.image_precision) == ("bf16", "bf16")
-    older = shutil.copytree(tiny_run, tmp_path / "older")
-    description = json.loads((older / "run.json").read_text())
-    del description["backbone"]["image_precision"]
-    (older / "run.json").write_text(json.dumps(description))
-    assert dbpt.load(older).backbone.encoder_key["dtype"] == "float32"

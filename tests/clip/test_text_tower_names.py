@@ -1,6 +1,6 @@
 """Every text tower that open_clip names, against its own `encode_text`; the page that says which path each one takes.
 
-By default one tower of each build is tried, the smallest; towers that differ from it in sizes alone are marked `full`.
+By default the smallest tower of each build is tried; the others are marked `full`.
 
 Text towers of full width with two blocks and random weights; configs that then are equal are built once. Vocabularies
 are parts of one table. Hugging Face models are built from a configuration of the same class, since theirs lie on a hub,
@@ -63,12 +63,11 @@ def distinct() -> dict[str, list[str]]:
 
 
 def build(config: str) -> str:
-    """A shallow config without its sizes: towers of one build are made of the same modules."""
+    """The path and the special tokens of a shallow config; towers of other modules are in test_text_tower.py."""
     config = json.loads(config)
-    text = {name: value for name, value in config["text_cfg"].items() if type(value) not in (int, float)}
-    if name := text.get("hf_model_name"):
-        text["hf_model_name"] = next(kind for kind in ("mt5", "nllb", "xlm", "roberta") if kind in name)
-    return json.dumps([text, config["frame"], config.get("custom_text")], sort_keys=True)
+    text, name = config["text_cfg"], config["text_cfg"].get("hf_model_name", "")
+    of_hub = next((kind for kind in ("mt5", "nllb", "xlm", "roberta") if kind in name), None)
+    return json.dumps([of_hub, config["frame"], text.get("no_causal_mask"), text.get("embed_cls")])
 
 
 def size(config: str) -> tuple[int, int]:

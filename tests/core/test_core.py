@@ -16,13 +16,10 @@ from dbpt._core import (
     GroupStream,
     IndependentStream,
     WeightedStream,
-    assign_argmax,
     group_sums,
     quotas,
 )
 from dbpt.errors import InputError
-
-WATERBIRDS = np.array([3498, 184, 0, 56, 1057])
 
 
 def random_groups(rows, num_groups, seed=0, low=-1):
@@ -83,13 +80,6 @@ def test_index_refuses_bad_groups_by_row(bad):
         GroupIndex(np.array([0]), 0)
 
 
-def test_arrays_that_are_not_contiguous_are_refused():
-    with pytest.raises(InputError, match="^groups is not C-contiguous"):
-        GroupIndex(np.zeros(10, np.int64)[::2], 1)
-    with pytest.raises(InputError, match="^logits is not C-contiguous"):
-        assign_argmax(np.zeros((3, 2), np.float32).T, labels_out=np.zeros(2, np.int64))
-
-
 def sums(groups, values, num_groups, least=-1e9, most=1e9, **keywords):
     groups, values = np.asarray(groups), np.asarray(values)
     return group_sums(groups, values, num_groups, argument="losses", least=least, most=most, **keywords)
@@ -113,19 +103,6 @@ def test_sums_equal_whole_numbers_of_python(seed, num_threads):
         assert (high * 2**32 + low, rows) == (units, (groups == group).sum())
 
 
-def test_sums_refuse_in_one_line():
-    for groups, values, message in [
-        ([0, 1], [0.5, np.inf], r"^losses\[1\] is inf; expected a number from 0 to 1$"),
-        ([0, 1], [0.5, -0.1], r"^losses\[1\] is -0.1; expected"),
-        ([0, 2], [0.5, 0.5], r"^groups\[1\] is 2; expected -1"),
-        ([0], [0.5, 0.5], "^groups has length 1; expected 2"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            sums(groups, values, 2, 0.0, 1.0)
-    with pytest.raises(TypeError, match="^losses is a ndarray; expected a one-dimensional NumPy array of float32"):
-        sums([0], np.zeros(1, np.float16), 1)
-
-
 shares_lists = st.lists(st.floats(0, 100), min_size=1, max_size=8).filter(lambda shares: sum(shares) > 1e-3)
 
 
@@ -137,25 +114,8 @@ def test_quotas_equal_reference_and_are_exact(shares, num_samples, seed, epoch):
     assert np.array_equal(found, reference.quotas(shares, num_samples, seed, epoch))
 
 
-def test_quotas_of_natural_shares_are_the_counts():
-    assert np.array_equal(quotas(WATERBIRDS.astype(np.float64), WATERBIRDS, 4795, 0, 3), WATERBIRDS)
-
-
-def test_quotas_refuse_bad_input():
-    counts = np.array([3, 0])
-    for shares, n, message in [
-        ([1.0, 0.5], 4, r"^shares\[1\] is 0.5, but group 1 has no members"),
-        ([np.inf, 0.0], 4, r"^shares\[0\] is inf"),
-        ([0.0, 0.0], 4, "^the sum of shares is 0"),
-        ([1.0], 4, "^shares has length 1; expected 2"),
-        ([1.0, 0.0], 0, "^num_samples is 0"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            quotas(np.array(shares), counts, n, 0, 0)
-
-
-@pytest.mark.parametrize("rows", [1, 2, 5, 64, 700, 4096, 4097, 6000])
-@pytest.mark.parametrize("num_groups", [1, 4, 40])
+@pytest.mark.parametrize("rows", [1, 5, 700, 4097])
+@pytest.mark.parametrize("num_groups", [1, 40])
 def test_stream_equals_reference(rows, num_groups):
     groups = random_groups(rows, num_groups, low=0)
     counts = np.bincount(groups, minlength=num_groups)
@@ -173,17 +133,6 @@ def test_independent_draws_equal_reference():
     expected = reference.independent_stream(groups, quota, 400, 7, 2**64 - 1)
     assert np.array_equal(draws.indices(0, 400), expected)
     assert np.array_equal(draws.indices(100, 399, 7, 2), expected[100:399:7])
-
-
-def test_stream_values_are_pinned():
-    groups = np.arange(5000) % 3
-    quota = np.array([2500, 2500, 1000])
-    assert stream(groups[:10], [4, 4, 4], 42, 0).indices(0, 12).tolist() == PINNED_SMALL
-    assert stream(groups, quota, 42, 7).indices(3000, 3008).tolist() == PINNED_LARGE
-
-
-PINNED_SMALL = [7, 1, 7, 5, 0, 8, 2, 3, 2, 6, 4, 9]
-PINNED_LARGE = [193, 1681, 2310, 2788, 2446, 4864, 3209, 1208]
 
 
 INDEX, WEIGHTS = GroupIndex(np.array([0, 1, 1]), 3), AliasTable(np.ones(3))

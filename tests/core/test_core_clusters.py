@@ -1,6 +1,5 @@
 """argmax and k-means of the Rust core: parity with plain references, mapped files, threads, memory, bad input."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +38,7 @@ def everything(logits, **keywords):
     return [*found, labels, posterior, argmax, softmax]
 
 
-@pytest.mark.parametrize(("rows", "columns", "k"), [(500, 2, 2), (10_000, 3, 5), (5000, 8, 4), (700, 17, 3)])
+@pytest.mark.parametrize(("rows", "columns", "k"), [(500, 2, 2), (5000, 8, 4), (700, 17, 3)])
 def test_kmeans_equals_reference_and_scikit_learn(rows, columns, k):
     logits = blobs(rows, columns) + np.random.default_rng(1).normal(20, 9, (rows, 1)).astype(np.float32)
     start = centred(logits[:k])
@@ -53,19 +52,12 @@ def test_kmeans_equals_reference_and_scikit_learn(rows, columns, k):
     assert inertia == pytest.approx(peer.inertia_, rel=1e-4)
 
 
-def test_only_the_given_rows_move_the_centres():
-    logits = blobs(20_000, 3).astype(np.float16)
-    rows = np.flatnonzero(np.random.default_rng(0).random(20_000) < 0.4)
-    start = centred(logits[:3])
-    assert equal(kmeans(logits, start, rows=rows), kmeans(np.ascontiguousarray(logits[rows]), start))
-
-
 def test_half_and_single_precision_give_the_same_bits():
     half = blobs(9000, 4).astype(np.float16)
     assert equal(everything(half), everything(half.astype(np.float32)))
 
 
-@pytest.mark.parametrize("rows", [3, 15, 16, 17, 4096, 4097, 30_000])
+@pytest.mark.parametrize("rows", [3, 16, 4097, 30_000])
 def test_the_result_is_the_same_for_any_number_of_threads(rows):
     logits = blobs(rows, 3)
     one = everything(logits, num_threads=1)
@@ -118,25 +110,6 @@ print((peak() - before) / rows)
 def test_nothing_is_kept_for_each_row():
     found = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 0.5  # bytes
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_it_works_after_a_fork():
-    script = """
-import os, sys
-import numpy as np
-from dbpt._core import kmeans
-logits = np.random.default_rng(0).random((50_000, 3), np.float32)
-start = logits[:3].astype(float)
-expected = kmeans(logits, start, num_threads=2)
-child = os.fork()
-found = kmeans(logits, start, num_threads=2)
-same = all(np.array_equal(a, b) for a, b in zip(found, expected))
-if child == 0:
-    os._exit(0 if same else 1)
-sys.exit(not same or os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    assert subprocess.run([sys.executable, "-c", script], timeout=600, check=False).returncode == 0
 
 
 LOGITS = np.arange(12, dtype=np.float32).reshape(6, 2)

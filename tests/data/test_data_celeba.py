@@ -36,7 +36,7 @@ def test_celeba_official_text(faces):
     assert len(data.notes) == 3 and all("differ from the published" in note for note in data.notes)
 
 
-@pytest.mark.parametrize("folder", ["celeba", "CelebA", "celebA_v1.0", "data", "celebA/data"])  # group_DRO's
+@pytest.mark.parametrize("folder", ["CelebA", "data", "celebA/data"])  # group_DRO's
 def test_celeba_from_the_parent_folder(faces, folder):
     above = faces.parent
     (above / folder).parent.mkdir(exist_ok=True)
@@ -91,12 +91,9 @@ def test_celeba_lists_that_disagree_are_noted(faces):
         ("attr", "000002.jpg  1 -1", "000002.jpg  1  2", "line 4: Blond_Hair is '2', expected one of '1', '-1'"),
         ("attr", "000002.jpg  1 -1", "000002.jpg -1", "line 4: has 4 fields, expected 5; is the file cut off?"),
         ("attr", "000002.jpg", "000009.jpg", "line 4: image '000009.jpg' has no row in"),
-        ("attr", "000002.jpg", "000001.jpg", "line 4: 'img_align_celeba/000001.jpg' is already at"),
         ("attr", "4\n" + NAMES, "4\n", "line 3: no column 'Blond_Hair'"),
         ("partition", "3.jpg 1", "3.jpg 7", "line 3: found '000003.jpg 7', expected an image name and 0, 1 or 2"),
-        ("partition", "000003.jpg 1", "000003.jpg", "line 3: found '000003.jpg', expected"),
         ("partition", "000003.jpg 1", "000002.jpg 1", "line 3: image '000002.jpg' occurs twice"),
-        ("partition", "000003.jpg 1\n", "", "list_attr_celeba.txt line 5: image '000003.jpg' has no row in"),
     ],
 )
 def test_celeba_refusals(faces, file, old, new, part):

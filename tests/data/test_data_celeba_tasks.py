@@ -103,9 +103,7 @@ def test_there_are_words_for_every_attribute_of_the_official_list():
         (None, ["Male,Young"], "none of CelebA's 40 attributes; separate names by spaces, not commas"),
         (None, ["male"], "--celeba-attributes: 'male' is none of CelebA's 40 attributes (did you mean 'Male'?)"),
         ("Male", None, "--celeba-attributes: 'Male' is given twice (as the target too)"),
-        (None, ["Young", "Young"], "--celeba-attributes: 'Young' is given twice (as an attribute too)"),
         (None, [], "--celeba-attributes: found 0; expected 1 to 5"),
-        (None, ["Male", "Young", "Bald", "Bangs", "Goatee", "Blurry"], "--celeba-attributes: found 6; expected 1 to 5"),
         ("Smiling", None, "list_attr_celeba.txt line 2: no column 'Smiling'; columns found: '5_o_Clock_Shadow'"),
     ],
 )
@@ -122,14 +120,22 @@ def test_only_celeba_has_a_task(tmp_path):
 # --- merged tables
 
 
-@pytest.mark.parametrize("name", ["metadata.csv", "celeba_metadata.csv", "metadata_celeba.csv"])
 @pytest.mark.parametrize(
-    "text",
+    ("name", "text"),
     [
-        MERGED_USUAL + "0,000001.jpg,1,0,1,x\n1,000002.jpg,0,0,1,x\n2,000003.jpg,0,1,0,x\n3,000004.jpg,1,2,0,x\n",
-        "id,filename,split,y,a\n1,000001.jpg,0,1,1\n2,000002.jpg,0,0,1\n3,000003.jpg,1,0,0\n4,000004.jpg,2,1,0\n",
-        "image_id,Male,Blond_Hair,partition\r\n000001.jpg,1,1,0\r\n000002.jpg,1,-1,0\r\n"
-        "000003.jpg,-1,-1,1\r\n000004.jpg,0,1.0,2\r\n",
+        (
+            "metadata.csv",
+            MERGED_USUAL + "0,000001.jpg,1,0,1,x\n1,000002.jpg,0,0,1,x\n2,000003.jpg,0,1,0,x\n3,000004.jpg,1,2,0,x\n",
+        ),
+        (
+            "celeba_metadata.csv",
+            "id,filename,split,y,a\n1,000001.jpg,0,1,1\n2,000002.jpg,0,0,1\n3,000003.jpg,1,0,0\n4,000004.jpg,2,1,0\n",
+        ),
+        (
+            "metadata_celeba.csv",
+            "image_id,Male,Blond_Hair,partition\r\n000001.jpg,1,1,0\r\n000002.jpg,1,-1,0\r\n"
+            "000003.jpg,-1,-1,1\r\n000004.jpg,0,1.0,2\r\n",
+        ),
     ],
 )
 def test_merged_tables(faces, name, text):
@@ -161,8 +167,6 @@ def test_the_lists_count_more_than_a_merged_table(faces):
     [
         ("img_filename", "image", "has none of the columns 'img_filename', 'image_id', 'filename'"),
         ("split", "fold", "has none of the columns 'split', 'partition'"),
-        ("place,", "where,", "has none of the columns 'Male', 'place', 'a'"),
-        (",y,", ",label,", "has none of the columns 'Blond_Hair', 'y'; a merged table"),
         ("000002.jpg", "001.Albatross/x.jpg", "line 3: '001.Albatross/x.jpg' is not the name of a CelebA image"),
         ("000002.jpg", "../000002.jpg", "line 3: '../000002.jpg' is not the name of a CelebA image"),
         ("000002.jpg", "000001.jpg", "line 3: 'img_align_celeba/000001.jpg' is already at metadata.csv line 2"),

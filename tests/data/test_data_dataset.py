@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbpt.data import SPLITS, Dataset
+from dbpt.data import Dataset
 from dbpt.data.words import Words
 
 
@@ -22,16 +22,6 @@ def dataset(attributes=(0, 1, 1, -1, 0), names=("land", "water")):
         words=Words({"land bird": ("x",), "gull": ("y",)}, {name: (name,) for name in names}, ("{}",), ("{}",)),
         notes=("something to know",),
     )
-
-
-def test_names_and_sizes():
-    data = dataset()
-    assert SPLITS == ("train", "val", "test")
-    assert data.class_names == ("land bird", "gull")
-    assert data.attribute_names == ("land", "water")
-    assert (len(data), data.num_classes, data.num_attributes, data.num_groups) == (5, 2, 2, 4)
-    assert data.has_true_attributes
-    assert not dataset(attributes=[-1] * 5).has_true_attributes
 
 
 def test_groups_are_label_times_a_plus_attribute_and_minus_one_where_unknown():
@@ -69,12 +59,4 @@ def test_describe_with_true_attributes():
         "  gull, water             1       0       0",
         "  attribute unknown       0       1       0",
         "  note: something to know",
-    ]
-
-
-def test_describe_without_true_attributes_counts_classes():
-    assert dataset(attributes=[-1] * 5).describe().split("\n")[2:-1] == [
-        "  all             3       1       1",
-        "  land bird       2       0       0",
-        "  gull            1       1       1",
     ]

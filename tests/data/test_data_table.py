@@ -219,14 +219,11 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows("a.jpg,x,train", "b.jpg,y,tset"), ["line 3: split is 'tset', expected one of", "did you mean 'test'?"]),
         (rows("a.jpg,x,train", "b.jpg,,train"), ["column 'label' has only the value 'x'"]),
         (rows("a.jpg,x,train", "b.jpg,y,train", "c.jpg,,val"), ["line 4: label is '', expected one of 'x', 'y'"]),
-        (rows("a.jpg,x,train", "b.jpg,x,train"), ["only the value 'x'", "at least two classes"]),
         (rows("a.jpg,,train"), ["column 'label' has no value"]),
-        ("\n" * 300 + rows("a.jpg,x,train", "b.jpg,y,tran"), ["line 303: split is 'tran'"]),
         (rows("a.jpg,x,train", f"b.jpg,{'y' * 200_000},train"), ["line 3: not well-formed (field larger than"]),
         (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),
         (rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"), ["line 4: 'b.jpg' is already at pets.csv line 3"]),
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
-        (rows("..,x,train", "b.jpg,y,train"), ["line 2: path '..' leaves the root"]),
         (rows("a.jpg,x,train", "c/../../b.jpg,y,train"), ["line 3: path 'c/../../b.jpg' leaves the root"]),
         (
             rows("/etc/passwd,x,train", "b.jpg,y,train"),
@@ -237,7 +234,6 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows("a.jpg,x,train", "no.jpg,y,train", "nor,y,val"), ["line 3: image 'no.jpg' is not in", "(2 of 3 images"]),
         (rows("n.jpg,x,train", "o.jpg,y,train"), ["line 2", "(2 of 2 images cannot be found); is the root the folder"]),
         (rows("a.jpg,x,train", "s\\b.jpg,y,train"), ["(1 of 2 images cannot be found); write paths with '/'"]),
-        (rows("a.jpg,x,train", f"{'n' * 300}.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
         (rows("a.jpg,x,train", f"{'n' * 300}/b.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
         (rows("a.jpg,x,train", "a.jpg/b.jpg,y,train"), ["(1 of 2 images cannot be found)"]),
     ],
@@ -264,17 +260,6 @@ def test_a_value_outside_the_given_names(table):
     assert message.endswith("; if the column is about another attribute, ignore it with --columns attribute=")
     content = rows("a.jpg,0,train", "b.jpg,2,train")
     assert "line 3: label is '2', expected one of '0', '1'" in refused(table(content), classes=vocabulary("x", "y"))
-
-
-def test_a_directory_or_broken_link_is_no_image(table, tmp_path):
-    (tmp_path / "folder.jpg").mkdir()
-    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
-    message = refused(table(rows("a.jpg,x,train", "folder.jpg,y,train", "link.jpg,y,val")))
-    assert "image 'folder.jpg' is a folder, not an image file (2 of 3 images cannot be found)" in message
-    assert "others: 'link.jpg'; complete the images or take the rows out" in message
-    assert message.endswith("; dbpt data check lists them")
-    absent = refused(table(rows("a.jpg,x,train", *(f"no{i}.jpg,y,train" for i in range(6)))))
-    assert "(6 of 7 images cannot be found); others: 'no1.jpg', 'no2.jpg', 'no3.jpg' and 2 more; complete" in absent
 
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):

@@ -108,9 +108,6 @@ def test_true_attributes_of_the_same_names_are_those_of_one_factor(birds):
         ("y.jpg,0,0", "y.jpg,2,0", "metadata.csv line 3: y is '2', expected one of '0', '1'"),
         ("x.jpg,1,0", "x.jpg,1,3", "metadata.csv line 2: split is '3', expected one of '0', '1', '2'"),
         ("z.jpg,0,2,0", "z.jpg,0,2,", "metadata.csv line 4: place is '', expected"),
-        ("002.B/z", "002.B/q", "metadata.csv line 4: image '002.B/q.jpg' is not in"),
-        ("002.B/z", "../z", "metadata.csv line 4: path '../z.jpg' leaves the root"),
-        ("1,001.A/x.jpg,1,0", "1,001.A/x.jpg,1,1", "class 'waterbird' has 1 rows but none in training"),
         ("1,001.A/x.jpg,1,0", "1,001.A/x.jpg,0,0", "class 'waterbird' occurs in no row"),
     ],
 )

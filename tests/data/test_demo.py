@@ -1,6 +1,5 @@
 """The demo data sets: the real layouts, the promised counts, equal bytes from an equal seed, nothing half-written."""
 
-import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -13,7 +12,7 @@ from PIL import Image
 import dbpt.data.demo
 from dbpt.data import demo as layouts
 from dbpt.data import load_dataset
-from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
+from dbpt.data.demo import DEMO_NAMES, write_demo
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import resolve_demo
@@ -89,18 +88,6 @@ def test_the_reader_of_the_original_finds_the_planned_rows(name: str, tmp_path: 
     assert any("published" in note for note in load_dataset(name.removeprefix("demo-"), root).notes)
 
 
-@pytest.mark.parametrize(
-    ("name", "table", "header"),
-    [
-        ("demo-waterbirds", "metadata.csv", "img_id,img_filename,y,split,place,place_filename"),
-        ("demo-metashift", f"{layouts.METASHIFT}/metadata_metashift.csv", "id,filename,split,y,a"),
-    ],
-)
-def test_tables_have_the_columns_of_the_originals(name: str, table: str, header: str, tmp_path: Path) -> None:
-    lines = (small(name, tmp_path / "demo") / table).read_text().splitlines()
-    assert (lines[0], len(lines)) == (header, 1 + sum(SIZES))
-
-
 def test_faces_have_forty_attributes_and_one_colour_of_hair(tmp_path: Path) -> None:
     count, names, *rows = (small("demo-celeba", tmp_path / "faces") / "list_attr_celeba.txt").read_text().splitlines()
     assert int(count) == len(rows) == sum(SIZES)
@@ -121,21 +108,6 @@ def test_a_misspelt_name_gets_the_nearest_and_a_negative_seed_is_refused() -> No
     assert not Path("nowhere").exists()
 
 
-def test_refuses_what_exists_but_takes_an_empty_folder(tmp_path: Path) -> None:
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("keep")
-    (tmp_path / "file").write_text("keep")
-    for target in ("full", "file"):
-        with pytest.raises(InputError, match="not an empty folder") as refusal:
-            small("demo-celeba", tmp_path / target)
-        assert "\n" not in str(refusal.value)
-    with pytest.raises(InputError, match="below: cannot create: .*file is not a folder"):
-        small("demo-celeba", tmp_path / "file" / "below")
-    assert (tmp_path / "full" / "mine.txt").read_text() == "keep"
-    (tmp_path / "empty").mkdir()
-    assert (small("demo-celeba", tmp_path / "empty") / "list_attr_celeba.txt").is_file()
-
-
 @pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError])
 def test_failing_midway_leaves_nothing(failure, tmp_path, monkeypatch) -> None:
     drawn = []
@@ -152,12 +124,6 @@ def test_failing_midway_leaves_nothing(failure, tmp_path, monkeypatch) -> None:
         small("demo-waterbirds", tmp_path / "d")
     assert len(drawn) == 4
     assert list(tmp_path.iterdir()) == []
-
-
-def test_small_clip_is_shipped() -> None:
-    config, weights = mini_clip_paths()
-    assert set(json.loads(config.read_text())) == {"embed_dim", "vision_cfg", "text_cfg"}
-    assert 6e6 < weights.stat().st_size < 10e6
 
 
 def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):

@@ -152,8 +152,3 @@ def test_parts_that_do_not_belong_together(folder, dataset):
 
 def test_another_folder(tmp_path, dataset):
     assert "holds no img_emb/img_emb_0.npy; is it what clip-retrieval wrote?" in refused(tmp_path, dataset)
-
-
-def test_a_pickled_part_is_refused(folder, dataset):
-    np.save(folder / "img_emb/img_emb_0.npy", np.array([{}, {}, {}], dtype=object), allow_pickle=True)
-    assert "img_emb_0.npy: holds pickled objects, which are never loaded" in refused(folder, dataset)

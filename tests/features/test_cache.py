@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from unprivileged import unprivileged
 
 from dbpt.errors import InputError
 from dbpt.features import cache as cache_module
@@ -240,18 +239,6 @@ def test_features_that_were_changed_are_not_used(tmp_path, damage):
         read(opened(tmp_path), rows("a", "b"))
     (problem,) = verify_cache(tmp_path)
     assert problem == f"{shard}: the checksum is not that of the manifest; delete it, its images are embedded again"
-
-
-@pytest.mark.parametrize("name", ["manifest.json", "shard"])
-def test_what_may_not_be_read_is_not_damaged(tmp_path, cache, name):
-    file = cache.folder / (cache.manifest.shards[0].name if name == "shard" else name)
-    file.chmod(0)
-    with unprivileged():
-        with pytest.raises(InputError, match=f"{file.name}: cannot be read: Permission denied; make it readable, or"):
-            read(opened(tmp_path), rows("a"))
-        (problem,) = verify_cache(tmp_path)
-        assert problem.startswith(f"{file}: cannot be read: Permission denied; make it readable")
-        assert "delete it" not in problem
 
 
 def test_a_shard_of_the_right_size_that_is_no_shard_is_named(tmp_path, cache):

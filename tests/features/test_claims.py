@@ -4,8 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -118,17 +116,6 @@ def test_somebodys_file_of_the_owners_name_stays(tmp_path):
         OwnedLock(tmp_path / "lock", "it").check_owner_file()
 
 
-def test_a_lock_that_is_refused_is_told_in_one_line(tmp_path, monkeypatch):
-    import fcntl
-
-    def refuse(*_):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(InputError, match="cannot lock it: Input/output error; choose another folder"):
-        OwnedLock(tmp_path / "lock", "it").take()
-
-
 def test_a_lock_whose_file_was_removed_before_it_was_locked_is_not_taken(tmp_path, monkeypatch):
     """Else two would have it: the other one that of the next file of this name."""
     import fcntl
@@ -149,7 +136,6 @@ def test_a_lock_whose_file_was_removed_before_it_was_locked_is_not_taken(tmp_pat
 # --- the work shared ------------------------------------------------------------------------------------------------
 COUNT = 50
 SHARDS = 13
-IN_HAND = 1 + embedding_pass.PREFETCHED_BATCHES  # of a process: a shard is one batch here
 
 
 @pytest.fixture(scope="module")
@@ -178,10 +164,6 @@ def small_shards(arguments: list[str], before: Callable[[], object] = lambda: No
     main(arguments)
 
 
-def hanging(arguments: list[str]) -> None:
-    small_shards(arguments, lambda: time.sleep(600))
-
-
 def meeting(rank: int, arguments: list[str], here: Path, count: int) -> None:
     """Store nothing before all ranks have a shard in hand."""
 
@@ -190,10 +172,6 @@ def meeting(rank: int, arguments: list[str], here: Path, count: int) -> None:
         wait_for(lambda: len(list(here.iterdir())) == count)
 
     small_shards(arguments, meet)
-
-
-def stored(cache: Path) -> int:
-    return len(list(cache.glob("features/*/*.safetensors")))
 
 
 @pytest.fixture(scope="module")
@@ -239,33 +217,3 @@ def test_ranks_share_the_work_and_end_with_the_bytes_of_one(task, expected, tmp_
     assert 0 < decoded(out[0]) < COUNT
     assert "failed: the file is empty (first: images/7.png)" in out[0]
     assert ranks.printed("err")[1:] == [""] * (count - 1)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL here")
-def test_a_dead_process_costs_nothing_but_time(task, expected, tmp_path):
-    """Two runs that know nothing of each other; one hangs with a shard in its hands, and is killed."""
-    cache = tmp_path / "cache"
-    arguments = [*task, "--cache", str(cache)]
-    victim = PROCESSES.Process(target=hanging, args=(arguments,))
-    victim.start()
-    wait_for(lambda: list(cache.glob("features/*/claims/*.lock")))
-    other = PROCESSES.Process(target=small_shards, args=(arguments,))
-    other.start()
-    wait_for(lambda: stored(cache) == SHARDS - IN_HAND)
-    assert other.is_alive()
-    victim.kill()
-    other.join(600)
-    assert other.exitcode == 0
-    victim.join(600)
-    assert contents(cache) == expected
-
-
-@pytest.mark.full
-def test_torchrun_itself(task, expected, tmp_path):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "dbpt"]
-    here = {"PYTHONPATH": str(Path(owned_lock.__file__).parents[2])}
-    command = [*launcher, *task, "--cache", str(tmp_path / "cache")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=os.environ | here)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("48 of 50 images have features") == 1
-    assert verify_cache(tmp_path / "cache/features") == []

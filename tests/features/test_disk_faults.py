@@ -11,7 +11,7 @@ from fault_injection import DELETE, KINDS, MAKE_READ_ONLY, all_faults
 from faulty_command import FaultyCommand, embedding, fitting, make_writable, says_it_in_a_line
 
 ALL = "DBPT_ALL_FAULTS" in os.environ
-SAMPLED = {"embed": 3, "fit": 1}
+SAMPLED = {"embed": 2, "fit": 1}
 """Faults of each kind."""
 
 

@@ -34,9 +34,9 @@ def other_launcher():
     launcher.close()
 
 
-@pytest.mark.parametrize("call", ["open lock", "replace .", "open .manifest.json"])
+@pytest.mark.parametrize("call", ["open lock", "open .manifest.json"])
 def test_of_two_at_once_one_is_killed_and_the_other_completes_all(command, other_launcher, tmp_path, call):
-    """It dies after it has met the other, as it takes the lock, renames a shard or writes the manifest."""
+    """It dies after it has met the other, as it takes the lock or writes the manifest."""
     number = 1 + next(n for n, done in enumerate(command.calls) if done.startswith(call))
     folder, here = tmp_path / "folder", tmp_path / "here"
     here.mkdir()

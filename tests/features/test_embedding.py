@@ -6,7 +6,6 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 from small_images import CONFIG, TOWER, noise, write_images, write_list
 from unprivileged import unprivileged
@@ -52,17 +51,6 @@ def test_cold_warm_grown_and_changed(command, task):
     assert err.splitlines()[1:] == ["features in float32: 3 of 9 images to embed"]
     assert out.endswith("; decoded by this process: 3\n")
     assert verify_cache(task / "cache/features") == []
-
-
-def test_features_are_those_that_embed_images_gives(task):
-    found = dbpt.embed(task / "list.csv", **settings(task))
-    assert (found.num_images, found.recomputed, found.failures) == (COUNT, COUNT, ())
-    backbone = dbpt.load_backbone(task / "tiny.json", "random")
-    paths = [f"images/{number}.png" for number in range(COUNT)]
-    again = dbpt.embed_images(backbone, task, paths, cache_dir=task / "cache/features")
-    assert again.recomputed == 0
-    alone = dbpt.embed_images(backbone, task, paths, cache_dir=task / "other")
-    np.testing.assert_array_equal(again.features, alone.features)
 
 
 def test_what_another_process_has_finished_since_the_look_up_is_not_computed_again(task):

@@ -12,7 +12,7 @@ from small_images import CONFIG, noise
 
 from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
-from dbpt.features import embed_images, images, verify_cache
+from dbpt.features import embed_images, verify_cache
 from dbpt.features import embedding as embed
 from dbpt.features import embedding as embedding_pass
 from dbpt.features.cache_files import FileRows, ids_of
@@ -148,19 +148,6 @@ def test_failed_images_are_tried_again_only_when_they_change(backbone, root, pat
     assert mended.ok.all()
 
 
-def test_too_many_failures_stop(backbone, root, paths):
-    truncate(root / paths[1])
-    truncate(root / paths[3])
-    match = rf"2 of 21 images can't be read, more than --max-failures 0\.05 .*the first: {paths[1]}: .*truncated"
-    with pytest.raises(InputError, match=match):
-        run(backbone, root, paths, max_failures=0.05)
-    with pytest.raises(InputError, match=match):
-        run(backbone, root, paths, max_failures=0.05)
-    result = run(backbone, root, paths, max_failures=0.1)
-    assert result.recomputed == 21
-    assert len(result.failures) == 2
-
-
 def test_missing_files_count_before_anything_is_computed(backbone, root, paths, monkeypatch):
     monkeypatch.setattr(Backbone, "encode_image", None)
     with pytest.raises(InputError, match=r"1 of 22 .*nowhere\.jpg: No such file"):
@@ -194,46 +181,6 @@ def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(b
             assert result.failures[0].reason == "changed while it was being read"
             assert result.recomputed == 1
     assert run(backbone, root, paths[:1]).ok.all()
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
-def test_a_pipe_is_a_failure_even_if_it_takes_a_files_place(backbone, root, paths, monkeypatch):
-    os.mkfifo(root / "pipe.png")
-    result = run(backbone, root, ["pipe.png"], max_failures=1)
-    assert result.failures[0].reason == "not a regular file"
-    looked_up_as(monkeypatch, size=5)
-    result = run(backbone, root, ["pipe.png"], max_failures=1)
-    assert result.failures[0].reason == "not a regular file"
-
-
-def test_what_could_not_be_reached_is_tried_again(backbone, root, paths, monkeypatch):
-    expected = run(backbone, root, paths, cache_dir=root.parent / "whole").features
-    read, forbidden = embedding_pass.read_crop, root / paths[3]
-
-    def refused(path, *arguments, **options):
-        if path == forbidden:
-            raise images.UnreachableImage("Permission denied")
-        return read(path, *arguments, **options)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(embedding_pass, "read_crop", refused)
-        result = run(backbone, root, paths, max_failures=0.1)
-        assert [(failure.row, failure.reason) for failure in result.failures] == [(3, "Permission denied")]
-    again = run(backbone, root, paths)
-    assert again.recomputed == 1
-    assert again.ok.all()
-    np.testing.assert_array_equal(again.features, expected)
-    assert run(backbone, root, paths).recomputed == 0
-    assert verify_cache(root.parent / "cache") == []
-
-
-def test_an_unreadable_file_is_unreachable_but_a_damaged_one_is_not(root, paths):
-    truncate(root / paths[1])
-    with pytest.raises(images.UnreadableImage) as damaged:
-        images.open_image(root / paths[1])
-    assert not isinstance(damaged.value, images.UnreachableImage)
-    with pytest.raises(images.UnreachableImage, match="No such file"):
-        images.open_image(root / "gone.png")
 
 
 def shards_in(cache: Path) -> list[int]:

@@ -20,18 +20,13 @@ from dbpt.features import UnreadableImage, images, open_image, read_crop
     ("suffix", "mode", "options"),
     [
         ("jpg", "RGB", {}),
-        ("jpg", "L", {}),
         ("jpg", "CMYK", {}),
         ("png", "RGBA", {}),
-        ("png", "LA", {}),
         ("png", "P", {"transparency": b"\0\x80\xff"}),
         ("png", "P", {"transparency": 3}),
-        ("png", "1", {}),
         ("gif", "P", {"save_all": True, "append_images": [noise(20, 20, 5)]}),
         ("webp", "RGB", {}),
-        ("bmp", "RGB", {}),
         ("tiff", "RGB", {}),
-        ("tiff", "CMYK", {}),
         ("tiff", "YCbCr", {}),
     ],
 )

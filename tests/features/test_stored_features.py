@@ -80,10 +80,8 @@ def read_at_once(monkeypatch):
 
 
 COMMANDS = {
-    "audit": {"attributes": ["meadow", "lake"]},
     "audit of a probe": {"attributes": ["meadow", "lake"], "predictions": "probe"},
     "discover": {"catalogue": "catalogue.toml"},
-    "discover of a probe": {"catalogue": "catalogue.toml", "predictions": "probe"},
     "guess_attributes": {"attributes": ["meadow", "lake"]},
 }
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binom, chi2_contingency
+from scipy.stats import binom
 from scipy.stats.contingency import association
 
 from dbpt.errors import InputError
 from dbpt.groups import cramers_v, explained_errors, simultaneous_intervals
-from dbpt.groups.association import _chi2
+from dbpt.groups.association import first_of_unit, permutation, random_part
 
 WATERBIRDS = np.array([[3498, 184], [56, 1057]])
 
@@ -48,17 +48,8 @@ def test_v_is_the_peer_s_after_the_correction_is_taken_back(table):
     assert (phi2 / min(r - 1, c - 1)) ** 0.5 == pytest.approx(association(table, method="cramer"), abs=1e-12)
 
 
-def test_v_is_nearly_0_without_association_where_the_plain_one_is_not():
-    rng = np.random.default_rng(0)
-    tables = [rng.multinomial(100, np.full(28, 1 / 28)).reshape(7, 4) + 0 for _ in range(300)]
-    found = np.array([v_of(table) for table in tables])
-    plain = np.array([association(table, method="cramer") for table in tables])
-    assert found.mean() < 0.07 < 0.22 < plain.mean() and (found**2).mean() < 0.02
-
-
-@pytest.mark.parametrize("size", [2, 3, 7])
-def test_v_of_perfect_association_is_1(size):
-    assert v_of(np.diag(np.arange(2, 2 + size))) == 1.0
+def test_v_of_perfect_association_is_1():
+    assert v_of(np.diag([2, 3, 4])) == 1.0
 
 
 def test_v_leaves_out_unknown_attributes_and_what_does_not_occur():
@@ -79,11 +70,9 @@ def test_v_is_missing_where_nothing_can_be_associated(table):
 @pytest.mark.parametrize(
     ("counts", "rate", "data_sets"),
     [
-        (WATERBIRDS, 0.05, 500),
+        (WATERBIRDS, 0.05, 200),
         (np.full((2, 2), 20), 0.1, 500),
-        (np.full((3, 3), 20), 0.2, 400),
-        (np.full((7, 4), 20), 0.1, 300),
-        (np.full((8, 30), 20), 0.15, 200),
+        (np.full((7, 4), 20), 0.1, 200),
         ([[500, 1, 2], [3, 400, 0]], 0.05, 200),
     ],
 )
@@ -141,12 +130,6 @@ def test_tied_statistics_count_as_extreme():
     assert explained([[2, 2]], [[2, 0]]).p_value == pytest.approx(1 / 3, abs=0.02)
 
 
-def test_chi2_is_pearson_s():
-    counts, errors = np.array([20, 30, 50]), np.array([[4, 6, 20], [10, 10, 10]])
-    expected = [chi2_contingency([row, counts - row], correction=False).statistic for row in errors]
-    np.testing.assert_allclose(_chi2(errors, counts), expected)
-
-
 def simulated(rates, rows, data_sets=150):
     """Return the true share, and the shares and intervals found in data sets with those ``rates`` (C, A) of errors."""
     counts, rates, rng = np.full(np.shape(rates), rows), np.asarray(rates), np.random.default_rng(0)
@@ -156,8 +139,7 @@ def simulated(rates, rows, data_sets=150):
     return 1 - rates.min(axis=1).sum() / rates.mean(axis=1).sum(), shares, low, high
 
 
-@pytest.mark.parametrize("rows", [30, 300])
-@pytest.mark.parametrize(("size", "true"), [(2, 0.6), (5, 0.375), (10, 3 / 13)])
+@pytest.mark.parametrize(("size", "true", "rows"), [(2, 0.6, 30), (10, 3 / 13, 300)])
 def test_the_share_of_a_known_effect_has_little_bias_and_its_interval_holds(size, true, rows):
     """One group errs in 40 % of its rows, the others in 10 %: the minimum over nine equal groups is low by chance."""
     expected, shares, low, high = simulated([[0.4] + [0.1] * (size - 1)], rows)
@@ -166,8 +148,7 @@ def test_the_share_of_a_known_effect_has_little_bias_and_its_interval_holds(size
     assert ((low <= true) & (true <= high)).sum() >= binom.ppf(0.01, len(shares), 0.93)
 
 
-@pytest.mark.parametrize("rows", [30, 300])
-@pytest.mark.parametrize("size", [2, 5, 10])
+@pytest.mark.parametrize(("size", "rows"), [(2, 300), (10, 30)])
 def test_without_an_effect_the_share_is_small_and_the_interval_begins_at_0(size, rows):
     _, shares, low, _ = simulated([[0.2] * size], rows)
     assert shares.mean() < (0.12 if rows == 30 else 0.05)
@@ -175,9 +156,9 @@ def test_without_an_effect_the_share_is_small_and_the_interval_begins_at_0(size,
 
 
 def test_the_interval_holds_over_many_classes_and_becomes_narrow_with_the_rows():
-    true, shares, low, high = simulated([[0.4, 0.1, 0.1, 0.1]] * 7, 20, 100)
+    true, shares, low, high = simulated([[0.4, 0.1, 0.1, 0.1]] * 7, 20, 40)
     assert abs(shares.mean() - true) < 0.05 and ((low <= true) & (true <= high)).mean() > 0.87
-    widths = [np.mean(high - low) for _, _, low, high in (simulated([[0.4, 0.1]], n, 20) for n in (30, 300, 3000))]
+    widths = [np.mean(high - low) for _, _, low, high in (simulated([[0.4, 0.1]], n, 8) for n in (30, 300, 3000))]
     assert widths[0] > 0.6 > 0.3 > widths[1] > 2 * widths[2]
 
 
@@ -185,9 +166,6 @@ def test_the_interval_holds_over_many_classes_and_becomes_narrow_with_the_rows()
     ("counts", "errors"),
     [
         ([[50, 50], [30, 9]], [[0, 0], [0, 0]]),
-        ([[50, 50], [30, 9]], [[50, 50], [30, 9]]),
-        ([[50, 0], [0, 9]], [[5, 0], [0, 3]]),
-        ([[50], [9]], [[5], [3]]),
         ([[0, 0], [0, 0]], [[0, 0], [0, 0]]),
     ],
 )
@@ -247,7 +225,7 @@ def test_wrong_arguments_get_one_line(changed, message):
 def test_all_intervals_hold_at_once_in_95_of_100_samples(groups):
     rng = np.random.default_rng(groups)
     counts, truth = rng.integers(5, 400, groups), rng.choice([0.5, 0.9, 0.99], groups)
-    samples = 1000
+    samples = 500
     hold = 0
     for correct in rng.binomial(counts, truth, size=(samples, groups)):
         intervals = simultaneous_intervals(correct, counts)
@@ -261,3 +239,23 @@ def test_groups_without_rows_have_no_interval_and_do_not_widen_the_others():
     assert simultaneous_intervals([9, 9], [10, 10])[0][0] < one[0][0]
     assert simultaneous_intervals([0, 0], [0, 0]) == [None, None]
     assert simultaneous_intervals([10, 0], [10, 10])[0][1] == 1.0 and simultaneous_intervals([0], [9])[0][0] == 0.0
+
+
+def test_every_row_comes_once_in_the_order_of_seed_and_epoch():
+    orders = [permutation(7, seed, epoch).tolist() for seed, epoch in ((0, 0), (1, 0), (0, 1))]
+    assert all(sorted(order) == list(range(7)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3 and permutation(7, 0).tolist() == orders[0]
+    firsts = np.bincount([permutation(3, seed)[0] for seed in range(3_000)], minlength=3)
+    assert (abs(firsts - 1_000) < 110).all()  # over four standard deviations
+
+
+def test_a_random_part_has_its_size_in_each_stratum():
+    strata = np.array([0] * 8 + [1] * 5)
+    parts = [random_part(strata, lambda n: n // 2, seed) for seed in range(200)]
+    assert all(np.bincount(strata[part]).tolist() == [4, 2] for part in parts)
+    np.testing.assert_allclose(np.mean(parts, axis=0), [0.5] * 8 + [0.4] * 5, atol=0.12)
+
+
+def test_copies_are_rows_of_the_same_unit_and_stratum():
+    units, strata = np.array([4, 4, 2, 4, 2, 9]), np.array([0, 0, 1, 1, 1, 0])
+    assert first_of_unit(units, strata).tolist() == [0, 0, 2, 3, 2, 5]

@@ -73,30 +73,6 @@ def test_a_rule_without_strength_never_moves_a_bit(counts, other, seed):
         assert weights.group_weights.tobytes() == start
 
 
-def test_group_weights_follow_the_published_formula():
-    weights = dbpt.GroupWeights([100, 10], 2.0, 0.0)
-    assert weights.group_weights.tolist() == pytest.approx([0.55, 5.5])
-    assert np.isnan(weights.mean_p_true).all()
-    weights.observe([0, 1, 1], [0.875, 0.25, 0.5])
-    weights.step()
-    assert weights.mean_p_true.tolist() == [0.875, 0.375]
-    mass = weights.counts * weights.group_weights
-    assert mass[1] / mass[0] == pytest.approx(np.exp(2.0 * 0.5))
-
-
-def test_group_dro_over_all_samples_is_the_published_formula():
-    counts, losses = np.array([6, 3, 0, 1]), np.array([0.5, 1.0, 0.0, 2.0])
-    dro = dbpt.GroupDRO(counts, step_size=0.1, **FREE)
-    assert dro.q.tolist() == [1 / 3, 1 / 3, 0, 1 / 3]
-    dro.observe(np.repeat(np.arange(4), counts), np.repeat(losses, counts))
-    dro.step()
-    raw = np.exp(0.1 * losses) * (counts > 0)
-    np.testing.assert_allclose(dro.q, raw / raw.sum())
-    np.testing.assert_allclose(dro.mean_loss, [0.5, 1.0, NAN, 2.0])
-    of_samples = np.dot(counts * dro.group_weights, losses) / counts.sum()
-    assert of_samples == pytest.approx(np.dot(dro.q, losses))
-
-
 @pytest.mark.parametrize("shares", ["balanced", [1, 1, 1]])
 def test_group_dro_is_the_authors_code_in_batches_with_as_many_of_each_group(shares):
     """Theirs multiplies every q by exp(step_size * mean loss)."""
@@ -110,44 +86,6 @@ def test_group_dro_is_the_authors_code_in_batches_with_as_many_of_each_group(sha
         dro.observe(groups, losses)
         dro.step()
         np.testing.assert_allclose(dro.q, theirs, rtol=1e-6)
-
-
-def sagawas_algorithm_1(losses, groups, step_size, steps, rng):
-    """Algorithm 1 without its gradient step: draw a group uniformly, a sample of it, and move that group's q."""
-    members = [np.flatnonzero(groups == g) for g in range(groups.max() + 1)]
-    q = np.ones(len(members)) / len(members)
-    for _ in range(steps):
-        g = rng.integers(len(members))
-        q[g] *= np.exp(step_size * losses[rng.choice(members[g])])
-        q /= q.sum()
-    return q
-
-
-@pytest.mark.parametrize("shares", ["natural", "balanced"])
-def test_in_small_batches_group_dro_ends_where_algorithm_1_ends(shares):
-    """The group with the largest loss is so rare that most batches lack it, and has the largest q all the same."""
-    counts, means = np.array([500, 300, 190, 10]), np.array([0.2, 0.3, 0.25, 0.9])
-    groups, rng = np.repeat(np.arange(4), counts), np.random.default_rng(0)
-    losses = means[groups] * rng.uniform(0.5, 1.5, 1000)
-    dro, lacking, batches = dbpt.GroupDRO(counts, step_size=0.01, shares=shares), 0, 25 * 50
-    for _ in range(25):
-        if shares == "natural":
-            order = rng.permutation(1000)
-        else:
-            order = np.concatenate([rng.choice(np.flatnonzero(groups == g), 250) for g in rng.permutation(4)])
-            order = rng.permutation(order)
-        for rows in order.reshape(50, 20):
-            lacking += 3 not in groups[rows]
-            dro.observe(groups[rows], losses[rows])
-            dro.step()
-    assert (lacking > 0.7 * batches) == (shares == "natural")
-    # A batch moves all four groups, an iteration of the algorithm one of them.
-    expected = np.mean([sagawas_algorithm_1(losses, groups, 0.01, 4 * batches, rng) for _ in range(5)], axis=0)
-    assert dro.q.argmax() == expected.argmax() == 3
-    np.testing.assert_allclose(np.log(dro.q / dro.q[3]), np.log(expected / expected[3]), atol=1.0)
-    exact = np.exp(0.01 * batches * np.bincount(groups, losses) / counts)
-    tolerance = 1e-6 if shares == "natural" else 0.5  # every sample once an epoch; or exactly so on average
-    np.testing.assert_allclose(np.log(dro.q), np.log(exact / exact.sum()), atol=tolerance)
 
 
 @pytest.mark.parametrize("step_size", [1.0, 1e305])
@@ -176,28 +114,14 @@ def test_a_finite_mean_of_an_empty_group_moves_nothing_else(rule):
     assert content(weights) == content(expected)
 
 
-def strided(values):
-    return np.repeat(np.asarray(values), 2)[::2]
-
-
-def unaligned(values):
-    packed = np.zeros(len(values), dtype=[("filler", "u1"), ("value", "f4")])
-    packed["value"] = values
-    return packed["value"]
-
-
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(
     ("integers", "numbers"),
     [
         (tuple, tuple),
-        (np.array, np.array),
         (lambda v: np.array(v, np.int16), lambda v: np.array(v, np.float32)),
-        (torch.tensor, torch.tensor),
         (list, torch.tensor),
-        (strided, strided),
-        (list, unaligned),
-        (list, lambda v: np.array(v, np.float32).astype(np.dtype(np.float32).newbyteorder())),
+        (lambda v: np.repeat(v, 2)[::2], lambda v: np.array(v, np.dtype(np.float32).newbyteorder())),
     ],
 )
 def test_takes_lists_arrays_and_tensors(rule, integers, numbers):
@@ -206,14 +130,6 @@ def test_takes_lists_arrays_and_tensors(rule, integers, numbers):
         each.observe(groups, values)
         each.step()
     assert content(weights) == content(expected)
-
-
-@pytest.mark.parametrize("value", [1.5 * 2.0**-28, 2.0**26])
-def test_a_type_that_numpy_lacks_keeps_its_range(value):
-    dro = dbpt.GroupDRO([1])
-    dro.observe([0], torch.tensor([value], dtype=torch.bfloat16))
-    dro.step()
-    assert dro.mean_loss.tolist() == [value]
 
 
 def test_observing_leaves_the_gradient_alone():
@@ -299,19 +215,12 @@ def loads(weights, entries):
 @pytest.mark.parametrize(
     ("use", "message"),
     [
-        (lambda w: w.observe([0.0, 1.0], [0.5, 0.5]), r"^groups has shape \(2,\) and dtype float64"),
-        (lambda w: w.observe([[0]], [0.5]), r"^groups has shape \(1, 1\)"),
         (lambda w: w.observe([0], 0.5), r"^p_true has shape \(\)"),
-        (lambda w: w.observe([0], ["x"]), "^p_true has .* expected .* numbers"),
         (lambda w: w.observe([0], torch.ones(1, dtype=torch.complex64)), "^p_true has .* expected .* numbers"),
         (lambda w: w.observe([0, [1]], [0.5, 0.5]), "^groups is ragged"),
         (lambda w: w.observe([0], torch.ones(1, device="meta")), "^p_true is a tensor that cannot be copied"),
         (lambda w: w.observe([2**64 - 1], [0.5]), "^groups holds 18446744073709551615; expected integers up to 2"),
-        (lambda w: w.observe([3], [0.5]), r"^groups\[0\] is 3"),
-        (lambda w: w.observe([-2], [0.5]), r"^groups\[0\] is -2"),
-        (lambda w: w.observe([0, 1], [0.5]), "^p_true has length 1; expected 2"),
         (lambda w: w.observe([0], [1.5]), r"^p_true\[0\] is 1.5; expected a number from 0 to 1"),
-        (lambda w: w.observe([-1], [NAN]), r"^p_true\[0\] is NaN"),
         (lambda w: w.sample_weights([3]), r"^groups\[0\] is 3"),
         (lambda w: w.sample_weights([-1], [0]), "^sample_weights: labels and num_classes are needed together"),
         (lambda w: w.sample_weights([-1], [1], num_classes=1), r"^labels\[0\] is 1"),
@@ -324,21 +233,14 @@ def loads(weights, entries):
         (lambda w: loads(w, {"observed": np.full((3, 3), 2**64 - 1)}), r'observed"\] holds 18446744073709551615'),
         (lambda w: loads(w, {"observed": np.eye(3, dtype=int)}), r'observed"\]\[0\] is \[1, 0, 0\]; expected sums'),
         (lambda w: loads(w, {"counts": [90, 2]}), r'^state\["counts"\] is \[90.0, 2.0\]; expected'),
-        (lambda w: w.load_state(dbpt.GroupWeights([90, 2, 8], 1.0, 0.5).state()), r'counts"\] .*90.0, 8.0, 2.0\]: a s'),
-        (lambda w: w.load_state(dbpt.GroupWeights(COUNTS, 1.0, 0.25).state()), r'^state\["settings"\] .*1.0, 0.5, 5.0'),
         (lambda w: w.load_state(dbpt.GroupDRO(COUNTS).state()), r'^state\["group_weights"\] .* GroupWeights.state'),
         (lambda w: loads(w, {"mean_p_true": [2, 0, 0]}), r"^mean_p_true\[0\] is 2"),
-        (lambda w: w.load_state({}), r'^state\["group_weights"\] is missing'),
         (lambda w: dbpt.GroupWeights([-1], 1, 0.5), r"^counts\[0\] is -1"),
-        (lambda w: dbpt.GroupWeights([NAN], 1, 0.5), r"^counts\[0\] is nan"),
         (lambda w: dbpt.GroupWeights([0, 0], 1, 0.5), "^the sum of counts is 0"),
-        (lambda w: dbpt.GroupWeights([], 1, 0.5), "^the sum of counts is 0"),
         (lambda w: dbpt.GroupWeights([1e10, 0, 1e-300], 1, 0.5), r"^counts\[2\] is 1e-300; expected .* 1e-10"),
         (lambda w: dbpt.GroupDRO([1e308, 1e308]), r"^counts\[0\] is 1e\+308; expected 0, or"),
         (lambda w: dbpt.GroupWeights([1], "1", 0.5), "^eta is '1'; expected a number"),
-        (lambda w: dbpt.GroupWeights([1], NAN, 0.5), "^eta is nan"),
         (lambda w: dbpt.GroupWeights([1], 1, 1.5), "^momentum is 1.5"),
-        (lambda w: dbpt.GroupWeights([1], 1, None), "^momentum is None; expected a number"),
         (lambda w: dbpt.GroupDRO([1], -1), "^step_size is -1"),
         (lambda w: dbpt.GroupDRO([3, 4], shares="uniform"), "^shares is 'uniform'; expected"),
         (lambda w: dbpt.GroupDRO([3, 4], shares=[1.0, 0.0]), r"^shares\[1\] is 0.0"),

@@ -1,19 +1,13 @@
 """Group metrics against plain loops, their edge cases, and what bad input gets."""
 
-import json
 import math
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from dbpt.errors import InputError
 from dbpt.groups import (
-    GroupMetrics,
-    PseudoQuality,
     exact_interval,
     group_metrics,
     merged_metrics,
@@ -23,7 +17,6 @@ from dbpt.groups import (
 )
 from dbpt.groups.accuracy import merged_groups
 from dbpt.groups.intervals import TAIL, newcombe_margins
-from dbpt.storage.typed_json import typed
 
 
 def metrics_of(counts, correct, **options):
@@ -48,39 +41,29 @@ def score_bounds(correct, n):
     return float((value - below)[0]), float((value + above)[0])
 
 
-def test_the_margins_of_a_textbook_case():
-    assert score_bounds(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # Newcombe 1998, table I, method 3
-    assert score_bounds(0, 5)[0] == 0.0
-    assert score_bounds(5, 5)[1] == 1.0
-
-
 def test_the_exact_interval_of_a_textbook_case():
     assert exact_interval(81, 263) == pytest.approx((0.2527, 0.3676), abs=5e-5)  # Newcombe 1998, table I, method 5
-    for correct in (0, 3, 5):
-        assert (
-            exact_interval(correct, 5)
-            == worst_group_interval([correct], [5])
-            == simultaneous_intervals([correct], [5])[0]
-        )
+    assert exact_interval(0, 20) == pytest.approx((0, 0.1684), abs=5e-5)
+    assert exact_interval(20, 20) == pytest.approx((1 - 0.1684, 1), abs=5e-5)
+    for k in (0, 3, 5):
+        assert exact_interval(k, 5) == worst_group_interval([k], [5]) == simultaneous_intervals([k], [5])[0]
     wide, narrow = exact_interval(5, 10, confidence=0.99), exact_interval(5, 10, confidence=0.5)
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
 
 
 @pytest.mark.parametrize("arguments", [(1, 0), (-1, 3), (4, 3), (1, 3, 0.0), (1, 3, 95), (1, 3, math.nan)])
-def test_exact_interval_refuses(arguments):
+def test_intervals_refuse(arguments):
     with pytest.raises(InputError, match="exact_interval"):
         exact_interval(*arguments)
+    for correct, counts in (([2], [1]), ([-1], [1]), ([1], [1, 2]), ([[1]], [[1]])):
+        with pytest.raises(InputError, match="worst_group_interval"):
+            worst_group_interval(correct, counts)
 
 
-DEMO, WATERBIRDS = (461, 461, 139, 139), (2255, 2255, 642, 642)
 SETTINGS = [
-    *((DEMO, accuracy) for accuracy in (0.5, 0.85, 0.98)),
-    *((WATERBIRDS, accuracy) for accuracy in (0.5, 0.85, 0.98)),
-    *(((30,) * 8, accuracy) for accuracy in (0.5, 0.8, 0.95, 0.99)),
-    *(((100,) * 20, accuracy) for accuracy in (0.5, 0.85, 0.95, 0.995)),
-    (DEMO, (0.98, 0.54, 0.5, 0.98)),
-    (WATERBIRDS, (0.99, 0.8, 0.75, 0.96)),
-    ((30,) * 8, tuple(np.linspace(0.6, 0.95, 8))),
+    ((461, 461, 139, 139), 0.98),
+    ((2255, 2255, 642, 642), (0.99, 0.8, 0.75, 0.96)),
+    ((30,) * 8, 0.5),
     ((100,) * 20, tuple(np.linspace(0.7, 0.99, 20))),
     ((7, 2000), (0.9, 0.9)),
     ((1000,), 0.7),
@@ -89,7 +72,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize(("counts", "accuracies"), SETTINGS)
 def test_the_interval_of_the_worst_group_covers(counts, accuracies):
-    draws = 2000
+    draws = 1000
     counts_G, accuracy_G = np.array(counts), np.broadcast_to(accuracies, len(counts))
     correct_DG = np.random.default_rng(0).binomial(counts_G, accuracy_G, (draws, len(counts)))
     low_D, high_D = np.array([worst_group_interval(correct_G, counts_G) for correct_G in correct_DG]).T
@@ -100,23 +83,6 @@ def test_the_interval_of_the_worst_group_covers(counts, accuracies):
     assert (high_D - low_D).mean() < 1.1 * widest
 
 
-def test_the_bounds_are_those_of_clopper_and_pearson():
-    # Table 1 of Newcombe (1998), method 5
-    for correct, n, bounds in ((81, 263, (0.2527, 0.3676)), (15, 148, (0.0578, 0.1617)), (0, 20, (0, 0.1684)),
-                               (1, 29, (0.0009, 0.1776))):  # fmt: skip
-        assert worst_group_interval([correct], [n]) == pytest.approx(bounds, abs=5e-5)
-    assert worst_group_interval([20], [20]) == pytest.approx((1 - 0.1684, 1), abs=5e-5)
-
-
-@settings(max_examples=50)
-@given(st.integers(1, 400), st.data())
-def test_a_bound_leaves_its_tail(n, data):
-    correct = data.draw(st.integers(0, n - 1))
-    _, high = worst_group_interval([correct], [n])
-    at_most = sum(math.comb(n, k) * high**k * (1 - high) ** (n - k) for k in range(correct + 1))
-    assert at_most == pytest.approx(0.025, rel=1e-6)
-
-
 def test_the_interval_of_the_worst_group_is_made_of_the_groups():
     of_groups = [worst_group_interval([k], [n]) for k, n in ((40, 50), (95, 100))]
     low, high = worst_group_interval([40, 0, 95], [50, 0, 100])
@@ -125,12 +91,6 @@ def test_the_interval_of_the_worst_group_is_made_of_the_groups():
     assert worst_group_interval([0, 0], [0, 0]) is None
     low, high = worst_group_interval([850_000, 9], [1_000_000, 10])
     assert 0.4 < low < 0.6 and 0.85 < high < 0.86
-
-
-@pytest.mark.parametrize(("correct", "counts"), [([2], [1]), ([-1], [1]), ([1], [1, 2]), ([[1]], [[1]])])
-def test_worst_group_interval_refuses(correct, counts):
-    with pytest.raises(InputError, match="worst_group_interval"):
-        worst_group_interval(correct, counts)
 
 
 def test_every_quantity_by_hand():
@@ -152,24 +112,6 @@ def test_every_quantity_by_hand():
     assert (m.worst_group_low, m.worst_group_high) == worst_group_interval([90, 25, 10, 190], [100, 50, 40, 200])
     assert m.adjusted_gap == pytest.approx(m.adjusted_average - 0.25)
     assert m.warnings == ()
-
-
-@settings(max_examples=60)
-@given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 2**32 - 1), st.integers(1, 60))
-def test_equals_a_plain_loop(num_classes, num_attributes, seed, n):
-    rng = np.random.default_rng(seed)
-    predictions, labels = rng.integers(0, num_classes, (2, n))
-    attributes = rng.integers(-1, num_attributes, n)
-    m = group_metrics(predictions, labels, attributes, num_classes=num_classes, num_attributes=num_attributes)
-    right = {}
-    for p, y, a in zip(predictions, labels, attributes, strict=True):
-        if a >= 0:
-            right.setdefault(int(y * num_attributes + a), []).append(p == y)
-    expected = {g: sum(rows) / len(rows) for g, rows in right.items()}
-    assert {g.index: g.accuracy for g in m.groups if g.n} == pytest.approx(expected)
-    assert m.worst_group_accuracy == (min(expected.values()) if expected else None)
-    assert m.average == pytest.approx(np.mean(predictions == labels))
-    assert len(m.groups) == num_classes * num_attributes
 
 
 def test_each_figure_of_a_group_is_that_of_a_plain_loop():
@@ -257,29 +199,18 @@ def test_small_worst_group_is_warned_about_by_name():
     assert metrics_of([99, 29, 30, 99], [98, 28, 10, 98]).warnings == ()
 
 
-def test_metrics_survive_json():
-    m = metrics_of([5, 0, 5, 5], [5, 0, 3, 5])
-    assert m.groups[1].accuracy is None
-    assert typed(json.loads(json.dumps(asdict(m), allow_nan=False)), GroupMetrics, Path(), "") == m
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"predictions": [0, 2]}, r"predictions\[1\] is 2; expected an integer in 0..1"),
-        ({"predictions": [0, -1]}, r"predictions\[1\] is -1"),
-        ({"predictions": [0.0, math.nan]}, r"predictions\[1\] is nan"),
         ({"predictions": [0.0, 1.0]}, "predictions has dtype float64; expected integers"),
         ({"predictions": [True, False]}, "predictions has dtype bool"),
         ({"predictions": [[0], [1]]}, r"predictions has shape \(2, 1\); expected \(N,\)"),
         ({"labels": [0]}, r"labels has shape \(1,\); expected \(2,\)"),
         ({"labels": [0, -1]}, r"labels\[1\] is -1"),
         ({"attributes": [0, 2]}, r"attributes\[1\] is 2; expected an integer in -1..1"),
-        ({"attributes": [0, -2]}, r"attributes\[1\] is -2"),
         ({"train_counts": [1, 2, 3]}, r"train_counts has shape \(3,\) and dtype int64; expected \(4,\)"),
         ({"train_counts": [1, 2, math.nan, 3]}, r"train_counts\[2\] is nan"),
-        ({"train_counts": [1, 2, 3, -4]}, r"train_counts\[3\] is -4"),
-        ({"num_classes": 0}, "num_classes is 0"),
         ({"num_attributes": 0}, "num_attributes is 0"),
         ({"num_classes": 2.0}, "num_classes is 2.0; expected an integer, 1 or above"),
         ({"num_attributes": "2"}, "num_attributes is '2'; expected an integer, 1 or above"),
@@ -288,10 +219,6 @@ def test_metrics_survive_json():
             r"is 1000000000 \* 10 = 10000000000 groups; expected up to 1048576",
         ),
         ({"group_names": [("a", "b")]}, r"group_names has 1 names such as \[\('a', 'b'\)\]; expected 4 pairs of class"),
-        (
-            {"group_names": ["ab", "ac", "bb", "bc"]},
-            r"has 4 names such as \['ab'\]; expected 4 pairs of class and attri",
-        ),
         ({"confidence": [0.5]}, "confidence has length 1; expected 2, one for each row"),
         ({"predictions": [], "labels": [], "attributes": []}, "predictions has no rows"),
     ],
@@ -319,7 +246,6 @@ def test_smallest_pseudo_group_is_half_wrong_at_95_percent():
     assert smallest.recall == 53 / 56
     assert (smallest.precision_low, smallest.precision_high) == exact_interval(53, 106)
     assert (smallest.recall_low, smallest.recall_high) == exact_interval(53, 56)
-    assert typed(json.loads(json.dumps(asdict(quality), allow_nan=False)), PseudoQuality, Path(), "") == quality
 
 
 def test_unknown_and_unlabelled_rows():

@@ -47,24 +47,6 @@ def test_a_small_combination_is_solved_by_hand():
     assert weights * [72, 18, 8, 2] / 100 == pytest.approx([1 / 6, 1 / 3, 1 / 3, 1 / 6])
 
 
-def test_two_classes_are_solved_by_hand():
-    """The first keeps a quarter of its half for each combination, in the second x / (0.5 - x) = sqrt(4/9), x = 0.2."""
-    counts = np.array([70, 10, 20, 10, 900, 30, 56, 4])
-    mass = raked_weights(counts, [2, 2], min_group_count=9) * counts / counts.sum()
-    assert mass == pytest.approx([0.125] * 4 + [0.1, 0.15, 0.15, 0.1])
-
-
-@pytest.mark.parametrize("least", [5.0, 10.0])
-def test_common_combinations_don_t_hide_rare_ones(least):
-    """The values are balanced already without weights, because two combinations are common and two rare."""
-    counts = [1000, 20, 20, 1000, 1000, 9, 20, 1000]
-    weights = raked_weights(counts, [2, 2], min_group_count=least)
-    assert weights[[1, 2, 5, 6]] == pytest.approx([4069 / 160] * 2 + [4069 / 72, 4069 / 160], rel=0.03)
-    assert weights[[0, 3, 4, 7]] == pytest.approx([4069 / 8000] * 4, rel=0.03)
-    if least == 5:
-        assert weights == pytest.approx(by_count(counts))
-
-
 def test_a_class_without_a_small_combination_keeps_its_weights():
     counts = np.array([40, 30, 0, 9, 12, 10, 40, 3, 6, 9, 12, 1, 0, 0, 100, 50, 0, 0], dtype=float)
     weights, plain = raked_weights(counts, [3, 2]), by_count(counts)
@@ -76,9 +58,10 @@ def test_a_class_without_a_small_combination_keeps_its_weights():
         assert raked_weights(same, sizes, min_group_count=least) == pytest.approx(by_count(same, least))
 
 
-@pytest.mark.parametrize("sizes", [(2, 3), (3, 2, 2), (4, 5), (7,)])
-@pytest.mark.parametrize("least", [1e-9, 5.0, 60.0])
-@pytest.mark.parametrize("part_empty", [0.0, 0.3])
+@pytest.mark.parametrize(
+    ("sizes", "least", "part_empty"),
+    [((2, 3), 5.0, 0.3), ((3, 2, 2), 60.0, 0.3), ((4, 5), 5.0, 0.0), ((7,), 1e-9, 0.0)],
+)
 def test_weights_are_those_of_the_textbook_loop(sizes, least, part_empty):
     random = np.random.default_rng(len(sizes))
     counts = random.integers(1, 80, 3 * int(np.prod(sizes))).astype(float)
@@ -89,17 +72,7 @@ def test_weights_are_those_of_the_textbook_loop(sizes, least, part_empty):
     assert weights @ counts == pytest.approx(counts.sum())
 
 
-def test_values_get_full_shares_of_the_combinations_that_occur():
-    counts = np.array([40, 3, 0, 9, 12, 1, 0, 0, 100, 50, 0, 0, 20, 30, 9, 0, 2, 2], dtype=float)  # (3, 3, 2)
-    weights = raked_weights(counts, [3, 2])
-    assert (weights[counts == 0] == 0).all() and (weights[counts > 0] > 0).all()
-    first, second = margins(weights, counts, 3, [3, 2])
-    share = counts.sum() / (5 + 2 + 3 + 2 * 0.8)  # the last value has 4 of 5 samples
-    assert first / share == pytest.approx(np.array([[2, 1, 2], [0, 2, 0], [2, 1, 1.6]]))
-    assert second / share == pytest.approx(np.array([[2, 3], [1, 1], [2.8, 1.8]]))
-
-
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(12))
 def test_every_table_reaches_its_totals(seed):
     """Also with any combinations empty, fractions of a sample and floors above most counts."""
     random = np.random.default_rng(seed)
@@ -128,15 +101,11 @@ def test_a_vanishing_combination_is_like_an_empty_one():
 @pytest.mark.parametrize(
     ("counts", "sizes", "part"),
     [
-        ([1, 2, 3], [2, 2], r"sizes are \[2, 2\]; expected numbers of values whose product divides 3"),
-        ([1, 2], [], r"sizes are \[\]"),
-        ([1, 2], [0, 2], r"sizes are \[0, 2\]"),
         ([1, 2], [2.0], r"sizes\[0\] is 2.0; expected an integer"),
         ([1, 2], [2**32, 2**32], "whose product divides 2"),
         ([], [2], "sizes are"),
         ([0, 0], [2], "the sum of counts is 0"),
         ([1, -2], [2], r"counts\[1\]"),
-        ([1, float("nan")], [2], r"counts\[1\]"),
     ],
 )
 def test_bad_arguments_are_refused(counts, sizes, part):
@@ -198,11 +167,3 @@ def test_objectives_rake_where_a_combination_is_too_small():
             )
     dro = OBJECTIVES["groupdro"](training(few), dro_step_size=0.1, min_group_count=5.0, **options)
     assert dro.group_weights != pytest.approx(raked) and dro.note is None
-
-
-def test_a_sampler_draws_each_value_equally_often():
-    few = [720, 180, 80, 3, 250, 250, 250, 250]
-    made = OBJECTIVES["balanced"](training(few), apply="sampling", min_group_count=5.0, max_weight=100.0)
-    drawn = np.bincount(made.training.groups[list(made.sampler(0))], minlength=8).reshape(2, 2, 2)
-    assert drawn.sum(axis=2) == pytest.approx(np.full((2, 2), drawn.sum() / 4), rel=0.02)
-    assert drawn.sum(axis=1) == pytest.approx(np.full((2, 2), drawn.sum() / 4), rel=0.02)

@@ -64,18 +64,6 @@ def test_it_guesses_rows_that_it_has_not_seen_and_is_judged_out_of_fold():
     assert abs(figures.accuracy - (guessed == codes)[150:].mean()) < 0.1
 
 
-def test_an_attribute_that_the_features_lack_is_doubted():
-    """More columns than rows fit anything; out of fold nothing is left of it."""
-    features, codes = made(60, width=200, classes=2, signal=0.0)
-    probe = fitted(features, known_as(codes, 2), words_of("x", "y"))
-    assert (probe.logits(features).argmax(axis=1) == codes).all()
-    (figures,) = probe.figures
-    assert abs(figures.kappa) < 0.4
-    assert figures.doubts[0].sentence.startswith(
-        "out of fold, too few of the 60 known images are guessed right (agreement "
-    )
-
-
 def test_precision_of_what_was_never_guessed_is_not_known():
     features, codes = made(60, classes=2, signal=0.0)
     codes[:] = 0

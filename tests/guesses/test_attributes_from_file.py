@@ -144,11 +144,9 @@ BAD = [
     (replaced("c.jpg,sky\n", ""), "1 of 4 images have no attribute, the first is 'c.jpg' (pets.csv line 4); add a row"),
     (GOOD + "./c.jpg,sky\n", "line 6: image './c.jpg' is in line 4 already; keep one"),
     (replaced("sky", "sya"), "line 4: attribute is 'sya', expected one of 'land', 'sea', 'sky' (did you mean 'sky'?)"),
-    (replaced("sky", "nan"), "line 4: attribute is 'nan', expected one of"),
     (replaced("sky", "-2"), "line 4: attribute is '-2', expected one of"),
     (replaced("c.jpg,", ","), "line 4: path is empty; name the image"),
     (replaced("attribute", "atribute"), "no column 'attribute'; columns found: 'path', 'atribute' (did you mean"),
-    (replaced("path", "file"), "no column 'path'; columns found: 'file', 'attribute'; attributes are a table with"),
     (
         "path,attribute,pseudo_attribute\n" + "".join(f"{name},sea,sea\n" for name in NAMES),
         "has the columns 'attribute' and 'pseudo_attribute'; keep one",
@@ -161,7 +159,6 @@ BAD = [
     (replaced(".2,.6", ".2,.5", WITH_P), "line 2: the probabilities sum to 0.9, expected 1"),
     (replaced(".2,.6", "nan,.6", WITH_P), "line 2: p_land is nan, not a number; mend this row"),
     (replaced(".2,.6", ",.6", WITH_P), "line 2: p_land is '', expected a number"),
-    (replaced(".2,.6", "x,.6", WITH_P), "line 2: p_land is 'x', expected a number"),
     (replaced("d.jpg,,,,", "d.jpg,,.5,.1,.1", WITH_P), "line 5: the probabilities sum to 0.7, expected 1"),
     ("path,attribute,confidence\n" + "".join(f"{n},sea,90\n" for n in NAMES), "line 2: confidence is 90, expected a"),
     (
@@ -171,7 +168,6 @@ BAD = [
     ("sample,path,attribute\nabcd,c.jpg,skx\n", "line 2: attribute is 'skx', expected one of"),
     ("path,attribute\n", "has a header but no rows"),
     (np.array([0, 1, 2]), "has 3 rows, expected 4, one for each image of"),
-    (np.array([0, 1, 2, 3]), "row 4: attribute is '3', expected one of '0', '1', '2'"),
     (np.ones((4, 2)) / 2, "holds float64 of shape (4, 2), expected (N,) attribute names or integers, or (N, 3) prob"),
     (np.full((4, 3), np.nan), "row 1: the probability of 'land' is nan, not a number"),
     (np.array(["sea"] * 4, object), "never loaded; save names with np.save(FILE, attributes.astype(str))"),

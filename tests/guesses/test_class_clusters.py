@@ -5,7 +5,7 @@ import pytest
 
 from dbpt import InputError
 from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.clusters import ClassClusters, _silhouette, find_class_clusters
+from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 
 NAMES = ("bird", "fish", "stone")
 WIDTH = 12
@@ -63,7 +63,7 @@ def test_what_goes_along_the_class_direction_is_left_out():
     assert max((of_raw == halves).mean(), (of_raw != halves).mean()) == 1
 
 
-@pytest.mark.parametrize("planted_number", [2, 3, 4])
+@pytest.mark.parametrize("planted_number", [2, 4])
 def test_the_silhouette_finds_the_number(planted_number):
     features, labels, _ = planted([[60] * planted_number] * 2)
     assert find(features, labels).biases.shape == (2, planted_number)
@@ -107,24 +107,6 @@ def test_the_same_rows_give_the_same_bytes():
     assert one.biases.tobytes() == other.biases.tobytes()
 
 
-def test_silhouette_equals_the_definition():
-    draws = np.random.default_rng(1)
-    points = np.concatenate([draws.normal(m, 0.4, (n, 3)) for m, n in ((0, 20), (1, 10), (3, 1))])
-    from dbpt.guesses.clusters import _kmeans
-
-    _, found = _kmeans(points, 3)
-    scores = []
-    for i, own in enumerate(found):
-        distances = np.linalg.norm(points - points[i], axis=1)
-        means = {k: distances[(found == k) & (np.arange(len(points)) != i)] for k in range(3)}
-        if not len(means[own]):
-            scores.append(0.0)
-            continue
-        a, b = means[own].mean(), min(means[k].mean() for k in range(3) if k != own)
-        scores.append((b - a) / max(a, b))
-    assert _silhouette(points, 3) == pytest.approx(np.mean(scores))
-
-
 def test_a_class_without_clusters_is_doubted_and_named():
     features, labels, _ = planted([[150, 50], [200]])
     found = find(features, labels, 2)
@@ -155,8 +137,7 @@ def test_few_different_images_are_a_doubt():
     assert found.doubts(NAMES[:2])[0].sentence.startswith("class 'fish' has too few different images")
 
 
-@pytest.mark.parametrize("width", [64, 512])
-@pytest.mark.parametrize("rows", [40, 60, 100, 300, 1000])
+@pytest.mark.parametrize(("rows", "width"), [(40, 512), (60, 64), (300, 512)])
 def test_noise_is_doubted_however_few_the_images_and_clusters_are_not(rows, width):
     """Eight classes of spherical noise, and as many with two clusters eight to ten standard deviations apart."""
     num_classes, draws = 8, np.random.default_rng(rows + width)
@@ -198,9 +179,6 @@ def test_a_class_with_too_few_rows_is_refused(sizes, number, message):
         InputError, match=f"--attributes clusters: {message}.*; add training or validation images, or name attributes"
     ):
         find(features, labels, number)
-
-
-def test_identical_features_are_refused():
     features, labels, _ = planted([[30, 10], [20, 20]])
     features[labels == 1] = features[labels == 1][0]
     with pytest.raises(InputError, match="class 'fish' has 1 different image"):

@@ -92,26 +92,9 @@ def test_the_assignment_is_the_best_of_all(rows, more_columns, seed):
     assert scores[np.arange(rows), found].sum() == max(scores[np.arange(rows), order].sum() for order in orders)
 
 
-def test_centres_of_points_that_differ_only_in_the_mean_of_a_row():
-    """`_core.kmeans` alone subtracts it."""
-    draws = np.random.default_rng(0)
-    truth = np.repeat([0, 1, 2], [60, 40, 20])
-    points = 3.0 * truth[:, None] + draws.normal(0, 0.1, (120, 5))
-    found = centers_of_points(points, 3, seed=3)
-    expected = [points[truth == k].mean(axis=0) for k in range(3)]
-    np.testing.assert_allclose(sorted(found.tolist()), sorted(map(list, expected)), atol=1e-5)
-
-
 @pytest.mark.parametrize(("rows", "width", "number"), [(200, 1, 2), (300, 7, 4), (500, 64, 3)])
 def test_centres_of_points_are_the_means_of_their_nearest_rows(rows, width, number):
     points = np.random.default_rng(rows).normal(0, 1, (rows, width))
     found = centers_of_points(points, number, seed=0)
     nearest = ((points[:, None] - found) ** 2).sum(axis=2).argmin(axis=1)
     np.testing.assert_allclose(found, [points[nearest == k].mean(axis=0) for k in range(number)], atol=1e-5)
-
-
-@pytest.mark.parametrize("distinct", [1, 2])
-def test_copies_of_a_point_have_one_centre(distinct):
-    points = np.random.default_rng(0).normal(0, 1, (distinct, 64))
-    found = centers_of_points(np.tile(points, (51, 1)), 3, seed=0)
-    np.testing.assert_allclose(sorted(found.tolist()), sorted(points.tolist()), atol=1e-6)

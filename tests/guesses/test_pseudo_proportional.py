@@ -56,25 +56,6 @@ def test_two_attributes_are_parted_midway_between_two_rows():
     assert found.offsets.tolist() == [1.0, -1.0]  # 1 and 3 are the neighbours of the threshold 2
 
 
-def test_a_share_of_zero_gets_no_row_and_one_of_one_all():
-    logits = np.random.default_rng(0).normal(size=(200, 3)).astype(np.float32)
-    found = label_attributes(logits, method="proportional", proportions=[0.5, 0, 0.5])
-    assert shares_of(found, 3).tolist() == [0.5, 0, 0.5]
-    assert found.offsets[1] == -np.inf
-    found = label_attributes(logits, method="proportional", proportions=[0, 7, 0])
-    assert (found.pseudo_attributes == 1).all()
-
-
-def test_the_labels_are_those_of_the_largest_sum():
-    """No other labelling with these counts has a larger one: no two rows gain by changing places, and offsets exist."""
-    logits = np.random.default_rng(3).normal(20, 3, (300, 4))
-    found = label_attributes(logits.astype(np.float32), method="proportional", proportions=[1, 2, 3, 4])
-    labels = found.pseudo_attributes
-    own = logits[np.arange(300), labels]
-    swapped = logits[:, labels]  # [i, j]: row i with the label of row j
-    assert (swapped + swapped.T <= own[:, None] + own + 1e-4).all()
-
-
 def test_rows_that_stand_alike_stay_together_and_that_is_told():
     logits = np.repeat(np.array([[1.0, 0.0], [0.0, 1.0]]), [900, 100], axis=0)
     message = r"^the shares \[0\.5, 0\.5\] cannot be met, .*: the labels have \["
@@ -103,7 +84,7 @@ def rare_attributes(rows, shares, seed=0):
     return logits.astype(np.float32), truth
 
 
-@pytest.mark.parametrize("shares", [[0.9, 0.1], [0.03, 0.97], [0.9, 0.07, 0.03], [0.5, 0.3, 0.15, 0.05]])
+@pytest.mark.parametrize("shares", [[0.03, 0.97], [0.9, 0.07, 0.03]])
 def test_estimated_shares_rescue_the_minority_from_a_threshold_that_is_off(shares):
     logits, truth = rare_attributes(20_000, shares)
     expected = np.bincount(truth) / len(truth)
@@ -119,8 +100,8 @@ def test_estimated_shares_rescue_the_minority_from_a_threshold_that_is_off(share
         check_labels(off, found)
 
 
-@pytest.mark.parametrize("shares", [[0.9, 0.1], [0.9, 0.07, 0.03]])
-def test_estimated_shares_are_the_weights_of_a_tied_mixture(shares):
+def test_estimated_shares_are_the_weights_of_a_tied_mixture():
+    shares = [0.9, 0.07, 0.03]
     logits, _ = rare_attributes(5000, shares)
     points = logits.astype(np.float64)[:, 1:] - logits[:, :1]
     start = np.vstack([np.full((1, len(shares) - 1), -3.0), 3 * np.eye(len(shares) - 1)])
@@ -142,11 +123,10 @@ def tied_mixture(differences):
     return np.argsort(np.argsort(best.means_[:, 0]))[best.predict(points)]
 
 
-@pytest.mark.parametrize("share", [0.003, 0.005, 0.01, 0.02, 0.03, 0.1, 0.3])
-@pytest.mark.parametrize("rare", [0, 1])
+@pytest.mark.parametrize(("share", "rare"), [(0.003, 1), (0.01, 0), (0.03, 1), (0.3, 0)])
 def test_a_rare_attribute_is_found_where_a_tied_mixture_finds_it(share, rare):
     """Gaussian logits, six standard deviations apart, with a threshold that is off by 2.5."""
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         truth = np.where(np.arange(2400) < round(2400 * share), rare, 1 - rare)
         difference = rng.normal(6.0 * truth, 1)
@@ -162,15 +142,12 @@ def test_a_rare_attribute_is_found_where_a_tied_mixture_finds_it(share, rare):
     "shares",
     [
         [0.005, 0.4, 0.595],
-        [0.99, 0.01, 0],
         [0.25, 0.25, 0.25, 0.24, 0.01],
         [0, 0.995, 0, 0.005, 0],
-        [0.98, 0.01, 0.01],
-        [0.005, 0.005, 0.985, 0.005],
     ],
 )
 def test_rare_ones_of_many_attributes_are_found(shares):
-    for seed in range(5):
+    for seed in range(2):
         rng = np.random.default_rng(seed)
         truth = np.repeat(np.arange(len(shares)), np.rint(np.multiply(shares, 2400)).astype(int))
         logits = rng.normal(0, 1, (2400, len(shares)))
@@ -182,26 +159,24 @@ def test_rare_ones_of_many_attributes_are_found(shares):
         np.testing.assert_allclose(found.shares, shares, atol=0.006)
 
 
-@pytest.mark.parametrize("share", [0.2, 0.3])
-def test_a_wide_cluster_that_is_not_rare_keeps_its_rows(share):
+def test_a_wide_cluster_that_is_not_rare_keeps_its_rows():
     rng = np.random.default_rng(0)
-    truth = np.arange(4000) < round(4000 * share)
+    truth = np.arange(4000) < 800
     difference = np.where(truth, rng.normal(5, 2, 4000), rng.normal(0, 1, 4000))
     found = label_attributes(np.column_stack([np.full(4000, 2.5), difference]).astype(np.float32))
     assert (found.pseudo_attributes == truth).mean() > 0.93
 
 
-@pytest.mark.parametrize("attributes", [2, 3, 5])
-@pytest.mark.parametrize("law", ["normal", "t"])
-def test_one_cluster_with_heavy_tails_is_not_split(law, attributes):
-    for seed in range(10):
+@pytest.mark.parametrize(("attributes", "law"), [(2, "t"), (3, "normal"), (5, "t")])
+def test_one_cluster_with_heavy_tails_is_not_split(attributes, law):
+    for seed in range(4):
         rng = np.random.default_rng(seed)
         shape = (1200, attributes)
         logits = rng.normal(size=shape) if law == "normal" else rng.standard_t(3, size=shape)
         assert estimate_shares(logits).num_clusters == 1
 
 
-@pytest.mark.parametrize("share", [0.01, 0.02, 0.05])
+@pytest.mark.parametrize("share", [0.01, 0.05])
 def test_the_tail_of_a_common_attribute_is_not_counted_to_a_rare_one(share):
     """4 % of the common rows are strewn up to the rare cluster. A tied mixture gives them to it."""
     rng = np.random.default_rng(0)
@@ -215,9 +190,7 @@ def test_the_tail_of_a_common_attribute_is_not_counted_to_a_rare_one(share):
     assert found[~truth].mean() < 0.01 and found[truth].mean() > 0.9
 
 
-@pytest.mark.parametrize(
-    ("shares", "logit"), [([0.7, 0.3, 0.0], None), ([0.6, 0.4, 0.0, 0.0, 0.0], None), ([0.7, 0.3, 0.0], -50.0)]
-)
+@pytest.mark.parametrize(("shares", "logit"), [([0.6, 0.4, 0.0, 0.0, 0.0], None), ([0.7, 0.3, 0.0], -50.0)])
 def test_an_attribute_that_is_absent_gets_no_row_and_is_named(shares, logit):
     logits, truth = rare_attributes(5000, shares)
     if logit is not None:
@@ -288,12 +261,10 @@ def test_any_logits_have_shares_and_offsets(attributes, rows, seed, are_whole):
     ("proportions", "message"),
     [
         ([0.5, 0.3, 0.2], r"^proportions has shape \(3,\) and dtype float64; expected \(2,\) numbers, or 'estimated'"),
-        ([[0.5, 0.5]], r"^proportions has shape \(1, 2\)"),
         (["a", "b"], r"^proportions has shape \(2,\) and dtype <U1"),
         ("estimate", r"^proportions is 'estimate'; expected 'estimated' or numbers"),
         ([-0.5, 1.5], r"^proportions\[0\] is -0.5; expected a finite number, 0 or above"),
         ([0.5, np.nan], r"^proportions\[1\] is nan"),
-        ([np.inf, 1], r"^proportions\[0\] is inf"),
         ([0.0, 0.0], r"^proportions add up to 0.0; expected a finite number above 0"),
         ([1e308, 1e308], r"^proportions add up to inf"),
         ([[1], [1, 2]], r"^proportions is ragged"),

@@ -45,11 +45,6 @@ def test_balanced_is_the_default_and_holds_in_every_batch():
     assert with_empty.counts.tolist()[:7:2] == COUNTS.tolist()
 
 
-def test_shares_that_add_up_to_the_batch_size_are_the_composition():
-    assert (compositions(GroupBatchSampler(GROUPS, 10, shares=[1, 2, 3, 4])) == [1, 2, 3, 4]).all()
-    assert (compositions(GroupBatchSampler(GROUPS, 8, shares=[3, 0, 1, 0])) == [6, 0, 2, 0]).all()
-
-
 def test_natural_shares_draw_every_row_once_in_batches_that_all_look_like_the_data():
     sampler = GroupBatchSampler(GROUPS, 25, shares="natural", min_per_group=0)
     batches = list(sampler)
@@ -57,23 +52,8 @@ def test_natural_shares_draw_every_row_once_in_batches_that_all_look_like_the_da
     assert (np.abs(compositions(batches) - COUNTS / 40) < 1).all()
 
 
-def test_at_least_one_of_each_group_and_the_rest_by_share():
-    sampler = GroupBatchSampler(GROUPS, 10, shares="natural")
-    counts = compositions(sampler)
-    assert (counts[:, 1:3] == 1).all()
-    left = 8 * COUNTS[[0, 3]] / COUNTS[[0, 3]].sum()
-    assert (np.abs(counts[:, [0, 3]] - left) < 1).all()
-    assert (compositions(GroupBatchSampler(GROUPS, 20, shares="natural", min_per_group=5)) == 5).all()
-
-
-def test_group_weights_mean_what_one_sample_weighs():
-    assert (compositions(GroupBatchSampler(GROUPS, 8, group_weights=1 / COUNTS)) == 2).all()
-    sampler = GroupBatchSampler(GROUPS, 40, group_weights=[1, 2, 0, 1], num_batches=25)
-    assert np.array_equal(sampler.quotas, reference.quotas(COUNTS * [1, 2, 0, 1], 1000, 0, 0))
-
-
 @given(cases())
-@settings(max_examples=150)
+@settings(max_examples=80)
 def test_every_batch_is_within_one_of_its_share_and_the_epoch_is_exact(case):
     groups, batch_size, keywords = case
     sampler = GroupBatchSampler(groups, batch_size, **keywords)
@@ -90,7 +70,7 @@ def test_every_batch_is_within_one_of_its_share_and_the_epoch_is_exact(case):
 
 
 @given(cases(), st.integers(0, 1200))
-@settings(max_examples=100)
+@settings(max_examples=50)
 def test_at_any_point_every_member_has_been_drawn_equally_often(case, cut):
     groups, batch_size, keywords = case
     sampler = GroupBatchSampler(groups, batch_size, **keywords)

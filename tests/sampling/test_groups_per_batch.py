@@ -62,13 +62,6 @@ def test_all_sets_of_groups_meet_equally_often(num_groups, per_batch):
     assert ((seen - expected) ** 2 / expected).sum() < freedom + 6 * (2 * freedom) ** 0.5 + 8
 
 
-def test_a_group_with_more_than_its_share_of_a_batch_is_in_every_one():
-    groups = np.repeat([0, 1, 2, 3], [900, 40, 40, 20])
-    counts = held(GroupBatchSampler(groups, 8, groups_per_batch=2, shares="natural", num_batches=100), groups)
-    assert counts.sum(axis=0).tolist() == [400, 160, 160, 80]
-    assert (counts[:, 0] == 4).all()
-
-
 def test_states_and_new_shares():
     sampler = GroupBatchSampler(GROUPS, 20, groups_per_batch=4, seed=2)
     order = sampler.indices().tolist()

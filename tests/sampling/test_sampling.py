@@ -1,7 +1,6 @@
 """GroupSampler: shares, lengths on ranks, positions, states, bad input. More of passes: test_sampling_passes.py."""
 
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -67,15 +66,6 @@ def test_an_iterator_that_nobody_draws_from_uses_nothing_up():
 
 
 def test_ranks_have_equal_lengths_by_default():
-    """1,001 draws on 2 ranks: 501 each, the last one the first again, or 500 each with ``drop_last``."""
-    order = GroupSampler(GROUPS, num_samples=1001).indices().tolist()
-    ranks = [GroupSampler(GROUPS, num_samples=1001, rank=r, num_replicas=2) for r in range(2)]
-    assert [len(rank) for rank in ranks] == [501, 501]
-    assert [list(rank) for rank in ranks] == [order[::2], [*order[1::2], order[0]]]
-    ranks = [GroupSampler(GROUPS, num_samples=1001, rank=r, num_replicas=2, drop_last=True) for r in range(2)]
-    assert [len(rank) for rank in ranks] == [500, 500]
-    assert [list(rank) for rank in ranks] == [order[:1000:2], order[1:1001:2]]
-    assert [rank.state_dict()["position"] for rank in ranks] == [1001, 1001]
     assert [len(GroupSampler(GROUPS, rank=r, num_replicas=7)) for r in range(7)] == [143] * 7
     # More ranks than draws: the epoch over and over, as in DistributedSampler.
     few = GroupSampler([0, 0], rank=4, num_replicas=5)
@@ -102,18 +92,6 @@ def test_the_length_after_a_resume_on_other_ranks_is_what_remains():
     assert (len(resumed), len(list(resumed))) == (500, 400)
 
 
-def test_a_loaded_position_is_used_up_by_the_first_draw():
-    sampler = GroupSampler(GROUPS)
-    order = sampler.indices().tolist()
-    list(itertools.islice(sampler, 10))
-    resumed = GroupSampler(GROUPS)
-    resumed.load_state_dict(sampler.state_dict())
-    iter(resumed)
-    assert list(itertools.islice(resumed, 5)) == order[10:15]
-    assert len(list(resumed)) == 1000
-    assert resumed.epoch == 1
-
-
 def test_a_seed_of_none_is_drawn_from_torchs_default_generator():
     def order(seed):
         torch.manual_seed(seed)
@@ -134,20 +112,10 @@ def test_threads_change_nothing():
         GroupSampler(GROUPS, num_threads=0)
 
 
-def test_the_state_is_plain_and_small():
-    state = GroupSampler(np.arange(70_000) % 3).state_dict()
-    assert json.loads(json.dumps(state)) == state
-    assert len(json.dumps(state)) < 300
-
-
 def test_an_epoch_longer_than_a_chunk_is_seamless():
     order = GroupSampler(GROUPS, num_samples=100_001).indices().tolist()
     sampler = GroupSampler(GROUPS, num_samples=100_001, rank=1, num_replicas=2)
     assert list(sampler) == [*order[1::2], order[0]]
-    sampler = GroupSampler(GROUPS, num_samples=100_001)
-    order = sampler.indices().tolist()
-    assert list(itertools.islice(sampler, 70_000)) == order[:70_000]
-    assert sampler.state_dict()["position"] == 70_000
 
 
 def test_draws_are_pinned():
@@ -174,3 +142,18 @@ PINNED_STATE = {
     "num_samples": 5000,
     "independent": False,
 }
+
+
+def test_independent_draws_are_a_function_of_their_number():
+    sampler = GroupSampler(GROUPS, seed=5, num_samples=70_002, independent=True)
+    order = sampler.indices()
+    assert np.array_equal(sampler.indices(60_000, 60_100), order[60_000:60_100])
+    options = {"seed": 5, "num_samples": 70_002, "independent": True, "num_replicas": 3}
+    ranks = [GroupSampler(GROUPS, rank=rank, **options) for rank in range(3)]
+    assert all(list(rank) == order[i::3].tolist() for i, rank in enumerate(ranks))
+    half = list(itertools.islice(sampler, 40_000))
+    resumed = GroupSampler(GROUPS, independent=True)
+    resumed.load_state_dict(sampler.state_dict())
+    assert half + list(resumed) == order.tolist()
+    assert list(resumed) != order.tolist()
+    assert repr(sampler).endswith("independent=True, seed=5, epoch=0)")

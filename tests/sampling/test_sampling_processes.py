@@ -143,6 +143,7 @@ def test_accelerate_repeats_the_epoch_it_names_until_it_is_told_another():
         assert sampler.epoch == epoch
 
 
+@pytest.mark.full
 def test_lightning_shards_and_is_not_warned_of(two_processes):
     """`DistributedSamplerWrapper` draws the whole order on each process and takes every second, here not shuffled."""
     distributed = pytest.importorskip("lightning.fabric.utilities.distributed")

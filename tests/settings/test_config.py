@@ -68,13 +68,8 @@ def refused(match: str, **settings: object) -> None:
         ({"pseudo_method": "argmax", "proportions": (1, 1)}, r"^--proportions with --pseudo-method argmax: only"),
         ({"pseudo_method": "proportional", "proportions": (0.5, -1)}, r"^--proportions: must be 0 or above .* 0\.5 -1"),
         ({"pseudo_method": "proportional", "proportions": (0, 0)}, r"^--proportions: must be 0 or above and not all 0"),
-        (
-            {"pseudo_method": "argmax", "proportions": (0.5, 0.5)},
-            "^--proportions with --pseudo-method argmax: only",
-        ),
         ({"pseudo_method": "proportional", "proportions": ()}, r"^--proportions: .*, found none"),
         ({"pseudo_method": "proportional", "proportions": ("a",)}, r"^--proportions: expected a list of numbers"),
-        ({"proportions": (float("nan"), 1)}, r"^--proportions: expected a list of numbers"),
         ({"head": "liner"}, r"--head: 'liner' is none of prompt, linear, adapter \(did you mean 'linear'\?\)"),
         ({"attributes": "land"}, r"--attributes: expected a list of strings, found 'land'"),
         ({"classes": [1, 2]}, r"--classes: expected a list of strings"),

@@ -52,6 +52,7 @@ def test_a_signature_shows_every_setting_with_its_default(function):
     assert shown["epochs"].annotation == "int"
 
 
+@pytest.mark.full
 def test_mypy_knows_every_setting(tmp_path):
     """Libraries are skipped: reading torch takes a minute."""
     libraries = ("torch", "open_clip", "numpy", "PIL", "jinja2", "safetensors", "tqdm", "filelock")

@@ -13,9 +13,7 @@ from dbpt.settings.config import make_config
         (["clusters"], 0),
         (("clusters:2",), 2),
         (["clusters:10"], 10),
-        (["land", "water"], None),
         (["clusters=clusters of dots", "lines"], None),
-        (["cluster", "lines"], None),
     ],
 )
 def test_what_is_asked(attributes, number):
@@ -70,8 +68,6 @@ def test_auto_is_one_word(attributes, asked):
     ("settings", "message"),
     [
         ({"attributes": ["auto", "land"]}, "--attributes: 'auto' with 'land': auto finds the names itself"),
-        ({"attributes": ["auto", "auto"]}, "--attributes: 'auto' with 'auto'"),
-        ({"attributes": ["auto", "clusters"]}, "--attributes: 'auto' with 'clusters'"),
         ({"factors": ["style: photo, sketch"]}, "--factors with --attributes"),
         ({"attribute_template": ["a {}."]}, "--attribute-template a {}. with --attributes auto: the family that is"),
         ({"proportions": [0.5, 0.5]}, "--proportions 0.5 0.5 with --attributes auto"),

@@ -74,7 +74,6 @@ def test_what_is_right_becomes_the_dataclass():
         ({"number": True}, "number: expected an integer from"),
         ({"number": 10**30}, "number: expected an integer from"),
         ({"real": math.nan}, "real: expected a number from -1.7976931348623157e+308 to 1.7976931348623157e+308, found"),
-        ({"real": math.inf}, "real: expected a number from"),
         ({"real": 10**400}, "real: expected a number from"),
         ({"real": None}, "real: expected a number from"),
         ({"score": [1.0]}, "score: expected a list of 2, found [1.0]"),

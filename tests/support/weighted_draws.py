@@ -1,4 +1,4 @@
-"""Weights to draw by, and how draws are judged; for the tests of WeightedSampler."""
+"""Weights to draw by, for the tests of WeightedSampler."""
 
 import numpy as np
 
@@ -6,19 +6,9 @@ from dbpt.sampling import WeightedSampler
 
 WEIGHTS = np.random.default_rng(0).exponential(size=1000) * (np.arange(1000) % 7 > 0)
 OTHERS = np.roll(WEIGHTS, 1)
-POSITIVE = np.count_nonzero(WEIGHTS)
 
 
 def sampler_of(**keywords):
     """One with 700 draws, of 857 rows that can be drawn."""
     keywords = {"weights": WEIGHTS, "num_samples": 700, "seed": 3} | keywords
     return WeightedSampler(keywords.pop("weights"), keywords.pop("num_samples"), **keywords)
-
-
-def chi2(seen, expected):
-    return ((seen - expected) ** 2 / expected).sum()
-
-
-def at_most(freedom):
-    """Return a bound that χ² exceeds one time in a billion, with a margin for few degrees of freedom."""
-    return freedom + 7 * (2 * freedom) ** 0.5 + 10
