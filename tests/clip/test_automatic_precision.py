@@ -31,7 +31,7 @@ def precision_of(run: Path) -> list[str]:
     """In the settings, the backbone, the figures and the report of a run."""
     (line,) = [line for line in (run / "config.toml").read_text().splitlines() if line.startswith("image_precision")]
     backbones = [json.loads((run / file).read_text())["backbone"] for file in ("run.json", "metrics.json")]
-    shown = (run / "report.html").read_text().split("Image tower", 1)[1].split("<dd>", 1)[1].split("</dd>")[0]
+    shown = (run / "report.html").read_text().split("image tower: ", 1)[1].split("</dd>")[0]
     return [line.split('"')[1], *(backbone["image_precision"] for backbone in backbones), shown]
 
 

@@ -19,7 +19,7 @@ from dbpt.progress import progress_bar
 from dbpt.settings.config import shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.storage.locks import launched_rank, launched_size, take_own_gpu
-from dbpt.study.data import unchecked_dataset
+from dbpt.study.data import config_for, unchecked_dataset
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -77,11 +77,12 @@ def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
     from dbpt.study.embedded import configured_backbone
     from dbpt.study.stages import check_before_reading
 
-    config, dataset = unchecked_dataset(data, settings)
+    config = config_for(data, settings)
     if config.embeddings is not None:
         raise InputError("--embeddings are features already; leave it out to embed the images of the rows")
     take_own_gpu(config.device)
     check_before_reading(config)
+    dataset = unchecked_dataset(data, config)
     logger.info(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
     backbone = configured_backbone(config)
     folder = config.cache_dir / "features"
@@ -148,7 +149,8 @@ def check_data(data: DataLike, **settings: "Unpack[FitSettings]") -> DataCheck:
     Raises:
         InputError: if the metadata can't be read at all, or for a bad setting.
     """
-    config, dataset = unchecked_dataset(data, settings)
+    config = config_for(data, settings)
+    dataset = unchecked_dataset(data, config)
     if config.embeddings is not None:
         raise InputError("--embeddings: there are no images to check; leave it out to check the images of the rows")
     missing = missing_rows(dataset)

@@ -132,13 +132,15 @@ def _refuse_classes(dataset: Dataset) -> None:
             )
 
 
-def unchecked_dataset(data: DataLike, settings: Mapping[str, Any]) -> tuple[FitConfig, Dataset]:
-    """Return the settings and the unchecked data set, without a copy of rows in memory; a demo is drawn."""
+def config_for(data: DataLike, settings: Mapping[str, Any]) -> FitConfig:
+    """Return the settings for `unchecked_dataset`; a demo is drawn."""
     config = make_config(settings)
-    if is_in_memory(data):
-        return config, configured_dataset(config, check=False, data=data)
-    config = resolve_demo(with_data(config, data))
-    return config, configured_dataset(config, check=False)
+    return config if is_in_memory(data) else resolve_demo(with_data(config, data))
+
+
+def unchecked_dataset(data: DataLike, config: FitConfig) -> Dataset:
+    """Return the unchecked data set, without a copy of rows in memory."""
+    return configured_dataset(config, check=False, **({"data": data} if is_in_memory(data) else {}))
 
 
 def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Path | None) -> Dataset:
