@@ -220,7 +220,6 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
         ("fit compare embed", "--pretrained none.safetensors", "cannot read the weights file: No such"),
         ("fit compare", "--tokenizer none.json", "none.json: cannot read the tokenizer: No such file"),
         ("fit compare", "--tokenizer pyproject.toml", "pyproject.toml: not a tokenizer.json"),
-        ("fit", "--pseudo-attributes none.csv", "none.csv: cannot read the attributes: No such file"),
         ("fit", "--label-model no-such-model", "no-such-model"),
         ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
         ("fit compare evaluate", "--embeddings tests", "tests: holds no img_emb/img_emb_0.npy"),
