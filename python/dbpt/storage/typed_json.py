@@ -133,14 +133,21 @@ def _check_depth(value: Any, levels: int) -> None:
 def _record(value: Any, kind: Any, place: str) -> Any:
     _check(value, isinstance(value, dict), place, "an object")
     hints = _hints(kind)
-    for name in sorted(hints.keys() ^ value.keys()):
+    for name in sorted((_required(kind) - value.keys()) | (value.keys() - hints.keys())):
         raise _Wrong(
             f"{place}.{name}", "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
         )
     try:
-        return kind(**{name: _typed(value[name], hint, f"{place}.{name}") for name, hint in hints.items()})
+        return kind(**{name: _typed(item, hints[name], f"{place}.{name}") for name, item in value.items()})
     except InputError as error:  # from the checks of the dataclass
         raise _Wrong(place or kind.__name__, f"what can be used ({error})") from None
+
+
+@cache
+def _required(kind: Any) -> frozenset[str]:
+    """Return the fields without a default: a file of an older version may lack the others."""
+    unset = dataclasses.MISSING
+    return frozenset(f.name for f in dataclasses.fields(kind) if f.default is unset and f.default_factory is unset)
 
 
 _hints = cache(partial(get_type_hints, include_extras=True))
