@@ -28,9 +28,9 @@ OBJECTIVES = {"linear": ("balanced", "dbpt", "groupdro", "erm"), "adapter": ("ba
 RATES = (0.01, 0.1, 1.0)
 
 
-def from_zeros(study: Study) -> Head:
-    """Return the built head with zero weights."""
-    head = as_built(study)
+def from_zeros(study: Study, prompts: str) -> Head:
+    """Return the built head with zero weights; ``prompts`` as for `build_head`."""
+    head = as_built(study, prompts)
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.zero_()

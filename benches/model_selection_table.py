@@ -42,14 +42,14 @@ Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
 def trajectory(study: Study, config: FitConfig) -> NDArray[np.float32]:
     """Return the logits (1 + E, N, C) of all rows, before training and after each epoch."""
     study = arrange(study, config)
-    head, rows = build_head(study), training_rows(study, OBJECTIVES[config.objective])
+    head, rows = build_head(study), training_rows(study, OBJECTIVES[config.trained_objective])
     features, logits = torch.from_numpy(np.asarray(study.features)), []
 
     @torch.no_grad()
     def keep(_: EpochRecord) -> None:
         logits.append(head(features).numpy())
 
-    objective = build_objective(study, config.objective, rows[0])
+    objective = build_objective(study, config.trained_objective, rows[0])
     logits.append(head(features).detach().numpy())
     train(head, objective, *rows, settings_of(study), on_epoch=keep)
     return np.stack(logits)

@@ -73,7 +73,7 @@ def test_settings_page_is_that_of_the_code():
 def test_methods_page_has_the_combinations_of_the_code_and_names_every_objective_and_head():
     page = read("docs/methods.md")
     assert page == tool("write_docs").methods_page(page)
-    assert "| `groupdro` | `loss` | any head |" in page
+    assert "| `groupdro` | class, group | `loss` | any head |" in page
     assert all(f"\n| `{name}` | " in page.partition("## Groups")[0] for name in (*OBJECTIVES, *HEADS))
 
 

@@ -141,13 +141,14 @@ def combinations_table() -> str:
         cell = heads.setdefault((choice["objective"], choice["apply"], choice["group_source"]), [])
         if refusal := why_refused(**choice):
             reasons[refusal] = None
-        else:
+        elif choice["prompts"] == OBJECTIVES[choice["objective"]].prompts[0]:
             cell.append(choice["head"])
-    lines = [f"| objective | apply | {' | '.join(GROUP_SOURCES)} |", "|---" * (2 + len(GROUP_SOURCES)) + "|"]
+    lines = [f"| objective | prompts | apply | {' | '.join(GROUP_SOURCES)} |", "|---" * (3 + len(GROUP_SOURCES)) + "|"]
     for objective in OBJECTIVES:
         for apply in APPLICATIONS:
             cells = (_heads(heads[objective, apply, source]) for source in GROUP_SOURCES)
-            lines.append(f"| `{objective}` | `{apply}` | {' | '.join(cells)} |")
+            prompts = ", ".join(OBJECTIVES[objective].prompts)
+            lines.append(f"| `{objective}` | {prompts} | `{apply}` | {' | '.join(cells)} |")
     by_objective = sorted(reasons, key=lambda reason: re.findall(r"--objective (\w+)", reason))
     text = "\n".join([*lines, "", "These combinations are refused:", "", *(f"- {reason}" for reason in by_objective)])
     return f"{text}\n"

@@ -53,7 +53,7 @@ def test_the_settings_file_of_a_run_will_do(passed_on, tiny_run, tmp_path, capsy
 def test_what_a_settings_file_says_in_vain_is_told(command, tiny_run, tmp_path):
     _, _, said = command("compare", "--config", tiny_run / "config.toml", "--out", tmp_path / "c", "--methods", "ebm")
     first, last = said.splitlines()
-    names = "objective, group_source, head, seed, baselines"
+    names = "objective, group_source, prompts, head, seed, baselines"
     assert first.endswith(f"config.toml: {names} left out, each row of a comparison has its own")
     assert last.startswith("Error: --methods: 'ebm' is none of ")
 

@@ -50,7 +50,7 @@ def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
     ("methods", "heads", "seeds", "message"),
     [
         ("dbtp", "prompt", 1, "--methods: 'dbtp' is none of zero-shot, group-prompts, .* (did you mean 'dbpt'?)"),
-        ("dbpt:trve", "prompt", 1, "--methods: 'dbpt:trve': groups are pseudo, true (did you mean 'true'?)"),
+        ("dbpt:trve", "prompt", 1, "--methods: 'dbpt:trve': after the colon stands"),
         ("zero-shot:true", "prompt", 1, "--methods: 'zero-shot:true': zero-shot is not trained and takes no groups"),
         ("dfr", "prompt,adapter", 1, "--methods dfr: .*: DFR trains linear only; choose --head linear"),
         ("dbpt,dbpt:pseudo", "prompt", 1, "--methods: 'dbpt' is given twice; keep one"),

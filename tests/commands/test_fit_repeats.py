@@ -145,9 +145,9 @@ def test_a_folder_with_nothing_but_the_users_own_config_is_not_taken(tiny, tmp_p
 def test_a_checkpoint_knows_the_tokens_of_its_prompts(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     head = build_head(experiment)
-    before = _fingerprint(experiment, "dbpt", head)
+    before = _fingerprint(experiment, "dbpt", "class", head)
     head.text_tower.layout = replace(head.text_tower.layout, ids=head.text_tower.layout.ids + 1)  # another tokenizer
-    assert _fingerprint(experiment, "dbpt", head) != before
+    assert _fingerprint(experiment, "dbpt", "class", head) != before
 
 
 def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):

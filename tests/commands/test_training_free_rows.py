@@ -37,7 +37,7 @@ def test_the_figures_are_those_of_its_classifier(comparison):
         assert figures["name"] == name
         assert tensors["classifier.weights"].shape == ((2, 2, 16) if name.startswith("group-prompts") else (2, 16))
         assert tensors["correct"].mean() == pytest.approx(figures["test"]["average"])
-        averages.add(tensors["classifier.weights"].tobytes() + method.logits.__qualname__.encode())
+        averages.add(tensors["classifier.weights"].tobytes() + method.class_logits.__qualname__.encode())
     assert len(averages) == len(TRAINING_FREE)
 
 

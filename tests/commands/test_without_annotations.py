@@ -18,7 +18,7 @@ from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.settings.config import FitConfig, combinations, why_refused
 from dbpt.settings.sections import TRUE_SELECTIONS
 from dbpt.study.auto import with_found_attributes
-from dbpt.study.stages import prepare
+from dbpt.study.stages import arrange, prepare
 from dbpt.study.study import Study
 
 FREE = [
@@ -110,8 +110,8 @@ def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, ex
 
 
 def learnt(study: Study, choice: dict[str, Any]) -> tuple:
-    chosen = replace(study, config=replace(study.config, **choice))
-    row = trained_result(chosen, chosen.config.objective, checkpoint_path=None)
+    chosen = arrange(study, replace(study.config, **choice))
+    row = trained_result(chosen, *chosen.config.trained[0], checkpoint_path=None)
     tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors.items()}
     return tensors, row.trained.best_epoch, row.trained.history
 
@@ -119,8 +119,11 @@ def learnt(study: Study, choice: dict[str, Any]) -> tuple:
 def test_there_are_as_many_as_documented():
     """With four selections each. Every head has dbpt, balanced, groupdro, jtt and class-balanced with two ways, and
     erm, suby, subg with one; linear has dfr and afr; prompt has kgcoop and prograd; adapter has contrastive-adapter
-    with two ways."""
-    assert len(FREE) == 4 * len(ONE_OF_FOUR) == 4 * (3 * (5 * 2 + 3) + 2 + 2 + 2)
+    with two ways. Group prompts have gla too, but not dfr, kgcoop, prograd and contrastive-adapter. All that use groups
+    take ppa's: dbpt, balanced and groupdro with two ways, subg, gla and dfr with one."""
+    of_classes, of_groups = 3 * (5 * 2 + 3) + 2 + 2 + 2, 3 * (5 * 2 + 4) + 1
+    of_ppa = 3 * (3 * 2 + 1) + 1 + 3 * (3 * 2 + 2)
+    assert len(FREE) == 4 * len(ONE_OF_FOUR) == 4 * (of_classes + of_groups + of_ppa)
     assert len({choice["model_selection"] for choice in ONE_OF_FOUR}) == 4
 
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.clip.text_path import ChunkedTower
 from dbpt.clip.text_tower import GeneralTower, prompt_token_ids
+from dbpt.data.prompts import class_prompts
 from dbpt.data.words import Words
 from dbpt.heads import AdapterHead, HeadStart, LinearHead, PromptHead
 from dbpt.training import records as model_selection
@@ -45,7 +46,7 @@ def test_the_context_starts_as_the_sentence_before_the_class_unless_something_el
     tiny_backbone, settings, templates, expected
 ):
     words = Words(CLASSES, {}, templates, ("{}",))
-    start = HeadStart(tiny_backbone, words, torch.zeros(2, 16), seed=0)
+    start = HeadStart(tiny_backbone, words, class_prompts(words), torch.zeros(2, 16), seed=0)
     built = PromptHead.build(start, **{"ctx_init": None, "n_ctx": None} | settings)
     direct = PromptHead(tiny_backbone, CLASSES, seed=0, ctx_init=expected, n_ctx=settings.get("n_ctx"))
     assert torch.equal(built.context, direct.context)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from dbpt.data import Words
+from dbpt.data.prompts import group_texts
 from dbpt.data.words import Factor, combined
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
+from dbpt.runs.classifier import FeatureClassifier
 
 WIDTH = 24
 WORDS = Words(
@@ -46,7 +48,8 @@ def inputs(words: Words = WORDS, encode=encode, **changes) -> Inputs:
 
 def logits_of(name: str, given: Inputs) -> np.ndarray:
     numbers = {"logit_scale": np.float32([SCALE]), "logit_bias": np.float32([BIAS])}
-    return TRAINING_FREE[name].logits({"weights": TRAINING_FREE[name].weights(given), **numbers}, given.features)
+    tensors = {"weights": TRAINING_FREE[name].weights(given), **numbers}
+    return FeatureClassifier(tensors, TRAINING_FREE[name]).logits(given.features)
 
 
 def class_features() -> list[np.ndarray]:
@@ -198,7 +201,7 @@ def of_two_factors(of_class: dict[str, tuple[str, ...]]) -> Words:
 
 
 def test_groups_of_factors_are_named_in_the_wordings_of_their_values():
-    texts, owners = of_two_factors({}).group_texts()
+    texts, owners = group_texts(of_two_factors({}))
     assert len(set(owners.tolist())) == 3 * 6
     assert texts[:3] == ["a photo of a cat, grass, day.", "a cat, grass, day", "a photo of a cat, grass, noon."]
     assert texts[-1] == "a vixen, couch, night"

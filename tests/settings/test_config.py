@@ -56,9 +56,9 @@ def refused(match: str, **settings: object) -> None:
         ({"embed_batch_size": 0}, r"--embed-batch-size: must be at least 1"),
         ({"seed": -1}, r"--seed: must be at least 0"),
         ({"seed": 2**63}, r"--seed: must be at most"),
-        ({"objective": "dpbt"}, r"'dpbt' is none of dbpt, balanced, .*, erm \(did you mean 'dbpt'\?\)"),
+        ({"objective": "dpbt"}, r"'dpbt' is none of dbpt, gla, balanced, .*, erm \(did you mean 'dbpt'\?\)"),
         ({"model_selection": "true-wg"}, r"did you mean 'true-wgp'"),
-        ({"group_source": "trie"}, r"--group-source: 'trie' is none of pseudo, true \(did you mean 'true'\?\)"),
+        ({"group_source": "trie"}, r"--group-source: 'trie' is none of pseudo, ppa, true \(did you mean 'true'\?\)"),
         ({"apply": "sample"}, r"--apply: 'sample' is none of loss, sampling"),
         ({"dro_step_size": -1}, r"--dro-step-size: must be at least 0"),
         ({"identification_epochs": 0}, r"--identification-epochs: must be at least 1"),
@@ -129,7 +129,7 @@ def test_defaults_that_depend_on_other_settings_are_resolved():
 )
 def test_weights_go_into_the_sampler_where_adamw_would_take_them_out_of_the_loss(settings, expected):
     config = make_config(settings)
-    assert config.application(config.objective) == config.resolved().apply == expected
+    assert config.application(config.trained_objective) == config.resolved().apply == expected
 
 
 def test_values_are_taken_as_python_users_write_them():

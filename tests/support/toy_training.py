@@ -44,22 +44,23 @@ OBJECTIVE_SETTINGS = {
     "up_weight": 5.0,
     "epochs": 3,
     "afr_gamma": 3.0,
+    "tau": 1.0,
     "afr_pull": 0.05,
 }
 
 
-def linear_head() -> nn.Linear:
-    head = nn.Linear(6, 2)
+def linear_head(outputs: int = 2) -> nn.Linear:
+    head = nn.Linear(6, outputs)
     with torch.no_grad():
-        head.weight.copy_(torch.linspace(-1, 1, 12).reshape(2, 6))
+        head.weight.copy_(torch.linspace(-1, 1, 6 * outputs).reshape(outputs, 6))
         head.bias.zero_()
     return head
 
 
 def head_for(objective: str) -> nn.Module:
-    """The linear head, or the adapter if the objective trains nothing else."""
+    """The linear head, with the four groups if the objective needs them, or the adapter if it trains nothing else."""
     if OBJECTIVES[objective].heads != ("adapter",):
-        return linear_head()
+        return linear_head(2 if "class" in OBJECTIVES[objective].prompts else 4)
     return AdapterHead(torch.eye(2, 6), logit_scale=10.0, logit_bias=0.0, seed=0)
 
 

@@ -152,10 +152,10 @@ def test_the_advice_is_never_above_the_default_rate(tiny, tmp_path, head, lr, ad
 def test_rows_that_were_complete_keep_their_rate_and_say_so(tiny, tmp_path, monkeypatch):
     out, trained_result = tmp_path / "run", dbpt.commands.fit.trained_result
 
-    def diverge(experiment, objective, **options):
+    def diverge(experiment, objective, *prompts, **options):
         if objective == "dbpt":
             raise InputError("diverged")
-        return trained_result(experiment, objective, **options)
+        return trained_result(experiment, objective, *prompts, **options)
 
     monkeypatch.setattr(dbpt.commands.fit, "trained_result", diverge)
     with pytest.raises(InputError, match="diverged"):

@@ -40,7 +40,7 @@ def content(trained: Trained) -> dict[str, np.ndarray]:
 
 def train_all(rank, folder, choices):
     if rank:  # what the others would begin with does not count
-        toy_training.linear_head = lambda: torch.nn.Linear(6, 2)
+        toy_training.linear_head = lambda outputs=2: torch.nn.Linear(6, outputs)
     for number, (settings, choice) in enumerate(choices):
         with joined_ranks("cpu") as ranks:  # each time anew, as in a script that fits more than once
             save_file(content(run(settings, **choice, ranks=ranks)), folder / f"{number}-{rank}")

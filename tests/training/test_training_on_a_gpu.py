@@ -45,7 +45,7 @@ def test_a_training(name, tiny, on_gpu):
     """Words are embedded, a head is trained, except for gradients, and its classifier is copied to the CPU."""
     config = FitConfig(data=str(tiny.table), **on_gpu | TRAININGS[name])
     with pretended_gpu() as gpu:
-        trained_result(prepare(config), config.objective, checkpoint_path=None, quiet=True)
+        trained_result(prepare(config), *config.trained[0], checkpoint_path=None, quiet=True)
     assert gpu.operations > 200 and gpu.losses > 0
 
 
@@ -54,8 +54,9 @@ def test_every_objective(tiny, on_gpu):
         study = prepare(FitConfig(data=str(tiny.table), **on_gpu))
         for name, objective in OBJECTIVES.items():
             chosen, before = {"objective": name, "head": (objective.heads or ("linear",))[0]}, gpu.losses
+            chosen["prompts"] = prompts = objective.prompts[-1]
             trained_result(
-                replace(study, config=replace(study.config, **chosen)), name, checkpoint_path=None, quiet=True
+                replace(study, config=replace(study.config, **chosen)), name, prompts, checkpoint_path=None, quiet=True
             )
             assert (gpu.losses > before) != objective.refits, name
 

@@ -60,7 +60,7 @@ def next_step(
             kind = "lower confidence"
         kind = "label more" if untrusted and guesses.by_probe else kind
         return NextStep(kind, ADVICE[kind])
-    is_trained = subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups
+    is_trained = subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups
     if association is not None and association < UNRELATED and not is_trained:
         step = _without_weights(subject, association, worse, factors)
     else:
@@ -157,7 +157,7 @@ def _against_bias(
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
     options = _options(subject, left_out, AUDIT_SETTINGS)
     fit = shlex.join(["dbpt", "fit", data, "--out", run, *options])
-    if subject.by == "run" and OBJECTIVES[subject.config.objective].uses_groups:
+    if subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups:
         config = ["--config", f"{subject.title}/config.toml"]
         if left_out:
             config += _options(subject, left_out, {"factors", "columns"})
@@ -169,7 +169,7 @@ def _against_bias(
             label = ["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"]
             commands = [shlex.join(label), compare]
         advice = (
-            f"This run was trained against such a bias already, with the objective {subject.config.objective}; to do "
+            f"This run was trained against such a bias already, with the objective {subject.config.method}; to do "
             f"the same again changes little. {by_hand} words for the attribute; add images of the groups that fail; or "
             "compare methods and heads on the same data:"
         )

@@ -247,7 +247,7 @@ def predict(
         else:
             num_good += 1
             cells += [f"{p:.6f}" for p in found.probabilities]
-        if found.attribute_probabilities is not None:
+        if with_attribute and found.attribute_probabilities is not None:
             cells += [found.pseudo_attribute, f"{found.attribute_probabilities.max():.6f}"]
         lines.append(csv_text([[*cells, found.error or ""]]))
         if num_good and out is None:

@@ -180,8 +180,8 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
     if cell.head is None:
         result = training_free_result(study, cell.method.name)
     else:
-        objective = cell.config.objective
-        result = trained_result(study, objective, checkpoint_path=checkpoint, quiet=True)
+        objective, prompts = cell.config.trained_objective, cell.config.prompts
+        result = trained_result(study, objective, prompts, checkpoint_path=checkpoint, quiet=True)
     classifier = result.classifier
     rows = study.rows(study.split)
     # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise

@@ -13,7 +13,7 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.settings.config import FitConfig, make_config, why_refused
 from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import GROUP_SOURCES
+from dbpt.settings.sections import GROUP_SOURCES, method_name
 
 BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed
@@ -24,6 +24,7 @@ DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 1
 BY_THE_PLAN = {
     "objective": "methods",
     "group_source": "methods, for example groupdro:true",
+    "prompts": "methods, for example balanced:group",
     "head": "heads",
     "seed": "seeds",
     "baselines": "methods",
@@ -33,26 +34,29 @@ BY_THE_PLAN = {
 
 @dataclass(frozen=True)
 class Method:
-    """One of `TRAINING_FREE`, or else an objective with its ``group_source``."""
+    """One of `TRAINING_FREE`, or else an objective with its ``group_source`` and its ``prompts``."""
 
     objective: str | None
     group_source: str | None
     training_free: str = ""
+    prompts: str = "class"
 
     @property
     def name(self) -> str:
         """The name in ``methods``."""
         if self.objective is None:
             return self.training_free
-        return self.objective if self.group_source == "pseudo" else f"{self.objective}:{self.group_source}"
+        name = method_name(self.objective, self.prompts)
+        return name if self.group_source == "pseudo" else f"{name}:{self.group_source}"
 
     @property
     def title(self) -> str:
         """The name in tables."""
         if self.objective is None:
             return TRAINING_FREE[self.training_free].title
-        source = "" if self.group_source == "pseudo" else f" ({self.group_source} groups)"
-        return OBJECTIVES[self.objective].title + source
+        details = ["group prompts"] if ":group" in self.name else []
+        details += [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
+        return OBJECTIVES[self.objective].title + (f" ({', '.join(details)})" if details else "")
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ def is_cell_file(name: str) -> bool:
     cell = re.fullmatch(r"([^_]+)(?:_([^_]+))?_(?:seed|draw)-[0-9]+\.safetensors", name)
     if cell is None or cell[2] is None:
         return cell is not None and cell[1] in TRAINING_FREE
-    objective, _, source = cell[1].rpartition("-")
-    return cell[2] in HEADS and ((source in GROUP_SOURCES and objective in OBJECTIVES) or cell[1] in OBJECTIVES)
+    objective = re.sub(rf"(-group)?(-({'|'.join(GROUP_SOURCES)}))?$", "", cell[1])
+    return cell[2] in HEADS and (objective in OBJECTIVES or cell[1] in OBJECTIVES)
 
 
 @dataclass(frozen=True)
@@ -155,7 +159,7 @@ def make_plan(
         objective, source = method.objective or BASELINE, method.group_source or "pseudo"
         # as in the ERM row of `fit`, an objective without weights is trained without them
         apply = config.apply if OBJECTIVES[objective].can_sample else None
-        choices = {"head": head or "linear", "objective": objective, "group_source": source}
+        choices = {"head": head or "linear", "prompts": method.prompts, "objective": objective, "group_source": source}
         start_from = None if head is None else config.start_from  # another head refuses it
         if reason := why_refused(**choices, apply=apply or "loss", model_selection=config.model_selection):
             left_out.append((method, reason))
@@ -181,18 +185,24 @@ def _names(flag: str, given: str | Sequence[str]) -> list[str]:
 
 
 def _parse_method(text: str) -> Method:
-    objective, colon, source = text.partition(":")
+    objective, *parts = text.split(":")
     if objective in TRAINING_FREE:
-        if colon:
+        if parts:
             raise InputError(f"--methods: {text!r}: {objective} is not trained and takes no groups; write {objective}")
         return Method(None, None, objective)
     if objective not in OBJECTIVES:
         valid = [*TRAINING_FREE, *OBJECTIVES]
         raise InputError(f"--methods: {text!r} is none of {', '.join(valid)}{nearest(objective, valid)}")
-    if colon and source not in GROUP_SOURCES:
-        choices = ", ".join(GROUP_SOURCES)
-        raise InputError(f"--methods: {text!r}: groups are {choices}{nearest(source, list(GROUP_SOURCES))}")
-    return Method(objective, source or "pseudo")
+    choices = ["group", *GROUP_SOURCES]
+    for part in parts:
+        if part not in choices:
+            expected = f"after the colon stands group, for group prompts, or the groups: {', '.join(GROUP_SOURCES)}"
+            raise InputError(f"--methods: {text!r}: {expected}{nearest(part, choices)}")
+    sources = [part for part in parts if part in GROUP_SOURCES]
+    if len(sources) > 1 or len(parts) - len(sources) > 1:
+        raise InputError(f"--methods: {text!r}: is said twice; write NAME:group:true, or a part of it")
+    prompts = "group" if "group" in parts or "class" not in OBJECTIVES[objective].prompts else "class"
+    return Method(objective, sources[0] if sources else "pseudo", prompts=prompts)
 
 
 def _refuse_repeats(flag: str, names: list[str]) -> None:

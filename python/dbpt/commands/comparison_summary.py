@@ -73,7 +73,7 @@ def _row(
         objective=row.method.objective,
         group_source=row.method.group_source,
         head=row.head,
-        apply=config.application(config.objective) if row.head is not None else None,
+        apply=config.application(config.trained_objective) if row.head is not None else None,
         seeds=list(found),
         draws=list(drawn),
         best_epochs=[result.row.best_epoch for result in results],

@@ -20,7 +20,8 @@ from dbpt.guesses.base import PROBE, PSEUDO_METHODS
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
-from dbpt.settings.config import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, FitConfig, make_config
+from dbpt.settings.config import FitConfig, make_config
+from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS
 from dbpt.study.data import load_for_run, names_own_data, resolve_demo, rows_with_known
 from dbpt.study.embedded import embedded_rows, read_clusters, storing_texts
 from dbpt.study.guesses import judged_guesses, trust_warnings
@@ -94,7 +95,7 @@ def evaluate(
     counts = _train_counts_of_run(of_run, study)
     study = replace(study, guesses=None, counts_of_run=counts, doubt_warnings=doubts)
     figures = study.metrics(embedded.stored.map_blocks(classifier.head.predictions))
-    row = RunRow(**how_trained(config, config.objective), warnings=[], **figures)
+    row = RunRow(**how_trained(config, config.trained_objective, config.prompts), warnings=[], **figures)
     metrics = study.run_metrics([row], warnings=warnings, seconds={})
     result = Result(Path(run), metrics, classifier)
     log_warnings(result.warnings, logged)

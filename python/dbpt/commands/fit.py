@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
-from dbpt.commands.methods import MethodResult, trained_result, training_free_result
+from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
@@ -31,7 +31,9 @@ from dbpt.report.tables import confusion_counts
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, groups_of_factors, run_of_factors, write_probe
 from dbpt.settings.config import FitConfig, make_config, override, shows_settings
+from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
+from dbpt.settings.sections import method_name
 from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json
 from dbpt.storage.tensors import write_tensors
 from dbpt.study.auto import FOUND, with_found_attributes
@@ -127,16 +129,25 @@ def _fit_on(
         return found
 
     sheets = ranks.from_first(begin, sent=lambda _: None)
-    objectives = dict.fromkeys(["erm", config.objective] if config.baselines else [config.objective])
+    candidates, only = candidates_of(study)
+    trained = dict.fromkeys([*([("erm", "class")] if config.baselines else []), *candidates])
     results = [training_free_result(study, "zero-shot")]
-    for name in objectives:
-        checkpoint = out / "checkpoints" / f"{name}.safetensors"
-        results.append(trained_result(study, name, checkpoint_path=checkpoint, ranks=ranks))
+    for objective, prompts in trained:
+        checkpoint = out / "checkpoints" / f"{method_name(objective, prompts).replace(':', '-')}.safetensors"
+        results.append(trained_result(study, objective, prompts, checkpoint_path=checkpoint, ranks=ranks))
+    names = [method_name(*each) for each in candidates]
+    # The best comes last. Without a choice there is one; if two are level, it is the first, with class prompts.
+    best = max(results[-len(candidates) :], key=lambda each: each.row.validation_score or 0.0)
+    results.append(results.pop(results.index(best)))
+    objective, prompts = candidates[names.index(best.row.name)]
+    study = replace(study, config=replace(config, objective=objective, prompts=prompts))
 
     def finish() -> RunMetrics:
         metrics = study.run_metrics(
             [result.row for result in results],
             warnings=study.warnings,
+            choice=names if asked.prompts == AUTO else None,
+            only=only,
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},
         )
         assert sheets is not None
@@ -247,7 +258,7 @@ def _groups_csv(study: Study, chosen: MethodResult) -> str:
     ]
     for group, (label, attribute) in enumerate(study.group_pairs(source)):
         numbers = [int(counts_G[group]) for counts_G in counts]
-        of_attributes = source if study.has_attributes else "class"
+        of_attributes = source if study.has_attributes or source == "ppa" else "class"
         weight = None if weights is None else weights[group]
         table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,25 +15,29 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dbpt.clip.backbone import zero_shot_weights
+from dbpt.data.prompts import class_prompts, group_prompts, group_texts, possible_groups, unnamed_group_prompts
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.progress import progress_bar
 from dbpt.report.summary import selection_text
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import RunRow
-from dbpt.settings.sections import TRUE_SELECTIONS
+from dbpt.settings.fields import AUTO
+from dbpt.settings.sections import method_name
 from dbpt.study.study import Study, how_trained
 from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
 from dbpt.training.draws import MAY_CHANGE
 from dbpt.training.loop import one_thread_if_small
 from dbpt.training.ranks import ALONE, Ranks, memory
-from dbpt.training.records import Judged, training_findings
+from dbpt.training.records import Judged, training_findings, validation_score
 
 logger = logging.getLogger(__name__)
 
+OnlyPrompts = Literal["no-attribute", "clusters", "last", "objective"]
 HELD_OUT = ("val", "test")  # the splits that a run's methods are evaluated on
 
 
@@ -64,28 +68,43 @@ def training_free_result(study: Study, name: str) -> MethodResult:
 
 
 def trained_result(
-    study: Study, objective: str, *, checkpoint_path: Path | None, ranks: Ranks = ALONE, quiet: bool = False
+    study: Study,
+    objective: str,
+    prompts: str = "class",
+    *,
+    checkpoint_path: Path | None,
+    ranks: Ranks = ALONE,
+    quiet: bool = False,
 ) -> MethodResult:
-    """Train the head under ``objective`` and evaluate the best epoch; ``quiet`` logs nothing and shows no bar."""
+    """Train the head under ``objective`` and evaluate the best epoch; ``quiet`` logs nothing and shows no bar.
+
+    ``prompts`` are "class" or "group".
+    """
     started, config = time.perf_counter(), study.config
     quiet = quiet or not ranks.is_first
-    head, rows = ranks.together(lambda: build_head(study)), training_rows(study, OBJECTIVES[objective])
-    built = build_objective(study, objective, rows[0])
+    head, rows = ranks.together(lambda: build_head(study, prompts)), training_rows(study, OBJECTIVES[objective])
+    built = build_objective(study, objective, rows[0], prompts)
     if built.refits:
         trained, how = ranks.from_first(lambda: _refitted(study, built, head, rows[0]))
         head.load_state_dict(trained.head_state)
     else:
-        trained = _trained(study, head, built, rows, checkpoint_path, ranks)
+        trained = _trained(study, head, built, prompts, rows, checkpoint_path, ranks)
         selection = selection_text(config.model_selection, study.has_attributes)
         how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
-    classifier = _finished(head, rows[0].features[:16])
+    classifier = _finished(head, rows[0].features[:16], built.training, prompts)
     seconds = time.perf_counter() - started
     group_names = study.group_names(config.group_source)
     findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names)
     if not quiet:
-        logger.info(f"{objective}: {how}, {seconds:.1f} s" + ("" if built.note is None else f"; {built.note}"))
+        logger.info(
+            f"{method_name(objective, prompts)}: {how}, {seconds:.1f} s"
+            + ("" if built.note is None else f"; {built.note}")
+        )
+    best = trained.history[trained.best_epoch - 1]
+    judged = Judged(average=best.val_average, wga=best.val_wga, wgp=best.val_wgp)
     row = RunRow(
-        **how_trained(config, objective),
+        **how_trained(config, objective, prompts),
+        validation_score=validation_score(settings_of(study).model_selection, best.epoch, judged)[0],
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         seconds=round(seconds, 3),
@@ -95,17 +114,36 @@ def trained_result(
     return MethodResult(row=row, classifier=classifier, trained=trained)
 
 
+def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | None]:
+    """Return objective and prompts of each training, and why ``--prompts auto`` leaves only one.
+
+    Class prompts come first; they alone are trained where groups can't be, or where nothing would choose.
+    """
+    config = study.config
+    if config.prompts != AUTO:
+        return config.trained, None
+    if len(config.trained) == 1:
+        return config.trained, "objective"
+    if config.group_source == "pseudo" and not study.has_words("pseudo"):
+        return config.trained[:1], "clusters" if study.has_attributes else "no-attribute"
+    return (config.trained[:1], "last") if config.model_selection == "last" else (config.trained, None)
+
+
 def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:
     """Return the entries of a `RunRow` that its predictions decide."""
     return study.metrics(classifier.predictions(study.features), HELD_OUT)
 
 
-def build_objective(study: Study, name: str, rows: Rows) -> Objective:
+def build_objective(study: Study, name: str, rows: Rows, prompts: str = "class") -> Objective:
     """Build the objective ``name`` for its training ``rows``, with its settings."""
     config, dataset, kind = study.config, study.dataset, OBJECTIVES[name]
     num_groups = len(study.group_names(config.group_source))
     sizes = tuple(dataset.words.sizes)
-    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, sizes)
+    impossible = None
+    if prompts == "group" and study.has_words(config.group_source):
+        possible = possible_groups(dataset.words)
+        impossible = None if possible.all() else ~possible
+    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, sizes, impossible)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 
@@ -113,6 +151,7 @@ def _trained(
     study: Study,
     head: Head,
     objective: Objective,
+    prompts: str,
     rows: tuple[Rows, Rows],
     checkpoint_path: Path | None,
     ranks: Ranks,
@@ -131,7 +170,7 @@ def _trained(
             *rows,
             settings_of(study),
             checkpoint_path=checkpoint_path,
-            fingerprint=_fingerprint(study, objective.name, head),
+            fingerprint=_fingerprint(study, objective.name, prompts, head),
             on_epoch=partial(_show_epoch, objective.name, bar),
             live=live,
             ranks=ranks,
@@ -147,16 +186,23 @@ def _show_epoch(objective: str, bar: tqdm, record: EpochRecord) -> None:
 
 
 @torch.no_grad()
-def _finished(head: Head, features: NDArray[np.float32]) -> FeatureClassifier:
+def _finished(head: Head, features: NDArray[np.float32], groups: TrainingGroups, prompts: str) -> FeatureClassifier:
     """Return the classifier of a trained head. Refuses one whose NumPy predictions differ from `forward`."""
     tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
-    classifier = FeatureClassifier(tensors, type(head))
     if head.name in HEADS.added:
         logits = head(torch.from_numpy(features).to(next(head.parameters()).device)).cpu().numpy()
-        if not np.allclose(classifier.logits(features), logits, rtol=0, atol=0.01 * np.abs(logits).max()):
+        found = type(head).logits(tensors, features)
+        if not np.allclose(found, logits, rtol=0, atol=0.01 * np.abs(logits).max()):
             way_out = "fix classifier_tensors or logits"
             raise InputError(f"--head {head.name}: its classifier's logits differ from its forward; {way_out}")
-    return classifier
+    if prompts == "group":
+        outputs = (groups.num_classes, groups.num_groups // groups.num_classes)
+        if groups.impossible is not None:
+            tensors["logit_bias"] = np.where(groups.impossible, np.float32(EXCLUDED), tensors["logit_bias"])
+        tensors["weights"] = tensors["weights"].reshape(*outputs, -1)
+        if tensors["logit_bias"].size > 1:
+            tensors["logit_bias"] = tensors["logit_bias"].reshape(outputs)
+    return FeatureClassifier(tensors, type(head))
 
 
 def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tuple[Trained, str]:
@@ -184,11 +230,17 @@ def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tup
     return Trained(head.state_dict(), 1, [record], [(1, config.peak_lr)]), how
 
 
-def build_head(study: Study) -> Head:
-    """Build a new head of the configured kind for the study's classes."""
+def build_head(study: Study, prompts: str = "class") -> Head:
+    """Build a new head of the configured kind for the study's classes, or for the groups of its group source."""
     config, backbone, kind = study.config, study.embedded.backbone, HEADS[study.config.head]
-    class_weights = torch.from_numpy(study.embedded.class_weights).to(backbone.device)
-    start = HeadStart(backbone, study.dataset.words, class_weights, config.seed, study.embedded.context)
+    words, weights, context = study.dataset.words, study.embedded.class_weights, study.embedded.context
+    outputs = class_prompts(words)
+    if prompts == "group" and study.has_words(config.group_source):
+        outputs, weights = group_prompts(words), zero_shot_weights(backbone, *group_texts(words))
+    elif prompts == "group":
+        outputs = unnamed_group_prompts(words, pairs := study.group_pairs(config.group_source))
+        weights = weights.repeat(len(pairs) // len(weights), axis=0)
+    start = HeadStart(backbone, words, outputs, torch.from_numpy(weights).to(backbone.device), config.seed, context)
     return kind.build(start, **config.values(kind.settings))
 
 
@@ -218,7 +270,7 @@ def settings_of(study: Study) -> TrainingSettings:
 def training_rows(study: Study, objective: type[Objective]) -> tuple[Rows, Rows]:
     """Return the training rows of ``objective`` and those of model selection, each with the groups that it may use."""
     config = study.config
-    judged_by = study.groups("true" if config.model_selection in TRUE_SELECTIONS else "pseudo")
+    judged_by = study.groups(config.selecting_groups or "pseudo")
 
     def rows_of(split: str, groups: NDArray[np.int64]) -> Rows:
         rows = study.rows(split)
@@ -227,9 +279,9 @@ def training_rows(study: Study, objective: type[Objective]) -> tuple[Rows, Rows]
     return rows_of(objective.trains_on, study.groups(config.group_source)), rows_of("val", judged_by)
 
 
-def _fingerprint(study: Study, objective: str, head: Head) -> str:
+def _fingerprint(study: Study, objective: str, prompts: str, head: Head) -> str:
     """Return everything that determines a training besides its rows: settings, encoder, initial head."""
     config, backbone = study.config, study.embedded.backbone
     settings = {name: value for name, value in config.identity().items() if name not in MAY_CHANGE}
     described: list[object] = [sorted(backbone.encoder_key.items()), backbone.spec["config"]]
-    return repr((objective, settings, head.identity(), *described))
+    return repr((objective, prompts, settings, head.identity(), *described))

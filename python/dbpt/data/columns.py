@@ -36,6 +36,7 @@ class DataRequest:
     attributes: Vocabulary | None = None
     templates: tuple[str, ...] | None = None
     attribute_templates: tuple[str, ...] | None = None
+    group_templates: tuple[str, ...] | None = None
     celeba_target: str | None = None
     celeba_attributes: tuple[str, ...] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -55,11 +56,16 @@ class DataRequest:
         return self.columns.get("attribute") == ""
 
     def words(self, own: Words) -> Words:
-        """Return the words that are given, and the data's ``own`` for the others."""
-        names = ("classes", "attributes", "templates", "attribute_templates", "factors")
+        """Return the words that are given, and the data's ``own`` for the others.
+
+        The data's group sentences are about its own classes and attributes, and don't suit others.
+        """
+        names = ("classes", "attributes", "templates", "attribute_templates", "factors", "group_templates")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.attributes is not None:
             given["factors"] = ()
+        if {*own.classes, *own.attributes} != {*(self.classes or own.classes), *(self.attributes or own.attributes)}:
+            given.setdefault("group_templates", ())
         return replace(own, **given)
 
 

@@ -56,6 +56,7 @@ def load_dataset(
     factors: FactorNames | None = None,
     template: str | Sequence[str] | None = None,
     attribute_template: str | Sequence[str] | None = None,
+    group_template: str | Sequence[str] | None = None,
     celeba_target: str | None = None,
     celeba_attributes: str | Sequence[str] | None = None,
     columns: ColumnNames | None = None,
@@ -84,6 +85,7 @@ def load_dataset(
             ``place[ship]`` has the only values for the class ship. The data set's attributes are then their
             combinations. A table may have a column for each factor, of the same name.
         template, attribute_template: sentences with one ``{}``, for classes and for attributes.
+        group_template: sentences with one ``{class}`` and one ``{attribute}``, for groups.
         celeba_target: the attribute of CelebA to classify; None is ``"Blond_Hair"``.
         celeba_attributes: CelebA's spurious attributes. Their combinations are numbered as binary numbers whose first
             digit is the first attribute; None is ``["Male"]``.
@@ -111,6 +113,7 @@ def load_dataset(
         attributes=None if attributes is None else parse_vocabulary(attributes, "--attributes"),
         templates=_listed(template),
         attribute_templates=_listed(attribute_template),
+        group_templates=_listed(group_template),
         celeba_target=celeba_target,
         celeba_attributes=_listed(celeba_attributes),
         columns={} if columns is None else of_data(parse_columns(columns, parsed or ()), parsed or ()),

@@ -17,6 +17,7 @@ Vocabulary = dict[str, tuple[str, ...]]
 SENTENCE_START = "a photo of a"
 Names: TypeAlias = Mapping[str, str | Sequence[str]] | Sequence[str]
 """A vocabulary as users write it: a dict of names and wordings, or a list of entries ``"name=wording|wording"``."""
+GROUP_PLACEHOLDER = re.compile(r"\{(class|attribute)\}")
 COMMA_HINT = "; separate names by spaces, not commas"
 UNNAMED = "attribute"
 """The name of the one attribute of ``--attributes``, which no factor of ``--factors`` may have."""
@@ -98,6 +99,14 @@ def check_templates(templates: Sequence[str], argument: str) -> None:
         check_printable(template, argument)
 
 
+def check_group_templates(templates: Sequence[str], argument: str) -> None:
+    """Refuse sentences without exactly one ``{class}`` and one ``{attribute}``. Errors name ``argument``."""
+    for template in templates:
+        if sorted(GROUP_PLACEHOLDER.findall(template)) != ["attribute", "class"]:
+            raise InputError(f"{argument}: {template!r}; expected one {{class}} and one {{attribute}}")
+        check_printable(template, argument)
+
+
 def check_printable(text: str, argument: str) -> None:
     """Refuse control characters. Errors name ``argument``."""
     if CONTROL.search(text):
@@ -145,10 +154,10 @@ class Words:
     """Classes and (possibly no) attributes with their wordings. Code about guesses loops over the `suspects`.
 
     Attributes:
-        classes, attributes: (C,) and (A,) names with their wordings. With ``factors``, attributes are their
-            combinations.
+        classes, attributes: (C,) and (A,) names with their wordings; attributes are combinations of ``factors``.
         templates, attribute_templates: sentences with one ``{}``, for classes and for attributes.
         factors: attributes with names, whose wordings CLIP reads; empty for one attribute without a name.
+        group_templates: sentences with one ``{class}`` and one ``{attribute}``; possibly none.
     """
 
     classes: Vocabulary
@@ -156,6 +165,7 @@ class Words:
     templates: tuple[str, ...]
     attribute_templates: tuple[str, ...]
     factors: tuple[Factor, ...] = ()
+    group_templates: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_vocabulary(self.classes, "--classes")
@@ -166,6 +176,7 @@ class Words:
             check_vocabulary(self.attributes, "--attributes")
         check_templates(self.templates, "--template")
         check_templates(self.attribute_templates, "--attribute-template")
+        check_group_templates(self.group_templates, "--group-template")
 
     def _check_factors(self) -> None:
         for factor in self.factors:
@@ -232,14 +243,6 @@ class Words:
         """
         wordings = [wordings for suspect in self.suspects for wordings in suspect.values.values()]
         return sentences(wordings, self.attribute_templates)
-
-    def group_texts(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return every sentence of class and attribute, and the group y * A + a of each, (P,) int64.
-
-        They are the class templates with "CLASS, ATTRIBUTE", or "CLASS, VALUE, VALUE" with factors, in all wordings.
-        """
-        names = product(self.classes.values(), *(suspect.values.values() for suspect in self.suspects))
-        return sentences([[", ".join(words) for words in product(*wordings)] for wordings in names], self.templates)
 
 
 def sentences(wordings: Iterable[Sequence[str]], templates: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:

@@ -22,20 +22,20 @@ class AdapterHead(Head):
     makes no difference: layers without biases preserve the scale, and the cosine removes it.
 
     Args:
-        class_weights: (C, D), the weights of the zero-shot classifier, which are not trained.
+        weights: (K, D), the weights of the zero-shot classifier, or those of the groups, which are not trained.
         logit_scale, logit_bias: those of the backbone; the scale is already exponentiated.
         seed: seed of the parameters, which are drawn as those of torch's linear layers.
     """
 
-    def __init__(self, class_weights: torch.Tensor, *, logit_scale: float, logit_bias: float, seed: int) -> None:
+    def __init__(self, weights: torch.Tensor, *, logit_scale: float, logit_bias: float, seed: int) -> None:
         super().__init__()
-        num_classes, width = class_weights.shape
+        num_classes, width = weights.shape
         hidden = max(1, width // REDUCTION)
         generator = torch.Generator().manual_seed(seed)
-        self.down = torch.nn.Parameter(_uniform(hidden, width, generator).to(class_weights.device))
-        self.up = torch.nn.Parameter(_uniform(width, hidden, generator).to(class_weights.device))
-        self.register_buffer("class_weights", class_weights.detach().float().clone())
-        self.class_weights: torch.Tensor
+        self.down = torch.nn.Parameter(_uniform(hidden, width, generator).to(weights.device))
+        self.up = torch.nn.Parameter(_uniform(width, hidden, generator).to(weights.device))
+        self.register_buffer("weights", weights.detach().float().clone())
+        self.weights: torch.Tensor
         self.logit_scale, self.logit_bias = logit_scale, logit_bias
         self.multiply_adds = 128 * width * (2 * hidden + num_classes)
 
@@ -43,7 +43,7 @@ class AdapterHead(Head):
     def build(cls, start: HeadStart, **settings: Any) -> "AdapterHead":
         """Build the layers, drawn from the seed."""
         scale, bias = start.backbone.logit_scale, start.backbone.logit_bias or 0.0
-        return cls(start.class_weights, logit_scale=scale, logit_bias=bias, seed=start.seed)
+        return cls(start.weights, logit_scale=scale, logit_bias=bias, seed=start.seed)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the logits.
@@ -52,9 +52,9 @@ class AdapterHead(Head):
             features: (N, D) float32, rows of length 1.
 
         Returns:
-            (N, C) float32.
+            (N, K) float32.
         """
-        return self.logit_scale * self.adapted(features) @ self.class_weights.T + self.logit_bias
+        return self.logit_scale * self.adapted(features) @ self.weights.T + self.logit_bias
 
     def adapted(self, features: torch.Tensor) -> torch.Tensor:
         """Return the features that are compared with the class weights.
@@ -71,7 +71,7 @@ class AdapterHead(Head):
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
         """Return the layers and the class weights."""
         return {
-            "weights": self.class_weights,
+            "weights": self.weights,
             "logit_scale": torch.tensor([self.logit_scale]),
             "logit_bias": torch.tensor([self.logit_bias]),
             "adapter.down": self.down,
@@ -87,7 +87,7 @@ class AdapterHead(Head):
 
     @staticmethod
     def logits(tensors: Tensors, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits (N, C) of features (N, D) that the layers have moved."""
+        """Return the logits (N, K) of features (N, D) that the layers have moved."""
         down, up, ratio = (tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
         moved = np.maximum(np.maximum(features @ down.T, 0) @ up.T, 0)
         mixed = ratio * moved + np.float32(1 - float(ratio[0])) * features

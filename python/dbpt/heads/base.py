@@ -1,4 +1,4 @@
-"""The interface of a head, for `dbpt.register_head`. A head turns features (N, D) into logits (N, C)."""
+"""The interface of a head, for `dbpt.register_head`. A head turns features (N, D) into logits (N, K)."""
 
 import hashlib
 from abc import abstractmethod
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
+from dbpt.data.prompts import Prompts
 from dbpt.data.words import Words
 from dbpt.registry import Registered
 
@@ -19,25 +20,31 @@ Tensors = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class HeadStart:
-    """The inputs for building a head.
+    """The inputs for building a head with K outputs: the C classes, or the G groups with ``--prompts group``.
 
     Attributes:
         backbone: the frozen CLIP.
         words: the classes with their wordings and sentences.
-        class_weights: (C, D) float32, the weights of the zero-shot classifier, of length 1.
+        prompts: the K classes or groups as prompts.
+        weights: (K, D) float32, the text features of their sentences, of length 1.
         seed: seed of the first parameters.
         context: (n_ctx, d) or (C, n_ctx, d) float32, the context of a saved prompt to start as; None for a new one.
     """
 
     backbone: Backbone
     words: Words
-    class_weights: torch.Tensor
+    prompts: Prompts
+    weights: torch.Tensor
     seed: int
     context: NDArray[np.float32] | None = None
 
 
 class Head(torch.nn.Module, Registered):
-    """Maps features (N, D), L2-normalised, to logits (N, C). Its parameters are trained."""
+    """Maps features (N, D), L2-normalised, to logits (N, K). Its parameters are trained.
+
+    The K outputs are the C classes, or the groups y * A + a, whose probabilities dbpt sums for each class. A head
+    doesn't need to know which.
+    """
 
     settings: ClassVar[tuple[str, ...]] = ()
     """Names of the `FitConfig` settings that `build` takes as keywords."""
@@ -49,12 +56,12 @@ class Head(torch.nn.Module, Registered):
     """The rough cost of a forward pass of a batch; a small one is run on one thread."""
 
     @classmethod
-    def check(cls, backbone: Backbone, words: Words, **settings: Any) -> None:
-        """Refuse settings that don't fit the classes, before images are embedded.
+    def check(cls, backbone: Backbone, prompts: Prompts, **settings: Any) -> None:
+        """Refuse settings that don't fit the prompts, before images are embedded.
 
         Args:
             backbone: the frozen CLIP.
-            words: the classes with their wordings and sentences.
+            prompts: the classes or groups as prompts.
             settings: the values of the class's ``settings``, by name.
 
         Raises:
@@ -67,7 +74,7 @@ class Head(torch.nn.Module, Registered):
         """Build a new head on the device of the backbone.
 
         Args:
-            start: the backbone, words, zero-shot weights and seed.
+            start: the backbone, words, prompts, first weights and seed.
             settings: the values of the class's ``settings``, by name.
 
         Returns:
@@ -84,7 +91,7 @@ class Head(torch.nn.Module, Registered):
 
     @abstractmethod
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """Return the trained classifier: ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,).
+        """Return the trained classifier: ``weights`` (K, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (K,).
 
         All are float32. What else `logits` reads has names of the form ``NAME.part``, with the head's name.
         """
@@ -112,7 +119,20 @@ class Head(torch.nn.Module, Registered):
             features: (N, D) float32, rows of length 1.
 
         Returns:
-            (N, C) float32.
+            (N, K) float32.
         """
         logits: NDArray[np.float32] = tensors["logit_scale"] * (features @ tensors["weights"].T)
         return logits + tensors["logit_bias"]
+
+    @staticmethod
+    def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logarithm of the sum over the groups of each class, up to a constant of the row.
+
+        Args:
+            logits: (N, C, A) float32, of the groups.
+
+        Returns:
+            (N, C) float32.
+        """
+        total: NDArray[np.float32] = np.logaddexp.reduce(logits, axis=2)
+        return total

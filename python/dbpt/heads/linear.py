@@ -8,25 +8,25 @@ from dbpt.heads.base import Head, HeadStart
 
 
 class LinearHead(Head):
-    """logits = features @ weights.T + bias, with ``weights`` (C, D) and ``bias`` (C,), float32, trained.
+    """logits = features @ weights.T + bias, with ``weights`` (K, D) and ``bias`` (K,), float32, trained.
 
-    It starts as the zero-shot classifier: from ``class_weights`` times ``logit_scale``.
+    It starts as the zero-shot classifier: from ``first_weights`` times ``logit_scale``.
 
     Args:
-        class_weights: (C, D), the weights of the zero-shot classifier, of length 1.
+        first_weights: (K, D), the weights of the zero-shot classifier, or those of the groups, of length 1.
         logit_scale: that of the backbone, already exponentiated.
     """
 
-    def __init__(self, class_weights: torch.Tensor, *, logit_scale: float) -> None:
+    def __init__(self, first_weights: torch.Tensor, *, logit_scale: float) -> None:
         super().__init__()
-        self.weights = torch.nn.Parameter(logit_scale * class_weights.detach().float())
-        self.bias = torch.nn.Parameter(torch.zeros(len(class_weights), device=class_weights.device))
-        self.multiply_adds = 128 * class_weights.numel()
+        self.weights = torch.nn.Parameter(logit_scale * first_weights.detach().float())
+        self.bias = torch.nn.Parameter(torch.zeros(len(first_weights), device=first_weights.device))
+        self.multiply_adds = 128 * first_weights.numel()
 
     @classmethod
     def build(cls, start: HeadStart, **settings: Any) -> "LinearHead":
         """Build the zero-shot classifier."""
-        return cls(start.class_weights, logit_scale=start.backbone.logit_scale)
+        return cls(start.weights, logit_scale=start.backbone.logit_scale)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the logits.
@@ -35,7 +35,7 @@ class LinearHead(Head):
             features: (N, D) float32, rows of length 1.
 
         Returns:
-            (N, C) float32.
+            (N, K) float32.
         """
         return features @ self.weights.T + self.bias
 

@@ -1,7 +1,7 @@
 """The CoOp head: context vectors among the tokens of every class wording (Zhou et al., 2022, arXiv 2109.01134)."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,21 +12,23 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone, text_tower
 from dbpt.clip.spec import Tokenizer
 from dbpt.clip.text_path import fit_text_tower
-from dbpt.data.words import Vocabulary, Words
+from dbpt.data.prompts import Prompts
+from dbpt.data.words import Vocabulary
 from dbpt.heads.base import Head, HeadStart
 
 
 class PromptHead(Head):
     """Context vectors (n_ctx, d), float32, the only parameters, as in CoOp (Zhou et al., 2022). Both towers are frozen.
 
-    The weight of a class is the normalised mean of its wordings' text features, as in the zero-shot ensemble, with the
-    class's context in each.
+    The weight of a class, or of a group of class and attribute, is the normalised mean of its wordings' text features,
+    as in the zero-shot ensemble, with its context in each.
 
     Args:
         backbone: the frozen CLIP.
-        classes: the wordings of each class.
+        names: the K classes or groups with their wordings.
         n_ctx, seed: how many context vectors start as N(0, 0.02^2), drawn from the seed.
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
+        contexts: (K,) the number of the context of each name if they are specific; by default each has its own.
         class_position: see `prompt_token_ids`.
         ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
         context: float32 of the shape above, what the context starts as, with ``n_ctx``.
@@ -44,11 +46,12 @@ class PromptHead(Head):
     def __init__(
         self,
         backbone: Backbone,
-        classes: Vocabulary,
+        names: Vocabulary,
         *,
         n_ctx: int | None = None,
         seed: int,
         class_specific_context: bool = False,
+        contexts: Sequence[int] | None = None,
         class_position: text_tower.ClassPosition = "end",
         ctx_init: str | None = None,
         context: NDArray[np.float32] | None = None,
@@ -57,45 +60,45 @@ class PromptHead(Head):
     ) -> None:
         super().__init__()
         layout = prompt_layout(
-            backbone.tokenizer, classes, n_ctx, ctx_init, class_position, class_specific_context=class_specific_context
+            backbone.tokenizer, names, n_ctx, ctx_init, class_position, class_specific_context, contexts
         )
-        number = (len(classes),) if class_specific_context else ()
+        number = (max(contexts or range(len(names))) + 1,) if class_specific_context else ()
         if context is None:
             first = _first_context(backbone, (*number, layout.n_ctx), seed, ctx_init)
         else:
             first = torch.from_numpy(context.copy())
         self.context = torch.nn.Parameter(first.to(backbone.device))
         words = ctx_init if context is None else hashlib.sha256(context.tobytes()).hexdigest()
-        self._start = (words, list(classes.items()))
+        self._start = (words, list(names.items()))
         self.text_tower = fit_text_tower(
             backbone.model, layout, self.context, precision=text_precision, memory_mb=text_memory_mb
         )
         self.multiply_adds = self.text_tower.num_positions * text_tower.text_weights(backbone.model)
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
-        member_CP = F.one_hot(torch.tensor(_owners(classes), device=backbone.device), len(classes)).T.float()
-        self.register_buffer("averaging_CP", member_CP / member_CP.sum(dim=1, keepdim=True), persistent=False)
-        self.averaging_CP: torch.Tensor
+        member_KP = F.one_hot(torch.tensor(_owners(names), device=backbone.device), len(names)).T.float()
+        self.register_buffer("averaging_KP", member_KP / member_KP.sum(dim=1, keepdim=True), persistent=False)
+        self.averaging_KP: torch.Tensor
         self.register_buffer("zero_shot", None, persistent=False)
         self.zero_shot: torch.Tensor | None
-        """The class weights (C, D) of the zero-shot classifier; None unless `build` has them."""
+        """The weights (K, D) of the zero-shot classifier; None unless `build` has them."""
         self.last_weights: torch.Tensor | None = None
-        """The class weights (C, D) of the last `forward`, with their graph."""
+        """The weights (K, D) of the last `forward`, with their graph."""
 
     @classmethod
-    def check(cls, backbone: Backbone, words: Words, **settings: Any) -> None:
-        """Refuse a prompt that is too long for the text tower with a class of ``words``, and a bad ``ctx_init``."""
+    def check(cls, backbone: Backbone, prompts: Prompts, **settings: Any) -> None:
+        """Refuse a prompt that is too long for the text tower, and a bad ``ctx_init``."""
         layout = {name: value for name, value in settings.items() if not name.startswith("text_")}
-        prompt_layout(backbone.tokenizer, words.classes, **_with_start(words, layout))
+        prompt_layout(backbone.tokenizer, prompts.wordings, **_with_start(prompts, layout))
 
     @classmethod
     def build(cls, start: HeadStart, **settings: Any) -> "PromptHead":
-        """Build the context: a saved one, or by default the words before the class in the data's sentences."""
-        words = start.words
+        """Build the context: a saved one, or by default the words before the name in the data's sentences."""
         if start.context is not None:
             settings |= {"context": start.context, "n_ctx": start.context.shape[-2]}
-        head = cls(start.backbone, words.classes, seed=start.seed, **_with_start(words, settings))
-        head.zero_shot = start.class_weights
+        settings = _with_start(start.prompts, settings)
+        head = cls(start.backbone, start.prompts.wordings, seed=start.seed, contexts=start.prompts.contexts, **settings)
+        head.zero_shot = start.weights
         return head
 
     def identity(self) -> object:
@@ -104,9 +107,9 @@ class PromptHead(Head):
         return (*self._start, layout.ids.tolist(), layout.places.tolist())
 
     def weights(self) -> torch.Tensor:
-        """Return class weights (C, D), L2-normalised, differentiable in the context."""
+        """Return weights (K, D), L2-normalised, differentiable in the context."""
         features_PD = self.text_tower(self.context)
-        return F.normalize(self.averaging_CP @ features_PD, dim=-1)
+        return F.normalize(self.averaging_KP @ features_PD, dim=-1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the logits, exp(logit_scale) * cosine + bias.
@@ -115,7 +118,7 @@ class PromptHead(Head):
             features: (N, D) float32, rows of length 1.
 
         Returns:
-            (N, C) float32.
+            (N, K) float32.
         """
         self.last_weights = self.weights()
         return self.logits_of(features, self.last_weights)
@@ -127,19 +130,19 @@ class PromptHead(Head):
         return lambda features: self.logits_of(features, weights)
 
     def logits_of(self, features: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Return the logits by given class weights.
+        """Return the logits by given weights.
 
         Args:
             features: (N, D) float32, rows of length 1.
-            weights: (C, D) float32, rows of length 1.
+            weights: (K, D) float32, rows of length 1.
 
         Returns:
-            (N, C) float32.
+            (N, K) float32.
         """
         return self.logit_scale * features @ weights.T + self.logit_bias
 
     def classifier_tensors(self) -> dict[str, torch.Tensor]:
-        """Return the class weights that the context gives."""
+        """Return the weights that the context gives."""
         return {
             "weights": self.weights(),
             "logit_scale": torch.tensor([self.logit_scale]),
@@ -147,28 +150,34 @@ class PromptHead(Head):
         }
 
 
-def _with_start(words: Words, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with the words that the context starts as, where they name neither words nor tokens."""
+def _with_start(prompts: Prompts, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with the words that the context starts as, where they name neither words nor tokens.
+
+    Prompts that are alike have contexts of their own.
+    """
+    if prompts.are_alike:
+        settings = settings | {"class_specific_context": True}
     if settings["ctx_init"] is None and settings["n_ctx"] is None:
-        return settings | {"ctx_init": words.class_sentence_start}
+        return settings | {"ctx_init": prompts.start}
     return settings
 
 
 def prompt_layout(
     tokenizer: Tokenizer,
-    classes: Vocabulary,
+    names: Vocabulary,
     n_ctx: int | None,
     ctx_init: str | None,
     class_position: text_tower.ClassPosition,
-    *,
     class_specific_context: bool,
+    contexts: Sequence[int] | None = None,
 ) -> text_tower.PromptLayout:
-    """Lay out the prompts of all wordings, class by class. Raises `InputError` as `PromptHead` does."""
+    """Lay out the prompts of all wordings, name by name. Raises `InputError` as `PromptHead` does."""
     if ctx_init is not None:
         n_ctx = len(text_tower.context_token_ids(tokenizer, ctx_init))
     assert n_ctx is not None
-    wordings = [wording for group in classes.values() for wording in group]
-    owners = _owners(classes) if class_specific_context else None
+    wordings = [wording for of_name in names.values() for wording in of_name]
+    own = contexts or range(len(names))
+    owners = [own[name] for name in _owners(names)] if class_specific_context else None
     return text_tower.prompt_token_ids(tokenizer, wordings, n_ctx, class_position=class_position, owners=owners)
 
 
@@ -183,6 +192,6 @@ def _first_context(backbone: Backbone, shape: tuple[int, ...], seed: int, ctx_in
     return words.float().expand(*shape, -1).contiguous()
 
 
-def _owners(classes: Vocabulary) -> list[int]:
-    """Return the class number of each wording."""
-    return [index for index, wordings in enumerate(classes.values()) for _ in wordings]
+def _owners(names: Vocabulary) -> list[int]:
+    """Return the number of the class or group of each wording."""
+    return [index for index, wordings in enumerate(names.values()) for _ in wordings]

@@ -1,6 +1,7 @@
 """Training objectives, which turn per-sample losses into one loss. `OBJECTIVES` maps names to classes."""
 
 from dbpt.objectives.base import Erm, Objective, TrainingGroups
+from dbpt.objectives.gla import Gla
 from dbpt.objectives.other_losses import ClassBalanced, ContrastiveAdapter, KgCoOp, ProGrad, Subg, Suby
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.objectives.two_stages import Afr, Dfr, Jtt
@@ -8,7 +9,7 @@ from dbpt.objectives.weighting import Balanced, Dbpt, GroupDro, WeightingObjecti
 from dbpt.registry import Registry
 
 _OWN: tuple[type[Objective], ...] = (
-    *(Dbpt, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, KgCoOp, ProGrad),
+    *(Dbpt, Gla, Balanced, GroupDro, Subg, Jtt, Afr, Dfr, ClassBalanced, Suby, KgCoOp, ProGrad),
     *(ContrastiveAdapter, Erm),
 )
 

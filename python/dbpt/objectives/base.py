@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from dbpt.sampling import GroupSampler, WeightedSampler
 
 
+EXCLUDED = -1e4
+"""Added to the logit of a group: its probability is 0. Infinity would make the gradient of a sum NaN."""
+
+
 @dataclass(frozen=True)
 class TrainingGroups:
     """The groups of the N training rows.
@@ -31,6 +35,7 @@ class TrainingGroups:
         num_classes: C.
         num_groups: G = C * A, the number of groups that could occur.
         factor_sizes: the number of values of each of several attributes, whose combinations the groups are made of.
+        impossible: (G,) True for a group that no image can be in; None if there is none.
     """
 
     groups: NDArray[np.int64]
@@ -38,11 +43,22 @@ class TrainingGroups:
     num_classes: int
     num_groups: int
     factor_sizes: tuple[int, ...] = ()
+    impossible: NDArray[np.bool_] | None = None
 
     @property
     def counts(self) -> NDArray[np.int64]:
         """(G,) number of rows of each group; unknown rows are not counted."""
         return group_counts(self.groups, self.num_groups)
+
+    @property
+    def offsets(self) -> NDArray[np.float64]:
+        """(G,) what training adds to the logits of groups: `EXCLUDED` for one without rows, 0 for the others.
+
+        A class without any row of known group keeps all of its possible groups.
+        """
+        counts_CA = self.counts.reshape(self.num_classes, -1)
+        is_empty = ((counts_CA == 0) & counts_CA.any(axis=1, keepdims=True)).reshape(-1)
+        return np.where(is_empty | (False if self.impossible is None else self.impossible), EXCLUDED, 0.0)
 
     def raked(self, min_group_count: float) -> tuple[NDArray[np.float64] | None, str | None]:
         """Return weights by `raked_weights` if a combination of attributes is too small.
@@ -58,6 +74,39 @@ class TrainingGroups:
             return None, None
         note = f"groups with under {min_group_count:g} rows: {few}; their classes balance the values of each factor"
         return raked_weights(self.counts, self.factor_sizes, min_group_count=min_group_count), f"{note} (raking)"
+
+
+def class_logits(logits: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """Return the logits of the classes: the logarithm of the sum over the groups of each, up to a constant of the row.
+
+    Args:
+        logits: (N, K) of the C classes or of the G groups y * A + a.
+        num_classes: C.
+
+    Returns:
+        (N, C).
+    """
+    return logits.reshape(len(logits), num_classes, logits.shape[1] // num_classes).logsumexp(dim=2)
+
+
+def group_cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor, num_classes: int
+) -> torch.Tensor:
+    """Return -log softmax(logits)_g of the group g of each row, and of all groups of its class if that is unknown.
+
+    Args:
+        logits: (B, G).
+        labels: (B,) int64.
+        groups: (B,) int64, -1 for unknown.
+        num_classes: C, of which each has G / C groups.
+
+    Returns:
+        (B,).
+    """
+    log_p = logits.log_softmax(dim=1)
+    of_class = class_logits(log_p, num_classes).gather(1, labels[:, None])
+    of_group = log_p.gather(1, groups.clamp(min=0)[:, None])
+    return -of_class.where(groups[:, None] < 0, of_group).squeeze(1)
 
 
 class Objective(Registered):
@@ -85,6 +134,10 @@ class Objective(Registered):
     """The split of its training rows."""
     refits: ClassVar[bool] = False
     """True if `refit` replaces the training loop."""
+    prompts: ClassVar[tuple[str, ...]] = ("class", "group")
+    """What the outputs of its head may be: classes, groups of class and attribute, or both."""
+    by_group: ClassVar[bool] = False
+    """With group prompts, whether the loss of a row is that of its group, instead of that of its class."""
 
     start_weights: NDArray[np.float64] | None = None
     """(G,) the group weights that training starts with; None for an objective without group weights."""
@@ -105,6 +158,26 @@ class Objective(Registered):
             features: (N, D) float32 of the training rows, on the head's device.
             seed: seed of the run.
         """
+
+    def sample_losses(self, logits: torch.Tensor, labels: torch.Tensor, groups: torch.Tensor) -> torch.Tensor:
+        """Return the loss of each row, before weights: the cross-entropy of its class, or with `by_group` of its group.
+
+        The probability of a class is the sum of those of its groups. A row of unknown group has the loss of its class.
+        Groups without training rows are left out, so training doesn't push them away.
+
+        Args:
+            logits: (B, K) float32 with gradient, of the C classes or of the G groups.
+            labels: (B,) int64.
+            groups: (B,) int64, -1 for unknown.
+
+        Returns:
+            (B,) float32.
+        """
+        is_grouped = logits.shape[1] > self.training.num_classes
+        if is_grouped:
+            logits = logits + logits.new_tensor(self.training.offsets)
+        known = groups if is_grouped and self.by_group else groups.new_full(groups.shape, -1)
+        return group_cross_entropy(logits, labels, known, self.training.num_classes)
 
     def observe(self, per_sample_loss: torch.Tensor, groups: torch.Tensor, labels: torch.Tensor) -> None:
         """Observe a batch before its `loss` is computed.

@@ -125,6 +125,7 @@ class KgCoOp(Objective):
     name = "kgcoop"
     title = "KgCoOp"
     heads = ("prompt",)
+    prompts = ("class",)
 
     def penalty(self, head: torch.nn.Module) -> torch.Tensor | None:
         """Return the weighted mean distance of the class weights of the last step's forward pass."""
@@ -142,6 +143,7 @@ class ProGrad(Objective):
     name = "prograd"
     title = "ProGrad"
     heads = ("prompt",)
+    prompts = ("class",)
 
     def general_loss(self, head: torch.nn.Module, features: torch.Tensor, logits: torch.Tensor) -> torch.Tensor | None:
         """Return the cross-entropy to the zero-shot probabilities, (B,)."""
@@ -176,6 +178,7 @@ class ContrastiveAdapter(ClassBalanced):
     name = "contrastive-adapter"
     title = "contrastive adapter"
     heads = ("adapter",)
+    prompts = ("class",)
 
     def __init__(self, training: TrainingGroups, *, apply: str = "loss", **bounds: float) -> None:
         super().__init__(training, apply=apply, **bounds)
@@ -185,7 +188,7 @@ class ContrastiveAdapter(ClassBalanced):
         """Predict the training rows by the zero-shot classifier, and balance the cells."""
         import torch
 
-        class_weights: torch.Tensor = head.class_weights  # type: ignore[assignment]
+        class_weights: torch.Tensor = head.weights  # type: ignore[assignment]
         predicted_N = (features @ class_weights.T).argmax(dim=1).cpu().numpy()
         labels, num_classes = self.training.labels, self.training.num_classes
         self._balance(labels * num_classes + predicted_N, num_classes**2)

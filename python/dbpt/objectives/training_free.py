@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.prompts import group_texts
 from dbpt.data.words import Words, sentences
 from dbpt.errors import InputError
 
@@ -57,10 +58,17 @@ class TrainingFree:
 
     @staticmethod
     def logits(tensors: Mapping[str, NDArray[np.float32]], features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits (N, C) of unit ``features`` (N, D), as `Head.logits` does."""
+        """Return the logits (N, K) of unit ``features`` (N, D), as `Head.logits` does."""
         from dbpt.heads import Head
 
         return Head.logits(tensors, features)
+
+    @staticmethod
+    def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits (N, C) of the classes from those of the groups, (N, C, A), as `Head.class_logits` does."""
+        from dbpt.heads import Head
+
+        return Head.class_logits(logits)
 
 
 class ZeroShot(TrainingFree):
@@ -113,35 +121,29 @@ def without(basis_RD: NDArray[np.float64], weights_CD: NDArray[np.float64], inpu
     return np.asarray(projected_CD, dtype=np.float64)
 
 
-class GroupPrompts(TrainingFree):
-    """The class of the nearest group of class and attribute, by sentences of both (a baseline of RoboShot's paper)."""
+class GroupPromptsSum(TrainingFree):
+    """The class with the largest probability, summed over its groups: where trained group prompts start."""
 
-    name = "group-prompts"
-    title = "group prompts"
+    name = "group-prompts-sum"
+    title = "group prompts (sum)"
 
     @staticmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:
         """Return the weights (C, A, D) of the groups."""
         return group_weights(inputs)
 
+
+class GroupPrompts(GroupPromptsSum):
+    """The class of the nearest group of class and attribute, by sentences of both (a baseline of RoboShot's paper)."""
+
+    name = "group-prompts"
+    title = "group prompts"
+
     @staticmethod
-    def logits(tensors: Mapping[str, NDArray[np.float32]], features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the largest logit of each class's groups, (N, C)."""
-        best: NDArray[np.float32] = group_logits(tensors, features).max(axis=2)
+        best: NDArray[np.float32] = logits.max(axis=2)
         return best
-
-
-class GroupPromptsSum(GroupPrompts):
-    """The class with the largest probability, summed over its groups."""
-
-    name = "group-prompts-sum"
-    title = "group prompts (sum)"
-
-    @staticmethod
-    def logits(tensors: Mapping[str, NDArray[np.float32]], features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logarithm of the sums, up to a constant of the image, (N, C)."""
-        total: NDArray[np.float32] = np.logaddexp.reduce(group_logits(tensors, features), axis=2)
-        return total
 
 
 def group_weights(inputs: Inputs) -> NDArray[np.float32]:
@@ -152,16 +154,8 @@ def group_weights(inputs: Inputs) -> NDArray[np.float32]:
             name = next(iter(factor.of_class))
             found = f"factor {factor.name!r} has values of its own for class {name!r}"
             raise InputError(f"{found}, so some sentences of class and attribute mean nothing; leave the method out")
-    weights_GD = inputs.encode(*words.group_texts())
+    weights_GD = inputs.encode(*group_texts(words))
     return weights_GD.reshape(len(words.classes), len(words.attributes), -1)
-
-
-def group_logits(tensors: Mapping[str, NDArray[np.float32]], features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the logits (N, C, A) of the groups by their ``weights`` (C, A, D)."""
-    num_classes, num_attributes, width = tensors["weights"].shape
-    cosine_NG = features @ tensors["weights"].reshape(-1, width).T
-    logits: NDArray[np.float32] = tensors["logit_scale"] * cosine_NG + tensors["logit_bias"]
-    return logits.reshape(-1, num_classes, num_attributes)
 
 
 class RoboShot(TrainingFree):

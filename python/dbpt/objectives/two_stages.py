@@ -210,6 +210,7 @@ class Dfr(Objective):
     heads = ("linear",)
     trains_on = "val"
     refits = True
+    prompts = ("class",)
 
     @classmethod
     def check_installed(cls) -> None:

@@ -34,6 +34,7 @@ class WeightingObjective(Objective):
     """
 
     uses_groups = True
+    by_group = True
     _note: str | None = None
     settings: ClassVar[tuple[str, ...]] = ("min_group_count", "max_weight")
     can_sample = True

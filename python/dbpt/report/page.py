@@ -30,7 +30,8 @@ from dbpt.report.summary import (
     shown_rows,
     summarize,
 )
-from dbpt.report.text import capitalize_first, in_words
+from dbpt.report.tables import choice_note
+from dbpt.report.text import capitalize_first, in_words, sentence
 from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
@@ -240,6 +241,7 @@ def render_report(
     lines = [capitalize_first(summary.split_line) + shots_text(metrics), groups_line(metrics)]
     below = section("line", text=" · ".join([*lines, f"one run, seed {metrics.seed}"]))
     leads = [] if outcome.kind == "nothing-to-compare" else [change_of(judged_summary, difference)]
+    leads = [*leads, sentence(choice_note(metrics))] if metrics.choice else leads
     head = sections.headline(data.name, (outcome.kind, outcome.title), outcome.sentence, below, leads)
     of = {"has_attributes": data.has_attributes, "group_kind": metrics.group_kind, "chosen": chosen}
     more = {"summary": summary, "selecting": selecting_figure(metrics), "has_factors": len(data.factors) > 1}

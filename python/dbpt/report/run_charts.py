@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from dbpt.groups import class_and_attribute, group_name
+from dbpt.guesses.ppa import NAMES as PPA_NAMES
 from dbpt.report import charts
 from dbpt.report.summary import ShownRow, Summary, group_size, selecting_figure, shown_rows, summarize
 from dbpt.report.text import shorten_group
@@ -87,6 +88,8 @@ def _group_lines(summary: Summary, history: History, key: str, prefixes: list[st
     """Return a curve for each group with a value: hue by class, dashes by attribute. Weights begin at 1."""
     lines, data = [], summary.metrics.dataset
     pairs = data.groups if summary.chosen.record.group_source == "true" else data.pseudo_groups
+    if summary.chosen.record.group_source == "ppa":
+        pairs = [(label, name) for label in data.classes for name in PPA_NAMES]
     if not history or len(history[0][key]) != len(pairs):  # true groups, where the figures are over clusters
         return []
     for g, (y, a) in enumerate(pairs):

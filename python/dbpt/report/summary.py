@@ -321,9 +321,11 @@ def selected_by(metrics: RunMetrics | ComparisonMetrics) -> str:
 def selecting_figure(metrics: RunMetrics) -> tuple[str, str, str]:
     """Return the figure that selects the epoch, in words, the groups that it is over, and its key in the history."""
     groups, _, figure = metrics.model_selection.partition("-")
+    if groups == "pseudo" and any(row.group_source == "ppa" for row in metrics.rows):
+        groups = "ppa"
     if figure not in WORST_OF:
         return "average accuracy", "", "val_average"
-    if not metrics.dataset.has_attributes:
+    if groups == "pseudo" and not metrics.dataset.has_attributes:
         return f"worst-class {WORST_OF[figure]}", "", f"val_{figure}"
     return f"worst-group {WORST_OF[figure]}", f", over {groups} groups", f"val_{figure}"
 

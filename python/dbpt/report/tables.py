@@ -16,6 +16,7 @@ from dbpt.report.summary import (
     group_size,
     pseudo_note,
     selected_by,
+    selecting_figure,
     summarize,
 )
 from dbpt.report.text import (
@@ -129,7 +130,29 @@ def _notes(summary: Summary) -> list[str]:
     if trained:
         best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
         notes.append(f"best epoch, by {selected_by(summary.metrics)}: {best}")
+    if choice := choice_note(summary.metrics):
+        notes.append(choice)
     return [*notes, pseudo_note(summary.metrics)]
+
+
+ONLY = {
+    "no-attribute": "no attribute is named",
+    "clusters": "clusters have no words",
+    "last": "with the last epoch of each, validation chooses nothing",
+    "objective": "the objective trains no others",
+}
+
+
+def choice_note(metrics: RunMetrics) -> str:
+    """Return which of the trainings ``--prompts auto`` kept, and why, in a sentence; "" if it was not asked for."""
+    rows = {row.name: row for row in metrics.rows if row.name in (metrics.choice or ())}
+    if not rows or metrics.only is not None:
+        return f"--prompts auto trained only {metrics.chosen}: {ONLY[metrics.only]}" if metrics.only else ""
+    chosen = rows.pop(metrics.chosen)
+    figure, over, _ = selecting_figure(metrics)
+    others = ", ".join(f"{percent(row.validation_score)} % with {row.title}" for row in rows.values())
+    of_chosen = f"its {figure} on the validation images{over} is {percent(chosen.validation_score)} %"
+    return f"{chosen.title} is saved, since {of_chosen}, and {others}"
 
 
 MOST_CLASSES = 12

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 class FeatureClassifier:
     """A finished head in NumPy, for features.
 
-    Every head has ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,), and may add more.
+    Every head has ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,), and may add more. With
+    group prompts the weights are (C, A, D), the bias may be (C, A), and a class has the probability of all its groups.
 
     Attributes:
         tensors: float32 by name, the content of ``classifier.safetensors``.
@@ -52,8 +53,9 @@ class FeatureClassifier:
     head: type[Head] | type[TrainingFree]
 
     def __post_init__(self) -> None:
-        shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), (len(self.weights),)]}
-        shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self.tensors).items()}
+        outputs = self.weights.shape[:-1]
+        shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), outputs]}
+        shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self._of_outputs).items()}
         for name, expected in shapes.items():
             if (found := self.tensors[name].shape) not in expected:
                 raise ValueError(f"{name} has shape {found}, expected {' or '.join(map(str, expected))}")
@@ -73,9 +75,28 @@ class FeatureClassifier:
             features: (N, D) float32, rows of length 1.
 
         Returns:
-            (N, C) float32.
+            (N, C) float32. With group prompts, the logarithm of the sum over the groups of each class.
         """
-        return self.head.logits(self.tensors, features)
+        if self.weights.ndim == 2:
+            return self.head.logits(self.tensors, features)
+        return self.head.class_logits(self.group_logits(features))
+
+    def group_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits of the groups, of a classifier with group prompts.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, C, A) float32.
+        """
+        return self.head.logits(self._of_outputs, features).reshape(-1, *self.weights.shape[:-1])
+
+    @property
+    def _of_outputs(self) -> dict[str, NDArray[np.float32]]:
+        """The tensors with ``weights`` (K, D) and ``logit_bias`` (1,) or (K,), as heads know them."""
+        weights, bias = self.weights.reshape(-1, self.weights.shape[-1]), self.tensors["logit_bias"].reshape(-1)
+        return {**self.tensors, "weights": weights, "logit_bias": bias}
 
     def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the class of the largest logit.
@@ -98,10 +119,27 @@ class FeatureClassifier:
         Returns:
             (N, C) float32; each row has the sum 1.
         """
-        logits = self.logits(features)
-        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-        found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return _softmax(self.logits(features))
+
+    def attribute_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the probability of each attribute given the image, of a classifier with group prompts.
+
+        Args:
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, A) float32; each row has the sum 1.
+        """
+        logits_NCA = self.group_logits(features)
+        probabilities = _softmax(logits_NCA.reshape(len(logits_NCA), -1)).reshape(logits_NCA.shape)
+        found: NDArray[np.float32] = probabilities.sum(axis=1)
         return found
+
+
+def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return found
 
 
 def zero_shot_classifier(
@@ -157,6 +195,11 @@ class Classifier:
         """(C,) in index order."""
         return tuple(self.words.classes)
 
+    @property
+    def knows_attributes(self) -> bool:
+        """Whether it tells groups of class and attribute apart, and so has the probability of each attribute."""
+        return self.head.weights.ndim == 3 and self.config.num_clusters is None and self.config.group_source != "ppa"
+
     @overload
     def predict(self, images: Image.Image, *, attributes: bool = ..., batch_size: int | None = ...) -> Prediction: ...
     @overload
@@ -184,7 +227,7 @@ class Classifier:
                 tensor (3, H, W), uint8 or floats from 0 to 1, or an iterable of these. Arrays (N, H, W, 3) and tensors
                 (N, 3, H, W) are N images. A folder, and a list of one image, give an iterator too.
             attributes: add pseudo attributes, zero-shot by the sentences of the run's attributes, or by the run's
-                probe.
+                probe. A classifier with group prompts has its own, and adds them in any case.
             batch_size: images that the image tower sees at a time, by default the run's ``embed_batch_size``; the last
                 batch is filled up to a power of two.
 
@@ -196,6 +239,7 @@ class Classifier:
             InputError: at once, for no image, for arrays and tensors of another shape, dtype or range, and for
                 ``attributes`` if the run has none to guess.
         """
+        attributes &= not self.knows_attributes
         if attributes and self.config.num_clusters is not None:
             raise InputError("--with-attribute: the run has clusters within the classes; use dbpt evaluate")
         if attributes and not self.words.attributes:
@@ -249,7 +293,9 @@ class Classifier:
             probabilities = self.head.probabilities(features)
             classes = _likeliest(probabilities, list(self.words.classes))
             attributes: list[Any] = [()] * rows
-            if labeller is not None:
+            if self.knows_attributes:
+                attributes = _likeliest(self.head.attribute_probabilities(features), list(self.words.attributes))
+            elif labeller is not None:
                 logits, labels = labeller(features), probabilities.argmax(axis=1)
                 guesses = label_suspects(logits, labels, self.words, method="argmax", fit_on=None)
                 assert guesses.posterior is not None

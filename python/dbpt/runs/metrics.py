@@ -26,10 +26,7 @@ class FactorSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ClustersSummary:
-    """The clusters within each class: their ``names`` (C, K), and how distinct they are, ``separation`` (C,).
-
-    Separation is None for a class with too few images to judge it.
-    """
+    """The ``names`` (C, K) of clusters, and their ``separation`` (C,), None for a class with too few images for it."""
 
     names: list[list[str]]
     separation: list[float | None]
@@ -44,8 +41,8 @@ class DataSummary:
     """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``.
 
     Without ``attributes`` and ``clusters`` the groups are the classes. Groups over clusters have no ``attributes``.
-    With ``factors`` the attributes are the combinations of their values, with the first factor most significant.
-    ``shots`` are the training images of each class, if they were drawn.
+    With ``factors`` the attributes are combinations of values, with the first factor most significant. ``shots`` are
+    the training images of each class, if they were drawn.
     """
 
     name: str
@@ -143,14 +140,18 @@ class Metrics:
 
 @dataclass(frozen=True, kw_only=True)
 class RunRow:
-    """A method of a run, with its metrics on each split where it was evaluated. What doesn't apply to it is None."""
+    """A method of a run with its metrics on each split where it was evaluated; what doesn't apply to it is None.
+
+    ``validation_score`` is the figure by which ``--model-selection`` chose its best epoch."""
 
     name: str
     group_source: str | None = None
     head: str | None = None
+    prompts: str | None = None
     apply: str | None = None
     best_epoch: Count | None = None
     epochs: Count = 0
+    validation_score: float | None = None
     seconds: float = 0.0
     warnings: list[str]
     train: GroupMetrics | None = None
@@ -165,9 +166,11 @@ class RunRow:
     @property
     def title(self) -> str:
         """The objective's title, with head, group source and sampling in brackets if not the default."""
-        title = OBJECTIVES[self.name].title if self.name in OBJECTIVES else self.name
+        objective, _, is_group = self.name.partition(":")
+        title = OBJECTIVES[objective].title if objective in OBJECTIVES else self.name
         details = [self.head] if self.head not in (None, "prompt") else []
-        details += ["true groups"] if self.group_source == "true" else []
+        details += ["group prompts"] if is_group else []
+        details += [f"{self.group_source} groups"] if self.group_source in ("true", "ppa") else []
         details += ["sampling"] if self.apply == "sampling" else []
         return f"{title} ({', '.join(map(str, details))})" if details else title
 
@@ -182,7 +185,7 @@ class RunRow:
 
     @property
     def groups(self) -> Sequence[Group]:
-        """The groups on the split that tables show, in the order g = y*A + a; none if it was not evaluated."""
+        """The groups on the split that tables show, in the order g = y*A + a, if it was evaluated."""
         return self.shown.groups if self.shown else ()
 
     @property
@@ -193,11 +196,16 @@ class RunRow:
 
 @dataclass(frozen=True, kw_only=True)
 class RunMetrics(Metrics):
-    """The content of ``metrics.json``. The row named ``chosen`` is the one whose classifier is saved."""
+    """The content of ``metrics.json``. The row named ``chosen`` is the one whose classifier is saved.
+
+    ``choice`` are the rows that ``--prompts auto`` trained, and ``only`` why it is a single one.
+    """
 
     model_selection: str
     seed: Count
     chosen: str
+    choice: list[str] | None = None
+    only: Literal["no-attribute", "clusters", "last", "objective"] | None = None
     rows: list[RunRow]
     warnings: list[str]
     failed_images: Count
@@ -220,10 +228,7 @@ FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedFigure:
-    """A figure over the seeds: the mean, and the value for each seed and for each draw.
-
-    ``sd`` is the standard deviation (n - 1) over the draws if there are any, else over the seeds.
-    """
+    """A figure of each seed and draw, the mean over the seeds, and the deviation (n - 1) over draws, or else seeds."""
 
     mean: float | None
     sd: float | None
@@ -259,7 +264,6 @@ class Difference:
 class ComparisonRow:
     """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
 
-    Of the ``draws`` that are finished only the figures are kept.
     ``groups`` are means over the seeds, also of the bounds, and ``deviations`` the standard deviations of their
     accuracies. ``groups_differ`` is True if the seeds disagree on the images of a group, such as by other guesses.
     ``over_images`` is the 95 % interval of worst-group accuracy: the means of the seeds' bounds.

@@ -69,7 +69,7 @@ RUN_FOLDER = OutputFolder(
     schema_version=1,
     is_file=lambda name: name in FILES or name.removesuffix(".safetensors") in HEADS,
     subfolders={
-        "checkpoints": lambda name: name.removesuffix(".safetensors") in OBJECTIVES,
+        "checkpoints": lambda name: name.removesuffix(".safetensors").removesuffix("-group") in OBJECTIVES,
         FIGURES: figures_named("accuracy", "weights", "probability", "validation"),
     },
 )
@@ -111,11 +111,12 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)
     backbone = load_backbone_from_spec(marker.backbone, device=device, weights=weights)
-    if head.weights.shape != (len(marker.words.classes), backbone.embed_dim):
+    if (len(head.weights), head.weights.shape[-1]) != (len(marker.words.classes), backbone.embed_dim):
         raise InputError(
             f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
             f"embed_dim {backbone.embed_dim}"
         )
+    config = replace(config, prompts="group" if head.weights.ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
     return Classifier(backbone, head, marker.words, config, probe)
 

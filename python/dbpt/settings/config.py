@@ -17,36 +17,21 @@ from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
-from dbpt.settings.fields import asked_word, flag_of
-from dbpt.settings.sections import APPLICATIONS, DEFAULT_DRO_STEP, GROUP_SOURCES, SELECTIONS, Settings
+from dbpt.settings.fields import AUTO, NOT_WITH_AUTO, NOT_WITH_CLUSTERS, asked_word, flag_of
+from dbpt.settings.sections import APPLICATIONS, DEFAULT_DRO_STEP, GROUP_SOURCES, PROMPTS, SELECTIONS, Settings
 from dbpt.storage.files import expanded, read_regular
 
 DROP = "drop one of the two"
 
 CHOICES: Mapping[str, Collection[str]] = {
     "head": HEADS,
+    "prompts": PROMPTS,
     "objective": OBJECTIVES,
     "group_source": GROUP_SOURCES,
     "apply": APPLICATIONS,
     "model_selection": SELECTIONS,
 }
 """The settings of the matrix, and their values."""
-
-NOT_WITH_CLUSTERS = {
-    "attribute_template": "clusters are found without words",
-    "pseudo_method": "clusters within each class are always found by k-means",
-    "proportions": "nobody knows the shares of clusters beforehand",
-    "pseudo_attributes": "the file has the attributes already",
-    "guess_only_unknown": "an image has a cluster, whether its attribute is known or not",
-}
-"""The settings that ``--attributes clusters`` doesn't read, and why."""
-NOT_WITH_AUTO = {
-    "attribute_template": "the family that is found has its own",
-    "proportions": "nobody knows the shares of names that are to be found",
-    "pseudo_attributes": "the file has the attributes already",
-    "guess_only_unknown": "the attributes that the data have are others",
-}
-"""The same for ``--attributes auto``."""
 
 
 def combinations() -> Iterator[dict[str, str]]:
@@ -55,9 +40,17 @@ def combinations() -> Iterator[dict[str, str]]:
         yield dict(zip(CHOICES, values, strict=True))
 
 
-def why_refused(*, head: str, objective: str, group_source: str, apply: str, model_selection: str) -> str | None:
+def why_refused(
+    *, head: str, prompts: str, objective: str, group_source: str, apply: str, model_selection: str
+) -> str | None:
     """Return the reason against a combination and the fix, in one line that names the settings; None if it is valid."""
     chosen = OBJECTIVES[objective]
+    if prompts not in chosen.prompts:
+        (wanted,) = chosen.prompts
+        return (
+            f"--prompts {prompts} with --objective {objective}: {chosen.title} trains {wanted} prompts only; choose "
+            f"--prompts {wanted}"
+        )
     if chosen.heads is not None and head not in chosen.heads:
         wanted = " or ".join(chosen.heads)
         return (
@@ -79,7 +72,9 @@ def _refusals(config: Settings) -> Iterator[str]:
     yield from _refusals_of_guesses(config)
     yield from _refusals_of_context(config)
     chosen = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
-    yield from filter(None, (why_refused(**chosen), OBJECTIVES[config.objective].why_refused(vars(config))))
+    objective = OBJECTIVES[config.trained_objective]
+    resolved = dict(zip(("objective", "prompts"), config.trained[0], strict=True))
+    yield from filter(None, (why_refused(**chosen | resolved), objective.why_refused(vars(config))))
     if config.num_clusters is not None:
         yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
     if config.asks_auto:
@@ -90,8 +85,8 @@ def _refusals(config: Settings) -> Iterator[str]:
         yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
     if config.embeddings is not None and config.features == "live":
         yield f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
-    if OBJECTIVES[config.objective].refits and config.features == "live":
-        yield f"--features live with --objective {config.objective}: it is fitted once, on images as they are; {DROP}"
+    if objective.refits and config.features == "live":
+        yield f"--features live with --objective {objective.name}: it is fitted once, on images as they are; {DROP}"
 
 
 def _refusals_of_guesses(config: Settings) -> Iterator[str]:
@@ -260,7 +255,8 @@ class FitConfig(Settings):
         return replace(
             self,
             lr=self.peak_lr,
-            apply=self.application(self.objective),
+            objective=self.objective if self.prompts == AUTO else self.trained_objective,
+            apply=self.application(self.trained_objective),
             dro_step_size=DEFAULT_DRO_STEP[self.batch_size > 0] if self.dro_step_size is None else self.dro_step_size,
             identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
         )

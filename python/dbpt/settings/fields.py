@@ -13,6 +13,22 @@ from dbpt.registry import Registry
 AUTO = "auto"
 CLUSTERS = "clusters"
 MOST_CLUSTERS = 10
+NOT_WITH_CLUSTERS = {
+    "attribute_template": "clusters are found without words",
+    "group_template": "clusters have no words",
+    "pseudo_method": "clusters within each class are always found by k-means",
+    "proportions": "nobody knows the shares of clusters beforehand",
+    "pseudo_attributes": "the file has the attributes already",
+    "guess_only_unknown": "an image has a cluster, whether its attribute is known or not",
+}
+"""The settings that ``--attributes clusters`` doesn't read, and why."""
+NOT_WITH_AUTO = {
+    "attribute_template": "the family that is found has its own",
+    "proportions": "nobody knows the shares of names that are to be found",
+    "pseudo_attributes": "the file has the attributes already",
+    "guess_only_unknown": "the attributes that the data have are others",
+}
+"""The same for ``--attributes auto``."""
 
 
 def asked_word(attributes: Sequence[str] | None) -> tuple[str, int] | None:

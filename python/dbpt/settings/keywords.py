@@ -32,6 +32,7 @@ class SharedSettings(TypedDict, total=False):
     factors: Sequence[str] | None
     template: Sequence[str] | None
     attribute_template: Sequence[str] | None
+    group_template: Sequence[str] | None
     model: str | Path | Backbone | None
     pretrained: str | Path | None
     tokenizer: str | Path | None
@@ -53,6 +54,7 @@ class SharedSettings(TypedDict, total=False):
     ema_momentum: float
     min_group_count: float
     max_weight: float
+    tau: float
     dro_step_size: float | None
     identification_epochs: int | None
     up_weight: float
@@ -79,8 +81,9 @@ class SharedSettings(TypedDict, total=False):
 class FitSettings(SharedSettings, total=False):
     """The settings of `dbpt.fit`."""
 
-    objective: str
-    group_source: Literal["pseudo", "true"]
+    objective: str | None
+    group_source: Literal["pseudo", "ppa", "true"]
     head: str
+    prompts: Literal["class", "group", "auto"]
     seed: int
     baselines: bool

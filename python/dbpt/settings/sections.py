@@ -16,11 +16,18 @@ from dbpt.storage.files import default_cache_dir, expanded
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
-GROUP_SOURCES = ("pseudo", "true")
+GROUP_SOURCES = ("pseudo", "ppa", "true")
+PROMPTS = ("class", "group")
 APPLICATIONS = ("loss", "sampling")
 PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
 SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
+
+
+def method_name(objective: str, prompts: str) -> str:
+    """Return the name of an objective, with ``:group`` for group prompts if it could train class prompts too."""
+    is_named = prompts == "group" and "class" in OBJECTIVES[objective].prompts
+    return f"{objective}:group" if is_named else objective
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +93,9 @@ class WordSettings(Section):
     )
     template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
     attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
+    group_template: tuple[str, ...] | None = setting(
+        None, "sentences for the groups: 'a {attribute} of a {class}.'", unset="the data's own, else CLASS, ATTRIBUTE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,12 +196,16 @@ class GroupSettings(Section):
 
     title = "groups"
 
-    objective: str = setting(
-        "dbpt", "training objective; those without groups, such as erm, need no attributes", choices=OBJECTIVES
+    objective: str | None = setting(
+        None,
+        "training objective; those without groups, such as erm, need no attributes",
+        unset="dbpt for class prompts, gla for group prompts",
+        choices=OBJECTIVES,
     )
     group_source: str = setting(
         "pseudo",
-        "attributes that define the groups; true needs labels",
+        "what divides a class into groups: pseudo attributes; the errors of a probe that doesn't see the words of the "
+        "classes (ppa), which needs no attribute; or true attributes, which need labels",
         choices=GROUP_SOURCES,
     )
     apply: str | None = setting(
@@ -212,6 +226,7 @@ class GroupSettings(Section):
         "largest weight of a row, relative to the mean; keeps the effective sample size at or above N / max_weight",
         low=1,
     )
+    tau: float = setting(1.0, "strength of GLA's adjustment by the groups' shares; 0 disables it", low=0)
     dro_step_size: float | None = setting(
         None,
         "step size of Group DRO's weights",
@@ -233,6 +248,12 @@ class HeadSettings(Section):
     title = "head"
 
     head: str = setting("prompt", "part of the classifier to train", choices=HEADS)
+    prompts: str = setting(
+        "class",
+        "what the classifier tells apart: classes, or groups of class and attribute, whose probabilities it sums; auto "
+        "trains both and keeps the one that model_selection prefers on validation",
+        choices=(*PROMPTS, AUTO),
+    )
     n_ctx: int | None = setting(None, "number of randomly initialised context tokens; replaces ctx_init", low=1)
     ctx_init: str | None = setting(
         None,
@@ -307,6 +328,34 @@ class Settings(  # a dataclass takes its fields from the last base on
     DataSettings,
 ):
     """All settings of a run, each checked by itself."""
+
+    @property
+    def trained(self) -> list[tuple[str, str]]:
+        """Return objective and prompts of each training, of which validation chooses if there are two."""
+        if self.prompts != AUTO:
+            return [(self.objective or ("gla" if self.prompts == "group" else "dbpt"), self.prompts)]
+        if self.objective is None:
+            return [("dbpt", "class"), ("gla", "group")]
+        return [(self.objective, prompts) for prompts in OBJECTIVES[self.objective].prompts]
+
+    @property
+    def selecting_groups(self) -> str | None:
+        """Return the source of the groups by which ``model_selection`` chooses the epoch; None if it needs none."""
+        if self.model_selection in TRUE_SELECTIONS:
+            return "true"
+        if self.model_selection not in PSEUDO_SELECTIONS:
+            return None
+        return "ppa" if self.group_source == "ppa" else "pseudo"
+
+    @property
+    def trained_objective(self) -> str:
+        """Return the name of the objective, of the first of `trained`."""
+        return self.trained[0][0]
+
+    @property
+    def method(self) -> str:
+        """Return the name of the first of `trained`, as in a comparison."""
+        return method_name(*self.trained[0])
 
     @property
     def opens_images(self) -> bool:

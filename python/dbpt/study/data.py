@@ -53,6 +53,7 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
         known = {"template": words.templates}
         if words.attributes and not config.names_none:
             known["attribute_template"] = words.attribute_templates
+            known["group_template"] = words.group_templates or None
         known["classes"] = entries_of(words.classes, "--classes")
         if not config.names_none:
             known["attributes"] = None if words.factors else entries_of(words.attributes, "--attributes") or None
@@ -155,6 +156,7 @@ def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Pa
         factors=factor_entries(words.factors) or None,
         template=words.templates,
         attribute_template=words.attribute_templates if words.attributes else None,
+        group_template=words.group_templates or None,
         training=False,
         **task,
     )

@@ -24,7 +24,6 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.pictures import contact_sheets
 from dbpt.settings.config import FitConfig
-from dbpt.settings.sections import PSEUDO_SELECTIONS
 from dbpt.storage.files import Column, is_missing, write_atomically
 from dbpt.study.embedded import Embedded
 from dbpt.study.study import Study
@@ -263,8 +262,8 @@ def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str
 def trust_warnings(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[str, ...]:
     """Return the doubts about the guesses as warnings, if figures or trainings with ``configs`` depend on them."""
     depends = study.group_kind == "pseudo" or any(
-        config.model_selection in PSEUDO_SELECTIONS
-        or (OBJECTIVES[config.objective].uses_groups and config.group_source != "true")
+        config.selecting_groups == "pseudo"
+        or (OBJECTIVES[config.trained_objective].uses_groups and config.group_source == "pseudo")
         for config in configs
     )
     return doubts_in_words(study.guesses) if depends and study.guesses else ()

@@ -15,14 +15,16 @@ from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
 from dbpt.data.checks import check_classes
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, hold_out
+from dbpt.data.prompts import class_prompts, group_prompts
 from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
+from dbpt.guesses.ppa import probe_errors
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import check_context, read_context
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import PSEUDO_SELECTIONS, TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
+from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
 from dbpt.study.data import open_dataset, rows_with_known
 from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows
@@ -72,7 +74,8 @@ def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
 
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     """Refuse settings for attributes that don't fit the data, true groups without labels, a solver not installed."""
-    OBJECTIVES[config.objective].check_installed()
+    for objective, _ in config.trained:
+        OBJECTIVES[objective].check_installed()
     if not dataset.attribute_names and config.num_clusters is None:
         settings = (field for field in fields(WordSettings) if field.name == "attribute_template")
         for setting in (*settings, *fields(PseudoAttributeSettings)):
@@ -84,7 +87,7 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
         raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
     _check_proportions(config, dataset.attribute_names)
     for flag, wanted, split in (
-        ("--group-source true", config.group_source == "true", OBJECTIVES[config.objective].trains_on),
+        ("--group-source true", config.group_source == "true", OBJECTIVES[config.trained_objective].trains_on),
         (f"--model-selection {config.model_selection}", config.model_selection in TRUE_SELECTIONS, "val"),
     ):
         rows = dataset.splits == SPLITS.index(split)
@@ -99,9 +102,9 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
 def check_groups(study: Study) -> None:
     """Refuse to train or select by pseudo groups without rows, or to refit on too few rows."""
     config, dataset = study.config, study.dataset
-    objective = OBJECTIVES[config.objective]
-    uses_groups = objective.uses_groups and config.group_source != "true"
-    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.model_selection in PSEUDO_SELECTIONS)):
+    objective = OBJECTIVES[config.trained_objective]
+    uses_groups = objective.uses_groups and config.group_source == "pseudo"
+    for split, wanted in ((objective.trains_on, uses_groups), ("val", config.selecting_groups == "pseudo")):
         if wanted and not (study.groups("pseudo")[study.rows(split)] >= 0).any():
             if config.pseudo_attributes is not None and not config.min_confidence:
                 raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
@@ -130,7 +133,8 @@ def check_groups(study: Study) -> None:
 def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
     """Return warnings about settings without effect. ``configs`` may differ only in seed and method."""
     warnings, config = [], configs[0]
-    chosen = {choice for each in configs for choice in (f"--head {each.head}", f"--objective {each.objective}")}
+    chosen = {f"--head {each.head}" for each in configs}
+    chosen |= {f"--objective {objective}" for each in configs for objective, _ in each.trained}
     if loops := not chosen.isdisjoint(readers("optimizer")):
         chosen.add(f"--optimizer {config.optimizer}")
     for setting in fields(config):
@@ -150,7 +154,7 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
         warnings.append(
             f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
         )
-    weighted = any(OBJECTIVES[each.objective].can_sample for each in configs)
+    weighted = any(OBJECTIVES[each.trained_objective].can_sample for each in configs)
     if weighted and config.apply == "loss" and config.weights_fade:
         warnings.append(
             f"--apply loss with --optimizer adamw and --batch-size {config.batch_size}: AdamW takes most of the group "
@@ -165,22 +169,22 @@ def group_warnings(study: Study) -> list[str]:
     counts = study.counts
 
     def what(kind: str) -> str:
-        return f"{kind}-groups" if study.has_attributes else "classes"
+        return f"{kind}-groups" if study.has_attributes or kind == "ppa" else "classes"
 
     def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
         names, occurring = study.group_names(kind), study.occurring(kind)
         return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist())
 
     warnings = []
-    kind, trains_on = "true" if config.group_source == "true" else "pseudo", OBJECTIVES[config.objective].trains_on
+    kind, trains_on = config.group_source, OBJECTIVES[config.trained_objective].trains_on
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
         warnings.append(
             f"{what(kind)} with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
         )
-    if config.model_selection not in (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS) or config.shots is not None:
+    if config.selecting_groups is None or config.shots is not None:
         return [*warnings, *_warnings_of_shots(study)]
-    kind = config.model_selection.partition("-")[0]
+    kind = config.selecting_groups
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
         warnings.append(
@@ -259,7 +263,9 @@ def load_and_embed(
     check_before_reading(config)
     start = next((each.start_from for each in configs if each.start_from is not None), None)
     context = None if start is None else read_context(start)
-    need_attributes |= any(OBJECTIVES[each.objective].uses_groups for each in configs)
+    for each in configs:
+        uses_groups = OBJECTIVES[each.trained_objective].uses_groups or each.prompts == "group"
+        need_attributes |= uses_groups and each.group_source != "ppa"
     dataset = open_dataset(config, needs_attributes=need_attributes)
     dataset, known = rows_with_known(config, dataset)
     if backbone is None:
@@ -270,13 +276,16 @@ def load_and_embed(
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
     backbone = backbone or configured_backbone(config)
-    for each in {each.head: each for each in configs}.values():
+    heads = {(each.head, prompts): each for each in configs for _, prompts in each.trained}
+    for (_, prompts), each in heads.items():
         settings = each.values(HEADS[each.head].settings)
         if context is not None and start is not None and each.head == "prompt":
             specific = each.class_specific_context
             check_context(context, start, backbone, dataset.num_classes, class_specific=specific)
             settings["n_ctx"] = context.shape[-2]
-        HEADS[each.head].check(backbone, dataset.words, **settings)
+        has_words = bool(dataset.words.attributes) and each.group_source != "ppa" and each.num_clusters is None
+        outputs = (group_prompts if prompts == "group" and has_words else class_prompts)(dataset.words)
+        HEADS[each.head].check(backbone, outputs, **settings)
     embedded = embedded_rows(dataset, backbone, config, known)
     log_warnings(embedded.warnings)
     check_classes(embedded.dataset)
@@ -305,6 +314,10 @@ def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
 def arrange(study: Study, config: FitConfig) -> Study:
     """Return the input of one training with the settings ``config``, after checks of its groups."""
     study = replace(study, config=config)
+    if config.group_source == "ppa":
+        weights = study.embedded.class_weights
+        errors = probe_errors(study.features, study.dataset.labels, weights, study.rows("train"))
+        study = replace(study, probe_errors=errors)
     check_groups(study)
     warnings, dataset = [*study.warnings, *group_warnings(study)], study.dataset
     known = int((dataset.attributes >= 0).sum())

@@ -11,9 +11,10 @@ from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
-from dbpt.groups import GroupMetrics, group_counts, group_metrics, group_name, pseudo_attribute_quality
+from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics, group_name, pseudo_attribute_quality
 from dbpt.guesses import Guesses, PseudoAttributes
 from dbpt.guesses.base import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
+from dbpt.guesses.ppa import NAMES as PPA_NAMES
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.metrics import (
     SCHEMA_VERSION,
@@ -30,14 +31,16 @@ from dbpt.runs.metrics import (
     Split,
 )
 from dbpt.settings.config import FitConfig
+from dbpt.settings.sections import method_name
 from dbpt.study.embedded import Embedded
 
 
-def how_trained(config: FitConfig, objective: str) -> dict[str, Any]:
+def how_trained(config: FitConfig, objective: str, prompts: str) -> dict[str, Any]:
     """Return the entries of a `RunRow` about what was trained, and with which groups."""
     group_source = config.group_source if OBJECTIVES[objective].uses_groups else None
     apply = config.application(objective)
-    return {"name": objective, "group_source": group_source, "head": config.head, "apply": apply}
+    name = method_name(objective, prompts)
+    return {"name": name, "group_source": group_source, "head": config.head, "prompts": prompts, "apply": apply}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,7 @@ class Study:
     ``drawn`` are the training and validation rows of a draw, sorted, with repeats; None: each row of these splits once.
     ``counts_of_run`` (G,) are the training rows of a run, for data without any. ``guesses`` say how far the pseudo
     attributes can be trusted; None if that has not been judged. ``doubt_warnings`` are as in `Metrics`.
+    ``probe_errors`` (N,) divide the classes into groups with ``--group-source ppa``.
     """
 
     embedded: Embedded
@@ -59,6 +63,7 @@ class Study:
     guesses: Guesses | None = None
     doubt_warnings: tuple[str, ...] = ()
     drawn: NDArray[np.int64] | None = None
+    probe_errors: NDArray[np.int64] | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -92,11 +97,20 @@ class Study:
         return self.pseudo.method != NO_ATTRIBUTE
 
     def groups(self, kind: str) -> NDArray[np.int64]:
-        """Return the (N,) groups of the `attributes` of that kind."""
+        """Return the (N,) groups of the `attributes` of that kind, or of the `probe_errors` for ``ppa``."""
+        if kind == "ppa":
+            assert self.probe_errors is not None
+            return group_ids(self.dataset.labels, self.probe_errors, len(PPA_NAMES))
         return pseudo_groups(self.dataset, None if kind == "true" else self.pseudo)
+
+    def has_words(self, kind: str) -> bool:
+        """Return whether the attributes of that kind are those of the words, and not clusters."""
+        return kind != "ppa" and self.has_attributes and (kind == "true" or self.pseudo.names is None)
 
     def group_pairs(self, kind: str) -> list[tuple[str, str]]:
         """Return class and attribute (G,) of the `groups` of that kind."""
+        if kind == "ppa":
+            return [(label, name) for label in self.dataset.class_names for name in PPA_NAMES]
         return group_pairs(self.dataset, None if kind == "true" else self.pseudo)
 
     def group_names(self, kind: str) -> tuple[str, ...]:
@@ -220,6 +234,8 @@ class Study:
         rows: Sequence[RunRow],
         *,
         warnings: Sequence[str] = (),
+        choice: list[str] | None = None,
+        only: Any = None,
         seconds: dict[str, float],
     ) -> RunMetrics:
         """Return the content of ``metrics.json`` of a run with these rows."""
@@ -227,7 +243,9 @@ class Study:
             **vars(self.shared_metrics()),
             model_selection=self.config.model_selection,
             seed=self.config.seed,
-            chosen=self.config.objective,
+            chosen=self.config.method,
+            choice=choice,
+            only=only,
             rows=list(rows),
             warnings=list(warnings),
             failed_images=len(self.embedded.failures),

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
@@ -50,7 +49,7 @@ def train(
     head. Only rank 0 reads and writes the checkpoint, from which another number of ranks can continue.
 
     Args:
-        head: maps features (B, D) to logits (B, C).
+        head: maps features (B, D) to logits (B, K), of the C classes or of the groups of class and attribute.
         objective: turns per-sample losses into the loss of a step.
         training: N rows to train on.
         validation: rows by which the epoch is chosen.
@@ -210,7 +209,7 @@ class _Run:
         labels, groups, part = self.labels[rows], self.groups[rows], self.ranks.part(len(rows))
         features = self._features(rows[part], check.epoch - 1, first_draw + part.start)
         logits = self.head(features)
-        own_loss = F.cross_entropy(logits, labels[part], reduction="none")
+        own_loss = self.objective.sample_losses(logits, labels[part], groups[part])
         # All ranks observe the whole batch, so their group weights stay the same without an exchange of weights.
         per_sample_loss = self.ranks.gather(own_loss, len(rows))
         try:
@@ -239,7 +238,10 @@ class _Run:
     def _judge(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `judged` for all N rows, each rank having judged a part of them."""
         own = self.ranks.part(len(labels))
-        correct, p_true = records.judged(self.head, features[own], labels[own])
+        of_groups = self.objective.training
+        correct, p_true = records.judged(
+            self.head, features[own], labels[own], of_groups.num_classes, of_groups.impossible
+        )
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:

@@ -15,6 +15,7 @@ from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
 from dbpt.heads import Head
 from dbpt.objectives import Objective
+from dbpt.objectives.base import EXCLUDED, class_logits
 from dbpt.storage.typed_json import Count, Share
 
 Selection = Literal["pseudo-wgp", "true-wgp", "pseudo-wga", "true-wga", "average", "last"]
@@ -22,15 +23,25 @@ ROWS_A_PASS = 1 << 14  # limits memory
 
 
 @torch.no_grad()
-def judged(head: torch.nn.Module, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def judged(
+    head: torch.nn.Module,
+    features: torch.Tensor,
+    labels: torch.Tensor,
+    num_classes: int | None = None,
+    impossible: NDArray[np.bool_] | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return which of ``features`` (N, D) get the right class, (N,) bool, and the probability of ``labels``, (N,).
 
-    Logits that are not finite are wrong, with probability NaN.
+    The probability of a class is the sum of those of its groups, of which ``impossible`` (G,) have none. Logits that
+    are not finite are wrong, with probability NaN.
     """
     frozen = head.frozen() if isinstance(head, Head) else head
     correct, p_true = [], []
     for part, of_part in zip(torch.split(features, ROWS_A_PASS), torch.split(labels, ROWS_A_PASS), strict=True):
         logits = frozen(part)
+        if impossible is not None:
+            logits = logits.masked_fill(torch.from_numpy(impossible).to(logits.device), EXCLUDED)
+        logits = class_logits(logits, num_classes or logits.shape[1])
         finite = logits.isfinite().all(dim=1)
         correct.append(finite & (logits.argmax(dim=1) == of_part))
         of_labels = logits.softmax(dim=1).gather(1, of_part[:, None]).squeeze(1)

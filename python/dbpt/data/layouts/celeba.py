@@ -21,6 +21,7 @@ WORDS = Words(
     attributes={"female": ("female celebrity",), "male": ("male celebrity",)},
     templates=("A photo of a celebrity with {}.",),
     attribute_templates=("A photo of a {}.",),
+    group_templates=("A photo of a {attribute} with {class}.",),
 )
 # For each attribute, a clause for an image without it and one for an image with it, in the official order.
 CLAUSES = {
@@ -148,6 +149,7 @@ def celeba_words(target: str, attributes: Sequence[str]) -> Words:
         templates=WORDS.templates if usual else ("A photo of a {}.",),
         attribute_templates=WORDS.attribute_templates,
         factors=tuple(factors) if len(factors) > 1 else (),
+        group_templates=WORDS.group_templates if usual and tuple(attributes) == SPURIOUS else (),
     )
 
 

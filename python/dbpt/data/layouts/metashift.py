@@ -31,7 +31,9 @@ GROUPS = {
 PUBLISHED: GroupCounts = ((784, 507, 196, 789), (127, 75, 33, 114), (273, 191, 65, 345))
 CLASSES: Vocabulary = {"dog": ("dog",), "cat": ("cat",)}
 TEMPLATES, ATTRIBUTE_TEMPLATES = ("a photo of a {}.",), ("a photo taken {}.",)
-WORDS = Words(CLASSES, {"outdoor": ("outdoors",), "indoor": ("indoors",)}, TEMPLATES, ATTRIBUTE_TEMPLATES)
+GROUP_TEMPLATES = ("a photo of a {class} {attribute}.",)
+OUTDOOR: Vocabulary = {"outdoor": ("outdoors",), "indoor": ("indoors",)}
+WORDS = Words(CLASSES, OUTDOOR, TEMPLATES, ATTRIBUTE_TEMPLATES, group_templates=GROUP_TEMPLATES)
 
 DISC_FOLDERS = ("MetaDatasetCatDog", "metashift/MetaDatasetCatDog", "metashifts/MetaDatasetCatDog")
 # In DISC's order, which determines its split. DISC itself numbers the classes the other way round.
@@ -50,7 +52,7 @@ DISC_ATTRIBUTES: Vocabulary = {
     "bike": ("at a bike",),
     "shelf": ("at a shelf",),
 }
-DISC_WORDS = Words(CLASSES, DISC_ATTRIBUTES, TEMPLATES, ATTRIBUTE_TEMPLATES)
+DISC_WORDS = Words(CLASSES, DISC_ATTRIBUTES, TEMPLATES, ATTRIBUTE_TEMPLATES, group_templates=GROUP_TEMPLATES)
 ORDER = "over sorted file names (which image lands where differs from splits drawn on other machines)"
 
 

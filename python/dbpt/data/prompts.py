@@ -1,0 +1,92 @@
+"""What a head tells apart, classes or groups of class and attribute, as sentences and as prompts."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.words import GROUP_PLACEHOLDER, SENTENCE_START, Vocabulary, Words
+from dbpt.groups import group_name
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of the K classes or groups that a head tells apart.
+
+    Attributes:
+        wordings: the name of each, with the words between context and full stop, in one wording or several.
+        start: the words that the context starts as by default.
+        contexts: (K,) the number of the context of each, if contexts are specific.
+        are_alike: True if some have the same wordings, so that only contexts of their own tell them apart.
+    """
+
+    wordings: Vocabulary
+    start: str
+    contexts: tuple[int, ...]
+    are_alike: bool = False
+
+
+def class_prompts(words: Words) -> Prompts:
+    """Return a prompt for each class, with the words before the class in the data's sentences."""
+    return Prompts(words.classes, words.class_sentence_start, tuple(range(len(words.classes))))
+
+
+def group_prompts(words: Words) -> Prompts:
+    """Return a prompt for each group y * A + a, by the first group template."""
+    template = _templates(words)[0]
+    before = GROUP_PLACEHOLDER.split(template)[0]
+    body = template[len(before) :].rstrip(" .!?")
+    names = [group_name(label, attribute) for label in words.classes for attribute in words.attributes]
+    wordings = [tuple(_filled(body, *pair) for pair in pairs) for pairs in _wordings(words)]
+    contexts = tuple(g // len(words.attributes) for g in range(len(names)))
+    return Prompts(dict(zip(names, wordings, strict=True)), before.strip() or SENTENCE_START, contexts)
+
+
+def unnamed_group_prompts(words: Words, pairs: Sequence[tuple[str, str]]) -> Prompts:
+    """Return a prompt for each group whose attribute has no words: that of its class, with a context of its own.
+
+    ``pairs`` (G,) are the names of class and attribute.
+    """
+    wordings = {group_name(label, name): words.classes[label] for label, name in pairs}
+    return Prompts(wordings, words.class_sentence_start, tuple(range(len(pairs))), are_alike=True)
+
+
+def group_texts(words: Words) -> tuple[list[str], NDArray[np.int64]]:
+    """Return every sentence of class and attribute, and the group y * A + a of each, (P,) int64.
+
+    They are the group templates in all wordings of both. The wording of several factors is "VALUE, VALUE".
+    """
+    templates, texts, owners = _templates(words), list[str](), list[int]()
+    for group, pairs in enumerate(_wordings(words)):
+        texts += [_filled(template, *pair) for pair in pairs for template in templates]
+        owners += [group] * len(pairs) * len(templates)
+    return texts, np.array(owners, dtype=np.int64)
+
+
+def possible_groups(words: Words) -> NDArray[np.bool_]:
+    """Return (G,) False for each group y * A + a of a class that can't have the attribute."""
+    return np.array(
+        [
+            all(value in suspect.possible(label) for value, suspect in zip(values, words.suspects, strict=True))
+            for label in words.classes
+            for values in product(*map(range, words.sizes))
+        ]
+    )
+
+
+def _templates(words: Words) -> tuple[str, ...]:
+    return words.group_templates or tuple(each.replace("{}", "{class}, {attribute}") for each in words.templates)
+
+
+def _wordings(words: Words) -> Iterator[list[tuple[str, str]]]:
+    """Yield the pairs of wordings of class and attribute of each group y * A + a."""
+    for of_class, *of_values in product(words.classes.values(), *(each.values.values() for each in words.suspects)):
+        yield [(label, ", ".join(values)) for label, *values in product(of_class, *of_values)]
+
+
+def _filled(template: str, label: str, attribute: str) -> str:
+    """Return the sentence, or the part of it, with the words in their places."""
+    words = {"class": label, "attribute": attribute}
+    return GROUP_PLACEHOLDER.sub(lambda place: words[place[1]], template)

@@ -1,0 +1,225 @@
+"""``--prompts group`` and ``auto``: heads, classifier, predictions, resuming, clusters, and what is refused."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from comparisons import compare
+from runs import fit, history_of, metrics_of
+from safetensors.numpy import load_file
+
+import dbpt
+from dbpt.commands.methods import build_head, trained_result
+from dbpt.objectives.base import EXCLUDED
+from dbpt.settings.config import make_config
+from dbpt.study.stages import prepare
+from dbpt.training import loop
+
+HEADS = ("prompt", "linear", "adapter")
+TEMPLATE = ("a {class} on a {attribute}.",)
+
+
+def settings_for(tiny, head: str) -> dict:
+    return tiny.settings if head == "prompt" else {k: v for k, v in tiny.settings.items() if k != "n_ctx"}
+
+
+@pytest.fixture(scope="module", params=HEADS)
+def group_run(request, tiny, tmp_path_factory) -> Path:
+    """The folder of a run with group prompts of each head."""
+    out = tmp_path_factory.mktemp("groups") / request.param
+    settings = settings_for(tiny, request.param) | {"head": request.param, "prompts": "group"}
+    return dbpt.fit(tiny.table, out=out, group_template=TEMPLATE, baselines=False, **settings).folder
+
+
+def test_the_classifier_has_weights_of_groups_and_the_row_says_so(group_run):
+    tensors = load_file(group_run / "classifier.safetensors")
+    assert tensors["weights"].shape == (2, 2, 16)
+    row = metrics_of(group_run)["rows"][-1]
+    assert (row["name"], row["prompts"], metrics_of(group_run)["chosen"]) == ("gla", "group", "gla")
+    assert history_of(group_run)[-1]["epoch"] == 6
+
+
+def test_the_answer_is_the_largest_summed_probability_and_attributes_are_told(group_run, tiny):
+    classifier = dbpt.load(group_run)
+    features = np.random.default_rng(0).standard_normal((7, 16)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    logits = classifier.head.group_logits(features)
+    joint = np.exp(logits.astype(np.float64))
+    joint /= joint.sum(axis=(1, 2), keepdims=True)
+    np.testing.assert_allclose(classifier.head.probabilities(features), joint.sum(axis=2), atol=1e-5)
+    np.testing.assert_allclose(classifier.head.attribute_probabilities(features), joint.sum(axis=1), atol=1e-5)
+    assert classifier.head.predictions(features).tolist() == joint.sum(axis=2).argmax(axis=1).tolist()
+    for found in classifier.predict(tiny.images(3)):
+        assert found.prediction in classifier.class_names
+        assert found.pseudo_attribute == ["meadow", "lake"][int(found.attribute_probabilities.argmax())]
+
+
+def test_evaluation_and_predictions_agree_with_the_run(group_run, tiny):
+    of_run, again = metrics_of(group_run)["rows"][-1]["test"], dbpt.evaluate(group_run).chosen.record.test
+    assert again.worst_group_accuracy == of_run["worst_group_accuracy"]
+    lines = (group_run / "predictions.csv").read_text().splitlines()
+    predicted = [line.split(",") for line in lines[1:6]]
+    found = [each.prediction for each in dbpt.load(group_run).predict(tiny.images(5))]
+    assert found == [cells[lines[0].split(",").index("prediction")] for cells in predicted]
+
+
+def test_the_head_starts_as_the_untrained_group_prompts(tiny):
+    table = {"data": str(tiny.table), **settings_for(tiny, "linear"), "group_template": TEMPLATE, "prompts": "group"}
+    study = prepare(make_config(table | {"head": "linear", "objective": "balanced"}))
+    head = build_head(study, "group")
+    texts = [f"a {c} on a {a}." for c in ("box", "disc") for a in ("meadow", "lake")]
+    features = study.embedded.backbone.encode_text(texts).numpy()
+    expected = study.embedded.backbone.logit_scale * features / np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose(head.weights.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_that_was_stopped_ends_as_one_that_was_not(tiny, tmp_path, monkeypatch):
+    settings = {"prompts": "group", "baselines": False}
+    whole = fit(tiny, tmp_path / "whole", **settings)
+    offered = loop.CheckpointWriter.offer
+
+    def stop(self, checkpoint):
+        offered(self, checkpoint)
+        if len(checkpoint.progress.history) == 3:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop.CheckpointWriter, "offer", stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny, tmp_path / "stopped", **settings)
+    resumed = fit(tiny, tmp_path / "stopped", resume=True, **settings)
+    for name in ("classifier.safetensors", "prompt.safetensors", "history.jsonl"):
+        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_class_may_lack_an_attribute_and_never_gets_it(tiny, tmp_path):
+    settings = {k: v for k, v in settings_for(tiny, "linear").items() if k != "attributes"}
+    factors = ["ground: meadow, lake, sand", "ground[disc]: meadow, lake"]
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", head="linear", prompts="group", factors=factors, **settings).folder
+    bias = load_file(run / "classifier.safetensors")["logit_bias"]
+    assert bias.shape == (2, 3)
+    assert bias[1, 2] == EXCLUDED  # the classes of a table are sorted
+    logits = dbpt.load(run).head.group_logits(np.eye(16, dtype=np.float32)[:4])
+    assert (logits[:, 1, 2] < logits[:, 1, :2].min(axis=1) - 1000).all()
+
+
+@pytest.mark.parametrize("head", ["prompt", "linear"])
+def test_clusters_have_no_words_and_start_as_their_class(head, tiny, tmp_path):
+    settings = settings_for(tiny, head) | {"attributes": ("clusters",), "prompts": "group", "head": head}
+    config = make_config({"data": str(tiny.table), **settings})
+    study = prepare(config)
+    first = build_head(study, "group")
+    number = len(study.group_names("pseudo"))
+    assert first(torch.eye(16)).shape == (16, number)
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", baselines=False, **settings)
+    assert dbpt.load(run.folder).head.weights.shape[:2] == (2, number // 2)
+    if head == "prompt":
+        assert load_file(run.folder / "prompt.safetensors")["context"].shape == (number, 3, 16)
+    found = next(iter(dbpt.load(run.folder).predict(tiny.images(1))))
+    assert found.attribute_probabilities is None
+
+
+def test_auto_keeps_what_validation_prefers_and_says_so(tiny, tmp_path):
+    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "auto", "group_template": TEMPLATE}
+    result = dbpt.fit(tiny.table, out=tmp_path / "auto", baselines=False, **settings)
+    metrics = metrics_of(result.folder)
+    assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "dbpt", "gla"}
+    scores = {row["name"]: row["validation_score"] for row in metrics["rows"] if row["name"] in metrics["choice"]}
+    assert set(scores) == {"dbpt", "gla"}
+    assert metrics["chosen"] == max(scores, key=scores.__getitem__) == metrics["rows"][-1]["name"]
+    history = history_of(result.folder)
+    for name, score in scores.items():
+        assert score == max(each["val_wgp"] for each in history if each["row"] == name)
+    assert "is saved, since its worst-group probability" in " ".join(result.table().split())
+    alone = {"gla": "group", "dbpt": "class"}[metrics["chosen"]]
+    same = dbpt.fit(tiny.table, out=tmp_path / "one", baselines=False, **settings | {"prompts": alone})
+    name = "classifier.safetensors"
+    assert (same.folder / name).read_bytes() == (result.folder / name).read_bytes()
+    assert dbpt.load(result.folder).config.prompts == alone
+    assert dbpt.evaluate(result.folder).chosen.record.name == metrics["chosen"]
+    assert dbpt.fit(out=result.folder, resume=True).table() == result.table()
+
+
+@pytest.mark.parametrize(
+    ("given", "only", "words"),
+    [
+        ({"attributes": ("clusters",)}, "clusters", "clusters have no words"),
+        ({"model_selection": "last"}, "last", "validation chooses nothing"),
+        ({"objective": "kgcoop", "head": "prompt"}, "objective", "the objective trains no others"),
+    ],
+)
+def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny, tmp_path):
+    settings = settings_for(tiny, given.get("head", "linear")) | {"head": "linear", "prompts": "auto"} | given
+    result = dbpt.fit(tiny.table, out=tmp_path / "run", baselines=False, **settings)
+    metrics = metrics_of(result.folder)
+    assert metrics["only"] == only
+    assert metrics["rows"][-1]["prompts"] == "class"
+    assert words in " ".join(result.table().split())
+
+
+def test_a_named_objective_is_trained_with_both(tiny, tmp_path):
+    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "auto", "objective": "balanced"}
+    metrics = metrics_of(dbpt.fit(tiny.table, out=tmp_path / "run", **settings).folder)
+    assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "erm", "balanced", "balanced:group"}
+
+
+def test_a_comparison_has_rows_of_group_prompts(tiny, tmp_path):
+    methods = ["group-prompts-sum", "erm", "erm:group", "balanced:group", "gla", "gla:true", "balanced:true:group"]
+    result = compare(tiny, tmp_path / "c", methods=methods, heads=("linear",), seeds=1)
+    rows = json.loads((tmp_path / "c" / "compare.json").read_text())["rows"]
+    assert [row["method"] for row in rows] == [*methods[:-1], "balanced:group:true"]
+    assert rows[-1]["title"] == "balanced (group prompts, true groups)"
+    cells = {path.name for path in (result.folder / "cells").iterdir()}
+    assert {"balanced-group-true_linear_seed-0.safetensors", "gla_linear_seed-0.safetensors"} <= cells
+    again = compare(tiny, result.folder, methods=methods, heads=("linear",), seeds=1, resume=True)
+    assert again.table() == result.table()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--prompts", "groups"], "--prompts"),
+        (
+            ["--prompts", "group", "--objective", "kgcoop"],
+            "--prompts group with --objective kgcoop: KgCoOp trains class",
+        ),
+        (["--objective", "gla"], "--prompts class with --objective gla: GLA trains group prompts only"),
+        (["--prompts", "group", "--group-template", "a {}."], "--group-template: 'a {}.'; expected one {class}"),
+        (["--prompts", "group", "--tau", "-1"], "--tau: must be at least 0, found -1"),
+    ],
+)
+def test_wrong_settings_are_refused_in_one_line(arguments, line, tiny, tmp_path, refusal):
+    assert line in refusal("fit", tiny.table, "--out", tmp_path / "run", *tiny.arguments, *arguments)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["erm:groups", "gla:group:group", "balanced:true:pseudo", "zero-shot:group"])
+def test_wrong_methods_are_refused_in_one_line(method, tiny, tmp_path, refusal):
+    line = refusal("compare", tiny.table, "--out", tmp_path / "c", *tiny.arguments, "--methods", method)
+    assert f"--methods: '{method}'" in line
+
+
+def test_group_prompts_need_an_attribute(tiny, tmp_path, refusal):
+    table = tiny.write("no-attribute", [{k: v for k, v in row.items() if k != "attribute"} for row in tiny.rows()])
+    arguments = [each for each in tiny.arguments if each not in ("--attributes", "meadow", "lake")]
+    assert "attribute" in refusal("fit", table, "--out", tmp_path / "run", *arguments, "--prompts", "group")
+    result = dbpt.fit(
+        table,
+        out=tmp_path / "auto",
+        prompts="auto",
+        objective="erm",
+        **{k: v for k, v in tiny.settings.items() if k != "attributes"},
+    )
+    assert metrics_of(result.folder)["only"] == "no-attribute"
+
+
+def test_true_attributes_change_nothing_that_is_learnt(tiny):
+    study = prepare(make_config({"data": str(tiny.table), **tiny.settings, "prompts": "group"}))
+    shuffled = replace(study.dataset, attributes=np.random.default_rng(0).permutation(study.dataset.attributes))
+    other = replace(study, embedded=replace(study.embedded, dataset=shuffled))
+    found = [trained_result(each, "gla", "group", checkpoint_path=None).classifier.tensors for each in (study, other)]
+    for name, tensor in found[0].items():
+        assert tensor.tobytes() == found[1][name].tobytes()

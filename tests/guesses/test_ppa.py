@@ -1,0 +1,91 @@
+"""PPA's groups: the probe finds the rows that go against what comes with their class, and reads no class words."""
+
+import numpy as np
+import pytest
+import torch
+
+import dbpt
+from dbpt.guesses.ppa import SCALE, STEPS, probe_errors
+
+WIDTH = 12
+
+
+def made(sizes: list[list[int]], seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Unit features of C classes x A attributes (C, A sizes), labels, attributes and class weights."""
+    random = np.random.default_rng(seed)
+    counts = np.array(sizes)
+    num_classes, num_attributes = counts.shape
+    labels, attributes = (np.repeat(each, counts.ravel()) for each in np.divmod(np.arange(counts.size), num_attributes))
+    directions = np.linalg.qr(random.standard_normal((WIDTH, WIDTH)))[0].T
+    class_weights = directions[:num_classes]
+    features = class_weights[labels] + 2 * directions[num_classes + attributes]
+    features = features + 0.3 * random.standard_normal(features.shape)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return features.astype(np.float32), labels, attributes, class_weights.astype(np.float32)
+
+
+@pytest.mark.parametrize("sizes", [[[400, 15], [12, 300]], [[300, 9, 5], [8, 250, 6], [4, 7, 200]]])
+def test_it_finds_the_rows_that_go_against_their_class(sizes):
+    features, labels, attributes, weights = made(sizes)
+    errors = probe_errors(features, labels, weights, np.arange(len(labels)))
+    rare = attributes != labels
+    assert set(np.unique(errors)) == {0, 1}
+    assert errors[rare].mean() > 0.9
+    assert errors[~rare].mean() < 0.1
+
+
+def test_what_the_words_of_the_classes_say_does_not_matter():
+    features, labels, _, weights = made([[60, 10], [10, 30]])
+    moved = features + np.random.default_rng(0).standard_normal((len(labels), 2)).astype(np.float32) @ weights
+    rows = np.arange(len(labels))
+    assert probe_errors(moved, labels, weights, rows).tolist() == probe_errors(features, labels, weights, rows).tolist()
+
+
+def test_a_rare_class_is_not_wrong_for_being_rare():
+    """With one attribute the features say nothing once the words are out; only noise is left."""
+    features, labels, _, weights = made([[2000], [100]], seed=1)
+    errors = probe_errors(features, labels, weights, np.arange(len(labels)))
+    assert abs(errors[labels == 0].mean() - errors[labels == 1].mean()) < 0.3
+
+
+def test_it_is_gradient_descent_on_the_adjusted_loss_of_the_rows_to_fit_on():
+    features, labels, _, weights = made([[50, 4, 3], [5, 40, 2], [2, 3, 30]], seed=2)
+    fitted = np.arange(0, len(labels), 2)
+    basis = torch.linalg.qr(torch.from_numpy(weights).double().T)[0]
+    inputs = torch.from_numpy(features).double()
+    inputs = SCALE * (inputs - inputs @ basis @ basis.T)
+    layer, targets = torch.nn.Linear(WIDTH, 3).double(), torch.from_numpy(labels)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    shares = torch.from_numpy(np.bincount(labels[fitted]) / len(fitted)).log()
+    step = 2 / (torch.linalg.matrix_norm(inputs[fitted], 2) ** 2 / len(fitted) + 1).item()
+    optimizer = torch.optim.SGD(layer.parameters(), lr=step)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(layer(inputs[fitted]) + shares, targets[fitted]).backward()
+        optimizer.step()
+    expected = (layer(inputs).argmax(dim=1) != targets).long()
+    assert probe_errors(features, labels, weights, fitted).tolist() == expected.tolist()
+
+
+def test_a_run_needs_no_attribute(tiny, tmp_path, command):
+    rows = [{name: value for name, value in row.items() if name != "attribute"} for row in tiny.rows()]
+    table, settings = tiny.write("ppa-no-attribute", rows), tiny.settings | {"head": "linear", "group_source": "ppa"}
+    del settings["attributes"], settings["n_ctx"]
+    run = dbpt.fit(table, out=tmp_path / "run", prompts="group", **settings)
+    assert run.chosen.record.name == "gla"
+    assert run.chosen.title == "GLA (linear, ppa groups)"
+    groups = (run.folder / "groups.csv").read_text()
+    assert "probe wrong,ppa," in groups
+    assert dbpt.evaluate(run.folder).worst_group_accuracy == run.worst_group_accuracy
+    (found,) = dbpt.load(run.folder).predict(tiny.images(1))
+    assert found.attribute_probabilities is None
+    auto = dbpt.fit(table, out=tmp_path / "auto", prompts="auto", **settings)
+    assert auto.metrics.choice == ["dbpt", "gla"]
+    assert "over ppa groups" in " ".join(auto.table().split())
+
+
+def test_objectives_without_groups_refuse_it(tiny, tmp_path, refusal):
+    arguments = ["--group-source", "ppa", "--objective", "erm"]
+    line = refusal("fit", tiny.table, "--out", tmp_path / "run", *tiny.arguments, *arguments)
+    assert "--group-source ppa with --objective erm: ERM uses no groups" in line
