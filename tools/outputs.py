@@ -79,6 +79,15 @@ CASES: dict[str, list[str]] = {
         f"fit TABLE --out run2 TINY TRAIN {WORDS} {FEW} --objective kgcoop",
         f"fit TABLE --out run3 TINY TRAIN {WORDS} {FEW} --objective contrastive-adapter --head adapter",
     ],
+    "group-prompts": [
+        f"fit TABLE --out run TINY TRAIN {WORDS} {FEW} --prompts group --group-template '{{attribute}} {{class}}'",
+        "evaluate run",
+        "predict run DATA/tiny/val --out predicted.csv --with-attribute",
+        f"fit TABLE --out run2 TINY TRAIN {WORDS} {LINEAR} --prompts auto",
+        f"fit TABLE --out run3 TINY TRAIN {LINEAR} --columns attribute= --group-source ppa --prompts group",
+        f"fit TABLE --out run4 TINY TRAIN {WORDS} {LINEAR} --prompts group --group-template 'a {{}}.'",
+        f"compare TABLE --out compared TINY TRAIN {WORDS} --methods gla gla:ppa --heads linear --epochs 8",
+    ],
     "oracle": [f"fit TABLE --out run TINY TRAIN {LINEAR} --attributes meadow lake --group-source true"],
     "small-batches": [f"fit TABLE --out run TINY TRAIN {WORDS} {LINEAR} --batch-size 16 --apply sampling"],
     "factors": [
