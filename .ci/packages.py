@@ -15,7 +15,7 @@ IN_WHEEL = {
     "dbpt/py.typed",
     "dbpt/data/demo/mini_clip.json",
     "dbpt/data/demo/mini_clip.safetensors",
-    "dbpt/report/templates/run.html.j2",
+    "dbpt/report/templates/sections/headline.html.j2",
     "dbpt/report/templates/style.css",
 }
 IN_SDIST = {"Cargo.lock", "Cargo.toml", "LICENSE", "LICENSE-THIRD-PARTY.md", "README.md", "pyproject.toml", ".ci/run"}

@@ -24,7 +24,8 @@ from dbpt.discovery.figures import DiscoveryFigures
 from dbpt.discovery.result import Discovery
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.config import CHOICES, PATHS, RECIPES, FitConfig, combinations, why_refused
+from dbpt.settings.combinations import CHOICES, combinations, why_refused
+from dbpt.settings.config import PATHS, RECIPES, FitConfig
 from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, SECTIONS
 from dbpt.storage.typed_json import read_json, typed
 

@@ -146,9 +146,10 @@ def test_auto_keeps_what_validation_prefers_and_says_so(tiny, tmp_path):
 @pytest.mark.parametrize(
     ("given", "only", "words"),
     [
-        ({"attributes": ("clusters",)}, "clusters", "clusters have no words"),
+        ({"attributes": ("clusters",)}, "unnamed", "no words tell the groups of a class apart"),
+        ({"group_source": "ppa", "head": "adapter"}, "unnamed", "no words tell the groups of a class apart"),
         ({"model_selection": "last"}, "last", "validation chooses nothing"),
-        ({"objective": "kgcoop", "head": "prompt"}, "objective", "the objective trains no others"),
+        ({"objective": "kgcoop", "head": "prompt"}, "objective", "the objective can train nothing else"),
     ],
 )
 def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny, tmp_path):
@@ -158,6 +159,52 @@ def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny,
     assert metrics["only"] == only
     assert metrics["rows"][-1]["prompts"] == "class"
     assert words in " ".join(result.table().split())
+
+
+@pytest.mark.parametrize("given", [{"batch_size": 16}, {"apply": "sampling"}])
+def test_a_run_of_auto_can_be_used_if_only_one_of_the_two_samples(given, tiny, tmp_path, command):
+    """The classifier of GLA, which has no weights to sample by, must not be refused for those of dbpt."""
+    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "auto", "group_template": TEMPLATE} | given
+    run = dbpt.fit(tiny.table, out=tmp_path / "auto", baselines=False, **settings)
+    for prompts in ("class", "group"):
+        config = make_config({"data": str(tiny.table), **settings}).for_one(prompts)
+        assert (config.prompts, config.apply) == (prompts, given.get("apply") if prompts == "class" else None)
+    assert dbpt.evaluate(run.folder).worst_group_accuracy == run.worst_group_accuracy
+    assert dbpt.fit(out=run.folder, resume=True).table() == run.table()
+    code, _, said = command(
+        "fit", "--config", run.folder / "config.toml", "--out", tmp_path / "again", "--no-baselines"
+    )
+    assert code == 0, said
+
+
+def test_a_run_is_audited_and_labelled(group_run, tiny, tmp_path, command):
+    for arguments in (
+        ("audit", tiny.table, "--predictions", group_run, "--out", tmp_path / "audit"),
+        ("label", group_run, "--out", tmp_path / "labels", "--n", "12"),
+    ):
+        code, _, said = command(*arguments)
+        assert code == 0, said
+
+
+def test_prompts_start_as_those_of_other_runs(tiny, tiny_run, tmp_path):
+    """One that all share starts any other; groups without words have a context each, which starts only such groups."""
+    settings = {k: v for k, v in tiny.settings.items() if k != "n_ctx"} | {"epochs": 1, "baselines": False}
+    named, unnamed = {"prompts": "group"}, {"prompts": "group", "group_source": "ppa"}
+    first = dbpt.fit(tiny.table, out=tmp_path / "named", start_from=tiny_run, **settings | named).folder
+    assert load_file(first / "prompt.safetensors")["context"].shape == (3, 16)
+    own = dbpt.fit(tiny.table, out=tmp_path / "unnamed", start_from=first, **settings | unnamed).folder
+    assert load_file(own / "prompt.safetensors")["context"].shape == (4, 3, 16)
+    dbpt.fit(tiny.table, out=tmp_path / "again", start_from=own, **settings | unnamed)
+    for given in ({}, named, {"class_specific_context": True}):
+        with pytest.raises(dbpt.InputError, match="has 4 contexts, the data have 2 classes; name a prompt of as many"):
+            dbpt.fit(tiny.table, out=tmp_path / "refused", start_from=own, **settings | given)
+
+
+def test_each_class_may_have_a_context_that_its_groups_share(tiny, tmp_path):
+    settings = {**tiny.settings, "prompts": "group", "class_specific_context": True, "baselines": False}
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **settings).folder
+    assert load_file(run / "prompt.safetensors")["context"].shape == (2, 3, 16)
+    assert dbpt.load(run).head.weights.shape == (2, 2, 16)
 
 
 def test_a_named_objective_is_trained_with_both(tiny, tmp_path):
@@ -189,6 +236,8 @@ def test_a_comparison_has_rows_of_group_prompts(tiny, tmp_path):
         (["--objective", "gla"], "--prompts class with --objective gla: GLA trains group prompts only"),
         (["--prompts", "group", "--group-template", "a {}."], "--group-template: 'a {}.'; expected one {class}"),
         (["--prompts", "group", "--tau", "-1"], "--tau: must be at least 0, found -1"),
+        (["--prompts", "group", "--group-source", "ppa", "--head", "adapter"], "begin alike, and it keeps its class"),
+        (["--prompts", "group", "--group-source", "ppa", "--objective", "subg"], "SUBG has no loss of groups"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(arguments, line, tiny, tmp_path, refusal):

@@ -15,7 +15,8 @@ from dbpt.discovery.catalogue import Family
 from dbpt.errors import InputError
 from dbpt.guesses import PSEUDO_METHODS
 from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.settings.config import FitConfig, combinations, why_refused
+from dbpt.settings.combinations import combinations, why_refused
+from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import TRUE_SELECTIONS
 from dbpt.study.auto import with_found_attributes
 from dbpt.study.stages import arrange, prepare

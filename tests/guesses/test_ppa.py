@@ -68,6 +68,20 @@ def test_it_is_gradient_descent_on_the_adjusted_loss_of_the_rows_to_fit_on():
     assert probe_errors(features, labels, weights, fitted).tolist() == expected.tolist()
 
 
+def test_classes_whose_words_say_all_are_refused():
+    random = np.random.default_rng(0)
+    features = random.standard_normal((40, 4)).astype(np.float32)
+    with pytest.raises(dbpt.InputError, match="--group-source ppa: the words of the 4 classes span the features"):
+        probe_errors(features, np.arange(40) % 4, np.eye(4, dtype=np.float32), np.arange(40))
+
+
+def test_a_probe_without_errors_is_warned_of(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("dbpt.study.stages.probe_errors", lambda features, *_: np.zeros(len(features), dtype=np.int64))
+    settings = tiny.settings | {"head": "linear", "group_source": "ppa", "epochs": 1, "baselines": False}
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **{k: v for k, v in settings.items() if k != "n_ctx"})
+    assert any("--group-source ppa: the probe gets every training image right" in text for text in run.warnings)
+
+
 def test_a_run_needs_no_attribute(tiny, tmp_path, command):
     rows = [{name: value for name, value in row.items() if name != "attribute"} for row in tiny.rows()]
     table, settings = tiny.write("ppa-no-attribute", rows), tiny.settings | {"head": "linear", "group_source": "ppa"}
@@ -82,6 +96,7 @@ def test_a_run_needs_no_attribute(tiny, tmp_path, command):
     assert found.attribute_probabilities is None
     auto = dbpt.fit(table, out=tmp_path / "auto", prompts="auto", **settings)
     assert auto.metrics.choice == ["dbpt", "gla"]
+    assert "worst class" not in auto.table()
     assert "over ppa groups" in " ".join(auto.table().split())
 
 

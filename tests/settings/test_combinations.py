@@ -10,7 +10,8 @@ import dbpt
 from dbpt.errors import InputError
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.config import FitConfig, combinations, readers, why_refused
+from dbpt.settings.combinations import combinations, why_refused
+from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import TrainingSettings
 
 ALL = list(combinations())

@@ -11,7 +11,8 @@ from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.settings.config import FitConfig, make_config, why_refused
+from dbpt.settings.combinations import why_refused
+from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import GROUP_SOURCES, method_name
 
@@ -200,7 +201,7 @@ def _parse_method(text: str) -> Method:
             raise InputError(f"--methods: {text!r}: {expected}{nearest(part, choices)}")
     sources = [part for part in parts if part in GROUP_SOURCES]
     if len(sources) > 1 or len(parts) - len(sources) > 1:
-        raise InputError(f"--methods: {text!r}: is said twice; write NAME:group:true, or a part of it")
+        raise InputError(f"--methods: {text!r}: names the groups or 'group' twice; write NAME:group:true at most")
     prompts = "group" if "group" in parts or "class" not in OBJECTIVES[objective].prompts else "class"
     return Method(objective, sources[0] if sources else "pseudo", prompts=prompts)
 

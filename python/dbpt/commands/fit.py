@@ -137,10 +137,10 @@ def _fit_on(
         results.append(trained_result(study, objective, prompts, checkpoint_path=checkpoint, ranks=ranks))
     names = [method_name(*each) for each in candidates]
     # The best comes last. Without a choice there is one; if two are level, it is the first, with class prompts.
-    best = max(results[-len(candidates) :], key=lambda each: each.row.validation_score or 0.0)
-    results.append(results.pop(results.index(best)))
-    objective, prompts = candidates[names.index(best.row.name)]
-    study = replace(study, config=replace(config, objective=objective, prompts=prompts))
+    scores = {each.row.name: each.row.validation_score for each in results if each.row.name in names}
+    best = max(names, key=lambda name: scores[name] or 0.0)
+    results.sort(key=lambda each: each.row.name == best)
+    study = replace(study, config=config.for_one(candidates[names.index(best)][1]))
 
     def finish() -> RunMetrics:
         metrics = study.run_metrics(

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,9 @@ from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.progress import progress_bar
 from dbpt.report.summary import selection_text
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
-from dbpt.runs.metrics import RunRow
+from dbpt.runs.metrics import OnlyPrompts, RunRow
+from dbpt.settings.combinations import why_groups_stay_alike
+from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import method_name
 from dbpt.study.study import Study, how_trained
@@ -37,7 +39,6 @@ from dbpt.training.records import Judged, training_findings, validation_score
 
 logger = logging.getLogger(__name__)
 
-OnlyPrompts = Literal["no-attribute", "clusters", "last", "objective"]
 HELD_OUT = ("val", "test")  # the splits that a run's methods are evaluated on
 
 
@@ -89,7 +90,8 @@ def trained_result(
         head.load_state_dict(trained.head_state)
     else:
         trained = _trained(study, head, built, prompts, rows, checkpoint_path, ranks)
-        selection = selection_text(config.model_selection, study.has_attributes)
+        by_class = not study.has_attributes and config.selecting_groups == "pseudo"
+        selection = selection_text(config.model_selection, by_class=by_class)
         how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
     classifier = _finished(head, rows[0].features[:16], built.training, prompts)
     seconds = time.perf_counter() - started
@@ -124,9 +126,16 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
         return config.trained, None
     if len(config.trained) == 1:
         return config.trained, "objective"
-    if config.group_source == "pseudo" and not study.has_words("pseudo"):
-        return config.trained[:1], "clusters" if study.has_attributes else "no-attribute"
+    if config.num_clusters is not None or (config.has_unnamed_groups and _stay_alike(config)):
+        return config.trained[:1], "unnamed"
+    if not study.has_attributes and config.group_source != "ppa":
+        return config.trained[:1], "no-attribute"
     return (config.trained[:1], "last") if config.model_selection == "last" else (config.trained, None)
+
+
+def _stay_alike(config: FitConfig) -> bool:
+    """Return whether group prompts of groups without words would stay alike under the last of the trainings."""
+    return why_groups_stay_alike(config.head, config.trained[-1][0]) is not None
 
 
 def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:

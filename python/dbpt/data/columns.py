@@ -58,13 +58,14 @@ class DataRequest:
     def words(self, own: Words) -> Words:
         """Return the words that are given, and the data's ``own`` for the others.
 
-        The data's group sentences are about its own classes and attributes, and don't suit others.
+        The data's group sentences are about its own classes and attributes, and don't suit other words or sentences.
         """
         names = ("classes", "attributes", "templates", "attribute_templates", "factors", "group_templates")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}
         if self.attributes is not None:
             given["factors"] = ()
-        if {*own.classes, *own.attributes} != {*(self.classes or own.classes), *(self.attributes or own.attributes)}:
+        named = {*(self.classes or own.classes), *(self.attributes or own.attributes)}
+        if named != {*own.classes, *own.attributes} or self.factors is not None or self.templates is not None:
             given.setdefault("group_templates", ())
         return replace(own, **given)
 

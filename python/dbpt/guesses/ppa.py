@@ -6,6 +6,8 @@ After Project-Probe-Aggregate (arXiv 2503.09487), from its poster; no code of th
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.errors import InputError
+
 SCALE, STEPS = 10.0, 100
 """The features are multiplied by this, and the probe takes so many steps, which stops it before it fits every row."""
 NAMES = ("probe right", "probe wrong")
@@ -31,14 +33,20 @@ def probe_errors(
 
     Returns:
         (N,) int64, 1 where the probe is wrong.
+
+    Raises:
+        InputError: if nothing is left without the class weights.
     """
     num_classes = len(class_weights)
     _, _, basis_CD = np.linalg.svd(class_weights.astype(np.float64), full_matrices=False)
     projected_ND = SCALE * (features - (features @ basis_CD.T) @ basis_CD)
+    if np.abs(projected_ND[fitted]).max(initial=0) < 1e-4:
+        told = f"the words of the {num_classes} classes span the features, so the probe has nothing left to read"
+        raise InputError(f"--group-source ppa: {told}; use pseudo groups, with --attributes")
     inputs_nD, labels_n = projected_ND[fitted], labels[fitted]
     target_nC = np.eye(num_classes)[labels_n]
     log_shares_C = np.log(np.maximum(target_nC.mean(axis=0), 1e-12))
-    curvature = np.linalg.norm(inputs_nD, 2) ** 2 / len(fitted) + 1  # twice that of the loss, at most
+    curvature = np.linalg.norm(inputs_nD.T @ inputs_nD, 2) / len(fitted) + 1  # twice that of the loss, at most
     weights_CD, biases_C = np.zeros((num_classes, features.shape[1])), np.zeros(num_classes)
     for _ in range(STEPS):
         logits_nC = inputs_nD @ weights_CD.T + biases_C + log_shares_C

@@ -27,6 +27,8 @@ class AdapterHead(Head):
         seed: seed of the parameters, which are drawn as those of torch's linear layers.
     """
 
+    tells_alike_apart = False
+
     def __init__(self, weights: torch.Tensor, *, logit_scale: float, logit_bias: float, seed: int) -> None:
         super().__init__()
         num_classes, width = weights.shape

@@ -52,6 +52,8 @@ class Head(torch.nn.Module, Registered):
     """The peak learning rate for each optimizer, unless the user gives one."""
     saves_parameters: ClassVar[bool] = False
     """True if the run folder gets ``NAME.safetensors`` with the trained parameters beside the classifier."""
+    tells_alike_apart: ClassVar[bool] = True
+    """False if outputs that begin alike stay so, since their weights are not trained."""
     multiply_adds: int = 0
     """The rough cost of a forward pass of a batch; a small one is run on one thread."""
 

@@ -96,6 +96,8 @@ class PromptHead(Head):
         """Build the context: a saved one, or by default the words before the name in the data's sentences."""
         if start.context is not None:
             settings |= {"context": start.context, "n_ctx": start.context.shape[-2]}
+        if start.prompts.are_alike and start.context is not None and start.context.ndim == 2:
+            settings |= {"context": np.repeat(start.context[None], max(start.prompts.contexts) + 1, axis=0)}
         settings = _with_start(start.prompts, settings)
         head = cls(start.backbone, start.prompts.wordings, seed=start.seed, contexts=start.prompts.contexts, **settings)
         head.zero_shot = start.weights

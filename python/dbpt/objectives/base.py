@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -50,7 +51,7 @@ class TrainingGroups:
         """(G,) number of rows of each group; unknown rows are not counted."""
         return group_counts(self.groups, self.num_groups)
 
-    @property
+    @cached_property
     def offsets(self) -> NDArray[np.float64]:
         """(G,) what training adds to the logits of groups: `EXCLUDED` for one without rows, 0 for the others.
 
@@ -163,7 +164,7 @@ class Objective(Registered):
         """Return the loss of each row, before weights: the cross-entropy of its class, or with `by_group` of its group.
 
         The probability of a class is the sum of those of its groups. A row of unknown group has the loss of its class.
-        Groups without training rows are left out, so training doesn't push them away.
+        Groups without training rows are left out, so that the loss doesn't push them away.
 
         Args:
             logits: (B, K) float32 with gradient, of the C classes or of the G groups.

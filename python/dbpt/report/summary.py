@@ -307,15 +307,16 @@ def shots_text(metrics: Metrics) -> str:
     return "" if shots is None else f"; trained on {shots} image{'s' if shots > 1 else ''} of each class"
 
 
-def selection_text(selection: str, has_attributes: bool) -> str:
-    """Return the rule by which the best epoch was chosen. Without attributes the groups are the classes."""
-    by_class = selection in PSEUDO_SELECTIONS and not has_attributes
+def selection_text(selection: str, *, by_class: bool) -> str:
+    """Return the rule by which the best epoch was chosen; ``by_class`` says that its groups are the classes."""
     return f"{selection}, here of the worst class" if by_class else selection
 
 
 def selected_by(metrics: RunMetrics | ComparisonMetrics) -> str:
     """Return the rule by which the best epochs of a run or a comparison were chosen."""
-    return selection_text(metrics.model_selection, metrics.dataset.has_attributes)
+    by_ppa = any(row.group_source == "ppa" for row in metrics.rows)
+    by_class = metrics.model_selection in PSEUDO_SELECTIONS and not metrics.dataset.has_attributes and not by_ppa
+    return selection_text(metrics.model_selection, by_class=by_class)
 
 
 def selecting_figure(metrics: RunMetrics) -> tuple[str, str, str]:

@@ -137,9 +137,9 @@ def _notes(summary: Summary) -> list[str]:
 
 ONLY = {
     "no-attribute": "no attribute is named",
-    "clusters": "clusters have no words",
+    "unnamed": "no words tell the groups of a class apart",
     "last": "with the last epoch of each, validation chooses nothing",
-    "objective": "the objective trains no others",
+    "objective": "the objective can train nothing else",
 }
 
 

@@ -198,7 +198,7 @@ class Classifier:
     @property
     def knows_attributes(self) -> bool:
         """Whether it tells groups of class and attribute apart, and so has the probability of each attribute."""
-        return self.head.weights.ndim == 3 and self.config.num_clusters is None and self.config.group_source != "ppa"
+        return self.head.weights.ndim == 3 and not self.config.has_unnamed_groups
 
     @overload
     def predict(self, images: Image.Image, *, attributes: bool = ..., batch_size: int | None = ...) -> Prediction: ...

@@ -14,6 +14,7 @@ SCHEMA_VERSION = 4
 Split = Literal["train", "val", "test"]
 GroupKind = Literal["true", "pseudo"]
 Average = Literal["plain", "adjusted"]
+OnlyPrompts = Literal["no-attribute", "unnamed", "last", "objective"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +39,10 @@ class ClustersSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSummary:
-    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``.
+    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``, or without any the classes.
 
-    Without ``attributes`` and ``clusters`` the groups are the classes. Groups over clusters have no ``attributes``.
-    With ``factors`` the attributes are combinations of values, with the first factor most significant. ``shots`` are
-    the training images of each class, if they were drawn.
+    Groups over clusters have no ``attributes``. With ``factors`` the attributes are combinations of values, with the
+    first factor most significant. ``shots`` are the training images of each class, if drawn.
     """
 
     name: str
@@ -205,7 +205,7 @@ class RunMetrics(Metrics):
     seed: Count
     chosen: str
     choice: list[str] | None = None
-    only: Literal["no-attribute", "clusters", "last", "objective"] | None = None
+    only: OnlyPrompts | None = None
     rows: list[RunRow]
     warnings: list[str]
     failed_images: Count
@@ -228,7 +228,7 @@ FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", 
 
 @dataclass(frozen=True, kw_only=True)
 class SeedFigure:
-    """A figure of each seed and draw, the mean over the seeds, and the deviation (n - 1) over draws, or else seeds."""
+    """A figure by seed and draw, the mean over the seeds, and the deviation (n - 1) over draws, or else seeds."""
 
     mean: float | None
     sd: float | None

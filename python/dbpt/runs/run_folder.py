@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data.prompts import Prompts
 from dbpt.data.words import Words, factor_codes, joint_codes
 from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, merged_metrics
@@ -116,7 +117,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
             f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
             f"embed_dim {backbone.embed_dim}"
         )
-    config = replace(config, prompts="group" if head.weights.ndim == 3 else "class")
+    config = config.for_one("group" if head.weights.ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
     return Classifier(backbone, head, marker.words, config, probe)
 
@@ -179,9 +180,12 @@ def read_context(start_from: str) -> NDArray[np.float32]:
 
 
 def check_context(
-    context: NDArray[np.float32], start_from: str, backbone: "Backbone", num_classes: int, *, class_specific: bool
+    context: NDArray[np.float32], start_from: str, backbone: "Backbone", prompts: Prompts, *, class_specific: bool
 ) -> None:
-    """Refuse a context of another width than the text tower's, or for another number of classes."""
+    """Refuse a context of another width than the text tower's, or for another number of classes or groups.
+
+    Groups without words can start as one that all share.
+    """
     from dbpt.clip.text_tower import token_embedding
 
     width, where = token_embedding(backbone.model).embedding_dim, f"--start-from {start_from}"
@@ -190,12 +194,18 @@ def check_context(
             f"{where}: its context has width {context.shape[-1]}, the text tower of {backbone.spec['model']} has "
             f"{width}; name a prompt that was trained with this model"
         )
+    number, found = max(prompts.contexts) + 1, len(context) if context.ndim == 3 else None
+    if prompts.are_alike and found in (None, number):
+        return
     if class_specific and context.ndim == 2:
         raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
+    if found is not None and found != number:
+        kind = "groups" if prompts.are_alike else "classes"
+        raise InputError(
+            f"{where}: has {found} contexts, the data have {number} {kind}; name a prompt of as many, or a shared one"
+        )
     if not class_specific and context.ndim == 3:
         raise InputError(f"{where}: has a context for each class; add --class-specific-context")
-    if class_specific and len(context) != num_classes:
-        raise InputError(f"{where}: has contexts for {len(context)} classes, the data have {num_classes}")
 
 
 def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, places: Sequence[int]) -> NDArray[np.int64]:

@@ -1,141 +1,24 @@
-"""`FitConfig`: every setting under one name in Python, on the command line and in TOML; recipes and combinations."""
+"""`FitConfig`: every setting under one name in Python, on the command line and in TOML; recipes."""
 
 import inspect
 import json
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from inspect import Parameter
-from itertools import product
 from pathlib import Path
 from textwrap import fill
 from typing import Any, TypeVar
 
 from dbpt.data import entries_of, factor_entries, parse_columns, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest
-from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
-from dbpt.settings.fields import AUTO, NOT_WITH_AUTO, NOT_WITH_CLUSTERS, asked_word, flag_of
-from dbpt.settings.sections import APPLICATIONS, DEFAULT_DRO_STEP, GROUP_SOURCES, PROMPTS, SELECTIONS, Settings
+from dbpt.settings.combinations import why_config_refused
+from dbpt.settings.fields import AUTO, asked_word, flag_of
+from dbpt.settings.sections import DEFAULT_DRO_STEP, Settings
 from dbpt.storage.files import expanded, read_regular
-
-DROP = "drop one of the two"
-
-CHOICES: Mapping[str, Collection[str]] = {
-    "head": HEADS,
-    "prompts": PROMPTS,
-    "objective": OBJECTIVES,
-    "group_source": GROUP_SOURCES,
-    "apply": APPLICATIONS,
-    "model_selection": SELECTIONS,
-}
-"""The settings of the matrix, and their values."""
-
-
-def combinations() -> Iterator[dict[str, str]]:
-    """Yield every combination of the matrix, valid or not, as keywords for `why_refused`."""
-    for values in product(*CHOICES.values()):
-        yield dict(zip(CHOICES, values, strict=True))
-
-
-def why_refused(
-    *, head: str, prompts: str, objective: str, group_source: str, apply: str, model_selection: str
-) -> str | None:
-    """Return the reason against a combination and the fix, in one line that names the settings; None if it is valid."""
-    chosen = OBJECTIVES[objective]
-    if prompts not in chosen.prompts:
-        (wanted,) = chosen.prompts
-        return (
-            f"--prompts {prompts} with --objective {objective}: {chosen.title} trains {wanted} prompts only; choose "
-            f"--prompts {wanted}"
-        )
-    if chosen.heads is not None and head not in chosen.heads:
-        wanted = " or ".join(chosen.heads)
-        return (
-            f"--head {head} with --objective {objective}: {chosen.title} trains {wanted} only; choose --head {wanted}"
-        )
-    if group_source != "pseudo" and not chosen.uses_groups:
-        return f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; {DROP}"
-    if apply == "sampling" and not chosen.can_sample:
-        return f"--apply sampling with --objective {objective}: {chosen.title} has no weights to sample by; {DROP}"
-    return None
-
-
-def why_config_refused(config: Settings) -> str | None:
-    """Return the reason against a combination of valid settings in ``config``, or None."""
-    return next(_refusals(config), None)
-
-
-def _refusals(config: Settings) -> Iterator[str]:
-    yield from _refusals_of_guesses(config)
-    yield from _refusals_of_context(config)
-    chosen = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
-    objective = OBJECTIVES[config.trained_objective]
-    resolved = dict(zip(("objective", "prompts"), config.trained[0], strict=True))
-    yield from filter(None, (why_refused(**chosen | resolved), objective.why_refused(vars(config))))
-    if config.num_clusters is not None:
-        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
-    if config.asks_auto:
-        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
-    if config.asks_auto and config.learns_attributes:
-        yield f"--pseudo-method {config.pseudo_method} with --attributes auto: it learns from known attributes; {DROP}"
-    if config.proportions is not None and config.factors is not None:
-        yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
-    if config.embeddings is not None and config.features == "live":
-        yield f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
-    if objective.refits and config.features == "live":
-        yield f"--features live with --objective {objective.name}: it is fitted once, on images as they are; {DROP}"
-
-
-def _refusals_of_guesses(config: Settings) -> Iterator[str]:
-    if config.attributes is not None and config.factors is not None:
-        yield f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
-    if config.pseudo_attributes is not None and not config.keeps_known:
-        for name in ("label_model", "label_pretrained", "pseudo_method", "proportions"):
-            if _is_given(config, name):
-                why = "nothing is guessed, since the file has the attributes"
-                yield f"--pseudo-attributes with {flag_of(name)}: {why}; {DROP}, or add --guess-only-unknown"
-    if config.label_pretrained is not None and config.label_model is None:
-        yield f"--label-pretrained {config.label_pretrained}: without --label-model; name the model too"
-    read = PSEUDO_METHODS[config.pseudo_method].settings
-    if config.probe_rows is not None and "probe_rows" not in read:
-        yield f"--probe-rows {config.probe_rows}: without --pseudo-method probe; add it"
-    if (shares := config.proportions) is not None:
-        if not (min(shares, default=-1) >= 0 and sum(shares) > 0):
-            yield f"--proportions: must be 0 or above and not all 0, found {' '.join(map(str, shares)) or 'none'}"
-        if "proportions" not in read:
-            yield f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
-
-
-def _refusals_of_context(config: Settings) -> Iterator[str]:
-    if config.ctx_init is not None and not config.ctx_init.strip():
-        yield f"--ctx-init {config.ctx_init!r}: no token; expected words, or leave it out"
-    if config.ctx_init is not None and config.n_ctx is not None:
-        both = f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}"
-        yield f"{both}: the words determine the number of tokens; {DROP}"
-    if config.start_from is not None:
-        for name in ("n_ctx", "ctx_init"):
-            if _is_given(config, name):
-                both = f"--start-from {config.start_from} with {flag_of(name)} {getattr(config, name)}"
-                yield f"{both}: the saved prompt has tokens of its own; {DROP}"
-        if config.head != "prompt":
-            why = "only prompt has a context to start"
-            yield f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
-
-
-def _refusals_beside_word(config: Settings, refused: Mapping[str, str]) -> Iterator[str]:
-    """Yield the reason against each setting among those ``refused`` that is given; the attributes are a word."""
-    for name, reason in refused.items():
-        if _is_given(config, name):
-            value = getattr(config, name)
-            given = " ".join(map(str, value)) if isinstance(value, tuple) else value
-            yield f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
-
-
-def _is_given(config: Settings, name: str) -> bool:
-    return bool(getattr(config, name) != getattr(type(config), name))  # a default is an attribute of the class
 
 
 def readers(setting: str) -> list[str]:
@@ -250,13 +133,23 @@ class FitConfig(Settings):
             return None
         return self.apply or ("sampling" if self.weights_fade else "loss")
 
+    def for_one(self, prompts: str) -> "FitConfig":
+        """Return the settings of the one of several trainings that has these prompts.
+
+        Args:
+            prompts: "class" or "group".
+        """
+        objective = next(each for each, of_each in self.trained if of_each == prompts)
+        apply = self.apply if OBJECTIVES[objective].can_sample else None
+        return replace(self, objective=objective, prompts=prompts, apply=apply)
+
     def resolved(self) -> "FitConfig":
         """Return the settings with the defaults that depend on other settings filled in."""
         return replace(
             self,
             lr=self.peak_lr,
             objective=self.objective if self.prompts == AUTO else self.trained_objective,
-            apply=self.application(self.trained_objective),
+            apply=self.apply if self.prompts == AUTO else self.application(self.trained_objective),
             dro_step_size=DEFAULT_DRO_STEP[self.batch_size > 0] if self.dro_step_size is None else self.dro_step_size,
             identification_epochs=self.identification_epochs or max(1, self.epochs // 4),
         )

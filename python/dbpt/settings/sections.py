@@ -204,8 +204,7 @@ class GroupSettings(Section):
     )
     group_source: str = setting(
         "pseudo",
-        "what divides a class into groups: pseudo attributes; the errors of a probe that doesn't see the words of the "
-        "classes (ppa), which needs no attribute; or true attributes, which need labels",
+        "what defines the groups: pseudo attributes, errors of a probe (ppa, needs no attribute) or true attributes",
         choices=GROUP_SOURCES,
     )
     apply: str | None = setting(
@@ -250,8 +249,7 @@ class HeadSettings(Section):
     head: str = setting("prompt", "part of the classifier to train", choices=HEADS)
     prompts: str = setting(
         "class",
-        "what the classifier tells apart: classes, or groups of class and attribute, whose probabilities it sums; auto "
-        "trains both and keeps the one that model_selection prefers on validation",
+        "what the classifier tells apart: classes, or groups, whose probabilities it sums; auto: validation chooses",
         choices=(*PROMPTS, AUTO),
     )
     n_ctx: int | None = setting(None, "number of randomly initialised context tokens; replaces ctx_init", low=1)
@@ -331,21 +329,23 @@ class Settings(  # a dataclass takes its fields from the last base on
 
     @property
     def trained(self) -> list[tuple[str, str]]:
-        """Return objective and prompts of each training, of which validation chooses if there are two."""
+        """Return objective and prompts of each training; validation chooses if there are two."""
         if self.prompts != AUTO:
             return [(self.objective or ("gla" if self.prompts == "group" else "dbpt"), self.prompts)]
-        if self.objective is None:
-            return [("dbpt", "class"), ("gla", "group")]
-        return [(self.objective, prompts) for prompts in OBJECTIVES[self.objective].prompts]
+        named = self.objective and [(self.objective, prompts) for prompts in OBJECTIVES[self.objective].prompts]
+        return named or [("dbpt", "class"), ("gla", "group")]
+
+    @property
+    def has_unnamed_groups(self) -> bool:
+        """Return whether nothing in words tells the groups of a class apart."""
+        return self.group_source == "ppa" or (self.num_clusters is not None and self.group_source == "pseudo")
 
     @property
     def selecting_groups(self) -> str | None:
-        """Return the source of the groups by which ``model_selection`` chooses the epoch; None if it needs none."""
-        if self.model_selection in TRUE_SELECTIONS:
-            return "true"
-        if self.model_selection not in PSEUDO_SELECTIONS:
-            return None
-        return "ppa" if self.group_source == "ppa" else "pseudo"
+        """Return the source of the groups that ``model_selection`` looks at, or None."""
+        if self.model_selection in PSEUDO_SELECTIONS:
+            return "ppa" if self.group_source == "ppa" else "pseudo"
+        return "true" if self.model_selection in TRUE_SELECTIONS else None
 
     @property
     def trained_objective(self) -> str:

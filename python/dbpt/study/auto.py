@@ -15,7 +15,8 @@ from dbpt.discovery.result import explained_too, stronger_alike
 from dbpt.discovery.scoring import Images, guess_families, halves, score_families
 from dbpt.errors import InputError
 from dbpt.report.text import count, count_of, share_in_words
-from dbpt.settings.config import DROP, FitConfig
+from dbpt.settings.combinations import DROP
+from dbpt.settings.config import FitConfig
 from dbpt.study.data import configured_dataset, resolve_demo
 from dbpt.study.embedded import configured_backbone, embed_dataset
 from dbpt.study.stages import check_before_reading

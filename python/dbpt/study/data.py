@@ -82,7 +82,8 @@ def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: 
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
             "--attributes 'land=land background' 'water=water background', several things with --factors, or let "
-            "--attributes auto or clusters find it" + (f"; only the objectives {others} need none" if training else "")
+            "--attributes auto or clusters find it"
+            + (f"; only --group-source ppa and the objectives {others} need none" if training else "")
         )
     return dataset
 

@@ -15,7 +15,7 @@ from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
 from dbpt.data.checks import check_classes
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, hold_out
-from dbpt.data.prompts import class_prompts, group_prompts
+from dbpt.data.prompts import class_prompts, group_prompts, unnamed_group_prompts
 from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.ppa import probe_errors
@@ -23,7 +23,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import check_context, read_context
 from dbpt.settings.config import FitConfig, readers
-from dbpt.settings.fields import flag_of
+from dbpt.settings.fields import MOST_CLUSTERS, flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
 from dbpt.study.data import open_dataset, rows_with_known
@@ -278,13 +278,17 @@ def load_and_embed(
     backbone = backbone or configured_backbone(config)
     heads = {(each.head, prompts): each for each in configs for _, prompts in each.trained}
     for (_, prompts), each in heads.items():
-        settings = each.values(HEADS[each.head].settings)
+        settings, words = each.values(HEADS[each.head].settings), dataset.words
+        outputs = class_prompts(words)
+        if prompts == "group" and each.has_unnamed_groups:  # as many contexts as groups
+            number = 2 if each.group_source == "ppa" else each.num_clusters or MOST_CLUSTERS
+            names = [(label, str(k)) for label in words.classes for k in range(number)]
+            outputs = unnamed_group_prompts(words, names)
+        elif prompts == "group" and words.attributes:
+            outputs = group_prompts(words)
         if context is not None and start is not None and each.head == "prompt":
-            specific = each.class_specific_context
-            check_context(context, start, backbone, dataset.num_classes, class_specific=specific)
+            check_context(context, start, backbone, outputs, class_specific=each.class_specific_context)
             settings["n_ctx"] = context.shape[-2]
-        has_words = bool(dataset.words.attributes) and each.group_source != "ppa" and each.num_clusters is None
-        outputs = (group_prompts if prompts == "group" and has_words else class_prompts)(dataset.words)
         HEADS[each.head].check(backbone, outputs, **settings)
     embedded = embedded_rows(dataset, backbone, config, known)
     log_warnings(embedded.warnings)
@@ -316,8 +320,14 @@ def arrange(study: Study, config: FitConfig) -> Study:
     study = replace(study, config=config)
     if config.group_source == "ppa":
         weights = study.embedded.class_weights
-        errors = probe_errors(study.features, study.dataset.labels, weights, study.rows("train"))
+        errors, training = (
+            probe_errors(study.features, study.dataset.labels, weights, rows := study.rows("train")),
+            rows,
+        )
         study = replace(study, probe_errors=errors)
+        if not errors[training].any():
+            told = "the probe gets every training image right, so each class is one group and nothing is balanced"
+            study = replace(study, warnings=(*study.warnings, f"--group-source ppa: {told}; train on more images"))
     check_groups(study)
     warnings, dataset = [*study.warnings, *group_warnings(study)], study.dataset
     known = int((dataset.attributes >= 0).sum())

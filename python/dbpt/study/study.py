@@ -25,6 +25,7 @@ from dbpt.runs.metrics import (
     FactorSummary,
     GroupKind,
     Metrics,
+    OnlyPrompts,
     QualityOfSplit,
     RunMetrics,
     RunRow,
@@ -235,7 +236,7 @@ class Study:
         *,
         warnings: Sequence[str] = (),
         choice: list[str] | None = None,
-        only: Any = None,
+        only: OnlyPrompts | None = None,
         seconds: dict[str, float],
     ) -> RunMetrics:
         """Return the content of ``metrics.json`` of a run with these rows."""

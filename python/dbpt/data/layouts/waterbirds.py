@@ -22,7 +22,7 @@ WORDS = Words(
     attributes={"land": ("land background", "forest"), "water": ("water background", "ocean")},
     templates=("This is a picture of a {}.",),
     attribute_templates=("This is a {}.",),
-    group_templates=("This is a picture of a {class} on a {attribute}.",),
+    group_templates=("This is a picture of a {class}, {attribute} behind it.",),
 )
 PUBLISHED: GroupCounts = ((3498, 184, 56, 1057), (467, 466, 133, 133), (2255, 2255, 642, 642))
 

@@ -1,0 +1,142 @@
+"""Which settings go together: the matrix of valid combinations, and the reason against each other one."""
+
+from collections.abc import Collection, Iterator, Mapping
+from itertools import product
+
+from dbpt.guesses.base import PSEUDO_METHODS
+from dbpt.heads import HEADS
+from dbpt.objectives import OBJECTIVES
+from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, flag_of
+from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, PROMPTS, SELECTIONS, Settings
+
+DROP = "drop one of the two"
+
+CHOICES: Mapping[str, Collection[str]] = {
+    "head": HEADS,
+    "prompts": PROMPTS,
+    "objective": OBJECTIVES,
+    "group_source": GROUP_SOURCES,
+    "apply": APPLICATIONS,
+    "model_selection": SELECTIONS,
+}
+"""The settings of the matrix, and their values."""
+
+
+def combinations() -> Iterator[dict[str, str]]:
+    """Yield every combination of the matrix, valid or not, as keywords for `why_refused`."""
+    for values in product(*CHOICES.values()):
+        yield dict(zip(CHOICES, values, strict=True))
+
+
+def why_refused(
+    *, head: str, prompts: str, objective: str, group_source: str, apply: str, model_selection: str
+) -> str | None:
+    """Return the reason against a combination and the fix, in one line that names the settings; None if it is valid."""
+    chosen = OBJECTIVES[objective]
+    if prompts not in chosen.prompts:
+        (wanted,) = chosen.prompts
+        return (
+            f"--prompts {prompts} with --objective {objective}: {chosen.title} trains {wanted} prompts only; choose "
+            f"--prompts {wanted}"
+        )
+    if chosen.heads is not None and head not in chosen.heads:
+        wanted = " or ".join(chosen.heads)
+        return (
+            f"--head {head} with --objective {objective}: {chosen.title} trains {wanted} only; choose --head {wanted}"
+        )
+    if group_source != "pseudo" and not chosen.uses_groups:
+        return f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; {DROP}"
+    if apply == "sampling" and not chosen.can_sample:
+        return f"--apply sampling with --objective {objective}: {chosen.title} has no weights to sample by; {DROP}"
+    return None
+
+
+def why_groups_stay_alike(head: str, objective: str) -> str | None:
+    """Return the reason against group prompts where no words tell the groups apart, in one line; None if it is valid.
+
+    Their outputs begin alike, and only the losses of groups, on weights that are trained, tell them apart.
+    """
+    told = "groups without words (--group-source ppa, --attributes clusters) begin alike"
+    if not HEADS[head].tells_alike_apart:
+        return f"--prompts group with --head {head}: {told}, and it keeps its class weights; choose --head linear"
+    if not OBJECTIVES[objective].by_group:
+        stay = f"{told}, and {OBJECTIVES[objective].title} has no loss of groups"
+        return f"--prompts group with --objective {objective}: {stay}; choose --objective gla"
+    return None
+
+
+def why_config_refused(config: Settings) -> str | None:
+    """Return the reason against a combination of valid settings in ``config``, or None."""
+    return next(_refusals(config), None)
+
+
+def _refusals(config: Settings) -> Iterator[str]:
+    yield from _refusals_of_guesses(config)
+    yield from _refusals_of_context(config)
+    chosen = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
+    objective = OBJECTIVES[config.trained_objective]
+    resolved = dict(zip(("objective", "prompts"), config.trained[0], strict=True))
+    yield from filter(None, (why_refused(**chosen | resolved), objective.why_refused(vars(config))))
+    if config.prompts == "group" and config.has_unnamed_groups:
+        yield from filter(None, [why_groups_stay_alike(config.head, config.trained_objective)])
+    if config.num_clusters is not None:
+        yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
+    if config.asks_auto:
+        yield from _refusals_beside_word(config, NOT_WITH_AUTO)
+    if config.asks_auto and config.learns_attributes:
+        yield f"--pseudo-method {config.pseudo_method} with --attributes auto: it learns from known attributes; {DROP}"
+    if config.proportions is not None and config.factors is not None:
+        yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
+    if config.embeddings is not None and config.features == "live":
+        yield f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
+    if objective.refits and config.features == "live":
+        yield f"--features live with --objective {objective.name}: it is fitted once, on images as they are; {DROP}"
+
+
+def _refusals_of_guesses(config: Settings) -> Iterator[str]:
+    if config.attributes is not None and config.factors is not None:
+        yield f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
+    if config.pseudo_attributes is not None and not config.keeps_known:
+        for name in ("label_model", "label_pretrained", "pseudo_method", "proportions"):
+            if _is_given(config, name):
+                why = "nothing is guessed, since the file has the attributes"
+                yield f"--pseudo-attributes with {flag_of(name)}: {why}; {DROP}, or add --guess-only-unknown"
+    if config.label_pretrained is not None and config.label_model is None:
+        yield f"--label-pretrained {config.label_pretrained}: without --label-model; name the model too"
+    read = PSEUDO_METHODS[config.pseudo_method].settings
+    if config.probe_rows is not None and "probe_rows" not in read:
+        yield f"--probe-rows {config.probe_rows}: without --pseudo-method probe; add it"
+    if (shares := config.proportions) is not None:
+        if not (min(shares, default=-1) >= 0 and sum(shares) > 0):
+            yield f"--proportions: must be 0 or above and not all 0, found {' '.join(map(str, shares)) or 'none'}"
+        if "proportions" not in read:
+            yield f"--proportions with --pseudo-method {config.pseudo_method}: only proportional can use it; {DROP}"
+
+
+def _refusals_of_context(config: Settings) -> Iterator[str]:
+    if config.ctx_init is not None and not config.ctx_init.strip():
+        yield f"--ctx-init {config.ctx_init!r}: no token; expected words, or leave it out"
+    if config.ctx_init is not None and config.n_ctx is not None:
+        both = f"--n-ctx {config.n_ctx} with --ctx-init {config.ctx_init!r}"
+        yield f"{both}: the words determine the number of tokens; {DROP}"
+    if config.start_from is not None:
+        for name in ("n_ctx", "ctx_init"):
+            if _is_given(config, name):
+                both = f"--start-from {config.start_from} with {flag_of(name)} {getattr(config, name)}"
+                yield f"{both}: the saved prompt has tokens of its own; {DROP}"
+        if config.head != "prompt":
+            why = "only prompt has a context to start"
+            yield f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
+
+
+def _refusals_beside_word(config: Settings, refused: Mapping[str, str]) -> Iterator[str]:
+    """Yield the reason against each setting among those ``refused`` that is given; the attributes are a word."""
+    for name, reason in refused.items():
+        if _is_given(config, name):
+            value = getattr(config, name)
+            given = " ".join(map(str, value)) if isinstance(value, tuple) else value
+            yield f"{flag_of(name)} {given} with --attributes {' '.join(config.attributes or ())}: {reason}; {DROP}"
+
+
+def _is_given(config: Settings, name: str) -> bool:
+    return bool(getattr(config, name) != getattr(type(config), name))  # a default is an attribute of the class
