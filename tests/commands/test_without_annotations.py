@@ -121,9 +121,10 @@ def test_there_are_as_many_as_documented():
     """With four selections each. Every head has dbpt, balanced, groupdro, jtt and class-balanced with two ways, and
     erm, suby, subg with one; linear has dfr and afr; prompt has kgcoop and prograd; adapter has contrastive-adapter
     with two ways. Group prompts have gla too, but not dfr, kgcoop, prograd and contrastive-adapter. All that use groups
-    take ppa's: dbpt, balanced and groupdro with two ways, subg, gla and dfr with one."""
+    take ppa's: dbpt, balanced and groupdro with two ways, subg and dfr with one. So do group prompts of prompt and
+    linear, without subg and with gla."""
     of_classes, of_groups = 3 * (5 * 2 + 3) + 2 + 2 + 2, 3 * (5 * 2 + 4) + 1
-    of_ppa = 3 * (3 * 2 + 1) + 1 + 3 * (3 * 2 + 2)
+    of_ppa = 3 * (3 * 2 + 1) + 1 + 2 * (3 * 2 + 1)
     assert len(FREE) == 4 * len(ONE_OF_FOUR) == 4 * (of_classes + of_groups + of_ppa)
     assert len({choice["model_selection"] for choice in ONE_OF_FOUR}) == 4
 

@@ -46,6 +46,8 @@ def why_refused(
         )
     if group_source != "pseudo" and not chosen.uses_groups:
         return f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; {DROP}"
+    if prompts == "group" and group_source == "ppa" and (reason := why_groups_stay_alike(head, objective)):
+        return reason
     if apply == "sampling" and not chosen.can_sample:
         return f"--apply sampling with --objective {objective}: {chosen.title} has no weights to sample by; {DROP}"
     return None
@@ -77,7 +79,7 @@ def _refusals(config: Settings) -> Iterator[str]:
     objective = OBJECTIVES[config.trained_objective]
     resolved = dict(zip(("objective", "prompts"), config.trained[0], strict=True))
     yield from filter(None, (why_refused(**chosen | resolved), objective.why_refused(vars(config))))
-    if config.prompts == "group" and config.has_unnamed_groups:
+    if config.prompts == "group" and config.num_clusters is not None and config.has_unnamed_groups:
         yield from filter(None, [why_groups_stay_alike(config.head, config.trained_objective)])
     if config.num_clusters is not None:
         yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
