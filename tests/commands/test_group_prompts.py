@@ -40,6 +40,9 @@ def test_the_classifier_has_weights_of_groups_and_the_row_says_so(group_run):
     row = metrics_of(group_run)["rows"][-1]
     assert (row["name"], row["prompts"], metrics_of(group_run)["chosen"]) == ("gla", "group", "gla")
     assert history_of(group_run)[-1]["epoch"] == 6
+    page = (group_run / "report.html").read_text()
+    assert "<dt>Sentences, group</dt><dd>a {class} on a {attribute}.</dd>" in page.replace("<wbr>", "")
+    assert "tells the groups of class and attribute apart" in page
 
 
 def test_the_answer_is_the_largest_summed_probability_and_attributes_are_told(group_run, tiny):

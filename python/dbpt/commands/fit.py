@@ -19,6 +19,7 @@ from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
+from dbpt.data.prompts import group_templates
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.heads import HEADS
 from dbpt.report.charts import Chart, write_figures
@@ -301,6 +302,8 @@ def run_page(
         seed=config.seed,
         first=worst_first([each.accuracy for each in shown.groups] if shown else []),
     )
+    named = config.prompts == "group" and study.has_words(config.group_source)
+    of_groups = [group_templates(words)] if named else []
     return render_report(
         metrics,
         judged,
@@ -310,7 +313,7 @@ def run_page(
         examples=examples,
         confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
         words=[*words.classes.items(), *sheets.words.items()],
-        templates=(words.templates, words.attribute_templates),
+        templates=(words.templates, words.attribute_templates, *of_groups),
         settings=setting_texts(config.resolved(), (each.name for each in fields(config))),
         command=command,
         label_command=label_command(out),

@@ -35,7 +35,7 @@ def class_prompts(words: Words) -> Prompts:
 
 def group_prompts(words: Words) -> Prompts:
     """Return a prompt for each group y * A + a, by the first group template."""
-    template = _templates(words)[0]
+    template = group_templates(words)[0]
     before = GROUP_PLACEHOLDER.split(template)[0]
     body = template[len(before) :].rstrip(" .!?")
     names = [group_name(label, attribute) for label in words.classes for attribute in words.attributes]
@@ -58,7 +58,7 @@ def group_texts(words: Words) -> tuple[list[str], NDArray[np.int64]]:
 
     They are the group templates in all wordings of both. The wording of several factors is "VALUE, VALUE".
     """
-    templates, texts, owners = _templates(words), list[str](), list[int]()
+    templates, texts, owners = group_templates(words), list[str](), list[int]()
     for group, pairs in enumerate(_wordings(words)):
         texts += [_filled(template, *pair) for pair in pairs for template in templates]
         owners += [group] * len(pairs) * len(templates)
@@ -76,7 +76,8 @@ def possible_groups(words: Words) -> NDArray[np.bool_]:
     )
 
 
-def _templates(words: Words) -> tuple[str, ...]:
+def group_templates(words: Words) -> tuple[str, ...]:
+    """Return the sentences of groups: those that are given, or those of the classes with "CLASS, ATTRIBUTE"."""
     return words.group_templates or tuple(each.replace("{}", "{class}, {attribute}") for each in words.templates)
 
 

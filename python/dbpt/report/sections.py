@@ -23,8 +23,8 @@ from dbpt.runs.metrics import ComparisonMetrics, GroupKind, RunMetrics
 
 Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""
-Templates = tuple[Sequence[str], Sequence[str]]
-"""The sentences of classes and of attributes."""
+Templates = Sequence[Sequence[str]]
+"""The sentences of classes, of attributes, and of groups if the classifier tells them apart."""
 MOST_ROWS = 200
 """With more groups, the tables show the ones with the lowest accuracy."""
 MOST_CELLS = 8000
