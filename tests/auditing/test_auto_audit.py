@@ -15,7 +15,7 @@ from dbpt.cli import main
 from dbpt.report.text import share_in_words
 
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
-TRAINING = {"head": "linear", "epochs": 1, "objective": "erm", "baselines": False}
+TRAINING = {"head": "linear", "prompts": "class", "epochs": 1, "objective": "erm", "baselines": False}
 TOO_SMALL = "; since it was chosen on these images, its p-value is too small: test it on others"
 
 

@@ -322,7 +322,9 @@ def test_the_printed_commands_run_as_they_stand(found, demo, command, tmp_path, 
 
 def test_the_printed_commands_run_as_they_stand_for_a_run(demo, command, tmp_path, monkeypatch):
     settings = {name: value for name, value in demo.items() if name != "catalogue"} | {"classes": ["landbird", "gull"]}
-    run = dbpt.fit("waterbirds", out=tmp_path / "run", objective="erm", head="linear", epochs=1, **settings)
+    run = dbpt.fit(
+        "waterbirds", out=tmp_path / "run", objective="erm", head="linear", prompts="class", epochs=1, **settings
+    )
     figures = dbpt.discover(predictions=run.folder, catalogue=demo["catalogue"], cache=demo["cache"]).figures
     monkeypatch.chdir(tmp_path)
     assert "--split val" in figures.check_command  # it has learnt the training images

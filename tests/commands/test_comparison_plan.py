@@ -29,7 +29,7 @@ def test_rows_are_zero_shot_and_then_head_by_head():
 
 def test_a_cell_has_the_settings_of_one_fit():
     plan = make_plan(CONFIG, "groupdro:true", "linear", 2)
-    own = {"objective": "groupdro", "group_source": "true", "head": "linear", "baselines": False}
+    own = {"objective": "groupdro", "group_source": "true", "head": "linear", "prompts": "class", "baselines": False}
     assert [cell.config for cell in plan.cells] == [replace(CONFIG, seed=seed, **own) for seed in (0, 1)]
     assert make_plan(CONFIG, METHODS, "prompt", 1).left_out == ()
 

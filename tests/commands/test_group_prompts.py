@@ -23,7 +23,8 @@ TEMPLATE = ("a {class} on a {attribute}.",)
 
 
 def settings_for(tiny, head: str) -> dict:
-    return tiny.settings if head == "prompt" else {k: v for k, v in tiny.settings.items() if k != "n_ctx"}
+    unread = ("prompts",) if head == "prompt" else ("prompts", "n_ctx")
+    return {name: value for name, value in tiny.settings.items() if name not in unread}
 
 
 @pytest.fixture(scope="module", params=HEADS)
@@ -263,7 +264,7 @@ def test_group_prompts_need_an_attribute(tiny, tmp_path, refusal):
         out=tmp_path / "auto",
         prompts="auto",
         objective="erm",
-        **{k: v for k, v in tiny.settings.items() if k != "attributes"},
+        **{k: v for k, v in tiny.settings.items() if k not in ("attributes", "prompts")},
     )
     assert metrics_of(result.folder)["only"] == "no-attribute"
 

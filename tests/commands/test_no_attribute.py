@@ -117,7 +117,10 @@ def test_one_method_with_groups_asks_for_an_attribute(tiny, bare, tmp_path, meth
 
 
 REFUSED = [
-    ({"objective": "dbpt"}, "no spurious attribute is named; name .*; only the objectives .*erm.* need none"),
+    (
+        {"objective": "dbpt"},
+        "no spurious attribute is named; name .*; only --group-source ppa and the objectives .*erm.* need none",
+    ),
     ({"group_source": "true"}, "--group-source true with --objective erm: ERM uses no groups"),
     ({"model_selection": "true-wga"}, "--model-selection true-wga: .*has no attribute for any row of split 'val'"),
     ({"proportions": (0.5, 0.5)}, "--proportions 0.5 0.5: .*no-attribute.csv names no attribute, so .* --attributes"),

@@ -85,7 +85,7 @@ def test_a_probe_without_errors_is_warned_of(tiny, tmp_path, monkeypatch):
 def test_a_run_needs_no_attribute(tiny, tmp_path, command):
     rows = [{name: value for name, value in row.items() if name != "attribute"} for row in tiny.rows()]
     table, settings = tiny.write("ppa-no-attribute", rows), tiny.settings | {"head": "linear", "group_source": "ppa"}
-    del settings["attributes"], settings["n_ctx"]
+    del settings["attributes"], settings["n_ctx"], settings["prompts"]
     run = dbpt.fit(table, out=tmp_path / "run", prompts="group", **settings)
     assert run.chosen.record.name == "gla"
     assert run.chosen.title == "GLA (linear, ppa groups)"

@@ -84,9 +84,9 @@ def refused(match: str, **settings: object) -> None:
         ({"epoch": 3}, r"unknown setting 'epoch' \(did you mean 'epochs'\?\)"),
         ({"zzz": 3}, "^unknown setting 'zzz'; dbpt fit --help lists all settings$"),
         ({"optimizer": "adam"}, r"--optimizer: 'adam' is none of adamw, sgd \(did you mean 'adamw'\?\)"),
-        ({"recipe": "coup"}, r"^--recipe: 'coup' is none of default, coop \(did you mean 'coop'\?\)"),
-        ({"recipe": 3}, r"^--recipe: 3 is none of default, coop"),
-        ({"recipe": ["coop"]}, r"^--recipe: \['coop'\] is none of default, coop"),
+        ({"recipe": "coup"}, r"^--recipe: 'coup' is none of default, paper, coop \(did you mean 'coop'\?\)"),
+        ({"recipe": 3}, r"^--recipe: 3 is none of default, paper, coop"),
+        ({"recipe": ["coop"]}, r"^--recipe: \['coop'\] is none of default, paper, coop"),
     ],
 )
 def test_bad_values_are_refused_by_name(settings, match):
@@ -128,7 +128,7 @@ def test_defaults_that_depend_on_other_settings_are_resolved():
     ],
 )
 def test_weights_go_into_the_sampler_where_adamw_would_take_them_out_of_the_loss(settings, expected):
-    config = make_config(settings)
+    config = make_config({"prompts": "class"} | settings)
     assert config.application(config.trained_objective) == config.resolved().apply == expected
 
 

@@ -31,6 +31,7 @@ GROUPS = [(label, attribute) for label in (0, 1) for attribute in (0, 1)]
 SIZES = {"train": (20, 5, 5, 20), "val": (6, 6, 6, 6), "test": (8, 8, 8, 8)}
 SETTINGS: dict[str, Any] = {
     "attributes": ATTRIBUTES,
+    "prompts": "class",
     "epochs": 6,
     "lr": 0.005,
     "batch_size": 16,

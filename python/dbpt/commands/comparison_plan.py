@@ -124,9 +124,9 @@ class Plan:
 def shared_settings(settings: Mapping[str, object]) -> FitConfig:
     """Return the settings that all cells share. Raises `InputError` for one that each cell gets from the plan."""
     for name, argument in BY_THE_PLAN.items():
-        if name in settings:
+        if name in settings and (name, settings[name]) != ("prompts", "class"):  # as rows are without :group
             raise InputError(f"{flag_of(name)}: each row of a comparison has its own; name them in --{argument}")
-    return make_config(settings)
+    return make_config({name: value for name, value in settings.items() if name != "prompts"})
 
 
 def make_plan(

@@ -119,7 +119,7 @@ def _factor_lines(summary: Summary) -> list[str]:
 def _notes(summary: Summary) -> list[str]:
     marks = "* worst group of the row"
     if len(summary.rows) > 1:
-        marks += "   ◂ the requested row, which is saved"
+        marks += f"   ◂ the {'chosen' if summary.metrics.choice else 'requested'} row, which is saved"
     notes = [
         marks,
         "interval: from the smallest lower to the smallest upper exact bound of the groups, for all groups at once",

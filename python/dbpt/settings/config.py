@@ -37,7 +37,9 @@ def readers(setting: str) -> list[str]:
 
 RECIPES: Mapping[str, Mapping[str, Any]] = {
     "default": {},
+    "paper": {"prompts": "class", "objective": "dbpt"},
     "coop": {
+        "prompts": "class",
         "optimizer": "sgd",
         "lr": 0.002,
         "sgd_momentum": 0.9,
@@ -48,7 +50,9 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
         "n_ctx": 16,
     },
 }
-"""``default`` leaves every setting at its own default; ``coop`` has those of CoOp (Zhou et al., 2022, section 4.1)."""
+"""``default`` leaves every setting at its own default, ``paper`` trains class prompts with the paper's weights, and
+``coop`` has the settings of CoOp (Zhou et al., 2022, section 4.1).
+"""
 
 EXCLUSIVE = ({"n_ctx", "ctx_init", "start_from"}, {"attributes", "factors"})
 """Settings of which one can be given."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class SharedSettings(TypedDict, total=False):
     """The settings of `dbpt.compare`, which all its rows share."""
 
-    recipe: Literal["default", "coop"]
+    recipe: Literal["default", "paper", "coop"]
     root: str | Path | None
     columns: ColumnNames | None
     embeddings: str | Path | None

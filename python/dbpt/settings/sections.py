@@ -248,7 +248,7 @@ class HeadSettings(Section):
 
     head: str = setting("prompt", "part of the classifier to train", choices=HEADS)
     prompts: str = setting(
-        "class",
+        "auto",
         "what the classifier tells apart: classes, or groups, whose probabilities it sums; auto: validation chooses",
         choices=(*PROMPTS, AUTO),
     )
