@@ -301,7 +301,8 @@ def test_how_it_was_trained_is_said():
     words = Page(render_report(run(rows=[erm, dbpt]), [], [])).words
     for told in (
         "Training (dbpt) tunes the prompt, which are the words around the class names, and weighs the images by class",
-        "by the pseudo attributes; ERM is plain training, of class prompts and without regard to groups. Of all epochs, the one kept is the one",
+        "by the pseudo attributes; ERM is plain training, of class prompts and without regard to groups."
+        " Of all epochs, the one kept is the one",
         "highest worst-group accuracy on the validation images, over pseudo groups. No test image influenced training",
     ):
         assert told in words, told
