@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 import dbpt
 from dbpt.commands.methods import build_head, trained_result
 from dbpt.objectives.base import EXCLUDED
+from dbpt.report.summary import summarize
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
 from dbpt.training import loop
@@ -138,6 +139,8 @@ def test_auto_keeps_what_validation_prefers_and_says_so(tiny, tmp_path):
     for name, score in scores.items():
         assert score == max(each["val_wgp"] for each in history if each["row"] == name)
     assert "is saved, since its worst-group probability" in " ".join(result.table().split())
+    assert [row.record.name for row in summarize(result.metrics).others] == ["zero-shot"]  # what it was before
+    assert "is saved, since its" in (result.folder / "report.html").read_text()
     alone = {"gla": "group", "dbpt": "class"}[metrics["chosen"]]
     same = dbpt.fit(tiny.table, out=tmp_path / "one", baselines=False, **settings | {"prompts": alone})
     name = "classifier.safetensors"

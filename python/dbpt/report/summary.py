@@ -241,8 +241,10 @@ class Summary:
 
     @property
     def others(self) -> list[Row[RunRow]]:
-        """The rows besides the chosen one that have a worst-group accuracy."""
-        return [row for row in self.rows if not row.chosen and row.worst_group_accuracy is not None]
+        """The rows besides the chosen one that have a worst-group accuracy, without those that it was chosen from."""
+        candidates = self.metrics.choice or ()
+        rows = [row for row in self.rows if not row.chosen and row.record.name not in candidates]
+        return [row for row in rows if row.worst_group_accuracy is not None]
 
     @property
     def baseline(self) -> Row[RunRow] | None:

@@ -151,7 +151,8 @@ def choice_note(metrics: RunMetrics) -> str:
     chosen = rows.pop(metrics.chosen)
     figure, over, _ = selecting_figure(metrics)
     others = ", ".join(f"{percent(row.validation_score)} % with {row.title}" for row in rows.values())
-    of_chosen = f"its {figure} on the validation images{over} is {percent(chosen.validation_score)} %"
+    of_images = f"on the validation images{over + ',' if over else ''}"
+    of_chosen = f"its {figure} {of_images} is {percent(chosen.validation_score)} %"
     return f"{chosen.title} is saved, since {of_chosen}, and {others}"
 
 
