@@ -55,7 +55,8 @@ class Method:
         """The name in tables."""
         if self.objective is None:
             return TRAINING_FREE[self.training_free].title
-        details = ["group prompts"] if ":group" in self.name else []
+        is_told = self.prompts == "group" and "class" in OBJECTIVES[self.objective].prompts
+        details = ["group prompts"] if is_told else []
         details += [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
         return OBJECTIVES[self.objective].title + (f" ({', '.join(details)})" if details else "")
 
