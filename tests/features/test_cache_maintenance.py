@@ -11,8 +11,8 @@ from unprivileged import unprivileged
 from dbpt.features import list_caches, prune_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import look_up_files, shard_name
+from dbpt.storage.files import StoredArrays
 from dbpt.storage.locks import OwnedLock
-from dbpt.storage.tensors import StoredArrays
 
 ENCODER = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 NAMES = ("a", "b", "c", "d")

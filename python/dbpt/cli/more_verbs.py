@@ -236,7 +236,7 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 
 
 def _features(folder: Path | None) -> Path:
-    from dbpt.storage.tensors import TEXTS
+    from dbpt.storage.files import TEXTS
 
     cache = Path(files.expanded(folder)) if folder else files.default_cache_dir()
     problem = ""

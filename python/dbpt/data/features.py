@@ -15,8 +15,7 @@ from dbpt.data.dataset import Dataset
 from dbpt.data.paths import is_folder, list_entries
 from dbpt.data.tables import read_parquet
 from dbpt.errors import InputError
-from dbpt.storage.files import open_regular, reason_of
-from dbpt.storage.tensors import map_tensor
+from dbpt.storage.files import map_tensor, open_regular, reason_of
 
 BLOCK_ROWS = 8_192
 

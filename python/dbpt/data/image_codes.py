@@ -188,11 +188,7 @@ def _codes(
 
 
 def _refuse_ambiguous(
-    columns: Columns,
-    name: str,
-    wanted: Wanted,
-    codes: NDArray[np.int64],
-    probabilities: NDArray[np.float64] | None,
+    columns: Columns, name: str, wanted: Wanted, codes: NDArray[np.int64], probabilities: NDArray[np.float64] | None
 ) -> None:
     """Refuse a column whose integers are names of the vocabulary, but also indices from 0 of other names.
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import posixpath
 import re
@@ -28,6 +27,7 @@ from dbpt.data.dataset import Dataset
 from dbpt.data.paths import absolute, common_root, is_below
 from dbpt.errors import InputError, nearest, optional_module
 from dbpt.storage.files import open_regular, read_regular, reason_of, unmarked
+from dbpt.storage.typed_json import json_kind, json_object
 
 MAX_BYTES = 1 << 32
 SEPARATORS = ",;\t"  # of a .csv; spreadsheets write semicolons where the comma is the decimal point
@@ -175,42 +175,12 @@ def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hi
         for name, column in values.items():
             cell = cell_text(row.get(name))
             if cell is None:
-                kind = _kind(row[name])
+                kind = json_kind(row[name])
                 raise InputError(f"{where}: {name} is {kind}, expected text, a number, true, false or null")
             column.append(cell)
         lines.append(line)
         found |= row.keys()
     return Columns(path, lines, {name: column for name, column in values.items() if name in found})
-
-
-def json_object(text: str, where: str) -> dict[str, Any]:
-    """Return one JSON object. Raises `InputError` for anything else, and for a repeated key."""
-    try:
-        row = DECODER.decode(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is not JSON ({error}); expected an object") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: is {_kind(row)}, expected an object")
-    return row
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {repeated!r} occurs twice in an object")
-    return row
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    shown = ascii(value)
-    return shown if len(shown) <= 40 else f"{shown[:40]}..."
 
 
 def import_pyarrow(path: Path, extra: str) -> Any:

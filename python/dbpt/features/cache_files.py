@@ -20,8 +20,7 @@ from safetensors.numpy import save
 from dbpt.data.archives import find_member
 from dbpt.errors import InputError
 from dbpt.features.images import UnreadableImage, decoding_threads
-from dbpt.storage.files import open_regular, reason_of, write_atomically
-from dbpt.storage.tensors import map_tensor
+from dbpt.storage.files import map_tensor, open_regular, reason_of, write_atomically
 from dbpt.storage.typed_json import Limits, typed
 
 TASK_FILES = 1024

@@ -8,7 +8,8 @@ from typing import Literal, TypeVar
 from dbpt.groups import Group, GroupMetrics, PseudoQuality, group_name
 from dbpt.guesses.doubts import CrossValidated, Doubt
 from dbpt.objectives import OBJECTIVES
-from dbpt.storage.typed_json import Count, Share, check_version, read_json, typed
+from dbpt.storage.files import check_version
+from dbpt.storage.typed_json import Count, Share, read_json, typed
 
 SCHEMA_VERSION = 4
 Split = Literal["train", "val", "test"]

@@ -15,9 +15,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.storage.files import check_can_create, is_missing, system_errors, write_atomically, write_json
+from dbpt.storage.files import check_can_create, check_version, is_missing, system_errors, write_atomically, write_json
 from dbpt.storage.locks import OWNER, OwnedLock
-from dbpt.storage.typed_json import check_version, read_json, typed
+from dbpt.storage.typed_json import read_json, typed
 
 LOCK = "dbpt.lock"
 LEFTOVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")

@@ -23,8 +23,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.metrics import DataSummary, RunMetrics
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named, read_settings
-from dbpt.storage.files import is_missing
-from dbpt.storage.tensors import read_tensors, write_tensors
+from dbpt.storage.files import is_missing, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 
 if TYPE_CHECKING:

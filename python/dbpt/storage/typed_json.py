@@ -38,28 +38,38 @@ class _Wrong(Exception):
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """Return the JSON object in a file."""
-    content = read_regular(path, what, MOST_BYTES)
+    return json_object(read_regular(path, what, MOST_BYTES), str(path))
+
+
+def json_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """Return one JSON object. Raises `InputError` for anything else, and for a repeated key."""
     try:
-        value = json.loads(content)
+        value = DECODER.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
+        raise InputError(f"{where}: is not JSON ({error}); expected an object") from None
     if not isinstance(value, dict):
-        raise InputError(f"{path}: is not a JSON object; expected a {what}")
+        raise InputError(f"{where}: is {json_kind(value)}, expected an object")
     return value
 
 
-def check_version(path: Path, found: object, version: int) -> None:
-    """Refuse a schema version other than ``version``, the present one."""
-    if type(found) is int and found > version:
-        raise InputError(
-            f"{path}: written by a newer dbpt (schema version {found}; this one reads {version}): update dbpt"
-        )
-    if type(found) is int and 0 < found < version:
-        raise InputError(
-            f"{path}: written by an older dbpt (schema version {found}; this one reads {version}); make it again"
-        )
-    if type(found) is not int or found != version:
-        raise InputError(f"{path}: not of schema version {version}, which this version of dbpt reads")
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {repeated!r} occurs twice in an object")
+    return row
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
+
+
+def json_kind(value: object) -> str:
+    """Return what a JSON value is, for messages."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = ascii(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}..."
 
 
 def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:

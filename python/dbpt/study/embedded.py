@@ -27,7 +27,7 @@ from dbpt.guesses.probe import drawn_known
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import BackboneSettings
-from dbpt.storage.tensors import TEXTS, StoredArrays, read_tensors, write_tensors
+from dbpt.storage.files import TEXTS, StoredArrays, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 
 logger = logging.getLogger(__name__)

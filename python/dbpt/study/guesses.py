@@ -174,11 +174,7 @@ def _likeliest(pseudo: base.PseudoAttributes) -> NDArray[np.int64]:
 
 
 def _doubts(
-    images: Embedded,
-    dataset: Dataset,
-    taken: NDArray[np.int64],
-    guessed: Sequence[NDArray[np.int64]],
-    method: str,
+    images: Embedded, dataset: Dataset, taken: NDArray[np.int64], guessed: Sequence[NDArray[np.int64]], method: str
 ) -> list[dict[str, Any]]:
     """Return the fields of `Guesses` about the doubts of each suspect, whose guesses are (n,).
 

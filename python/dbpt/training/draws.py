@@ -14,7 +14,7 @@ import torch
 from dbpt._core import GroupIndex, GroupStream, Stream
 from dbpt.errors import InputError
 from dbpt.objectives import Objective
-from dbpt.storage.tensors import read_tensors, write_tensors
+from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import AnyFloat, Count, typed_json
 from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
 

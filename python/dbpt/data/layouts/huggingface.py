@@ -29,10 +29,11 @@ from dbpt.data.columns import (
 )
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import is_file, is_there
-from dbpt.data.tables import json_object, read_text
+from dbpt.data.tables import read_text
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError, foreign_error, optional_module
 from dbpt.storage.files import default_cache_dir, expanded, reason_of, system_errors
+from dbpt.storage.typed_json import json_object
 
 if TYPE_CHECKING:
     import datasets

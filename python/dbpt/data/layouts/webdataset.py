@@ -15,8 +15,8 @@ from dbpt.data.columns import SPLIT_FOLDERS, Columns, DataRequest, cell_text, co
 from dbpt.data.dataset import Dataset
 from dbpt.data.layouts.image_folder import ENDINGS
 from dbpt.data.paths import is_file, is_folder, list_entries
-from dbpt.data.tables import json_object
 from dbpt.errors import InputError
+from dbpt.storage.typed_json import json_object
 
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
 COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
