@@ -8,7 +8,7 @@ from saved_datasets import change_json, made, of_splits, rewrite, saver
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset
-from dbpt.data.archives import find_member
+from dbpt.data.paths import find_member
 
 ONE, TWO = "data-00000-of-00001.arrow", "data-00001-of-00002.arrow"
 

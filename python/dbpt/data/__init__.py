@@ -1,8 +1,7 @@
 """From metadata on disk to a ``Dataset`` of paths, labels, attributes and splits. No image is opened here."""
 
-from dbpt.data.checks import check_possible
 from dbpt.data.columns import Columns, parse_columns
-from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.dataset import SPLITS, Dataset, check_possible
 from dbpt.data.features import StoredFeatures, check_precomputed_file, first_copies
 from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
 from dbpt.data.layouts import DATASETS, DatasetReader, register_dataset

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import tables as table_formats
-from dbpt.data.checks import check_dataset, check_names, check_possible, published_notes, spelled_as_on_disk
 from dbpt.data.columns import (
     REQUIRED,
     ColumnNames,
@@ -29,7 +28,15 @@ from dbpt.data.columns import (
     shortened,
     taken_in_order,
 )
-from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.dataset import (
+    SPLITS,
+    Dataset,
+    check_dataset,
+    check_names,
+    check_possible,
+    published_notes,
+    spelled_as_on_disk,
+)
 from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_folder import read_image_folder

@@ -24,8 +24,8 @@ from dbpt.data.columns import (
     shortened,
 )
 from dbpt.data.dataset import Dataset
-from dbpt.data.paths import absolute, common_root, is_below
-from dbpt.errors import InputError, nearest, optional_module
+from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
+from dbpt.errors import InputError, nearest
 from dbpt.storage.files import open_regular, read_regular, reason_of, unmarked
 from dbpt.storage.typed_json import json_kind, json_object
 
@@ -181,16 +181,6 @@ def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hi
         lines.append(line)
         found |= row.keys()
     return Columns(path, lines, {name: column for name, column in values.items() if name in found})
-
-
-def import_pyarrow(path: Path, extra: str) -> Any:
-    """Return the module pyarrow. Raises `InputError` if it is missing (``extra`` installs it) or unsafe."""
-    pyarrow = optional_module("pyarrow", f"{path}: reading it", extra)
-    # Before 14.0.1 a file could make pyarrow unpickle an extension type (CVE-2023-47248).
-    if int(pyarrow.__version__.partition(".")[0]) < 15:
-        problem = f"pyarrow {pyarrow.__version__} may unpickle what a file holds"
-        raise InputError(f"{path}: {problem}; run pip install -U 'dbpt[{extra}]'")
-    return pyarrow
 
 
 def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> Columns:

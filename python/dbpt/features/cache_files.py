@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from dbpt.data.archives import find_member
+from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 from dbpt.features.images import UnreadableImage, decoding_threads
 from dbpt.storage.files import map_tensor, open_regular, reason_of, write_atomically

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from dbpt.data.archives import image_column
 from dbpt.data.columns import (
     COLUMNS_HINT,
     SPLIT_FOLDERS,
@@ -28,7 +27,7 @@ from dbpt.data.columns import (
     shortened,
 )
 from dbpt.data.dataset import Dataset
-from dbpt.data.paths import is_file, is_there
+from dbpt.data.paths import image_column, is_file, is_there
 from dbpt.data.tables import read_text
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError, foreign_error, optional_module

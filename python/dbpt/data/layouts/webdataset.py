@@ -10,11 +10,10 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dbpt.data.archives import Member, tar_members
 from dbpt.data.columns import SPLIT_FOLDERS, Columns, DataRequest, cell_text, coded_dataset, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.layouts.image_folder import ENDINGS
-from dbpt.data.paths import is_file, is_folder, list_entries
+from dbpt.data.paths import Member, is_file, is_folder, list_entries, tar_members
 from dbpt.errors import InputError
 from dbpt.storage.typed_json import json_object
 
