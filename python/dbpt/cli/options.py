@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,8 @@ class Integer(_PlainNumber, click.types.IntParamType):
 
 
 FLOAT, INTEGER = Float(), Integer()
+path_option = partial(click.option, type=click.Path(path_type=Path))
+weights_option = path_option("--weights", help="the backbone's weights file, if it has moved")
 
 
 class SettingsCommand(click.Command):
@@ -139,6 +142,14 @@ class SettingsCommand(click.Command):
         super().format_epilog(ctx, formatter)
 
 
+def settings_command(
+    *main: str, examples: str, group: click.Group | None = None
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a `SettingsCommand`, of a ``group`` if given, whose help begins with ``main`` and ends with ``examples``."""
+    make = click.command if group is None else group.command
+    return make(cls=SettingsCommand, main=main, epilog=f"\b\nExamples:{examples}")
+
+
 def settings_options(
     names: Collection[str], hidden: Collection[str] = (), of_run: Collection[str] = ()
 ) -> Callable[[Callable[..., Any]], Any]:
@@ -166,8 +177,7 @@ def training_options(hidden: Collection[str] = ()) -> Callable[[Callable[..., An
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with ``--config``."""
-    text = "TOML file of settings; options here override it"
-    return click.option("--config", type=click.Path(path_type=Path), help=text)(command)
+    return path_option("--config", help="TOML file of settings; options here override it")(command)
 
 
 def data_and_settings(names: Collection[str]) -> Callable[[Callable[..., Any]], Any]:
@@ -276,7 +286,7 @@ def _well_written_factors(_ctx: click.Context, _param: click.Parameter, values: 
 def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a command with DATA, its predictions, and the settings ``read``; help says ``verb`` and ``result``."""
     options: list[Callable[[Any], Any]] = [
-        click.option("--out", type=click.Path(path_type=Path), help="folder for the report and its tables"),
+        path_option("--out", help="folder for the report and its tables"),
         click.option(
             "--predictions",
             default="zero-shot",
@@ -291,9 +301,7 @@ def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable
             help=f"images to {verb} [default: test, else val, else train; train first for a probe]",
         ),
         click.option("--overwrite", is_flag=True, help=f"replace the {result} in --out"),
-        click.option(
-            "--weights", type=click.Path(path_type=Path), help="with a run: the backbone's weights file, if moved"
-        ),
+        path_option("--weights", help="with a run: the backbone's weights file, if moved"),
         data_and_settings(read),
     ]
 
