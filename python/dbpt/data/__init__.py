@@ -7,25 +7,7 @@ from dbpt.data.image_codes import PATH, Codes, Wanted, read_codes
 from dbpt.data.layouts import DATASETS, DatasetReader, register_dataset
 from dbpt.data.loading import DataLike, load_dataset
 from dbpt.data.tables import READERS, read_columns
-from dbpt.data.words import (
-    Factor,
-    Vocabulary,
-    Words,
-    entries_of,
-    factor_codes,
-    factor_entries,
-    joint_codes,
-    parse_factors,
-    parse_vocabulary,
-)
+from dbpt.data.words import Vocabulary, Words, entries_of, factor_codes, factor_entries, joint_codes, parse_factors
 
-__all__ = [
-    "DATASETS",
-    "SPLITS",
-    "Dataset",
-    "DatasetReader",
-    "Words",
-    "load_dataset",
-    "read_columns",
-    "register_dataset",
-]
+__all__ = ["DATASETS", "SPLITS", "Dataset", "DatasetReader", "Words"]
+__all__ += ["load_dataset", "read_columns", "register_dataset"]

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
-from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
+from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, check_classes, hold_out
 from dbpt.data.prompts import class_prompts, group_prompts, unnamed_group_prompts
+from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.ppa import probe_errors
