@@ -133,9 +133,8 @@ class Backbone:
             pixels = self.preprocess.normalise(pixels)
         pixels = pixels.to(IMAGE_PRECISIONS[self.image_precision])
         features = self.model.encode_image(pixels, normalize=False)  # type: ignore[operator]
-        reason = (
-            "float16 is too small for it; choose --image-precision bf16" if self.image_precision == "fp16" else DAMAGED
-        )
+        overflow = "float16 is too small for it; choose --image-precision bf16"
+        reason = overflow if self.image_precision == "fp16" else DAMAGED
         return _checked(F.normalize(features.float(), dim=-1), "image", reason)
 
     @torch.inference_mode()
@@ -265,9 +264,8 @@ def zero_shot_logits(
             f"{len(texts)} sentences, and names numbered from 0 without a gap"
         )
     if combine not in COMBINATIONS:
-        raise InputError(
-            f"combine is {combine!r}; expected 'embeddings' or 'logits'{nearest(str(combine), list(COMBINATIONS))}"
-        )
+        hint = nearest(str(combine), list(COMBINATIONS))
+        raise InputError(f"combine is {combine!r}; expected 'embeddings' or 'logits'{hint}")
     combined = zero_shot_weights if combine == "embeddings" else _mean_text_features
     weights_KD = combined(backbone, list(texts), owners_P)
     rows_n = None if rows is None else arguments.integers("rows", rows)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,8 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     _check_fit(path, state, expected)
     for name, _ in model.named_parameters():
         if not state[name].is_floating_point():
-            raise InputError(
-                f"{path}: {name} holds {state[name].dtype}, expected floating point; quantised weights are not read"
-            )
+            needed = "expected floating point; quantised weights are not read"
+            raise InputError(f"{path}: {name} holds {state[name].dtype}, {needed}")
         if not bool(state[name].isfinite().all()):
             raise InputError(f"{path}: {name} holds NaN or an infinity; download or copy the weights again")
     model.load_state_dict(state, strict=True)
@@ -147,10 +147,8 @@ class Preprocessing:
     def normalise(self, crops: torch.Tensor | NDArray[np.uint8]) -> torch.Tensor:
         """Turn (B, H, W, 3) uint8 into (B, 3, H, W) float32, on the device of ``crops``."""
         bytes_BCHW = torch.as_tensor(crops).permute(0, 3, 1, 2).contiguous()
-        mean, std = (
-            torch.as_tensor(value, dtype=torch.float32, device=bytes_BCHW.device)[:, None, None]
-            for value in (self._mean, self._std)
-        )
+        like = partial(torch.as_tensor, dtype=torch.float32, device=bytes_BCHW.device)
+        mean, std = (like(value)[:, None, None] for value in (self._mean, self._std))
         # The operations of torchvision in its order, which gives open_clip's bits.
         return bytes_BCHW.float().div_(255).sub_(mean).div_(std)
 

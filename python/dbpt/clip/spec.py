@@ -138,9 +138,7 @@ class FileTokenizer:
             separator = self._special_id("sep_token")
             self._stripped = self._tokenizer.token_to_id("[SEP]") if separator is None else separator
             if self._stripped is None:
-                raise InputError(
-                    f"{file}: no [SEP] token, which this model replaces by padding: it belongs to another model"
-                )
+                raise InputError(f"{file}: no [SEP] token, which this model replaces by padding: it is another model's")
 
     def _special_id(self, name: str) -> int | None:
         """Return the id of a special token in the tokenizer_config.json beside the file; None if it isn't there."""
@@ -211,9 +209,8 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, Any]:
     config, preprocess = _read_config(folder / "open_clip_config.json")
     if pretrained is None:
-        files = sorted(
-            folder.glob("*.safetensors"), key=lambda file: (not file.name.startswith("open_clip"), file.name)
-        )
+        found = folder.glob("*.safetensors")
+        files = sorted(found, key=lambda file: (not file.name.startswith("open_clip"), file.name))
         if not files:
             raise InputError(f"{folder}: no .safetensors file in this folder (pickled checkpoints are not loaded)")
         pretrained = files[0]

@@ -142,10 +142,8 @@ class Dataset:
         if attributes.shape != self.labels.shape:
             raise ValueError(f"attributes: expected shape {self.labels.shape}, found {attributes.shape}")
         if attributes.size and not -1 <= attributes.min() <= attributes.max() < self.num_attributes:
-            raise ValueError(
-                f"attributes: expected values in -1..{self.num_attributes - 1}, "
-                f"found {attributes.min()}..{attributes.max()}"
-            )
+            found = f"found {attributes.min()}..{attributes.max()}"
+            raise ValueError(f"attributes: expected values in -1..{self.num_attributes - 1}, {found}")
         return group_ids(self.labels, attributes.astype(np.int64, copy=False), self.num_attributes)
 
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
@@ -268,18 +266,16 @@ def check_names(dataset: Dataset) -> None:
             raise InputError(f"{dataset.source}: the name of image {path!a} (row {row + 1}) is not UTF-8; rename it")
 
 
-def check_possible(
-    dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None = None, source: str | None = None
-) -> None:
+def check_possible(dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None = None, file: str | None = None) -> None:
     """Refuse a value that the vocabulary of a row's class excludes: a true one, or the ``codes`` of each suspect.
 
-    These are (N,) each, from the file ``source``.
+    These are (N,) each, from the ``file``.
     """
     for factor, codes_N in zip(dataset.words.suspects, codes or dataset.factor_attributes, strict=True):
         for name, values in factor.of_class.items():
             of_class = (dataset.labels == dataset.class_names.index(name)) & (codes_N >= 0)
             for row in np.flatnonzero(of_class & ~np.isin(codes_N, factor.possible(name)))[:1].tolist():
-                where = dataset.where(row) if source is None else f"{source}: image {dataset.paths[row]!r}"
+                where = dataset.where(row) if file is None else f"{file}: image {dataset.paths[row]!r}"
                 found = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}, but class {name!r} has only"
                 raise InputError(f"{where}: {found} {', '.join(values)}; mend the value or --factors")
 
@@ -368,10 +364,8 @@ def missing_rows(dataset: Dataset) -> list[int]:
     if not unlisted:
         return []
     # Listings leave out links, and a file system may accept other spellings (case, Unicode forms), so ask it.
-    absent = {
-        f"{folder}/{name}" if folder else name for folder, name in unlisted if not _is_there(root / folder / name)
-    }
-    return [row for row, path in enumerate(paths) if path in absent]
+    absent = {(folder, name) for folder, name in unlisted if not _is_there(root / folder / name)}
+    return [row for row, path in enumerate(paths) if (path.rpartition("/")[0], path.rpartition("/")[2]) in absent]
 
 
 def _is_there(path: Path) -> bool:

@@ -117,9 +117,8 @@ def load_dataset(
         factors=parsed,
     )
     reader = DATASETS.get(request.source)
-    if (set(request.columns) - {"attribute"} or request.columns.get("attribute")) and (
-        isinstance(data, Dataset) or reader is not None
-    ):
+    has_columns = isinstance(data, Dataset) or reader is not None
+    if has_columns and (set(request.columns) - {"attribute"} or request.columns.get("attribute")):
         name = data.name if isinstance(data, Dataset) else request.source
         way_out = "only 'attribute=', which ignores its attribute, is accepted"
         raise InputError(f"--columns: data set {name!r} has its own columns; {way_out}")
@@ -177,9 +176,8 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
     words = request.words(own)
     if not (dataset.has_true_attributes or dataset.known_factors):
         return replace(dataset, words=words)
-    before = [
-        (each.name, each.values, codes) for each, codes in zip(own.suspects, dataset.factor_attributes, strict=True)
-    ]
+    pairs = zip(own.suspects, dataset.factor_attributes, strict=True)
+    before = [(each.name, each.values, codes) for each, codes in pairs]
     after = [(each.name, each.values) for each in words.suspects]
     several = min(len(before), len(after)) > 1
     if not several and set(own.attributes) == set(words.attributes):  # or the combinations of one are those of another
@@ -294,10 +292,8 @@ def frame_columns(
     if not len(frame):
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
     of_pandas = hasattr(frame, "iloc")
-    values = {
-        name: _cells(frame.iloc[:, position] if of_pandas else frame[name], name, path)
-        for name, position in positions.items()
-    }
+    cells = {name: frame.iloc[:, at] if of_pandas else frame[name] for name, at in positions.items()}
+    values = {name: _cells(column, name, path) for name, column in cells.items()}
     return tabular.Columns(path, range(1, len(frame) + 1), values, unit="row")
 
 

@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from dbpt.errors import InputError, optional_module
 from dbpt.storage.files import open_regular, reason_of, system_errors
 
+HOLDS_ALL = "choose a root that holds all images (--root)"
 NOT_PUBLISHED = "not-the-published-data.txt"
 """The file in a folder that only has a benchmark's layout; its counts aren't compared with the published ones."""
 
@@ -42,15 +43,13 @@ def relative_path(text: str, root: Path, where: str) -> str:
     if posixpath.isabs(path):
         below = _below(Path(posixpath.normpath(path)), root)
         if below is None:
-            raise InputError(
-                f"{where}: path {text!r} is outside the root {root}; choose a root that holds all images (--root)"
-            )
+            raise InputError(f"{where}: path {text!r} is outside the root {root}; {HOLDS_ALL}")
         path = below.as_posix()
     path = posixpath.normpath(path) if path else "."
     if path == ".":
         raise InputError(f"{where}: path {text!r} names no file; expected an image, relative to {root}")
     if path == ".." or path.startswith("../"):
-        raise InputError(f"{where}: path {text!r} leaves the root {root}; choose a root that holds all images (--root)")
+        raise InputError(f"{where}: path {text!r} leaves the root {root}; {HOLDS_ALL}")
     return path
 
 

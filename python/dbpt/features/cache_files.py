@@ -163,9 +163,8 @@ def read_manifest(folder: Path) -> Manifest | None:
         reason = f"{type(error).__name__}: {reason_of(error)}"[:160]
         raise InputError(f"{file}: damaged manifest ({reason}); delete {folder}") from None
     if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{file}: schema version {version!r:.200}, this version reads {SCHEMA_VERSION}; delete {folder}"
-        )
+        found = f"schema version {version!r:.200}, this version reads {SCHEMA_VERSION}"
+        raise InputError(f"{file}: {found}; delete {folder}")
     return typed(content, Manifest, file, f"delete {folder}")
 
 

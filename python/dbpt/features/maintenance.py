@@ -219,10 +219,9 @@ def _shard_problem(folder: Path, manifest: cache_files.Manifest, entry: cache_fi
         return f"{size_of(file) or 'no'} bytes instead of {entry.bytes}"
     if file_sha256(file, follow=False) != entry.sha256:
         return "the checksum is not that of the manifest"
+    dtype = cache_files.STORED_AS[manifest.encoder["dtype"]]
     try:
-        shard = cache_files.Shard(
-            file, entry.rows, manifest.embed_dim, cache_files.STORED_AS[manifest.encoder["dtype"]]
-        )
+        shard = cache_files.Shard(file, entry.rows, manifest.embed_dim, dtype)
     except cache_files.DamagedShard as error:
         return str(error)
     failed = np.count_nonzero(shard.tensor("failed"))

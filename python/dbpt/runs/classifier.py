@@ -20,6 +20,7 @@ from dbpt.heads import Head
 from dbpt.objectives.training_free import TrainingFree
 from dbpt.progress import progress_bar
 from dbpt.settings.config import FitConfig
+from dbpt.storage.files import are_finite
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +53,7 @@ class FeatureClassifier:
             if (found := self.tensors[name].shape) not in expected:
                 raise ValueError(f"{name} has shape {found}, expected {' or '.join(map(str, expected))}")
         for name, tensor in self.tensors.items():
-            if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
+            if not are_finite(tensor):
                 raise ValueError(f"{name} holds other than finite float32")
 
     @property

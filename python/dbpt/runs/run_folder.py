@@ -23,7 +23,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.metrics import DataSummary, RunMetrics
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named, read_settings
-from dbpt.storage.files import is_missing, read_tensors, write_tensors
+from dbpt.storage.files import are_finite, is_missing, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     folder = Path(run)
     marker = finished_run(folder)
     config, path = read_settings(folder), folder / "classifier.safetensors"
-    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION)
     try:
         head = FeatureClassifier(tensors, HEADS[config.head])
     except (KeyError, ValueError) as error:
@@ -137,18 +137,12 @@ def read_probe(run: Path, words: Words) -> AttributeProbe:
     path = run / FILE
     if is_missing(path):
         raise InputError(f"{path}: is missing; {WAY_OUT}")
-    tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=ARRAYS)
+    tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, needs=ARRAYS)
     figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, WAY_OUT)
     weights, biases = (tensors[name] for name in ARRAYS)
-    sizes = words.sizes
-    of_figures = [(len(each.counts), len(each.n_guessed), len(each.precision)) for each in figures]
-    if (
-        weights.ndim != 2
-        or len(weights) != sum(sizes)
-        or biases.shape != (sum(sizes),)
-        or of_figures != [(size,) * 3 for size in sizes]
-        or any(array.dtype != np.float32 or not np.isfinite(array).all() for array in (weights, biases))
-    ):
+    shapes = weights.shape[:1], biases.shape, [(len(f.counts), len(f.n_guessed), len(f.precision)) for f in figures]
+    wanted = (sum(words.sizes),), (sum(words.sizes),), [(size,) * 3 for size in words.sizes]
+    if weights.ndim != 2 or shapes != wanted or not are_finite(weights, biases):
         raise InputError(f"{path}: does not belong to this run; {WAY_OUT}")
     return AttributeProbe(weights, biases, tuple(figures))
 
@@ -164,9 +158,7 @@ def read_context(start_from: str) -> NDArray[np.float32]:
     path = Path(start_from)
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         if not os.path.lexists(path / PROMPT):
-            raise InputError(
-                f"--start-from {path}: has no {PROMPT}; name a finished run of the head prompt, or the file"
-            )
+            raise InputError(f"--start-from {path}: has no {PROMPT}; name a finished run of head prompt, or the file")
         path = path / PROMPT
     way_out = "name the prompt of another run, or train this one again"
     tensors, _ = read_tensors(path, "prompt", version=TENSORS_SCHEMA_VERSION, way_out=way_out, needs=(CONTEXT,))
@@ -200,9 +192,8 @@ def check_context(
         raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
     if found is not None and found != number:
         kind = "groups" if prompts.are_alike else "classes"
-        raise InputError(
-            f"{where}: has {found} contexts, the data have {number} {kind}; name a prompt of as many, or a shared one"
-        )
+        way_out = "name a prompt of as many, or a shared one"
+        raise InputError(f"{where}: has {found} contexts, the data have {number} {kind}; {way_out}")
     if not class_specific and context.ndim == 3:
         raise InputError(f"{where}: has a context for each class; add --class-specific-context")
 

@@ -286,7 +286,7 @@ def write_tensors(
 
 
 def read_tensors(
-    path: Path, what: str, *, version: int, way_out: str, needs: Iterable[str] = ()
+    path: Path, what: str, *, version: int, way_out: str = "fit again", needs: Iterable[str] = ()
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return the arrays and the metadata that `write_tensors` wrote. ``needs`` names arrays that must be there.
 
@@ -307,6 +307,11 @@ def read_tensors(
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a readable {what} ({error or type(error).__name__}); {way_out}") from None
     return tensors, metadata
+
+
+def are_finite(*arrays: NDArray[Any]) -> bool:
+    """Return whether all are float32 without NaN and infinities."""
+    return all(array.dtype == np.float32 and bool(np.isfinite(array).all()) for array in arrays)
 
 
 def map_tensor(
@@ -376,8 +381,8 @@ class StoredArrays:
             raise InputError(f"{file}: a link, not a file of dbpt; delete it, {WAY_OUT}")
         tensors, metadata = read_tensors(file, "stored array", version=VERSION, way_out=WAY_OUT, needs=["values"])
         values: NDArray[Any] = tensors["values"]
-        is_right = values.dtype == np.float32 and values.shape == (values.shape if shape is None else tuple(shape))
-        if metadata.get("key") != file.stem or not is_right or not np.isfinite(values).all():
+        is_right = shape is None or values.shape == tuple(shape)
+        if metadata.get("key") != file.stem or not is_right or not are_finite(values):
             raise InputError(f"{file}: holds another array than its name says; delete it, {WAY_OUT}")
         return values
 

@@ -86,9 +86,8 @@ def take_own_gpu(device: str) -> bool:
         return device != "cpu" and torch.cuda.is_available()
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if not on_gpu and device not in ("auto", "cpu"):
-        raise InputError(
-            f"--device {device} with several processes: each takes a device of its own; use auto, cuda or cpu"
-        )
+        problem = f"--device {device} with several processes: each takes a device of its own"
+        raise InputError(f"{problem}; use auto, cuda or cpu")
     if on_gpu:
         number, gpus = local_rank(), torch.cuda.device_count()
         processes = max(local_size(), number + 1)
@@ -135,9 +134,8 @@ class OwnedLock:
         except Timeout:
             return False
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{self.file.parent}: cannot lock {self.what}: {reason_of(error)}; choose another folder"
-            ) from None
+            problem = f"{self.file.parent}: cannot lock {self.what}: {reason_of(error)}"
+            raise InputError(f"{problem}; choose another folder") from None
         with contextlib.suppress(OSError):  # such as a full disk; the lock is held anyway
             self._write_owner()
         return True

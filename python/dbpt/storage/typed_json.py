@@ -116,9 +116,8 @@ def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> A
         _check(value, isinstance(value, list), place, "a list")
         _check(value, of_any_length or len(value) == len(arguments), place, f"a list of {len(arguments)}")
         kinds = [arguments[0]] * len(value) if of_any_length else arguments
-        return origin(
-            _typed(item, one, f"{place}[{i}]") for i, (item, one) in enumerate(zip(value, kinds, strict=True))
-        )
+        pairs = enumerate(zip(value, kinds, strict=True))
+        return origin(_typed(item, one, f"{place}[{i}]") for i, (item, one) in pairs)
     if kind in _DEFAULT:
         low, high = dataclasses.astuple(limits or _DEFAULT[kind])
         is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
@@ -144,9 +143,8 @@ def _record(value: Any, kind: Any, place: str) -> Any:
     _check(value, isinstance(value, dict), place, "an object")
     hints = _hints(kind)
     for name in sorted((_required(kind) - value.keys()) | (value.keys() - hints.keys())):
-        raise _Wrong(
-            f"{place}.{name}", "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
-        )
+        expected = "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
+        raise _Wrong(f"{place}.{name}", expected)
     try:
         return kind(**{name: _typed(item, hints[name], f"{place}.{name}") for name, item in value.items()})
     except InputError as error:  # from the checks of the dataclass

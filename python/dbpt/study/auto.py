@@ -106,10 +106,8 @@ def best_family(
             kept = best.of.family.family.only([] if best.of.guessed is None else best.of.guessed.kept.tolist())
             options = ["--attributes", *entries_of(kept.attributes, kept.name)]
             options += ["--attribute-template", *kept.templates]
-            look = (
-                f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: look "
-            )
-            look += f"at them with {shlex.join(options)}"
+            look = f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: "
+            look += f"look at them with {shlex.join(options)}"
         raise InputError(
             f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}; name "
             f"attributes (--attributes NAME NAME), {ways_out} shows what was tried"
@@ -124,12 +122,8 @@ def best_family(
 
 def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:
     """Return the settings with the ``family`` as attribute; that of the ``dataset`` is ignored if it is another one."""
-    found = replace(
-        config,
-        attributes=entries_of(family.attributes, family.name),
-        attribute_template=family.templates,
-        celeba_attributes=None,
-    )
+    names = entries_of(family.attributes, family.name)
+    found = replace(config, attributes=names, attribute_template=family.templates, celeba_attributes=None)
     return found if list(dataset.attribute_names) in ([], family.names) else ignoring_attributes(found)
 
 

@@ -47,9 +47,8 @@ def check_before_reading(config: FitConfig) -> None:
     specs = [checked_spec(**each)[0] for each in (config.backbone, config.label_backbone) if each is not None]
     length = specs[0].get("config", {}).get("text_cfg", {}).get("context_length")
     if config.head == "prompt" and config.n_ctx is not None and isinstance(length, int) and config.n_ctx >= length:
-        raise InputError(
-            f"--n-ctx {config.n_ctx}: the text tower has {length} positions, which must hold a class name too; lower it"
-        )
+        found = f"the text tower has {length} positions, which must hold a class name too"
+        raise InputError(f"--n-ctx {config.n_ctx}: {found}; lower it")
     if config.opens_images and not os.path.isdir(config.cache_dir):  # noqa: PTH112 (Path.is_dir raises where it may not look)
         if os.path.lexists(config.cache_dir):
             raise InputError(f"--cache {config.cache_dir}: is not a folder; choose another")
@@ -94,9 +93,8 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
         if not rows.any():  # validation will be held out of training
             rows = dataset.splits == SPLITS.index("train")
         if wanted and not (dataset.attributes[rows] >= 0).any():
-            raise InputError(
-                f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
-            )
+            problem = f"{dataset.source} has no attribute for any row of split {split!r}"
+            raise InputError(f"{flag}: {problem}; use pseudo groups instead")
 
 
 def check_groups(study: Study) -> None:
@@ -108,10 +106,8 @@ def check_groups(study: Study) -> None:
         if wanted and not (study.groups("pseudo")[study.rows(split)] >= 0).any():
             if config.pseudo_attributes is not None and not config.min_confidence:
                 raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
-            raise InputError(
-                f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
-                "sure; lower it"
-            )
+            problem = f"no row of split {split!r} has a pseudo attribute that sure"
+            raise InputError(f"--min-confidence {config.min_confidence:g}: {problem}; lower it")
     if not objective.leaves_unknown_out:
         return
     rows, groups = study.rows(objective.trains_on), study.groups(config.group_source)
@@ -146,14 +142,11 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
             if value == getattr(replace(config, **unset).resolved(), setting.name):  # as in the config.toml of a run
                 continue
             but = " but in the ERM row" if config.baselines and "--objective erm" in wanted else ""
-            warnings.append(
-                f"{flag_of(setting.name)} {value} changes nothing in this run{but}: only {' and '.join(wanted)} would "
-                "read it"
-            )
+            read_by = f"only {' and '.join(wanted)} would read it"
+            warnings.append(f"{flag_of(setting.name)} {value} changes nothing in this run{but}: {read_by}")
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
-        warnings.append(
-            f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
-        )
+        effect = "all of them warm up at a learning rate of 1e-5; nothing much is learnt"
+        warnings.append(f"--epochs {config.epochs}: {effect}")
     weighted = any(OBJECTIVES[each.trained_objective].can_sample for each in configs)
     if weighted and config.apply == "loss" and config.weights_fade:
         warnings.append(
@@ -179,9 +172,8 @@ def group_warnings(study: Study) -> list[str]:
     kind, trains_on = config.group_source, OBJECTIVES[config.trained_objective].trains_on
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
-        warnings.append(
-            f"{what(kind)} with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
-        )
+        found = f"{what(kind)} with no row in split {trains_on!r}: {few}"
+        warnings.append(f"{found}; nothing is learnt about them, add rows of them")
     if config.selecting_groups is None or config.shots is not None:
         return [*warnings, *_warnings_of_shots(study)]
     kind = config.selecting_groups
@@ -320,10 +312,8 @@ def arrange(study: Study, config: FitConfig) -> Study:
     study = replace(study, config=config)
     if config.group_source == "ppa":
         weights = study.embedded.class_weights
-        errors, training = (
-            probe_errors(study.features, study.dataset.labels, weights, rows := study.rows("train")),
-            rows,
-        )
+        training = study.rows("train")
+        errors = probe_errors(study.features, study.dataset.labels, weights, training)
         study = replace(study, probe_errors=errors)
         if not errors[training].any():
             told = "the probe gets every training image right, so each class is one group and nothing is balanced"

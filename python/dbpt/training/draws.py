@@ -138,8 +138,6 @@ def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Pat
     """
     before = rates[-1][1]
     if lr > before:
-        raise InputError(
-            f"{path}: made at learning rate {before:g}, found --lr {lr:g}; it can continue with the same or a lower "
-            f"one, or {WAY_OUT}"
-        )
+        way_out = f"it can continue with the same or a lower one, or {WAY_OUT}"
+        raise InputError(f"{path}: made at learning rate {before:g}, found --lr {lr:g}; {way_out}")
     return rates if lr == before or next_epoch is None else [*rates, (next_epoch, lr)]

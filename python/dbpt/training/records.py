@@ -79,9 +79,8 @@ def validation_score(model_selection: Selection, epoch: int, judged: Judged) -> 
         return judged.average, 0.0
     worst = judged.wgp if model_selection.endswith("wgp") else judged.wga
     if worst is None:
-        raise InputError(
-            "no validation row has a group, so the worst group cannot select an epoch: use --model-selection average"
-        )
+        problem = "no validation row has a group, so the worst group cannot select an epoch"
+        raise InputError(f"{problem}: use --model-selection average")
     return worst, judged.average
 
 
@@ -272,10 +271,8 @@ def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: 
             weightless.append(f"{name}; after {len(zero)} {of_all}, first after epoch {zero[0]})")
     lines = []
     if undrawn:
-        lines.append(
-            f"groups without a drawn row: {', '.join(undrawn)}; these epochs learned nothing about them; --apply loss "
-            "uses every row"
-        )
+        effect = "these epochs learned nothing about them; --apply loss uses every row"
+        lines.append(f"groups without a drawn row: {', '.join(undrawn)}; {effect}")
     if weightless:
         lines.append(f"groups whose rows weigh 0: {', '.join(weightless)}; {CALMER_WEIGHTS}")
     return lines
