@@ -148,10 +148,8 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     click.echo(f"\n{comparison.table(width, warnings=False)}\n\n{written}")
     if failed := len(comparison.failed):
         retry = ["dbpt", "compare", "--resume", "--out", str(out)]
-        raise InputError(
-            f"trainings that failed: {failed}, see under the table; {shlex.join(retry)} tries them again, other "
-            "settings need --overwrite"
-        )
+        way_out = f"{shlex.join(retry)} tries them again, other settings need --overwrite"
+        raise InputError(f"trainings that failed: {failed}, see under the table; {way_out}")
 
 
 EVALUATE_EXAMPLES = """

@@ -250,19 +250,15 @@ def zero_shot_logits(
     """
     features_ND = features if isinstance(features, StoredFeatures) else arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
-        raise InputError(
-            f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; expected (N, "
-            f"{backbone.embed_dim}) floats, as this backbone embeds images"
-        )
+        way_out = f"expected (N, {backbone.embed_dim}) floats, as this backbone embeds images"
+        raise InputError(f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; {way_out}")
     if isinstance(texts, str) or not texts:
         raise InputError(f"texts is {texts!r}; expected a list of sentences, at least one")
     owners_P = arguments.integers("owners", np.arange(len(texts)) if owners is None else owners)
     names = np.unique(owners_P)
     if len(owners_P) != len(texts) or not np.array_equal(names, np.arange(len(names))):
-        raise InputError(
-            f"owners has {len(owners_P)} entries, of the names {names.tolist()}; expected one for each of the "
-            f"{len(texts)} sentences, and names numbered from 0 without a gap"
-        )
+        way_out = f"expected one for each of the {len(texts)} sentences, and names numbered from 0 without a gap"
+        raise InputError(f"owners has {len(owners_P)} entries, of the names {names.tolist()}; {way_out}")
     if combine not in COMBINATIONS:
         hint = nearest(str(combine), list(COMBINATIONS))
         raise InputError(f"combine is {combine!r}; expected 'embeddings' or 'logits'{hint}")

@@ -93,10 +93,8 @@ def model_tokenizer(name: str) -> Tokenizer:
 def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
     """Return the CLIP tokenizer (lower-cased BPE of 49,408 entries) at the config's context length."""
     if config["text_cfg"].get("hf_tokenizer_name"):
-        raise InputError(
-            f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}; "
-            "give its tokenizer.json, or the folder that holds it, with --tokenizer"
-        )
+        problem = f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}"
+        raise InputError(f"{problem}; give its tokenizer.json, or the folder that holds it, with --tokenizer")
     return _clip_tokenizer(context_length=context_length(config))
 
 
@@ -237,10 +235,8 @@ def _spec_of_config(
 def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
     name = given.replace("/", "-")
     if name not in open_clip.list_models():
-        raise InputError(
-            f"unknown model {given!r}{nearest(name, open_clip.list_models())}: expected an open_clip name, "
-            "hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
-        )
+        way_out = "expected an open_clip name, hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
+        raise InputError(f"unknown model {given!r}{nearest(name, open_clip.list_models())}: {way_out}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:
         shown = first_few(tags, 4) or "none is published"
@@ -250,10 +246,8 @@ def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
         spec |= {"config": open_clip.get_model_config(name), "preprocess": _registered_preprocess(name)}
         return spec | {"weights": _random_or_file(pretrained)}
     if not open_clip.is_pretrained_cfg(name, pretrained):
-        raise InputError(
-            f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; "
-            f"published: {first_few(tags, 6) or 'none'}"
-        )
+        way_out = f"published: {first_few(tags, 6) or 'none'}"
+        raise InputError(f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; {way_out}")
     return spec | {"weights": {"kind": "published"}}
 
 

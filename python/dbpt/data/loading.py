@@ -229,10 +229,8 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
         raise InputError(f"{path}: is not a regular file or folder; give a table, a folder of images or .tar shards")
     if not is_folder(path):
         known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
-        raise InputError(
-            f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table, nor a "
-            f"folder, nor .tar shards{nearest(path.name.lower(), list(DATASETS))}"
-        )
+        problem = f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table"
+        raise InputError(f"{problem}, nor a folder, nor .tar shards{nearest(path.name.lower(), list(DATASETS))}")
     if not request.images:
         raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
     is_saved = is_saved_dataset(path)

@@ -372,10 +372,8 @@ def factor_entries(factors: Sequence[Factor]) -> tuple[str, ...]:
             entries.append(f"{key}: {', '.join(values)}")
             said.update(names)
     if entries and parse_factors(entries) != tuple(factors):
-        raise InputError(
-            f"{FLAG}: can't be written as {entries}, as config.toml has it; do without ',', '=' and '|' in values, and "
-            "without brackets in names"
-        )
+        way_out = "do without ',', '=' and '|' in values, and without brackets in names"
+        raise InputError(f"{FLAG}: can't be written as {entries}, as config.toml has it; {way_out}")
     return tuple(entries)
 
 

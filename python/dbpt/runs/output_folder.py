@@ -212,10 +212,8 @@ class OutputFolder(Generic[R]):
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
                 way_on = shlex.join([*self.command.split(), "--resume", "--out", str(folder)])
-                raise InputError(
-                    f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same settings, as "
-                    f"{way_on} alone does{lower}, or start again with --overwrite"
-                )
+                way_out = f"use the same settings, as {way_on} alone does{lower}, or start again with --overwrite"
+                raise InputError(f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; {way_out}")
         return lowered
 
     def _write_settings(self, folder: Path, config: FitConfig) -> None:

@@ -112,10 +112,8 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)
     backbone = load_backbone_from_spec(marker.backbone, device=device, weights=weights)
     if (len(head.weights), head.weights.shape[-1]) != (len(marker.words.classes), backbone.embed_dim):
-        raise InputError(
-            f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
-            f"embed_dim {backbone.embed_dim}"
-        )
+        way_out = f"but the run has {len(marker.words.classes)} classes and embed_dim {backbone.embed_dim}"
+        raise InputError(f"{path}: weights of shape {head.weights.shape}, {way_out}")
     config = config.for_one("group" if head.weights.ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
     return Classifier(backbone, head, marker.words, config, probe)

@@ -34,10 +34,8 @@ def launched() -> bool:
         dist = sys.modules.get("torch.distributed")
         if dist is not None and dist.is_available() and dist.is_initialized():  # the caller did it
             return False
-        raise InputError(
-            f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, where the processes meet: "
-            "start with torchrun, or unset WORLD_SIZE to run alone"
-        )
+        way_out = "where the processes meet: start with torchrun, or unset WORLD_SIZE to run alone"
+        raise InputError(f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, {way_out}")
     limits = {"MASTER_PORT": (0, 2**16 - 1), "LOCAL_RANK": (0, size - 1), "LOCAL_WORLD_SIZE": (1, size)}
     for name, (low, high) in limits.items():
         if name in os.environ:
@@ -48,10 +46,8 @@ def launched() -> bool:
 def _variable(name: str, low: int, high: int) -> int:
     text = os.environ[name]
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
-        raise InputError(
-            f"${name} is {text!r}; expected a number from {low} to {high}: start with torchrun, or unset RANK and "
-            "WORLD_SIZE to run alone"
-        )
+        way_out = "start with torchrun, or unset RANK and WORLD_SIZE to run alone"
+        raise InputError(f"${name} is {text!r}; expected a number from {low} to {high}: {way_out}")
     return int(text)
 
 
@@ -92,10 +88,8 @@ def take_own_gpu(device: str) -> bool:
         number, gpus = local_rank(), torch.cuda.device_count()
         processes = max(local_size(), number + 1)
         if processes > gpus:
-            raise InputError(
-                f"{processes} processes on this machine, and {gpus} GPUs: start one for each GPU (--nproc-per-node), "
-                "or use --device cpu"
-            )
+            way_out = "start one for each GPU (--nproc-per-node), or use --device cpu"
+            raise InputError(f"{processes} processes on this machine, and {gpus} GPUs: {way_out}")
         torch.cuda.set_device(number)
     return on_gpu
 

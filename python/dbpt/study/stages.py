@@ -65,10 +65,8 @@ def check_before_reading(config: FitConfig) -> None:
 
 def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
     if config.proportions is not None and len(config.proportions) != len(attributes):
-        raise InputError(
-            f"--proportions: expected {len(attributes)} numbers, one for each of {', '.join(attributes)}, found "
-            f"{len(config.proportions)}"
-        )
+        way_out = f"one for each of {', '.join(attributes)}, found {len(config.proportions)}"
+        raise InputError(f"--proportions: expected {len(attributes)} numbers, {way_out}")
 
 
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
@@ -120,10 +118,8 @@ def check_groups(study: Study) -> None:
         what = "no group has a second row, to choose the penalty by"
     else:
         return
-    raise InputError(
-        f"--objective {objective.name}: {what} in split {objective.trains_on!r}; add rows to it or choose another "
-        "objective (in a comparison, leave it out of --methods)"
-    )
+    way_out = "add rows to it or choose another objective (in a comparison, leave it out of --methods)"
+    raise InputError(f"--objective {objective.name}: {what} in split {objective.trains_on!r}; {way_out}")
 
 
 def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
@@ -179,10 +175,8 @@ def group_warnings(study: Study) -> list[str]:
     kind = config.selecting_groups
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
-        warnings.append(
-            f"{what(kind)} with no row in split 'val': {few}; the epoch is chosen without them, as if they did not "
-            "exist: add rows of them, or choose with --model-selection last"
-        )
+        way_out = "as if they did not exist: add rows of them, or choose with --model-selection last"
+        warnings.append(f"{what(kind)} with no row in split 'val': {few}; the epoch is chosen without them, {way_out}")
     if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
         warnings.append(
             f"{what(kind)} with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
@@ -203,10 +197,8 @@ def _warnings_of_shots(study: Study) -> list[str]:
         warnings.append(f"--shots {config.shots}: {taken}")
     if config.model_selection != "last":
         judging = min(config.shots, MOST_VALIDATION_SHOTS)
-        warnings.append(
-            f"--shots {config.shots}: {judging} validation images of each class decide which epoch is best; "
-            "--model-selection last takes the last one, as CoOp does"
-        )
+        problem = f"--shots {config.shots}: {judging} validation images of each class decide which epoch is best"
+        warnings.append(f"{problem}; --model-selection last takes the last one, as CoOp does")
     return warnings
 
 

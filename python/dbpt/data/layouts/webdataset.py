@@ -99,10 +99,8 @@ def _cells(sample: Sample, request: DataRequest, shard: Path, where: str) -> dic
     if not cells[split]:
         words = set(SPLIT_WORD.findall(shard.name.lower())) or {shard.parent.name.lower()}
         if len(words) != 1 or words.isdisjoint(SPLIT_FOLDERS):
-            raise InputError(
-                f"{where}: no {split!r} in a .json, and neither the shard's name nor its folder's contains train, "
-                "val or test; name its key with --columns split=KEY"
-            )
+            problem = f"{where}: no {split!r} in a .json, and neither the shard's name nor its folder's contains train"
+            raise InputError(f"{problem}, val or test; name its key with --columns split=KEY")
         cells[split] = words.pop()
     return cells
 
