@@ -22,11 +22,8 @@ from dbpt.settings.sections import SECTIONS
 logger = logging.getLogger(__name__)
 
 METHOD = ("groups", "head")
-TITLES = {
-    each.name: "Method" if section.title in METHOD else section.title.capitalize()
-    for section in SECTIONS
-    for each in fields(section)
-}
+NAMED = ((each.name, section.title) for section in SECTIONS for each in fields(section))
+TITLES = {name: "Method" if title in METHOD else title.capitalize() for name, title in NAMED}
 MAIN, OTHER = "Main options", "Other options"
 TASK_SETTINGS = ("classes", "attributes", "factors", "celeba_target", "celeba_attributes")
 ALL_AFTER = "write all values after the first: {0} A B C"
@@ -263,17 +260,12 @@ def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callab
         kind = click.Choice(list(choices))
     elif default is None:
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
-    how: dict[str, Any] = {
-        "type": {float: FLOAT, int: INTEGER}.get(kind, kind),
-        "default": None,
-        "help": text,
-        "hidden": hidden,
-    }
+    how: dict[str, Any] = {"type": {float: FLOAT, int: INTEGER}.get(kind, kind), "default": None}
     if str(setting.type).startswith("tuple"):
         how |= {"multiple": True, "metavar": f"{kind.__name__.upper().replace('STR', 'TEXT')} ..."}
     if name == "factors":
         how["callback"] = _well_written_factors
-    return click.option(flag, name, **how)
+    return click.option(flag, name, help=text, hidden=hidden, **how)
 
 
 def _well_written_factors(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -41,7 +41,7 @@ def image_precision_of(spec: dict[str, Any]) -> str:
     return str(precision)
 
 
-def automatic_precision(image_tower: torch.nn.Module, device: torch.device) -> str:
+def best_precision(image_tower: torch.nn.Module, device: torch.device) -> str:
     """Return bf16 for a large tower on a processor that multiplies bfloat16 in hardware, else float32."""
     is_large = sum(parameter.numel() for parameter in image_tower.parameters()) >= FEWEST_PARAMETERS
     return "bf16" if is_large and multiplies_bf16(device) else "float32"

@@ -13,14 +13,7 @@ import torch
 
 from dbpt.clip import model as models
 from dbpt.clip import spec as specs
-from dbpt.clip.backbone import (
-    AUTO,
-    IMAGE_PRECISIONS,
-    Backbone,
-    automatic_precision,
-    check_image_precision,
-    image_precision_of,
-)
+from dbpt.clip.backbone import IMAGE_PRECISIONS, Backbone, best_precision, check_image_precision, image_precision_of
 from dbpt.errors import InputError, foreign_error
 from dbpt.storage.files import file_sha256, reason_of, system_errors
 
@@ -31,7 +24,7 @@ def load_backbone(
     *,
     tokenizer: str | Path | None = None,
     device: str = "cpu",
-    image_precision: str = AUTO,
+    image_precision: str = "auto",
 ) -> Backbone:
     """Load a CLIP model, frozen and in eval mode.
 
@@ -138,8 +131,8 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
     tokenizer = _tokenizer(spec) if tokenizer_now else _later_tokenizer(spec)  # before the weights, which take longer
     model = (_published(spec) if is_published else _local(spec)).float()
     assert isinstance(model.visual, torch.nn.Module)
-    if spec.get("image_precision") == AUTO:
-        spec["image_precision"] = automatic_precision(model.visual, device)
+    if spec.get("image_precision") == "auto":
+        spec["image_precision"] = best_precision(model.visual, device)
     model.visual.to(IMAGE_PRECISIONS[image_precision_of(spec)])  # the text tower stays in float32
     model = model.eval().requires_grad_(False).to(device)
     scale, bias = model.logit_scale, getattr(model, "logit_bias", None)

@@ -95,11 +95,8 @@ def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, t
         for name in expected
         if name in state and state[name].shape != expected[name].shape
     ]
-    problems = [
-        ("missing: ", [name for name in expected if name not in state]),
-        ("unexpected: ", [name for name in state if name not in expected]),
-        ("", shapes),
-    ]
+    missing, extra = [each for each in expected if each not in state], [each for each in state if each not in expected]
+    problems = [("missing: ", missing), ("unexpected: ", extra), ("", shapes)]
     found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
     if found:
         raise InputError(f"{path}: not a checkpoint of the architecture in the model's config ({found})")
@@ -183,10 +180,9 @@ def check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[st
             raise InputError(f"{path}: unknown preprocess key {key!r}{nearest(key, list(PREPROCESS_KEYS))}")
         if key in _CHOICES and value not in _CHOICES[key]:
             raise InputError(f"{path}: preprocess {key} is {value!r}, expected one of {', '.join(_CHOICES[key])}")
+        are_three = isinstance(value, list) and len(value) == 3
         if key in ("mean", "std") and not (
-            isinstance(value, list)
-            and len(value) == 3
-            and all(isinstance(x, int | float) and isfinite(x) for x in value)
+            are_three and all(isinstance(x, int | float) and isfinite(x) for x in value)
         ):
             raise InputError(f"{path}: preprocess {key} is {value!r}, expected three numbers")
         if key == "std" and any(x <= 0 for x in value):

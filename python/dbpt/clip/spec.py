@@ -222,14 +222,8 @@ def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, An
 def _spec_of_config(
     model: str, config: dict[str, Any], preprocess: dict[str, Any], pretrained: str | Path
 ) -> dict[str, Any]:
-    return {
-        "model": model,
-        "pretrained": str(pretrained),
-        "config": config,
-        "preprocess": preprocess,
-        "weights": _random_or_file(pretrained),
-        "tokenizer": {"kind": "simple"},
-    }
+    spec = {"model": model, "pretrained": str(pretrained), "config": config, "preprocess": preprocess}
+    return spec | {"weights": _random_or_file(pretrained), "tokenizer": {"kind": "simple"}}
 
 
 def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:

@@ -280,7 +280,7 @@ def check_possible(dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None =
                 raise InputError(f"{where}: {found} {', '.join(values)}; mend the value or --factors")
 
 
-def spelled_as_on_disk(dataset: Dataset) -> Dataset:
+def as_on_disk(dataset: Dataset) -> Dataset:
     """Return the data set with names in the Unicode normal form that the file system uses.
 
     An accented letter is one code point in most tables (NFC), and a letter and a mark in file names from a Mac (NFD).

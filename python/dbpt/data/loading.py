@@ -17,15 +17,7 @@ from numpy.typing import NDArray
 
 from dbpt.data import columns as tabular
 from dbpt.data import tables as table_formats
-from dbpt.data.dataset import (
-    SPLITS,
-    Dataset,
-    check_dataset,
-    check_names,
-    check_possible,
-    published_notes,
-    spelled_as_on_disk,
-)
+from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_names, check_possible, published_notes
 from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_folder import read_image_folder
@@ -136,7 +128,7 @@ def load_dataset(
     check_names(dataset)
     check_possible(dataset)
     if images:
-        dataset = spelled_as_on_disk(dataset)
+        dataset = as_on_disk(dataset)
     if check:
         check_dataset(dataset, training=training, images=images)
     return dataset

@@ -262,10 +262,8 @@ def sentences(wordings: Iterable[Sequence[str]], templates: Sequence[str]) -> tu
 FLAG = "--factors"
 FactorNames: TypeAlias = Mapping[str, Names] | Sequence[str]
 """Factors as users write them: a dict of names and values, or a list of entries ``"NAME: value, value=wording"``."""
-RESERVED = (
-    *("path", "label", "split", "attribute", "pseudo_attribute", "prediction", "confidence", "doubts", "group"),
-    *("error", "sample"),
-)
+OF_IMAGES = ("path", "label", "split", "attribute", "pseudo_attribute", "prediction", "confidence", "doubts", "group")
+RESERVED = (*OF_IMAGES, "error", "sample")
 HOW = "write 'NAME: value, value=wording|wording', or 'NAME[CLASS]: ...' for the values of one class"
 _ENTRY = re.compile(r"(?P<name>[^\[\]:]*?)\s*(\[(?P<class_name>.*?)\])?\s*")
 

@@ -171,11 +171,8 @@ def read_manifest(folder: Path) -> Manifest | None:
 def differences(wanted: Manifest, found: Manifest) -> list[str]:
     """Return the fields of ``found`` that differ from ``wanted``: ``dtype float32 instead of bf16``."""
     theirs, ours = (flat({**one.encoder, "root": one.root, "embed_dim": one.embed_dim}) for one in (found, wanted))
-    return [
-        f"{name} {_short(theirs.get(name, 'absent'))} instead of {_short(ours.get(name, 'absent'))}"
-        for name in sorted({*theirs, *ours})
-        if theirs.get(name, "absent") != ours.get(name, "absent")
-    ]
+    both = {name: (theirs.get(name, "absent"), ours.get(name, "absent")) for name in sorted({*theirs, *ours})}
+    return [f"{name} {_short(a)} instead of {_short(b)}" for name, (a, b) in both.items() if a != b]
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

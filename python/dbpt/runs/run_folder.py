@@ -32,18 +32,9 @@ if TYPE_CHECKING:
 
 TENSORS_SCHEMA_VERSION = 1
 WAY_OUT = "fit again"
-FILES = (
-    "classifier.safetensors",
-    "pseudo_attributes.safetensors",
-    "clusters.safetensors",
-    "probe.safetensors",
-    "groups.csv",
-    "guesses.html",
-    "predictions.csv",
-    "history.jsonl",
-    "metrics.json",
-    "report.html",
-)
+TENSORS = ("classifier", "pseudo_attributes", "clusters", "probe")
+TABLES_AND_PAGES = ("groups.csv", "guesses.html", "predictions.csv", "history.jsonl", "metrics.json", "report.html")
+FILES = (*(f"{name}.safetensors" for name in TENSORS), *TABLES_AND_PAGES)
 """The files of a run; some are missing without images, attributes, clusters or a probe, and some heads add one."""
 
 
@@ -213,13 +204,8 @@ def data_of_factors(data: DataSummary, places: Sequence[int]) -> DataSummary:
     def summed(counts: Sequence[int]) -> list[int]:
         return np.bincount(merged, counts, len(data.classes) * len(attributes)).astype(int).tolist() if counts else []
 
-    return replace(
-        data,
-        attributes=attributes,
-        factors=factors,
-        counts={split: summed(counts) for split, counts in data.counts.items()},
-        train_counts_pseudo=summed(data.train_counts_pseudo),
-    )
+    counts, pseudo = {split: summed(each) for split, each in data.counts.items()}, summed(data.train_counts_pseudo)
+    return replace(data, attributes=attributes, factors=factors, counts=counts, train_counts_pseudo=pseudo)
 
 
 def metrics_of_factors(metrics: GroupMetrics, data: DataSummary, places: Sequence[int]) -> GroupMetrics:

@@ -277,14 +277,10 @@ def load_and_embed(
     embedded = embedded_rows(dataset, backbone, config, known)
     log_warnings(embedded.warnings)
     check_classes(embedded.dataset)
-    features, label_features = embedded.features[:], embedded.label_features  # training reads them in each step
-    return replace(
-        embedded,
-        features=features,
-        label_features=features if label_features is embedded.features else label_features[:],
-        class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
-        context=context,
-    )
+    features = embedded.features[:]  # training reads them in each step
+    label_features = features if embedded.label_features is embedded.features else embedded.label_features[:]
+    weights = zero_shot_weights(backbone, *dataset.words.class_texts())
+    return replace(embedded, features=features, label_features=label_features, class_weights=weights, context=context)
 
 
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:

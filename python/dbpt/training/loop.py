@@ -14,6 +14,7 @@ from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
+from dbpt.settings.config import FitConfig
 from dbpt.training import draws, records
 from dbpt.training.ranks import ALONE, Ranks
 
@@ -25,7 +26,7 @@ def train(
     objective: Objective,
     training: records.Rows,
     validation: records.Rows,
-    settings: records.TrainingSettings,
+    settings: FitConfig,
     *,
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
@@ -66,7 +67,7 @@ def train(
         if saved := ranks.from_first(lambda: draws.load_checkpoint(path, identity)):
             run.restore(saved)
             next_epoch = None if run.is_finished else len(run.history) + 1
-            run.peak_rates = draws.lowered_rates(run.peak_rates, settings.lr, next_epoch, path)
+            run.peak_rates = draws.lowered_rates(run.peak_rates, settings.peak_lr, next_epoch, path)
         writer = draws.CheckpointWriter(path)
     try:
         while not run.is_finished:
@@ -103,7 +104,7 @@ class _Run:
     objective: Objective
     training: records.Rows
     validation: records.Rows
-    settings: records.TrainingSettings
+    settings: FitConfig
     live: LiveImages | None
     ranks: Ranks
     resumable: bool
@@ -118,7 +119,7 @@ class _Run:
         self.objective.start(self.head, self.features, self.settings.seed)
         self.initial_state = self._head_state()
         self.history: list[records.EpochRecord] = []
-        self.peak_rates: records.PeakRates = [(1, self.settings.lr)]
+        self.peak_rates: records.PeakRates = [(1, self.settings.peak_lr)]
         self._start()
 
     def _start(self) -> None:
@@ -139,10 +140,10 @@ class _Run:
     def epoch(self) -> records.EpochRecord:
         number, settings, objective = len(self.history), self.settings, self.objective
         since_start, budget, warmup = number - self.first_epoch, settings.epochs, settings.warmup_epochs
-        lr = learning_rate(since_start, lr=settings.lr, epochs=budget, warmup_epochs=warmup)
+        lr = learning_rate(since_start, lr=settings.peak_lr, epochs=budget, warmup_epochs=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        lower_lr = min(settings.lr / 10, settings.default_lr)
+        lower_lr = min(settings.peak_lr / 10, settings.default_lr)
         check = records.DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
         by_weight = objective.uses_groups and objective.apply == "sampling"
         drawn_G = np.zeros(objective.training.num_groups, np.int64) if by_weight else None
@@ -280,13 +281,11 @@ def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
 WARMUP_LR = 1e-5
 
 
-def build_optimizer(
-    parameters: Iterable[torch.nn.Parameter], settings: records.TrainingSettings
-) -> torch.optim.Optimizer:
+def build_optimizer(parameters: Iterable[torch.nn.Parameter], settings: FitConfig) -> torch.optim.Optimizer:
     """Return the optimizer that ``settings`` names."""
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, settings.lr, settings.sgd_momentum, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(parameters, settings.peak_lr, settings.sgd_momentum, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(parameters, settings.peak_lr, weight_decay=settings.weight_decay)
 
 
 def learning_rate(epoch: int, *, lr: float, epochs: int, warmup_epochs: int) -> float:

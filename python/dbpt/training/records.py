@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from dbpt.objectives import Objective
 from dbpt.objectives.base import EXCLUDED, class_logits
 from dbpt.storage.typed_json import Count, Share
 
-Selection = Literal["pseudo-wgp", "true-wgp", "pseudo-wga", "true-wga", "average", "last"]
 ROWS_A_PASS = 1 << 14  # limits memory
 
 
@@ -68,7 +66,7 @@ class Judged:
         return cls(average=float(correct.mean()), wga=wga, wgp=wgp)
 
 
-def validation_score(model_selection: Selection, epoch: int, judged: Judged) -> tuple[float, float]:
+def validation_score(model_selection: str, epoch: int, judged: Judged) -> tuple[float, float]:
     """Return the score of an epoch. The largest is best; the earlier epoch wins a tie.
 
     If worst-group figures select and no validation row has a group: an `InputError`.
@@ -95,26 +93,6 @@ class Rows:
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Hyperparameters of a training; ``seed`` orders the batches.
-
-    ``optimizer`` is ``"sgd"`` or ``"adamw"``. A ``batch_size`` of 0 puts all rows into one batch. An objective may add
-    epochs of its own before ``epochs``. If training diverges, the advised learning rate is at most ``default_lr``.
-    """
-
-    epochs: int
-    batch_size: int
-    optimizer: str
-    lr: float
-    sgd_momentum: float
-    weight_decay: float
-    warmup_epochs: int
-    model_selection: Selection
-    seed: int
-    default_lr: float = math.inf
 
 
 @dataclass(frozen=True)
