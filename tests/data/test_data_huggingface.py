@@ -22,11 +22,8 @@ def test_splits_of_a_dict(save):
     train = made([0, 1, 1], attribute=["in", "", "out"])
     folder = save(of_splits(train=train, validation=made([1]), test=made([0, 1])), num_shards={"train": 2})
     data = load_dataset(folder)
-    assert data.paths[1:4] == (
-        "train/data-00000-of-00002.arrow/image/1",
-        f"train/{TWO}/image/0",
-        f"validation/{ONE}/image/0",
-    )
+    expected = ("train/data-00000-of-00002.arrow/image/1", f"train/{TWO}/image/0", f"validation/{ONE}/image/0")
+    assert data.paths[1:4] == expected
     assert (data.class_names, data.labels.tolist()) == (("dog", "cat"), [0, 1, 1, 1, 0, 1])
     assert (data.attribute_names, data.attributes.tolist()) == (("in", "out"), [0, -1, 1, -1, -1, -1])
     assert data.splits.tolist() == [0, 0, 0, 1, 2, 2]

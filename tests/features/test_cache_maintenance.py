@@ -267,11 +267,7 @@ def test_a_link_in_a_lock_s_place_is_not_followed_and_a_problem(command, tmp_pat
 
 @pytest.mark.parametrize("verb", ["list", "verify", "prune"])
 def test_where_there_is_no_cache_there_is_no_error(command, tmp_path, verb):
-    expected = {
-        "list": "caches: 0, 0.0 MB",
-        "verify": f"{tmp_path}/features: there is no cache",
-        "prune": "deleted: 0",
-    }
+    expected = {"list": "caches: 0, 0.0 MB", "verify": f"{tmp_path}/features: there is no cache", "prune": "deleted: 0"}
     assert command("cache", verb, "--cache", tmp_path) == (0, f"{expected[verb]}\n", "")
 
 
