@@ -167,8 +167,7 @@ class OutputFolder(Generic[R]):
         if is_missing(path):
             problem = f"{folder}: not {self._a_title} folder (no {self.marker})"
             raise InputError(f"{problem}; give the folder named by --out in {self.command}")
-        value = read_json(path, f"record of {self._a_title}")
-        check_version(path, value.get("schema_version"), self.schema_version)
+        value = read_json(path, f"record of {self._a_title}", self.schema_version)
         return typed(value, self.record, path, f"{self.command} again")
 
     def marker_to_continue(self, folder: Path, *, resume: bool) -> R | None:

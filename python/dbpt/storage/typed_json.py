@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dbpt.errors import InputError
-from dbpt.storage.files import read_regular
+from dbpt.storage.files import check_version, read_regular
 
 T = TypeVar("T")
 MOST_BYTES = 1 << 26
@@ -36,9 +36,12 @@ class _Wrong(Exception):
     """A wrong value. Its arguments are the place and what was expected there."""
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Return the JSON object in a file."""
-    return json_object(read_regular(path, what, MOST_BYTES), str(path))
+def read_json(path: Path, what: str, version: int | None = None) -> dict[str, Any]:
+    """Return the JSON object in a file. Refuse another ``schema_version`` than ``version``, if one is given."""
+    value = json_object(read_regular(path, what, MOST_BYTES), str(path))
+    if version is not None:
+        check_version(path, value.get("schema_version"), version)
+    return value
 
 
 def json_object(text: str | bytes, where: str) -> dict[str, Any]:
