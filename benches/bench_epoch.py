@@ -26,7 +26,8 @@ from dbpt.clip.text_path import build_text_tower
 from dbpt.clip.text_tower import prompt_token_ids
 from dbpt.heads import PromptHead
 from dbpt.objectives import OBJECTIVES, TrainingGroups
-from dbpt.training import Rows, TrainingSettings, train
+from dbpt.settings.config import FitConfig
+from dbpt.training import Rows, train
 
 CLASSES = {"landbird": ("landbird",), "waterbird": ("waterbird",)}
 TRAINING, VALIDATION, BATCH_SIZE, N_CTX = 4795, 1199, 32, 16
@@ -71,17 +72,8 @@ def our_epoch(backbone: Backbone, precision: str) -> Callable[[], object]:
     training, validation = random_rows(TRAINING), random_rows(VALIDATION)
     head = PromptHead(backbone, CLASSES, n_ctx=N_CTX, seed=0, text_precision=precision)
     objective = OBJECTIVES["erm"](TrainingGroups(training.groups, training.labels, 2, 4))
-    settings = TrainingSettings(
-        epochs=1,
-        batch_size=BATCH_SIZE,
-        optimizer="sgd",
-        lr=0.002,
-        sgd_momentum=0.9,
-        weight_decay=5e-4,
-        warmup_epochs=0,
-        model_selection="last",
-        seed=0,
-    )
+    of_optimizer = {"optimizer": "sgd", "lr": 0.002, "warmup_epochs": 0}
+    settings = FitConfig(epochs=1, batch_size=BATCH_SIZE, model_selection="last", **of_optimizer)
     return lambda: train(head, objective, training, validation, settings)
 
 

@@ -43,7 +43,7 @@ MUTANTS = [
     ("features/maintenance.py", "if manifest is None:", "if False:", "features/cache_maintenance"),
     ("storage/files.py", "os.fsync(handle)", "pass", "storage"),
     ("storage/files.py", "if not overwrite:", "if False:", "storage"),
-    ("storage/tensors.py", "if metadata.pop(DIGEST) != _digest(header, data):", "if False:", "storage"),
+    ("storage/files.py", "if metadata.pop(DIGEST) != _digest(header, data):", "if False:", "storage"),
     ("storage/typed_json.py", "is_number and low <= value <= high", "is_number", "storage"),
     ("groups/association.py", "(classes - 1) * (attributes_found - 1) / (n - 1)", "0", "groups/association"),
     ("groups/intervals.py", "np.maximum(counts, least)", "counts", "groups/group_weight_bounds"),

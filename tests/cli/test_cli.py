@@ -150,10 +150,7 @@ def test_demo_command(tmp_path, command, monkeypatch):
         (["fit", "demo", "--out", "o", "--atributes", "a", "b"], "--attributes"),
         (["fit", "demo", "--out", "o", "--epochs", "three"], "'three' is not a valid integer"),
         (["fit", "demo", "--out", "o", "--proportions", "0.5,0.5"], "0.5,0.5; separate numbers by spaces, not commas"),
-        (
-            ["fit", "demo", "--out", "o", "--objective", "ebm"],
-            "--objective: 'ebm' is none of dbpt, gla, balanced",
-        ),
+        (["fit", "demo", "--out", "o", "--objective", "ebm"], "--objective: 'ebm' is none of dbpt, gla, balanced"),
         (["fit", "demo"], "Missing option '--out'"),
         (["fit", "--out", "o"], "Missing argument 'DATA'"),
         (["fit", "demo", "--out"], "'--out' requires an argument"),

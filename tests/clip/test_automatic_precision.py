@@ -58,7 +58,7 @@ def test_published_models_are_large_and_the_small_clip_is_not(monkeypatch):
         config = open_clip.get_model_config(name)
         with torch.device("meta"):
             built = (open_clip.CustomTextCLIP if config.pop("custom_text", False) else open_clip.CLIP)(**config)
-        assert precision.automatic_precision(built.visual, torch.device("cpu")) == "bf16"
+        assert precision.best_precision(built.visual, torch.device("cpu")) == "bf16"
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ def test_json_preprocess_key_is_obeyed(config, weights):
 @pytest.mark.parametrize(
     ("content", "match"),
     [
-        ("{", "not readable as JSON"),
-        ([1], "is not a JSON object; expected a model config"),
+        ("{", "is not JSON"),
+        ([1], "is a list, expected an object"),
         ({"embed_dim": 3}, "lacks vision_cfg, text_cfg"),
         (CONFIG | {"vision_cfg": 3}, "must be objects"),
         (CONFIG | {"vision_cfg": {"widht": 3}}, "widht"),

@@ -41,10 +41,8 @@ def test_several_attributes_make_groups_over_their_product(faces):
     male, young = np.array([1, 1, 0, 0]), np.array([0, 1, 1, 1])
     assert data.attributes.tolist() == (2 * male + young).tolist()
     assert data.attribute_names == ("female, old", "female, young", "male, old", "male, young")
-    assert [(factor.name, list(factor.values)) for factor in data.words.factors] == [
-        ("Male", ["female", "male"]),
-        ("Young", ["old", "young"]),
-    ]
+    expected = [("Male", ["female", "male"]), ("Young", ["old", "young"])]
+    assert [(factor.name, list(factor.values)) for factor in data.words.factors] == expected
     texts, owners = data.words.attribute_texts()
     assert texts[1:3] == ["A photo of a male celebrity.", "A photo of a celebrity who is old."]
     assert owners.tolist() == [0, 1, 2, 3]
@@ -72,12 +70,8 @@ def test_own_factors_for_several_attributes_go_by_their_names(faces):
     own = load_dataset("celeba", faces, **TWO)
     assert own.attributes.tolist() == [2, 3, 1, 1]
     data = load_dataset("celeba", faces, factors=["Young: young, old=aged", "Male: female, male"], **TWO)
-    assert [data.attribute_names[code] for code in data.attributes] == [
-        "old, male",
-        "young, male",
-        "young, female",
-        "young, female",
-    ]
+    expected = ["old, male", "young, male", "young, female", "young, female"]
+    assert [data.attribute_names[code] for code in data.attributes] == expected
     assert data.words.attribute_texts()[0][1] == "A photo of a aged."
     for factors in (["sex: f, m", "age: 60=old, 20"], ["Young: female, male", "Male: old, young"]):
         others = load_dataset("celeba", faces, factors=factors, **TWO)

@@ -104,9 +104,8 @@ def test_links_out_of_the_root_are_a_warning(birds, tmp_path):
 
 def test_a_table_without_attribute_names_is_readable_but_not_enough_for_fit(pets):
     pets.write_text(TABLE.replace(",attribute", ",other"))
-    assert check_data(pets).warnings == (
-        "no spurious attribute is named; fit needs --attributes, but for objectives such as erm",
-    )
+    expected = ("no spurious attribute is named; fit needs --attributes, but for objectives such as erm",)
+    assert check_data(pets).warnings == expected
     assert check_data(pets, attributes=["in", "out"]).warnings == ()
 
 

@@ -16,8 +16,8 @@ from unprivileged import unprivileged
 
 import dbpt
 from dbpt.data import load_dataset
-from dbpt.data.archives import find_member
 from dbpt.data.features import open_array
+from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 
 TABLE = "path,label,split,attribute\na.jpg,x,train,0\nb.jpg,y,train,1\n"

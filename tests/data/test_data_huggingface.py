@@ -8,7 +8,7 @@ from saved_datasets import change_json, made, of_splits, rewrite, saver
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset
-from dbpt.data.archives import find_member
+from dbpt.data.paths import find_member
 
 ONE, TWO = "data-00000-of-00001.arrow", "data-00001-of-00002.arrow"
 
@@ -22,11 +22,8 @@ def test_splits_of_a_dict(save):
     train = made([0, 1, 1], attribute=["in", "", "out"])
     folder = save(of_splits(train=train, validation=made([1]), test=made([0, 1])), num_shards={"train": 2})
     data = load_dataset(folder)
-    assert data.paths[1:4] == (
-        "train/data-00000-of-00002.arrow/image/1",
-        f"train/{TWO}/image/0",
-        f"validation/{ONE}/image/0",
-    )
+    expected = ("train/data-00000-of-00002.arrow/image/1", f"train/{TWO}/image/0", f"validation/{ONE}/image/0")
+    assert data.paths[1:4] == expected
     assert (data.class_names, data.labels.tolist()) == (("dog", "cat"), [0, 1, 1, 1, 0, 1])
     assert (data.attribute_names, data.attributes.tolist()) == (("in", "out"), [0, -1, 1, -1, -1, -1])
     assert data.splits.tolist() == [0, 0, 0, 1, 2, 2]

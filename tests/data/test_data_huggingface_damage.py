@@ -14,7 +14,7 @@ from table_files import refused
 
 import dbpt
 from dbpt.data import load_dataset
-from dbpt.data.archives import find_member
+from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 from dbpt.features import embed_images, open_image
 

@@ -78,9 +78,8 @@ def test_what_exists_but_is_no_file_is_not_called_missing(table, tmp_path):
     problems = check_data(path).problems
     for name, kind in kinds.items():
         assert [line for line in problems if line.endswith(f"image {name!r} {kind}")]
-        assert f"image {name!r} {kind} (1 of 3" in refused(
-            table(rows("a.jpg,x,train", "b.jpg,y,train", f"{name},y,train"))
-        )
+        message = refused(table(rows("a.jpg,x,train", "b.jpg,y,train", f"{name},y,train")))
+        assert f"image {name!r} {kind} (1 of 3" in message
 
 
 def test_integers_are_ordered_by_value_and_noted_as_poor_words(table):

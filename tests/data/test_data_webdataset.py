@@ -8,8 +8,8 @@ from table_files import refused, rows, vocabulary
 from tar_files import write_tar
 
 from dbpt.data import load_dataset
-from dbpt.data.archives import find_member
 from dbpt.data.layouts.webdataset import shards_of
+from dbpt.data.paths import find_member
 from dbpt.features import open_image
 
 FILES = [("a.jpg", b"1"), ("a.cls", b"dog"), ("b.JPEG", b"22"), ("b.json", {"label": "cat", "attribute": "in"})]

@@ -104,13 +104,8 @@ def test_what_config_toml_can_not_hold_is_refused():
 
 def test_attributes_are_the_combinations_and_sentences_those_of_each_factor():
     task = words(parse_factors(ENTRIES))
-    assert list(task.attributes)[:5] == [
-        "photo, indoor",
-        "photo, outdoor",
-        "photo, sea",
-        "photo, harbour",
-        "sketch, indoor",
-    ]
+    expected = ["photo, indoor", "photo, outdoor", "photo, sea", "photo, harbour", "sketch, indoor"]
+    assert list(task.attributes)[:5] == expected
     texts, owners = task.attribute_texts()
     assert texts == ["photo", "sketch", "drawing", "indoor", "outdoor", "sea", "port", "dock"]
     assert owners.tolist() == [0, 1, 1, 2, 3, 4, 5, 5]
@@ -208,11 +203,8 @@ def test_a_known_value_is_kept_where_another_factor_is_unknown(table):
 
 def test_the_column_attribute_has_names_of_combinations(table):
     lines = ('a.png,car,train,"photo, indoor"', 'b.png,ship,train,"sketch, sea"', "c.png,dog,train,")
-    assert load_dataset(table(*lines, header="path,label,split,attribute"), factors=ENTRIES).attributes.tolist() == [
-        0,
-        6,
-        -1,
-    ]
+    joint = load_dataset(table(*lines, header="path,label,split,attribute"), factors=ENTRIES).attributes.tolist()
+    assert joint == [0, 6, -1]
     path = table("a.png,car,train,red", "b.png,ship,train,blue", header="path,label,split,attribute")
     told = refused(path, factors=["style: photo, sketch", "p: indoor, b"])
     assert "attribute is 'red', expected one of 'photo, indoor'" in told
@@ -223,9 +215,8 @@ def test_the_column_attribute_has_names_of_combinations(table):
 def test_a_value_that_the_class_can_not_have_is_refused(table):
     path = table("a.png,car,train,photo,outdoor", "b.png,ship,train,sketch,indoor", "c.png,dog,train,photo,indoor")
     message = refused(path, factors=ENTRIES)
-    assert message == (
-        "t.csv line 3: place is 'indoor', but class 'ship' has only sea, harbour; mend the value or --factors"
-    )
+    expected = "t.csv line 3: place is 'indoor', but class 'ship' has only sea, harbour; mend the value or --factors"
+    assert message == expected
 
 
 def test_factors_and_attributes_exclude_each_other(table):

@@ -11,8 +11,8 @@ from table_files import refused
 
 import dbpt
 from dbpt.data import load_dataset
-from dbpt.data.archives import find_member
 from dbpt.data.layouts.huggingface import materialize
+from dbpt.data.paths import find_member
 
 
 @pytest.fixture(autouse=True)

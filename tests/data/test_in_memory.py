@@ -67,10 +67,7 @@ def test_words_columns_and_root_as_for_a_table(images, monkeypatch):
         (pd.DataFrame({"path": ["a.jpg"], "labels": [1]}), "(did you mean 'labels'?); name the columns"),
         (pd.DataFrame(columns=["path", "label"]), "DataFrame: has columns but no rows; expected one row per image"),
         (pd.DataFrame(), "DataFrame: no column 'path'; columns found: ; name the columns"),
-        (
-            pd.DataFrame([["a.jpg", "x", "y"]], columns=["path", "label", "label"]),
-            "column 'label' occurs 2 times;",
-        ),
+        (pd.DataFrame([["a.jpg", "x", "y"]], columns=["path", "label", "label"]), "column 'label' occurs 2 times;"),
         (pd.DataFrame(ROWS | {"label": [1.0, 0, float("nan")]}), "DataFrame row 3: label is '', expected one of"),
         (pd.DataFrame(ROWS | {"label": ["dog", "cat", ["a"]]}), "DataFrame row 3: label is ['a'], expected text"),
         (pd.Series(["a.jpg"]), "expected a name, a path, a DataFrame, or a Dataset"),

@@ -23,12 +23,8 @@ def test_groups_have_the_class_sentences_by_default_and_their_own_if_given():
     texts, owners = group_texts(WORDS)
     assert owners.tolist() == [0] * 4 + [1] * 8 + [2] * 2 + [3] * 4
     assert texts[:2] == ["a photo of a dog, photo.", "dog, photo here"]
-    assert group_texts(NAMED)[0][-4:] == [
-        "a cartoon of a bird.",
-        "bird: cartoon",
-        "a drawing of a bird.",
-        "bird: drawing",
-    ]
+    expected = ["a cartoon of a bird.", "bird: cartoon", "a drawing of a bird.", "bird: drawing"]
+    assert group_texts(NAMED)[0][-4:] == expected
 
 
 def test_a_prompt_has_the_words_before_the_first_placeholder_as_context():

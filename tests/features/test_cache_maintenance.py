@@ -11,8 +11,8 @@ from unprivileged import unprivileged
 from dbpt.features import list_caches, prune_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import look_up_files, shard_name
+from dbpt.storage.files import StoredArrays
 from dbpt.storage.locks import OwnedLock
-from dbpt.storage.tensors import StoredArrays
 
 ENCODER = {"backbone": {"width": 8}, "weights": "abc", "dtype": "float32"}
 NAMES = ("a", "b", "c", "d")
@@ -267,11 +267,7 @@ def test_a_link_in_a_lock_s_place_is_not_followed_and_a_problem(command, tmp_pat
 
 @pytest.mark.parametrize("verb", ["list", "verify", "prune"])
 def test_where_there_is_no_cache_there_is_no_error(command, tmp_path, verb):
-    expected = {
-        "list": "caches: 0, 0.0 MB",
-        "verify": f"{tmp_path}/features: there is no cache",
-        "prune": "deleted: 0",
-    }
+    expected = {"list": "caches: 0, 0.0 MB", "verify": f"{tmp_path}/features: there is no cache", "prune": "deleted: 0"}
     assert command("cache", verb, "--cache", tmp_path) == (0, f"{expected[verb]}\n", "")
 
 

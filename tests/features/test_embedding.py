@@ -77,9 +77,8 @@ def test_another_encoder_is_named_by_what_differs_and_computes_all(command, task
     (task / "tiny.json").write_text(json.dumps(CONFIG | change))
     code, out, err = command(*arguments(task))
     assert code == 0
-    assert (
-        err.splitlines()[-1] == f"features in float32: none in the cache; another cache has {field}; 9 images to embed"
-    )
+    expected = f"features in float32: none in the cache; another cache has {field}; 9 images to embed"
+    assert err.splitlines()[-1] == expected
     assert out.endswith("; decoded by this process: 9\n")
 
 

@@ -10,8 +10,8 @@ import repairs
 from fuzz_target import UNPRINTABLE, Parse, Prepare, Workplace, target
 from layouts import touch, write_birds, write_faces, write_pets
 
-from dbpt.data import Dataset, archives, load_dataset
-from dbpt.data.checks import check_dataset
+from dbpt.data import Dataset, load_dataset, paths
+from dbpt.data.dataset import check_dataset
 from dbpt.data.layouts.webdataset import shards_of
 
 
@@ -95,9 +95,9 @@ def _touch_below(folder: Path, name: bytes) -> None:
 def tar(place: Workplace) -> Parse:
     def read(path: Path) -> None:
         try:
-            found = archives.tar_members(path)
+            found = paths.tar_members(path)
         finally:
-            archives._tar_members.cache_clear()
+            paths._tar_members.cache_clear()
         size = path.stat().st_size
         for name, member in found.items():
             assert 0 <= member.offset <= member.offset + member.size <= size
@@ -112,7 +112,7 @@ def shard(place: Workplace) -> Parse:
         try:
             read_rows(path)
         finally:
-            archives._tar_members.cache_clear()
+            paths._tar_members.cache_clear()
 
     return place.parser_of("train.tar", read)
 

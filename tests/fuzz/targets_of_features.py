@@ -13,7 +13,7 @@ from dbpt.errors import InputError
 from dbpt.features import images, list_caches, verify_cache
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import DamagedShard, FileRows, Shard, ids_of, shard_name
-from dbpt.storage.tensors import StoredArrays
+from dbpt.storage.files import StoredArrays
 
 BACKBONE = 4, "tiny"
 

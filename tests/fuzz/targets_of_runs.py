@@ -25,7 +25,7 @@ from dbpt.human_check.sample import RunLabels
 from dbpt.runs.metrics import RunRow
 from dbpt.runs.run_folder import read_probe, write_probe
 from dbpt.settings.config import make_config, read_config
-from dbpt.storage.tensors import write_tensors
+from dbpt.storage.files import write_tensors
 from dbpt.study.embedded import read_clusters, write_clusters
 from dbpt.training.draws import Checkpoint, LoopState, load_checkpoint, save_checkpoint
 from dbpt.training.records import EpochRecord

@@ -19,7 +19,7 @@ from dbpt.errors import InputError
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.classifier import FeatureClassifier
 from dbpt.settings.config import FitConfig
-from dbpt.storage.tensors import write_tensors
+from dbpt.storage.files import write_tensors
 from dbpt.study.embedded import Embedded
 from dbpt.study.stages import prepare
 

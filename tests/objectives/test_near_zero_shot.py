@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from tiny import Tiny
 
-from dbpt.commands.methods import build_head, settings_of, training_rows
+from dbpt.commands.methods import build_head, training_rows
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare
@@ -28,7 +28,7 @@ def study(tiny: Tiny) -> Study:
 def ours(study: Study, name: str) -> torch.Tensor:
     rows, head = training_rows(study, OBJECTIVES[name]), build_head(study)
     groups = TrainingGroups(rows[0].groups, rows[0].labels, 2, 4)
-    train(head, OBJECTIVES[name](groups), *rows, settings_of(study))
+    train(head, OBJECTIVES[name](groups), *rows, study.config)
     return head.context.detach()
 
 
@@ -37,7 +37,7 @@ def plain(study: Study, name: str, weight: float = 8.0) -> tuple[torch.Tensor, l
     head, (rows, _), settings = (
         build_head(study),
         training_rows(study, OBJECTIVES[name]),
-        settings_of(study),
+        study.config,
     )
     z = torch.from_numpy(study.embedded.class_weights)
     x, y = torch.from_numpy(rows.features), torch.from_numpy(rows.labels)

@@ -70,12 +70,8 @@ def test_overwrite_takes_all_that_a_run_wrote(tiny_run, tmp_path):
     (run / "checkpoints" / ".dbpt.safetensors.a1_b2c3d.tmp").write_text("of a run that was killed")
     with RUN_FOLDER.held(run, resume=False, overwrite=True):
         RUN_FOLDER.start(run, {"backbone": {}}, make_config({"data": "t"}), resume=False, overwrite=True)
-    assert {str(path.relative_to(run)) for path in run.rglob("*")} == {
-        "run.json",
-        "config.toml",
-        "checkpoints",
-        "figures",
-    }
+    expected = {"run.json", "config.toml", "checkpoints", "figures"}
+    assert {str(path.relative_to(run)) for path in run.rglob("*")} == expected
 
 
 def test_a_folder_whose_overwriting_is_killed_is_still_a_runs(tiny_run, tmp_path, monkeypatch):

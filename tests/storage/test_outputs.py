@@ -172,8 +172,7 @@ def test_embed_replaces_nothing_that_it_reads(refusal, tiny, tmp_path, what, rea
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"),
-    [("0.png", A_FILE), ("run/run.json", IN_A_FOLDER), ("run/classifier.safetensors", IN_A_FOLDER)],
+    ("what", "reason"), [("0.png", A_FILE), ("run/run.json", IN_A_FOLDER), ("run/classifier.safetensors", IN_A_FOLDER)]
 )
 def test_predict_replaces_nothing_that_it_reads(refusal, tiny, tiny_run, tmp_path, what, reason):
     shutil.copy(next(tiny.table.parent.glob("test/*.png")), tmp_path / "0.png")

@@ -8,19 +8,10 @@ from torch import nn
 
 from dbpt.heads import AdapterHead
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
-from dbpt.training import Rows, Trained, TrainingSettings, train
+from dbpt.settings.config import FitConfig
+from dbpt.training import Rows, Trained, train
 
-SETTINGS = TrainingSettings(
-    epochs=5,
-    batch_size=16,
-    optimizer="sgd",
-    lr=0.3,
-    sgd_momentum=0.9,
-    weight_decay=5e-4,
-    warmup_epochs=1,
-    model_selection="pseudo-wga",
-    seed=0,
-)
+SETTINGS = FitConfig(epochs=5, batch_size=16, optimizer="sgd", lr=0.3, model_selection="pseudo-wga")
 
 
 def rows(n: int, seed: int) -> Rows:
@@ -72,7 +63,7 @@ def build(name: str, training: Rows = TRAIN, *, apply: str = "loss", **settings:
 
 
 def run(
-    settings: TrainingSettings = SETTINGS,
+    settings: FitConfig = SETTINGS,
     objective: str = "dbpt",
     *,
     apply: str = "loss",

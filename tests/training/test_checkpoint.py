@@ -8,7 +8,7 @@ import torch
 from safetensors.numpy import load_file
 
 from dbpt.errors import InputError
-from dbpt.storage.tensors import write_tensors
+from dbpt.storage.files import write_tensors
 from dbpt.training import draws as checkpoint
 from dbpt.training.draws import (
     SCHEMA_VERSION,

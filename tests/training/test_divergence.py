@@ -65,7 +65,7 @@ def test_a_gradient_that_is_not_finite_is_refused_before_the_step():
 def test_weights_that_a_last_step_makes_too_large_are_never_saved(tmp_path):
     """The loss of the epoch is that of before the step, and as good as any."""
     settings = replace(FAST, lr=1e30, batch_size=len(TRAIN.labels))
-    way_out = r"lower --lr, for example to 1e\+29; dbpt fit --resume --lr 1e\+29 .* continues from the beginning$"
+    way_out = r"lower --lr, for example to 0\.1; dbpt fit --resume --lr 0\.1 .* continues from the beginning$"
     with pytest.raises(InputError, match=rf"trained weights of objective 'erm' is \S+ in epoch 1 .*: {way_out}"):
         train(linear_head(), build("erm"), TRAIN, VAL, settings, checkpoint_path=tmp_path / "c")
     assert not list(tmp_path.iterdir())

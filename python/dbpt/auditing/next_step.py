@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from dbpt.auditing.figures import AuditedFactor, NextStep, StepKind, Verdict
 from dbpt.auditing.subject import Subject
-from dbpt.data import SPLITS, Factor, Vocabulary, entries_of, factor_entries
+from dbpt.data import SPLITS, Vocabulary, entries_of, factor_entries
+from dbpt.data.words import Factor
 from dbpt.errors import InputError, in_quotes
 from dbpt.groups import Group
 from dbpt.guesses.trust import Guesses

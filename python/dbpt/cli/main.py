@@ -128,9 +128,9 @@ def _set_level(ctx: click.Context, option: click.Parameter, is_given: bool) -> N
 
 for command in (commands, *commands.commands.values(), *data.commands.values(), *cache.commands.values()):
     for name, text in (("quiet", "print only warnings and results"), ("verbose", "print details, such as each epoch")):
-        command.params.append(
-            click.Option([f"-{name[0]}", f"--{name}"], is_flag=True, expose_value=False, callback=_set_level, help=text)
-        )
+        names: list[str] = [f"-{name[0]}", f"--{name}"]
+        option = click.Option(names, is_flag=True, expose_value=False, callback=_set_level, help=text)
+        command.params.append(option)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -185,10 +185,8 @@ class Lines(logging.Handler):
         if record.levelno >= logging.WARNING:
             line = "warning: " + line.replace("\n", " ")
             if sys.stderr.isatty():
-                width = shutil.get_terminal_size().columns
-                line = textwrap.fill(
-                    line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-                )
+                room = shutil.get_terminal_size().columns
+                line = textwrap.fill(line, room, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
         with tqdm.external_write_mode(file=sys.stderr):
             click.echo(line, err=True)
 

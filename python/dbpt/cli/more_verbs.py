@@ -10,35 +10,21 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import (
-    DATA_SETTINGS,
-    EMBED_SETTINGS,
-    FLOAT,
-    INTEGER,
-    SettingsCommand,
-    data_argument,
-    given,
-    settings_options,
-    subject_arguments,
-    subject_options,
-)
+from dbpt.cli import options as shared
 from dbpt.errors import InputError
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage import files
 from dbpt.storage.locks import launched_rank
 
-AUDIT_EXAMPLES = """\b
-Examples:
+AUDIT_EXAMPLES = """
   dbpt audit demo --out audits/demo
   dbpt audit photos.csv --attributes photo "drawing=sketch|cartoon" \\
       --predictions mine.csv --out audits/photos
 """
 
 
-@click.command(
-    cls=SettingsCommand, main=("out", "attributes", "classes", "predictions", "split", "root"), epilog=AUDIT_EXAMPLES
-)
-@subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
+@shared.settings_command("out", "attributes", "classes", "predictions", "split", "root", examples=AUDIT_EXAMPLES)
+@shared.subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
 def audit(out: Path | None, **options: Any) -> None:
     """Show in which groups a classifier errs; no prompt is trained.
 
@@ -48,26 +34,22 @@ def audit(out: Path | None, **options: Any) -> None:
     """
     from dbpt.auditing.audit import audit as run_audit
 
-    found = run_audit(**subject_arguments(AUDIT_SETTINGS, out=out, **options))
+    found = run_audit(**shared.subject_arguments(AUDIT_SETTINGS, out=out, **options))
     click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))
 
 
-DISCOVER_EXAMPLES = """\b
-Examples:
+DISCOVER_EXAMPLES = """
   dbpt discover demo --out discoveries/demo
   dbpt discover photos.csv --predictions mine.csv --out discoveries/photos
 """
 
 
-@click.command(
-    cls=SettingsCommand, main=("out", "classes", "predictions", "catalogue", "split", "root"), epilog=DISCOVER_EXAMPLES
-)
-@click.option(
+@shared.settings_command("out", "classes", "predictions", "catalogue", "split", "root", examples=DISCOVER_EXAMPLES)
+@shared.path_option(
     "--catalogue",
-    type=click.Path(path_type=Path),
     help="TOML file of families of attributes; with extend = true it adds to dbpt's own, else it replaces them",
 )
-@subject_options(DISCOVER_SETTINGS, verb="search", result="discovery")
+@shared.subject_options(DISCOVER_SETTINGS, verb="search", result="discovery")
 def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
     """Search for attributes that explain the errors of a classifier.
 
@@ -77,26 +59,24 @@ def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
     """
     from dbpt.auditing.discover import discover as run_discover
 
-    found = run_discover(catalogue=catalogue, **subject_arguments(DISCOVER_SETTINGS, out=out, **options))
+    found = run_discover(catalogue=catalogue, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
     click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
 
 
 @click.command()
 @click.argument("folder", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="folder of the sample, created by this command")
-@click.option("--n", type=INTEGER, help="number of images to draw [default: 200]")
+@shared.path_option("--out", help="folder of the sample, created by this command")
+@click.option("--n", type=shared.INTEGER, help="number of images to draw [default: 200]")
 @click.option("--split", help="train, val or test [default: test; val where there is no test split]")
-@click.option("--seed", type=INTEGER, help="seed of the draw [default: 0]")
+@click.option("--seed", type=shared.INTEGER, help="seed of the draw [default: 0]")
 @click.option("--data", help="the run's table, if it has moved")
 @click.option("--root", help="folder of the images, if it has moved")
-@click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
+@shared.weights_option
 @click.option("--device", help="torch device; auto uses a GPU if there is one [default: auto]")
 @click.option("--cache", help="cache folder [default: the run's]")
-@click.option("--labels", type=click.Path(path_type=Path), help="CSV that the page saved, to compute the figures from")
-@click.option(
-    "--table",
-    type=click.Path(path_type=Path),
-    help="with --labels: CSV to write, a table of the labels as attributes, to fit again with",
+@shared.path_option("--labels", help="CSV that the page saved, to compute the figures from")
+@shared.path_option(
+    "--table", help="with --labels: CSV to write, a table of the labels as attributes, to fit again with"
 )
 @click.option("--json", "as_json", is_flag=True, help="with --labels: print JSON instead of a table")
 def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, **options: Any) -> None:
@@ -106,7 +86,7 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
     dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html
     dbpt label FOLDER --labels CSV    computes the figures from the page's CSV
     """
-    chosen = given(options)
+    chosen = shared.given(options)
     if labels is None:
         if table is not None:
             raise click.UsageError("--table is for judging; give --labels CSV with it")
@@ -139,20 +119,17 @@ def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
     )
 
 
-EMBED_EXAMPLES = """\b
-Examples:
+EMBED_EXAMPLES = """
   dbpt embed photos.csv
   dbpt embed waterbirds --root data/waterbirds --failures failures.csv
 """
 
 
-@click.command(cls=SettingsCommand, main=("root", "columns", "model", "pretrained", "failures"), epilog=EMBED_EXAMPLES)
-@data_argument()
-@click.option(
-    "--failures", type=click.Path(path_type=Path), help="CSV file to write, with the path and reason of each failure"
-)
+@shared.settings_command("root", "columns", "model", "pretrained", "failures", examples=EMBED_EXAMPLES)
+@shared.data_argument()
+@shared.path_option("--failures", help="CSV file to write, with the path and reason of each failure")
 @click.option("--overwrite", is_flag=True, help="replace the file that --failures names")
-@settings_options(EMBED_SETTINGS)
+@shared.settings_options(shared.EMBED_SETTINGS)
 def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> None:
     """Compute the features of all images and store them in the cache.
 
@@ -173,7 +150,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
             files.write_atomically(failures, files.csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
 
     try:
-        found = run_embed(data, **given(options))
+        found = run_embed(data, **shared.given(options))
     except TooManyFailures as error:
         write(error.reasons.items())
         raise
@@ -182,8 +159,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
         click.echo(found)
 
 
-DATA_EXAMPLES = """\b
-Examples:
+DATA_EXAMPLES = """
   dbpt data check photos.csv
   dbpt data check table.parquet --columns path=file label=y
 """
@@ -194,9 +170,9 @@ def data() -> None:
     """Check a data set before training."""
 
 
-@data.command(cls=SettingsCommand, main=("root", "columns", "classes", "attributes"), epilog=DATA_EXAMPLES)
-@data_argument()
-@settings_options(DATA_SETTINGS)
+@shared.settings_command("root", "columns", "classes", "attributes", examples=DATA_EXAMPLES, group=data)
+@shared.data_argument()
+@shared.settings_options(shared.DATA_SETTINGS)
 def check(data: str, **options: Any) -> None:
     """Count images by split and group; list all that would stop dbpt fit.
 
@@ -204,7 +180,7 @@ def check(data: str, **options: Any) -> None:
     """
     from dbpt.commands.embed import check_data
 
-    found = check_data(data, **given(options))
+    found = check_data(data, **shared.given(options))
     click.echo(found)
     if found.problems:
         raise InputError(f"{data}: dbpt fit cannot use it as it is; the problems are named above")
@@ -236,7 +212,7 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 
 
 def _features(folder: Path | None) -> Path:
-    from dbpt.storage.tensors import TEXTS
+    from dbpt.storage.files import TEXTS
 
     cache = Path(files.expanded(folder)) if folder else files.default_cache_dir()
     problem = ""
@@ -285,7 +261,7 @@ def list_command(folder: Path | None) -> None:
 
 @cache.command()
 @cache_option
-@click.option("--unwritten-for-days", type=FLOAT, help="also delete what was stored so many days ago")
+@click.option("--unwritten-for-days", type=shared.FLOAT, help="also delete what was stored so many days ago")
 @click.option("--dry-run", is_flag=True, help="list what would be deleted, and delete nothing")
 def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
     """Delete the features of images whose folder is gone.

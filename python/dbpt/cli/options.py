@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import Field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,8 @@ from dbpt.settings.sections import SECTIONS
 logger = logging.getLogger(__name__)
 
 METHOD = ("groups", "head")
-TITLES = {
-    each.name: "Method" if section.title in METHOD else section.title.capitalize()
-    for section in SECTIONS
-    for each in fields(section)
-}
+NAMED = ((each.name, section.title) for section in SECTIONS for each in fields(section))
+TITLES = {name: "Method" if title in METHOD else title.capitalize() for name, title in NAMED}
 MAIN, OTHER = "Main options", "Other options"
 TASK_SETTINGS = ("classes", "attributes", "factors", "celeba_target", "celeba_attributes")
 ALL_AFTER = "write all values after the first: {0} A B C"
@@ -76,6 +74,8 @@ class Integer(_PlainNumber, click.types.IntParamType):
 
 
 FLOAT, INTEGER = Float(), Integer()
+path_option = partial(click.option, type=click.Path(path_type=Path))
+weights_option = path_option("--weights", help="the backbone's weights file, if it has moved")
 
 
 class SettingsCommand(click.Command):
@@ -139,6 +139,14 @@ class SettingsCommand(click.Command):
         super().format_epilog(ctx, formatter)
 
 
+def settings_command(
+    *main: str, examples: str, group: click.Group | None = None
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a `SettingsCommand`, of a ``group`` if given, whose help begins with ``main`` and ends with ``examples``."""
+    make = click.command if group is None else group.command
+    return make(cls=SettingsCommand, main=main, epilog=f"\b\nExamples:{examples}")
+
+
 def settings_options(
     names: Collection[str], hidden: Collection[str] = (), of_run: Collection[str] = ()
 ) -> Callable[[Callable[..., Any]], Any]:
@@ -166,8 +174,7 @@ def training_options(hidden: Collection[str] = ()) -> Callable[[Callable[..., An
 
 def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a command with ``--config``."""
-    text = "TOML file of settings; options here override it"
-    return click.option("--config", type=click.Path(path_type=Path), help=text)(command)
+    return path_option("--config", help="TOML file of settings; options here override it")(command)
 
 
 def data_and_settings(names: Collection[str]) -> Callable[[Callable[..., Any]], Any]:
@@ -253,17 +260,12 @@ def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callab
         kind = click.Choice(list(choices))
     elif default is None:
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
-    how: dict[str, Any] = {
-        "type": {float: FLOAT, int: INTEGER}.get(kind, kind),
-        "default": None,
-        "help": text,
-        "hidden": hidden,
-    }
+    how: dict[str, Any] = {"type": {float: FLOAT, int: INTEGER}.get(kind, kind), "default": None}
     if str(setting.type).startswith("tuple"):
         how |= {"multiple": True, "metavar": f"{kind.__name__.upper().replace('STR', 'TEXT')} ..."}
     if name == "factors":
         how["callback"] = _well_written_factors
-    return click.option(flag, name, **how)
+    return click.option(flag, name, help=text, hidden=hidden, **how)
 
 
 def _well_written_factors(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -276,7 +278,7 @@ def _well_written_factors(_ctx: click.Context, _param: click.Parameter, values: 
 def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a command with DATA, its predictions, and the settings ``read``; help says ``verb`` and ``result``."""
     options: list[Callable[[Any], Any]] = [
-        click.option("--out", type=click.Path(path_type=Path), help="folder for the report and its tables"),
+        path_option("--out", help="folder for the report and its tables"),
         click.option(
             "--predictions",
             default="zero-shot",
@@ -291,9 +293,7 @@ def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable
             help=f"images to {verb} [default: test, else val, else train; train first for a probe]",
         ),
         click.option("--overwrite", is_flag=True, help=f"replace the {result} in --out"),
-        click.option(
-            "--weights", type=click.Path(path_type=Path), help="with a run: the backbone's weights file, if moved"
-        ),
+        path_option("--weights", help="with a run: the backbone's weights file, if moved"),
         data_and_settings(read),
     ]
 

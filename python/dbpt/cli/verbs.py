@@ -11,20 +11,7 @@ from typing import Any
 
 import click
 
-from dbpt.cli.options import (
-    INTEGER,
-    RegisteredName,
-    SettingsCommand,
-    config_option,
-    data_and_settings,
-    data_argument,
-    given,
-    resumable,
-    settings_and_data,
-    settings_for,
-    settings_options,
-    training_options,
-)
+from dbpt.cli import options as shared
 from dbpt.commands.comparison_plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
 from dbpt.errors import InputError, plain_number
 from dbpt.heads import HEADS
@@ -37,21 +24,20 @@ from dbpt.storage.locks import launched_rank
 
 logger = logging.getLogger(__name__)
 
-FIT_EXAMPLES = """\b
-Examples:
+FIT_EXAMPLES = """
   dbpt fit demo --out runs/demo
   dbpt fit photos.csv --out runs/photos --classes "animal=dog|elephant" \\
       "thing=house|guitar" --attributes photo "drawing=sketch|cartoon"
 """
 
 
-@click.command(cls=SettingsCommand, main=("out", "classes", "attributes", "root", "resume"), epilog=FIT_EXAMPLES)
-@data_argument(required=False)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="run folder, created by this command")
-@config_option
+@shared.settings_command("out", "classes", "attributes", "root", "resume", examples=FIT_EXAMPLES)
+@shared.data_argument(required=False)
+@shared.path_option("--out", required=True, help="run folder, created by this command")
+@shared.config_option
 @click.option("--resume", is_flag=True, help="continue the run in --out; without DATA, with its own data and settings")
 @click.option("--overwrite", is_flag=True, help="replace the run in --out")
-@training_options()
+@shared.training_options()
 def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrite: bool, **options: Any) -> None:
     """Train a debiased prompt; report it beside zero-shot and ERM.
 
@@ -68,15 +54,14 @@ def fit(data: str | None, out: Path, config: Path | None, resume: bool, overwrit
     """
     from dbpt.commands.fit import fit as run_fit
 
-    settings, data = settings_and_data(data, read_config(config) if config else {}, options, resume=resume)
-    with resumable("fit", out):
+    settings, data = shared.settings_and_data(data, read_config(config) if config else {}, options, resume=resume)
+    with shared.resumable("fit", out):
         run = run_fit(data, out=out, resume=resume, overwrite=overwrite, **settings)
     if launched_rank() == 0:
         click.echo(f"\n{run.table(warnings=False)}\n\nreport: {run.folder / 'report.html'}")
 
 
-COMPARE_EXAMPLES = """\b
-Examples:
+COMPARE_EXAMPLES = """
   dbpt compare demo --out runs/compare --resample 20
   dbpt compare photos.csv --out runs/heads --methods erm dbpt groupdro \\
       --heads prompt linear --attributes photo "drawing=sketch|cartoon"
@@ -99,16 +84,14 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
 
-@click.command(
-    cls=SettingsCommand, main=("out", "methods", "resample", "classes", "attributes"), epilog=COMPARE_EXAMPLES
-)
-@data_argument(required=False)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="folder, created by this command")
+@shared.settings_command("out", "methods", "resample", "classes", "attributes", examples=COMPARE_EXAMPLES)
+@shared.data_argument(required=False)
+@shared.path_option("--out", required=True, help="folder, created by this command")
 @click.option(
     "--methods",
     callback=_names,
     multiple=True,
-    type=RegisteredName(OBJECTIVES),
+    type=shared.RegisteredName(OBJECTIVES),
     metavar="METHOD ...",
     help="objectives, as for dbpt fit; an objective with its groups, such as groupdro:true; or without training: "
     f"{', '.join(TRAINING_FREE)} [default: {' '.join(METHODS)}]",
@@ -117,7 +100,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "--heads",
     callback=_names,
     multiple=True,
-    type=RegisteredName(HEADS),
+    type=shared.RegisteredName(HEADS),
     help=f"heads to train with each method [default: {' '.join(DEFAULT_HEADS)}]",
 )
 @click.option(
@@ -129,13 +112,13 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
 )
 @click.option(
     "--resample",
-    type=INTEGER,
+    type=shared.INTEGER,
     metavar="K",
     help="train each row K more times, each time on half of the training and validation rows of each class and pseudo "
     "attribute: gives intervals for other training images; 20 are recommended",
 )
-@click.option("--jobs", type=INTEGER, default=1, show_default=True, help="processes that train at the same time")
-@config_option
+@click.option("--jobs", type=shared.INTEGER, default=1, show_default=True, help="processes that train at the same time")
+@shared.config_option
 @click.option(
     "--resume",
     is_flag=True,
@@ -143,7 +126,7 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     "seeds and draws may be given",
 )
 @click.option("--overwrite", is_flag=True, help="replace the comparison in --out")
-@training_options(hidden=BY_THE_PLAN)
+@shared.training_options(hidden=BY_THE_PLAN)
 def compare(data: str | None, out: Path, config: Path | None, **options: Any) -> None:
     """Compare methods, heads and seeds in one table with intervals.
 
@@ -157,22 +140,19 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     configured = read_config(config) if config else {}  # one that `fit` wrote serves too
     if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:
         logger.info(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
-    settings, data = settings_and_data(data, configured, options, resume=own["resume"])
-    with resumable("compare", out):
+    settings, data = shared.settings_and_data(data, configured, options, resume=own["resume"])
+    with shared.resumable("compare", out):
         comparison = run_compare(data, out=out, **own, **settings)
     width = min(WIDEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDEST
     written = f"report: {out / 'compare.html'}; tables: .csv, .json"
     click.echo(f"\n{comparison.table(width, warnings=False)}\n\n{written}")
     if failed := len(comparison.failed):
         retry = ["dbpt", "compare", "--resume", "--out", str(out)]
-        raise InputError(
-            f"trainings that failed: {failed}, see under the table; {shlex.join(retry)} tries them again, other "
-            "settings need --overwrite"
-        )
+        way_out = f"{shlex.join(retry)} tries them again, other settings need --overwrite"
+        raise InputError(f"trainings that failed: {failed}, see under the table; {way_out}")
 
 
-EVALUATE_EXAMPLES = """\b
-Examples:
+EVALUATE_EXAMPLES = """
   dbpt evaluate runs/photos
   dbpt evaluate runs/demo demo --json
 """
@@ -182,12 +162,12 @@ SETTINGS = ("root", "columns", "embeddings", "device", "cache", "max_failures", 
 OF_RUN = ("columns", "embeddings", "cache", "average")
 
 
-@click.command(cls=SettingsCommand, main=("as_json", "root", "columns", "weights", "device"), epilog=EVALUATE_EXAMPLES)
+@shared.settings_command("as_json", "root", "columns", "weights", "device", examples=EVALUATE_EXAMPLES)
 @click.argument("run", type=click.Path(path_type=Path))
-@data_argument(required=False)
-@click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
+@shared.data_argument(required=False)
+@shared.weights_option
 @click.option("--json", "as_json", is_flag=True, help="print JSON instead of a table")
-@settings_options(SETTINGS, of_run=OF_RUN)
+@shared.settings_options(SETTINGS, of_run=OF_RUN)
 def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, **options: Any) -> None:
     """Show a run's accuracy by group, on its own or on other data.
 
@@ -195,14 +175,14 @@ def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, *
     """
     from dbpt.commands.evaluate import evaluate as run_evaluate
 
-    result = run_evaluate(run, data, weights=weights, **given(options))
+    result = run_evaluate(run, data, weights=weights, **shared.given(options))
     click.echo(json.dumps(result.to_dict(), indent=1, ensure_ascii=False) if as_json else result.table(warnings=False))
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("images", nargs=-1)
-@click.option("--out", type=click.Path(path_type=Path), help="CSV file to write instead of standard output")
+@shared.path_option("--out", help="CSV file to write instead of standard output")
 @click.option("--overwrite", is_flag=True, help="replace the file that --out names")
 @click.option(
     "--with-attribute",
@@ -210,7 +190,7 @@ def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, *
     help="add the columns pseudo_attribute and confidence: the attribute that the run's CLIP finds likeliest, "
     "zero-shot by the run's words, and its probability",
 )
-@click.option("--weights", type=click.Path(path_type=Path), help="the backbone's weights file, if it has moved")
+@shared.weights_option
 @click.option("--device", default="auto", show_default=True, help="torch device; auto uses a GPU if there is one")
 def predict(
     run: Path,
@@ -275,21 +255,18 @@ def _named(images: tuple[str, ...]) -> list[str]:
     return names
 
 
-GUESS_EXAMPLES = """\b
-Examples:
+GUESS_EXAMPLES = """
   dbpt guess demo --out guesses.csv
   dbpt guess photos.csv --attributes photo "drawing=sketch|cartoon" --out guesses.csv
 """
 
 
-@click.command(cls=SettingsCommand, main=("out", "attributes", "classes", "root", "overwrite"), epilog=GUESS_EXAMPLES)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    help="CSV file with path, label, split, pseudo_attribute, confidence, doubts and group of each image",
+@shared.settings_command("out", "attributes", "classes", "root", "overwrite", examples=GUESS_EXAMPLES)
+@shared.path_option(
+    "--out", help="CSV file with path, label, split, pseudo_attribute, confidence, doubts and group of each image"
 )
 @click.option("--overwrite", is_flag=True, help="replace the file that --out names")
-@data_and_settings(GUESS_SETTINGS)
+@shared.data_and_settings(GUESS_SETTINGS)
 def guess(out: Path | None, overwrite: bool, **options: Any) -> None:
     """Let CLIP guess the attribute of each image; nothing is trained.
 
@@ -299,7 +276,7 @@ def guess(out: Path | None, overwrite: bool, **options: Any) -> None:
     from dbpt.commands.guess import guess_attributes
 
     refused = {"pseudo_attributes", "label_model"}
-    settings, data = settings_for(GUESS_SETTINGS | refused, **options)
+    settings, data = shared.settings_for(GUESS_SETTINGS | refused, **options)
     assert data is not None
     found = guess_attributes(data, out=out, overwrite=overwrite, **settings)
     click.echo(f"\n{found.table()}")

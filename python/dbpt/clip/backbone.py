@@ -18,7 +18,7 @@ from dbpt.clip.text_path import build_text_tower, text_path
 from dbpt.clip.text_tower import PromptLayout, token_embedding
 from dbpt.data.features import BLOCK_ROWS, StoredFeatures
 from dbpt.errors import InputError, NotFinite, nearest
-from dbpt.storage.tensors import StoredArrays
+from dbpt.storage.files import StoredArrays
 
 # Half precision needs half the memory, and is faster if the hardware supports it.
 IMAGE_PRECISIONS = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -41,7 +41,7 @@ def image_precision_of(spec: dict[str, Any]) -> str:
     return str(precision)
 
 
-def automatic_precision(image_tower: torch.nn.Module, device: torch.device) -> str:
+def best_precision(image_tower: torch.nn.Module, device: torch.device) -> str:
     """Return bf16 for a large tower on a processor that multiplies bfloat16 in hardware, else float32."""
     is_large = sum(parameter.numel() for parameter in image_tower.parameters()) >= FEWEST_PARAMETERS
     return "bf16" if is_large and multiplies_bf16(device) else "float32"
@@ -133,9 +133,8 @@ class Backbone:
             pixels = self.preprocess.normalise(pixels)
         pixels = pixels.to(IMAGE_PRECISIONS[self.image_precision])
         features = self.model.encode_image(pixels, normalize=False)  # type: ignore[operator]
-        reason = (
-            "float16 is too small for it; choose --image-precision bf16" if self.image_precision == "fp16" else DAMAGED
-        )
+        overflow = "float16 is too small for it; choose --image-precision bf16"
+        reason = overflow if self.image_precision == "fp16" else DAMAGED
         return _checked(F.normalize(features.float(), dim=-1), "image", reason)
 
     @torch.inference_mode()
@@ -251,23 +250,18 @@ def zero_shot_logits(
     """
     features_ND = features if isinstance(features, StoredFeatures) else arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
-        raise InputError(
-            f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; expected (N, "
-            f"{backbone.embed_dim}) floats, as this backbone embeds images"
-        )
+        way_out = f"expected (N, {backbone.embed_dim}) floats, as this backbone embeds images"
+        raise InputError(f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; {way_out}")
     if isinstance(texts, str) or not texts:
         raise InputError(f"texts is {texts!r}; expected a list of sentences, at least one")
     owners_P = arguments.integers("owners", np.arange(len(texts)) if owners is None else owners)
     names = np.unique(owners_P)
     if len(owners_P) != len(texts) or not np.array_equal(names, np.arange(len(names))):
-        raise InputError(
-            f"owners has {len(owners_P)} entries, of the names {names.tolist()}; expected one for each of the "
-            f"{len(texts)} sentences, and names numbered from 0 without a gap"
-        )
+        way_out = f"expected one for each of the {len(texts)} sentences, and names numbered from 0 without a gap"
+        raise InputError(f"owners has {len(owners_P)} entries, of the names {names.tolist()}; {way_out}")
     if combine not in COMBINATIONS:
-        raise InputError(
-            f"combine is {combine!r}; expected 'embeddings' or 'logits'{nearest(str(combine), list(COMBINATIONS))}"
-        )
+        hint = nearest(str(combine), list(COMBINATIONS))
+        raise InputError(f"combine is {combine!r}; expected 'embeddings' or 'logits'{hint}")
     combined = zero_shot_weights if combine == "embeddings" else _mean_text_features
     weights_KD = combined(backbone, list(texts), owners_P)
     rows_n = None if rows is None else arguments.integers("rows", rows)

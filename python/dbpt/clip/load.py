@@ -11,32 +11,9 @@ from typing import Any
 import open_clip
 import torch
 
-from dbpt.clip.backbone import (
-    AUTO,
-    IMAGE_PRECISIONS,
-    Backbone,
-    automatic_precision,
-    check_image_precision,
-    image_precision_of,
-)
-from dbpt.clip.model import (
-    build_model,
-    check_weights_file,
-    clean_preprocess,
-    image_preprocessing,
-    load_weights,
-    state_digest,
-)
-from dbpt.clip.spec import (
-    SPEC_SCHEMA_VERSION,
-    FileTokenizer,
-    Tokenizer,
-    model_tokenizer,
-    new_spec,
-    quiet_hub,
-    simple_tokenizer,
-    tokenizer_file,
-)
+from dbpt.clip import model as models
+from dbpt.clip import spec as specs
+from dbpt.clip.backbone import IMAGE_PRECISIONS, Backbone, best_precision, check_image_precision, image_precision_of
 from dbpt.errors import InputError, foreign_error
 from dbpt.storage.files import file_sha256, reason_of, system_errors
 
@@ -47,7 +24,7 @@ def load_backbone(
     *,
     tokenizer: str | Path | None = None,
     device: str = "cpu",
-    image_precision: str = AUTO,
+    image_precision: str = "auto",
 ) -> Backbone:
     """Load a CLIP model, frozen and in eval mode.
 
@@ -81,7 +58,7 @@ def checked_spec(
     check_image_precision(image_precision)
     if image_precision == "fp16" and where.type == "cpu":  # existing fp16 runs can still be loaded on a CPU
         raise InputError("--image-precision fp16: meant for GPUs, slower than float32 on a CPU; choose bf16 or float32")
-    spec = new_spec(model, pretrained, tokenizer, image_precision)
+    spec = specs.new_spec(model, pretrained, tokenizer, image_precision)
     if tokenizer is not None and "config" in spec:
         _tokenizer(spec)
     return spec, where
@@ -106,8 +83,8 @@ def load_backbone_from_spec(
         InputError: if a file is gone or changed, if a published tag has other weights now, or if the schema is unknown.
     """
     version = spec.get("schema_version")
-    if version != SPEC_SCHEMA_VERSION:
-        raise InputError(f"backbone spec of schema version {version!r}; this version reads {SPEC_SCHEMA_VERSION}")
+    if version != specs.SPEC_SCHEMA_VERSION:
+        raise InputError(f"backbone spec of schema version {version!r}; this version reads {specs.SPEC_SCHEMA_VERSION}")
     spec = json.loads(json.dumps(spec))
     image_precision_of(spec)
     if weights is not None:
@@ -154,8 +131,8 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
     tokenizer = _tokenizer(spec) if tokenizer_now else _later_tokenizer(spec)  # before the weights, which take longer
     model = (_published(spec) if is_published else _local(spec)).float()
     assert isinstance(model.visual, torch.nn.Module)
-    if spec.get("image_precision") == AUTO:
-        spec["image_precision"] = automatic_precision(model.visual, device)
+    if spec.get("image_precision") == "auto":
+        spec["image_precision"] = best_precision(model.visual, device)
     model.visual.to(IMAGE_PRECISIONS[image_precision_of(spec)])  # the text tower stays in float32
     model = model.eval().requires_grad_(False).to(device)
     scale, bias = model.logit_scale, getattr(model, "logit_bias", None)
@@ -163,7 +140,7 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
     return Backbone(
         model=model,
         tokenizer=tokenizer,
-        preprocess=image_preprocessing(model, spec["preprocess"]),
+        preprocess=models.image_preprocessing(model, spec["preprocess"]),
         device=device,
         embed_dim=int(spec["config"]["embed_dim"]),
         spec=spec,
@@ -176,16 +153,16 @@ def _local(spec: dict[str, Any]) -> torch.nn.Module:
     weights = spec["weights"]
     if weights["kind"] == "file":
         path = Path(weights["path"])
-        check_weights_file(path)
+        models.check_weights_file(path)
         _settle_digest(weights, _digest(path), str(path))
-        model = build_model(spec["config"], spec["model"])
-        load_weights(model, path)
+        model = models.build_model(spec["config"], spec["model"])
+        models.load_weights(model, path)
         return model
     # The caller's random numbers stay as they were.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights["seed"])
-        model = build_model(spec["config"], spec["model"])
-    _settle_digest(weights, state_digest(model), f"{spec['model']} with random weights")
+        model = models.build_model(spec["config"], spec["model"])
+    _settle_digest(weights, models.state_digest(model), f"{spec['model']} with random weights")
     return model
 
 
@@ -194,8 +171,8 @@ def _published(spec: dict[str, Any]) -> torch.nn.Module:
     with _from_open_clip(spec):
         model = open_clip.create_model(name, tag, force_quick_gelu=_needs_quick_gelu(spec), require_pretrained=True)
     assert isinstance(model, torch.nn.Module)
-    spec.setdefault("preprocess", clean_preprocess(model.visual.preprocess_cfg))  # type: ignore[union-attr,arg-type]
-    _settle_digest(spec["weights"], state_digest(model), f"model {name!r}, pretrained {tag!r}")
+    spec.setdefault("preprocess", models.clean_preprocess(model.visual.preprocess_cfg))  # type: ignore[union-attr,arg-type]
+    _settle_digest(spec["weights"], models.state_digest(model), f"model {name!r}, pretrained {tag!r}")
     return model
 
 
@@ -208,7 +185,7 @@ def _needs_quick_gelu(spec: dict[str, Any]) -> bool:
 @contextmanager
 def _from_open_clip(spec: dict[str, Any]) -> Iterator[None]:
     try:
-        with quiet_hub():
+        with specs.quiet_hub():
             yield
     except Exception as error:  # the network, the hub's client, a damaged download
         raise InputError(
@@ -229,16 +206,16 @@ def _settle_digest(entry: dict[str, Any], found: str, named: str) -> None:
         raise InputError(f"{named}: changed since the run was made (sha256 {found[:12]}…, the run has {stored[:12]}…)")
 
 
-def _tokenizer(spec: dict[str, Any]) -> Tokenizer:
+def _tokenizer(spec: dict[str, Any]) -> specs.Tokenizer:
     entry = spec["tokenizer"]
     if entry["kind"] == "file":
-        file = tokenizer_file(Path(entry["path"]))
+        file = specs.tokenizer_file(Path(entry["path"]))
         _settle_digest(entry, _digest(file), entry["path"])
-        return FileTokenizer(file, spec["config"])
-    return model_tokenizer(spec["model"]) if entry["kind"] == "model" else simple_tokenizer(spec["config"])
+        return specs.FileTokenizer(file, spec["config"])
+    return specs.model_tokenizer(spec["model"]) if entry["kind"] == "model" else specs.simple_tokenizer(spec["config"])
 
 
-def _later_tokenizer(spec: dict[str, Any]) -> Tokenizer:
+def _later_tokenizer(spec: dict[str, Any]) -> specs.Tokenizer:
     """Return a spec's tokenizer, to be loaded and checked at its first call."""
     load_once = cache(lambda: _tokenizer(spec))
     return lambda texts, context_length=None: load_once()(texts, context_length)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import partial
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,8 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     _check_fit(path, state, expected)
     for name, _ in model.named_parameters():
         if not state[name].is_floating_point():
-            raise InputError(
-                f"{path}: {name} holds {state[name].dtype}, expected floating point; quantised weights are not read"
-            )
+            needed = "expected floating point; quantised weights are not read"
+            raise InputError(f"{path}: {name} holds {state[name].dtype}, {needed}")
         if not bool(state[name].isfinite().all()):
             raise InputError(f"{path}: {name} holds NaN or an infinity; download or copy the weights again")
     model.load_state_dict(state, strict=True)
@@ -95,11 +95,8 @@ def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, t
         for name in expected
         if name in state and state[name].shape != expected[name].shape
     ]
-    problems = [
-        ("missing: ", [name for name in expected if name not in state]),
-        ("unexpected: ", [name for name in state if name not in expected]),
-        ("", shapes),
-    ]
+    missing, extra = [each for each in expected if each not in state], [each for each in state if each not in expected]
+    problems = [("missing: ", missing), ("unexpected: ", extra), ("", shapes)]
     found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
     if found:
         raise InputError(f"{path}: not a checkpoint of the architecture in the model's config ({found})")
@@ -147,10 +144,8 @@ class Preprocessing:
     def normalise(self, crops: torch.Tensor | NDArray[np.uint8]) -> torch.Tensor:
         """Turn (B, H, W, 3) uint8 into (B, 3, H, W) float32, on the device of ``crops``."""
         bytes_BCHW = torch.as_tensor(crops).permute(0, 3, 1, 2).contiguous()
-        mean, std = (
-            torch.as_tensor(value, dtype=torch.float32, device=bytes_BCHW.device)[:, None, None]
-            for value in (self._mean, self._std)
-        )
+        like = partial(torch.as_tensor, dtype=torch.float32, device=bytes_BCHW.device)
+        mean, std = (like(value)[:, None, None] for value in (self._mean, self._std))
         # The operations of torchvision in its order, which gives open_clip's bits.
         return bytes_BCHW.float().div_(255).sub_(mean).div_(std)
 
@@ -185,10 +180,9 @@ def check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[st
             raise InputError(f"{path}: unknown preprocess key {key!r}{nearest(key, list(PREPROCESS_KEYS))}")
         if key in _CHOICES and value not in _CHOICES[key]:
             raise InputError(f"{path}: preprocess {key} is {value!r}, expected one of {', '.join(_CHOICES[key])}")
+        are_three = isinstance(value, list) and len(value) == 3
         if key in ("mean", "std") and not (
-            isinstance(value, list)
-            and len(value) == 3
-            and all(isinstance(x, int | float) and isfinite(x) for x in value)
+            are_three and all(isinstance(x, int | float) and isfinite(x) for x in value)
         ):
             raise InputError(f"{path}: preprocess {key} is {value!r}, expected three numbers")
         if key == "std" and any(x <= 0 for x in value):

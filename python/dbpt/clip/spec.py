@@ -93,10 +93,8 @@ def model_tokenizer(name: str) -> Tokenizer:
 def simple_tokenizer(config: dict[str, Any]) -> Tokenizer:
     """Return the CLIP tokenizer (lower-cased BPE of 49,408 entries) at the config's context length."""
     if config["text_cfg"].get("hf_tokenizer_name"):
-        raise InputError(
-            f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}; "
-            "give its tokenizer.json, or the folder that holds it, with --tokenizer"
-        )
+        problem = f"the model's config names the tokenizer {config['text_cfg']['hf_tokenizer_name']!r}"
+        raise InputError(f"{problem}; give its tokenizer.json, or the folder that holds it, with --tokenizer")
     return _clip_tokenizer(context_length=context_length(config))
 
 
@@ -138,9 +136,7 @@ class FileTokenizer:
             separator = self._special_id("sep_token")
             self._stripped = self._tokenizer.token_to_id("[SEP]") if separator is None else separator
             if self._stripped is None:
-                raise InputError(
-                    f"{file}: no [SEP] token, which this model replaces by padding: it belongs to another model"
-                )
+                raise InputError(f"{file}: no [SEP] token, which this model replaces by padding: it is another model's")
 
     def _special_id(self, name: str) -> int | None:
         """Return the id of a special token in the tokenizer_config.json beside the file; None if it isn't there."""
@@ -211,9 +207,8 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, Any]:
     config, preprocess = _read_config(folder / "open_clip_config.json")
     if pretrained is None:
-        files = sorted(
-            folder.glob("*.safetensors"), key=lambda file: (not file.name.startswith("open_clip"), file.name)
-        )
+        found = folder.glob("*.safetensors")
+        files = sorted(found, key=lambda file: (not file.name.startswith("open_clip"), file.name))
         if not files:
             raise InputError(f"{folder}: no .safetensors file in this folder (pickled checkpoints are not loaded)")
         pretrained = files[0]
@@ -227,23 +222,15 @@ def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, An
 def _spec_of_config(
     model: str, config: dict[str, Any], preprocess: dict[str, Any], pretrained: str | Path
 ) -> dict[str, Any]:
-    return {
-        "model": model,
-        "pretrained": str(pretrained),
-        "config": config,
-        "preprocess": preprocess,
-        "weights": _random_or_file(pretrained),
-        "tokenizer": {"kind": "simple"},
-    }
+    spec = {"model": model, "pretrained": str(pretrained), "config": config, "preprocess": preprocess}
+    return spec | {"weights": _random_or_file(pretrained), "tokenizer": {"kind": "simple"}}
 
 
 def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
     name = given.replace("/", "-")
     if name not in open_clip.list_models():
-        raise InputError(
-            f"unknown model {given!r}{nearest(name, open_clip.list_models())}: expected an open_clip name, "
-            "hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
-        )
+        way_out = "expected an open_clip name, hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
+        raise InputError(f"unknown model {given!r}{nearest(name, open_clip.list_models())}: {way_out}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:
         shown = first_few(tags, 4) or "none is published"
@@ -253,10 +240,8 @@ def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
         spec |= {"config": open_clip.get_model_config(name), "preprocess": _registered_preprocess(name)}
         return spec | {"weights": _random_or_file(pretrained)}
     if not open_clip.is_pretrained_cfg(name, pretrained):
-        raise InputError(
-            f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; "
-            f"published: {first_few(tags, 6) or 'none'}"
-        )
+        way_out = f"published: {first_few(tags, 6) or 'none'}"
+        raise InputError(f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; {way_out}")
     return spec | {"weights": {"kind": "published"}}
 
 

@@ -78,10 +78,8 @@ def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
     ids = frame.contents(tokenizer([words]).long().cpu())[0]
     if not 0 < len(ids) < frame.length - frame.start - frame.ends:
         found = f"at least {len(ids)} tokens" if ids else "no token"
-        raise InputError(
-            f"--ctx-init {words!r}: {found}; expected words that leave room for a class name in the text tower's "
-            f"{frame.length} positions"
-        )
+        way_out = f"expected words that leave room for a class name in the text tower's {frame.length} positions"
+        raise InputError(f"--ctx-init {words!r}: {found}; {way_out}")
     return torch.tensor(ids)
 
 

@@ -28,7 +28,7 @@ from dbpt.runs.classifier import FeatureClassifier
 from dbpt.runs.metrics import DataSummary, RunRow
 from dbpt.runs.run_folder import groups_of_factors, metrics_of_factors
 from dbpt.settings.config import FitConfig
-from dbpt.storage.tensors import read_tensors, write_tensors
+from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 from dbpt.study.embedded import Embedded
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbpt.data import DataLike, Dataset
-from dbpt.data.checks import check_classes, missing_rows, published_notes, repeated_paths, why_missing
+from dbpt.data.dataset import check_classes, missing_rows, published_notes, repeated_paths, why_missing
 from dbpt.errors import InputError
-from dbpt.features import EmbeddedFiles, Failure, UnreadableImage, decoding_threads, pillow_warnings, read_size
+from dbpt.features import EmbeddedFiles, Failure
+from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.features.maintenance import nearest_cache
 from dbpt.progress import progress_bar
 from dbpt.settings.config import shows_settings

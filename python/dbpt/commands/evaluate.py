@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.commands.result import Result
-from dbpt.data import DATASETS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
+from dbpt.data import DATASETS, Dataset, check_precomputed_file, parse_factors
 from dbpt.data.columns import ColumnNames
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory
+from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.base import PROBE, PSEUDO_METHODS

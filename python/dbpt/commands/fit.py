@@ -35,8 +35,7 @@ from dbpt.settings.config import FitConfig, make_config, override, shows_setting
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
-from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json
-from dbpt.storage.tensors import write_tensors
+from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json, write_tensors
 from dbpt.study.auto import FOUND, with_found_attributes
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.embedded import write_clusters

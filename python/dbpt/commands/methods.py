@@ -3,7 +3,7 @@
 import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import method_name
 from dbpt.study.study import Study, how_trained
-from dbpt.training import EpochRecord, Rows, Trained, TrainingSettings, train
+from dbpt.training import EpochRecord, Rows, Trained, train
 from dbpt.training.draws import MAY_CHANGE
 from dbpt.training.loop import one_thread_if_small
 from dbpt.training.ranks import ALONE, Ranks, memory
@@ -106,7 +106,7 @@ def trained_result(
     judged = Judged(average=best.val_average, wga=best.val_wga, wgp=best.val_wgp)
     row = RunRow(
         **how_trained(config, objective, prompts),
-        validation_score=validation_score(settings_of(study).model_selection, best.epoch, judged)[0],
+        validation_score=validation_score(config.model_selection, best.epoch, judged)[0],
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         seconds=round(seconds, 3),
@@ -177,7 +177,7 @@ def _trained(
             head,
             objective,
             *rows,
-            settings_of(study),
+            study.config,
             checkpoint_path=checkpoint_path,
             fingerprint=_fingerprint(study, objective.name, prompts, head),
             on_epoch=partial(_show_epoch, objective.name, bar),
@@ -269,11 +269,6 @@ def _live_multiply_adds(study: Study) -> int:
     assert isinstance(visual, torch.nn.Module)
     images = study.config.batch_size or len(study.rows("train"))
     return images * sum(parameter.numel() for parameter in visual.parameters())
-
-
-def settings_of(study: Study) -> TrainingSettings:
-    """Return the settings of the training loop."""
-    return TrainingSettings(**study.config.values(field.name for field in fields(TrainingSettings)))
 
 
 def training_rows(study: Study, objective: type[Objective]) -> tuple[Rows, Rows]:

@@ -163,10 +163,8 @@ class Columns:
 
     def image_paths(self, column: str, root: Path) -> tuple[str, ...]:
         """Return the paths (N,) in a column, made relative to ``root`` by `relative_path`. Raises `InputError`."""
-        return tuple(
-            path if is_normal(path) else relative_path(path, root, self.where(row))
-            for row, path in enumerate(self.values[column])
-        )
+        paths = enumerate(self.values[column])
+        return tuple(path if is_normal(path) else relative_path(path, root, self.where(row)) for row, path in paths)
 
 
 def cell_text(value: object) -> str | None:
@@ -294,9 +292,7 @@ def _attribute_codes(
     return words, found, [taken_in_order(f"column {column}", words)] if are_indices else []
 
 
-def names_and_codes(
-    values: Set[str], vocabulary: Vocabulary | None
-) -> tuple[Vocabulary, dict[str, int], Sequence[str]]:
+def names_and_codes(values: Set[str], vocabulary: Vocabulary | None) -> tuple[Vocabulary, dict[str, int], list[str]]:
     """Return the vocabulary of a column (given, or its values), the index of each valid value, and the names."""
     integers = {value: number for value in values if (number := integer_of(value)) is not None}
     are_integers = len(integers) == len(values)

@@ -3,7 +3,7 @@
 import mmap
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from dbpt.data.dataset import Dataset
 from dbpt.data.paths import is_folder, list_entries
 from dbpt.data.tables import read_parquet
 from dbpt.errors import InputError
-from dbpt.storage.files import open_regular, reason_of
-from dbpt.storage.tensors import map_tensor
+from dbpt.storage.files import map_tensor, open_regular, reason_of
 
 BLOCK_ROWS = 8_192
 
@@ -118,9 +117,7 @@ def _lengths(features_ND: NDArray[np.float32]) -> NDArray[np.float64]:
     return lengths_N
 
 
-def _gathered(
-    parts: Sequence[NDArray[Any]], part_N: NDArray[np.int64], row_N: NDArray[np.int64]
-) -> NDArray[np.float32]:
+def _gathered(parts: list[NDArray[Any]], part_N: NDArray[np.int64], row_N: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return rows of mapped arrays (N, D). What was read of the files doesn't stay in memory beside them."""
     features = np.empty((len(row_N), parts[0].shape[1]), dtype=np.float32)
     for part in np.unique(part_N).tolist():

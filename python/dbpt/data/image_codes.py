@@ -123,16 +123,13 @@ def _from_table(
         failed = {row for row, (error, value) in enumerate(pairs) if error.strip() and not value.strip()}
     is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
     read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], found)
-    warnings = [
-        f"{path}: {len(ignored)} of {len(table.lines)} rows are ignored, because the data lack their images; the "
-        f"first is {table.values[PATH][row]!r} in {table.unit} {table.lines[row]}"
-        for row in ignored[:1]
-    ]
+    lacking = f"{path}: {len(ignored)} of {len(table.lines)} rows are ignored, because the data lack their images"
+    first = [f"{table.values[PATH][row]!r} in {table.unit} {table.lines[row]}" for row in ignored[:1]]
+    warnings = [f"{lacking}; the first is {each}" for each in first]
     left_out = [found[dataset.paths[row]] for row in rows[is_failed].tolist()]
-    warnings += [
-        f"{table.where(row)}: {table.values[PATH][row]}: no {wanted.noun}: {table.values[ERROR][row]:.100}; left out"
-        for row in left_out[:3]
-    ]
+    for row in left_out[:3]:
+        reason = f"no {wanted.noun}: {table.values[ERROR][row]:.100}"
+        warnings.append(f"{table.where(row)}: {table.values[PATH][row]}: {reason}; left out")
     warnings += [f"further images without a {wanted.noun}, left out: {len(left_out) - 3}"] if left_out[3:] else []
     return replace(read.among(~is_failed) if left_out else read, warnings=tuple(warnings))
 
@@ -188,11 +185,7 @@ def _codes(
 
 
 def _refuse_ambiguous(
-    columns: Columns,
-    name: str,
-    wanted: Wanted,
-    codes: NDArray[np.int64],
-    probabilities: NDArray[np.float64] | None,
+    columns: Columns, name: str, wanted: Wanted, codes: NDArray[np.int64], probabilities: NDArray[np.float64] | None
 ) -> None:
     """Refuse a column whose integers are names of the vocabulary, but also indices from 0 of other names.
 
@@ -222,12 +215,9 @@ def _refuse_ambiguous(
 
 def _numbers(columns: Columns, name: str, blank: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return a column of numbers (n,); a cell may be empty, as 0, where ``blank`` (n,)."""
-    numbers: list[float] = []
+    numbers, cells = list[float](), zip(columns.values[name], blank.tolist(), strict=True)
     try:
-        numbers.extend(
-            0.0 if unknown and not text.strip() else plain_number(text)
-            for text, unknown in zip(columns.values[name], blank.tolist(), strict=True)
-        )
+        numbers.extend(0.0 if unknown and not text.strip() else plain_number(text) for text, unknown in cells)
     except ValueError:
         row = len(numbers)
         raise InputError(f"{columns.where(row)}: {name} is {columns.values[name][row]!r}, expected a number") from None

@@ -15,21 +15,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data import columns as tabular
 from dbpt.data import tables as table_formats
-from dbpt.data.checks import check_dataset, check_names, check_possible, published_notes, spelled_as_on_disk
-from dbpt.data.columns import (
-    REQUIRED,
-    ColumnNames,
-    Columns,
-    DataRequest,
-    cell_text,
-    column_position,
-    of_data,
-    parse_columns,
-    shortened,
-    taken_in_order,
-)
-from dbpt.data.dataset import SPLITS, Dataset
+from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_names, check_possible, published_notes
 from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_folder import read_image_folder
@@ -59,7 +47,7 @@ def load_dataset(
     group_template: str | Sequence[str] | None = None,
     celeba_target: str | None = None,
     celeba_attributes: str | Sequence[str] | None = None,
-    columns: ColumnNames | None = None,
+    columns: tabular.ColumnNames | None = None,
     training: bool = True,
     images: bool = True,
     check: bool = True,
@@ -106,7 +94,7 @@ def load_dataset(
     if attributes is not None and factors is not None:
         raise InputError("--factors with --attributes: a factor is an attribute with a name; drop one of the two")
     parsed = None if factors is None else parse_factors(factors)
-    request = DataRequest(
+    request = tabular.DataRequest(
         source="" if is_in_memory(data) else materialize(data),
         root=None if root is None else absolute(root),
         classes=None if classes is None else parse_vocabulary(classes, "--classes"),
@@ -116,14 +104,13 @@ def load_dataset(
         group_templates=_listed(group_template),
         celeba_target=celeba_target,
         celeba_attributes=_listed(celeba_attributes),
-        columns={} if columns is None else of_data(parse_columns(columns, parsed or ()), parsed or ()),
+        columns={} if columns is None else tabular.of_data(tabular.parse_columns(columns, parsed or ()), parsed or ()),
         images=images,
         factors=parsed,
     )
     reader = DATASETS.get(request.source)
-    if (set(request.columns) - {"attribute"} or request.columns.get("attribute")) and (
-        isinstance(data, Dataset) or reader is not None
-    ):
+    has_columns = isinstance(data, Dataset) or reader is not None
+    if has_columns and (set(request.columns) - {"attribute"} or request.columns.get("attribute")):
         name = data.name if isinstance(data, Dataset) else request.source
         way_out = "only 'attribute=', which ignores its attribute, is accepted"
         raise InputError(f"--columns: data set {name!r} has its own columns; {way_out}")
@@ -141,7 +128,7 @@ def load_dataset(
     check_names(dataset)
     check_possible(dataset)
     if images:
-        dataset = spelled_as_on_disk(dataset)
+        dataset = as_on_disk(dataset)
     if check:
         check_dataset(dataset, training=training, images=images)
     return dataset
@@ -152,7 +139,7 @@ def _listed(strings: Sequence[str] | None) -> tuple[str, ...] | None:
     return (strings,) if isinstance(strings, str) else strings if strings is None else tuple(strings)
 
 
-def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
+def _read_known(request: tabular.DataRequest, reader: type[DatasetReader]) -> Dataset:
     if request.root is None:
         raise InputError(f"data set {request.source!r} needs --root, the folder that holds {reader.holds}")
     dataset = reader.read(request.root, request)
@@ -164,7 +151,7 @@ def _read_known(request: DataRequest, reader: type[DatasetReader]) -> Dataset:
     return replace(dataset, notes=(*dataset.notes, *published_notes(dataset)))
 
 
-def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
+def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
     """Return the data set with the given words in place of its own.
 
     Classes go by index. True attributes go by name, since other names may mean another attribute: with the same names
@@ -177,13 +164,12 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
         moved = any(name != own_name and name in names for name, own_name in zip(given, names, strict=False))
         if moved or len(given) != len(names):
             expected = f"{len(names)} ({', '.join(names)}, in this order)"
-            raise InputError(f"--classes: the data set has {expected}, found {len(given)} ({shortened(given)})")
+            raise InputError(f"--classes: the data set has {expected}, found {len(given)} ({tabular.shortened(given)})")
     words = request.words(own)
     if not (dataset.has_true_attributes or dataset.known_factors):
         return replace(dataset, words=words)
-    before = [
-        (each.name, each.values, codes) for each, codes in zip(own.suspects, dataset.factor_attributes, strict=True)
-    ]
+    pairs = zip(own.suspects, dataset.factor_attributes, strict=True)
+    before = [(each.name, each.values, codes) for each, codes in pairs]
     after = [(each.name, each.values) for each in words.suspects]
     several = min(len(before), len(after)) > 1
     if not several and set(own.attributes) == set(words.attributes):  # or the combinations of one are those of another
@@ -206,7 +192,7 @@ def _reworded(dataset: Dataset, request: DataRequest) -> Dataset:
             published=dataset.published if list(words.attributes) == list(own.attributes) else None,
         )
     if list(own.attributes) == [str(code) for code in range(len(words.attributes))]:
-        note = taken_in_order("the data set", words.attributes)
+        note = tabular.taken_in_order("the data set", words.attributes)
         return replace(dataset, words=words, notes=(*dataset.notes, note))
     named = "; ".join(f"{factor.name}: {', '.join(factor.values)}" for factor in words.factors)
     named = named or ", ".join(words.attributes)
@@ -221,7 +207,7 @@ def _recoded(codes: NDArray[np.int64], before: Iterable[Hashable], after: Iterab
     return moved
 
 
-def _read_own(request: DataRequest) -> Dataset:
+def _read_own(request: tabular.DataRequest) -> Dataset:
     """Read a table, shards, or a folder, depending on the path."""
     path, root = absolute(request.source), request.root
     given = "--embeddings" if root is None else f"--root {root}"
@@ -235,10 +221,8 @@ def _read_own(request: DataRequest) -> Dataset:
         raise InputError(f"{path}: is not a regular file or folder; give a table, a folder of images or .tar shards")
     if not is_folder(path):
         known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
-        raise InputError(
-            f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table, nor a "
-            f"folder, nor .tar shards{nearest(path.name.lower(), list(DATASETS))}"
-        )
+        problem = f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table"
+        raise InputError(f"{problem}, nor a folder, nor .tar shards{nearest(path.name.lower(), list(DATASETS))}")
     if not request.images:
         raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
     is_saved = is_saved_dataset(path)
@@ -247,10 +231,10 @@ def _read_own(request: DataRequest) -> Dataset:
     return (read_saved_dataset if is_saved else read_image_folder)(path, request)
 
 
-def _read_table(path: Path, request: DataRequest) -> Dataset:
+def _read_table(path: Path, request: tabular.DataRequest) -> Dataset:
     if not is_there(path):
         names = request.column_names
-        optional = "".join(f"[, {name}]" for role, name in names.items() if role not in REQUIRED)
+        optional = "".join(f"[, {name}]" for role, name in names.items() if role not in tabular.REQUIRED)
         columns = f"{names['path']}, {names['label']}{optional}"
         raise InputError(f"{path}: does not exist; expected a table with the columns {columns}")
     root = path.parent if request.root is None else request.root
@@ -278,7 +262,7 @@ def import_pandas() -> Any:
     return optional_module("pandas", "a data frame", "pandas")
 
 
-def read_frame(frame: "pd.DataFrame", request: DataRequest) -> Dataset:
+def read_frame(frame: "pd.DataFrame", request: tabular.DataRequest) -> Dataset:
     """Read a DataFrame as a table; its index is ignored.
 
     Without a root, paths are relative to the working directory, or to their common folder if they are absolute.
@@ -290,19 +274,17 @@ def read_frame(frame: "pd.DataFrame", request: DataRequest) -> Dataset:
 
 def frame_columns(
     frame: Any, path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = ""
-) -> Columns:
+) -> tabular.Columns:
     """Return the named columns of a data frame of pandas or polars, which messages call ``path``."""
     header = [str(name) for name in frame.columns]
     wanted = [*required, *(name for name in optional if name in header)]
-    positions = {name: column_position(str(path), header, name, hint) for name in wanted}
+    positions = {name: tabular.column_position(str(path), header, name, hint) for name in wanted}
     if not len(frame):
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
     of_pandas = hasattr(frame, "iloc")
-    values = {
-        name: _cells(frame.iloc[:, position] if of_pandas else frame[name], name, path)
-        for name, position in positions.items()
-    }
-    return Columns(path, range(1, len(frame) + 1), values, unit="row")
+    cells = {name: frame.iloc[:, at] if of_pandas else frame[name] for name, at in positions.items()}
+    values = {name: _cells(column, name, path) for name, column in cells.items()}
+    return tabular.Columns(path, range(1, len(frame) + 1), values, unit="row")
 
 
 def _cells(column: Any, name: str, path: Path) -> list[str]:
@@ -312,7 +294,7 @@ def _cells(column: Any, name: str, path: Path) -> list[str]:
     for value, is_known in zip(values, known, strict=True):
         if isinstance(value, os.PathLike):
             value = os.fspath(value)
-        text = cell_text(value.item() if isinstance(value, np.generic) else value) if is_known else ""
+        text = tabular.cell_text(value.item() if isinstance(value, np.generic) else value) if is_known else ""
         if text is None:
             raise InputError(f"{path} row {len(cells) + 1}: {name} is {value!a:.80}, expected text or a number")
         cells.append(text)

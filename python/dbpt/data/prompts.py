@@ -67,13 +67,9 @@ def group_texts(words: Words) -> tuple[list[str], NDArray[np.int64]]:
 
 def possible_groups(words: Words) -> NDArray[np.bool_]:
     """Return (G,) False for each group y * A + a of a class that can't have the attribute."""
-    return np.array(
-        [
-            all(value in suspect.possible(label) for value, suspect in zip(values, words.suspects, strict=True))
-            for label in words.classes
-            for values in product(*map(range, words.sizes))
-        ]
-    )
+    possible = {label: [suspect.possible(label) for suspect in words.suspects] for label in words.classes}
+    pairs = product(words.classes, product(*map(range, words.sizes)))
+    return np.array([all(map(list.__contains__, possible[label], values)) for label, values in pairs])
 
 
 def group_templates(words: Words) -> tuple[str, ...]:

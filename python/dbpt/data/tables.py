@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import posixpath
 import re
@@ -13,21 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from dbpt.data.columns import (
-    COLUMNS_HINT,
-    REQUIRED,
-    Columns,
-    DataRequest,
-    cell_text,
-    check_number,
-    coded_dataset,
-    column_position,
-    shortened,
-)
+from dbpt.data import columns as tabular
 from dbpt.data.dataset import Dataset
-from dbpt.data.paths import absolute, common_root, is_below
-from dbpt.errors import InputError, nearest, optional_module
+from dbpt.data.paths import absolute, common_root, import_pyarrow, is_below
+from dbpt.errors import InputError, nearest
 from dbpt.storage.files import open_regular, read_regular, reason_of, unmarked
+from dbpt.storage.typed_json import json_kind, json_object
 
 MAX_BYTES = 1 << 32
 SEPARATORS = ",;\t"  # of a .csv; spreadsheets write semicolons where the comma is the decimal point
@@ -37,12 +27,12 @@ NAMED_SEPARATOR = re.compile(r"\"?sep=(.)\"?(?=[\r\n])", re.IGNORECASE)
 CELL_TYPES = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_null")  # of pyarrow
 
 
-def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
+def read_table(path: Path, root: Path, request: tabular.DataRequest) -> Dataset:
     """Read a table in the format of its suffix, with paths relative to ``root``.
 
     If no root was asked for, and all paths are absolute, it is one that holds them.
     """
-    columns = READERS[path.suffix.lower()](path, *wanted_columns(request), hint=COLUMNS_HINT)
+    columns = READERS[path.suffix.lower()](path, *wanted_columns(request), hint=tabular.COLUMNS_HINT)
     if request.root is None and request.images:
         paths = columns.values[request.column_names["path"]]
         if not all(is_below(path, root) for path in paths):
@@ -50,15 +40,15 @@ def read_table(path: Path, root: Path, request: DataRequest) -> Dataset:
     return dataset_of(columns, root, request, path.stem)
 
 
-def wanted_columns(request: DataRequest) -> tuple[list[str], list[str]]:
+def wanted_columns(request: tabular.DataRequest) -> tuple[list[str], list[str]]:
     """Return the names of the columns that a table must have, and of those that it may have."""
     names = request.column_names
-    needed = [role for role in REQUIRED if request.images or role != "path"]
+    needed = [role for role in tabular.REQUIRED if request.images or role != "path"]
     needed += [role for role in request.columns if role in names and role not in needed]
     return [names[role] for role in needed], [name for role, name in names.items() if role not in needed]
 
 
-def dataset_of(columns: Columns, root: Path, request: DataRequest, name: str) -> Dataset:
+def dataset_of(columns: tabular.Columns, root: Path, request: tabular.DataRequest, name: str) -> Dataset:
     """Return the data set of a table's columns, with paths relative to ``root``."""
     names = request.column_names
     own_names = columns.values.get(names["path"])
@@ -71,7 +61,7 @@ def dataset_of(columns: Columns, root: Path, request: DataRequest, name: str) ->
         raise InputError(f"{columns.where(row)}: {column} is empty; name every row, or drop the column")
     else:
         paths = tuple(own_names)
-    return coded_dataset(request, columns, paths, name=name, root=root)
+    return tabular.coded_dataset(request, columns, paths, name=name, root=root)
 
 
 def read_text(path: Path) -> str:
@@ -121,7 +111,7 @@ def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int,
 
 def read_columns(
     path: Path, required: Sequence[str], optional: Sequence[str] = (), delimiters: str = ",", hint: str = ""
-) -> Columns:
+) -> tabular.Columns:
     """Read the named columns of a delimited file with a header; other columns are ignored.
 
     Args:
@@ -142,7 +132,7 @@ def read_columns(
     first_line, header = next(rows)
     header = [name.strip() for name in header]
     wanted = [*required, *(name for name in optional if name in header)]
-    positions = {name: column_position(f"{path} line {first_line}", header, name, hint) for name in wanted}
+    positions = {name: tabular.column_position(f"{path} line {first_line}", header, name, hint) for name in wanted}
     lines: list[int] = []
     values: dict[str, list[str]] = {name: [] for name in wanted}
     appends = [(position, values[name].append) for name, position in positions.items()]
@@ -155,10 +145,10 @@ def read_columns(
             append(fields[position])
     if not lines:
         raise InputError(f"{path}: has a header but no rows; expected one row per image")
-    return Columns(path, lines, values)
+    return tabular.Columns(path, lines, values)
 
 
-def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hint: str) -> Columns:
+def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hint: str) -> tabular.Columns:
     """Read the named keys of every line. An optional key is empty in the lines that lack it."""
     lines: list[int] = []
     values: dict[str, list[str]] = {name: [] for name in (*required, *optional)}
@@ -170,60 +160,20 @@ def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hi
         row = json_object(text, where)
         for name in required:
             if name not in row:
-                close = nearest(name, list(row))
-                raise InputError(f"{where}: no key {name!r}; keys found: {shortened(row) or 'none'}{close}{hint}")
+                keys = f"{tabular.shortened(row) or 'none'}{nearest(name, list(row))}"
+                raise InputError(f"{where}: no key {name!r}; keys found: {keys}{hint}")
         for name, column in values.items():
-            cell = cell_text(row.get(name))
+            cell = tabular.cell_text(row.get(name))
             if cell is None:
-                kind = _kind(row[name])
+                kind = json_kind(row[name])
                 raise InputError(f"{where}: {name} is {kind}, expected text, a number, true, false or null")
             column.append(cell)
         lines.append(line)
         found |= row.keys()
-    return Columns(path, lines, {name: column for name, column in values.items() if name in found})
+    return tabular.Columns(path, lines, {name: column for name, column in values.items() if name in found})
 
 
-def json_object(text: str, where: str) -> dict[str, Any]:
-    """Return one JSON object. Raises `InputError` for anything else, and for a repeated key."""
-    try:
-        row = DECODER.decode(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{where}: is not JSON ({error}); expected an object") from None
-    if not isinstance(row, dict):
-        raise InputError(f"{where}: is {_kind(row)}, expected an object")
-    return row
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {repeated!r} occurs twice in an object")
-    return row
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, dict | list):
-        return "an object" if isinstance(value, dict) else "a list"
-    shown = ascii(value)
-    return shown if len(shown) <= 40 else f"{shown[:40]}..."
-
-
-def import_pyarrow(path: Path, extra: str) -> Any:
-    """Return the module pyarrow. Raises `InputError` if it is missing (``extra`` installs it) or unsafe."""
-    pyarrow = optional_module("pyarrow", f"{path}: reading it", extra)
-    # Before 14.0.1 a file could make pyarrow unpickle an extension type (CVE-2023-47248).
-    if int(pyarrow.__version__.partition(".")[0]) < 15:
-        problem = f"pyarrow {pyarrow.__version__} may unpickle what a file holds"
-        raise InputError(f"{path}: {problem}; run pip install -U 'dbpt[{extra}]'")
-    return pyarrow
-
-
-def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> Columns:
+def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> tabular.Columns:
     """Read the named columns of a Parquet file, as `read_columns` does. Other columns are not decoded."""
     pyarrow = import_pyarrow(path, "parquet")
     import pyarrow.parquet as parquet
@@ -234,10 +184,10 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
         # Text stays dictionary-encoded: a file of a few KB can mean gigabytes of repeated text.
         texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
-            check_number(path, file.metadata.num_rows)
+            tabular.check_number(path, file.metadata.num_rows)
             names = [name for name in (*required, *optional) if name in required or name in schema.names]
             for name in names:
-                position = column_position(str(path), schema.names, name, hint)
+                position = tabular.column_position(str(path), schema.names, name, hint)
                 kind = schema.field(position).type
                 value_type = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
                 if not any(getattr(pyarrow.types, test)(value_type) for test in CELL_TYPES):
@@ -251,7 +201,7 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
         raise InputError(f"{path}: cannot be read as Parquet ({reason}); write it again") from None
     if not table.num_rows:
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
-    return Columns(path, range(1, table.num_rows + 1), values, unit="row")
+    return tabular.Columns(path, range(1, table.num_rows + 1), values, unit="row")
 
 
 def _cells(path: Path, name: str, column: Any) -> list[str]:
@@ -262,7 +212,7 @@ def _cells(path: Path, name: str, column: Any) -> list[str]:
         if not hasattr(chunk, "dictionary"):
             chunk = (chunk.cast("float32") if str(chunk.type) == "halffloat" else chunk).dictionary_encode()
         values = chunk.dictionary.to_pylist()
-        texts = [cell_text(value) for value in values]
+        texts = [tabular.cell_text(value) for value in values]
         codes = chunk.indices.fill_null(len(texts)).to_numpy()
         if None in texts:
             for row, code in enumerate(codes.tolist(), start=len(cells) + 1):
@@ -272,7 +222,7 @@ def _cells(path: Path, name: str, column: Any) -> list[str]:
     return cells
 
 
-READERS: dict[str, Callable[..., Columns]] = {
+READERS: dict[str, Callable[..., tabular.Columns]] = {
     ".csv": partial(read_columns, delimiters=SEPARATORS),
     ".tsv": partial(read_columns, delimiters="\t"),
     ".jsonl": _read_jsonl,
@@ -284,7 +234,7 @@ READERS: dict[str, Callable[..., Columns]] = {
 PATH = "path"
 
 
-def rows_by_path(table: Columns, dataset: Dataset) -> tuple[dict[str, int], list[int]]:
+def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[dict[str, int], list[int]]:
     """Return the row of the table for each path of the data that it has, and the rows of other images."""
     paths, folder = set(dataset.paths), str(absolute("."))
     roots = [os.path.join(root, "") for root in (str(absolute(dataset.root)), os.path.realpath(dataset.root))]  # noqa: PTH118

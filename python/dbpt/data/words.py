@@ -262,10 +262,8 @@ def sentences(wordings: Iterable[Sequence[str]], templates: Sequence[str]) -> tu
 FLAG = "--factors"
 FactorNames: TypeAlias = Mapping[str, Names] | Sequence[str]
 """Factors as users write them: a dict of names and values, or a list of entries ``"NAME: value, value=wording"``."""
-RESERVED = (
-    *("path", "label", "split", "attribute", "pseudo_attribute", "prediction", "confidence", "doubts", "group"),
-    *("error", "sample"),
-)
+OF_IMAGES = ("path", "label", "split", "attribute", "pseudo_attribute", "prediction", "confidence", "doubts", "group")
+RESERVED = (*OF_IMAGES, "error", "sample")
 HOW = "write 'NAME: value, value=wording|wording', or 'NAME[CLASS]: ...' for the values of one class"
 _ENTRY = re.compile(r"(?P<name>[^\[\]:]*?)\s*(\[(?P<class_name>.*?)\])?\s*")
 
@@ -372,10 +370,8 @@ def factor_entries(factors: Sequence[Factor]) -> tuple[str, ...]:
             entries.append(f"{key}: {', '.join(values)}")
             said.update(names)
     if entries and parse_factors(entries) != tuple(factors):
-        raise InputError(
-            f"{FLAG}: can't be written as {entries}, as config.toml has it; do without ',', '=' and '|' in values, and "
-            "without brackets in names"
-        )
+        way_out = "do without ',', '=' and '|' in values, and without brackets in names"
+        raise InputError(f"{FLAG}: can't be written as {entries}, as config.toml has it; {way_out}")
     return tuple(entries)
 
 

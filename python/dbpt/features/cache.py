@@ -137,9 +137,7 @@ class FeatureCache:
             # The shard before the manifest: one that no manifest lists does no harm, the reverse would.
             write_atomically(file, content)
             if file_sha256(file) != digest:
-                raise InputError(
-                    f"{file}: the disk returned other bytes than were written; choose another cache folder"
-                )
+                raise InputError(f"{file}: the disk returned other bytes than were written; choose another folder")
             others = (one for one in manifest.shards if one.name != name)
             cache_files.write_manifest(self.folder, replace(manifest, shards=(*others, entry)))
             sync_folder(self.folder)
@@ -165,9 +163,8 @@ class FeatureCache:
         except FileNotFoundError:
             raise InputError(f"{self.folder}: was deleted while it was in use; start again, from nothing") from None
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{self.folder}: cannot make the feature cache: {reason_of(error)}; choose another folder with --cache"
-            ) from None
+            problem = f"{self.folder}: cannot make the feature cache: {reason_of(error)}"
+            raise InputError(f"{problem}; choose another folder with --cache") from None
 
     def _read_manifest(self) -> cache_files.Manifest:
         found = cache_files.read_manifest(self.folder)
@@ -175,10 +172,8 @@ class FeatureCache:
             return replace(self.manifest, shards=())
         if replace(found, shards=()) != replace(self.manifest, shards=()):
             differing = ", ".join(cache_files.differences(self.manifest, found))
-            raise InputError(
-                f"{self.folder / cache_files.MANIFEST}: the features are another encoder's ({differing}); "
-                "delete this folder"
-            )
+            file = self.folder / cache_files.MANIFEST
+            raise InputError(f"{file}: the features are another encoder's ({differing}); delete this folder")
         return replace(found, shards=tuple(entry for entry in found.shards if self._is_whole(entry)))
 
     def _is_whole(self, entry: cache_files.ShardEntry) -> bool:
@@ -225,9 +220,8 @@ class FeatureCache:
             try:
                 yield
             except cache_files.DamagedShard as error:
-                raise InputError(
-                    f"{file}: damaged feature shard ({error}); delete it, its images are embedded again"
-                ) from None
+                way_out = "delete it, its images are embedded again"
+                raise InputError(f"{file}: damaged feature shard ({error}); {way_out}") from None
 
 
 def claim_files(folder: Path) -> list[Path]:

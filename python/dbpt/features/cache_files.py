@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from dbpt.data.archives import find_member
+from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 from dbpt.features.images import UnreadableImage, decoding_threads
-from dbpt.storage.files import open_regular, reason_of, write_atomically
-from dbpt.storage.tensors import map_tensor
+from dbpt.storage.files import map_tensor, open_regular, reason_of, write_atomically
 from dbpt.storage.typed_json import Limits, typed
 
 TASK_FILES = 1024
@@ -164,20 +163,16 @@ def read_manifest(folder: Path) -> Manifest | None:
         reason = f"{type(error).__name__}: {reason_of(error)}"[:160]
         raise InputError(f"{file}: damaged manifest ({reason}); delete {folder}") from None
     if version != SCHEMA_VERSION:
-        raise InputError(
-            f"{file}: schema version {version!r:.200}, this version reads {SCHEMA_VERSION}; delete {folder}"
-        )
+        found = f"schema version {version!r:.200}, this version reads {SCHEMA_VERSION}"
+        raise InputError(f"{file}: {found}; delete {folder}")
     return typed(content, Manifest, file, f"delete {folder}")
 
 
 def differences(wanted: Manifest, found: Manifest) -> list[str]:
     """Return the fields of ``found`` that differ from ``wanted``: ``dtype float32 instead of bf16``."""
     theirs, ours = (flat({**one.encoder, "root": one.root, "embed_dim": one.embed_dim}) for one in (found, wanted))
-    return [
-        f"{name} {_short(theirs.get(name, 'absent'))} instead of {_short(ours.get(name, 'absent'))}"
-        for name in sorted({*theirs, *ours})
-        if theirs.get(name, "absent") != ours.get(name, "absent")
-    ]
+    both = {name: (theirs.get(name, "absent"), ours.get(name, "absent")) for name in sorted({*theirs, *ours})}
+    return [f"{name} {_short(a)} instead of {_short(b)}" for name, (a, b) in both.items() if a != b]
 
 
 def flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

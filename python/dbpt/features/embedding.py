@@ -207,11 +207,9 @@ class EmbeddedFiles:
         """
         if len(reasons) > self.max_failures * len(self.files):
             path, reason = next(iter(reasons.items()))
-            raise TooManyFailures(
-                f"{len(reasons)} of {len(self.files)} images can't be read, more than --max-failures "
-                f"{self.max_failures:g} allows; the first: {path}: {reason}",
-                reasons,
-            )
+            found = f"{len(reasons)} of {len(self.files)} images can't be read"
+            allowed = f"more than --max-failures {self.max_failures:g} allows"
+            raise TooManyFailures(f"{found}, {allowed}; the first: {path}: {reason}", reasons)
 
 
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from dbpt.arguments import available_cpus
-from dbpt.data.archives import find_member
 from dbpt.data.layouts.image_folder import ENDINGS, files_below
+from dbpt.data.paths import find_member
 from dbpt.errors import InputError, one_line
 from dbpt.storage.files import open_regular, reason_of
 from dbpt.storage.locks import local_size
@@ -326,8 +326,7 @@ def _from_tensor(tensor: "torch.Tensor", name: str) -> Image.Image:
     if is_float:
         low, high = float(tensor.min()), float(tensor.max())
         if not 0 <= low <= high <= 1:  # or NaN
-            raise InputError(
-                f"{name} is a tensor of {kind} with values from {low:g} to {high:g}; expected 0 to 1, not normalised"
-            )
+            found = f"{name} is a tensor of {kind} with values from {low:g} to {high:g}"
+            raise InputError(f"{found}; expected 0 to 1, not normalised")
         tensor = (tensor.float() * 255).round()
     return Image.fromarray(tensor.permute(1, 2, 0).cpu().numpy().astype(np.uint8))

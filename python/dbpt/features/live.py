@@ -6,7 +6,7 @@ number of the draw, so a resumed run sees the same pixels.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +30,7 @@ RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.
 
 
 @contextmanager
-def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: int) -> "Iterator[LiveImages]":
+def live_images(backbone: Backbone, root: Path, paths: list[str], *, seed: int) -> "Iterator[LiveImages]":
     """Yield `LiveImages` with a pool of decoding threads."""
     with pillow_warnings(), decoding_threads() as pool:
         yield LiveImages(backbone, root, paths, seed, pool)
@@ -39,9 +39,7 @@ def live_images(backbone: Backbone, root: Path, paths: Sequence[str], *, seed: i
 class LiveImages:
     """The N images of a split, as features that differ at each draw. Created by `live_images`."""
 
-    def __init__(
-        self, backbone: Backbone, root: Path, paths: Sequence[str], seed: int, pool: ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, backbone: Backbone, root: Path, paths: list[str], seed: int, pool: ThreadPoolExecutor) -> None:
         self.backbone, self.root, self.paths, self.seed, self.pool = backbone, root, paths, seed, pool
         preprocess = backbone.spec["preprocess"]
         self.resampling = RESAMPLING[preprocess["interpolation"]]
@@ -67,9 +65,8 @@ class LiveImages:
         try:
             image = read_image(path)
         except UnreadableImage as error:
-            raise InputError(
-                f"{path}: could be read when training began, but not now ({error}); put it back, and --resume"
-            ) from None
+            found = f"could be read when training began, but not now ({error})"
+            raise InputError(f"{path}: {found}; put it back, and --resume") from None
         height, width = self.backbone.preprocess.size
         cropped = image.convert("RGB").crop(crop_box(image.width, image.height, numbers[1:]))
         resized = np.asarray(cropped.resize((width, height), self.resampling), dtype=np.float32)

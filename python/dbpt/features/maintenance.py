@@ -17,9 +17,8 @@ from dbpt.errors import InputError, one_line
 from dbpt.features import cache_files
 from dbpt.features.cache import CLAIMS, FeatureCache, lock_files, own_files, size_of
 from dbpt.progress import progress_bar
-from dbpt.storage.files import file_sha256, is_missing, reason_of, system_errors
+from dbpt.storage.files import TEXTS, StoredArrays, file_sha256, is_missing, reason_of, system_errors
 from dbpt.storage.locks import OwnedLock
-from dbpt.storage.tensors import TEXTS, StoredArrays
 
 DAY = 86_400.0
 
@@ -220,10 +219,9 @@ def _shard_problem(folder: Path, manifest: cache_files.Manifest, entry: cache_fi
         return f"{size_of(file) or 'no'} bytes instead of {entry.bytes}"
     if file_sha256(file, follow=False) != entry.sha256:
         return "the checksum is not that of the manifest"
+    dtype = cache_files.STORED_AS[manifest.encoder["dtype"]]
     try:
-        shard = cache_files.Shard(
-            file, entry.rows, manifest.embed_dim, cache_files.STORED_AS[manifest.encoder["dtype"]]
-        )
+        shard = cache_files.Shard(file, entry.rows, manifest.embed_dim, dtype)
     except cache_files.DamagedShard as error:
         return str(error)
     failed = np.count_nonzero(shard.tensor("failed"))

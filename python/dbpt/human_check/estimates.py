@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from dbpt.data.tables import read_columns
 from dbpt.errors import InputError
-from dbpt.storage.files import csv_text, is_missing, unmarked, write_atomically, write_json
-from dbpt.storage.typed_json import Count, Limits, Share, check_version, read_json, typed
+from dbpt.storage.files import check_version, csv_text, is_missing, unmarked, write_atomically, write_json
+from dbpt.storage.typed_json import Count, Limits, Share, read_json, typed
 
 SCHEMA_VERSION = 2
 WAY_OUT = "draw a new sample"

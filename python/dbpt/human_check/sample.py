@@ -194,7 +194,7 @@ class RunLabels:
 
     def __init__(self, run: Path, classifier: "Classifier") -> None:
         from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
-        from dbpt.storage.tensors import read_tensors
+        from dbpt.storage.files import read_tensors
 
         file = run / "pseudo_attributes.safetensors"
         what, needs = "run's pseudo attributes", ("pseudo_attributes", "confidence", "splits", "paths")

@@ -13,21 +13,14 @@ from PIL import Image
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data.words import Words
 from dbpt.errors import InputError
-from dbpt.features import (
-    ImageSource,
-    UnreadableImage,
-    decoding_threads,
-    is_one_image,
-    list_images,
-    pillow_warnings,
-    read_crop,
-)
+from dbpt.features import images as decoding
 from dbpt.guesses.label import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import Head
 from dbpt.objectives.training_free import TrainingFree
 from dbpt.progress import progress_bar
 from dbpt.settings.config import FitConfig
+from dbpt.storage.files import are_finite
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +53,7 @@ class FeatureClassifier:
             if (found := self.tensors[name].shape) not in expected:
                 raise ValueError(f"{name} has shape {found}, expected {' or '.join(map(str, expected))}")
         for name, tensor in self.tensors.items():
-            if tensor.dtype != np.float32 or not np.isfinite(tensor).all():
+            if not are_finite(tensor):
                 raise ValueError(f"{name} holds other than finite float32")
 
     @property
@@ -212,10 +205,14 @@ class Classifier:
     ) -> Any: ...  # a file or a folder, an image or several
     @overload
     def predict(
-        self, images: Iterable[ImageSource], *, attributes: bool = ..., batch_size: int | None = ...
+        self, images: Iterable[decoding.ImageSource], *, attributes: bool = ..., batch_size: int | None = ...
     ) -> Iterator[Prediction]: ...
     def predict(
-        self, images: "ImageSource | Iterable[ImageSource]", *, attributes: bool = False, batch_size: int | None = None
+        self,
+        images: "decoding.ImageSource | Iterable[decoding.ImageSource]",
+        *,
+        attributes: bool = False,
+        batch_size: int | None = None,
     ) -> Prediction | Iterator[Prediction]:
         """Classify images without a cache.
 
@@ -249,8 +246,8 @@ class Classifier:
         size = self.config.embed_batch_size if batch_size is None else batch_size
         if size < 1:
             raise InputError(f"batch_size is {size}, expected at least 1")
-        predictions = self._predict(list_images(images), size, attributes)
-        if not is_one_image(images):
+        predictions = self._predict(decoding.list_images(images), size, attributes)
+        if not decoding.is_one_image(images):
             return predictions
         (prediction,) = predictions
         return prediction
@@ -258,8 +255,8 @@ class Classifier:
     def _predict(self, images: list[Path | Image.Image], size: int, attributes: bool) -> Iterator[Prediction]:
         def crop(source: Path | Image.Image) -> NDArray[np.uint8] | str:
             try:
-                return read_crop(source, self.backbone.preprocess.crop)
-            except UnreadableImage as error:
+                return decoding.read_crop(source, self.backbone.preprocess.crop)
+            except decoding.UnreadableImage as error:
                 return str(error)
 
         labeller: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
@@ -268,10 +265,10 @@ class Classifier:
         elif attributes:
             weights = zero_shot_weights(self.backbone, *self.words.attribute_texts())
             labeller = zero_shot_classifier(self.backbone, weights).logits
-        with decoding_threads() as pool, progress_bar("predicting", "img", total=len(images)) as bar:
+        with decoding.decoding_threads() as pool, progress_bar("predicting", "img", total=len(images)) as bar:
             for begin in range(0, len(images), size):
                 chosen = images[begin : begin + size]
-                with pillow_warnings():  # not around the yield, as it holds for the whole process
+                with decoding.pillow_warnings():  # not around the yield, as it holds for the whole process
                     decoded = list(pool.map(crop, chosen))
                 power_of_two = 1 << (len(chosen) - 1).bit_length()
                 yield from self._classify(chosen, decoded, min(size, power_of_two), labeller)

@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 from dbpt.groups import Group, GroupMetrics, PseudoQuality, group_name
 from dbpt.guesses.doubts import CrossValidated, Doubt
 from dbpt.objectives import OBJECTIVES
-from dbpt.storage.typed_json import Count, Share, check_version, read_json, typed
+from dbpt.storage.typed_json import Count, Share, read_json, typed
 
 SCHEMA_VERSION = 4
 Split = Literal["train", "val", "test"]
@@ -217,9 +217,7 @@ M = TypeVar("M", bound=Metrics)
 
 def read_metrics(path: Path, kind: type[M]) -> M:
     """Read a ``metrics.json`` or ``compare.json``. Raises `InputError` if it is missing or was changed."""
-    value = read_json(path, "file of figures")
-    check_version(path, value.get("schema_version"), SCHEMA_VERSION)
-    return typed(value, kind, path, "run it again")
+    return typed(read_json(path, "file of figures", SCHEMA_VERSION), kind, path, "run it again")
 
 
 FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")

@@ -15,9 +15,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.storage.files import check_can_create, is_missing, system_errors, write_atomically, write_json
+from dbpt.storage.files import check_can_create, check_version, is_missing, system_errors, write_atomically, write_json
 from dbpt.storage.locks import OWNER, OwnedLock
-from dbpt.storage.typed_json import check_version, read_json, typed
+from dbpt.storage.typed_json import read_json, typed
 
 LOCK = "dbpt.lock"
 LEFTOVER = re.compile(r"\.(.+)\.[a-z0-9_]{8}\.tmp")
@@ -80,10 +80,8 @@ class OutputFolder(Generic[R]):
             lock.check_owner_file()
             while not lock.take():
                 if os.path.lexists(lock.file):  # else its holder has just ended
-                    raise InputError(
-                        f"--out {folder}: {lock.owner()} is writing there; wait until it has ended, or choose another "
-                        "name"
-                    )
+                    way_out = "wait until it has ended, or choose another name"
+                    raise InputError(f"--out {folder}: {lock.owner()} is writing there; {way_out}")
             try:
                 yield
             finally:
@@ -109,15 +107,11 @@ class OutputFolder(Generic[R]):
             raise InputError(f"--out {folder}: exists and is not {self._a_title} folder; choose another name")
         began = any(file.name != self.marker and not LEFTOVER.fullmatch(file.name) for file in own)
         if resume and began and not (folder / "config.toml").is_file():
-            raise InputError(
-                f"--resume: {folder / 'config.toml'} is not there or not a file, so the settings of this "
-                f"{self.title} are unknown; put it back, or start again with --overwrite"
-            )
+            problem = f"{folder / 'config.toml'} is not there or not a file, so the settings of this {self.title} are"
+            raise InputError(f"--resume: {problem} unknown; put it back, or start again with --overwrite")
         if overwrite and foreign:
-            raise InputError(
-                f"--out {folder}: holds {str(foreign[0].relative_to(folder))!r}, which doesn't belong to "
-                f"{self._a_title}; move it or choose another name"
-            )
+            problem = f"holds {str(foreign[0].relative_to(folder))!r}, which doesn't belong to {self._a_title}"
+            raise InputError(f"--out {folder}: {problem}; move it or choose another name")
         if not resume and not overwrite:
             continued = "continue it with --resume, " if self.can_resume else ""
             raise InputError(f"--out {folder}: exists; {continued}replace it with --overwrite")
@@ -171,12 +165,9 @@ class OutputFolder(Generic[R]):
         """Read the marker. Raises `InputError` if it is missing, damaged or of another version."""
         path = folder / self.marker
         if is_missing(path):
-            raise InputError(
-                f"{folder}: not {self._a_title} folder (no {self.marker}); give the folder named by --out in "
-                f"{self.command}"
-            )
-        value = read_json(path, f"record of {self._a_title}")
-        check_version(path, value.get("schema_version"), self.schema_version)
+            problem = f"{folder}: not {self._a_title} folder (no {self.marker})"
+            raise InputError(f"{problem}; give the folder named by --out in {self.command}")
+        value = read_json(path, f"record of {self._a_title}", self.schema_version)
         return typed(value, self.record, path, f"{self.command} again")
 
     def marker_to_continue(self, folder: Path, *, resume: bool) -> R | None:
@@ -220,10 +211,8 @@ class OutputFolder(Generic[R]):
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
                 way_on = shlex.join([*self.command.split(), "--resume", "--out", str(folder)])
-                raise InputError(
-                    f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; use the same settings, as "
-                    f"{way_on} alone does{lower}, or start again with --overwrite"
-                )
+                way_out = f"use the same settings, as {way_on} alone does{lower}, or start again with --overwrite"
+                raise InputError(f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; {way_out}")
         return lowered
 
     def _write_settings(self, folder: Path, config: FitConfig) -> None:

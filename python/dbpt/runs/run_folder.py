@@ -23,8 +23,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.metrics import DataSummary, RunMetrics
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named, read_settings
-from dbpt.storage.files import is_missing
-from dbpt.storage.tensors import read_tensors, write_tensors
+from dbpt.storage.files import are_finite, is_missing, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 
 if TYPE_CHECKING:
@@ -33,18 +32,9 @@ if TYPE_CHECKING:
 
 TENSORS_SCHEMA_VERSION = 1
 WAY_OUT = "fit again"
-FILES = (
-    "classifier.safetensors",
-    "pseudo_attributes.safetensors",
-    "clusters.safetensors",
-    "probe.safetensors",
-    "groups.csv",
-    "guesses.html",
-    "predictions.csv",
-    "history.jsonl",
-    "metrics.json",
-    "report.html",
-)
+TENSORS = ("classifier", "pseudo_attributes", "clusters", "probe")
+TABLES_AND_PAGES = ("groups.csv", "guesses.html", "predictions.csv", "history.jsonl", "metrics.json", "report.html")
+FILES = (*(f"{name}.safetensors" for name in TENSORS), *TABLES_AND_PAGES)
 """The files of a run; some are missing without images, attributes, clusters or a probe, and some heads add one."""
 
 
@@ -105,7 +95,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     folder = Path(run)
     marker = finished_run(folder)
     config, path = read_settings(folder), folder / "classifier.safetensors"
-    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION)
     try:
         head = FeatureClassifier(tensors, HEADS[config.head])
     except (KeyError, ValueError) as error:
@@ -113,10 +103,8 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)
     backbone = load_backbone_from_spec(marker.backbone, device=device, weights=weights)
     if (len(head.weights), head.weights.shape[-1]) != (len(marker.words.classes), backbone.embed_dim):
-        raise InputError(
-            f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
-            f"embed_dim {backbone.embed_dim}"
-        )
+        way_out = f"but the run has {len(marker.words.classes)} classes and embed_dim {backbone.embed_dim}"
+        raise InputError(f"{path}: weights of shape {head.weights.shape}, {way_out}")
     config = config.for_one("group" if head.weights.ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
     return Classifier(backbone, head, marker.words, config, probe)
@@ -138,18 +126,12 @@ def read_probe(run: Path, words: Words) -> AttributeProbe:
     path = run / FILE
     if is_missing(path):
         raise InputError(f"{path}: is missing; {WAY_OUT}")
-    tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=ARRAYS)
+    tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, needs=ARRAYS)
     figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, WAY_OUT)
     weights, biases = (tensors[name] for name in ARRAYS)
-    sizes = words.sizes
-    of_figures = [(len(each.counts), len(each.n_guessed), len(each.precision)) for each in figures]
-    if (
-        weights.ndim != 2
-        or len(weights) != sum(sizes)
-        or biases.shape != (sum(sizes),)
-        or of_figures != [(size,) * 3 for size in sizes]
-        or any(array.dtype != np.float32 or not np.isfinite(array).all() for array in (weights, biases))
-    ):
+    shapes = weights.shape[:1], biases.shape, [(len(f.counts), len(f.n_guessed), len(f.precision)) for f in figures]
+    wanted = (sum(words.sizes),), (sum(words.sizes),), [(size,) * 3 for size in words.sizes]
+    if weights.ndim != 2 or shapes != wanted or not are_finite(weights, biases):
         raise InputError(f"{path}: does not belong to this run; {WAY_OUT}")
     return AttributeProbe(weights, biases, tuple(figures))
 
@@ -165,9 +147,7 @@ def read_context(start_from: str) -> NDArray[np.float32]:
     path = Path(start_from)
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         if not os.path.lexists(path / PROMPT):
-            raise InputError(
-                f"--start-from {path}: has no {PROMPT}; name a finished run of the head prompt, or the file"
-            )
+            raise InputError(f"--start-from {path}: has no {PROMPT}; name a finished run of head prompt, or the file")
         path = path / PROMPT
     way_out = "name the prompt of another run, or train this one again"
     tensors, _ = read_tensors(path, "prompt", version=TENSORS_SCHEMA_VERSION, way_out=way_out, needs=(CONTEXT,))
@@ -201,9 +181,8 @@ def check_context(
         raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
     if found is not None and found != number:
         kind = "groups" if prompts.are_alike else "classes"
-        raise InputError(
-            f"{where}: has {found} contexts, the data have {number} {kind}; name a prompt of as many, or a shared one"
-        )
+        way_out = "name a prompt of as many, or a shared one"
+        raise InputError(f"{where}: has {found} contexts, the data have {number} {kind}; {way_out}")
     if not class_specific and context.ndim == 3:
         raise InputError(f"{where}: has a context for each class; add --class-specific-context")
 
@@ -225,13 +204,8 @@ def data_of_factors(data: DataSummary, places: Sequence[int]) -> DataSummary:
     def summed(counts: Sequence[int]) -> list[int]:
         return np.bincount(merged, counts, len(data.classes) * len(attributes)).astype(int).tolist() if counts else []
 
-    return replace(
-        data,
-        attributes=attributes,
-        factors=factors,
-        counts={split: summed(counts) for split, counts in data.counts.items()},
-        train_counts_pseudo=summed(data.train_counts_pseudo),
-    )
+    counts, pseudo = {split: summed(each) for split, each in data.counts.items()}, summed(data.train_counts_pseudo)
+    return replace(data, attributes=attributes, factors=factors, counts=counts, train_counts_pseudo=pseudo)
 
 
 def metrics_of_factors(metrics: GroupMetrics, data: DataSummary, places: Sequence[int]) -> GroupMetrics:

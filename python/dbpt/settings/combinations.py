@@ -35,15 +35,12 @@ def why_refused(
     chosen = OBJECTIVES[objective]
     if prompts not in chosen.prompts:
         (wanted,) = chosen.prompts
-        return (
-            f"--prompts {prompts} with --objective {objective}: {chosen.title} trains {wanted} prompts only; choose "
-            f"--prompts {wanted}"
-        )
+        both, only = f"--prompts {prompts} with --objective {objective}", f"{chosen.title} trains {wanted} prompts only"
+        return f"{both}: {only}; choose --prompts {wanted}"
     if chosen.heads is not None and head not in chosen.heads:
         wanted = " or ".join(chosen.heads)
-        return (
-            f"--head {head} with --objective {objective}: {chosen.title} trains {wanted} only; choose --head {wanted}"
-        )
+        both = f"--head {head} with --objective {objective}"
+        return f"{both}: {chosen.title} trains {wanted} only; choose --head {wanted}"
     if group_source != "pseudo" and not chosen.uses_groups:
         return f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; {DROP}"
     if prompts == "group" and group_source == "ppa" and (reason := why_groups_stay_alike(head, objective)):

@@ -105,10 +105,7 @@ class BackboneSettings(Section):
     title = "backbone"
 
     model: str | None = setting(
-        None,
-        "open_clip name, hf-hub:..., local-dir:..., or a .json config",
-        unset="ViT-B-32-quickgelu",
-        identity=False,
+        None, "open_clip name, hf-hub:..., local-dir:..., or a .json config", unset="ViT-B-32-quickgelu", identity=False
     )
     pretrained: str | None = setting(None, "open_clip tag or a .safetensors file", unset="openai", identity=False)
     tokenizer: str | None = setting(None, "local tokenizer.json that replaces the model's tokenizer", identity=False)

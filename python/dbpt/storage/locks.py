@@ -34,10 +34,8 @@ def launched() -> bool:
         dist = sys.modules.get("torch.distributed")
         if dist is not None and dist.is_available() and dist.is_initialized():  # the caller did it
             return False
-        raise InputError(
-            f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, where the processes meet: "
-            "start with torchrun, or unset WORLD_SIZE to run alone"
-        )
+        way_out = "where the processes meet: start with torchrun, or unset WORLD_SIZE to run alone"
+        raise InputError(f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, {way_out}")
     limits = {"MASTER_PORT": (0, 2**16 - 1), "LOCAL_RANK": (0, size - 1), "LOCAL_WORLD_SIZE": (1, size)}
     for name, (low, high) in limits.items():
         if name in os.environ:
@@ -48,10 +46,8 @@ def launched() -> bool:
 def _variable(name: str, low: int, high: int) -> int:
     text = os.environ[name]
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
-        raise InputError(
-            f"${name} is {text!r}; expected a number from {low} to {high}: start with torchrun, or unset RANK and "
-            "WORLD_SIZE to run alone"
-        )
+        way_out = "start with torchrun, or unset RANK and WORLD_SIZE to run alone"
+        raise InputError(f"${name} is {text!r}; expected a number from {low} to {high}: {way_out}")
     return int(text)
 
 
@@ -86,17 +82,14 @@ def take_own_gpu(device: str) -> bool:
         return device != "cpu" and torch.cuda.is_available()
     on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if not on_gpu and device not in ("auto", "cpu"):
-        raise InputError(
-            f"--device {device} with several processes: each takes a device of its own; use auto, cuda or cpu"
-        )
+        problem = f"--device {device} with several processes: each takes a device of its own"
+        raise InputError(f"{problem}; use auto, cuda or cpu")
     if on_gpu:
         number, gpus = local_rank(), torch.cuda.device_count()
         processes = max(local_size(), number + 1)
         if processes > gpus:
-            raise InputError(
-                f"{processes} processes on this machine, and {gpus} GPUs: start one for each GPU (--nproc-per-node), "
-                "or use --device cpu"
-            )
+            way_out = "start one for each GPU (--nproc-per-node), or use --device cpu"
+            raise InputError(f"{processes} processes on this machine, and {gpus} GPUs: {way_out}")
         torch.cuda.set_device(number)
     return on_gpu
 
@@ -135,9 +128,8 @@ class OwnedLock:
         except Timeout:
             return False
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{self.file.parent}: cannot lock {self.what}: {reason_of(error)}; choose another folder"
-            ) from None
+            problem = f"{self.file.parent}: cannot lock {self.what}: {reason_of(error)}"
+            raise InputError(f"{problem}; choose another folder") from None
         with contextlib.suppress(OSError):  # such as a full disk; the lock is held anyway
             self._write_owner()
         return True

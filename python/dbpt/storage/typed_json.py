@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dbpt.errors import InputError
-from dbpt.storage.files import read_regular
+from dbpt.storage.files import check_version, read_regular
 
 T = TypeVar("T")
 MOST_BYTES = 1 << 26
@@ -36,30 +36,43 @@ class _Wrong(Exception):
     """A wrong value. Its arguments are the place and what was expected there."""
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Return the JSON object in a file."""
-    content = read_regular(path, what, MOST_BYTES)
-    try:
-        value = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: is not a JSON object; expected a {what}")
+def read_json(path: Path, what: str, version: int | None = None) -> dict[str, Any]:
+    """Return the JSON object in a file. Refuse another ``schema_version`` than ``version``, if one is given."""
+    value = json_object(read_regular(path, what, MOST_BYTES), str(path))
+    if version is not None:
+        check_version(path, value.get("schema_version"), version)
     return value
 
 
-def check_version(path: Path, found: object, version: int) -> None:
-    """Refuse a schema version other than ``version``, the present one."""
-    if type(found) is int and found > version:
-        raise InputError(
-            f"{path}: written by a newer dbpt (schema version {found}; this one reads {version}): update dbpt"
-        )
-    if type(found) is int and 0 < found < version:
-        raise InputError(
-            f"{path}: written by an older dbpt (schema version {found}; this one reads {version}); make it again"
-        )
-    if type(found) is not int or found != version:
-        raise InputError(f"{path}: not of schema version {version}, which this version of dbpt reads")
+def json_object(text: str | bytes, where: str) -> dict[str, Any]:
+    """Return one JSON object. Raises `InputError` for anything else, and for a repeated key."""
+    try:
+        value = DECODER.decode(text if isinstance(text, str) else text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{where}: is not JSON ({error}); expected an object") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: is {json_kind(value)}, expected an object")
+    return value
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"key {repeated!r} occurs twice in an object")
+    return row
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_without_repeats)
+
+
+def json_kind(value: object) -> str:
+    """Return what a JSON value is, for messages."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    shown = ascii(value)
+    return shown if len(shown) <= 40 else f"{shown[:40]}..."
 
 
 def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
@@ -106,9 +119,8 @@ def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> A
         _check(value, isinstance(value, list), place, "a list")
         _check(value, of_any_length or len(value) == len(arguments), place, f"a list of {len(arguments)}")
         kinds = [arguments[0]] * len(value) if of_any_length else arguments
-        return origin(
-            _typed(item, one, f"{place}[{i}]") for i, (item, one) in enumerate(zip(value, kinds, strict=True))
-        )
+        pairs = enumerate(zip(value, kinds, strict=True))
+        return origin(_typed(item, one, f"{place}[{i}]") for i, (item, one) in pairs)
     if kind in _DEFAULT:
         low, high = dataclasses.astuple(limits or _DEFAULT[kind])
         is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
@@ -134,9 +146,8 @@ def _record(value: Any, kind: Any, place: str) -> Any:
     _check(value, isinstance(value, dict), place, "an object")
     hints = _hints(kind)
     for name in sorted((_required(kind) - value.keys()) | (value.keys() - hints.keys())):
-        raise _Wrong(
-            f"{place}.{name}", "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
-        )
+        expected = "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
+        raise _Wrong(f"{place}.{name}", expected)
     try:
         return kind(**{name: _typed(item, hints[name], f"{place}.{name}") for name, item in value.items()})
     except InputError as error:  # from the checks of the dataclass

@@ -38,10 +38,8 @@ def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[
     if not config.asks_auto:
         return config, ()
     if config.shots is not None:
-        raise InputError(
-            f"--shots {config.shots} with --attributes auto: the search would see the classes of all training images; "
-            f"dbpt discover does it beforehand; {DROP}"
-        )
+        way_out = f"the search would see the classes of all training images; dbpt discover does it beforehand; {DROP}"
+        raise InputError(f"--shots {config.shots} with --attributes auto: {way_out}")
     resolved = resolve_demo(config)
     check_before_reading(resolved)
     dataset = configured_dataset(resolved, training=training)
@@ -106,14 +104,10 @@ def best_family(
             kept = best.of.family.family.only([] if best.of.guessed is None else best.of.guessed.kept.tolist())
             options = ["--attributes", *entries_of(kept.attributes, kept.name)]
             options += ["--attribute-template", *kept.templates]
-            look = (
-                f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: look "
-            )
-            look += f"at them with {shlex.join(options)}"
-        raise InputError(
-            f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}; name "
-            f"attributes (--attributes NAME NAME), {ways_out} shows what was tried"
-        )
+            look = f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: "
+            look += f"look at them with {shlex.join(options)}"
+        problem = f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}"
+        raise InputError(f"{problem}; name attributes (--attributes NAME NAME), {ways_out} shows what was tried")
     family = best.of.family.family.only(best.of.guessed.kept.tolist())
     explains = f"as CLIP guesses it, explains {share_in_words(best.explained.errors)} of the errors of {whose}"
     distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
@@ -124,12 +118,8 @@ def best_family(
 
 def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:
     """Return the settings with the ``family`` as attribute; that of the ``dataset`` is ignored if it is another one."""
-    found = replace(
-        config,
-        attributes=entries_of(family.attributes, family.name),
-        attribute_template=family.templates,
-        celeba_attributes=None,
-    )
+    names = entries_of(family.attributes, family.name)
+    found = replace(config, attributes=names, attribute_template=family.templates, celeba_attributes=None)
     return found if list(dataset.attribute_names) in ([], family.names) else ignoring_attributes(found)
 
 

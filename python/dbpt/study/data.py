@@ -25,13 +25,7 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.sections import WordSettings
 
-DATA_SETTINGS = (
-    "root",
-    "columns",
-    "celeba_target",
-    "celeba_attributes",
-    *(setting.name for setting in fields(WordSettings)),
-)
+DATA_SETTINGS = ("root", "columns", "celeba_target", "celeba_attributes", *(each.name for each in fields(WordSettings)))
 """The settings that `load_dataset` takes under the same names."""
 
 logger = logging.getLogger(__name__)
@@ -115,10 +109,8 @@ def _known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes |
     is_known = any((codes >= 0).any() for codes in dataset.factor_attributes)
     if config.keeps_known and not is_known:
         option = f"--pseudo-method {config.pseudo_method}" if config.learns_attributes else "--guess-only-unknown"
-        raise InputError(
-            f"{option}: {dataset.source} has no attribute for any image; name the file that has some with "
-            "--pseudo-attributes"
-        )
+        way_out = "name the file that has some with --pseudo-attributes"
+        raise InputError(f"{option}: {dataset.source} has no attribute for any image; {way_out}")
     return attributes_of_data(dataset) if config.keeps_known else None
 
 

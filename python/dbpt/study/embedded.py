@@ -27,7 +27,7 @@ from dbpt.guesses.probe import drawn_known
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import BackboneSettings
-from dbpt.storage.tensors import TEXTS, StoredArrays, read_tensors, write_tensors
+from dbpt.storage.files import TEXTS, StoredArrays, are_finite, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 
 logger = logging.getLogger(__name__)
@@ -189,9 +189,8 @@ def embed_dataset(
 ) -> tuple[Dataset, StoredFeatures, tuple[Failure, ...]]:
     """Return the readable rows of the data set and their features, or all rows with precomputed features."""
     if config.embeddings is not None:
-        features = open_precomputed_features(
-            Path(config.embeddings), dataset, backbone.embed_dim, backbone.spec["model"]
-        )
+        model = backbone.spec["model"]
+        features = open_precomputed_features(Path(config.embeddings), dataset, backbone.embed_dim, model)
         unopened = "" if config.opens_images else "; no image is opened"
         logger.info(f"features: {len(dataset)} rows of {config.embeddings}{unopened}")
         return dataset, features, ()
@@ -199,10 +198,8 @@ def embed_dataset(
     found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
     recomputed = found.complete(batch_size=config.embed_batch_size)
     features, failures = found.features(), found.failures()
-    logger.info(
-        f"features in {backbone.image_precision}: {len(dataset)} images, {recomputed} embedded now, "
-        f"{len(failures)} unreadable"
-    )
+    done = f"{len(dataset)} images, {recomputed} embedded now, {len(failures)} unreadable"
+    logger.info(f"features in {backbone.image_precision}: {done}")
     if not failures:
         return dataset, features, ()
     rows = _rows_without(failures, len(dataset))
@@ -221,11 +218,8 @@ def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: Backbone
     fitted = dataset.rows_to_fit
     class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
     found = find_class_clusters(features[fitted], dataset.labels[fitted], class_weights, dataset.class_names, number)
-    texts = {
-        name: family.templates[0].replace("{}", wordings[0])
-        for family in read_catalogue()
-        for name, wordings in family.attributes.items()
-    }
+    named = ((each.templates[0], *item) for each in read_catalogue() for item in each.attributes.items())
+    texts = {name: template.replace("{}", wordings[0]) for template, name, wordings in named}
     return found.named(list(texts), zero_shot_weights(backbone, list(texts.values()), np.arange(len(texts))))
 
 
@@ -237,19 +231,13 @@ def write_clusters(run: Path, clusters: ClassClusters) -> None:
 
 def read_clusters(run: Path, num_classes: int) -> ClassClusters:
     """Read the clusters of a run. Raises `InputError` if they are missing or were changed."""
-    tensors, metadata = read_tensors(
-        run / FILE, "run's clusters", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=ARRAYS
-    )
-    names = typed_json(metadata, "names", list[list[str]], run / FILE, WAY_OUT)
+    path = run / FILE
+    tensors, metadata = read_tensors(path, "run's clusters", version=TENSORS_SCHEMA_VERSION, needs=ARRAYS)
+    names = typed_json(metadata, "names", list[list[str]], path, WAY_OUT)
     weights, biases, separation = (tensors[name] for name in ARRAYS)
     number = len(names[0]) if names else 0
-    shapes = (weights.shape[:2], biases.shape, separation.shape, tuple({len(of_class) for of_class in names}))
-    if (
-        weights.ndim != 3
-        or not number
-        or shapes != ((num_classes, number), (num_classes, number), (num_classes,), (number,))
-        or len(names) != num_classes
-        or any(array.dtype != np.float32 or not np.isfinite(array).all() for array in (weights, biases))
-    ):
-        raise InputError(f"{run / FILE}: does not belong to this run; {WAY_OUT}")
+    shapes = (weights.shape[:2], biases.shape, separation.shape, [len(of_class) for of_class in names])
+    wanted = ((num_classes, number), (num_classes, number), (num_classes,), [number] * num_classes)
+    if weights.ndim != 3 or not number or shapes != wanted or not are_finite(weights, biases):
+        raise InputError(f"{path}: does not belong to this run; {WAY_OUT}")
     return ClassClusters(weights, biases, separation, tuple(map(tuple, names)))

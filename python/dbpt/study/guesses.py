@@ -174,11 +174,7 @@ def _likeliest(pseudo: base.PseudoAttributes) -> NDArray[np.int64]:
 
 
 def _doubts(
-    images: Embedded,
-    dataset: Dataset,
-    taken: NDArray[np.int64],
-    guessed: Sequence[NDArray[np.int64]],
-    method: str,
+    images: Embedded, dataset: Dataset, taken: NDArray[np.int64], guessed: Sequence[NDArray[np.int64]], method: str
 ) -> list[dict[str, Any]]:
     """Return the fields of `Guesses` about the doubts of each suspect, whose guesses are (n,).
 
@@ -204,12 +200,8 @@ def _doubts(
         cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
         code[list(values)] = np.arange(len(values))
         counts = np.bincount(guessed[place][rows] + 1, minlength=len(known) + 1)[1:]
-        evidence = (
-            logits[place][cells],
-            [each[place][cells] for each in by_template],
-            logits_of(to_compare, rows=taken[judged]),
-            dataset.labels[judged],
-        )
+        others, of_templates = logits_of(to_compare, rows=taken[judged]), [each[place][cells] for each in by_template]
+        evidence = logits[place][cells], of_templates, others, dataset.labels[judged]
         names = [known[value] for value in values]
         trust = guess_trust(code[guessed[place][judged]], *evidence, names, counts[list(values)])
         if trust.doubts:

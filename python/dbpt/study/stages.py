@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
-from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
-from dbpt.data.checks import check_classes
-from dbpt.data.dataset import MOST_VALIDATION_SHOTS, hold_out
+from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors
+from dbpt.data.dataset import MOST_VALIDATION_SHOTS, check_classes, hold_out
 from dbpt.data.prompts import class_prompts, group_prompts, unnamed_group_prompts
+from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.ppa import probe_errors
@@ -47,9 +47,8 @@ def check_before_reading(config: FitConfig) -> None:
     specs = [checked_spec(**each)[0] for each in (config.backbone, config.label_backbone) if each is not None]
     length = specs[0].get("config", {}).get("text_cfg", {}).get("context_length")
     if config.head == "prompt" and config.n_ctx is not None and isinstance(length, int) and config.n_ctx >= length:
-        raise InputError(
-            f"--n-ctx {config.n_ctx}: the text tower has {length} positions, which must hold a class name too; lower it"
-        )
+        found = f"the text tower has {length} positions, which must hold a class name too"
+        raise InputError(f"--n-ctx {config.n_ctx}: {found}; lower it")
     if config.opens_images and not os.path.isdir(config.cache_dir):  # noqa: PTH112 (Path.is_dir raises where it may not look)
         if os.path.lexists(config.cache_dir):
             raise InputError(f"--cache {config.cache_dir}: is not a folder; choose another")
@@ -66,10 +65,8 @@ def check_before_reading(config: FitConfig) -> None:
 
 def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
     if config.proportions is not None and len(config.proportions) != len(attributes):
-        raise InputError(
-            f"--proportions: expected {len(attributes)} numbers, one for each of {', '.join(attributes)}, found "
-            f"{len(config.proportions)}"
-        )
+        way_out = f"one for each of {', '.join(attributes)}, found {len(config.proportions)}"
+        raise InputError(f"--proportions: expected {len(attributes)} numbers, {way_out}")
 
 
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
@@ -94,9 +91,8 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
         if not rows.any():  # validation will be held out of training
             rows = dataset.splits == SPLITS.index("train")
         if wanted and not (dataset.attributes[rows] >= 0).any():
-            raise InputError(
-                f"{flag}: {dataset.source} has no attribute for any row of split {split!r}; use pseudo groups instead"
-            )
+            problem = f"{dataset.source} has no attribute for any row of split {split!r}"
+            raise InputError(f"{flag}: {problem}; use pseudo groups instead")
 
 
 def check_groups(study: Study) -> None:
@@ -108,10 +104,8 @@ def check_groups(study: Study) -> None:
         if wanted and not (study.groups("pseudo")[study.rows(split)] >= 0).any():
             if config.pseudo_attributes is not None and not config.min_confidence:
                 raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
-            raise InputError(
-                f"--min-confidence {config.min_confidence:g}: no row of split {split!r} has a pseudo attribute that "
-                "sure; lower it"
-            )
+            problem = f"no row of split {split!r} has a pseudo attribute that sure"
+            raise InputError(f"--min-confidence {config.min_confidence:g}: {problem}; lower it")
     if not objective.leaves_unknown_out:
         return
     rows, groups = study.rows(objective.trains_on), study.groups(config.group_source)
@@ -124,10 +118,8 @@ def check_groups(study: Study) -> None:
         what = "no group has a second row, to choose the penalty by"
     else:
         return
-    raise InputError(
-        f"--objective {objective.name}: {what} in split {objective.trains_on!r}; add rows to it or choose another "
-        "objective (in a comparison, leave it out of --methods)"
-    )
+    way_out = "add rows to it or choose another objective (in a comparison, leave it out of --methods)"
+    raise InputError(f"--objective {objective.name}: {what} in split {objective.trains_on!r}; {way_out}")
 
 
 def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
@@ -146,14 +138,11 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
             if value == getattr(replace(config, **unset).resolved(), setting.name):  # as in the config.toml of a run
                 continue
             but = " but in the ERM row" if config.baselines and "--objective erm" in wanted else ""
-            warnings.append(
-                f"{flag_of(setting.name)} {value} changes nothing in this run{but}: only {' and '.join(wanted)} would "
-                "read it"
-            )
+            read_by = f"only {' and '.join(wanted)} would read it"
+            warnings.append(f"{flag_of(setting.name)} {value} changes nothing in this run{but}: {read_by}")
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
-        warnings.append(
-            f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
-        )
+        effect = "all of them warm up at a learning rate of 1e-5; nothing much is learnt"
+        warnings.append(f"--epochs {config.epochs}: {effect}")
     weighted = any(OBJECTIVES[each.trained_objective].can_sample for each in configs)
     if weighted and config.apply == "loss" and config.weights_fade:
         warnings.append(
@@ -179,18 +168,15 @@ def group_warnings(study: Study) -> list[str]:
     kind, trains_on = config.group_source, OBJECTIVES[config.trained_objective].trains_on
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
-        warnings.append(
-            f"{what(kind)} with no row in split {trains_on!r}: {few}; nothing is learnt about them, add rows of them"
-        )
+        found = f"{what(kind)} with no row in split {trains_on!r}: {few}"
+        warnings.append(f"{found}; nothing is learnt about them, add rows of them")
     if config.selecting_groups is None or config.shots is not None:
         return [*warnings, *_warnings_of_shots(study)]
     kind = config.selecting_groups
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
-        warnings.append(
-            f"{what(kind)} with no row in split 'val': {few}; the epoch is chosen without them, as if they did not "
-            "exist: add rows of them, or choose with --model-selection last"
-        )
+        way_out = "as if they did not exist: add rows of them, or choose with --model-selection last"
+        warnings.append(f"{what(kind)} with no row in split 'val': {few}; the epoch is chosen without them, {way_out}")
     if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
         warnings.append(
             f"{what(kind)} with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
@@ -211,10 +197,8 @@ def _warnings_of_shots(study: Study) -> list[str]:
         warnings.append(f"--shots {config.shots}: {taken}")
     if config.model_selection != "last":
         judging = min(config.shots, MOST_VALIDATION_SHOTS)
-        warnings.append(
-            f"--shots {config.shots}: {judging} validation images of each class decide which epoch is best; "
-            "--model-selection last takes the last one, as CoOp does"
-        )
+        problem = f"--shots {config.shots}: {judging} validation images of each class decide which epoch is best"
+        warnings.append(f"{problem}; --model-selection last takes the last one, as CoOp does")
     return warnings
 
 
@@ -293,14 +277,10 @@ def load_and_embed(
     embedded = embedded_rows(dataset, backbone, config, known)
     log_warnings(embedded.warnings)
     check_classes(embedded.dataset)
-    features, label_features = embedded.features[:], embedded.label_features  # training reads them in each step
-    return replace(
-        embedded,
-        features=features,
-        label_features=features if label_features is embedded.features else label_features[:],
-        class_weights=zero_shot_weights(backbone, *dataset.words.class_texts()),
-        context=context,
-    )
+    features = embedded.features[:]  # training reads them in each step
+    label_features = features if embedded.label_features is embedded.features else embedded.label_features[:]
+    weights = zero_shot_weights(backbone, *dataset.words.class_texts())
+    return replace(embedded, features=features, label_features=label_features, class_weights=weights, context=context)
 
 
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
@@ -320,10 +300,8 @@ def arrange(study: Study, config: FitConfig) -> Study:
     study = replace(study, config=config)
     if config.group_source == "ppa":
         weights = study.embedded.class_weights
-        errors, training = (
-            probe_errors(study.features, study.dataset.labels, weights, rows := study.rows("train")),
-            rows,
-        )
+        training = study.rows("train")
+        errors = probe_errors(study.features, study.dataset.labels, weights, training)
         study = replace(study, probe_errors=errors)
         if not errors[training].any():
             told = "the probe gets every training image right, so each class is one group and nothing is balanced"

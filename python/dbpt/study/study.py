@@ -16,21 +16,7 @@ from dbpt.guesses import Guesses, PseudoAttributes
 from dbpt.guesses.base import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
 from dbpt.guesses.ppa import NAMES as PPA_NAMES
 from dbpt.objectives import OBJECTIVES
-from dbpt.runs.metrics import (
-    SCHEMA_VERSION,
-    Average,
-    BackboneSummary,
-    ClustersSummary,
-    DataSummary,
-    FactorSummary,
-    GroupKind,
-    Metrics,
-    OnlyPrompts,
-    QualityOfSplit,
-    RunMetrics,
-    RunRow,
-    Split,
-)
+from dbpt.runs import metrics as schema
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import method_name
 from dbpt.study.embedded import Embedded
@@ -84,7 +70,7 @@ class Study:
         return np.compress(self.splits[self.drawn] == SPLITS.index(split), self.drawn)
 
     @property
-    def split(self) -> Split:
+    def split(self) -> schema.Split:
         """The split that tables show: test, else validation, else training."""
         return next(split for split in ("test", "val", "train") if len(self.rows(split)))
 
@@ -123,7 +109,7 @@ class Study:
         return group_counts(self.groups(kind)[self.rows(split)], len(self.group_names(kind)))
 
     @property
-    def group_kind(self) -> GroupKind:
+    def group_kind(self) -> schema.GroupKind:
         """The attributes that define the groups of all figures, by `true_or_pseudo` over the rows of `split`."""
         rows = self.rows(self.split)
         return true_or_pseudo(self.dataset.labels[rows], self.dataset.attributes[rows], self.dataset.num_classes)
@@ -143,7 +129,7 @@ class Study:
         return (counts_G > 0) | (not self.dataset.words.factors)
 
     @property
-    def average(self) -> Average:
+    def average(self) -> schema.Average:
         """The average for tables: the one asked for with ``--average``, else that of the data set."""
         return average_of(self.config, self.dataset, self.train_counts)
 
@@ -177,7 +163,7 @@ class Study:
         counts = np.bincount(labels[labels >= 0], minlength=self.dataset.num_attributes)
         return [float(count / max(1, counts.sum())) for count in counts]
 
-    def _pseudo_quality(self) -> QualityOfSplit | None:
+    def _pseudo_quality(self) -> schema.QualityOfSplit | None:
         """Return the quality over the training rows, which determine the group weights, else over all rows.
 
         Rows whose attribute was given are left out.
@@ -197,22 +183,22 @@ class Study:
             num_classes=dataset.num_classes,
             num_attributes=dataset.num_attributes,
         )
-        return QualityOfSplit(split="training" if len(training) else "all", **vars(quality))
+        return schema.QualityOfSplit(split="training" if len(training) else "all", **vars(quality))
 
-    def shared_metrics(self) -> Metrics:
+    def shared_metrics(self) -> schema.Metrics:
         """Return the entries that ``metrics.json`` and ``compare.json`` share."""
         dataset, kind = self.dataset, self.group_kind
         own_names = kind == "true" or self.pseudo.names is None
         factors = dataset.words.factors if own_names else ()
-        return Metrics(
-            schema_version=SCHEMA_VERSION,
+        return schema.Metrics(
+            schema_version=schema.SCHEMA_VERSION,
             dbpt_version=__version__,
-            dataset=DataSummary(
+            dataset=schema.DataSummary(
                 name=dataset.name,
                 root=str(dataset.root),
                 classes=list(dataset.class_names),
                 attributes=list(dataset.attribute_names) if own_names else [],
-                factors=[FactorSummary(name=each.name, values=list(each.values)) for each in factors],
+                factors=[schema.FactorSummary(name=each.name, values=list(each.values)) for each in factors],
                 counts={split: self.counts(kind, split).tolist() for split in SPLITS},
                 train_counts_pseudo=self.counts("pseudo", "train").tolist(),
                 notes=list(dataset.notes),
@@ -232,15 +218,15 @@ class Study:
 
     def run_metrics(
         self,
-        rows: Sequence[RunRow],
+        rows: Sequence[schema.RunRow],
         *,
         warnings: Sequence[str] = (),
         choice: list[str] | None = None,
-        only: OnlyPrompts | None = None,
+        only: schema.OnlyPrompts | None = None,
         seconds: dict[str, float],
-    ) -> RunMetrics:
+    ) -> schema.RunMetrics:
         """Return the content of ``metrics.json`` of a run with these rows."""
-        return RunMetrics(
+        return schema.RunMetrics(
             **vars(self.shared_metrics()),
             model_selection=self.config.model_selection,
             seed=self.config.seed,
@@ -254,7 +240,7 @@ class Study:
         )
 
 
-def average_of(config: FitConfig, dataset: Dataset, train_counts: NDArray[np.int64]) -> Average:
+def average_of(config: FitConfig, dataset: Dataset, train_counts: NDArray[np.int64]) -> schema.Average:
     """Return the average that is asked for, else that of the data set, with ``train_counts`` (G,) as its weights.
 
     Raises `InputError` for an adjusted average without training rows of a known group.
@@ -262,16 +248,14 @@ def average_of(config: FitConfig, dataset: Dataset, train_counts: NDArray[np.int
     if train_counts.any():
         return "adjusted" if (config.average or dataset.average) == "adjusted" else "plain"
     if config.average == "adjusted":
-        raise InputError(
-            f"--average adjusted: {dataset.source} has no training row of a known group, and the groups' shares of "
-            "the training images are the weights; choose --average plain"
-        )
+        way_out = "and the groups' shares of the training images are the weights; choose --average plain"
+        raise InputError(f"--average adjusted: {dataset.source} has no training row of a known group, {way_out}")
     return "plain"
 
 
-def backbone_summary(backbone: Backbone, config: FitConfig) -> BackboneSummary:
+def backbone_summary(backbone: Backbone, config: FitConfig) -> schema.BackboneSummary:
     """Return the backbone by name, and the precision in which it embedded the images."""
-    return BackboneSummary(
+    return schema.BackboneSummary(
         model=backbone.spec["model"],
         pretrained=backbone.spec["pretrained"],
         embed_dim=backbone.embed_dim,
@@ -279,15 +263,15 @@ def backbone_summary(backbone: Backbone, config: FitConfig) -> BackboneSummary:
     )
 
 
-def clusters_summary(pseudo: PseudoAttributes) -> ClustersSummary | None:
+def clusters_summary(pseudo: PseudoAttributes) -> schema.ClustersSummary | None:
     """Return names and separation of the clusters within each class; None without."""
     if (found := pseudo.class_clusters) is None:
         return None
     separation = [None if np.isnan(value) else value for value in found.separation.tolist()]
-    return ClustersSummary(names=[list(names) for names in found.names], separation=separation)
+    return schema.ClustersSummary(names=[list(names) for names in found.names], separation=separation)
 
 
-def true_or_pseudo(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int) -> GroupKind:
+def true_or_pseudo(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int) -> schema.GroupKind:
     """Return ``true`` if at least half of each class's rows have a true attribute, else ``pseudo``."""
     rows_C = np.bincount(labels, minlength=num_classes)
     known_C = np.bincount(labels[attributes >= 0], minlength=num_classes)

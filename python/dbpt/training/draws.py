@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -14,9 +14,11 @@ import torch
 from dbpt._core import GroupIndex, GroupStream, Stream
 from dbpt.errors import InputError
 from dbpt.objectives import Objective
-from dbpt.storage.tensors import read_tensors, write_tensors
+from dbpt.settings.config import FitConfig
+from dbpt.settings.sections import TrainingSettings
+from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import AnyFloat, Count, typed_json
-from dbpt.training.records import EpochRecord, PeakRates, Rows, TrainingSettings
+from dbpt.training.records import EpochRecord, PeakRates, Rows
 
 if TYPE_CHECKING:
     from dbpt.sampling import GroupSampler, WeightedSampler
@@ -44,7 +46,7 @@ def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> Draws:
 SCHEMA_VERSION = 7
 SECONDS_BETWEEN = 5.0
 WAY_OUT = "start again with --overwrite"
-MAY_CHANGE = ("lr", "default_lr")
+MAY_CHANGE = ("lr",)
 """The settings that may change when a training continues: the learning rate may be lowered."""
 
 
@@ -118,10 +120,12 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, WAY_OUT))
 
 
-def training_fingerprint(outer: str, training: Rows, validation: Rows, settings: TrainingSettings) -> str:
-    """Return a digest of ``outer``, all rows, and all settings except `MAY_CHANGE`."""
+def training_fingerprint(outer: str, training: Rows, validation: Rows, settings: FitConfig) -> str:
+    """Return a digest of ``outer``, all rows, and all `TrainingSettings` except `MAY_CHANGE`."""
     digest = hashlib.sha256(outer.encode())
-    fixed = {name: value for name, value in asdict(settings).items() if name not in MAY_CHANGE}
+    fixed = {
+        each.name: getattr(settings, each.name) for each in fields(TrainingSettings) if each.name not in MAY_CHANGE
+    }
     digest.update(json.dumps(fixed, sort_keys=True).encode())
     for rows in (training, validation):
         for array in (rows.features, rows.labels, rows.groups):
@@ -138,8 +142,6 @@ def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Pat
     """
     before = rates[-1][1]
     if lr > before:
-        raise InputError(
-            f"{path}: made at learning rate {before:g}, found --lr {lr:g}; it can continue with the same or a lower "
-            f"one, or {WAY_OUT}"
-        )
+        way_out = f"it can continue with the same or a lower one, or {WAY_OUT}"
+        raise InputError(f"{path}: made at learning rate {before:g}, found --lr {lr:g}; {way_out}")
     return rates if lr == before or next_epoch is None else [*rates, (next_epoch, lr)]

@@ -14,17 +14,8 @@ from dbpt.errors import InputError
 from dbpt.features.live import LiveImages
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
-from dbpt.training import records
-from dbpt.training.draws import (
-    Checkpoint,
-    CheckpointWriter,
-    Draws,
-    LoopState,
-    draws_of_epoch,
-    load_checkpoint,
-    lowered_rates,
-    training_fingerprint,
-)
+from dbpt.settings.config import FitConfig
+from dbpt.training import draws, records
 from dbpt.training.ranks import ALONE, Ranks
 
 SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one core
@@ -35,7 +26,7 @@ def train(
     objective: Objective,
     training: records.Rows,
     validation: records.Rows,
-    settings: records.TrainingSettings,
+    settings: FitConfig,
     *,
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
@@ -70,12 +61,14 @@ def train(
     # The ranks may run on different processors, whose first parameters can differ in the last bits.
     ranks.copy_first([*head.parameters(), *head.buffers()])
     run = _Run(head, objective, training, validation, settings, live, ranks, checkpoint_path is not None)
-    identity = "" if checkpoint_path is None else training_fingerprint(fingerprint, training, validation, settings)
-    if checkpoint_path is not None and (saved := ranks.from_first(lambda: load_checkpoint(checkpoint_path, identity))):
-        run.restore(saved)
-        next_epoch = None if run.is_finished else len(run.history) + 1
-        run.peak_rates = lowered_rates(run.peak_rates, settings.lr, next_epoch, checkpoint_path)
-    writer = None if checkpoint_path is None else CheckpointWriter(checkpoint_path)
+    identity, writer, path = "", None, checkpoint_path
+    if path is not None:
+        identity = draws.training_fingerprint(fingerprint, training, validation, settings)
+        if saved := ranks.from_first(lambda: draws.load_checkpoint(path, identity)):
+            run.restore(saved)
+            next_epoch = None if run.is_finished else len(run.history) + 1
+            run.peak_rates = draws.lowered_rates(run.peak_rates, settings.peak_lr, next_epoch, path)
+        writer = draws.CheckpointWriter(path)
     try:
         while not run.is_finished:
             on_epoch(run.epoch())
@@ -111,7 +104,7 @@ class _Run:
     objective: Objective
     training: records.Rows
     validation: records.Rows
-    settings: records.TrainingSettings
+    settings: FitConfig
     live: LiveImages | None
     ranks: Ranks
     resumable: bool
@@ -126,7 +119,7 @@ class _Run:
         self.objective.start(self.head, self.features, self.settings.seed)
         self.initial_state = self._head_state()
         self.history: list[records.EpochRecord] = []
-        self.peak_rates: records.PeakRates = [(1, self.settings.lr)]
+        self.peak_rates: records.PeakRates = [(1, self.settings.peak_lr)]
         self._start()
 
     def _start(self) -> None:
@@ -147,14 +140,14 @@ class _Run:
     def epoch(self) -> records.EpochRecord:
         number, settings, objective = len(self.history), self.settings, self.objective
         since_start, budget, warmup = number - self.first_epoch, settings.epochs, settings.warmup_epochs
-        lr = learning_rate(since_start, lr=settings.lr, epochs=budget, warmup_epochs=warmup)
+        lr = learning_rate(since_start, lr=settings.peak_lr, epochs=budget, warmup_epochs=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        lower_lr = min(settings.lr / 10, settings.default_lr)
+        lower_lr = min(settings.peak_lr / 10, settings.default_lr)
         check = records.DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
         by_weight = objective.uses_groups and objective.apply == "sampling"
         drawn_G = np.zeros(objective.training.num_groups, np.int64) if by_weight else None
-        loss = self._train_epoch(draws_of_epoch(objective, settings.seed, number), check, drawn_G)
+        loss = self._train_epoch(check, drawn_G)
         objective.end_epoch()
         if is_first_stage_over := number + 1 == objective.extra_epochs:
             objective.end_first_stage(*self._judge(self.features, self.labels))
@@ -178,12 +171,13 @@ class _Run:
             self._start()
         return record
 
-    def _train_epoch(self, draws: Draws, check: records.DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
+    def _train_epoch(self, check: records.DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
         """Return the mean loss; ``drawn_G`` counts the draws of each group."""
-        batch_size = self.settings.batch_size or len(draws)
+        drawn = draws.draws_of_epoch(self.objective, self.settings.seed, len(self.history))
+        batch_size = self.settings.batch_size or len(drawn)
         losses = torch.zeros((), device=self.labels.device)
-        for begin in range(0, len(draws), batch_size):
-            indices = draws.indices(begin, min(begin + batch_size, len(draws)))
+        for begin in range(0, len(drawn), batch_size):
+            indices = drawn.indices(begin, min(begin + batch_size, len(drawn)))
             if drawn_G is not None:
                 drawn_G += group_counts(self.training.groups[indices], len(drawn_G))
             rows = torch.from_numpy(indices).to(self.labels.device)
@@ -197,7 +191,7 @@ class _Run:
                 self.optimizer.step()
             losses += loss.detach() * len(rows)
         check.check_weights(self.head.parameters())
-        return losses.item() / len(draws)
+        return losses.item() / len(drawn)
 
     def _batch_loss(
         self, rows: torch.Tensor, first_draw: int, check: records.DivergenceCheck
@@ -238,10 +232,8 @@ class _Run:
     def _judge(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return `judged` for all N rows, each rank having judged a part of them."""
         own = self.ranks.part(len(labels))
-        of_groups = self.objective.training
-        correct, p_true = records.judged(
-            self.head, features[own], labels[own], of_groups.num_classes, of_groups.impossible
-        )
+        kinds = self.objective.training
+        correct, p_true = records.judged(self.head, features[own], labels[own], kinds.num_classes, kinds.impossible)
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
@@ -262,15 +254,15 @@ class _Run:
             self.best_state = self._head_state()
         return found
 
-    def checkpoint(self, fingerprint: str) -> Checkpoint:
+    def checkpoint(self, fingerprint: str) -> draws.Checkpoint:
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         tensors |= {f"objective.{name}": torch.from_numpy(value) for name, value in self.objective.state().items()}
         tensors |= {f"optimizer.{name}": value for name, value in optimizer_tensors(self.optimizer).items()}
-        progress = LoopState(self.history, self.best_score, self.best_epoch, self.first_epoch, self.peak_rates)
-        return Checkpoint(fingerprint, tensors, progress)
+        progress = draws.LoopState(self.history, self.best_score, self.best_epoch, self.first_epoch, self.peak_rates)
+        return draws.Checkpoint(fingerprint, tensors, progress)
 
-    def restore(self, saved: Checkpoint) -> None:
+    def restore(self, saved: draws.Checkpoint) -> None:
         device, progress = self.labels.device, saved.progress
         self.head.load_state_dict(saved.part("head"))
         self.best_state = {name: value.to(device) for name, value in saved.part("best").items()}
@@ -289,13 +281,11 @@ def _as_list(values: NDArray[np.float64] | None) -> list[float | None] | None:
 WARMUP_LR = 1e-5
 
 
-def build_optimizer(
-    parameters: Iterable[torch.nn.Parameter], settings: records.TrainingSettings
-) -> torch.optim.Optimizer:
+def build_optimizer(parameters: Iterable[torch.nn.Parameter], settings: FitConfig) -> torch.optim.Optimizer:
     """Return the optimizer that ``settings`` names."""
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, settings.lr, settings.sgd_momentum, weight_decay=settings.weight_decay)
-    return torch.optim.AdamW(parameters, settings.lr, weight_decay=settings.weight_decay)
+        return torch.optim.SGD(parameters, settings.peak_lr, settings.sgd_momentum, weight_decay=settings.weight_decay)
+    return torch.optim.AdamW(parameters, settings.peak_lr, weight_decay=settings.weight_decay)
 
 
 def learning_rate(epoch: int, *, lr: float, epochs: int, warmup_epochs: int) -> float:

@@ -159,10 +159,8 @@ def reaching() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = SOURCE_LINE.sub("", str(error).splitlines()[0]).partition(". ")[0]
-        raise OneRankError(
-            f"the other processes are out of reach ({reason}): if one has ended, its own message says why; "
-            "--resume continues from the last checkpoint"
-        ) from error
+        way_out = "if one has ended, its own message says why; --resume continues from the last checkpoint"
+        raise OneRankError(f"the other processes are out of reach ({reason}): {way_out}") from error
 
 
 @contextmanager

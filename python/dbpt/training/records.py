@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,7 +17,6 @@ from dbpt.objectives import Objective
 from dbpt.objectives.base import EXCLUDED, class_logits
 from dbpt.storage.typed_json import Count, Share
 
-Selection = Literal["pseudo-wgp", "true-wgp", "pseudo-wga", "true-wga", "average", "last"]
 ROWS_A_PASS = 1 << 14  # limits memory
 
 
@@ -68,7 +66,7 @@ class Judged:
         return cls(average=float(correct.mean()), wga=wga, wgp=wgp)
 
 
-def validation_score(model_selection: Selection, epoch: int, judged: Judged) -> tuple[float, float]:
+def validation_score(model_selection: str, epoch: int, judged: Judged) -> tuple[float, float]:
     """Return the score of an epoch. The largest is best; the earlier epoch wins a tie.
 
     If worst-group figures select and no validation row has a group: an `InputError`.
@@ -79,9 +77,8 @@ def validation_score(model_selection: Selection, epoch: int, judged: Judged) -> 
         return judged.average, 0.0
     worst = judged.wgp if model_selection.endswith("wgp") else judged.wga
     if worst is None:
-        raise InputError(
-            "no validation row has a group, so the worst group cannot select an epoch: use --model-selection average"
-        )
+        problem = "no validation row has a group, so the worst group cannot select an epoch"
+        raise InputError(f"{problem}: use --model-selection average")
     return worst, judged.average
 
 
@@ -96,26 +93,6 @@ class Rows:
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     groups: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """Hyperparameters of a training; ``seed`` orders the batches.
-
-    ``optimizer`` is ``"sgd"`` or ``"adamw"``. A ``batch_size`` of 0 puts all rows into one batch. An objective may add
-    epochs of its own before ``epochs``. If training diverges, the advised learning rate is at most ``default_lr``.
-    """
-
-    epochs: int
-    batch_size: int
-    optimizer: str
-    lr: float
-    sgd_momentum: float
-    weight_decay: float
-    warmup_epochs: int
-    model_selection: Selection
-    seed: int
-    default_lr: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -272,10 +249,8 @@ def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: 
             weightless.append(f"{name}; after {len(zero)} {of_all}, first after epoch {zero[0]})")
     lines = []
     if undrawn:
-        lines.append(
-            f"groups without a drawn row: {', '.join(undrawn)}; these epochs learned nothing about them; --apply loss "
-            "uses every row"
-        )
+        effect = "these epochs learned nothing about them; --apply loss uses every row"
+        lines.append(f"groups without a drawn row: {', '.join(undrawn)}; {effect}")
     if weightless:
         lines.append(f"groups whose rows weigh 0: {', '.join(weightless)}; {CALMER_WEIGHTS}")
     return lines

@@ -68,9 +68,8 @@ def draw_face(rng: np.random.Generator, face: Face) -> Image.Image:
     shade = mix(hair, (0, 0, 0), 0.20)
     canvas.ellipse(0.0, -0.06, width + 0.055, 0.28, shade)
     if face.long_hair:
-        canvas.polygon(
-            ((-width - 0.05, -0.1), (width + 0.05, -0.1), (width + 0.09, 0.42), (-width - 0.09, 0.42)), shade
-        )
+        inner, outer = width + 0.05, width + 0.09
+        canvas.polygon(((-inner, -0.1), (inner, -0.1), (outer, 0.42), (-outer, 0.42)), shade)
     _shoulders(canvas, rng, face, skin)
     canvas.ellipse(0.0, 0.0, width, 0.27, skin)
     if face.male:
@@ -101,15 +100,13 @@ def _features(canvas: Canvas, rng: np.random.Generator, face: Face, skin: Colour
         canvas.ellipse(eye, -0.03, 0.017, 0.020, (40, 40, 50))
         canvas.line(((eye - 0.05, -0.085), (eye + 0.05, -0.085)), 0.030 if face.male else 0.016, mix(hair, shade, 0.4))
         if face.glasses:
-            canvas.line(
-                ((eye - 0.06, 0.0), (eye + 0.06, 0.0), (eye + 0.06, -0.06), (eye - 0.06, -0.06)), 0.012, (20, 20, 20)
-            )
+            left, right = eye - 0.06, eye + 0.06
+            canvas.line(((left, 0.0), (right, 0.0), (right, -0.06), (left, -0.06)), 0.012, (20, 20, 20))
     canvas.line(((0.0, -0.02), (0.02, 0.06), (-0.01, 0.07)), 0.015, shade)
     lips = vary(rng, (190, 40, 60)) if face.lipstick else mix(skin, (150, 60, 50), 0.5)
     lift = 0.025 if face.smiling else 0.0
-    canvas.line(
-        ((-0.075, 0.15 - lift), (0.0, 0.155 + lift), (0.075, 0.15 - lift)), 0.045 if face.lipstick else 0.028, lips
-    )
+    thickness = 0.045 if face.lipstick else 0.028
+    canvas.line(((-0.075, 0.15 - lift), (0.0, 0.155 + lift), (0.075, 0.15 - lift)), thickness, lips)
 
 
 def _top_hair(canvas: Canvas, rng: np.random.Generator, face: Face, hair: Colour, width: float) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from dbpt.data.demo.canvas import Canvas, Colour, Palette, Pose, mix, pick, vary
+from dbpt.data.demo.canvas import Canvas, Palette, Pose, mix, pick, vary
 
 # Difficulty: breeds of a kind differ in build, both kinds have the same coats, and haze reduces contrast.
 SIZE = (0.46, 0.62)
@@ -124,9 +124,7 @@ def _animal(canvas: Canvas, rng: np.random.Generator, cat: bool) -> None:
     _head(canvas, (x, y, skull), build, (coat, dark, pale))
 
 
-def _head(
-    canvas: Canvas, skull: tuple[float, float, float], build: float, coats: tuple[Colour, Colour, Colour]
-) -> None:
+def _head(canvas: Canvas, skull: tuple[float, float, float], build: float, coats: Palette) -> None:
     """Draw a head between hanging ears with a muzzle (`build` 0) and pointed ears with a flat face (1)."""
     (x, y, r), (coat, dark, pale) = skull, coats
     if build > 0.5:

@@ -1,5 +1,6 @@
 """CelebA: its tables of attributes, splits and files."""
 
+import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
@@ -23,49 +24,9 @@ WORDS = Words(
     attribute_templates=("A photo of a {}.",),
     group_templates=("A photo of a {attribute} with {class}.",),
 )
-# For each attribute, a clause for an image without it and one for an image with it, in the official order.
-CLAUSES = {
-    "5_o_Clock_Shadow": ("without stubble", "with stubble"),
-    "Arched_Eyebrows": ("with straight eyebrows", "with arched eyebrows"),
-    "Attractive": ("who is not attractive", "who is attractive"),
-    "Bags_Under_Eyes": ("without bags under the eyes", "with bags under the eyes"),
-    "Bald": ("with hair", "who is bald"),
-    "Bangs": ("without bangs", "with bangs"),
-    "Big_Lips": ("with thin lips", "with big lips"),
-    "Big_Nose": ("with a small nose", "with a big nose"),
-    "Black_Hair": ("without black hair", "with black hair"),
-    "Blond_Hair": ("with dark hair", "with blond hair"),
-    "Blurry": ("in a sharp picture", "in a blurry picture"),
-    "Brown_Hair": ("without brown hair", "with brown hair"),
-    "Bushy_Eyebrows": ("with thin eyebrows", "with bushy eyebrows"),
-    "Chubby": ("who is slim", "who is chubby"),
-    "Double_Chin": ("without a double chin", "with a double chin"),
-    "Eyeglasses": ("without eyeglasses", "with eyeglasses"),
-    "Goatee": ("without a goatee", "with a goatee"),
-    "Gray_Hair": ("without gray hair", "with gray hair"),
-    "Heavy_Makeup": ("without makeup", "with heavy makeup"),
-    "High_Cheekbones": ("with low cheekbones", "with high cheekbones"),
-    "Male": ("who is female", "who is male"),
-    "Mouth_Slightly_Open": ("with a closed mouth", "with a slightly open mouth"),
-    "Mustache": ("without a mustache", "with a mustache"),
-    "Narrow_Eyes": ("with wide eyes", "with narrow eyes"),
-    "No_Beard": ("with a beard", "without a beard"),
-    "Oval_Face": ("with an angular face", "with an oval face"),
-    "Pale_Skin": ("with tanned skin", "with pale skin"),
-    "Pointy_Nose": ("with a round nose", "with a pointy nose"),
-    "Receding_Hairline": ("with a full hairline", "with a receding hairline"),
-    "Rosy_Cheeks": ("without rosy cheeks", "with rosy cheeks"),
-    "Sideburns": ("without sideburns", "with sideburns"),
-    "Smiling": ("who is not smiling", "who is smiling"),
-    "Straight_Hair": ("without straight hair", "with straight hair"),
-    "Wavy_Hair": ("without wavy hair", "with wavy hair"),
-    "Wearing_Earrings": ("without earrings", "with earrings"),
-    "Wearing_Hat": ("without a hat", "with a hat"),
-    "Wearing_Lipstick": ("without lipstick", "with lipstick"),
-    "Wearing_Necklace": ("without a necklace", "with a necklace"),
-    "Wearing_Necktie": ("without a necktie", "with a necktie"),
-    "Young": ("who is old", "who is young"),
-}
+# For each attribute, a clause for an image without it and one for an image with it, in the official order; celeba.csv.
+with Path(__file__).with_suffix(".csv").open(encoding="utf-8", newline="") as table:
+    CLAUSES = {name: (absent, present) for name, absent, present in csv.reader(table)}
 
 # Including the names in WILDS and group_DRO.
 FOLDERS = ("celeba", "CelebA", "celebA", "celeba-dataset", "celebA_v1.0", "celebA/data", "data")

@@ -14,25 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from dbpt.data.archives import image_column
-from dbpt.data.columns import (
-    COLUMNS_HINT,
-    SPLIT_FOLDERS,
-    Columns,
-    DataRequest,
-    cell_text,
-    check_number,
-    coded_dataset,
-    column_position,
-    is_unknown,
-    shortened,
-)
+from dbpt.data import columns as tabular
 from dbpt.data.dataset import Dataset
-from dbpt.data.paths import is_file, is_there
-from dbpt.data.tables import json_object, read_text
+from dbpt.data.paths import image_column, is_file, is_there
+from dbpt.data.tables import read_text
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError, foreign_error, optional_module
 from dbpt.storage.files import default_cache_dir, expanded, reason_of, system_errors
+from dbpt.storage.typed_json import json_object
 
 if TYPE_CHECKING:
     import datasets
@@ -52,7 +41,7 @@ def is_saved_dataset(folder: Path) -> bool:
         return False
 
 
-def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
+def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
     """Read the labels, attributes and splits of a saved data set.
 
     Without names in ``request``, names are those of a ClassLabel that occur in rows, in its order. Images are the
@@ -69,7 +58,7 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
     read = {role: name for role, name in names.items() if role in wanted and role != "path"}
     for name, split in splits.items():
         for column in (column for role, column in read.items() if role in required):
-            column_position(str(folder / name), list(split.features), column, COLUMNS_HINT)
+            tabular.column_position(str(folder / name), list(split.features), column, tabular.COLUMNS_HINT)
     paths: list[str] = []
     codes: list[int] = []
     values: dict[str, list[str]] = {column: [] for column in read.values()}
@@ -78,7 +67,8 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
         places = list(_image_paths(folder, split, image))
         texts = {column: _texts(folder, split, column, places) for column in values}
         labels = texts[label]
-        without = [row for row, text in enumerate(labels) if is_unknown(text)]  # -1 in the test splits of competitions
+        # -1 in the test splits of competitions
+        without = [row for row, text in enumerate(labels) if tabular.is_unknown(text)]
         if labels and len(without) == len(labels):
             notes.append(f"split {name!r} is left out: its {len(labels)} rows have no {label} (-1 or empty)")
             continue
@@ -94,12 +84,12 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
         way_out = "save rows that have one, or name its column: --columns label=NAME"
         raise InputError(f"{folder}: no row has a {label}; {way_out}")
     if request.classes is None and (unused := set(_class_names(splits.values(), label)) - set(values[label])):
-        shown = shortened(sorted(unused), 3)
+        shown = tabular.shortened(sorted(unused), 3)
         notes.append(f"no row has {len(unused)} of the names of {label!r}, which are left out: {shown}")
     own = {role: _own_names(splits.values(), column, set(values[column])) for role, column in read.items()}
-    return coded_dataset(
+    return tabular.coded_dataset(
         request,
-        Columns(folder, [0] * len(paths), values, names=paths),
+        tabular.Columns(folder, [0] * len(paths), values, names=paths),
         paths,
         name=folder.name,
         root=folder,
@@ -112,10 +102,10 @@ def read_saved_dataset(folder: Path, request: DataRequest) -> Dataset:
 
 def check_split_names(names: Iterable[str], where: str) -> None:
     """Refuse names of splits other than train, val, valid, validation or test, in any case."""
-    others = [name for name in names if name.lower() not in SPLIT_FOLDERS]
+    others = [name for name in names if name.lower() not in tabular.SPLIT_FOLDERS]
     if others:
-        valid = f"{', '.join(SPLIT_FOLDERS)}; rename or drop it in the DatasetDict"
-        raise InputError(f"{where}: split {shortened(others, 3)} is none of {valid}")
+        valid = f"{', '.join(tabular.SPLIT_FOLDERS)}; rename or drop it in the DatasetDict"
+        raise InputError(f"{where}: split {tabular.shortened(others, 3)} is none of {valid}")
 
 
 def _load(folder: Path) -> dict[str, datasets.Dataset]:
@@ -136,7 +126,7 @@ def _load(folder: Path) -> dict[str, datasets.Dataset]:
         except Exception as error:  # the library can raise anything for damaged files
             reason = foreign_error(error)
             raise InputError(f"{folder / name}: datasets cannot load it ({reason}); {SAVE_AGAIN}") from None
-        check_number(folder / name, len(splits[name]))
+        tabular.check_number(folder / name, len(splits[name]))
     if not splits:
         raise InputError(f"{folder}: has no rows; save some")
     return splits
@@ -165,14 +155,15 @@ def _image_column_name(folder: Path, splits: Mapping[str, datasets.Dataset], nam
     first, of_first = next(iter(kinds.items()))
     found = [column for column, kind in of_first.items() if kind == "Image"]
     if named is None and len(found) > 1:
-        raise InputError(f"{folder / first}: {shortened(found)} all hold images; choose one: --columns path={found[0]}")
+        shown = tabular.shortened(found)
+        raise InputError(f"{folder / first}: {shown} all hold images; choose one: --columns path={found[0]}")
     if named is None and not found:
-        problem = f"no column has the feature Image (columns: {shortened(of_first)})"
+        problem = f"no column has the feature Image (columns: {tabular.shortened(of_first)})"
         way_out = "cast the one of images: cast_column(NAME, datasets.Image())"
         raise InputError(f"{folder / first}: {problem}; {way_out}")
     column = found[0] if named is None else named
     for name, of_split in kinds.items():
-        column_position(str(folder / name), list(of_split), column, COLUMNS_HINT)
+        tabular.column_position(str(folder / name), list(of_split), column, tabular.COLUMNS_HINT)
         if of_split[column] != "Image":
             problem = f"column {column!r} has the feature {of_split[column]}, expected Image"
             raise InputError(f"{folder / name}: {problem}; cast it: cast_column({column!r}, datasets.Image())")
@@ -190,7 +181,7 @@ def _split_code(folder: Path, name: str, split: datasets.Dataset) -> int:
     """Return the code of the split that a DatasetDict or a Dataset (``"train[:10%]"``) names; training by default."""
     in_dict = folder.name if is_there(folder.parent / DICT) else ""
     names = (name, str(split.split).partition("[")[0], in_dict)
-    return next((SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in SPLIT_FOLDERS), 0)
+    return next((tabular.SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in tabular.SPLIT_FOLDERS), 0)
 
 
 def _texts(folder: Path, split: datasets.Dataset, column: str, places: Sequence[str]) -> list[str]:
@@ -204,7 +195,7 @@ def _texts(folder: Path, split: datasets.Dataset, column: str, places: Sequence[
         reason = " ".join(str(error).split())
         raise InputError(f"{folder}: column {column!r} is damaged ({reason}); {SAVE_AGAIN}") from None
     values = cells.to_pylist()
-    texts = [cell_text(value) for value in values]
+    texts = [tabular.cell_text(value) for value in values]
     names = _class_names([split], column)
     if names:
         meaning = {"": "", "-1": "-1"} | {str(number): name for number, name in enumerate(names)}
@@ -219,7 +210,8 @@ def _texts(folder: Path, split: datasets.Dataset, column: str, places: Sequence[
 def _class_names(splits: Iterable[datasets.Dataset], column: str) -> list[str]:
     """Return the names of a ClassLabel, split after split; none for other features."""
     features = [split.features.get(column) for split in splits]
-    return [(cell_text(name) or "").strip() for feature in features for name in getattr(feature, "names", None) or ()]
+    names = (name for feature in features for name in getattr(feature, "names", None) or ())
+    return [(tabular.cell_text(name) or "").strip() for name in names]
 
 
 def _own_names(splits: Iterable[datasets.Dataset], column: str, present: set[str]) -> Vocabulary | None:

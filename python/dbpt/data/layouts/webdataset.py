@@ -10,13 +10,12 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from dbpt.data.archives import Member, tar_members
 from dbpt.data.columns import SPLIT_FOLDERS, Columns, DataRequest, cell_text, coded_dataset, shortened
 from dbpt.data.dataset import Dataset
 from dbpt.data.layouts.image_folder import ENDINGS
-from dbpt.data.paths import is_file, is_folder, list_entries
-from dbpt.data.tables import json_object
+from dbpt.data.paths import Member, is_file, is_folder, list_entries, tar_members
 from dbpt.errors import InputError
+from dbpt.storage.typed_json import json_object
 
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
 COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
@@ -100,10 +99,8 @@ def _cells(sample: Sample, request: DataRequest, shard: Path, where: str) -> dic
     if not cells[split]:
         words = set(SPLIT_WORD.findall(shard.name.lower())) or {shard.parent.name.lower()}
         if len(words) != 1 or words.isdisjoint(SPLIT_FOLDERS):
-            raise InputError(
-                f"{where}: no {split!r} in a .json, and neither the shard's name nor its folder's contains train, "
-                "val or test; name its key with --columns split=KEY"
-            )
+            problem = f"{where}: no {split!r} in a .json, and neither the shard's name nor its folder's contains train"
+            raise InputError(f"{problem}, val or test; name its key with --columns split=KEY")
         cells[split] = words.pop()
     return cells
 
