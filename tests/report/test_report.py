@@ -147,16 +147,18 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
 @pytest.mark.parametrize(
     ("choices", "title"),
     [
-        (("dbpt", "pseudo", "prompt", "loss"), "dbpt"),
-        (("zero-shot", None, None, None), "zero-shot"),
-        (("erm", None, "linear", None), "ERM (linear)"),
-        (("groupdro", "true", "adapter", "sampling"), "Group DRO (adapter, true groups, sampling)"),
+        (("dbpt", "pseudo", "prompt", "class", "loss"), "dbpt"),
+        (("zero-shot", None, None, None, None), "zero-shot"),
+        (("erm", None, "linear", "class", None), "ERM (linear)"),
+        (("groupdro", "true", "adapter", "class", "sampling"), "Group DRO (adapter, true groups, sampling)"),
+        (("dbpt:group", "pseudo", "linear", "group", "loss"), "dbpt (linear, group prompts)"),
+        (("dbpt", "pseudo", "prompt", "group", "loss"), "dbpt (group prompts)"),  # the field decides, not the name
+        (("gla", "pseudo", "prompt", "group", "loss"), "GLA"),  # which has no others
     ],
 )
 def test_a_rows_title_says_what_it_differs_in_from_the_defaults(choices, title):
-    name, group_source, head, apply = choices
-    record = RunRow(name=name, group_source=group_source, head=head, apply=apply, warnings=[], val=None, test=None)
-    assert record.title == title
+    fields = dict(zip(("name", "group_source", "head", "prompts", "apply"), choices, strict=True))
+    assert RunRow(**fields, warnings=[], val=None, test=None).title == title
 
 
 def test_warnings_name_their_rows_when_not_all_share_them():

@@ -64,7 +64,7 @@ class PseudoMethod(Registered):
             seed: the seed of the run.
             way_out: what the user can do if too few attributes are known, for the `InputError`.
         """
-        raise NotImplementedError
+        raise InputError(f"pseudo method {cls.name!r}: {cls.__qualname__} learns, so it must have a class method fit")
 
     @classmethod
     def label(cls, job: Job) -> PseudoAttributes:
