@@ -1,7 +1,8 @@
 """The audit of several factors: each by itself, beyond the others, and the verdict on all of them."""
 
 import csv
-from itertools import product
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,16 +11,27 @@ from made_up_run import doubts_of
 from tiny import ATTRIBUTES
 
 import dbpt
-from dbpt.auditing.factors import GroupsToAudit, audited_factors, holm, verdict_of_factors
+from dbpt.auditing.audit import studies_of
+from dbpt.auditing.factors import audited_factors, holm
 from dbpt.auditing.figures import UserPredictions
 from dbpt.auditing.next_step import _options
+from dbpt.auditing.verdict import verdict_of_factors
+from dbpt.data import Dataset
 from dbpt.data.words import Factor, Words, combined, joint_codes
+from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.trust import Guesses
 from dbpt.settings.config import make_config
 from dbpt.settings.sections import AUDIT_SETTINGS
 
 NAMES = {"style": ["photo", "sketch"], "place": ["home", "street", "field"], "size": ["near", "far"]}
 CLASSES = ("cat", "dog", "fox")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Stands for `Embedded`."""
+
+    dataset: Dataset
 
 
 def words_of(*names):
@@ -40,28 +52,20 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False, doubted=())
         )
         for name in codes
     ]  # fmt: skip
-    guesses = Guesses(
-        method="proportional",
-        shares=[],
-        mean_confidence=1.0,
-        doubts=[],
-        n_unknown=0,
-        n_known=0,
-        accuracy=None,
-        factors=of_factors,
-    )
-    predictions = UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None)
-    of = {"kind": "pseudo" if by_guesses else "true", "num_classes": len(CLASSES)}
-    parts = [
-        GroupsToAudit(name=name, values=NAMES[name], attributes=each, pairs=list(product(CLASSES, NAMES[name])), **of)
-        for name, each in codes.items()
-    ]
+    guesses = replace(of_factors[0], name="attribute", values=[], doubts=[], factors=of_factors)
+    n = len(labels)
+    rows = {"paths": ("x",) * n, "lines": np.zeros(n, np.int64), "labels": labels, "splits": np.zeros(n, np.int64)}
+    where = {"name": "", "root": Path(), "source": Path()}
     joint = joint_codes(list(codes.values()), words.sizes)
-    pairs = list(product(CLASSES, words.attributes))
-    chosen = GroupsToAudit(name="", values=[], attributes=joint, pairs=pairs, factors=tuple(parts), **of)
-    rows, is_first = np.arange(len(labels)), np.ones(len(labels), dtype=bool)
-    how = {"by": "file", "seed": 0, "is_first": is_first}
-    return audited_factors(chosen, predictions, labels, rows, guesses, **how)[0]
+    dataset = Dataset(**where, **rows, attributes=joint, known_factors=tuple(codes.values()), words=words)
+    parts = tuple(PseudoAttributes(each, None, None, "proportional") for each in codes.values())
+    subject = SimpleNamespace(
+        dataset=dataset, embedded=Images(dataset), config=SimpleNamespace(seed=0), by="file", search=None,
+        audited=np.arange(n), labels=labels, is_first=np.ones(n, dtype=bool), asks_clusters=by_guesses,
+        predictions=UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None),
+    )  # fmt: skip
+    studies = studies_of(subject, PseudoAttributes(joint, None, None, "proportional", parts=parts))
+    return audited_factors(subject, *studies, guesses)[0]
 
 
 @pytest.fixture

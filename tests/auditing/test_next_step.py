@@ -10,10 +10,10 @@ from runs import fit
 from test_audit import many_rows
 
 import dbpt
-from dbpt.auditing.figures import AuditedFactor, Verdict
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.subject import subject_of
 from dbpt.guesses.trust import Guesses
+from dbpt.report.verdicts import AuditedFactor, Verdict
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
 UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=doubts_of("nonsense"))

@@ -13,13 +13,14 @@ from html_page import bars
 from made_up_run import doubts_of
 from matplotlib import pyplot
 
-from dbpt.auditing.figures import LOOK_FIRST, AuditedFactor, AuditFigures, NextStep, Verdict
+from dbpt.auditing.figures import AuditFigures, NextStep
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.guesses.trust import Guesses
 from dbpt.report.pictures import Mistake, contact_sheets, group_examples, surest_mistakes
+from dbpt.report.verdicts import LOOK_FIRST, AuditedFactor, Verdict
 from dbpt.runs.metrics import AuditedData, BackboneSummary, Search
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
