@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.auditing.factors import association, audited_factors
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditFigures
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit, audit_figures
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
-from dbpt.auditing.verdict import verdict_of_factors
+from dbpt.auditing.verdict import association, audited_factors, verdict_of_factors
 from dbpt.data import SPLITS, DataLike, Dataset, joint_codes
 from dbpt.discovery.catalogue import Family
 from dbpt.groups import group_counts
