@@ -215,6 +215,18 @@ def test_a_decorator_refuses_another_kind_of_class_and_a_name_that_is_taken(regi
             dbpt.register_dataset("mine")(type("Mine", (DatasetReader,), parts))
 
 
+@pytest.mark.parametrize(("kind", "declared", "method"), [
+    ("objective", {"refits": True, "heads": ("linear",)}, "Mine refits, so it must have a method refit"),
+    ("pseudo_method", {"learns": True}, "Mine learns, so it must have a class method fit"),
+])  # fmt: skip
+def test_a_class_without_the_method_that_it_declares_is_named(tiny, tmp_path, registries, kind, declared, method):
+    base = {"objective": Erm, "pseudo_method": PseudoMethod}[kind]
+    getattr(dbpt, f"register_{kind}")("mine")(type("Mine", (base,), declared))
+    settings = tiny.settings | {"n_ctx": None, "epochs": 1, "head": "linear", "baselines": False, kind: "mine"}
+    with pytest.raises(InputError, match=f"'mine': {method}$"):
+        dbpt.fit(tiny.table, out=tmp_path / "run", **settings)
+
+
 def test_a_head_whose_classifier_is_not_what_was_trained_is_refused(tiny, tmp_path, registries):
     @dbpt.register_head("forgetful")
     class Forgetful(LinearHead):

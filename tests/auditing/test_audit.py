@@ -1,6 +1,5 @@
 """`dbpt.audit` and ``dbpt audit``: whose predictions, which images, the verdict, the files."""
 
-import csv
 import json
 import shlex
 from dataclasses import asdict, replace
@@ -8,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import ATTRIBUTES, CLASSES
+from tiny import ATTRIBUTES, CLASSES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -21,8 +20,7 @@ FILES = ["audit.html", "audit.json", "config.toml", "figures", "groups.csv", "im
 
 @pytest.fixture
 def settings(tiny) -> dict:
-    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
-    return {name: value for name, value in tiny.settings.items() if name in kept}
+    return tiny.guessing
 
 
 def as_options(settings: dict) -> list[str]:
@@ -33,11 +31,6 @@ def as_options(settings: dict) -> list[str]:
 @pytest.fixture
 def options(settings) -> list[str]:
     return as_options(settings)
-
-
-def lines_of(path) -> list[dict]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int = 6):
@@ -98,7 +91,7 @@ def test_the_audit_of_a_run_on_images_that_trained_it_says_so(tiny_run):
 
 
 def test_an_image_that_dbpt_predict_could_not_read_is_left_out(tiny, tiny_run, settings, tmp_path):
-    rows = lines_of(tiny_run / "predictions.csv")
+    rows = rows_of(tiny_run / "predictions.csv")
     failed = next(row for row in rows if row["split"] == "test")
     kept = [{**row, "error": ""} for row in rows if row is not failed]
     blank = dict.fromkeys(failed, "") | {"path": failed["path"], "error": "truncated"}
@@ -244,13 +237,13 @@ def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it
     table, predictions = many_rows(tiny, "once", right)
     more, thrice = {"factors": ("ground: meadow, lake", "light: day, night"), "columns": {"ground": "attribute"}}, []
     for path in (table, predictions):
-        rows = lines_of(path)
+        rows = rows_of(path)
         for copy in (1, 2):
-            for row in lines_of(table):
+            for row in rows_of(table):
                 link = table.parent / f"{copy}-{row['path']}"
                 if not link.exists():
                     link.symlink_to(table.parent / row["path"])
-            rows += [{**row, "path": f"{copy}-{row['path']}"} for row in lines_of(path)]
+            rows += [{**row, "path": f"{copy}-{row['path']}"} for row in rows_of(path)]
         thrice.append(tiny.write(f"thrice-{path.stem}", rows))
     found, once = (
         dbpt.audit(data, predictions=mine, **settings | {"attributes": None} | more).figures
@@ -273,7 +266,7 @@ def test_the_files_hold_what_the_audit_returns(tiny, settings, tmp_path):
     assert sorted(path.name for path in (out / "figures").iterdir()) == ["accuracy.png", "accuracy.svg"]
     stored = read_json(out / "audit.json", "audit")
     assert stored == found.to_dict() and typed(stored, AuditFigures, out / "audit.json", "audit again") == found.figures
-    groups, images = lines_of(out / "groups.csv"), lines_of(out / "images.csv")
+    groups, images = rows_of(out / "groups.csv"), rows_of(out / "images.csv")
     assert [(g["class"], g["attribute"], int(g["n"])) for g in groups] == [
         (each.class_name, each.attribute, each.n) for each in found.groups
     ]
@@ -299,7 +292,7 @@ def test_the_page_shows_the_mistakes_of_one_group_of_the_true_attributes(tiny, s
     found = dbpt.audit(table, predictions=predictions, out=tmp_path / "audit", **settings)
     group = found.figures.metrics.worst_group if found.verdict.group is None else found.verdict.group
     named = found.figures.data.groups[group]
-    for image in lines_of(tmp_path / "audit" / "images.csv"):
+    for image in rows_of(tmp_path / "audit" / "images.csv"):
         if (image["label"], image["attribute"]) == named:
             _, prediction, p_true = seen.pop(image["path"])
             assert prediction == image["prediction"]
@@ -317,7 +310,7 @@ def test_of_many_classes_and_attributes_only_groups_with_images_are_kept(tiny, s
     many = settings | {"classes": classes, "attributes": attributes}
     found = dbpt.audit(table, predictions=predictions, out=tmp_path / "audit", **many)
     assert [(each.index, each.n) for each in found.groups] == [(0, 8), (1, 8), (25, 8), (26, 8)]
-    assert len(found.table().splitlines()) < 40 and len(lines_of(tmp_path / "audit/groups.csv")) == 4
+    assert len(found.table().splitlines()) < 40 and len(rows_of(tmp_path / "audit/groups.csv")) == 4
     assert (tmp_path / "audit/audit.json").stat().st_size < 250_000
     assert (tmp_path / "audit/audit.html").stat().st_size < 600_000
     taken = {name: sum(each.values()) for name, each in found.figures.confusion.items()}

@@ -1,6 +1,5 @@
 """``dbpt audit --attributes clusters``: the clusters are audited, whether the data have true attributes or not."""
 
-import csv
 from dataclasses import asdict
 
 import numpy as np
@@ -8,7 +7,7 @@ import pandas as pd
 import pytest
 from html_page import Page
 from runs import fit, metrics_of, without
-from tiny import ATTRIBUTES
+from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -25,7 +24,7 @@ def bare(tiny):
 
 @pytest.fixture(scope="module")
 def settings(tiny):
-    return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+    return tiny.backbone
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +78,7 @@ def test_other_predictions(tiny, settings, predictions):
 
 def test_images_csv_names_the_cluster_of_each_image_as_its_attribute(tiny, settings, tmp_path):
     found = dbpt.audit(tiny.table, out=tmp_path / "audit", **WORD, **settings)
-    with (tmp_path / "audit" / "images.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "audit" / "images.csv")
     names = attributes_of(found)
     assert [row["attribute"] for row in rows] == [names[int(row["group"])] for row in rows]
     table = found.to_metric_frame_table()

@@ -1,17 +1,16 @@
 """`dbpt.discover` and ``dbpt discover``: what is proposed, the files, the commands to go on, what is refused."""
 
-import csv
 import json
 import re
 import shlex
 from dataclasses import replace
 from html import unescape
-from pathlib import Path
 
 import numpy as np
 import pytest
 from browser import assert_readable
 from made_up_run import LONG
+from tiny import rows_of
 
 import dbpt
 from dbpt import InputError
@@ -65,12 +64,7 @@ def by_chance(demo) -> dbpt.Discovery:
 
 @pytest.fixture
 def tiny_settings(tiny) -> dict:
-    return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
-
-
-def lines_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    return tiny.backbone
 
 
 # --- what is proposed -------------------------------------------------------------------------------------------------
@@ -293,10 +287,10 @@ def test_the_files_are_complete_and_agree(found):
     assert sorted(path.name for path in out.iterdir()) == FILES
     path = out / "discover.json"
     assert typed(read_json(path, "discovery"), DiscoveryFigures, path, "again") == found.figures
-    families = lines_of(out / "families.csv")
+    families = rows_of(out / "families.csv")
     assert [row["family"] for row in families] == [family.name for family in found.figures.families]
     assert families[0]["finding"] == "proposed" and families[0]["names"] == "land | water"
-    words = lines_of(out / "words.csv")
+    words = rows_of(out / "words.csv")
     assert {row["class"] for row in words} == {"landbird", "waterbird"} and len(words) == 2 * 10  # not landbird
     assert found.to_pandas()["family"].tolist() == [row["family"] for row in families]
     page = (out / "discover.html").read_text()
@@ -381,7 +375,7 @@ def test_a_folder_in_use_is_refused_and_overwritten_when_asked(tiny, tiny_settin
         dbpt.discover(tiny.table, **settings)
     (tmp_path / "out/words.csv").write_text("")
     dbpt.discover(tiny.table, overwrite=True, **settings)
-    assert lines_of(tmp_path / "out/words.csv")
+    assert rows_of(tmp_path / "out/words.csv")
     status = json.loads((tmp_path / "out/status.json").read_text())
     (tmp_path / "out/status.json").write_text(json.dumps(status | {"schema_version": 1}))
     with pytest.raises(InputError, match="written by an older dbpt"):

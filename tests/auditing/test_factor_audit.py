@@ -1,25 +1,35 @@
 """The audit of several factors: each by itself, beyond the others, and the verdict on all of them."""
 
-import csv
-from itertools import product
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from made_up_run import doubts_of
-from tiny import ATTRIBUTES
+from tiny import ATTRIBUTES, rows_of
 
 import dbpt
-from dbpt.auditing.factors import GroupsToAudit, audited_factors, holm, verdict_of_factors
+from dbpt.auditing.audit import studies_of
 from dbpt.auditing.figures import UserPredictions
 from dbpt.auditing.next_step import _options
+from dbpt.auditing.verdict import audited_factors, holm, verdict_of_factors
+from dbpt.data import Dataset
 from dbpt.data.words import Factor, Words, combined, joint_codes
+from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.trust import Guesses
 from dbpt.settings.config import make_config
 from dbpt.settings.sections import AUDIT_SETTINGS
 
 NAMES = {"style": ["photo", "sketch"], "place": ["home", "street", "field"], "size": ["near", "far"]}
 CLASSES = ("cat", "dog", "fox")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Stands for `Embedded`."""
+
+    dataset: Dataset
 
 
 def words_of(*names):
@@ -40,28 +50,20 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False, doubted=())
         )
         for name in codes
     ]  # fmt: skip
-    guesses = Guesses(
-        method="proportional",
-        shares=[],
-        mean_confidence=1.0,
-        doubts=[],
-        n_unknown=0,
-        n_known=0,
-        accuracy=None,
-        factors=of_factors,
-    )
-    predictions = UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None)
-    of = {"kind": "pseudo" if by_guesses else "true", "num_classes": len(CLASSES)}
-    parts = [
-        GroupsToAudit(name=name, values=NAMES[name], attributes=each, pairs=list(product(CLASSES, NAMES[name])), **of)
-        for name, each in codes.items()
-    ]
+    guesses = replace(of_factors[0], name="attribute", values=[], doubts=[], factors=of_factors)
+    n = len(labels)
+    rows = {"paths": ("x",) * n, "lines": np.zeros(n, np.int64), "labels": labels, "splits": np.zeros(n, np.int64)}
+    where = {"name": "", "root": Path(), "source": Path()}
     joint = joint_codes(list(codes.values()), words.sizes)
-    pairs = list(product(CLASSES, words.attributes))
-    chosen = GroupsToAudit(name="", values=[], attributes=joint, pairs=pairs, factors=tuple(parts), **of)
-    rows, is_first = np.arange(len(labels)), np.ones(len(labels), dtype=bool)
-    how = {"by": "file", "seed": 0, "is_first": is_first}
-    return audited_factors(chosen, predictions, labels, rows, guesses, **how)[0]
+    dataset = Dataset(**where, **rows, attributes=joint, known_factors=tuple(codes.values()), words=words)
+    parts = tuple(PseudoAttributes(each, None, None, "proportional") for each in codes.values())
+    subject = SimpleNamespace(
+        dataset=dataset, embedded=Images(dataset), config=SimpleNamespace(seed=0), by="file", search=None,
+        audited=np.arange(n), labels=labels, is_first=np.ones(n, dtype=bool), asks_clusters=by_guesses,
+        predictions=UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None),
+    )  # fmt: skip
+    studies = studies_of(subject, PseudoAttributes(joint, None, None, "proportional", parts=parts))
+    return audited_factors(subject, *studies, guesses)[0]
 
 
 @pytest.fixture
@@ -171,13 +173,11 @@ def table(tiny):
 
 def test_the_files_and_the_page_have_each_factor_and_the_combinations(tiny, table, tmp_path):
     factors = {"ground": ATTRIBUTES, "light": ["day", "night"]}
-    kept = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
-    found = dbpt.audit(table, factors=factors, out=tmp_path / "out", split="all", **kept)
+    found = dbpt.audit(table, factors=factors, out=tmp_path / "out", split="all", **tiny.backbone)
     assert [factor.name for factor in found.figures.factors] == ["ground", "light"]
     figures = {"accuracy", *(f"accuracy_factor-{number}" for number, _ in enumerate(found.figures.factors, 1))}
     assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} == figures
-    with (tmp_path / "out" / "factors.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(tmp_path / "out" / "factors.csv")
     assert [(row["factor"], row["class"], row["attribute"], int(row["n"])) for row in rows] == [
         (factor.name, group.class_name, group.attribute, group.n)
         for factor in found.figures.factors
@@ -193,21 +193,23 @@ def test_the_files_and_the_page_have_each_factor_and_the_combinations(tiny, tabl
 
 def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guessed(tiny, table):
     """The ground of nearly all images is known, and the light of a few; nothing is known of all three of some."""
-    kept = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
     factors = {"factors": {"ground": ATTRIBUTES, "light": ["day", "night"]}, "split": "all"}
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(table)
     some = [
         row | {"ground": row["ground"] if n % 7 else "", "light": row["light"] if n % 5 == 0 else ""}
         for n, row in enumerate(rows)
     ]
-    found = dbpt.audit(tiny.write("some-of-factors", some), **factors, **kept)
+    found = dbpt.audit(tiny.write("some-of-factors", some), **factors, **tiny.backbone)
     ground, light = found.figures.factors
     assert (found.figures.group_kind, ground.group_kind, light.group_kind) == ("pseudo", "true", "pseudo")
     assert found.figures.known_factors == ["ground"]
     alone = [{name: row[name] for name in row if name != "light"} for row in some]
     by_truth = dbpt.audit(
-        tiny.write("some-grounds", alone), attributes=ATTRIBUTES, columns={"attribute": "ground"}, split="all", **kept
+        tiny.write("some-grounds", alone),
+        attributes=ATTRIBUTES,
+        columns={"attribute": "ground"},
+        split="all",
+        **tiny.backbone,
     )
     assert by_truth.figures.group_kind == "true" and ground.groups == by_truth.groups
     assert "guesses" not in ground.verdict.sentence and sum(group.n for group in light.groups) == len(rows)
@@ -215,7 +217,7 @@ def test_a_factor_with_true_values_is_judged_by_them_where_another_one_is_guesse
         true = (row["ground"] or guess.split(", ")[0], guess.split(", ")[1])
         assert attribute == ", ".join(true)
     assert "groups: true values of ground, others guessed by CLIP" in " ".join(str(found).split())
-    whole = dbpt.audit(table, **factors, **kept)
+    whole = dbpt.audit(table, **factors, **tiny.backbone)
     assert whole.figures.group_kind == "true" and whole.figures.known_factors == []
     assert [each.group_kind for each in whole.figures.factors] == ["true", "true"]
 
@@ -232,11 +234,10 @@ def test_the_next_command_has_only_the_factors_with_a_bias_and_their_columns():
 
 
 def test_values_that_a_class_has_alone_are_no_association(tiny, tmp_path):
-    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
     table = tiny.write("without", [{**row, "attribute": ""} for row in tiny.rows()])
     own = ["size: big, small", "size[disc]: near, far"]
-    one = dbpt.audit(table, factors=own, **settings).figures
-    two = dbpt.audit(table, factors=["ground: meadow, lake", *own], **settings).figures
+    one = dbpt.audit(table, factors=own, **tiny.backbone).figures
+    two = dbpt.audit(table, factors=["ground: meadow, lake", *own], **tiny.backbone).figures
     for figures in (one, two):
         assert figures.cramers_v is None and figures.training_cramers_v is None
     assert [factor.cramers_v is None for factor in two.factors] == [False, True]

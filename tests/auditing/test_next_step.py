@@ -1,6 +1,5 @@
 """What an audit advises to do next, for each verdict and each classifier; its commands are run."""
 
-import csv
 import shlex
 from dataclasses import replace
 
@@ -8,12 +7,13 @@ import pytest
 from made_up_run import doubts_of
 from runs import fit
 from test_audit import many_rows
+from tiny import rows_of
 
 import dbpt
-from dbpt.auditing.figures import AuditedFactor, Verdict
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.subject import subject_of
 from dbpt.guesses.trust import Guesses
+from dbpt.report.verdicts import AuditedFactor, Verdict
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
 UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=doubts_of("nonsense"))
@@ -24,7 +24,7 @@ GUESSES = Guesses(
 
 @pytest.fixture
 def chosen(tiny):
-    return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes", "embed_batch_size")}
+    return tiny.guessing
 
 
 def step_after(*verdict, **of):
@@ -95,8 +95,7 @@ def test_the_advice_is_chosen_by_the_association_in_the_training_images(tiny, ch
     """The splits of the table are balanced but for the training images."""
     right = {("disc", "meadow"): 1.0, ("disc", "lake"): 0.5, ("box", "meadow"): 0.9, ("box", "lake"): 0.9}
     table, predictions = many_rows(tiny, "advised", right)
-    with table.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(table)
     for related in (False, True):
         training = []
         for label, attribute in right:

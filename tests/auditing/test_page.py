@@ -2,25 +2,22 @@
 
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
-from itertools import pairwise, product
+from itertools import pairwise
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from browser import assert_readable, looks
-from html_page import bars
+from html_page import Page, bars
+from made_up_audit import examples_of, figures_of, sheets_of
 from made_up_run import doubts_of
 from matplotlib import pyplot
 
-from dbpt.auditing.figures import LOOK_FIRST, AuditedFactor, AuditFigures, NextStep, Verdict
+from dbpt.auditing.figures import NextStep
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
-from dbpt.groups import group_metrics
-from dbpt.groups.association import ExplainedErrors
-from dbpt.guesses.trust import Guesses
-from dbpt.report.pictures import Mistake, contact_sheets, group_examples, surest_mistakes
-from dbpt.runs.metrics import AuditedData, BackboneSummary, Search
+from dbpt.report.pictures import Mistake
+from dbpt.report.verdicts import LOOK_FIRST, AuditedFactor, Verdict
+from dbpt.runs.metrics import Search
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 NASTY = """<script>alert("1")</script> & 'co'"""
@@ -28,116 +25,37 @@ LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "cat", "night", "dog", 0.125)
 
 
-def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 40, 80, 90), n=100, **changes):
-    """The figures of ``n`` images for each group, of which the given numbers are right."""
-    num_attributes, num_groups = len(attributes), len(classes) * len(attributes)
-    groups = np.repeat(np.arange(num_groups), n)
-    labels, guessed = np.divmod(groups, num_attributes)
-    correct = np.tile(np.arange(n), num_groups) < np.resize(right, num_groups)[groups]
-    predictions = np.where(correct, labels, (labels + 1) % len(classes))
-    rows, sizes = (predictions, labels, guessed), {"num_classes": len(classes), "num_attributes": num_attributes}
-    confusion = np.zeros((len(classes),) * 2, dtype=int)
-    np.add.at(confusion, (labels, predictions), 1)
-    names = {"classes": [*classes], "attributes": [*attributes]}
-    data = AuditedData(name="pets", root="/pets", split="test", n=len(groups), failed_images=0, notes=[], **names)
-    shares = [1 / num_attributes] * num_attributes
-    of_guesses = {"shares": shares, "mean_confidence": 0.9, "doubts": [], "n_known": 0, "accuracy": None}
-    of_guesses["n_unknown"] = 0
-    values = {
-        "schema_version": 1,
-        "dbpt_version": "0.1.0",
-        "verdict": Verdict(kind="bias", sentence="the classifier fails for cats at night", group=1),
-        "data": data,
-        "backbone": BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512, image_precision="bf16"),
-        "predictions_by": "zero-shot",
-        "predictions_from": "",
-        "group_kind": "pseudo",
-        "average": "plain",
-        "metrics": group_metrics(
-            *rows,
-            confidence=np.full(len(groups), 0.9),
-            train_counts=np.ones(num_groups),
-            group_names=list(product(classes, attributes)),
-            **sizes,
-        ),
-        "confusion": {
-            name: {other: int(n) for other, n in zip(classes, taken, strict=True) if n}
-            for name, taken in zip(classes, confusion, strict=True)
-        },
-        "cramers_v": 0.25,
-        "training_cramers_v": 0.87,
-        "explained": ExplainedErrors(
-            n=len(groups),
-            errors=95,
-            share=0.4,
-            p_value=0.001,
-            permutations=999,
-            p_is_bound=True,
-            share_low=0.312,
-            share_high=0.485,
-        ),
-        "guesses": Guesses(method="proportional", **of_guesses),
-        "warnings": [],
-        "words": {"cat": ["cat", "kitten"], "day": ["day", "daylight"]},
-        "templates": ["a photo of a {}"],
-        "attribute_templates": ["a photo taken at {}"],
-        "command": "dbpt audit pets.csv --attributes 'day, night' --out audits/pets",
-        "next_step": NextStep(
-            "train", "Train another:", ["dbpt fit pets.csv --attributes 'day, night' --out runs/pets"]
-        ),
-        "settings": {"Device": "cpu"},
-    }
-    return AuditFigures(**values | changes)
+def with_pictures(figures, folder, mistake=MISTAKE):
+    return render_audit(figures, sheets_of(figures, folder), [mistake], examples_of(figures, folder))
 
 
-def sheets_of(figures, folder, n=30):
-    groups = np.repeat(np.arange(len(figures.groups)), n)
-    paths = [f"{row % 4}.png" for row in range(len(groups))]
-    confidence = np.linspace(0.4, 1, len(groups), dtype=np.float32)
-    return contact_sheets(paths, folder, groups, confidence, group_names=figures.data.groups)
+def with_factor(figures, name, of_factor):
+    """The page of figures that have a factor with the same groups."""
+    factor = AuditedFactor(
+        name=name, values=["day", "night"], group_kind="pseudo", verdict=of_factor, groups=figures.groups,
+        cramers_v=None, explained=figures.explained, explained_beyond=None,
+    )  # fmt: skip
+    return render_audit(replace(figures, factors=[factor]), None)
 
 
-def examples_of(figures, folder, n=12):
-    """Of each group the first half is right."""
-    groups, classes, attributes = (
-        np.repeat(np.arange(len(figures.groups)), n),
-        figures.data.classes,
-        figures.data.attributes,
-    )
-    labels, right = groups // len(attributes), np.tile(np.arange(n) < n // 2, len(figures.groups))
-    paths, predictions = (
-        [f"{row % 4}.png" for row in range(len(groups))],
-        np.where(right, labels, (labels + 1) % len(classes)),
-    )
-    return group_examples(paths, folder, groups, [predictions], group_names=figures.data.groups, classes=classes)
+def words_of(html):
+    """The words of a page that has no scripts and reaches nothing outside it."""
+    page = Page(html)
+    page.assert_self_contained()
+    return page.words
 
 
-class Page(HTMLParser):
-    """Tags and text of a page; refuses scripts and what would reach outside it."""
+def text_of(figures, mistakes=None):
+    return words_of(render_audit(figures, None, mistakes))
 
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.found = [], []
-        self.feed(html)
-        self.text = " ".join("".join(self.found).replace("\u00a0", " ").split())
 
-    def handle_starttag(self, tag, attrs):
-        assert tag not in {"script", "link", "iframe", "object", "embed", "base", "a"}
-        names = dict(attrs)
-        assert not [name for name in names if name.startswith("on") or name in ("srcset", "action")]
-        assert names.get("href", "#").startswith("#")  # a shape of the same chart
-        assert not re.search(r"url\((?!#)", names.get("style", ""))
-        assert names.get("src", "data:").startswith("data:")
-        self.tags.append((tag, names))
-
-    def handle_data(self, data):
-        self.found.append(data)
+def table_of(figures):
+    return Audit(figures, {}, None).table()
 
 
 def test_the_page_says_everything_in_order(noise):
     figures = figures_of(warnings=["the moon was full"])
-    page = Page(render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise)))
-    places = []
+    text, places = words_of(with_pictures(figures, noise)), []
     for words in (
         "Bias found The classifier fails for cats at night.",
         "Audited: zero-shot CLIP (ViT-B-32 · openai), on 400 test images. A group is a class with one value of the "
@@ -181,8 +99,8 @@ def test_the_page_says_everything_in_order(noise):
         "a photo taken at {}",
         "Bergsma",
     ):
-        assert words in page.text, words
-        places.append(page.text.index(words, places[-1] if places else 0))
+        assert words in text, words
+        places.append(text.index(words, places[-1] if places else 0))
     assert places == sorted(places)
 
 
@@ -214,11 +132,11 @@ def test_an_audit_plots_its_groups_worst_first():
 def test_the_table_shows_the_worst_of_many_groups_and_says_where_the_others_are():
     attributes = [f"a{n}" for n in range(30)]
     figures = figures_of(attributes=attributes, right=range(40, 100))
-    table = Audit(figures, {}, None).table()
+    table = table_of(figures)
     assert re.findall(r"cat · (a\d+) ", table)[:2] == ["a0", "a1"] and "dog" not in table.partition("\n\n")[2]
     assert len(re.findall(r"cat · a\d+ ", table)) == 20
     assert "\nthe 20 worst of 60 groups with images; groups.csv in --out has all of them\n" in table
-    few = Audit(figures_of(attributes=attributes[:10], right=range(40, 60)), {}, None).table()
+    few = table_of(figures_of(attributes=attributes[:10], right=range(40, 60)))
     assert few.count("dog · ") == 10 and "worst of 20 groups" not in few
 
 
@@ -228,21 +146,18 @@ def test_no_probabilities_no_evidence_no_sheets_and_no_worst_group():
     )
     groups = tuple(replace(group, confidence=None) for group in figures.groups)
     figures = replace(figures, metrics=replace(figures.metrics, groups=groups))
-    html = render_audit(figures, None, None)
-    page = Page(html)
-    assert "No evidence of bias There is no evidence. Audited" in page.text
-    assert "there are no pictures" in page.text
-    assert "Without probabilities, the classifier’s confidence is unknown." in page.text
-    assert not re.search("Over- ?confidence|Cramér’s V[0–]|p-value[p–]|None|Mistakes in", page.text)
-    assert bars(html, "erm") == []
+    html, text = render_audit(figures, None), text_of(figures)
+    assert "No evidence of bias There is no evidence. Audited" in text and "there are no pictures" in text
+    assert "Without probabilities, the classifier’s confidence is unknown." in text and bars(html, "erm") == []
+    assert not re.search("Over- ?confidence|Cramér’s V[0–]|p-value[p–]|None|Mistakes in", text)
     none = replace(figures.metrics, worst_group=None, worst_group_accuracy=None, gap=None, adjusted_average=None)
-    assert "Gap– points" in Page(render_audit(replace(figures, metrics=none), None, None)).text
+    assert "Gap– points" in text_of(replace(figures, metrics=none))
 
 
 def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_named():
     guesses = replace(figures_of().guesses, doubts=doubts_of("no two modes are visible"), n_known=50, accuracy=0.5)
     verdict = Verdict(kind="untrusted", sentence="CLIP can't tell this attribute apart in these images.")
-    text = Page(render_audit(figures_of(guesses=guesses, verdict=verdict), None, None)).text
+    text = text_of(figures_of(guesses=guesses, verdict=verdict))
     assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index(
         "What the figures mean"
     )
@@ -253,7 +168,7 @@ def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_n
     assert "is evidence that" not in text and "worst group is bold" not in text and '<tr class="chosen"' not in html
     assert "value muted" not in render_audit(figures_of(), None, None)
     assert "Of the 50 images whose attribute is known, 50.0 % are guessed correctly." in text
-    text = Page(render_audit(figures_of(guesses=guesses, group_kind="true"), None, None)).text
+    text = text_of(figures_of(guesses=guesses, group_kind="true"))
     assert "Doubts about the guesses (the figures below use the given attributes instead)" in text
     assert "and the attribute is given with the data." in text and "dbpt label" not in text
     assert "Nobody labelled" not in text and "Group: class · attribute" in text
@@ -262,7 +177,7 @@ def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_n
 def test_figures_by_groups_that_cant_be_trusted_are_folded(noise):
     """What doesn't need the attribute stays open: the average, the confusions, the mistakes, and the guesses."""
     figures = figures_of(verdict=Verdict(kind="untrusted", sentence="CLIP can't tell."))
-    html = render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise))
+    html = with_pictures(figures, noise)
     summary = "<summary>Figures by guessed group, which can’t be trusted</summary>"
     before, folded = html.split(f"<details>\n{summary}")
     folded, after = folded.split('<h2 id="mistakes">')
@@ -274,14 +189,8 @@ def test_figures_by_groups_that_cant_be_trusted_are_folded(noise):
 
 @pytest.mark.parametrize(("kind", "is_folded"), [("untrusted", True), ("bias", False)])
 def test_the_figures_of_a_factor_that_cant_be_trusted_are_folded(kind, is_folded):
-    figures = figures_of()
-    verdict = Verdict(kind=kind, sentence="time", group=None if is_folded else 1)
-    factor = AuditedFactor(
-        name="time", values=["day", "night"], group_kind="pseudo", verdict=verdict, groups=figures.groups,
-        cramers_v=None, explained=figures.explained, explained_beyond=None,
-    )  # fmt: skip
-    told = replace(figures.verdict, lead=["It is dark."])
-    html = render_audit(replace(figures, factors=[factor], verdict=told), None)
+    told = figures_of(verdict=Verdict(kind="bias", sentence="cats", group=1, lead=["It is dark."]))
+    html = with_factor(told, "time", Verdict(kind=kind, sentence="time", group=None if is_folded else 1))
     assert html.index("</h1>") < html.index("It is dark.") < html.index("<li><strong>time</strong>")
     section = html[html.index('<h2 id="factor-1">') : html.index('<h2 id="groups">')]
     assert section.count("</details>") == is_folded
@@ -294,32 +203,27 @@ def test_the_figures_of_a_factor_that_cant_be_trusted_are_folded(kind, is_folded
 def test_a_bias_is_only_possible_if_another_factor_in_doubt_may_be_the_reason(doubts, badge):
     figures = figures_of()
     doubted = Verdict(kind="untrusted", sentence="size", doubts=doubts_of(*doubts))
-    factor = AuditedFactor(
-        name="size", values=["big", "small"], group_kind="pseudo", verdict=doubted, groups=figures.groups,
-        cramers_v=None, explained=figures.explained, explained_beyond=None,
-    )  # fmt: skip
-    assert figures.verdict.kind == "bias"
-    assert f">{badge}<" in render_audit(replace(figures, factors=[factor]), None)
+    assert figures.verdict.kind == "bias" and f">{badge}<" in with_factor(figures, "size", doubted)
 
 
 @pytest.mark.parametrize(("size", "share"), [("small", 0.14), ("strong", 0.85), ("clear", None)])
 def test_the_headline_says_how_large_a_bias_is(size, share):
     figures = figures_of()
     figures = replace(figures, explained=replace(figures.explained, share=share))
-    page = Page(render_audit(replace(figures, verdict=replace(figures.verdict, size=size)), None))
+    text = text_of(replace(figures, verdict=replace(figures.verdict, size=size)))
     of_errors = "" if share is None else f": {100 * share:.1f} % of the errors"
-    assert f" {size.capitalize()} bias found{of_errors} The classifier fails" in page.text
+    assert f" {size.capitalize()} bias found{of_errors} The classifier fails" in text
 
 
 def test_without_errors_no_group_is_the_worst():
     flawless = figures_of(right=(100,) * 4, verdict=Verdict(kind="nothing to compare", sentence="No errors."))
     html = render_audit(flawless, None, [])
-    text = Page(html).text
+    text = words_of(html)
     assert "Each group100.0 %[" in text and "No group has an error. Whichever group is really the worst, its" in text
     for words in ("Worst group", "Mistakes in", "smallest share", "worst group is bold", "Gap", '<tr class="chosen"'):
         assert words not in text + html
-        assert words in Page(render_audit(figures_of(), None, [])).text + render_audit(figures_of(), None, [])
-    table = Audit(flawless, {}, None).table()
+        assert words in text_of(figures_of(), []) + render_audit(figures_of(), None, [])
+    table = table_of(flawless)
     assert "no errors in any group ([" in table and "*" not in table
 
 
@@ -334,23 +238,23 @@ def test_the_bold_group_is_the_named_one_among_equals():
 def test_images_without_splits_are_not_called_training_images():
     figures = figures_of(predictions_by="file", predictions_from="p.csv")
     undivided = replace(figures, data=replace(figures.data, split="train", is_divided=False))
-    text = Page(render_audit(undivided, None)).text
+    text = text_of(undivided)
     assert "on 400 images, not divided into training and test; if the classifier was trained on them, these" in text
-    assert "pets: no splits, 400 images;" in Audit(undivided, {}, None).table()
-    by_clip = Page(render_audit(replace(undivided, predictions_by="zero-shot"), None)).text
+    assert "pets: no splits, 400 images;" in table_of(undivided)
+    by_clip = text_of(replace(undivided, predictions_by="zero-shot"))
     assert "on 400 images. A group is" in by_clip and "not divided" not in by_clip
-    assert "on 400 test images. A group is" in Page(render_audit(figures, None)).text
+    assert "on 400 test images. A group is" in text_of(figures)
 
 
 def test_the_adjusted_average_is_left_out_where_all_training_images_are_audited():
     figures = figures_of(average="adjusted")
-    page = Page(render_audit(figures, None)).text
+    page = text_of(figures)
     assert "Adjusted average76.2 %" in page and "the worst group is below the adjusted average" in page
-    page = Page(render_audit(replace(figures, data=replace(figures.data, split="train")), None)).text
+    page = text_of(replace(figures, data=replace(figures.data, split="train")))
     assert "Adjusted average" not in page and "the worst group is below the average" in page
     shares = replace(figures.metrics, adjusted_average=0.7)
-    page = render_audit(replace(figures, data=replace(figures.data, split="train"), metrics=shares), None)
-    assert "Adjusted average70.0 %" in Page(page).text
+    shares = replace(figures, data=replace(figures.data, split="train"), metrics=shares)
+    assert "Adjusted average70.0 %" in text_of(shares)
 
 
 def test_a_searched_attribute_has_a_p_value_that_is_too_small():
@@ -358,13 +262,13 @@ def test_a_searched_attribute_has_a_p_value_that_is_too_small():
     search = Search(family="day-or-night", on_audited=True, sentence="reworded")
     searched = replace(figures.data, search=search)
     words = "Here it is too small, since a search chose the attribute on these images: test it on others."
-    assert words in Page(render_audit(replace(figures, data=searched), None)).text
-    assert "p ≤ 0.0010, which is too small" in Audit(replace(figures, data=searched), {}, None).table()
-    assert words not in Page(render_audit(figures, None)).text
-    assert "too small" not in Audit(figures, {}, None).table()
+    assert words in text_of(replace(figures, data=searched))
+    assert "p ≤ 0.0010, which is too small" in table_of(replace(figures, data=searched))
+    assert words not in text_of(figures)
+    assert "too small" not in table_of(figures)
     elsewhere = replace(figures, data=replace(figures.data, search=replace(search, on_audited=False)))
-    assert words not in Page(render_audit(elsewhere, None)).text
-    assert "auto: reworded" in (table := Audit(elsewhere, {}, None).table()) and "too small" not in table
+    assert words not in text_of(elsewhere)
+    assert "auto: reworded" in (table := table_of(elsewhere)) and "too small" not in table
 
 
 @pytest.mark.parametrize(
@@ -376,35 +280,32 @@ def test_a_searched_attribute_has_a_p_value_that_is_too_small():
     ],
 )
 def test_training_can_use_the_attribute_only_if_it_goes_with_the_class(v, of_training, words):
-    text = Page(render_audit(figures_of(cramers_v=v, training_cramers_v=of_training), None)).text
+    text = text_of(figures_of(cramers_v=v, training_cramers_v=of_training))
     assert words in text and ("instead of the class" in text) is ("instead of the class" in words)
 
 
 def test_lead_and_caution_are_below_the_headline():
     lead = ["40 % go with it.", "A fifth are wrong."]
     caution = Verdict(kind="bias", sentence="night is hard", lead=lead, by_words=True, group=1)
-    assert (
-        f"Bias found Night is hard. 40 % go with it. A fifth are wrong. {LOOK_FIRST} Audited: "
-        in Page(render_audit(figures_of(verdict=caution), None, None)).text
+    assert f"Bias found Night is hard. 40 % go with it. A fifth are wrong. {LOOK_FIRST} Audited: " in text_of(
+        figures_of(verdict=caution)
     )
     assert str(caution) == f"night is hard 40 % go with it. A fifth are wrong. {LOOK_FIRST}"
 
 
 def test_the_table_of_untrusted_guesses_has_no_figures_before_the_verdict():
     doubted = figures_of(verdict=Verdict(kind="untrusted", sentence="Nothing follows."))
-    table = Audit(doubted, {}, None).table()
+    table = table_of(doubted)
     for words in ("worst group", "p ≤", "explained", "Cramér", "*"):
-        assert words not in table and words in Audit(figures_of(), {}, None).table()
+        assert words not in table and words in table_of(figures_of())
 
 
 def test_many_classes_get_a_list_of_confusions():
     figures = figures_of(classes=[f"c{number}" for number in range(30)], n=10, right=[9] * 59 + [0])
     html = render_audit(figures, None, None)
-    page = Page(html)
-    assert "There are 30 classes; these are the most frequent confusions." in page.text
-    assert "c29c01155.0 %" in page.text
-    assert "The chart shows the 40 worst of 60 groups." in page.text
-    assert len(bars(html)) == 40
+    text = words_of(html)
+    assert "There are 30 classes; these are the most frequent confusions." in text and "c29c01155.0 %" in text
+    assert "The chart shows the 40 worst of 60 groups." in text and len(bars(html)) == 40
 
 
 def test_nothing_in_the_data_can_break_the_page(noise):
@@ -412,29 +313,22 @@ def test_nothing_in_the_data_can_break_the_page(noise):
                          command=NASTY, next_step=NextStep("train", NASTY, [NASTY]), predictions_by="file",
                          predictions_from=NASTY,
                          verdict=Verdict(kind="bias", sentence=NASTY), templates=[NASTY])  # fmt: skip
-    mistake = Mistake(f"x/{NASTY}/\udcff.jpg", b"", NASTY, NASTY, NASTY, None)
-    html = render_audit(figures, sheets_of(figures, noise), [mistake], examples_of(figures, noise))
-    page = Page(html)  # refuses a script element
-    assert page.text.count(NASTY) > 20
+    html = with_pictures(figures, noise, Mistake(f"x/{NASTY}/\udcff.jpg", b"", NASTY, NASTY, NASTY, None))
+    assert words_of(html).count(NASTY) > 20  # and no script element
     for svg in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
         ElementTree.fromstring(svg)
 
 
 def test_the_page_has_landmarks_headers_of_cells_and_texts_for_pictures(noise):
-    figures = figures_of()
-    page = Page(render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise)))
-    assert [tag for tag, _ in page.tags if tag in ("header", "main", "footer", "h1")] == [
-        "header",
-        "h1",
-        "main",
-        "footer",
-    ]
-    assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.tags if tag == "th")
-    assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
-    scrolled = [attrs for _, attrs in page.tags if "scroll" in attrs.get("class", "").split()]
+    page = Page(with_pictures(figures_of(), noise))
+    marks = [tag for tag in page.tags if tag in ("header", "main", "footer", "h1")]
+    assert marks == ["header", "h1", "main", "footer"]
+    assert all(attrs.get("scope") in ("row", "col") for tag, attrs in page.elements if tag == "th")
+    assert all(attrs.get("alt") for tag, attrs in page.elements if tag == "img")
+    scrolled = [attrs for _, attrs in page.elements if "scroll" in attrs.get("class", "").split()]
     assert scrolled
     assert all(attrs["tabindex"] == "0" and attrs["role"] == "region" and attrs["aria-label"] for attrs in scrolled)
-    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    levels = [int(tag[1]) for tag in page.tags if re.fullmatch("h[1-6]", tag)]
     assert all(deeper <= level + 1 for level, deeper in pairwise(levels))
 
 
@@ -443,8 +337,7 @@ def many_groups(noise, num_classes=7):
     classes += [f"c{number}" for number in range(3, num_classes)]
     figures = figures_of(classes, ["photo", LONG, "c", "d"], right=(90, 3, 50, 70, 0), settings={LONG: LONG},
                          command=LONG, warnings=[LONG] * 6, predictions_by="run", predictions_from=LONG)  # fmt: skip
-    return render_audit(figures, sheets_of(figures, noise), [replace(MISTAKE, path=LONG, prediction=LONG)],
-                        examples_of(figures, noise))  # fmt: skip
+    return with_pictures(figures, noise, replace(MISTAKE, path=LONG, prediction=LONG))
 
 
 @pytest.mark.parametrize(("num_classes", "pictures"), [(7, 28 * 32), (250, 768 + 384)])
@@ -457,7 +350,7 @@ def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(
 def test_the_table_of_very_many_groups_shows_the_worst():
     figures = figures_of([f"c{number}" for number in range(150)], n=300, right=range(300))
     html = render_audit(figures, None)
-    assert "The table shows the 200 worst of 300 groups; groups.csv has all of them." in Page(html).text
+    assert "The table shows the 200 worst of 300 groups; groups.csv has all of them." in words_of(html)
     assert html.split('<h2 id="numbers">')[0].count('<th scope="row" class="name">c') == 200
     assert '<th scope="row" class="name">c99 · night</th>' in html and ">c100 · day</th>" not in html
 
@@ -472,16 +365,9 @@ def test_a_table_that_scrolls_has_a_shadow_that_stays_where_it_is_cut():
 
 def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path):
     figures = figures_of()
-    few = render_audit(figures, sheets_of(figures, noise), [MISTAKE], examples_of(figures, noise))
+    few = with_pictures(figures, noise)
     assert_readable([few, many_groups(noise)], tmp_path)
     bad = few.replace("<main>", '<main><p class="bad">bad</p>')
     bad = bad.replace("</style>", ".bad { width: 2000px; max-width: none; color: var(--rule); }</style>")
     (of_page,) = looks([bad], tmp_path, dark=True)
     assert all("P bad" in found["wide"] and "P bad" in found["faint"] for found in of_page)
-
-
-def test_surest_mistakes_of_a_group(noise):
-    paths, taken_for = ["0.png", "1.png", "gone.png", "2.png"], ["dog", "cat", "dog", "emu"]
-    mistakes = surest_mistakes(paths, noise, ("cat", "day"), taken_for, np.array([0.4, 0.9, 0.1, 0.2]))
-    assert [(m.path, m.prediction, m.p_true) for m in mistakes] == [("2.png", "emu", 0.2), ("0.png", "dog", 0.4)]
-    assert [m.path for m in surest_mistakes(paths, noise, ("cat", "day"), taken_for, None)] == ["0.png", "2.png"]

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from made_up_run import doubts_of
 
-from dbpt.auditing.figures import Verdict
-from dbpt.auditing.result import named_difference, p_text
-from dbpt.auditing.verdict import most_confused, verdict_of
+from dbpt.auditing.verdict import named_difference, verdict_of
 from dbpt.groups import explained_errors, group_metrics
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.trust import Guesses
+from dbpt.report.verdicts import Verdict, most_confused, p_text
 
 CLASSES, ATTRIBUTES = ["cat", "dog", "fox", "owl", "pig"], ["day", "night"]
 
@@ -50,9 +49,8 @@ def verdict(
     known = {"mean_confidence": 1.0, "n_known": 0, "n_unknown": 0, "accuracy": None} | of_guesses
     guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=doubts_of(*doubts), **known)
     groups, explained = audited(counts, errors)
-    of = {"by": by, "by_guesses": by_guesses, "attributes": ATTRIBUTES, "is_searched": is_searched}
-    of["detectable"] = detectable
-    return verdict_of(groups, explained, guesses, **of)
+    of = {"by": by, "attributes": ATTRIBUTES, "is_searched": is_searched, "detectable": detectable}
+    return verdict_of(groups, explained, guesses if by_guesses else None, **of)
 
 
 def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
@@ -61,7 +59,7 @@ def test_a_bias_is_named_by_the_clearest_difference_within_a_class():
     groups, found = audited(counts, errors)[0], verdict(counts, errors)
     worse, better = named_difference(groups, prefers_worst=False)
     assert (worse.class_name, worse.attribute, better.attribute) == ("cat", "night", "day")
-    assert found.kind == "bias" and found.group == 1
+    assert (found.kind, found.group, found.pair, found.also) == ("bias", 1, (1, 0), (3, 2))
     assert found.sentence == (
         "The accuracy of zero-shot CLIP depends strongly on day / night: of 'cat' 50.0\u00a0% right with 'night', "
         "95.0\u00a0% with 'day'."
@@ -284,7 +282,7 @@ def test_a_difference_that_wrong_guesses_can_make_is_no_bias():
     """1000 cats: the worse group has 40 errors more than its share, which 80 wrong guesses can make, but 79 can't."""
     counts, errors = [[500, 500], [500, 500]], [[60, 140], [50, 50]]
     found = verdict(counts, errors, by_guesses=True, mean_confidence=0.9199)
-    assert (found.kind, found.group) == ("untrusted", None)
+    assert (found.kind, found.group, found.pair, found.wrong_guesses) == ("untrusted", None, (1, 0), 80)
     assert found.sentence == (
         "The errors of zero-shot CLIP go with CLIP's guesses of day / night, but wrong guesses alone can be the reason."
     )

@@ -93,11 +93,9 @@ def test_a_comparison_is_the_fits_of_its_settings_and_refuses_a_changed_file(tin
 
 
 def test_groups_of_an_audit_are_those_of_the_file(tiny, true_file, tmp_path, command):
-    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
-    settings = {name: value for name, value in tiny.settings.items() if name in kept}
     table = tiny.write("without-attributes", without(tiny.rows(), "attribute"))
-    by_file = dbpt.audit(table, pseudo_attributes=true_file, out=tmp_path / "audit", **settings)
-    by_truth = dbpt.audit(tiny.table, **settings)
+    by_file = dbpt.audit(table, pseudo_attributes=true_file, out=tmp_path / "audit", **tiny.guessing)
+    by_truth = dbpt.audit(tiny.table, **tiny.guessing)
     assert by_file.groups == by_truth.groups and by_file.figures.explained == by_truth.figures.explained
     assert by_file.figures.group_kind == "pseudo" and by_file.figures.guesses.doubts == []
     page = (tmp_path / "audit/audit.html").read_text()
@@ -117,8 +115,7 @@ def untold(tiny) -> Path:
 @pytest.fixture
 def whole(tiny) -> dict:
     """The settings of an audit of all images, which guesses the same as `dbpt.guess_attributes`."""
-    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
-    return {name: tiny.settings[name] for name in kept} | {"split": "all"}
+    return tiny.guessing | {"split": "all"}
 
 
 def test_guesses_that_were_written_are_doubted_as_if_they_were_made_again(tiny, untold, whole, tmp_path):

@@ -1,13 +1,12 @@
 """``--attributes clusters`` end to end: found without words, trained on, shown, and kept with the run."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 import pytest
 from html_page import Page
 from runs import fit, groups_of, metrics_of, pseudo_attributes, without
-from tiny import ATTRIBUTES
+from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -102,8 +101,7 @@ def test_unsure_images_get_no_cluster(tiny, bare, monkeypatch):
 
     real = class_clusters.softmax
     monkeypatch.setattr(class_clusters, "softmax", lambda scores: real(scores / 1000))  # the tiny images are sure
-    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
-    found = dbpt.guess_attributes(bare, embed_batch_size=16, min_confidence=0.6, **WORD, **settings)
+    found = dbpt.guess_attributes(bare, min_confidence=0.6, **WORD, **tiny.backbone)
     is_unsure = found.pseudo.confidence < 0.6
     assert 0 < is_unsure.sum() < len(is_unsure)
     np.testing.assert_array_equal(found.groups < 0, is_unsure)
@@ -125,8 +123,7 @@ def test_the_pages_show_each_cluster_by_class(run, bare_run):
 
 
 def test_images_have_their_cluster_in_predictions_csv(run):
-    with (run / "predictions.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = rows_of(run / "predictions.csv")
     names = metrics_of(run)["dataset"]["clusters"]["names"]
     for row in rows:
         of_class = names[("box", "disc").index(row["label"])]
@@ -144,13 +141,12 @@ def test_it_is_evaluated_with_the_clusters_of_the_run(tiny, bare_run, tmp_path):
 
 
 def test_guess_writes_them(tiny, bare, bare_run, tmp_path):
-    out, settings = tmp_path / "guesses.csv", {n: tiny.settings[n] for n in ("model", "pretrained", "cache")}
-    found = dbpt.guess_attributes(bare, out=out, embed_batch_size=16, **WORD, **settings)
+    out = tmp_path / "guesses.csv"
+    found = dbpt.guess_attributes(bare, out=out, **WORD, **tiny.backbone)
     assert dict(zip(found.columns["path"], found.pseudo.pseudo_attributes.tolist(), strict=True)) == pseudo_attributes(
         bare_run
     )
-    with out.open(newline="") as file:
-        assert {row["group"] for row in csv.DictReader(file)} == {"0", "1", "2", "3"}
+    assert {row["group"] for row in rows_of(out)} == {"0", "1", "2", "3"}
     assert "clusters within each class, in per cent" in found.table() and "separation: " in found.table()
     assert all(name in found.table() for name in found.pseudo.names[0])
 
@@ -211,7 +207,6 @@ def test_clusters_that_are_none_give_a_warning(tiny, bare, tmp_path, monkeypatch
     (warning,) = metrics_of(found)["doubt_warnings"]
     assert warning.startswith("the clusters can't be trusted: the images of classes 'box', 'disc' form no distinct")
     assert "The clusters can’t be trusted" in text_of(found / "report.html")
-    settings = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
-    audit = dbpt.audit(bare, embed_batch_size=16, **WORD, **settings)
+    audit = dbpt.audit(bare, **WORD, **tiny.backbone)
     assert audit.verdict.kind == "untrusted"
     assert audit.verdict.sentence.startswith("Some classes may form no distinct clusters, so this audit can't tell")

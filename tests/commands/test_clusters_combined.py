@@ -63,8 +63,7 @@ def test_true_factors_define_the_reported_groups_and_clusters_those_of_training_
     assert metrics["group_kind"] == "true" and len(metrics["dataset"]["attributes"]) == 4
     assert (found / "clusters.safetensors").read_bytes() == (run / "clusters.safetensors").read_bytes()
     names = metrics["dataset"]["clusters"]["names"]
-    plain = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
-    audit = dbpt.audit(dataset, **WORD, **plain)
+    audit = dbpt.audit(dataset, **WORD, **tiny.backbone)
     assert [group.attribute for group in audit.groups] == [*names[0], *names[1]]
     assert audit.figures.factors == []
 
@@ -98,8 +97,7 @@ def test_a_class_with_fewer_images_than_clusters_is_refused(tiny, few, command, 
 
 
 def test_as_many_images_as_clusters_are_enough(tiny, few):
-    plain = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
-    found = dbpt.audit(few, attributes="clusters:2", **plain)
+    found = dbpt.audit(few, attributes="clusters:2", **tiny.backbone)
     assert sum(group.n for group in found.groups) == 32
     assert found.verdict.kind == "untrusted"
 

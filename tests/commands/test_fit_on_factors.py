@@ -1,12 +1,10 @@
 """Several attributes as factors, from the command line to a run's files, and those who read a run again."""
 
-import csv
-
 import numpy as np
 import pytest
 from html_page import Page
 from runs import contents, fit, groups_of, metrics_of
-from tiny import ATTRIBUTES
+from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt.commands.result import Result
@@ -45,11 +43,6 @@ def run(tiny, table, settings, tmp_path_factory):
     return fit(tiny, tmp_path_factory.mktemp("factors") / "run", table, **settings)
 
 
-def lines_of(path):
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_a_probe_guesses_each_factor_and_one_that_images_do_not_show_is_doubted(tiny, table, settings, tmp_path):
     run = fit(tiny, tmp_path / "run", table, **settings, pseudo_method="probe", probe_rows=40, head="linear")
     result = Result.read(run)
@@ -65,7 +58,7 @@ def test_a_probe_guesses_each_factor_and_one_that_images_do_not_show_is_doubted(
     )
     again = dbpt.evaluate(run)
     assert again.metrics.pseudo_quality == result.metrics.pseudo_quality
-    boxes = [row for row in lines_of(run / "predictions.csv") if row["label"] == "box"]
+    boxes = [row for row in rows_of(run / "predictions.csv") if row["label"] == "box"]
     assert {row["pseudo_light"] for row in boxes} == {"day", "night"}
 
 
@@ -78,7 +71,7 @@ def test_a_run_guesses_each_factor_and_makes_groups_of_their_combinations(run, t
         name: value for name, value in settings.items() if name in ("model", "pretrained", "cache", "embed_batch_size")
     }
     alone = dbpt.guess_attributes(table, attributes=ATTRIBUTES, columns={"attribute": "ground"}, **plain)
-    rows = lines_of(run / "predictions.csv")
+    rows = rows_of(run / "predictions.csv")
     assert [row["pseudo_ground"] for row in rows] == alone.columns["pseudo_attribute"]
     assert [row["pseudo_attribute"] for row in rows] == [
         f"{row['pseudo_ground']}, {row['pseudo_light']}" for row in rows
@@ -111,12 +104,12 @@ def test_a_run_is_continued_and_read_again_with_its_factors(tiny, run, table, se
     found = dbpt.evaluate(run, cache=str(tiny.cache)).to_dict()
     assert found["rows"][0]["test"] == metrics_of(run)["rows"][-1]["test"]
     renamed = tiny.write(
-        "factors-renamed", [{("l" if n == "light" else n): v for n, v in r.items()} for r in lines_of(table)]
+        "factors-renamed", [{("l" if n == "light" else n): v for n, v in r.items()} for r in rows_of(table)]
     )
     assert dbpt.evaluate(run, renamed, columns=["light=l"]).to_dict()["rows"][0]["test"] == found["rows"][0]["test"]
     classifier = dbpt.load(run)
     assert [factor.name for factor in classifier.words.factors] == ["ground", "light"]
-    path = table.parent / lines_of(table)[0]["path"]
+    path = table.parent / rows_of(table)[0]["path"]
     prediction = classifier.predict(str(path), attributes=True)
     prediction = next(iter(prediction)) if not hasattr(prediction, "path") else prediction
     assert prediction.attribute_probabilities.shape == (
@@ -139,14 +132,14 @@ def test_rows_in_memory_keep_their_factors(tiny, run, table, settings, tmp_path)
 
 def test_guesses_of_a_run_come_back_as_a_file(tiny, run, table, settings, tmp_path):
     of_file = fit(tiny, tmp_path / "run", table, **settings | {"pseudo_attributes": str(run / "predictions.csv")})
-    one, other = lines_of(run / "predictions.csv"), lines_of(of_file / "predictions.csv")
+    one, other = rows_of(run / "predictions.csv"), rows_of(of_file / "predictions.csv")
     for name in ("pseudo_attribute", "pseudo_ground", "pseudo_light", "group"):
         assert [row[name] for row in one] == [row[name] for row in other]
     assert (of_file / "prompt.safetensors").read_bytes() == (run / "prompt.safetensors").read_bytes()
 
 
 def test_true_attributes_of_factors_influence_nothing(tiny, run, table, settings, tmp_path):
-    rows = lines_of(table)
+    rows = rows_of(table)
     draws = np.random.default_rng(1)
     boxes = [i for i, row in enumerate(rows) if row["label"] == "box"]
     discs = [i for i, row in enumerate(rows) if row["label"] == "disc"]
@@ -163,15 +156,15 @@ def test_true_attributes_of_factors_influence_nothing(tiny, run, table, settings
 
 def test_a_known_value_is_kept_where_another_factor_of_the_image_is_guessed(tiny, run, table, settings, tmp_path):
     """Every second image has a true ground, every third a true light; the others are guessed as without any."""
-    truth = lines_of(table)
+    truth = rows_of(table)
     rows = [
         row | {"ground": row["ground"] if n % 2 else "", "light": row["light"] if n % 3 else "-1"}
         for n, row in enumerate(truth)
     ]
     some = tiny.write("some-factors", rows)
     kept = fit(tiny, tmp_path / "kept", some, guess_only_unknown=True, **settings)
-    guessed = lines_of(run / "predictions.csv")
-    for n, (found, true, guess) in enumerate(zip(lines_of(kept / "predictions.csv"), truth, guessed, strict=True)):
+    guessed = rows_of(run / "predictions.csv")
+    for n, (found, true, guess) in enumerate(zip(rows_of(kept / "predictions.csv"), truth, guessed, strict=True)):
         assert found["pseudo_ground"] == (true["ground"] if n % 2 else guess["pseudo_ground"])
         assert found["pseudo_light"] == (true["light"] if n % 3 else guess["pseudo_light"])
     how = {name: settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size", "factors")}
@@ -218,8 +211,8 @@ def test_results_name_each_factor_alone_and_only_the_combinations_that_occur(run
         *(("box", name) for name in LIGHT[:2]),
         *(("disc", name) for name in LIGHT),
     ]
-    rows = [row for row in lines_of(run / "predictions.csv") if row["split"] == "test"]
-    truth = {row["path"]: row for row in lines_of(table)}
+    rows = [row for row in rows_of(run / "predictions.csv") if row["split"] == "test"]
+    truth = {row["path"]: row for row in rows_of(table)}
     for factor in (ground, light):
         for each in factor.groups:
             members = [

@@ -1,13 +1,12 @@
 """`dbpt guess` and `guess_attributes`, and predictions.csv, in which a run writes the same guesses."""
 
-import csv
 import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from runs import fit, metrics_of, pseudo_attributes
-from tiny import ATTRIBUTES, CLASSES
+from tiny import ATTRIBUTES, CLASSES, rows_of
 
 import dbpt
 from dbpt.errors import InputError
@@ -17,19 +16,13 @@ COLUMNS = ["path", "label", "split", "pseudo_attribute", "confidence", "doubts",
 
 @pytest.fixture
 def settings(tiny) -> dict:
-    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
-    return {name: value for name, value in tiny.settings.items() if name in kept}
+    return tiny.guessing
 
 
 @pytest.fixture
 def options(settings) -> list[str]:
     values = [(name, value if isinstance(value, tuple) else (value,)) for name, value in settings.items()]
     return [text for name, given in values for text in (f"--{name.replace('_', '-')}", *map(str, given))]
-
-
-def lines_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def test_every_image_gets_the_guess_that_a_run_trains_on(tiny, tiny_run, settings):
@@ -59,7 +52,7 @@ def test_the_command_writes_what_python_returns(tiny, settings, options, command
     audit = shlex.split(last)
     assert command(*audit[1:])[0] == 0 and Path(audit[audit.index("--out") + 1], "audit.html").exists()
     assert f"106 guesses written to {out}" in errors
-    assert lines_of(out) == [dict(zip(COLUMNS, map(str, row), strict=True)) for row in zip(*found.columns.values())]  # noqa: B905
+    assert rows_of(out) == [dict(zip(COLUMNS, map(str, row), strict=True)) for row in zip(*found.columns.values())]  # noqa: B905
     assert max(map(len, table.splitlines())) <= 80
     shares = [f"{name} {100 * share:.1f}" for name, share in zip(ATTRIBUTES, found.guesses.shares, strict=True)]
     assert f"shares: {', '.join(shares)}\n" in printed
@@ -104,7 +97,7 @@ def test_guesses_that_can_not_be_trusted_are_written_with_a_warning(tiny, option
     untold = tiny.write("guess-untold", [{name: row[name] for name in ("path", "label")} for row in tiny.rows()])
     at = options.index("--attributes")
     code, _, errors = command("guess", untold, *options[:at], *words, *options[at + 3 :], "--out", out)
-    assert code == 0 and len(lines_of(out)) == 106
+    assert code == 0 and len(rows_of(out)) == 106
     assert errors.count("warning: CLIP's guesses of tuesday / honest can't be trusted: ") == 1
 
 
@@ -112,7 +105,7 @@ def test_images_below_the_least_confidence_have_no_guess(tiny, settings, tmp_pat
     everything = dbpt.guess_attributes(tiny.table, **settings)
     least = float(np.median(everything.columns["confidence"]))
     found = dbpt.guess_attributes(tiny.table, out=tmp_path / "guesses.csv", min_confidence=least, **settings)
-    empty = [row for row in lines_of(tmp_path / "guesses.csv") if row["pseudo_attribute"] == ""]
+    empty = [row for row in rows_of(tmp_path / "guesses.csv") if row["pseudo_attribute"] == ""]
     assert 0 < len(empty) == (found.groups < 0).sum() and {row["group"] for row in empty} == {"-1"}
     assert f"{len(empty)} images got no attribute" in str(found)
 
@@ -159,10 +152,10 @@ def test_bad_arguments_get_one_line_and_write_nothing(tiny, options, command, tm
 
 def test_a_run_writes_the_same_with_its_predictions(tiny, tiny_run, settings, tmp_path):
     dbpt.guess_attributes(tiny.table, out=tmp_path / "guesses.csv", **settings)
-    written = lines_of(tiny_run / "predictions.csv")
+    written = rows_of(tiny_run / "predictions.csv")
     assert list(written[0]) == [*COLUMNS[:3], "prediction", *COLUMNS[3:], "p_box", "p_disc"]
     same = [name for name in COLUMNS if name != "doubts"]  # which are about other rows
-    found = lines_of(tmp_path / "guesses.csv")
+    found = rows_of(tmp_path / "guesses.csv")
     assert [[row[name] for name in same] for row in written] == [[row[name] for name in same] for row in found]
     assert all((row["prediction"] == "box") == (float(row["p_box"]) > float(row["p_disc"])) for row in written)
     for split in ("val", "test"):
@@ -181,5 +174,5 @@ def test_a_validation_split_that_was_made_is_in_the_file(tiny, tmp_path):
     rows = [row for row in tiny.rows() if row["split"] == "train"]
     bare = tiny.write("guess-unsplit", [{name: row[name] for name in ("path", "label")} for row in rows])
     run = fit(tiny, tmp_path / "run", bare, baselines=False, epochs=2)
-    splits = [row["split"] for row in lines_of(run / "predictions.csv")]
+    splits = [row["split"] for row in rows_of(run / "predictions.csv")]
     assert len(splits) == len(rows) and splits.count("val") == metrics_of(run)["rows"][-1]["val"]["n"]

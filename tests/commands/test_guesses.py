@@ -121,8 +121,7 @@ def unsteady(monkeypatch):
 
 def guessed(tiny, name, **words):
     table = tiny.write(name, [{**row, "attribute": ""} for row in tiny.rows()])
-    chosen = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
-    return dbpt.guess_attributes(table, **chosen, **words)
+    return dbpt.guess_attributes(table, **tiny.backbone, **words)
 
 
 def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, unsteady):
@@ -162,5 +161,6 @@ def test_attributes_that_are_the_classes_are_refused(tiny, tmp_path):
         guessed(tiny, "classes", factors=["ground: meadow, lake", "shape: disc, box"])
     assert guessed(tiny, "classes", attributes=["disc", "lake"]).guesses.shares  # one of them may be an attribute
     known = tiny.write("true-classes", [{**row, "attribute": row["label"]} for row in tiny.rows()])
-    chosen = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
-    assert dbpt.guess_attributes(known, attributes=["disc", "box"], **chosen).guesses.n_known  # the data have them
+    assert dbpt.guess_attributes(
+        known, attributes=["disc", "box"], **tiny.backbone
+    ).guesses.n_known  # the data have them

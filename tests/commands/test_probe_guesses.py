@@ -1,13 +1,12 @@
 """``--pseudo-method probe`` end to end: guesses from few known attributes, trained on, shown, and kept with the run."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 from html_page import Page
 from runs import contents, fit, metrics_of, pseudo_attributes
-from tiny import ATTRIBUTES
+from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -42,8 +41,7 @@ def run(tiny, tmp_path_factory):
 
 
 def given(table):
-    with table.open(newline="") as file:
-        return {row["path"]: row["attribute"] for row in csv.DictReader(file)}
+    return {row["path"]: row["attribute"] for row in rows_of(table)}
 
 
 def code(name):

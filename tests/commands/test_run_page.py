@@ -1,6 +1,5 @@
 """The report of a real run: it agrees with the run's other files, and its command repeats the run."""
 
-import csv
 import html
 import re
 import shlex
@@ -8,6 +7,7 @@ import shlex
 import numpy as np
 import pytest
 from runs import contents, fit, metrics_of
+from tiny import rows_of
 
 from dbpt.groups.intervals import worst_group_difference_interval
 
@@ -37,7 +37,7 @@ def test_the_same_images_before_and_after_are_those_of_the_other_files(tiny_run)
         assert (n, right_before, right_after) == (before["n"], before["correct"], after["correct"])
         assert right_after - right_before == gained - lost
     assert sum(gained for *_, gained, _ in counts) > 0
-    table = {row["path"]: row for row in csv.DictReader((tiny_run / "predictions.csv").read_text().splitlines())}
+    table = {row["path"]: row for row in rows_of(tiny_run / "predictions.csv")}
     pictures = pictures_in(page)
     assert len(pictures) == 32  # all images of the test split
     for path, ((was_right, *before), (is_right, *after)) in pictures.items():
@@ -67,9 +67,7 @@ def test_the_confusion_matrices_are_those_of_the_predictions(tiny_run):
     page = (tiny_run / "report.html").read_text()
     part = page.split(">What is taken for what</h2>")[1].split("</section>")[0]
     before, after = (np.array(re.findall(r'<td class="[^"]*">(\d+)', table), int) for table in part.split("<h3>")[1:])
-    rows = [
-        row for row in csv.DictReader((tiny_run / "predictions.csv").read_text().splitlines()) if row["split"] == "test"
-    ]
+    rows = [row for row in rows_of(tiny_run / "predictions.csv") if row["split"] == "test"]
     classes = sorted({row["label"] for row in rows})
     of = [[sum((r["label"], r["prediction"]) == (y, k) for r in rows) for k in classes] for y in classes]
     assert after.reshape(2, 2).tolist() == of

@@ -1,6 +1,5 @@
 """``--shots K``: K training images of each class, drawn by the seed, and nothing else of the training split."""
 
-import csv
 import json
 import shutil
 from dataclasses import replace
@@ -12,6 +11,7 @@ from comparisons import compare
 from runs import contents as run_contents
 from runs import fit, groups_of, metrics_of
 from safetensors.numpy import load_file
+from tiny import rows_of
 
 import dbpt
 from dbpt.data.dataset import few_shots, hold_out
@@ -27,7 +27,7 @@ def run(tiny, tmp_path_factory) -> Path:
 
 
 def predictions_of(run: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader((run / "predictions.csv").read_text().splitlines()))
+    return rows_of(run / "predictions.csv")
 
 
 def training_paths(run: Path) -> list[str]:

@@ -15,7 +15,7 @@ from dbpt.groups import (
     simultaneous_intervals,
     worst_group_interval,
 )
-from dbpt.groups.accuracy import merged_groups
+from dbpt.groups.accuracy import counted_groups, merged_groups, worst_first
 from dbpt.groups.intervals import TAIL, newcombe_margins
 
 
@@ -292,3 +292,9 @@ def test_pseudo_attribute_quality_refuses(pseudo, true, labels, message):
 def test_pseudo_attribute_quality_refuses_a_confusion_matrix_that_fills_the_memory():
     with pytest.raises(InputError, match="^num_attributes is 4097; expected an integer from 1 to 4096"):
         pseudo_attribute_quality([0], [0], [0], num_classes=2, num_attributes=4097)
+
+
+def test_groups_are_ordered_by_accuracy_without_the_empty_ones():
+    counts, correct = np.array([10, 0, 10, 0, 10]), np.array([5, 0, 1, 0, 9])
+    groups = counted_groups([("cat", str(g)) for g in range(5)], counts, correct)
+    assert [each.index for each in worst_first(groups)] == [2, 0, 4]

@@ -1,6 +1,5 @@
 """`dbpt label` from a run to figures: with the true attributes as the person's answers, and with bad input."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 from runs import metrics_of, pseudo_attributes
 from safetensors.numpy import load_file
-from tiny import ATTRIBUTES, CLASSES
+from tiny import ATTRIBUTES, CLASSES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -21,11 +20,6 @@ def sample(tiny, tiny_run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("label") / "sample"
     dbpt.draw_label_sample(tiny_run, out=out, n=20, cache=str(tiny.cache))
     return out
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def write_labels(path: Path, sample: Path, answers: dict[str, str]) -> Path:

@@ -1,6 +1,5 @@
 """`dbpt label` of a run with several factors: a question, figures and a column of the table for each."""
 
-import csv
 import json
 import shlex
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 from html_page import Page
 from runs import fit, metrics_of
 from test_label_page import design_of, images, in_browser  # noqa: F401 (a fixture)
-from tiny import ATTRIBUTES, CLASSES
+from tiny import ATTRIBUTES, CLASSES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -20,11 +19,6 @@ from dbpt.human_check.sample import label_page
 
 FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk")
 LIGHT = ("day", "night")
-
-
-def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def write_labels(

@@ -1,6 +1,5 @@
 """Labels by hand as a table (``dbpt label --table``), and another run that keeps them (``--guess-only-unknown``)."""
 
-import csv
 import shlex
 
 import numpy as np
@@ -9,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from runs import contents, fit, metrics_of, pseudo_attributes
 from test_label import true_answers, write_labels
-from tiny import ATTRIBUTES
+from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -52,11 +51,6 @@ def table_of(tiny, columns=("path", "label", "split"), **changes) -> bytes:
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def read_table(path):
-    with path.open() as file:
-        return list(csv.DictReader(file))
-
-
 @pytest.mark.parametrize("keeps", [False, True])
 def test_the_table_has_the_labels_and_what_the_run_kept_and_no_other_true_attribute(tiny, labelled, tmp_path, keeps):
     """An image whose true attribute only evaluates must not reach the next training by way of the table."""
@@ -65,7 +59,7 @@ def test_the_table_has_the_labels_and_what_the_run_kept_and_no_other_true_attrib
     options = {"guess_only_unknown": keeps}
     _, answers, result = labelled("\n".join(lines).encode(), tmp_path / "new.csv", options, other_way_round)
     expected = [row | {"attribute": answers.get(row["path"]) or (row["attribute"] if keeps else "")} for row in rows]
-    assert read_table(tmp_path / "new.csv") == expected
+    assert rows_of(tmp_path / "new.csv") == expected
     assert f"--pseudo-attributes {tmp_path / 'new.csv'} --guess-only-unknown" in result["refit"]
 
 
@@ -81,7 +75,7 @@ def test_a_parquet_file_gets_a_new_csv_that_the_refit_reads(tiny, command, tmp_p
     assert code == 2 and "labelled.parquet: is written as CSV; choose a name that ends in .csv" in told
     assert not (tmp_path / "labelled.parquet").exists() and not (tmp_path / "sample/judged.json").exists()
     _, printed, _ = command(*judge, tmp_path / "labelled.csv")
-    assert read_table(tmp_path / "labelled.csv") == [row | {"attribute": answers.get(row["path"], "")} for row in rows]
+    assert rows_of(tmp_path / "labelled.csv") == [row | {"attribute": answers.get(row["path"], "")} for row in rows]
     assert command(*shlex.split(printed.splitlines()[-1].removeprefix("fit again with: "))[1:])[0] == 0
     told = {path: ATTRIBUTES.index(name) for path, name in answers.items() if name}
     assert pseudo_attributes(tmp_path / "run-refit") == pseudo_attributes(run) | told
@@ -146,7 +140,7 @@ def test_known_attributes_count_only_if_asked_for(tiny, tmp_path):
 
 
 def settings_of_audit(tiny):
-    return {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes", "embed_batch_size")}
+    return tiny.guessing
 
 
 def test_a_file_has_priority_and_its_unknown_rows_are_guessed(tiny, tmp_path):

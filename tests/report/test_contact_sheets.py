@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dbpt.report import pictures as module
-from dbpt.report.pictures import contact_sheets
+from dbpt.report.pictures import contact_sheets, surest_mistakes
 
 NAMES = [("cat", "day"), ("cat", "night"), ("dog", "day"), ("dog", "night")]
 
@@ -91,3 +91,10 @@ def test_pictures_of_noise_keep_within_the_budget(tmp_path, groups, options):
     assert len(jpegs) == groups * 3 * min(8, 768 // (3 * groups))
     assert sum(map(len, jpegs)) < options.get("budget", module.SHEETS_BUDGET)
     assert max(Image.open(io.BytesIO(jpegs[0])).size) >= 64
+
+
+def test_surest_mistakes_of_a_group(noise):
+    paths, taken_for = ["0.png", "1.png", "gone.png", "2.png"], ["dog", "cat", "dog", "emu"]
+    mistakes = surest_mistakes(paths, noise, ("cat", "day"), taken_for, np.array([0.4, 0.9, 0.1, 0.2]))
+    assert [(m.path, m.prediction, m.p_true) for m in mistakes] == [("2.png", "emu", 0.2), ("0.png", "dog", 0.4)]
+    assert [m.path for m in surest_mistakes(paths, noise, ("cat", "day"), taken_for, None)] == ["0.png", "2.png"]

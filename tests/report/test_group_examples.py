@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dbpt.report import pictures as module
-from dbpt.report.pictures import group_examples, worst_first
+from dbpt.report.pictures import group_examples
 
 NAMES = [("cat", "day"), ("cat", "night"), ("dog", "day"), ("dog", "night")]
 
@@ -100,7 +100,3 @@ def test_pictures_of_noise_keep_within_the_budget(noise, groups):
     jpegs = [example.image for group in found for example in group.examples]
     assert len(jpegs) == min(384, groups * min(8, 384 // min(groups, 384)))
     assert sum(map(len, jpegs)) < module.EXAMPLES_BUDGET
-
-
-def test_groups_are_ordered_by_accuracy_without_the_empty_ones_first():
-    assert worst_first([0.5, None, 0.1, None, 0.9]) == [2, 0, 4, 1, 3]

@@ -32,6 +32,15 @@ class Page(HTMLParser):
         found = [attrs[name] for _, attrs in self.elements for name in names if name in attrs]
         return [source for source in found if not source.startswith("#")]
 
+    def assert_self_contained(self) -> None:
+        """Refuse scripts, links, and whatever else would reach outside the page."""
+        assert not {"script", "link", "iframe", "object", "embed", "base", "a"} & set(self.tags)
+        for _, attrs in self.elements:
+            assert not [name for name in attrs if name.startswith("on") or name in ("srcset", "action", "background")]
+            assert all(attrs[name].startswith("#") for name in attrs if "href" in name)  # a shape of the same chart
+            assert not [value for value in attrs.values() if re.search(r"url\((?!#)", value or "")]
+            assert attrs.get("src", "data:").startswith("data:")
+
     @property
     def words(self) -> str:
         return " ".join("".join(self.text).split())

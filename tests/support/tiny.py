@@ -64,10 +64,19 @@ class Tiny:
             arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
         return arguments
 
+    @property
+    def backbone(self) -> dict[str, Any]:
+        """The settings of commands that read no attribute and train nothing."""
+        return {name: self.settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size")}
+
+    @property
+    def guessing(self) -> dict[str, Any]:
+        """The settings of commands that guess the attribute and train nothing."""
+        return self.backbone | {"attributes": ATTRIBUTES}
+
     def rows(self) -> list[dict[str, str]]:
         """The table's rows."""
-        with self.table.open(newline="") as file:
-            return list(csv.DictReader(file))
+        return rows_of(self.table)
 
     def images(self, count: int) -> list[Path]:
         """The images of the first rows."""
@@ -82,6 +91,11 @@ class Tiny:
             table.writeheader()
             table.writerows(rows)
         return path
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def make_tiny(folder: Path) -> Tiny:

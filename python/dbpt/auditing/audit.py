@@ -6,32 +6,40 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.auditing.assembly import audited
+from dbpt._core import __version__
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditFigures
+from dbpt.auditing.next_step import next_step
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit, audit_figures
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
-from dbpt.auditing.verdict import SUBJECTS
-from dbpt.data import DataLike, Dataset
+from dbpt.auditing.verdict import association, audited_factors, verdict_of_factors
+from dbpt.data import SPLITS, DataLike, Dataset, joint_codes
 from dbpt.discovery.catalogue import Family
+from dbpt.groups import group_counts
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups
+from dbpt.guesses.base import names_of_rows
 from dbpt.report.charts import Chart, write_figures
+from dbpt.report.guesses import setting_texts
 from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
+from dbpt.report.tables import confusion_counts
 from dbpt.report.text import count_of
-from dbpt.runs.metrics import Search
+from dbpt.report.verdicts import SUBJECTS, most_confused
+from dbpt.runs.metrics import AuditedData, ClustersSummary, Search
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json
 from dbpt.study.auto import SEED, best_family, found_settings, images_to_search, zero_shot_right
+from dbpt.study.guesses import image_columns, judged_guesses
 from dbpt.study.stages import log_warnings
+from dbpt.study.study import Study, backbone_summary, clusters_summary, true_or_pseudo
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -102,6 +110,128 @@ def audit(
             _write(found, page, charts, subject.config, overwrite=overwrite)
     log_warnings(found.warnings, subject.told)
     return found
+
+
+def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
+    """Return the audit that ``command`` makes, and CLIP's guesses for all images of the data."""
+    dataset, rows, config, words = subject.dataset, subject.audited, subject.config, subject.dataset.words
+    predictions = subject.predictions.predictions
+    pseudo = subject.embedded.guess(config, subject.probe)
+    guesses = judged_guesses(subject.embedded, pseudo, rows)
+    study, parts = studies_of(subject, pseudo)
+    factors, explained = audited_factors(subject, study, parts, guesses)
+    verdict, training = verdict_of_factors(factors, subject.by), study.rows("train")
+    occurring = group_counts(study.groups(study.group_kind), len(study.group_pairs(study.group_kind))) > 0
+    metrics = study.metrics_of(
+        predictions,
+        rows,
+        train_counts=study.train_counts,
+        occurring=occurring if parts or verdict.kind == "untrusted" else None,
+        confidence=subject.predictions.confidence,
+    )
+    metrics = replace(metrics, groups=tuple(each for each in metrics.groups if each.n))
+    confusion = confusion_counts(subject.labels, predictions, dataset.num_classes).tolist()
+    confused = most_confused(confusion, dataset.class_names, metrics.groups, verdict)
+    verdict = replace(verdict, lead=[*verdict.lead, *confused])
+    names, taken = dataset.class_names, dict[str, dict[str, int]]()
+    for name, counts in zip(names, confusion, strict=True):
+        if any(counts):
+            taken[name] = {other: n for other, n in zip(names, counts, strict=True) if n}
+    biased = [part for part, of in zip(parts or [study], factors, strict=True) if of.verdict.kind == "bias"]
+    associations = [association(part, training) for part in biased]
+    step = next_step(
+        subject,
+        verdict,
+        guesses,
+        by_guesses=study.group_kind == "pseudo",
+        factors=factors,
+        association=max((each for each in associations if each is not None), default=None),
+        worse=next((each for each in metrics.groups if each.index == verdict.group), None),
+    )
+    guessed = {} if guesses.by_clusters else words.guessed()
+    figures = AuditFigures(
+        schema_version=SCHEMA_VERSION,
+        dbpt_version=__version__,
+        verdict=verdict,
+        data=audited_data(subject, () if study.by_clusters else dataset.attribute_names, clusters_summary(pseudo)),
+        backbone=backbone_summary(subject.embedded.backbone, config),
+        predictions_by=subject.by,
+        predictions_from=subject.title,
+        group_kind=study.group_kind,
+        average=study.average,
+        metrics=metrics,
+        confusion=taken,
+        cramers_v=association(study, rows),
+        training_cramers_v=association(study, training),
+        explained=explained,
+        guesses=guesses,
+        warnings=[*subject.told, *pseudo.warnings],
+        words={name: list(wordings) for name, wordings in (*words.classes.items(), *guessed.items())},
+        templates=list(words.templates),
+        attribute_templates=list(words.attribute_templates) if guessed else [],
+        command=command,
+        next_step=step,
+        factors=factors if parts else [],
+        settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
+    )
+    named = names_of_rows(dataset, None if study.group_kind == "true" else study.pseudo)
+    images = image_columns(
+        dataset,
+        pseudo,
+        guesses,
+        rows,
+        attributes=[named[row] for row in rows.tolist()],
+        predictions=predictions,
+        probabilities=subject.predictions.probabilities,
+    )
+    return Audit(figures, images, None), pseudo
+
+
+def studies_of(subject: Subject, pseudo: PseudoAttributes) -> tuple[Study, list[Study]]:
+    """Return the study to audit, and that of each of several attributes alone.
+
+    The groups are clusters if the audit was asked for them, else those of `true_or_pseudo` attributes. Each of several
+    factors has its true values if enough audited images have one, whatever the others have. Combinations with a factor
+    that is not known have the true values of the others where these are known.
+    """
+    dataset, rows, words = subject.dataset, subject.audited, subject.dataset.words
+
+    def study_of(dataset: Dataset, pseudo: PseudoAttributes) -> Study:
+        kind = true_or_pseudo(dataset.labels[rows], dataset.attributes[rows], dataset.num_classes)
+        kind = "pseudo" if subject.asks_clusters else kind
+        embedded = replace(subject.embedded, dataset=dataset)
+        return Study(embedded=embedded, config=subject.config, pseudo=pseudo, splits=dataset.splits, kind=kind)
+
+    parts, combined = list[Study](), list[NDArray[np.int64]]()
+    for place, guessed in enumerate(pseudo.parts):
+        of_suspect, known = replace(words, factors=(words.suspects[place],)), dataset.factor_attributes[place]
+        part = study_of(replace(dataset, words=of_suspect, attributes=known, known_factors=()), guessed)
+        parts.append(part)
+        attributes = part.attributes(part.group_kind)
+        combined.append(np.where(attributes >= 0, attributes, guessed.pseudo_attributes))
+    if parts:
+        pseudo = replace(pseudo, pseudo_attributes=joint_codes(combined, words.sizes))
+    return study_of(dataset, pseudo), parts
+
+
+def audited_data(
+    subject: Subject, attributes: Sequence[str] = (), clusters: ClustersSummary | None = None
+) -> AuditedData:
+    """Return the images of ``subject``, with the ``attributes`` or ``clusters`` that their groups are over."""
+    dataset = subject.dataset
+    return AuditedData(
+        name=dataset.name,
+        root=str(dataset.root),
+        split=cast(Any, subject.split),
+        n=len(subject.audited),
+        failed_images=len(subject.embedded.failures),
+        classes=list(dataset.class_names),
+        attributes=list(attributes),
+        clusters=clusters,
+        notes=list(dataset.notes),
+        search=subject.search,
+        is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
+    )
 
 
 def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes, charts: Mapping[str, Chart | None]) -> str:

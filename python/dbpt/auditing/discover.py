@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.auditing.assembly import audited_data
+from dbpt.auditing.audit import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
 from dbpt.data import SPLITS, DataLike
 from dbpt.discovery.catalogue import embed_families, read_catalogue
@@ -21,7 +21,7 @@ from dbpt.discovery.page import MOST_SHOWN, render_discovery
 from dbpt.discovery.result import Discovery, stronger_alike, tried_family, verdict_of
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
 from dbpt.report.guesses import setting_texts
-from dbpt.report.pictures import GroupExamples, group_examples, worst_first
+from dbpt.report.pictures import GroupExamples, group_examples
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
@@ -196,7 +196,7 @@ def _examples(
     for family in (figures.distinct or figures.to_look_at)[:MOST_SHOWN]:
         of_family = guessed[family.name]
         assert of_family is not None
-        order = worst_first([group.accuracy for group in family.groups])
+        order = sorted(range(len(family.groups)), key=lambda g: (not family.groups[g].n, family.groups[g].accuracy))
         groups = group_examples(
             paths,
             dataset.root,

@@ -16,59 +16,19 @@ from dbpt.data.image_codes import PATH, Codes, Wanted, codes_in_memory, read_cod
 from dbpt.errors import InputError, nearest
 from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit
-from dbpt.guesses.doubts import Doubt
 from dbpt.guesses.linear_probe import import_scikit_learn, out_of_fold
 from dbpt.guesses.trust import Guesses
-from dbpt.report.text import sentence as as_sentence
+from dbpt.report.verdicts import AuditedFactor, Verdict, VerdictKind, WhyNothing
 from dbpt.runs.metrics import AuditedData, Average, BackboneSummary, GroupKind, PredictionsBy
-from dbpt.storage.typed_json import Count, Share
+from dbpt.storage.typed_json import Count
 
 SCHEMA_VERSION = 3
-VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
-BiasSize = Literal["small", "clear", "strong"]
-WhyNothing = Literal["one attribute", "no errors", "whole classes"]
-"""Why there is nothing to compare: no class has two attributes, or none has both right and wrong images."""
 StepKind = Literal[
     VerdictKind,
     WhyNothing,
     "lower confidence", "label more", "fewer names",
     "train", "train without weights", "compare",
 ]  # fmt: skip
-LOOK_FIRST = (
-    "Look at the pictures: if they don't show the attribute, the errors go with something else that CLIP takes for it."
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The result: a kind with its figures, and the sentences that say them.
-
-    ``sentence`` is the headline, and ``lead`` are the sentences below it: how strong and how certain the result is,
-    what it is not about, and the most frequent mistake overall. ``doubts`` about the guesses make a verdict untrusted,
-    if they are not wrong guesses alone. ``why_nothing`` says why there is nothing to compare. ``group`` is the
-    `Group.index` of the worse group that a verdict of bias names, ``size`` says how large the bias is, and
-    ``by_words`` that it is one over groups that CLIP guessed by words. Without evidence of one, ``detectable`` is the
-    smallest difference in accuracy that the images would probably have shown.
-    """
-
-    kind: VerdictKind
-    sentence: str
-    lead: list[str] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
-    why_nothing: WhyNothing | None = None
-    group: Count | None = None
-    size: BiasSize | None = None
-    by_words: bool = False
-    detectable: Share | None = None
-
-    @property
-    def caution(self) -> str:
-        """The last sentence, for a bias over groups that CLIP guessed by words."""
-        return LOOK_FIRST if self.by_words else ""
-
-    def __str__(self) -> str:
-        reasons = [as_sentence(doubt.sentence) for doubt in self.doubts]
-        return " ".join([self.sentence, *reasons, *self.lead, self.caution]).rstrip()
 
 
 @dataclass(frozen=True)
@@ -81,25 +41,6 @@ class NextStep:
     kind: StepKind
     sentence: str
     commands: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedFactor:
-    """One of several factors by itself: its verdict, and the groups (class x value) that have images.
-
-    ``group_kind`` says whether its values are the true ones, which one factor may have without the others.
-    ``explained`` is tested within the classes, with a p-value adjusted for the number of factors; ``explained_beyond``
-    within the classes and the values of all other factors without doubts, not adjusted; None if there are none.
-    """
-
-    name: str
-    values: list[str]
-    group_kind: GroupKind
-    verdict: Verdict
-    groups: list[Group]
-    cramers_v: float | None
-    explained: ExplainedErrors
-    explained_beyond: ExplainedErrors | None
 
 
 @dataclass(frozen=True, kw_only=True)

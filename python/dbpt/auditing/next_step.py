@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from dbpt.auditing.figures import AuditedFactor, NextStep, StepKind, Verdict
+from dbpt.auditing.figures import NextStep, StepKind
 from dbpt.auditing.subject import Subject
 from dbpt.data import SPLITS, Vocabulary, entries_of, factor_entries
 from dbpt.data.words import Factor
@@ -13,6 +13,7 @@ from dbpt.errors import InputError, in_quotes
 from dbpt.groups import Group
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
+from dbpt.report.verdicts import AuditedFactor, Verdict
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 
 ADVICE: dict[StepKind, str] = {

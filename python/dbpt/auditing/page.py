@@ -8,7 +8,7 @@ import numpy as np
 
 from dbpt.auditing.figures import AuditFigures
 from dbpt.auditing.next_step import UNRELATED
-from dbpt.auditing.result import audit_figures, p_text
+from dbpt.auditing.result import audit_figures
 from dbpt.groups import group_name
 from dbpt.groups.accuracy import worst_first
 from dbpt.report import sections
@@ -18,6 +18,7 @@ from dbpt.report.pictures import ContactSheet, GroupExamples, Mistake
 from dbpt.report.sections import section
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import in_words, sentence
+from dbpt.report.verdicts import p_text
 
 CLEAR = 0.3
 """From this association on, training can use the attribute instead of the class."""

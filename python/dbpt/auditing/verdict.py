@@ -1,213 +1,260 @@
-"""The verdict of an audit: bias, no evidence, nothing to compare, or guesses that can't be trusted.
+"""The decision of an audit: bias, no evidence, nothing to compare, or guesses that can't be trusted.
 
-A short sentence is the headline; the sentences of its ``lead`` say how strong and how certain the result is.
+Each attribute, one or more, is tested by itself, and beyond the others.
 """
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import combinations
+from math import sqrt
 from typing import cast
 
-from dbpt.auditing import result
-from dbpt.auditing.figures import Verdict, WhyNothing
-from dbpt.errors import classes_in_words
-from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
-from dbpt.guesses.trust import Guesses
-from dbpt.report.guesses import distrust
-from dbpt.report.text import capitalize_first, count, count_of, in_words, points, share_in_words
-from dbpt.runs.metrics import PredictionsBy
+import numpy as np
+from numpy.typing import NDArray
 
-SIGNIFICANT = 0.05
-FEW_ERRORS = 10
-LARGE_CONFUSION = 0.1
-"""From this share on, the verdict says which class is taken for which other one."""
-SUBJECTS: dict[PredictionsBy, str] = {
-    "zero-shot": "zero-shot CLIP",
-    "run": "the classifier of the run",
-    "file": "the classifier",
-    "probe": "a linear probe",
-}
+from dbpt.auditing.figures import detectable_difference
+from dbpt.auditing.subject import Subject
+from dbpt.data.words import UNNAMED, joint_codes
+from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group, cramers_v, explained_errors
+from dbpt.groups.accuracy import worst_first
+from dbpt.guesses.trust import Guesses
+from dbpt.report import verdicts
+from dbpt.report.verdicts import SIGNIFICANT, AuditedFactor, BiasSize, Pair, Verdict, VerdictKind, are_apart
+from dbpt.runs.metrics import PredictionsBy
+from dbpt.study.study import Study
+
+SLIGHT, DIFFERENT, VERY_DIFFERENT = 0.02, 0.1, 0.3
+"""Many images show differences that matter little: below two percentage points a bias is always small."""
+SMALL_SHARE, LARGE_SHARE = 0.2, 0.5
+SIZES: tuple[BiasSize, ...] = ("strong", "clear", "small")
+SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothing to compare")
+
+
+def audited_factors(
+    subject: Subject, study: Study, parts: Sequence[Study], guesses: Guesses
+) -> tuple[list[AuditedFactor], ExplainedErrors]:
+    """Return the figures of each attribute, one or more, and what all together explain of the errors.
+
+    The groups are those of the ``study``, and with several attributes those of each of the ``parts``. The p-values of
+    the verdicts are Holm's (1979), so that the chance of any wrong verdict of bias is at most 5 %. Only images that are
+    no copies are tested.
+    """
+    rows, labels, predictions = subject.audited, subject.labels, subject.predictions
+    tested, seed, all_parts = np.flatnonzero(subject.is_first), subject.config.seed, parts or [study]
+    is_right, of_class = (predictions.predictions == labels)[tested], labels[tested]
+
+    def explained_by(part: Study) -> ExplainedErrors:
+        return explained_errors(is_right, of_class, _codes(part, rows[tested]), seed=seed, **part.sizes)
+
+    tests = [explained_by(part) for part in all_parts]
+    adjusted = holm([test.p_value for test in tests])
+    judged = [
+        of if part.group_kind == "pseudo" else None for part, of in zip(all_parts, guesses.by_suspect, strict=True)
+    ]
+    suspects = [part.dataset.words.suspects[0] for part in parts]
+    names = [suspect.name for suspect in suspects] or [UNNAMED]
+    values = [list(suspect.values) for suspect in suspects] or [list(study.dataset.attribute_names)]
+    found = []
+    for place, (part, of) in enumerate(zip(all_parts, judged, strict=True)):
+        metrics = part.metrics_of(predictions.predictions, rows, confidence=predictions.confidence)
+        groups = [each for each in metrics.groups if each.n]
+        explained = replace(tests[place], p_value=adjusted[place])
+        verdict = verdict_of(
+            groups,
+            explained,
+            of,
+            by=subject.by,
+            attributes=values[place],
+            is_searched=subject.search is not None and subject.search.on_audited,
+            detectable=detectable_difference(is_right, of_class, _codes(part, rows[tested]), **part.sizes),
+        )
+        others = [other for other in range(len(judged)) if other != place]
+        doubted = [other for other in others if (by := judged[other]) is not None and by.doubts]
+        trusted = [other for other in others if other not in doubted]
+        beyond = [all_parts[other] for other in trusted]
+        factor = AuditedFactor(
+            name=names[place],
+            values=values[place],
+            group_kind=part.group_kind,
+            verdict=verdict,
+            groups=groups,
+            cramers_v=association(part, rows),
+            explained=explained,
+            explained_beyond=_beyond(is_right, of_class, rows[tested], part, beyond, seed) if beyond else None,
+        )
+        if verdict.kind == "bias":
+            more = verdicts.beyond_in_words(
+                factor, [names[other] for other in trusted], [names[other] for other in doubted]
+            )
+            factor = replace(factor, verdict=replace(verdict, lead=[*verdict.lead, *more]))
+        found.append(factor)
+    return found, explained_by(study) if parts else tests[0]
+
+
+def association(study: Study, rows: NDArray[np.int64]) -> float | None:
+    """Return Cramér's V of class and attribute in the ``rows``; None if classes differ in their values."""
+    if study.by_clusters or any(suspect.of_class for suspect in study.dataset.words.suspects):
+        return None
+    return cramers_v(study.dataset.labels[rows], _codes(study, rows), **study.sizes)
+
+
+def _codes(study: Study, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the attributes of the ``rows`` that define the groups."""
+    return study.attributes(study.group_kind)[rows]
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Return the p-values adjusted for their number (Holm, 1979): at most 5 % of tests without an effect see one.
+
+    >>> holm([0.04, None, 0.01])
+    [0.04, None, 0.02]
+    """
+    adjusted, largest = list(p_values), 0.0
+    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    for rank, (p, place) in enumerate(tested):
+        largest = max(largest, min(1.0, p * (len(tested) - rank)))
+        adjusted[place] = largest
+    return adjusted
+
+
+def _beyond(
+    is_right: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    rows: NDArray[np.int64],
+    part: Study,
+    others: Sequence[Study],
+    seed: int,
+) -> ExplainedErrors:
+    """Test the attribute within the classes and the values of the ``others``."""
+    joint = joint_codes([_codes(other, rows) for other in others], [other.sizes["num_attributes"] for other in others])
+    codes = _codes(part, rows)
+    known = (joint >= 0) & (codes >= 0)
+    strata = labels[known] * (int(joint.max(initial=0)) + 1) + joint[known]
+    sizes = part.sizes | {"num_classes": int(strata.max(initial=0)) + 1}
+    return explained_errors(is_right[known], strata, codes[known], seed=seed, **sizes)
 
 
 def verdict_of(
     groups: Sequence[Group],
     explained: ExplainedErrors,
-    guesses: Guesses,
+    guesses: Guesses | None,
     *,
     by: PredictionsBy,
-    by_guesses: bool,
     attributes: Sequence[str],
     is_searched: bool = False,
     detectable: float | None = None,
 ) -> Verdict:
-    """Return the verdict. ``by_guesses`` says that the groups are those of the ``guesses``.
+    """Return the verdict with its sentences. ``detectable`` is the `detectable_difference` of these images.
 
-    ``detectable`` is the `detectable_difference` of these images.
-
-    ``is_searched`` says that a search chose the attribute on these images: its p-value is then too small to be named.
+    The other arguments are those of `dbpt.report.verdicts.in_words`.
     """
-    by_clusters, subject = by_guesses and guesses.by_clusters, SUBJECTS[by]
-    names = "the cluster of an image within its class" if by_clusters else " / ".join(attributes)
-    if by_guesses and guesses.doubts:
-        return _untrusted(guesses, attributes, subject)
-    alone = _classes_of_one_attribute(groups)
-    unknown = [_without_attribute(groups, guesses)] if by_guesses and guesses.n_unknown else []
-    nothing = _nothing_to_compare(groups, explained)
-    if nothing == "one attribute":
-        sentence = f"Whether {names} matters can't be tested: no class has images of two attributes."
-        lead = unknown or ["Errors of the attribute look like errors of the class."]
-        return Verdict(kind="nothing to compare", sentence=sentence, lead=lead, why_nothing=nothing)
-    untold = [f"Nothing follows about the {classes_in_words(alone)}, whose images all have the same attribute."]
-    untold = [*(untold if alone else []), *unknown]
-    if nothing is not None:
-        why = f"No errors in these {count(explained.n)} images, so there is nothing that an attribute could explain."
-        why = _whole_classes(groups, subject, names) if nothing == "whole classes" else why
-        return Verdict(kind="nothing to compare", sentence=why, lead=untold, why_nothing=nothing)
-    towards = f"{names}{_according_to(guesses) if by_guesses else ''}"
-    tested = "" if is_searched else f" ({result.p_text(explained)})"
-    if cast(float, explained.p_value) > SIGNIFICANT:
-        sentence = f"No evidence that the errors of {subject} depend on {towards}."
-        lead = [f"Differences within the classes are no larger than chance often makes them{tested}."]
-        lead += [*_unseen(detectable, explained), *_too_few(groups, explained), *untold]
-        return Verdict(kind="no evidence", sentence=sentence, lead=lead, detectable=detectable)
-    worse, better = result.named_difference(groups)
-    if by_guesses and not by_clusters and result.enough_wrong_guesses(worse, groups, guesses):
-        worse, better = result.named_difference(groups, prefers_worst=False)
-        if wrong := result.enough_wrong_guesses(worse, groups, guesses):
-            source = "the attributes in the file" if guesses.from_file else guesses.called
-            sentence = (
-                f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason."
-            )
-            guessed = f"about {count_of(wrong, 'image')} of this class {'is' if wrong == 1 else 'are'} probably"
-            guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
-            lead = [f"{capitalize_first(result.difference_text(worse, better))}{tested}; {guessed}.", *untold]
-            return Verdict(kind="untrusted", sentence=sentence, lead=lead)
-    by_words = by_guesses and not (by_clusters or guesses.from_file or guesses.by_probe)
-    size = result.bias_size(worse, better, explained.share or 0.0)
-    how = {"small": "depends slightly", "clear": "depends", "strong": "depends strongly"}[size]
-    what = "the cluster" if by_clusters else "these guesses" if by_words else "the attribute"
-    go = "goes" if explained.errors == 1 else "go"
+    found = _decision(groups, explained, guesses, detectable)
+    return verdicts.in_words(found, groups, explained, guesses, by=by, attributes=attributes, is_searched=is_searched)
+
+
+def _decision(
+    groups: Sequence[Group], explained: ExplainedErrors, guesses: Guesses | None, detectable: float | None
+) -> Verdict:
+    """Return the verdict without its sentences."""
+    if guesses is not None and guesses.doubts:
+        return Verdict(kind="untrusted", doubts=list(guesses.doubts))
+    if len(verdicts.classes_of_one_attribute(groups)) == len({each.class_name for each in groups if each.n}):
+        return Verdict(kind="nothing to compare", why_nothing="one attribute")
+    if explained.p_value is None:
+        return Verdict(kind="nothing to compare", why_nothing="whole classes" if explained.errors else "no errors")
+    if explained.p_value > SIGNIFICANT:
+        return Verdict(kind="no evidence", detectable=detectable)
+    worse, better = named_difference(groups)
+    may_be_wrong = None if guesses is None or guesses.by_clusters else guesses
+    if enough_wrong_guesses(worse, groups, may_be_wrong):
+        worse, better = named_difference(groups, prefers_worst=False)
+        if wrong := enough_wrong_guesses(worse, groups, may_be_wrong):
+            return Verdict(kind="untrusted", pair=(worse.index, better.index), wrong_guesses=wrong)
     return Verdict(
         kind="bias",
-        sentence=f"The accuracy of {subject} {how} on {towards}: {result.difference_text(worse, better)}.",
-        lead=[
-            *result.also_different(worse, groups, guesses if by_guesses and not by_clusters else None),
-            f"{share_in_words(explained)} of its {count_of(explained.errors, 'error')} {go} with {what}{tested}.",
-            *result.uncertainties(worse, better, groups),
-            *untold,
-        ],
         group=worse.index,
-        size=size,
-        by_words=by_words,
+        pair=(worse.index, better.index),
+        also=_also_different(worse, groups, may_be_wrong),
+        size=bias_size(worse, better, explained.share or 0.0),
+        by_words=may_be_wrong is not None and not (may_be_wrong.from_file or may_be_wrong.by_probe),
     )
 
 
-def most_confused(
-    confusion: Sequence[Sequence[int]],
-    classes: Sequence[str],
-    groups: Sequence[Group],
-    verdict: Verdict,
-) -> list[str]:
-    """Return a sentence on the class of which the largest share is taken for one other class; none if it is small.
+def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> Verdict:
+    """Return the verdict on all factors: that of one; of several the gravest kind, and a sentence on each."""
+    if len(factors) == 1:
+        return factors[0].verdict
+    kinds = [factor.verdict.kind for factor in factors]
+    sizes = [each.verdict.size for each in factors if each.verdict.kind == "bias" and each.is_its_own]
+    found = Verdict(
+        kind=(kind := next(kind for kind in SEVERITY if kind in kinds)),
+        size=next((size for size in SIZES if size in sizes), None),
+    )
+    if kind == "nothing to compare":
+        reasons = [factor.verdict.why_nothing for factor in factors]
+        found = replace(found, why_nothing=next((each for each in reasons if each != "one attribute"), reasons[0]))
+    sentence, lead = verdicts.factors_in_words(factors, by)
+    return replace(found, sentence=sentence, lead=lead)
 
-    ``confusion`` (C, C) are the images of each class that are taken for each. Classes of few images don't count, nor,
-    if the ``verdict`` is a bias, those with a group of which few are wrong: the attribute can be the reason there. It
-    says so itself if all images are taken for one class.
+
+def named_difference(groups: Sequence[Group], *, prefers_worst: bool = True) -> tuple[Group, Group]:
+    """Return the two groups of one class that the verdict names, the worse one first.
+
+    Pairs whose intervals are apart come first, and of these the ones with the worst group of all, unless
+    ``prefers_worst`` is False. Of the pairs that are left, the chosen one differs most in accuracy, or in standard
+    errors if the intervals of no pair are apart.
     """
-    if verdict.kind == "nothing to compare" and sum(any(column) for column in zip(*confusion, strict=True)) == 1:
-        return []
-    good = [each.class_name for each in groups if each.n and each.correct > (1 - LARGE_CONFUSION) * each.n]
-    counted = [
-        (row, name)
-        for row, name in zip(confusion, classes, strict=True)
-        if sum(row) >= SMALL_GROUP and not (verdict.kind == "bias" and name in good)
-    ]
-    shares = [
-        (n / sum(row), name, other)
-        for row, name in counted
-        for n, other in zip(row, classes, strict=True)
-        if other != name
-    ]
-    share, name, other = max(shares, default=(0.0, "", ""), key=lambda found: found[0])
-    if share < LARGE_CONFUSION:
-        return []
-    return [f"Overall, {in_words(share)} of {name!r} are taken for {other!r}."]
+    order = worst_first(groups)
+
+    def difference(pair: tuple[Group, Group]) -> tuple[bool, bool, float]:
+        worse, better = pair
+        pooled = (worse.correct + better.correct + 1) / (worse.n + better.n + 2)
+        found = better.correct / better.n - worse.correct / worse.n
+        if are_apart(worse, better):
+            return True, prefers_worst and worse == order[0], found
+        return False, False, found / sqrt(pooled * (1 - pooled) * (1 / worse.n + 1 / better.n))
+
+    return max((pair for pair in combinations(order, 2) if pair[0].class_name == pair[1].class_name), key=difference)
 
 
-def _nothing_to_compare(groups: Sequence[Group], explained: ExplainedErrors) -> WhyNothing | None:
-    """Return why no class has both right and wrong images, and images of several attributes."""
-    if len(_classes_of_one_attribute(groups)) == len({each.class_name for each in groups if each.n}):
-        return "one attribute"
-    if explained.p_value is not None:
+def enough_wrong_guesses(worse: Group, groups: Sequence[Group], guesses: Guesses | None) -> int | None:
+    """Return the number of wrong guesses in the class of the ``worse`` group, if they alone can make it the worse one.
+
+    CLIP often guesses the attribute wrongly where it errs in the class. Let errors not depend on the true attribute, m
+    images be guessed into a group wrongly, and as many out of it. The group then has at most m errors more than its
+    number of images at the error rate of the class, because all m can be errors. m is half the wrong guesses. None
+    without ``guesses``.
+    """
+    if guesses is None:
         return None
-    return "whole classes" if explained.errors else "no errors"
+    of_class = [each for each in groups if each.class_name == worse.class_name]
+    n, errors = sum(each.n for each in of_class), sum(each.n - each.correct for each in of_class)
+    right = guesses.accuracy if guesses.n_known >= SMALL_GROUP else guesses.mean_confidence
+    wrong = (1 - cast(float, right)) * n
+    return round(wrong) if worse.n - worse.correct - worse.n * errors / n <= wrong / 2 else None
 
 
-def _untrusted(guesses: Guesses, attributes: Sequence[str], subject: str) -> Verdict:
-    names = " / ".join(attributes) if guesses.by_probe else guesses.in_doubt(attributes)
-    sentence = f"{distrust(guesses, names)}, so this audit can't tell whether the errors of {subject} depend on them."
-    return Verdict(kind="untrusted", sentence=sentence, doubts=list(guesses.doubts))
+def bias_size(worse: Group, better: Group, share: float) -> BiasSize:
+    """Return how large a bias is, from the difference that it names and the ``share`` of errors that it explains.
+
+    The share alone is small for a rare group that always fails, the difference alone is large by chance for a group
+    of few images. So a bias is small only if both are, and strong only if the intervals are apart.
+    """
+    difference = better.correct / better.n - worse.correct / worse.n
+    certain = difference if are_apart(worse, better) else 0.0
+    if difference < SLIGHT or (share < SMALL_SHARE and difference < DIFFERENT):
+        return "small"
+    return "strong" if certain >= VERY_DIFFERENT or (certain >= DIFFERENT and share >= LARGE_SHARE) else "clear"
 
 
-def _according_to(guesses: Guesses) -> str:
-    """Return whose attributes these are, to follow their names."""
-    if guesses.by_clusters:
-        return ""
-    if guesses.from_file:
-        return f" as the file has them{'' if guesses.is_judged else ' (not checked)'}"
-    return f" as {guesses.guesser} guesses them"
+def _also_different(named: Group, groups: Sequence[Group], guesses: Guesses | None) -> Pair | None:
+    """Return the groups that differ most in another class than that of the ``named`` group.
 
-
-def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
-    """Return which classes are wholly wrong, or wholly right, so that nothing can be tested."""
-    n, correct, predicted = Counter[str](), Counter[str](), Counter[str]()
-    for each in groups:
-        n[each.class_name] += each.n
-        correct[each.class_name] += each.correct
-        predicted[each.class_name] += each.correct + (each.false_positives or 0)
-    untestable = f"so whether {names} matters can't be tested"
-    subject = capitalize_first(subject)
-    if only := [name for name in n if predicted[name] == n.total()]:
-        others = [name for name in n if n[name] and name != only[0]]
-        whose = repr(others[0]) if len(others) == 1 else "other classes"
-        wrong = f"all {count_of(n.total() - n[only[0]], 'image')} of {whose} are wrong"
-        return f"{subject} calls every image {only[0]!r} ({wrong}), {untestable}."
-    compared = [name for name in n if n[name] and name not in _classes_of_one_attribute(groups)]
-    parts = [("wrong", [name for name in compared if not correct[name]])]
-    parts.append(("right", [name for name in compared if correct[name]]))
-    told = " and ".join(f"each image of the {classes_in_words(found)} {how}" for how, found in parts if found)
-    return f"{subject} gets {told}, {untestable}."
-
-
-def _without_attribute(groups: Sequence[Group], guesses: Guesses) -> str:
-    """Return how many images are in no group, and why."""
-    n = guesses.n_unknown + sum(each.n for each in groups)
-    unsure = f"{guesses.guesser}'s confidence is below --min-confidence"
-    why = "the file has none for them" if guesses.from_file else unsure
-    return f"{count(guesses.n_unknown)} of {count(n)} images have no attribute, because {why}."
-
-
-def _classes_of_one_attribute(groups: Sequence[Group]) -> list[str]:
-    """Return the classes whose images all have the same attribute."""
-    found = Counter(each.class_name for each in groups if each.n)
-    return [name for name, attributes in found.items() if attributes == 1]
-
-
-def _unseen(detectable: float | None, explained: ExplainedErrors) -> list[str]:
-    """Return which differences these images would probably not have shown."""
-    if detectable is None:
-        return []
-    images = f"{count_of(explained.n, 'image')} and {count_of(explained.errors, 'error')}"
-    if detectable >= 1:
-        return [f"With {images}, the test would miss even the largest difference in more than 20 % of such samples."]
-    found = f"the test finds a difference of {points(detectable)} points between attributes in 80 % of such samples"
-    return [f"With {images}, {found}, and smaller ones less often."]
-
-
-def _too_few(groups: Sequence[Group], explained: ExplainedErrors) -> list[str]:
-    """Return why a difference may go unseen, if images or errors are few."""
-    smallest = min(each.n for each in groups if each.n)
-    if smallest < SMALL_GROUP:
-        return [f"The smallest group has only {count_of(smallest, 'image')}, so a difference may go unseen."]
-    if explained.errors < FEW_ERRORS:
-        return [f"With only {count_of(explained.errors, 'error')}, a difference may go unseen."]
-    return []
+    None if no intervals are apart, or wrong ``guesses`` alone can make the difference. They are None for given groups.
+    """
+    others = [each for each in groups if each.n and each.class_name != named.class_name]
+    if len(verdicts.classes_of_one_attribute(others)) == len({each.class_name for each in others}):
+        return None
+    worse, better = named_difference(others, prefers_worst=False)
+    is_sure = are_apart(worse, better) and not enough_wrong_guesses(worse, groups, guesses)
+    return (worse.index, better.index) if is_sure else None

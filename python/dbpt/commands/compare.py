@@ -12,20 +12,9 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from dbpt._core import __version__
+from dbpt.commands import comparison_plan as planning
 from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
 from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
-from dbpt.commands.comparison_plan import (
-    BY_THE_PLAN,
-    DEFAULT_HEADS,
-    DEFAULT_SEEDS,
-    METHODS,
-    Cell,
-    Plan,
-    PlannedRow,
-    is_cell_file,
-    make_plan,
-    shared_settings,
-)
 from dbpt.commands.comparison_summary import summarize
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
@@ -82,8 +71,8 @@ COMPARISON_FOLDER = OutputFolder(
     schema_version=4,
     is_file={"compare.html", "compare.json", "compare.csv", "guesses.html"}.__contains__,
     subfolders={
-        "cells": is_cell_file,
-        "checkpoints": is_cell_file,
+        "cells": planning.is_cell_file,
+        "checkpoints": planning.is_cell_file,
         FIGURES: figures_named("accuracy", "worst_group_accuracy"),
     },
     shared_settings=True,
@@ -141,29 +130,29 @@ def compare(
     out, shared = Path(out), dict[str, Any](settings)
     if data is None:
         written = COMPARISON_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite)
-        shared = override({name: value for name, value in written.items() if name not in BY_THE_PLAN}, shared)
+        shared = override({name: value for name, value in written.items() if name not in planning.BY_THE_PLAN}, shared)
         data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
         methods = marker.methods if methods is None else methods
         heads = marker.heads if heads is None else heads
         seeds = marker.seeds if seeds is None else seeds
         resample = marker.draws or None if resample is None else resample
-    methods = METHODS if methods is None else methods
-    heads = DEFAULT_HEADS if heads is None else heads
-    seeds = DEFAULT_SEEDS if seeds is None else seeds
-    config = with_data(shared_settings(shared), data)
-    make_plan(config, methods, heads, seeds, resample)  # refuses a bad one at once
+    methods = planning.METHODS if methods is None else methods
+    heads = planning.DEFAULT_HEADS if heads is None else heads
+    seeds = planning.DEFAULT_SEEDS if seeds is None else seeds
+    config = with_data(planning.shared_settings(shared), data)
+    planning.make_plan(config, methods, heads, seeds, resample)  # refuses a bad one at once
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
         config, notes = with_found_attributes(config)
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
         notes = notes if before is None else tuple(before.notes)
-        plan = make_plan(resolve_demo(config), methods, heads, seeds, resample)
+        plan = planning.make_plan(resolve_demo(config), methods, heads, seeds, resample)
         return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite})
 
 
 def _compare_in(
-    out: Path, asked: FitConfig, plan: Plan, jobs: int, notes: Sequence[str], how: dict[str, bool]
+    out: Path, asked: FitConfig, plan: planning.Plan, jobs: int, notes: Sequence[str], how: dict[str, bool]
 ) -> Result:
     """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn, ``notes`` are about the data."""
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
@@ -172,7 +161,7 @@ def _compare_in(
     precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
     asked = replace(asked, image_precision=precision)  # what auto was taken for
     precise = replace(plan.config, image_precision=precision)
-    plan = make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None)
+    plan = planning.make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None)
     configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [cell for row in plan.rows for cell in row.cells]
@@ -236,7 +225,7 @@ def _compare_in(
     return result
 
 
-def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
+def _run(plan: planning.Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
     """Read the finished cells and run the others; return results and reasons of failures by name."""
     results, failures = dict[str, CellResult](), dict[str, str]()
     for cell in plan.cells:
@@ -271,7 +260,7 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, Ce
     return results, failures
 
 
-def _line(cell: Cell, outcome: CellResult | str) -> str:
+def _line(cell: planning.Cell, outcome: CellResult | str) -> str:
     if isinstance(outcome, str):
         found = f"failed: {outcome}"
     elif (worst := outcome.metrics.worst_group_accuracy) is None:
@@ -283,18 +272,18 @@ def _line(cell: Cell, outcome: CellResult | str) -> str:
     return f"{cell.method.name}{head}, {number}: {found}"
 
 
-SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data", *BY_THE_PLAN)]
+SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data", *planning.BY_THE_PLAN)]
 """The settings of every row."""
 
 
-def command_of(out: Path, asked: FitConfig, plan: Plan) -> str:
+def command_of(out: Path, asked: FitConfig, plan: planning.Plan) -> str:
     """Return the command that makes the comparison; ``asked`` are the settings before a demo was drawn."""
     own = ["--methods", *(method.name for method in plan.methods), "--heads", *plan.heads]
     own += ["--seeds", *_seeds(plan.seeds), *(["--resample", str(plan.draws)] if plan.draws else [])]
     return shlex.join(["dbpt", "compare", asked.data, "--out", str(out), *own, *asked.options(SETTINGS)])
 
 
-def next_steps(out: Path, asked: FitConfig, plan: Plan) -> NextSteps:
+def next_steps(out: Path, asked: FitConfig, plan: planning.Plan) -> NextSteps:
     """Return the commands that go on from the comparison in ``out``."""
     # the row that the page is about if it was trained, else the last one that was
     trained = [row for row in plan.rows if row.head is not None]
@@ -317,7 +306,7 @@ def _seeds(seeds: Sequence[int]) -> list[str]:
     return [f"{seeds[0]},"] if len(seeds) == 1 else list(map(str, seeds))
 
 
-def _fit_command(run: Path, asked: FitConfig, row: PlannedRow) -> str:
-    names = [name for name in BY_THE_PLAN if name != "baselines"]
+def _fit_command(run: Path, asked: FitConfig, row: planning.PlannedRow) -> str:
+    names = [name for name in planning.BY_THE_PLAN if name != "baselines"]
     config = replace(asked, **{name: getattr(row.cells[0].config, name) for name in names})
     return shlex.join(["dbpt", "fit", asked.data, "--out", str(run), *config.options([*SETTINGS, *names])])

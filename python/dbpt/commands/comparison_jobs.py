@@ -19,11 +19,12 @@ from dbpt.commands.comparison_cells import CellResult, Stages, cell_classifier, 
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan
 from dbpt.data import DATASETS
 from dbpt.errors import InputError
+from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison import ComparisonSummary
 from dbpt.report.comparison_page import Answers
-from dbpt.report.pictures import group_examples, worst_first
+from dbpt.report.pictures import group_examples
 from dbpt.report.tables import confusion_counts
 from dbpt.runs.metrics import ComparisonMetrics
 from dbpt.settings.config import FitConfig
@@ -198,7 +199,7 @@ def answers_of(
             group_names=study.group_pairs(study.group_kind),
             classes=dataset.class_names,
             seed=config.seed,
-            first=worst_first([each.accuracy for each in results[cells[-1].name].metrics.groups]),
+            first=[each.index for each in worst_first(results[cells[-1].name].metrics.groups)],
         ),
         confusions=[confusion_counts(dataset.labels[rows], each, dataset.num_classes) for each in predictions],
         has_images=config.opens_images,

@@ -21,11 +21,12 @@ from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.prompts import group_templates
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
+from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.guesses import GuessSheets, label_command, setting_texts
 from dbpt.report.page import render_report
-from dbpt.report.pictures import Mistake, group_examples, surest_mistakes, worst_first
+from dbpt.report.pictures import Mistake, group_examples, surest_mistakes
 from dbpt.report.run_charts import run_figures
 from dbpt.report.summary import judged_factors, summarize
 from dbpt.report.tables import confusion_counts
@@ -299,7 +300,7 @@ def run_page(
         group_names=study.group_pairs(study.group_kind),
         classes=dataset.class_names,
         seed=config.seed,
-        first=worst_first([each.accuracy for each in shown.groups] if shown else []),
+        first=[each.index for each in worst_first(shown.groups)] if shown else [],
     )
     named = config.prompts == "group" and study.has_words(config.group_source)
     of_groups = [group_templates(words)] if named else []

@@ -27,7 +27,6 @@ from dbpt.report.summary import selection_text
 from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import OnlyPrompts, RunRow
 from dbpt.settings.combinations import why_groups_stay_alike
-from dbpt.settings.config import FitConfig
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import method_name
 from dbpt.study.study import Study, how_trained
@@ -126,16 +125,13 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
         return config.trained, None
     if len(config.trained) == 1:
         return config.trained, "objective"
-    if config.num_clusters is not None or (config.has_unnamed_groups and _stay_alike(config)):
+    # Group prompts of groups without words would stay alike under the last of the trainings.
+    alike = config.has_unnamed_groups and why_groups_stay_alike(config.head, config.trained[-1][0]) is not None
+    if config.num_clusters is not None or alike:
         return config.trained[:1], "unnamed"
     if not study.has_attributes and config.group_source != "ppa":
         return config.trained[:1], "no-attribute"
     return (config.trained[:1], "last") if config.model_selection == "last" else (config.trained, None)
-
-
-def _stay_alike(config: FitConfig) -> bool:
-    """Return whether group prompts of groups without words would stay alike under the last of the trainings."""
-    return why_groups_stay_alike(config.head, config.trained[-1][0]) is not None
 
 
 def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:

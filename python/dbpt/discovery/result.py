@@ -31,13 +31,19 @@ def tried_family(
     score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], like: str | None
 ) -> TriedFamily:
     """Return the family of ``score`` with its finding and its groups of images; ``like`` is from `stronger_alike`."""
-    guessed, explained, family = score.of.guessed, score.explained, score.of.family.family
-    rule = score.rule
+    guessed, explained, family, rule = score.of.guessed, score.explained, score.of.family.family, score.rule
     trust = None if guessed is None else guessed.trust
     kept = family if guessed is None else family.only(guessed.kept.tolist())
+    finding: Finding = "proposed"
+    if rule is not None and not score.is_proposed:
+        finding = FINDINGS.get(rule.kind, "may be the class" if score.may_be_class else "describes the classes")
+    groups: tuple[Group, ...] = ()
+    if guessed is not None:
+        correct_CA, counts_CA = group_tables(guessed, images, right)
+        groups = counted_groups(list(product(class_names, kept.names)), counts_CA.ravel(), correct_CA.ravel())
     return TriedFamily(
         name=family.name,
-        finding=_finding(score, rule),
+        finding=finding,
         names=kept.names,
         attributes=list(entries_of(kept.attributes, family.name)),
         attribute_template=list(family.templates),
@@ -48,7 +54,7 @@ def tried_family(
         spread=None if trust is None else trust.spread,
         separation=None if trust is None else max(trust.separation, 0.0),
         outranked=None if trust is None else trust.outranked,
-        groups=[] if guessed is None else _groups(guessed, images, right, class_names, kept.names),
+        groups=list(groups),
         difference=None if explained is None else explained.difference,
         rule=rule,
         doubts=[] if rule is None else _in_words(rule, score),
@@ -95,12 +101,6 @@ FINDINGS: dict[RuleKind, Finding] = {
 """The finding for a family that fails one of these conditions; the others are about the class names."""
 
 
-def _finding(score: Score, rule: Rule | None) -> Finding:
-    if rule is None or score.is_proposed:
-        return "proposed"
-    return FINDINGS.get(rule.kind, "may be the class" if score.may_be_class else "describes the classes")
-
-
 BEYOND = "without what the class names say, "
 CHANCE = "errors don't depend on it more than by chance (q = {value}, above {limit})"
 DIFFERENCE = "accuracies differ by {value} points within a class, below {limit}"
@@ -126,13 +126,6 @@ def _in_words(rule: Rule, score: Score) -> list[str]:
     value, limit = scale * (rule.value or 0.0), scale * (rule.limit or 0.0)
     figures = {"value": short_of(value, limit, decimals), "limit": f"{limit:g}"}
     return [IN_WORDS[rule.kind].format(**figures, words=", ".join(score.of.class_words))]
-
-
-def _groups(
-    guessed: Guessed, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], names: Sequence[str]
-) -> list[Group]:
-    correct_CA, counts_CA = group_tables(guessed, images, right)
-    return list(counted_groups(list(product(class_names, names)), counts_CA.ravel(), correct_CA.ravel()))
 
 
 def explained_too(others: int) -> str:

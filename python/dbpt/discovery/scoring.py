@@ -3,7 +3,7 @@
 The guesses of a family and the doubts about them don't depend on predictions, nor on true attributes.
 """
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -231,7 +231,16 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
             guesses_beyond = _guessed(
                 family, logits_NK[:, beyond], images.halves, judged, rows, other_words_beyond, projection_DD
             )
-            found.append(_guessed_family(family, guesses, guesses_beyond, of_classes))
+            agreement = 0.0
+            if guesses and guesses_beyond:
+                one, other = (each.kept[each.guesses] for each in (guesses, guesses_beyond))
+                agreement = kappa(one, other, len(family.weights))
+            shared = [word for word in family.family.wordings if word.casefold() in of_classes]
+            found.append(
+                GuessedFamily(
+                    family=family, guessed=guesses, beyond=guesses_beyond, agreement=agreement, class_words=shared
+                )
+            )
     return found
 
 
@@ -244,18 +253,6 @@ def _some_at_a_time(families: Sequence[EmbeddedFamily], most: int) -> Iterator[l
             some = []
         some.append(family)
     yield some
-
-
-def _guessed_family(
-    family: EmbeddedFamily, guessed: Guessed | None, beyond: Guessed | None, of_classes: Container[str]
-) -> GuessedFamily:
-    return GuessedFamily(
-        family=family,
-        guessed=guessed,
-        beyond=beyond,
-        agreement=0.0 if guessed is None or beyond is None else _agreement(guessed, beyond),
-        class_words=[word for word in family.family.wordings if word.casefold() in of_classes],
-    )
 
 
 def score_families(
@@ -374,8 +371,3 @@ def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> NDArray[np.int64]:
         found = label_quietly(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
         guesses[half] = found.pseudo_attributes[half]
     return guesses
-
-
-def _agreement(one: Guessed, other: Guessed) -> float:
-    names = int(max(one.kept[-1], other.kept[-1])) + 1
-    return kappa(one.kept[one.guesses], other.kept[other.guesses], names)

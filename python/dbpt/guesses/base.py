@@ -64,7 +64,7 @@ class PseudoMethod(Registered):
             seed: the seed of the run.
             way_out: what the user can do if too few attributes are known, for the `InputError`.
         """
-        raise NotImplementedError
+        raise InputError(f"pseudo method {cls.name!r}: {cls.__qualname__} learns, so it must have a class method fit")
 
     @classmethod
     def label(cls, job: Job) -> PseudoAttributes:
@@ -307,8 +307,8 @@ def group_pairs(dataset: Dataset, pseudo: PseudoAttributes | None) -> list[tuple
     return [(y, a) for y, of_class in zip(dataset.class_names, names, strict=True) for a in of_class]
 
 
-def names_of_rows(dataset: Dataset, pseudo: PseudoAttributes) -> list[str]:
-    """Return the name of the pseudo attribute of each of N rows; "" where it is unknown."""
+def names_of_rows(dataset: Dataset, pseudo: PseudoAttributes | None) -> list[str]:
+    """Return the name of the pseudo attribute of each of N rows, or without ``pseudo`` of the true one; "" for none."""
     pairs = group_pairs(dataset, pseudo)
     return [pairs[group][1] if group >= 0 else "" for group in pseudo_groups(dataset, pseudo).tolist()]
 

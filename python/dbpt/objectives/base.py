@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.errors import InputError
 from dbpt.groups import group_counts, raked_weights
 from dbpt.registry import Registered
 
@@ -136,7 +137,7 @@ class Objective(Registered):
     refits: ClassVar[bool] = False
     """True if `refit` replaces the training loop."""
     prompts: ClassVar[tuple[str, ...]] = ("class", "group")
-    """What the outputs of its head may be: classes, groups of class and attribute, or both."""
+    """The outputs that its head may have: classes, groups of class and attribute, or both."""
     by_group: ClassVar[bool] = False
     """With group prompts, whether the loss of a row is that of its group, instead of that of its class."""
 
@@ -252,7 +253,7 @@ class Objective(Registered):
         Returns:
             The state of the head, arrays by name, and how it was found, for the log.
         """
-        raise NotImplementedError
+        raise InputError(f"objective {self.name!r}: {type(self).__qualname__} refits, so it must have a method refit")
 
     @property
     def group_weights(self) -> NDArray[np.float64] | None:

@@ -3,6 +3,7 @@
 `TRAINING_FREE` maps names to classes.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -35,7 +36,7 @@ class Inputs:
     pseudo_attributes: NDArray[np.int64]
 
 
-class TrainingFree:
+class TrainingFree(ABC):
     """Builds the weights of a classifier, and computes its logits with CLIP's own scale and bias."""
 
     name: ClassVar[str]
@@ -47,9 +48,9 @@ class TrainingFree:
     """True if it uses the pseudo attributes of training rows."""
 
     @staticmethod
+    @abstractmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:
         """Return the weights, (C, D) or whatever `logits` takes. Raises `InputError` if the words leave nothing."""
-        raise NotImplementedError
 
     @staticmethod
     def tensor_shapes(tensors: Mapping[str, NDArray[np.float32]]) -> dict[str, tuple[int, ...]]:

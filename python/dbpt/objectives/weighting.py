@@ -146,7 +146,7 @@ class GroupDro(WeightingObjective):
 
     def __init__(self, training: TrainingGroups, *, dro_step_size: float, apply: str = "loss", **bounds: float) -> None:
         drawn_by = GroupWeights(training.counts, 0.0, 0.0, **bounds) if apply == "sampling" else None
-        shares: str | NDArray[np.float64] = "natural" if drawn_by is None else _drawn_shares(training, drawn_by)
+        shares: str | NDArray[np.float64] = "natural" if drawn_by is None else training.counts * drawn_by.group_weights
         rule = GroupDRO(training.counts, dro_step_size, shares=shares, **bounds)
         super().__init__(training, rule, drawn_by=drawn_by, apply=apply)
 
@@ -154,8 +154,3 @@ class GroupDro(WeightingObjective):
         """Update q with the losses of the batch, before they are weighted."""
         self.rule.observe(groups, per_sample_loss)
         self.rule.step()
-
-
-def _drawn_shares(training: TrainingGroups, drawn_by: GroupWeighting) -> NDArray[np.float64]:
-    """Return the share of each group in draws by ``drawn_by``, (G,) on any scale."""
-    return training.counts * drawn_by.group_weights

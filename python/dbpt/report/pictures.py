@@ -196,11 +196,6 @@ def group_examples(
     return found
 
 
-def worst_first(accuracies: Sequence[float | None]) -> list[int]:
-    """Return the groups in the order of their accuracies (G,), those without images last."""
-    return sorted(range(len(accuracies)), key=lambda g: (accuracies[g] is None, accuracies[g]))
-
-
 GALLERY_SIZE = 24
 GALLERY_BUDGET = 150_000
 """Bytes of all JPEGs; base64 adds a third."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dbpt.report import text
 from dbpt.report.summary import (
     MINIMUM_NOTE,
     SPLIT_NAMES,
@@ -19,19 +20,6 @@ from dbpt.report.summary import (
     selecting_figure,
     summarize,
 )
-from dbpt.report.text import (
-    LONGEST_GROUP_NAME,
-    MISSING,
-    WIDTH,
-    count,
-    interval_text,
-    percent,
-    points,
-    render_columns,
-    shorten_group,
-    text_width,
-    wrapped,
-)
 from dbpt.runs.metrics import RunMetrics, RunRow
 
 
@@ -42,10 +30,10 @@ def run_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
     """
     summary = summarize(metrics)
     body = _groups_beside(summary)
-    if metrics.dataset.factors or max(map(text_width, body)) > WIDTH:
-        body = [*render_columns(_main_columns(summary)), "", *_group_lines(summary), *_factor_lines(summary)]
-    told = [f"warning: {text}" for text in summary.warnings] if warnings else []
-    return "\n".join([*wrapped(summary.heading), "", *body, "", *wrapped([*_notes(summary), *told])])
+    if metrics.dataset.factors or max(map(text.text_width, body)) > text.WIDTH:
+        body = [*text.render_columns(_main_columns(summary)), "", *_group_lines(summary), *_factor_lines(summary)]
+    told = [f"warning: {each}" for each in summary.warnings] if warnings else []
+    return "\n".join([*text.wrapped(summary.heading), "", *body, "", *text.wrapped([*_notes(summary), *told])])
 
 
 def _main_columns(summary: Summary) -> list[list[str]]:
@@ -53,10 +41,10 @@ def _main_columns(summary: Summary) -> list[list[str]]:
     rows = summary.rows
     return [
         ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
-        ["", "worst", "group", *(percent(row.worst_group_accuracy) for row in rows)],
-        ["", "95 %", "interval", *(interval_text(*(row.interval or (None, None))) for row in rows)],
-        ["", "", "average", *(percent(row.average_accuracy) for row in rows)],
-        ["", "", "gap", *(points(row.gap) for row in rows)],
+        ["", "worst", "group", *(text.percent(row.worst_group_accuracy) for row in rows)],
+        ["", "95 %", "interval", *(text.interval_text(*(row.interval or (None, None))) for row in rows)],
+        ["", "", "average", *(text.percent(row.average_accuracy) for row in rows)],
+        ["", "", "gap", *(text.points(row.gap) for row in rows)],
     ]
 
 
@@ -71,31 +59,31 @@ def _groups_beside(summary: Summary) -> list[str]:
     num_attributes = len(groups) // len(classes)
     for y, name in enumerate(classes):
         columns = groups[y * num_attributes : (y + 1) * num_attributes]
-        if (missing := text_width(name) - _total_width(columns)) > 0:  # widen its first column
-            columns[0][1] = " " * (_total_width(columns[:1]) + missing - text_width(columns[0][1])) + columns[0][1]
-        space = _total_width(columns) - text_width(name)
+        if (missing := text.text_width(name) - _total_width(columns)) > 0:  # widen its first column
+            columns[0][1] = " " * (_total_width(columns[:1]) + missing - text.text_width(columns[0][1])) + columns[0][1]
+        space = _total_width(columns) - text.text_width(name)
         header += "  " + " " * (space - space // 2) + name + " " * (space // 2)
-    return [(" " * _total_width(main) + header).rstrip(), *render_columns(main + groups)]
+    return [(" " * _total_width(main) + header).rstrip(), *text.render_columns(main + groups)]
 
 
 def _total_width(columns: list[list[str]]) -> int:
-    return sum(max(map(text_width, column)) for column in columns) + 2 * (len(columns) - 1)
+    return sum(max(map(text.text_width, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
 def _group_cell(row: Row[RunRow], group: int) -> str:
     """Return the accuracy and a star if it is the worst of the row, else a space, so that digits align."""
     if row.record.shown is None:
-        return f"{MISSING} "
-    return percent(row.groups[group].accuracy) + ("*" if row.record.shown.worst_group == group else " ")
+        return f"{text.MISSING} "
+    return text.percent(row.groups[group].accuracy) + ("*" if row.record.shown.worst_group == group else " ")
 
 
 def _group_lines(summary: Summary) -> list[str]:
     shown, pairs = summary.metrics.dataset.shown_groups, summary.metrics.dataset.groups
-    names = [shorten_group(*pairs[g], LONGEST_GROUP_NAME) for g in shown]
+    names = [text.shorten_group(*pairs[g], text.LONGEST_GROUP_NAME) for g in shown]
     sizes = [f"n={group_size(summary.rows, g)}" for g in shown]
     columns = [["", "", "group", *names], ["", "", "images", *sizes]]
     columns += [["", "", row.title + " ", *(_group_cell(row, g) for g in shown)] for row in summary.rows]
-    return render_columns(columns)
+    return text.render_columns(columns)
 
 
 def _factor_lines(summary: Summary) -> list[str]:
@@ -103,16 +91,16 @@ def _factor_lines(summary: Summary) -> list[str]:
     lines: list[str] = []
     evaluated = [row for row in summary.rows if row.factors]
     for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
-        names = [shorten_group(each.class_name, each.attribute, LONGEST_GROUP_NAME) for each in factor.groups]
+        names = [text.shorten_group(each.class_name, each.attribute, text.LONGEST_GROUP_NAME) for each in factor.groups]
         columns = [
             ["", "", f"by {factor.name} alone", *names],
-            ["", "", "images", *(f"n={count(each.n)}" for each in factor.groups)],
+            ["", "", "images", *(f"n={text.count(each.n)}" for each in factor.groups)],
         ]
         for row in evaluated:
             figures = row.factors[place]
-            cells = [percent(each.accuracy) + ("*" if each == figures.worst else " ") for each in figures.groups]
+            cells = [text.percent(each.accuracy) + ("*" if each == figures.worst else " ") for each in figures.groups]
             columns.append(["", "", row.title + " ", *cells])
-        lines += ["", *render_columns(columns)]
+        lines += ["", *text.render_columns(columns)]
     return lines
 
 
@@ -150,9 +138,9 @@ def choice_note(metrics: RunMetrics) -> str:
         return f"--prompts auto trained only {metrics.chosen}: {ONLY[metrics.only]}" if metrics.only else ""
     chosen = rows.pop(metrics.chosen)
     figure, over, _ = selecting_figure(metrics)
-    others = ", ".join(f"{percent(row.validation_score)} % with {row.title}" for row in rows.values())
+    others = ", ".join(f"{text.percent(row.validation_score)} % with {row.title}" for row in rows.values())
     of_images = f"on the validation images{over + ',' if over else ''}"
-    of_chosen = f"its {figure} {of_images} is {percent(chosen.validation_score)} %"
+    of_chosen = f"its {figure} {of_images} is {text.percent(chosen.validation_score)} %"
     return f"{chosen.title} is saved, since {of_chosen}, and {others}"
 
 
@@ -214,7 +202,7 @@ def judged_table(result: dict[str, Any]) -> str:
     With several factors, each has its table, and then their combinations that occur.
     """
     data, factors = result["dataset"], result["factors"]
-    of_split = f"{count(result['n_labelled'])} of {count(result['n'])} images labelled by hand"
+    of_split = f"{text.count(result['n_labelled'])} of {text.count(result['n'])} images labelled by hand"
     lines = [f"{data['name']}: {SPLIT_NAMES[result['split']]} split, {of_split}; figures in per cent", ""]
     for factor in factors:
         lines += [f"{factor['name']}:", "", *_part(factor, data["classes"], factor["values"]), ""]
@@ -222,11 +210,11 @@ def judged_table(result: dict[str, Any]) -> str:
         lines += [f"combinations of {' and '.join(factor['name'] for factor in factors)}:", ""]
     lines += _part(result, data["classes"], data["attributes"], only_occurring=bool(factors))
     lines += [
-        f"average (needs no attribute)  {percent(result['average'])}",
+        f"average (needs no attribute)  {text.percent(result['average'])}",
         "",
         "* worst group; a minimum is biased downward: the figure tends to be too low",
         "interval: for the figure of this split if every image were labelled; it doesn't cover other images",
-        *(f"warning: {text}" for text in result["warnings"]),
+        *(f"warning: {each}" for each in result["warnings"]),
     ]
     return "\n".join(lines)
 
@@ -246,16 +234,24 @@ def _part(
             "",
             "",
             "",
-            *(shorten_group(y, a, LONGEST_GROUP_NAME) for y, a in (pairs[group["group"]] for group in groups)),
+            *(
+                text.shorten_group(y, a, text.LONGEST_GROUP_NAME)
+                for y, a in (pairs[group["group"]] for group in groups)
+            ),
         ],
-        ["pseudo", "group", "images", *(count(group["n_pseudo"]) for group in groups)],
-        ["", "", "precision", *(percent(precision["value"]) for precision in precisions)],
-        ["", "95 %", "interval", *(interval_text(precision["low"], precision["high"]) for precision in precisions)],
+        ["pseudo", "group", "images", *(text.count(group["n_pseudo"]) for group in groups)],
+        ["", "", "precision", *(text.percent(precision["value"]) for precision in precisions)],
+        [
+            "",
+            "95 %",
+            "interval",
+            *(text.interval_text(precision["low"], precision["high"]) for precision in precisions),
+        ],
         ["", "", "accuracy ", *by_pseudo],
-        ["labelled", "by", "hand", *(count(group["n_labelled"]) for group in groups)],
-        ["in the", "split,", "estimated", *(count(round(group["n_estimated"])) for group in groups)],
+        ["labelled", "by", "hand", *(text.count(group["n_labelled"]) for group in groups)],
+        ["in the", "split,", "estimated", *(text.count(round(group["n_estimated"])) for group in groups)],
         ["", "corrected", "accuracy ", *corrected],
-        ["", "95 %", "interval", *(interval_text(accuracy["low"], accuracy["high"]) for accuracy in accuracies)],
+        ["", "95 %", "interval", *(text.interval_text(accuracy["low"], accuracy["high"]) for accuracy in accuracies)],
     ]
 
     def worst(source: dict[str, Any]) -> str:
@@ -265,17 +261,17 @@ def _part(
     accuracy, of_corrected = figures["pseudo_accuracy"], figures["corrected"]["worst_group_accuracy"]
     of_pseudo = figures["by_pseudo"]["worst_group_accuracy"]
     return [
-        *render_columns(columns),
+        *text.render_columns(columns),
         "",
         f"pseudo attributes right       {_figure(accuracy)}",
-        f"worst group by pseudo groups  {percent(of_pseudo)}{worst(figures['by_pseudo'])}",
+        f"worst group by pseudo groups  {text.percent(of_pseudo)}{worst(figures['by_pseudo'])}",
         f"worst group, corrected        {_figure(of_corrected)}{worst(figures['corrected'])}",
     ]
 
 
 def _starred(group: dict[str, Any], source: dict[str, Any], accuracy: float | None) -> str:
-    return percent(accuracy) + ("*" if source["worst_group"] == group["group"] else " ")
+    return text.percent(accuracy) + ("*" if source["worst_group"] == group["group"] else " ")
 
 
 def _figure(estimate: dict[str, float | None]) -> str:
-    return f"{percent(estimate['value'])} {interval_text(estimate['low'], estimate['high'])}".rstrip()
+    return f"{text.percent(estimate['value'])} {text.interval_text(estimate['low'], estimate['high'])}".rstrip()

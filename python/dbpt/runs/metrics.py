@@ -166,10 +166,10 @@ class RunRow:
     @property
     def title(self) -> str:
         """The objective's title, with head, group source and sampling in brackets if not the default."""
-        objective, _, is_group = self.name.partition(":")
-        title = OBJECTIVES[objective].title if objective in OBJECTIVES else self.name
+        objective = OBJECTIVES.get(self.name.partition(":")[0])
+        title = objective.title if objective else self.name
         details = [self.head] if self.head not in (None, "prompt") else []
-        details += ["group prompts"] if is_group else []
+        details += ["group prompts"] if self.prompts == "group" and objective and "class" in objective.prompts else []
         details += [f"{self.group_source} groups"] if self.group_source in ("true", "ppa") else []
         details += ["sampling"] if self.apply == "sampling" else []
         return f"{title} ({', '.join(map(str, details))})" if details else title

@@ -38,7 +38,8 @@ class Study:
     ``drawn`` are the training and validation rows of a draw, sorted, with repeats; None: each row of these splits once.
     ``counts_of_run`` (G,) are the training rows of a run, for data without any. ``guesses`` say how far the pseudo
     attributes can be trusted; None if that has not been judged. ``doubt_warnings`` are as in `Metrics`.
-    ``probe_errors`` (N,) divide the classes into groups with ``--group-source ppa``.
+    ``probe_errors`` (N,) divide the classes into groups with ``--group-source ppa``. ``kind`` is the `group_kind` if it
+    isn't decided by the rows of `split`, as in an audit.
     """
 
     embedded: Embedded
@@ -51,6 +52,7 @@ class Study:
     doubt_warnings: tuple[str, ...] = ()
     drawn: NDArray[np.int64] | None = None
     probe_errors: NDArray[np.int64] | None = None
+    kind: GroupKind | None = None
 
     @property
     def dataset(self) -> Dataset:
@@ -111,6 +113,8 @@ class Study:
     @property
     def group_kind(self) -> schema.GroupKind:
         """The attributes that define the groups of all figures, by `true_or_pseudo` over the rows of `split`."""
+        if self.kind is not None:
+            return self.kind
         rows = self.rows(self.split)
         return true_or_pseudo(self.dataset.labels[rows], self.dataset.attributes[rows], self.dataset.num_classes)
 
@@ -133,25 +137,47 @@ class Study:
         """The average for tables: the one asked for with ``--average``, else that of the data set."""
         return average_of(self.config, self.dataset, self.train_counts)
 
+    @property
+    def by_clusters(self) -> bool:
+        """True if the groups of all figures are clusters within each class."""
+        return self.group_kind == "pseudo" and self.pseudo.class_clusters is not None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The numbers of classes and attributes of the groups of all figures, as functions of groups take them."""
+        num_classes, pairs = self.dataset.num_classes, self.group_pairs(self.group_kind)
+        return {"num_classes": num_classes, "num_attributes": len(pairs) // num_classes}
+
     def metrics(self, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
         """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
-        dataset, attributes, train_counts = self.dataset, self.attributes(self.group_kind), self.train_counts
-        pairs = self.group_pairs(self.group_kind)
+        train_counts, occurring = self.train_counts, self.occurring(self.group_kind)
         found: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
         for split in splits:
             if len(rows := self.rows(split)):
-                found[split] = group_metrics(
-                    predictions[rows],
-                    dataset.labels[rows],
-                    attributes[rows],
-                    num_classes=dataset.num_classes,
-                    num_attributes=len(pairs) // dataset.num_classes,
-                    train_counts=train_counts if train_counts.any() else None,
-                    group_names=pairs,
-                    shared_attributes=self.group_kind == "true" or self.pseudo.class_clusters is None,
-                    occurring=self.occurring(self.group_kind),
-                )
+                found[split] = self.metrics_of(predictions[rows], rows, train_counts=train_counts, occurring=occurring)
         return found
+
+    def metrics_of(
+        self,
+        predictions: NDArray[np.int64],
+        rows: NDArray[np.int64],
+        *,
+        train_counts: NDArray[np.int64] | None = None,
+        occurring: NDArray[np.bool_] | None = None,
+        confidence: NDArray[np.float64] | None = None,
+    ) -> GroupMetrics:
+        """Return the metrics of ``predictions`` (n,) for the ``rows`` (n,), as `group_metrics` does."""
+        return group_metrics(
+            predictions,
+            self.dataset.labels[rows],
+            self.attributes(self.group_kind)[rows],
+            **self.sizes,
+            confidence=confidence,
+            train_counts=None if train_counts is None or not train_counts.any() else train_counts,
+            group_names=self.group_pairs(self.group_kind),
+            shared_attributes=not self.by_clusters,
+            occurring=occurring,
+        )
 
     def _pseudo_shares(self) -> list[float]:
         """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
