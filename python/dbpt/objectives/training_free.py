@@ -45,6 +45,8 @@ class TrainingFree:
     needs_attributes: ClassVar[bool] = True
     uses_guesses: ClassVar[bool] = False
     """True if it uses the pseudo attributes of training rows."""
+    names_groups: ClassVar[bool] = False
+    """True if it reads the sentences of groups, `group_texts`."""
 
     @staticmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:
@@ -126,6 +128,7 @@ class GroupPromptsSum(TrainingFree):
 
     name = "group-prompts-sum"
     title = "group prompts (sum)"
+    names_groups = True
 
     @staticmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:
@@ -236,6 +239,7 @@ class CalibratedOrthogonal(TrainingFree):
 
     name = "orthogonal-calibrated"
     title = "orthogonal projection (calibrated)"
+    names_groups = True
 
     @staticmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:

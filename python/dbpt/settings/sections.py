@@ -341,6 +341,13 @@ class Settings(  # a dataclass takes its fields from the last base on
         return self.group_source == "ppa" or (self.num_clusters is not None and self.group_source == "pseudo")
 
     @property
+    def names_groups(self) -> bool:
+        """Return whether a training may start at sentences of class and attribute."""
+        has_group = any(prompts == "group" for _, prompts in self.trained)
+        compares = self.prompts != AUTO or self.model_selection != "last"  # else auto trains class prompts alone
+        return has_group and compares and not self.has_unnamed_groups
+
+    @property
     def selecting_groups(self) -> str | None:
         """Return the source of the groups that ``model_selection`` looks at, or None."""
         if self.model_selection in PSEUDO_SELECTIONS:
@@ -393,7 +400,7 @@ SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())  # in the 
 
 # The settings of commands that train nothing; of one that looks for attributes; and those by which CLIP guesses them.
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
-AUDIT_SETTINGS -= {"data", "shots", "val_fraction", "features"}
+AUDIT_SETTINGS -= {"data", "shots", "val_fraction", "features", "group_template"}
 DISCOVER_SETTINGS = AUDIT_SETTINGS - {each.name for each in fields(PseudoAttributeSettings)}
 DISCOVER_SETTINGS -= {"attributes", "factors", "attribute_template", "celeba_attributes", "average"}
 GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "guess_only_unknown", "label_model", "label_pretrained"}

@@ -77,11 +77,11 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     for objective, _ in config.trained:
         OBJECTIVES[objective].check_installed()
     if not dataset.attribute_names and config.num_clusters is None:
-        settings = (field for field in fields(WordSettings) if field.name == "attribute_template")
+        settings = (each for each in fields(WordSettings) if each.name in ("attribute_template", "group_template"))
         for setting in (*settings, *fields(PseudoAttributeSettings)):
             if (value := getattr(config, setting.name)) != setting.default:
                 given = " ".join(map(str, value)) if isinstance(value, tuple) else value
-                why = f"{dataset.source} names no attribute, so there is none to guess"
+                why = f"{dataset.source} names no attribute, so there is none to guess or to name"
                 raise InputError(f"{flag_of(setting.name)} {given}: {why}; name it with --attributes, or drop this")
     if config.proportions is not None and any(suspect.prefix for suspect in dataset.words.suspects):
         raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
@@ -130,8 +130,11 @@ def check_groups(study: Study) -> None:
     )
 
 
-def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
-    """Return warnings about settings without effect. ``configs`` may differ only in seed and method."""
+def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = False) -> list[str]:
+    """Return warnings about settings without effect. ``configs`` may differ only in seed and method.
+
+    ``sentences_read`` says that a row without training has the sentences of groups.
+    """
     warnings, config = [], configs[0]
     chosen = {f"--head {each.head}" for each in configs}
     chosen |= {f"--objective {objective}" for each in configs for objective, _ in each.trained}
@@ -150,6 +153,9 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
                 f"{flag_of(setting.name)} {value} changes nothing in this run{but}: only {' and '.join(wanted)} would "
                 "read it"
             )
+    if config.group_template is not None and not (sentences_read or any(each.names_groups for each in configs)):
+        why = "only group prompts with named groups would read it"
+        warnings.append(f"--group-template {' '.join(config.group_template)} changes nothing in this run: {why}")
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
         warnings.append(
             f"--epochs {config.epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt"
