@@ -15,7 +15,7 @@ from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors, parse_vocabulary
 from dbpt.data.checks import check_classes
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, hold_out
-from dbpt.data.prompts import class_prompts, group_prompts, unnamed_group_prompts
+from dbpt.data.prompts import class_prompts, group_prompts
 from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.ppa import probe_errors
@@ -23,7 +23,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import check_context, read_context
 from dbpt.settings.config import FitConfig, readers
-from dbpt.settings.fields import MOST_CLUSTERS, flag_of
+from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
 from dbpt.study.data import open_dataset, rows_with_known
@@ -285,13 +285,8 @@ def load_and_embed(
     heads = {(each.head, prompts): each for each in configs for _, prompts in each.trained}
     for (_, prompts), each in heads.items():
         settings, words = each.values(HEADS[each.head].settings), dataset.words
-        outputs = class_prompts(words)
-        if prompts == "group" and each.has_unnamed_groups:  # as many contexts as groups
-            number = 2 if each.group_source == "ppa" else each.num_clusters or MOST_CLUSTERS
-            names = [(label, str(k)) for label in words.classes for k in range(number)]
-            outputs = unnamed_group_prompts(words, names)
-        elif prompts == "group" and words.attributes:
-            outputs = group_prompts(words)
+        is_named = prompts == "group" and words.attributes and not each.has_unnamed_groups
+        outputs = group_prompts(words) if is_named else class_prompts(words)
         if context is not None and start is not None and each.head == "prompt":
             check_context(context, start, backbone, outputs, class_specific=each.class_specific_context)
             settings["n_ctx"] = context.shape[-2]
