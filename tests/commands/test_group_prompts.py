@@ -81,6 +81,21 @@ def test_the_head_starts_as_the_untrained_group_prompts(tiny):
     np.testing.assert_allclose(head.weights.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_shares_of_the_groups_are_those_of_the_training_images(tiny):
+    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "group", "min_group_count": 0.0}
+    study = prepare(make_config({"data": str(tiny.table), **settings}))
+    train_G, val_G = study.counts("pseudo", "train"), study.counts("pseudo", "val")
+    assert np.abs(train_G / train_G.sum() - val_G / val_G.sum()).max() > 0.1
+    found = trained_result(study, "gla", "group", checkpoint_path=None, quiet=True).trained
+    rows = study.rows("train")
+    features, labels, groups = (each[rows] for each in (study.features, study.dataset.labels, study.groups("pseudo")))
+    logits = build_head(study, "group")(torch.from_numpy(features)).detach().double()
+    adjusted = (logits + torch.from_numpy(train_G / train_G.sum()).log()).log_softmax(dim=1)
+    assert (groups // 2).tolist() == labels.tolist()
+    expected = -adjusted.gather(1, torch.from_numpy(groups)[:, None]).mean().item()
+    assert found.history[0].loss == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tiny, tmp_path, monkeypatch):
     settings = {"prompts": "group", "baselines": False}
     whole = fit(tiny, tmp_path / "whole", **settings)

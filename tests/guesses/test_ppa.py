@@ -6,6 +6,8 @@ import torch
 
 import dbpt
 from dbpt.guesses.ppa import SCALE, STEPS, probe_errors
+from dbpt.settings.config import make_config
+from dbpt.study.stages import prepare
 
 WIDTH = 12
 
@@ -80,6 +82,16 @@ def test_a_probe_without_errors_is_warned_of(tiny, tmp_path, monkeypatch):
     settings = tiny.settings | {"head": "linear", "group_source": "ppa", "epochs": 1, "baselines": False}
     run = dbpt.fit(tiny.table, out=tmp_path / "run", **{k: v for k, v in settings.items() if k != "n_ctx"})
     assert any("--group-source ppa: the probe gets every training image right" in text for text in run.warnings)
+
+
+def test_a_study_fits_the_probe_on_training_images_and_groups_all_by_its_errors(tiny):
+    settings = {name: value for name, value in tiny.settings.items() if name != "prompts"}
+    study = prepare(make_config({"data": str(tiny.table), "group_source": "ppa", "prompts": "group", **settings}))
+    labels, weights = study.dataset.labels, study.embedded.class_weights
+    of_split = {name: probe_errors(study.features, labels, weights, study.rows(name)) for name in ("train", "val")}
+    assert of_split["train"].tolist() != of_split["val"].tolist()
+    assert study.groups("ppa").tolist() == (2 * labels + of_split["train"]).tolist()
+    assert study.group_names("ppa") == tuple(f"{y} · probe {e}" for y in ("box", "disc") for e in ("right", "wrong"))
 
 
 def test_a_run_needs_no_attribute(tiny, tmp_path, command):
