@@ -77,6 +77,8 @@ MUTANTS = [
     ("heads/base.py", "np.logaddexp.reduce(logits, axis=2)", "logits.mean(axis=2)", "commands/group_prompts"),
     ("heads/linear.py", "features @ self.weights.T + self.bias", "features @ self.weights.T", "heads/feature_heads"),
     ("heads/prompt.py", "self.averaging_KP @ features_PD", "features_PD[: len(self.averaging_KP)]", "heads/heads"),
+    ("heads/prompt.py", "repeat_interleave(self.copies, dim=0)", "repeat(self.copies, 1)", "heads/heads"),
+    ("heads/prompt.py", "OFFSET_STEP / self.logit_scale", "OFFSET_STEP", "heads/heads"),
     ("human_check/estimates.py", "(strata.sizes[:, None], shares)", "(1.0, shares)", "human_check/label_estimates"),
     ("human_check/sample.py", "doubt * (1.0 - doubt)", "doubt", "human_check/label_sample"),
     ("human_check/sample.py", "len(members), seed, stratum)", "len(members), 0, 0)", "human_check/label_sample"),
@@ -106,6 +108,7 @@ MUTANTS = [
     ("sampling/row_groups.py", "range(start + self.rank,", "range(start,", "sampling/sampling_passes"),
     ("settings/fields.py", "if isinstance(value, bool):", "if False:", "settings/config"),
     ("study/stages.py", 'rows := study.rows("train")', 'rows := study.rows("val")', "guesses/ppa"),
+    ("study/stages.py", "(sentences_read or any(", "(any(", "commands/group_warnings"),
     ("study/study.py", "self.probe_errors, len(PPA_NAMES)", "1 - self.probe_errors, len(PPA_NAMES)", "guesses/ppa"),
     (
         "training/records.py",
