@@ -341,13 +341,6 @@ class Settings(  # a dataclass takes its fields from the last base on
         return self.group_source == "ppa" or (self.num_clusters is not None and self.group_source == "pseudo")
 
     @property
-    def names_groups(self) -> bool:
-        """Return whether a training may start at sentences of class and attribute."""
-        has_group = any(prompts == "group" for _, prompts in self.trained)
-        compares = self.prompts != AUTO or self.model_selection != "last"  # else auto trains class prompts alone
-        return has_group and compares and not self.has_unnamed_groups
-
-    @property
     def selecting_groups(self) -> str | None:
         """Return the source of the groups that ``model_selection`` looks at, or None."""
         if self.model_selection in PSEUDO_SELECTIONS:

@@ -23,7 +23,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import check_context, read_context
 from dbpt.settings.config import FitConfig, readers
-from dbpt.settings.fields import flag_of
+from dbpt.settings.fields import AUTO, flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
 from dbpt.study.data import open_dataset, rows_with_known
@@ -153,7 +153,7 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
                 f"{flag_of(setting.name)} {value} changes nothing in this run{but}: only {' and '.join(wanted)} would "
                 "read it"
             )
-    if config.group_template is not None and not (sentences_read or any(each.names_groups for each in configs)):
+    if config.group_template is not None and not (sentences_read or any(map(_names_groups, configs))):
         why = "only group prompts with named groups would read it"
         warnings.append(f"--group-template {' '.join(config.group_template)} changes nothing in this run: {why}")
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
@@ -167,6 +167,13 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
             "weights out of small batches; choose --apply sampling or --optimizer sgd"
         )
     return warnings
+
+
+def _names_groups(config: FitConfig) -> bool:
+    """Return whether a training may start at sentences of class and attribute."""
+    has_group = any(prompts == "group" for _, prompts in config.trained)
+    compares = config.prompts != AUTO or config.model_selection != "last"  # else auto trains class prompts alone
+    return has_group and compares and not config.has_unnamed_groups
 
 
 def group_warnings(study: Study) -> list[str]:
