@@ -81,6 +81,21 @@ def test_the_head_starts_as_the_untrained_group_prompts(tiny):
     np.testing.assert_allclose(head.weights.detach().numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_shares_of_the_groups_are_those_of_the_training_images(tiny):
+    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "group", "min_group_count": 0.0}
+    study = prepare(make_config({"data": str(tiny.table), **settings}))
+    train_G, val_G = study.counts("pseudo", "train"), study.counts("pseudo", "val")
+    assert np.abs(train_G / train_G.sum() - val_G / val_G.sum()).max() > 0.1
+    found = trained_result(study, "gla", "group", checkpoint_path=None, quiet=True).trained
+    rows = study.rows("train")
+    features, labels, groups = (each[rows] for each in (study.features, study.dataset.labels, study.groups("pseudo")))
+    logits = build_head(study, "group")(torch.from_numpy(features)).detach().double()
+    adjusted = (logits + torch.from_numpy(train_G / train_G.sum()).log()).log_softmax(dim=1)
+    assert (groups // 2).tolist() == labels.tolist()
+    expected = -adjusted.gather(1, torch.from_numpy(groups)[:, None]).mean().item()
+    assert found.history[0].loss == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tiny, tmp_path, monkeypatch):
     settings = {"prompts": "group", "baselines": False}
     whole = fit(tiny, tmp_path / "whole", **settings)
@@ -122,7 +137,8 @@ def test_clusters_have_no_words_and_start_as_their_class(head, tiny, tmp_path):
     run = dbpt.fit(tiny.table, out=tmp_path / "run", baselines=False, **settings)
     assert dbpt.load(run.folder).head.weights.shape[:2] == (2, number // 2)
     if head == "prompt":
-        assert load_file(run.folder / "prompt.safetensors")["context"].shape == (number, 3, 16)
+        shapes = {name: tensor.shape for name, tensor in load_file(run.folder / "prompt.safetensors").items()}
+        assert shapes == {"context": (3, 16), "offsets": (number, 16)}
     found = next(iter(dbpt.load(run.folder).predict(tiny.images(1))))
     assert found.attribute_probabilities is None
 
@@ -194,17 +210,20 @@ def test_a_run_is_audited_and_labelled(group_run, tiny, tmp_path, command):
 
 
 def test_prompts_start_as_those_of_other_runs(tiny, tiny_run, tmp_path):
-    """One that all share starts any other; groups without words have a context each, which starts only such groups."""
+    """A context that all share starts any other, also that of groups without words, whose offsets start at 0."""
     settings = {k: v for k, v in tiny.settings.items() if k != "n_ctx"} | {"epochs": 1, "baselines": False}
     named, unnamed = {"prompts": "group"}, {"prompts": "group", "group_source": "ppa"}
     first = dbpt.fit(tiny.table, out=tmp_path / "named", start_from=tiny_run, **settings | named).folder
     assert load_file(first / "prompt.safetensors")["context"].shape == (3, 16)
     own = dbpt.fit(tiny.table, out=tmp_path / "unnamed", start_from=first, **settings | unnamed).folder
-    assert load_file(own / "prompt.safetensors")["context"].shape == (4, 3, 16)
-    dbpt.fit(tiny.table, out=tmp_path / "again", start_from=own, **settings | unnamed)
-    for given in ({}, named, {"class_specific_context": True}):
-        with pytest.raises(dbpt.InputError, match="has 4 contexts, the data have 2 classes; name a prompt of as many"):
-            dbpt.fit(tiny.table, out=tmp_path / "refused", start_from=own, **settings | given)
+    started = build_head(
+        prepare(make_config({"data": str(tiny.table), "start_from": own, **settings | unnamed})), "group"
+    )
+    saved = load_file(own / "prompt.safetensors")
+    assert started.context.detach().numpy().tobytes() == saved["context"].tobytes()
+    assert started.offsets.detach().abs().max() == 0 < np.abs(saved["offsets"]).max()
+    for number, given in enumerate(({}, named)):
+        dbpt.fit(tiny.table, out=tmp_path / f"again-{number}", start_from=own, **settings | given)
 
 
 def test_each_class_may_have_a_context_that_its_groups_share(tiny, tmp_path):

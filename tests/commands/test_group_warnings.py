@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from comparisons import compare
 from runs import fit, metrics_of
 from tiny import ATTRIBUTES
 
@@ -95,3 +96,39 @@ def test_a_selection_that_no_objective_reads_is_told(tiny):
     assert told.startswith("--model-selection last changes nothing in this run but in the ERM row: only --objective")
     assert setting_warnings([replace(refit, model_selection="pseudo-wgp")]) == []
     assert setting_warnings([refit, replace(refit, objective="erm")]) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_read"),
+    [
+        ({}, True),
+        ({"prompts": "group"}, True),
+        ({"prompts": "group", "objective": "balanced", "group_source": "true"}, True),
+        ({"objective": "gla"}, True),
+        ({"prompts": "class"}, False),
+        ({"objective": "kgcoop"}, False),
+        ({"model_selection": "last"}, False),  # then auto trains class prompts alone
+        ({"model_selection": "last", "prompts": "group"}, True),
+        ({"group_source": "ppa"}, False),
+        ({"group_source": "ppa", "prompts": "group"}, False),
+    ],
+)
+def test_sentences_of_groups_that_nothing_reads_are_told(settings, is_read):
+    config = FitConfig(group_template=("a {attribute} {class}.",), **settings)
+    told = [] if is_read else ["only group prompts with named groups would read it"]
+    assert [line.partition("this run: ")[2] for line in setting_warnings([config])] == told
+    assert setting_warnings([config, replace(config, prompts="group", objective="gla", group_source="true")]) == []
+    assert setting_warnings([config], sentences_read=True) == []
+
+
+@pytest.mark.parametrize("free", ["group-prompts", "orthogonal-calibrated", "zero-shot"])
+def test_rows_without_training_may_read_the_sentences_of_groups(tiny, tmp_path, free):
+    plan = {"methods": ["erm", free], "heads": ("linear",), "seeds": 1, "epochs": 1, "n_ctx": None}
+    result = compare(tiny, tmp_path / "c", group_template=["a {attribute} {class}."], **plan)
+    told = [line for line in result.warnings if line.startswith("--group-template a {attribute} {class}. changes")]
+    assert len(told) == (free == "zero-shot")
+
+
+@pytest.mark.parametrize("verb", ["audit", "discover", "guess"])
+def test_commands_that_make_no_group_prompts_refuse_their_sentences(tiny, verb, refusal):
+    assert "--group-template" in refusal(verb, tiny.table, "--group-template", "a {attribute} {class}.")

@@ -128,6 +128,7 @@ REFUSED = [
     ({"min_confidence": 0.5}, "--min-confidence 0.5: .* names no attribute"),
     ({"pseudo_attributes": "guesses.csv"}, "--pseudo-attributes guesses.csv: .* names no attribute"),
     ({"attribute_template": ("a {}",)}, "--attribute-template a {}: .* names no attribute"),
+    ({"group_template": ("{class}, {attribute}",)}, "--group-template {class}, {attribute}: .* names no attribute"),
 ]
 
 

@@ -8,7 +8,7 @@ from layouts import write_birds
 
 import dbpt
 from dbpt.data import DATASETS, Words, parse_factors
-from dbpt.data.prompts import class_prompts, group_prompts, group_texts, possible_groups, unnamed_group_prompts
+from dbpt.data.prompts import class_prompts, group_prompts, group_texts, possible_groups
 
 WORDS = Words(
     classes={"dog": ("dog", "puppy"), "bird": ("bird",)},
@@ -54,11 +54,9 @@ def test_factors_are_joined_and_a_class_without_a_value_has_an_impossible_group(
     assert possible_groups(WORDS).all()
 
 
-def test_groups_without_words_have_those_of_the_class_and_contexts_of_their_own():
-    prompts = unnamed_group_prompts(WORDS, [("dog", "1"), ("dog", "2"), ("bird", "1"), ("bird", "2")])
-    assert list(prompts.wordings) == ["dog · 1", "dog · 2", "bird · 1", "bird · 2"]
-    assert prompts.wordings["dog · 2"] == ("dog", "puppy")
-    assert (prompts.contexts, prompts.are_alike) == ((0, 1, 2, 3), True)
+def test_groups_without_words_begin_with_the_prompt_of_their_class():
+    prompts = class_prompts(WORDS, 3)
+    assert (prompts.wordings, prompts.contexts, prompts.copies) == (WORDS.classes, (0, 1), 3)
 
 
 @pytest.mark.parametrize("template", ["a {}.", "a {class}.", "{class} {class} {attribute}", "{attribute}", ""])

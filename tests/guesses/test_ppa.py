@@ -6,6 +6,8 @@ import torch
 
 import dbpt
 from dbpt.guesses.ppa import SCALE, STEPS, probe_errors
+from dbpt.settings.config import make_config
+from dbpt.study.stages import prepare
 
 WIDTH = 12
 
@@ -68,6 +70,16 @@ def test_it_is_gradient_descent_on_the_adjusted_loss_of_the_rows_to_fit_on():
     assert probe_errors(features, labels, weights, fitted).tolist() == expected.tolist()
 
 
+def test_it_learns_nothing_from_other_rows():
+    features, labels, _, weights = made([[100, 10], [10, 80]])
+    fitted, others = np.arange(0, len(labels), 2), np.arange(1, len(labels), 2)
+    changed = labels.copy()
+    changed[others] = 1 - labels[others]  # with these the probe could tell nothing
+    errors, with_others = (probe_errors(features, each, weights, fitted) for each in (labels, changed))
+    assert errors[fitted].tolist() == with_others[fitted].tolist()
+    assert 0 < errors[fitted].mean() < 0.3
+
+
 def test_classes_whose_words_say_all_are_refused():
     random = np.random.default_rng(0)
     features = random.standard_normal((40, 4)).astype(np.float32)
@@ -80,6 +92,16 @@ def test_a_probe_without_errors_is_warned_of(tiny, tmp_path, monkeypatch):
     settings = tiny.settings | {"head": "linear", "group_source": "ppa", "epochs": 1, "baselines": False}
     run = dbpt.fit(tiny.table, out=tmp_path / "run", **{k: v for k, v in settings.items() if k != "n_ctx"})
     assert any("--group-source ppa: the probe gets every training image right" in text for text in run.warnings)
+
+
+def test_a_study_fits_the_probe_on_training_images_and_groups_all_by_its_errors(tiny):
+    settings = {name: value for name, value in tiny.settings.items() if name != "prompts"}
+    study = prepare(make_config({"data": str(tiny.table), "group_source": "ppa", "prompts": "group", **settings}))
+    labels, weights = study.dataset.labels, study.embedded.class_weights
+    of_split = {name: probe_errors(study.features, labels, weights, study.rows(name)) for name in ("train", "val")}
+    assert of_split["train"].tolist() != of_split["val"].tolist()
+    assert study.groups("ppa").tolist() == (2 * labels + of_split["train"]).tolist()
+    assert study.group_names("ppa") == tuple(f"{y} · probe {e}" for y in ("box", "disc") for e in ("right", "wrong"))
 
 
 def test_a_run_needs_no_attribute(tiny, tmp_path, command):

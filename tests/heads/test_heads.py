@@ -14,6 +14,7 @@ from dbpt.clip.text_tower import GeneralTower, prompt_token_ids
 from dbpt.data.prompts import class_prompts
 from dbpt.data.words import Words
 from dbpt.heads import AdapterHead, HeadStart, LinearHead, PromptHead
+from dbpt.heads.prompt import OFFSET_STEP
 from dbpt.training import records as model_selection
 
 WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
@@ -72,6 +73,25 @@ def test_only_the_context_is_trained_and_stored(tiny_backbone):
     assert head.context.grad is not None
     assert head.context.grad.abs().sum() > 0
     assert all(parameter.grad is None for parameter in tiny_backbone.model.parameters())
+
+
+@pytest.mark.parametrize("class_specific_context", [False, True])
+def test_groups_without_words_begin_as_their_class_and_have_trained_offsets(tiny_backbone, class_specific_context):
+    settings = {"n_ctx": 3, "seed": 0, "class_specific_context": class_specific_context}
+    alone, head = (
+        PromptHead(tiny_backbone, CLASSES, **settings),
+        PromptHead(tiny_backbone, CLASSES, copies=3, **settings),
+    )
+    assert torch.equal(head.context, alone.context)
+    assert list(head.state_dict()) == ["context", "offsets"]
+    of_classes = alone.weights().detach()
+    torch.testing.assert_close(head.weights().detach(), of_classes[[0, 0, 0, 1, 1, 1]])
+    torch.nn.init.normal_(head.offsets, generator=torch.Generator().manual_seed(0))
+    moved = tiny_backbone.logit_scale * of_classes[1] + OFFSET_STEP * head.offsets[4].detach()
+    torch.testing.assert_close(head.weights()[4], F.normalize(moved, dim=0))
+    head(torch.eye(16)).square().sum().backward()
+    assert (head.offsets.grad.norm(dim=1) > 0).all()
+    assert head.context.grad.abs().sum() > 0
 
 
 def test_the_context_is_drawn_from_the_seed_alone(tiny_backbone):

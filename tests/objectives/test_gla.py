@@ -1,12 +1,15 @@
 """Group logit adjustment: its formula, what it leaves out, and that it fits equally frequent groups."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from dbpt.objectives import OBJECTIVES, TrainingGroups
-from dbpt.objectives.base import EXCLUDED, class_logits, group_cross_entropy
+from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
+from dbpt.objectives.base import EXCLUDED, Erm, class_logits, group_cross_entropy
 from dbpt.objectives.gla import Gla, group_shares
 
 # C = 2 classes with A = 3 attributes; the second group of class 1 has no row, one row of each class is unknown
@@ -93,21 +96,39 @@ def test_weighted_objectives_have_the_loss_of_the_group_and_erm_that_of_the_clas
         torch.testing.assert_close(found, expected)
 
 
-def fitted(tau: float, means: np.ndarray, sizes: list[int], num_classes: int, unknown: float) -> torch.nn.Linear:
-    """Fit a linear layer by GLA to Gaussian groups of unit covariance."""
+@pytest.mark.parametrize("tau", [0.0, 1.0, 1.7])
+def test_with_one_attribute_it_is_the_published_logit_adjusted_loss(tau):
+    """That of Menon et al. (2021), as in build_loss_fn of google-research's logit_adjustment/utils.py."""
+    labels = np.repeat([0, 1, 2, 3], [200, 40, 9, 3])
+    logits = torch.randn(len(labels), 4, generator=torch.Generator().manual_seed(3)).double()
+    prior = np.bincount(labels) / len(labels)
+    adjusted = logits.numpy() + np.log(prior**tau + 1e-12)
+    expected = np.log(np.exp(adjusted).sum(axis=1)) - adjusted[np.arange(len(labels)), labels]
+    objective, told = Gla(TrainingGroups(labels, labels, 4, 4), tau=tau, min_group_count=0), torch.from_numpy(labels)
+    np.testing.assert_allclose(objective.sample_losses(logits, told, told), expected, rtol=1e-6)
+
+
+def fitted(
+    objective: Callable[[TrainingGroups], Objective],
+    means: np.ndarray,
+    sizes: list[int],
+    num_classes: int,
+    unknown: float,
+) -> torch.nn.Linear:
+    """Fit a linear layer to Gaussian groups of unit covariance; classes differ in their share of ``unknown`` groups."""
     random, num_groups = np.random.default_rng(0), len(means)
     groups = np.repeat(np.arange(num_groups), sizes)
     features = torch.from_numpy(means[groups] + random.standard_normal((len(groups), means.shape[1]))).double()
     labels = groups // (num_groups // num_classes)
-    told = np.where(random.random(len(groups)) < unknown, -1, groups)
-    objective = Gla(TrainingGroups(told, labels, num_classes, num_groups), tau=tau, min_group_count=0)
+    told = np.where(random.random(len(groups)) < unknown * (1 + labels) / num_classes, -1, groups)
+    trained = objective(TrainingGroups(told, labels, num_classes, num_groups))
     layer = torch.nn.Linear(means.shape[1], num_groups).double()
     optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=60, line_search_fn="strong_wolfe")
     rows = torch.from_numpy(labels), torch.from_numpy(told)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = objective.sample_losses(layer(features), *rows).mean()
+        loss = trained.sample_losses(layer(features), *rows).mean()
         loss.backward()
         return loss
 
@@ -115,19 +136,29 @@ def fitted(tau: float, means: np.ndarray, sizes: list[int], num_classes: int, un
     return layer
 
 
+SIZES = (150, 400, 3000)
+
+
 @pytest.mark.parametrize(
-    ("num_classes", "num_attributes", "unknown"), [(2, 2, 0.0), (3, 3, 0.0), (3, 3, 0.4), (5, 4, 0.2)]
+    ("num_classes", "num_attributes", "unknown", "sizes"),
+    [(2, 2, 0.0, SIZES), (3, 3, 0.0, SIZES), (3, 3, 0.0, SIZES[::-1]), (3, 3, 0.8, SIZES), (5, 4, 0.4, SIZES)],
 )
-def test_it_fits_the_bayes_classifier_of_equally_frequent_groups(num_classes, num_attributes, unknown):
+def test_it_fits_the_bayes_classifier_of_equally_frequent_groups(num_classes, num_attributes, unknown, sizes):
+    """Whatever the sizes of groups and classes are; plain cross-entropy of groups or of classes does not."""
     random, num_groups = np.random.default_rng(num_classes), num_classes * num_attributes
+    shape = (-1, num_classes, num_attributes)
     means = 1.5 * random.standard_normal((num_groups, 6))
-    sizes = [(150, 400, 3000)[g % 3] for g in range(num_groups)]
+    rows = [sizes[(g + g // num_attributes) % 3] for g in range(num_groups)]
     fresh = torch.from_numpy(means.repeat(500, axis=0) + random.standard_normal((500 * num_groups, 6)))
-    bayes = class_logits(fresh @ torch.from_numpy(means).T - torch.from_numpy(means**2).sum(dim=1) / 2, num_classes)
-    agreement = {}
-    for tau in (0.0, 1.0):
-        layer = fitted(tau, means, sizes, num_classes, unknown)
-        answers = class_logits(layer(fresh).detach(), num_classes).argmax(dim=1)
-        agreement[tau] = (answers == bayes.argmax(dim=1)).double().mean().item()
-    assert agreement[1.0] > 0.96
-    assert 1 - agreement[1.0] < 0.5 * (1 - agreement[0.0])
+    densities = (-0.5 * torch.cdist(fresh, torch.from_numpy(means)) ** 2).exp().reshape(shape).sum(dim=2)
+    bayes = densities / densities.sum(dim=1, keepdim=True)
+    distance, disagreement = {}, {}
+    objectives = {"gla": partial(Gla, tau=1.0, min_group_count=0), "groups": partial(Gla, tau=0.0, min_group_count=0)}
+    for name, objective in (objectives | {"classes": Erm}).items():
+        layer = fitted(objective, means, rows, num_classes, unknown)
+        found = layer(fresh).detach().softmax(dim=1).reshape(shape).sum(dim=2)
+        distance[name] = (found - bayes).abs().sum(dim=1).mean().item() / 2
+        disagreement[name] = (found.argmax(dim=1) != bayes.argmax(dim=1)).double().mean().item()
+    assert disagreement["gla"] < 0.04
+    assert distance["gla"] < 0.03
+    assert disagreement["gla"] < 0.5 * min(disagreement["groups"], disagreement["classes"])

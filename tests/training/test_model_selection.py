@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy, worst_group_mean
-from dbpt.training.records import Judged, validation_score
+from dbpt.training.records import Judged, judged, validation_score
 
 CORRECT = np.array([True, True, False, True, False, False, True, True])
 GROUPS = np.array([0, 0, 0, 1, 1, -1, 3, 3])
@@ -21,6 +22,18 @@ def test_the_probability_of_the_worst_group_is_a_mean():
     assert worst_group_mean(p_true, GROUPS) == pytest.approx(0.35)  # group 1
     found = Judged.of(CORRECT, p_true, GROUPS)
     assert (found.average, found.wga, found.wgp) == (0.625, 0.5, pytest.approx(0.35))
+
+
+def test_the_probability_of_a_class_is_the_sum_over_its_possible_groups():
+    probabilities = torch.tensor([[0.25, 0.25, 0.4, 0.1], [0.1, 0.1, 0.2, 0.6]])
+    labels = torch.tensor([0, 1])
+    correct, p_true = judged(torch.nn.Identity(), probabilities.log(), labels, 2)
+    assert correct.tolist() == [True, True]
+    torch.testing.assert_close(p_true, torch.tensor([0.5, 0.8]))
+    without = np.array([True, False, False, False])
+    correct, p_true = judged(torch.nn.Identity(), probabilities.log(), labels, 2, without)
+    assert correct.tolist() == [False, True]
+    torch.testing.assert_close(p_true, torch.tensor([0.25 / 0.75, 0.8 / 0.9]))
 
 
 def test_no_group_at_all_is_told():

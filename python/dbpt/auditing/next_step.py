@@ -29,6 +29,8 @@ ADVICE: dict[StepKind, str] = {
     "lower confidence": "Audit again with a lower --min-confidence, so that more images have an attribute.",
     "label more": "Label the attribute of more images by hand, and audit again.",
 }
+TRAINING_SETTINGS = AUDIT_SETTINGS | {"group_template"}
+"""What the next commands, which may train, take over from the audit or from its run."""
 UNRELATED = 0.1
 """Below this Cramér's V in the training images, group weights can't lessen a bias.
 
@@ -126,7 +128,7 @@ def _without_weights(
 ) -> NextStep:
     """Return advice and commands against a bias that the training images can't teach, so that weights can't help."""
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
-    options, name = _options(subject, left_out, AUDIT_SETTINGS - {"seed"}), subject.dataset.name
+    options, name = _options(subject, left_out, TRAINING_SETTINGS - {"seed"}), subject.dataset.name
     methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
     compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])
     divided = bool((subject.dataset.splits != SPLITS.index("train")).any())
@@ -157,7 +159,7 @@ def _against_bias(
     """Return advice and commands to train against a bias. They leave out the factors without one."""
     data, run = subject.source, f"runs/{subject.dataset.name}"
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
-    options = _options(subject, left_out, AUDIT_SETTINGS)
+    options = _options(subject, left_out, TRAINING_SETTINGS)
     fit = shlex.join(["dbpt", "fit", data, "--out", run, *options])
     if subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups:
         config = ["--config", f"{subject.title}/config.toml"]

@@ -166,7 +166,7 @@ def _compare_in(
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [cell for row in plan.rows for cell in row.cells]
     warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
-    warnings |= dict.fromkeys(setting_warnings(configs))
+    warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(each.names_groups for each in free)))
     embedded, study = stages.embedded, stages.guessed(plan.cells[0])
     study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
     trained = [cell.config for cell in plan.cells if cell.head is not None]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dbpt.clip.backbone import zero_shot_weights
-from dbpt.data.prompts import class_prompts, group_prompts, group_texts, possible_groups, unnamed_group_prompts
+from dbpt.data.prompts import class_prompts, group_prompts, group_texts, possible_groups
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import HEADS, Head, HeadStart
@@ -243,8 +243,8 @@ def build_head(study: Study, prompts: str = "class") -> Head:
     if prompts == "group" and study.has_words(config.group_source):
         outputs, weights = group_prompts(words), zero_shot_weights(backbone, *group_texts(words))
     elif prompts == "group":
-        outputs = unnamed_group_prompts(words, pairs := study.group_pairs(config.group_source))
-        weights = weights.repeat(len(pairs) // len(weights), axis=0)
+        outputs = class_prompts(words, len(study.group_pairs(config.group_source)) // len(weights))
+        weights = weights.repeat(outputs.copies, axis=0)
     start = HeadStart(backbone, words, outputs, torch.from_numpy(weights).to(backbone.device), config.seed, context)
     return kind.build(start, **config.values(kind.settings))
 

@@ -1,6 +1,6 @@
 """What a head tells apart, classes or groups of class and attribute, as sentences and as prompts."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -13,24 +13,24 @@ from dbpt.groups import group_name
 
 @dataclass(frozen=True)
 class Prompts:
-    """The prompts of the K classes or groups that a head tells apart.
+    """The prompts of the classes or groups that a head tells apart.
 
     Attributes:
         wordings: the name of each, with the words between context and full stop, in one wording or several.
         start: the words that the context starts as by default.
-        contexts: (K,) the number of the context of each, if contexts are specific.
-        are_alike: True if some have the same wordings, so that only contexts of their own tell them apart.
+        contexts: the number of the context of each, if contexts are specific.
+        copies: how many groups in a row begin with each prompt, since no words tell the groups of a class apart.
     """
 
     wordings: Vocabulary
     start: str
     contexts: tuple[int, ...]
-    are_alike: bool = False
+    copies: int = 1
 
 
-def class_prompts(words: Words) -> Prompts:
-    """Return a prompt for each class, with the words before the class in the data's sentences."""
-    return Prompts(words.classes, words.class_sentence_start, tuple(range(len(words.classes))))
+def class_prompts(words: Words, copies: int = 1) -> Prompts:
+    """Return a prompt for each class, or for its groups without words, with the words before it in the sentences."""
+    return Prompts(words.classes, words.class_sentence_start, tuple(range(len(words.classes))), copies)
 
 
 def group_prompts(words: Words) -> Prompts:
@@ -42,15 +42,6 @@ def group_prompts(words: Words) -> Prompts:
     wordings = [tuple(_filled(body, *pair) for pair in pairs) for pairs in _wordings(words)]
     contexts = tuple(g // len(words.attributes) for g in range(len(names)))
     return Prompts(dict(zip(names, wordings, strict=True)), before.strip() or SENTENCE_START, contexts)
-
-
-def unnamed_group_prompts(words: Words, pairs: Sequence[tuple[str, str]]) -> Prompts:
-    """Return a prompt for each group whose attribute has no words: that of its class, with a context of its own.
-
-    ``pairs`` (G,) are the names of class and attribute.
-    """
-    wordings = {group_name(label, name): words.classes[label] for label, name in pairs}
-    return Prompts(wordings, words.class_sentence_start, tuple(range(len(pairs))), are_alike=True)
 
 
 def group_texts(words: Words) -> tuple[list[str], NDArray[np.int64]]:

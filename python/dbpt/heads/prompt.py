@@ -16,19 +16,24 @@ from dbpt.data.prompts import Prompts
 from dbpt.data.words import Vocabulary
 from dbpt.heads.base import Head, HeadStart
 
+OFFSET_STEP = 3.0
+"""Lets AdamW move an offset about as fast as a weight of the head linear, at the default learning rates of both."""
+
 
 class PromptHead(Head):
     """Context vectors (n_ctx, d), float32, the only parameters, as in CoOp (Zhou et al., 2022). Both towers are frozen.
 
     The weight of a class, or of a group of class and attribute, is the normalised mean of its wordings' text features,
-    as in the zero-shot ensemble, with its context in each.
+    as in the zero-shot ensemble, with its context in each. Groups without words share the prompt of their class, and
+    each has a trained offset (D,) from it, which starts at 0.
 
     Args:
         backbone: the frozen CLIP.
-        names: the K classes or groups with their wordings.
+        names: the K classes or groups with their wordings, or the classes of K groups without words.
         n_ctx, seed: how many context vectors start as N(0, 0.02^2), drawn from the seed.
         class_specific_context: a context for each class, (C, n_ctx, d): CoOp's CSC.
-        contexts: (K,) the number of the context of each name if they are specific; by default each has its own.
+        contexts: the number of the context of each name if they are specific; by default each has its own.
+        copies: the number of groups of each name, if no words tell them apart.
         class_position: see `prompt_token_ids`.
         ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
         context: float32 of the shape above, what the context starts as, with ``n_ctx``.
@@ -52,6 +57,7 @@ class PromptHead(Head):
         seed: int,
         class_specific_context: bool = False,
         contexts: Sequence[int] | None = None,
+        copies: int = 1,
         class_position: text_tower.ClassPosition = "end",
         ctx_init: str | None = None,
         context: NDArray[np.float32] | None = None,
@@ -68,6 +74,10 @@ class PromptHead(Head):
         else:
             first = torch.from_numpy(context.copy())
         self.context = torch.nn.Parameter(first.to(backbone.device))
+        self.copies, self.offsets = copies, None
+        if copies > 1:
+            offsets_KD = torch.zeros(len(names) * copies, backbone.embed_dim, device=backbone.device)
+            self.offsets = torch.nn.Parameter(offsets_KD)
         words = ctx_init if context is None else hashlib.sha256(context.tobytes()).hexdigest()
         self._start = (words, list(names.items()))
         self.text_tower = fit_text_tower(
@@ -96,9 +106,7 @@ class PromptHead(Head):
         """Build the context: a saved one, or by default the words before the name in the data's sentences."""
         if start.context is not None:
             settings |= {"context": start.context, "n_ctx": start.context.shape[-2]}
-        if start.prompts.are_alike and start.context is not None and start.context.ndim == 2:
-            settings |= {"context": np.repeat(start.context[None], max(start.prompts.contexts) + 1, axis=0)}
-        settings = _with_start(start.prompts, settings)
+        settings = _with_start(start.prompts, settings) | {"copies": start.prompts.copies}
         head = cls(start.backbone, start.prompts.wordings, seed=start.seed, contexts=start.prompts.contexts, **settings)
         head.zero_shot = start.weights
         return head
@@ -109,9 +117,13 @@ class PromptHead(Head):
         return (*self._start, layout.ids.tolist(), layout.places.tolist())
 
     def weights(self) -> torch.Tensor:
-        """Return weights (K, D), L2-normalised, differentiable in the context."""
+        """Return weights (K, D), L2-normalised, differentiable in the context and the offsets."""
         features_PD = self.text_tower(self.context)
-        return F.normalize(self.averaging_KP @ features_PD, dim=-1)
+        weights = F.normalize(self.averaging_KP @ features_PD, dim=-1)
+        if self.offsets is None:
+            return weights
+        moved = weights.repeat_interleave(self.copies, dim=0) + OFFSET_STEP / self.logit_scale * self.offsets
+        return F.normalize(moved, dim=-1)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return the logits, exp(logit_scale) * cosine + bias.
@@ -153,12 +165,7 @@ class PromptHead(Head):
 
 
 def _with_start(prompts: Prompts, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with the words that the context starts as, where they name neither words nor tokens.
-
-    Prompts that are alike have contexts of their own.
-    """
-    if prompts.are_alike:
-        settings = settings | {"class_specific_context": True}
+    """Return the settings with the words that the context starts as, where they name neither words nor tokens."""
     if settings["ctx_init"] is None and settings["n_ctx"] is None:
         return settings | {"ctx_init": prompts.start}
     return settings

@@ -46,6 +46,8 @@ class TrainingFree(ABC):
     needs_attributes: ClassVar[bool] = True
     uses_guesses: ClassVar[bool] = False
     """True if it uses the pseudo attributes of training rows."""
+    names_groups: ClassVar[bool] = False
+    """True if it reads the sentences of groups, `group_texts`."""
 
     @staticmethod
     @abstractmethod
@@ -127,6 +129,7 @@ class GroupPromptsSum(TrainingFree):
 
     name = "group-prompts-sum"
     title = "group prompts (sum)"
+    names_groups = True
 
     @staticmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:
@@ -237,6 +240,7 @@ class CalibratedOrthogonal(TrainingFree):
 
     name = "orthogonal-calibrated"
     title = "orthogonal projection (calibrated)"
+    names_groups = True
 
     @staticmethod
     def weights(inputs: Inputs) -> NDArray[np.float32]:

@@ -162,10 +162,7 @@ def read_context(start_from: str) -> NDArray[np.float32]:
 def check_context(
     context: NDArray[np.float32], start_from: str, backbone: "Backbone", prompts: Prompts, *, class_specific: bool
 ) -> None:
-    """Refuse a context of another width than the text tower's, or for another number of classes or groups.
-
-    Groups without words can start as one that all share.
-    """
+    """Refuse a context of another width than the text tower's, or for another number of classes."""
     from dbpt.clip.text_tower import token_embedding
 
     width, where = token_embedding(backbone.model).embedding_dim, f"--start-from {start_from}"
@@ -175,14 +172,11 @@ def check_context(
             f"{width}; name a prompt that was trained with this model"
         )
     number, found = max(prompts.contexts) + 1, len(context) if context.ndim == 3 else None
-    if prompts.are_alike and found in (None, number):
-        return
     if class_specific and context.ndim == 2:
         raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
     if found is not None and found != number:
-        kind = "groups" if prompts.are_alike else "classes"
         way_out = "name a prompt of as many, or a shared one"
-        raise InputError(f"{where}: has {found} contexts, the data have {number} {kind}; {way_out}")
+        raise InputError(f"{where}: has {found} contexts, the data have {number} classes; {way_out}")
     if not class_specific and context.ndim == 3:
         raise InputError(f"{where}: has a context for each class; add --class-specific-context")
 

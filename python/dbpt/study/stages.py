@@ -14,7 +14,7 @@ from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, check_classes, hold_out
-from dbpt.data.prompts import class_prompts, group_prompts, unnamed_group_prompts
+from dbpt.data.prompts import class_prompts, group_prompts
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
@@ -23,7 +23,7 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.run_folder import check_context, read_context
 from dbpt.settings.config import FitConfig, readers
-from dbpt.settings.fields import MOST_CLUSTERS, flag_of
+from dbpt.settings.fields import AUTO, flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
 from dbpt.study.data import open_dataset, rows_with_known
@@ -74,11 +74,11 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
     for objective, _ in config.trained:
         OBJECTIVES[objective].check_installed()
     if not dataset.attribute_names and config.num_clusters is None:
-        settings = (field for field in fields(WordSettings) if field.name == "attribute_template")
+        settings = (each for each in fields(WordSettings) if each.name in ("attribute_template", "group_template"))
         for setting in (*settings, *fields(PseudoAttributeSettings)):
             if (value := getattr(config, setting.name)) != setting.default:
                 given = " ".join(map(str, value)) if isinstance(value, tuple) else value
-                why = f"{dataset.source} names no attribute, so there is none to guess"
+                why = f"{dataset.source} names no attribute, so there is none to guess or to name"
                 raise InputError(f"{flag_of(setting.name)} {given}: {why}; name it with --attributes, or drop this")
     if config.proportions is not None and any(suspect.prefix for suspect in dataset.words.suspects):
         raise InputError("--proportions: the shares of several attributes are estimated, each by itself; leave it out")
@@ -122,8 +122,11 @@ def check_groups(study: Study) -> None:
     raise InputError(f"--objective {objective.name}: {what} in split {objective.trains_on!r}; {way_out}")
 
 
-def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
-    """Return warnings about settings without effect. ``configs`` may differ only in seed and method."""
+def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = False) -> list[str]:
+    """Return warnings about settings without effect. ``configs`` may differ only in seed and method.
+
+    ``sentences_read`` says that a row without training has the sentences of groups.
+    """
     warnings, config = [], configs[0]
     chosen = {f"--head {each.head}" for each in configs}
     chosen |= {f"--objective {objective}" for each in configs for objective, _ in each.trained}
@@ -140,6 +143,9 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
             but = " but in the ERM row" if config.baselines and "--objective erm" in wanted else ""
             read_by = f"only {' and '.join(wanted)} would read it"
             warnings.append(f"{flag_of(setting.name)} {value} changes nothing in this run{but}: {read_by}")
+    if config.group_template is not None and not (sentences_read or any(map(_names_groups, configs))):
+        why = "only group prompts with named groups would read it"
+        warnings.append(f"--group-template {' '.join(config.group_template)} changes nothing in this run: {why}")
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
         effect = "all of them warm up at a learning rate of 1e-5; nothing much is learnt"
         warnings.append(f"--epochs {config.epochs}: {effect}")
@@ -150,6 +156,13 @@ def setting_warnings(configs: Sequence[FitConfig]) -> list[str]:
             "weights out of small batches; choose --apply sampling or --optimizer sgd"
         )
     return warnings
+
+
+def _names_groups(config: FitConfig) -> bool:
+    """Return whether a training may start at sentences of class and attribute."""
+    has_group = any(prompts == "group" for _, prompts in config.trained)
+    compares = config.prompts != AUTO or config.model_selection != "last"  # else auto trains class prompts alone
+    return has_group and compares and not config.has_unnamed_groups
 
 
 def group_warnings(study: Study) -> list[str]:
@@ -263,13 +276,8 @@ def load_and_embed(
     heads = {(each.head, prompts): each for each in configs for _, prompts in each.trained}
     for (_, prompts), each in heads.items():
         settings, words = each.values(HEADS[each.head].settings), dataset.words
-        outputs = class_prompts(words)
-        if prompts == "group" and each.has_unnamed_groups:  # as many contexts as groups
-            number = 2 if each.group_source == "ppa" else each.num_clusters or MOST_CLUSTERS
-            names = [(label, str(k)) for label in words.classes for k in range(number)]
-            outputs = unnamed_group_prompts(words, names)
-        elif prompts == "group" and words.attributes:
-            outputs = group_prompts(words)
+        is_named = prompts == "group" and words.attributes and not each.has_unnamed_groups
+        outputs = group_prompts(words) if is_named else class_prompts(words)
         if context is not None and start is not None and each.head == "prompt":
             check_context(context, start, backbone, outputs, class_specific=each.class_specific_context)
             settings["n_ctx"] = context.shape[-2]

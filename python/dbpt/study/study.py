@@ -52,7 +52,7 @@ class Study:
     doubt_warnings: tuple[str, ...] = ()
     drawn: NDArray[np.int64] | None = None
     probe_errors: NDArray[np.int64] | None = None
-    kind: GroupKind | None = None
+    kind: schema.GroupKind | None = None
 
     @property
     def dataset(self) -> Dataset:
