@@ -44,6 +44,7 @@ FILES = (
     "history.jsonl",
     "metrics.json",
     "report.html",
+    "README.md",
 )
 """The files of a run; some are missing without images, attributes, clusters or a probe, and some heads add one."""
 
@@ -86,10 +87,10 @@ def finished_run(folder: Path) -> RunMarker:
 
 
 def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> "Classifier":
-    """Load the classifier of a finished run.
+    """Load the classifier of a finished run, or one that `Classifier.save_pretrained` wrote.
 
     Args:
-        run: the run folder.
+        run: the folder.
         device: a torch device, or ``auto``: a GPU if there is one.
         weights: the present path of the backbone's local weights file, if it has moved.
 
@@ -100,26 +101,21 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         InputError: if the run is not finished, a file is damaged, or the backbone is gone or changed.
     """
     from dbpt.clip import check_spec, load_backbone_from_spec
-    from dbpt.runs.classifier import Classifier, FeatureClassifier
+    from dbpt.runs.classifier import Classifier, head_of
+    from dbpt.runs.pretrained import is_pretrained, read_card
 
     folder = Path(run)
+    if is_pretrained(folder) and is_missing(folder / RUN_FOLDER.marker):
+        return Classifier.from_pretrained(folder, device=device, weights=weights)
     marker = finished_run(folder)
     config, path = read_settings(folder), folder / "classifier.safetensors"
     tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT)
-    try:
-        head = FeatureClassifier(tensors, HEADS[config.head])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)
     backbone = load_backbone_from_spec(marker.backbone, device=device, weights=weights)
-    if (len(head.weights), head.weights.shape[-1]) != (len(marker.words.classes), backbone.embed_dim):
-        raise InputError(
-            f"{path}: weights of shape {head.weights.shape}, but the run has {len(marker.words.classes)} classes and "
-            f"embed_dim {backbone.embed_dim}"
-        )
+    head = head_of(tensors, config.head, path, marker.words, backbone)
     config = config.for_one("group" if head.weights.ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
-    return Classifier(backbone, head, marker.words, config, probe)
+    return Classifier(backbone, head, marker.words, config, probe, read_card(folder))
 
 
 FILE = "probe.safetensors"
