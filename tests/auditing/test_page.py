@@ -64,6 +64,8 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
             name: {other: int(n) for other, n in zip(classes, taken, strict=True) if n}
             for name, taken in zip(classes, confusion, strict=True)
         },
+        "gap_low": 0.02,
+        "gap_high": 0.4,
         "cramers_v": 0.25,
         "training_cramers_v": 0.87,
         "explained": ExplainedErrors(

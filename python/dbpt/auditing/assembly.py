@@ -17,7 +17,7 @@ from dbpt.auditing.subject import Subject
 from dbpt.auditing.verdict import most_confused
 from dbpt.data import SPLITS, joint_codes
 from dbpt.data.words import UNNAMED
-from dbpt.groups import GroupMetrics, group_metrics
+from dbpt.groups import GroupMetrics, gap_interval, group_metrics
 from dbpt.guesses import PseudoAttributes, group_pairs
 from dbpt.report.guesses import setting_texts
 from dbpt.report.tables import confusion_counts
@@ -66,6 +66,9 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         association=max((each for each in associations if each is not None), default=None),
         worse=next((each for each in metrics.groups if each.index == verdict.group), None),
     )
+    train_counts = chosen.counts(dataset.labels, training)
+    average = average_of(config, dataset, train_counts)
+    gap = _gap_interval(metrics, None if average == "plain" else train_counts)
     guessed = {} if guesses.by_clusters else words.guessed()
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
@@ -76,8 +79,10 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         predictions_by=subject.by,
         predictions_from=subject.title,
         group_kind=chosen.kind,
-        average=average_of(config, dataset, chosen.counts(dataset.labels, training)),
+        average=average,
         metrics=metrics,
+        gap_low=gap and gap[0],
+        gap_high=gap and gap[1],
         confusion=taken,
         cramers_v=chosen.association(dataset.labels, rows),
         training_cramers_v=chosen.association(dataset.labels, training),
@@ -163,6 +168,15 @@ def audited_data(
         search=subject.search,
         is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
     )
+
+
+def _gap_interval(metrics: GroupMetrics, train_counts: NDArray[np.int64] | None) -> tuple[float, float] | None:
+    """Return the interval of the gap to the adjusted average, or to the plain one without ``train_counts`` (G,)."""
+    correct, counts = ([getattr(each, name) for each in metrics.groups] for name in ("correct", "n"))
+    if train_counts is not None:
+        return gap_interval(correct, counts, [train_counts[each.index] for each in metrics.groups])
+    rest = metrics.n - sum(counts)
+    return gap_interval(correct, counts, counts, rest=(round(metrics.average * metrics.n) - sum(correct), rest))
 
 
 def _metrics(subject: Subject, chosen: GroupsToAudit, *, only_occurring: bool) -> GroupMetrics:
