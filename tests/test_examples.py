@@ -3,6 +3,7 @@
 import os
 import re
 import runpy
+import shlex
 import shutil
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+import yaml
 from launched import launch
 
 from dbpt.sampling import GroupSampler
@@ -116,3 +118,15 @@ def test_the_hugging_face_trainer_gets_the_global_order_and_resumes_in_mid_epoch
         lines = launched.printed("out")[0].splitlines()
         assert [line for line in lines if line.startswith("epoch")] == expected[begin:]
         shutil.rmtree(tmp_path / "run/checkpoint-20")  # as if it had been killed
+
+
+def test_the_commands_of_the_workflow_run(monkeypatch, tmp_path, command):
+    monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", (160, 40, 200))
+    monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    workflow = yaml.safe_load((EXAMPLES / "audit_gate.yml").read_text())
+    steps = workflow["jobs"]["audit"]["steps"]
+    (audit,) = [step["run"] for step in steps if step.get("run", "").startswith("dbpt ")]
+    code, out, _ = command(*shlex.split(audit)[1:])
+    assert code == 0 and out.count("\ngate passed: ") == 2
+    assert all((tmp_path / path).exists() for path in steps[-1]["with"]["path"].split())

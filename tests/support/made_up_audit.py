@@ -40,7 +40,14 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     )  # fmt: skip
     values = {"schema_version": 1, "dbpt_version": "0.1.0", "predictions_by": "zero-shot", "predictions_from": ""}
     values |= {"group_kind": "pseudo", "average": "plain", "metrics": metrics, "guesses": guesses, "warnings": []}
-    values |= {"cramers_v": 0.25, "training_cramers_v": 0.87, "explained": explained, "settings": {"Device": "cpu"}}
+    values |= {
+        "gap_low": 0.02,
+        "gap_high": 0.4,
+        "cramers_v": 0.25,
+        "training_cramers_v": 0.87,
+        "explained": explained,
+        "settings": {"Device": "cpu"},
+    }
     values |= {"words": {"cat": ["cat", "kitten"], "day": ["day", "daylight"]}, "templates": ["a photo of a {}"]}
     values |= {"attribute_templates": ["a photo taken at {}"], "command": f"dbpt audit {OPTIONS} audits/pets"}
     values["data"] = AuditedData(

@@ -13,7 +13,7 @@ import dbpt
 RESULTS = ("prompt", "classifier", "pseudo_attributes")
 FILES = {f"{name}.safetensors" for name in (*RESULTS, "checkpoints/erm", "checkpoints/dbpt")}
 FILES |= {"run.json", "config.toml", "groups.csv", "guesses.html", "history.jsonl", "metrics.json"}
-FILES |= {"predictions.csv", "report.html"}
+FILES |= {"predictions.csv", "README.md", "report.html"}
 FIGURES = ("accuracy", "weights", "probability", "validation")
 FILES |= {f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")}
 

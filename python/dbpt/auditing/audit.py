@@ -20,7 +20,7 @@ from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
 from dbpt.auditing.verdict import association, audited_factors, verdict_of_factors
 from dbpt.data import SPLITS, DataLike, Dataset, joint_codes
 from dbpt.discovery.catalogue import Family
-from dbpt.groups import group_counts
+from dbpt.groups import GroupMetrics, gap_interval, group_counts
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups
 from dbpt.guesses.base import names_of_rows
@@ -149,6 +149,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         worse=next((each for each in metrics.groups if each.index == verdict.group), None),
     )
     guessed = {} if guesses.by_clusters else words.guessed()
+    gap = _gap_interval(metrics, None if study.average == "plain" else study.train_counts)
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
@@ -160,6 +161,8 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         group_kind=study.group_kind,
         average=study.average,
         metrics=metrics,
+        gap_low=gap and gap[0],
+        gap_high=gap and gap[1],
         confusion=taken,
         cramers_v=association(study, rows),
         training_cramers_v=association(study, training),
@@ -232,6 +235,15 @@ def audited_data(
         search=subject.search,
         is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
     )
+
+
+def _gap_interval(metrics: GroupMetrics, train_counts: NDArray[np.int64] | None) -> tuple[float, float] | None:
+    """Return the interval of the gap to the adjusted average, or to the plain one without ``train_counts`` (G,)."""
+    correct, counts = ([getattr(each, name) for each in metrics.groups] for name in ("correct", "n"))
+    if train_counts is not None:
+        return gap_interval(correct, counts, [train_counts[each.index] for each in metrics.groups])
+    rest = metrics.n - sum(counts)
+    return gap_interval(correct, counts, counts, rest=(round(metrics.average * metrics.n) - sum(correct), rest))
 
 
 def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes, charts: Mapping[str, Chart | None]) -> str:

@@ -22,7 +22,7 @@ from dbpt.report.verdicts import AuditedFactor, Verdict, VerdictKind, WhyNothing
 from dbpt.runs.metrics import AuditedData, Average, BackboneSummary, GroupKind, PredictionsBy
 from dbpt.storage.typed_json import Count
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 StepKind = Literal[
     VerdictKind,
     WhyNothing,
@@ -49,8 +49,9 @@ class AuditFigures:
 
     ``group_kind`` says which attributes define the groups, and ``metrics`` are those of a run, without empty groups.
     ``confusion`` has for each true class the images that are taken for each class, without zeros. ``average`` is the
-    one in the tables. ``cramers_v`` is the association of class and attribute in the audited images, corrected for
-    bias, and ``training_cramers_v`` that in the training images. ``settings`` are names and values for the report.
+    one in the tables; ``gap_low`` and ``gap_high`` are the interval of its gap. ``cramers_v`` is the association of
+    class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the training
+    images. ``settings`` are names and values for the report.
     ``factors`` is empty with a single attribute; else all other figures are about their combinations.
     """
 
@@ -64,6 +65,8 @@ class AuditFigures:
     group_kind: GroupKind
     average: Average
     metrics: GroupMetrics
+    gap_low: float | None
+    gap_high: float | None
     confusion: dict[str, dict[str, Count]]
     cramers_v: float | None
     training_cramers_v: float | None

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt.auditing.figures import AuditFigures
+from dbpt.auditing.gate import Bars, Gate, judged
 from dbpt.data.loading import import_pandas
 from dbpt.groups import Group
 from dbpt.groups.accuracy import worst_first
 from dbpt.report import text
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
+from dbpt.report.gate import By
 from dbpt.report.summary import AVERAGES
 from dbpt.report.verdicts import Verdict, p_text
 from dbpt.storage.files import Column
@@ -105,6 +107,36 @@ class Audit:
         """Return the same for the groups of each factor by itself, with the key ``factor``; none without factors."""
         return [{"factor": factor.name, **_row(each)} for factor in self.figures.factors for each in factor.groups]
 
+    def gate(
+        self,
+        *,
+        min_worst_group: float | None = None,
+        max_gap: float | None = None,
+        baseline: "str | Path | None" = None,
+        max_drop: float | None = None,
+        by: By = "upper-bound",
+    ) -> Gate:
+        """Compare the classifier with bars that it must meet, as ``dbpt audit --min-worst-group`` does.
+
+        Args:
+            min_worst_group: the least worst-group accuracy, a fraction.
+            max_gap: the largest gap, average minus worst-group accuracy, a fraction.
+            baseline: the folder of an earlier audit of the same images. The bar is missed if the worst-group accuracy
+                is surely lower by more than ``max_drop``: the whole 95 % interval of the paired difference is below.
+            max_drop: 0 by default.
+            by: "upper-bound": a bar is missed if the 95 % interval excludes it, so at most 5 % of classifiers that meet
+                it fail by chance; "estimate": if the figure itself misses it; "lower-bound": unless the whole interval
+                meets it.
+
+        Returns:
+            The gate. ``assert gate.passed, gate`` is a test.
+
+        Raises:
+            InputError: for bars that can't be meant, none at all, and a baseline of other images.
+        """
+        bars = Bars(min_worst_group, max_gap, baseline, max_drop, by)
+        return judged(bars, self.figures, self.images, bars.answers_of_baseline())
+
     def to_pandas(self) -> "pandas.DataFrame":
         """Return `group_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.group_rows())
@@ -152,7 +184,7 @@ class Audit:
         if not figures.has_doubts:
             notes = [
                 f"{lowest}, {figures.average} average {text.percent(self.average_accuracy)}, "
-                f"gap {text.points(self.gap)}",
+                f"gap {text.points(self.gap)} {text.interval_text(figures.gap_low, figures.gap_high)}".rstrip(),
                 *_association(figures),
             ]
         notes.append(

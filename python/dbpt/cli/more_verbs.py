@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shlex
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage import files
 from dbpt.storage.locks import launched_rank
 
+GATE_MISSED = 3
+"""The exit code; 1 is a bug, 2 wrong input."""
+
 AUDIT_EXAMPLES = """
   dbpt audit demo --out audits/demo
   dbpt audit photos.csv --attributes photo "drawing=sketch|cartoon" \\
@@ -24,18 +28,46 @@ AUDIT_EXAMPLES = """
 
 
 @shared.settings_command("out", "attributes", "classes", "predictions", "split", "root", examples=AUDIT_EXAMPLES)
+@click.option("--min-worst-group", type=shared.FLOAT, help="gate: the least worst-group accuracy, such as 0.7")
+@click.option("--max-gap", type=shared.FLOAT, help="gate: the largest gap, average minus worst group, such as 0.2")
+@shared.path_option("--baseline", help="gate: the folder of an earlier audit of the same images")
+@click.option(
+    "--max-drop", type=shared.FLOAT, help="with --baseline: how much lower the worst group may be [default: 0]"
+)
+@click.option(
+    "--by",
+    type=click.Choice(["lower-bound", "estimate", "upper-bound"]),
+    help="gate: what must meet a bar; upper-bound fails classifiers that surely miss it, lower-bound passes those that "
+    "surely meet it [default: upper-bound]",
+)
+@shared.path_option("--junit", help="gate: JUnit XML file to write")
 @shared.subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
 def audit(out: Path | None, **options: Any) -> None:
     """Show in which groups a classifier errs; no prompt is trained.
 
     DATA is as for dbpt fit; it needs no splits. A --config for dbpt fit serves too. CLIP guesses the attribute if the
     data don't have it. The report says whether the attribute explains the errors, and whether CLIP's guesses can be
-    trusted.
+    trusted. With the bars of a gate, it exits with code 3 if one is missed.
     """
     from dbpt.auditing.audit import audit as run_audit
+    from dbpt.auditing.gate import Bars, judged
 
+    asked = {name: options.pop(name) for name in ("min_worst_group", "max_gap", "baseline", "max_drop", "by")}
+    xml, bars, before = options.pop("junit"), None, dict[str, tuple[str, str]]()
+    if xml is not None or any(value is not None for value in asked.values()):
+        bars = Bars(**{name: value for name, value in asked.items() if value is not None})
+        before = bars.answers_of_baseline()  # now, as the audit may replace its folder
+    if xml is not None:
+        files.check_output("--junit", xml, overwrite=True, reads=[])
     found = run_audit(**shared.subject_arguments(AUDIT_SETTINGS, out=out, **options))
     click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))
+    if bars is not None:
+        gate = judged(bars, found.figures, found.images, before)
+        click.echo(f"\n{gate}")
+        if xml is not None:
+            files.write_atomically(xml, gate.junit())
+        if not gate.passed:
+            sys.exit(GATE_MISSED)
 
 
 DISCOVER_EXAMPLES = """

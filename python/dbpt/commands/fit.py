@@ -25,6 +25,7 @@ from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.guesses import GuessSheets, label_command, setting_texts
+from dbpt.report.model_card import model_card
 from dbpt.report.page import render_report
 from dbpt.report.pictures import Mistake, group_examples, surest_mistakes
 from dbpt.report.run_charts import run_figures
@@ -225,6 +226,7 @@ def write_results(
     write_json(out / "metrics.json", asdict(metrics))
     charts = run_figures(metrics, history)
     write_figures(out, charts)
+    write_atomically(out / "README.md", model_card(metrics, command))
     write_atomically(out / "report.html", run_page(study, results, metrics, charts, sheets, out, command))
 
 

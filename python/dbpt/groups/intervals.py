@@ -225,6 +225,50 @@ def worst_group_difference_interval(
     return _lower(one, other, correlation_G), -_lower(other, one, correlation_G)
 
 
+def gap_interval(
+    correct: ArrayLike, counts: ArrayLike, shares: ArrayLike, *, rest: tuple[int, int] = (0, 0)
+) -> tuple[float, float] | None:
+    """Return a 95 % interval of the gap: average minus worst-group accuracy.
+
+    With the average sum_h w_h a_h of the accuracies a_h, the gap is max_g d_g with d_g = sum_h w_h a_h - a_g. As for
+    `worst_group_interval`, the interval is [max L_g, max U_g] of bounds of d_g that miss with probabilities of at most
+    0.025 / G and 0.025, so the sample never has to tell which group is the worst. They are those of Zou and Donner
+    (2008, Statistics in Medicine 27) for a sum of independent proportions, with exact margins of each. A bootstrap
+    within the groups repeats the upward bias of the gap: with four equal groups of 70 it misses 0 in every sample.
+
+    Args:
+        correct: (G,) integers, the correctly classified rows of each group.
+        counts: (G,) integers, all rows of each group. Groups without rows are left out.
+        shares: (G,) weights of the groups in the average, with any sum; the counts for the plain average.
+        rest: correctly classified and all rows that are in no group. They have a part in the plain average only.
+
+    Returns:
+        The lower and the upper bound; None if no group with a weight has a row.
+
+    Raises:
+        InputError: unless 0 <= correct <= counts.
+
+    >>> [round(bound, 3) for bound in gap_interval([90, 40], [100, 50], [100, 50])]
+    [-0.027, 0.164]
+    """
+    groups = _correct_and_counts("gap_interval", correct, counts)
+    kept = [(k, n, float(share)) for (k, n), share in zip(groups, np.asarray(shares), strict=True) if n]
+    num_groups, total = len(kept), sum(share for *_, share in kept) + rest[1]
+    if not num_groups or not total:
+        return None
+    kept += [(*rest, rest[1])] if rest[1] else []
+    value, weight = (np.array(each) for each in zip(*((k / n, share / total) for k, n, share in kept), strict=True))
+    bounds = []
+    for tail, sign in ((TAIL / num_groups, -1), (TAIL, 1)):
+        low, high = (np.array(each) for each in zip(*(_bounds(k, n, tail) for k, n, _ in kept), strict=True))
+        down, up = (value - low, high - value) if sign < 0 else (high - value, value - low)
+        squares = np.square(weight * down)
+        own = np.square((1 - weight) * up) - squares  # the accuracy of group g has the weight w_g - 1 in d_g
+        of_groups = weight @ value - value + sign * np.sqrt(squares.sum() + own)
+        bounds.append(float(of_groups[:num_groups].max()))
+    return bounds[0], bounds[1]
+
+
 class Margins(NamedTuple):
     """Accuracies (G,) of one classifier, and their distances to Wilson's lower and upper bounds."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+from huggingface_hub import ModelCard, ModelHubMixin
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -16,9 +17,10 @@ from dbpt.errors import InputError
 from dbpt.features import images as decoding
 from dbpt.guesses.label import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.heads import Head
+from dbpt.heads import HEADS, Head
 from dbpt.objectives.training_free import TrainingFree
 from dbpt.progress import progress_bar
+from dbpt.runs.pretrained import TENSORS, downloaded, read_pretrained, write_pretrained
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import are_finite
 
@@ -144,6 +146,22 @@ def zero_shot_classifier(
     return FeatureClassifier({"weights": weights, **tensors}, head)
 
 
+def head_of(
+    tensors: Mapping[str, NDArray[np.float32]], head: str, path: Path, words: Words, backbone: Backbone
+) -> FeatureClassifier:
+    """Return the classifier of the tensors that were read from ``path``. Refuses those that don't fit the words."""
+    try:
+        found = FeatureClassifier(tensors, HEADS[head])
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a readable classifier ({error}); make it again") from None
+    if (len(found.weights), found.weights.shape[-1]) != (len(words.classes), backbone.embed_dim):
+        raise InputError(
+            f"{path}: weights of shape {found.weights.shape}, but the run has {len(words.classes)} classes and "
+            f"embed_dim {backbone.embed_dim}"
+        )
+    return found
+
+
 @dataclass(frozen=True)
 class Prediction:
     """The prediction for one image. All but ``path`` and ``error`` are None for a bad image.
@@ -165,9 +183,12 @@ class Prediction:
     error: str | None = None
 
 
-@dataclass(frozen=True)
-class Classifier:
+@dataclass(eq=False)
+class Classifier(ModelHubMixin):
     """The chosen classifier of a run, with the run's words and settings; `dbpt.load` returns it.
+
+    `save_pretrained` writes it to a folder of its own, and `push_to_hub` to a repository of the Hugging Face Hub, both
+    by ``huggingface_hub.ModelHubMixin``; `from_pretrained` reads either.
 
     Attributes:
         backbone: the frozen CLIP.
@@ -175,6 +196,7 @@ class Classifier:
         words: the classes and attributes of the run.
         config: the settings of the run.
         probe: the one that guesses attributes, for ``--pseudo-method probe``; else None.
+        card: the model card, Markdown; None if the run has none.
     """
 
     backbone: Backbone = field(repr=False)
@@ -182,6 +204,57 @@ class Classifier:
     words: Words
     config: FitConfig = field(repr=False)
     probe: AttributeProbe | None = field(default=None, repr=False)
+    card: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_pretrained(  # type: ignore[override]  # of the mixin's arguments, those that have a meaning here
+        cls,
+        folder: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        device: str = "auto",
+        weights: str | Path | None = None,
+    ) -> "Classifier":
+        """Load what `save_pretrained` or `push_to_hub` wrote.
+
+        Args:
+            folder: a folder, or the name of a Hub repository, ``owner/name``.
+            revision, token, cache_dir, force_download, local_files_only: for a repository, as in
+                ``huggingface_hub.snapshot_download``.
+            device: a torch device, or ``auto``: a GPU if there is one.
+            weights: the backbone's local weights file; by default the one of its name in the folder.
+
+        Returns:
+            The classifier, with its backbone.
+
+        Raises:
+            InputError: for no such folder or repository, damaged files, and if the backbone is gone or changed.
+        """
+        path = Path(folder)
+        if not path.is_dir():
+            options = {"revision": revision, "token": token, "cache_dir": cache_dir}
+            flags = {"force_download": force_download, "local_files_only": local_files_only}
+            path = downloaded(str(folder), **options, **flags)
+        backbone, tensors, words, config, probe, card = read_pretrained(path, device=device, weights=weights)
+        head = head_of(tensors, config.head, path / TENSORS, words, backbone)
+        return cls(backbone, head, words, config, probe, card)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        write_pretrained(save_directory, self)
+
+    def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
+        """Return the model card of the run, for `save_pretrained`.
+
+        Raises:
+            InputError: if the run has none.
+        """
+        if self.card is None:
+            raise InputError("the run has no README.md, its model card; fit again, or write one into the folder")
+        return ModelCard(self.card)
 
     @property
     def class_names(self) -> tuple[str, ...]:

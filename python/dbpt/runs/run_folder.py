@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 TENSORS_SCHEMA_VERSION = 1
 WAY_OUT = "fit again"
 TENSORS = ("classifier", "pseudo_attributes", "clusters", "probe")
-TABLES_AND_PAGES = ("groups.csv", "guesses.html", "predictions.csv", "history.jsonl", "metrics.json", "report.html")
-FILES = (*(f"{name}.safetensors" for name in TENSORS), *TABLES_AND_PAGES)
+TABLES_AND_PAGES = ("groups.csv", "guesses.html", "predictions.csv", "history.jsonl", "metrics.json")
+FILES = (*(f"{name}.safetensors" for name in TENSORS), *TABLES_AND_PAGES, "report.html", "README.md")
 """The files of a run; some are missing without images, attributes, clusters or a probe, and some heads add one."""
 
 
@@ -76,10 +76,10 @@ def finished_run(folder: Path) -> RunMarker:
 
 
 def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = None) -> "Classifier":
-    """Load the classifier of a finished run.
+    """Load the classifier of a finished run, or one that `Classifier.save_pretrained` wrote.
 
     Args:
-        run: the run folder.
+        run: the folder.
         device: a torch device, or ``auto``: a GPU if there is one.
         weights: the present path of the backbone's local weights file, if it has moved.
 
@@ -90,24 +90,21 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         InputError: if the run is not finished, a file is damaged, or the backbone is gone or changed.
     """
     from dbpt.clip import check_spec, load_backbone_from_spec
-    from dbpt.runs.classifier import Classifier, FeatureClassifier
+    from dbpt.runs.classifier import Classifier, head_of
+    from dbpt.runs.pretrained import is_pretrained, read_card
 
     folder = Path(run)
+    if is_pretrained(folder) and is_missing(folder / RUN_FOLDER.marker):
+        return Classifier.from_pretrained(folder, device=device, weights=weights)
     marker = finished_run(folder)
     config, path = read_settings(folder), folder / "classifier.safetensors"
     tensors, _ = read_tensors(path, "classifier", version=TENSORS_SCHEMA_VERSION)
-    try:
-        head = FeatureClassifier(tensors, HEADS[config.head])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
     check_spec(marker.backbone, folder / RUN_FOLDER.marker)
     backbone = load_backbone_from_spec(marker.backbone, device=device, weights=weights)
-    if (len(head.weights), head.weights.shape[-1]) != (len(marker.words.classes), backbone.embed_dim):
-        way_out = f"but the run has {len(marker.words.classes)} classes and embed_dim {backbone.embed_dim}"
-        raise InputError(f"{path}: weights of shape {head.weights.shape}, {way_out}")
+    head = head_of(tensors, config.head, path, marker.words, backbone)
     config = config.for_one("group" if head.weights.ndim == 3 else "class")
     probe = read_probe(folder, marker.words) if config.pseudo_method == PROBE else None
-    return Classifier(backbone, head, marker.words, config, probe)
+    return Classifier(backbone, head, marker.words, config, probe, read_card(folder))
 
 
 FILE = "probe.safetensors"

@@ -1,0 +1,131 @@
+"""A gate for continuous integration: bars that an audited classifier must meet."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.auditing.figures import AuditFigures
+from dbpt.data.tables import read_columns
+from dbpt.errors import InputError, nearest
+from dbpt.groups import group_name
+from dbpt.groups.accuracy import worst_group_accuracy
+from dbpt.groups.intervals import worst_group_difference_interval
+from dbpt.report.gate import By, Check, junit
+from dbpt.report.summary import AVERAGES
+from dbpt.storage.files import Column
+
+IMAGES = "images.csv"
+OPPOSITE: dict[By, By] = {"lower-bound": "upper-bound", "estimate": "estimate", "upper-bound": "lower-bound"}
+"""A gap is good if it is small, so it is surely good if its upper bound is."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The result of `Audit.gate`. ``str()`` of it has a line for each bar.
+
+    Attributes:
+        checks: one for each bar that was asked for.
+    """
+
+    checks: list[Check]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every bar is met."""
+        return all(check.passed for check in self.checks)
+
+    def junit(self) -> str:
+        """Return JUnit XML, with a test case for each bar."""
+        return junit(self.checks)
+
+    def __str__(self) -> str:
+        return "\n".join(f"gate {check}" for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """What a gate asks for, checked: fractions, and the answers of the baseline, (label, prediction) by path.
+
+    Raises:
+        InputError: for values that can't be meant, and for bars without use.
+    """
+
+    min_worst_group: float | None = None
+    max_gap: float | None = None
+    baseline: str | Path | None = None
+    max_drop: float | None = None
+    by: By = "upper-bound"
+
+    def __post_init__(self) -> None:
+        for name in ("min_worst_group", "max_gap", "max_drop"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                hint = f"; {value:g} per cent are {value / 100:g}" if 1 < value <= 100 else ""
+                raise InputError(f"--{name.replace('_', '-')} {value:g}: expected a fraction from 0 to 1{hint}")
+        if self.by not in get_args(By):
+            expected = list(get_args(By))
+            raise InputError(
+                f"--by {self.by!r}: expected one of {', '.join(expected)}{nearest(str(self.by), expected)}"
+            )
+        if self.max_drop is not None and self.baseline is None:
+            raise InputError("--max-drop: needs the audit to compare with; name its folder with --baseline")
+        if self.min_worst_group is None and self.max_gap is None and self.baseline is None:
+            raise InputError("a gate needs a bar: give --min-worst-group, --max-gap or --baseline")
+
+    def answers_of_baseline(self) -> dict[str, tuple[str, str]]:
+        """Return label and prediction of each image of the baseline, by path; empty without one."""
+        if self.baseline is None:
+            return {}
+        columns = read_columns(
+            Path(self.baseline) / IMAGES,
+            ("path", "label", "prediction"),
+            hint="; --baseline takes the folder of an audit",
+        )
+        rows = (columns.values[name] for name in ("path", "label", "prediction"))
+        return {path: (label, prediction) for path, label, prediction in zip(*rows, strict=True)}
+
+
+def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column], before: dict[str, tuple[str, str]]) -> Gate:
+    """Compare the ``figures`` with the ``bars``, and the answers to the ``images`` with those ``before``."""
+    metrics, found = figures.metrics, list[Check]()
+    worst = next(each for each in figures.groups if each.index == metrics.worst_group)
+    about = group_name(worst.class_name, worst.attribute), metrics.n
+    value, gap = cast(float, metrics.worst_group_accuracy), cast(float, getattr(metrics, AVERAGES[figures.average][1]))
+    if (asked := bars.min_worst_group) is not None:
+        bounds = cast(float, metrics.worst_group_low), cast(float, metrics.worst_group_high)
+        found.append(Check("worst-group", asked, value, *bounds, bars.by, *about))
+    if (asked := bars.max_gap) is not None:
+        assert figures.gap_low is not None and figures.gap_high is not None
+        found.append(Check("gap", asked, gap, figures.gap_low, figures.gap_high, OPPOSITE[bars.by], *about))
+    if bars.baseline is not None:
+        correct, others, groups = _paired(images, before, Path(bars.baseline))
+        bounds = worst_group_difference_interval(correct, others, groups) or (-1.0, 1.0)
+        difference = value - cast(float, worst_group_accuracy(others, groups))
+        found.append(Check("drop", -(bars.max_drop or 0.0), difference, *bounds, "upper-bound", *about))
+    return Gate(found)
+
+
+def _paired(
+    images: dict[str, Column], before: dict[str, tuple[str, str]], baseline: Path
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which images (N,) are right, now and in the baseline, and their groups, -1 if unknown."""
+    paths, labels, attributes, predictions = (
+        list(images[name]) for name in ("path", "label", "attribute", "prediction")
+    )
+    where = f"--baseline {baseline / IMAGES}"
+    if missing := [path for path in paths if path not in before]:
+        way_out = "audit the same images with both classifiers"
+        raise InputError(f"{where}: lacks {len(missing)} of the {len(paths)} images, such as {missing[0]}; {way_out}")
+    for path, label in zip(paths, labels, strict=True):
+        if before[path][0] != label:
+            raise InputError(f"{where}: {path} has the label {before[path][0]!r} there, and {label!r} here")
+    numbers: dict[tuple[str, str], int] = {}
+    groups = [
+        numbers.setdefault(pair, len(numbers)) if pair[1] else -1 for pair in zip(labels, attributes, strict=True)
+    ]
+    correct = [label == prediction for label, prediction in zip(labels, predictions, strict=True)]
+    others = [label == before[path][1] for path, label in zip(paths, labels, strict=True)]
+    return np.array(correct), np.array(others), np.array(groups, dtype=np.int64)

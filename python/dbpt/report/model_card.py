@@ -1,0 +1,139 @@
+"""The model card of a run, ``README.md``: Markdown that people read on the Hugging Face Hub, with metadata."""
+
+from pathlib import PurePath
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from dbpt.report.summary import (
+    MINIMUM_NOTE,
+    SPLIT_NAMES,
+    Summary,
+    average_note,
+    group_size,
+    groups_line,
+    pseudo_note,
+    selected_by,
+    summarize,
+)
+from dbpt.report.text import capitalize_first, count, count_of, interval_text, percent, points, sentence
+from dbpt.runs.metrics import RunMetrics
+
+PAPER = "[Debiased Prompt Tuning in Vision-Language Model without Annotations](https://arxiv.org/abs/2503.08368)"
+MOST_CLASSES = 50
+
+
+def model_card(metrics: RunMetrics, command: str) -> str:
+    """Return the model card of a run, which ``command`` made: figures by group, guesses and doubts, data and limits."""
+    summary = summarize(metrics)
+    parts = [
+        f"---\n{_metadata(summary).to_yaml()}\n---",
+        f"# CLIP for {_name(metrics.dataset.name)}, with fewer spurious features",
+        " ".join(_description(metrics)),
+        "## Use",
+        "Install [dbpt](https://pypi.org/project/dbpt/), and give the name of this folder or repository:",
+        "```python\nimport dbpt\n\nclassifier = dbpt.Classifier.from_pretrained(FOLDER)\n"
+        'print(classifier.predict("photo.jpg").prediction)\n```',
+        "## Accuracy by group",
+        *_figures(summary),
+        "## How the attributes were guessed",
+        *map(sentence, _guesses(metrics)),
+        "## Training data",
+        "\n".join(_data(metrics)),
+        "## Limits",
+        "\n".join(f"- {sentence(text)}" for text in _limits(summary)),
+        "## Made by",
+        f"dbpt {metrics.dbpt_version}, after {PAPER}:",
+        f"```text\n{command}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metadata(summary: Summary) -> ModelCardData:
+    """Return what the Hub reads: the library, the task, and the figures of the chosen row."""
+    metrics, chosen = summary.metrics, summary.chosen
+    figures = {"worst-group accuracy": chosen.worst_group_accuracy, "average accuracy": chosen.average_accuracy}
+    results = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=metrics.dataset.name,
+            dataset_name=metrics.dataset.name,
+            dataset_split=summary.split,
+            metric_type="accuracy",
+            metric_name=name,
+            metric_value=round(value, 4),
+        )
+        for name, value in figures.items()
+        if value is not None
+    ]
+    return ModelCardData(
+        library_name="dbpt",
+        pipeline_tag="image-classification",
+        tags=["clip", "dbpt", "group-robustness", "prompt-tuning"],
+        model_name=f"CLIP for {metrics.dataset.name}" if results else None,
+        eval_results=results or None,
+    )
+
+
+def _description(metrics: RunMetrics) -> list[str]:
+    classes, backbone = metrics.dataset.classes, metrics.backbone
+    names = ", ".join(map(_name, classes[:MOST_CLASSES])) + (", ..." if len(classes) > MOST_CLASSES else "")
+    row = next(row for row in metrics.rows if row.name == metrics.chosen)
+    model, weights = (PurePath(each).name if each else "" for each in (backbone.model, backbone.pretrained))
+    tower = _name(f"{model} ({weights})" if weights else model)
+    return [
+        f"It names the class of an image, one of {count_of(len(classes), 'class', 'classes')}: {names}.",
+        f"The image tower of CLIP, {tower}, is as it was; the head `{row.head}` on its features was trained:",
+        f"{row.title}, {row.prompts} prompts.",
+    ]
+
+
+def _figures(summary: Summary) -> list[str]:
+    """Return the table by group, and the figures of the worst group and on average beside zero-shot CLIP."""
+    metrics, chosen, zero_shot = summary.metrics, summary.chosen, summary.zero_shot
+    counts = metrics.dataset.counts.get("train", [])
+    lines = ["| group | training images | images | accuracy, % | 95 % interval |", "|---|---|---|---|---|"]
+    for g in chosen.worst_first:
+        group, size = metrics.dataset.group_names[g], group_size(summary.rows, g)
+        shown = chosen.groups[g] if chosen.groups else None
+        accuracy = percent(shown.accuracy) if shown else ""
+        bounds = interval_text(shown.low, shown.high) if shown else ""
+        lines.append(f"| {_name(group)} | {count(counts[g]) if counts else ''} | {size} | {accuracy} | {bounds} |")
+    before = "" if zero_shot is None else f" (zero-shot CLIP: {percent(zero_shot.worst_group_accuracy)})"
+    worst = f"Worst group {percent(chosen.worst_group_accuracy)} %{before}"
+    average = f"average {percent(chosen.average_accuracy)} %, gap {points(chosen.gap)} points"
+    notes = ["intervals are exact and hold for all groups at once", MINIMUM_NOTE, average_note(metrics.average)]
+    return [
+        sentence(f"{capitalize_first(summary.split_line)}; {groups_line(metrics)}"),
+        "\n".join(lines),
+        f"{worst}; {average}.",
+        " ".join(map(sentence, notes)),
+    ]
+
+
+def _guesses(metrics: RunMetrics) -> list[str]:
+    doubts = [f"doubted: {doubt}" for doubt in metrics.pseudo_doubts]
+    return [pseudo_note(metrics), *(doubts if doubts or not metrics.dataset.has_attributes else ["no doubt was found"])]
+
+
+def _data(metrics: RunMetrics) -> list[str]:
+    sizes = ", ".join(
+        f"{count(sum(of_groups))} {SPLIT_NAMES[split]}" for split, of_groups in metrics.dataset.counts.items()
+    )
+    notes = [f"- {sentence(note)}" for note in metrics.dataset.notes]
+    return [f"- {_name(metrics.dataset.name)}: {sizes} images.", *notes, f"- Best epoch by {selected_by(metrics)}."]
+
+
+def _limits(summary: Summary) -> list[str]:
+    metrics = summary.metrics
+    guessed = metrics.group_kind == "pseudo" and metrics.dataset.has_attributes
+    return [
+        "every image gets one of these classes, also one that shows none of them",
+        "other images, groups that are not named here, and other attributes may have lower figures",
+        *(["the groups are those of guessed attributes, so wrong guesses make wrong figures"] if guessed else []),
+        *summary.warnings,
+    ]
+
+
+def _name(text: str) -> str:
+    """Return a name in which Markdown sees no table, link, heading or HTML."""
+    return "".join(f"\\{letter}" if letter in "\\|`*_[]<>#" else letter for letter in " ".join(text.split()))

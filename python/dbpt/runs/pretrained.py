@@ -1,0 +1,127 @@
+"""A classifier in a folder of its own, as the Hugging Face Hub keeps models: config.json, model.safetensors, README.md.
+
+CLIP's own weights stay where they are: the folder names them, with their digest.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt._core import __version__
+from dbpt.clip import Backbone, check_spec, load_backbone_from_spec
+from dbpt.clip.spec import quiet_hub
+from dbpt.data.words import Words
+from dbpt.errors import InputError, foreign_error
+from dbpt.guesses.linear_probe import AttributeProbe
+from dbpt.settings.config import FitConfig, make_config
+from dbpt.storage.files import is_missing, read_regular, read_tensors, write_json, write_tensors
+from dbpt.storage.typed_json import check_version, read_json, typed
+
+if TYPE_CHECKING:
+    from dbpt.runs.classifier import Classifier
+
+CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
+SCHEMA_VERSION = 1
+WAY_OUT = "save or download it again"
+SETTINGS = ("head", "objective", "prompts", "group_source", "embed_batch_size", "label_model", "label_pretrained")
+"""The settings of the run that a classifier reads, and those that they are checked with."""
+PROBE = ("probe.weights", "probe.biases")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedConfig:
+    """The content of ``config.json``. Files of the backbone are named without their folders."""
+
+    library_name: Literal["dbpt"]
+    schema_version: int
+    dbpt_version: str
+    backbone: dict[str, Any]
+    logit_scale: float
+    logit_bias: float | None
+    words: Words
+    settings: dict[str, Any]
+
+
+def is_pretrained(folder: Path) -> bool:
+    """Return whether `write_pretrained` wrote the folder."""
+    return not (is_missing(folder / CONFIG) or is_missing(folder / TENSORS))
+
+
+def write_pretrained(folder: Path, classifier: "Classifier") -> None:
+    """Write ``config.json`` and ``model.safetensors`` into an existing folder."""
+    backbone, config, probe = classifier.backbone, classifier.config, classifier.probe
+    settings = {name: getattr(config, name) for name in SETTINGS}
+    if config.num_clusters is not None:
+        settings["attributes"] = config.attributes
+    content = PretrainedConfig(
+        library_name="dbpt",
+        schema_version=SCHEMA_VERSION,
+        dbpt_version=__version__,
+        backbone=_without_folders(backbone.spec),
+        logit_scale=backbone.logit_scale,
+        logit_bias=backbone.logit_bias,
+        words=classifier.words,
+        settings=_without_folders({name: value for name, value in settings.items() if value is not None}),
+    )
+    arrays = {} if probe is None else dict(zip(PROBE, (probe.weights, probe.biases), strict=True))
+    write_tensors(folder / TENSORS, {**classifier.head.tensors, **arrays}, version=SCHEMA_VERSION)
+    write_json(folder / CONFIG, asdict(content))
+
+
+def _without_folders(value: Any) -> Any:
+    """Return JSON with the names of files instead of their paths."""
+    if isinstance(value, dict):
+        return {key: _without_folders(each) for key, each in value.items()}
+    return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
+
+
+def read_pretrained(
+    folder: Path, *, device: str, weights: str | Path | None
+) -> tuple[Backbone, dict[str, NDArray[np.float32]], Words, FitConfig, AttributeProbe | None, str | None]:
+    """Return what `write_pretrained` wrote and the loaded backbone: the tensors of the head, probe and model card.
+
+    A local weights file is ``weights``, or the one of that name in the folder.
+
+    Raises:
+        InputError: if a file is missing, damaged or of another version, and as `load_backbone_from_spec` does.
+    """
+    path = folder / CONFIG
+    found = read_json(path, "config of a classifier")
+    if found.get("library_name") != "dbpt":
+        raise InputError(f"{path}: its library_name is {found.get('library_name')!r}; expected a classifier of 'dbpt'")
+    check_version(path, found.get("schema_version"), SCHEMA_VERSION)
+    content = typed(found, PretrainedConfig, path, WAY_OUT)
+    check_spec(content.backbone, path)
+    config, local = make_config(content.settings), content.backbone["weights"].get("path")
+    if local is not None and weights is None:
+        weights = folder / PurePath(local).name
+        if is_missing(weights):
+            name = f"{weights.name} (sha256 {content.backbone['weights']['sha256'][:12]}…)"
+            raise InputError(f"{folder}: needs CLIP's weights {name}; name the file as weights, or put it there")
+    backbone = load_backbone_from_spec(content.backbone, device=device, weights=weights)
+    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    probe = None
+    if PROBE[0] in tensors:
+        probe = AttributeProbe(tensors.pop(PROBE[0]), tensors.pop(PROBE[1]), ())
+    return backbone, tensors, content.words, config, probe, read_card(folder)
+
+
+def read_card(folder: Path) -> str | None:
+    """Return the text of the model card in a folder; None if there is none."""
+    path = folder / CARD
+    return None if is_missing(path) else read_regular(path, "model card").decode("utf-8", "replace")
+
+
+def downloaded(repository: str, **options: Any) -> Path:
+    """Return the folder that holds the files of a Hub repository; ``options`` are those of ``snapshot_download``."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        with quiet_hub():
+            return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))
+    except Exception as error:  # the network, the hub's client, a name that is none
+        problem = foreign_error(error)
+        raise InputError(f"{repository!r}: no such folder, and the Hub could not give it ({problem})") from None

@@ -1,0 +1,149 @@
+"""`Classifier.save_pretrained`, `from_pretrained` and `push_to_hub`: the same answers from a folder or a repository."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from fake_hub import fake_hub
+from huggingface_hub import ModelCard, constants
+
+import dbpt
+from dbpt import Classifier, InputError
+from dbpt.runs.metrics import RunMetrics, read_metrics
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    with fake_hub() as server:
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield server
+
+
+def answers(classifier, tiny, **options):
+    return list(classifier.predict(tiny.images(12), **options))
+
+
+def assert_same(found, expected, tiny, **options):
+    pairs = zip(answers(found, tiny, **options), answers(expected, tiny, **options), strict=True)
+    for one, other in pairs:
+        assert (one.prediction, one.pseudo_attribute) == (other.prediction, other.pseudo_attribute)
+        np.testing.assert_array_equal(one.probabilities, other.probabilities)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"prompts": "group", "head": "linear", "lr": None, "n_ctx": None},
+        {"head": "adapter", "lr": None, "n_ctx": None},
+        {"attributes": "clusters:2"},
+        {"pseudo_method": "probe", "probe_rows": 20},
+        {"attributes": None, "factors": ["ground: meadow, lake"]},
+    ],
+    ids=["class", "group", "adapter", "clusters", "probe", "factors"],
+)
+def test_a_saved_folder_answers_as_the_run_does(tiny, tmp_path, settings):
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings | {"epochs": 2} | settings).folder
+    classifier = dbpt.load(run)
+    classifier.save_pretrained(tmp_path / "saved")
+    assert sorted(path.name for path in (tmp_path / "saved").iterdir()) == [
+        "README.md", "config.json", "model.safetensors",
+    ]  # fmt: skip
+    assert str(tmp_path) not in (tmp_path / "saved/config.json").read_text()
+    found = dbpt.load(tmp_path / "saved", weights=tiny.weights)
+    asks = "clusters" not in str(settings) and not classifier.knows_attributes
+    assert_same(found, classifier, tiny, attributes=asks)
+    assert found.words == classifier.words and found.class_names == classifier.class_names
+    found.save_pretrained(tmp_path / "again")
+    for name in ("README.md", "config.json", "model.safetensors"):
+        assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "saved" / name).read_bytes()
+
+
+def test_the_hub_keeps_it(hub, tiny, tiny_run):
+    classifier = dbpt.load(tiny_run)
+    classifier.push_to_hub("me/squares", token="hf_1")
+    assert set(hub.files["me/squares"]) == {"README.md", "config.json", "model.safetensors"}
+    found = Classifier.from_pretrained("me/squares", weights=tiny.weights)
+    assert_same(found, classifier, tiny)
+    with pytest.raises(InputError, match=r"^'me/none': no such folder, and the Hub could not give it \(.*404"):
+        Classifier.from_pretrained("me/none")
+    with pytest.raises(InputError, match="^'not a name/at/all': no such folder, and the Hub could not give it"):
+        Classifier.from_pretrained("not a name/at/all")
+
+
+def test_weights_beside_the_folder(tiny, tiny_run, tmp_path):
+    dbpt.load(tiny_run).save_pretrained(tmp_path / "saved")
+    with pytest.raises(InputError, match=r"saved: needs CLIP's weights tiny.safetensors \(sha256 .*; name the file"):
+        dbpt.load(tmp_path / "saved")
+    shutil.copy(tiny.weights, tmp_path / "saved")
+    assert_same(dbpt.load(tmp_path / "saved"), dbpt.load(tiny_run), tiny)
+    (tmp_path / "saved/tiny.safetensors").write_bytes(b"other")
+    with pytest.raises(InputError, match="changed since the run was made"):
+        dbpt.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"library_name": "timm"}, r"config.json: its library_name is 'timm'; expected a classifier of 'dbpt'"),
+        ({"schema_version": 2}, "config.json: written by a newer dbpt"),
+        ({"words": 3}, "config.json: words: expected"),
+        ({"backbone": {}}, "config.json: has no usable backbone.model"),
+        ({"settings": {"head": "quantum"}}, "--head: 'quantum' is none of"),
+        ({"settings": {"head": "adapter"}}, "model.safetensors: not a readable classifier"),
+    ],
+)
+def test_a_changed_folder(tiny, tiny_run, tmp_path, changes, message):
+    dbpt.load(tiny_run).save_pretrained(tmp_path)
+    content = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(content | changes))
+    with pytest.raises(InputError, match=message):
+        dbpt.load(tmp_path, weights=tiny.weights)
+
+
+def test_damaged_tensors(tiny, tiny_run, tmp_path):
+    dbpt.load(tiny_run).save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"model.safetensors: not a readable classifier"):
+        dbpt.load(tmp_path, weights=tiny.weights)
+
+
+def test_the_card(tiny_run):
+    classifier = dbpt.load(tiny_run)
+    card, metrics = ModelCard(classifier.card), read_metrics(tiny_run / "metrics.json", RunMetrics)
+    assert card.data.library_name == "dbpt" and card.data.pipeline_tag == "image-classification"
+    figures = {each.metric_name: each.metric_value for each in card.data.eval_results}
+    shown = metrics.rows[-1].test
+    assert figures == {
+        "worst-group accuracy": round(shown.worst_group_accuracy, 4),
+        "average accuracy": round(shown.average, 4),
+    }
+    for group in shown.groups:
+        cells = f"| {100 * group.accuracy:.1f} | [{100 * group.low:.1f}, {100 * group.high:.1f}] |"
+        assert any(
+            f"{group.class_name} · {group.attribute}" in line and cells in line for line in card.text.split("\n")
+        )
+    for text in (
+        "dbpt fit ",
+        "Pseudo attributes: proportional",
+        "50 training, 24 validation, 32 test images",
+        "Limits",
+    ):
+        assert text in card.text
+    assert all(f"Doubted: {doubt}" in card.text for doubt in map(str, metrics.pseudo_doubts))
+
+
+def test_a_run_without_a_card(copied, tmp_path):
+    (copied / "README.md").unlink()
+    with pytest.raises(InputError, match=r"^the run has no README.md, its model card; fit again"):
+        dbpt.load(copied).save_pretrained(tmp_path / "saved")
+    (tmp_path / "saved/README.md").write_text("# My own")
+    dbpt.load(copied).save_pretrained(tmp_path / "saved")
+    assert (tmp_path / "saved/README.md").read_text() == "# My own"
