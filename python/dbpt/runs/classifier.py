@@ -32,6 +32,8 @@ from dbpt.settings.config import FitConfig
 if TYPE_CHECKING:
     import torch
 
+    from dbpt.runs.torch_classifier import TorchClassifier, ZeroShotWeights
+
 
 @dataclass(frozen=True)
 class FeatureClassifier:
@@ -199,6 +201,56 @@ class Classifier:
     def knows_attributes(self) -> bool:
         """Whether it tells groups of class and attribute apart, and so has the probability of each attribute."""
         return self.head.weights.ndim == 3 and not self.config.has_unnamed_groups
+
+    def to_torch(self, *, features: bool = False) -> "TorchClassifier":
+        """Return the classifier as a ``torch.nn.Module`` on the device of the backbone.
+
+        Args:
+            features: leave out the image tower: from features (N, D) to logits, instead of from images.
+
+        Returns:
+            A module from preprocessed images (B, 3, H, W) float32 to logits (B, C), with a copy of the image tower.
+
+        Raises:
+            InputError: for a registered head whose ``logits`` don't work with tensors.
+        """
+        from dbpt.runs.torch_classifier import TorchClassifier, check_tensors_work
+
+        check_tensors_work(self.head.tensors, self.head.head, self.head.logits)
+        tower = None if features else self.backbone.model.get_submodule("visual")
+        return TorchClassifier(self.head.tensors, self.head.head, tower).to(self.backbone.device)
+
+    def zero_shot_weights(self) -> "ZeroShotWeights":
+        """Return the matrix that open_clip's zero-shot code takes; raises `InputError` for the head ``adapter``."""
+        from dbpt.runs.torch_classifier import ZeroShotWeights
+
+        return ZeroShotWeights.of(self.head.tensors, self.head.head)
+
+    def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write image tower and head as one ONNX file, which is checked in onnxruntime before it is there.
+
+        The input is ``images`` (B, 3, H, W) float32, the outputs are ``logits`` and ``probabilities``, (B, C) float32.
+        The metadata has classes, attributes and preprocessing as JSON.
+
+        Args:
+            path: the file.
+            overwrite: whether to replace it.
+
+        Raises:
+            InputError: for a file that exists or can't be written, packages that ``dbpt[onnx]`` would install, a model
+                of over 2 GB or that torch can't export, and a head that `to_torch` refuses.
+        """
+        from dbpt.runs.onnx_file import check_can_write, write_onnx
+
+        check_can_write(Path(path), overwrite=overwrite)
+        size, names = (
+            self.backbone.preprocess.size,
+            {"classes": self.words.classes, "attributes": self.words.attributes},
+        )
+        metadata = {name: list(values) for name, values in names.items()}
+        preprocessing = {"size": size, **self.backbone.spec["preprocess"]}
+        module = self.to_torch().cpu()
+        write_onnx(Path(path), module, size, {**metadata, "preprocessing": preprocessing}, overwrite=overwrite)
 
     @overload
     def predict(self, images: Image.Image, *, attributes: bool = ..., batch_size: int | None = ...) -> Prediction: ...
