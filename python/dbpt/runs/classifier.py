@@ -221,7 +221,14 @@ class Classifier:
         return TorchClassifier(self.head.tensors, self.head.head, tower).to(self.backbone.device)
 
     def zero_shot_weights(self) -> "ZeroShotWeights":
-        """Return the matrix that open_clip's zero-shot code takes; raises `InputError` for the head ``adapter``."""
+        """Return the matrix that open_clip's zero-shot code takes.
+
+        Returns:
+            Weights (D, K), bias (K,), and the class of each of the K columns, on the CPU.
+
+        Raises:
+            InputError: for the head ``adapter``, and registered heads with ``logits`` of their own.
+        """
         from dbpt.runs.torch_classifier import ZeroShotWeights
 
         return ZeroShotWeights.of(self.head.tensors, self.head.head)
@@ -243,14 +250,13 @@ class Classifier:
         from dbpt.runs.onnx_file import check_can_write, write_onnx
 
         check_can_write(Path(path), overwrite=overwrite)
-        size, names = (
-            self.backbone.preprocess.size,
-            {"classes": self.words.classes, "attributes": self.words.attributes},
-        )
-        metadata = {name: list(values) for name, values in names.items()}
-        preprocessing = {"size": size, **self.backbone.spec["preprocess"]}
-        module = self.to_torch().cpu()
-        write_onnx(Path(path), module, size, {**metadata, "preprocessing": preprocessing}, overwrite=overwrite)
+        size, spec = self.backbone.preprocess.size, self.backbone.spec
+        metadata = {
+            "classes": list(self.words.classes),
+            "attributes": list(self.words.attributes),
+            "preprocessing": {"size": size, **spec["preprocess"]},
+        }
+        write_onnx(Path(path), self.to_torch().cpu(), size, metadata, overwrite=overwrite)
 
     @overload
     def predict(self, images: Image.Image, *, attributes: bool = ..., batch_size: int | None = ...) -> Prediction: ...
