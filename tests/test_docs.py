@@ -14,10 +14,12 @@ from itertools import chain
 from pathlib import Path
 
 import launched
+import open_clip
 import pytest
 import torch
 import torch.distributed.run
 from documentation import blocks, command_lines, read, tomllib, tool
+from tiny import CONFIG
 
 import dbpt
 import dbpt.data.demo
@@ -301,3 +303,31 @@ def test_the_compare_page_runs_as_it_stands(workplace):
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))
     assert [(len(row["seeds"]), len(row["draws"])) for row in numbers["rows"]] == [(1, 20)] * 5
     check_files(workplace / "runs/compare", "docs/compare.md", "## The folder", "\n## ")
+
+
+def test_the_handover_page_runs_as_it_stands_and_all_of_it_says_what_predict_says(workplace, tiny, monkeypatch):
+    """With a small ViT of random weights, which each library loads in its own way."""
+    transformers = pytest.importorskip("transformers", reason="the same in transformers needs transformers")
+    from in_transformers import vision_model_of
+
+    for name, path in (("DEFAULT_MODEL", tiny.model), ("DEFAULT_PRETRAINED", tiny.weights)):
+        monkeypatch.setattr(f"dbpt.settings.sections.{name}", str(path))
+    create = open_clip.create_model_and_transforms
+    monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", CONFIG)
+    of_tiny = lambda name, pretrained: create("tiny", pretrained=str(tiny.weights))  # noqa: E731
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", of_tiny)
+    monkeypatch.setattr(
+        transformers.CLIPVisionModelWithProjection,
+        "from_pretrained",
+        lambda name: vision_model_of(CONFIG, tiny.weights),
+    )
+    run("dbpt fit photos.csv --out runs/photos --attributes photo drawing --epochs 2 --no-baselines --prompts group")
+    namespace, _ = run_blocks("docs/handover.md")
+    expected = torch.from_numpy(namespace["classifier"].predict("images/0001.jpg").probabilities)[None]
+    assert namespace["found"].class_of.tolist() == [0, 0, 1, 1]
+    for name in ("in_torch", "in_open_clip", "in_transformers"):
+        torch.testing.assert_close(namespace[name], expected, rtol=0, atol=1e-4)
+    torch.testing.assert_close(namespace["program"].module()(namespace["images"]).softmax(dim=1), expected)
+    assert Path("model.onnx").stat().st_size > 10_000
+    without_dbpt = [text for _, text in blocks("docs/handover.md", "python")][2:]
+    assert len(without_dbpt) == 2 and not any("dbpt" in text or "classifier" in text for text in without_dbpt)

@@ -33,6 +33,7 @@ VERBS = [
     "compare",
     "evaluate",
     "predict",
+    "export",
     "guess",
     "audit",
     "discover",

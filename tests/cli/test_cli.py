@@ -300,7 +300,7 @@ def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeyp
         assert command(verb, "DATA", "--overwrite", "--out", out) == (130, "", line)
 
 
-@pytest.mark.parametrize("verb", ["compare", "evaluate", "predict", "label", "demo", "cache"])
+@pytest.mark.parametrize("verb", ["compare", "evaluate", "predict", "export", "label", "demo", "cache"])
 def test_what_several_processes_would_each_do_is_refused(refusal, monkeypatch, verb):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)

@@ -17,7 +17,6 @@ from dbpt.objectives.base import EXCLUDED
 from dbpt.report.summary import summarize
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
-from dbpt.training import loop
 
 HEADS = ("prompt", "linear", "adapter")
 TEMPLATE = ("a {class} on a {attribute}.",)
@@ -99,7 +98,7 @@ def test_the_shares_of_the_groups_are_those_of_the_training_images(tiny):
 def test_a_run_that_was_stopped_ends_as_one_that_was_not(tiny, tmp_path, monkeypatch):
     settings = {"prompts": "group", "baselines": False}
     whole = fit(tiny, tmp_path / "whole", **settings)
-    offered = loop.CheckpointWriter.offer
+    offered = draws.CheckpointWriter.offer
 
     def stop(self, checkpoint):
         offered(self, checkpoint)
@@ -107,7 +106,7 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(tiny, tmp_path, monkeyp
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(loop.CheckpointWriter, "offer", stop)
+        patched.setattr(draws.CheckpointWriter, "offer", stop)
         with pytest.raises(KeyboardInterrupt):
             fit(tiny, tmp_path / "stopped", **settings)
     resumed = fit(tiny, tmp_path / "stopped", resume=True, **settings)

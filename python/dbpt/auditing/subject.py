@@ -22,7 +22,7 @@ from dbpt.groups.association import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.report.text import count, count_of
-from dbpt.runs.classifier import zero_shot_classifier
+from dbpt.runs.feature_classifier import zero_shot_classifier
 from dbpt.runs.metrics import PredictionsBy, Search
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.settings.config import FitConfig, make_config

@@ -24,7 +24,7 @@ import click
 
 from dbpt._core import __version__
 from dbpt.cli.more_verbs import audit, cache, data, demo, discover, embed, label
-from dbpt.cli.verbs import compare, evaluate, fit, guess, predict
+from dbpt.cli.verbs import compare, evaluate, export, fit, guess, predict
 from dbpt.errors import InputError, out_of_memory
 from dbpt.registry import import_plugins
 from dbpt.storage.locks import launched, launched_rank, local_rank
@@ -115,7 +115,7 @@ def commands(ctx: click.Context) -> None:
         import_plugins()  # even if only dbpt's own names are asked for, since a misspelt module would not be noticed
 
 
-for command in (audit, discover, guess, fit, compare, evaluate, predict, label, data, demo, embed, cache):
+for command in (audit, discover, guess, fit, compare, evaluate, predict, export, label, data, demo, embed, cache):
     commands.add_command(command)
 
 

@@ -1,4 +1,4 @@
-"""``dbpt fit``, ``compare``, ``evaluate``, ``predict`` and ``guess``."""
+"""``dbpt fit``, ``compare``, ``evaluate``, ``predict``, ``export`` and ``guess``."""
 
 import json
 import logging
@@ -253,6 +253,24 @@ def _named(images: tuple[str, ...]) -> list[str]:
     if not names:
         raise InputError("-: standard input names no image; give a file on each line")
     return names
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@shared.path_option("--onnx", required=True, help="ONNX file to write")
+@click.option("--overwrite", is_flag=True, help="replace the file that --onnx names")
+@shared.weights_option
+def export(run: Path, onnx: Path, overwrite: bool, weights: Path | None) -> None:
+    """Write the classifier in RUN as one ONNX file.
+
+    It has image tower and head, with the input images (B, 3, H, W) and the outputs logits and probabilities. The
+    metadata has classes, attributes and preprocessing. Needs pip install 'dbpt[onnx]'.
+    """
+    from dbpt.runs.run_folder import load
+
+    check_output("--onnx", onnx, overwrite=overwrite, reads=[run, weights or run])
+    load(run, device="cpu", weights=weights).to_onnx(onnx, overwrite=overwrite)
+    logger.info(f"{onnx}: image tower and head, the same in onnxruntime as in torch")
 
 
 GUESS_EXAMPLES = """

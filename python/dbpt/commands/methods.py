@@ -24,7 +24,7 @@ from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.progress import progress_bar
 from dbpt.report.summary import selection_text
-from dbpt.runs.classifier import FeatureClassifier, zero_shot_classifier
+from dbpt.runs.feature_classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import OnlyPrompts, RunRow
 from dbpt.settings.combinations import why_groups_stay_alike
 from dbpt.settings.fields import AUTO

@@ -3,12 +3,10 @@
 import math
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
-from dbpt.heads.base import Head, HeadStart, Tensors
+from dbpt.heads.base import Array, Head, HeadStart, Tensors
 
 REDUCTION = 4
 RATIO = 0.2
@@ -88,12 +86,14 @@ class AdapterHead(Head):
         return {"adapter.down": (hidden, width), "adapter.up": (width, hidden), "adapter.ratio": (1,)}
 
     @staticmethod
-    def logits(tensors: Tensors, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def logits(tensors: Tensors, features: Array) -> Array:
         """Return the logits (N, K) of features (N, D) that the layers have moved."""
         down, up, ratio = (tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
-        moved = np.maximum(np.maximum(features @ down.T, 0) @ up.T, 0)
-        mixed = ratio * moved + np.float32(1 - float(ratio[0])) * features
-        return Head.logits(tensors, mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-12))
+        moved = ((features @ down.T).clip(0) @ up.T).clip(0)
+        mixed = ratio * moved + (1 - ratio) * features
+        lengths = (mixed**2).sum(axis=1, keepdims=True) ** 0.5
+        adapted: Array = mixed / lengths.clip(1e-12)
+        return Head.logits(tensors, adapted)
 
 
 def _uniform(rows: int, columns: int, generator: torch.Generator) -> torch.Tensor:

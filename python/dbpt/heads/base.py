@@ -4,7 +4,7 @@ import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,9 @@ from dbpt.data.prompts import Prompts
 from dbpt.data.words import Words
 from dbpt.registry import Registered
 
-Tensors = Mapping[str, NDArray[np.float32]]
+Tensors = Mapping[str, Any]
+"""NumPy arrays or torch tensors, float32, by name."""
+Array = TypeVar("Array", NDArray[np.float32], torch.Tensor)
 
 
 @dataclass(frozen=True)
@@ -111,20 +113,22 @@ class Head(torch.nn.Module, Registered):
         return {}
 
     @staticmethod
-    def logits(tensors: Tensors, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits by the `classifier_tensors`, in NumPy.
+    def logits(tensors: Tensors, features: Array) -> Array:
+        """Return the logits by the `classifier_tensors`, for NumPy arrays and for torch tensors.
 
-        Finished classifiers predict by this, so it must agree with `forward`.
+        Finished classifiers predict by this, so it must agree with `forward`. It is called with arrays to predict, and
+        with tensors in PyTorch and ONNX. So write it with operators and methods that both have: ``@``, ``.T``,
+        ``.clip(0)``, ``** 2``, ``.sum(axis=1, keepdims=True)``; no function of NumPy or torch, and no ``float(...)``.
 
         Args:
             tensors: the `classifier_tensors`, float32, by name.
             features: (N, D) float32, rows of length 1.
 
         Returns:
-            (N, K) float32.
+            (N, K) float32, an array or a tensor as ``features`` is.
         """
-        logits: NDArray[np.float32] = tensors["logit_scale"] * (features @ tensors["weights"].T)
-        return logits + tensors["logit_bias"]
+        logits: Array = tensors["logit_scale"] * (features @ tensors["weights"].T) + tensors["logit_bias"]
+        return logits
 
     @staticmethod
     def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:

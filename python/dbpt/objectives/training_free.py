@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,8 +60,8 @@ class TrainingFree(ABC):
         return {}
 
     @staticmethod
-    def logits(tensors: Mapping[str, NDArray[np.float32]], features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits (N, K) of unit ``features`` (N, D), as `Head.logits` does."""
+    def logits(tensors: Mapping[str, Any], features: Any) -> Any:
+        """Return the logits (N, K) of unit ``features`` (N, D), arrays or tensors, as `Head.logits` does."""
         from dbpt.heads import Head
 
         return Head.logits(tensors, features)

@@ -1,7 +1,7 @@
-"""The finished classifier of a run: from features to logits, and with the backbone from images to predictions."""
+"""The finished classifier of a run, with its backbone: from images to predictions."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -17,149 +17,15 @@ from dbpt.errors import InputError
 from dbpt.features import images as decoding
 from dbpt.guesses.label import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.heads import HEADS, Head
-from dbpt.objectives.training_free import TrainingFree
 from dbpt.progress import progress_bar
+from dbpt.runs.feature_classifier import FeatureClassifier, head_of, zero_shot_classifier
 from dbpt.runs.pretrained import TENSORS, downloaded, read_pretrained, write_pretrained
 from dbpt.settings.config import FitConfig
-from dbpt.storage.files import are_finite
 
 if TYPE_CHECKING:
     import torch
 
-
-@dataclass(frozen=True)
-class FeatureClassifier:
-    """A finished head in NumPy, for features.
-
-    Every head has ``weights`` (C, D), ``logit_scale`` (1,), and ``logit_bias`` (1,) or (C,), and may add more. With
-    group prompts the weights are (C, A, D), the bias may be (C, A), and a class has the probability of all its groups.
-
-    Attributes:
-        tensors: float32 by name, the content of ``classifier.safetensors``.
-        head: the class that computes logits from them.
-
-    Raises:
-        KeyError: if a tensor is missing.
-        ValueError: for a wrong shape or dtype, NaN or an infinity.
-    """
-
-    tensors: Mapping[str, NDArray[np.float32]]
-    head: type[Head] | type[TrainingFree]
-
-    def __post_init__(self) -> None:
-        outputs = self.weights.shape[:-1]
-        shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), outputs]}
-        shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self._of_outputs).items()}
-        for name, expected in shapes.items():
-            if (found := self.tensors[name].shape) not in expected:
-                raise ValueError(f"{name} has shape {found}, expected {' or '.join(map(str, expected))}")
-        for name, tensor in self.tensors.items():
-            if not are_finite(tensor):
-                raise ValueError(f"{name} holds other than finite float32")
-
-    @property
-    def weights(self) -> NDArray[np.float32]:
-        """(C, D) float32, or (C, A, D) of the groups of class and attribute."""
-        return self.tensors["weights"]
-
-    def logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits.
-
-        Args:
-            features: (N, D) float32, rows of length 1.
-
-        Returns:
-            (N, C) float32. With group prompts, the logarithm of the sum over the groups of each class.
-        """
-        if self.weights.ndim == 2:
-            return self.head.logits(self.tensors, features)
-        return self.head.class_logits(self.group_logits(features))
-
-    def group_logits(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the logits of the groups, of a classifier with group prompts.
-
-        Args:
-            features: (N, D) float32, rows of length 1.
-
-        Returns:
-            (N, C, A) float32.
-        """
-        return self.head.logits(self._of_outputs, features).reshape(-1, *self.weights.shape[:-1])
-
-    @property
-    def _of_outputs(self) -> dict[str, NDArray[np.float32]]:
-        """The tensors with ``weights`` (K, D) and ``logit_bias`` (1,) or (K,), as heads know them."""
-        weights, bias = self.weights.reshape(-1, self.weights.shape[-1]), self.tensors["logit_bias"].reshape(-1)
-        return {**self.tensors, "weights": weights, "logit_bias": bias}
-
-    def predictions(self, features: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return the class of the largest logit.
-
-        Args:
-            features: (N, D) float32, rows of length 1.
-
-        Returns:
-            (N,) int64.
-        """
-        classes: NDArray[np.int64] = self.logits(features).argmax(axis=1)
-        return classes
-
-    def probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the softmax of the logits.
-
-        Args:
-            features: (N, D) float32, rows of length 1.
-
-        Returns:
-            (N, C) float32; each row has the sum 1.
-        """
-        return _softmax(self.logits(features))
-
-    def attribute_probabilities(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probability of each attribute given the image, of a classifier with group prompts.
-
-        Args:
-            features: (N, D) float32, rows of length 1.
-
-        Returns:
-            (N, A) float32; each row has the sum 1.
-        """
-        logits_NCA = self.group_logits(features)
-        probabilities = _softmax(logits_NCA.reshape(len(logits_NCA), -1)).reshape(logits_NCA.shape)
-        found: NDArray[np.float32] = probabilities.sum(axis=1)
-        return found
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return found
-
-
-def zero_shot_classifier(
-    backbone: Backbone, weights: NDArray[np.float32], head: type[TrainingFree] = TrainingFree
-) -> FeatureClassifier:
-    """Return the classifier with ``weights`` such as `zero_shot_weights` and the backbone's own scale and bias."""
-    numbers = {"logit_scale": backbone.logit_scale, "logit_bias": backbone.logit_bias or 0.0}
-    tensors = {name: np.array([value], dtype=np.float32) for name, value in numbers.items()}
-    return FeatureClassifier({"weights": weights, **tensors}, head)
-
-
-def head_of(
-    tensors: Mapping[str, NDArray[np.float32]], head: str, path: Path, words: Words, backbone: Backbone
-) -> FeatureClassifier:
-    """Return the classifier of the tensors that were read from ``path``. Refuses those that don't fit the words."""
-    try:
-        found = FeatureClassifier(tensors, HEADS[head])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a readable classifier ({error}); make it again") from None
-    if (len(found.weights), found.weights.shape[-1]) != (len(words.classes), backbone.embed_dim):
-        raise InputError(
-            f"{path}: weights of shape {found.weights.shape}, but the run has {len(words.classes)} classes and "
-            f"embed_dim {backbone.embed_dim}"
-        )
-    return found
+    from dbpt.runs.torch_classifier import TorchClassifier, ZeroShotWeights
 
 
 @dataclass(frozen=True)
@@ -265,6 +131,62 @@ class Classifier(ModelHubMixin):
     def knows_attributes(self) -> bool:
         """Whether it tells groups of class and attribute apart, and so has the probability of each attribute."""
         return self.head.weights.ndim == 3 and not self.config.has_unnamed_groups
+
+    def to_torch(self, *, features: bool = False) -> "TorchClassifier":
+        """Return the classifier as a ``torch.nn.Module`` on the device of the backbone.
+
+        Args:
+            features: leave out the image tower: from features (N, D) to logits, instead of from images.
+
+        Returns:
+            A module from preprocessed images (B, 3, H, W) float32 to logits (B, C), with a copy of the image tower.
+
+        Raises:
+            InputError: for a registered head whose ``logits`` don't work with tensors.
+        """
+        from dbpt.runs.torch_classifier import TorchClassifier, check_tensors_work
+
+        check_tensors_work(self.head.tensors, self.head.head, self.head.logits)
+        tower = None if features else self.backbone.model.get_submodule("visual")
+        return TorchClassifier(self.head.tensors, self.head.head, tower).to(self.backbone.device)
+
+    def zero_shot_weights(self) -> "ZeroShotWeights":
+        """Return the matrix that open_clip's zero-shot code takes.
+
+        Returns:
+            Weights (D, K), bias (K,), and the class of each of the K columns, on the CPU.
+
+        Raises:
+            InputError: for the head ``adapter``, and registered heads with ``logits`` of their own.
+        """
+        from dbpt.runs.torch_classifier import ZeroShotWeights
+
+        return ZeroShotWeights.of(self.head.tensors, self.head.head)
+
+    def to_onnx(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+        """Write image tower and head as one ONNX file, which is checked in onnxruntime before it is there.
+
+        The input is ``images`` (B, 3, H, W) float32, the outputs are ``logits`` and ``probabilities``, (B, C) float32.
+        The metadata has classes, attributes and preprocessing as JSON.
+
+        Args:
+            path: the file.
+            overwrite: whether to replace it.
+
+        Raises:
+            InputError: for a file that exists or can't be written, packages that ``dbpt[onnx]`` would install, a model
+                of over 2 GB or that torch can't export, and a head that `to_torch` refuses.
+        """
+        from dbpt.runs.onnx_file import check_can_write, write_onnx
+
+        check_can_write(Path(path), overwrite=overwrite)
+        size, spec = self.backbone.preprocess.size, self.backbone.spec
+        metadata = {
+            "classes": list(self.words.classes),
+            "attributes": list(self.words.attributes),
+            "preprocessing": {"size": size, **spec["preprocess"]},
+        }
+        write_onnx(Path(path), self.to_torch().cpu(), size, metadata, overwrite=overwrite)
 
     @overload
     def predict(self, images: Image.Image, *, attributes: bool = ..., batch_size: int | None = ...) -> Prediction: ...

@@ -90,7 +90,8 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
         InputError: if the run is not finished, a file is damaged, or the backbone is gone or changed.
     """
     from dbpt.clip import check_spec, load_backbone_from_spec
-    from dbpt.runs.classifier import Classifier, head_of
+    from dbpt.runs.classifier import Classifier
+    from dbpt.runs.feature_classifier import head_of
     from dbpt.runs.pretrained import is_pretrained, read_card
 
     folder = Path(run)
