@@ -17,6 +17,7 @@ from dbpt.objectives.base import EXCLUDED
 from dbpt.report.summary import summarize
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
+from dbpt.training import draws
 
 HEADS = ("prompt", "linear", "adapter")
 TEMPLATE = ("a {class} on a {attribute}.",)
