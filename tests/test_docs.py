@@ -322,12 +322,18 @@ def test_the_handover_page_runs_as_it_stands_and_all_of_it_says_what_predict_say
         lambda name: vision_model_of(CONFIG, tiny.weights),
     )
     run("dbpt fit photos.csv --out runs/photos --attributes photo drawing --epochs 2 --no-baselines --prompts group")
+    Path("birds").mkdir()
+    shutil.copy(tiny.weights, "birds")  # the reader's CLIP is a published one
     namespace, _ = run_blocks("docs/handover.md")
-    expected = torch.from_numpy(namespace["classifier"].predict("images/0001.jpg").probabilities)[None]
+    expected, same = (
+        torch.from_numpy(namespace[name].predict("images/0001.jpg").probabilities)[None]
+        for name in ("classifier", "same")
+    )
+    assert torch.equal(same, expected)
     assert namespace["found"].class_of.tolist() == [0, 0, 1, 1]
     for name in ("in_torch", "in_open_clip", "in_transformers"):
         torch.testing.assert_close(namespace[name], expected, rtol=0, atol=1e-4)
     torch.testing.assert_close(namespace["program"].module()(namespace["images"]).softmax(dim=1), expected)
     assert Path("model.onnx").stat().st_size > 10_000
-    without_dbpt = [text for _, text in blocks("docs/handover.md", "python")][2:]
+    without_dbpt = [text for _, text in blocks("docs/handover.md", "python")][3:]
     assert len(without_dbpt) == 2 and not any("dbpt" in text or "classifier" in text for text in without_dbpt)
