@@ -110,10 +110,16 @@ class Classifier(ModelHubMixin):
         return cls(backbone, head, words, config, probe, card)
 
     def _save_pretrained(self, save_directory: Path) -> None:
-        write_pretrained(save_directory, self)
+        write_pretrained(save_directory, self.backbone, self.head.tensors, self.words, self.config, self.probe)
 
     def generate_model_card(self, *args: Any, **kwargs: Any) -> ModelCard:
         """Return the model card of the run, for `save_pretrained`.
+
+        Args:
+            args, kwargs: what `save_pretrained` passes on as ``model_card_kwargs``; the card doesn't depend on them.
+
+        Returns:
+            The card.
 
         Raises:
             InputError: if the run has none.

@@ -3,9 +3,10 @@
 CLIP's own weights stay where they are: the folder names them, with their digest.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,6 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.storage.files import is_missing, read_regular, read_tensors, write_json, write_tensors
 from dbpt.storage.typed_json import check_version, read_json, typed
-
-if TYPE_CHECKING:
-    from dbpt.runs.classifier import Classifier
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 SCHEMA_VERSION = 1
@@ -50,9 +48,15 @@ def is_pretrained(folder: Path) -> bool:
     return not (is_missing(folder / CONFIG) or is_missing(folder / TENSORS))
 
 
-def write_pretrained(folder: Path, classifier: "Classifier") -> None:
-    """Write ``config.json`` and ``model.safetensors`` into an existing folder."""
-    backbone, config, probe = classifier.backbone, classifier.config, classifier.probe
+def write_pretrained(
+    folder: Path,
+    backbone: Backbone,
+    tensors: Mapping[str, NDArray[np.float32]],
+    words: Words,
+    config: FitConfig,
+    probe: AttributeProbe | None,
+) -> None:
+    """Write ``config.json`` and ``model.safetensors`` into an existing folder; the ``tensors`` are those of the head."""
     settings = {name: getattr(config, name) for name in SETTINGS}
     if config.num_clusters is not None:
         settings["attributes"] = config.attributes
@@ -63,11 +67,11 @@ def write_pretrained(folder: Path, classifier: "Classifier") -> None:
         backbone=_without_folders(backbone.spec),
         logit_scale=backbone.logit_scale,
         logit_bias=backbone.logit_bias,
-        words=classifier.words,
+        words=words,
         settings=_without_folders({name: value for name, value in settings.items() if value is not None}),
     )
     arrays = {} if probe is None else dict(zip(PROBE, (probe.weights, probe.biases), strict=True))
-    write_tensors(folder / TENSORS, {**classifier.head.tensors, **arrays}, version=SCHEMA_VERSION)
+    write_tensors(folder / TENSORS, {**tensors, **arrays}, version=SCHEMA_VERSION)
     write_json(folder / CONFIG, asdict(content))
 
 

@@ -145,7 +145,9 @@ def read_context(start_from: str) -> NDArray[np.float32]:
     path = Path(start_from)
     if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         if not os.path.lexists(path / PROMPT):
-            raise InputError(f"--start-from {path}: has no {PROMPT}; name a finished run of head prompt, or the file")
+            raise InputError(
+                f"--start-from {path}: has no {PROMPT}; name a finished run of the head prompt, or the file"
+            )
         path = path / PROMPT
     way_out = "name the prompt of another run, or train this one again"
     tensors, _ = read_tensors(path, "prompt", version=TENSORS_SCHEMA_VERSION, way_out=way_out, needs=(CONTEXT,))

@@ -22,8 +22,6 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from dbpt.errors import InputError
 
@@ -276,6 +274,8 @@ def write_tensors(
     path: Path, tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None, *, version: int
 ) -> None:
     """Write arrays as safetensors, atomically. The same arrays and metadata give the same bytes."""
+    from safetensors.numpy import save  # only here, as samplers need NumPy alone
+
     header, data = _split(save({name: np.asarray(array, order="C") for name, array in tensors.items()}))
     entries = header["__metadata__"] = {"schema_version": str(version), **(metadata or {})}
     entries[DIGEST] = _digest(header, data)
@@ -292,6 +292,9 @@ def read_tensors(
 
     Refuses a changed file, naming the ``way_out``.
     """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
     content = read_regular(path, what)
     try:
         tensors = load(content)
