@@ -56,7 +56,7 @@ def write_pretrained(
     config: FitConfig,
     probe: AttributeProbe | None,
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into an existing folder; the ``tensors`` are those of the head."""
+    """Write ``config.json`` and ``model.safetensors`` into an existing folder, with the head's ``tensors``."""
     settings = {name: getattr(config, name) for name in SETTINGS}
     if config.num_clusters is not None:
         settings["attributes"] = config.attributes
