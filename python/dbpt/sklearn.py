@@ -28,7 +28,7 @@ try:
 except ImportError:
     raise InputError("dbpt.sklearn needs scikit-learn 1.6 or later; run pip install 'dbpt[sklearn]'") from None
 
-TRAINED_BY = ("dbpt", "balanced", "groupdro", "gla", "erm")
+TRAINED_BY = ("gla", "dbpt", "balanced", "groupdro", "erm")
 
 
 class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -38,7 +38,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     zero, and the last epoch is kept. Without groups and attribute logits any objective is ERM.
 
     Args:
-        objective: "dbpt", "balanced", "groupdro", "gla" or "erm", as in `dbpt.fit`.
+        objective: "gla", "dbpt", "balanced", "groupdro" or "erm", as in `dbpt.fit`; the default is that of group prompts.
         epochs, batch_size, lr, weight_decay, eta, ema_momentum, min_group_count, max_weight, tau: as in `dbpt.fit`,
             with the same defaults.
         random_state: an int, a `numpy.random.RandomState` or None, for the order of rows in small batches.
@@ -47,14 +47,14 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes_: (C,), the classes in order.
         n_features_in_: D.
         feature_names_in_: (D,), the names of columns, if all of them are strings.
-        coef_: (1, D) of two classes, that of the second one; (C, D) of more; with "gla" (C·A, D) of the groups, class
-            by class, with the A attributes in the order in which they appear.
+        coef_: (1, D) of two classes, that of the second one; (C, D) of more. With "gla" and groups (C·A, D), class by
+            class, with the A attributes in the order in which they appear.
         intercept_: (1,), (C,) or (C·A,), where minus infinity means a group without training rows.
     """
 
     def __init__(
         self,
-        objective: str = "dbpt",
+        objective: str = "gla",
         *,
         epochs: int = FitConfig.epochs,
         batch_size: int = FitConfig.batch_size,
