@@ -38,7 +38,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     zero, and the last epoch is kept. Without groups and attribute logits any objective is ERM.
 
     Args:
-        objective: "gla", "dbpt", "balanced", "groupdro" or "erm", as in `dbpt.fit`; the default is that of group prompts.
+        objective: "gla", "dbpt", "balanced", "groupdro" or "erm", as in `dbpt.fit`.
         epochs, batch_size, lr, weight_decay, eta, ema_momentum, min_group_count, max_weight, tau: as in `dbpt.fit`,
             with the same defaults.
         random_state: an int, a `numpy.random.RandomState` or None, for the order of rows in small batches.
