@@ -16,6 +16,7 @@ from pathlib import Path
 import launched
 import open_clip
 import pytest
+import sklearn
 import torch
 import torch.distributed.run
 from documentation import blocks, command_lines, read, tomllib, tool
@@ -225,6 +226,16 @@ def test_the_snippets_of_pages_without_commands_run(workplace):
     same = guesses["labels"] == guesses["found"].pseudo_attributes
     assert same.mean() > 0.99  # but for the rounding to float16
     assert guesses["smallest"].precision > 0.9
+
+
+def test_the_page_on_scikit_learn_runs_as_it_stands():
+    with sklearn.config_context():
+        names, _ = run_blocks("docs/scikit_learn.md")
+    assert names["plain_worst"] + 0.2 < names["worst"]
+    assert names["search"].best_params_["debiasedclassifier__objective"] != "erm"
+    assert names["scores"].shape == names["by_photographer"].shape == (3,)
+    found = names["balanced"].predict(names["X_test"])
+    assert names["worst_group_score"](names["y_test"], found, names["background_test"]) > names["plain_worst"] + 0.2
 
 
 def test_the_command_for_a_few_known_attributes_runs(workplace):

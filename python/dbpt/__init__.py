@@ -3,9 +3,9 @@
 Each command of the command line is a function: `embed`, `audit`, `discover`, `guess_attributes`, `fit`, `compare`,
 `evaluate`, `load` (then ``.predict``), `write_demo`, `check_data` (``dbpt data check``), `draw_label_sample` and
 `judge_labels` (``dbpt label``). And the parts that work in other training loops: `zero_shot_logits`,
-`label_attributes`, `pseudo_attribute_quality`, `GroupWeights`, `GroupDRO`, `GroupSampler`, `WeightedSampler`,
-`GroupBatchSampler`. `register_objective`, `register_head`, `register_pseudo_method` and `register_dataset` add to what
-can be chosen by name.
+`label_attributes`, `pseudo_attribute_quality`, `sample_weights`, `GroupWeights`, `GroupDRO`, `GroupSampler`,
+`WeightedSampler`, `GroupBatchSampler`; for scikit-learn, `dbpt.sklearn`. `register_objective`, `register_head`,
+`register_pseudo_method` and `register_dataset` add to what can be chosen by name.
 
 Names are looked up on first use, so ``import dbpt`` does not import torch.
 """
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from dbpt.groups import GroupWeights as GroupWeights
     from dbpt.groups import group_metrics as group_metrics
     from dbpt.groups import pseudo_attribute_quality as pseudo_attribute_quality
+    from dbpt.groups import sample_weights as sample_weights
     from dbpt.guesses import label_attributes as label_attributes
     from dbpt.guesses import register_pseudo_method as register_pseudo_method
     from dbpt.heads import register_head as register_head
@@ -77,7 +78,9 @@ _HOMES = {
     "discovery.result": ["Discovery"],
     "errors": ["InputError"],
     "features": ["embed_images"],
-    "groups": ["GroupDRO", "GroupWeighting", "GroupWeights", "group_metrics", "pseudo_attribute_quality"],
+    "groups": [
+        *("GroupDRO", "GroupWeighting", "GroupWeights", "group_metrics", "pseudo_attribute_quality", "sample_weights"),
+    ],
     "guesses": ["label_attributes", "register_pseudo_method"],
     "heads": ["register_head"],
     "human_check": ["draw_label_sample", "judge_labels"],

@@ -22,7 +22,7 @@ from dbpt.groups.association import (
     pseudo_attribute_quality,
     random_part,
 )
-from dbpt.groups.ids import class_and_attribute, group_counts, group_ids, group_name
+from dbpt.groups.ids import class_and_attribute, group_codes, group_counts, group_ids, group_name
 from dbpt.groups.intervals import (
     MAX_WEIGHT,
     MIN_GROUP_COUNT,
@@ -32,7 +32,7 @@ from dbpt.groups.intervals import (
     worst_group_difference_interval,
     worst_group_interval,
 )
-from dbpt.groups.rules import GroupDRO, GroupWeights, raked_weights
+from dbpt.groups.rules import GroupDRO, GroupWeights, raked_weights, sample_weights
 from dbpt.groups.weights import GroupWeighting
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "exact_interval",
     "explained_errors",
     "gap_interval",
+    "group_codes",
     "group_counts",
     "group_ids",
     "group_metrics",
@@ -59,6 +60,7 @@ __all__ = [
     "merged_metrics",
     "pseudo_attribute_quality",
     "raked_weights",
+    "sample_weights",
     "simultaneous_intervals",
     "worst_group",
     "worst_group_accuracy",

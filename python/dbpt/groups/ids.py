@@ -1,6 +1,7 @@
 """Ids of groups, g = y * A + a, their names, and arrays of torch or NumPy as the arguments of this package."""
 
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,6 +68,41 @@ def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64
         (G,) int64.
     """
     return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)
+
+
+def group_codes(groups: Iterable[Any]) -> NDArray[np.int64]:
+    """Return a number for each distinct value, from 0 in the order in which they appear.
+
+    Args:
+        groups: (N,) hashable values, or (N, K), whose rows are the values. A value is unknown if it or a part of it is
+            None, NaN or -1.
+
+    Returns:
+        (N,) int64, -1 where unknown.
+
+    Raises:
+        InputError: for a value that can't be hashed, without any known value, and for -1 and 1 alone.
+    """
+    values = groups.tolist() if hasattr(groups, "tolist") else list(groups)
+    parts_N = [tuple(value) if isinstance(value, (list, tuple)) else (value,) for value in values]
+    codes, found_N = dict[Any, int](), np.full(len(values), -1, np.int64)
+    for row, parts in enumerate(parts_N):
+        try:
+            if not any(map(_is_unknown, parts)):
+                found_N[row] = codes.setdefault(parts, len(codes))
+        except (TypeError, ValueError):
+            expected = "a value that can be hashed, or None, NaN or -1 where unknown"
+            raise InputError(f"groups[{row}] is {arguments.in_one_line(values[row])}; expected {expected}") from None
+    for column in zip(*parts_N, strict=False):
+        if -1 in column and 1 in column and all(value == 1 or _is_unknown(value) for value in column):
+            raise InputError("groups has -1 and 1 alone, but -1 means unknown; name them otherwise, such as 0 and 1")
+    if not codes:
+        raise InputError(f"groups has no known value in {len(values)} rows; expected a value in one at least")
+    return found_N
+
+
+def _is_unknown(value: Any) -> bool:
+    return value is None or bool(value != value) or bool(value == -1)
 
 
 def check_sizes(num_classes: Any, num_attributes: Any) -> tuple[int, int]:

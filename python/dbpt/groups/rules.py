@@ -1,15 +1,16 @@
 """The rules that move group weights: the EMA of dbpt, Group DRO, and raking to given margins."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.groups.ids import check_length, to_host
+from dbpt.groups.ids import check_length, group_codes, group_counts, to_host
 from dbpt.groups.intervals import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds, not_negative
 from dbpt.groups.weights import GroupWeighting
 
@@ -256,6 +257,34 @@ class GroupDRO(GroupWeighting):
             raise InputError(f"the largest log_q is {log_q.max()}; expected 0")
         arguments.check_each("mean_loss", means, ~np.isinf(means), "NaN or a finite number")
         self._log_q, self._mean_loss = log_q, means
+
+
+def sample_weights(
+    groups: Iterable[Any], *, min_group_count: float = MIN_GROUP_COUNT, max_weight: float = MAX_WEIGHT
+) -> NDArray[np.float64]:
+    """Return weights with which each group has the same sum, for any estimator that takes ``sample_weight``.
+
+    They are the first weights of `GroupWeights`, those of the objective ``balanced``, with its bounds.
+
+    Args:
+        groups: (N,) the group of each row, any hashable values, such as pairs of class and attribute; or (N, K), whose
+            rows are the values. A group is unknown if it or a part of it is None, NaN or -1.
+        min_group_count, max_weight: as in `GroupWeights`.
+
+    Returns:
+        (N,) float64 with mean 1; 1 where the group is unknown.
+
+    Raises:
+        InputError: for groups that can't be hashed, and without any known group.
+
+    Example:
+        >>> sample_weights(["land"] * 15 + ["water"] * 5)[[0, -1]].round(3).tolist()
+        [0.667, 2.0]
+    """
+    codes = group_codes(groups)
+    counts = group_counts(codes, int(codes.max()) + 1)
+    rule = GroupWeights(counts, 0.0, 0.0, min_group_count=min_group_count, max_weight=max_weight)
+    return rule.sample_weights(codes)
 
 
 def _checked_shares(shares: str | ArrayLike, counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,235 @@
+"""`dbpt.sklearn`: scikit-learn's own checks, named peers, groups of any kind, and metadata routing."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp, softmax
+from sklearn import config_context
+from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+import dbpt
+from dbpt.errors import InputError
+from dbpt.sklearn import TRAINED_BY, DebiasedClassifier, worst_group_score, worst_group_scorer
+
+CONVERGED = {"epochs": 1500, "lr": 0.1, "weight_decay": 0.0}
+
+
+def made(n, *, C=2, share=0.95, seed=0):
+    """Features (n, 3C), classes and attributes (n,); of a ``share`` of the rows, the attribute tells the class."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, C, n)
+    a = np.where(rng.random(n) < share, y, rng.integers(0, C, n))
+    X = rng.normal(size=(n, 3 * C))
+    X[np.arange(n), y] += 2
+    X[np.arange(n), C + a] += 4
+    return X, y, a
+
+
+def worst(model, X, y, a):
+    return worst_group_score(y, model.predict(X), a)
+
+
+@pytest.fixture
+def routing():
+    with config_context(enable_metadata_routing=True):
+        yield
+
+
+@parametrize_with_checks([DebiasedClassifier()])
+def test_it_passes_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+# --- what it learns ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("C", [2, 3])
+@pytest.mark.parametrize("objective", [name for name in TRAINED_BY if name != "erm"])
+def test_the_worst_group_is_good_where_that_of_erm_is_not(objective, C):
+    X, y, a = made(2000, C=C)
+    new = made(4000, C=C, share=0.0, seed=1)
+    plain = DebiasedClassifier("erm", random_state=0).fit(X, y, groups=a)
+    model = DebiasedClassifier(objective, random_state=0).fit(X, y, groups=a)
+    assert worst(model, *new) > worst(plain, *new) + 0.3
+    assert worst(model, *new) > 0.6
+
+
+@pytest.mark.parametrize("C", [2, 3])
+def test_balanced_is_logistic_regression_with_sample_weights(C):
+    X, y, a = made(1500, C=C, share=0.8)
+    X = X * ([1, 100, 0.01] * C) + 5
+    weights = dbpt.sample_weights(np.column_stack([y, a]))
+    model = DebiasedClassifier("balanced", **CONVERGED).fit(X, y, groups=a)
+    scaler = StandardScaler().fit(X)
+    peer = LogisticRegression(C=1e8, tol=1e-8, max_iter=5000).fit(scaler.transform(X), y, sample_weight=weights)
+    np.testing.assert_allclose(model.predict_proba(X), peer.predict_proba(scaler.transform(X)), atol=2e-3)
+    if C == 2:
+        np.testing.assert_allclose(model.coef_ * scaler.scale_, peer.coef_, atol=0.02)
+    assert model.coef_.shape == peer.coef_.shape and model.intercept_.shape == peer.intercept_.shape
+
+
+def test_with_equal_groups_the_answer_of_gla_is_the_sum_over_the_groups_of_logistic_regression():
+    X, y, a = made(1500, share=0.0)
+    X += 2 * np.random.default_rng(1).normal(size=X.shape)  # where groups overlap, both converge
+    model = DebiasedClassifier("gla", tau=0, **CONVERGED).fit(X, y, groups=a)
+    first = {value: number for number, value in enumerate(dict.fromkeys(a.tolist()))}
+    groups = y * 2 + [first[value] for value in a.tolist()]
+    peer = LogisticRegression(C=1e8, tol=1e-8, max_iter=5000).fit(X, groups)
+    expected = logsumexp(peer.decision_function(X).reshape(-1, 2, 2), axis=2)
+    np.testing.assert_allclose(model.predict_proba(X), softmax(expected, axis=1), atol=5e-3)
+    assert model.coef_.shape == (4, 6)
+
+
+def test_without_groups_it_is_erm():
+    X, y, a = made(500)
+    plain = DebiasedClassifier("erm", random_state=0).fit(X, y, groups=a)
+    for objective in TRAINED_BY:
+        np.testing.assert_array_equal(DebiasedClassifier(objective, random_state=0).fit(X, y).coef_, plain.coef_)
+
+
+def test_attributes_are_guessed_from_logits():
+    X, y, a = made(2000)
+    logits = 25 + 3 * np.eye(2)[a] + np.random.default_rng(1).normal(size=(2000, 2))
+    guesses = dbpt.label_attributes(logits).pseudo_attributes
+    assert 0.9 < (guesses == a).mean() < 1
+    expected = DebiasedClassifier().fit(X, y, groups=guesses).predict_proba(X)
+    found = DebiasedClassifier().fit(X, y, attribute_logits=logits).predict_proba(X)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", TRAINED_BY)
+def test_a_group_may_be_any_value_and_small_or_empty(objective):
+    """The partition counts, not the names: the attribute, or the group of class and attribute."""
+    X, y, a = made(400, C=3)
+    a[(a == 1) & (y == 2)] = 2  # an empty group
+    model = DebiasedClassifier(objective, epochs=30)
+    expected = model.fit(X, y, groups=a).predict_proba(X)
+    assert expected.shape == (400, 3) and np.isfinite(expected).all()
+    names = np.array(["sea", "land", "sky"])[a]
+    for groups in (names, list(zip(y, names, strict=True)), np.column_stack([y, a])):
+        np.testing.assert_allclose(model.fit(X, y, groups=groups).predict_proba(X), expected, atol=1e-5)
+    model.fit(X, np.array(["b", "a", "c"])[y], groups=[None, *names[1:]])
+    assert model.classes_.tolist() == ["a", "b", "c"] and set(model.predict(X)) == {"a", "b", "c"}
+    np.testing.assert_allclose(model.predict_proba(X)[:, [1, 0, 2]], expected, atol=0.05)
+
+
+@pytest.mark.parametrize("objective", ["dbpt", "gla"])
+def test_all_attributes_of_a_class_may_be_unknown(objective):
+    X, y, a = made(400, C=3)
+    model = DebiasedClassifier(objective).fit(X, y, groups=np.where(y == 2, -1, a))
+    assert model.score(X[y == 2], y[y == 2]) > 0.5
+
+
+@pytest.mark.parametrize("objective", TRAINED_BY)
+def test_small_batches_depend_on_the_random_state_alone(objective):
+    X, y, a = made(300)
+    one, same, other = (
+        DebiasedClassifier(objective, epochs=5, batch_size=32, random_state=seed).fit(X, y, groups=a).coef_
+        for seed in (0, np.random.RandomState(0), 1)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert not np.allclose(one, other, atol=1e-6)
+
+
+def test_features_may_have_any_scale_and_offset():
+    X, y, a = made(500)
+    expected = DebiasedClassifier().fit(X, y, groups=a).predict_proba(X)
+    moved = X * np.array([1e-6, 1e6, 1, 10, 100, 1000]) + 1000
+    np.testing.assert_allclose(DebiasedClassifier().fit(moved, y, groups=a).predict_proba(moved), expected, atol=1e-3)
+
+
+# --- in scikit-learn --------------------------------------------------------------------------------------------------
+
+
+def test_it_works_in_a_pipeline_with_routing_and_without(routing):
+    X, y, a = made(500)
+    plain = DebiasedClassifier().fit(X, y, groups=a)
+    routed = make_pipeline(StandardScaler(), DebiasedClassifier().set_fit_request(groups=True))
+    np.testing.assert_allclose(routed.fit(X, y, groups=a).predict_proba(X), plain.predict_proba(X), atol=1e-5)
+    with config_context(enable_metadata_routing=False):
+        named = make_pipeline(StandardScaler(), DebiasedClassifier()).fit(X, y, debiasedclassifier__groups=a)
+    np.testing.assert_allclose(named.predict_proba(X), plain.predict_proba(X), atol=1e-5)
+
+
+def test_a_search_finds_the_objective_with_the_best_worst_group(routing):
+    X, y, a = made(600)
+    names = np.array(["sea", "land"])[a]
+    model = make_pipeline(StandardScaler(), DebiasedClassifier(epochs=100).set_fit_request(groups=True))
+    grid = {"debiasedclassifier__objective": ["erm", "balanced"], "debiasedclassifier__epochs": np.array([100])}
+    search = GridSearchCV(model, grid, scoring=worst_group_scorer, cv=3, error_score="raise").fit(X, y, groups=names)
+    assert search.best_params_["debiasedclassifier__objective"] == "balanced"
+    assert worst_group_scorer(search.best_estimator_, X, y, groups=names) == worst(search, X, y, a)
+
+
+def test_scores_of_folds_are_those_of_a_loop(routing):
+    """The groups go to ``fit``, to the scorer and to the splitter, each with the rows of its fold."""
+    X, y, a = made(600)
+    patients = np.arange(600) // 10
+    model = DebiasedClassifier(epochs=50).set_fit_request(groups="attribute")
+    scoring = dbpt.sklearn.make_scorer(worst_group_score).set_score_request(groups="attribute")
+    params = {"attribute": a, "groups": patients}
+    folds = GroupKFold(3)
+    found = cross_val_score(model, X, y, scoring=scoring, cv=folds, params=params, error_score="raise")
+    expected = []
+    for train, test in folds.split(X, y, patients):
+        model.fit(X[train], y[train], groups=a[train])
+        expected.append(worst(model, X[test], y[test], a[test]))
+    np.testing.assert_array_equal(found, expected)
+    logits = model.set_fit_request(groups=False, attribute_logits=True)
+    params = {"attribute_logits": 25 + 5 * np.eye(2)[a], "groups": a}
+    assert cross_val_score(logits, X, y, scoring=worst_group_scorer, cv=3, params=params).min() > 0.4
+
+
+def test_groups_that_nobody_asked_for_are_refused(routing):
+    X, y, a = made(60)
+    with pytest.raises(UnsetMetadataPassedError, match=r"^\[groups\] are passed but are not explicitly set"):
+        cross_val_score(DebiasedClassifier(), X, y, scoring=worst_group_scorer, params={"groups": a})
+
+
+def test_the_worst_group_is_that_of_dbpt():
+    _, y, a = made(300)
+    guessed = np.where(np.random.default_rng(0).random(300) < 0.8, y, 1 - y)
+    expected = dbpt.group_metrics(guessed, y, a, num_classes=2, num_attributes=2).worst_group_accuracy
+    assert worst_group_score(y, guessed, a) == expected
+    assert worst_group_score(y.astype(str), guessed.astype(str), [None, *a[1:]]) == pytest.approx(expected, abs=0.02)
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+X, Y, A = made(20)
+
+
+@pytest.mark.parametrize(
+    ("settings", "y", "given", "message"),
+    [
+        ({}, ["x"] * 20, {}, r"y has one class, .*'x'.*; expected two or more"),
+        ({"objective": "dfr"}, Y, {}, "objective is 'dfr'; expected one of gla, dbpt, balanced, groupdro, erm"),
+        ({"lr": -1.0}, Y, {}, "--lr: must be above 0, found -1.0"),
+        ({}, Y, {"groups": A, "attribute_logits": X}, "groups and attribute_logits are both given; .*"),
+        ({}, Y, {"groups": [None] * 20}, "groups has no known value in 20 rows; .*"),
+        ({}, Y, {"groups": A[1:]}, "Found input variables with inconsistent numbers of samples.*"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(settings, y, given, message):
+    with pytest.raises(ValueError, match=rf"^{message}$"):
+        DebiasedClassifier(**settings).fit(X, y, **given)
+
+
+def test_the_scorer_says_how_it_gets_groups():
+    model = DebiasedClassifier(epochs=1).fit(X, Y)
+    with pytest.raises(InputError, match=r"enable_metadata_routing=True\) and pass them.* params=\{'groups': groups\}"):
+        worst_group_scorer(model, X, Y)
+
+
+def test_without_scikit_learn_one_line_says_what_to_install():
+    attempt = "try:\n    import dbpt.sklearn\nexcept ValueError as error:\n    print(error)"
+    code = f"import sys; sys.modules['sklearn'] = None\n{attempt}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert done.stdout == "dbpt.sklearn needs scikit-learn 1.6 or later; run pip install 'dbpt[sklearn]'\n", done.stderr
