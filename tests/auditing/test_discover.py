@@ -18,8 +18,7 @@ from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.figures import DiscoveryFigures
 from dbpt.discovery.page import render_discovery
-from dbpt.discovery.result import verdict_of
-from dbpt.discovery.scoring import Rule
+from dbpt.report.findings import Rule, verdict_of
 from dbpt.storage.typed_json import read_json, typed
 
 CATALOGUE = """
