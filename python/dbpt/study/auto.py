@@ -86,12 +86,7 @@ def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
 
 
 def best_family(
-    images: Images,
-    words: Words,
-    right: NDArray[np.bool_],
-    by: PredictionsBy,
-    searched: SearchedImages,
-    ways_out: str,
+    images: Images, words: Words, right: NDArray[np.bool_], by: PredictionsBy, searched: SearchedImages, ways_out: str
 ) -> tuple[Family, Search]:
     """Return the first proposed family, with the names that occur, and why it is the first.
 
