@@ -96,6 +96,7 @@ def test_words_of_the_classes_hide_no_bias_of_a_foreign_classifier(foreign, word
     assert "Look at the pictures" in found.verdict and found.figures.fit_command
     assert ("CLIP may confuse these names with the classes (it has words of" in found.verdict) == ("land" in words)
     assert ground.rule == (Rule(kind="class words") if "land" in words else None)
+    assert ground.class_words == (["land"] if "land" in words else [])
 
 
 def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):
