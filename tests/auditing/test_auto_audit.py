@@ -12,6 +12,7 @@ from drawn_birds import GROUND, SHORT, draw_birds, true_grounds, written
 import dbpt
 from dbpt import InputError
 from dbpt.cli import main
+from dbpt.report.findings import search_in_words
 from dbpt.report.text import share_in_words
 
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
@@ -79,7 +80,12 @@ def same_figures(one: dbpt.Audit, other: dbpt.Audit) -> None:
 def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
     found = dbpt.audit(**right)
     note = f"{discovered(right)}the classifier in {found.figures.data.n} images that are audited"
-    assert found.figures.data.search.sentence == note + TOO_SMALL
+    assert (search := found.figures.data.search).sentence == note + TOO_SMALL
+    assert (search.names, search.others, search.may_be_class, search.on_audited) == (["land", "water"], 0, False, True)
+    assert search_in_words(replace(search, others=1, on_audited=False), "mine") == note.replace(
+        f"the classifier in {found.figures.data.n} images that are audited",
+        "mine (1 other family that splits the images in another way explains errors too)",
+    )
     assert found.verdict.kind == "bias" and found.figures.data.attributes == ["land", "water"]
     same_figures(found, dbpt.audit(**right | WORDS))
     with pytest.raises(InputError, match=r"^--attributes auto: none of 3 families is proposed for the 0 errors of "):

@@ -18,8 +18,7 @@ from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.figures import DiscoveryFigures
 from dbpt.discovery.page import render_discovery
-from dbpt.discovery.result import verdict_of
-from dbpt.discovery.scoring import Rule
+from dbpt.report.findings import Rule, verdict_of
 from dbpt.storage.typed_json import read_json, typed
 
 CATALOGUE = """
@@ -97,6 +96,7 @@ def test_words_of_the_classes_hide_no_bias_of_a_foreign_classifier(foreign, word
     assert "Look at the pictures" in found.verdict and found.figures.fit_command
     assert ("CLIP may confuse these names with the classes (it has words of" in found.verdict) == ("land" in words)
     assert ground.rule == (Rule(kind="class words") if "land" in words else None)
+    assert ground.class_words == (["land"] if "land" in words else [])
 
 
 def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):

@@ -13,6 +13,7 @@ import dbpt
 from dbpt.auditing.next_step import next_step
 from dbpt.auditing.subject import subject_of
 from dbpt.guesses.trust import Guesses
+from dbpt.report.advice import FewerNames
 from dbpt.report.verdicts import AuditedFactor, Verdict
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
@@ -29,6 +30,8 @@ def chosen(tiny):
 
 def step_after(*verdict, **of):
     step = next_step(*verdict, **of)
+    assert (step.method is None) is ("such a bias already" not in step.sentence)
+    assert (step.cramers_v is None) is ("Cramér's V" not in step.sentence)
     return step.kind, step.sentence, step.commands
 
 
@@ -185,6 +188,8 @@ def test_some_of_many_names_are_left_out_of_the_next_audit(tiny, chosen, run_all
     assert (tmp_path / "audits/fewer-fewer-names/audit.html").exists()
     _, advice, commands = step_after(subject, UNTRUSTED, without([]), by_guesses=True)
     assert advice.startswith("Audit again with words that name") and commands == []
+    fewer = next_step(subject, UNTRUSTED, without(["sky"]), by_guesses=True).fewer_names
+    assert fewer == [FewerNames(leave_out=["sky"], kept=["meadow", "lake", "tree"])]
     array = subject_of(["disc"] * len(subject.audited), str(table), settings, None, None)
     assert next_step(array, UNTRUSTED, without(["sky"]), by_guesses=True).commands == []  # which no command can name
 

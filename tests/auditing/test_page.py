@@ -12,12 +12,12 @@ from made_up_audit import examples_of, figures_of, sheets_of
 from made_up_run import doubts_of
 from matplotlib import pyplot
 
-from dbpt.auditing.figures import NextStep
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
+from dbpt.report.advice import NextStep
+from dbpt.report.findings import Search
 from dbpt.report.pictures import Mistake
 from dbpt.report.verdicts import LOOK_FIRST, AuditedFactor, Verdict
-from dbpt.runs.metrics import Search
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 NASTY = """<script>alert("1")</script> & 'co'"""
@@ -259,7 +259,8 @@ def test_the_adjusted_average_is_left_out_where_all_training_images_are_audited(
 
 def test_a_searched_attribute_has_a_p_value_that_is_too_small():
     figures = figures_of()
-    search = Search(family="day-or-night", on_audited=True, sentence="reworded")
+    values = {"names": ["day", "night"], "explained": figures.explained, "others": 0, "may_be_class": False}
+    search = Search(family="day-or-night", on_audited=True, sentence="reworded", **values)
     searched = replace(figures.data, search=search)
     words = "Here it is too small, since a search chose the attribute on these images: test it on others."
     assert words in text_of(replace(figures, data=searched))

@@ -18,7 +18,6 @@ from dbpt.discovery.scoring import (
     SMALLEST_DIFFERENCE,
     Explained,
     Images,
-    Rule,
     Score,
     false_discovery,
     guess_families,
@@ -27,6 +26,7 @@ from dbpt.discovery.scoring import (
 )
 from dbpt.groups import explained_errors
 from dbpt.groups.intervals import largest_difference
+from dbpt.report.findings import Rule
 
 N, DIRECTIONS = 800, 16
 CLASS, PLACE, STYLE = range(3)

@@ -188,6 +188,8 @@ def test_a_stratum_without_an_answer_is_warned_of(tiny, sample, tmp_path):
     strata = json.loads((sample / "design.json").read_text())["strata"]
     warning = f"1 of {len(strata)} strata ({strata[0]['size']} images) have no labelled image; "
     assert warning in "\n".join(result["warnings"])
+    labels = {"n_not_labelled": 1, "n_images_not_labelled": strata[0]["size"]}
+    assert result["strata"] == {"n": len(strata), **labels}
 
 
 def test_a_group_that_no_one_saw_is_warned_of(tiny, sample, tmp_path):

@@ -4,13 +4,15 @@ from itertools import product
 
 import numpy as np
 
-from dbpt.auditing.figures import AuditFigures, NextStep
+from dbpt.auditing.figures import AuditFigures
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.guesses.trust import Guesses
+from dbpt.report.advice import NextStep
+from dbpt.report.findings import AuditedData
 from dbpt.report.pictures import contact_sheets, group_examples
 from dbpt.report.verdicts import Verdict
-from dbpt.runs.metrics import AuditedData, BackboneSummary
+from dbpt.runs.metrics import BackboneSummary
 
 OPTIONS = "pets.csv --attributes 'day, night' --out"
 

@@ -25,12 +25,12 @@ from dbpt.groups.accuracy import worst_first
 from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups
 from dbpt.guesses.base import names_of_rows
 from dbpt.report.charts import Chart, write_figures
+from dbpt.report.findings import AuditedData, SearchedImages
 from dbpt.report.guesses import setting_texts
 from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
 from dbpt.report.tables import confusion_counts
-from dbpt.report.text import count_of
-from dbpt.report.verdicts import SUBJECTS, most_confused
-from dbpt.runs.metrics import AuditedData, ClustersSummary, Search
+from dbpt.report.verdicts import most_confused
+from dbpt.runs.metrics import ClustersSummary
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
@@ -306,18 +306,14 @@ def with_found_attributes(subject: Subject) -> Subject:
         return subject
     dataset, by_clip = subject.dataset, subject.by == "zero-shot"
     rows = _rows_to_search(subject)
-    is_audited = bool(np.isin(rows, subject.audited).any())
     seed = SEED if by_clip else subject.config.seed
     images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.stored, rows, seed)
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
-    of_images = f"{count_of(len(rows), 'image')} that {'are' if is_audited else 'are not'} audited"
-    whose = f"{SUBJECTS[subject.by]} in {of_images}"
-    family, why = best_family(images, dataset.words, right, whose, _ways_out(subject), is_foreign=subject.by == "file")
-    why += "; since it was chosen on these images, its p-value is too small: test it on others" if is_audited else ""
-    logger.info(f"--attributes auto: {why}")
+    searched: SearchedImages = "audited" if np.isin(rows, subject.audited).any() else "not audited"
+    family, search = best_family(images, dataset.words, right, subject.by, searched, _ways_out(subject))
+    logger.info(f"--attributes auto: {search.sentence}")
     config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))
     embedded = replace(subject.embedded, dataset=_named(dataset, family))
-    search = Search(family=family.name, on_audited=is_audited, sentence=why)
     return replace(subject, embedded=embedded, config=config, asked=asked, search=search)
 
 

@@ -16,10 +16,11 @@ from dbpt.auditing.audit import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
 from dbpt.data import SPLITS, DataLike
 from dbpt.discovery.catalogue import embed_families, read_catalogue
-from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, TriedFamily, WordScore, word_scores
+from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, WordScore, word_scores
 from dbpt.discovery.page import MOST_SHOWN, render_discovery
-from dbpt.discovery.result import Discovery, stronger_alike, tried_family, verdict_of
+from dbpt.discovery.result import Discovery, stronger_alike, tried_family
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
+from dbpt.report.findings import TriedFamily, verdict_of
 from dbpt.report.guesses import setting_texts
 from dbpt.report.pictures import GroupExamples, group_examples
 from dbpt.runs.output_folder import Marker, OutputFolder

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from math import sqrt
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,29 +18,13 @@ from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit
 from dbpt.guesses.linear_probe import import_scikit_learn, out_of_fold
 from dbpt.guesses.trust import Guesses
-from dbpt.report.verdicts import AuditedFactor, Verdict, VerdictKind, WhyNothing
-from dbpt.runs.metrics import AuditedData, Average, BackboneSummary, GroupKind, PredictionsBy
+from dbpt.report.advice import NextStep
+from dbpt.report.findings import AuditedData
+from dbpt.report.verdicts import AuditedFactor, Verdict
+from dbpt.runs.metrics import Average, BackboneSummary, GroupKind, PredictionsBy
 from dbpt.storage.typed_json import Count
 
 SCHEMA_VERSION = 4
-StepKind = Literal[
-    VerdictKind,
-    WhyNothing,
-    "lower confidence", "label more", "fewer names",
-    "train", "train without weights", "compare",
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class NextStep:
-    """The advice that follows from a verdict, and the ``commands`` that it needs.
-
-    Without a bias, ``kind`` is usually that of the verdict, or why there is nothing to compare.
-    """
-
-    kind: StepKind
-    sentence: str
-    commands: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)

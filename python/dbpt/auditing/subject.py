@@ -21,9 +21,10 @@ from dbpt.errors import InputError
 from dbpt.groups.association import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
 from dbpt.guesses.linear_probe import import_scikit_learn
+from dbpt.report.findings import Search
 from dbpt.report.text import count, count_of
 from dbpt.runs.feature_classifier import zero_shot_classifier
-from dbpt.runs.metrics import PredictionsBy, Search
+from dbpt.runs.metrics import PredictionsBy
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import flag_of

@@ -25,7 +25,7 @@ from dbpt.report import sections
 from dbpt.report.charts import write_figures
 from dbpt.report.comparison import csv_table
 from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
-from dbpt.report.guesses import label_command, setting_texts
+from dbpt.report.guesses import doubts_in_words, label_command, setting_texts
 from dbpt.report.summary import judged_factors
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.runs.run_folder import data_of_factors
@@ -36,7 +36,7 @@ from dbpt.storage.files import is_missing, write_atomically, write_json
 from dbpt.storage.locks import launched
 from dbpt.study.auto import with_found_attributes
 from dbpt.study.data import resolve_demo, with_data
-from dbpt.study.guesses import doubts_in_words, guess_sheets, judged_guesses, trust_warnings, write_guesses
+from dbpt.study.guesses import guess_sheets, judged_guesses, trust_warnings, write_guesses
 from dbpt.study.stages import log_warnings, setting_warnings
 
 if TYPE_CHECKING:

@@ -3,19 +3,16 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import Words
 from dbpt.discovery.catalogue import EmbeddedFamily
-from dbpt.discovery.scoring import BLOCK, Images, Rule
-from dbpt.groups import ExplainedErrors, Group
-from dbpt.groups.intervals import Difference
-from dbpt.report.text import MISSING
-from dbpt.runs.metrics import AuditedData, BackboneSummary, PredictionsBy
-from dbpt.storage.typed_json import Count, Share
+from dbpt.discovery.scoring import BLOCK, Images
+from dbpt.report.findings import AuditedData, TriedFamily
+from dbpt.runs.metrics import BackboneSummary, PredictionsBy
+from dbpt.storage.typed_json import Count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,75 +60,6 @@ def word_scores(
 
 
 SCHEMA_VERSION = 3
-Finding = Literal[
-    "proposed",
-    "may be the class",
-    "describes the classes",
-    "doubted",
-    "may be chance",
-    "explains little",
-    "no test",
-    "too few images",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TriedFamily:
-    """A family of the catalogue, with the result of the search.
-
-    ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
-    without those that hardly any image got. ``explained`` is by the guesses, ``beyond`` by guesses without what the
-    class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families.
-    ``difference`` is the largest one within a class, between two of the ``groups``. ``rule`` is the condition that set
-    the family aside, with its figures; on a proposed family, the one that CLIP's guesses fail though the errors don't.
-    ``agreement``, ``spread``, ``separation`` and ``outranked`` are those of `Trust`: whether CLIP sees the names in the
-    images. ``doubts`` say the ``rule`` in words. ``like`` is a stronger proposed family whose guesses split the
-    images in much the same way; then this one says nothing further.
-    """
-
-    name: str
-    finding: Finding
-    names: list[str]
-    attributes: list[str]
-    attribute_template: list[str]
-    explained: ExplainedErrors | None
-    q_value: Share | None
-    beyond: ExplainedErrors | None
-    agreement: float | None
-    spread: float | None
-    separation: float | None
-    outranked: float | None
-    groups: list[Group]
-    difference: Difference | None
-    rule: Rule | None
-    doubts: list[str]
-    like: str | None = None
-
-    @property
-    def is_judged(self) -> bool:
-        """True if CLIP sees the names, and the errors were found not to depend on them, or little."""
-        return self.finding in ("may be chance", "explains little")
-
-    @property
-    def worst_and_best(self) -> tuple[Group, Group] | None:
-        """The two groups of the difference, the worse one first; None if no class has two groups."""
-        found = self.difference
-        return None if found is None else (self.groups[found.worse], self.groups[found.better])
-
-    @property
-    def p_text(self) -> str:
-        """The p-value, before the correction; the smallest one that the permutations allow is an upper bound."""
-        return self._bound(None if self.explained is None else self.explained.p_value)
-
-    @property
-    def q_text(self) -> str:
-        """The q-value, an upper bound if the p-value is one."""
-        return self._bound(self.q_value)
-
-    def _bound(self, value: float | None) -> str:
-        if value is None or self.explained is None:
-            return MISSING
-        return f"{'≤ ' if self.explained.p_is_bound else ''}{value:.4f}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from dbpt.discovery.figures import DiscoveryFigures, TriedFamily
+from dbpt.discovery.figures import DiscoveryFigures
 from dbpt.groups import Group
 from dbpt.guesses.doubts import LOWEST_AGREEMENT, short_of
 from dbpt.guesses.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
 from dbpt.report import sections
+from dbpt.report.findings import TriedFamily
 from dbpt.report.pictures import GroupExamples
 from dbpt.report.sections import section
 

@@ -1,7 +1,6 @@
-"""`Discovery`: which families explain errors, what was found of the others, and the sentences about them."""
+"""`Discovery`: which families explain errors, and what was found of the others; its table."""
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -13,12 +12,13 @@ from numpy.typing import NDArray
 
 from dbpt.data.loading import import_pandas
 from dbpt.data.words import entries_of
-from dbpt.discovery.figures import DiscoveryFigures, Finding, TriedFamily
-from dbpt.discovery.scoring import Guessed, Images, Rule, RuleKind, Score, group_tables
+from dbpt.discovery.figures import DiscoveryFigures
+from dbpt.discovery.scoring import Guessed, Images, Score, group_tables
 from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.accuracy import counted_groups
-from dbpt.guesses.doubts import kappa, short_of
+from dbpt.guesses.doubts import kappa
 from dbpt.report import text
+from dbpt.report.findings import Finding, RuleKind, TriedFamily, doubts_of
 
 if TYPE_CHECKING:
     import pandas
@@ -57,7 +57,8 @@ def tried_family(
         groups=list(groups),
         difference=None if explained is None else explained.difference,
         rule=rule,
-        doubts=[] if rule is None else _in_words(rule, score),
+        class_words=score.of.class_words,
+        doubts=[] if rule is None else doubts_of(rule, trust.doubts if trust else [], score.of.class_words),
         like=like,
     )
 
@@ -99,79 +100,6 @@ FINDINGS: dict[RuleKind, Finding] = {
     "small difference": "explains little",
 }
 """The finding for a family that fails one of these conditions; the others are about the class names."""
-
-
-BEYOND = "without what the class names say, "
-CHANCE = "errors don't depend on it more than by chance (q = {value}, above {limit})"
-DIFFERENCE = "accuracies differ by {value} points within a class, below {limit}"
-IN_WORDS: dict[RuleKind, str] = {
-    "names without images": "fewer than two of its names have images",
-    "no test": "no class has both right and wrong images and two of its names",
-    "chance": CHANCE,
-    "small difference": DIFFERENCE,
-    "class words": "it has words of the classes: {words}",
-    "other guesses": f"{BEYOND}CLIP guesses differently (agreement {{value}}; at least {{limit}})",
-    "doubted beyond": f"{BEYOND}CLIP can't tell its names apart",
-    "chance beyond": f"{BEYOND}{CHANCE}",
-    "small difference beyond": f"{BEYOND}{DIFFERENCE}",
-}
-
-
-def _in_words(rule: Rule, score: Score) -> list[str]:
-    """Return the reasons not to propose the family, or to doubt its names."""
-    if rule.kind == "doubted":
-        assert score.of.guessed is not None
-        return [doubt.sentence for doubt in score.of.guessed.trust.doubts]
-    scale, decimals = (100, 1) if rule.kind in ("small difference", "small difference beyond") else (1, 2)
-    value, limit = scale * (rule.value or 0.0), scale * (rule.limit or 0.0)
-    figures = {"value": short_of(value, limit, decimals), "limit": f"{limit:g}"}
-    return [IN_WORDS[rule.kind].format(**figures, words=", ".join(score.of.class_words))]
-
-
-def explained_too(others: int) -> str:
-    """Return in brackets how many ``others``, which split the images in another way, are proposed too, if any."""
-    explain = "family that splits" if others == 1 else "families that split"
-    verb = "explains" if others == 1 else "explain"
-    return f" ({text.count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
-
-
-def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
-    """Return the result in words; ``title`` says whose ``errors`` on ``n`` images they are."""
-    if not errors or errors == n:
-        return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {text.count(n)} images."
-    be = "is" if errors == 1 else "are"
-    accuracy = f"{text.count(errors)} of {text.count_of(n, 'image')} ({text.in_words(errors / n)}) "
-    accuracy += f"{be} misclassified by {title}."
-    best = families[0]
-    if best.explained is None or best.finding not in ("proposed", "may be the class"):
-        return f"Nothing proposed: {accuracy} {_set_aside(families)}"
-    names, explain = " / ".join(best.names), f"explain {text.share_in_words(best.explained)} of them"
-    if best.finding == "may be the class":
-        return (
-            f"Nothing proposed: {accuracy} CLIP's guesses of {names} {explain}, but CLIP may confuse these names with "
-            f"the classes: {best.doubts[0]}. Look at the pictures."
-        )
-    also = explained_too(sum(family.finding == "proposed" and family.like is None for family in families) - 1)
-    confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
-    return (
-        f"{accuracy} The errors go with {names}: CLIP's guesses of it {explain}{also}.{confused} Look at the pictures "
-        "before you believe it."
-    )
-
-
-def _set_aside(families: Sequence[TriedFamily]) -> str:
-    """Return how many of the families were set aside for each reason."""
-    found = Counter(family.finding for family in families)
-    untested = found["no test"] + found["too few images"]
-    reasons = (
-        (found["may be chance"], "explains no more errors than chance", "explain no more errors than chance"),
-        (found["explains little"], "makes only small differences", "make only small differences"),
-        (found["describes the classes"], "says little beyond the class names", "say little beyond the class names"),
-        (found["doubted"], *2 * ("can't be judged, since CLIP doesn't see the names in these images",)),
-        (untested, *2 * ("could not be tested",)),
-    )
-    parts = [f"{text.count(n)} {one if n == 1 else several}" for n, one, several in reasons if n]
-    return f"Of {text.count_of(len(families), 'family', 'families')} of attributes, {'; '.join(parts)}."
 
 
 MOST_ROWS = 8

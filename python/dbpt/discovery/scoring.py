@@ -5,7 +5,7 @@ The guesses of a family and the doubts about them don't depend on predictions, n
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from dbpt.groups.intervals import Difference, largest_difference
 from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
 from dbpt.guesses.label import label_quietly
 from dbpt.guesses.trust import Trust, guess_trust
+from dbpt.report.findings import Rule, RuleKind
 
 LARGEST_Q = 0.05
 SMALLEST_DIFFERENCE = 0.1
@@ -82,30 +83,6 @@ class GuessedFamily:
     beyond: Guessed | None
     agreement: float
     class_words: list[str]
-
-
-RuleKind = Literal[
-    "names without images",
-    "doubted",
-    "no test",
-    "chance",
-    "small difference",
-    "class words",
-    "other guesses",
-    "doubted beyond",
-    "chance beyond",
-    "small difference beyond",
-]
-"""The conditions on a family; those from "class words" on ask whether it says more than the class names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A condition that a family doesn't meet: its ``value`` and the ``limit``, None if it has none."""
-
-    kind: RuleKind
-    value: float | None = None
-    limit: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from dbpt._core import __version__
 from dbpt.data import SPLITS, Columns, factor_codes, joint_codes
 from dbpt.data.tables import SEPARATORS, read_columns
 from dbpt.errors import InputError
-from dbpt.groups import SMALL_GROUP, worst_group
+from dbpt.groups import worst_group
 from dbpt.human_check.estimates import Design, LabelledStrata, estimate, read_design
+from dbpt.report.human_check import judged_warnings
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import finished_run
 from dbpt.storage.files import Column, check_output, csv_of_columns, unmarked, write_atomically, write_json
@@ -58,7 +58,6 @@ def write_labelled_table(
 
 
 SCHEMA_VERSION = 2
-MANY_UNSURE = 0.05
 CANNOT_TELL, NOT_ANSWERED = -1, -2
 
 
@@ -166,17 +165,14 @@ def _described(design: Design, answers: NDArray[np.int64]) -> dict[str, Any]:
     pseudo_attributes = np.array([stratum.pseudo_attribute for stratum in design.strata], dtype=np.int64)
     strata = _strata(design, pseudo_attributes, combined, len(design.attributes))
     figures = _figures(strata)
-    factors, warnings = [], list(_warnings_of_groups(design.classes, list(design.attributes), figures, design.factors))
+    factors = []
     if len(design.factors) > 1:
         of_strata = factor_codes(pseudo_attributes, _sizes(design))
         for place, (name, values) in enumerate(design.factors.items()):
             found = _figures(_strata(design, of_strata[place], answers[:, place], len(values)))
-            told = [*_warnings_of_groups(design.classes, list(values), found), *_warnings_of_unsure(answers[:, place])]
-            warnings += [f"{name}: {text}" for text in told]
             factors.append({"name": name, "values": list(values), **_numbers(answers[:, place]), **found})
-    else:
-        warnings += _warnings_of_unsure(combined)
-    return {
+    blank = strata.sizes[strata.labelled == 0]
+    result = {
         "schema_version": SCHEMA_VERSION,
         "dbpt_version": __version__,
         "sample": design.sample,
@@ -190,8 +186,9 @@ def _described(design: Design, answers: NDArray[np.int64]) -> dict[str, Any]:
         "average": int((strata.sizes * strata.right).sum()) / design.size,
         **figures,
         "factors": factors,
-        "warnings": [*warnings, *_warnings(design, strata, combined)],
+        "strata": {"n": len(strata.sizes), "n_not_labelled": len(blank), "n_images_not_labelled": int(blank.sum())},
     }
+    return result | {"warnings": judged_warnings(result, only_occurring=bool(design.factors))}
 
 
 def _numbers(answers: NDArray[np.int64]) -> dict[str, int]:
@@ -229,40 +226,3 @@ def _figures(strata: LabelledStrata) -> dict[str, Any]:
             for group in range(len(n_G))
         ],
     }
-
-
-def _warnings_of_groups(
-    classes: Sequence[str], attributes: Sequence[str], figures: dict[str, Any], factors: Collection[str] = ()
-) -> Iterator[str]:
-    """Warn of groups with few labels, or none; combinations of ``factors`` need none where the run has no image."""
-    names = [f"{y} · {a}" for y in classes for a in attributes]
-    numbers = [(group["n_labelled"], group["n_pseudo"]) for group in figures["groups"]]
-    for name, (n_labelled, n_pseudo) in zip(names, numbers, strict=True):
-        if not n_labelled and (n_pseudo or not factors):
-            among = f", though the run puts {n_pseudo} there" if n_pseudo else ""
-            yield f"group {name}: no image was labelled as this{among}; missing from the worst group, not 0"
-    few = [f"{name} ({n})" for name, (n, _) in zip(names, numbers, strict=True) if 0 < n < SMALL_GROUP]
-    if few:
-        yield f"under {SMALL_GROUP} labelled images: {', '.join(few)}; read their intervals, or draw more with --n"
-
-
-def _warnings_of_unsure(answers: NDArray[np.int64]) -> Iterator[str]:
-    unsure, answered = int((answers == CANNOT_TELL).sum()), int((answers != NOT_ANSWERED).sum())
-    if unsure > MANY_UNSURE * answered:
-        yield (
-            f"{unsure} of {answered} images could not be told; they count as not drawn, which makes "
-            "the figures too high if they are the hard ones"
-        )
-
-
-def _warnings(design: Design, strata: LabelledStrata, answers: NDArray[np.int64]) -> Iterator[str]:
-    if missing := int((answers == NOT_ANSWERED).sum()):
-        yield f"{missing} of {len(answers)} drawn images are not labelled; they count as not drawn"
-    blank = strata.counts.sum(axis=1) == 0
-    if blank.any():
-        yield (
-            f"{int(blank.sum())} of {len(blank)} strata ({int(strata.sizes[blank].sum())} images) have no labelled "
-            "image; the most similar strata replace them"
-        )
-    if design.split == "train":
-        yield "the classifier was trained on this split, so its accuracies are too high"

@@ -1,10 +1,11 @@
-"""The guesses on pages: how they were made, their contact sheets, and what made the page."""
+"""The guesses on pages and in warnings: how they were made, their contact sheets and doubts, what made the page."""
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dbpt.data.words import UNNAMED
 from dbpt.guesses.trust import Guesses
 from dbpt.report.pictures import ContactSheet
 from dbpt.settings.config import FitConfig
@@ -75,6 +76,27 @@ def distrust(guesses: Guesses, names: str) -> str:
     if guesses.by_probe:
         return f"The probe's guesses of {names} can't be trusted"
     return f"CLIP can't tell {names} apart in these images"
+
+
+def doubts_in_words(guesses: Guesses) -> tuple[str, ...]:
+    """Return the doubts about the guesses of each suspect as one warning."""
+    if guesses.by_clusters and guesses.doubts:
+        way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
+        return (f"the clusters can't be trusted: {'; '.join(map(str, guesses.doubts))}; {way_out}",)
+    way_out = "label more images" if guesses.by_probe else "use other words, give each name more wordings"
+    return tuple(
+        f"{guesses.guesser}'s guesses of {_called(each)} can't be trusted: "
+        f"{'; '.join(doubt.sentence for doubt in each.doubts)}; "
+        f"{'' if each.leave_out else f'{way_out}, '}or look at the guesses with dbpt audit"
+        for each in guesses.by_suspect
+        if each.doubts
+    )
+
+
+def _called(guesses: Guesses) -> str:
+    """Return the values of an attribute, in brackets after its name if it has one."""
+    values = " / ".join(guesses.values)
+    return values if guesses.name == UNNAMED else f"{guesses.name} ({values})"
 
 
 def label_command(run: Path) -> str:

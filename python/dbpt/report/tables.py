@@ -1,8 +1,8 @@
-"""Tables as text: a run, confusions, and the human check."""
+"""Tables as text: a run, and confusions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt.report import text
 from dbpt.report.summary import (
     MINIMUM_NOTE,
-    SPLIT_NAMES,
     Row,
     Summary,
     average_note,
@@ -194,84 +193,3 @@ def confusions(counts: ArrayLike, classes: Sequence[str]) -> Confusions:
         [[confusion(y, k) for k in numbers] for y in numbers] if len(classes) <= MOST_CLASSES else None,
         [confusion(*divmod(i, len(classes))) for i in order.tolist() if wrong[i]],
     )
-
-
-def judged_table(result: dict[str, Any]) -> str:
-    """Return tables of the groups, by pseudo attributes and corrected, with the worst groups and warnings below.
-
-    With several factors, each has its table, and then their combinations that occur.
-    """
-    data, factors = result["dataset"], result["factors"]
-    of_split = f"{text.count(result['n_labelled'])} of {text.count(result['n'])} images labelled by hand"
-    lines = [f"{data['name']}: {SPLIT_NAMES[result['split']]} split, {of_split}; figures in per cent", ""]
-    for factor in factors:
-        lines += [f"{factor['name']}:", "", *_part(factor, data["classes"], factor["values"]), ""]
-    if factors:
-        lines += [f"combinations of {' and '.join(factor['name'] for factor in factors)}:", ""]
-    lines += _part(result, data["classes"], data["attributes"], only_occurring=bool(factors))
-    lines += [
-        f"average (needs no attribute)  {text.percent(result['average'])}",
-        "",
-        "* worst group; a minimum is biased downward: the figure tends to be too low",
-        "interval: for the figure of this split if every image were labelled; it doesn't cover other images",
-        *(f"warning: {each}" for each in result["warnings"]),
-    ]
-    return "\n".join(lines)
-
-
-def _part(
-    figures: dict[str, Any], classes: Sequence[str], attributes: Sequence[str], *, only_occurring: bool = False
-) -> list[str]:
-    """Return the table of the attribute or of one factor, and its figures below."""
-    pairs = [(y, a) for y in classes for a in attributes]
-    groups = [each for each in figures["groups"] if each["n_pseudo"] or each["n_labelled"] or not only_occurring]
-    precisions = [group["precision"] for group in groups]
-    accuracies = [group["accuracy"] for group in groups]
-    by_pseudo = [_starred(group, figures["by_pseudo"], group["accuracy_by_pseudo"]) for group in groups]
-    corrected = [_starred(group, figures["corrected"], group["accuracy"]["value"]) for group in groups]
-    columns = [
-        [
-            "",
-            "",
-            "",
-            *(
-                text.shorten_group(y, a, text.LONGEST_GROUP_NAME)
-                for y, a in (pairs[group["group"]] for group in groups)
-            ),
-        ],
-        ["pseudo", "group", "images", *(text.count(group["n_pseudo"]) for group in groups)],
-        ["", "", "precision", *(text.percent(precision["value"]) for precision in precisions)],
-        [
-            "",
-            "95 %",
-            "interval",
-            *(text.interval_text(precision["low"], precision["high"]) for precision in precisions),
-        ],
-        ["", "", "accuracy ", *by_pseudo],
-        ["labelled", "by", "hand", *(text.count(group["n_labelled"]) for group in groups)],
-        ["in the", "split,", "estimated", *(text.count(round(group["n_estimated"])) for group in groups)],
-        ["", "corrected", "accuracy ", *corrected],
-        ["", "95 %", "interval", *(text.interval_text(accuracy["low"], accuracy["high"]) for accuracy in accuracies)],
-    ]
-
-    def worst(source: dict[str, Any]) -> str:
-        group = source["worst_group"]
-        return "" if group is None else f"  {' · '.join(pairs[group])}"
-
-    accuracy, of_corrected = figures["pseudo_accuracy"], figures["corrected"]["worst_group_accuracy"]
-    of_pseudo = figures["by_pseudo"]["worst_group_accuracy"]
-    return [
-        *text.render_columns(columns),
-        "",
-        f"pseudo attributes right       {_figure(accuracy)}",
-        f"worst group by pseudo groups  {text.percent(of_pseudo)}{worst(figures['by_pseudo'])}",
-        f"worst group, corrected        {_figure(of_corrected)}{worst(figures['corrected'])}",
-    ]
-
-
-def _starred(group: dict[str, Any], source: dict[str, Any], accuracy: float | None) -> str:
-    return text.percent(accuracy) + ("*" if source["worst_group"] == group["group"] else " ")
-
-
-def _figure(estimate: dict[str, float | None]) -> str:
-    return f"{text.percent(estimate['value'])} {text.interval_text(estimate['low'], estimate['high'])}".rstrip()

@@ -1,4 +1,4 @@
-"""The schema of ``metrics.json``, ``compare.json`` and of what ``audit.json`` says of its data."""
+"""The schema of ``metrics.json`` and ``compare.json``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -354,45 +354,3 @@ class ComparisonMetrics(Metrics):
 
 
 PredictionsBy = Literal["zero-shot", "run", "file", "probe"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """The ``family`` that ``--attributes auto`` chose, and why; ``on_audited`` images, p-values are too small."""
-
-    family: str
-    on_audited: bool
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedData:
-    """The audited images: those of ``split`` (``all`` is every split), with a known label.
-
-    Groups over ``clusters`` have no ``attributes``. ``is_divided`` is False for data without splits, whose images are
-    all in the training split. ``search`` is the one that chose the attribute, if any did.
-    """
-
-    name: str
-    root: str
-    split: Literal["train", "val", "test", "all"]
-    n: Count
-    failed_images: Count
-    classes: list[str]
-    attributes: list[str]
-    notes: list[str]
-    clusters: ClustersSummary | None = None
-    is_divided: bool = True
-    search: Search | None = None
-
-    @property
-    def is_searched(self) -> bool:
-        """True if a search chose the attribute on the audited images, so that p-values are too small."""
-        return self.search is not None and self.search.on_audited
-
-    @property
-    def groups(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each group, in the order g = y*A + a."""
-        if self.clusters is not None and not self.attributes:
-            return self.clusters.groups(self.classes)
-        return [(y, a) for y in self.classes for a in self.attributes]

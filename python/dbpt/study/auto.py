@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import SPLITS, Dataset, StoredFeatures, Words, check_precomputed_file, entries_of
 from dbpt.discovery.catalogue import Family, embed_families, read_catalogue
-from dbpt.discovery.result import explained_too, stronger_alike
+from dbpt.discovery.result import stronger_alike
 from dbpt.discovery.scoring import Images, guess_families, halves, score_families
 from dbpt.errors import InputError
-from dbpt.report.text import count, count_of, share_in_words
+from dbpt.report.findings import Search, SearchedImages, search_in_words, searched_errors
+from dbpt.report.text import count_of
+from dbpt.runs.metrics import PredictionsBy
 from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import configured_dataset, resolve_demo
@@ -52,12 +54,12 @@ def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to search")
     rows = readable.rows_to_fit
     is_test = (readable.splits[rows] == SPLITS.index("test")).any()
-    whose = f"zero-shot CLIP in {count(len(rows))} {'test' if is_test else 'training and validation'} images"
+    searched: SearchedImages = "test" if is_test else "training and validation"
     ways_out = "let --attributes clusters find groups, or train without (--objective erm); "
     ways_out += f"dbpt discover {config.data} --split all"
     images, words = images_to_search(backbone, readable, features, rows, SEED), readable.words
-    family, why = best_family(images, words, zero_shot_right(images, words), whose, ways_out)
-    logger.info(note := f"--attributes auto: {why}")
+    family, search = best_family(images, words, zero_shot_right(images, words), "zero-shot", searched, ways_out)
+    logger.info(note := f"--attributes auto: {search.sentence}")
     return found_settings(config, family, dataset), (note,)
 
 
@@ -84,18 +86,17 @@ def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
 
 
 def best_family(
-    images: Images, words: Words, right: NDArray[np.bool_], whose: str, ways_out: str, *, is_foreign: bool = False
-) -> tuple[Family, str]:
-    """Return the first proposed family, with the names that occur, and why it is the first, in words.
+    images: Images, words: Words, right: NDArray[np.bool_], by: PredictionsBy, searched: SearchedImages, ways_out: str
+) -> tuple[Family, Search]:
+    """Return the first proposed family, with the names that occur, and why it is the first.
 
-    ``right`` (n,) says which images are predicted right, and ``whose`` by whom and in which images, in words. Raises
-    `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried. ``is_foreign`` is as
-    for `score_families`.
+    ``right`` (n,) says which images are predicted right, ``by`` by whom, and ``searched`` which images they are. Raises
+    `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried.
     """
-    families = read_catalogue()
+    families, whose = read_catalogue(), searched_errors(by, len(right), searched)
     logger.info(f"--attributes auto: searching for an attribute that explains the errors of {whose}")
     guessed = guess_families(embed_families(images.backbone, families), images, words)
-    scores = score_families(guessed, images, right, is_foreign=is_foreign)
+    scores = score_families(guessed, images, right, is_foreign=by == "file")
     best = scores[0]
     if not best.is_proposed or best.of.guessed is None or best.explained is None:
         errors = count_of(int((~right).sum()), "error")
@@ -109,11 +110,16 @@ def best_family(
         problem = f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}"
         raise InputError(f"{problem}; name attributes (--attributes NAME NAME), {ways_out} shows what was tried")
     family = best.of.family.family.only(best.of.guessed.kept.tolist())
-    explains = f"as CLIP guesses it, explains {share_in_words(best.explained.errors)} of the errors of {whose}"
     distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
-    also = explained_too(len(distinct) - 1)
-    confused = "" if best.rule is None else "; CLIP may confuse these names with the classes, so look at the pictures"
-    return family, f"{family.name} ({' / '.join(family.names)}), {explains}{also}{confused}"
+    search = Search(
+        family=family.name,
+        names=family.names,
+        explained=best.explained.errors,
+        others=len(distinct) - 1,
+        may_be_class=best.rule is not None,
+        on_audited=searched == "audited",
+    )
+    return family, replace(search, sentence=search_in_words(search, whose))
 
 
 def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
-from dbpt.data.words import UNNAMED
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.errors import in_quotes
 from dbpt.groups import group_counts
@@ -21,7 +20,7 @@ from dbpt.guesses.doubts import Doubt, doubt
 from dbpt.guesses.label import METHOD, by_suspect, doubts_column
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES, Guesses, guess_trust, judged_rows, names_to_leave_out
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.guesses import GuessSheets
+from dbpt.report.guesses import GuessSheets, doubts_in_words
 from dbpt.report.pictures import contact_sheets
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import Column, is_missing, write_atomically
@@ -259,24 +258,3 @@ def trust_warnings(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[str
         for config in configs
     )
     return doubts_in_words(study.guesses) if depends and study.guesses else ()
-
-
-def doubts_in_words(guesses: Guesses) -> tuple[str, ...]:
-    """Return the doubts about the guesses of each suspect as one warning."""
-    if guesses.by_clusters and guesses.doubts:
-        way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
-        return (f"the clusters can't be trusted: {'; '.join(map(str, guesses.doubts))}; {way_out}",)
-    way_out = "label more images" if guesses.by_probe else "use other words, give each name more wordings"
-    return tuple(
-        f"{guesses.guesser}'s guesses of {_called(each)} can't be trusted: "
-        f"{'; '.join(doubt.sentence for doubt in each.doubts)}; "
-        f"{'' if each.leave_out else f'{way_out}, '}or look at the guesses with dbpt audit"
-        for each in guesses.by_suspect
-        if each.doubts
-    )
-
-
-def _called(guesses: Guesses) -> str:
-    """Return the values of an attribute, in brackets after its name if it has one."""
-    values = " / ".join(guesses.values)
-    return values if guesses.name == UNNAMED else f"{guesses.name} ({values})"

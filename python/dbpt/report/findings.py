@@ -1,0 +1,253 @@
+"""What was audited or searched, and the families that were tried: their fields, and the sentences made of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from dbpt.groups import ExplainedErrors, Group
+from dbpt.groups.intervals import Difference
+from dbpt.guesses.doubts import Doubt, short_of
+from dbpt.report import text
+from dbpt.report.verdicts import SUBJECTS
+from dbpt.runs.metrics import ClustersSummary, PredictionsBy
+from dbpt.storage.typed_json import Count, Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The ``family`` that ``--attributes auto`` chose, with the ``names`` that occur, and why it is the first.
+
+    ``others``, which split the images in another way, explain errors too. ``may_be_class`` says that CLIP may confuse
+    the names with the classes; ``on_audited`` images, p-values are too small. The ``sentence`` says all.
+    """
+
+    family: str
+    names: list[str]
+    explained: ExplainedErrors
+    others: Count
+    may_be_class: bool
+    on_audited: bool
+    sentence: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditedData:
+    """The audited images: those of ``split`` (``all`` is every split), with a known label.
+
+    Groups over ``clusters`` have no ``attributes``. ``is_divided`` is False for data without splits, whose images are
+    all in the training split. ``search`` is the one that chose the attribute, if any did.
+    """
+
+    name: str
+    root: str
+    split: Literal["train", "val", "test", "all"]
+    n: Count
+    failed_images: Count
+    classes: list[str]
+    attributes: list[str]
+    notes: list[str]
+    clusters: ClustersSummary | None = None
+    is_divided: bool = True
+    search: Search | None = None
+
+    @property
+    def is_searched(self) -> bool:
+        """True if a search chose the attribute on the audited images, so that p-values are too small."""
+        return self.search is not None and self.search.on_audited
+
+    @property
+    def groups(self) -> list[tuple[str, str]]:
+        """(class name, attribute name) of each group, in the order g = y*A + a."""
+        if self.clusters is not None and not self.attributes:
+            return self.clusters.groups(self.classes)
+        return [(y, a) for y in self.classes for a in self.attributes]
+
+
+RuleKind = Literal[
+    "names without images",
+    "doubted",
+    "no test",
+    "chance",
+    "small difference",
+    "class words",
+    "other guesses",
+    "doubted beyond",
+    "chance beyond",
+    "small difference beyond",
+]
+"""The conditions on a family; those from "class words" on ask whether it says more than the class names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A condition that a family doesn't meet: its ``value`` and the ``limit``, None if it has none."""
+
+    kind: RuleKind
+    value: float | None = None
+    limit: float | None = None
+
+
+Finding = Literal[
+    "proposed",
+    "may be the class",
+    "describes the classes",
+    "doubted",
+    "may be chance",
+    "explains little",
+    "no test",
+    "too few images",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriedFamily:
+    """A family of the catalogue, with the result of the search.
+
+    ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
+    without those that hardly any image got. ``explained`` is by the guesses, ``beyond`` by guesses without what the
+    class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families.
+    ``difference`` is the largest one within a class, between two of the ``groups``. ``rule`` is the condition that set
+    the family aside, with its figures; on a proposed family, the one that CLIP's guesses fail though the errors don't.
+    ``agreement``, ``spread``, ``separation`` and ``outranked`` are those of `Trust`: whether CLIP sees the names in the
+    images. ``class_words`` are the wordings that the family shares with the classes. ``doubts`` say the ``rule`` in
+    words. ``like`` is a stronger proposed family whose guesses split the images in much the same way; then this one
+    says nothing further.
+    """
+
+    name: str
+    finding: Finding
+    names: list[str]
+    attributes: list[str]
+    attribute_template: list[str]
+    explained: ExplainedErrors | None
+    q_value: Share | None
+    beyond: ExplainedErrors | None
+    agreement: float | None
+    spread: float | None
+    separation: float | None
+    outranked: float | None
+    groups: list[Group]
+    difference: Difference | None
+    rule: Rule | None
+    class_words: list[str]
+    doubts: list[str]
+    like: str | None = None
+
+    @property
+    def is_judged(self) -> bool:
+        """True if CLIP sees the names, and the errors were found not to depend on them, or little."""
+        return self.finding in ("may be chance", "explains little")
+
+    @property
+    def worst_and_best(self) -> tuple[Group, Group] | None:
+        """The two groups of the difference, the worse one first; None if no class has two groups."""
+        found = self.difference
+        return None if found is None else (self.groups[found.worse], self.groups[found.better])
+
+    @property
+    def p_text(self) -> str:
+        """The p-value, before the correction; the smallest one that the permutations allow is an upper bound."""
+        return self._bound(None if self.explained is None else self.explained.p_value)
+
+    @property
+    def q_text(self) -> str:
+        """The q-value, an upper bound if the p-value is one."""
+        return self._bound(self.q_value)
+
+    def _bound(self, value: float | None) -> str:
+        if value is None or self.explained is None:
+            return text.MISSING
+        return f"{'≤ ' if self.explained.p_is_bound else ''}{value:.4f}"
+
+
+BEYOND = "without what the class names say, "
+CHANCE = "errors don't depend on it more than by chance (q = {value}, above {limit})"
+DIFFERENCE = "accuracies differ by {value} points within a class, below {limit}"
+IN_WORDS: dict[RuleKind, str] = {
+    "names without images": "fewer than two of its names have images",
+    "no test": "no class has both right and wrong images and two of its names",
+    "chance": CHANCE,
+    "small difference": DIFFERENCE,
+    "class words": "it has words of the classes: {words}",
+    "other guesses": f"{BEYOND}CLIP guesses differently (agreement {{value}}; at least {{limit}})",
+    "doubted beyond": f"{BEYOND}CLIP can't tell its names apart",
+    "chance beyond": f"{BEYOND}{CHANCE}",
+    "small difference beyond": f"{BEYOND}{DIFFERENCE}",
+}
+
+
+def doubts_of(rule: Rule, guesses: Sequence[Doubt], class_words: Sequence[str]) -> list[str]:
+    """Return the reasons not to propose a family, or to doubt its names: the ``rule``, or doubts about its guesses."""
+    if rule.kind == "doubted":
+        return [doubt.sentence for doubt in guesses]
+    scale, decimals = (100, 1) if rule.kind in ("small difference", "small difference beyond") else (1, 2)
+    value, limit = scale * (rule.value or 0.0), scale * (rule.limit or 0.0)
+    figures = {"value": short_of(value, limit, decimals), "limit": f"{limit:g}"}
+    return [IN_WORDS[rule.kind].format(**figures, words=", ".join(class_words))]
+
+
+def _explained_too(others: int) -> str:
+    """Return in brackets how many ``others``, which split the images in another way, are proposed too, if any."""
+    explain = "family that splits" if others == 1 else "families that split"
+    verb = "explains" if others == 1 else "explain"
+    return f" ({text.count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
+
+
+def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
+    """Return the result in words; ``title`` says whose ``errors`` on ``n`` images they are."""
+    if not errors or errors == n:
+        return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {text.count(n)} images."
+    be = "is" if errors == 1 else "are"
+    accuracy = f"{text.count(errors)} of {text.count_of(n, 'image')} ({text.in_words(errors / n)}) "
+    accuracy += f"{be} misclassified by {title}."
+    best = families[0]
+    if best.explained is None or best.finding not in ("proposed", "may be the class"):
+        return f"Nothing proposed: {accuracy} {_set_aside(families)}"
+    names, explain = " / ".join(best.names), f"explain {text.share_in_words(best.explained)} of them"
+    if best.finding == "may be the class":
+        return (
+            f"Nothing proposed: {accuracy} CLIP's guesses of {names} {explain}, but CLIP may confuse these names with "
+            f"the classes: {best.doubts[0]}. Look at the pictures."
+        )
+    also = _explained_too(sum(family.finding == "proposed" and family.like is None for family in families) - 1)
+    confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
+    return (
+        f"{accuracy} The errors go with {names}: CLIP's guesses of it {explain}{also}.{confused} Look at the pictures "
+        "before you believe it."
+    )
+
+
+def _set_aside(families: Sequence[TriedFamily]) -> str:
+    """Return how many of the families were set aside for each reason."""
+    found = Counter(family.finding for family in families)
+    untested = found["no test"] + found["too few images"]
+    reasons = (
+        (found["may be chance"], "explains no more errors than chance", "explain no more errors than chance"),
+        (found["explains little"], "makes only small differences", "make only small differences"),
+        (found["describes the classes"], "says little beyond the class names", "say little beyond the class names"),
+        (found["doubted"], *2 * ("can't be judged, since CLIP doesn't see the names in these images",)),
+        (untested, *2 * ("could not be tested",)),
+    )
+    parts = [f"{text.count(n)} {one if n == 1 else several}" for n, one, several in reasons if n]
+    return f"Of {text.count_of(len(families), 'family', 'families')} of attributes, {'; '.join(parts)}."
+
+
+SearchedImages = Literal["training and validation", "test", "audited", "not audited"]
+
+
+def searched_errors(by: PredictionsBy, n: int, images: SearchedImages) -> str:
+    """Return whose errors are searched, in how many of which images."""
+    is_audit = images in ("audited", "not audited")
+    where = f"{text.count_of(n, 'image')} that are {images}" if is_audit else f"{text.count(n)} {images} images"
+    return f"{SUBJECTS[by]} in {where}"
+
+
+def search_in_words(search: Search, errors: str) -> str:
+    """Return the family that a search chose, and why; ``errors`` is from `searched_errors`."""
+    family = f"{search.family} ({' / '.join(search.names)})"
+    explains = f"as CLIP guesses it, explains {text.share_in_words(search.explained)} of the errors of {errors}"
+    confused = "; CLIP may confuse these names with the classes, so look at the pictures"
+    too_small = "; since it was chosen on these images, its p-value is too small: test it on others"
+    also = f"{_explained_too(search.others)}{confused if search.may_be_class else ''}"
+    return f"{family}, {explains}{also}{too_small if search.on_audited else ''}"
