@@ -75,6 +75,14 @@ def test_the_line_names_group_figure_bound_and_bar(audited):
     assert gap.startswith("gate failed: gap ") and gap.endswith(" points, is above 1.0 (--max-gap)")
 
 
+def test_the_line_says_that_groups_are_guessed(tiny, settings, answers):
+    unknown = tiny.write("no-attributes", [{**row, "attribute": ""} for row in tiny.rows()])
+    audit = dbpt.audit(unknown, predictions=answers(0, 0.9), **settings)
+    assert audit.figures.group_kind == "pseudo" and audit.figures.has_doubts
+    gate = audit.gate(min_worst_group=0.1)
+    assert str(gate).endswith("(--min-worst-group); groups are guessed, and the guesses are doubted")
+
+
 def test_a_baseline_is_compared_image_by_image(audited, tmp_path):
     audited(0, 0.95, out=tmp_path / "last")
     same, worse = audited(0, 0.95), audited(0, 0.3)
@@ -97,14 +105,16 @@ def test_a_baseline_of_other_images(audited, tiny, settings, answers, tmp_path):
     table.write_text(table.read_text().replace(",box,", ",disc,", 1))
     with pytest.raises(InputError, match=r"images.csv: .* has the label 'disc' there, and 'box' here"):
         audited(0, 0.9, split="test").gate(baseline=tmp_path / "test")
-    with pytest.raises(InputError, match="none/images.csv: cannot read"):
+    with pytest.raises(InputError, match=r"--baseline .*none: has no images.csv; name the folder of an audit"):
         audited(0, 0.9).gate(baseline=tmp_path / "none")
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({}, "a gate needs a bar: give --min-worst-group, --max-gap or --baseline"),
+        ({}, r"a gate \(--by, --junit\) needs a bar: give --min-worst-group, --max-gap or --baseline"),
+        ({"min_worst_group": "0.7"}, "min_worst_group: expected a fraction from 0 to 1, found '0.7'"),
+        ({"max_gap": True}, "max_gap: expected a fraction from 0 to 1, found True"),
         ({"min_worst_group": 70}, "--min-worst-group 70: expected a fraction from 0 to 1; 70 per cent are 0.7"),
         ({"max_gap": float("nan")}, "--max-gap nan: expected a fraction"),
         ({"max_drop": 0.1, "max_gap": 0.1}, "--max-drop: needs the audit to compare with"),
@@ -139,13 +149,17 @@ def test_exit_codes_and_junit(command, tiny, settings, answers, tmp_path):
         suite = ElementTree.parse(tmp_path / f"{name}.xml").getroot()
         assert int(suite.get("failures")) == failures == len(suite.findall("testcase/failure"))
         assert next(case.get("name") for case in suite) == "min-worst-group"
-    # the folder of the last audit may be replaced
-    code, out, _ = command(*audit, "--baseline", tmp_path / "a", "--out", tmp_path / "a", "--overwrite")
-    assert code == 0 and "+0.0" not in out and "gate passed: worst-group accuracy 0.0 points" in out
+    code, out, _ = command(*audit, "--baseline", tmp_path / "a", "--out", tmp_path / "b")
+    assert code == 0 and "gate passed: worst-group accuracy 0.0 points" in out
+    code, _, error = command(*audit, "--baseline", tmp_path / "a", "--out", tmp_path / "a", "--overwrite")
+    assert code == 2 and "is the --baseline too, which would be lost" in error
     code, _, error = command(*audit, "--junit", tmp_path / "x.xml")
-    assert code == 2 and "a gate needs a bar" in error and not (tmp_path / "x.xml").exists()
-    code, _, error = command(*audit, "--max-gap", "0.1", "--junit", tmp_path / "none/x.xml")
-    assert code == 2 and "--junit" in error
+    assert code == 2 and "needs a bar" in error and not (tmp_path / "x.xml").exists()
+    mine = tmp_path / "mine.npy"
+    for file in (tmp_path / "none/x.xml", mine, tmp_path / "a/audit.json", tiny.table):
+        before = file.read_bytes() if file.exists() else None
+        code, _, error = command(*audit, "--max-gap", "0.1", "--junit", file)
+        assert code == 2 and "--junit" in error and (file.read_bytes() if file.exists() else None) == before
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from huggingface_hub import ModelCard, constants
 
 import dbpt
 from dbpt import Classifier, InputError
+from dbpt.report.model_card import model_card
 from dbpt.runs.metrics import RunMetrics, read_metrics
 
 
@@ -73,8 +75,10 @@ def test_the_hub_keeps_it(hub, tiny, tiny_run):
     assert_same(found, classifier, tiny)
     with pytest.raises(InputError, match=r"^'me/none': no such folder, and the Hub could not give it \(.*404"):
         Classifier.from_pretrained("me/none")
-    with pytest.raises(InputError, match="^'not a name/at/all': no such folder, and the Hub could not give it"):
-        Classifier.from_pretrained("not a name/at/all")
+    with pytest.raises(
+        InputError, match="^'not a name/at/all': is no folder, and not the name of a repository, owner/name"
+    ):
+        Classifier.from_pretrained("a name/at/all")
 
 
 def test_weights_beside_the_folder(tiny, tiny_run, tmp_path):
@@ -142,8 +146,42 @@ def test_the_card(tiny_run):
 
 def test_a_run_without_a_card(copied, tmp_path):
     (copied / "README.md").unlink()
-    with pytest.raises(InputError, match=r"^the run has no README.md, its model card; fit again"):
+    with pytest.raises(InputError, match=r"^the run has no README.md, its model card; fit again$"):
         dbpt.load(copied).save_pretrained(tmp_path / "saved")
-    (tmp_path / "saved/README.md").write_text("# My own")
-    dbpt.load(copied).save_pretrained(tmp_path / "saved")
-    assert (tmp_path / "saved/README.md").read_text() == "# My own"
+    assert not (tmp_path / "saved").exists()
+
+
+def test_a_saved_classifier_is_replaced_as_a_whole_and_nothing_else_is(tiny_run, copied, tmp_path):
+    classifier, folder = dbpt.load(tiny_run), tmp_path / "saved"
+    classifier.save_pretrained(folder)
+    (copied / "README.md").write_text("---\nlibrary_name: dbpt\n---\n# Another")
+    dbpt.load(copied).save_pretrained(folder)
+    assert "# Another" in (folder / "README.md").read_text()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("mine")
+    for path, why in (
+        (copied, "is the folder of a run"),
+        (tmp_path / "file", "is a file"),
+        (tmp_path / "mine", "holds"),
+    ):
+        with pytest.raises(InputError, match=f"{path}: {why}"):
+            classifier.save_pretrained(path)
+    with pytest.raises(InputError, match="file/sub: cannot be written"):
+        classifier.save_pretrained(tmp_path / "file/sub")
+    with pytest.raises(InputError, match="so no saved classifier; dbpt.load reads the folder of a run"):
+        Classifier.from_pretrained(tiny_run)
+    with pytest.raises(InputError, match="is a file, and not the name of a repository"):
+        Classifier.from_pretrained(tmp_path / "file")
+    with pytest.raises(InputError, match="'a b/c': the Hub did not take it"):
+        classifier.push_to_hub("a b/c")
+
+
+def test_the_card_of_a_demo_claims_nothing_about_the_benchmark(tiny_run):
+    metrics = read_metrics(tiny_run / "metrics.json", RunMetrics)
+    text = model_card(metrics, "dbpt fit demo --out /home/me/runs/a", demo="demo", weights="/home/me/clip.safetensors")
+    card = ModelCard(text)
+    assert card.data.eval_results is None and "drawn by dbpt" in card.text and "# CLIP for demo," in card.text
+    assert "/home" not in text and 'from_pretrained(FOLDER, weights="clip.safetensors")' in text
+    by_probe = replace(metrics, rows=[replace(row, group_source="ppa") for row in metrics.rows])
+    assert "errors of a probe" in model_card(by_probe, "dbpt fit x.csv", demo=None, weights=None)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,8 @@ class Bars:
     def __post_init__(self) -> None:
         for name in ("min_worst_group", "max_gap", "max_drop"):
             value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, float | int | None):
+                raise InputError(f"{name}: expected a fraction from 0 to 1, found {value!r}")
             if value is not None and not 0 <= value <= 1:
                 hint = f"; {value:g} per cent are {value / 100:g}" if 1 < value <= 100 else ""
                 raise InputError(f"--{name.replace('_', '-')} {value:g}: expected a fraction from 0 to 1{hint}")
@@ -73,26 +75,29 @@ class Bars:
         if self.max_drop is not None and self.baseline is None:
             raise InputError("--max-drop: needs the audit to compare with; name its folder with --baseline")
         if self.min_worst_group is None and self.max_gap is None and self.baseline is None:
-            raise InputError("a gate needs a bar: give --min-worst-group, --max-gap or --baseline")
+            raise InputError("a gate (--by, --junit) needs a bar: give --min-worst-group, --max-gap or --baseline")
 
     def answers_of_baseline(self) -> dict[str, tuple[str, str]]:
         """Return label and prediction of each image of the baseline, by path; empty without one."""
         if self.baseline is None:
             return {}
-        columns = read_columns(
-            Path(self.baseline) / IMAGES,
-            ("path", "label", "prediction"),
-            hint="; --baseline takes the folder of an audit",
-        )
+        path = Path(self.baseline) / IMAGES
+        if not path.is_file():
+            raise InputError(f"--baseline {self.baseline}: has no {IMAGES}; name the folder of an audit")
+        columns = read_columns(path, ("path", "label", "prediction"))
         rows = (columns.values[name] for name in ("path", "label", "prediction"))
-        return {path: (label, prediction) for path, label, prediction in zip(*rows, strict=True)}
+        return {name: (label, prediction) for name, label, prediction in zip(*rows, strict=True)}
 
 
 def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column], before: dict[str, tuple[str, str]]) -> Gate:
     """Compare the ``figures`` with the ``bars``, and the answers to the ``images`` with those ``before``."""
     metrics, found = figures.metrics, list[Check]()
-    worst = next(each for each in figures.groups if each.index == metrics.worst_group)
-    about = group_name(worst.class_name, worst.attribute), metrics.n
+    worst = next((each for each in figures.groups if each.index == metrics.worst_group), None)
+    if worst is None:
+        raise InputError("gate: no audited image has a known or guessed attribute, so there is no group to judge")
+    doubted = "doubted" if figures.has_doubts else "guessed"
+    about: tuple[Any, ...] = group_name(worst.class_name, worst.attribute), metrics.n
+    about += (doubted if figures.group_kind == "pseudo" else "true",)
     value, gap = cast(float, metrics.worst_group_accuracy), cast(float, getattr(metrics, AVERAGES[figures.average][1]))
     if (asked := bars.min_worst_group) is not None:
         bounds = cast(float, metrics.worst_group_low), cast(float, metrics.worst_group_high)

@@ -38,9 +38,9 @@ AUDIT_EXAMPLES = """
     "--by",
     type=click.Choice(["lower-bound", "estimate", "upper-bound"]),
     help="gate: what must meet a bar; upper-bound fails classifiers that surely miss it, lower-bound passes those that "
-    "surely meet it [default: upper-bound]",
+    "surely meet it; a --baseline is always met unless surely missed [default: upper-bound]",
 )
-@shared.path_option("--junit", help="gate: JUnit XML file to write")
+@shared.path_option("--junit", help="gate: JUnit XML file to write; an existing .xml file is replaced")
 @shared.subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
 def audit(out: Path | None, **options: Any) -> None:
     """Show in which groups a classifier errs; no prompt is trained.
@@ -56,9 +56,13 @@ def audit(out: Path | None, **options: Any) -> None:
     xml, bars, before = options.pop("junit"), None, dict[str, tuple[str, str]]()
     if xml is not None or any(value is not None for value in asked.values()):
         bars = Bars(**{name: value for name, value in asked.items() if value is not None})
-        before = bars.answers_of_baseline()  # now, as the audit may replace its folder
+        before = bars.answers_of_baseline()
     if xml is not None:
-        files.check_output("--junit", xml, overwrite=True, reads=[])
+        reads = [options["data"], options["predictions"], options["config"], asked["baseline"], out]
+        files.check_output("--junit", xml, overwrite=xml.suffix == ".xml", reads=[str(each) for each in reads if each])
+    if out is not None and asked["baseline"] is not None and out.resolve() == asked["baseline"].resolve():
+        lost = "is the --baseline too, which would be lost even if a bar is missed"
+        raise InputError(f"--out {out}: {lost}; choose another folder")
     found = run_audit(**shared.subject_arguments(AUDIT_SETTINGS, out=out, **options))
     click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))
     if bars is not None:

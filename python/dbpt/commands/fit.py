@@ -153,7 +153,7 @@ def _fit_on(
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},
         )
         assert sheets is not None
-        write_results(out, study, results, metrics, sheets, command)
+        write_results(out, study, results, metrics, sheets, command, asked.data if asked.data != config.data else None)
         RUN_FOLDER.finish(out, description, config)
         log_warnings(Result(out, metrics).warnings, [*metrics.warnings, *metrics.doubt_warnings])
         return metrics
@@ -194,8 +194,13 @@ def write_results(
     metrics: RunMetrics,
     sheets: GuessSheets,
     command: str,
+    demo: str | None,
 ) -> None:
-    """Write the files of the run folder, which ``command`` makes. The last of ``results`` is the chosen one."""
+    """Write the files of the run folder, which ``command`` makes. The last of ``results`` is the chosen one.
+
+    ``demo`` is the name of the demo, if it is one.
+    """
+    weights = study.embedded.backbone.spec["weights"].get("path")
     chosen = results[-1]
     history = [
         {"row": result.row.name, **asdict(record), "best": record.epoch == result.trained.best_epoch}
@@ -226,7 +231,7 @@ def write_results(
     write_json(out / "metrics.json", asdict(metrics))
     charts = run_figures(metrics, history)
     write_figures(out, charts)
-    write_atomically(out / "README.md", model_card(metrics, command))
+    write_atomically(out / "README.md", model_card(metrics, command, demo=demo, weights=weights))
     write_atomically(out / "report.html", run_page(study, results, metrics, charts, sheets, out, command))
 
 

@@ -9,6 +9,7 @@ from dbpt.report.text import points, signed_points
 By = Literal["lower-bound", "estimate", "upper-bound"]
 OPTIONS = {"worst-group": "--min-worst-group", "gap": "--max-gap", "drop": "--max-drop"}
 JUDGED = {"lower-bound": "its lower bound,", "estimate": "this,", "upper-bound": "its upper bound,"}
+GROUPS = {"true": "", "guessed": "; groups are guessed", "doubted": "; groups are guessed, and the guesses are doubted"}
 SENTENCES = {
     "worst-group": "worst-group accuracy {value} % {interval}, of {group}: {judged} {figure} %, is {compared} {asked} "
     "({option})",
@@ -30,6 +31,7 @@ class Check:
         judged: the part of the interval that is compared with the bar.
         group: the worst group, by name.
         n: the number of images.
+        groups: whether the groups are those of true or guessed attributes, and whether these guesses are doubted.
     """
 
     kind: Literal["worst-group", "gap", "drop"]
@@ -40,6 +42,7 @@ class Check:
     judged: By
     group: str
     n: int
+    groups: Literal["true", "guessed", "doubted"] = "true"
 
     @property
     def figure(self) -> float:
@@ -54,16 +57,20 @@ class Check:
     def __str__(self) -> str:
         shown = signed_points if self.kind == "drop" else points
         above, below = ("at least", "below") if self.kind != "gap" else ("above", "at most")
-        return f"{'passed' if self.passed else 'failed'}: " + SENTENCES[self.kind].format(
-            value=shown(self.value),
-            interval=f"[{shown(self.low)}, {shown(self.high)}]",
-            group=self.group,
-            judged=JUDGED[self.judged],
-            figure=shown(self.figure),
-            compared=below if self.passed == (self.kind == "gap") else above,
-            asked=shown(self.asked),
-            n=self.n,
-            option=OPTIONS[self.kind],
+        return (
+            f"{'passed' if self.passed else 'failed'}: "
+            + SENTENCES[self.kind].format(
+                value=shown(self.value),
+                interval=f"[{shown(self.low)}, {shown(self.high)}]",
+                group=self.group,
+                judged=JUDGED[self.judged],
+                figure=shown(self.figure),
+                compared=below if self.passed == (self.kind == "gap") else above,
+                asked=shown(self.asked),
+                n=self.n,
+                option=OPTIONS[self.kind],
+            )
+            + GROUPS[self.groups]
         )
 
 

@@ -1,5 +1,6 @@
 """The model card of a run, ``README.md``: Markdown that people read on the Hugging Face Hub, with metadata."""
 
+import shlex
 from pathlib import PurePath
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -22,34 +23,41 @@ PAPER = "[Debiased Prompt Tuning in Vision-Language Model without Annotations](h
 MOST_CLASSES = 50
 
 
-def model_card(metrics: RunMetrics, command: str) -> str:
-    """Return the model card of a run, which ``command`` made: figures by group, guesses and doubts, data and limits."""
+def model_card(metrics: RunMetrics, command: str, *, demo: str | None, weights: str | None) -> str:
+    """Return the model card of a run, which ``command`` made: figures by group, guesses and doubts, data and limits.
+
+    ``demo`` is the name of the demo that the images were drawn for; None for a user's. ``weights`` is the path of the
+    local weights file of CLIP; None for published ones. Files are named without their folders.
+    """
     summary = summarize(metrics)
+    name = _name(demo or metrics.dataset.name)
+    asks = "" if weights is None else f', weights="{PurePath(weights).name}"'
+    short = shlex.join(PurePath(each).name if PurePath(each).is_absolute() else each for each in shlex.split(command))
     parts = [
-        f"---\n{_metadata(summary).to_yaml()}\n---",
-        f"# CLIP for {_name(metrics.dataset.name)}, with fewer spurious features",
+        f"---\n{_metadata(summary, is_drawn=demo is not None).to_yaml()}\n---",
+        f"# CLIP for {name}, with fewer spurious features",
         " ".join(_description(metrics)),
         "## Use",
         "Install [dbpt](https://pypi.org/project/dbpt/), and give the name of this folder or repository:",
-        "```python\nimport dbpt\n\nclassifier = dbpt.Classifier.from_pretrained(FOLDER)\n"
+        f"```python\nimport dbpt\n\nclassifier = dbpt.Classifier.from_pretrained(FOLDER{asks})\n"
         'print(classifier.predict("photo.jpg").prediction)\n```',
         "## Accuracy by group",
         *_figures(summary),
         "## How the attributes were guessed",
         *map(sentence, _guesses(metrics)),
         "## Training data",
-        "\n".join(_data(metrics)),
+        "\n".join(_data(metrics, name, is_drawn=demo is not None)),
         "## Limits",
         "\n".join(f"- {sentence(text)}" for text in _limits(summary)),
         "## Made by",
         f"dbpt {metrics.dbpt_version}, after {PAPER}:",
-        f"```text\n{command}\n```",
+        f"```text\n{short}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _metadata(summary: Summary) -> ModelCardData:
-    """Return what the Hub reads: the library, the task, and the figures of the chosen row."""
+def _metadata(summary: Summary, *, is_drawn: bool) -> ModelCardData:
+    """Return what the Hub reads: the library, the task, and the figures of the chosen row on real test images."""
     metrics, chosen = summary.metrics, summary.chosen
     figures = {"worst-group accuracy": chosen.worst_group_accuracy, "average accuracy": chosen.average_accuracy}
     results = [
@@ -63,7 +71,7 @@ def _metadata(summary: Summary) -> ModelCardData:
             metric_value=round(value, 4),
         )
         for name, value in figures.items()
-        if value is not None
+        if value is not None and summary.split == "test" and not is_drawn
     ]
     return ModelCardData(
         library_name="dbpt",
@@ -110,17 +118,29 @@ def _figures(summary: Summary) -> list[str]:
     ]
 
 
+TRAINED_ON = {
+    "ppa": "training took the errors of a probe of the classes for groups (PPA), not these attributes",
+    "true": "training took the true attributes, which were known, not these",
+}
+
+
 def _guesses(metrics: RunMetrics) -> list[str]:
+    source = next(row for row in metrics.rows if row.name == metrics.chosen).group_source
     doubts = [f"doubted: {doubt}" for doubt in metrics.pseudo_doubts]
-    return [pseudo_note(metrics), *(doubts if doubts or not metrics.dataset.has_attributes else ["no doubt was found"])]
+    doubts = doubts if doubts or not metrics.dataset.has_attributes else ["no doubt was found"]
+    return [pseudo_note(metrics), *doubts, *([TRAINED_ON[source]] if source in TRAINED_ON else [])]
 
 
-def _data(metrics: RunMetrics) -> list[str]:
+def _data(metrics: RunMetrics, name: str, *, is_drawn: bool) -> list[str]:
     sizes = ", ".join(
         f"{count(sum(of_groups))} {SPLIT_NAMES[split]}" for split, of_groups in metrics.dataset.counts.items()
     )
     notes = [f"- {sentence(note)}" for note in metrics.dataset.notes]
-    return [f"- {_name(metrics.dataset.name)}: {sizes} images.", *notes, f"- Best epoch by {selected_by(metrics)}."]
+    return [
+        f"- {name}: {sizes} images{', drawn by dbpt' if is_drawn else ''}.",
+        *notes,
+        f"- Best epoch by {selected_by(metrics)}.",
+    ]
 
 
 def _limits(summary: Summary) -> list[str]:

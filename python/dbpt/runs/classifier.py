@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -13,14 +14,15 @@ from PIL import Image
 
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data.words import Words
-from dbpt.errors import InputError
+from dbpt.errors import InputError, foreign_error
 from dbpt.features import images as decoding
 from dbpt.guesses.label import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.progress import progress_bar
 from dbpt.runs.feature_classifier import FeatureClassifier, head_of, zero_shot_classifier
-from dbpt.runs.pretrained import TENSORS, downloaded, read_pretrained, write_pretrained
+from dbpt.runs.pretrained import TENSORS, check_new, downloaded, read_pretrained, write_pretrained
 from dbpt.settings.config import FitConfig
+from dbpt.storage.files import system_errors, write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +111,52 @@ class Classifier(ModelHubMixin):
         head = head_of(tensors, config.head, path / TENSORS, words, backbone)
         return cls(backbone, head, words, config, probe, card)
 
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> str | None:
+        """Write the classifier to a folder of its own: config.json, model.safetensors, README.md.
+
+        Args:
+            save_directory: a new or empty folder, or one of a saved classifier, which is replaced.
+            kwargs: ``push_to_hub=True`` and more, as in ``huggingface_hub.ModelHubMixin.save_pretrained``.
+
+        Returns:
+            The address of the commit with ``push_to_hub=True``, else None.
+
+        Raises:
+            InputError: for other folders, if they can't be written, and if the run has no model card.
+        """
+        folder = Path(save_directory)
+        if self.card is None:
+            raise InputError("the run has no README.md, its model card; fit again")
+        check_new(folder)
+        with system_errors(f"{folder}: cannot be written"), TemporaryDirectory() as built:
+            super().save_pretrained(built)
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(Path(built).iterdir()):  # README.md first and the tensors last
+                write_atomically(folder / path.name, path.read_bytes())
+        if not kwargs.pop("push_to_hub", False):
+            return None
+        return str(self.push_to_hub(kwargs.pop("repo_id", folder.name), **kwargs))
+
+    def push_to_hub(self, repo_id: str, **kwargs: Any) -> str:
+        """Upload the classifier to a repository of the Hugging Face Hub.
+
+        Args:
+            repo_id: ``owner/name``.
+            kwargs: as in ``huggingface_hub.ModelHubMixin.push_to_hub``: private, token, commit_message and more.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            InputError: if the Hub doesn't take it.
+        """
+        try:
+            return str(super().push_to_hub(repo_id, **kwargs))
+        except InputError:
+            raise
+        except Exception as error:  # the network, the hub's client, a name that is none
+            raise InputError(f"{repo_id!r}: the Hub did not take it ({foreign_error(error)})") from error
+
     def _save_pretrained(self, save_directory: Path) -> None:
         write_pretrained(save_directory, self.backbone, self.head.tensors, self.words, self.config, self.probe)
 
@@ -120,12 +168,8 @@ class Classifier(ModelHubMixin):
 
         Returns:
             The card.
-
-        Raises:
-            InputError: if the run has none.
         """
-        if self.card is None:
-            raise InputError("the run has no README.md, its model card; fit again, or write one into the folder")
+        assert self.card is not None
         return ModelCard(self.card)
 
     @property

@@ -3,6 +3,7 @@
 CLIP's own weights stay where they are: the folder names them, with their digest.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.clip import Backbone, check_spec, load_backbone_from_spec
 from dbpt.clip.spec import quiet_hub
+from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import Words
 from dbpt.errors import InputError, foreign_error
 from dbpt.guesses.linear_probe import AttributeProbe
@@ -23,6 +25,7 @@ from dbpt.storage.typed_json import check_version, read_json, typed
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 SCHEMA_VERSION = 1
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 WAY_OUT = "save or download it again"
 SETTINGS = ("head", "objective", "prompts", "group_source", "embed_batch_size", "label_model", "label_pretrained")
 """The settings of the run that a classifier reads, and those that they are checked with."""
@@ -93,6 +96,9 @@ def read_pretrained(
         InputError: if a file is missing, damaged or of another version, and as `load_backbone_from_spec` does.
     """
     path = folder / CONFIG
+    if not is_pretrained(folder):
+        found_run = "; dbpt.load reads the folder of a run" if not is_missing(folder / "run.json") else ""
+        raise InputError(f"{folder}: holds no {CONFIG} and {TENSORS}, so no saved classifier{found_run}")
     found = read_json(path, "config of a classifier")
     if found.get("library_name") != "dbpt":
         raise InputError(f"{path}: its library_name is {found.get('library_name')!r}; expected a classifier of 'dbpt'")
@@ -101,10 +107,12 @@ def read_pretrained(
     check_spec(content.backbone, path)
     config, local = make_config(content.settings), content.backbone["weights"].get("path")
     if local is not None and weights is None:
-        weights = folder / PurePath(local).name
-        if is_missing(weights):
-            name = f"{weights.name} (sha256 {content.backbone['weights']['sha256'][:12]}…)"
-            raise InputError(f"{folder}: needs CLIP's weights {name}; name the file as weights, or put it there")
+        name, sha256 = PurePath(local).name, content.backbone["weights"]["sha256"][:12]
+        places = (folder, mini_clip_paths()[1].parent)  # the second has the one that comes with dbpt
+        weights = next((place / name for place in places if not is_missing(place / name)), None)
+        if weights is None:
+            way_out = "name the file as weights, or put it there"
+            raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {way_out}")
     backbone = load_backbone_from_spec(content.backbone, device=device, weights=weights)
     tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, way_out=WAY_OUT)
     probe = None
@@ -119,10 +127,22 @@ def read_card(folder: Path) -> str | None:
     return None if is_missing(path) else read_regular(path, "model card").decode("utf-8", "replace")
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a folder that holds anything but what `write_pretrained` and the Hub's tools write."""
+    if not is_missing(folder) and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not is_pretrained(folder):
+        found = "is the folder of a run" if not is_missing(folder / "run.json") else "holds other files"
+        raise InputError(f"{folder}: {found}; name a new folder, or one of a saved classifier, which is replaced")
+
+
 def downloaded(repository: str, **options: Any) -> Path:
     """Return the folder that holds the files of a Hub repository; ``options`` are those of ``snapshot_download``."""
     from huggingface_hub import snapshot_download
 
+    if not REPOSITORY.fullmatch(repository):
+        found = "a file" if not is_missing(Path(repository)) else "no folder"
+        raise InputError(f"{repository!r}: is {found}, and not the name of a repository, owner/name")
     try:
         with quiet_hub():
             return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))
