@@ -37,6 +37,8 @@ def prepared(path, preprocessing):
     with Image.open(path) as file:
         height, width = preprocessing["size"]
         resampling = Image.Resampling[preprocessing["interpolation"].upper()]
+        if file.mode.startswith("I;16"):  # Pillow would cut 16 bits to 8 instead of scaling them
+            file = Image.fromarray((np.asarray(file) >> 8).astype(np.uint8))
         image = resized(file, preprocessing["resize_mode"], height, width, resampling)
     missing = max(0, width - image.width), max(0, height - image.height)
     if any(missing):
@@ -58,12 +60,20 @@ def main(model, folder):
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["path", "prediction", *(f"p_{name}" for name in classes)])
     for start in range(0, len(paths), BATCH_SIZE):
-        batch = paths[start : start + BATCH_SIZE]
-        images = np.stack([prepared(path, preprocessing) for path in batch])
-        (probabilities,) = session.run(["probabilities"], {"images": images})
+        batch = {}
+        for path in paths[start : start + BATCH_SIZE]:
+            try:
+                batch[path] = prepared(path, preprocessing)
+            except OSError as error:
+                print(f"{path}: left out ({error})", file=sys.stderr)
+        if not batch:
+            continue
+        (probabilities,) = session.run(["probabilities"], {"images": np.stack(list(batch.values()))})
         for path, row in zip(batch, probabilities, strict=True):
             table.writerow([path, classes[row.argmax()], *(f"{value:.6f}" for value in row)])
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3 or not Path(sys.argv[2]).is_dir():
+        sys.exit("usage: python classify_with_onnx.py model.onnx FOLDER")
     main(*sys.argv[1:])
