@@ -21,7 +21,7 @@ from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.ppa import probe_errors
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.runs.run_folder import check_context, read_context
+from dbpt.runs.run_folder import read_context
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.fields import AUTO, flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
@@ -277,9 +277,8 @@ def load_and_embed(
         settings, words = each.values(HEADS[each.head].settings), dataset.words
         is_named = prompts == "group" and words.attributes and not each.has_unnamed_groups
         outputs = group_prompts(words) if is_named else class_prompts(words)
-        if context is not None and start is not None and each.head == "prompt":
-            check_context(context, start, backbone, outputs, class_specific=each.class_specific_context)
-            settings["n_ctx"] = context.shape[-2]
+        if each.head == "prompt":
+            settings |= {"context": context, "start_from": start}
         HEADS[each.head].check(backbone, outputs, **settings)
     embedded = embedded_rows(dataset, backbone, config, known)
     for warning in embedded.warnings:
