@@ -12,7 +12,6 @@ from tiny import Tiny
 import dbpt
 from dbpt.guesses import trust
 from dbpt.settings.config import FitConfig
-from dbpt.study import guesses
 from dbpt.study.guesses import guess_sheets, judged_guesses
 from dbpt.study.stages import prepare
 
@@ -114,7 +113,6 @@ def unsteady(monkeypatch):
         agreements = {name: 0.5 if name in failing else 1.0 for name in names}
         return trust.Trust(names=tuple(names), agreements=agreements, **figures)
 
-    monkeypatch.setattr(guesses, "guess_trust", judged)
     monkeypatch.setattr("dbpt.guesses.trust.guess_trust", judged)
     return failing
 

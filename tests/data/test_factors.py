@@ -109,9 +109,7 @@ def test_attributes_are_the_combinations_and_sentences_those_of_each_factor():
     texts, owners = task.attribute_texts()
     assert texts == ["photo", "sketch", "drawing", "indoor", "outdoor", "sea", "port", "dock"]
     assert owners.tolist() == [0, 1, 1, 2, 3, 4, 5, 5]
-    style, place = task.suspects
-    assert task.vocabularies(style) == {(0, 1): [0, 1, 2]}
-    assert task.vocabularies(place) == {(0, 1): [0, 2], (2, 3): [1]}
+    assert task.vocabularies == [{(0, 1): [0, 1, 2]}, {(0, 1): [0, 2], (2, 3): [1]}]
 
 
 def test_one_factor_is_an_attribute_with_a_name():

@@ -164,12 +164,15 @@ def _fit_on(
 def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
     """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
+    def prepared() -> Study:
+        return prepare(config, notes)
+
     def without_the_large(study: Study) -> Study:
         large: dict[str, Any] = {"backbone": study.embedded.backbone.spec}
         large |= dict.fromkeys(("features", "labeller", "label_features", "known"))
         return replace(study, embedded=replace(study.embedded, **large))
 
-    study = ranks.from_first(lambda: prepare(config, notes), sent=without_the_large)
+    study = ranks.from_first(prepared, sent=without_the_large)
     if ranks.count == 1:
         return study
     found = study.embedded

@@ -112,8 +112,8 @@ def column_position(where: str, header: Sequence[str], name: str, hint: str = ""
         return header.index(name)
     if name in header:
         raise InputError(f"{where}: column {name!r} occurs {header.count(name)} times; keep one")
-    close = nearest(name, list(header))
-    raise InputError(f"{where}: no column {name!r}; columns found: {shortened(header)}{close}{hint}")
+    found = f"columns found: {shortened(header)}{nearest(name, list(header))}"
+    raise InputError(f"{where}: no column {name!r}; {found}{hint}")
 
 
 def check_number(path: Path, num_rows: int) -> None:
@@ -152,8 +152,8 @@ class Columns:
         if bad:
             row = next(row for row, value in enumerate(values) if value in bad)
             valid = repr(expected[0]) if len(expected) == 1 else f"one of {shortened(expected)}"
-            close = nearest(values[row].strip(), list(expected))
-            raise InputError(f"{self.where(row)}: {column} is {values[row]!r}, expected {valid}{close}{way_out}")
+            found = f"{values[row]!r}, expected {valid}{nearest(values[row].strip(), list(expected))}"
+            raise InputError(f"{self.where(row)}: {column} is {found}{way_out}")
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
 
     def decode_numbers(self, column: str, number: int) -> NDArray[np.int64]:

@@ -212,15 +212,13 @@ class Words:
             return self.attributes
         return {f"{factor.name}: {value}": words for factor in self.factors for value, words in factor.values.items()}
 
-    def vocabularies(self, suspect: Factor) -> dict[tuple[int, ...], list[int]]:
-        """Return the classes that share each list of possible values of an attribute, both as indices.
-
-        Args:
-            suspect: one of the `suspects`.
-        """
-        found: dict[tuple[int, ...], list[int]] = {}
-        for label, name in enumerate(self.classes):
-            found.setdefault(tuple(suspect.possible(name)), []).append(label)
+    @property
+    def vocabularies(self) -> list[dict[tuple[int, ...], list[int]]]:
+        """For each of the `suspects` the classes that share each list of its possible values, both as indices."""
+        found: list[dict[tuple[int, ...], list[int]]] = [{} for _ in self.suspects]
+        for suspect, of_suspect in zip(self.suspects, found, strict=True):
+            for label, name in enumerate(self.classes):
+                of_suspect.setdefault(tuple(suspect.possible(name)), []).append(label)
         return found
 
     @property

@@ -43,6 +43,23 @@ class PseudoMethod(Registered):
         """Raise `InputError` if a required package is missing; called before any image is embedded."""
 
     @classmethod
+    def drawn_known(
+        cls, known: PseudoAttributes, may_learn: NDArray[np.bool_], number: int, *, seed: int
+    ) -> PseudoAttributes:
+        """Return a part of the ``known`` attributes. Only if ``probe_rows`` is one of the ``settings``.
+
+        Args:
+            known: the known attributes (N,), -1 where unknown.
+            may_learn: (N,) bool, False for the test images.
+            number: how many to keep.
+            seed: the seed of the run, which draws them.
+
+        Raises:
+            InputError: if fewer are known.
+        """
+        raise InputError(f"pseudo method {cls.name!r} reads probe_rows, so it must have a class method drawn_known")
+
+    @classmethod
     def fit(
         cls,
         features: Features,

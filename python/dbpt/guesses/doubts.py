@@ -238,3 +238,12 @@ def within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
     sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
     found: _Array = values_NA - (sums / (np.bincount(labels)[:, None] + SHRINKAGE))[labels]
     return found
+
+
+def outranked(logits_NA: NDArray[np.float32], other_words_NW: NDArray[np.float32], guesses: NDArray[np.int64]) -> float:
+    """Return the share of the other words whose logits (N, W) are above those (N, A) of the guesses, as in `Trust`."""
+    shares = [
+        np.median((other_words_NW[guesses == name] > logits_NA[guesses == name, name, None]).mean(axis=1))
+        for name in np.unique(guesses[guesses >= 0])
+    ]
+    return float(min(shares, default=0.0))

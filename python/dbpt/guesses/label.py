@@ -196,16 +196,15 @@ def label_suspects(
     A row gets only values that its class (``labels``, (N,)) may have. Classes with the same possible values are
     guessed together. The other arguments are those of `label_attributes`, whose warnings are in the result.
     """
-    of_suspects = zip(words.suspects, by_suspect(logits, words), strict=True)
-    found = [_label_suspect(logits_NA, labels, words, suspect, fit_on, how) for suspect, logits_NA in of_suspects]
-    return PseudoAttributes.combined(found)
+    of_suspects = zip(by_suspect(logits, words), words.suspects, words.vocabularies, strict=True)
+    return PseudoAttributes.combined([_label_suspect(labels, *each, fit_on, how) for each in of_suspects])
 
 
 def _label_suspect(
-    logits_NA: NDArray[np.float32],
     labels: NDArray[np.int64],
-    words: Words,
+    logits_NA: NDArray[np.float32],
     suspect: Factor,
+    vocabularies: Mapping[tuple[int, ...], list[int]],
     fit_on: NDArray[np.bool_] | None,
     how: dict[str, Any],
 ) -> PseudoAttributes:
@@ -214,7 +213,7 @@ def _label_suspect(
     codes, confidence = np.empty(len(labels), np.int64), np.ones(len(labels), np.float32)
     posterior_NA = np.zeros(logits_NA.shape, np.float32)
     warnings: list[str] = []
-    for values, classes in words.vocabularies(suspect).items():
+    for values, classes in vocabularies.items():
         rows = np.flatnonzero(np.isin(labels, classes))
         if len(values) == 1:
             codes[rows], posterior_NA[rows, values[0]] = values[0], 1

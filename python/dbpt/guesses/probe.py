@@ -61,6 +61,25 @@ class Probe(PseudoMethod):
         weights, biases = zip(*layers, strict=True)
         return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
 
+    @classmethod
+    def drawn_known(
+        cls, known: PseudoAttributes, may_learn: NDArray[np.bool_], number: int, *, seed: int
+    ) -> PseudoAttributes:
+        """Return ``number`` of the ``known`` attributes, of rows that a probe ``may_learn`` from, drawn by the seed.
+
+        All other rows, the test rows too, are then unknown, -1.
+        """
+        is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors], axis=0)
+        _check_learnable(is_known, may_learn, "attribute")
+        is_known &= may_learn
+        if number > (available := int(is_known.sum())):
+            found = f"only {available} training and validation images have a known attribute"
+            raise InputError(f"--probe-rows {number}: {found}; lower it")
+        rows = np.flatnonzero(is_known)
+        drawn = np.zeros(len(is_known), np.bool_)
+        drawn[rows[random_part(np.zeros(len(rows), np.int64), lambda _: number, seed)]] = True
+        return known.only([drawn] * len(known.factors))
+
 
 def _taken(features: Features, rows: NDArray[np.int64]) -> Features:
     """Return the features of ``rows``; stored ones are not read yet, so that they are never in memory as a whole."""
@@ -83,21 +102,3 @@ def _check_counts(codes: NDArray[np.int64], names: Sequence[str], way_out: str) 
             f"{OPTION}: {fewest} of the {len(codes)} training and validation images that it learns from have the "
             f"attribute {names[int(counts.argmin())]!r}; it needs at least 2 of each, copies not counted: {way_out}"
         )
-
-
-def drawn_known(known: PseudoAttributes, may_learn: NDArray[np.bool_], number: int, *, seed: int) -> PseudoAttributes:
-    """Return ``number`` of the ``known`` attributes (N,) of rows that a probe ``may_learn`` from, drawn by the seed.
-
-    All other rows, the test rows too, are then unknown, -1. Raises `InputError` if fewer are known.
-    """
-    is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors], axis=0)
-    _check_learnable(is_known, may_learn, "attribute")
-    is_known &= may_learn
-    if number > (available := int(is_known.sum())):
-        raise InputError(
-            f"--probe-rows {number}: only {available} training and validation images have a known attribute; lower it"
-        )
-    rows = np.flatnonzero(is_known)
-    drawn = np.zeros(len(is_known), np.bool_)
-    drawn[rows[random_part(np.zeros(len(rows), np.int64), lambda _: number, seed)]] = True
-    return known.only([drawn] * len(known.factors))

@@ -1,17 +1,20 @@
 """Judge guesses by words, and find names to leave out; docs/audit.md has the measurements."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
 from dbpt.groups.association import spread
+from dbpt.guesses.base import PSEUDO_METHODS, PseudoAttributes, comparable_attributes
 from dbpt.guesses.clusters import METHOD as CLUSTERS
+from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import (
     LOWEST_AGREEMENT,
     CrossValidated,
@@ -19,10 +22,11 @@ from dbpt.guesses.doubts import (
     doubt,
     gap_densities,
     kappa,
+    outranked,
     separations,
     within_class,
 )
-from dbpt.guesses.label import METHOD, label_quietly
+from dbpt.guesses.label import METHOD, by_suspect, label_quietly
 from dbpt.storage.typed_json import Count, Share
 
 AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
@@ -212,7 +216,7 @@ def guess_trust(
         agreements={names[name]: agreement for name, agreement in zip(used, agreements, strict=True)},
         spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
         separations=separations(logits[known], guesses[known], labels[known], names),
-        outranked=_outranked(by_template[0], other_words, guesses),
+        outranked=outranked(by_template[0], other_words, guesses),
         gap_densities=gap_densities(logits[known], guesses[known], names),
         unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
     )
@@ -221,16 +225,6 @@ def guess_trust(
 def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return at most `MOST_ROWS` of the rows, at equal distances."""
     return spread(rows, MOST_ROWS)
-
-
-def _outranked(
-    logits_NA: NDArray[np.float32], other_words_NW: NDArray[np.float32], guesses: NDArray[np.int64]
-) -> float:
-    shares = [
-        np.median((other_words_NW[guesses == name] > logits_NA[guesses == name, name, None]).mean(axis=1))
-        for name in np.unique(guesses[guesses >= 0])
-    ]
-    return float(min(shares, default=0.0))
 
 
 MOST_TRIALS = 20
@@ -272,3 +266,129 @@ def names_to_leave_out(
 def _without_one(kept: list[str], trust: Trust) -> list[list[str]]:
     """Return the names without each of those that fail; nothing if fewer than two would be left."""
     return [[name for name in kept if name != other] for other in trust.failing if len(kept) > 2]
+
+
+def guesses_with_doubts(
+    dataset: Dataset,
+    pseudo: PseudoAttributes,
+    rows: NDArray[np.int64],
+    logits_of: Callable[..., NDArray[np.float32]],
+    other_words: Callable[[], list[str]],
+) -> Guesses:
+    """Return how the guesses for ``dataset`` were made, and the doubts about them.
+
+    Doubts are about the names, so guesses below ``min_confidence`` count too. Guesses from a file have those that are
+    beside them, those by a probe what cross-validation says. Attributes that nobody guessed get none.
+
+    Args:
+        dataset, pseudo: N images, and their pseudo attributes.
+        rows: (N,) int64, the numbers of the images in ``logits_of``.
+        logits_of: returns zero-shot logits (n, K) of sentences and ``rows=``, as `zero_shot_logits` does.
+        other_words: returns words to compare the names with.
+    """
+    if pseudo.names is not None:
+        return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
+    method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
+    judged: list[dict[str, Any]]
+    judged = [{"doubts": [Doubt(kind="file", sentence=text) for text in part.doubts or ()]} for part in parts]
+    is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
+    if pseudo.probe is not None:
+        judged = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
+    elif method is not None:
+        judged = _doubts(dataset, [_likeliest(part) for part in parts], rows, logits_of, other_words(), method.name)
+    how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
+    of_suspects = [
+        Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
+        for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, judged, strict=True)
+    ]
+    if not dataset.words.factors:
+        return of_suspects[0]
+    for each in of_suspects:
+        each.doubts[:] = [replace(doubt, factor=each.name) for doubt in each.doubts]
+    return Guesses(
+        values=list(dataset.attribute_names),
+        doubts=[doubt for each in of_suspects for doubt in each.doubts],
+        doubted=of_suspects[0].doubted if len(of_suspects) == 1 else [],
+        factors=of_suspects,
+        **_figures(pseudo, dataset.attributes),
+        **how,
+    )
+
+
+def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters | None) -> Guesses:
+    """Return the figures of clusters, which are right if their commonest true attribute is; or of no attribute."""
+    comparable = comparable_attributes(dataset, pseudo, np.arange(len(dataset)))
+    figures = _figures(replace(pseudo, pseudo_attributes=comparable), dataset.attributes)
+    figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
+    doubts = [] if clusters is None else clusters.doubts(dataset.class_names)
+    return Guesses(method=pseudo.method, doubts=doubts, **figures)
+
+
+def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64]) -> dict[str, Any]:
+    guessed, confidence = pseudo.pseudo_attributes, pseudo.confidence
+    assert confidence is not None and pseudo.posterior is not None
+    both = (attributes >= 0) & (guessed >= 0)
+    if pseudo.is_given is not None:
+        both &= ~pseudo.is_given
+    counts = np.bincount(guessed[guessed >= 0], minlength=pseudo.posterior.shape[1])
+    if (guessed >= 0).any():  # the others have none, or one that is too low
+        confidence = confidence[guessed >= 0]
+    return {
+        "shares": (counts / max(1, counts.sum())).tolist(),
+        "mean_confidence": min(1.0, float(confidence.mean())),
+        "n_unknown": int((guessed < 0).sum()),
+        "n_known": int(both.sum()),
+        "accuracy": float((attributes == guessed)[both].mean()) if both.any() else None,
+    }
+
+
+def _likeliest(pseudo: PseudoAttributes) -> NDArray[np.int64]:
+    """Return the guesses (N,), also those below the smallest confidence."""
+    assert pseudo.posterior is not None
+    return np.where(pseudo.pseudo_attributes >= 0, pseudo.pseudo_attributes, pseudo.posterior.argmax(axis=1))
+
+
+def _doubts(
+    dataset: Dataset,
+    guessed: Sequence[NDArray[np.int64]],
+    taken: NDArray[np.int64],
+    logits_of: Callable[..., NDArray[np.float32]],
+    other_words: Sequence[str],
+    method: str,
+) -> list[dict[str, Any]]:
+    """Return the fields of `Guesses` about the doubts of each suspect, whose guesses by ``method`` are (N,).
+
+    Classes that share their values are judged together, by their `judged_rows`.
+    """
+    words = dataset.words
+    parts = [
+        (place, values, classes, np.flatnonzero(np.isin(dataset.labels, classes)))
+        for place, vocabularies in enumerate(words.vocabularies)
+        for values, classes in vocabularies.items()
+    ]
+    parts = [part for part in parts if len(part[1]) > 1 and len(part[3])]
+    read = np.unique(np.concatenate([np.empty(0, np.int64), *(judged_rows(rows) for *_, rows in parts)]))
+    logits, *by_template = (
+        by_suspect(logits_of(*each.attribute_texts(), rows=taken[read]), words)
+        for each in (words, *(replace(words, attribute_templates=(template,)) for template in AGREEMENT_TEMPLATES))
+    )
+    found: list[dict[str, Any]] = [{"doubts": [], "doubted": [], "leave_out": []} for _ in words.suspects]
+    for place, values, classes, rows in parts:
+        judged, known = judged_rows(rows), list(words.suspects[place].values)
+        cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
+        code[list(values)] = np.arange(len(values))
+        counts = np.bincount(guessed[place][rows] + 1, minlength=len(known) + 1)[1:]
+        others, of_templates = logits_of(other_words, rows=taken[judged]), [each[place][cells] for each in by_template]
+        evidence = logits[place][cells], of_templates, others, dataset.labels[judged]
+        names = [known[value] for value in values]
+        trust = guess_trust(code[guessed[place][judged]], *evidence, names, counts[list(values)])
+        if trust.doubts:
+            of_part, of_suspect, doubts = len(classes) < dataset.num_classes, found[place], trust.doubts
+            if leave_out := names_to_leave_out(trust, *evidence, method=method):
+                kept = in_quotes([name for name in names if name not in leave_out])
+                doubts.append(doubt("leave out", in_quotes(leave_out), kept=kept))
+            of_classes = f"for {', '.join(dataset.class_names[label] for label in classes)}, " if of_part else ""
+            of_suspect["doubts"] += [replace(each, sentence=of_classes + each.sentence) for each in doubts]
+            of_suspect["doubted"] += [name for name in names if name not in of_suspect["doubted"]]
+            of_suspect["leave_out"] += [] if of_part else leave_out
+    return found

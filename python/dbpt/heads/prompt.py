@@ -14,6 +14,7 @@ from dbpt.clip.spec import Tokenizer
 from dbpt.clip.text_path import fit_text_tower
 from dbpt.data.prompts import Prompts
 from dbpt.data.words import Vocabulary
+from dbpt.errors import InputError
 from dbpt.heads.base import Head, HeadStart
 
 OFFSET_STEP = 3.0
@@ -97,7 +98,14 @@ class PromptHead(Head):
 
     @classmethod
     def check(cls, backbone: Backbone, prompts: Prompts, **settings: Any) -> None:
-        """Refuse a prompt that is too long for the text tower, and a bad ``ctx_init``."""
+        """Refuse a saved ``context`` that doesn't fit, a prompt too long for the text tower, and a bad ``ctx_init``.
+
+        The ``context`` is that of ``start_from``, None without one.
+        """
+        context, start_from = settings.pop("context", None), settings.pop("start_from", None)
+        if context is not None:
+            _check_context(context, f"--start-from {start_from}", backbone, prompts, settings["class_specific_context"])
+            settings["n_ctx"] = context.shape[-2]
         layout = {name: value for name, value in settings.items() if not name.startswith("text_")}
         prompt_layout(backbone.tokenizer, prompts.wordings, **_with_start(prompts, layout))
 
@@ -162,6 +170,26 @@ class PromptHead(Head):
             "logit_scale": torch.tensor([self.logit_scale]),
             "logit_bias": torch.tensor([self.logit_bias]),
         }
+
+
+def _check_context(
+    context: NDArray[np.float32], where: str, backbone: Backbone, prompts: Prompts, class_specific: bool
+) -> None:
+    """Refuse a context of another width than the text tower's, or for another number of classes."""
+    width = text_tower.token_embedding(backbone.model).embedding_dim
+    if context.shape[-1] != width:
+        raise InputError(
+            f"{where}: its context has width {context.shape[-1]}, the text tower of {backbone.spec['model']} has "
+            f"{width}; name a prompt that was trained with this model"
+        )
+    number, found = max(prompts.contexts) + 1, len(context) if context.ndim == 3 else None
+    if class_specific and context.ndim == 2:
+        raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
+    if found is not None and found != number:
+        way_out = "name a prompt of as many, or a shared one"
+        raise InputError(f"{where}: has {found} contexts, the data have {number} classes; {way_out}")
+    if not class_specific and context.ndim == 3:
+        raise InputError(f"{where}: has a context for each class; add --class-specific-context")
 
 
 def _with_start(prompts: Prompts, settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.prompts import Prompts
 from dbpt.data.words import Words, factor_codes, joint_codes
 from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, merged_metrics
@@ -27,7 +26,6 @@ from dbpt.storage.files import are_finite, is_missing, read_tensors, write_tenso
 from dbpt.storage.typed_json import typed_json
 
 if TYPE_CHECKING:
-    from dbpt.clip import Backbone
     from dbpt.runs.classifier import Classifier
 
 TENSORS_SCHEMA_VERSION = 1
@@ -157,28 +155,6 @@ def read_context(start_from: str) -> NDArray[np.float32]:
     if not np.isfinite(context).all():
         raise InputError(f"{path}: its context has NaN or an infinity; {way_out}")
     return context
-
-
-def check_context(
-    context: NDArray[np.float32], start_from: str, backbone: "Backbone", prompts: Prompts, *, class_specific: bool
-) -> None:
-    """Refuse a context of another width than the text tower's, or for another number of classes."""
-    from dbpt.clip.text_tower import token_embedding
-
-    width, where = token_embedding(backbone.model).embedding_dim, f"--start-from {start_from}"
-    if context.shape[-1] != width:
-        raise InputError(
-            f"{where}: its context has width {context.shape[-1]}, the text tower of {backbone.spec['model']} has "
-            f"{width}; name a prompt that was trained with this model"
-        )
-    number, found = max(prompts.contexts) + 1, len(context) if context.ndim == 3 else None
-    if class_specific and context.ndim == 2:
-        raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
-    if found is not None and found != number:
-        way_out = "name a prompt of as many, or a shared one"
-        raise InputError(f"{where}: has {found} contexts, the data have {number} classes; {way_out}")
-    if not class_specific and context.ndim == 3:
-        raise InputError(f"{where}: has a context for each class; add --class-specific-context")
 
 
 def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, places: Sequence[int]) -> NDArray[np.int64]:

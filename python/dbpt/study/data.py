@@ -104,14 +104,14 @@ def _known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes |
         return None
     if not dataset.attribute_names:
         return no_attributes(dataset)
-    if config.pseudo_attributes is not None:
-        return read_pseudo_attributes(Path(config.pseudo_attributes), dataset).above(config.min_confidence)
-    is_known = any((codes >= 0).any() for codes in dataset.factor_attributes)
-    if config.keeps_known and not is_known:
-        option = f"--pseudo-method {config.pseudo_method}" if config.learns_attributes else "--guess-only-unknown"
-        way_out = "name the file that has some with --pseudo-attributes"
-        raise InputError(f"{option}: {dataset.source} has no attribute for any image; {way_out}")
-    return attributes_of_data(dataset) if config.keeps_known else None
+    if config.pseudo_attributes is None:
+        is_known = any((codes >= 0).any() for codes in dataset.factor_attributes)
+        if config.keeps_known and not is_known:
+            option = f"--pseudo-method {config.pseudo_method}" if config.learns_attributes else "--guess-only-unknown"
+            way_out = "name the file that has some with --pseudo-attributes"
+            raise InputError(f"{option}: {dataset.source} has no attribute for any image; {way_out}")
+        return attributes_of_data(dataset) if config.keeps_known else None
+    return read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
 
 
 def _refuse_classes(dataset: Dataset) -> None:

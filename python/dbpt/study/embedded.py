@@ -23,7 +23,6 @@ from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe, Features
-from dbpt.guesses.probe import drawn_known
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import BackboneSettings
@@ -85,7 +84,7 @@ class Embedded:
             return self.known
         method, fit_on, known = PSEUDO_METHODS[config.pseudo_method], ~self._is_test, self.known
         if known is not None and config.probe_rows is not None:
-            known = drawn_known(known, fit_on, config.probe_rows, seed=config.seed)
+            known = method.drawn_known(known, fit_on, config.probe_rows, seed=config.seed)
         if method.learns and probe is None:
             assert known is not None
             way_out = "label more by hand" if config.probe_rows is None else "raise --probe-rows"
@@ -143,7 +142,8 @@ def embedded_rows(
 ) -> Embedded:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
 
-    ``known`` are the known attributes of ``dataset``, and ``clusters`` those of a run, if none are to be found.
+    ``known`` are the known attributes of ``dataset``, and ``clusters`` those of a run, if none are to be found. Those
+    below the ``min_confidence`` become unknown.
     """
     labeller = backbone
     if config.label_backbone is not None:
@@ -163,6 +163,7 @@ def embedded_rows(
     elif config.num_clusters is not None:
         clusters = clusters or find_clusters(readable, label_features, labeller, config.num_clusters)
         known = PseudoAttributes.of_clusters(clusters, label_features, readable.labels)
+    if known is not None:
         known = known.above(config.min_confidence)
     failures = tuple(sorted(failures, key=lambda failure: failure.row))
     lines = [f"{dataset.where(each.row)}: {each.path}: {each.reason}; left out" for each in failures[:3]]

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,10 @@ from numpy.typing import NDArray
 from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.discovery.catalogue import catalogue_words
-from dbpt.errors import in_quotes
 from dbpt.groups import group_counts
-from dbpt.guesses import ClassClusters, base
-from dbpt.guesses.doubts import Doubt, doubt
-from dbpt.guesses.label import METHOD, by_suspect, doubts_column
-from dbpt.guesses.trust import AGREEMENT_TEMPLATES, Guesses, guess_trust, judged_rows, names_to_leave_out
+from dbpt.guesses import base
+from dbpt.guesses.label import doubts_column
+from dbpt.guesses.trust import Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.guesses import GuessSheets, doubts_in_words
 from dbpt.report.pictures import contact_sheets
@@ -101,118 +98,13 @@ def _rounded(values: NDArray[np.floating[Any]], digits: int = 4) -> NDArray[np.f
 
 
 def judged_guesses(images: Embedded, pseudo: base.PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
-    """Return how the guesses were made, and the doubts about those of ``rows``, by default all but the test rows.
-
-    Doubts are about the names, so guesses below ``min_confidence`` count too. Guesses from a file have those that are
-    beside them, those by a probe what cross-validation says. Attributes that nobody guessed get none.
-    """
+    """Return the figures and doubts of `guesses_with_doubts` about ``rows``, by default all but the test rows."""
     dataset = images.dataset
     rows = dataset.rows_to_fit if rows is None else rows
     if len(rows) < len(dataset):
         dataset, pseudo = dataset.take(rows), pseudo.take(rows)
-    if pseudo.names is not None:
-        return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
-    method, parts, suspects = base.PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
-    judged: list[dict[str, Any]]
-    judged = [{"doubts": [Doubt(kind="file", sentence=text) for text in part.doubts or ()]} for part in parts]
-    is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
-    if pseudo.probe is not None:
-        judged = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
-    elif method is not None:
-        judged = _doubts(images, dataset, rows, [_likeliest(part) for part in parts], method.name)
-    how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
-    of_suspects = [
-        Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
-        for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, judged, strict=True)
-    ]
-    if not dataset.words.factors:
-        return of_suspects[0]
-    for each in of_suspects:
-        each.doubts[:] = [replace(doubt, factor=each.name) for doubt in each.doubts]
-    return Guesses(
-        values=list(dataset.attribute_names),
-        doubts=[doubt for each in of_suspects for doubt in each.doubts],
-        doubted=of_suspects[0].doubted if len(of_suspects) == 1 else [],
-        factors=of_suspects,
-        **_figures(pseudo, dataset.attributes),
-        **how,
-    )
-
-
-def _judged_clusters(dataset: Dataset, pseudo: base.PseudoAttributes, clusters: ClassClusters | None) -> Guesses:
-    """Return the figures of clusters, which are right if their commonest true attribute is; or of no attribute."""
-    comparable = base.comparable_attributes(dataset, pseudo, np.arange(len(dataset)))
-    figures = _figures(replace(pseudo, pseudo_attributes=comparable), dataset.attributes)
-    figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
-    doubts = [] if clusters is None else clusters.doubts(dataset.class_names)
-    return Guesses(method=pseudo.method, doubts=doubts, **figures)
-
-
-def _figures(pseudo: base.PseudoAttributes, attributes: NDArray[np.int64]) -> dict[str, Any]:
-    guessed, confidence = pseudo.pseudo_attributes, pseudo.confidence
-    assert confidence is not None and pseudo.posterior is not None
-    both = (attributes >= 0) & (guessed >= 0)
-    if pseudo.is_given is not None:
-        both &= ~pseudo.is_given
-    counts = np.bincount(guessed[guessed >= 0], minlength=pseudo.posterior.shape[1])
-    if (guessed >= 0).any():  # the others have none, or one that is too low
-        confidence = confidence[guessed >= 0]
-    return {
-        "shares": (counts / max(1, counts.sum())).tolist(),
-        "mean_confidence": min(1.0, float(confidence.mean())),
-        "n_unknown": int((guessed < 0).sum()),
-        "n_known": int(both.sum()),
-        "accuracy": float((attributes == guessed)[both].mean()) if both.any() else None,
-    }
-
-
-def _likeliest(pseudo: base.PseudoAttributes) -> NDArray[np.int64]:
-    """Return the guesses (N,), also those below the smallest confidence."""
-    assert pseudo.posterior is not None
-    return np.where(pseudo.pseudo_attributes >= 0, pseudo.pseudo_attributes, pseudo.posterior.argmax(axis=1))
-
-
-def _doubts(
-    images: Embedded, dataset: Dataset, taken: NDArray[np.int64], guessed: Sequence[NDArray[np.int64]], method: str
-) -> list[dict[str, Any]]:
-    """Return the fields of `Guesses` about the doubts of each suspect, whose guesses are (n,).
-
-    ``dataset`` has the rows ``taken`` (n,) of ``images``. Classes that share their values are judged together, by their
-    `judged_rows`. ``method`` is that of the guesses.
-    """
-    words, logits_of = dataset.words, partial(zero_shot_logits, images.labeller, images.label_features)
-    parts = [
-        (place, values, classes, np.flatnonzero(np.isin(dataset.labels, classes)))
-        for place, suspect in enumerate(words.suspects)
-        for values, classes in words.vocabularies(suspect).items()
-    ]
-    parts = [part for part in parts if len(part[1]) > 1 and len(part[3])]
-    read = np.unique(np.concatenate([np.empty(0, np.int64), *(judged_rows(rows) for *_, rows in parts)]))
-    logits, *by_template = (
-        by_suspect(logits_of(*each.attribute_texts(), rows=taken[read]), words)
-        for each in (words, *(replace(words, attribute_templates=(template,)) for template in AGREEMENT_TEMPLATES))
-    )
-    to_compare = catalogue_words()
-    found: list[dict[str, Any]] = [{"doubts": [], "doubted": [], "leave_out": []} for _ in words.suspects]
-    for place, values, classes, rows in parts:
-        judged, known = judged_rows(rows), list(words.suspects[place].values)
-        cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
-        code[list(values)] = np.arange(len(values))
-        counts = np.bincount(guessed[place][rows] + 1, minlength=len(known) + 1)[1:]
-        others, of_templates = logits_of(to_compare, rows=taken[judged]), [each[place][cells] for each in by_template]
-        evidence = logits[place][cells], of_templates, others, dataset.labels[judged]
-        names = [known[value] for value in values]
-        trust = guess_trust(code[guessed[place][judged]], *evidence, names, counts[list(values)])
-        if trust.doubts:
-            of_part, of_suspect, doubts = len(classes) < dataset.num_classes, found[place], trust.doubts
-            if leave_out := names_to_leave_out(trust, *evidence, method=method):
-                kept = in_quotes([name for name in names if name not in leave_out])
-                doubts.append(doubt("leave out", in_quotes(leave_out), kept=kept))
-            of_classes = f"for {', '.join(dataset.class_names[label] for label in classes)}, " if of_part else ""
-            of_suspect["doubts"] += [replace(each, sentence=of_classes + each.sentence) for each in doubts]
-            of_suspect["doubted"] += [name for name in names if name not in of_suspect["doubted"]]
-            of_suspect["leave_out"] += [] if of_part else leave_out
-    return found
+    logits_of = partial(zero_shot_logits, images.labeller, images.label_features)
+    return guesses_with_doubts(dataset, pseudo, rows, logits_of, catalogue_words)
 
 
 def guess_sheets(study: Study) -> GuessSheets:

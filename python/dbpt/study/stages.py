@@ -21,7 +21,7 @@ from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.ppa import probe_errors
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.runs.run_folder import check_context, read_context
+from dbpt.runs.run_folder import read_context
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.fields import AUTO, flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
@@ -49,18 +49,17 @@ def check_before_reading(config: FitConfig) -> None:
     if config.head == "prompt" and config.n_ctx is not None and isinstance(length, int) and config.n_ctx >= length:
         found = f"the text tower has {length} positions, which must hold a class name too"
         raise InputError(f"--n-ctx {config.n_ctx}: {found}; lower it")
+    if config.attributes is None and config.factors is None:
+        if config.data in DATASETS and config.celeba_attributes is None:
+            _check_proportions(config, list(DATASETS[config.data].words.attributes))
+    elif config.attributes is not None and not config.names_none:
+        _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
+    elif config.attributes is None and config.factors is not None:
+        parse_factors(config.factors)
     if config.opens_images and not os.path.isdir(config.cache_dir):  # noqa: PTH112 (Path.is_dir raises where it may not look)
         if os.path.lexists(config.cache_dir):
             raise InputError(f"--cache {config.cache_dir}: is not a folder; choose another")
         check_can_create(config.cache_dir, option="--cache")
-    if config.names_none:
-        return
-    if config.attributes is not None:
-        _check_proportions(config, list(parse_vocabulary(config.attributes, "--attributes")))
-    elif config.factors is not None:
-        parse_factors(config.factors)
-    elif config.data in DATASETS and config.celeba_attributes is None:
-        _check_proportions(config, list(DATASETS[config.data].words.attributes))
 
 
 def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
@@ -278,12 +277,12 @@ def load_and_embed(
         settings, words = each.values(HEADS[each.head].settings), dataset.words
         is_named = prompts == "group" and words.attributes and not each.has_unnamed_groups
         outputs = group_prompts(words) if is_named else class_prompts(words)
-        if context is not None and start is not None and each.head == "prompt":
-            check_context(context, start, backbone, outputs, class_specific=each.class_specific_context)
-            settings["n_ctx"] = context.shape[-2]
+        if each.head == "prompt":
+            settings |= {"context": context, "start_from": start}
         HEADS[each.head].check(backbone, outputs, **settings)
     embedded = embedded_rows(dataset, backbone, config, known)
-    log_warnings(embedded.warnings)
+    for warning in embedded.warnings:
+        logger.warning(warning)
     check_classes(embedded.dataset)
     features = embedded.features[:]  # training reads them in each step
     label_features = features if embedded.label_features is embedded.features else embedded.label_features[:]
