@@ -91,6 +91,20 @@ def test_the_example_prepares_images_as_open_clip_does(tmp_path, size, mode, kin
         np.testing.assert_allclose(prepared(file, {**settings, "size": size}), expected, atol=1e-5)
 
 
+def test_the_example_takes_16_bits_as_predict_does_and_leaves_bad_files_out(tiny_run, tmp_path):
+    classifier = dbpt.load(tiny_run)
+    classifier.to_onnx(tmp_path / "model.onnx")
+    (folder := tmp_path / "images").mkdir()
+    grey = np.random.default_rng(0).integers(0, 65536, (40, 30), dtype=np.uint16)
+    Image.fromarray(grey).save(folder / "deep.png")
+    (folder / "bad.png").write_text("no image")
+    lines = printed(tmp_path, EXAMPLES / "classify_with_onnx.py", tmp_path / "model.onnx", folder)
+    assert len(lines) == 2 and (tmp_path / "errors.txt").read_text().count("left out") == 1
+    found = [float(each) for each in lines[1].split(",")[2:]]
+    np.testing.assert_allclose(found, classifier.predict(folder / "deep.png").probabilities, atol=1e-4)
+    printed(tmp_path, EXAMPLES / "classify_with_onnx.py", returncode=1)
+
+
 def test_the_command_writes_the_file_and_says_so(tiny, tiny_run, tmp_path, command):
     moved = tmp_path / "moved.safetensors"
     moved.write_bytes(tiny.weights.read_bytes())
