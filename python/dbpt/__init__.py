@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.backbone import zero_shot_logits as zero_shot_logits
+    from dbpt.commands.callbacks import Callback as Callback
     from dbpt.commands.compare import compare as compare
     from dbpt.commands.embed import check_data as check_data
     from dbpt.commands.embed import embed as embed
@@ -66,6 +67,7 @@ _HOMES = {
     "auditing.result": ["Audit"],
     "clip": ["Backbone", "load_backbone"],
     "clip.backbone": ["zero_shot_logits"],
+    "commands.callbacks": ["Callback"],
     "commands.compare": ["compare"],
     "commands.embed": ["check_data", "embed"],
     "commands.evaluate": ["evaluate"],

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from dbpt._core import __version__
+from dbpt.commands.callbacks import StartedRun, Watch
 from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
 from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
 from dbpt.commands.comparison_plan import (
@@ -102,6 +103,7 @@ def compare(
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
+    callbacks: Sequence[object] = (),
     **settings: "Unpack[SharedSettings]",
 ) -> Result:
     """Train every method with every head and seed as `fit` does, and write tables of the results and a page to ``out``.
@@ -109,7 +111,7 @@ def compare(
     A training that fails because its loss diverged does not stop the others.
 
     Args:
-        data, out, overwrite: as in `fit`.
+        data, out, overwrite, callbacks: as in `fit`.
         methods: ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``; or one without
             training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, and what every head can train without
             annotation.
@@ -130,6 +132,7 @@ def compare(
     Raises:
         InputError: as `fit` does, and for a plan that can't be carried out.
     """
+    watch = Watch(callbacks)
     if isinstance(jobs, bool) or jobs < 1:
         raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
     # ranks would each do all of the work and overwrite each other's files
@@ -152,18 +155,18 @@ def compare(
     seeds = DEFAULT_SEEDS if seeds is None else seeds
     config = with_data(shared_settings(shared), data)
     make_plan(config, methods, heads, seeds, resample)  # refuses a bad one at once
-    with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
+    with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite), watch:
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
         config, notes = with_found_attributes(config)
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
         notes = notes if before is None else tuple(before.notes)
         plan = make_plan(resolve_demo(config), methods, heads, seeds, resample)
-        return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite})
+        return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite}, watch)
 
 
 def _compare_in(
-    out: Path, asked: FitConfig, plan: Plan, jobs: int, notes: Sequence[str], how: dict[str, bool]
+    out: Path, asked: FitConfig, plan: Plan, jobs: int, notes: Sequence[str], how: dict[str, bool], watch: Watch
 ) -> Result:
     """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn, ``notes`` are about the data."""
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
@@ -209,7 +212,9 @@ def _compare_in(
     sheets = guess_sheets(study)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
-    results, failures = _run(plan, stages, out, jobs)
+    groups = {cell.name: study.group_names(cell.config.group_source) for cell in plan.cells if cell.head is not None}
+    watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
+    results, failures = _run(plan, stages, out, jobs, watch)
     shared = study.shared_metrics()
     metrics = summarize(plan, results, failures, shared, study.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
@@ -233,10 +238,13 @@ def _compare_in(
         COMPARISON_FOLDER.finish(out, description, plan.config)
     result = Result(out, metrics)
     log_warnings(result.warnings, logged)
+    watch.tell("on_fit_end", result)
     return result
 
 
-def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
+def _run(
+    plan: Plan, stages: Stages, out: Path, jobs: int, watch: Watch
+) -> tuple[dict[str, CellResult], dict[str, str]]:
     """Read the finished cells and run the others; return results and reasons of failures by name."""
     results, failures = dict[str, CellResult](), dict[str, str]()
     for cell in plan.cells:
@@ -247,9 +255,9 @@ def _run(plan: Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, Ce
         logger.info(f"{len(results)} of {len(plan.cells)} trainings are finished")
     jobs = min(jobs, len(waiting))
     if jobs > 1:
-        outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs)
+        outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs, watch)
     else:
-        outcomes = ((cell, attempt(stages, cell, out)) for cell in waiting)
+        outcomes = ((cell, attempt(stages, cell, out, watch)) for cell in waiting)
     total, first, started = len(plan.cells), len(plan.cells) - len(waiting) + 1, time.perf_counter()
     try:
         with closing(outcomes), progress_bar("comparison", "cell", total=total, initial=first - 1) as bar:
