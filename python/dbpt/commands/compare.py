@@ -29,6 +29,7 @@ from dbpt.commands.comparison_plan import (
 )
 from dbpt.commands.comparison_summary import summarize
 from dbpt.commands.result import Result
+from dbpt.commands.trackers import trackers_of
 from dbpt.data import DataLike, Words
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
@@ -39,7 +40,7 @@ from dbpt.report.comparison import csv_table
 from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
 from dbpt.report.guesses import label_command, setting_texts
 from dbpt.report.summary import judged_factors
-from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
+from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
 from dbpt.runs.run_folder import data_of_factors
 from dbpt.settings.config import FitConfig, override, shows_settings
 from dbpt.settings.keywords import SharedSettings
@@ -75,13 +76,14 @@ class ComparisonMarker(Marker):
     notes: list[str]
 
 
+FILES = ("compare.html", "compare.json", "compare.csv", "guesses.html")
 COMPARISON_FOLDER = OutputFolder(
     title="comparison",
     command="dbpt compare",
     marker="plan.json",
     record=ComparisonMarker,
     schema_version=4,
-    is_file={"compare.html", "compare.json", "compare.csv", "guesses.html"}.__contains__,
+    is_file=lambda name: name in FILES or name.startswith(EVENTS),
     subfolders={
         "cells": is_cell_file,
         "checkpoints": is_cell_file,
@@ -132,7 +134,7 @@ def compare(
     Raises:
         InputError: as `fit` does, and for a plan that can't be carried out.
     """
-    watch = Watch(callbacks)
+    Watch(callbacks)  # refuses wrong ones before any work
     if isinstance(jobs, bool) or jobs < 1:
         raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
     # ranks would each do all of the work and overwrite each other's files
@@ -155,6 +157,7 @@ def compare(
     seeds = DEFAULT_SEEDS if seeds is None else seeds
     config = with_data(shared_settings(shared), data)
     make_plan(config, methods, heads, seeds, resample)  # refuses a bad one at once
+    watch = Watch(callbacks, trackers_of(config.report_to))
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite), watch:
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
         config, notes = with_found_attributes(config)

@@ -19,6 +19,7 @@ from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.callbacks import StartedRun, Watch, history_line
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.result import Result
+from dbpt.commands.trackers import trackers_of
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.prompts import group_templates
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
@@ -92,6 +93,7 @@ def fit(
         data = chosen.pop("data")
     config, how = with_data(make_config(chosen), data), {"resume": resume, "overwrite": overwrite}
     with joined_ranks(config.device) as ranks, ExitStack() as held:
+        trackers = ranks.from_first(lambda: trackers_of(config.report_to), sent=lambda _: [])
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, **how)))
         of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
         config = replace(config, image_precision=of_run)
@@ -100,7 +102,8 @@ def fit(
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
         before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
         notes = notes if before is None else tuple(before.notes)
-        watch = held.enter_context(Watch(callbacks, history=out / "history.jsonl") if ranks.is_first else Watch())
+        watch = Watch(callbacks, trackers, out / "history.jsonl") if ranks.is_first else Watch()
+        held.enter_context(watch)
         return _fit_on(ranks, config, ranks.in_turns(lambda: resolve_demo(config)), notes, out, how, watch)
 
 

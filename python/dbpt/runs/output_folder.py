@@ -33,6 +33,8 @@ class Marker:
 
 
 R = TypeVar("R", bound=Marker)
+EVENTS = "events.out.tfevents."
+"""The beginning of the names of TensorBoard's files."""
 FIGURES = "figures"
 """The subfolder of charts as files."""
 

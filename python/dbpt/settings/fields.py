@@ -116,8 +116,10 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     choices = limits.get("choices", (value,))
     if isinstance(choices, Registry):
         choices.check(flag, value)
-    elif value not in choices:
-        raise InputError(f"{flag}: {value!r} is none of {', '.join(choices)}{nearest(value, list(choices))}")
+    else:
+        for each in value if isinstance(value, tuple) and "choices" in limits else (value,):
+            if each not in choices:
+                raise InputError(f"{flag}: {each!r} is none of {', '.join(choices)}{nearest(each, list(choices))}")
     for key, (holds, words) in _LIMITS.items():
         if key in limits and not holds(value, limits[key]):
             raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")
