@@ -13,6 +13,7 @@ from typing import Any
 from dbpt.commands.callbacks import StartedRun, Tracker
 from dbpt.commands.result import Result
 from dbpt.errors import optional_module
+from dbpt.settings.fields import varied_in_words
 
 PROJECT = "dbpt"
 """The project where the tracker needs one; its environment variables, such as ``WANDB_PROJECT``, replace it."""
@@ -44,10 +45,11 @@ class _Adapter(Tracker):
     def on_fit_end(self, result: Result) -> None:
         """Log the numbers of the table as ``final/ROW/FIGURE``, then the table and the page."""
         lines, final = result.lines(), dict[str, float]()
-        for line in lines:
-            row = "/".join(["final", *(_plain(str(line[name])) for name in ("method", "head") if line[name])])
+        for row, line in zip(result.rows, lines, strict=True):
+            varied = varied_in_words(getattr(row.record, "varied", {}))
+            place = "/".join(["final", *(_plain(text) for text in (row.method + varied, row.head) if text)])
             figures = {name: value for name, value in line.items() if isinstance(value, int | float)}
-            final |= {f"{row}/{_plain(name)}": value for name, value in figures.items()}
+            final |= {f"{place}/{_plain(name)}": value for name, value in figures.items()}
         page = next(page for name in ("report.html", "compare.html") if (page := result.folder / name).exists())
         self._finish(final, lines, page, result.table())
 
