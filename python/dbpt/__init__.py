@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from dbpt.discovery.result import Discovery as Discovery
     from dbpt.errors import InputError as InputError
     from dbpt.features import embed_images as embed_images
+    from dbpt.features.cache import read_features as read_features
     from dbpt.groups import GroupDRO as GroupDRO
     from dbpt.groups import GroupWeighting as GroupWeighting
     from dbpt.groups import GroupWeights as GroupWeights
@@ -79,6 +80,7 @@ _HOMES = {
     "discovery.result": ["Discovery"],
     "errors": ["InputError"],
     "features": ["embed_images"],
+    "features.cache": ["read_features"],
     "groups": ["GroupDRO", "GroupWeighting", "GroupWeights", "group_metrics", "pseudo_attribute_quality"],
     "guesses": ["label_attributes", "register_pseudo_method"],
     "heads": ["register_head"],
