@@ -40,7 +40,9 @@ def test_paths_and_row_numbers_give_the_features(embedded):
     np.testing.assert_array_equal(dbpt.read_features(str(folder), np.array(paths)[order]), whole[order])
     rows = [row for row in range(len(paths)) if not is_refused(folder, row)]
     by_number = dbpt.read_features(folder, np.array(rows, np.uint16))
-    assert len(rows) == len(good) and {row.tobytes() for row in by_number} == {whole[number].tobytes() for number in good}
+    assert len(rows) == len(good) and {row.tobytes() for row in by_number} == {
+        whole[number].tobytes() for number in good
+    }
     assert dbpt.read_features(folder, []).shape == (0, whole.shape[1])
 
 
