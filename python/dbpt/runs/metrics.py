@@ -330,10 +330,7 @@ class FailedTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonMetrics(Metrics):
-    """The content of ``compare.json``: figures of the ``n`` images of ``split``.
-
-    ``draws`` are of half of the training and validation rows; none without ``--resample``.
-    """
+    """The content of ``compare.json``: figures of the ``n`` images of ``split``; ``draws`` only with ``--resample``."""
 
     split: Split
     n: Count
