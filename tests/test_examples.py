@@ -8,12 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
 import torch
 import yaml
 from launched import launch
 
+import dbpt
+from dbpt.features import embed_images
 from dbpt.sampling import GroupSampler
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -130,3 +136,54 @@ def test_the_commands_of_the_workflow_run(monkeypatch, tmp_path, command):
     code, out, _ = command(*shlex.split(audit)[1:])
     assert code == 0 and out.count("\ngate passed: ") == 2
     assert all((tmp_path / path).exists() for path in steps[-1]["with"]["path"].split())
+
+
+RAY = """
+import csv, os, runpy, signal, sys
+from pathlib import Path
+import ray
+folder = Path(sys.argv[1])
+ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False, _temp_dir=sys.argv[2])
+example = runpy.run_path({example!r}, run_name="embed_with_ray")
+
+class Dying(example["Embed"]):
+    def __call__(self, batch):
+        if "0100.png" in batch["path"] and not (folder / "died").exists():
+            (folder / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(batch)
+
+example["main"](sys.argv[3:], Dying)
+"""
+
+
+@pytest.mark.full
+def test_ray_embeds_every_row_once_though_a_worker_is_killed(tiny, tiny_backbone, tmp_path):
+    pytest.importorskip("ray", reason="ray is not installed")
+    (root := tmp_path / "images").mkdir()
+    images = tiny.images(50)
+    paths = [f"{number:04d}.png" for number in range(200)]
+    for number, path in enumerate(paths):
+        shutil.copy(images[number % len(images)], root / path)
+    (root / "broken.png").write_text("no image")
+    table = tmp_path / "rows.csv"
+    table.write_text("path,label\n" + "".join(f"{path},{int(path[:4]) % 2}\n" for path in paths) + "broken.png,0\n")
+    script, out = tmp_path / "job.py", tmp_path / "out"
+    script.write_text(RAY.format(example=str(EXAMPLES / "embed_with_ray.py")))
+    options = ["--model", tiny.model, "--pretrained", tiny.weights, "--actors", 2, "--batch", 16, "--rows", 64]
+    with tempfile.TemporaryDirectory(prefix="ray-") as of_ray:  # the path of a socket has to be short
+        printed(tmp_path, script, tmp_path, of_ray, table, f"file://{root}", out, *options)
+    assert (tmp_path / "died").exists()
+    numbers = range(len([*(out / "img_emb").iterdir()]))
+    names = [
+        name
+        for n in numbers
+        for name in pq.read_table(out / f"metadata/metadata_{n}.parquet")["image_path"].to_pylist()
+    ]
+    found = np.concatenate([np.load(out / f"img_emb/img_emb_{n}.npy") for n in numbers])
+    assert sorted(names) == paths and len(numbers) == 4
+    whole = embed_images(tiny_backbone, root, names, cache_dir=tmp_path / "cache").features
+    np.testing.assert_allclose(found, whole, atol=1e-5)
+    table.write_text(table.read_text().replace("broken.png,0\n", ""))
+    settings = {**tiny.settings, "embeddings": out, "head": "linear", "epochs": 2, "attributes": None}
+    assert dbpt.fit(table, out=tmp_path / "run", objective="erm", **settings).metrics.dataset.counts

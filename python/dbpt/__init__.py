@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.backbone import zero_shot_logits as zero_shot_logits
+    from dbpt.commands.callbacks import Callback as Callback
     from dbpt.commands.compare import compare as compare
     from dbpt.commands.embed import check_data as check_data
     from dbpt.commands.embed import embed as embed
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from dbpt.discovery.result import Discovery as Discovery
     from dbpt.errors import InputError as InputError
     from dbpt.features import embed_images as embed_images
+    from dbpt.features.cache import read_features as read_features
     from dbpt.groups import GroupDRO as GroupDRO
     from dbpt.groups import GroupWeighting as GroupWeighting
     from dbpt.groups import GroupWeights as GroupWeights
@@ -67,6 +69,7 @@ _HOMES = {
     "auditing.result": ["Audit"],
     "clip": ["Backbone", "load_backbone"],
     "clip.backbone": ["zero_shot_logits"],
+    "commands.callbacks": ["Callback"],
     "commands.compare": ["compare"],
     "commands.embed": ["check_data", "embed"],
     "commands.evaluate": ["evaluate"],
@@ -78,6 +81,7 @@ _HOMES = {
     "discovery.result": ["Discovery"],
     "errors": ["InputError"],
     "features": ["embed_images"],
+    "features.cache": ["read_features"],
     "groups": [
         *("GroupDRO", "GroupWeighting", "GroupWeights", "group_metrics", "pseudo_attribute_quality", "sample_weights"),
     ],

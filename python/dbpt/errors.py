@@ -92,7 +92,10 @@ def foreign_error(error: BaseException, limit: int = 200) -> str:
 def optional_module(name: str, needed_by: str, extra: str) -> Any:
     """Return a module that only the ``extra`` of dbpt installs. Raises `InputError` if it is missing."""
     try:
-        return import_module(name)
+        module = import_module(name)
+        if module.__file__ is None:  # a folder of that name, such as ./wandb
+            raise ImportError
+        return module
     except ImportError:
         raise InputError(f"{needed_by} needs {name}; run pip install 'dbpt[{extra}]'") from None
 

@@ -28,7 +28,7 @@ def passed_on(monkeypatch, command):
 
 
 def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(passed_on):
-    plain = {"methods": None, "heads": None, "seeds": None, "resample": None, "jobs": 1}
+    plain = {"methods": None, "heads": None, "seeds": None, "resample": None, "vary": None, "jobs": 1}
     plain |= {"resume": False, "overwrite": False}
     assert passed_on("DATA") == {"data": "DATA", **plain}
     said = passed_on("DATA", "--methods", "erm,dbpt:true", "--heads", "linear", "--jobs", 3, "--resume", "--lr", 0.1)
@@ -39,6 +39,8 @@ def test_what_is_said_is_passed_on_and_the_rest_has_its_defaults(passed_on):
     assert seeds == [2, (3, 7), (3, 7), (3,)]
     assert passed_on("DATA", "--methods", "erm", "dbpt", "--seeds", "2")["methods"] == "erm,dbpt"
     assert passed_on("DATA", "--resample", "20")["resample"] == 20
+    varied = passed_on("DATA", "--vary", "eta=0,1", "batch-size=16", "--jobs", 2)["vary"]
+    assert varied == {"eta": ["0", "1"], "batch_size": ["16"]}
 
 
 def test_the_settings_file_of_a_run_will_do(passed_on, tiny_run, tmp_path, capsys):

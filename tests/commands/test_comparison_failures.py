@@ -28,10 +28,10 @@ def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
 
 
 def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, long_comparison, monkeypatch):
-    def fails_once(stages, cell, folder, run_cell=jobs.run_cell):
+    def fails_once(stages, cell, folder, watch, run_cell=jobs.run_cell):
         if cell.name in ("dbpt_linear_seed-1", "erm_linear_seed-0"):
             raise InputError("the loss is nan | 100 % bad")
-        run_cell(stages, cell, folder)
+        run_cell(stages, cell, folder, watch)
 
     with monkeypatch.context() as patch:
         patch.setattr(jobs, "run_cell", fails_once)

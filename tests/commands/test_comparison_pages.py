@@ -78,10 +78,10 @@ def test_before_is_erm_with_the_same_head_else_the_first_row_and_one_row_stands_
 
 
 def test_the_answers_are_of_the_first_seed_that_is_finished(tiny, tmp_path, monkeypatch):
-    def fails(stages, cell, folder, run_cell=jobs.run_cell):
+    def fails(stages, cell, folder, watch, run_cell=jobs.run_cell):
         if cell.name in failing:
             raise InputError("the loss is nan")
-        run_cell(stages, cell, folder)
+        run_cell(stages, cell, folder, watch)
 
     monkeypatch.setattr(jobs, "run_cell", fails)
     failing = {"dbpt_linear_seed-0", "zero-shot_seed-1"}

@@ -262,7 +262,8 @@ def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callab
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
     how: dict[str, Any] = {"type": {float: FLOAT, int: INTEGER}.get(kind, kind), "default": None}
     if str(setting.type).startswith("tuple"):
-        how |= {"multiple": True, "metavar": f"{kind.__name__.upper().replace('STR', 'TEXT')} ..."}
+        value = f"[{'|'.join(choices)}]" if choices else kind.__name__.upper().replace("STR", "TEXT")
+        how |= {"multiple": True, "metavar": f"{value} ..."}
     if name == "factors":
         how["callback"] = _well_written_factors
     return click.option(flag, name, help=text, hidden=hidden, **how)

@@ -84,6 +84,19 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
         raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
 
+def _varied(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]] | None:
+    """``eta=0,1,5 lr=0.003,0.01``."""
+    found = dict[str, list[str]]()
+    for text in values:
+        name, equals, given = text.partition("=")
+        name = name.strip().replace("-", "_")
+        if not equals or not name or name in found:
+            problem = f"{name!r} is given twice" if name in found else f"found {text!r}"
+            raise click.BadParameter(f"{problem}; expected SETTING=VALUE,VALUE once for each setting")
+        found[name] = [value.strip() for value in given.split(",")]
+    return found or None
+
+
 @shared.settings_command("out", "methods", "resample", "classes", "attributes", examples=COMPARE_EXAMPLES)
 @shared.data_argument(required=False)
 @shared.path_option("--out", required=True, help="folder, created by this command")
@@ -117,6 +130,13 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     help="train each row K more times, each time on half of the training and validation rows of each class and pseudo "
     "attribute: gives intervals for other training images; 20 are recommended",
 )
+@click.option(
+    "--vary",
+    callback=_varied,
+    multiple=True,
+    metavar="SETTING=VALUE,VALUE ...",
+    help="train each row with each combination of values of the settings that it reads: eta=0,1,5 lr=0.003,0.01",
+)
 @click.option("--jobs", type=shared.INTEGER, default=1, show_default=True, help="processes that train at the same time")
 @shared.config_option
 @click.option(
@@ -136,7 +156,10 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     from dbpt.commands.compare import compare as run_compare
     from dbpt.report.comparison import WIDEST
 
-    own = {name: options.pop(name) for name in ("methods", "heads", "seeds", "resample", "jobs", "resume", "overwrite")}
+    own = {
+        name: options.pop(name)
+        for name in ("methods", "heads", "seeds", "resample", "vary", "jobs", "resume", "overwrite")
+    }
     configured = read_config(config) if config else {}  # one that `fit` wrote serves too
     if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:
         logger.info(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")

@@ -3,9 +3,9 @@
 import logging
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +13,26 @@ import torch.distributed as dist
 
 from dbpt._core import __version__
 from dbpt.commands import comparison_plan as planning
+from dbpt.commands.callbacks import StartedRun, Watch
 from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
 from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
 from dbpt.commands.comparison_summary import summarize
 from dbpt.commands.result import Result
+from dbpt.commands.trackers import trackers_of
 from dbpt.data import DataLike, Words
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.progress import progress_bar
 from dbpt.report import sections
 from dbpt.report.charts import write_figures
-from dbpt.report.comparison import csv_table
+from dbpt.report.comparison import ComparisonSummary, csv_table
 from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
 from dbpt.report.guesses import doubts_in_words, label_command, setting_texts
 from dbpt.report.summary import judged_factors
-from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
+from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
 from dbpt.runs.run_folder import data_of_factors
 from dbpt.settings.config import FitConfig, override, shows_settings
+from dbpt.settings.fields import value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
@@ -61,15 +64,17 @@ class ComparisonMarker(Marker):
     words: Words
     draws: int
     notes: list[str]
+    vary: dict[str, list[Any]] = field(default_factory=dict)
 
 
+FILES = ("compare.html", "compare.json", "compare.csv", "guesses.html")
 COMPARISON_FOLDER = OutputFolder(
     title="comparison",
     command="dbpt compare",
     marker="plan.json",
     record=ComparisonMarker,
     schema_version=4,
-    is_file={"compare.html", "compare.json", "compare.csv", "guesses.html"}.__contains__,
+    is_file=lambda name: name in FILES or name.startswith(EVENTS),
     subfolders={
         "cells": planning.is_cell_file,
         "checkpoints": planning.is_cell_file,
@@ -88,9 +93,11 @@ def compare(
     heads: str | Sequence[str] | None = None,
     seeds: int | Sequence[int] | None = None,
     resample: int | None = None,
+    vary: Mapping[str, Sequence[Any]] | None = None,
     jobs: int = 1,
     resume: bool = False,
     overwrite: bool = False,
+    callbacks: Sequence[object] = (),
     **settings: "Unpack[SharedSettings]",
 ) -> Result:
     """Train every method with every head and seed as `fit` does, and write tables of the results and a page to ``out``.
@@ -98,7 +105,7 @@ def compare(
     A training that fails because its loss diverged does not stop the others.
 
     Args:
-        data, out, overwrite: as in `fit`.
+        data, out, overwrite, callbacks: as in `fit`.
         methods: ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``; or one without
             training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, and what every head can train without
             annotation.
@@ -108,6 +115,8 @@ def compare(
         resample: how many more trainings of each row, 2 or more, on draws: half of the training and validation rows of
             each class and pseudo attribute, and a seed of its own. The test rows stay. The figures are those with all
             rows; their deviation and the intervals are over the draws. None: no draws.
+        vary: values of settings, such as ``{"eta": [0, 1, 5]}``: each row is trained with each combination of those
+            that it reads. They replace a value in ``settings``. None: no other settings.
         jobs: processes that train at the same time; they share the processor's cores.
         resume: continue an interrupted comparison, or one with fewer methods, heads, seeds or draws; finished cells
             stay. Without ``data``, what is not given is that of the comparison.
@@ -119,6 +128,7 @@ def compare(
     Raises:
         InputError: as `fit` does, and for a plan that can't be carried out.
     """
+    Watch(callbacks)  # refuses wrong ones before any work
     if isinstance(jobs, bool) or jobs < 1:
         raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
     # ranks would each do all of the work and overwrite each other's files
@@ -136,23 +146,31 @@ def compare(
         heads = marker.heads if heads is None else heads
         seeds = marker.seeds if seeds is None else seeds
         resample = marker.draws or None if resample is None else resample
+        vary = marker.vary if vary is None else vary
     methods = planning.METHODS if methods is None else methods
     heads = planning.DEFAULT_HEADS if heads is None else heads
     seeds = planning.DEFAULT_SEEDS if seeds is None else seeds
     config = with_data(planning.shared_settings(shared), data)
-    planning.make_plan(config, methods, heads, seeds, resample)  # refuses a bad one at once
-    with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite):
+    planning.make_plan(config, methods, heads, seeds, resample, vary)  # refuses a bad one at once
+    watch = Watch(callbacks, trackers_of(config.report_to))
+    with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite), watch:
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
         config, notes = with_found_attributes(config)
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
         notes = notes if before is None else tuple(before.notes)
-        plan = planning.make_plan(resolve_demo(config), methods, heads, seeds, resample)
-        return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite})
+        plan = planning.make_plan(resolve_demo(config), methods, heads, seeds, resample, vary)
+        return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite}, watch)
 
 
 def _compare_in(
-    out: Path, asked: FitConfig, plan: planning.Plan, jobs: int, notes: Sequence[str], how: dict[str, bool]
+    out: Path,
+    asked: FitConfig,
+    plan: planning.Plan,
+    jobs: int,
+    notes: Sequence[str],
+    how: dict[str, bool],
+    watch: Watch,
 ) -> Result:
     """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn, ``notes`` are about the data."""
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
@@ -161,12 +179,14 @@ def _compare_in(
     precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
     asked = replace(asked, image_precision=precision)  # what auto was taken for
     precise = replace(plan.config, image_precision=precision)
-    plan = planning.make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None)
+    plan = planning.make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None, plan.vary)
     configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [cell for row in plan.rows for cell in row.cells]
     warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(each.names_groups for each in free)))
+    if plan.vary:
+        warnings[CHOOSING] = None
     embedded, study = stages.embedded, stages.guessed(plan.cells[0])
     study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
     trained = [cell.config for cell in plan.cells if cell.head is not None]
@@ -185,6 +205,7 @@ def _compare_in(
         "backbone": embedded.backbone.spec,
         "words": asdict(embedded.dataset.words),
         "notes": list(notes),
+        "vary": plan.vary,
     }
     there = how["resume"] and not is_missing(out / COMPARISON_FOLDER.marker)
     marker = COMPARISON_FOLDER.read_marker(out) if there else None
@@ -198,7 +219,9 @@ def _compare_in(
     sheets = guess_sheets(study)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
-    results, failures = _run(plan, stages, out, jobs)
+    groups = {cell.name: study.group_names(cell.config.group_source) for cell in plan.cells if cell.head is not None}
+    watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
+    results, failures = _run(plan, stages, out, jobs, watch)
     shared = study.shared_metrics()
     metrics = summarize(plan, results, failures, shared, study.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
@@ -214,6 +237,9 @@ def _compare_in(
         shared = replace(shared, dataset=data_of_factors(shared.dataset, places))
         judged = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
     answers = answers_of(plan, results, metrics, stages, out)
+    if plan.vary:
+        chosen = next(place for place, row in enumerate(ComparisonSummary(metrics).rows) if row.chosen)
+        steps = next_steps(out, asked, plan, plan.rows[chosen])
     charts = comparison_figures(metrics)
     page = render_comparison(metrics, judged, sheets, made_by, steps, answers, charts)
     write_figures(out, charts)
@@ -222,10 +248,13 @@ def _compare_in(
         COMPARISON_FOLDER.finish(out, description, plan.config)
     result = Result(out, metrics)
     log_warnings(result.warnings, logged)
+    watch.tell("on_fit_end", result)
     return result
 
 
-def _run(plan: planning.Plan, stages: Stages, out: Path, jobs: int) -> tuple[dict[str, CellResult], dict[str, str]]:
+def _run(
+    plan: planning.Plan, stages: Stages, out: Path, jobs: int, watch: Watch
+) -> tuple[dict[str, CellResult], dict[str, str]]:
     """Read the finished cells and run the others; return results and reasons of failures by name."""
     results, failures = dict[str, CellResult](), dict[str, str]()
     for cell in plan.cells:
@@ -236,9 +265,9 @@ def _run(plan: planning.Plan, stages: Stages, out: Path, jobs: int) -> tuple[dic
         logger.info(f"{len(results)} of {len(plan.cells)} trainings are finished")
     jobs = min(jobs, len(waiting))
     if jobs > 1:
-        outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs)
+        outcomes = run_in_processes([cell.config for cell in plan.cells], waiting, out, jobs, watch)
     else:
-        outcomes = ((cell, attempt(stages, cell, out)) for cell in waiting)
+        outcomes = ((cell, attempt(stages, cell, out, watch)) for cell in waiting)
     total, first, started = len(plan.cells), len(plan.cells) - len(waiting) + 1, time.perf_counter()
     try:
         with closing(outcomes), progress_bar("comparison", "cell", total=total, initial=first - 1) as bar:
@@ -269,9 +298,10 @@ def _line(cell: planning.Cell, outcome: CellResult | str) -> str:
         found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
     head = "" if cell.head is None else f", {cell.head}"
     number = f"seed {cell.config.seed}" if cell.draw is None else f"draw {cell.draw}"
-    return f"{cell.method.name}{head}, {number}: {found}"
+    return f"{cell.method.name}{varied_in_words(dict(cell.varied))}{head}, {number}: {found}"
 
 
+CHOOSING = "rows differ in settings: choose by validation, because a choice by test figures makes them too high"
 SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data", *planning.BY_THE_PLAN)]
 """The settings of every row."""
 
@@ -280,14 +310,17 @@ def command_of(out: Path, asked: FitConfig, plan: planning.Plan) -> str:
     """Return the command that makes the comparison; ``asked`` are the settings before a demo was drawn."""
     own = ["--methods", *(method.name for method in plan.methods), "--heads", *plan.heads]
     own += ["--seeds", *_seeds(plan.seeds), *(["--resample", str(plan.draws)] if plan.draws else [])]
+    varied = [f"{name}={','.join(map(value_in_words, values))}" for name, values in plan.vary.items()]
+    own += ["--vary", *varied] if varied else []
     return shlex.join(["dbpt", "compare", asked.data, "--out", str(out), *own, *asked.options(SETTINGS)])
 
 
-def next_steps(out: Path, asked: FitConfig, plan: planning.Plan) -> NextSteps:
-    """Return the commands that go on from the comparison in ``out``."""
+def next_steps(out: Path, asked: FitConfig, plan: planning.Plan, row: planning.PlannedRow | None = None) -> NextSteps:
+    """Return the commands that go on from the comparison in ``out``, with a trained ``row``."""
     # the row that the page is about if it was trained, else the last one that was
     trained = [row for row in plan.rows if row.head is not None]
-    row = next((row for row in trained if row.method.name == "dbpt"), trained[-1] if trained else None)
+    if row is None or row.head is None:
+        row = next((row for row in trained if row.method.name == "dbpt"), trained[-1] if trained else None)
     run = Path(f"{out}-{row.method.name.replace(':', '-')}") if row else None
     has_guesses = asked.pseudo_attributes is None and asked.label_model is None
     guess = ["dbpt", "guess", asked.data, "--out", f"{out}-guesses.csv", *asked.options(GUESS_SETTINGS)]
@@ -307,6 +340,6 @@ def _seeds(seeds: Sequence[int]) -> list[str]:
 
 
 def _fit_command(run: Path, asked: FitConfig, row: planning.PlannedRow) -> str:
-    names = [name for name in planning.BY_THE_PLAN if name != "baselines"]
+    names = [*(name for name in planning.BY_THE_PLAN if name != "baselines"), *dict(row.varied)]
     config = replace(asked, **{name: getattr(row.cells[0].config, name) for name in names})
     return shlex.join(["dbpt", "fit", asked.data, "--out", str(run), *config.options([*SETTINGS, *names])])

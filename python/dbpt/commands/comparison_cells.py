@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.commands.callbacks import Watch
 from dbpt.commands.comparison_plan import Cell
 from dbpt.commands.methods import trained_result, training_free_result
 from dbpt.data import SPLITS
@@ -173,7 +174,7 @@ def result_path(folder: Path, cell: Cell) -> Path:
     return folder / "cells" / f"{cell.name}.safetensors"
 
 
-def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
+def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
     """Train ``cell``, from its checkpoint if there is one, write its result, and delete the checkpoint."""
     study = stages.study(cell)
     checkpoint = folder / "checkpoints" / f"{cell.name}.safetensors"
@@ -181,7 +182,8 @@ def run_cell(stages: Stages, cell: Cell, folder: Path) -> None:
         result = training_free_result(study, cell.method.name)
     else:
         objective, prompts = cell.config.trained_objective, cell.config.prompts
-        result = trained_result(study, objective, prompts, checkpoint_path=checkpoint, quiet=True)
+        how: dict[str, Any] = {"checkpoint_path": checkpoint, "watch": watch, "row_name": cell.name, "quiet": True}
+        result = trained_result(study, objective, prompts, **how)
     classifier = result.classifier
     rows = study.rows(study.split)
     # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise

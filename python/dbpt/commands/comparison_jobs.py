@@ -7,14 +7,16 @@ import signal
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
+from dbpt.commands.callbacks import Watch
 from dbpt.commands.comparison_cells import CellResult, Stages, cell_classifier, run_cell
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan
 from dbpt.data import DATASETS
@@ -34,12 +36,12 @@ READY = "ready"
 
 
 def run_in_processes(
-    configs: Sequence[FitConfig], cells: Sequence[Cell], folder: Path, jobs: int
+    configs: Sequence[FitConfig], cells: Sequence[Cell], folder: Path, jobs: int, watch: Watch
 ) -> Generator[tuple[Cell, str | None], None, None]:
     """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; yield each with the result of `attempt`.
 
     ``configs`` are the settings of all cells, whose images must be in the cache. If a process dies, its cell fails and
-    another process takes its place. Raises `InputError` if one dies before any could begin.
+    another process takes its place. Raises `InputError` if one dies before any could begin. ``watch`` is told here.
     """
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, workers = list(reversed(cells)), dict[Connection, _Worker]()
@@ -58,6 +60,9 @@ def run_in_processes(
                         raise answer
                     if answer == READY:
                         one_has_begun = True
+                        continue
+                    if isinstance(answer, tuple):
+                        watch.tell("on_epoch_end", *answer)
                         continue
                     outcome = worker.cell, answer
                 except (EOFError, OSError):  # it has died, before or while it read what was sent
@@ -133,22 +138,34 @@ def _work(
         connection.send(InputError(f"{what}; register names at the top of a script or module, or leave jobs out"))
         return
     connection.send(READY)
+    watch = Watch([_Sender(connection)])
     while (cell := connection.recv()) is not None:
         stages.guessed(cell)  # with all threads, like the parent: another number of them may round otherwise
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
-        connection.send(attempt(stages, cell, folder))
+        connection.send(attempt(stages, cell, folder, watch))
         torch.set_num_threads(before)
 
 
-def attempt(stages: Stages, cell: Cell, folder: Path) -> str | None:
+@dataclass
+class _Sender:
+    """Sends each epoch to the process that calls the callbacks."""
+
+    connection: Connection
+
+    def on_epoch_end(self, *epoch: Any) -> None:
+        self.connection.send(epoch)
+
+
+def attempt(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> str | None:
     """Run ``cell`` in this process; return the reason of a failure, or None."""
     try:
-        run_cell(stages, cell, folder)
-    except Diverged as error:
-        return error.reason  # without how a fit continues; a comparison's settings are for all rows
+        run_cell(stages, cell, folder, watch)
     except InputError as error:
-        return str(error)
+        if error is watch.error:  # a callback's, which stops the comparison
+            raise
+        # without how a fit continues; a comparison's settings are for all rows
+        return error.reason if isinstance(error, Diverged) else str(error)
     return None
 
 

@@ -3,18 +3,21 @@
 Nothing here reads data or imports torch, so that a bad plan is refused at once.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from typing import Any
 
-from dbpt.errors import InputError, nearest
+from dbpt.errors import InputError, nearest, plain_number
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.settings.combinations import why_refused
-from dbpt.settings.config import FitConfig, make_config
-from dbpt.settings.fields import flag_of
-from dbpt.settings.sections import GROUP_SOURCES, method_name
+from dbpt.settings.config import FitConfig, make_config, readers
+from dbpt.settings.fields import check_setting, flag_of, value_in_words
+from dbpt.settings.sections import GROUP_SOURCES, GroupSettings, HeadSettings, TrainingSettings, method_name
 
 BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed
@@ -31,6 +34,11 @@ BY_THE_PLAN = {
     "baselines": "methods",
 }
 """Settings of `FitConfig` that a plan gives to each cell, and the argument that they come from."""
+VARIABLE = {each.name: each for section in (GroupSettings, HeadSettings, TrainingSettings) for each in fields(section)}
+for _name in (*BY_THE_PLAN, "model_selection", "start_from"):  # baselines is in another section
+    VARIABLE.pop(_name, None)
+Varied = tuple[tuple[str, Any], ...]
+"""Names and values of the settings that ``--vary`` gives to a row."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +80,29 @@ class Cell:
     head: str | None
     config: FitConfig
     draw: int | None = None
+    varied: Varied = ()
 
     @property
     def name(self) -> str:
         """The name of its files, without a colon, which Windows doesn't allow."""
         number = f"seed-{self.config.seed}" if self.draw is None else f"draw-{self.draw}"
-        parts = [self.method.name.replace(":", "-"), self.head, number]
+        varied = ",".join(f"{name.replace('_', '-')}={_in_file_name(value)}" for name, value in self.varied)
+        parts = [self.method.name.replace(":", "-"), self.head, varied, number]
         return "_".join(part for part in parts if part)
+
+
+def _in_file_name(value: Any) -> str:
+    text = value_in_words(value)
+    return text if re.fullmatch(IN_FILE_NAME, text) else hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+IN_FILE_NAME = r"[a-z0-9.+-]{1,24}"
 
 
 def is_cell_file(name: str) -> bool:
     """Return whether a file may be a cell's result or checkpoint."""
-    cell = re.fullmatch(r"([^_]+)(?:_([^_]+))?_(?:seed|draw)-[0-9]+\.safetensors", name)
+    varied = rf"[a-z-]+={IN_FILE_NAME}"
+    cell = re.fullmatch(rf"([^_]+)(?:_([^_]+)(?:_{varied}(?:,{varied})*)?)?_(?:seed|draw)-[0-9]+\.safetensors", name)
     if cell is None or cell[2] is None:
         return cell is not None and cell[1] in TRAINING_FREE
     objective = re.sub(rf"(-group)?(-({'|'.join(GROUP_SOURCES)}))?$", "", cell[1])
@@ -92,12 +111,13 @@ def is_cell_file(name: str) -> bool:
 
 @dataclass(frozen=True)
 class PlannedRow:
-    """A row of the table: a method with a head, a cell for each seed, and one for each draw."""
+    """A row of the table: a method with a head and perhaps ``varied`` settings; a cell for each seed and each draw."""
 
     method: Method
     head: str | None
     cells: tuple[Cell, ...]
     draws: tuple[Cell, ...]
+    varied: Varied = ()
 
 
 @dataclass(frozen=True)
@@ -114,6 +134,7 @@ class Plan:
     draws: int
     rows: tuple[PlannedRow, ...]
     left_out: tuple[str, ...]
+    vary: dict[str, list[Any]]
 
     @property
     def cells(self) -> list[Cell]:
@@ -136,8 +157,12 @@ def make_plan(
     heads: str | Sequence[str],
     seeds: int | Sequence[int],
     resample: int | None = None,
+    vary: Mapping[str, Sequence[Any]] | None = None,
 ) -> Plan:
-    """Combine ``methods``, ``heads``, ``seeds`` and draws, as in `dbpt.compare`, under the settings that they share."""
+    """Combine ``methods``, ``heads``, ``seeds`` and draws, as in `dbpt.compare`, under the settings that they share.
+
+    A row has each combination of the settings in ``vary`` that it reads.
+    """
     if resample is not None and config.shots is not None:
         raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
     chosen = [_parse_method(name) for name in _names("--methods", methods)]
@@ -155,28 +180,82 @@ def make_plan(
     # those without training, then head by head, so that a table's neighbours are comparable
     pairs: list[tuple[Method, str | None]] = [(method, None) for method in chosen if method.objective is None]
     pairs += [(method, head) for head in chosen_heads for method in chosen if method.objective is not None]
-    rows, left_out = [], []
-    for method, head in pairs:
+    rows, left_out, values = [], [], {name: _values(name, given) for name, given in (vary or {}).items()}
+    of_pairs = [(pair, [name for name in values if _reads(name, *pair, config, values)]) for pair in pairs]
+    for name in values:
+        if not any(name in read for _, read in of_pairs):
+            only = " or ".join(readers(name)) or "--apply with an objective that has weights"
+            raise InputError(f"--vary {name}: no row reads it; only {only} does")
+    combined = [
+        (*pair, tuple(zip(n, v, strict=True))) for pair, n in of_pairs for v in product(*(values[name] for name in n))
+    ]
+    for method, head, varied in combined:
+        shared = replace(config, **dict(varied))
         # cells without training have the settings that ask for the least
         objective, source = method.objective or BASELINE, method.group_source or "pseudo"
         # as in the ERM row of `fit`, an objective without weights is trained without them
-        apply = config.apply if OBJECTIVES[objective].can_sample else None
+        apply = shared.apply if OBJECTIVES[objective].can_sample else None
         choices = {"head": head or "linear", "prompts": method.prompts, "objective": objective, "group_source": source}
         start_from = None if head is None else config.start_from  # another head refuses it
-        if reason := why_refused(**choices, apply=apply or "loss", model_selection=config.model_selection):
+        if reason := why_refused(**choices, apply=apply or "loss", model_selection=shared.model_selection):
             left_out.append((method, reason))
             continue
         own = {"apply": apply, "baselines": False, "start_from": start_from}
-        own_config = replace(config, **choices, **own)  # type: ignore[arg-type]
-        cells = tuple(Cell(method, head, replace(own_config, seed=seed)) for seed in all_seeds)
-        drawn = tuple(Cell(method, head, replace(own_config, seed=draw), draw) for draw in range(draws))
-        rows.append(PlannedRow(method, head, cells, drawn))
+        own_config = replace(shared, **choices, **own)  # type: ignore[arg-type]
+        cells = tuple(Cell(method, head, replace(own_config, seed=seed), None, varied) for seed in all_seeds)
+        drawn = tuple(Cell(method, head, replace(own_config, seed=draw), draw, varied) for draw in range(draws))
+        rows.append(PlannedRow(method, head, cells, drawn, varied))
     fitting = {row.method for row in rows}
     for method, reason in left_out:
         if method not in fitting:
             raise InputError(f"--methods {method.name}: {reason}")
-    reasons = tuple(reason for _, reason in left_out)
-    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, draws, tuple(rows), reasons)
+    reasons = tuple(dict.fromkeys(reason for _, reason in left_out))
+    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, draws, tuple(rows), reasons, values)
+
+
+def _values(name: str, given: Sequence[Any]) -> list[Any]:
+    """Return the values of a setting in ``vary``, numbers perhaps as texts, in the setting's type."""
+    flag = f"--vary {name}"
+    if name in BY_THE_PLAN:
+        raise InputError(f"{flag}: each row of a comparison has its own; name them in --{BY_THE_PLAN[name]}")
+    if name not in VARIABLE:
+        if name in (each.name for each in fields(FitConfig)):
+            raise InputError(f"{flag}: all rows share it; make a comparison for each value")
+        raise InputError(f"{flag}: unknown setting{nearest(name, list(VARIABLE))}; valid are {', '.join(VARIABLE)}")
+    if callable(tolist := getattr(given, "tolist", None)):
+        given = tolist()
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+        raise InputError(f"{flag}: found {given!r:.200}; expected a list of values")
+    setting, values = VARIABLE[name], list[Any]()
+    kind = str(setting.type).removesuffix(" | None")
+    for each in given:
+        value = each
+        try:
+            if isinstance(value, str) and kind != "str":
+                value = {"true": True, "false": False}[value] if kind == "bool" else plain_number(value)
+        except (KeyError, ValueError):
+            expected = "true or false" if kind == "bool" else "a number"
+            raise InputError(f"{flag}: {each!r} is not {expected}; write --vary {name}=VALUE,VALUE") from None
+        if kind == "int" and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        elif kind == "float" and type(value) is int:
+            value = float(value)
+        check_setting(setting, value)
+        values.append(value)
+    _refuse_repeats(flag, list(map(value_in_words, values)))
+    return values
+
+
+def _reads(name: str, method: Method, head: str | None, config: FitConfig, vary: Mapping[str, list[Any]]) -> bool:
+    """Return whether the setting ``name`` changes the training of a method with a head."""
+    if method.objective is None:
+        return False
+    objective, only = OBJECTIVES[method.objective], readers(name)
+    if name == "apply":
+        return objective.can_sample
+    if only == ["--optimizer sgd"]:
+        return not objective.refits and "sgd" in (config.optimizer, *vary.get("optimizer", ()))
+    return not only or not {f"--objective {method.objective}", f"--head {head}"}.isdisjoint(only)
 
 
 def _names(flag: str, given: str | Sequence[str]) -> list[str]:

@@ -10,6 +10,7 @@ from dbpt.commands.comparison_cells import CellResult
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan, PlannedRow
 from dbpt.groups import Group, worst_group_difference_interval
 from dbpt.runs import metrics
+from dbpt.settings.fields import varied_in_words
 
 
 def summarize(
@@ -24,7 +25,7 @@ def summarize(
 
     ``results``, and the reasons of ``failures``, are by the names of the cells.
     """
-    lr = {cell.config.head: cell.config.peak_lr for cell in plan.cells if cell.head is not None}
+    lr = {cell.config.head: cell.config.peak_lr for cell in reversed(plan.cells) if cell.head is not None}
     settings = {each.name: getattr(plan.config, each.name) for each in fields(metrics.ComparisonSettings)}
     of_figures = dict.fromkeys(text for each in results.values() for text in each.metrics.warnings)
     return metrics.ComparisonMetrics(
@@ -45,6 +46,7 @@ def summarize(
                 seed=cell.config.seed,
                 draw=cell.draw,
                 reason=failures[cell.name],
+                varied=dict(cell.varied),
             )
             for cell in plan.cells
             if cell.name in failures
@@ -66,10 +68,12 @@ def _row(
     by_group = list(zip(*(result.metrics.groups for result in results), strict=True))
     # ERM with the same head; for zero-shot, with the first head
     erm = [each for each in plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
+    own, last = dict(row.varied), config.model_selection == "last"
+    erm = [each for each in erm if all(own.get(name, value) == value for name, value in each.varied)]
     against = erm[0] if erm and row.method.objective != BASELINE else None
     return metrics.ComparisonRow(
         method=row.method.name,
-        title=row.method.title,
+        title=row.method.title + varied_in_words(own),
         objective=row.method.objective,
         group_source=row.method.group_source,
         head=row.head,
@@ -89,7 +93,17 @@ def _row(
         groups_differ=any(len({each.n for each in entries}) > 1 for entries in by_group),
         difference=None if against is None else _difference(row, against, all_results, smallest),
         over_images=_mean_bounds([(each.metrics.worst_group_low, each.metrics.worst_group_high) for each in results]),
+        varied=own,
+        validation=_figure(row, _validation(found, is_last=last), _validation(drawn, is_last=last)),
     )
+
+
+def _validation(results: Mapping[int, CellResult], *, is_last: bool) -> list[float | None]:
+    """Return the figures that selected the epochs; without a selection, the average accuracies on validation."""
+    rows = [result.row for result in results.values()]
+    if is_last:
+        return [None if row.val is None or row.head is None else row.val.average for row in rows]
+    return [row.validation_score for row in rows]
 
 
 def _values(name: str, results: Mapping[int, CellResult]) -> list[float | None]:
@@ -146,7 +160,11 @@ def _difference(
         )
     intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in pairs.values()]
     return metrics.Difference(
-        head=against.head, seeds=list(pairs), figures=figures, over_images=_mean_bounds(intervals)
+        head=against.head,
+        seeds=list(pairs),
+        figures=figures,
+        over_images=_mean_bounds(intervals),
+        varied=dict(against.varied),
     )
 
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
+from dbpt.commands.callbacks import StartedRun, Watch, history_line
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.result import Result
+from dbpt.commands.trackers import trackers_of
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.prompts import group_templates
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
@@ -61,6 +63,7 @@ def fit(
     out: str | Path,
     resume: bool = False,
     overwrite: bool = False,
+    callbacks: Sequence[object] = (),
     **settings: "Unpack[FitSettings]",
 ) -> Result:
     """Train a prompt, or another head, on ``data`` with the chosen objective and write the results to ``out``.
@@ -75,6 +78,7 @@ def fit(
             run in ``out`` continues on its own data, with its own settings where none are given. A run that is not
             finished, for example because its loss diverged, may be given a lower ``lr``.
         overwrite: replace an existing run folder.
+        callbacks: objects with some of the methods of `dbpt.Callback`, which see the training.
         settings: those listed below; classes, attributes and columns may be dicts, and ``model`` a `Backbone`, which is
             loaded again.
 
@@ -84,12 +88,14 @@ def fit(
     Raises:
         InputError: for wrong settings or data, if ``out`` can't be used, and if training diverges.
     """
+    Watch(callbacks)  # refuses wrong ones before any work
     out, chosen = Path(out), dict[str, Any](settings)
     if data is None:
         chosen = override(RUN_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite), chosen)
         data = chosen.pop("data")
     config, how = with_data(make_config(chosen), data), {"resume": resume, "overwrite": overwrite}
     with joined_ranks(config.device) as ranks, ExitStack() as held:
+        trackers = ranks.from_first(lambda: trackers_of(config.report_to), sent=lambda _: [])
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, **how)))
         of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
         config = replace(config, image_precision=of_run)
@@ -98,11 +104,19 @@ def fit(
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
         before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
         notes = notes if before is None else tuple(before.notes)
-        return _fit_on(ranks, config, ranks.in_turns(lambda: resolve_demo(config)), notes, out, how)
+        watch = Watch(callbacks, trackers, out / "history.jsonl") if ranks.is_first else Watch()
+        held.enter_context(watch)
+        return _fit_on(ranks, config, ranks.in_turns(lambda: resolve_demo(config)), notes, out, how, watch)
 
 
 def _fit_on(
-    ranks: Ranks, asked: FitConfig, config: FitConfig, notes: Sequence[str], out: Path, how: dict[str, bool]
+    ranks: Ranks,
+    asked: FitConfig,
+    config: FitConfig,
+    notes: Sequence[str],
+    out: Path,
+    how: dict[str, bool],
+    watch: Watch,
 ) -> Result:
     """Fit with the settings ``config``; ``asked`` are those before a demo was drawn, ``notes`` are about the data."""
     started = time.perf_counter()
@@ -123,20 +137,23 @@ def _fit_on(
         "notes": list(notes),
     }
 
+    candidates, only = candidates_of(study)
+    trained = dict.fromkeys([*([("erm", "class")] if config.baselines else []), *candidates])
+    groups = dict.fromkeys((method_name(*each) for each in trained), study.group_names(config.group_source))
+
     def begin() -> GuessSheets | None:
         RUN_FOLDER.start(out, description, config, **how)
         found = guess_sheets(study)
         # not again: a resume with other data is refused later, and must change nothing
         write_guesses(out, found, study.dataset.name, label_command(out))
+        watch.tell("on_fit_start", StartedRun.of(out, config.resolved(), groups))
         return found
 
     sheets = ranks.from_first(begin, sent=lambda _: None)
-    candidates, only = candidates_of(study)
-    trained = dict.fromkeys([*([("erm", "class")] if config.baselines else []), *candidates])
     results = [training_free_result(study, "zero-shot")]
     for objective, prompts in trained:
         checkpoint = out / "checkpoints" / f"{method_name(objective, prompts).replace(':', '-')}.safetensors"
-        results.append(trained_result(study, objective, prompts, checkpoint_path=checkpoint, ranks=ranks))
+        results.append(trained_result(study, objective, prompts, checkpoint_path=checkpoint, watch=watch, ranks=ranks))
     names = [method_name(*each) for each in candidates]
     # The best comes last. Without a choice there is one; if two are level, it is the first, with class prompts.
     scores = {each.row.name: each.row.validation_score for each in results if each.row.name in names}
@@ -144,7 +161,7 @@ def _fit_on(
     results.sort(key=lambda each: each.row.name == best)
     study = replace(study, config=config.for_one(candidates[names.index(best)][1]))
 
-    def finish() -> RunMetrics:
+    def finish() -> Result:
         metrics = study.run_metrics(
             [result.row for result in results],
             warnings=study.warnings,
@@ -155,10 +172,11 @@ def _fit_on(
         assert sheets is not None
         write_results(out, study, results, metrics, sheets, command, asked.data if asked.data != config.data else None)
         RUN_FOLDER.finish(out, description, config)
-        log_warnings(Result(out, metrics).warnings, [*metrics.warnings, *metrics.doubt_warnings])
-        return metrics
+        log_warnings((result := Result(out, metrics)).warnings, [*metrics.warnings, *metrics.doubt_warnings])
+        watch.tell("on_fit_end", result)
+        return result
 
-    return Result(out, ranks.from_first(finish))
+    return ranks.from_first(finish)
 
 
 def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
@@ -206,7 +224,7 @@ def write_results(
     weights = study.embedded.backbone.spec["weights"].get("path")
     chosen = results[-1]
     history = [
-        {"row": result.row.name, **asdict(record), "best": record.epoch == result.trained.best_epoch}
+        history_line(result.row.name, record, best=record.epoch == result.trained.best_epoch)
         for result in results
         if result.trained
         for record in result.trained.history
@@ -230,9 +248,9 @@ def write_results(
     of_images: dict[str, Any] = {"predictions": predictions, "probabilities": probabilities}
     columns = image_columns(dataset, study.pseudo, study.guesses, **of_images)
     write_atomically(out / "predictions.csv", csv_of_columns(columns))
-    write_atomically(out / "history.jsonl", "".join(json.dumps(entry) + "\n" for entry in history))
+    write_atomically(out / "history.jsonl", history)  # in the order of the table, with the best epochs
     write_json(out / "metrics.json", asdict(metrics))
-    charts = run_figures(metrics, history)
+    charts = run_figures(metrics, [json.loads(line) for line in history])
     write_figures(out, charts)
     write_atomically(out / "README.md", model_card(metrics, command, demo=demo, weights=weights))
     write_atomically(out / "report.html", run_page(study, results, metrics, charts, sheets, out, command))

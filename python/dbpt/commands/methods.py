@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from dbpt.clip.backbone import zero_shot_weights
+from dbpt.commands.callbacks import UNWATCHED, Watch
 from dbpt.data.prompts import class_prompts, group_prompts, group_texts, possible_groups
 from dbpt.errors import InputError
 from dbpt.features.live import LiveImages, live_images
@@ -73,13 +75,17 @@ def trained_result(
     prompts: str = "class",
     *,
     checkpoint_path: Path | None,
+    watch: Watch = UNWATCHED,
+    row_name: str = "",
     ranks: Ranks = ALONE,
     quiet: bool = False,
 ) -> MethodResult:
     """Train the head under ``objective`` and evaluate the best epoch; ``quiet`` logs nothing and shows no bar.
 
-    ``prompts`` are "class" or "group".
+    ``prompts`` are "class" or "group". Rank 0 tells ``watch`` each epoch of ``row_name`` (default: the
+    method).
     """
+    row_name = row_name or method_name(objective, prompts)
     started, config = time.perf_counter(), study.config
     quiet = quiet or not ranks.is_first
     head, rows = ranks.together(lambda: build_head(study, prompts)), training_rows(study, OBJECTIVES[objective])
@@ -87,8 +93,10 @@ def trained_result(
     if built.refits:
         trained, how = ranks.from_first(lambda: _refitted(study, built, head, rows[0]))
         head.load_state_dict(trained.head_state)
+        ranks.from_first(lambda: watch.epoch(row_name, trained.history[0]))
     else:
-        trained = _trained(study, head, built, prompts, rows, checkpoint_path, ranks)
+        told = partial(watch.restored, row_name), partial(watch.epoch, row_name)
+        trained = _trained(study, head, built, prompts, rows, checkpoint_path, told, ranks)
         by_class = not study.has_attributes and config.selecting_groups == "pseudo"
         selection = selection_text(config.model_selection, by_class=by_class)
         how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
@@ -159,10 +167,16 @@ def _trained(
     prompts: str,
     rows: tuple[Rows, Rows],
     checkpoint_path: Path | None,
+    told: tuple[Callable[[list[EpochRecord]], None], Callable[[EpochRecord], None]],
     ranks: Ranks,
 ) -> Trained:
-    """Run the training loop on ``rows``, of training and of validation."""
+    """Run the training loop on ``rows``, of training and of validation. Rank 0 calls ``told`` at start and epochs."""
     epochs = study.config.epochs + objective.extra_epochs
+
+    def on_epoch(record: EpochRecord) -> None:
+        _show_epoch(objective.name, bar, record)
+        ranks.from_first(lambda: told[1](record))
+
     with (
         progress_bar(objective.name, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
         one_thread_if_small(head.multiply_adds + _live_multiply_adds(study)),
@@ -176,7 +190,8 @@ def _trained(
             study.config,
             checkpoint_path=checkpoint_path,
             fingerprint=_fingerprint(study, objective.name, prompts, head),
-            on_epoch=partial(_show_epoch, objective.name, bar),
+            on_epoch=on_epoch,
+            on_start=lambda restored: ranks.from_first(lambda: told[0](restored)),
             live=live,
             ranks=ranks,
         )

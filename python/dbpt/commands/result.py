@@ -158,10 +158,15 @@ class Result:
         and the differences to ERM with their intervals. ``frame.to_latex()`` and ``to_markdown()`` write it for papers.
         Raises `InputError` if pandas, an extra of dbpt, is not installed.
         """
-        lines = list[dict[str, object]]()
+        frame: pandas.DataFrame = import_pandas().DataFrame(self.lines())
+        return frame
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines of `to_pandas` as dicts."""
+        lines = list[dict[str, Any]]()
         for row in self.rows:
             low, high = row.interval or (None, None)
-            line: dict[str, object] = {
+            line: dict[str, Any] = {
                 "method": row.method,
                 "head": row.head,
                 "worst_group_accuracy": row.worst_group_accuracy,
@@ -172,8 +177,7 @@ class Result:
             lines.append(line)
         if isinstance(self.metrics, ComparisonMetrics):
             lines = [line | more | line for line, more in zip(lines, table_lines(self.metrics), strict=True)]
-        frame: pandas.DataFrame = import_pandas().DataFrame(lines)
-        return frame
+        return lines
 
     def plot(self) -> "Axes":
         """Draw the accuracy of each group, or of a comparison the worst-group accuracy of each row, by matplotlib.

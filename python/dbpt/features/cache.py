@@ -99,15 +99,18 @@ class FeatureCache:
                 found[place] = reasons[row]
         return found
 
-    def read(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the features (len(rows), D); zero for row -1 and for failed images."""
+    def read(self, rows: NDArray[np.int64], *, check: bool = True) -> NDArray[np.float32]:
+        """Return the features (len(rows), D); zero for row -1 and for failed images.
+
+        Without ``check`` of the checksums, nothing but these rows is read.
+        """
         features = np.zeros((len(rows), self.manifest.embed_dim), dtype=np.float32)
         for entry, chosen, inside in self._by_shard(rows):
             with self._errors_of(entry):
-                digest = entry.sha256 if entry in self._checked else file_sha256(self.folder / entry.name, follow=False)
-                if digest != entry.sha256:
-                    raise cache_files.DamagedShard("its checksum is not that of the manifest")
-                self._checked.add(entry)
+                if check and entry not in self._checked:
+                    if file_sha256(self.folder / entry.name, follow=False) != entry.sha256:
+                        raise cache_files.DamagedShard("its checksum is not that of the manifest")
+                    self._checked.add(entry)
                 features[chosen] = self._open(entry).features[inside]
         return features
 
@@ -222,6 +225,56 @@ class FeatureCache:
             except cache_files.DamagedShard as error:
                 way_out = "delete it, its images are embedded again"
                 raise InputError(f"{file}: damaged feature shard ({error}); {way_out}") from None
+
+
+def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArray[Any]) -> NDArray[np.float32]:
+    """Read the features of some images from a feature cache, without reading those of others.
+
+    Checksums are not compared, as this would read whole shards; ``dbpt cache verify`` does so.
+
+    Args:
+        cache: the folder of one cache, ``CACHE/features/KEY``, as ``dbpt cache list`` shows it.
+        rows: n paths of images as in the table, relative to the cache's root; or n row numbers from 0, (n,) integers,
+            in the order of the shards in ``manifest.json``.
+
+    Returns:
+        (n, D) float32, of length 1.
+
+    Raises:
+        InputError: if the cache can't be read, or if an image is not in it or could not be embedded.
+    """
+    folder = Path(cache).absolute()
+    if (manifest := cache_files.read_manifest(folder)) is None:
+        way_out = "give one of the folders that dbpt cache list shows"
+        raise InputError(f"{folder}: not a feature cache (no {cache_files.MANIFEST}); {way_out}")
+    found = FeatureCache(folder.parent, manifest.encoder, Path(manifest.root), manifest.embed_dim)
+    if found.folder != folder:
+        raise InputError(f"{folder}: was renamed, or {cache_files.MANIFEST} changed; its name is {found.folder.name}")
+    try:
+        asked = np.asarray(rows)
+    except ValueError:  # of different lengths
+        asked = np.empty((0, 0))
+    if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iuUO"):
+        raise InputError(f"rows: found {rows!r:.200}; expected a list of paths, or of row numbers")
+    names = [str(each) for each in rows] if asked.dtype.kind in "UO" else None
+    if names is None:
+        outside = (asked < 0) | (asked >= len(found))
+        numbers = asked.astype(np.int64)
+    else:
+        numbers = found.find(cache_files.look_up_files(Path(manifest.root), names).ids)
+        outside = numbers < 0
+    if outside.any():
+        row = rows[int(outside.argmax())]
+        way_out = "embed it first, with dbpt embed" if names else f"it has {len(found)} rows"
+        raise InputError(f"rows: {row!r:.200} is not in {folder}; {way_out}")
+    features = found.read(numbers, check=False)
+    if (failed := ~features.any(axis=1)).any():
+        place = int(failed.argmax())
+        reason = found.reasons(numbers[place : place + 1])[0]
+        raise InputError(
+            f"rows: {rows[place]!r:.200} has no features, its image could not be read: {reason}; leave it out"
+        )
+    return features
 
 
 def claim_files(folder: Path) -> list[Path]:

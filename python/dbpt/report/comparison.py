@@ -17,11 +17,21 @@ from dbpt.report.summary import (
     selected_by,
     shots_text,
 )
-from dbpt.runs.metrics import FIGURES, ComparisonMetrics, ComparisonRow, Difference, FailedTraining, FigureDifference
+from dbpt.runs.metrics import (
+    FIGURES,
+    ComparisonMetrics,
+    ComparisonRow,
+    Difference,
+    FailedTraining,
+    FigureDifference,
+    SeedFigure,
+)
+from dbpt.settings.fields import varied_in_words
 from dbpt.settings.sections import TRUE_SELECTIONS
 from dbpt.storage.files import csv_text
 
 WIDEST = 110
+NO_FIGURE = SeedFigure(mean=None, sd=None, by_seed=[], by_draw=[])
 NO_DIFFERENCE = Difference(head=None, seeds=[], figures=dict.fromkeys(FIGURES, FigureDifference()), over_images=None)
 
 
@@ -52,15 +62,21 @@ def _figures(comparison: ComparisonMetrics) -> list[list[str]]:
     """Return columns such as ``83.5 ± 1.2``, with the means below each other."""
     average, gap = AVERAGES[comparison.average]
     titles = {"worst_group_accuracy": ("", "worst", "group"), average: ("", "", "average"), gap: ("", "", "gap")}
-    columns = []
-    for name, title in titles.items():
-        figures = [row.figures[name] for row in comparison.rows]
+    columns, shown = [], [(title, [row.figures[name] for row in comparison.rows]) for name, title in titles.items()]
+    if is_varied(comparison):
+        shown.insert(0, (("", "", "validation"), [row.validation or NO_FIGURE for row in comparison.rows]))
+    for title, figures in shown:
         deviations = ["" if figure.sd is None else text.percent(figure.sd) for figure in figures]
         longest = max(map(len, deviations), default=0)
         signs = [f" ± {each:>{longest}}" if each else " " * (longest + 3 if longest else 0) for each in deviations]
         cells = [text.points(figure.mean) + sign for figure, sign in zip(figures, signs, strict=True)]
         columns.append([*title, *cells])
     return columns
+
+
+def is_varied(comparison: ComparisonMetrics) -> bool:
+    """Return whether rows differ in settings."""
+    return any(row.varied for row in comparison.rows)
 
 
 def _differences(comparison: ComparisonMetrics) -> list[list[str]]:
@@ -80,10 +96,14 @@ def _differences(comparison: ComparisonMetrics) -> list[list[str]]:
 def table_lines(comparison: ComparisonMetrics) -> list[dict[str, object]]:
     """Return all figures of each row but its groups, by column, as fractions with full digits; None if missing."""
     factors = comparison.dataset.factors
-    factors, lines = factors if len(factors) > 1 else [], []
-    for row in comparison.rows:
+    factors, lines, rows = factors if len(factors) > 1 else [], [], comparison.rows
+    for row in rows:
         line: dict[str, object] = {"method": row.method, "head": row.head or ""}
+        line |= {name: row.varied.get(name) for name in dict.fromkeys(name for row in rows for name in row.varied)}
         line |= {"seeds": len(row.seeds), "draws": len(row.draws)}
+        if is_varied(comparison):
+            validation = row.validation or NO_FIGURE
+            line |= {"validation_score_mean": validation.mean, "validation_score_sd": validation.sd}
         line |= {f"{name}_{part}": getattr(row.figures[name], part) for name in FIGURES for part in ("mean", "sd")}
         difference = row.difference or NO_DIFFERENCE
         for name in FIGURES:
@@ -129,9 +149,14 @@ class ComparisonSummary:
 
     @property
     def rows(self) -> tuple[Row[ComparisonRow], ...]:
-        """The rows; the chosen one is ``dbpt`` with the first head or, without it, the last."""
+        """The rows; the chosen one is ``dbpt`` with the first head or, without it, the last.
+
+        Of several with other settings, it is the best on validation.
+        """
         records = self.metrics.rows
-        chosen = next((record for record in records if record.method == "dbpt"), records[-1])
+        first = next((record for record in records if record.method == "dbpt"), records[-1])
+        alike = [record for record in records if (record.method, record.head) == (first.method, first.head)]
+        chosen = max(alike, key=lambda record: -1.0 if (found := record.validation) is None else found.mean or 0.0)
         return tuple(Row(record, self.metrics, record is chosen) for record in records)
 
     @property
@@ -194,7 +219,10 @@ class ComparisonSummary:
         return [
             *self.how_computed,
             *(f"left out: {reason}" for reason in comparison.left_out),
-            *(f"failed: {each.method}{_head(each)}, {each.number}: {each.reason}" for each in comparison.failed),
+            *(
+                f"failed: {each.method}{varied_in_words(each.varied)}{_head(each)}, {each.number}: {each.reason}"
+                for each in comparison.failed
+            ),
             *(f"warning: {each}" for each in (self.warnings if warnings else [])),
         ]
 
@@ -254,8 +282,12 @@ def _about_training(comparison: ComparisonMetrics) -> list[str]:
     else:
         oracle = "; this choice is an oracle in every row" if selection in TRUE_SELECTIONS else ", oracles included"
         best = f"best epoch: by {selected_by(comparison)} on validation, the same rule in every row{oracle}"
+    validation = "average accuracy" if selection == "last" else selected_by(comparison)
+    varied = [f"validation: {validation}, on validation images at the best epoch"] if is_varied(comparison) else []
+    named = " and where a row names another value" if varied else ""
     return [
-        f"the same budget in every row, except as noted below: {settings.epochs} epochs, {batch}, "
+        *varied,
+        f"the same budget in every row, except as noted below{named}: {settings.epochs} epochs, {batch}, "
         f"{settings.optimizer}, learning rate {rate}; one training a {comparison.repeat}, no setting tuned for any "
         "method",
         best,
@@ -270,8 +302,8 @@ def _about_methods(comparison: ComparisonMetrics) -> list[str]:
     for row in methods:
         if row.objective is None:
             continue
-        if row.epochs > epochs:
-            lines.append(f"{row.title} has {row.epochs - epochs} epochs more, before its training proper")
+        if (more := row.epochs - row.varied.get("epochs", epochs)) > 0:
+            lines.append(f"{row.title} has {more} epochs more, before its training proper")
         if (split := OBJECTIVES[row.objective].trains_on) != "train":
             judged = "; it is judged on them here, so its figures prove nothing" if split == comparison.split else ""
             lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{judged}")

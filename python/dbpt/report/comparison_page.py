@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from dbpt.guesses.trust import Guesses
 from dbpt.report import sections, text
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
-from dbpt.report.comparison import ComparisonSummary, row_name
+from dbpt.report.comparison import ComparisonSummary, is_varied, row_name
 from dbpt.report.guesses import GuessSheets
 from dbpt.report.page import Outcome, average_name, by_doubts, figure_name
 from dbpt.report.pictures import GroupExamples
@@ -64,7 +64,7 @@ def render_comparison(
     outcome, doubted, rows = verdict(judged_summary, guesses), doubted_factors(guesses, metrics), _rows(summary)
     several, (average, gap) = len(metrics.seeds) > 1, AVERAGES[metrics.average]
     values = {"metrics": metrics, "rows": rows, "average": average, "gap": gap, "most_bars": MOST_BARS}
-    values |= {"chart": charts["worst_group_accuracy"], "doubted": doubted}
+    values |= {"chart": charts["worst_group_accuracy"], "doubted": doubted, "is_varied": is_varied(metrics)}
     missing = section("missing", metrics=metrics, resume=next_steps.resume)
     parts = [
         sections.doubts(guesses, metrics.group_kind, is_untrusted=outcome.kind == "untrusted"),
@@ -192,7 +192,8 @@ def _excludes_zero(interval: Sequence[float]) -> bool:
 
 
 def _erm(summary: ComparisonSummary, difference: Difference) -> Row[ComparisonRow]:
-    return next(row for row in summary.rows if row.record.objective == "erm" and row.head == difference.head)
+    wanted = ("erm", difference.head, difference.varied)
+    return next(row for row in summary.rows if (row.record.objective, row.head, row.record.varied) == wanted)
 
 
 def _name(row: Row[ComparisonRow], summary: ComparisonSummary) -> str:

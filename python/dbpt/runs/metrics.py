@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from dbpt.groups import Group, GroupMetrics, PseudoQuality, group_name
 from dbpt.guesses.doubts import CrossValidated, Doubt
@@ -250,21 +250,23 @@ class FigureDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A row minus ERM with ``head``, over the ``seeds`` of both; ``over_images`` is of worst-group accuracy."""
+    """A row minus ERM with ``head`` and ``varied``, over ``seeds`` of both; ``over_images`` is of the worst group."""
 
     head: str | None
     seeds: list[Count]
     figures: dict[str, FigureDifference]
     over_images: tuple[float, float] | None
+    varied: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonRow:
     """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
 
-    ``groups`` are means over the seeds, also of the bounds, and ``deviations`` the standard deviations of their
-    accuracies. ``groups_differ`` is True if the seeds disagree on the images of a group, such as by other guesses.
-    ``over_images`` is the 95 % interval of worst-group accuracy: the means of the seeds' bounds.
+    ``groups`` are means over the seeds, also of the bounds, and ``deviations`` those of their accuracies.
+    ``groups_differ`` is True if the seeds disagree on the images of a group. ``over_images`` are the means of the
+    seeds' bounds of worst-group accuracy. ``varied`` are settings of the row alone, by ``--vary``. ``validation`` is
+    the figure that selects the epoch.
     """
 
     method: str
@@ -285,6 +287,8 @@ class ComparisonRow:
     groups_differ: bool
     difference: Difference | None
     over_images: tuple[float, float] | None
+    varied: dict[str, Any] = field(default_factory=dict)
+    validation: SeedFigure | None = None
 
     def figure(self, name: str) -> float | None:
         """Return the mean over the seeds of one of the `FIGURES`, or of a bound of worst-group accuracy."""
@@ -316,6 +320,7 @@ class FailedTraining:
     seed: Count
     draw: Count | None
     reason: str
+    varied: dict[str, Any] = field(default_factory=dict)
 
     @property
     def number(self) -> str:
@@ -325,10 +330,7 @@ class FailedTraining:
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonMetrics(Metrics):
-    """The content of ``compare.json``: figures of the ``n`` images of ``split``.
-
-    ``draws`` are those of half of the training and validation rows; none without ``--resample``.
-    """
+    """The content of ``compare.json``: figures of the ``n`` images of ``split``; ``draws`` only with ``--resample``."""
 
     split: Split
     n: Count

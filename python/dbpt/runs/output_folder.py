@@ -9,7 +9,7 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -33,6 +33,8 @@ class Marker:
 
 
 R = TypeVar("R", bound=Marker)
+EVENTS = "events.out.tfevents."
+"""The beginning of the names of TensorBoard's files."""
 FIGURES = "figures"
 """The subfolder of charts as files."""
 
@@ -231,7 +233,10 @@ class OutputFolder(Generic[R]):
         if is_missing(path):
             return False
         value = read_json(path, f"record of {self._a_title}")
-        if "schema_version" not in value or not {field.name for field in fields(self.record)} <= value.keys():
+        if (
+            "schema_version" not in value
+            or not {each.name for each in fields(self.record) if each.default_factory is MISSING} <= value.keys()
+        ):
             return False
         found = value["schema_version"]
         if not (older and type(found) is int and 0 < found < self.schema_version):

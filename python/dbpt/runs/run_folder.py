@@ -21,7 +21,7 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.metrics import DataSummary, RunMetrics
-from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named, read_settings
+from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named, read_settings
 from dbpt.storage.files import are_finite, is_missing, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 
@@ -56,7 +56,7 @@ RUN_FOLDER = OutputFolder(
     marker="run.json",
     record=RunMarker,
     schema_version=1,
-    is_file=lambda name: name in FILES or name.removesuffix(".safetensors") in HEADS,
+    is_file=lambda name: name in FILES or name.removesuffix(".safetensors") in HEADS or name.startswith(EVENTS),
     subfolders={
         "checkpoints": lambda name: name.removesuffix(".safetensors").removesuffix("-group") in OBJECTIVES,
         FIGURES: figures_named("accuracy", "weights", "probability", "validation"),

@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -116,11 +116,29 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     choices = limits.get("choices", (value,))
     if isinstance(choices, Registry):
         choices.check(flag, value)
-    elif value not in choices:
-        raise InputError(f"{flag}: {value!r} is none of {', '.join(choices)}{nearest(value, list(choices))}")
+    else:
+        for each in value if isinstance(value, tuple) and "choices" in limits else (value,):
+            if each not in choices:
+                raise InputError(f"{flag}: {each!r} is none of {', '.join(choices)}{nearest(each, list(choices))}")
     for key, (holds, words) in _LIMITS.items():
         if key in limits and not holds(value, limits[key]):
             raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")
+
+
+def value_in_words(value: Any) -> str:
+    """Return a value as one writes it on the command line."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return short if isinstance(value, float) and float(short := f"{value:g}") == value else str(value)
+
+
+def varied_in_words(varied: Mapping[str, Any]) -> str:
+    """Return the values of a row that ``--vary`` made, each with a comma before it.
+
+    >>> varied_in_words({"eta": 5.0, "min_group_count": 0.0})
+    ', eta 5, min_group_count 0'
+    """
+    return "".join(f", {name} {value_in_words(value)}" for name, value in varied.items())
 
 
 @dataclass(frozen=True, kw_only=True)

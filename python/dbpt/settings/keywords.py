@@ -76,6 +76,7 @@ class SharedSettings(TypedDict, total=False):
     warmup_epochs: int
     model_selection: Literal["pseudo-wgp", "pseudo-wga", "true-wgp", "true-wga", "average", "last"]
     average: Literal["plain", "adjusted"] | None
+    report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] | None
 
 
 class FitSettings(SharedSettings, total=False):

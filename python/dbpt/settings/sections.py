@@ -17,8 +17,8 @@ from dbpt.storage.files import default_cache_dir, expanded
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
 GROUP_SOURCES = ("pseudo", "ppa", "true")
-PROMPTS = ("class", "group")
-APPLICATIONS = ("loss", "sampling")
+PROMPTS, APPLICATIONS = ("class", "group"), ("loss", "sampling")
+TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
 SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
@@ -308,6 +308,9 @@ class OutputSettings(Section):
         unset="adjusted for waterbirds, else plain",
         choices=("plain", "adjusted"),
         identity=False,
+    )
+    report_to: tuple[str, ...] | None = setting(
+        None, "trackers that are told each epoch and the table", choices=TRACKERS, identity=False
     )
 
 

@@ -31,6 +31,7 @@ def train(
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
     on_epoch: Callable[[records.EpochRecord], None] = lambda record: None,
+    on_start: Callable[[list[records.EpochRecord]], None] = lambda records: None,
     live: LiveImages | None = None,
     ranks: Ranks = ALONE,
 ) -> records.Trained:
@@ -49,6 +50,7 @@ def train(
             error or at Ctrl-C. Training continues from an existing one, also with a lower learning rate.
         fingerprint: the caller's digest of everything that determines the head and the objective.
         on_epoch: called with the record of each epoch.
+        on_start: called before that, with the records of the epochs in the checkpoint.
         live: computes the features of training rows at each draw, instead of ``training.features``.
         ranks: the processes that train together; by default this one alone.
 
@@ -70,6 +72,7 @@ def train(
             run.peak_rates = draws.lowered_rates(run.peak_rates, settings.peak_lr, next_epoch, path)
         writer = draws.CheckpointWriter(path)
     try:
+        on_start(run.history)
         while not run.is_finished:
             on_epoch(run.epoch())
             if writer is not None:

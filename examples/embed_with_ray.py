@@ -1,0 +1,74 @@
+"""Embed a table of images with Ray Data on one machine or a cluster; dbpt reads the result with ``--embeddings OUT``.
+
+    python examples/embed_with_ray.py photos.parquet s3://bucket/photos OUT --actors 16
+
+The column ``path`` has paths below the root, which is a folder or a URL that fsspec opens. OUT gets the layout of
+clip-retrieval: features as .npy, paths as Parquet. Ray restarts a worker that dies and repeats its batch. The cluster
+needs a CPU more than the actors have, for reading the table.
+"""
+
+import argparse
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import ray
+import torch
+from PIL import Image
+
+import dbpt
+
+
+class Embed:
+    """An actor that holds the backbone."""
+
+    def __init__(self, root: str, model: str | None, pretrained: str | None, threads: int):
+        torch.set_num_threads(threads)
+        self.root, self.backbone = root.rstrip("/"), dbpt.load_backbone(model, pretrained)
+
+    def __call__(self, batch):
+        paths, images = [], []
+        for path in batch["path"]:
+            try:
+                with fsspec.open(f"{self.root}/{path}") as file, Image.open(file) as image:
+                    images.append(self.backbone.preprocess(image))
+            except (OSError, ValueError) as error:  # left out, so that one file doesn't stop the others
+                print(f"left out: {path}: {error}")
+                continue
+            paths.append(path)
+        features = (
+            self.backbone.encode_image(torch.stack(images)) if images else torch.empty(0, self.backbone.embed_dim)
+        )
+        return {"path": np.array(paths, dtype=object), "features": features.numpy()}
+
+
+def main(arguments=None, actor=Embed):
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    for name in ("table", "root", "out"):
+        parser.add_argument(name)
+    parser.add_argument("--model", default="ViT-B-32-quickgelu")
+    parser.add_argument("--pretrained", default="openai")
+    for name, default in {"actors": 1, "cpus": 1, "gpus": 0, "batch": 64, "rows": 100_000}.items():
+        parser.add_argument(f"--{name}", type=int, default=default)  # cpus, gpus: of an actor; rows: of a file
+    given = parser.parse_args(arguments)
+    read = ray.data.read_parquet if given.table.endswith(".parquet") else ray.data.read_csv
+    table = read(given.table).select_columns("path").repartition(target_num_rows_per_block=given.batch)
+    resources = {
+        "compute": ray.data.ActorPoolStrategy(size=given.actors),
+        "num_cpus": given.cpus,
+        "num_gpus": given.gpus,
+    }
+    values = {"root": given.root, "model": given.model, "pretrained": given.pretrained, "threads": given.cpus}
+    embedded = table.map_batches(actor, batch_size=given.batch, fn_constructor_kwargs=values, **resources)
+    for name in ("img_emb", "metadata"):
+        Path(given.out, name).mkdir(parents=True)
+    for number, part in enumerate(embedded.iter_batches(batch_size=given.rows)):
+        np.save(f"{given.out}/img_emb/img_emb_{number}.npy", part["features"])
+        paths = pa.table({"image_path": pa.array(part["path"], pa.string())})
+        pa.parquet.write_table(paths, f"{given.out}/metadata/metadata_{number}.parquet")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Callbacks of `fit` and `compare`, and history.jsonl while training goes."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from comparisons import compare
+from comparisons import contents as comparison_contents
+from launcher import Launcher
+from runs import contents, epochs_saved, fit, history_of
+
+import dbpt
+from dbpt.cli import main
+from dbpt.errors import InputError
+
+SUPPORT = str(Path(__file__).parents[1] / "support")
+
+
+class Seen(dbpt.Callback):
+    """Keeps what it is told, and the history as it is then."""
+
+    def __init__(self, stop_at: int = 0, error: type[Exception] = RuntimeError) -> None:
+        self.runs, self.epochs, self.results, self.files = [], [], [], []
+        self.stop_at, self.error = stop_at, error
+
+    def on_fit_start(self, run):
+        self.runs.append(run)
+
+    def on_epoch_end(self, row, epoch, metrics):
+        self.epochs.append({"row": row, "epoch": epoch, **metrics})
+        history = self.runs[-1].folder / "history.jsonl"
+        self.files.append(history.read_text() if history.exists() else "")
+        if len(self.epochs) == self.stop_at:
+            raise self.error("enough")
+
+    def on_fit_end(self, result):
+        self.results.append(result)
+
+
+def without_best(lines):
+    return [{name: value for name, value in line.items() if name != "best"} for line in lines]
+
+
+def test_a_fit_tells_its_callbacks_what_its_history_gets_line_by_line(tiny, tmp_path):
+    seen = Seen()
+    run = fit(tiny, tmp_path / "run", callbacks=[seen, object.__new__(type("Other", (), {"on_fit_end": print}))])
+    expected = without_best(history_of(run))
+    assert [line["row"] for line in expected] == ["erm"] * 6 + ["dbpt"] * 6
+    assert [dict(line) for line in seen.epochs] == expected
+    assert [[json.loads(line) for line in file.splitlines()] for file in seen.files] == [
+        expected[: number + 1] for number in range(len(expected))
+    ]
+    assert all(file.endswith("}\n") for file in seen.files)
+    (started,), (result,) = seen.runs, seen.results
+    assert started.folder == run and started.settings["epochs"] == 6 and started.settings["data"] == str(tiny.table)
+    names = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")
+    assert started.groups == {"erm": names, "dbpt": names}
+    assert result.folder == run and result.table() == dbpt.Result.read(run).table()
+
+
+@pytest.mark.parametrize("moment", ["after a step", "before the checkpoint"])
+def test_after_kill_and_resume_the_history_is_that_of_an_uninterrupted_run(
+    launcher: Launcher, tiny, tmp_path, moment, monkeypatch
+):
+    whole = Seen()
+    expected, run = fit(tiny, tmp_path / "expected", callbacks=[whole]), tmp_path / "run"
+    command = ["fit", str(tiny.table), *tiny.arguments, "--out", str(run)]
+    number = {"after a step": 33, "before the checkpoint": 8}[moment]  # in the third and second epoch of dbpt
+    first = f"import sys; sys.path.insert(0, {SUPPORT!r}); from kill_moments import arm; arm({moment!r}, {number})"
+    assert launcher.run(command, tmp_path / "stderr", first=first) == -signal.SIGKILL
+    saved = [epochs_saved(run / "checkpoints" / f"{name}.safetensors") for name in ("erm", "dbpt")]
+    written = history_of(run)
+    assert without_best(written) == written and len(written) == 8
+    assert sum(saved) == (8 if moment == "after a step" else 7)  # in the other case the history is ahead
+    with (run / "history.jsonl").open("a") as file:  # as a full disk or a lost page could leave it
+        file.write('{"row": "db')
+    resumed = Seen()
+    fit(tiny, run, resume=True, callbacks=[resumed])
+    assert resumed.files == whole.files[sum(saved) :]
+    assert contents(run) == contents(expected)
+
+
+def test_resuming_a_finished_run_leaves_its_history_alone(tiny, tmp_path, monkeypatch):
+    seen = Seen()
+    run = fit(tiny, tmp_path / "run")
+    before = (run / "history.jsonl").read_bytes()
+    monkeypatch.setattr(Seen, "on_fit_start", lambda self, started: (run / "history.jsonl").chmod(0o600))
+    fit(tiny, run, resume=True, callbacks=[seen])
+    assert not seen.epochs and len(seen.results) == 1
+    assert (run / "history.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [RuntimeError, InputError, KeyboardInterrupt])
+def test_a_callback_that_raises_stops_the_run_which_can_be_resumed(tiny, tmp_path, error):
+    run = tmp_path / "run"
+    with pytest.raises(error, match="enough"):
+        fit(tiny, run, callbacks=[Seen(stop_at=9, error=error)])
+    assert not (run / "metrics.json").exists() and len(history_of(run)) == 9
+    fit(tiny, run, resume=True)
+    assert contents(run) == contents(fit(tiny, tmp_path / "expected"))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_comparison_tells_its_callbacks_in_one_process_or_two(tiny, tmp_path, jobs):
+    seen = Seen()
+    out = compare(tiny, tmp_path / "out", methods="zero-shot,erm,dbpt:true,dfr", jobs=jobs, callbacks=[seen]).folder
+    trained = [f"{method}_linear_seed-{seed}" for method in ("erm", "dbpt-true", "dfr") for seed in (0, 1)]
+    assert sorted(seen.runs[0].groups) == sorted(trained) and len(seen.results) == 1
+    by_row = {row: [line["epoch"] for line in seen.epochs if line["row"] == row] for row in trained}
+    assert by_row == {row: [1] if "dfr" in row else [1, 2, 3] for row in trained}
+    lines = {(line["row"], line["epoch"]): line for line in seen.epochs}
+    assert len(lines["dbpt-true_linear_seed-0", 1]["group_weights"]) == 4
+    assert not (out / "history.jsonl").exists()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("error", [RuntimeError, InputError])
+def test_a_callback_that_raises_stops_a_comparison(tiny, tmp_path, jobs, error):
+    out = tmp_path / "out"
+    with pytest.raises(error, match="enough"):
+        compare(tiny, out, methods="erm,dbpt", jobs=jobs, callbacks=[Seen(stop_at=2, error=error)])
+    assert not (out / "compare.json").exists()
+    compare(tiny, out, methods="erm,dbpt", resume=True)
+    expected = compare(tiny, tmp_path / "expected", methods="erm,dbpt").folder
+    assert comparison_contents(out) == comparison_contents(expected)
+
+
+@pytest.mark.parametrize("function", [dbpt.fit, dbpt.compare])
+@pytest.mark.parametrize("wrong", [Seen(), "tensorboard", [Seen], [print], [None]])
+def test_wrong_callbacks_get_one_line(tmp_path, function, wrong):
+    with pytest.raises(InputError, match="callbacks: found .*; expected a list of objects with any of the methods"):
+        function("nowhere.csv", out=tmp_path / "run", callbacks=wrong)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_history_that_cannot_grow_ends_the_run_with_one_line(tiny, tmp_path, capsys, monkeypatch):
+    class Delete(dbpt.Callback):
+        def on_epoch_end(self, row, epoch, metrics):
+            (tmp_path / "run" / "history.jsonl").unlink()
+
+    with pytest.raises(InputError, match="history.jsonl: cannot write: No such file or directory; free space or"):
+        fit(tiny, tmp_path / "run", callbacks=[Delete()])
+    main(["fit", "--resume", "--out", str(tmp_path / "run")])
+    assert contents(tmp_path / "run") == contents(fit(tiny, tmp_path / "expected"))
+
+
+def test_a_line_is_appended_whole_or_not_at_all(tmp_path, monkeypatch):
+    import os
+
+    from dbpt.commands.callbacks import _append
+
+    path, write = tmp_path / "history.jsonl", os.write
+    path.write_text("one\n")
+
+    def full(handle, rest):
+        if len(rest) < 4:
+            raise OSError(28, "No space left on device")
+        return write(handle, rest[:2])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(InputError, match="cannot write: No space left on device; free space"):
+        _append(path, "two\n")
+    assert path.read_text() == "one\n"
