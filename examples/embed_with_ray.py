@@ -8,6 +8,7 @@ needs a CPU more than the actors have, for reading the table.
 """
 
 import argparse
+import io
 from pathlib import Path
 
 import fsspec
@@ -31,10 +32,12 @@ class Embed:
     def __call__(self, batch):
         paths, images = [], []
         for path in batch["path"]:
+            with fsspec.open(f"{self.root}/{path}") as file:  # what can't be read stops the job: the store may be down
+                content = file.read()
             try:
-                with fsspec.open(f"{self.root}/{path}") as file, Image.open(file) as image:
+                with Image.open(io.BytesIO(content)) as image:
                     images.append(self.backbone.preprocess(image))
-            except (OSError, ValueError) as error:  # left out, so that one file doesn't stop the others
+            except Exception as error:  # Pillow raises nearly anything for a file that is no image
                 print(f"left out: {path}: {error}")
                 continue
             paths.append(path)
@@ -53,6 +56,8 @@ def main(arguments=None, actor=Embed):
     for name, default in {"actors": 1, "cpus": 1, "gpus": 0, "batch": 64, "rows": 100_000}.items():
         parser.add_argument(f"--{name}", type=int, default=default)  # cpus, gpus: of an actor; rows: of a file
     given = parser.parse_args(arguments)
+    if "://" in given.out or Path(given.out).exists():
+        parser.error(f"OUT: {given.out!r} exists or is a URL; name a new folder")
     read = ray.data.read_parquet if given.table.endswith(".parquet") else ray.data.read_csv
     table = read(given.table).select_columns("path").repartition(target_num_rows_per_block=given.batch)
     resources = {
@@ -64,10 +69,13 @@ def main(arguments=None, actor=Embed):
     embedded = table.map_batches(actor, batch_size=given.batch, fn_constructor_kwargs=values, **resources)
     for name in ("img_emb", "metadata"):
         Path(given.out, name).mkdir(parents=True)
+    done = 0
     for number, part in enumerate(embedded.iter_batches(batch_size=given.rows)):
         np.save(f"{given.out}/img_emb/img_emb_{number}.npy", part["features"])
         paths = pa.table({"image_path": pa.array(part["path"], pa.string())})
         pa.parquet.write_table(paths, f"{given.out}/metadata/metadata_{number}.parquet")
+        done += len(part["path"])
+    print(f"{done} images embedded; {table.count() - done} left out")
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     metrics = experiment.run_metrics([result.row], seconds={})
     sheets = guess_sheets(experiment)
     (tmp_path / "figures").mkdir()
-    write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit", None)
+    write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit")
     assert load_file(tmp_path / "pseudo_attributes.safetensors")["paths"].tobytes().startswith(b"caf\xe9.png\0")
 
 

@@ -11,7 +11,8 @@ from runs import fit, history_of
 
 import dbpt
 from dbpt.cli import main
-from dbpt.commands.trackers import TRACKERS
+from dbpt.commands.callbacks import Tracker, Watch
+from dbpt.commands.trackers import TRACKERS, _unique
 from dbpt.errors import InputError
 from dbpt.settings import sections
 
@@ -206,3 +207,34 @@ def test_trackio_has_the_epochs_the_table_and_the_page(reported, tmp_path, monke
     assert [row["method"] for row in table["_value"]] == ["zero-shot", "erm", "dbpt"]
     stored = [file.read_bytes() for file in tmp_path.glob("trackio-store/artifacts/dbpt/blobs/sha256/*/*")]
     assert (run / "report.html").read_bytes() in stored
+
+
+def test_a_tracker_that_fails_in_training_is_left_out_and_the_others_go_on(logged):
+    class Failing(Tracker):
+        def on_epoch_end(self, row, epoch, metrics):
+            raise ConnectionError("no route")
+
+        def close(self, *, failed):
+            raise ConnectionError("no route")
+
+    class Counting(Tracker):
+        epochs = closed = 0
+
+        def on_epoch_end(self, row, epoch, metrics):
+            self.epochs += 1
+
+        def close(self, *, failed):
+            self.closed += 1
+
+    counting = Counting()
+    with Watch([], [Failing(), counting]) as watch:
+        for epoch in (1, 2):
+            watch.tell("on_epoch_end", "dbpt", epoch, {})
+    assert counting.epochs == 2 and counting.closed == 1 and watch.error is None
+    left_out, not_closed = logged.messages
+    assert left_out.startswith("--report-to failing: left out from here on (ConnectionError: no route")
+    assert not_closed.startswith("--report-to failing: could not be closed (ConnectionError: no route")
+
+
+def test_groups_that_trackers_would_take_for_one_get_numbers():
+    assert _unique(["a/b", "a:b", "c", "a b"]) == ["a-b", "a-b-2", "c", "a b"]

@@ -1,6 +1,7 @@
 """Callbacks of `fit` and `compare`, and history.jsonl, which grows line by line as training goes."""
 
 import json
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dbpt.commands.result import Result
-from dbpt.errors import InputError
+from dbpt.errors import InputError, foreign_error
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import system_errors, write_atomically
 from dbpt.training import EpochRecord
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,12 @@ class Watch:
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         for tracker in self._trackers:
-            tracker.close(failed=error is not None)
+            try:
+                tracker.close(failed=error is not None)
+            except Exception as failure:  # it must not hide the error of a training, nor leave the others open
+                logger.warning(
+                    f"--report-to {type(tracker).__name__.lower()}: could not be closed ({foreign_error(failure)})"
+                )
 
     def restored(self, row: str, records: Sequence[EpochRecord]) -> None:
         """Note the epochs that the checkpoint of ``row`` has."""
@@ -124,14 +132,24 @@ class Watch:
         self.tell("on_epoch_end", row, metrics.pop("epoch"), metrics)
 
     def tell(self, hook: str, *arguments: Any) -> None:
-        """Call the method ``hook`` of each that has it."""
-        try:
-            for each in self._all:
+        """Call the method ``hook`` of each that has it. A tracker that fails in training is left out from then on."""
+        for each in tuple(self._all):
+            try:
                 if callable(method := getattr(each, hook, None)):
                     method(*arguments)
-        except BaseException as error:
-            self.error = error
-            raise
+            except BaseException as error:
+                if isinstance(each, Tracker) and isinstance(error, Exception) and hook != HOOKS[0]:
+                    logger.warning(
+                        f"--report-to {type(each).__name__.lower()}: left out from here on ({foreign_error(error)})"
+                    )
+                    self._all = tuple(other for other in self._all if other is not each)
+                    continue
+                self.error = error
+                raise
+
+
+def _title(tracker: Tracker) -> str:
+    return type(tracker).__name__.lower()
 
 
 UNWATCHED = Watch()

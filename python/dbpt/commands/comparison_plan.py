@@ -35,7 +35,7 @@ BY_THE_PLAN = {
 }
 """Settings of `FitConfig` that a plan gives to each cell, and the argument that they come from."""
 VARIABLE = {each.name: each for section in (GroupSettings, HeadSettings, TrainingSettings) for each in fields(section)}
-for _name in (*BY_THE_PLAN, "model_selection", "start_from"):  # baselines is in another section
+for _name in (*BY_THE_PLAN, "model_selection", "start_from", "text_memory_mb"):  # baselines is in another section
     VARIABLE.pop(_name, None)
 Varied = tuple[tuple[str, Any], ...]
 """Names and values of the settings that ``--vary`` gives to a row."""

@@ -21,6 +21,7 @@ from dbpt.commands.methods import MethodResult, candidates_of, trained_result, t
 from dbpt.commands.result import Result
 from dbpt.commands.trackers import trackers_of
 from dbpt.data import SPLITS, DataLike
+from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.prompts import group_templates
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.groups.accuracy import worst_first
@@ -34,6 +35,7 @@ from dbpt.report.run_charts import run_figures
 from dbpt.report.summary import judged_factors, summarize
 from dbpt.report.tables import confusion_counts
 from dbpt.runs.metrics import RunMetrics
+from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, groups_of_factors, run_of_factors, write_probe
 from dbpt.settings.config import FitConfig, make_config, override, shows_settings
 from dbpt.settings.fields import AUTO
@@ -146,7 +148,7 @@ def _fit_on(
         found = guess_sheets(study)
         # not again: a resume with other data is refused later, and must change nothing
         write_guesses(out, found, study.dataset.name, label_command(out))
-        watch.tell("on_fit_start", StartedRun.of(out, config.resolved(), groups))
+        watch.tell("on_fit_start", StartedRun.of(out, read_settings(out).resolved(), groups))
         return found
 
     sheets = ranks.from_first(begin, sent=lambda _: None)
@@ -170,7 +172,7 @@ def _fit_on(
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},
         )
         assert sheets is not None
-        write_results(out, study, results, metrics, sheets, command, asked.data if asked.data != config.data else None)
+        write_results(out, study, results, metrics, sheets, command)
         RUN_FOLDER.finish(out, description, config)
         log_warnings((result := Result(out, metrics)).warnings, [*metrics.warnings, *metrics.doubt_warnings])
         watch.tell("on_fit_end", result)
@@ -215,12 +217,9 @@ def write_results(
     metrics: RunMetrics,
     sheets: GuessSheets,
     command: str,
-    demo: str | None,
 ) -> None:
-    """Write the files of the run folder, which ``command`` makes. The last of ``results`` is the chosen one.
-
-    ``demo`` is the name of the demo, if it is one.
-    """
+    """Write the files of the run folder, which ``command`` makes. The last of ``results`` is the chosen one."""
+    is_drawn = (study.dataset.root / NOT_PUBLISHED).is_file()
     weights = study.embedded.backbone.spec["weights"].get("path")
     chosen = results[-1]
     history = [
@@ -252,7 +251,7 @@ def write_results(
     write_json(out / "metrics.json", asdict(metrics))
     charts = run_figures(metrics, [json.loads(line) for line in history])
     write_figures(out, charts)
-    write_atomically(out / "README.md", model_card(metrics, command, demo=demo, weights=weights))
+    write_atomically(out / "README.md", model_card(metrics, command, is_drawn=is_drawn, weights=weights))
     write_atomically(out / "report.html", run_page(study, results, metrics, charts, sheets, out, command))
 
 

@@ -29,10 +29,10 @@ class _Adapter(Tracker):
 
     def on_fit_start(self, run: StartedRun) -> None:
         """Begin a run with the name of the folder."""
-        self._groups = {row: list(map(_plain, names)) for row, names in run.groups.items()}
+        self._groups = {row: _unique(names) for row, names in run.groups.items()}
         settings = {name: list(value) if isinstance(value, tuple) else value for name, value in run.settings.items()}
+        self._is_open = True  # also if it fails half-way
         self._open(run.folder, settings)
-        self._is_open = True
 
     def on_epoch_end(self, row: str, epoch: int, metrics: dict[str, Any]) -> None:
         """Log the numbers of an epoch, those of groups under their names."""
@@ -72,7 +72,10 @@ class _Adapter(Tracker):
 
 
 class TensorBoard(_Adapter):
-    """Event files in the run folder: ``tensorboard --logdir runs`` shows every run below ``runs``."""
+    """Event files in the run folder: ``tensorboard --logdir runs`` shows every run below ``runs``.
+
+    After a resume, epochs that were shown but not yet in a checkpoint are shown twice.
+    """
 
     def _open(self, folder: Path, settings: dict[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -122,7 +125,7 @@ class MLflow(_Adapter):
 
     def _open(self, folder: Path, settings: dict[str, Any]) -> None:
         self.module.start_run(run_name=folder.absolute().name, nested=True)
-        self.module.log_params(settings)
+        self.module.log_params({name: str(value)[:500] for name, value in settings.items()})
 
     def _log(self, row: str, epoch: int, values: dict[str, float]) -> None:
         self.module.log_metrics(values, step=epoch)
@@ -140,7 +143,9 @@ class Trackio(_Adapter):
     """A run of Trackio; ``trackio show`` opens its dashboard."""
 
     def _open(self, folder: Path, settings: dict[str, Any]) -> None:
-        self._run = self.module.init(PROJECT, name=folder.absolute().name, config=settings, embed=False)
+        self._run = self.module.init(
+            os.environ.get("TRACKIO_PROJECT", PROJECT), name=folder.absolute().name, config=settings, embed=False
+        )
 
     def _log(self, row: str, epoch: int, values: dict[str, float]) -> None:
         self._run.log(values, step=epoch)
@@ -171,6 +176,14 @@ def trackers_of(names: Sequence[str] | None) -> list[Tracker]:
 def _plain(name: str) -> str:
     """Return a name as every tracker takes it."""
     return re.sub(r"[^\w. -]", "-", name)[:100]
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Return the names as every tracker takes them, with a number where two would be the same."""
+    found = list[str]()
+    for name in map(_plain, names):
+        found.append(f"{name}-{found.count(name) + 1}" if name in found else name)
+    return found
 
 
 def _markdown(lines: Iterable[str]) -> str:

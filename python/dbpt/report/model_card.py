@@ -23,18 +23,18 @@ PAPER = "[Debiased Prompt Tuning in Vision-Language Model without Annotations](h
 MOST_CLASSES = 50
 
 
-def model_card(metrics: RunMetrics, command: str, *, demo: str | None, weights: str | None) -> str:
+def model_card(metrics: RunMetrics, command: str, *, is_drawn: bool, weights: str | None) -> str:
     """Return the model card of a run, which ``command`` made: figures by group, guesses and doubts, data and limits.
 
-    ``demo`` is the name of the demo that the images were drawn for; None for a user's. ``weights`` is the path of the
-    local weights file of CLIP; None for published ones. Files are named without their folders.
+    Images that are ``is_drawn`` are a demo's. ``weights`` is the path of the local weights file of CLIP; None for
+    published ones. Files are named without their folders.
     """
     summary = summarize(metrics)
-    name = _name(demo or metrics.dataset.name)
+    name = _name(f"demo-{metrics.dataset.name}" if is_drawn else metrics.dataset.name)
     asks = "" if weights is None else f', weights="{PurePath(weights).name}"'
     short = shlex.join(PurePath(each).name if PurePath(each).is_absolute() else each for each in shlex.split(command))
     parts = [
-        f"---\n{_metadata(summary, is_drawn=demo is not None).to_yaml()}\n---",
+        f"---\n{_metadata(summary, is_drawn=is_drawn).to_yaml()}\n---",
         f"# CLIP for {name}, with fewer spurious features",
         " ".join(_description(metrics)),
         "## Use",
@@ -46,7 +46,7 @@ def model_card(metrics: RunMetrics, command: str, *, demo: str | None, weights: 
         "## How the attributes were guessed",
         *map(sentence, _guesses(metrics)),
         "## Training data",
-        "\n".join(_data(metrics, name, is_drawn=demo is not None)),
+        "\n".join(_data(metrics, name, is_drawn=is_drawn)),
         "## Limits",
         "\n".join(f"- {sentence(text)}" for text in _limits(summary)),
         "## Made by",

@@ -224,9 +224,9 @@ def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Study:
     guessed = add_pseudo_attributes(embedded, config)
     log_warnings(guessed.warnings, embedded.warnings)  # even if the next stage raises
     guessed = replace(guessed, guesses=judged_guesses(embedded, guessed.pseudo))
-    guessed = replace(guessed, doubt_warnings=trust_warnings(guessed, [config]))
     study = arrange(guessed, config)
-    study = replace(study, warnings=(*study.warnings, *setting_warnings([config])))
+    warnings = (*study.warnings, *setting_warnings([config]))
+    study = replace(study, warnings=warnings, doubt_warnings=trust_warnings(study, [config]))
     log_warnings((*study.doubt_warnings, *study.warnings), guessed.warnings)
     return study
 
