@@ -38,7 +38,7 @@ def model_card(metrics: RunMetrics, command: str, *, is_drawn: bool, weights: st
         f"# CLIP for {name}, with fewer spurious features",
         " ".join(_description(metrics)),
         "## Use",
-        "Install [dbpt](https://pypi.org/project/dbpt/), and give the name of this folder or repository:",
+        "Install dbpt, and give the name of this folder or repository:",
         f"```python\nimport dbpt\n\nclassifier = dbpt.Classifier.from_pretrained(FOLDER{asks})\n"
         'print(classifier.predict("photo.jpg").prediction)\n```',
         "## Accuracy by group",
