@@ -17,6 +17,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 # The file below python/dbpt, the text and its replacement, and the tests that should find it (without test_ and .py).
 MUTANTS = [
+    ("auditing/gate.py", '"lower-bound": "upper-bound"', '"lower-bound": "lower-bound"', "auditing/gate"),
+    ("groups/intervals.py", "((TAIL / num_groups, -1), (TAIL, 1))", "((0.5, -1), (0.5, 1))", "auditing/gate"),
+    ("runs/torch_classifier.py", ".logsumexp(dim=2)", ".mean(dim=2)", "runs/torch_classifier"),
+    ("runs/pretrained.py", "PurePath(value).is_absolute()", "False", "runs/pretrained"),
     ("clip/model.py", ".div_(255)", ".div_(256)", "clip/preprocessing"),
     ("clip/backbone.py", "np.float32(backbone.logit_bias or 0.0)", "np.float32(0)", "clip/backbone"),
     ("clip/backbone.py", "logits_nK *= np.float32(backbone.logit_scale)", "pass", "clip/zero_shot"),
@@ -40,9 +44,9 @@ MUTANTS = [
     ("data/columns.py", "if len(classes) < 2:", "if len(classes) < 1:", "data/data_table"),
     ("data/prompts.py", "owners += [group] *", "owners += [len(pairs)] *", "data/prompts"),
     ("data/prompts.py", "g // len(words.attributes)", "g % len(words.attributes)", "data/prompts"),
-    ("data/prompts.py", "all(value in suspect", "any(value in suspect", "data/prompts"),
+    ("data/prompts.py", "all(map(list.__contains__", "any(map(list.__contains__", "data/prompts"),
     ("data/words.py", "len(factor.possible(name)) == 1", "len(factor.possible(name)) == 0", "data/factors"),
-    ("features/cache.py", "if digest != entry.sha256:", "if False:", "features/cache"),
+    ("features/cache.py", "follow=False) != entry.sha256:", "follow=False) is None:", "features/cache"),
     ("features/cache.py", "(*others, entry)", "(entry,)", "features/cache"),
     ("features/cache.py", "(stored[at] == ids).all(axis=1)", "stored[at, 0] == ids[:, 0]", "features/cache"),
     ("features/cache_files.py", "_SIZE_AND_TIME.pack(size, mtime_ns)", 'b""', "features/cache"),
@@ -73,7 +77,7 @@ MUTANTS = [
     ("guesses/ppa.py", "+ biases_C + log_shares_C", "+ biases_C", "guesses/ppa"),
     ("guesses/ppa.py", ".argmax(axis=1) != labels", ".argmax(axis=1) == labels", "guesses/ppa"),
     ("heads/adapter.py", "RATIO * moved + (1 - RATIO) * features", "moved + features", "heads/feature_heads"),
-    ("heads/base.py", 'return logits + tensors["logit_bias"]', "return logits", "heads/feature_heads"),
+    ("heads/base.py", '.T) + tensors["logit_bias"]', ".T)", "heads/feature_heads"),
     ("heads/base.py", "np.logaddexp.reduce(logits, axis=2)", "logits.mean(axis=2)", "commands/group_prompts"),
     ("heads/linear.py", "features @ self.weights.T + self.bias", "features @ self.weights.T", "heads/feature_heads"),
     ("heads/prompt.py", "self.averaging_KP @ features_PD", "features_PD[: len(self.averaging_KP)]", "heads/heads"),
@@ -107,7 +111,7 @@ MUTANTS = [
     ("sampling/row_groups.py", "-(-left //", "(left //", "sampling/sampling_passes"),
     ("sampling/row_groups.py", "range(start + self.rank,", "range(start,", "sampling/sampling_passes"),
     ("settings/fields.py", "if isinstance(value, bool):", "if False:", "settings/config"),
-    ("study/stages.py", 'rows := study.rows("train")', 'rows := study.rows("val")', "guesses/ppa"),
+    ("study/stages.py", 'training = study.rows("train")', 'training = study.rows("val")', "guesses/ppa"),
     ("study/stages.py", "(sentences_read or any(", "(any(", "commands/group_warnings"),
     ("study/study.py", "self.probe_errors, len(PPA_NAMES)", "1 - self.probe_errors, len(PPA_NAMES)", "guesses/ppa"),
     (
