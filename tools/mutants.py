@@ -33,7 +33,6 @@ MUTANTS = [
     ),
     ("commands/methods.py", "impossible = None if possible.all() else ~possible", "pass", "commands/group_prompts"),
     ("commands/methods.py", 'config.model_selection == "last" else', "False else", "commands/group_prompts"),
-    ("data/demo/canvas.py", "-1.0 if self.flip else 1.0", "1.0 if self.flip else -1.0", "data/demo"),
     (
         "data/layouts/image_folder.py",
         "if name.lower() in SPLIT_FOLDERS",
@@ -110,7 +109,7 @@ MUTANTS = [
     ("sampling/row_groups.py", "unknown * weights])", "unknown])", "sampling/sampling_unknown"),
     ("sampling/row_groups.py", "-(-left //", "(left //", "sampling/sampling_passes"),
     ("sampling/row_groups.py", "range(start + self.rank,", "range(start,", "sampling/sampling_passes"),
-    ("settings/fields.py", "if isinstance(value, bool):", "if False:", "settings/config"),
+    ("settings/fields.py", "return types is bool", "return True", "settings/config"),
     ("study/stages.py", 'training = study.rows("train")', 'training = study.rows("val")', "guesses/ppa"),
     ("study/stages.py", "(sentences_read or any(", "(any(", "commands/group_warnings"),
     ("study/study.py", "self.probe_errors, len(PPA_NAMES)", "1 - self.probe_errors, len(PPA_NAMES)", "guesses/ppa"),
