@@ -47,7 +47,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Bars:
-    """What a gate asks for, checked: fractions, and the answers of the baseline, (label, prediction) by path.
+    """The bars of a gate, checked: fractions, and the folder of the baseline.
 
     Raises:
         InputError: for values that can't be meant, and for bars without use.
@@ -76,21 +76,12 @@ class Bars:
             raise InputError("--max-drop: needs the audit to compare with; name its folder with --baseline")
         if self.min_worst_group is None and self.max_gap is None and self.baseline is None:
             raise InputError("a gate (--by, --junit) needs a bar: give --min-worst-group, --max-gap or --baseline")
-
-    def answers_of_baseline(self) -> dict[str, tuple[str, str]]:
-        """Return label and prediction of each image of the baseline, by path; empty without one."""
-        if self.baseline is None:
-            return {}
-        path = Path(self.baseline) / IMAGES
-        if not path.is_file():
+        if self.baseline is not None and not (Path(self.baseline) / IMAGES).is_file():
             raise InputError(f"--baseline {self.baseline}: has no {IMAGES}; name the folder of an audit")
-        columns = read_columns(path, ("path", "label", "prediction"))
-        rows = (columns.values[name] for name in ("path", "label", "prediction"))
-        return {name: (label, prediction) for name, label, prediction in zip(*rows, strict=True)}
 
 
-def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column], before: dict[str, tuple[str, str]]) -> Gate:
-    """Compare the ``figures`` with the ``bars``, and the answers to the ``images`` with those ``before``."""
+def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate:
+    """Compare the ``figures`` with the ``bars``, and the answers to the ``images`` with those of the baseline."""
     metrics, found = figures.metrics, list[Check]()
     worst = next((each for each in figures.groups if each.index == metrics.worst_group), None)
     if worst is None:
@@ -106,7 +97,7 @@ def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column], before:
         assert figures.gap_low is not None and figures.gap_high is not None
         found.append(Check("gap", asked, gap, figures.gap_low, figures.gap_high, OPPOSITE[bars.by], *about))
     if bars.baseline is not None:
-        correct, others, groups = _paired(images, before, Path(bars.baseline))
+        correct, others, groups = _paired(images, Path(bars.baseline) / IMAGES)
         bounds = worst_group_difference_interval(correct, others, groups) or (-1.0, 1.0)
         difference = value - cast(float, worst_group_accuracy(others, groups))
         found.append(Check("drop", -(bars.max_drop or 0.0), difference, *bounds, "upper-bound", *about))
@@ -114,13 +105,16 @@ def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column], before:
 
 
 def _paired(
-    images: dict[str, Column], before: dict[str, tuple[str, str]], baseline: Path
+    images: dict[str, Column], baseline: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which images (N,) are right, now and in the baseline, and their groups, -1 if unknown."""
+    """Return which images (N,) are right, now and in the table of the baseline, and their groups, -1 if unknown."""
+    columns = read_columns(baseline, ("path", "label", "prediction"))
+    rows = (columns.values[name] for name in ("path", "label", "prediction"))
+    before = {path: (label, prediction) for path, label, prediction in zip(*rows, strict=True)}
     paths, labels, attributes, predictions = (
         list(images[name]) for name in ("path", "label", "attribute", "prediction")
     )
-    where = f"--baseline {baseline / IMAGES}"
+    where = f"--baseline {baseline}"
     if missing := [path for path in paths if path not in before]:
         way_out = "audit the same images with both classifiers"
         raise InputError(f"{where}: lacks {len(missing)} of the {len(paths)} images, such as {missing[0]}; {way_out}")

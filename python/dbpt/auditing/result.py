@@ -134,8 +134,7 @@ class Audit:
         Raises:
             InputError: for bars that can't be meant, none at all, and a baseline of other images.
         """
-        bars = Bars(min_worst_group, max_gap, baseline, max_drop, by)
-        return judged(bars, self.figures, self.images, bars.answers_of_baseline())
+        return judged(Bars(min_worst_group, max_gap, baseline, max_drop, by), self.figures, self.images)
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return `group_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""

@@ -53,10 +53,9 @@ def audit(out: Path | None, **options: Any) -> None:
     from dbpt.auditing.gate import Bars, judged
 
     asked = {name: options.pop(name) for name in ("min_worst_group", "max_gap", "baseline", "max_drop", "by")}
-    xml, bars, before = options.pop("junit"), None, dict[str, tuple[str, str]]()
+    xml, bars = options.pop("junit"), None
     if xml is not None or any(value is not None for value in asked.values()):
         bars = Bars(**{name: value for name, value in asked.items() if value is not None})
-        before = bars.answers_of_baseline()
     if xml is not None:
         reads = [options["data"], options["predictions"], options["config"], asked["baseline"], out]
         files.check_output("--junit", xml, overwrite=xml.suffix == ".xml", reads=[str(each) for each in reads if each])
@@ -66,7 +65,7 @@ def audit(out: Path | None, **options: Any) -> None:
     found = run_audit(**shared.subject_arguments(AUDIT_SETTINGS, out=out, **options))
     click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))
     if bars is not None:
-        gate = judged(bars, found.figures, found.images, before)
+        gate = judged(bars, found.figures, found.images)
         click.echo(f"\n{gate}")
         if xml is not None:
             files.write_atomically(xml, gate.junit())
