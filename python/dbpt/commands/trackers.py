@@ -6,6 +6,7 @@ the event files of TensorBoard, and is a new run elsewhere.
 
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ PROJECT = "dbpt"
 """The project where the tracker needs one; its environment variables, such as ``WANDB_PROJECT``, replace it."""
 
 
-class _Adapter(Tracker):
-    """What all have in common; ``_open``, ``_log``, ``_finish`` and ``_close`` are each tracker's own."""
+class _Adapter(Tracker, ABC):
+    """The common part; ``_open``, ``_log``, ``_finish`` and ``_close`` are each tracker's own."""
 
     _is_open = False
 
@@ -58,17 +59,17 @@ class _Adapter(Tracker):
         if self._is_open:
             self._close(failed)
 
-    def _open(self, folder: Path, settings: dict[str, Any]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _open(self, folder: Path, settings: dict[str, Any]) -> None: ...
 
-    def _log(self, row: str, epoch: int, values: dict[str, float]) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _log(self, row: str, epoch: int, values: dict[str, float]) -> None: ...
 
-    def _finish(self, final: dict[str, float], lines: list[dict[str, Any]], page: Path, table: str) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _finish(self, final: dict[str, float], lines: list[dict[str, Any]], page: Path, table: str) -> None: ...
 
-    def _close(self, failed: bool) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _close(self, failed: bool) -> None: ...
 
 
 class TensorBoard(_Adapter):
