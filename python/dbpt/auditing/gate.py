@@ -34,7 +34,7 @@ class Gate:
 
     @property
     def passed(self) -> bool:
-        """Whether every bar is met."""
+        """True if every bar is met."""
         return all(check.passed for check in self.checks)
 
     def junit(self) -> str:

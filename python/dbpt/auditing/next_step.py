@@ -17,7 +17,7 @@ from dbpt.report.verdicts import AuditedFactor, Verdict
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 
 TRAINING_SETTINGS = AUDIT_SETTINGS | {"group_template"}
-"""What the next commands, which may train, take over from the audit or from its run."""
+"""Settings that the next commands, which may train, take over from the audit or from its run."""
 UNRELATED = 0.1
 """Below this Cramér's V in the training images, group weights can't lessen a bias.
 

@@ -1,4 +1,4 @@
-"""What a head tells apart, classes or groups of class and attribute, as sentences and as prompts."""
+"""Classes, or groups of class and attribute, as sentences and as the prompts that a head tells apart."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What was audited or searched, and the families that were tried: their fields, and the sentences made of them."""
+"""Audited data, searches and tried families: their fields, and the sentences made of them."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -51,7 +51,7 @@ class Check:
 
     @property
     def passed(self) -> bool:
-        """Whether the bar is met."""
+        """True if the bar is met."""
         return self.figure <= self.asked if self.kind == "gap" else self.figure >= self.asked
 
     def __str__(self) -> str:

@@ -179,7 +179,7 @@ class Classifier(ModelHubMixin):
 
     @property
     def knows_attributes(self) -> bool:
-        """Whether it tells groups of class and attribute apart, and so has the probability of each attribute."""
+        """True if it tells groups of class and attribute apart, and so has the probability of each attribute."""
         return self.head.weights.ndim == 3 and not self.config.has_unnamed_groups
 
     def to_torch(self, *, features: bool = False) -> "TorchClassifier":
