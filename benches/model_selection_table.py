@@ -22,7 +22,7 @@ from bootstrap import bootstrapped
 from controls_table import few
 from numpy.typing import NDArray
 
-from dbpt.commands.methods import build_head, build_objective, settings_of, training_rows
+from dbpt.commands.methods import build_head, build_objective, training_rows
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
@@ -51,7 +51,7 @@ def trajectory(study: Study, config: FitConfig) -> NDArray[np.float32]:
 
     objective = build_objective(study, config.trained_objective, rows[0])
     logits.append(head(features).detach().numpy())
-    train(head, objective, *rows, settings_of(study), on_epoch=keep)
+    train(head, objective, *rows, study.config, on_epoch=keep)
     return np.stack(logits)
 
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dbpt.commands.methods import build_head, build_objective, settings_of
+from dbpt.commands.methods import build_head, build_objective
 from dbpt.errors import InputError
 from dbpt.groups import worst_group_accuracy
 from dbpt.settings.config import FitConfig, make_config, read_config, readers
@@ -171,7 +171,7 @@ def measure(study: Study) -> dict[str, str]:
 
     try:
         with one_thread_if_small(head.multiply_adds):
-            train(head, objective, training, validation, settings_of(study), on_epoch=on_epoch)
+            train(head, objective, training, validation, config, on_epoch=on_epoch)
     except InputError as error:  # the loss is not finite any more
         print(error)
     correct = correct[-config.epochs :]  # what comes before is preparation, which is never kept
@@ -183,7 +183,6 @@ def measure(study: Study) -> dict[str, str]:
 
 
 def rows_of(study: Study, split: str) -> Rows:
-    study = study
     rows = study.rows(split)
     return Rows(study.embedded.features[rows], study.dataset.labels[rows], study.groups("pseudo")[rows])
 
