@@ -2,9 +2,9 @@
 
     python examples/embed_with_ray.py photos.parquet s3://bucket/photos OUT --actors 16
 
-The column ``path`` has paths below the root, which is a folder or a URL that fsspec opens. OUT gets the layout of
-clip-retrieval: features as .npy, paths as Parquet. Ray restarts a worker that dies and repeats its batch. The cluster
-needs a CPU more than the actors have, for reading the table.
+The column ``path`` has paths below the root, which is a folder or a URL that fsspec opens. OUT gets Parquet files with
+the columns path and features. Ray restarts a worker that dies and repeats its batch. The cluster needs a CPU more than
+the actors have, for reading the table.
 """
 
 import argparse
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import fsspec
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet
 import ray
 import torch
@@ -54,7 +53,9 @@ def main(arguments=None, actor=Embed):
     parser.add_argument("--model", default="ViT-B-32-quickgelu")
     parser.add_argument("--pretrained", default="openai")
     for name, default in {"actors": 1, "cpus": 1, "gpus": 0, "batch": 64, "rows": 100_000}.items():
-        parser.add_argument(f"--{name}", type=int, default=default)  # cpus, gpus: of an actor; rows: of a file
+        parser.add_argument(
+            f"--{name}", type=int, default=default
+        )  # cpus, gpus: of an actor; rows: of a file, at least
     given = parser.parse_args(arguments)
     if "://" in given.out or Path(given.out).exists():
         parser.error(f"OUT: {given.out!r} exists or is a URL; name a new folder")
@@ -67,14 +68,8 @@ def main(arguments=None, actor=Embed):
     }
     values = {"root": given.root, "model": given.model, "pretrained": given.pretrained, "threads": given.cpus}
     embedded = table.map_batches(actor, batch_size=given.batch, fn_constructor_kwargs=values, **resources)
-    for name in ("img_emb", "metadata"):
-        Path(given.out, name).mkdir(parents=True)
-    done = 0
-    for number, part in enumerate(embedded.iter_batches(batch_size=given.rows)):
-        np.save(f"{given.out}/img_emb/img_emb_{number}.npy", part["features"])
-        paths = pa.table({"image_path": pa.array(part["path"], pa.string())})
-        pa.parquet.write_table(paths, f"{given.out}/metadata/metadata_{number}.parquet")
-        done += len(part["path"])
+    embedded.write_parquet(given.out, min_rows_per_file=given.rows)
+    done = sum(pyarrow.parquet.read_metadata(file).num_rows for file in Path(given.out).glob("*.parquet"))
     print(f"{done} images embedded; {table.count() - done} left out")
 
 

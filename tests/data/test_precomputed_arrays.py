@@ -68,7 +68,7 @@ def npy(array):
 @pytest.mark.parametrize(
     ("name", "content", "part"),
     [
-        ("a.npz", b"PK\x03\x04", "expected a .npy or .safetensors file, or a folder that clip-retrieval has written"),
+        ("a.npz", b"PK\x03\x04", "expected a .npy, .safetensors or .parquet file, or a folder of"),
         ("a.npy", b"", "is not a .npy file"),
         ("a.npy", npy(ARRAY)[:-1], "is not a whole .npy file"),
         ("a.npy", npy(ARRAY)[:20], "is not a whole .npy file"),

@@ -1,4 +1,4 @@
-"""Features instead of images: how rows are aligned, checked and made unit length; files and clip-retrieval's folder."""
+"""Features instead of images: how rows are aligned, checked and made unit length; files, folders and Parquet."""
 
 import re
 
@@ -127,14 +127,14 @@ def test_names_of_the_folder_that_clip_retrieval_was_started_in(folder, tmp_path
     dataset = load_dataset(tmp_path / "pets.csv", images=False)
     np.testing.assert_allclose(open_precomputed_features(folder, dataset, *BACKBONE), UNIT[[3, 1]], atol=1e-3)
     write_part(folder, "11", ["/near/d.jpg"], FEATURES[:1])  # which of the two?
-    assert "pets.csv line 2: image 'd.jpg' is not in the metadata of" in refused(folder, dataset)
+    assert f"pets.csv line 2: image 'd.jpg' is not in {folder / 'metadata'} (2 of 2" in refused(folder, dataset)
 
 
 def test_an_image_that_is_not_there_or_twice(folder, dataset, tmp_path):
     (tmp_path / "more.csv").write_text(rows("/far/a.jpg,x,train", "a.jpg,y,train", "b.jpg,y,train"))
     message = refused(folder, load_dataset(tmp_path / "more.csv", images=False))
-    assert "more.csv line 3: image 'a.jpg' is not in the metadata of" in message
-    assert "(2 of 3 are not there); write paths as its image_path does, for example '/far/d.jpg'" in message
+    assert f"more.csv line 3: image 'a.jpg' is not in {folder / 'metadata'} (2 of 3 are not there)" in message
+    assert "; write paths as its column image_path does, for example '/far/d.jpg'" in message
     write_part(folder, "11", ["/far/b.jpg"], FEATURES[:1])
     assert "'/far/b.jpg' occurs in more than one row; keep one" in refused(folder, dataset)
 
@@ -143,7 +143,7 @@ def test_parts_that_do_not_belong_together(folder, dataset):
     write_part(folder, "11", ["/far/x.jpg"], FEATURES[:2])
     assert "img_emb_11.npy: has 2 rows, metadata_11.parquet has 1; copy both again" in refused(folder, dataset)
     write_part(folder, "11", ["/far/x.jpg"], FEATURES[:1, :2])
-    assert "img_emb_11.npy: rows of 2 numbers, in img_emb_0.npy of 3" in refused(folder, dataset)
+    assert "img_emb_11.npy: rows of 2 numbers, in the files before it of 3" in refused(folder, dataset)
     (folder / "metadata/metadata_11.parquet").rename(folder / "metadata/metadata_12.parquet")
     assert "img_emb_11.npy: has no partner of number 11" in refused(folder, dataset)
     write_part(folder, "0000", ["/far/x.jpg"], FEATURES[:1])
@@ -151,4 +151,79 @@ def test_parts_that_do_not_belong_together(folder, dataset):
 
 
 def test_another_folder(tmp_path, dataset):
-    assert "holds no img_emb/img_emb_0.npy; is it what clip-retrieval wrote?" in refused(tmp_path, dataset)
+    expected = "holds no features, expected img_emb/img_emb_0.npy of clip-retrieval or a .parquet file"
+    assert expected in refused(tmp_path, dataset)
+
+
+# --- Parquet
+
+NAMES = [f"/far/{name}.jpg" for name in "dbca"]
+LISTS = FEATURES[[3, 1, 2, 0]].tolist()
+
+
+def parquet(path, features, names=NAMES, column="features"):
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table({"path": names, column: features}), path, row_group_size=3)
+    return path
+
+
+KINDS = {
+    "lists": pa.list_(pa.float32()),
+    "long lists of float64": pa.large_list(pa.float64()),
+    "lists of one length": pa.list_(pa.float16(), 3),
+}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "tensors"])
+def test_rows_of_parquet_are_found_by_their_paths(tmp_path, dataset, kind):
+    if kind == "tensors":
+        arrays = pa.FixedShapeTensorArray.from_numpy_ndarray(np.array(LISTS, dtype=np.float32))
+    else:
+        values = np.array(LISTS, dtype=np.float16) if kind == "lists of one length" else LISTS
+        arrays = pa.array([list(row) for row in values], KINDS[kind])
+    file = parquet(tmp_path / "f.parquet", arrays)
+    np.testing.assert_allclose(open_precomputed_features(file, dataset, *BACKBONE), UNIT, atol=1e-3)
+    in_parts = tmp_path / "parts"
+    parquet(in_parts / "1.parquet", arrays[:1], NAMES[:1], "embeddings")
+    parquet(in_parts / "0.parquet", arrays[1:], NAMES[1:])
+    (in_parts / "notes.txt").touch()
+    np.testing.assert_allclose(open_precomputed_features(in_parts, dataset, *BACKBONE), UNIT, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("features", "column", "line"),
+    [
+        (LISTS, "vectors", "f.parquet: which column has the features? Call it 'features'; found: path, vectors"),
+        ([1.0, 2.0, 3.0, 4.0], "features", "f.parquet: column 'features' holds double, expected lists of float16 to"),
+        ([[1, 2, 3]] * 4, "features", "f.parquet: column 'features' holds list<element: int64>, expected lists of"),
+        ([*LISTS[:3], [1.0]], "features", "f.parquet row 4: features has 1 numbers, expected 3"),
+        ([LISTS[0], None, *LISTS[2:]], "features", "f.parquet row 2: features has 0 numbers, expected 3"),
+        (
+            pa.array([LISTS[0], None, *LISTS[2:]], pa.list_(pa.float32(), 3)),
+            "features",
+            "row 2: features has 0 numbers",
+        ),
+        ([[]] * 4, "features", "f.parquet: column 'features' holds list<element: null>, expected lists of float16"),
+        (pa.array([[]] * 4, pa.list_(pa.float32())), "features", "f.parquet row 1: features has 0 numbers"),
+        ([LISTS[0], [1.0, None, 0.0], *LISTS[2:]], "features", "the features of row 2 (pets.csv line 3) holds NaN"),
+        (
+            [row[:2] for row in LISTS],
+            "features",
+            "f.parquet: rows of 2 numbers, but small-clip gives 3; name the model",
+        ),
+    ],
+)
+def test_one_line_for_a_bad_parquet_file(tmp_path, dataset, features, column, line):
+    assert line in refused(parquet(tmp_path / "f.parquet", features, column=column), dataset)
+
+
+def test_parquet_files_that_do_not_fit(tmp_path, dataset):
+    file = parquet(tmp_path / "f.parquet", LISTS[:3], NAMES[:3])
+    assert f"line 2: image '/far/a.jpg' is not in {file} (1 of 4" in refused(file, dataset)
+    parquet(file, LISTS, [NAMES[0], *NAMES[:3]])
+    assert f"{file}: '/far/d.jpg' occurs in more than one row; keep one" in refused(file, dataset)
+    file.write_bytes(b"PAR1")
+    assert f"{file}: cannot be read as Parquet (" in refused(file, dataset)
+    assert f"{tmp_path / 'no.parquet'}: " in refused(tmp_path / "no.parquet", dataset)
+    parquet(file, [], [])
+    assert f"{file}: " in refused(file, dataset)

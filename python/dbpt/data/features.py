@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from dbpt.data import tables
 from dbpt.data.dataset import Dataset
-from dbpt.data.paths import is_folder, list_entries
-from dbpt.data.tables import read_parquet
+from dbpt.data.paths import import_pyarrow, is_folder, list_entries
 from dbpt.errors import InputError
 from dbpt.storage.files import map_tensor, open_regular, reason_of
 
@@ -74,18 +74,18 @@ DTYPES: dict[str, np.dtype[Any]] = {f"F{bits}": np.dtype(f"float{bits}") for bit
 TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle")
 AS_NUMBERS = "numbers with np.save(FILE, features.astype('float32'))"
-EMBEDDINGS, METADATA, PATH = "img_emb", "metadata", "image_path"
+EMBEDDINGS, METADATA, IMAGE_PATH = "img_emb", "metadata", "image_path"
 
 
 def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, model: str) -> StoredFeatures:
     """Return the features (N, D) in the order of ``dataset``, each row divided by its length. All are checked now.
 
     ``path`` is a file of float16 to float64 whose row i is row i of ``dataset``, or of all rows that it was drawn from,
-    or a folder of clip-retrieval, whose rows are found by image path. Whether the features come from ``model`` can only
-    be checked by their width.
+    or a Parquet file, a folder of such, or a folder of clip-retrieval, whose rows are found by image path. Whether the
+    features come from ``model`` can only be checked by their width.
     """
-    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
-        folder = ClipRetrievalFolder(path)
+    if _rows_have_paths(path):
+        folder = FeaturesByPath(path)
         _check_width(path, folder.width, embed_dim, model)
         part_N, row_N = folder.places_of(dataset)
         parts = folder.parts
@@ -133,13 +133,18 @@ def _gathered(parts: list[NDArray[Any]], part_N: NDArray[np.int64], row_N: NDArr
 
 
 def check_precomputed_file(path: Path, dataset: Dataset | None = None) -> None:
-    """Check a file as far as possible before a model is loaded, or without ``dataset`` before the data are read."""
-    if os.path.isdir(path):  # noqa: PTH112 (as above)
-        _parts_and_tables(path)  # the rest when it is read
+    """Check features as far as possible before a model is loaded, or without ``dataset`` before the data are read."""
+    if _rows_have_paths(path):
+        if not _parquet_files(path):
+            _parts_and_tables(path)  # the rest when it is read
     elif dataset is None:
         open_array(path)
     else:
         _open_aligned(path, dataset)
+
+
+def _rows_have_paths(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet" or os.path.isdir(path)  # noqa: PTH112 (is_dir raises on a long name)
 
 
 def _open_aligned(path: Path, dataset: Dataset) -> NDArray[Any]:
@@ -163,7 +168,7 @@ def open_array(path: Path) -> NDArray[Any]:
         way_out = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
         raise InputError(f"{path}: is a pickle, which is never loaded; save the tensor with {way_out}")
     if suffix not in (".npy", ".safetensors"):
-        expected = "a .npy or .safetensors file, or a folder that clip-retrieval has written"
+        expected = "a .npy, .safetensors or .parquet file, or a folder of .parquet files or of clip-retrieval"
         raise InputError(f"{path}: expected {expected}; np.save(FILE, features) writes the first")
     try:
         open_regular(path).close()
@@ -217,30 +222,37 @@ def _open_safetensors(path: Path) -> NDArray[Any]:
     return map_tensor(path, name, DTYPES[dtype], shape)
 
 
-class ClipRetrievalFolder:
-    """A folder of clip-retrieval: its memory-mapped parts, and the part and row of each image."""
+class FeaturesByPath:
+    """Features in several files, and the part and row of each image: of clip-retrieval, or Parquet files."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, path: Path) -> None:
         """Open every part. Raises `InputError` if one has no table, another width, or another number of rows."""
-        self.folder = folder
-        arrays, tables = _parts_and_tables(folder)
-        numbers = sorted(arrays)
-        self.parts = [open_array(arrays[number]) for number in numbers]
+        self.path, self.places, self.repeated = path, dict[str, tuple[int, int]](), set[str]()
+        self.parts: list[NDArray[Any]] = []
+        files = _parquet_files(path)
+        if files:
+            self.names, self.column = path, tables.PATH
+            for file in files:
+                self._add(file, _open_parquet(file), file)
+        else:
+            self.names, self.column = path / METADATA, IMAGE_PATH
+            arrays, partners = _parts_and_tables(path)
+            for number in sorted(arrays):
+                self._add(arrays[number], open_array(arrays[number]), partners[number])
         self.width = int(self.parts[0].shape[1])
-        self.places: dict[str, tuple[int, int]] = {}
-        self.repeated: set[str] = set()
-        for part, number in enumerate(numbers):
-            array, file, table = self.parts[part], arrays[number], tables[number]
-            names = read_parquet(table, (PATH,)).values[PATH]
-            if len(names) != len(array):
-                raise InputError(f"{file}: has {len(array)} rows, {table.name} has {len(names)}; copy both again")
-            if array.shape[1] != self.width:
-                first = arrays[numbers[0]].name
-                raise InputError(f"{file}: rows of {array.shape[1]} numbers, in {first} of {self.width}")
-            for row, name in enumerate(names):
-                if name in self.places:
-                    self.repeated.add(name)
-                self.places[name] = part, row
+
+    def _add(self, file: Path, array: NDArray[Any], table: Path) -> None:
+        names = tables.read_parquet(table, (self.column,)).values[self.column]
+        if len(names) != len(array):
+            raise InputError(f"{file}: has {len(array)} rows, {table.name} has {len(names)}; copy both again")
+        if self.parts and array.shape[1] != self.parts[0].shape[1]:
+            others = f"in the files before it of {self.parts[0].shape[1]}"
+            raise InputError(f"{file}: rows of {array.shape[1]} numbers, {others}")
+        for row, name in enumerate(names):
+            if name in self.places:
+                self.repeated.add(name)
+            self.places[name] = len(self.parts), row
+        self.parts.append(array)
 
     def places_of(self, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return part and row (N,) of the images of ``dataset``. Raises `InputError` if one is missing or twice."""
@@ -254,9 +266,9 @@ class ClipRetrievalFolder:
         if len(places) < len(found):
             row = found.index(None)
             raise InputError(
-                f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in the metadata of {self.folder} "
-                f"({len(found) - len(places)} of {len(found)} are not there); write paths as its {PATH} does, for "
-                f"example {next(iter(self.places), '')!r}"
+                f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {self.names} "
+                f"({len(found) - len(places)} of {len(found)} are not there); write paths as its column {self.column} "
+                f"does, for example {next(iter(self.places), '')!r}"
             )
         part_N, row_N = np.array(places, dtype=np.int64).T
         return part_N, row_N
@@ -265,10 +277,51 @@ class ClipRetrievalFolder:
         """Return the part and row of an image, by its path as it is or below ``root``."""
         for name in (path, os.path.normpath(root / path)):
             if name in self.repeated:
-                raise InputError(f"{self.folder / METADATA}: {name!r} occurs in more than one row; keep one")
+                raise InputError(f"{self.names}: {name!r} occurs in more than one row; keep one")
             if name in self.places:
                 return self.places[name]
         return None
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    """Return the Parquet files that ``path`` is or holds, by name."""
+    entries = [path / entry.name for entry in list_entries(path)] if is_folder(path) else [path]
+    return sorted(entry for entry in entries if entry.suffix.lower() == ".parquet")
+
+
+def _open_parquet(file: Path) -> NDArray[Any]:
+    """Return the column of lists of floats (N, D) that is named as one of `TENSOR_NAMES`; it is held in memory."""
+    pyarrow = import_pyarrow(file, "parquet")
+    import pyarrow.parquet as parquet
+
+    try:
+        open_regular(file).close()
+        names = parquet.read_schema(file).names
+        name = next((name for name in TENSOR_NAMES if name in names), None)
+        if name is None:
+            found = ", ".join(names[:8]) or "none"
+            raise InputError(f"{file}: which column has the features? Call it {TENSOR_NAMES[0]!r}; found: {found}")
+        chunks = parquet.read_table(file, columns=[name]).column(0).chunks
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: cannot be read as Parquet ({reason_of(error)[:200]}); write it again") from None
+    rows, blocks = 0, list[NDArray[Any]]()
+    for chunk in chunks:
+        lists = getattr(chunk, "storage", chunk)  # a tensor type, such as Ray's, stores lists
+        kind = lists.type
+        if not hasattr(kind, "value_type") or not pyarrow.types.is_floating(kind.value_type):
+            raise InputError(f"{file}: column {name!r} holds {str(kind)[:80]}, expected lists of float16 to float64")
+        lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+        width = blocks[0].shape[1] if blocks else int(lengths[0]) if len(lengths) else 0
+        wrong = np.flatnonzero((lengths != width) | (lengths == 0))
+        if wrong.size:
+            row, length = rows + int(wrong[0]) + 1, lengths[wrong[0]]
+            raise InputError(f"{file} row {row}: {name} has {length} numbers, expected {width or 'some'}")
+        if len(lists):
+            blocks.append(lists.flatten().to_numpy(zero_copy_only=False).reshape(-1, width))
+        rows += len(lists)
+    if not blocks:
+        raise InputError(f"{file}: has columns but no rows; expected one row per image")
+    return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
 def _parts_and_tables(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
@@ -277,7 +330,8 @@ def _parts_and_tables(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
         alone = arrays.get(number) or tables[number]
         raise InputError(f"{alone}: has no partner of number {number} in {EMBEDDINGS}/ or {METADATA}/; copy both")
     if not arrays:
-        raise InputError(f"{folder}: holds no {EMBEDDINGS}/{EMBEDDINGS}_0.npy; is it what clip-retrieval wrote?")
+        expected = f"{EMBEDDINGS}/{EMBEDDINGS}_0.npy of clip-retrieval or a .parquet file"
+        raise InputError(f"{folder}: holds no features, expected {expected}")
     return arrays, tables
 
 

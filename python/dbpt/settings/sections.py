@@ -51,7 +51,7 @@ class DataSettings(Section):
     )
     embeddings: str | None = setting(
         None,
-        "precomputed features to use instead of images: .npy, .safetensors, or a folder that contains img_emb",
+        "precomputed features to use instead of images: .npy, .safetensors, .parquet, or a folder of parts",
         identity=False,
     )
     celeba_target: str | None = setting(None, "CelebA attribute to use as the class", unset="Blond_Hair")
