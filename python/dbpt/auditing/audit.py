@@ -19,6 +19,7 @@ from dbpt.auditing.result import Audit, audit_figures
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
 from dbpt.auditing.verdict import association, audited_factors, verdict_of_factors
 from dbpt.data import SPLITS, DataLike, Dataset, joint_codes
+from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.discovery.catalogue import Family
 from dbpt.groups import GroupMetrics, gap_interval, group_counts
 from dbpt.groups.accuracy import worst_first
@@ -35,7 +36,7 @@ from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
-from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json
+from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.auto import SEED, best_family, found_settings, images_to_search, zero_shot_right
 from dbpt.study.guesses import image_columns, judged_guesses
 from dbpt.study.stages import log_warnings

@@ -15,6 +15,7 @@ from dbpt._core import __version__
 from dbpt.auditing.audit import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
 from dbpt.data import SPLITS, DataLike
+from dbpt.data.tables import csv_text
 from dbpt.discovery.catalogue import embed_families, read_catalogue
 from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, WordScore, word_scores
 from dbpt.discovery.page import MOST_SHOWN, render_discovery
@@ -27,7 +28,7 @@ from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DISCOVER_SETTINGS
-from dbpt.storage.files import csv_text, write_atomically, write_json
+from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.auto import ignoring_attributes, images_to_search
 from dbpt.study.stages import log_warnings
 from dbpt.study.study import backbone_summary

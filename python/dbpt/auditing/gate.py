@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.figures import AuditFigures
-from dbpt.data.tables import read_columns
+from dbpt.data.tables import Column, read_columns
 from dbpt.errors import InputError, nearest
 from dbpt.groups import group_name
 from dbpt.groups.accuracy import worst_group_accuracy
 from dbpt.groups.intervals import worst_group_difference_interval
 from dbpt.report.gate import By, Check, junit
 from dbpt.report.summary import AVERAGES
-from dbpt.storage.files import Column
 
 IMAGES = "images.csv"
 OPPOSITE: dict[By, By] = {"lower-bound": "upper-bound", "estimate": "estimate", "upper-bound": "lower-bound"}

@@ -23,6 +23,7 @@ from dbpt.commands.trackers import trackers_of
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.prompts import group_templates
+from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
@@ -41,7 +42,7 @@ from dbpt.settings.config import FitConfig, make_config, override, shows_setting
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
-from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json, write_tensors
+from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.auto import FOUND, with_found_attributes
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.embedded import write_clusters
