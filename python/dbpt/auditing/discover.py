@@ -17,7 +17,7 @@ from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.tables import csv_text
 from dbpt.discovery.catalogue import embed_families, read_catalogue
-from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, WordScore, word_scores
+from dbpt.discovery.figures import SCHEMA_VERSION, DiscoveryFigures
 from dbpt.discovery.page import MOST_SHOWN, render_discovery
 from dbpt.discovery.result import Discovery, stronger_alike, tried_family
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
@@ -44,7 +44,7 @@ DISCOVERY_FOLDER = OutputFolder(
     marker="status.json",
     record=Marker,
     schema_version=SCHEMA_VERSION,
-    is_file=lambda name: name in ("discover.html", "discover.json", "families.csv", "words.csv"),
+    is_file=lambda name: name in ("discover.html", "discover.json", "families.csv"),
     subfolders={},
     can_resume=False,
 )
@@ -71,7 +71,7 @@ def discover(
         data: as for `dbpt.audit`; no attribute is needed.
         predictions: whose errors, as for `dbpt.audit`.
         catalogue: a TOML file of families, which replaces or extends the package's.
-        out: a folder for ``discover.html``, ``discover.json``, ``families.csv`` and ``words.csv``; it must not exist
+        out: a folder for ``discover.html``, ``discover.json`` and ``families.csv``; it must not exist
             unless ``overwrite``.
         split: "train", "val", "test" or "all", as for `dbpt.audit`.
         overwrite: replace the search in ``out``.
@@ -99,8 +99,7 @@ def discover(
         scores = score_families(guessed, images, right, is_foreign=subject.by == "file")
         named = None if catalogue is None else os.fspath(catalogue)
         command = subject.command("discover", {"--catalogue": named, "--weights": weights, "--out": out})
-        words = word_scores(embedded, images, right, subject.dataset.words)
-        figures = _figures(subject, images, scores, right, words, named, command)
+        figures = _figures(subject, images, scores, right, named, command)
         found = Discovery(figures, None if out is None else Path(out))
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores))
@@ -114,7 +113,6 @@ def _figures(
     images: Images,
     scores: list[Score],
     right: NDArray[np.bool_],
-    words: list[list[WordScore]],
     catalogue: str | None,
     command: str,
 ) -> DiscoveryFigures:
@@ -127,24 +125,20 @@ def _figures(
     best = next((family for family in families if family.finding in ("proposed", "may be the class")), None)
     check, audit, fit = (None, None, None) if best is None else _next_commands(subject, best)
     fit = fit if best is not None and best.finding == "proposed" else None
-    errors_C = np.bincount(images.labels[~right], minlength=dataset.num_classes).tolist()
+    errors = int((~right).sum())
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
         verdict=verdict_of(
-            families, "a linear probe" if subject.by == "probe" else subject.title, sum(errors_C), len(images.labels)
+            families, "a linear probe" if subject.by == "probe" else subject.title, errors, len(images.labels)
         ),
         data=audited_data(subject),
         backbone=backbone_summary(subject.embedded.backbone, subject.config),
         predictions_by=subject.by,
         predictions_from=subject.title,
-        errors=sum(errors_C),
+        errors=errors,
         catalogue=catalogue,
         families=families,
-        words=[
-            ClassWords(class_name=name, errors=errors, words=found)
-            for name, errors, found in zip(dataset.class_names, errors_C, words, strict=True)
-        ],
         warnings=list(subject.told),
         command=command,
         check_command=check,
@@ -219,7 +213,7 @@ def _write(found: Discovery, page: str, config: FitConfig, *, overwrite: bool) -
     out = found.folder
     DISCOVERY_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
     write_json(out / "discover.json", asdict(found.figures))
-    for name, rows in (("families.csv", found.family_rows()), ("words.csv", found.word_rows())):
-        write_atomically(out / name, csv_text([list(rows[0]), *(row.values() for row in rows)] if rows else []))
+    rows = found.family_rows()
+    write_atomically(out / "families.csv", csv_text([list(rows[0]), *(row.values() for row in rows)] if rows else []))
     write_atomically(out / "discover.html", page)
     DISCOVERY_FOLDER.finish(out, {}, config)

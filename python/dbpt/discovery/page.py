@@ -14,7 +14,6 @@ from dbpt.report.sections import section
 MOST_SHOWN = 3
 """Families with pictures."""
 MOST_ROWS = 12
-MOST_WORDS = 12
 TRUST = {"agreement": LOWEST_AGREEMENT, "spread": LOWEST_SPREAD, "separation": LOWEST_SEPARATION}
 TRUST |= {"outranked": LARGEST_OUTRANKED}
 """Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
@@ -35,8 +34,6 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
     """
     proposed, data = figures.distinct, figures.data
     shown, reasons = proposed or figures.to_look_at, _others(figures.families)
-    words = {"words": [each for each in figures.words if each.nearer], "most_words": MOST_WORDS}
-    nearest = section("words", "Words nearest to the errors", is_found=bool(proposed), **words)
     title = f"What the errors go with{', strongest first' if len(proposed) > 1 else ''}"
     pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS}
     look = section("families", "Look before you believe it", "pictures", families=pictured, examples=examples, **values)
@@ -45,10 +42,8 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
         sections.warnings(figures.warnings),
         section("proposed", title, figures=figures, families=proposed, **values) if proposed else None,
         look if shown else None,
-        nearest if proposed and words["words"] else None,
         sections.next_step("discover", figures=figures),
         section("others", "Families that are not proposed", proposed=proposed, **values_of_others),
-        nearest if not proposed and words["words"] else None,
         sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
     ]
     example = proposed[0] if proposed else next(iter(reasons.values()))[0]

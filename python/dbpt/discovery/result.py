@@ -103,7 +103,7 @@ FINDINGS: dict[RuleKind, Finding] = {
 
 
 MOST_ROWS = 8
-WORDS_SHOWN = 6
+NAMES_SHOWN = 6
 LETTERS = 28
 ENDS = {"": "value", "_low": "low", "_high": "high"}
 
@@ -143,20 +143,12 @@ class Discovery:
         """Return a dict for each family of the catalogue: finding, shares, p and q, trust, worst group, doubts."""
         return [_family_row(family) for family in self.figures.families]
 
-    def word_rows(self) -> list[dict[str, Any]]:
-        """Return a dict for each class and word of the catalogue with its score."""
-        return [
-            {"class": each.class_name, "word": word.word, "family": word.family, "score": word.score}
-            for each in self.figures.words
-            for word in each.words
-        ]
-
     def to_pandas(self) -> "pandas.DataFrame":
         """Return `family_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.family_rows())
 
     def table(self) -> str:
-        """Return heading, table, words, verdict and the commands to go on as text, without a final newline."""
+        """Return heading, table, verdict and the commands to go on as text, without a final newline."""
         figures = self.figures
         split = "all splits" if figures.data.split == "all" else f"{figures.data.split} split"
         heading = [
@@ -168,7 +160,7 @@ class Discovery:
         lines = [*text.wrapped(heading), ""]
         if figures.proposed:
             lines += [*text.render_columns(_columns(figures.distinct[:MOST_ROWS])), ""]
-        if notes := [*_passed_over(figures), *_words(figures)]:
+        if notes := _passed_over(figures):
             lines += [*text.wrapped(notes), ""]
         lines += text.wrapped([figures.verdict])
         if figures.check_command:
@@ -259,17 +251,5 @@ def _passed_over(figures: DiscoveryFigures) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - WORDS_SHOWN} more" if len(names) > WORDS_SHOWN else ""
-    return ", ".join(names[:WORDS_SHOWN]) + more
-
-
-def _words(figures: DiscoveryFigures) -> list[str]:
-    """Return a line with the first words of each class, or where to find them if no family is proposed."""
-    found = [each for each in figures.words if each.nearer]
-    if found and not figures.proposed:
-        return ["words nearest to the errors, not tested and often chance: words.csv in --out"]
-    return [
-        f"words nearest to the errors of {each.class_name!r} (not tested): "
-        + ", ".join(word.word for word in each.nearer[:WORDS_SHOWN])
-        for each in found
-    ]
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
