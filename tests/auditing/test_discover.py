@@ -14,10 +14,10 @@ from tiny import rows_of
 
 import dbpt
 from dbpt import InputError
+from dbpt.auditing.discover import render_discovery
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
-from dbpt.discovery.figures import DiscoveryFigures
-from dbpt.discovery.page import render_discovery
+from dbpt.discovery.result import DiscoveryFigures
 from dbpt.report.findings import Rule, verdict_of
 from dbpt.storage.typed_json import read_json, typed
 
@@ -107,7 +107,7 @@ def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):
     assert found.figures.to_look_at[0].rule.kind.endswith("beyond")
     assert "--attributes 'land=land|forest|field'" in found.figures.audit_command and not found.figures.fit_command
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.study.auto.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
+        patch.setattr("dbpt.discovery.result.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
         with pytest.raises(InputError, match=r"errors go with land / water, but CLIP .* --attributes 'land=land\|f"):
             dbpt.audit("waterbirds", **_without_catalogue(foreign), classes=classes, attributes="auto")
 

@@ -132,7 +132,7 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
     if drawing := [name for name in chosen if table is None or name not in ("data", "root")]:
         raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
     from dbpt.human_check import judge_labels
-    from dbpt.report.human_check import judged_table
+    from dbpt.report.tables import judged_table
 
     result = judge_labels(folder, labels, table=table, **chosen)
     click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))

@@ -14,7 +14,7 @@ from dbpt.data.tables import SEPARATORS, Column, csv_of_columns, read_columns, u
 from dbpt.errors import InputError
 from dbpt.groups import worst_group
 from dbpt.human_check.estimates import Design, LabelledStrata, estimate, read_design
-from dbpt.report.human_check import judged_warnings
+from dbpt.report.tables import judged_warnings
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import finished_run
 from dbpt.storage.files import check_output, write_atomically, write_json

@@ -18,8 +18,8 @@ from dbpt.guesses import base
 from dbpt.guesses.label import doubts_column
 from dbpt.guesses.trust import Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.guesses import GuessSheets, doubts_in_words
-from dbpt.report.pictures import contact_sheets
+from dbpt.report.findings import doubts_in_words
+from dbpt.report.pictures import GuessSheets, contact_sheets
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import is_missing, write_atomically
 from dbpt.study.embedded import Embedded
