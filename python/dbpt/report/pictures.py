@@ -61,7 +61,6 @@ def contact_sheets(
     *,
     group_names: Sequence[tuple[str, str]],
     seed: int = 0,
-    first: Sequence[int] = (),
     budget: int = SHEETS_BUDGET,
 ) -> list[ContactSheet]:
     """Return a sheet for each pseudo-group, in the order g = y*A + a.
@@ -69,11 +68,10 @@ def contact_sheets(
     ``groups`` and ``confidence`` are (N,), of class and guessed attribute; -1 if nothing was guessed. ``group_names``
     (G,) are pairs of class and attribute. The images depend on the arguments alone. Where an image can't be read, the
     next one takes its place. With many groups the strips have fewer than eight pictures, and with more than
-    MOST_ON_SHEETS / 3 groups, some sheets have none; those of ``first`` have precedence. All pictures together have at
-    most ``budget`` bytes.
+    MOST_ON_SHEETS / 3 groups, the last sheets have none. All pictures together have at most ``budget`` bytes.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
-    shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][: MOST_ON_SHEETS // 3]
+    shown = [g for g in range(len(sizes)) if sizes[g]][: MOST_ON_SHEETS // 3]
     each = min(STRIP, MOST_ON_SHEETS // (3 * max(len(shown), 1)))
     of_class: dict[str, int] = {}
     for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
@@ -167,7 +165,7 @@ def group_examples(
     ``paths``. If they don't suffice for all groups, those of ``first`` have precedence.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
-    shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
+    shown = [g for g in range(len(sizes)) if sizes[g]][:MOST_EXAMPLES]
     each = min(EACH, MOST_EXAMPLES // max(len(shown), 1))
     number = int(np.minimum(sizes[shown], each).sum())
     thumbnails = None if root is None else Thumbnails(paths, root, number=number, budget=EXAMPLES_BUDGET)
