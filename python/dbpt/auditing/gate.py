@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from dbpt.auditing.figures import AuditFigures
 from dbpt.data.tables import Column, read_columns
 from dbpt.errors import InputError, nearest
-from dbpt.groups import group_name
-from dbpt.groups.accuracy import worst_group_accuracy
-from dbpt.groups.intervals import worst_group_difference_interval
+from dbpt.groups import group_name, worst_group_accuracy, worst_group_difference_interval
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import points, signed_points
 

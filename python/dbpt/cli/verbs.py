@@ -16,8 +16,7 @@ from dbpt.commands.comparison_plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SE
 from dbpt.data.tables import csv_text
 from dbpt.errors import InputError, plain_number
 from dbpt.heads import HEADS
-from dbpt.objectives import OBJECTIVES
-from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.settings.config import read_config
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
