@@ -18,8 +18,8 @@ import numpy as np
 from guess_trust_table import NONSENSE, UNRELATED, Case, prepared, right
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
+from dbpt.data.tables import csv_text
 from dbpt.settings.config import read_config
-from dbpt.storage.files import csv_text
 
 WORDS = {
     "photo": ["photo", "photograph"],

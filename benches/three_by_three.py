@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dbpt.data.demo import birds, pets
+from dbpt.data.demo import drawings
 from dbpt.data.demo.canvas import Canvas, Pose
 
 CLASSES, BACKGROUNDS = ("landbird", "waterbird", "cat"), ("land", "water", "indoor")
@@ -26,15 +26,15 @@ def draw(rng: np.random.Generator, kind: str, background: str) -> Canvas:
     """Draw a picture."""
     canvas, edge = Canvas(), float(rng.uniform(0.3, 0.5))
     if background == "indoor":
-        pets._room(canvas, rng, edge)
+        drawings._room(canvas, rng, edge)
     else:
-        canvas.gradient(birds.pick(rng, birds.SKY), birds.pick(rng, birds.SKY), 0.0, edge)
-        (birds._water if background == "water" else birds._land)(canvas, rng, edge)
-    canvas.pose = Pose.draw(rng, (0.32, 0.68), (0.50, 0.70), pets.SIZE if kind == "cat" else birds.SIZE, 0.1)
+        canvas.gradient(drawings.pick(rng, drawings.SKY), drawings.pick(rng, drawings.SKY), 0.0, edge)
+        (drawings._water if background == "water" else drawings._land)(canvas, rng, edge)
+    canvas.pose = Pose.draw(rng, (0.32, 0.68), (0.50, 0.70), drawings.PET_SIZE if kind == "cat" else drawings.SIZE, 0.1)
     if kind == "cat":
-        pets._animal(canvas, rng, True)
+        drawings._animal(canvas, rng, True)
     else:
-        birds._bird(canvas, rng, kind == "waterbird")
+        drawings._bird(canvas, rng, kind == "waterbird")
     return canvas
 
 

@@ -24,7 +24,7 @@ RETURNED = [  # by public functions, and not public themselves
     ("features.maintenance", ["CacheInfo"]),
     ("human_check.estimates", ["Design", "Stratum"]),
     ("runs.classifier", ["FeatureClassifier", "Prediction"]),
-    ("runs.torch_classifier", ["TorchClassifier", "ZeroShotWeights"]),
+    ("runs.exports", ["TorchClassifier", "ZeroShotWeights"]),
 ]
 
 

@@ -27,9 +27,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from dbpt.data.demo import QUALITY
-from dbpt.data.demo.birds import draw_bird
-from dbpt.data.demo.faces import draw_face, sample_face
-from dbpt.data.demo.pets import draw_pet
+from dbpt.data.demo.drawings import draw_bird, draw_face, draw_pet, sample_face
 
 # Shares of (y, a) = 00, 01, 10, 11 among the training drawings: what goes together on the web goes together here.
 WEB_SHARES = {

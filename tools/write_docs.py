@@ -20,8 +20,7 @@ from dbpt.auditing.figures import AuditFigures
 from dbpt.auditing.result import Audit
 from dbpt.commands.comparison_plan import BY_THE_PLAN
 from dbpt.commands.result import Result
-from dbpt.discovery.figures import DiscoveryFigures
-from dbpt.discovery.result import Discovery
+from dbpt.discovery.result import Discovery, DiscoveryFigures
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import CHOICES, combinations, why_refused

@@ -14,10 +14,10 @@ from tiny import rows_of
 
 import dbpt
 from dbpt import InputError
+from dbpt.auditing.discover import render_discovery
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
-from dbpt.discovery.figures import DiscoveryFigures
-from dbpt.discovery.page import render_discovery
+from dbpt.discovery.result import DiscoveryFigures
 from dbpt.report.findings import Rule, verdict_of
 from dbpt.storage.typed_json import read_json, typed
 
@@ -32,7 +32,7 @@ attributes = ["Landbird", "seabird=gull|seabird"]
 attributes = ["land=land|forest|field", "water=water|sea|lake"]
 attribute_template = ["{}", "a photo of the {}."]
 """
-FILES = ["config.toml", "discover.html", "discover.json", "families.csv", "status.json", "words.csv"]
+FILES = ["config.toml", "discover.html", "discover.json", "families.csv", "status.json"]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):
     assert found.figures.to_look_at[0].rule.kind.endswith("beyond")
     assert "--attributes 'land=land|forest|field'" in found.figures.audit_command and not found.figures.fit_command
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.study.auto.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
+        patch.setattr("dbpt.discovery.result.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
         with pytest.raises(InputError, match=r"errors go with land / water, but CLIP .* --attributes 'land=land\|f"):
             dbpt.audit("waterbirds", **_without_catalogue(foreign), classes=classes, attributes="auto")
 
@@ -116,14 +116,12 @@ def _without_catalogue(settings: dict) -> dict:
     return {name: value for name, value in settings.items() if name != "catalogue"}
 
 
-def test_groups_and_words_are_those_of_the_errors(found, demo):
+def test_groups_are_those_of_the_errors(found, demo):
     (ground,) = found.proposed
     assert sum(group.n for group in ground.groups) == found.figures.data.n == 300
     assert sum(group.n - group.correct for group in ground.groups) == found.figures.errors
     accuracy = {(group.class_name, group.attribute): group.accuracy for group in ground.groups}
     assert accuracy["landbird", "water"] < accuracy["landbird", "land"] - 0.3
-    words = {each.class_name: [word.word for word in each.words[:3]] for each in found.figures.words}
-    assert set(words["landbird"]) & {"water", "sea", "lake"} and set(words["waterbird"]) & {"land", "forest", "field"}
 
 
 def test_errors_that_chance_deals_propose_nothing(by_chance):
@@ -137,13 +135,8 @@ def test_errors_that_chance_deals_propose_nothing(by_chance):
     assert found.figures.check_command is None and "Audit the" not in found.table()
 
 
-def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_families_by_the_reason(by_chance, found):
+def test_a_page_without_a_proposal_sorts_families_by_the_reason(by_chance):
     """Families that were tested come first, by p and then by the errors explained; others have no figures."""
-    html = render_discovery(by_chance.figures, None)
-    assert (
-        html.index("<details open>") < html.index("Not tested, and often chance") < html.index("these words are not a")
-    )
-    assert "words.csv in --out" in by_chance.table() and "words.csv" not in found.table()
     ground = next(family for family in by_chance.figures.families if family.name == "ground")
     assert ground.finding == "may be chance" and "above 0.05)" in ground.doubts[0]
 
@@ -158,9 +151,8 @@ def test_a_page_without_a_proposal_says_that_words_are_no_finding_and_sorts_fami
         first, name="coat", finding="describes the classes", doubts=["it has words of the classes: gull"]
     )
     empty = replace(first, name="empty", finding="too few images", explained=None, spread=None)
-    far = [replace(each, words=[replace(word, score=-0.1) for word in each.words]) for each in found.figures.words]
     families = [empty, worse, unseen, of_class, last, second, first]
-    changed = replace(by_chance.figures, families=families, words=far)
+    changed = replace(by_chance.figures, families=families)
     html = render_discovery(changed, None)
     rows = re.findall(r'<th scope="row" class="name">(\w+)<.*?</th>(.*?)</tr>', html)
     cells = {
@@ -242,7 +234,6 @@ def test_a_classifier_without_errors_is_told_so(tiny, tiny_settings):
     rows = [row["label"] for row in tiny.rows() if row["split"] == "test"]
     found = dbpt.discover(tiny.table, predictions=rows, **tiny_settings)
     assert found.verdict == "Nothing proposed: an array is right on all 32 images."
-    assert all(each.words == [] for each in found.figures.words)
 
 
 @pytest.mark.parametrize(("predictions", "split"), [("file", None), ("zero-shot", "all")])
@@ -269,8 +260,8 @@ def test_true_attributes_change_nothing(tiny, tiny_settings):
     ):
         table = tiny.write(f"discover-{name}", [r | {"attribute": a} for r, a in zip(rows, others, strict=True)])
         figures = dbpt.discover(table, split="all", **tiny_settings).to_dict()
-        found.append((figures["families"], figures["words"]))
-    assert found[0] == found[1] == found[2] and len(found[0][0]) > 40
+        found.append(figures["families"])
+    assert found[0] == found[1] == found[2] and len(found[0]) > 40
 
 
 def test_a_run_is_searched_without_its_attribute(tiny_run):
@@ -290,8 +281,6 @@ def test_the_files_are_complete_and_agree(found):
     families = rows_of(out / "families.csv")
     assert [row["family"] for row in families] == [family.name for family in found.figures.families]
     assert families[0]["finding"] == "proposed" and families[0]["names"] == "land | water"
-    words = rows_of(out / "words.csv")
-    assert {row["class"] for row in words} == {"landbird", "waterbird"} and len(words) == 2 * 10  # not landbird
     assert found.to_pandas()["family"].tolist() == [row["family"] for row in families]
     page = (out / "discover.html").read_text()
     assert len(page.encode()) < 3e6 and page.count("<img ") == 4 * 8 and found.verdict in unescape(page)
@@ -333,8 +322,7 @@ def test_the_command_repeats_the_search_byte_for_byte(found, command, tmp_path):
     arguments[arguments.index("--out") + 1] = str(tmp_path / "again")
     code, printed, _ = command(*arguments)
     assert code == 0 and found.table() in printed and found.figures.audit_command in printed.splitlines()
-    for name in ("families.csv", "words.csv"):
-        assert (tmp_path / "again" / name).read_bytes() == (found.folder / name).read_bytes()
+    assert (tmp_path / "again/families.csv").read_bytes() == (found.folder / "families.csv").read_bytes()
 
 
 def test_features_without_images_give_no_pictures(tiny, tiny_settings, tmp_path):
@@ -373,9 +361,9 @@ def test_a_folder_in_use_is_refused_and_overwritten_when_asked(tiny, tiny_settin
     dbpt.discover(tiny.table, **settings)
     with pytest.raises(InputError, match="--overwrite"):
         dbpt.discover(tiny.table, **settings)
-    (tmp_path / "out/words.csv").write_text("")
+    (tmp_path / "out/families.csv").write_text("")
     dbpt.discover(tiny.table, overwrite=True, **settings)
-    assert rows_of(tmp_path / "out/words.csv")
+    assert rows_of(tmp_path / "out/families.csv")
     status = json.loads((tmp_path / "out/status.json").read_text())
     (tmp_path / "out/status.json").write_text(json.dumps(status | {"schema_version": 1}))
     with pytest.raises(InputError, match="written by an older dbpt"):

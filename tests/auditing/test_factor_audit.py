@@ -12,8 +12,7 @@ from tiny import ATTRIBUTES, rows_of
 import dbpt
 from dbpt.auditing.audit import studies_of
 from dbpt.auditing.figures import UserPredictions
-from dbpt.auditing.next_step import _options
-from dbpt.auditing.verdict import audited_factors, holm, verdict_of_factors
+from dbpt.auditing.verdict import _options, audited_factors, holm, verdict_of_factors
 from dbpt.data import Dataset
 from dbpt.data.words import Factor, Words, combined, joint_codes
 from dbpt.guesses import PseudoAttributes

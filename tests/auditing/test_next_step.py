@@ -10,10 +10,10 @@ from test_audit import many_rows
 from tiny import rows_of
 
 import dbpt
-from dbpt.auditing.next_step import next_step
 from dbpt.auditing.subject import subject_of
+from dbpt.auditing.verdict import next_step
 from dbpt.guesses.trust import Guesses
-from dbpt.report.advice import FewerNames
+from dbpt.report.findings import FewerNames
 from dbpt.report.verdicts import AuditedFactor, Verdict
 
 BIAS = Verdict(kind="bias", sentence="It errs.")

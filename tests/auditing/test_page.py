@@ -14,8 +14,7 @@ from matplotlib import pyplot
 
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit
-from dbpt.report.advice import NextStep
-from dbpt.report.findings import Search
+from dbpt.report.findings import NextStep, Search
 from dbpt.report.pictures import Mistake
 from dbpt.report.verdicts import LOOK_FIRST, AuditedFactor, Verdict
 

@@ -12,8 +12,8 @@ from table_files import rows
 
 from dbpt.auditing.figures import array_predictions, read_predictions
 from dbpt.data import load_dataset
+from dbpt.data.tables import csv_text
 from dbpt.errors import InputError
-from dbpt.storage.files import csv_text
 
 NAMES = ("img/a.jpg", "img/b.jpg", "c.jpg", "=d.jpg")
 GOOD = "path,prediction\nimg/a.jpg,dog\nimg/b.jpg,dog\nc.jpg,cat\n=d.jpg,cat\n"

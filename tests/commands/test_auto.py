@@ -9,11 +9,11 @@ from launched import command, launch
 from runs import contents, metrics_of
 
 import dbpt
-import dbpt.study.auto
+import dbpt.discovery.result
 from dbpt import InputError
 from dbpt.data import SPLITS
 from dbpt.settings.config import make_config, read_config
-from dbpt.study.auto import with_found_attributes
+from dbpt.study.stages import with_found_attributes
 
 TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
 LEARNT = ("classifier.safetensors", "history.jsonl", "pseudo_attributes.safetensors")
@@ -22,7 +22,7 @@ LEARNT = ("classifier.safetensors", "history.jsonl", "pseudo_attributes.safetens
 @pytest.fixture(scope="module", autouse=True)
 def _short_catalogue():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.study.auto.read_catalogue", lambda: SHORT)
+        patch.setattr("dbpt.discovery.result.read_catalogue", lambda: SHORT)
         yield
 
 
@@ -126,7 +126,7 @@ def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
 
 
 def fit_birds(rank, arguments, of_rank=None):
-    dbpt.study.auto.read_catalogue = lambda: SHORT if rank == 0 else unread()
+    dbpt.discovery.result.read_catalogue = lambda: SHORT if rank == 0 else unread()
     command(rank, arguments, of_rank)
 
 

@@ -20,8 +20,8 @@ from tiny import Tiny
 import dbpt
 import dbpt.data.demo
 from dbpt.errors import InputError
-from dbpt.features.live import LiveImages
 from dbpt.training import draws as checkpoint
+from dbpt.training.draws import LiveImages
 from dbpt.training.ranks import joined_ranks
 
 LINEAR = ("--head", "linear", "--no-baselines")

@@ -11,8 +11,7 @@ from runs import fit, history_of
 
 import dbpt
 from dbpt.cli import main
-from dbpt.commands.callbacks import Tracker, Watch
-from dbpt.commands.trackers import TRACKERS, _unique
+from dbpt.commands.callbacks import TRACKERS, Tracker, Watch, _unique
 from dbpt.errors import InputError
 from dbpt.settings import sections
 

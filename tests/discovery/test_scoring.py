@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.discovery.catalogue import Family, embed_families, without_classes
-from dbpt.discovery.figures import word_scores
 from dbpt.discovery.result import stronger_alike
 from dbpt.discovery.scoring import (
     SMALLEST_DIFFERENCE,
@@ -296,41 +295,6 @@ def test_halves_split_each_class_in_two() -> None:
     counts = np.bincount(labels[found], minlength=3)
     assert abs(counts - np.array([3.5, 5, 0.5])).max() <= 0.5
     assert (found == halves(labels, seed=3)).all() and (found != halves(labels, seed=4)).any()
-
-
-def test_words_are_scored_by_their_similarity_to_errors_minus_that_to_correct_images() -> None:
-    judged, right = images(1.5)
-    embedded = embed_families(judged.backbone, FAMILIES)
-    found = word_scores(embedded, judged, right, WORDS)
-    assert len(found) == 2 and all(len(words) == 9 for words in found)
-    assert found[0][0].word == "lake" and found[1][0].word == "meadow"  # of errors on discs, which come with lakes
-    lake = next(each.words["lake"] for each in embedded if "lake" in each.words)
-    similarity, of_class = judged.features @ lake, judged.labels == 0
-    expected = similarity[of_class & ~right].mean() - similarity[of_class & right].mean()
-    assert found[0][0].score == pytest.approx(expected, abs=1e-5) and found[0][0].family == "place"
-
-
-def test_a_class_without_errors_gets_no_words() -> None:
-    judged, right = images(1.5)
-    found = word_scores(embed_families(judged.backbone, FAMILIES), judged, right | (judged.labels == 0), WORDS)
-    assert found[0] == [] and len(found[1]) == 9
-
-
-@pytest.mark.parametrize(
-    ("of_class", "left"),
-    [("disc", {"old disc", "Discs", "disc-shaped thing"}), ("disco", set()), ("c++", {"c++"}), ("a.c", set())],
-)
-def test_words_that_contain_those_of_the_classes_are_left_out(of_class: str, left: set[str]) -> None:
-    judged, right = images(1.5)
-    families = (family("thing", "old disc", "Discs", "disc-shaped thing", "discotheque", "c++", "abc"),)
-    words = Words({of_class: (of_class,), "x": ("y",)}, {}, ("{}",), ("{}",))
-    found = word_scores(embed_families(judged.backbone, families), judged, right, words)
-    assert set(families[0].names) - {word.word for word in found[0]} == left
-
-
-def test_words_of_the_classes_alone_give_no_words() -> None:
-    judged, right = images(1.5)
-    assert word_scores(embed_families(judged.backbone, (family("f", "disc", "box"),)), judged, right, WORDS) == [[], []]
 
 
 def test_a_proposed_family_that_splits_the_images_like_a_stronger_one_is_found() -> None:

@@ -66,7 +66,6 @@ def read_at_once(monkeypatch):
     for name in ("data.features", "clip.backbone", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.discovery.scoring.BLOCK", BLOCK)
-    monkeypatch.setattr("dbpt.discovery.figures.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.discovery.scoring.MOST_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS", BLOCK)
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import dbpt
-from dbpt.guesses.ppa import SCALE, STEPS, probe_errors
+from dbpt.guesses.linear_probe import PPA_SCALE, PPA_STEPS, probe_errors
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
 
@@ -55,14 +55,14 @@ def test_it_is_gradient_descent_on_the_adjusted_loss_of_the_rows_to_fit_on():
     fitted = np.arange(0, len(labels), 2)
     basis = torch.linalg.qr(torch.from_numpy(weights).double().T)[0]
     inputs = torch.from_numpy(features).double()
-    inputs = SCALE * (inputs - inputs @ basis @ basis.T)
+    inputs = PPA_SCALE * (inputs - inputs @ basis @ basis.T)
     layer, targets = torch.nn.Linear(WIDTH, 3).double(), torch.from_numpy(labels)
     torch.nn.init.zeros_(layer.weight)
     torch.nn.init.zeros_(layer.bias)
     shares = torch.from_numpy(np.bincount(labels[fitted]) / len(fitted)).log()
     step = 2 / (torch.linalg.matrix_norm(inputs[fitted], 2) ** 2 / len(fitted) + 1).item()
     optimizer = torch.optim.SGD(layer.parameters(), lr=step)
-    for _ in range(STEPS):
+    for _ in range(PPA_STEPS):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(layer(inputs[fitted]) + shares, targets[fitted]).backward()
         optimizer.step()

@@ -17,7 +17,7 @@ import dbpt
 from dbpt.commands.methods import build_head
 from dbpt.errors import InputError
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
-from dbpt.runs.feature_classifier import FeatureClassifier
+from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import write_tensors
 from dbpt.study.embedded import Embedded

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED, Erm, class_logits, group_cross_entropy
-from dbpt.objectives.gla import Gla, group_shares
+from dbpt.objectives.weighting import Gla, group_shares
 
 # C = 2 classes with A = 3 attributes; the second group of class 1 has no row, one row of each class is unknown
 GROUPS = np.repeat([0, 1, 2, 3, 5, -1, -1], [40, 6, 2, 10, 30, 1, 1])

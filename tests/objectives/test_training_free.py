@@ -8,7 +8,7 @@ from dbpt.data.prompts import group_texts
 from dbpt.data.words import Factor, combined
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
-from dbpt.runs.feature_classifier import FeatureClassifier
+from dbpt.runs.pretrained import FeatureClassifier
 
 WIDTH = 24
 WORDS = Words(

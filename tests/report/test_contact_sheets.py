@@ -69,13 +69,13 @@ def test_unreadable_images_are_replaced_by_the_next(root, tmp_path):
     assert list(paths_of(few)) == ["9 of 10 images"]
 
 
-def test_more_groups_have_fewer_pictures_and_the_first_ones_have_precedence(root, monkeypatch):
+def test_more_groups_have_fewer_pictures_and_the_last_ones_none(root, monkeypatch):
     monkeypatch.setattr(module, "MOST_ON_SHEETS", 24)
     short = sheets_of(root, [0, 1] * 50)
     assert [list(paths_of(sheet)) for sheet in short[:2]] == [["The 4 surest", "The 4 least sure", "4 at random"]] * 2
     names = [(f"class {number}", "day") for number in range(10)]
-    sheets = sheets_of(root, np.repeat(range(10), 10), names=names, first=[9, 4])
-    assert [bool(sheet.strips) for sheet in sheets] == [True] * 7 + [False] * 2 + [True]
+    sheets = sheets_of(root, np.repeat(range(10), 10), names=names)
+    assert [bool(sheet.strips) for sheet in sheets] == [True] * 8 + [False] * 2
     assert {sheet.n for sheet in sheets} == {10}
 
 

@@ -19,7 +19,7 @@ from dbpt.commands.result import Result
 from dbpt.errors import InputError
 from dbpt.report.charts import Bar, BarGroup, Line, bar_chart, line_chart, spread, write_figures
 from dbpt.report.comparison_page import comparison_figures
-from dbpt.report.run_charts import run_figures
+from dbpt.report.sections import run_figures
 from dbpt.report.text import COLORS, DARK, color_variables
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")

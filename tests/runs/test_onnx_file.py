@@ -171,7 +171,11 @@ class Zeros:
 @pytest.mark.parametrize(
     ("where", "instead", "told"),
     [
-        ("dbpt.runs.onnx_file.MOST_BYTES", 1000, "the model has 0.0 GB, and an ONNX file at most 2; use to_torch"),
+        (
+            "dbpt.runs.exports.MOST_BYTES",
+            1000,
+            "the model has 0.0 GB, and an ONNX file at most 2; use to_torch",
+        ),
         ("torch.onnx.export", fail, "torch can't export this model (RuntimeError: no such operator); use to_torch"),
         ("onnxruntime.InferenceSession", Zeros, "onnxruntime computes other results than torch; use to_torch"),
         ("torch.onnx.export", interrupt, None),

@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard, constants
 
 import dbpt
 from dbpt import Classifier, InputError
-from dbpt.report.model_card import model_card
+from dbpt.report.page import model_card
 from dbpt.runs.metrics import RunMetrics, read_metrics
 
 

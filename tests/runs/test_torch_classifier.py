@@ -10,7 +10,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.heads import Head, LinearHead
 from dbpt.objectives.base import EXCLUDED
-from dbpt.runs.torch_classifier import TorchClassifier
+from dbpt.runs.exports import TorchClassifier
 
 DYNAMIC = ({0: torch.export.Dim("batch")},)
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dbpt.data.paths import default_cache_dir
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.sections import SECTIONS
-from dbpt.storage.files import default_cache_dir
 
 if sys.version_info >= (3, 11):
     import tomllib

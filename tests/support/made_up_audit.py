@@ -8,8 +8,7 @@ from dbpt.auditing.figures import AuditFigures
 from dbpt.groups import group_metrics
 from dbpt.groups.association import ExplainedErrors
 from dbpt.guesses.trust import Guesses
-from dbpt.report.advice import NextStep
-from dbpt.report.findings import AuditedData
+from dbpt.report.findings import AuditedData, NextStep
 from dbpt.report.pictures import contact_sheets, group_examples
 from dbpt.report.verdicts import Verdict
 from dbpt.runs.metrics import BackboneSummary

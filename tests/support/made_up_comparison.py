@@ -9,7 +9,7 @@ from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
 from dbpt.report import sections
 from dbpt.report.comparison_page import NextSteps, render_comparison
-from dbpt.report.guesses import GuessSheets
+from dbpt.report.pictures import GuessSheets
 from dbpt.runs.metrics import (
     FIGURES,
     BackboneSummary,

@@ -13,9 +13,8 @@ from dbpt.data import SPLITS
 from dbpt.groups import group_metrics, pseudo_attribute_quality
 from dbpt.guesses.doubts import Doubt
 from dbpt.guesses.trust import Guesses
-from dbpt.report.guesses import GuessSheets
-from dbpt.report.pictures import GroupExamples, Mistake
-from dbpt.report.run_charts import run_figures
+from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
+from dbpt.report.sections import run_figures
 from dbpt.runs.metrics import RunMetrics
 from dbpt.storage.typed_json import typed
 

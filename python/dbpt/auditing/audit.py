@@ -13,32 +13,32 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.auditing.figures import SCHEMA_VERSION, AuditFigures
-from dbpt.auditing.next_step import next_step
 from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit, audit_figures
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
-from dbpt.auditing.verdict import association, audited_factors, verdict_of_factors
+from dbpt.auditing.verdict import association, audited_factors, next_step, verdict_of_factors
 from dbpt.data import SPLITS, DataLike, Dataset, joint_codes
+from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.discovery.catalogue import Family
+from dbpt.discovery.result import best_family, images_to_search, zero_shot_right
 from dbpt.groups import GroupMetrics, gap_interval, group_counts
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups
 from dbpt.guesses.base import names_of_rows
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import AuditedData, SearchedImages
-from dbpt.report.guesses import setting_texts
 from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
 from dbpt.report.tables import confusion_counts
+from dbpt.report.text import setting_texts
 from dbpt.report.verdicts import most_confused
 from dbpt.runs.metrics import ClustersSummary
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
-from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json
-from dbpt.study.auto import SEED, best_family, found_settings, images_to_search, zero_shot_right
+from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.guesses import image_columns, judged_guesses
-from dbpt.study.stages import log_warnings
+from dbpt.study.stages import SEARCH_SEED, found_settings, log_warnings
 from dbpt.study.study import Study, backbone_summary, clusters_summary, true_or_pseudo
 
 if TYPE_CHECKING:
@@ -306,7 +306,7 @@ def with_found_attributes(subject: Subject) -> Subject:
         return subject
     dataset, by_clip = subject.dataset, subject.by == "zero-shot"
     rows = _rows_to_search(subject)
-    seed = SEED if by_clip else subject.config.seed
+    seed = SEARCH_SEED if by_clip else subject.config.seed
     images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.stored, rows, seed)
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
     searched: SearchedImages = "audited" if np.isin(rows, subject.audited).any() else "not audited"

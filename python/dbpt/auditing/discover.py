@@ -1,9 +1,12 @@
-"""`discover`: which attributes of a catalogue, that nobody named, explain a classifier's errors."""
+"""`discover`: which attributes of a catalogue, that nobody named, explain a classifier's errors; its page.
+
+The page is for readers who know neither dbpt nor statistics.
+"""
 
 import logging
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +18,31 @@ from dbpt._core import __version__
 from dbpt.auditing.audit import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
 from dbpt.data import SPLITS, DataLike
+from dbpt.data.tables import csv_text
 from dbpt.discovery.catalogue import embed_families, read_catalogue
-from dbpt.discovery.figures import SCHEMA_VERSION, ClassWords, DiscoveryFigures, WordScore, word_scores
-from dbpt.discovery.page import MOST_SHOWN, render_discovery
-from dbpt.discovery.result import Discovery, stronger_alike, tried_family
+from dbpt.discovery.result import (
+    SCHEMA_VERSION,
+    Discovery,
+    DiscoveryFigures,
+    images_to_search,
+    stronger_alike,
+    tried_family,
+)
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
+from dbpt.groups import Group
+from dbpt.guesses.doubts import LOWEST_AGREEMENT, short_of
+from dbpt.guesses.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
+from dbpt.report import sections
 from dbpt.report.findings import TriedFamily, verdict_of
-from dbpt.report.guesses import setting_texts
 from dbpt.report.pictures import GroupExamples, group_examples
+from dbpt.report.sections import section
+from dbpt.report.text import setting_texts
 from dbpt.runs.output_folder import Marker, OutputFolder
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DISCOVER_SETTINGS
-from dbpt.storage.files import csv_text, write_atomically, write_json
-from dbpt.study.auto import ignoring_attributes, images_to_search
-from dbpt.study.stages import log_warnings
+from dbpt.storage.files import write_atomically, write_json
+from dbpt.study.stages import ignoring_attributes, log_warnings
 from dbpt.study.study import backbone_summary
 
 if TYPE_CHECKING:
@@ -43,7 +56,7 @@ DISCOVERY_FOLDER = OutputFolder(
     marker="status.json",
     record=Marker,
     schema_version=SCHEMA_VERSION,
-    is_file=lambda name: name in ("discover.html", "discover.json", "families.csv", "words.csv"),
+    is_file=lambda name: name in ("discover.html", "discover.json", "families.csv"),
     subfolders={},
     can_resume=False,
 )
@@ -70,7 +83,7 @@ def discover(
         data: as for `dbpt.audit`; no attribute is needed.
         predictions: whose errors, as for `dbpt.audit`.
         catalogue: a TOML file of families, which replaces or extends the package's.
-        out: a folder for ``discover.html``, ``discover.json``, ``families.csv`` and ``words.csv``; it must not exist
+        out: a folder for ``discover.html``, ``discover.json`` and ``families.csv``; it must not exist
             unless ``overwrite``.
         split: "train", "val", "test" or "all", as for `dbpt.audit`.
         overwrite: replace the search in ``out``.
@@ -98,8 +111,7 @@ def discover(
         scores = score_families(guessed, images, right, is_foreign=subject.by == "file")
         named = None if catalogue is None else os.fspath(catalogue)
         command = subject.command("discover", {"--catalogue": named, "--weights": weights, "--out": out})
-        words = word_scores(embedded, images, right, subject.dataset.words)
-        figures = _figures(subject, images, scores, right, words, named, command)
+        figures = _figures(subject, images, scores, right, named, command)
         found = Discovery(figures, None if out is None else Path(out))
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores))
@@ -113,7 +125,6 @@ def _figures(
     images: Images,
     scores: list[Score],
     right: NDArray[np.bool_],
-    words: list[list[WordScore]],
     catalogue: str | None,
     command: str,
 ) -> DiscoveryFigures:
@@ -126,24 +137,20 @@ def _figures(
     best = next((family for family in families if family.finding in ("proposed", "may be the class")), None)
     check, audit, fit = (None, None, None) if best is None else _next_commands(subject, best)
     fit = fit if best is not None and best.finding == "proposed" else None
-    errors_C = np.bincount(images.labels[~right], minlength=dataset.num_classes).tolist()
+    errors = int((~right).sum())
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
         verdict=verdict_of(
-            families, "a linear probe" if subject.by == "probe" else subject.title, sum(errors_C), len(images.labels)
+            families, "a linear probe" if subject.by == "probe" else subject.title, errors, len(images.labels)
         ),
         data=audited_data(subject),
         backbone=backbone_summary(subject.embedded.backbone, subject.config),
         predictions_by=subject.by,
         predictions_from=subject.title,
-        errors=sum(errors_C),
+        errors=errors,
         catalogue=catalogue,
         families=families,
-        words=[
-            ClassWords(class_name=name, errors=errors, words=found)
-            for name, errors, found in zip(dataset.class_names, errors_C, words, strict=True)
-        ],
         warnings=list(subject.told),
         command=command,
         check_command=check,
@@ -218,7 +225,92 @@ def _write(found: Discovery, page: str, config: FitConfig, *, overwrite: bool) -
     out = found.folder
     DISCOVERY_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
     write_json(out / "discover.json", asdict(found.figures))
-    for name, rows in (("families.csv", found.family_rows()), ("words.csv", found.word_rows())):
-        write_atomically(out / name, csv_text([list(rows[0]), *(row.values() for row in rows)] if rows else []))
+    rows = found.family_rows()
+    write_atomically(out / "families.csv", csv_text([list(rows[0]), *(row.values() for row in rows)] if rows else []))
     write_atomically(out / "discover.html", page)
     DISCOVERY_FOLDER.finish(out, {}, config)
+
+
+MOST_SHOWN = 3
+"""Families with pictures."""
+MOST_ROWS = 12
+TRUST = {"agreement": LOWEST_AGREEMENT, "spread": LOWEST_SPREAD, "separation": LOWEST_SEPARATION}
+TRUST |= {"outranked": LARGEST_OUTRANKED}
+"""Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
+REASONS = {
+    "Errors go with them, but CLIP may confuse the names with the classes": ("may be the class",),
+    "Tested: errors depend on the guesses no more than by chance, or little": ("may be chance", "explains little"),
+    "Not told apart from the classes": ("describes the classes",),
+    "Not judged: the guesses can’t be trusted, so their figures say nothing": ("doubted",),
+    "Not tested: no class has right and wrong images of two of the names": ("no test", "too few images"),
+}
+"""The findings of the families that are not proposed, under their headings."""
+
+
+def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[GroupExamples]] | None) -> str:
+    """Return the page, one self-contained HTML file without scripts.
+
+    ``examples`` are pictures of the groups of the first distinct families, by name; None if there are no images.
+    """
+    proposed, data = figures.distinct, figures.data
+    shown, reasons = proposed or figures.to_look_at, _others(figures.families)
+    title = f"What the errors go with{', strongest first' if len(proposed) > 1 else ''}"
+    pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS}
+    look = section("families", "Look before you believe it", "pictures", families=pictured, examples=examples, **values)
+    values_of_others = {"reasons": reasons, "trust": TRUST, "short_of": short_of}
+    parts = [
+        sections.warnings(figures.warnings),
+        section("proposed", title, figures=figures, families=proposed, **values) if proposed else None,
+        look if shown else None,
+        sections.next_step("discover", figures=figures),
+        section("others", "Families that are not proposed", proposed=proposed, **values_of_others),
+        sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
+    ]
+    example = proposed[0] if proposed else next(iter(reasons.values()))[0]
+    eyebrow = f"{data.name} · search for attributes that explain errors"
+    below = section("searched", figures=figures, example=example)
+    head = sections.headline(eyebrow, _badge(figures), figures.verdict, below)
+    kind, how = "Attribute found" if figures.proposed else "Nothing proposed", sections.how("discover")
+    return sections.render_page(f"{kind}: {data.name} · dbpt discover", head, parts, how, figures.dbpt_version)
+
+
+def _badge(figures: DiscoveryFigures) -> tuple[str, str]:
+    """Return the class and text of the badge. It is an all-clear only if half of the families could be judged."""
+    if figures.proposed:
+        return "bias", "Attribute found"
+    if figures.to_look_at:
+        return "untrusted", "Look at the pictures"
+    tested = sum(family.is_judged for family in figures.families)
+    if figures.errors < figures.data.n and (not figures.errors or 2 * tested >= len(figures.families)):
+        return "no-evidence", "Nothing proposed"
+    return "untrusted", f"Nothing proposed: {tested} of {len(figures.families)} could be judged"
+
+
+def _by_class(family: TriedFamily) -> list[tuple[str, list[Group]]]:
+    """Return the groups of each class, those whose accuracies differ most first."""
+    classes: dict[str, list[Group]] = {}
+    for group in family.groups:
+        classes.setdefault(group.class_name, []).append(group)
+
+    def gap(groups: list[Group]) -> float:
+        accuracies = [group.accuracy for group in groups if group.accuracy is not None]
+        return max(accuracies, default=0.0) - min(accuracies, default=0.0)
+
+    return sorted(classes.items(), key=lambda each: -gap(each[1]))
+
+
+def _others(families: Sequence[TriedFamily]) -> dict[str, list[TriedFamily]]:
+    """Return the families that are not proposed by the reason.
+
+    Families that could be tested are sorted by the p-value, then by the share of the errors; others by the number of
+    doubts, then by name.
+    """
+    chosen = {why: [each for each in families if each.finding in findings] for why, findings in REASONS.items()}
+    return {why: sorted(found, key=_order) for why, found in chosen.items() if found}
+
+
+def _order(family: TriedFamily) -> tuple[float, float, str]:
+    explained = family.explained
+    if family.finding in ("doubted", "no test", "too few images") or explained is None:
+        return len(family.doubts), 0.0, family.name
+    return 2.0 if explained.p_value is None else explained.p_value, -(explained.share or 0.0), family.name

@@ -18,8 +18,7 @@ from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit
 from dbpt.guesses.linear_probe import import_scikit_learn, out_of_fold
 from dbpt.guesses.trust import Guesses
-from dbpt.report.advice import NextStep
-from dbpt.report.findings import AuditedData
+from dbpt.report.findings import AuditedData, NextStep
 from dbpt.report.verdicts import AuditedFactor, Verdict
 from dbpt.runs.metrics import Average, BackboneSummary, GroupKind, PredictionsBy
 from dbpt.storage.typed_json import Count

@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from dbpt.auditing.figures import AuditFigures
-from dbpt.auditing.next_step import UNRELATED
 from dbpt.auditing.result import audit_figures
+from dbpt.auditing.verdict import UNRELATED
 from dbpt.groups import group_name
 from dbpt.groups.accuracy import worst_first
 from dbpt.report import sections
 from dbpt.report.charts import MOST_BARS, Chart
-from dbpt.report.guesses import GuessSheets
-from dbpt.report.pictures import ContactSheet, GroupExamples, Mistake
+from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Mistake
 from dbpt.report.sections import section
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import in_words, sentence

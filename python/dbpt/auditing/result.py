@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dbpt.auditing.figures import AuditFigures
-from dbpt.auditing.gate import Bars, Gate, judged
+from dbpt.auditing.gate import Bars, By, Gate, judged
 from dbpt.data.loading import import_pandas
+from dbpt.data.tables import Column
 from dbpt.groups import Group
 from dbpt.groups.accuracy import worst_first
 from dbpt.report import text
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
-from dbpt.report.gate import By
 from dbpt.report.summary import AVERAGES
 from dbpt.report.verdicts import Verdict, p_text
-from dbpt.storage.files import Column
 
 if TYPE_CHECKING:
     import pandas

@@ -23,9 +23,9 @@ from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.report.findings import Search
 from dbpt.report.text import count, count_of
-from dbpt.runs.feature_classifier import zero_shot_classifier
 from dbpt.runs.metrics import PredictionsBy
 from dbpt.runs.output_folder import OutputFolder
+from dbpt.runs.pretrained import zero_shot_classifier
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS

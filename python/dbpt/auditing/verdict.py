@@ -1,9 +1,11 @@
-"""The decision of an audit: bias, no evidence, nothing to compare, or guesses that can't be trusted.
+"""The decision of an audit: bias, no evidence, nothing to compare, or guesses that can't be trusted; the next step.
 
 Each attribute, one or more, is tested by itself, and beyond the others.
 """
 
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from itertools import combinations
 from math import sqrt
@@ -14,13 +16,18 @@ from numpy.typing import NDArray
 
 from dbpt.auditing.figures import detectable_difference
 from dbpt.auditing.subject import Subject
-from dbpt.data.words import UNNAMED, joint_codes
+from dbpt.data import SPLITS, Vocabulary, entries_of, factor_entries
+from dbpt.data.words import UNNAMED, Factor, joint_codes
+from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group, cramers_v, explained_errors
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses.trust import Guesses
+from dbpt.objectives import OBJECTIVES
 from dbpt.report import verdicts
+from dbpt.report.findings import FewerNames, NextStep, StepKind, advice_of
 from dbpt.report.verdicts import SIGNIFICANT, AuditedFactor, BiasSize, Pair, Verdict, VerdictKind, are_apart
 from dbpt.runs.metrics import PredictionsBy
+from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.study.study import Study
 
 SLIGHT, DIFFERENT, VERY_DIFFERENT = 0.02, 0.1, 0.3
@@ -258,3 +265,132 @@ def _also_different(named: Group, groups: Sequence[Group], guesses: Guesses | No
     worse, better = named_difference(others, prefers_worst=False)
     is_sure = are_apart(worse, better) and not enough_wrong_guesses(worse, groups, guesses)
     return (worse.index, better.index) if is_sure else None
+
+
+TRAINING_SETTINGS = AUDIT_SETTINGS | {"group_template"}
+"""Settings that the next commands, which may train, take over from the audit or from its run."""
+UNRELATED = 0.1
+"""Below this Cramér's V in the training images, group weights can't lessen a bias.
+
+Of two equally frequent classes, 0.1 is a mix of 55 to 45: the weights of the two groups of a class differ by a factor
+of 1.2, and the attribute tells the class of 55 % of the images. At 0.3 it is 65 to 35, a factor of 1.9.
+"""
+
+
+def next_step(
+    subject: Subject,
+    verdict: Verdict,
+    guesses: Guesses,
+    *,
+    by_guesses: bool,
+    factors: Sequence[AuditedFactor] = (),
+    association: float | None = None,
+    worse: Group | None = None,
+) -> NextStep:
+    """Return the advice that follows from the verdict, and the commands that it needs.
+
+    ``by_guesses`` says that the groups are those of the ``guesses``. Of several ``factors`` the commands have those
+    with a bias. ``association`` is Cramér's V of class and attribute in the training images, None if it is unknown, and
+    ``worse`` the worse group that the verdict names.
+    """
+    untrusted = by_guesses and verdict.kind == "untrusted"
+    left_out = [each.name for each in factors if each.verdict.kind != "bias"]
+    is_known = not by_guesses or guesses.from_file
+    if untrusted and not guesses.by_probe and (fewer := _fewer_names(subject, guesses)):
+        step = fewer
+    elif verdict.kind != "bias":
+        kind: StepKind = verdict.why_nothing or verdict.kind
+        if by_guesses and kind == "one attribute" and guesses.n_unknown and not guesses.from_file:
+            kind = "lower confidence"
+        step = NextStep("label more" if untrusted and guesses.by_probe else kind)
+    elif subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups:
+        step = _other_methods(subject, left_out, by_clusters=guesses.by_clusters)
+    elif association is not None and association < UNRELATED:
+        step = replace(_without_weights(subject, left_out), cramers_v=association)
+    else:
+        step = _train(subject, left_out, writes_guesses=subject.by == "file" and not is_known)
+    if verdict.kind == "bias":
+        step = replace(step, doubted=[each.name for each in factors if each.verdict.kind == "untrusted"])
+    is_divided = bool((subject.dataset.splits != SPLITS.index("train")).any())
+    context = {"is_divided": is_divided, "by_clusters": guesses.by_clusters, "is_known": is_known}
+    return replace(step, sentence=advice_of(step, subject.by, worse, **context))
+
+
+def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
+    """Return the step to an audit without the names to leave out; None if there are none."""
+    words = subject.dataset.words
+    left_out = {each.name: each.leave_out for each in guesses.by_suspect}
+    suspects = [_without_values(each, left_out[each.name]) for each in words.suspects]
+    fewer = [FewerNames(left_out[each.name], list(each.values)) for each in suspects if left_out[each.name]]
+    if not fewer:
+        return None
+    step = NextStep("fewer names", fewer_names=fewer)
+    if subject.by == "file" and "--predictions" not in subject.which:  # an array
+        return step
+    flag = "--factors" if words.factors else "--attributes"
+    try:
+        entries = factor_entries(suspects) if words.factors else _short_entries(suspects[0].values)
+    except InputError:  # names from the data that options can't have
+        return step
+    given = subject.asked.options(subject.read - {flag.removeprefix("--")})
+    options = [*given, flag, *entries, *subject.which]
+    out = ["--out", f"audits/{subject.dataset.name}-fewer-names"]
+    return replace(step, commands=[shlex.join(["dbpt", "audit", subject.source, *options, *out])])
+
+
+def _without_values(factor: Factor, names: Collection[str]) -> Factor:
+    """Return the factor without some of its values."""
+    return replace(
+        factor,
+        values={name: wordings for name, wordings in factor.values.items() if name not in names},
+        shared=tuple(name for name in factor.shared if name not in names),
+        of_class={key: tuple(each for each in own if each not in names) for key, own in factor.of_class.items()},
+    )
+
+
+def _short_entries(values: Vocabulary) -> list[str]:
+    """Return the entries of ``--attributes``, those of names that are their only wording without it."""
+    entries = zip(entries_of(values, "--attributes"), values.items(), strict=True)
+    return [name if (name,) == wordings else entry for entry, (name, wordings) in entries]
+
+
+def _without_weights(subject: Subject, left_out: Sequence[str]) -> NextStep:
+    """Return the step against a bias that the training images can't teach, so that weights can't help."""
+    options, name = _options(subject, left_out, TRAINING_SETTINGS - {"seed"}), subject.dataset.name
+    methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
+    compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])
+    if subject.by != "zero-shot":
+        return NextStep("compare", commands=[compare])
+    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{name}", "--objective", "erm", *options]
+    return NextStep("train without weights", commands=[shlex.join(fit), compare])
+
+
+def _other_methods(subject: Subject, left_out: Sequence[str], *, by_clusters: bool) -> NextStep:
+    """Return the step after a run that was trained against such a bias already."""
+    config = ["--config", f"{subject.title}/config.toml"]
+    if left_out:
+        config += _options(subject, left_out, {"factors", "columns"})
+    compare = ["dbpt", "compare", subject.source, *config, "--out", f"{subject.title}-compare"]
+    label = ["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"]
+    commands = [compare] if by_clusters else [label, compare]  # nobody can label clusters
+    return NextStep("compare", commands=list(map(shlex.join, commands)), method=subject.config.method)
+
+
+def _train(subject: Subject, left_out: Sequence[str], *, writes_guesses: bool) -> NextStep:
+    """Return the step that trains against a bias; ``writes_guesses`` says that a user's own training needs them."""
+    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{subject.dataset.name}"]
+    commands = [[*fit, *_options(subject, left_out, TRAINING_SETTINGS)]]
+    if writes_guesses:
+        guess = ["dbpt", "guess", subject.source, "--out", f"{subject.dataset.name}-guesses.csv"]
+        commands.append([*guess, *_options(subject, left_out, GUESS_SETTINGS)])
+    return NextStep("train", commands=list(map(shlex.join, commands)))
+
+
+def _options(subject: Subject, left_out: Collection[str], settings: Collection[str]) -> list[str]:
+    """Return the options of these settings, without the entries of the factors that are left out."""
+
+    def kept(entries: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return tuple(each for each in entries or () if re.split(r"[\[:=]", each)[0].strip() not in left_out) or None
+
+    asked = subject.asked
+    return replace(asked, factors=kept(asked.factors), columns=kept(asked.columns)).options(settings)

@@ -12,6 +12,8 @@ from typing import Any
 import click
 
 from dbpt.cli import options as shared
+from dbpt.data.paths import default_cache_dir, expanded
+from dbpt.data.tables import csv_text
 from dbpt.errors import InputError
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage import files
@@ -130,7 +132,7 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
     if drawing := [name for name in chosen if table is None or name not in ("data", "root")]:
         raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
     from dbpt.human_check import judge_labels
-    from dbpt.report.human_check import judged_table
+    from dbpt.report.tables import judged_table
 
     result = judge_labels(folder, labels, table=table, **chosen)
     click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))
@@ -182,7 +184,7 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
 
     def write(reasons: Iterable[tuple[str, str]]) -> None:
         if is_first and failures is not None:
-            files.write_atomically(failures, files.csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
+            files.write_atomically(failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
 
     try:
         found = run_embed(data, **shared.given(options))
@@ -249,7 +251,7 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 def _features(folder: Path | None) -> Path:
     from dbpt.storage.files import TEXTS
 
-    cache = Path(files.expanded(folder)) if folder else files.default_cache_dir()
+    cache = Path(expanded(folder)) if folder else default_cache_dir()
     problem = ""
     if os.path.lexists(cache):
         problem = "" if cache.is_dir() else "is not a folder"

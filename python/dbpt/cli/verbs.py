@@ -13,13 +13,13 @@ import click
 
 from dbpt.cli import options as shared
 from dbpt.commands.comparison_plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
+from dbpt.data.tables import csv_text
 from dbpt.errors import InputError, plain_number
 from dbpt.heads import HEADS
-from dbpt.objectives import OBJECTIVES
-from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.settings.config import read_config
 from dbpt.settings.sections import GUESS_SETTINGS
-from dbpt.storage.files import check_output, csv_text, write_atomically
+from dbpt.storage.files import check_output, write_atomically
 from dbpt.storage.locks import launched_rank
 
 logger = logging.getLogger(__name__)

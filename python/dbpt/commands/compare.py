@@ -13,12 +13,11 @@ import torch.distributed as dist
 
 from dbpt._core import __version__
 from dbpt.commands import comparison_plan as planning
-from dbpt.commands.callbacks import StartedRun, Watch
+from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
 from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
 from dbpt.commands.comparison_summary import summarize
 from dbpt.commands.result import Result
-from dbpt.commands.trackers import trackers_of
 from dbpt.data import DataLike, Words
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
@@ -27,8 +26,9 @@ from dbpt.report import sections
 from dbpt.report.charts import write_figures
 from dbpt.report.comparison import ComparisonSummary, csv_table
 from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
-from dbpt.report.guesses import doubts_in_words, label_command, setting_texts
+from dbpt.report.findings import doubts_in_words
 from dbpt.report.summary import judged_factors
+from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
 from dbpt.runs.run_folder import data_of_factors
 from dbpt.settings.config import FitConfig, override, shows_settings
@@ -37,10 +37,9 @@ from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
 from dbpt.storage.locks import launched
-from dbpt.study.auto import with_found_attributes
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.guesses import guess_sheets, judged_guesses, trust_warnings, write_guesses
-from dbpt.study.stages import log_warnings, setting_warnings
+from dbpt.study.stages import log_warnings, setting_warnings, with_found_attributes
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

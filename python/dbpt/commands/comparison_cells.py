@@ -25,8 +25,8 @@ from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics
 from dbpt.heads import HEADS
 from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.runs.feature_classifier import FeatureClassifier
 from dbpt.runs.metrics import DataSummary, RunRow
+from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.runs.run_folder import groups_of_factors, metrics_of_factors
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import read_tensors, write_tensors

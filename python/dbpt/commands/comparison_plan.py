@@ -12,8 +12,7 @@ from typing import Any
 
 from dbpt.errors import InputError, nearest, plain_number
 from dbpt.heads import HEADS
-from dbpt.objectives import OBJECTIVES
-from dbpt.objectives.training_free import TRAINING_FREE
+from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.settings.combinations import why_refused
 from dbpt.settings.config import FitConfig, make_config, readers
 from dbpt.settings.fields import check_setting, flag_of, value_in_words

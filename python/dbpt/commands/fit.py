@@ -16,24 +16,23 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
-from dbpt.commands.callbacks import StartedRun, Watch, history_line
+from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.result import Result
-from dbpt.commands.trackers import trackers_of
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.prompts import group_templates
+from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
 from dbpt.report.charts import Chart, write_figures
-from dbpt.report.guesses import GuessSheets, label_command, setting_texts
-from dbpt.report.model_card import model_card
-from dbpt.report.page import render_report
-from dbpt.report.pictures import Mistake, group_examples, surest_mistakes
-from dbpt.report.run_charts import run_figures
+from dbpt.report.page import model_card, render_report
+from dbpt.report.pictures import GuessSheets, Mistake, group_examples, surest_mistakes
+from dbpt.report.sections import run_figures
 from dbpt.report.summary import judged_factors, summarize
 from dbpt.report.tables import confusion_counts
+from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, groups_of_factors, run_of_factors, write_probe
@@ -41,12 +40,11 @@ from dbpt.settings.config import FitConfig, make_config, override, shows_setting
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
-from dbpt.storage.files import csv_of_columns, csv_text, write_atomically, write_json, write_tensors
-from dbpt.study.auto import FOUND, with_found_attributes
+from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.embedded import write_clusters
 from dbpt.study.guesses import guess_sheets, image_columns, write_guesses
-from dbpt.study.stages import log_warnings, prepare
+from dbpt.study.stages import FOUND_SETTINGS, log_warnings, prepare, with_found_attributes
 from dbpt.study.study import Study
 from dbpt.training.ranks import Ranks, joined_ranks
 
@@ -102,7 +100,7 @@ def fit(
         of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
         config = replace(config, image_precision=of_run)
         found, notes = ranks.from_first(lambda: with_found_attributes(config))
-        config = replace(config, **{name: getattr(found, name) for name in FOUND})
+        config = replace(config, **{name: getattr(found, name) for name in FOUND_SETTINGS})
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
         before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
         notes = notes if before is None else tuple(before.notes)

@@ -13,21 +13,21 @@ from numpy.typing import NDArray
 
 from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
+from dbpt.data.tables import Column, csv_of_columns
 from dbpt.errors import InputError
 from dbpt.groups import group_counts
 from dbpt.guesses import Guesses, PseudoAttributes, group_pairs, pseudo_groups
 from dbpt.report import text
-from dbpt.report.guesses import doubts_in_words
+from dbpt.report.findings import doubts_in_words
 from dbpt.settings.config import make_config, shows_settings
 from dbpt.settings.fields import flag_of
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
-from dbpt.storage.files import Column, check_output, csv_of_columns, write_atomically
-from dbpt.study.auto import with_found_attributes
+from dbpt.storage.files import check_output, write_atomically
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
 from dbpt.study.embedded import configured_backbone, embedded_rows
 from dbpt.study.guesses import image_columns, judged_guesses
-from dbpt.study.stages import check_before_reading, log_warnings
+from dbpt.study.stages import check_before_reading, log_warnings, with_found_attributes
 
 if TYPE_CHECKING:
     import pandas

@@ -19,21 +19,20 @@ from dbpt.clip.backbone import zero_shot_weights
 from dbpt.commands.callbacks import UNWATCHED, Watch
 from dbpt.data.prompts import class_prompts, group_prompts, group_texts, possible_groups
 from dbpt.errors import InputError
-from dbpt.features.live import LiveImages, live_images
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.progress import progress_bar
 from dbpt.report.summary import selection_text
-from dbpt.runs.feature_classifier import FeatureClassifier, zero_shot_classifier
 from dbpt.runs.metrics import OnlyPrompts, RunRow
+from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.combinations import why_groups_stay_alike
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import method_name
 from dbpt.study.study import Study, how_trained
 from dbpt.training import EpochRecord, Rows, Trained, train
-from dbpt.training.draws import MAY_CHANGE
+from dbpt.training.draws import MAY_CHANGE, LiveImages, live_images
 from dbpt.training.loop import one_thread_if_small
 from dbpt.training.ranks import ALONE, Ranks, memory
 from dbpt.training.records import Judged, training_findings, validation_score

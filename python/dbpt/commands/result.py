@@ -187,7 +187,7 @@ class Result:
         """
         from dbpt.report.charts import show
         from dbpt.report.comparison_page import comparison_figures
-        from dbpt.report.run_charts import run_figures
+        from dbpt.report.sections import run_figures
 
         if isinstance(self.metrics, ComparisonMetrics):
             return show(comparison_figures(self.metrics)["worst_group_accuracy"])

@@ -2,20 +2,19 @@
 
 import mmap
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from dbpt.data import tables
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import import_pyarrow, is_folder, list_entries
 from dbpt.errors import InputError
-from dbpt.storage.files import map_tensor, open_regular, reason_of
+from dbpt.storage.files import DTYPES, open_npy, open_regular, open_safetensors, reason_of
 
 BLOCK_ROWS = 8_192
 
@@ -70,10 +69,7 @@ def first_copies(features: NDArray[np.float32] | StoredFeatures) -> NDArray[np.i
     return found
 
 
-DTYPES: dict[str, np.dtype[Any]] = {f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)}
-TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle")
-AS_NUMBERS = "numbers with np.save(FILE, features.astype('float32'))"
 EMBEDDINGS, METADATA, IMAGE_PATH = "img_emb", "metadata", "image_path"
 
 
@@ -172,7 +168,7 @@ def open_array(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: expected {expected}; np.save(FILE, features) writes the first")
     try:
         open_regular(path).close()
-        array = open_npy(path) if suffix == ".npy" else _open_safetensors(path)
+        array = open_npy(path) if suffix == ".npy" else open_safetensors(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot read the features: {reason_of(error)}") from None
     if array.dtype not in DTYPES.values():
@@ -181,45 +177,6 @@ def open_array(path: Path) -> NDArray[Any]:
     if array.ndim != 2:
         raise InputError(f"{path}: has the shape {array.shape}, expected (rows, width), a row an image")
     return array
-
-
-def open_npy(path: Path, name: str = "features", way_out: str = AS_NUMBERS) -> NDArray[Any]:
-    """Map the array in a ``.npy`` file, which has no pickled objects; ``way_out`` says how to save without."""
-    refused = f"holds pickled objects, which are never loaded; save {way_out}"
-    with path.open("rb") as file:
-        start = file.read(6)
-    if start[:1] == b"\x80":
-        raise InputError(f"{path}: {refused}")
-    if start != b"\x93NUMPY":
-        raise InputError(f"{path}: is not a .npy file; write it with np.save(FILE, {name})")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
-            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-            return array
-    except Exception as error:  # NumPy's parser raises anything for a wrong header
-        if "Python objects" in str(error):
-            raise InputError(f"{path}: {refused}") from None
-        # The messages of NumPy's own errors help; those of Python's parser, which it doesn't catch, don't.
-        reason = reason_of(error)[:120] if isinstance(error, OSError | ValueError) else "not a .npy header"
-        raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
-
-
-def _open_safetensors(path: Path) -> NDArray[Any]:
-    with safe_open(path, framework="numpy") as file:  # checks the header
-        names = list(file.keys())
-        name = names[0] if len(names) == 1 else next((name for name in TENSOR_NAMES if name in names), None)
-        if name is None:
-            found = ", ".join(names[:8]) or "none"
-            raise InputError(f"{path}: which tensor has the features? Call it {TENSOR_NAMES[0]!r}; found: {found}")
-        part = file.get_slice(name)
-        shape, dtype = tuple(part.get_shape()), part.get_dtype()
-    if dtype not in DTYPES:
-        expected = "F16, F32 or F64; convert it with features.float()"
-        raise InputError(f"{path}: tensor {name!r} holds {dtype}, expected {expected}")
-    if not all(shape):
-        return np.zeros(shape, DTYPES[dtype])
-    return map_tensor(path, name, DTYPES[dtype], shape)
 
 
 class FeaturesByPath:

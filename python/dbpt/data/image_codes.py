@@ -20,13 +20,12 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt.data.columns import Columns, integer_of, is_unknown, names_and_codes
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.features import open_npy
 from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
-from dbpt.data.tables import READERS, rows_by_path
+from dbpt.data.tables import READERS, rows_by_path, unmarked
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError, plain_number
-from dbpt.storage.files import check_readable, unmarked
+from dbpt.storage.files import check_readable, open_npy
 
 logger = logging.getLogger(__name__)
 LABEL, ERROR = "label", "error"

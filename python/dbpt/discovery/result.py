@@ -1,8 +1,10 @@
-"""`Discovery`: which families explain errors, and what was found of the others; its table."""
+"""`Discovery`: which families explain errors, and what was found of the others; discover.json, and the table."""
 
 import json
+import logging
+import shlex
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,18 +12,85 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.clip import Backbone, zero_shot_weights
+from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.data.loading import import_pandas
-from dbpt.data.words import entries_of
-from dbpt.discovery.figures import DiscoveryFigures
-from dbpt.discovery.scoring import Guessed, Images, Score, group_tables
+from dbpt.discovery.catalogue import Family, embed_families, read_catalogue
+from dbpt.discovery.scoring import Guessed, Images, Score, group_tables, guess_families, halves, score_families
+from dbpt.errors import InputError
 from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.accuracy import counted_groups
 from dbpt.guesses.doubts import kappa
 from dbpt.report import text
-from dbpt.report.findings import Finding, RuleKind, TriedFamily, doubts_of
+from dbpt.report.findings import (
+    AuditedData,
+    Finding,
+    RuleKind,
+    Search,
+    SearchedImages,
+    TriedFamily,
+    doubts_of,
+    search_in_words,
+    searched_errors,
+)
+from dbpt.report.text import count_of
+from dbpt.runs.metrics import BackboneSummary, PredictionsBy
+from dbpt.storage.typed_json import Count
+
+SCHEMA_VERSION = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoveryFigures:
+    """The content of ``discover.json``.
+
+    ``families`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
+    named, or None. The commands repeat the search, and go on with the first proposed family: audit it in images that
+    were not searched, if there are any, and in those that were, and train. Without one, they audit the first family
+    that may be the class.
+    """
+
+    schema_version: int
+    dbpt_version: str
+    verdict: str
+    data: AuditedData
+    backbone: BackboneSummary
+    predictions_by: PredictionsBy
+    predictions_from: str
+    errors: Count
+    catalogue: str | None
+    families: list[TriedFamily]
+    warnings: list[str]
+    command: str
+    check_command: str | None
+    audit_command: str | None
+    fit_command: str | None
+    settings: dict[str, str]
+
+    @property
+    def proposed(self) -> list[TriedFamily]:
+        """The proposed families."""
+        return [family for family in self.families if family.finding == "proposed"]
+
+    @property
+    def to_look_at(self) -> list[TriedFamily]:
+        """The families that a foreign classifier's errors go with, but that CLIP may confuse with the classes."""
+        return [family for family in self.families if family.finding == "may be the class"]
+
+    @property
+    def distinct(self) -> list[TriedFamily]:
+        """The proposed families without those that split the images like a stronger one."""
+        return [family for family in self.proposed if family.like is None]
+
+    def split_alike(self, family: TriedFamily) -> list[TriedFamily]:
+        """Return the proposed families that split the images like ``family``, which is stronger."""
+        return [other for other in self.proposed if other.like == family.name]
+
 
 if TYPE_CHECKING:
     import pandas
+
+logger = logging.getLogger(__name__)
 
 ALIKE = 0.7
 """Cohen's kappa from which the guesses of two families count as the same split of the images."""
@@ -103,7 +172,7 @@ FINDINGS: dict[RuleKind, Finding] = {
 
 
 MOST_ROWS = 8
-WORDS_SHOWN = 6
+NAMES_SHOWN = 6
 LETTERS = 28
 ENDS = {"": "value", "_low": "low", "_high": "high"}
 
@@ -143,20 +212,12 @@ class Discovery:
         """Return a dict for each family of the catalogue: finding, shares, p and q, trust, worst group, doubts."""
         return [_family_row(family) for family in self.figures.families]
 
-    def word_rows(self) -> list[dict[str, Any]]:
-        """Return a dict for each class and word of the catalogue with its score."""
-        return [
-            {"class": each.class_name, "word": word.word, "family": word.family, "score": word.score}
-            for each in self.figures.words
-            for word in each.words
-        ]
-
     def to_pandas(self) -> "pandas.DataFrame":
         """Return `family_rows` as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
         return import_pandas().DataFrame(self.family_rows())
 
     def table(self) -> str:
-        """Return heading, table, words, verdict and the commands to go on as text, without a final newline."""
+        """Return heading, table, verdict and the commands to go on as text, without a final newline."""
         figures = self.figures
         split = "all splits" if figures.data.split == "all" else f"{figures.data.split} split"
         heading = [
@@ -168,7 +229,7 @@ class Discovery:
         lines = [*text.wrapped(heading), ""]
         if figures.proposed:
             lines += [*text.render_columns(_columns(figures.distinct[:MOST_ROWS])), ""]
-        if notes := [*_passed_over(figures), *_words(figures)]:
+        if notes := _passed_over(figures):
             lines += [*text.wrapped(notes), ""]
         lines += text.wrapped([figures.verdict])
         if figures.check_command:
@@ -259,17 +320,64 @@ def _passed_over(figures: DiscoveryFigures) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - WORDS_SHOWN} more" if len(names) > WORDS_SHOWN else ""
-    return ", ".join(names[:WORDS_SHOWN]) + more
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(names[:NAMES_SHOWN]) + more
 
 
-def _words(figures: DiscoveryFigures) -> list[str]:
-    """Return a line with the first words of each class, or where to find them if no family is proposed."""
-    found = [each for each in figures.words if each.nearer]
-    if found and not figures.proposed:
-        return ["words nearest to the errors, not tested and often chance: words.csv in --out"]
-    return [
-        f"words nearest to the errors of {each.class_name!r} (not tested): "
-        + ", ".join(word.word for word in each.nearer[:WORDS_SHOWN])
-        for each in found
-    ]
+def images_to_search(
+    backbone: Backbone, dataset: Dataset, features: StoredFeatures, rows: NDArray[np.int64], seed: int
+) -> Images:
+    """Return the ``rows`` (n,) of a data set with their part of its ``features`` (N, D), halved by ``seed``."""
+    labels = dataset.labels[rows]
+    return Images(
+        backbone=backbone,
+        features=features.take(rows),
+        labels=labels,
+        halves=halves(labels, seed),
+        num_classes=dataset.num_classes,
+        seed=seed,
+    )
+
+
+def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
+    """Return (n,) bool: the images that CLIP predicts right by the ``words`` of the classes."""
+    weights_CD = zero_shot_weights(images.backbone, *words.class_texts())
+    right: NDArray[np.bool_] = images.logits(weights_CD).argmax(axis=1) == images.labels
+    return right
+
+
+def best_family(
+    images: Images, words: Words, right: NDArray[np.bool_], by: PredictionsBy, searched: SearchedImages, ways_out: str
+) -> tuple[Family, Search]:
+    """Return the first proposed family, with the names that occur, and why it is the first.
+
+    ``right`` (n,) says which images are predicted right, ``by`` by whom, and ``searched`` which images they are. Raises
+    `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried.
+    """
+    families, whose = read_catalogue(), searched_errors(by, len(right), searched)
+    logger.info(f"--attributes auto: searching for an attribute that explains the errors of {whose}")
+    guessed = guess_families(embed_families(images.backbone, families), images, words)
+    scores = score_families(guessed, images, right, is_foreign=by == "file")
+    best = scores[0]
+    if not best.is_proposed or best.of.guessed is None or best.explained is None:
+        errors = count_of(int((~right).sum()), "error")
+        look = ""
+        if best.may_be_class:
+            kept = best.of.family.family.only([] if best.of.guessed is None else best.of.guessed.kept.tolist())
+            options = ["--attributes", *entries_of(kept.attributes, kept.name)]
+            options += ["--attribute-template", *kept.templates]
+            look = f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: "
+            look += f"look at them with {shlex.join(options)}"
+        problem = f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}"
+        raise InputError(f"{problem}; name attributes (--attributes NAME NAME), {ways_out} shows what was tried")
+    family = best.of.family.family.only(best.of.guessed.kept.tolist())
+    distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
+    search = Search(
+        family=family.name,
+        names=family.names,
+        explained=best.explained.errors,
+        others=len(distinct) - 1,
+        may_be_class=best.rule is not None,
+        on_audited=searched == "audited",
+    )
+    return family, replace(search, sentence=search_in_words(search, whose))

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.tables import read_columns
+from dbpt.data.tables import csv_text, read_columns, unmarked
 from dbpt.errors import InputError
-from dbpt.storage.files import check_version, csv_text, is_missing, unmarked, write_atomically, write_json
+from dbpt.storage.files import check_version, is_missing, write_atomically, write_json
 from dbpt.storage.typed_json import Count, Limits, Share, read_json, typed
 
 SCHEMA_VERSION = 2

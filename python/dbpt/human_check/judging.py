@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Columns, factor_codes, joint_codes
-from dbpt.data.tables import SEPARATORS, read_columns
+from dbpt.data.tables import SEPARATORS, Column, csv_of_columns, read_columns, unmarked
 from dbpt.errors import InputError
 from dbpt.groups import worst_group
 from dbpt.human_check.estimates import Design, LabelledStrata, estimate, read_design
-from dbpt.report.human_check import judged_warnings
+from dbpt.report.tables import judged_warnings
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import finished_run
-from dbpt.storage.files import Column, check_output, csv_of_columns, unmarked, write_atomically, write_json
+from dbpt.storage.files import check_output, write_atomically, write_json
 from dbpt.study.data import load_rows
 
 

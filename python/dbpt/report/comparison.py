@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from dbpt.data.tables import csv_text
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.report import text
@@ -28,7 +29,6 @@ from dbpt.runs.metrics import (
 )
 from dbpt.settings.fields import varied_in_words
 from dbpt.settings.sections import TRUE_SELECTIONS
-from dbpt.storage.files import csv_text
 
 WIDEST = 110
 NO_FIGURE = SeedFigure(mean=None, sd=None, by_seed=[], by_draw=[])

@@ -10,11 +10,9 @@ from dbpt.guesses.trust import Guesses
 from dbpt.report import sections, text
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
 from dbpt.report.comparison import ComparisonSummary, is_varied, row_name
-from dbpt.report.guesses import GuessSheets
 from dbpt.report.page import Outcome, average_name, by_doubts, figure_name
-from dbpt.report.pictures import GroupExamples
-from dbpt.report.run_charts import accuracy_chart
-from dbpt.report.sections import Section, section
+from dbpt.report.pictures import GroupExamples, GuessSheets
+from dbpt.report.sections import Section, accuracy_chart, section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row, ShownRow, doubted_factors, shown_rows
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, Difference
 

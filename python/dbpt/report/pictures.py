@@ -1,7 +1,7 @@
-"""Pictures of images in pages: contact sheets, examples of groups, the surest mistakes."""
+"""Pictures of groups: contact sheets, those of guesses among them; examples of groups, and the surest mistakes."""
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from PIL import Image
 from dbpt.features.images import UnreadableImage, open_image
 from dbpt.groups import group_name
 from dbpt.groups.association import permutation
+from dbpt.guesses.trust import Guesses
 
 STRIP = 8
 SHEETS_BUDGET = 1_100_000
@@ -60,7 +61,6 @@ def contact_sheets(
     *,
     group_names: Sequence[tuple[str, str]],
     seed: int = 0,
-    first: Sequence[int] = (),
     budget: int = SHEETS_BUDGET,
 ) -> list[ContactSheet]:
     """Return a sheet for each pseudo-group, in the order g = y*A + a.
@@ -68,11 +68,10 @@ def contact_sheets(
     ``groups`` and ``confidence`` are (N,), of class and guessed attribute; -1 if nothing was guessed. ``group_names``
     (G,) are pairs of class and attribute. The images depend on the arguments alone. Where an image can't be read, the
     next one takes its place. With many groups the strips have fewer than eight pictures, and with more than
-    MOST_ON_SHEETS / 3 groups, some sheets have none; those of ``first`` have precedence. All pictures together have at
-    most ``budget`` bytes.
+    MOST_ON_SHEETS / 3 groups, the last sheets have none. All pictures together have at most ``budget`` bytes.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
-    shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][: MOST_ON_SHEETS // 3]
+    shown = [g for g in range(len(sizes)) if sizes[g]][: MOST_ON_SHEETS // 3]
     each = min(STRIP, MOST_ON_SHEETS // (3 * max(len(shown), 1)))
     of_class: dict[str, int] = {}
     for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
@@ -166,7 +165,7 @@ def group_examples(
     ``paths``. If they don't suffice for all groups, those of ``first`` have precedence.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
-    shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
+    shown = [g for g in range(len(sizes)) if sizes[g]][:MOST_EXAMPLES]
     each = min(EACH, MOST_EXAMPLES // max(len(shown), 1))
     number = int(np.minimum(sizes[shown], each).sum())
     thumbnails = None if root is None else Thumbnails(paths, root, number=number, budget=EXAMPLES_BUDGET)
@@ -287,3 +286,53 @@ class Thumbnails:
             if len(jpeg) <= self._max_bytes:
                 break
         return jpeg
+
+
+MOST_OPEN = 8
+"""With more groups, the contact sheets are folded."""
+
+
+@dataclass(frozen=True)
+class GuessSheets:
+    """The guesses of some images: ``words`` are the wordings of each attribute, ``sheets`` None without images.
+
+    With factors the words have the name "FACTOR: VALUE".
+    Instead of words, clusters have ``clusters``: class, name, and share of the class's images.
+    """
+
+    guesses: Guesses
+    words: Mapping[str, Sequence[str]]
+    sheets: list[ContactSheet] | None
+    clusters: Sequence[tuple[str, str, float]] = ()
+
+    @property
+    def shares(self) -> list[float]:
+        """The share of each of the ``words``."""
+        return [share for each in self.guesses.by_suspect for share in each.shares]
+
+    @property
+    def precisions(self) -> list[tuple[float | None, int]]:
+        """The precision of each of the ``words`` that a probe guessed, and the known images guessed so, out of fold."""
+        judged = self.guesses.cross_validations
+        return [pair for each in judged for pair in zip(each.precision, each.n_guessed, strict=True)]
+
+    @property
+    def titled_sheets(self) -> list[tuple[str, list[ContactSheet]]]:
+        """The sheets of each attribute, or of the clusters of each class; with factors, only those that occur."""
+        found: dict[str, list[ContactSheet]] = {}
+        took = "Labelled" if self.guesses.from_file else f"What {self.guesses.guesser} took for"
+        for sheet in self.sheets or []:
+            if sheet.n or not self.guesses.factors:
+                title = sheet.class_name if self.guesses.by_clusters else f"{took} “{sheet.attribute}”"
+                found.setdefault(title, []).append(sheet)
+        return list(found.items())
+
+    @property
+    def are_open(self) -> bool:
+        """True if the sheets are few enough to be shown unfolded."""
+        return sum(bool(sheet.strips) for sheet in self.sheets or []) <= MOST_OPEN
+
+    @property
+    def left_out(self) -> int:
+        """The number of groups that have images, but no pictures."""
+        return sum(sheet.n > 0 and not sheet.strips for sheet in self.sheets or [])

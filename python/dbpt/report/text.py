@@ -1,9 +1,11 @@
 """Numbers, names and colours as readers see them, and the environment of the HTML templates."""
 
 import re
+import shlex
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from textwrap import wrap
 from unicodedata import east_asian_width
 
@@ -12,6 +14,7 @@ from markupsafe import Markup
 
 from dbpt.groups.association import ExplainedErrors
 from dbpt.guesses.doubts import CrossValidated
+from dbpt.settings.config import FitConfig
 
 COLORS = {
     "page": "#ffffff",
@@ -208,3 +211,16 @@ def _breakable(path: str) -> Markup:
 
 def _data_url(jpeg: bytes) -> str:
     return f"data:image/jpeg;base64,{b64encode(jpeg).decode()}"
+
+
+def setting_texts(config: FitConfig, names: Iterable[str]) -> dict[str, str]:
+    """Return the values of the settings ``names`` as texts; an unset one is ``None``."""
+    values = {name: getattr(config, name) for name in names}
+    return {
+        name: ", ".join(map(str, value)) if isinstance(value, tuple) else str(value) for name, value in values.items()
+    }
+
+
+def label_command(run: Path) -> str:
+    """Return the command that draws a sample of the run's images to label by hand."""
+    return shlex.join(["dbpt", "label", str(run), "--out", f"{run}-labels"])

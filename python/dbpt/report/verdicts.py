@@ -14,7 +14,6 @@ from dbpt.groups.accuracy import worst_first
 from dbpt.guesses.doubts import Doubt
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
-from dbpt.report.guesses import distrust
 from dbpt.runs.metrics import GroupKind, PredictionsBy
 from dbpt.storage.typed_json import Count, Share
 
@@ -346,3 +345,12 @@ def _too_few(groups: Sequence[Group], explained: ExplainedErrors) -> list[str]:
     if explained.errors < FEW_ERRORS:
         return [f"With only {text.count_of(explained.errors, 'error')}, a difference may go unseen."]
     return []
+
+
+def distrust(guesses: Guesses, names: str) -> str:
+    """Return a sentence, without its full stop, that says that these ``guesses`` of the ``names`` can't be trusted."""
+    if guesses.by_clusters:
+        return "Some classes may form no distinct clusters"
+    if guesses.by_probe:
+        return f"The probe's guesses of {names} can't be trusted"
+    return f"CLIP can't tell {names} apart in these images"

@@ -19,15 +19,23 @@ from dbpt.features import images as decoding
 from dbpt.guesses.label import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.progress import progress_bar
-from dbpt.runs.feature_classifier import FeatureClassifier, head_of, zero_shot_classifier
-from dbpt.runs.pretrained import TENSORS, check_new, downloaded, read_pretrained, write_pretrained
+from dbpt.runs.pretrained import (
+    TENSORS,
+    FeatureClassifier,
+    check_new,
+    downloaded,
+    head_of,
+    read_pretrained,
+    write_pretrained,
+    zero_shot_classifier,
+)
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import system_errors, write_atomically
 
 if TYPE_CHECKING:
     import torch
 
-    from dbpt.runs.torch_classifier import TorchClassifier, ZeroShotWeights
+    from dbpt.runs.exports import TorchClassifier, ZeroShotWeights
 
 
 @dataclass(frozen=True)
@@ -194,7 +202,7 @@ class Classifier(ModelHubMixin):
         Raises:
             InputError: for a registered head whose ``logits`` don't work with tensors.
         """
-        from dbpt.runs.torch_classifier import TorchClassifier, check_tensors_work
+        from dbpt.runs.exports import TorchClassifier, check_tensors_work
 
         check_tensors_work(self.head.tensors, self.head.head, self.head.logits)
         tower = None if features else self.backbone.model.get_submodule("visual")
@@ -209,7 +217,7 @@ class Classifier(ModelHubMixin):
         Raises:
             InputError: for the head ``adapter``, and registered heads with ``logits`` of their own.
         """
-        from dbpt.runs.torch_classifier import ZeroShotWeights
+        from dbpt.runs.exports import ZeroShotWeights
 
         return ZeroShotWeights.of(self.head.tensors, self.head.head)
 
@@ -227,7 +235,7 @@ class Classifier(ModelHubMixin):
             InputError: for a file that exists or can't be written, packages that ``dbpt[onnx]`` would install, a model
                 of over 2 GB or that torch can't export, and a head that `to_torch` refuses.
         """
-        from dbpt.runs.onnx_file import check_can_write, write_onnx
+        from dbpt.runs.exports import check_can_write, write_onnx
 
         check_can_write(Path(path), overwrite=overwrite)
         size, spec = self.backbone.preprocess.size, self.backbone.spec

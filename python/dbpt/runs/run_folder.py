@@ -89,8 +89,7 @@ def load(run: str | Path, *, device: str = "auto", weights: str | Path | None = 
     """
     from dbpt.clip import check_spec, load_backbone_from_spec
     from dbpt.runs.classifier import Classifier
-    from dbpt.runs.feature_classifier import head_of
-    from dbpt.runs.pretrained import is_pretrained, read_card
+    from dbpt.runs.pretrained import head_of, is_pretrained, read_card
 
     folder = Path(run)
     if is_pretrained(folder) and is_missing(folder / RUN_FOLDER.marker):

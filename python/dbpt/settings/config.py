@@ -11,6 +11,7 @@ from textwrap import fill
 from typing import Any, TypeVar
 
 from dbpt.data import entries_of, factor_entries, parse_columns, parse_factors
+from dbpt.data.paths import expanded
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS
@@ -19,7 +20,7 @@ from dbpt.registry import Registry
 from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import AUTO, asked_word, flag_of
 from dbpt.settings.sections import DEFAULT_DRO_STEP, Settings
-from dbpt.storage.files import expanded, read_regular
+from dbpt.storage.files import read_regular
 
 
 def readers(setting: str) -> list[str]:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt.data.paths import default_cache_dir, expanded
 from dbpt.data.words import SENTENCE_START
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.fields import AUTO, Section, asked_word, setting
-from dbpt.storage.files import default_cache_dir, expanded
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}

@@ -1,10 +1,9 @@
-"""Files are written completely or not at all, and read with one line that names what is wrong; CSV; tensors.
+"""Files are written completely or not at all, and read with one line that names what is wrong; arrays and tensors.
 
-Tensors are safetensors files with a version and a digest, or arrays by key in a cache; nothing is unpickled.
+Our tensors are safetensors files with a version and a digest, or arrays by key in a cache; nothing is unpickled.
 """
 
 import contextlib
-import csv
 import dataclasses
 import errno
 import hashlib
@@ -15,9 +14,9 @@ import re
 import stat
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -204,60 +203,6 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def default_cache_dir() -> Path:
-    """Return ``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
-    explicit = os.environ.get("DBPT_CACHE")
-    folder = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
-    return Path(expanded(folder, "name a folder with --cache or $DBPT_CACHE"))
-
-
-def expanded(path: str | Path, advice: str = "write the path in full, or ./ before a name that begins with ~") -> str:
-    """Return a path with ``~`` or ``~user`` at its beginning replaced by the home folder."""
-    found = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
-    if found.startswith("~"):
-        raise InputError(f"{path}: {Path(found).parts[0]} is not a home folder here; {advice}")
-    return found
-
-
-# Text that spreadsheets run as a formula, and text that looks like such a text with its apostrophe.
-FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
-MARKED = re.compile(r"'+[=+\-@\t\r\n]")
-BLOCK_ROWS = 8_192
-Column = Sequence[object] | NDArray[Any]
-
-
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return the rows as CSV with line feeds. Text that begins like a formula gets an apostrophe in front.
-
-    >>> csv_text([("path", "shift"), ("=cmd|'/c calc'!A1", -0.5)])
-    "path,shift\\n'=cmd|'/c calc'!A1,-0.5\\n"
-    """
-    lines: list[str] = []
-    # With the line ending "\r\n" the csv module also quotes carriage returns in cells.
-    table = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
-    table.writerows([marked(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
-    return "".join(f"{line[:-2]}\n" for line in lines)
-
-
-def csv_of_columns(columns: Mapping[str, Column]) -> Iterator[str]:
-    """Yield columns of equal length, by name, as `csv_text`, some rows at a time."""
-    yield csv_text([list(columns)])
-    for start in range(0, max(map(len, columns.values())), BLOCK_ROWS):
-        cells = [column[start : start + BLOCK_ROWS] for column in columns.values()]
-        lists = [part.tolist() if isinstance(part, np.ndarray) else part for part in cells]
-        yield csv_text(zip(*lists, strict=True))
-
-
-def marked(cell: str) -> str:
-    """Return text as a cell that no spreadsheet runs; `unmarked` undoes it."""
-    return f"'{cell}" if FORMULA.match(cell) else cell
-
-
-def unmarked(cell: str) -> str:
-    """Return the text from which `marked` made this cell."""
-    return cell[1:] if MARKED.match(cell) else cell
-
-
 def check_version(path: Path, found: object, version: int) -> None:
     """Refuse a schema version other than ``version``, the present one."""
     if type(found) is int and 0 < found != version:
@@ -395,3 +340,50 @@ class StoredArrays:
             return []
         with system_errors(f"{self.folder}: cannot be read", "make it readable"):
             return sorted(file for file in self.folder.iterdir() if FILE_NAME.fullmatch(file.name))
+
+
+DTYPES: dict[str, np.dtype[Any]] = {f"F{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)}
+TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
+AS_NUMBERS = "numbers with np.save(FILE, features.astype('float32'))"
+
+
+def open_npy(path: Path, name: str = "features", way_out: str = AS_NUMBERS) -> NDArray[Any]:
+    """Map the array in a ``.npy`` file, which has no pickled objects; ``way_out`` says how to save without."""
+    refused = f"holds pickled objects, which are never loaded; save {way_out}"
+    with path.open("rb") as file:
+        start = file.read(6)
+    if start[:1] == b"\x80":
+        raise InputError(f"{path}: {refused}")
+    if start != b"\x93NUMPY":
+        raise InputError(f"{path}: is not a .npy file; write it with np.save(FILE, {name})")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
+            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+            return array
+    except Exception as error:  # NumPy's parser raises anything for a wrong header
+        if "Python objects" in str(error):
+            raise InputError(f"{path}: {refused}") from None
+        # The messages of NumPy's own errors help; those of Python's parser, which it doesn't catch, don't.
+        reason = reason_of(error)[:120] if isinstance(error, OSError | ValueError) else "not a .npy header"
+        raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
+
+
+def open_safetensors(path: Path) -> NDArray[Any]:
+    """Map the only tensor of a ``.safetensors`` file, or the first of `TENSOR_NAMES` that it has."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:  # checks the header
+        names = list(file.keys())
+        name = names[0] if len(names) == 1 else next((name for name in TENSOR_NAMES if name in names), None)
+        if name is None:
+            found = ", ".join(names[:8]) or "none"
+            raise InputError(f"{path}: which tensor has the features? Call it {TENSOR_NAMES[0]!r}; found: {found}")
+        part = file.get_slice(name)
+        shape, dtype = tuple(part.get_shape()), part.get_dtype()
+    if dtype not in DTYPES:
+        expected = "F16, F32 or F64; convert it with features.float()"
+        raise InputError(f"{path}: tensor {name!r} holds {dtype}, expected {expected}")
+    if not all(shape):
+        return np.zeros(shape, DTYPES[dtype])
+    return map_tensor(path, name, DTYPES[dtype], shape)

@@ -18,8 +18,7 @@ from dbpt.data.features import StoredFeatures, open_precomputed_features
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import PSEUDO_METHODS
+from dbpt.guesses import PSEUDO_METHODS, PseudoAttributes
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe, Features

@@ -11,16 +11,17 @@ from numpy.typing import NDArray
 
 from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
+from dbpt.data.tables import Column
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.groups import group_counts
 from dbpt.guesses import base
 from dbpt.guesses.label import doubts_column
 from dbpt.guesses.trust import Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.guesses import GuessSheets, doubts_in_words
-from dbpt.report.pictures import contact_sheets
+from dbpt.report.findings import doubts_in_words
+from dbpt.report.pictures import GuessSheets, contact_sheets
 from dbpt.settings.config import FitConfig
-from dbpt.storage.files import Column, is_missing, write_atomically
+from dbpt.storage.files import is_missing, write_atomically
 from dbpt.study.embedded import Embedded
 from dbpt.study.study import Study
 

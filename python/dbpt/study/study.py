@@ -14,7 +14,7 @@ from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics, group_counts, group_ids, group_metrics, group_name, pseudo_attribute_quality
 from dbpt.guesses import Guesses, PseudoAttributes
 from dbpt.guesses.base import NO_ATTRIBUTE, comparable_attributes, group_pairs, pseudo_groups
-from dbpt.guesses.ppa import NAMES as PPA_NAMES
+from dbpt.guesses.linear_probe import PPA_NAMES
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs import metrics as schema
 from dbpt.settings.config import FitConfig

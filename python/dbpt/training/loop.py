@@ -11,11 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt.errors import InputError
-from dbpt.features.live import LiveImages
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
 from dbpt.settings.config import FitConfig
 from dbpt.training import draws, records
+from dbpt.training.draws import LiveImages
 from dbpt.training.ranks import ALONE, Ranks
 
 SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one core

@@ -12,9 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dbpt.data.demo.birds import draw_bird
-from dbpt.data.demo.faces import Face, draw_face, sample_face
-from dbpt.data.demo.pets import draw_pet
+from dbpt.data.demo.drawings import Face, draw_bird, draw_face, draw_pet, sample_face
 from dbpt.data.layouts.celeba import CLAUSES
 from dbpt.data.layouts.metashift import FOLDER as METASHIFT
 from dbpt.data.paths import NOT_PUBLISHED

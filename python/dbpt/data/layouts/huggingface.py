@@ -16,11 +16,11 @@ import numpy as np
 
 from dbpt.data import columns as tabular
 from dbpt.data.dataset import Dataset
-from dbpt.data.paths import image_column, is_file, is_there
+from dbpt.data.paths import default_cache_dir, expanded, image_column, is_file, is_there
 from dbpt.data.tables import read_text
 from dbpt.data.words import Vocabulary
 from dbpt.errors import InputError, foreign_error, optional_module
-from dbpt.storage.files import default_cache_dir, expanded, reason_of, system_errors
+from dbpt.storage.files import reason_of, system_errors
 from dbpt.storage.typed_json import json_object
 
 if TYPE_CHECKING:
