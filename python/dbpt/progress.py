@@ -3,8 +3,11 @@
 import logging
 from collections.abc import Iterable
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
-from tqdm.auto import tqdm
+with catch_warnings():
+    simplefilter("ignore")  # a notebook without ipywidgets has no bars, which is no reason to warn
+    from tqdm.auto import tqdm
 
 DELAY = 1.0  # seconds, so that what is quick shows no bar
 

@@ -91,6 +91,14 @@ def test_a_bar_is_on_terminals_unless_it_is_hidden_or_the_log_is_quiet(monkeypat
     assert not any(title in terminal.getvalue() for title in ("hidden", "quiet"))
 
 
+def test_a_notebook_without_ipywidgets_has_no_bars_and_no_warning():
+    kernel = "SimpleNamespace(get_ipython=lambda: SimpleNamespace(config={'IPKernelApp': {}}))"
+    modules = f"{{'ipykernel.zmqshell': None, 'ipywidgets': None, 'IPython': {kernel}}}"  # as tqdm looks for a kernel
+    code = f"import sys; from types import SimpleNamespace; sys.modules |= {modules}; import dbpt.progress"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_whatever_takes_long_has_a_bar(tiny, tmp_path, monkeypatch):
     terminal = put_on_terminal(monkeypatch)
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", (8, 8, 8))

@@ -127,7 +127,7 @@ def test_failing_midway_leaves_nothing(failure, tmp_path, monkeypatch) -> None:
 
 
 def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.study.data.write_demo", lambda name, root: None)
+    monkeypatch.setattr("dbpt.data.demo.write_demo", lambda name, root: None)
     demo = FitConfig(data="demo", cache=str(tmp_path))
     config = resolve_demo(demo)
     assert config.data == "waterbirds"
@@ -137,6 +137,15 @@ def test_a_demo_becomes_what_a_user_would_type_and_keeps_a_model_that_was_named(
     assert (Path(mine.model).name, mine.pretrained) == ("mini_clip.json", "mine.safetensors")
     named = resolve_demo(replace(demo, data="demo-celeba", model="ViT-B-32"))
     assert (named.data, named.model, named.pretrained) == ("celeba", "ViT-B-32", None)
+
+
+def test_the_rows_of_a_demo_are_loaded_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("DBPT_CACHE", str(tmp_path))
+    monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", SIZES)
+    data = load_dataset("demo")
+    assert (data.name, len(data), data.root.is_relative_to(tmp_path)) == ("waterbirds", sum(SIZES), True)
+    with pytest.raises(InputError, match="--root folder: demo-celeba is drawn into --cache; leave --root out"):
+        load_dataset("demo-celeba", root="folder")
 
 
 @pytest.mark.parametrize("data", ["waterbirds", "demographics.csv", "demo-faces.tsv", "folder/demo"])

@@ -14,7 +14,7 @@ from dbpt.data import tables
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import import_pyarrow, is_folder, list_entries
 from dbpt.errors import InputError
-from dbpt.storage.files import DTYPES, open_npy, open_regular, open_safetensors, reason_of
+from dbpt.storage.files import DTYPES, TENSOR_NAMES, open_npy, open_regular, open_safetensors, reason_of
 
 BLOCK_ROWS = 8_192
 

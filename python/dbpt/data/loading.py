@@ -25,7 +25,7 @@ from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_file, is_fo
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest, optional_module
-from dbpt.storage.files import system_errors, write_atomically
+from dbpt.storage.files import default_cache_dir, system_errors, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,11 +55,11 @@ def load_dataset(
     """Read the labels of a data set, and check them and that the image files exist. Opens no image.
 
     Args:
-        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``, or the path of a ``.csv``, ``.tsv``, ``.jsonl`` or
-            ``.parquet`` table, of a folder of images ``split/class/*.jpg``, of WebDataset's shards
-            ``train-{000..146}.tar``, or of a folder that ``save_to_disk`` of Hugging Face's datasets wrote. Or a pandas
-            ``DataFrame`` with the columns of a table, a `Dataset`, or a ``Dataset`` or ``DatasetDict`` of that library,
-            which is saved in the default cache.
+        data: ``"waterbirds"``, ``"celeba"``, ``"metashift"``; a demo such as ``"demo"``, which is drawn into the
+            default cache; or the path of a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` table, of a folder of images
+            ``split/class/*.jpg``, of WebDataset's shards ``train-{000..146}.tar``, or of a folder that ``save_to_disk``
+            of Hugging Face's datasets wrote. Or a pandas ``DataFrame`` with the columns of a table, a `Dataset`, or a
+            ``Dataset`` or ``DatasetDict`` of that library, which is saved in the default cache.
         root: the folder of a benchmark, or its parent; for a table, the folder that its paths are relative to, by
             default its own or, if all its paths are absolute, one that holds them; for a DataFrame, by default the
             working directory or, if its paths are absolute, the folder that holds them all.
@@ -94,8 +94,13 @@ def load_dataset(
     if attributes is not None and factors is not None:
         raise InputError("--factors with --attributes: a factor is an attribute with a name; drop one of the two")
     parsed = None if factors is None else parse_factors(factors)
+    source = "" if is_in_memory(data) else materialize(data)
+    if source.startswith("demo"):
+        from dbpt.data.demo import draw_into_cache  # imports Pillow, which reading a table does not need
+
+        source, root = draw_into_cache(source, root, default_cache_dir()) or (source, root)
     request = tabular.DataRequest(
-        source="" if is_in_memory(data) else materialize(data),
+        source=source,
         root=None if root is None else absolute(root),
         classes=None if classes is None else parse_vocabulary(classes, "--classes"),
         attributes=None if attributes is None else parse_vocabulary(attributes, "--attributes"),

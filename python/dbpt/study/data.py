@@ -1,6 +1,5 @@
 """From settings to data and known attributes: tables and folders, objects in memory, a run's data, and demos."""
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
@@ -10,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt._core import __version__
 from dbpt.data import Dataset, Words, entries_of, factor_entries, load_dataset
 from dbpt.data.columns import PREDICTION_ROLES
 from dbpt.data.dataset import few_shots
-from dbpt.data.demo import DEMO_NAMES, mini_clip_paths, write_demo
+from dbpt.data.demo import draw_into_cache, mini_clip_paths
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory, save_table
 from dbpt.errors import InputError, in_quotes
@@ -27,8 +25,6 @@ from dbpt.settings.sections import WordSettings
 
 DATA_SETTINGS = ("root", "columns", "celeba_target", "celeba_attributes", *(each.name for each in fields(WordSettings)))
 """The settings that `load_dataset` takes under the same names."""
-
-logger = logging.getLogger(__name__)
 
 
 def with_data(config: FitConfig, data: DataLike) -> FitConfig:
@@ -180,22 +176,10 @@ def resolve_demo(config: FitConfig) -> FitConfig:
     Other settings are returned unchanged, and a named model is kept. Raises `InputError` for an
     unknown demo, or one with a ``root``.
     """
-    data = config.data
-    if data != "demo" and not (data.startswith("demo-") and not Path(data).suffix):  # a table may be called demo-x.csv
+    demo = draw_into_cache(config.data, config.root, config.cache_dir)
+    if demo is None:
         return config
-    if config.root is not None:
-        raise InputError(f"--root {config.root}: {data} is drawn into --cache; leave --root out")
-    name = "demo-waterbirds" if data == "demo" else data
-    root = config.cache_dir / "demo" / f"{name}-{__version__}"
-    if not root.exists():
-        if name in DEMO_NAMES:
-            logger.info(f"drawing {name} into {root}")
-        try:
-            write_demo(name, root)
-        except InputError:
-            if not root.exists():  # another run may have drawn it meanwhile
-                raise
-    config = replace(config, data=name.removeprefix("demo-"), root=str(root))
+    config = replace(config, data=demo[0], root=str(demo[1]))
     if config.model:
         return config
     model, pretrained = mini_clip_paths()

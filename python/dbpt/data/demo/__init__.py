@@ -4,6 +4,7 @@ Nothing here imports torch, and code outside this folder treats a demo like any 
 """
 
 import csv
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dbpt._core import __version__
 from dbpt.data.demo.drawings import Face, draw_bird, draw_face, draw_pet, sample_face
 from dbpt.data.layouts.celeba import CLAUSES
 from dbpt.data.layouts.metashift import FOLDER as METASHIFT
@@ -20,6 +22,8 @@ from dbpt.errors import InputError, nearest
 from dbpt.progress import progress_bar
 from dbpt.storage.files import check_can_create, system_errors
 from dbpt.storage.locks import whole_folder
+
+logger = logging.getLogger(__name__)
 
 QUALITY = 90
 # Training rows of the originals, in the group order (y, a) = 00, 01, 10, 11.
@@ -199,6 +203,28 @@ def write_demo(name: str, directory: str | Path, *, seed: int = 0) -> Path:
         InputError: for another name, a bad seed, and a folder that can't be created or isn't empty.
     """
     return _write(name, Path(directory), seed, SPLIT_SIZES)
+
+
+def draw_into_cache(data: str, root: "str | Path | None", cache: Path) -> tuple[str, Path] | None:
+    """Draw the demo that ``data`` names into ``cache``, unless it is there, and return its layout and its folder.
+
+    Returns None if ``data`` names no demo. Raises `InputError` for an unknown demo, or one with a ``root``.
+    """
+    if data != "demo" and not (data.startswith("demo-") and not Path(data).suffix):  # a table may be called demo-x.csv
+        return None
+    if root is not None:
+        raise InputError(f"--root {root}: {data} is drawn into --cache; leave --root out")
+    name = "demo-waterbirds" if data == "demo" else data
+    folder = cache / "demo" / f"{name}-{__version__}"
+    if not folder.exists():
+        if name in DEMO_NAMES:
+            logger.info(f"drawing {name} into {folder}")
+        try:
+            write_demo(name, folder)
+        except InputError:
+            if not folder.exists():  # another run may have drawn it meanwhile
+                raise
+    return name.removeprefix("demo-"), folder
 
 
 def _write(name: str, final: Path, seed: int, sizes: tuple[int, int, int]) -> Path:
