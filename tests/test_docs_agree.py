@@ -100,8 +100,9 @@ def test_versions_agree():
     project, crate = tomllib.loads(read("pyproject.toml"))["project"], tomllib.loads(read("Cargo.toml"))["package"]
     assert "version" in project["dynamic"]  # it is Cargo.toml's
     assert crate["version"] == dbpt.__version__
+    newest = re.findall(r"^## \[([^]]+)\] - (\S+)$", read("CHANGELOG.md"), re.MULTILINE)[0]
+    assert newest == (dbpt.__version__, *re.findall(r"^date-released: (.*)$", read("CITATION.cff"), re.MULTILINE))
     assert re.search(rf"^version: {re.escape(dbpt.__version__)}$", read("CITATION.cff"), re.MULTILINE)
-    assert f"## [{dbpt.__version__}]" in read("CHANGELOG.md")
     readme = read("README.md")
     assert f"Python {project['requires-python'].removeprefix('>=')} or later" in readme
     assert f"({crate['rust-version']} or later" in readme
