@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import is_folder, list_entries
@@ -158,6 +157,8 @@ def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
 
 def open_array(path: Path) -> NDArray[Any]:
     """Map the (N, D) floats in a file; in a ``.safetensors`` the only tensor, or one of `TENSOR_NAMES`."""
+    from safetensors import SafetensorError  # not needed by samplers, group weights, metrics and guesses
+
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         way_out = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
@@ -201,6 +202,8 @@ def open_npy(path: Path, name: str = "features", way_out: str = AS_NUMBERS) -> N
 
 
 def _open_safetensors(path: Path) -> NDArray[Any]:
+    from safetensors import safe_open
+
     with safe_open(path, framework="numpy") as file:  # checks the header
         names = list(file.keys())
         name = names[0] if len(names) == 1 else next((name for name in TENSOR_NAMES if name in names), None)
