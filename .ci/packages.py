@@ -48,7 +48,7 @@ def check_sdist(sdist: Path) -> None:
         | {SBOM}
         | {
             path.relative_to(ROOT).as_posix()
-            for folder in ("examples", "python", "rust", "tests")
+            for folder in (".github", "examples", "python", "rust", "sbom", "tests")
             for path in (ROOT / folder).rglob("*")
             if path.is_file() and not path.name.endswith(JUNK)
         }

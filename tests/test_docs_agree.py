@@ -19,7 +19,7 @@ from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import DEFAULT_MODEL, DEFAULT_PRETRAINED
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
-OTHER_PAGES = ("CHANGELOG.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
+OTHER_PAGES = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
 OTHER_PAGES += tuple(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))
 
 
