@@ -68,7 +68,8 @@ def _requirements() -> Iterator[tuple[str, str]]:
     except metadata.PackageNotFoundError:  # run from its sources
         lines = []
     for line in lines:
-        if found := REQUIREMENT.match(line):
+        found = REQUIREMENT.match(line)
+        if found and (found[2] or ";" not in line or _version(found[1])):  # tomli is for Python 3.10 alone
             yield found[1], found[2] or ""
 
 

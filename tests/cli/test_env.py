@@ -32,6 +32,7 @@ def test_names_versions_devices_and_folders(command, monkeypatch, tmp_path):
     assert {"open-clip-torch", "platform", "processors", "devices", "settings"} < set(entries)
     assert "onnx" in entries["extras"].split(", ") and "wandb" not in entries["extras"]
     assert entries["cache"] == str(tmp_path / "cache")
+    assert "missing" not in printed  # tomli, which later versions of Python don't need
     assert "DBPT_PLUGINS=no_such_module" in entries["settings"]
 
 
