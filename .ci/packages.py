@@ -1,10 +1,14 @@
-"""Build the wheel and the source distribution, and the wheel again from the latter: same bytes, right files, small."""
+"""Build the wheel and the source distribution, and the wheel again from the latter: same bytes, right files, small.
+
+Then use the wheel in an environment with NumPy alone.
+"""
 
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+import venv
 import zipfile
 from pathlib import Path
 
@@ -19,6 +23,7 @@ IN_WHEEL = {
     "dbpt/report/templates/style.css",
 }
 IN_SDIST = {"Cargo.lock", "Cargo.toml", "LICENSE", "LICENSE-THIRD-PARTY.md", "README.md", "pyproject.toml", ".ci/run"}
+SBOM = "sbom/dbpt-core.cdx.json"
 JUNK = (".so", ".pyd", ".pyc", ".cache")
 
 
@@ -38,12 +43,16 @@ def build_sdist(out: Path) -> Path:
 def check_sdist(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    expected = IN_SDIST | {
-        path.relative_to(ROOT).as_posix()
-        for folder in ("examples", "python", "rust", "tests")
-        for path in (ROOT / folder).rglob("*")
-        if path.is_file() and not path.name.endswith(JUNK)
-    }
+    expected = (
+        IN_SDIST
+        | {SBOM}
+        | {
+            path.relative_to(ROOT).as_posix()
+            for folder in (".github", "examples", "python", "rust", "sbom", "tests")
+            for path in (ROOT / folder).rglob("*")
+            if path.is_file() and not path.name.endswith(JUNK)
+        }
+    )
     assert not expected - names, f"missing in the source distribution: {sorted(expected - names)}"
     junk = sorted(name for name in names if name.endswith(JUNK) or name.startswith("runs/"))
     assert not junk, f"junk in the source distribution: {junk}"
@@ -57,8 +66,19 @@ def check_wheel(wheel: Path) -> None:
     assert len(extensions) == 1, f"extensions in the wheel: {extensions}"
     licences = [name for name in names if "/licenses/LICENSE" in name]
     assert len(licences) == 2, f"licences in the wheel: {licences}"
+    assert any(name.endswith(f".dist-info/{SBOM.replace('sbom/', 'sboms/')}") for name in names), "no SBOM in the wheel"
     size = wheel.stat().st_size
     assert size <= MAX_WHEEL_BYTES, f"the wheel has {size} bytes, more than {MAX_WHEEL_BYTES}"
+
+
+def check_light_use(wheel: Path, folder: Path) -> None:
+    """Samplers, group weights, metrics and guesses run with NumPy alone, and `dbpt.environment` still reports."""
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "numpy"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
+    for arguments in ([ROOT / "tests/support/light_use.py"], ["-m", "dbpt.environment"]):
+        subprocess.run([python, *arguments], check=True, cwd=folder)
 
 
 def main() -> None:
@@ -70,6 +90,7 @@ def main() -> None:
         again = build(sdist, folder / "sdist")
         assert again.name == wheel.name, f"{again.name} from the source distribution, {wheel.name} from the tree"
         assert again.read_bytes() == wheel.read_bytes(), "the wheel built from the source distribution differs"
+        check_light_use(wheel, folder / "light")
         print(f"{wheel.name}: {wheel.stat().st_size:,} bytes, the same from {sdist.name}")
     finally:
         shutil.rmtree(folder)

@@ -1,6 +1,7 @@
 """The documentation agrees with the code: its lists are complete, its links lead somewhere, its versions agree."""
 
 import csv
+import json
 import re
 from dataclasses import fields
 from itertools import chain
@@ -18,7 +19,7 @@ from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import DEFAULT_MODEL, DEFAULT_PRETRAINED
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
-OTHER_PAGES = ("CHANGELOG.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
+OTHER_PAGES = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
 OTHER_PAGES += tuple(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))
 
 
@@ -100,8 +101,9 @@ def test_versions_agree():
     project, crate = tomllib.loads(read("pyproject.toml"))["project"], tomllib.loads(read("Cargo.toml"))["package"]
     assert "version" in project["dynamic"]  # it is Cargo.toml's
     assert crate["version"] == dbpt.__version__
+    newest = re.findall(r"^## \[([^]]+)\] - (\S+)$", read("CHANGELOG.md"), re.MULTILINE)[0]
+    assert newest == (dbpt.__version__, *re.findall(r"^date-released: (.*)$", read("CITATION.cff"), re.MULTILINE))
     assert re.search(rf"^version: {re.escape(dbpt.__version__)}$", read("CITATION.cff"), re.MULTILINE)
-    assert f"## [{dbpt.__version__}]" in read("CHANGELOG.md")
     readme = read("README.md")
     assert f"Python {project['requires-python'].removeprefix('>=')} or later" in readme
     assert f"({crate['rust-version']} or later" in readme
@@ -110,20 +112,20 @@ def test_versions_agree():
 def test_third_party_licences_name_what_is_used():
     text = read("LICENSE-THIRD-PARTY.md").partition("## Texts")[0]
     named = set(re.findall(r"[\w-]+", text))
-    assert sorted(crates_of_the_wheel() - named) == []
+    bill = json.loads(read("sbom/dbpt-core.cdx.json"))["components"]
+    assert sorted({crate["name"] for crate in bill} - named) == []
     project = tomllib.loads(read("pyproject.toml"))["project"]
     packages = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     assert sorted({re.match(r"[\w-]+", package)[0] for package in packages} - named) == []
 
 
-def crates_of_the_wheel() -> set[str]:
-    """The crates that the extension is built from, by Cargo.lock."""
-    depends: dict[str, set[str]] = {}
-    for package in tomllib.loads(read("Cargo.lock"))["package"]:
-        depends.setdefault(package["name"], set()).update(d.split()[0] for d in package.get("dependencies", []))
-    found: set[str] = set()
-    waiting = set(tomllib.loads(read("Cargo.toml"))["dependencies"])
-    while waiting:
-        found |= waiting
-        waiting = {d for name in waiting for d in depends[name]} - found
-    return found
+def test_the_bill_of_materials_is_that_of_the_lock_file():
+    """.ci/run also writes it again and compares; that needs cargo and every crate's source."""
+    bill = json.loads(read("sbom/dbpt-core.cdx.json"))
+    locked = tomllib.loads(read("Cargo.lock"))["package"]
+    digests = {(crate["name"], crate["version"]): crate.get("checksum") for crate in locked}
+    found = {(crate["name"], crate["version"]): crate["hashes"][0]["content"] for crate in bill["components"]}
+    assert found.items() <= digests.items()
+    assert set(tomllib.loads(read("Cargo.toml"))["dependencies"]) <= {name for name, _ in found}
+    assert bill["metadata"]["component"]["version"] == dbpt.__version__
+    assert {"serialNumber", "timestamp"}.isdisjoint([*bill, *bill["metadata"]])

@@ -8,6 +8,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
+from block_imports import BLOCKED
+from documentation import ROOT
 
 import dbpt
 
@@ -53,6 +55,12 @@ def test_drawing_does_not_import_torch_and_reading_not_even_pillow(tmp_path):
 def test_completion_does_not_import_torch():
     typed = {"COMP_WORDS": "dbpt fit --objective gr", "COMP_CWORD": "3", "_DBPT_COMPLETE": "bash_complete"}
     assert loaded_after(f"import os\nos.environ |= {typed}\n{quietly('')}") == ""
+
+
+def test_samplers_group_weights_metrics_and_guesses_need_numpy_alone():
+    script = BLOCKED.format(allowed=["numpy", "dbpt"]) + (ROOT / "tests/support/light_use.py").read_text("utf-8")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_check_above_would_see_torch():

@@ -192,9 +192,9 @@ def test_repr_and_what_the_caller_does_with_the_counts_later():
 
 def test_a_sample_weighs_its_group_or_the_mean_of_its_class_or_of_all():
     weights = dbpt.GroupWeights([3, 1, 0, 0], 0.0, 0.0, **FREE)
-    assert weights.sample_weights([0, 1, -1]).tolist() == [2 / 3, 2.0, 1.0]
+    assert weights.sample_weights([0, 1, -1]).tolist() == pytest.approx([2 / 3, 2.0, 1.0], rel=1e-15)
     found = weights.sample_weights([0, -1, -1], [0, 0, 1], num_classes=2)
-    assert found.tolist() == [2 / 3, (3 * (2 / 3) + 2) / 4, 1.0]
+    assert found.tolist() == pytest.approx([2 / 3, (3 * (2 / 3) + 2) / 4, 1.0], rel=1e-15)
 
 
 def test_sample_weights_follow_each_step():

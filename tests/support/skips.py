@@ -4,6 +4,7 @@ Only on Linux: elsewhere whole files are skipped, because they test signals, pip
 """
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -12,6 +13,7 @@ from browser import NO_BROWSER
 ALLOWED = {
     "cannot mount a small disk": True,  # most containers may not
     "before Python 3.11": sys.version_info < (3, 11),
+    "no git": shutil.which("git") is None,
     "SCIPY_ARRAY_API is not set": True,  # dbpt.sklearn doesn't claim to take arrays of other libraries
     NO_BROWSER: hasattr(os, "geteuid") and os.geteuid() != 0,  # `.ci/run` installs one only as root
 }

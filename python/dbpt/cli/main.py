@@ -23,7 +23,7 @@ from typing import Any
 import click
 
 from dbpt._core import __version__
-from dbpt.cli.more_verbs import audit, cache, data, demo, discover, embed, label
+from dbpt.cli.more_verbs import audit, cache, data, demo, discover, embed, env, label
 from dbpt.cli.verbs import compare, evaluate, export, fit, guess, predict
 from dbpt.errors import InputError, out_of_memory
 from dbpt.registry import import_plugins
@@ -32,7 +32,7 @@ from dbpt.storage.locks import launched, launched_rank, local_rank
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SWALLOWED_AFTER_S = 30.0
 SHARED = ("embed", "fit")
-WITHOUT_PLUGINS = ("demo", "cache")
+WITHOUT_PLUGINS = ("demo", "cache", "env")
 REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
 KEPT = {"fit": "nothing is half-written", "compare": "nothing is half-written", "embed": "finished shards are kept"}
 RAW_OR_REPLACED = "dbpt.raw-or-replaced"
@@ -115,7 +115,7 @@ def commands(ctx: click.Context) -> None:
         import_plugins()  # even if only dbpt's own names are asked for, since a misspelt module would not be noticed
 
 
-for command in (audit, discover, guess, fit, compare, evaluate, predict, export, label, data, demo, embed, cache):
+for command in (audit, discover, guess, fit, compare, evaluate, predict, export, label, data, demo, embed, cache, env):
     commands.add_command(command)
 
 

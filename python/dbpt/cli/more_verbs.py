@@ -1,4 +1,4 @@
-"""``dbpt audit``, ``discover``, ``label``, ``embed``, ``data``, ``demo`` and ``cache``."""
+"""``dbpt audit``, ``discover``, ``label``, ``embed``, ``data``, ``demo``, ``cache`` and ``env``."""
 
 import contextlib
 import json
@@ -317,3 +317,12 @@ def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) 
 
 def _megabytes(number: int) -> str:
     return f"{number / 1e6:.1f} MB"
+
+
+@click.command()
+def env() -> None:
+    """Print what a bug report needs: versions, devices and folders."""
+    from dbpt.environment import entries
+
+    for name, value in entries():
+        click.echo(f"{name}: {value}")

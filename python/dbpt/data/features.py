@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
 
 from dbpt.data import tables
 from dbpt.data.dataset import Dataset
@@ -159,6 +158,8 @@ def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
 
 def open_array(path: Path) -> NDArray[Any]:
     """Map the (N, D) floats in a file; in a ``.safetensors`` the only tensor, or one of `TENSOR_NAMES`."""
+    from safetensors import SafetensorError  # not needed by samplers, group weights, metrics and guesses
+
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         way_out = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
