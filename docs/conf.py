@@ -43,7 +43,7 @@ autodoc_typehints_description_target = "documented_params"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Settings", "params_style"), ("Arguments of both samplers", "params_style")]
-default_role = "code"
+default_role = "py:obj"
 
 html_theme = "furo"
 html_title = f"dbpt {version}"
