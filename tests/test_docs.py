@@ -99,9 +99,11 @@ def skeleton(output: str) -> list[str]:
 
 def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     """Commands and snippets in their order; and the printed demo output is what the demo prints, but for figures."""
-    namespace, printed = run_blocks("README.md", "docs/how_to/guide.md", capsys=capsys)
+    namespace, printed = run_blocks(
+        "README.md", "docs/how_to/fit.md", "docs/how_to/python.md", "docs/how_to/watch.md", capsys=capsys
+    )
     assert f" of {FitConfig.epochs}" in check_demo_output("README.md", printed[0])
-    check_files(workplace / "runs/demo", "docs/how_to/guide.md", "| file | content |", "\n## ")
+    check_files(workplace / "runs/demo", "docs/how_to/fit.md", "| file | content |", "\n## ")
     with (workplace / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(PHOTO_SIZES)
@@ -109,11 +111,7 @@ def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     assert "photo" in str(namespace["run"])
     assert namespace["result"].to_dict()["rows"][0]["test"]["n"] == namespace["run"].to_dict()["rows"][0]["test"]["n"]
     assert namespace["prediction"].prediction in ("animal", "thing")
-    assert len(namespace["labels"]) > 0 and torch.isfinite(namespace["loss"])
     assert dbpt.load(namespace["linear"].folder).words.attributes["drawing"] == ("sketch", "cartoon")
-    drawn = sum(len(rows) for rows in namespace["loader"])
-    assert drawn == 1000
-    assert namespace["sampler"].quotas.tolist() != [250] * 4
 
 
 def check_demo_output(page: str, printed: str) -> str:
@@ -134,7 +132,7 @@ def check_files(folder: Path, page: str, heading: str, end: str = "\n\n") -> Non
 
 
 def test_the_guide_names_every_objective():
-    table = read("docs/how_to/guide.md").partition("| `--objective` |")[2].partition("\n\n")[0]
+    table = read("docs/how_to/fit.md").partition("| `--objective` |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(OBJECTIVES)
 
 
@@ -148,7 +146,9 @@ def test_the_audit_page_runs_as_it_stands(workplace, capsys):
             run("dbpt fit photos.csv --out runs/photos --attributes photo drawing --epochs 1 --no-baselines")
 
     assert command_lines("docs/how_to/audit.md")[0] in read("README.md")
-    namespace, printed = run_blocks("docs/how_to/audit.md", capsys=capsys, before=make_inputs)
+    namespace, printed = run_blocks(
+        "docs/how_to/audit.md", "docs/how_to/gate.md", capsys=capsys, before=make_inputs
+    )
     check_demo_output("docs/how_to/audit.md", printed[0])
     found = namespace["found"]
     photos = (workplace / "photos.csv").read_text()
@@ -216,6 +216,20 @@ def write_labels_of_truth(folder: Path, drawn: str) -> None:
     (folder / "labels.csv").write_text("\n".join(["sample,path,attribute", *lines]) + "\n", encoding="utf-8")
 
 
+def test_the_page_on_your_own_network_runs_as_it_stands(workplace):
+    namespace, _ = run_blocks("docs/how_to/own_network.md")
+    assert torch.isfinite(namespace["loss"])
+    drawn = sum(len(rows) for rows in namespace["loader"])
+    assert drawn == 1000
+    assert namespace["sampler"].quotas.tolist() != [250] * 4
+
+
+def test_the_page_on_your_own_classifier_runs_as_it_stands(workplace):
+    write_predictions(workplace)
+    run_blocks("docs/start/your_classifier.md")
+    assert (workplace / "discoveries/mine/discover.html").exists()
+
+
 def test_the_snippets_of_pages_without_commands_run(workplace):
     sampling, _ = run_blocks("docs/how_to/sampling.md")
     assert sampling["state"]["position"] == 300
@@ -239,14 +253,18 @@ def test_the_page_on_scikit_learn_runs_as_it_stands():
 
 
 def test_the_command_for_a_few_known_attributes_runs(workplace):
-    (compare,) = command_lines("docs/explanation/pseudo_attributes.md")
+    (compare,) = command_lines("docs/how_to/known_attributes.md")
     run(compare.replace("--resample 10", "--resample 2 --epochs 2"))
     assert dbpt.Result.read(Path("runs/few")).metrics.cross_validated[0].n_known == 64
 
 
 @pytest.mark.parametrize(
     ("page", "setting", "value"),
-    [("docs/explanation/methods.md", "group_source", "true"), ("docs/explanation/defaults.md", "optimizer", "sgd")],
+    [
+        ("docs/explanation/methods.md", "group_source", "true"),
+        ("docs/explanation/group_prompts.md", "prompts", "group"),
+        ("docs/explanation/defaults.md", "optimizer", "sgd"),
+    ],
 )
 def test_the_commands_of_the_page_run(workplace, page, setting, value):
     command, *others = command_lines(page)

@@ -37,9 +37,9 @@ def test_the_download_that_readme_announces_is_that_of_the_default_backbone():
     with torch.device("meta"):
         model = build_model(open_clip.get_model_config(DEFAULT_MODEL), DEFAULT_MODEL)
     megabytes = sum(4 * tensor.numel() for tensor in model.state_dict().values()) / 1e6
-    readme, guide = (" ".join(read(page).split()) for page in ("README.md", "docs/how_to/guide.md"))
+    readme, guide = (" ".join(read(page).split()) for page in ("README.md", "docs/how_to/fit.md"))
     assert f"{published}` on the Hugging Face hub, {megabytes:.0f} MB" in guide
-    assert f"{round(megabytes, -1):.0f} MB" in readme and "docs/how_to/guide.md#without-a-network" in readme
+    assert f"{round(megabytes, -1):.0f} MB" in readme and "docs/how_to/fit.md#without-a-network" in readme
     assert f"--model {DEFAULT_MODEL} --pretrained open_clip_model.safetensors" in guide
 
 
@@ -70,10 +70,11 @@ def test_settings_page_is_that_of_the_code():
     assert all(f"| `{setting.name}` |" in read("docs/reference/settings.md") for setting in fields(FitConfig))
 
 
-def test_methods_page_has_the_combinations_of_the_code_and_names_every_objective_and_head():
-    page = read("docs/explanation/methods.md")
-    assert page == tool("write_docs").methods_page(page)
+def test_the_pages_have_the_combinations_of_the_code_and_name_every_objective_and_head():
+    page = read("docs/reference/combinations.md")
+    assert page == tool("write_docs").combinations_page(page)
     assert "| `groupdro` | class, group | `loss` | any head |" in page
+    page = read("docs/explanation/methods.md")
     assert all(f"\n| `{name}` | " in page.partition("## Groups")[0] for name in (*OBJECTIVES, *HEADS))
 
 

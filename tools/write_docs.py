@@ -135,7 +135,7 @@ def _settings_row(setting: Field[Any]) -> str:
 
 
 def combinations_table() -> str:
-    """Return the matrix of docs/explanation/methods.md and the reasons for refused combinations."""
+    """Return the matrix of docs/reference/combinations.md and the reasons for refused combinations."""
     heads: dict[tuple[str, str, str], list[str]] = {}
     reasons: dict[str, None] = {}
     for choice in combinations():
@@ -162,8 +162,8 @@ def _heads(valid: list[str]) -> str:
     return "any head" if len(names) == len(HEADS) else ", ".join(f"`{name}`" for name in names) or "–"
 
 
-def methods_page(page: str) -> str:
-    """Return the text of docs/explanation/methods.md with the combinations of the code."""
+def combinations_page(page: str) -> str:
+    """Return the text of docs/reference/combinations.md with the combinations of the code."""
     before, _, rest = page.partition(MATRIX_BEGIN)
     _, _, behind = rest.partition(MATRIX_END)
     return before + MATRIX_BEGIN + combinations_table() + MATRIX_END + behind
@@ -203,8 +203,8 @@ def main(arguments: list[str]) -> None:
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "python/dbpt/settings/keywords.py").write_text(keywords_module(), encoding="utf-8")
     (ROOT / "docs/reference/settings.md").write_text(settings_page(), encoding="utf-8")
-    methods = ROOT / "docs/explanation/methods.md"
-    methods.write_text(methods_page(methods.read_text(encoding="utf-8")), encoding="utf-8")
+    combined = ROOT / "docs/reference/combinations.md"
+    combined.write_text(combinations_page(combined.read_text(encoding="utf-8")), encoding="utf-8")
     for (name, output), folder in zip(OUTPUTS.items(), arguments, strict=False):
         page = ROOT / name
         before, _, behind = split_page(page.read_text(encoding="utf-8"))
