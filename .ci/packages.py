@@ -40,9 +40,9 @@ def check_sdist(sdist: Path) -> None:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = IN_SDIST | {
         path.relative_to(ROOT).as_posix()
-        for folder in ("examples", "python", "rust", "tests")
+        for folder in ("docs", "examples", "python", "rust", "tests")
         for path in (ROOT / folder).rglob("*")
-        if path.is_file() and not path.name.endswith(JUNK)
+        if path.is_file() and not path.name.endswith(JUNK) and "_build" not in path.parts
     }
     assert not expected - names, f"missing in the source distribution: {sorted(expected - names)}"
     junk = sorted(name for name in names if name.endswith(JUNK) or name.startswith("runs/"))

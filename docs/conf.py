@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+import click
 from sphinx.application import Sphinx
 
 import dbpt
@@ -42,7 +43,11 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
-napoleon_custom_sections = [("Settings", "params_style"), ("Arguments of both samplers", "params_style")]
+napoleon_custom_sections = [
+    ("Settings", "params_style"),
+    *((f"Arguments of {which} samplers", "params_style") for which in ("all", "both")),
+]
+smartquotes = False  # they make a dash of --
 default_role = "py:obj"
 
 html_theme = "furo"
@@ -84,7 +89,12 @@ def _read_included(app: Sphinx, path: Path, name: str, content: list[str]) -> No
     content[0] = _of_the_site(content[0], (app.srcdir / path).resolve(), page)
 
 
+def _escape_stars(app: Sphinx, context: click.Context, lines: list[str]) -> None:
+    lines[:] = [line.replace("*", r"\*") for line in lines]
+
+
 def setup(app: Sphinx) -> None:
-    """Register the mending of links."""
+    """Register what is mended in pages and in the help of commands."""
+    app.connect("sphinx-click-process-description", _escape_stars)
     app.connect("source-read", _read_page)
     app.connect("include-read", _read_included)

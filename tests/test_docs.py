@@ -146,9 +146,7 @@ def test_the_audit_page_runs_as_it_stands(workplace, capsys):
             run("dbpt fit photos.csv --out runs/photos --attributes photo drawing --epochs 1 --no-baselines")
 
     assert command_lines("docs/how_to/audit.md")[0] in read("README.md")
-    namespace, printed = run_blocks(
-        "docs/how_to/audit.md", "docs/how_to/gate.md", capsys=capsys, before=make_inputs
-    )
+    namespace, printed = run_blocks("docs/how_to/audit.md", "docs/how_to/gate.md", capsys=capsys, before=make_inputs)
     check_demo_output("docs/how_to/audit.md", printed[0])
     found = namespace["found"]
     photos = (workplace / "photos.csv").read_text()

@@ -26,11 +26,13 @@ def main(run: str) -> None:
     for axis, bars, before, after in zip(*axes, zero_shot.groups, result.groups, strict=True):
         y, a = data.class_names.index(before.class_name), data.attribute_names.index(before.attribute)
         rows = np.flatnonzero((data.splits == 2) & (data.labels == y) & (data.attributes == a))[:IMAGES]
-        pictures = [np.asarray(Image.open(data.root / data.paths[row]).convert("RGB").resize((128, 128))) for row in rows]
+        files = (Image.open(data.root / data.paths[row]).convert("RGB") for row in rows)
+        pictures = [np.asarray(file.resize((128, 128))) for file in files]
         gap = np.full((128, 6, 3), 255, np.uint8)
         axis.imshow(np.hstack([part for picture in pictures for part in (picture, gap)][:-1]))
         axis.set_title(f"{before.class_name} on {before.attribute}", color=TEXT, fontsize=13)
         axis.axis("off")
+        axis.set_anchor("S")
         for height, group, color, name in ((1, before, BEFORE, "CLIP"), (0, after, AFTER, "after dbpt")):
             bars.barh(height, 1, color="#eef1f4", height=0.72)
             bars.barh(height, group.accuracy, color=color, height=0.72)
