@@ -48,9 +48,9 @@ def check_sdist(sdist: Path) -> None:
         | {SBOM}
         | {
             path.relative_to(ROOT).as_posix()
-            for folder in (".github", "examples", "python", "rust", "sbom", "tests")
+            for folder in (".github", "docs", "examples", "python", "rust", "sbom", "tests")
             for path in (ROOT / folder).rglob("*")
-            if path.is_file() and not path.name.endswith(JUNK)
+            if path.is_file() and not path.name.endswith(JUNK) and "_build" not in path.parts
         }
     )
     assert not expected - names, f"missing in the source distribution: {sorted(expected - names)}"

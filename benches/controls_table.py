@@ -1,4 +1,4 @@
-"""Controls that could have failed, over draws of the training rows: the table of docs/controls.md.
+"""Controls that could have failed, over draws of the training rows: the table of docs/explanation/controls.md.
 
 Peers: ERM, class-balanced ERM and weights 1/N_g (``balanced``), trained in the same run on the same draws. Each draw is
 one of ``dbpt compare --resample``, and random changes such as flipped labels are drawn anew in it. ``auto`` is the one

@@ -1,4 +1,4 @@
-"""What eta adds where some guesses are wrong: the table of docs/controls.md.
+"""What eta adds where some guesses are wrong: the table of docs/explanation/controls.md.
 
 CLIP's guesses of all images, each replaced by another value with probability RATE, as a file of guesses
 (``--pseudo-attributes``) might have them. The peer is eta = 0, which is ``balanced``, on the same draw and the same

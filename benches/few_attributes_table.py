@@ -1,4 +1,4 @@
-"""What a few known attributes are worth (`--pseudo-method probe`): the table of docs/pseudo_attributes.md.
+"""What a few known attributes are worth (`--pseudo-method probe`): the table of docs/explanation/known_attributes.md.
 
 Peers: CLIP's words, wrong words, and the true attributes of all images, which train the same heads on the same draws of
 the training rows, with replacement. Each draw knows other images. A draw that knows fewer than two images of

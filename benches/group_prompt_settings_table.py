@@ -1,4 +1,4 @@
-"""Settings of trained group prompts: the table of docs/defaults.md.
+"""Settings of trained group prompts: the table of docs/explanation/defaults.md.
 
 Worst-group accuracy over true groups of the test split, in per cent. The peer is `gla` with group prompts and the
 default settings, trained on the same draws, those of ``dbpt compare --resample``. The other columns are differences to

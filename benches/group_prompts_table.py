@@ -1,4 +1,4 @@
-"""Class prompts, group prompts, and the choice between them by validation: the tables of docs/results.md.
+"""Class prompts, group prompts, and the choice between them by validation: the tables of docs/explanation/results.md.
 
 Peers: training-free group prompts, ERM, `balanced`, Group DRO and oracles, in the same comparison, so on the same draws
 of the training rows. Its cells have the figure by which `--prompts auto` would choose between `dbpt` and `gla`;

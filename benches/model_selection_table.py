@@ -1,4 +1,4 @@
-"""Worst-group accuracy of what rules of model selection make of the epochs: the table in docs/results.md.
+"""Worst-group accuracy of what rules of model selection make of the epochs: the table in docs/explanation/results.md.
 
 Each training is one draw of the training and validation rows with replacement, with all rows, or with 3 or
 15 in the smallest pseudo-group of each class. All rules have the same epochs of the same linear head: they choose one,

@@ -1,4 +1,4 @@
-"""Draw three classes on three backgrounds, from the parts of the demos: the data of a table of docs/results.md.
+"""Draw three classes on three backgrounds, from the parts of the demos: data of a table of docs/explanation/results.md.
 
 A landbird, a waterbird or a cat, on land, on water or indoors; each is at home on one of them. In training 150 pictures
 of each class are at home and 12 on each other background; 30 and 100 of each group are for validation and testing. The

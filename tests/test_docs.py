@@ -99,9 +99,11 @@ def skeleton(output: str) -> list[str]:
 
 def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     """Commands and snippets in their order; and the printed demo output is what the demo prints, but for figures."""
-    namespace, printed = run_blocks("README.md", "docs/guide.md", capsys=capsys)
+    namespace, printed = run_blocks(
+        "README.md", "docs/how_to/fit.md", "docs/how_to/python.md", "docs/how_to/watch.md", capsys=capsys
+    )
     assert f" of {FitConfig.epochs}" in check_demo_output("README.md", printed[0])
-    check_files(workplace / "runs/demo", "docs/guide.md", "| file | content |", "\n## ")
+    check_files(workplace / "runs/demo", "docs/how_to/fit.md", "| file | content |", "\n## ")
     with (workplace / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == sum(PHOTO_SIZES)
@@ -109,11 +111,7 @@ def test_readme_and_the_guide_run_as_they_stand(workplace, capsys):
     assert "photo" in str(namespace["run"])
     assert namespace["result"].to_dict()["rows"][0]["test"]["n"] == namespace["run"].to_dict()["rows"][0]["test"]["n"]
     assert namespace["prediction"].prediction in ("animal", "thing")
-    assert len(namespace["labels"]) > 0 and torch.isfinite(namespace["loss"])
     assert dbpt.load(namespace["linear"].folder).words.attributes["drawing"] == ("sketch", "cartoon")
-    drawn = sum(len(rows) for rows in namespace["loader"])
-    assert drawn == 1000
-    assert namespace["sampler"].quotas.tolist() != [250] * 4
 
 
 def check_demo_output(page: str, printed: str) -> str:
@@ -134,7 +132,7 @@ def check_files(folder: Path, page: str, heading: str, end: str = "\n\n") -> Non
 
 
 def test_the_guide_names_every_objective():
-    table = read("docs/guide.md").partition("| `--objective` |")[2].partition("\n\n")[0]
+    table = read("docs/how_to/fit.md").partition("| `--objective` |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `([\w-]+)` \|", table, re.MULTILINE) == list(OBJECTIVES)
 
 
@@ -147,37 +145,37 @@ def test_the_audit_page_runs_as_it_stands(workplace, capsys):
         if "runs/photos" in command:
             run("dbpt fit photos.csv --out runs/photos --attributes photo drawing --epochs 1 --no-baselines")
 
-    assert command_lines("docs/audit.md")[0] in read("README.md")
-    namespace, printed = run_blocks("docs/audit.md", capsys=capsys, before=make_inputs)
-    check_demo_output("docs/audit.md", printed[0])
+    assert command_lines("docs/how_to/audit.md")[0] in read("README.md")
+    namespace, printed = run_blocks("docs/how_to/audit.md", "docs/how_to/gate.md", capsys=capsys, before=make_inputs)
+    check_demo_output("docs/how_to/audit.md", printed[0])
     found = namespace["found"]
     photos = (workplace / "photos.csv").read_text()
     assert found.to_dict()["data"]["n"] == photos.count(",test") == sum(group.n for group in found.groups)
     assert namespace["groups"]["correct"].tolist() == [group.correct for group in found.groups]
     if "frame" in namespace:
         assert namespace["frame"].group_min().min() == found.worst_group_accuracy
-    check_files(workplace / "audits/factors", "docs/audit.md", "| file in `--out` |")
+    check_files(workplace / "audits/factors", "docs/how_to/audit.md", "| file in `--out` |")
 
 
 def test_the_page_on_discover_runs_as_it_stands(workplace, capsys):
-    assert command_lines("docs/discover.md")[0] in read("README.md")
+    assert command_lines("docs/how_to/discover.md")[0] in read("README.md")
     write_predictions(workplace)
-    namespace, printed = run_blocks("docs/discover.md", capsys=capsys)
-    _, documented, _ = tool("write_docs").split_page(read("docs/discover.md"))
-    for line in "families of attributes tried; guessed by CLIP":
+    namespace, printed = run_blocks("docs/how_to/discover.md", capsys=capsys)
+    _, documented, _ = tool("write_docs").split_page(read("docs/how_to/discover.md"))
+    for line in ("families of attributes tried; guessed by CLIP",):
         assert line in documented and line in printed[0]
-    (catalogue,) = [text for _, text in blocks("docs/discover.md", "toml")]
+    (catalogue,) = [text for _, text in blocks("docs/how_to/discover.md", "toml")]
     (workplace / "mine.toml").write_text(catalogue)
     families = read_catalogue(workplace / "mine.toml")
     assert families[-1].names == ["hand", "stand"]
-    assert f"dbpt's {len(families) - 1} families" in read("docs/discover.md")
+    assert f"dbpt's {len(families) - 1} families" in read("docs/how_to/discover.md")
     assert len(namespace["families"]) == len(families) - 1
-    check_files(workplace / "discoveries/demo", "docs/discover.md", "| file in `--out` |")
+    check_files(workplace / "discoveries/demo", "docs/how_to/discover.md", "| file in `--out` |")
 
 
 def write_predictions(folder: Path) -> None:
-    """The table of docs/audit.md with a row for each of the photos."""
-    (head,) = [text.splitlines()[:1] for _, text in blocks("docs/audit.md", "text") if text.startswith("path,")]
+    """The table of docs/how_to/audit.md with a row for each of the photos."""
+    (head,) = [text.splitlines()[:1] for _, text in blocks("docs/how_to/audit.md", "text") if text.startswith("path,")]
     with (folder / "photos.csv").open(newline="") as file:
         lines = [f"{row['path']},animal,0.9,0.1" for row in csv.DictReader(file)]
     (folder / "mine.csv").write_text("\n".join([*head, *lines]) + "\n")
@@ -190,13 +188,13 @@ def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
         if "--labels" in command:
             write_labels_of_truth(workplace, command.split()[2])
 
-    namespace, printed = run_blocks("docs/human_check.md", capsys=capsys, before=write_labels)
-    drawn, judged = (text for _, text in blocks("docs/human_check.md", "text"))
+    namespace, printed = run_blocks("docs/how_to/human_check.md", capsys=capsys, before=write_labels)
+    drawn, judged = (text for _, text in blocks("docs/how_to/human_check.md", "text"))
     assert skeleton(drawn) == skeleton(printed[1])
     one, other = (re.sub(r"(?m)(worst group.*)  \w+ · \w+$", r"\1", text) for text in (judged, printed[2]))
     assert skeleton(one) == skeleton(other)
     (refit,) = [text.splitlines()[-1] for text in printed if "fit again with: " in text]
-    assert refit.removeprefix("fit again with: ") in command_lines("docs/human_check.md")
+    assert refit.removeprefix("fit again with: ") in command_lines("docs/how_to/human_check.md")
     result = json.loads((workplace / "checks/demo/judged.json").read_text(encoding="utf-8"))
     assert namespace["result"] == result
     assert namespace["design"].split == "test"
@@ -216,13 +214,27 @@ def write_labels_of_truth(folder: Path, drawn: str) -> None:
     (folder / "labels.csv").write_text("\n".join(["sample,path,attribute", *lines]) + "\n", encoding="utf-8")
 
 
+def test_the_page_on_your_own_network_runs_as_it_stands(workplace):
+    namespace, _ = run_blocks("docs/how_to/own_network.md")
+    assert torch.isfinite(namespace["loss"])
+    drawn = sum(len(rows) for rows in namespace["loader"])
+    assert drawn == 1000
+    assert namespace["sampler"].quotas.tolist() != [250] * 4
+
+
+def test_the_page_on_your_own_classifier_runs_as_it_stands(workplace):
+    write_predictions(workplace)
+    run_blocks("docs/start/your_classifier.md")
+    assert (workplace / "discoveries/mine/discover.html").exists()
+
+
 def test_the_snippets_of_pages_without_commands_run(workplace):
-    sampling, _ = run_blocks("docs/sampling.md")
+    sampling, _ = run_blocks("docs/how_to/sampling.md")
     assert sampling["state"]["position"] == 300
-    group_weights, _ = run_blocks("docs/group_weights.md")
+    group_weights, _ = run_blocks("docs/explanation/group_weights.md")
     assert len(set(group_weights["dro"].group_weights)) == 4
     assert group_weights["weights"].mean_p_true.max() < 1
-    guesses, _ = run_blocks("docs/pseudo_attributes.md")
+    guesses, _ = run_blocks("docs/explanation/pseudo_attributes.md")
     same = guesses["labels"] == guesses["found"].pseudo_attributes
     assert same.mean() > 0.99  # but for the rounding to float16
     assert guesses["smallest"].precision > 0.9
@@ -230,7 +242,7 @@ def test_the_snippets_of_pages_without_commands_run(workplace):
 
 def test_the_page_on_scikit_learn_runs_as_it_stands():
     with sklearn.config_context():
-        names, _ = run_blocks("docs/scikit_learn.md")
+        names, _ = run_blocks("docs/how_to/scikit_learn.md")
     assert names["plain_worst"] + 0.2 < names["worst"]
     assert names["search"].best_params_["debiasedclassifier__objective"] != "erm"
     assert names["scores"].shape == names["by_photographer"].shape == (3,)
@@ -239,14 +251,18 @@ def test_the_page_on_scikit_learn_runs_as_it_stands():
 
 
 def test_the_command_for_a_few_known_attributes_runs(workplace):
-    (compare,) = command_lines("docs/pseudo_attributes.md")
+    (compare,) = command_lines("docs/how_to/known_attributes.md")
     run(compare.replace("--resample 10", "--resample 2 --epochs 2"))
     assert dbpt.Result.read(Path("runs/few")).metrics.cross_validated[0].n_known == 64
 
 
 @pytest.mark.parametrize(
     ("page", "setting", "value"),
-    [("docs/methods.md", "group_source", "true"), ("docs/defaults.md", "optimizer", "sgd")],
+    [
+        ("docs/explanation/methods.md", "group_source", "true"),
+        ("docs/explanation/group_prompts.md", "prompts", "group"),
+        ("docs/explanation/defaults.md", "optimizer", "sgd"),
+    ],
 )
 def test_the_commands_of_the_page_run(workplace, page, setting, value):
     command, *others = command_lines(page)
@@ -258,7 +274,7 @@ def test_the_commands_of_the_page_run(workplace, page, setting, value):
 
 
 def test_the_commands_of_the_features_page_run(workplace, capsys):
-    embed, fit, shared, *maintenance = command_lines("docs/features.md")
+    embed, fit, shared, *maintenance = command_lines("docs/how_to/features.md")
     run(embed)
     assert f"decoded by this process: {sum(PHOTO_SIZES)}\n" in capsys.readouterr().out
     run(f"{fit} --epochs 1 --no-baselines")
@@ -282,7 +298,7 @@ def ranks(command: list[str], folder: Path) -> str:
 
 
 def test_the_command_for_several_processes_runs(workplace):
-    command, *on_machines = map(shlex.split, command_lines("docs/several_processes.md"))
+    command, *on_machines = map(shlex.split, command_lines("docs/how_to/several_processes.md"))
     model, weights = map(str, dbpt.data.demo.mini_clip_paths())
     less = ["--model", model, "--pretrained", weights, "--epochs", "1", "--no-baselines"]
     printed = ranks([*command, *less], workplace / "ranks")
@@ -298,8 +314,8 @@ def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
     for name, folder in (("demo-waterbirds", "waterbird_complete95_forest2water2"), ("demo-celeba", "celeba")):
         dbpt.write_demo(name, workplace / "data" / folder)
     capsys.readouterr()
-    namespace, printed = run_blocks("docs/data_sets.md", capsys=capsys)
-    ((_, shown),) = blocks("docs/data_sets.md", "text")
+    namespace, printed = run_blocks("docs/how_to/data_sets.md", capsys=capsys)
+    ((_, shown),) = blocks("docs/how_to/data_sets.md", "text")
     assert namespace["found"].problems == ()
     lines, shown_lines = skeleton(printed[0]), skeleton(shown)
     assert shown.splitlines()[-2].strip() == "the counts are the published ones"  # which those of drawn data are not
@@ -309,11 +325,11 @@ def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
 
 
 def test_the_compare_page_runs_as_it_stands(workplace):
-    namespace, _ = run_blocks("docs/compare.md")
+    namespace, _ = run_blocks("docs/how_to/compare.md")
     assert [row.method for row in namespace["comparison"].rows] == ["erm", "dbpt"]
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))
     assert [(len(row["seeds"]), len(row["draws"])) for row in numbers["rows"]] == [(1, 20)] * 5
-    check_files(workplace / "runs/compare", "docs/compare.md", "## The folder", "\n## ")
+    check_files(workplace / "runs/compare", "docs/how_to/compare.md", "## The folder", "\n## ")
 
 
 def test_the_handover_page_runs_as_it_stands_and_all_of_it_says_what_predict_says(workplace, tiny, monkeypatch):
@@ -340,7 +356,7 @@ def test_the_handover_page_runs_as_it_stands_and_all_of_it_says_what_predict_say
         shutil.copy(tiny.weights, folder)
 
     monkeypatch.setattr(dbpt.Classifier, "save_pretrained", save_with_weights)
-    namespace, _ = run_blocks("docs/handover.md")
+    namespace, _ = run_blocks("docs/how_to/handover.md")
     expected, same = (
         torch.from_numpy(namespace[name].predict("images/0001.jpg").probabilities)[None]
         for name in ("classifier", "same")
@@ -351,5 +367,5 @@ def test_the_handover_page_runs_as_it_stands_and_all_of_it_says_what_predict_say
         torch.testing.assert_close(namespace[name], expected, rtol=0, atol=1e-4)
     torch.testing.assert_close(namespace["program"].module()(namespace["images"]).softmax(dim=1), expected)
     assert Path("model.onnx").stat().st_size > 10_000
-    without_dbpt = [text for _, text in blocks("docs/handover.md", "python")][3:]
+    without_dbpt = [text for _, text in blocks("docs/how_to/handover.md", "python")][3:]
     assert len(without_dbpt) == 2 and not any("dbpt" in text or "classifier" in text for text in without_dbpt)

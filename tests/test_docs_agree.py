@@ -20,7 +20,7 @@ from dbpt.settings.sections import DEFAULT_MODEL, DEFAULT_PRETRAINED
 
 PAGES = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
 OTHER_PAGES = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "LICENSE-THIRD-PARTY.md", "benches/README.md")
-OTHER_PAGES += tuple(f"docs/{page.name}" for page in sorted((ROOT / "docs").glob("*.md")))
+OTHER_PAGES += tuple(page.relative_to(ROOT).as_posix() for page in sorted((ROOT / "docs").rglob("*.md")))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -38,9 +38,9 @@ def test_the_download_that_readme_announces_is_that_of_the_default_backbone():
     with torch.device("meta"):
         model = build_model(open_clip.get_model_config(DEFAULT_MODEL), DEFAULT_MODEL)
     megabytes = sum(4 * tensor.numel() for tensor in model.state_dict().values()) / 1e6
-    readme, guide = (" ".join(read(page).split()) for page in ("README.md", "docs/guide.md"))
+    readme, guide = (" ".join(read(page).split()) for page in ("README.md", "docs/how_to/fit.md"))
     assert f"{published}` on the Hugging Face hub, {megabytes:.0f} MB" in guide
-    assert f"{round(megabytes, -1):.0f} MB" in readme and "docs/guide.md#without-a-network" in readme
+    assert f"{round(megabytes, -1):.0f} MB" in readme and "docs/how_to/fit.md#without-a-network" in readme
     assert f"--model {DEFAULT_MODEL} --pretrained open_clip_model.safetensors" in guide
 
 
@@ -67,19 +67,21 @@ def test_links_lead_somewhere(page):
 
 
 def test_settings_page_is_that_of_the_code():
-    assert read("docs/settings.md") == tool("write_docs").settings_page()
-    assert all(f"| `{setting.name}` |" in read("docs/settings.md") for setting in fields(FitConfig))
+    assert read("docs/reference/settings.md") == tool("write_docs").settings_page()
+    assert all(f"| `{setting.name}` |" in read("docs/reference/settings.md") for setting in fields(FitConfig))
 
 
-def test_methods_page_has_the_combinations_of_the_code_and_names_every_objective_and_head():
-    page = read("docs/methods.md")
-    assert page == tool("write_docs").methods_page(page)
+def test_the_pages_have_the_combinations_of_the_code_and_name_every_objective_and_head():
+    page = read("docs/reference/combinations.md")
+    assert page == tool("write_docs").combinations_page(page)
     assert "| `groupdro` | class, group | `loss` | any head |" in page
+    page = read("docs/explanation/methods.md")
     assert all(f"\n| `{name}` | " in page.partition("## Groups")[0] for name in (*OBJECTIVES, *HEADS))
 
 
 def test_the_tables_of_the_defaults_page_are_those_of_the_sweep():
-    page, lines = read("docs/defaults.md"), list(csv.DictReader(read("docs/sweep.csv").splitlines()))
+    page, sweep = read("docs/explanation/defaults.md"), read("docs/explanation/sweep.csv")
+    lines = list(csv.DictReader(sweep.splitlines()))
     assert page == tool("sweep_tables").with_tables(page, lines)
     stages = {line["stage"] for line in lines}
     assert stages == set(re.findall(r"<!-- sweep: (.*?) by \w+ -->", page))

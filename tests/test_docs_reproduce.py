@@ -1,4 +1,4 @@
-"""The commands of docs/reproduce.md run to their end on small data sets in the published layouts.
+"""The commands of docs/how_to/reproduce.md run to their end on small data sets in the published layouts.
 
 Bash expands the page's loops. The images are drawn, and the backbones random and small, but of the width of the named
 ones. All methods and heads stay; epochs and draws are few.
@@ -30,7 +30,7 @@ PRINT = 'dbpt() { printf "%q " "$@"; echo; }\n'
 
 def commands() -> list[list[str]]:
     """The arguments of dbpt in each command of the page."""
-    script = PRINT + "".join(text for _, text in blocks("docs/reproduce.md", "bash"))
+    script = PRINT + "".join(text for _, text in blocks("docs/how_to/reproduce.md", "bash"))
     printed = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout
     return [shlex.split(line) for line in printed.splitlines()]
 

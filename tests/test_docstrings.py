@@ -79,6 +79,13 @@ def public() -> dict[str, object]:
 PUBLIC = public()
 
 
+def test_the_python_reference_has_every_public_name():
+    pages = (Path(__file__).parents[1] / "docs/reference/python").glob("*.md")
+    listed = re.findall(r"^\.\. auto\w+:: (\S+)$", "".join(page.read_text("utf-8") for page in pages), re.MULTILINE)
+    assert sorted(PUBLIC.keys() - listed) == []
+    assert len(listed) == len(set(listed))
+
+
 @pytest.mark.parametrize("name", [name for name, value in PUBLIC.items() if not isinstance(value, type)])
 def test_a_public_function_describes_its_arguments_and_result(name):
     assert not lacking(PUBLIC[name], inspect.getdoc(PUBLIC[name]) or "")

@@ -1,4 +1,4 @@
-"""Objectives, heads, ways to guess and data sets of others: the classes of docs/extending.md, and broken ones.
+"""Objectives, heads, ways to guess and data sets of others: the classes of docs/how_to/extending.md, and broken ones.
 
 Classes are registered both ways. What must not be imported or even listed for dbpt's own names is tested without torch.
 """
@@ -26,7 +26,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PAGE = (Path(__file__).parents[1] / "docs/extending.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs/how_to/extending.md").read_text(encoding="utf-8")
 CHOICES = {"objective": "worst-in-batch", "head": "low-rank", "pseudo_method": "above-median"}
 
 

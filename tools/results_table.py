@@ -1,4 +1,4 @@
-"""Combine comparisons of several data sets into the tables of README and docs/results.md.
+"""Combine comparisons of several data sets into the tables of README and docs/explanation/results.md.
 
     python tools/results_table.py NAME=FOLDER[,FOLDER] ...
 

@@ -1,10 +1,10 @@
 """Sweep the training settings and score them on validation over pseudo groups, to choose the defaults.
 
-    python tools/sweep.py docs/sweep.csv demo-waterbirds demo-celeba demo-metashift NAME=CONFIG.toml
+    python tools/sweep.py docs/explanation/sweep.csv demo-waterbirds demo-celeba demo-metashift NAME=CONFIG.toml
 
 trains every recipe of `STAGES` with seeds 0, 1, 2 on the demos and on the data of a config file of `dbpt fit`, and adds
 a line for each training to the CSV. It skips trainings that the CSV contains. `--stages 'NAME;NAME'` limits it.
-`python tools/sweep_tables.py` writes the tables of docs/defaults.md from the CSV.
+`python tools/sweep_tables.py` writes the tables of docs/explanation/defaults.md from the CSV.
 
 It uses no test rows and no attribute labels. `score`: one half of validation selects the epoch by worst-group accuracy
 over pseudo groups, the other half evaluates it, and the two directions are averaged, so a recipe gains nothing from

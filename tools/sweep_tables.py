@@ -1,4 +1,4 @@
-"""Write the tables of docs/defaults.md from docs/sweep.csv, the result of `tools/sweep.py`.
+"""Write the tables of docs/explanation/defaults.md from docs/explanation/sweep.csv, the result of `tools/sweep.py`.
 
 python tools/sweep_tables.py
 """
@@ -25,9 +25,9 @@ Line = dict[str, str]
 
 
 def main() -> None:
-    with (ROOT / "docs" / "sweep.csv").open(newline="", encoding="utf-8") as file:
+    with (ROOT / "docs/explanation/sweep.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
-    page = ROOT / "docs" / "defaults.md"
+    page = ROOT / "docs/explanation/defaults.md"
     text = page.read_text(encoding="utf-8")
     page.write_text(with_tables(text, lines), encoding="utf-8")
 

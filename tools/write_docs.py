@@ -1,7 +1,7 @@
 """Write the generated parts of the documentation, and the typed keywords of `dbpt.fit`.
 
-That is docs/settings.md, the combinations in docs/methods.md, python/dbpt/settings/keywords.py and, given a run, an
-audit and a search of the demo, their output in README.md, docs/audit.md and docs/discover.md.
+That is docs/reference/settings.md, docs/reference/combinations.md, python/dbpt/settings/keywords.py and, given a run,
+an audit and a search of the demo, their output in README.md, docs/how_to/audit.md and docs/how_to/discover.md.
 
 Run: python tools/write_docs.py [runs/demo [audits/demo [discoveries/demo]]]
 """
@@ -41,7 +41,7 @@ SETTINGS = """# Settings
 Every setting of a run. A setting has the same name everywhere: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, and
 `lr = 0.1` in a TOML file for `--config`. Options on the command line override the file. Lists are several arguments
 (`--attributes land water`), or an array in TOML; in Python words and columns may be dicts. `--recipe coop` sets several
-at once. [defaults.md](defaults.md) says how the defaults were chosen.
+at once. [defaults.md](../explanation/defaults.md) says how the defaults were chosen.
 """
 TABLE = "\n| setting | type | default | meaning |\n|---|---|---|---|\n"
 
@@ -81,7 +81,7 @@ ACCEPTED = {
 
 
 def settings_page() -> str:
-    """Return the text of docs/settings.md."""
+    """Return the text of docs/reference/settings.md."""
     text = SETTINGS
     for section in SECTIONS:
         text += f"\n## {section.title.capitalize()}\n{TABLE}" + "".join(map(_settings_row, fields(section)))
@@ -134,7 +134,7 @@ def _settings_row(setting: Field[Any]) -> str:
 
 
 def combinations_table() -> str:
-    """Return the matrix of docs/methods.md and the reasons for refused combinations."""
+    """Return the matrix of docs/reference/combinations.md and the reasons for refused combinations."""
     heads: dict[tuple[str, str, str], list[str]] = {}
     reasons: dict[str, None] = {}
     for choice in combinations():
@@ -161,8 +161,8 @@ def _heads(valid: list[str]) -> str:
     return "any head" if len(names) == len(HEADS) else ", ".join(f"`{name}`" for name in names) or "–"
 
 
-def methods_page(page: str) -> str:
-    """Return the text of docs/methods.md with the combinations of the code."""
+def combinations_page(page: str) -> str:
+    """Return the text of docs/reference/combinations.md with the combinations of the code."""
     before, _, rest = page.partition(MATRIX_BEGIN)
     _, _, behind = rest.partition(MATRIX_END)
     return before + MATRIX_BEGIN + combinations_table() + MATRIX_END + behind
@@ -188,7 +188,7 @@ def discover_output(folder: Path) -> str:
     return f"{Discovery(figures, folder).table()}\n\nreport: discoveries/demo/discover.html"
 
 
-OUTPUTS = {"README.md": demo_output, "docs/audit.md": audit_output, "docs/discover.md": discover_output}
+OUTPUTS = {"README.md": demo_output, "docs/how_to/audit.md": audit_output, "docs/how_to/discover.md": discover_output}
 
 
 def split_page(text: str) -> tuple[str, str, str]:
@@ -201,9 +201,9 @@ def split_page(text: str) -> tuple[str, str, str]:
 def main(arguments: list[str]) -> None:
     (ROOT / "docs").mkdir(exist_ok=True)
     (ROOT / "python/dbpt/settings/keywords.py").write_text(keywords_module(), encoding="utf-8")
-    (ROOT / "docs/settings.md").write_text(settings_page(), encoding="utf-8")
-    methods = ROOT / "docs/methods.md"
-    methods.write_text(methods_page(methods.read_text(encoding="utf-8")), encoding="utf-8")
+    (ROOT / "docs/reference/settings.md").write_text(settings_page(), encoding="utf-8")
+    combined = ROOT / "docs/reference/combinations.md"
+    combined.write_text(combinations_page(combined.read_text(encoding="utf-8")), encoding="utf-8")
     for (name, output), folder in zip(OUTPUTS.items(), arguments, strict=False):
         page = ROOT / name
         before, _, behind = split_page(page.read_text(encoding="utf-8"))

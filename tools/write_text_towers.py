@@ -1,4 +1,4 @@
-"""Write docs/text_towers.md: which path dbpt takes through the text tower of each architecture that open_clip names.
+"""Write docs/reference/text_towers.md: the path through the text tower of each architecture that open_clip names.
 
 Run: python tools/write_text_towers.py
 """
@@ -95,7 +95,7 @@ def path_and_reason(name: str) -> tuple[str, str]:
 
 
 def page() -> str:
-    """Return the text of docs/text_towers.md."""
+    """Return the text of docs/reference/text_towers.md."""
     names = open_clip.list_models()
     rows: dict[str, list[str]] = {}
     paths: Counter[tuple[str, str]] = Counter()
@@ -115,4 +115,4 @@ def page() -> str:
 
 
 if __name__ == "__main__":
-    (ROOT / "docs/text_towers.md").write_text(page(), encoding="utf-8")
+    (ROOT / "docs/reference/text_towers.md").write_text(page(), encoding="utf-8")

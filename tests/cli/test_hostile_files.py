@@ -1,4 +1,4 @@
-"""Every command with every file in every state: one line or a result, as docs/faults.md says.
+"""Every command with every file in every state: one line or a result, as docs/reference/faults.md says.
 
 ``DBPT_WRITE_FAULTS=1`` writes that page anew.
 """
@@ -18,7 +18,7 @@ from dbpt.cli import main
 if not sys.platform.startswith("linux"):
     pytest.skip("pipes and permissions of Linux", allow_module_level=True)
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "faults.md"
+DOCUMENT = Path(__file__).parents[2] / "docs/reference/faults.md"
 
 
 @pytest.fixture(scope="module")
@@ -86,4 +86,4 @@ def test_what_each_command_does_with_each_file_in_each_state(world, command):
     assert faults == [], "\n".join(map(str, faults))
     if os.environ.get("DBPT_WRITE_FAULTS"):
         DOCUMENT.write_text(page(outcomes))
-    assert page(outcomes) == DOCUMENT.read_text(), "docs/faults.md is stale: run this test with DBPT_WRITE_FAULTS=1"
+    assert page(outcomes) == DOCUMENT.read_text(), f"{DOCUMENT} is stale: run this test with DBPT_WRITE_FAULTS=1"

@@ -112,8 +112,8 @@ def hugging_face(kind: str, folder: Path) -> str:
 
 
 def documented_path(name: str) -> str:
-    """The path that docs/text_towers.md gives a name."""
-    page = (ROOT / "docs/text_towers.md").read_text(encoding="utf-8").partition("| names |\n")[2]
+    """The path that docs/reference/text_towers.md gives a name."""
+    page = (ROOT / "docs/reference/text_towers.md").read_text(encoding="utf-8").partition("| names |\n")[2]
     (row,) = [line for line in page.splitlines() if f"`{name}`" in line.rpartition(" | ")[2]]
     return row.split(" | ")[0].removeprefix("| ")
 
@@ -157,7 +157,7 @@ def test_every_named_tower_gives_what_encode_text_gives(named):
 
 
 def test_the_page_of_text_towers_is_that_of_the_registry():
-    assert (ROOT / "docs/text_towers.md").read_text(encoding="utf-8") == tool().page()
+    assert (ROOT / "docs/reference/text_towers.md").read_text(encoding="utf-8") == tool().page()
 
 
 def test_all_names_are_walked_over():

@@ -1,4 +1,4 @@
-"""The commands and snippets of docs/data.md, on the tiny task under the names that the page gives its files.
+"""The commands and snippets of docs/how_to/data.md, on the tiny task under the names that the page gives its files.
 
 Of an option that is given twice the last one counts, so that the tiny model takes the place of the page's.
 """
@@ -36,7 +36,7 @@ def workplace(tiny, tmp_path, monkeypatch):
 
 def commands(section: str) -> list[str]:
     """The commands of the page that name one of the section's files."""
-    text = "".join(text for _, text in blocks("docs/data.md", "bash")).replace("\\\n", " ")
+    text = "".join(text for _, text in blocks("docs/how_to/data.md", "bash")).replace("\\\n", " ")
     return [line for line in text.splitlines() if section in line]
 
 
@@ -74,9 +74,9 @@ def test_tables_with_columns_of_other_names(workplace, tiny, capsys):
     with pytest.raises(dbpt.InputError, match="no column 'path'"):
         dbpt.evaluate("runs/shop", "copy.csv")
     assert dbpt.draw_label_sample("runs/shop", out="sample", n=8).dataset == "shop"
-    (snippet,) = (text for _, text in blocks("docs/data.md", "python") if "shop" in text)
+    (snippet,) = (text for _, text in blocks("docs/how_to/data.md", "python") if "shop" in text)
     namespace: dict = {}
-    exec(compile(snippet, "docs/data.md", "exec"), namespace)
+    exec(compile(snippet, "docs/how_to/data.md", "exec"), namespace)
     assert namespace["data"].paths == dbpt.load_dataset(tiny.table).paths
 
 
@@ -115,9 +115,9 @@ def test_saved_data_sets_and_objects(workplace, tiny, tiny_run, capsys):
     expected = json.loads(Path("runs/pets/metrics.json").read_text())["rows"][-1]["test"]
     assert found == expected
     Path("pets.csv").write_text(tiny.table.read_text().replace("label", "y", 1))
-    (snippet,) = (text for _, text in blocks("docs/data.md", "python") if "pets" in text)
+    (snippet,) = (text for _, text in blocks("docs/how_to/data.md", "python") if "pets" in text)
     namespace: dict = {}
-    exec(compile(snippet, "docs/data.md", "exec"), namespace)
+    exec(compile(snippet, "docs/how_to/data.md", "exec"), namespace)
     assert len(namespace["data"]) == 40 and namespace["found"].problems == ()
 
 

@@ -103,7 +103,7 @@ def test_a_table_that_exists_or_a_run_that_is_gone_is_refused(tiny, labelled, tm
 
 
 def test_the_two_commands_refit_with_labels_by_hand_and_guess_the_others(tiny, labelled, command, tmp_path):
-    """As in docs/human_check.md. The command that `dbpt label` prints is run as it is."""
+    """As in docs/how_to/human_check.md. The command that `dbpt label` prints is run as it is."""
     run, answers, _ = labelled(table_of(tiny), tmp_path / "first.csv", {"columns": {"attribute": ""}}, other_way_round)
     judge = ["label", run.parent / "sample", "--labels", run.parent / "labels.csv"]
     code, printed, _ = command(*judge, "--table", tmp_path / "labelled.csv")

@@ -1,6 +1,6 @@
 """Every command with the files that it treats in its own way, in every state that a file can be in.
 
-`tests/cli/test_hostile_files.py` compares the cases with docs/faults.md, which `page` writes.
+`tests/cli/test_hostile_files.py` compares the cases with docs/reference/faults.md, which `page` writes.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ def in_state(file: Path, state: str) -> Iterator[None]:
 
 
 def page(outcomes: Mapping[tuple[str, str, str], str]) -> str:
-    """Return the text of docs/faults.md, with one row for commands that treat a file alike."""
+    """Return the text of docs/reference/faults.md, with one row for commands that treat a file alike."""
     parts = [HEAD]
     for title, columns in (("Files that are read", list(STATES)), ("Files that are written", list(OUTPUT_STATES))):
         is_output = title == "Files that are written"

@@ -1,6 +1,6 @@
 """How often the interval over draws has the truth, for linear classifiers of Gaussian groups with small minorities.
 
-Run as a script, it prints the table of docs/compare.md.
+Run as a script, it prints the table of docs/how_to/compare.md.
 """
 
 from dataclasses import dataclass

@@ -122,7 +122,7 @@ class Dataset:
 
     @property
     def rows_to_fit(self) -> NDArray[np.int64]:
-        """(n,) the rows on which guesses are fitted: all but those of the test split, unless there are no others."""
+        """Return the (n,) rows to fit guesses on, without the test split, unless there is nothing else."""
         is_test = self.splits == SPLITS.index("test")
         return np.flatnonzero(is_test.all() | ~is_test)
 

@@ -134,8 +134,8 @@ def explained_errors(
 
     The interval is a bootstrap of 400 draws from the groups, with rates shrunk by three rows towards that of the class,
     and by half an error at least. It has the limits of the percentiles and of 1.96 standard deviations around the
-    share, whichever are wider; the upper one is raised by what the share is too low by in the draws. docs/audit.md has
-    the measured bias and coverage.
+    share, whichever are wider; the upper one is raised by what the share is too low by in the draws. The
+    measured bias and coverage are in docs/explanation/statistics.md.
 
     Args:
         right: (N,) bool, the rows that are classified correctly.

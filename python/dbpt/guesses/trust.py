@@ -1,4 +1,4 @@
-"""Judge guesses by words, and find names to leave out; docs/audit.md has the measurements."""
+"""Judge guesses by words, and find names to leave out; docs/explanation/trust.md has the measurements."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,7 +39,7 @@ _Array = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True, kw_only=True)
 class Trust:
-    """The evidence for and against the guesses; docs/audit.md has the measurements behind the limits.
+    """The evidence for and against the guesses; docs/explanation/trust.md has the measurements behind the limits.
 
     - ``agreements``: of each name that an image got, the mean Cohen's kappa of any two of the `AGREEMENT_TEMPLATES`, at
       equal shares, on which images are guessed it. Below 0.8, what it means to CLIP depends on the sentence around it.

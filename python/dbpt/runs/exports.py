@@ -90,7 +90,7 @@ def check_tensors_work(
         InputError: with the name of the head.
     """
     problem, module = f"to_torch: the logits of the head {head.name}", TorchClassifier(tensors, head)
-    way_out = "write them with operators and methods that arrays and tensors both have, as docs/extending.md says"
+    way_out = "write them with operators and methods that arrays and tensors both have (docs/how_to/extending.md)"
     draws = torch.randn(7, tensors["weights"].shape[-1], generator=torch.Generator().manual_seed(0))
     features_ND = F.normalize(draws, dim=-1)
     try:
