@@ -14,8 +14,8 @@ from pathlib import Path
 
 from dbpt._core import __version__
 from dbpt.arguments import available_cpus
+from dbpt.data.paths import default_cache_dir
 from dbpt.errors import InputError
-from dbpt.storage.files import default_cache_dir
 
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "HF_HOME", "HF_HUB_OFFLINE", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 REQUIREMENT = re.compile(r"([\w.-]+)[^;]*(?:;.*extra == ['\"]([\w-]+)['\"])?")

@@ -21,11 +21,11 @@ from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_
 from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_folder import read_image_folder
-from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_file, is_folder, is_there
+from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, default_cache_dir, is_file, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest, optional_module
-from dbpt.storage.files import default_cache_dir, system_errors, write_atomically
+from dbpt.storage.files import system_errors, write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
