@@ -1,13 +1,11 @@
-"""Combine comparisons of several data sets into the tables of README and docs/explanation/results.md.
+"""Combine comparisons of several data sets into the tables of "All methods" in docs/explanation/results.md.
 
     python tools/results_table.py NAME=FOLDER[,FOLDER] ...
 
-reads folders of `dbpt compare --resample`, several for a data set if each has other heads, and prints three Markdown
-tables. README's has worst-group accuracy with its standard deviation over the draws, and the average, for the methods
-`README` with the prompt. The second has these and the gap for each method, head and data set. The third has the
-difference in worst-group accuracy between dbpt and the others, with its 95 % interval over the draws that both have.
-The average is adjusted in all of them, as in README's output of the demo: each group is weighted by its share of the
-training images.
+reads folders of `dbpt compare --resample`, several for a data set if each has other heads, and prints two Markdown
+tables. The first has worst-group accuracy with its standard deviation over the draws, the average and the gap, for each
+method, head and data set. The second has the difference in worst-group accuracy between dbpt and the others, with its
+95 % interval. The average is adjusted: each group is weighted by its share of the training images.
 """
 
 import sys
@@ -16,7 +14,6 @@ from pathlib import Path
 from dbpt.commands.comparison_summary import interval_over_draws
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, read_metrics
 
-README = ("zero-shot", "ERM", "balanced", "dbpt", "dbpt (true groups)")
 Rows = dict[tuple[str, str], ComparisonRow]
 """By title and head."""
 
@@ -32,11 +29,7 @@ def main() -> None:
             smallest[name] = metrics.dataset.smallest_group
             data.setdefault(name, {}).update({(row.title, row.head or "–"): row for row in metrics.rows})
     named = dict.fromkeys(key for rows in data.values() for key in rows)
-    print(f"| prompt | {' | '.join(data)} |\n|---|{'---|' * len(data)}")
-    for title, head in named:
-        if title in README and head in ("–", "prompt"):
-            print(f"| {title} | {' | '.join(cell(rows.get((title, head)), short=True) for rows in data.values())} |")
-    print(f"\n| method | head | {' | '.join(data)} |\n|---|---|{'---|' * len(data)}")
+    print(f"| method | head | {' | '.join(data)} |\n|---|---|{'---|' * len(data)}")
     for title, head in named:
         print(f"| {title} | {head} | {' | '.join(cell(rows.get((title, head))) for rows in data.values())} |")
     print(f"\n| dbpt against | head | {' | '.join(data)} |\n|---|---|{'---|' * len(data)}")
@@ -46,15 +39,15 @@ def main() -> None:
             print(f"| {title} | {head} | {' | '.join(cells)} |")
 
 
-def cell(row: ComparisonRow | None, *, short: bool = False) -> str:
-    """Return worst-group accuracy with its deviation, adjusted average and gap; if ``short``, without the gap."""
+def cell(row: ComparisonRow | None) -> str:
+    """Return worst-group accuracy with its deviation, adjusted average and gap."""
     if row is None:
         return "–"
     names = ("worst_group_accuracy", "adjusted_average", "adjusted_gap")
     wga, average, gap = ("–" if (mean := row.figures[name].mean) is None else f"{100 * mean:.1f}" for name in names)
     sd = 100 * (row.figures["worst_group_accuracy"].sd or 0.0)
     spread = f" ± {sd:.1f}" if sd >= 0.05 else ""
-    return f"{wga}{spread} / {average}" if short else f"**{wga}**{spread} · {average} · {gap}"
+    return f"**{wga}**{spread} · {average} · {gap}"
 
 
 def lead(rows: Rows, title: str, head: str, smallest: int) -> str:
