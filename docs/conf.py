@@ -20,6 +20,7 @@ PAGES = {
     "CHANGELOG.md": "docs/changes.md",
     "CONTRIBUTING.md": "docs/contributing.md",
     "benches/README.md": "docs/explanation/speed.md",
+    "SECURITY.md": "docs/security.md",
 }
 
 project = "dbpt"
@@ -74,7 +75,9 @@ def _of_the_site(text: str, file: Path, page: Path) -> str:
         target = os.path.relpath(file.parent / match[1], ROOT)
         if not (ROOT / target).is_file():
             return match[0]
-        return f"]({os.path.relpath(ROOT / PAGES.get(target, target), page.parent)}{match[2]})"
+        is_page = target in PAGES or target.startswith("docs/") or not target.endswith(".md")
+        link = os.path.relpath(ROOT / PAGES.get(target, target), page.parent)
+        return f"]({'' if is_page else 'path:'}{link}{match[2]})"
 
     return re.sub(r"\]\(([\w./-]+)(#[\w-]*|)\)", replaced, text)
 
@@ -93,8 +96,15 @@ def _escape_stars(app: Sphinx, context: click.Context, lines: list[str]) -> None
     lines[:] = [line.replace("*", r"\*") for line in lines]
 
 
+def _fold_settings(*event: object) -> tuple[str, str]:
+    """Show the settings, which the docstring lists below, as ``**settings`` in a signature."""
+    *_, signature, returns = event
+    return re.sub(r"(\*, )?recipe='default'.*\)$", "**settings)", signature or ""), returns
+
+
 def setup(app: Sphinx) -> None:
     """Register what is mended in pages and in the help of commands."""
     app.connect("sphinx-click-process-description", _escape_stars)
     app.connect("source-read", _read_page)
     app.connect("include-read", _read_included)
+    app.connect("autodoc-process-signature", _fold_settings)
