@@ -96,10 +96,11 @@ def _escape_stars(app: Sphinx, context: click.Context, lines: list[str]) -> None
     lines[:] = [line.replace("*", r"\*") for line in lines]
 
 
-def _fold_settings(*event: object) -> tuple[str, str]:
+def _fold_settings(*event: object) -> tuple[str, str] | None:
     """Show the settings, which the docstring lists below, as ``**settings`` in a signature."""
     *_, signature, returns = event
-    return re.sub(r"(\*, )?recipe='default'.*\)$", "**settings)", signature or ""), returns
+    folded = re.sub(r"(\*, )?recipe='default'.*\)$", "**settings)", signature or "")
+    return None if folded in ("", signature) else (folded, returns)
 
 
 def setup(app: Sphinx) -> None:
