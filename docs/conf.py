@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import click
+from docutils import nodes
 from sphinx.application import Sphinx
 
 import dbpt
@@ -103,9 +104,16 @@ def _fold_settings(*event: object) -> tuple[str, str] | None:
     return None if folded in ("", signature) else (folded, returns)
 
 
+def _dash(app: Sphinx, doctree: nodes.document) -> None:
+    """Put a dash between a parameter and its description, where Sphinx relies on smartquotes."""
+    for text in [each for each in doctree.findall(nodes.Text) if each == " -- "]:
+        text.parent.replace(text, nodes.Text(" – "))
+
+
 def setup(app: Sphinx) -> None:
     """Register what is mended in pages and in the help of commands."""
     app.connect("sphinx-click-process-description", _escape_stars)
     app.connect("source-read", _read_page)
     app.connect("include-read", _read_included)
+    app.connect("doctree-read", _dash)
     app.connect("autodoc-process-signature", _fold_settings)
