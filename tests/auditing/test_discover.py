@@ -129,7 +129,8 @@ def test_errors_that_chance_deals_propose_nothing(by_chance):
     found = by_chance
     said = (
         "Nothing proposed: [0-9]+ of 380 images [(][0-9.]+\u00a0%[)] are misclassified by the classifier. Of 3 "
-        "families of attributes, 1 explains no more errors than chance; .* can't be judged, since CLIP doesn't see the names"
+        "families of attributes, 1 explains no more errors than chance; "
+        ".* can't be judged, since CLIP doesn't see the names"
     )
     assert found.proposed == [] and re.match(said, found.verdict)
     assert found.figures.audit_command is None and found.figures.fit_command is None
