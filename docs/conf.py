@@ -106,8 +106,8 @@ def _fold_settings(*event: object) -> tuple[str, str] | None:
 
 def _dash(app: Sphinx, doctree: nodes.document) -> None:
     """Put a dash between a parameter and its description, where Sphinx relies on smartquotes."""
-    for text in [each for each in doctree.findall(nodes.Text) if each == " -- "]:
-        text.parent.replace(text, nodes.Text(" – "))
+    for text in [each for each in doctree.findall(nodes.Text) if each.startswith((" -- ", ") -- "))]:
+        text.parent.replace(text, nodes.Text(text.replace(" -- ", " – ", 1)))
 
 
 def setup(app: Sphinx) -> None:
