@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import click
+from docutils import nodes
 from sphinx.application import Sphinx
 
 import dbpt
@@ -20,6 +21,7 @@ PAGES = {
     "CHANGELOG.md": "docs/changes.md",
     "CONTRIBUTING.md": "docs/contributing.md",
     "benches/README.md": "docs/explanation/speed.md",
+    "SECURITY.md": "docs/security.md",
 }
 
 project = "dbpt"
@@ -74,7 +76,9 @@ def _of_the_site(text: str, file: Path, page: Path) -> str:
         target = os.path.relpath(file.parent / match[1], ROOT)
         if not (ROOT / target).is_file():
             return match[0]
-        return f"]({os.path.relpath(ROOT / PAGES.get(target, target), page.parent)}{match[2]})"
+        is_page = target in PAGES or target.startswith("docs/") or not target.endswith(".md")
+        link = os.path.relpath(ROOT / PAGES.get(target, target), page.parent)
+        return f"]({'' if is_page else 'path:'}{link}{match[2]})"
 
     return re.sub(r"\]\(([\w./-]+)(#[\w-]*|)\)", replaced, text)
 
@@ -93,8 +97,23 @@ def _escape_stars(app: Sphinx, context: click.Context, lines: list[str]) -> None
     lines[:] = [line.replace("*", r"\*") for line in lines]
 
 
+def _fold_settings(*event: object) -> tuple[str, str] | None:
+    """Show the settings, which the docstring lists below, as ``**settings`` in a signature."""
+    *_, signature, returns = event
+    folded = re.sub(r"(\*, )?recipe='default'.*\)$", "**settings)", signature or "")
+    return None if folded in ("", signature) else (folded, returns)
+
+
+def _dash(app: Sphinx, doctree: nodes.document) -> None:
+    """Put a dash between a parameter and its description, where Sphinx relies on smartquotes."""
+    for text in [each for each in doctree.findall(nodes.Text) if each.startswith((" -- ", ") -- "))]:
+        text.parent.replace(text, nodes.Text(text.replace(" -- ", " – ", 1)))
+
+
 def setup(app: Sphinx) -> None:
     """Register what is mended in pages and in the help of commands."""
     app.connect("sphinx-click-process-description", _escape_stars)
     app.connect("source-read", _read_page)
     app.connect("include-read", _read_included)
+    app.connect("doctree-read", _dash)
+    app.connect("autodoc-process-signature", _fold_settings)

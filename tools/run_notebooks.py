@@ -16,7 +16,8 @@ def main():
     for path in map(Path, sys.argv[1:] or sorted(NOTEBOOKS.glob("*.ipynb"))):
         notebook = nbformat.read(path, as_version=4)
         place = {"metadata": {"path": str(path.parent)}}
-        NotebookClient(notebook, kernel_name="python3", record_timing=False, resources=place).execute()
+        options = {"record_timing": False, "coalesce_streams": True, "resources": place}
+        NotebookClient(notebook, kernel_name="python3", **options).execute()
         notebook.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
         nbformat.write(notebook, path)
         print(path.name, flush=True)

@@ -41,7 +41,7 @@ SETTINGS = """# Settings
 Every setting of a run. A setting has the same name everywhere: `dbpt.fit(..., lr=0.1)`, `dbpt fit ... --lr 0.1`, and
 `lr = 0.1` in a TOML file for `--config`. Options on the command line override the file. Lists are several arguments
 (`--attributes land water`), or an array in TOML; in Python words and columns may be dicts. `--recipe coop` sets several
-at once. [defaults.md](../explanation/defaults.md) says how the defaults were chosen.
+at once. [Training defaults](../explanation/defaults.md) says how the defaults were chosen.
 """
 TABLE = "\n| setting | type | default | meaning |\n|---|---|---|---|\n"
 

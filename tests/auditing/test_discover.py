@@ -94,6 +94,7 @@ def test_words_of_the_classes_hide_no_bias_of_a_foreign_classifier(foreign, word
     (ground,) = found.proposed
     assert ground.name == "ground" and ground.explained.share > 0.5 and ground.beyond.share > 0.5
     assert "Look at the pictures" in found.verdict and found.figures.fit_command
+    assert "--predictions FILE --split all" in found.figures.audit_command  # else it would audit zero-shot CLIP
     assert ("CLIP may confuse these names with the classes (it has words of" in found.verdict) == ("land" in words)
     assert ground.rule == (Rule(kind="class words") if "land" in words else None)
     assert ground.class_words == (["land"] if "land" in words else [])
@@ -127,8 +128,9 @@ def test_groups_are_those_of_the_errors(found, demo):
 def test_errors_that_chance_deals_propose_nothing(by_chance):
     found = by_chance
     said = (
-        "Nothing proposed: [0-9]+ of 380 images [(][0-9.]+\u00a0%[)] are misclassified by an array. Of 3 families of "
-        "attributes, 1 explains no more errors than chance; .* can't be judged, since CLIP doesn't see the names"
+        "Nothing proposed: [0-9]+ of 380 images [(][0-9.]+\u00a0%[)] are misclassified by the classifier. Of 3 "
+        "families of attributes, 1 explains no more errors than chance; "
+        ".* can't be judged, since CLIP doesn't see the names"
     )
     assert found.proposed == [] and re.match(said, found.verdict)
     assert found.figures.audit_command is None and found.figures.fit_command is None
@@ -233,7 +235,7 @@ def test_the_page_shows_the_accuracy_of_each_group_and_what_its_images_are_taken
 def test_a_classifier_without_errors_is_told_so(tiny, tiny_settings):
     rows = [row["label"] for row in tiny.rows() if row["split"] == "test"]
     found = dbpt.discover(tiny.table, predictions=rows, **tiny_settings)
-    assert found.verdict == "Nothing proposed: an array is right on all 32 images."
+    assert found.verdict == "Nothing proposed: the classifier is right on all 32 images."
 
 
 @pytest.mark.parametrize(("predictions", "split"), [("file", None), ("zero-shot", "all")])

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+WHO = {"probe": "a linear probe", "file": "the classifier"}
+"""Who errs, in the verdict; for others the title of the predictions."""
+
 DISCOVERY_FOLDER = OutputFolder(
     title="discovery",
     command="dbpt discover",
@@ -141,9 +144,7 @@ def _figures(
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
-        verdict=verdict_of(
-            families, "a linear probe" if subject.by == "probe" else subject.title, errors, len(images.labels)
-        ),
+        verdict=verdict_of(families, WHO.get(subject.by, subject.title), errors, len(images.labels)),
         data=audited_data(subject),
         backbone=backbone_summary(subject.embedded.backbone, subject.config),
         predictions_by=subject.by,
@@ -170,7 +171,7 @@ def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str
     name = f"{subject.dataset.name}-{best.name}"
 
     def audit(split: str, out: str) -> str:
-        which = [*subject.which[:-1], split]  # it ends with --split
+        which = [*subject.unnamed, *subject.which[:-1], split]  # it ends with --split
         return shlex.join(["dbpt", "audit", subject.source, "--out", out, *which, *config.options(of_audit), *words])
 
     other = _split_to_check(subject)

@@ -99,9 +99,12 @@ class Subject:
     def command(self, name: str, others: Mapping[str, str | Path | None]) -> str:
         """Return the line that repeats ``dbpt NAME``, as far as it can name the data; ``others`` are more options."""
         given = [text for flag, value in others.items() if value is not None for text in (flag, os.fspath(value))]
-        if self.by == "file" and "--predictions" not in self.which:  # they are in memory
-            given = ["--predictions", "FILE", *given]
-        return shlex.join(["dbpt", name, self.source, *self.repeated, *self.which, *given])
+        return shlex.join(["dbpt", name, self.source, *self.repeated, *self.which, *self.unnamed, *given])
+
+    @property
+    def unnamed(self) -> list[str]:
+        """The option for predictions in memory, whose file the user has to name; empty for others."""
+        return ["--predictions", "FILE"] if self.by == "file" and "--predictions" not in self.which else []
 
 
 @contextmanager
