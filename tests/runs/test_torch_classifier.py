@@ -140,7 +140,7 @@ def test_a_registered_head_with_a_formula_for_both_can_be_handed_over(tiny_backb
 @pytest.mark.parametrize("features", [False, True])
 def test_a_registered_head_with_another_formula_is_refused(tiny_backbone, registries, logits, problem, features):
     problem = (
-        f"^to_torch: the logits of the head mine {problem}; write them with operators and methods .*extending.md says$"
+        f"^to_torch: the logits of the head mine {problem}; write them with operators and methods .*extending.md\\)$"
     )
     with pytest.raises(InputError, match=problem):
         registered(tiny_backbone, "class", logits).to_torch(features=features)

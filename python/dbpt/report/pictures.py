@@ -165,7 +165,7 @@ def group_examples(
     ``paths``. If they don't suffice for all groups, those of ``first`` have precedence.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
-    shown = [g for g in range(len(sizes)) if sizes[g]][:MOST_EXAMPLES]
+    shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
     each = min(EACH, MOST_EXAMPLES // max(len(shown), 1))
     number = int(np.minimum(sizes[shown], each).sum())
     thumbnails = None if root is None else Thumbnails(paths, root, number=number, budget=EXAMPLES_BUDGET)
