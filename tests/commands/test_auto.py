@@ -16,7 +16,6 @@ from dbpt.settings.config import make_config, read_config
 from dbpt.study.stages import with_found_attributes
 
 TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
-LEARNT = ("classifier.safetensors", "history.jsonl", "pseudo_attributes.safetensors")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,20 +94,6 @@ def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
         f"dbpt discover {one_ground['data']}",
     ):
         assert way_out in told
-
-
-def test_true_attributes_of_the_same_names_have_no_influence(birds, tmp_path):
-    names, draws = np.array(["land", "water"]), np.random.default_rng(0)
-    there, shuffled = names[true_grounds(birds)], draws.permutation(names[true_grounds(birds)])
-    tables = [written(birds, f"same-{number}", each) for number, each in enumerate((there, shuffled))]
-    runs = [dbpt.fit(out=tmp_path / Path(each["data"]).stem, **each | TRAINING) for each in tables]
-    assert [run.to_dict()["group_kind"] for run in runs] == ["true", "true"]
-    one, two = ({name: (run.folder / name).read_bytes() for name in LEARNT} for run in runs)
-    assert one == two
-    guessed = [dbpt.guess_attributes(**each).columns["pseudo_attribute"] for each in tables]
-    audited = [dbpt.audit(split="all", **each).figures for each in tables]
-    assert guessed[0] == guessed[1] and audited[0].guesses.shares == audited[1].guesses.shares
-    assert audited[0].explained != audited[1].explained  # so that the tables do differ
 
 
 def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
