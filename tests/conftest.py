@@ -128,6 +128,25 @@ def bert_folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def reds(tmp_path_factory) -> Path:
+    """The folder of a hundred small pictures, each in a red of its own; read only."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("reds")
+    for number in range(100):
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def birds(tmp_path_factory) -> dict:
+    """The settings for the drawn birds of `drawn_birds`. Tables may be added; nothing that is there may change."""
+    from drawn_birds import draw_birds
+
+    return draw_birds(tmp_path_factory.mktemp("birds"))
+
+
+@pytest.fixture(scope="session")
 def noise(tmp_path_factory) -> Path:
     """The folder of four pictures of noise, the largest files that pictures of their size make; read only."""
     import numpy as np

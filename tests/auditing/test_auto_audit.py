@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_birds import GROUND, SHORT, draw_birds, true_grounds, written
+from drawn_birds import GROUND, SHORT, true_grounds, written
 
 import dbpt
 from dbpt import InputError
@@ -26,12 +26,6 @@ def _short_catalogue():
         patch.setattr("dbpt.discovery.result.read_catalogue", lambda: SHORT)
         patch.setattr("dbpt.auditing.discover.read_catalogue", lambda _: SHORT)
         yield
-
-
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory) -> dict:
-    """The settings for the drawn birds."""
-    return draw_birds(tmp_path_factory.mktemp("birds"))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_birds import GROUND, SHORT, draw_birds, true_grounds, written
+from drawn_birds import GROUND, SHORT, true_grounds, written
 from launched import command, launch
 from runs import contents, metrics_of
 
@@ -23,12 +23,6 @@ def _short_catalogue():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dbpt.discovery.result.read_catalogue", lambda: SHORT)
         yield
-
-
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory) -> dict:
-    """The settings for the drawn birds."""
-    return draw_birds(tmp_path_factory.mktemp("birds"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from html_page import Page, bars, curves
+from html_page import Page, bars, curves, unwrapped
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_run import (
@@ -30,11 +30,6 @@ from dbpt.runs.metrics import RunRow
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 # --- the table
-
-
-def unwrapped(text):
-    """The words, which may be wrapped anywhere or joined by spaces that can't break."""
-    return " ".join(text.split())
 
 
 def test_table_is_exactly_this():
