@@ -127,6 +127,17 @@ def bert_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def quick_jobs(monkeypatch):
+    """Fork the processes of a comparison from one that has imported torch, which takes each of them seconds."""
+    import multiprocessing
+
+    from launched import forking
+
+    context = forking()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
+
+
 @pytest.fixture(scope="session")
 def reds(tmp_path_factory) -> Path:
     """The folder of a hundred small pictures, each in a red of its own; read only."""

@@ -337,6 +337,7 @@ def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
     assert "smiling, male, eyeglasses" in printed[1]
 
 
+@pytest.mark.usefixtures("quick_jobs")
 def test_the_compare_page_runs_as_it_stands(workplace, monkeypatch):
     monkeypatch.setitem(FitConfig.__init__.__kwdefaults__, "epochs", 2)  # of a hundred trainings
     namespace, _ = run_blocks("docs/how_to/compare.md")

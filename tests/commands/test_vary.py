@@ -164,6 +164,7 @@ def test_without_variation_nothing_is_shown_of_it(comparison):
     assert "Validation<" not in (comparison.folder / "compare.html").read_text()
 
 
+@pytest.mark.usefixtures("quick_jobs")
 def test_a_varied_comparison_resumes_and_may_grow(varied, tiny, tmp_path):
     out, stop = tmp_path / "out", type("Stop", (), {"on_epoch_end": lambda self, row, epoch, _: epoch == 2 and 1 / 0})
     options = {"methods": "zero-shot,erm,dbpt", "seeds": 1}

@@ -258,12 +258,6 @@ def test_the_same_images_are_shown_before_and_after_with_what_each_is_taken_for(
     assert "so there are no pictures" in Page(render_report(run(), [], None, examples=groups[2:] * 2)).words
 
 
-def test_what_is_taken_for_what_before_and_after():
-    page = Page(render_report(run(), [], [], confusions=[np.array([[9, 1], [3, 0]]), np.array([[8, 2], [0, 3]])]))
-    assert "zero-shot True class, taken for:landbirdwaterbird landbird990.0 %110.0 %" in page.words
-    assert "dbpt True class, taken for:landbirdwaterbird landbird880.0 %220.0 %" in page.words
-
-
 def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():
     told = {"doubt_warnings": ["reworded; use other words"], "warnings": ["two"]}
     metrics = run(group_kind="pseudo", pseudo_quality=None, **told)
