@@ -158,7 +158,7 @@ def birds(tmp_path_factory) -> dict:
 
 
 @pytest.fixture(scope="session")
-def noise(tmp_path_factory) -> Path:
+def noise_files(tmp_path_factory) -> Path:
     """The folder of four pictures of noise, the largest files that pictures of their size make; read only."""
     import numpy as np
     from PIL import Image
@@ -167,6 +167,17 @@ def noise(tmp_path_factory) -> Path:
     for number in range(4):
         Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
     return folder
+
+
+@pytest.fixture
+def noise(noise_files, monkeypatch) -> Path:
+    """`noise_files`, of which each thumbnail is made once."""
+    from functools import cache
+
+    from dbpt.report import pictures
+
+    monkeypatch.setattr(pictures, "thumbnail", cache(pictures.thumbnail))
+    return noise_files
 
 
 @pytest.fixture(scope="session")
