@@ -127,8 +127,38 @@ def bert_folder(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def quick_jobs(monkeypatch):
+    """Fork the processes of a comparison from one that has imported torch, which takes each of them seconds."""
+    import multiprocessing
+
+    from launched import forking
+
+    context = forking()
+    monkeypatch.setattr(multiprocessing, "get_context", lambda method: context)
+
+
 @pytest.fixture(scope="session")
-def noise(tmp_path_factory) -> Path:
+def reds(tmp_path_factory) -> Path:
+    """The folder of a hundred small pictures, each in a red of its own; read only."""
+    from PIL import Image
+
+    folder = tmp_path_factory.mktemp("reds")
+    for number in range(100):
+        Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def birds(tmp_path_factory) -> dict:
+    """The settings for the drawn birds of `drawn_birds`. Tables may be added; nothing that is there may change."""
+    from drawn_birds import draw_birds
+
+    return draw_birds(tmp_path_factory.mktemp("birds"))
+
+
+@pytest.fixture(scope="session")
+def noise_files(tmp_path_factory) -> Path:
     """The folder of four pictures of noise, the largest files that pictures of their size make; read only."""
     import numpy as np
     from PIL import Image
@@ -137,6 +167,17 @@ def noise(tmp_path_factory) -> Path:
     for number in range(4):
         Image.fromarray(draws.integers(0, 255, (300, 400, 3), dtype=np.uint8)).save(folder / f"{number}.png")
     return folder
+
+
+@pytest.fixture
+def noise(noise_files, monkeypatch) -> Path:
+    """`noise_files`, of which each thumbnail is made once."""
+    from functools import cache
+
+    from dbpt.report import pictures
+
+    monkeypatch.setattr(pictures, "thumbnail", cache(pictures.thumbnail))
+    return noise_files
 
 
 @pytest.fixture(scope="session")

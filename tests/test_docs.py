@@ -34,17 +34,30 @@ DEMO_SIZES, PHOTO_SIZES = (160, 40, 60), (60, 24, 24)
 FEW_EPOCHS = 20
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """The cache of all pages, so that the demo is drawn and embedded once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """README's photos.csv and its images; read only."""
+    folder = tmp_path_factory.mktemp("photos")
+    write_photos(folder)
+    return folder
+
+
 @pytest.fixture
-def workplace(tmp_path, monkeypatch):
+def workplace(tmp_path, monkeypatch, cache, photos):
     """An empty folder with README's photos.csv in it, as the working directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DBPT_CACHE", str(cache))
     monkeypatch.setattr("dbpt.data.demo.SPLIT_SIZES", DEMO_SIZES)
     monkeypatch.setitem(FitConfig.__init__.__kwdefaults__, "epochs", FEW_EPOCHS)
     for name, path in zip(("DEFAULT_MODEL", "DEFAULT_PRETRAINED"), dbpt.data.demo.mini_clip_paths(), strict=True):
         monkeypatch.setattr(f"dbpt.settings.sections.{name}", str(path))
-    write_photos(tmp_path)
-    return tmp_path
+    return shutil.copytree(photos, tmp_path, dirs_exist_ok=True)
 
 
 def write_photos(folder: Path) -> None:
@@ -325,7 +338,9 @@ def test_the_page_of_the_data_sets_runs_as_it_stands(workplace, capsys):
     assert "smiling, male, eyeglasses" in printed[1]
 
 
-def test_the_compare_page_runs_as_it_stands(workplace):
+@pytest.mark.usefixtures("quick_jobs")
+def test_the_compare_page_runs_as_it_stands(workplace, monkeypatch):
+    monkeypatch.setitem(FitConfig.__init__.__kwdefaults__, "epochs", 2)  # of a hundred trainings
     namespace, _ = run_blocks("docs/how_to/compare.md")
     assert [row.method for row in namespace["comparison"].rows] == ["erm", "dbpt"]
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))

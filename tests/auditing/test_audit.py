@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import ATTRIBUTES, CLASSES, rows_of
+from tiny import ATTRIBUTES, CLASSES, options_of, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -23,14 +23,9 @@ def settings(tiny) -> dict:
     return tiny.guessing
 
 
-def as_options(settings: dict) -> list[str]:
-    values = [(name, value if isinstance(value, tuple) else (value,)) for name, value in settings.items()]
-    return [text for name, given in values for text in (f"--{name.replace('_', '-')}", *map(str, given))]
-
-
 @pytest.fixture
 def options(settings) -> list[str]:
-    return as_options(settings)
+    return options_of(settings)
 
 
 def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int = 6):
@@ -393,6 +388,6 @@ def test_bad_arguments_get_one_line(tiny, tiny_run, settings, command, tmp_path,
     places = {"table": tiny.table, "run": tiny_run, "folder": tmp_path, "bare": bare}
     kept = {name: value for name, value in settings.items() if f"--{name.replace('_', '-')}" not in without}
     arguments = [text.format(**places) for text in ([data] if data else []) + given]
-    code, out, err = command("audit", *arguments, *as_options(kept))
+    code, out, err = command("audit", *arguments, *options_of(kept))
     assert (code, out) == (2, "")
     assert all(word in err for word in words), err

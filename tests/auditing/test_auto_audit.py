@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_birds import GROUND, SHORT, draw_birds, true_grounds, written
+from drawn_birds import GROUND, SHORT, true_grounds, written
 
 import dbpt
 from dbpt import InputError
@@ -26,12 +26,6 @@ def _short_catalogue():
         patch.setattr("dbpt.discovery.result.read_catalogue", lambda: SHORT)
         patch.setattr("dbpt.auditing.discover.read_catalogue", lambda _: SHORT)
         yield
-
-
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory) -> dict:
-    """The settings for the drawn birds."""
-    return draw_birds(tmp_path_factory.mktemp("birds"))
 
 
 @pytest.fixture(scope="module")
@@ -146,29 +140,16 @@ def test_the_command_on_the_page_repeats_the_search(right, run, whose, tmp_path)
     assert any("--attributes 'land=land|meadow" in command for command in first.next_step.commands)
 
 
-def of_attributes(birds: dict, right: dict, names: list[str]) -> list[dbpt.Audit]:
-    """The audits of `right` with true attributes of these names, and with the same in another order."""
-    true, draws = np.array(names)[true_grounds(birds)], np.random.default_rng(0)
+def test_true_attributes_of_other_names_are_ignored(birds, right):
+    true, draws = np.array(["day", "night"])[true_grounds(birds)], np.random.default_rng(0)
     kept = np.isin(dbpt.load_dataset("waterbirds", birds["root"]).paths, dbpt.audit(**right).images["path"])
     chosen = {"splits": ("test",) * 3, "kept": kept}
-    # one name for both tables, which the figures repeat
-    return [
+    there, shuffled = (  # one name for both tables, which the figures repeat
         dbpt.audit(**written(birds, "known", each, **chosen), predictions=right["predictions"])
         for each in (true, draws.permutation(true))
-    ]
-
-
-def test_true_attributes_of_other_names_are_ignored(birds, right):
-    there, shuffled = of_attributes(birds, right, ["day", "night"])
+    )
     assert asdict(there.figures) == asdict(shuffled.figures) and there.figures.group_kind == "pseudo"
     assert "--columns attribute=" in there.figures.next_step.commands[0]
-
-
-def test_true_attributes_of_the_same_names_have_no_influence_on_search_and_guesses(birds, right):
-    there, shuffled = of_attributes(birds, right, ["land", "water"])
-    assert there.figures.data.notes == shuffled.figures.data.notes
-    assert there.images["pseudo_attribute"] == shuffled.images["pseudo_attribute"]
-    assert there.figures.group_kind == "true" and there.groups != shuffled.groups
 
 
 def by_chance(birds: dict) -> np.ndarray:

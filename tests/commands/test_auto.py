@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_birds import GROUND, SHORT, draw_birds, true_grounds, written
+from drawn_birds import GROUND, SHORT, true_grounds, written
 from launched import command, launch
 from runs import contents, metrics_of
 
@@ -16,7 +16,6 @@ from dbpt.settings.config import make_config, read_config
 from dbpt.study.stages import with_found_attributes
 
 TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
-LEARNT = ("classifier.safetensors", "history.jsonl", "pseudo_attributes.safetensors")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,12 +23,6 @@ def _short_catalogue():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dbpt.discovery.result.read_catalogue", lambda: SHORT)
         yield
-
-
-@pytest.fixture(scope="module")
-def birds(tmp_path_factory) -> dict:
-    """The settings for the drawn birds."""
-    return draw_birds(tmp_path_factory.mktemp("birds"))
 
 
 @pytest.fixture(scope="module")
@@ -95,20 +88,6 @@ def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
         f"dbpt discover {one_ground['data']}",
     ):
         assert way_out in told
-
-
-def test_true_attributes_of_the_same_names_have_no_influence(birds, tmp_path):
-    names, draws = np.array(["land", "water"]), np.random.default_rng(0)
-    there, shuffled = names[true_grounds(birds)], draws.permutation(names[true_grounds(birds)])
-    tables = [written(birds, f"same-{number}", each) for number, each in enumerate((there, shuffled))]
-    runs = [dbpt.fit(out=tmp_path / Path(each["data"]).stem, **each | TRAINING) for each in tables]
-    assert [run.to_dict()["group_kind"] for run in runs] == ["true", "true"]
-    one, two = ({name: (run.folder / name).read_bytes() for name in LEARNT} for run in runs)
-    assert one == two
-    guessed = [dbpt.guess_attributes(**each).columns["pseudo_attribute"] for each in tables]
-    audited = [dbpt.audit(split="all", **each).figures for each in tables]
-    assert guessed[0] == guessed[1] and audited[0].guesses.shares == audited[1].guesses.shares
-    assert audited[0].explained != audited[1].explained  # so that the tables do differ
 
 
 def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):

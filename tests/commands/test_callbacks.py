@@ -59,20 +59,19 @@ def test_a_fit_tells_its_callbacks_what_its_history_gets_line_by_line(tiny, tmp_
     assert result.folder == run and result.table() == dbpt.Result.read(run).table()
 
 
-@pytest.mark.parametrize("moment", ["after a step", "before the checkpoint"])
-def test_after_kill_and_resume_the_history_is_that_of_an_uninterrupted_run(
-    launcher: Launcher, tiny, tmp_path, moment, monkeypatch
-):
+def test_after_kill_and_resume_the_history_is_that_of_an_uninterrupted_run(launcher: Launcher, tiny, tmp_path):
+    """Killed before the second checkpoint of dbpt, so that the history is ahead of it."""
     whole = Seen()
     expected, run = fit(tiny, tmp_path / "expected", callbacks=[whole]), tmp_path / "run"
     command = ["fit", str(tiny.table), *tiny.arguments, "--out", str(run)]
-    number = {"after a step": 33, "before the checkpoint": 8}[moment]  # in the third and second epoch of dbpt
-    first = f"import sys; sys.path.insert(0, {SUPPORT!r}); from kill_moments import arm; arm({moment!r}, {number})"
+    first = (
+        f"import sys; sys.path.insert(0, {SUPPORT!r}); from kill_moments import arm; arm('before the checkpoint', 8)"
+    )
     assert launcher.run(command, tmp_path / "stderr", first=first) == -signal.SIGKILL
     saved = [epochs_saved(run / "checkpoints" / f"{name}.safetensors") for name in ("erm", "dbpt")]
     written = history_of(run)
     assert without_best(written) == written and len(written) == 8
-    assert sum(saved) == (8 if moment == "after a step" else 7)  # in the other case the history is ahead
+    assert sum(saved) == 7
     with (run / "history.jsonl").open("a") as file:  # as a full disk or a lost page could leave it
         file.write('{"row": "db')
     resumed = Seen()
@@ -81,26 +80,31 @@ def test_after_kill_and_resume_the_history_is_that_of_an_uninterrupted_run(
     assert contents(run) == contents(expected)
 
 
-def test_resuming_a_finished_run_leaves_its_history_alone(tiny, tmp_path, monkeypatch):
+def test_resuming_a_finished_run_leaves_its_history_alone(tiny, copied, monkeypatch):
     seen = Seen()
-    run = fit(tiny, tmp_path / "run")
-    before = (run / "history.jsonl").read_bytes()
-    monkeypatch.setattr(Seen, "on_fit_start", lambda self, started: (run / "history.jsonl").chmod(0o600))
-    fit(tiny, run, resume=True, callbacks=[seen])
+    before = (copied / "history.jsonl").read_bytes()
+    monkeypatch.setattr(Seen, "on_fit_start", lambda self, started: (copied / "history.jsonl").chmod(0o600))
+    fit(tiny, copied, resume=True, callbacks=[seen])
     assert not seen.epochs and len(seen.results) == 1
-    assert (run / "history.jsonl").read_bytes() == before
+    assert (copied / "history.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("error", [RuntimeError, InputError, KeyboardInterrupt])
-def test_a_callback_that_raises_stops_the_run_which_can_be_resumed(tiny, tmp_path, error):
+def test_a_callback_that_raises_stops_the_run_which_can_be_resumed(tiny, tiny_run, tmp_path, error):
     run = tmp_path / "run"
     with pytest.raises(error, match="enough"):
         fit(tiny, run, callbacks=[Seen(stop_at=9, error=error)])
     assert not (run / "metrics.json").exists() and len(history_of(run)) == 9
     fit(tiny, run, resume=True)
-    assert contents(run) == contents(fit(tiny, tmp_path / "expected"))
+    assert contents(run) == contents(tiny_run)
 
 
+@pytest.fixture(scope="module")
+def of_two_methods(tiny, tmp_path_factory) -> dict[str, object]:
+    return comparison_contents(compare(tiny, tmp_path_factory.mktemp("two") / "c", methods="erm,dbpt").folder)
+
+
+@pytest.mark.usefixtures("quick_jobs")
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_comparison_tells_its_callbacks_in_one_process_or_two(tiny, tmp_path, jobs):
     seen = Seen()
@@ -114,16 +118,15 @@ def test_a_comparison_tells_its_callbacks_in_one_process_or_two(tiny, tmp_path, 
     assert not (out / "history.jsonl").exists()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("error", [RuntimeError, InputError])
-def test_a_callback_that_raises_stops_a_comparison(tiny, tmp_path, jobs, error):
+@pytest.mark.usefixtures("quick_jobs")
+@pytest.mark.parametrize(("jobs", "error"), [(1, RuntimeError), (1, InputError), (2, InputError)])
+def test_a_callback_that_raises_stops_a_comparison(tiny, tmp_path, jobs, error, of_two_methods):
     out = tmp_path / "out"
     with pytest.raises(error, match="enough"):
         compare(tiny, out, methods="erm,dbpt", jobs=jobs, callbacks=[Seen(stop_at=2, error=error)])
     assert not (out / "compare.json").exists()
     compare(tiny, out, methods="erm,dbpt", resume=True)
-    expected = compare(tiny, tmp_path / "expected", methods="erm,dbpt").folder
-    assert comparison_contents(out) == comparison_contents(expected)
+    assert comparison_contents(out) == of_two_methods
 
 
 @pytest.mark.parametrize("function", [dbpt.fit, dbpt.compare])
@@ -134,7 +137,7 @@ def test_wrong_callbacks_get_one_line(tmp_path, function, wrong):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_history_that_cannot_grow_ends_the_run_with_one_line(tiny, tmp_path, capsys, monkeypatch):
+def test_a_history_that_cannot_grow_ends_the_run_with_one_line(tiny, tiny_run, tmp_path):
     class Delete(dbpt.Callback):
         def on_epoch_end(self, row, epoch, metrics):
             (tmp_path / "run" / "history.jsonl").unlink()
@@ -142,7 +145,7 @@ def test_a_history_that_cannot_grow_ends_the_run_with_one_line(tiny, tmp_path, c
     with pytest.raises(InputError, match="history.jsonl: cannot write: No such file or directory; free space or"):
         fit(tiny, tmp_path / "run", callbacks=[Delete()])
     main(["fit", "--resume", "--out", str(tmp_path / "run")])
-    assert contents(tmp_path / "run") == contents(fit(tiny, tmp_path / "expected"))
+    assert contents(tmp_path / "run") == contents(tiny_run)
 
 
 def test_a_line_is_appended_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -133,14 +133,6 @@ def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tm
     assert metrics_of(oracle)["model_selection"] == "true-wga"
 
 
-def test_without_test_split(tiny, tmp_path):
-    table = tiny.write("without-test", [row for row in tiny.rows() if row["split"] != "test"])
-    run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings)
-    assert run.to_dict()["rows"][0]["test"] is None
-    assert run.to_dict()["rows"][0]["val"]["n"] == 24
-    assert "validation" in str(run)
-
-
 def test_unknown_attributes_are_outside_the_groups_and_inside_the_average(tiny, tiny_run, tmp_path):
     rows = [row | {"attribute": "" if i % 3 == 0 else row["attribute"]} for i, row in enumerate(tiny.rows())]
     table = tiny.write("unknown-some", rows)

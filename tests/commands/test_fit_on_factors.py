@@ -82,10 +82,6 @@ def test_a_run_guesses_each_factor_and_makes_groups_of_their_combinations(run, t
         assert float(row["confidence"]) == pytest.approx(product, abs=2e-4)
 
 
-def test_a_dict_of_factors_is_what_its_entries_are(tiny, run, table, settings, tmp_path):
-    assert contents(fit(tiny, tmp_path / "run", table, **settings | {"factors": DICT})) == contents(run)
-
-
 def test_doubts_name_the_factor(run, command, table, tiny):
     warnings = metrics_of(run)["doubt_warnings"]  # figures are over true groups, but the epoch was chosen by guesses
     doubted = [text.split(" can't be trusted")[0] for text in warnings if "can't be trusted" in text]

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from runs import fit, metrics_of, pseudo_attributes
-from tiny import ATTRIBUTES, CLASSES, rows_of
+from tiny import ATTRIBUTES, CLASSES, options_of, rows_of
 
 import dbpt
 from dbpt.errors import InputError
@@ -21,8 +21,7 @@ def settings(tiny) -> dict:
 
 @pytest.fixture
 def options(settings) -> list[str]:
-    values = [(name, value if isinstance(value, tuple) else (value,)) for name, value in settings.items()]
-    return [text for name, given in values for text in (f"--{name.replace('_', '-')}", *map(str, given))]
+    return options_of(settings)
 
 
 def test_every_image_gets_the_guess_that_a_run_trains_on(tiny, tiny_run, settings):

@@ -1,6 +1,7 @@
 """``--pseudo-method probe`` end to end: guesses from few known attributes, trained on, shown, and kept with the run."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -163,8 +164,8 @@ def test_known_attributes_of_test_images_alone_are_refused(tiny, tmp_path):
         fit(tiny, tmp_path / "run", tiny.write("probe-bad", rows), **PROBE)
 
 
-def test_a_damaged_probe_is_refused(tiny, few, tmp_path):
-    run = fit(tiny, tmp_path / "run", few, **PROBE)
+def test_a_damaged_probe_is_refused(few_run, tmp_path):
+    run = shutil.copytree(few_run, tmp_path / "run")
     tensors, metadata = read_tensors(run / "probe.safetensors", "probe", version=TENSORS_SCHEMA_VERSION, way_out="")
     metadata.pop("schema_version")
     for changed in ({"weights": tensors["weights"][:1]}, {"biases": tensors["biases"] * np.float32(np.nan)}):

@@ -1,7 +1,6 @@
 """`Result`, the one kind of result: its figures are those of the table, for `fit`, `evaluate` and `compare` alike."""
 
 import json
-import shutil
 import sys
 
 import pandas
@@ -58,12 +57,11 @@ def test_a_result_shows_itself_as_text_html_and_in_one_line(results, kind):
         assert f"warning: {warning}" in " ".join(str(result).split())
 
 
-def test_names_are_escaped_in_html(tiny, tiny_run, tmp_path):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    content = json.loads((run / "metrics.json").read_text())
+def test_names_are_escaped_in_html(tiny, copied):
+    content = json.loads((copied / "metrics.json").read_text())
     content["dataset"] |= {"name": "<b>&", "classes": ["<i>", "disc"]}
-    (run / "metrics.json").write_text(json.dumps(content))
-    html = dbpt.Result.read(run)._repr_html_()
+    (copied / "metrics.json").write_text(json.dumps(content))
+    html = dbpt.Result.read(copied)._repr_html_()
     assert "&lt;b&gt;&amp;: test" in html and "<th>&lt;i&gt; · meadow</th>" in html
     assert "<b>" not in html and "<i>" not in html
 
@@ -140,20 +138,18 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
         (lambda content: content.update(schema_version=5), "written by a newer dbpt"),
     ],
 )
-def test_a_file_that_was_changed_is_refused(tiny_run, tmp_path, change, message):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    content = json.loads((run / "metrics.json").read_text())
+def test_a_file_that_was_changed_is_refused(copied, change, message):
+    content = json.loads((copied / "metrics.json").read_text())
     change(content)
-    (run / "metrics.json").write_text(json.dumps(content))
+    (copied / "metrics.json").write_text(json.dumps(content))
     with pytest.raises(InputError, match=rf"metrics\.json: .*{message}"):
-        dbpt.Result.read(run)
+        dbpt.Result.read(copied)
 
 
-def test_a_folder_without_a_finished_run_is_refused(tiny_run, tmp_path):
+def test_a_folder_without_a_finished_run_is_refused(copied, tmp_path):
     with pytest.raises(InputError, match="not a run folder"):
         dbpt.Result.read(tmp_path)
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    marker = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(marker | {"status": "training"}))
+    marker = json.loads((copied / "run.json").read_text())
+    (copied / "run.json").write_text(json.dumps(marker | {"status": "training"}))
     with pytest.raises(InputError, match="this run is not finished"):
-        dbpt.Result.read(run)
+        dbpt.Result.read(copied)

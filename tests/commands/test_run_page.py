@@ -5,7 +5,6 @@ import re
 import shlex
 
 import numpy as np
-import pytest
 from runs import contents, fit, metrics_of
 from tiny import rows_of
 
@@ -103,10 +102,9 @@ def test_the_report_lists_words_and_every_setting(tiny, tiny_run):
     assert "<dt>attributes</dt><dd>meadow, lake</dd>" in settings
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-def test_few_images_of_a_group_are_chosen_by_the_seed(tiny, tiny_run, tmp_path, monkeypatch, seed):
+def test_few_images_of_a_group_are_chosen_by_the_seed(tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("dbpt.report.pictures.EACH", 2)
-    run = fit(tiny, tmp_path / "run", seed=seed, baselines=False, epochs=1)
-    other = fit(tiny, tmp_path / "other", seed=seed, baselines=False, epochs=4, lr=0.5)
+    run = fit(tiny, tmp_path / "run", seed=1, baselines=False, epochs=1)
+    other = fit(tiny, tmp_path / "other", seed=1, baselines=False, epochs=4, lr=0.5)
     shown = [list(pictures_in((each / "report.html").read_text())) for each in (run, other)]
     assert len(shown[0]) == 8 and shown[0] == shown[1]  # whatever is predicted

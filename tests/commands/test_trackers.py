@@ -82,6 +82,7 @@ def test_tensorboard_reads_a_fit_a_resumed_one_and_the_next_one(tiny, tmp_path, 
     assert not [*run.glob("events.out.tfevents.*")]
 
 
+@pytest.mark.usefixtures("quick_jobs")
 def test_tensorboard_reads_a_comparison(tiny, tmp_path):
     folder = compare(tiny, tmp_path / "out", methods="zero-shot,dbpt", report_to=["tensorboard"], jobs=2).folder
     scalars, texts = events_of(folder)

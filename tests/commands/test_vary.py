@@ -61,20 +61,6 @@ def test_any_setting_of_objective_head_and_training_can_be_varied():
 
 
 @pytest.mark.parametrize(
-    "name",
-    [
-        "x_linear_seed-0",
-        "erm_linear_a/b=1_seed-0",
-        "erm_eta=1_seed-0",
-        "erm_linear_eta=_seed-0",
-        "erm_linear_eta=1,_seed-0",
-    ],
-)
-def test_other_files_are_no_cells(name):
-    assert not is_cell_file(f"{name}.safetensors")
-
-
-@pytest.mark.parametrize(
     ("vary", "expected"),
     {
         "etta=1": "--vary etta: unknown setting (did you mean 'eta'?); valid are apply, eta",
@@ -172,13 +158,13 @@ def test_the_tables_show_validation_and_warn_against_choosing_by_test(varied):
     assert "--vary eta=0,5 lr=0.001,0.05" in page
 
 
-def test_without_variation_nothing_is_shown_of_it(tiny, tmp_path):
-    result = compare(tiny, tmp_path / "out", methods="erm,dbpt", seeds=1)
-    assert "validation  " not in result.table() and WARNING not in " ".join(result.table().split())
-    assert "validation_score" not in (result.folder / "compare.csv").read_text()
-    assert "Validation<" not in (result.folder / "compare.html").read_text()
+def test_without_variation_nothing_is_shown_of_it(comparison):
+    assert "validation  " not in comparison.table() and WARNING not in " ".join(comparison.table().split())
+    assert "validation_score" not in (comparison.folder / "compare.csv").read_text()
+    assert "Validation<" not in (comparison.folder / "compare.html").read_text()
 
 
+@pytest.mark.usefixtures("quick_jobs")
 def test_a_varied_comparison_resumes_and_may_grow(varied, tiny, tmp_path):
     out, stop = tmp_path / "out", type("Stop", (), {"on_epoch_end": lambda self, row, epoch, _: epoch == 2 and 1 / 0})
     options = {"methods": "zero-shot,erm,dbpt", "seeds": 1}

@@ -130,9 +130,9 @@ def test_there_are_as_many_as_documented():
 
 @pytest.mark.parametrize("choice", ONE_OF_FOUR, ids=lambda choice: "-".join(choice.values()))
 def test_true_attributes_change_nothing(experiments, choice):
-    as_they_are, *others = (learnt(study, choice) for study in experiments)
-    for other in others:
-        assert other == as_they_are
+    """With true attributes and without any: whatever reads them where they are known learns something else there."""
+    as_they_are, without = (learnt(study, choice) for study in experiments[::2])
+    assert without == as_they_are
 
 
 @pytest.mark.parametrize("name", TRAINING_FREE)
@@ -152,12 +152,12 @@ def test_an_oracle_would_be_seen(experiments, choice):
 
 
 def other_tests(rows):
-    """The table with the test rows' labels flipped, their order turned, some of them dropped, or all."""
+    """The table with the test rows' labels flipped, in another order and with some of them dropped, or without them."""
     test = [row for row in rows if row["split"] == "test"]
     rest = [row for row in rows if row["split"] != "test"]
     names = sorted({row["label"] for row in rows})
     flipped = [row | {"label": names[1 - names.index(row["label"])]} for row in test]
-    return {"flipped": rest + flipped, "turned": test[::-1] + rest, "some": rest + test[::3], "none": rest}
+    return {"flipped": flipped[::-2] + rest, "none": rest}
 
 
 def contents_of(run):
@@ -176,7 +176,8 @@ def contents_of(run):
 def test_test_rows_change_no_byte_of_what_is_learnt(tiny, tmp_path, method):
     def run(name, table):
         out = tmp_path / name
-        dbpt.fit(table, out=out, **tiny.settings, pseudo_method=method, head="linear", baselines=False)
+        settings = tiny.settings | {"pseudo_method": method, "head": "linear", "baselines": False, "epochs": 3}
+        dbpt.fit(table, out=out, **settings)
         return contents_of(out)
 
     rows = tiny.rows()

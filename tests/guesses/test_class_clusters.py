@@ -100,13 +100,6 @@ def test_new_rows_change_no_cluster_and_get_the_nearest():
     np.testing.assert_array_equal(PseudoAttributes.of_clusters(found, features, labels).pseudo_attributes[1::2], alone)
 
 
-def test_the_same_rows_give_the_same_bytes():
-    features, labels, _ = planted([[50, 30], [30, 50]])
-    one, other = find(features, labels), find(features, labels)
-    assert one.weights.tobytes() == other.weights.tobytes()
-    assert one.biases.tobytes() == other.biases.tobytes()
-
-
 def test_a_class_without_clusters_is_doubted_and_named():
     features, labels, _ = planted([[150, 50], [200]])
     found = find(features, labels, 2)

@@ -12,27 +12,19 @@ from dbpt.report.pictures import contact_sheets, surest_mistakes
 NAMES = [("cat", "day"), ("cat", "night"), ("dog", "day"), ("dog", "night")]
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    for number in range(100):
-        Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number}.png")
-    return folder
-
-
-def sheets_of(root, groups, confidence=None, names=NAMES, **options):
+def sheets_of(reds, groups, confidence=None, names=NAMES, **options):
     groups = np.array(groups)
     confidence = np.linspace(0.5, 1, len(groups)) if confidence is None else np.array(confidence)
     paths = [f"{row % 100}.png" for row in range(len(groups))]
-    return contact_sheets(paths, root, groups, confidence.astype(np.float32), group_names=names, **options)
+    return contact_sheets(paths, reds, groups, confidence.astype(np.float32), group_names=names, **options)
 
 
 def paths_of(sheet):
     return {strip.title: [picture.path for picture in strip.pictures] for strip in sheet.strips}
 
 
-def test_surest_least_sure_and_random_images_with_counts_and_shares(root):
-    cat_day, cat_night, dog_day, dog_night = sheets_of(root, [0] * 60 + [1] * 20 + [2] * 5 + [-1] * 15)
+def test_surest_least_sure_and_random_images_with_counts_and_shares(reds):
+    cat_day, cat_night, dog_day, dog_night = sheets_of(reds, [0] * 60 + [1] * 20 + [2] * 5 + [-1] * 15)
     assert [sheet.n for sheet in (cat_day, cat_night, dog_day, dog_night)] == [60, 20, 5, 0]
     assert [sheet.share for sheet in (cat_day, cat_night, dog_day, dog_night)] == [0.75, 0.25, 1, 0]
     strips = paths_of(cat_day)
@@ -45,19 +37,19 @@ def test_surest_least_sure_and_random_images_with_counts_and_shares(root):
     assert dog_night.strips == ()
 
 
-def test_a_seed_gives_the_same_sheets_and_another_seed_others(root):
+def test_a_seed_gives_the_same_sheets_and_another_seed_others(reds):
     groups = [0] * 60
-    assert sheets_of(root, groups) == sheets_of(root, groups)
-    one, other = (paths_of(sheets_of(root, groups, seed=seed)[0]) for seed in (0, 1))
+    assert sheets_of(reds, groups) == sheets_of(reds, groups)
+    one, other = (paths_of(sheets_of(reds, groups, seed=seed)[0]) for seed in (0, 1))
     assert one["8 at random"] != other["8 at random"]
     assert one["The 8 surest"] == other["The 8 surest"]
-    equal, again = (paths_of(sheets_of(root, groups, [0.9] * 60, seed=seed)[0]) for seed in (0, 1))
+    equal, again = (paths_of(sheets_of(reds, groups, [0.9] * 60, seed=seed)[0]) for seed in (0, 1))
     assert equal["The 8 surest"] != again["The 8 surest"]  # ties are not broken by the order of the table
 
 
-def test_unreadable_images_are_replaced_by_the_next(root, tmp_path):
+def test_unreadable_images_are_replaced_by_the_next(reds, tmp_path):
     for number in range(30):
-        (tmp_path / f"{number}.png").write_bytes((root / f"{number}.png").read_bytes())
+        (tmp_path / f"{number}.png").write_bytes((reds / f"{number}.png").read_bytes())
     for number in (29, 27, 0):
         (tmp_path / f"{number}.png").write_text("text")
     groups = [0] * 30 + [1]
@@ -69,12 +61,12 @@ def test_unreadable_images_are_replaced_by_the_next(root, tmp_path):
     assert list(paths_of(few)) == ["9 of 10 images"]
 
 
-def test_more_groups_have_fewer_pictures_and_the_last_ones_none(root, monkeypatch):
+def test_more_groups_have_fewer_pictures_and_the_last_ones_none(reds, monkeypatch):
     monkeypatch.setattr(module, "MOST_ON_SHEETS", 24)
-    short = sheets_of(root, [0, 1] * 50)
+    short = sheets_of(reds, [0, 1] * 50)
     assert [list(paths_of(sheet)) for sheet in short[:2]] == [["The 4 surest", "The 4 least sure", "4 at random"]] * 2
     names = [(f"class {number}", "day") for number in range(10)]
-    sheets = sheets_of(root, np.repeat(range(10), 10), names=names)
+    sheets = sheets_of(reds, np.repeat(range(10), 10), names=names)
     assert [bool(sheet.strips) for sheet in sheets] == [True] * 8 + [False] * 2
     assert {sheet.n for sheet in sheets} == {10}
 

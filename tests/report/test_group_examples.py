@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from dbpt.report import pictures as module
 from dbpt.report.pictures import group_examples
@@ -10,27 +9,19 @@ from dbpt.report.pictures import group_examples
 NAMES = [("cat", "day"), ("cat", "night"), ("dog", "day"), ("dog", "night")]
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("images")
-    for number in range(100):
-        Image.new("RGB", (9, 9), (number, 0, 0)).save(folder / f"{number}.png")
-    return folder
-
-
-def examples_of(root, groups, predictions, **options):
+def examples_of(reds, groups, predictions, **options):
     groups, predictions = np.array(groups), [np.array(each) for each in predictions]
     paths, names = [f"{row % 100}.png" for row in range(len(groups))], {"classes": ["cat", "dog"], "group_names": NAMES}
-    return group_examples(paths, root, groups, predictions, **names | options)
+    return group_examples(paths, reds, groups, predictions, **names | options)
 
 
 def paths_of(group):
     return [example.path for example in group.examples]
 
 
-def test_counts_of_images_that_became_right_or_wrong(root):
+def test_counts_of_images_that_became_right_or_wrong(reds):
     groups, before, after = [0, 0, 0, 3, 3, -1, 1], [0, 1, 1, 0, 1, 0, 0], [1, 0, 0, 0, 1, 1, 0]
-    day, night, none, dog = examples_of(root, groups, [before, after])
+    day, night, none, dog = examples_of(reds, groups, [before, after])
     assert [(g.class_name, g.attribute, g.n) for g in (day, night, none, dog)] == [
         ("cat", "day", 3),
         ("cat", "night", 1),
@@ -49,18 +40,18 @@ def test_counts_of_images_that_became_right_or_wrong(root):
         ("2.png", ("dog", "cat")),
     ]
     assert {e.path for g in (day, night, none, dog) for e in g.examples} == {f"{i}.png" for i in (0, 1, 2, 3, 4, 6)}
-    assert examples_of(root, groups, [after])[0].right == (2,)
+    assert examples_of(reds, groups, [after])[0].right == (2,)
 
 
-def test_chance_chooses_the_images_whatever_the_predictions_are(root):
+def test_chance_chooses_the_images_whatever_the_predictions_are(reds):
     groups = [0] * 60 + [1] * 40
-    one = examples_of(root, groups, [[0] * 100, [0] * 100])
-    other = examples_of(root, groups, [[1] * 50 + [0] * 50, list(range(2)) * 50])
+    one = examples_of(reds, groups, [[0] * 100, [0] * 100])
+    other = examples_of(reds, groups, [[1] * 50 + [0] * 50, list(range(2)) * 50])
     for group, same in zip(one[:2], other[:2], strict=True):
         assert paths_of(group) == paths_of(same)
         assert len(set(paths_of(group))) == 8
     assert paths_of(one[0]) != [f"{row}.png" for row in range(8)]
-    assert paths_of(one[0]) != paths_of(examples_of(root, groups, [[0] * 100], seed=1)[0])
+    assert paths_of(one[0]) != paths_of(examples_of(reds, groups, [[0] * 100], seed=1)[0])
     assert {int(path[:-4]) // 60 for path in paths_of(one[1])} == {1}
 
 
@@ -69,9 +60,9 @@ def test_without_a_folder_there_are_counts_but_no_pictures():
     assert (day.n, day.right, day.examples) == (2, (1,), ())
 
 
-def test_unreadable_images_are_replaced_by_others(root, tmp_path):
+def test_unreadable_images_are_replaced_by_others(reds, tmp_path):
     for number in range(20):
-        (tmp_path / f"{number}.png").write_bytes((root / f"{number}.png").read_bytes())
+        (tmp_path / f"{number}.png").write_bytes((reds / f"{number}.png").read_bytes())
     chosen = paths_of(examples_of(tmp_path, [0] * 20, [[0] * 20])[0])
     (tmp_path / chosen[0]).write_text("text")
     again = paths_of(examples_of(tmp_path, [0] * 20, [[0] * 20])[0])
@@ -79,14 +70,14 @@ def test_unreadable_images_are_replaced_by_others(root, tmp_path):
     assert len(set(again)) == 8
 
 
-def test_many_groups_have_fewer_pictures_and_the_first_ones_have_precedence(root, monkeypatch):
+def test_many_groups_have_fewer_pictures_and_the_first_ones_have_precedence(reds, monkeypatch):
     monkeypatch.setattr(module, "MOST_EXAMPLES", 12)
     classes = [f"c{i}" for i in range(10)]
     names = {"classes": classes, "group_names": [(each, "") for each in classes]}
-    four = examples_of(root, np.repeat([0, 1, 2, 3], 25), [[0] * 100], **names)
+    four = examples_of(reds, np.repeat([0, 1, 2, 3], 25), [[0] * 100], **names)
     assert [len(g.examples) for g in four] == [3] * 4 + [0] * 6
     monkeypatch.setattr(module, "MOST_EXAMPLES", 4)
-    few = examples_of(root, np.repeat(range(10), 10), [[0] * 100], first=[9, 4], **names)
+    few = examples_of(reds, np.repeat(range(10), 10), [[0] * 100], first=[9, 4], **names)
     assert [len(g.examples) for g in few] == [1, 1, 0, 0, 1, 0, 0, 0, 0, 1]
     assert {g.n for g in few} == {10}
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from html_page import Page
+from html_page import Page, unwrapped
 from made_up_run import (
     GUESSES,
     RIGHT,
@@ -22,11 +22,6 @@ from dbpt.groups import group_metrics
 from dbpt.guesses.trust import Guesses
 from dbpt.report.page import change_of, verdict
 from dbpt.report.sections import Section
-
-
-def unwrapped(text):
-    return " ".join(text.split())
-
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
 

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from html_page import Page, bars, curves
+from html_page import Page, bars, curves, unwrapped
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_run import (
@@ -30,11 +30,6 @@ from dbpt.runs.metrics import RunRow
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 # --- the table
-
-
-def unwrapped(text):
-    """The words, which may be wrapped anywhere or joined by spaces that can't break."""
-    return " ".join(text.split())
 
 
 def test_table_is_exactly_this():
@@ -261,12 +256,6 @@ def test_the_same_images_are_shown_before_and_after_with_what_each_is_taken_for(
     many = Page(render_report(run(), [], [], examples=[*groups[:2]] * 5))
     assert not [attrs for tag, attrs in many.elements if tag == "details" and "open" in attrs]
     assert "so there are no pictures" in Page(render_report(run(), [], None, examples=groups[2:] * 2)).words
-
-
-def test_what_is_taken_for_what_before_and_after():
-    page = Page(render_report(run(), [], [], confusions=[np.array([[9, 1], [3, 0]]), np.array([[8, 2], [0, 3]])]))
-    assert "zero-shot True class, taken for:landbirdwaterbird landbird990.0 %110.0 %" in page.words
-    assert "dbpt True class, taken for:landbirdwaterbird landbird880.0 %220.0 %" in page.words
 
 
 def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():

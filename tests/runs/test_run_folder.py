@@ -20,13 +20,12 @@ from dbpt.settings.config import make_config
 
 
 @pytest.mark.parametrize("name", ["a.csv", "checkpoints/thesis.safetensors", "checkpoints/erm.safetensors.bak"])
-def test_overwrite_takes_nothing_that_no_run_wrote(tiny_run, tmp_path, name):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    (run / name).write_text("mine")
+def test_overwrite_takes_nothing_that_no_run_wrote(copied, name):
+    (copied / name).write_text("mine")
     with pytest.raises(InputError, match=f"holds '{name}', which doesn't belong to a run"):
-        RUN_FOLDER.check(run, resume=False, overwrite=True)
-    RUN_FOLDER.check(run, resume=True, overwrite=False)  # continuing deletes nothing
-    assert (run / name).read_text() == "mine"
+        RUN_FOLDER.check(copied, resume=False, overwrite=True)
+    RUN_FOLDER.check(copied, resume=True, overwrite=False)  # continuing deletes nothing
+    assert (copied / name).read_text() == "mine"
 
 
 @pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
@@ -43,35 +42,32 @@ def test_a_file_with_the_name_of_the_locks_owner_stays(tiny_run, tmp_path, flags
     assert (run / "dbpt.lock.owner").read_text() == "mine"
 
 
-def test_overwrite_follows_no_link_to_a_folder(tiny, tiny_run, tmp_path):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    elsewhere = shutil.move(run / "checkpoints", tmp_path / "elsewhere")
-    (run / "checkpoints").symlink_to(elsewhere)
+def test_overwrite_follows_no_link_to_a_folder(tiny, copied, tmp_path):
+    elsewhere = shutil.move(copied / "checkpoints", tmp_path / "elsewhere")
+    (copied / "checkpoints").symlink_to(elsewhere)
     before = sorted(path.name for path in elsewhere.iterdir())
     with pytest.raises(InputError, match="holds 'checkpoints', which doesn't belong to a run"):
-        dbpt.fit(tiny.table, out=run, overwrite=True, **tiny.settings)
+        dbpt.fit(tiny.table, out=copied, overwrite=True, **tiny.settings)
     assert sorted(path.name for path in elsewhere.iterdir()) == before
 
 
 @pytest.mark.parametrize("instead", ["nothing", "folder"])
-def test_resume_drops_no_checkpoint_for_want_of_settings(tiny, tiny_run, tmp_path, instead):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    (run / "config.toml").unlink()
+def test_resume_drops_no_checkpoint_for_want_of_settings(tiny, copied, instead):
+    (copied / "config.toml").unlink()
     if instead == "folder":
-        (run / "config.toml").mkdir()
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        (copied / "config.toml").mkdir()
+    before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
     with pytest.raises(InputError, match=r"config.toml is not there or not a file, .*put it back"):
-        dbpt.fit(tiny.table, out=run, resume=True, **tiny.settings)
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        dbpt.fit(tiny.table, out=copied, resume=True, **tiny.settings)
+    assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
 
 
-def test_overwrite_takes_all_that_a_run_wrote(tiny_run, tmp_path):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    (run / "checkpoints" / ".dbpt.safetensors.a1_b2c3d.tmp").write_text("of a run that was killed")
-    with RUN_FOLDER.held(run, resume=False, overwrite=True):
-        RUN_FOLDER.start(run, {"backbone": {}}, make_config({"data": "t"}), resume=False, overwrite=True)
+def test_overwrite_takes_all_that_a_run_wrote(copied):
+    (copied / "checkpoints" / ".dbpt.safetensors.a1_b2c3d.tmp").write_text("of a run that was killed")
+    with RUN_FOLDER.held(copied, resume=False, overwrite=True):
+        RUN_FOLDER.start(copied, {"backbone": {}}, make_config({"data": "t"}), resume=False, overwrite=True)
     expected = {"run.json", "config.toml", "checkpoints", "figures"}
-    assert {str(path.relative_to(run)) for path in run.rglob("*")} == expected
+    assert {str(path.relative_to(copied)) for path in copied.rglob("*")} == expected
 
 
 def test_a_folder_whose_overwriting_is_killed_is_still_a_runs(tiny_run, tmp_path, monkeypatch):
@@ -156,13 +152,12 @@ def test_a_folder_that_the_disk_refuses_is_told_with_a_way_out(tiny, tmp_path, m
         RUN_FOLDER.start(tmp_path / "run", {}, config, resume=False, overwrite=False)
 
 
-def test_a_run_json_without_its_parts_is_told(tiny_run, tmp_path):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    description = json.loads((run / "run.json").read_text())
+def test_a_run_json_without_its_parts_is_told(copied):
+    description = json.loads((copied / "run.json").read_text())
     del description["words"]
-    (run / "run.json").write_text(json.dumps(description))
+    (copied / "run.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match=r"run\.json: words: expected a value, found none; the file was changed, dbpt"):
-        dbpt.load(run)
+        dbpt.load(copied)
 
 
 @pytest.mark.parametrize(
@@ -195,15 +190,14 @@ def test_a_run_folder_whose_name_is_not_utf8_can_be_used(tiny, tmp_path):
 
 
 @pytest.mark.parametrize(("content", "name"), [("", "data"), ("lr = 0.005\n", "data"), ('data = "t"\n', "baselines")])
-def test_a_config_that_was_emptied_or_cut_is_refused_in_one_line(tiny, tiny_run, tmp_path, command, content, name):
-    run = shutil.copytree(tiny_run, tmp_path / "run")
-    (run / "config.toml").write_text(content)
-    expected = f"Error: {run / 'config.toml'}: lacks {name}; the file was changed, fit again\n"
+def test_a_config_that_was_emptied_or_cut_is_refused_in_one_line(tiny, copied, command, content, name):
+    (copied / "config.toml").write_text(content)
+    expected = f"Error: {copied / 'config.toml'}: lacks {name}; the file was changed, fit again\n"
     image = tiny.table.parent / tiny.rows()[0]["path"]
-    assert command("evaluate", run, tiny.table, "--cache", tiny.cache) == (2, "", expected)
-    assert command("predict", run, image) == (2, "", expected)
+    assert command("evaluate", copied, tiny.table, "--cache", tiny.cache) == (2, "", expected)
+    assert command("predict", copied, image) == (2, "", expected)
     with pytest.raises(InputError, match=rf"config\.toml: lacks {name}"):
-        dbpt.fit(tiny.table, out=run, resume=True, **tiny.settings)
+        dbpt.fit(tiny.table, out=copied, resume=True, **tiny.settings)
 
 
 def test_a_classifier_is_short_in_a_notebook(tiny_run):

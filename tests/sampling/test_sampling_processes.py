@@ -1,6 +1,5 @@
 """The samplers where there is no torch, no memory, or more than one process."""
 
-import subprocess
 import sys
 import warnings
 from types import SimpleNamespace
@@ -15,42 +14,6 @@ from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
 GROUPS = np.arange(96) % 3
-
-WITHOUT_TORCH = """
-import pickle, sys
-
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] not in ALLOWED and name.partition(".")[0] not in sys.stdlib_module_names:
-            raise ImportError(f"{name} is not installed")
-
-ALLOWED = {"dbpt", "numpy", "_virtualenv", "sitecustomize"}
-sys.meta_path.insert(0, Blocked())
-import numpy as np
-from dbpt.errors import InputError
-from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
-
-groups = np.arange(12) % 3
-samplers = GroupSampler(groups), GroupBatchSampler(groups, 6, groups_per_batch=2), WeightedSampler([1, 0, 2], 9)
-for sampler in samplers:
-    first, second = list(sampler), list(sampler)
-    assert first != second and len(first) == len(sampler)
-    again = pickle.loads(pickle.dumps(sampler))
-    again.load_state_dict(sampler.state_dict())
-    assert list(again) == list(sampler)
-np.random.seed(1)
-seeds = [GroupSampler(groups, seed=None).seed for _ in range(2)]
-np.random.seed(1)
-assert seeds == [GroupSampler(groups, seed=None).seed for _ in range(2)] and seeds[0] != seeds[1]
-assert not any(name.partition(".")[0] == "torch" for name in sys.modules)
-print(GroupSampler(groups).indices().tolist())
-"""
-
-
-def test_they_work_with_numpy_alone():
-    found = subprocess.run([sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, timeout=600)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.strip() == str(GroupSampler(np.arange(12) % 3).indices().tolist())
 
 
 def test_what_is_too_large_for_memory_is_a_memory_error():

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import json
 
 import numpy as np
 import pytest
@@ -69,11 +68,3 @@ def test_a_killed_loop_resumes_exactly(name, sets_epochs):
         before, (epoch, state) = train(make_sampler, num_workers, sets_epochs, kill=kill)
         after, _ = train(make_sampler, num_workers, sets_epochs, first_epoch=epoch, state=state)
         assert {e: before.get(e, []) + after.get(e, []) for e in range(EPOCHS)} == expected, kill
-
-
-@pytest.mark.filterwarnings("ignore:'set_vital' is deprecated")
-def test_the_loader_keeps_the_samplers_own_state():
-    _, (_, state) = train(SAMPLERS["groups"], 0, True, kill=(1, 2))
-    of_sampler = state["_sampler_iter_state"]["sampler_state"]
-    assert json.loads(json.dumps(of_sampler)) == of_sampler
-    assert (of_sampler["epoch"], of_sampler["position"]) == (1, 24)

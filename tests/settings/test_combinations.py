@@ -1,7 +1,5 @@
 """`FitConfig` refuses choices that don't go together, each with its reason, before anything is read."""
 
-import subprocess
-import sys
 from dataclasses import fields
 
 import pytest
@@ -55,11 +53,6 @@ def test_an_objective_that_is_registered_is_a_choice_at_once(registries):
     with pytest.raises(InputError, match="New uses no groups"):
         FitConfig(objective="new", group_source="true")
     assert any(choice["objective"] == "new" for choice in combinations())
-
-
-def test_the_registries_are_read_without_torch():
-    code = "import dbpt.settings.config, dbpt.objectives, dbpt.heads, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0
 
 
 def test_readers_of_a_setting_are_the_heads_and_objectives_that_name_it():

@@ -29,6 +29,8 @@ def test_python_takes_the_word_alone():
     [
         ({"attributes": ["clusters", "land"]}, "--attributes: 'clusters' with 'land': clusters need no names"),
         ({"attributes": ["land", "clusters:3"]}, "--attributes: 'clusters:3' with 'land'"),
+        ({"attributes": ["clusters:2", "auto"]}, "--attributes: 'clusters:2' with 'auto': clusters need no names"),
+        ({"factors": ["style: photo, sketch"]}, "--factors with --attributes"),
         ({"attributes": ["clusters", "clusters:3"]}, "--attributes: 'clusters' with 'clusters:3'"),
         *(
             ({"attributes": [f"clusters:{number}"]}, f"--attributes: 'clusters:{number}': expected a number .* 2 to 10")

@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 
 class Page(HTMLParser):
@@ -41,9 +42,26 @@ class Page(HTMLParser):
             assert not [value for value in attrs.values() if re.search(r"url\((?!#)", value or "")]
             assert attrs.get("src", "data:").startswith("data:")
 
+    def assert_accessible(self) -> None:
+        """Refuse pictures without texts, headers of no cells, skipped headings, and parts that no key scrolls."""
+        assert [tag for tag in self.tags if tag in ("header", "main", "h1")] == ["header", "h1", "main"]
+        assert all(attrs.get("scope") in ("row", "col") for tag, attrs in self.elements if tag == "th")
+        assert all(attrs.get("alt") for tag, attrs in self.elements if tag == "img")
+        scrolled = [attrs for _, attrs in self.elements if "scroll" in (attrs.get("class") or "").split()]
+        assert scrolled
+        assert all(attrs["tabindex"] == "0" and attrs["role"] == "region" for attrs in scrolled)
+        assert len({attrs["aria-label"] for attrs in scrolled}) == len(scrolled)
+        levels = [int(tag[1]) for tag in self.tags if re.fullmatch("h[1-6]", tag)]
+        assert all(deeper <= level + 1 for level, deeper in pairwise(levels))
+
     @property
     def words(self) -> str:
         return " ".join("".join(self.text).split())
+
+
+def unwrapped(text: str) -> str:
+    """The words, which may be wrapped anywhere or joined by spaces that can't break."""
+    return " ".join(text.split())
 
 
 def bars(html: str, color: str = "[a-z0-9-]+") -> list[float]:

@@ -58,11 +58,7 @@ class Tiny:
     @property
     def arguments(self) -> list[str]:
         """The same as command line options."""
-        arguments: list[str] = []
-        for name, value in self.settings.items():
-            values = value if isinstance(value, tuple) else (value,)
-            arguments += [f"--{name.replace('_', '-')}", *map(str, values)]
-        return arguments
+        return options_of(self.settings)
 
     @property
     def backbone(self) -> dict[str, Any]:
@@ -91,6 +87,12 @@ class Tiny:
             table.writeheader()
             table.writerows(rows)
         return path
+
+
+def options_of(settings: dict[str, Any]) -> list[str]:
+    """Settings as command line options."""
+    values = [(name, value if isinstance(value, tuple) else (value,)) for name, value in settings.items()]
+    return [text for name, given in values for text in (f"--{name.replace('_', '-')}", *map(str, given))]
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
