@@ -52,10 +52,9 @@ def main(arguments=None, actor=Embed):
         parser.add_argument(name)
     parser.add_argument("--model", default="ViT-B-32-quickgelu")
     parser.add_argument("--pretrained", default="openai")
+    # cpus and gpus are those of an actor; rows are those of a file, at least
     for name, default in {"actors": 1, "cpus": 1, "gpus": 0, "batch": 64, "rows": 100_000}.items():
-        parser.add_argument(
-            f"--{name}", type=int, default=default
-        )  # cpus, gpus: of an actor; rows: of a file, at least
+        parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args(arguments)
     if "://" in given.out or Path(given.out).exists():
         parser.error(f"OUT: {given.out!r} exists or is a URL; name a new folder")

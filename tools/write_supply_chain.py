@@ -85,9 +85,7 @@ def copyrights(crate: dict) -> str:
     found: dict[str, None] = {}
     for path in sorted(Path(crate["manifest_path"]).parent.glob("*")):
         if path.is_file() and re.match("licen[cs]e|copying|copyright", path.name, re.IGNORECASE):
-            lines = re.findall(
-                r"^\W*copyright (?:\(c\) |© )?(\d{4}.*|.*\d{4}.*)$", path.read_text("utf-8"), re.I | re.M
-            )
+            lines = COPYRIGHT.findall(path.read_text("utf-8"))
             found |= dict.fromkeys(" ".join(line.split()).rstrip(".,").replace("|", "/") for line in lines)
     holders = [line.removesuffix(" or") for line in found if "{" not in line and "[" not in line]
     authors = (re.sub(r" *<.*>", "", author) for author in crate["authors"])

@@ -24,7 +24,7 @@ DEVELOPMENT = ("bench", "docs", "test")
 
 def entries() -> Iterator[tuple[str, str]]:
     """Yield the lines of the report as (name, value)."""
-    revision = git_revision(Path(__file__).parents[1])
+    revision = git_revision(Path(__file__).parent)
     yield "dbpt", __version__ + (f", git revision {revision}" if revision else "")
     yield "Python", f"{platform.python_version()} ({platform.python_implementation()}, {sys.executable})"
     yield "platform", platform.platform()
@@ -69,7 +69,7 @@ def _requirements() -> Iterator[tuple[str, str]]:
         lines = []
     for line in lines:
         found = REQUIREMENT.match(line)
-        if found and (found[2] or ";" not in line or _version(found[1])):  # tomli is for Python 3.10 alone
+        if found and (found[2] or ";" not in line or sys.version_info < (3, 11)):  # tomli is for Python 3.10 alone
             yield found[1], found[2] or ""
 
 

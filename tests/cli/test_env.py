@@ -26,7 +26,8 @@ def test_names_versions_devices_and_folders(command, monkeypatch, tmp_path):
     code, printed, told = command("env")
     entries = entries_of(printed)
     assert (code, told) == (0, "")
-    assert entries["dbpt"].startswith(dbpt.__version__)
+    revision = git_revision(Path(dbpt.__file__).parent)  # of a checkout that is installed in place
+    assert entries["dbpt"] == dbpt.__version__ + (f", git revision {revision}" if revision else "")
     assert entries["Python"].startswith(platform.python_version())
     assert (entries["numpy"], entries["torch"]) == (np.__version__, version("torch"))
     assert {"open-clip-torch", "platform", "processors", "devices", "settings"} < set(entries)

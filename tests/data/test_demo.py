@@ -146,6 +146,14 @@ def test_the_rows_of_a_demo_are_loaded_by_its_name(tmp_path, monkeypatch):
     assert (data.name, len(data), data.root.is_relative_to(tmp_path)) == ("waterbirds", sum(SIZES), True)
     with pytest.raises(InputError, match="--root folder: demo-celeba is drawn into --cache; leave --root out"):
         load_dataset("demo-celeba", root="folder")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="demo name: unknown value 'demo-photos'"):
+        load_dataset("demo-photos")
+    for split in ("train", "test"):  # a folder of one's own may have such a name
+        for label in ("cat", "dog"):
+            (folder := tmp_path / "demo-photos" / split / label).mkdir(parents=True)
+            Image.new("RGB", (8, 8)).save(folder / "1.png")
+    assert len(load_dataset("demo-photos")) == 4
 
 
 @pytest.mark.parametrize("data", ["waterbirds", "demographics.csv", "demo-faces.tsv", "folder/demo"])

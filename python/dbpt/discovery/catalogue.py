@@ -122,14 +122,12 @@ ZERO = 1e-5
 class EmbeddedFamily:
     """A family of K names with its zero-shot weights.
 
-    ``weights`` (K, D) are those of its own sentences, ``by_template`` those of each of the `AGREEMENT_TEMPLATES`, and
-    ``words`` the features (D,) of each wording.
+    ``weights`` (K, D) are those of its own sentences, ``by_template`` those of each of the `AGREEMENT_TEMPLATES`.
     """
 
     family: Family
     weights: Array
     by_template: tuple[Array, ...]
-    words: dict[str, Array]
 
 
 def embed_families(backbone: Backbone, families: Sequence[Family]) -> list[EmbeddedFamily]:
@@ -152,7 +150,6 @@ def embed_families(backbone: Backbone, families: Sequence[Family]) -> list[Embed
             family,
             weights(family, family.templates),
             tuple(weights(family, (template,)) for template in AGREEMENT_TEMPLATES),
-            {wording: mean(_filled(family.templates, (wording,))) for wording in family.wordings},
         )
         for family in families
     ]

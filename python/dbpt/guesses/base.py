@@ -99,7 +99,7 @@ PSEUDO_METHODS = Registry[PseudoMethod](
     "dbpt.guesses.base:PseudoMethod",
     {
         "proportional": "dbpt.guesses.proportional:Proportional",
-        "argmax": "dbpt.guesses.argmax:Argmax",
+        "argmax": "dbpt.guesses.proportional:Argmax",
         "kmeans": "dbpt.guesses.kmeans:KMeans",
         PROBE: "dbpt.guesses.probe:Probe",
     },

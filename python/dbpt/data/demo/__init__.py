@@ -210,7 +210,8 @@ def draw_into_cache(data: str, root: "str | Path | None", cache: Path) -> tuple[
 
     Returns None if ``data`` names no demo. Raises `InputError` for an unknown demo, or one with a ``root``.
     """
-    if data != "demo" and not (data.startswith("demo-") and not Path(data).suffix):  # a table may be called demo-x.csv
+    misspelt = data.startswith("demo-") and not Path(data).suffix and not os.path.exists(data)  # noqa: PTH110 (long names)
+    if data not in ("demo", *DEMO_NAMES) and not misspelt:  # a table or a folder may be called demo-x
         return None
     if root is not None:
         raise InputError(f"--root {root}: {data} is drawn into --cache; leave --root out")
