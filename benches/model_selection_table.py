@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from dbpt.commands.methods import build_head, build_objective, training_rows
 from dbpt.objectives import OBJECTIVES
+from dbpt.objectives.base import class_logits
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
@@ -31,7 +32,8 @@ from dbpt.study.study import Study
 from dbpt.training import EpochRecord, train
 
 DEMOS = ("demo-waterbirds", "demo-celeba", "demo-metashift")
-METHODS = ("erm", "balanced", "dbpt", "groupdro")
+METHODS = {"erm": "class", "balanced": "class", "dbpt": "class", "groupdro": "class", "gla": "group"}
+"""The objectives, and the prompts that they train."""
 SIZES = (None, 3, 15)
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 """Of the last epoch, in a mixture with zero-shot weights (WiSE-FT, Wortsman et al., 2022)."""
@@ -40,16 +42,16 @@ Rows = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
 def trajectory(study: Study, config: FitConfig) -> NDArray[np.float32]:
-    """Return the logits (1 + E, N, C) of all rows, before training and after each epoch."""
+    """Return the logits (1 + E, N, O) of all rows, before training and after each epoch; O outputs, C or C·A."""
     study = arrange(study, config)
-    head, rows = build_head(study), training_rows(study, OBJECTIVES[config.trained_objective])
+    head, rows = build_head(study, config.prompts), training_rows(study, OBJECTIVES[config.trained_objective])
     features, logits = torch.from_numpy(np.asarray(study.features)), []
 
     @torch.no_grad()
     def keep(_: EpochRecord) -> None:
         logits.append(head(features).numpy())
 
-    objective = build_objective(study, config.trained_objective, rows[0])
+    objective = build_objective(study, config.trained_objective, rows[0], config.prompts)
     logits.append(head(features).detach().numpy())
     train(head, objective, *rows, study.config, on_epoch=keep)
     return np.stack(logits)
@@ -60,35 +62,42 @@ def by_group(values_EN: NDArray[Any], groups: NDArray[np.int64]) -> NDArray[np.f
     return np.stack([values_EN[:, groups == g].mean(axis=1) for g in np.unique(groups[groups >= 0])], axis=1)
 
 
-def choices(found_ENC: NDArray[np.float32], labels: NDArray[np.int64], val: Rows) -> dict[str, NDArray[np.float32]]:
-    """Return the logits (N, C) of the classifier that each rule makes of a `trajectory`, by the validation rows.
+def of_classes(logits: NDArray[np.float32], num_classes: int) -> NDArray[np.float32]:
+    """Return logits (..., C) of logits (..., O)."""
+    found = class_logits(torch.from_numpy(logits.reshape(-1, logits.shape[-1])), num_classes).numpy()
+    return found.reshape(*logits.shape[:-1], num_classes)
+
+
+def choices(found_ENO: NDArray[np.float32], labels: NDArray[np.int64], val: Rows) -> dict[str, NDArray[np.float32]]:
+    """Return the logits (N, O) of the classifier that each rule makes of a `trajectory`, by the validation rows.
 
     The head is linear, so the mean of the logits of some epochs is that of their mean weights.
     """
-    zero_shot, logits_ENC = found_ENC[0], found_ENC[1:]
-    p_EG, log_loss_EG, accuracy_EG, average_E = judged(logits_ENC, labels, val)
+    zero_shot, logits_ENO = found_ENO[0], found_ENO[1:]
+    p_EG, log_loss_EG, accuracy_EG, average_E = judged(logits_ENO, labels, val)
     by_wgp = np.argsort(-p_EG.min(axis=1), kind="stable")
-    last, half = logits_ENC[-1], len(logits_ENC) // 2
+    last, half = logits_ENO[-1], len(logits_ENO) // 2
     mixed = np.stack([zero_shot + share * (last - zero_shot) for share in SHARES])
     return {
-        "wgp": logits_ENC[by_wgp[0]],
-        "wga": logits_ENC[(accuracy_EG.min(axis=1) + 1e-3 * average_E).argmax()],
-        "worst-group loss": logits_ENC[log_loss_EG.max(axis=1).argmin()],
-        "mean of the groups' losses": logits_ENC[log_loss_EG.mean(axis=1).argmin()],
-        "average": logits_ENC[average_E.argmax()],
+        "wgp": logits_ENO[by_wgp[0]],
+        "wga": logits_ENO[(accuracy_EG.min(axis=1) + 1e-3 * average_E).argmax()],
+        "worst-group loss": logits_ENO[log_loss_EG.max(axis=1).argmin()],
+        "mean of the groups' losses": logits_ENO[log_loss_EG.mean(axis=1).argmin()],
+        "average": logits_ENO[average_E.argmax()],
         "last": last,
-        "mean weights of the 10 best by wgp": logits_ENC[by_wgp[:10]].mean(axis=0),
-        "mean weights of the second half": logits_ENC[half:].mean(axis=0),
+        "mean weights of the 10 best by wgp": logits_ENO[by_wgp[:10]].mean(axis=0),
+        "mean weights of the second half": logits_ENO[half:].mean(axis=0),
         "half zero-shot, half last": mixed[SHARES.index(0.5)],
         "zero-shot and last, share by wgp": mixed[judged(mixed, labels, val)[0].min(axis=1).argmax()],
     }
 
 
-def judged(logits_ENC: NDArray[np.float32], labels: NDArray[np.int64], val: Rows) -> tuple[NDArray[Any], ...]:
+def judged(logits_ENO: NDArray[np.float32], labels: NDArray[np.int64], val: Rows) -> tuple[NDArray[Any], ...]:
     """Return mean probability, loss and accuracy (E, G) of the groups of the validation rows, and the average (E,)."""
     rows, groups = val
-    right_EN = logits_ENC[:, rows].argmax(axis=2) == labels[rows]
-    p_EN = torch.from_numpy(logits_ENC[:, rows]).softmax(dim=2).numpy()[:, np.arange(len(rows)), labels[rows]]
+    logits_ENC = of_classes(logits_ENO[:, rows], int(labels.max()) + 1)
+    right_EN = logits_ENC.argmax(axis=2) == labels[rows]
+    p_EN = torch.from_numpy(logits_ENC).softmax(dim=2).numpy()[:, np.arange(len(rows)), labels[rows]]
     log_loss_EN = -np.log(np.maximum(p_EN, 1e-12))
     return by_group(p_EN, groups), by_group(log_loss_EN, groups), by_group(right_EN, groups), right_EN.mean(axis=1)
 
@@ -108,7 +117,7 @@ def of_draws(study: Study, config: FitConfig, size: int | None, draws: int) -> d
         logits = trajectory(drawn, replace(config, seed=draw))
         val, left_out = drawn.rows("val"), np.setdiff1d(learnt, drawn.drawn)
         for rule, chosen in choices(logits, labels, (val, pseudo[val])).items():
-            right_1N = (chosen.argmax(axis=1) == labels)[None]
+            right_1N = (of_classes(chosen, study.dataset.num_classes).argmax(axis=1) == labels)[None]
             worst_left_out = by_group(right_1N[:, left_out], pseudo[left_out]).min()
             worst_test = by_group(right_1N[:, test], true[test]).min()
             found.setdefault(rule, []).append((100 * worst_left_out, 100 * worst_test))
@@ -126,8 +135,8 @@ def main(draws: int, sources: list[str]) -> None:
         study = add_pseudo_attributes(embedded, config)
         for size in SIZES:
             columns.append(f"{Path(source).stem.removeprefix('demo-')}, {size or 'all'}")
-            for method in METHODS:
-                found = of_draws(study, replace(config, objective=method), size, draws)
+            for method, prompts in METHODS.items():
+                found = of_draws(study, replace(config, objective=method, prompts=prompts), size, draws)
                 for rule, pairs in found.items():
                     means = np.mean(pairs, axis=0)
                     cells.setdefault((method, rule), []).append(f"{means[0]:.1f} · {means[1]:.1f}")

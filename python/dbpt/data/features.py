@@ -157,19 +157,22 @@ def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
 
 
 def open_array(path: Path) -> NDArray[Any]:
-    """Map the (N, D) floats in a file; in a ``.safetensors`` the only tensor, or one of `TENSOR_NAMES`."""
+    """Map the (N, D) floats in a file; in a ``.safetensors`` the only tensor, or one of `TENSOR_NAMES`.
+
+    The column of a ``.parquet`` with one of these names is held in memory.
+    """
     from safetensors import SafetensorError  # not needed by samplers, group weights, metrics and guesses
 
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         way_out = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
         raise InputError(f"{path}: is a pickle, which is never loaded; save the tensor with {way_out}")
-    if suffix not in (".npy", ".safetensors"):
+    if suffix not in OPENERS:
         expected = "a .npy, .safetensors or .parquet file, or a folder of .parquet files or of clip-retrieval"
         raise InputError(f"{path}: expected {expected}; np.save(FILE, features) writes the first")
     try:
         open_regular(path).close()
-        array = open_npy(path) if suffix == ".npy" else open_safetensors(path)
+        array = OPENERS[suffix](path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path}: cannot read the features: {reason_of(error)}") from None
     if array.dtype not in DTYPES.values():
@@ -188,18 +191,13 @@ class FeaturesByPath:
         self.path, self.places, self.repeated = path, dict[str, tuple[int, int]](), set[str]()
         self.parts: list[NDArray[Any]] = []
         files = _parquet_files(path)
-        if files:
-            self.names, self.column = path, tables.PATH
-            for file in files:
-                self._add(file, _open_parquet(file), file)
-        else:
-            self.names, self.column = path / METADATA, IMAGE_PATH
-            arrays, partners = _parts_and_tables(path)
-            for number in sorted(arrays):
-                self._add(arrays[number], open_array(arrays[number]), partners[number])
+        self.names, self.column = (path, tables.PATH) if files else (path / METADATA, IMAGE_PATH)
+        for file, table in [(file, file) for file in files] or _parts_and_tables(path):
+            self._add(file, table)
         self.width = int(self.parts[0].shape[1])
 
-    def _add(self, file: Path, array: NDArray[Any], table: Path) -> None:
+    def _add(self, file: Path, table: Path) -> None:
+        array = open_array(file)
         names = tables.read_parquet(table, (self.column,)).values[self.column]
         if len(names) != len(array):
             raise InputError(f"{file}: has {len(array)} rows, {table.name} has {len(names)}; copy both again")
@@ -248,18 +246,18 @@ def _parquet_files(path: Path) -> list[Path]:
 
 
 def _open_parquet(file: Path) -> NDArray[Any]:
-    """Return the column of lists of floats (N, D) that is named as one of `TENSOR_NAMES`; it is held in memory."""
+    """Return the column of lists of floats (N, D) that is named as one of `TENSOR_NAMES`."""
     pyarrow = import_pyarrow(file, "parquet")
     import pyarrow.parquet as parquet
 
     try:
-        open_regular(file).close()
         names = parquet.read_schema(file).names
         name = next((name for name in TENSOR_NAMES if name in names), None)
         if name is None:
             found = ", ".join(names[:8]) or "none"
             raise InputError(f"{file}: which column has the features? Call it {TENSOR_NAMES[0]!r}; found: {found}")
-        chunks = parquet.read_table(file, columns=[name]).column(0).chunks
+        with parquet.ParquetFile(file) as opened:
+            chunks = opened.read(columns=[name]).column(0).chunks
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: cannot be read as Parquet ({reason_of(error)[:200]}); write it again") from None
     rows, blocks = 0, list[NDArray[Any]]()
@@ -282,7 +280,8 @@ def _open_parquet(file: Path) -> NDArray[Any]:
     return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
 
 
-def _parts_and_tables(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
+def _parts_and_tables(folder: Path) -> list[tuple[Path, Path]]:
+    """Return the files of features of a folder of clip-retrieval, each with the table of its paths, by number."""
     arrays, tables = _numbered(folder, EMBEDDINGS, ".npy"), _numbered(folder, METADATA, ".parquet")
     for number in arrays.keys() ^ tables.keys():
         alone = arrays.get(number) or tables[number]
@@ -290,7 +289,14 @@ def _parts_and_tables(folder: Path) -> tuple[dict[int, Path], dict[int, Path]]:
     if not arrays:
         expected = f"{EMBEDDINGS}/{EMBEDDINGS}_0.npy of clip-retrieval or a .parquet file"
         raise InputError(f"{folder}: holds no features, expected {expected}")
-    return arrays, tables
+    return [(arrays[number], tables[number]) for number in sorted(arrays)]
+
+
+OPENERS: dict[str, Callable[[Path], NDArray[Any]]] = {
+    ".npy": open_npy,
+    ".safetensors": open_safetensors,
+    ".parquet": _open_parquet,
+}
 
 
 def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:
