@@ -59,7 +59,7 @@ def main(arguments=None, actor=Embed):
     if "://" in given.out or Path(given.out).exists():
         parser.error(f"OUT: {given.out!r} exists or is a URL; name a new folder")
     read = ray.data.read_parquet if given.table.endswith(".parquet") else ray.data.read_csv
-    table = read(given.table).select_columns("path").repartition(target_num_rows_per_block=given.batch)
+    table = read(given.table).select_columns(["path"]).repartition(target_num_rows_per_block=given.batch)
     resources = {
         "compute": ray.data.ActorPoolStrategy(size=given.actors),
         "num_cpus": given.cpus,

@@ -114,7 +114,8 @@ def test_a_folder_of_the_name_is_no_package(tiny, tmp_path, monkeypatch):
     (tmp_path / "trackio").mkdir()
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr("sys.path", [str(tmp_path), *(each for each in sys.path if "site-packages" not in each)])
-    monkeypatch.delitem(sys.modules, "trackio", raising=False)
+    monkeypatch.setitem(sys.modules, "trackio", None)  # which monkeypatch takes back, and the folder's module with it
+    monkeypatch.delitem(sys.modules, "trackio")
     with pytest.raises(InputError, match="--report-to trackio needs trackio; run pip"):
         fit(tiny, tmp_path / "run", report_to=["trackio"])
 
