@@ -39,7 +39,6 @@ def crates() -> tuple[dict, list[dict], list[dict]]:
             kinds = {kind["kind"] for kind in dependency["dep_kinds"]} - {"dev"}
             waiting += [(dependency["pkg"], is_linked and kind is None) for kind in kinds]
     for crate in linked | built:
-        packages[crate]["uses"] = [d["pkg"] for d in nodes[crate]["deps"] if d["pkg"] in linked | built]
         packages[crate]["license"] = packages[crate]["license"].replace("/", " OR ")
         packages[crate]["purl"] = f"pkg:cargo/{packages[crate]['name']}@{packages[crate]['version']}"
 
@@ -47,7 +46,8 @@ def crates() -> tuple[dict, list[dict], list[dict]]:
         return sorted((packages[crate] for crate in ids), key=lambda crate: (crate["name"], crate["version"]))
 
     for crate in linked | built:
-        packages[crate]["uses"] = sorted(packages[used]["purl"] for used in packages[crate]["uses"])
+        uses = [packages[d["pkg"]]["purl"] for d in nodes[crate]["deps"] if d["pkg"] in linked | built]
+        packages[crate]["uses"] = sorted(uses)
     return packages[root], named(linked - {root}), named(built - linked)
 
 
