@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.auditing.audit import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
+from dbpt.cautions import short_of
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.tables import csv_text
 from dbpt.discovery.catalogue import embed_families, read_catalogue
@@ -30,7 +31,7 @@ from dbpt.discovery.result import (
 )
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
 from dbpt.groups import Group
-from dbpt.guesses.doubts import LOWEST_AGREEMENT, short_of
+from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
 from dbpt.report import sections
 from dbpt.report.findings import TriedFamily, verdict_of

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution
 from dbpt.data import READERS, Dataset, StoredFeatures, first_copies
 from dbpt.data.image_codes import PATH, Codes, Wanted, codes_in_memory, read_codes
 from dbpt.errors import InputError, nearest
@@ -55,7 +56,7 @@ class AuditFigures:
     training_cramers_v: float | None
     explained: ExplainedErrors | None
     guesses: Guesses
-    warnings: list[str]
+    warnings: list[Caution]
     words: dict[str, list[str]]
     templates: list[str]
     attribute_templates: list[str]
@@ -166,7 +167,7 @@ class UserPredictions:
 
     predictions: NDArray[np.int64]
     probabilities: NDArray[np.float64] | None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
 
     @property
     def confidence(self) -> NDArray[np.float64] | None:

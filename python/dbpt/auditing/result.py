@@ -92,7 +92,7 @@ class Audit:
     @property
     def warnings(self) -> list[str]:
         """All warnings, those of the figures last."""
-        return [*self.figures.warnings, *self.figures.metrics.warnings]
+        return list(map(str, (*self.figures.warnings, *self.figures.metrics.warnings)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``audit.json``."""

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing import figures
+from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.commands.evaluate import run_with_data
 from dbpt.commands.guess import refuse_unread
@@ -22,7 +23,6 @@ from dbpt.groups.association import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.report.findings import Search
-from dbpt.report.text import count, count_of
 from dbpt.runs.metrics import PredictionsBy
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
@@ -36,7 +36,7 @@ from dbpt.study.stages import check_before_reading, log_warnings
 logger = logging.getLogger(__name__)
 
 
-def copies_warning(first: NDArray[np.int64], paths: Sequence[str], rows: NDArray[np.int64]) -> tuple[str, ...]:
+def copies_warning(first: NDArray[np.int64], paths: Sequence[str], rows: NDArray[np.int64]) -> tuple[Caution, ...]:
     """Return a warning if some of the images are copies: the `first_copies` of all are ``first`` (n,).
 
     ``rows`` (n,) index ``paths``.
@@ -45,9 +45,7 @@ def copies_warning(first: NDArray[np.int64], paths: Sequence[str], rows: NDArray
     if not len(copies):
         return ()
     one, other = (paths[rows[place]] for place in (copies[0], first[copies[0]]))
-    found = f"{count_of(len(copies), 'copy', 'copies')} among {count(len(rows))} images, by equal features"
-    counted = "they count in accuracies, whose intervals are then too narrow, but not in the test of the attribute"
-    return (f"{found}: {counted}; the first is {one!r}, of {other!r}",)
+    return (caution("copies", n=len(copies), of=len(rows), first=one, original=other),)
 
 
 ALL = "all"
@@ -72,7 +70,7 @@ class Subject:
     audited: NDArray[np.int64]
     is_first: NDArray[np.bool_]
     split: str
-    told: tuple[str, ...]
+    told: tuple[Caution, ...]
     config: FitConfig
     asked: FitConfig
     predictions: figures.UserPredictions
@@ -253,8 +251,7 @@ def _subject_of_run(
     images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["told"]
     if seen and Path(config.data) == Path(classifier.config.data):
-        used = f"{seen} of the audited images served to train the run or to choose its epoch; new ones may be harder"
-        log_warnings((used,))
+        log_warnings((used := caution("seen in training", n=seen),))
         told = (*told, used)
     return Subject(
         **images | {"told": told},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from dbpt._core import __version__
+from dbpt.cautions import caution
 from dbpt.commands import comparison_plan as planning
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
@@ -38,7 +39,7 @@ from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
 from dbpt.storage.locks import launched
 from dbpt.study.data import resolve_demo, with_data
-from dbpt.study.guesses import guess_sheets, judged_guesses, trust_warnings, write_guesses
+from dbpt.study.guesses import doubted_guesses, guess_sheets, judged_guesses, write_guesses
 from dbpt.study.stages import log_warnings, setting_warnings, with_found_attributes
 
 if TYPE_CHECKING:
@@ -185,15 +186,14 @@ def _compare_in(
     warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(each.names_groups for each in free)))
     if plan.vary:
-        warnings[CHOOSING] = None
+        warnings[caution("compared settings")] = None
     embedded, study = stages.embedded, stages.guessed(plan.cells[0])
     study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
     trained = [cell.config for cell in plan.cells if cell.head is not None]
-    doubts = trust_warnings(study, trained)
-    if any(each.uses_guesses for each in free):
-        doubts = doubts_in_words(guesses)
-    study = replace(study, doubt_warnings=doubts)
-    log_warnings(logged := [*doubts, *warnings], embedded.warnings)
+    reads_guesses = any(each.uses_guesses for each in free)
+    doubted = guesses.doubted_suspects if reads_guesses else doubted_guesses(study, trained)
+    study = replace(study, doubted_guesses=doubted)
+    log_warnings(logged := [*map(doubts_in_words, doubted), *warnings], embedded.warnings)
     description = {
         "dbpt_version": __version__,
         "methods": [method.name for method in plan.methods],
@@ -300,7 +300,6 @@ def _line(cell: planning.Cell, outcome: CellResult | str) -> str:
     return f"{cell.method.name}{varied_in_words(dict(cell.varied))}{head}, {number}: {found}"
 
 
-CHOOSING = "rows differ in settings: choose by validation, because a choice by test figures makes them too high"
 SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data", *planning.BY_THE_PLAN)]
 """The settings of every row."""
 

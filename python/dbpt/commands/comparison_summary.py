@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from statistics import fmean, stdev
 from typing import Any
 
+from dbpt.cautions import Caution
 from dbpt.commands.comparison_cells import CellResult
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan, PlannedRow
 from dbpt.groups import Group, worst_group_difference_interval
@@ -19,7 +20,7 @@ def summarize(
     failures: Mapping[str, str],
     shared: metrics.Metrics,
     split: metrics.Split,
-    warnings: Sequence[str],
+    warnings: Sequence[Caution],
 ) -> metrics.ComparisonMetrics:
     """Return the content of ``compare.json``. It begins with the entries ``shared``; figures are for ``split``.
 

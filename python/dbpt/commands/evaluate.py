@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.commands.result import Result
 from dbpt.data import DATASETS, Dataset, check_precomputed_file, parse_factors
 from dbpt.data.columns import ColumnNames
@@ -18,6 +19,7 @@ from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.base import PROBE, PSEUDO_METHODS
+from dbpt.report.findings import doubts_in_words
 from dbpt.runs.classifier import Classifier
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.runs.run_folder import load
@@ -25,7 +27,7 @@ from dbpt.settings.config import FitConfig, make_config
 from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS
 from dbpt.study.data import load_for_run, names_own_data, resolve_demo, rows_with_known
 from dbpt.study.embedded import embedded_rows, read_clusters, storing_texts
-from dbpt.study.guesses import judged_guesses, trust_warnings
+from dbpt.study.guesses import doubted_guesses, judged_guesses
 from dbpt.study.stages import log_warnings
 from dbpt.study.study import Study, how_trained
 
@@ -79,22 +81,22 @@ def evaluate(
     classifier, config, dataset, known = run_with_data(
         run, data, root=root, weights=weights, device=device, given=given | {"average": average}
     )
-    of_run, unread = None, list[str]()
+    of_run, unread = None, list[Caution]()
     try:
         of_run = read_metrics(Path(run) / "metrics.json", RunMetrics)
     except InputError as error:
-        unread = [f"{error}; this evaluation does without the run's training counts"]
+        unread = [caution("unread figures", problem=str(error))]
     logger.info(dataset.describe())
     clusters = None if config.num_clusters is None else read_clusters(Path(run), dataset.num_classes)
     embedded = embedded_rows(dataset, classifier.backbone, config, known, clusters)
     pseudo = embedded.guess(config, classifier.probe)
     guesses, splits = judged_guesses(embedded, pseudo), embedded.dataset.splits
     study = Study(embedded=embedded, config=config, pseudo=pseudo, splits=splits, guesses=guesses)
-    doubts = trust_warnings(study)
+    doubted = doubted_guesses(study)
     warnings = (*unread, *embedded.warnings, *pseudo.warnings)
-    log_warnings(logged := (*doubts, *warnings))
+    log_warnings(logged := (*map(doubts_in_words, doubted), *warnings))
     counts = _train_counts_of_run(of_run, study)
-    study = replace(study, guesses=None, counts_of_run=counts, doubt_warnings=doubts)
+    study = replace(study, guesses=None, counts_of_run=counts, doubted_guesses=doubted)
     figures = study.metrics(embedded.stored.map_blocks(classifier.head.predictions))
     row = RunRow(**how_trained(config, config.trained_objective, config.prompts), warnings=[], **figures)
     metrics = study.run_metrics([row], warnings=warnings, seconds={})

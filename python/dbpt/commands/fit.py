@@ -27,6 +27,7 @@ from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
 from dbpt.report.charts import Chart, write_figures
+from dbpt.report.findings import doubts_in_words
 from dbpt.report.page import model_card, render_report
 from dbpt.report.pictures import GuessSheets, Mistake, group_examples, surest_mistakes
 from dbpt.report.sections import run_figures
@@ -172,7 +173,10 @@ def _fit_on(
         assert sheets is not None
         write_results(out, study, results, metrics, sheets, command)
         RUN_FOLDER.finish(out, description, config)
-        log_warnings((result := Result(out, metrics)).warnings, [*metrics.warnings, *metrics.doubt_warnings])
+        log_warnings(
+            (result := Result(out, metrics)).warnings,
+            [*metrics.warnings, *map(doubts_in_words, metrics.doubted_guesses)],
+        )
         watch.tell("on_fit_end", result)
         return result
 

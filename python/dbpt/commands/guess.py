@@ -160,7 +160,7 @@ def guess_attributes(
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
     pseudo = rows.guess(config)
     guesses = judged_guesses(rows, pseudo, np.arange(len(readable)))
-    warnings = (*rows.warnings, *pseudo.warnings, *doubts_in_words(guesses))
+    warnings = (*map(str, (*rows.warnings, *pseudo.warnings)), *map(doubts_in_words, guesses.doubted_suspects))
     log_warnings(warnings)
     audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]
     audit_command = shlex.join(audit) if config.opens_images else None

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.data.paths import find_member
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError, first_few
@@ -216,10 +217,10 @@ MOST_VALIDATION_SHOTS = 4
 
 def hold_out(
     dataset: Dataset, strata: NDArray[np.int64], fraction: float, seed: int, *, by: str
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return the splits (N,) and a note: without validation rows, ``fraction`` of each training stratum becomes them.
+) -> tuple[NDArray[np.int64], tuple[Caution, ...]]:
+    """Return the splits (N,) and a warning: ``fraction`` of each training stratum is validation if that has no rows.
 
-    ``strata`` are (N,), the ``by`` of the note. One with a single row keeps it.
+    ``strata`` are (N,), the ``by`` of the warning. One with a single row keeps it.
     """
     train, val = SPLITS.index("train"), SPLITS.index("val")
     if (dataset.splits == val).any():
@@ -229,7 +230,7 @@ def hold_out(
     splits[training[held]] = val
     if not held.any():
         raise InputError(f"{dataset.source}: too few training rows for a validation split; add a val split")
-    return splits, (f"no validation split: {held.sum()} of the training rows, stratified by {by}, serve as one",)
+    return splits, (caution("held out", n=int(held.sum()), by=by),)
 
 
 def few_shots(dataset: Dataset, shots: int, *, val_fraction: float, seed: int) -> Dataset:
@@ -245,7 +246,7 @@ def few_shots(dataset: Dataset, shots: int, *, val_fraction: float, seed: int) -
         rows = np.flatnonzero(splits == SPLITS.index(split))
         kept[rows[random_part(dataset.labels[rows], lambda n, most=most: min(n, most), seed)]] = True  # type: ignore[misc]
     drew = f"few shots: {shots} training and {for_validation} validation images of each class, drawn by the seed"
-    drawn = replace(dataset, splits=splits, notes=(*dataset.notes, *notes, drew), average="plain")
+    drawn = replace(dataset, splits=splits, notes=(*dataset.notes, *map(str, notes), drew), average="plain")
     return replace(drawn.take(rows := np.flatnonzero(kept)), places=rows, num_listed=len(dataset))
 
 

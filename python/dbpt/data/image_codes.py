@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt import arguments
+from dbpt.cautions import Caution, caution
 from dbpt.data.columns import Columns, integer_of, is_unknown, names_and_codes
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.loading import frame_columns
@@ -66,7 +67,7 @@ class Codes:
     codes: NDArray[np.int64]
     probabilities: NDArray[np.float64] | None
     sure: NDArray[np.float64] | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
 
     def among(self, known: NDArray[np.bool_]) -> "Codes":
         """Return these as the ``known`` ones among others (N,), which have no value."""
@@ -122,14 +123,16 @@ def _from_table(
         failed = {row for row, (error, value) in enumerate(pairs) if error.strip() and not value.strip()}
     is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
     read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], found)
-    lacking = f"{path}: {len(ignored)} of {len(table.lines)} rows are ignored, because the data lack their images"
-    first = [f"{table.values[PATH][row]!r} in {table.unit} {table.lines[row]}" for row in ignored[:1]]
-    warnings = [f"{lacking}; the first is {each}" for each in first]
+    warnings = []
+    for row in ignored[:1]:
+        first = f"{table.values[PATH][row]!r} in {table.unit} {table.lines[row]}"
+        warnings = [caution("ignored rows", path=str(path), n=len(ignored), of=len(table.lines), first=first)]
     left_out = [found[dataset.paths[row]] for row in rows[is_failed].tolist()]
     for row in left_out[:3]:
-        reason = f"no {wanted.noun}: {table.values[ERROR][row]:.100}"
-        warnings.append(f"{table.where(row)}: {table.values[PATH][row]}: {reason}; left out")
-    warnings += [f"further images without a {wanted.noun}, left out: {len(left_out) - 3}"] if left_out[3:] else []
+        values = {"where": table.where(row), "path": table.values[PATH][row], "noun": wanted.noun}
+        warnings.append(caution("no value", **values, reason=f"{table.values[ERROR][row]:.100}"))
+    if left_out[3:]:
+        warnings.append(caution("more without a value", noun=wanted.noun, n=len(left_out) - 3))
     return replace(read.among(~is_failed) if left_out else read, warnings=tuple(warnings))
 
 
@@ -265,12 +268,13 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     is_whole = len(array) == len(dataset)
     splits = sorted({SPLITS[split] for split in dataset.splits[rows].tolist()}, key=SPLITS.index)
     which = "all images" if is_whole else f"the {' and '.join(splits)} images"
-    taken = f"{path}: {len(array)} rows, taken as those of {which} of {dataset.source}, in its order"
-    logger.info(taken)
+    logger.info(f"{path}: {len(array)} rows, taken as those of {which} of {dataset.source}, in its order")
     sizes = [(name, np.count_nonzero(dataset.splits == at)) for at, name in enumerate(SPLITS)]
     others = [name for name, size in sizes if name not in splits and size == len(array)]
-    alike = f"{taken}; as many images are in split {' and in split '.join(others)}"
-    warnings = (alike,) if others and not is_whole else ()
+    warnings: tuple[Caution, ...] = ()
+    if others and not is_whole:
+        taken = {"path": str(path), "n": len(array), "splits": " and ".join(splits), "source": dataset.source}
+        warnings = (caution("as many in another split", **taken, others=" and in split ".join(others)),)
     chosen = rows if is_whole else np.arange(len(rows))
     values = array[chosen]
     lines = (chosen + 1).tolist()
@@ -279,7 +283,7 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
         columns = Columns(path, lines, {wanted.columns[0]: list(map(str, values.tolist()))}, unit="row")
         are_indices = array.dtype.kind in "iu"
         codes = _codes(columns, wanted.columns[0], wanted.vocabulary, unknown=wanted.unknown, are_indices=are_indices)
-        if are_indices and (note := _index_note(path, wanted)):
+        if are_indices and (note := _index_note(path, wanted)) is not None:
             warnings = (*warnings, note)
         return Codes(codes, None, warnings=warnings)
     names = [f"the probability of {name!r}" for name in wanted.vocabulary]
@@ -290,13 +294,12 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     return Codes(probabilities.argmax(axis=1).astype(np.int64), probabilities, warnings=warnings)
 
 
-def _index_note(path: Path, wanted: Wanted) -> str:
-    """Return a warning if the names are other integers than their indices; "" if they aren't."""
+def _index_note(path: Path, wanted: Wanted) -> Caution | None:
+    """Return a warning if the names are other integers than their indices."""
     for index, name in enumerate(wanted.vocabulary):
         if integer_of(name) not in (index, None):
-            read = f"its integers are read as indices, so {index} means the {wanted.kind} {name!r}"
-            return f"{path}: {read}; to give names, write them as text"
-    return ""
+            return caution("indices", path=str(path), index=index, noun=wanted.kind, name=name)
+    return None
 
 
 def _check_text(path: Path, array: NDArray[Any]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.data.loading import import_pandas
@@ -60,7 +61,7 @@ class DiscoveryFigures:
     errors: Count
     catalogue: str | None
     families: list[TriedFamily]
-    warnings: list[str]
+    warnings: list[Caution]
     command: str
     check_command: str | None
     audit_command: str | None
@@ -202,7 +203,7 @@ class Discovery:
     @property
     def warnings(self) -> list[str]:
         """All warnings."""
-        return self.figures.warnings
+        return list(map(str, self.figures.warnings))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``discover.json``."""

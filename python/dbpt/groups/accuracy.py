@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt.errors import InputError, first_few
+from dbpt.cautions import Caution, caution
+from dbpt.errors import InputError
 from dbpt.groups import ids
 from dbpt.groups.intervals import simultaneous_intervals, worst_group_interval
 
 SMALL_GROUP = 30
 """The accuracy of a group with fewer rows gets a warning."""
-MOST_NAMED = 3
 """As many groups without images are named in a warning."""
 
 
@@ -76,7 +76,7 @@ class GroupMetrics:
         group_mean: the unweighted mean of group accuracies.
         gap, adjusted_gap: ``average`` and ``adjusted_average`` minus ``worst_group_accuracy``.
         groups: all G groups in the order of their index.
-        warnings: a sentence for each group that is empty or has few rows.
+        warnings: about groups that are empty or have few rows.
     """
 
     n: int
@@ -90,7 +90,7 @@ class GroupMetrics:
     gap: float | None
     adjusted_gap: float | None
     groups: tuple[Group, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
 
 
 def group_metrics(
@@ -283,28 +283,19 @@ def _warnings(
     is_named: bool,
     unknown: int,
     occurs_G: NDArray[np.bool_],
-) -> list[str]:
+) -> list[Caution]:
     def name_of(group: Group) -> str:
         if is_named:
             return ids.group_name(group.class_name, group.attribute)
         return f"{group.index} ({group.class_name}, {group.attribute})"
 
     empty = [name_of(entry) for entry in groups if entry.n == 0 and occurs_G[entry.index]]
-    missing = "missing from worst-group accuracy and group mean, not counted as 0"
-    warnings = [f"{len(empty)} groups have no images: {first_few(empty, MOST_NAMED)}; {missing}"] if empty else []
-    if len(empty) == 1:
-        warnings = [f"group {empty[0]}: no images; {missing}"]
+    warnings = [caution("empty groups", n=len(empty), groups=empty)] if empty else []
     if unknown:
-        images = (
-            "1 image of unknown attribute counts" if unknown == 1 else f"{unknown} images of unknown attribute count"
-        )
-        warnings.append(f"{images} in the average only")
+        warnings.append(caution("unknown attributes", n=unknown))
     if worst is not None and groups[worst].n < SMALL_GROUP:
         n = groups[worst].n
-        images = "1 image" if n == 1 else f"{n} images"
-        warnings.append(
-            f"worst group {name_of(groups[worst])}: only {images}, one image moves it by {100 / n:.1f} points"
-        )
+        warnings.append(caution("small worst group", group=name_of(groups[worst]), n=n, points=100 / n))
     return warnings
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt._core import assign_argmax
+from dbpt.cautions import Caution
 from dbpt.data import Dataset, StoredFeatures, Words, joint_codes
 from dbpt.errors import InputError
 from dbpt.groups import group_ids
@@ -133,7 +134,7 @@ class PseudoAttributes:
         names: (C, A) the name of each attribute in each class, if they aren't those of the data set; "" without
             attributes.
         is_given: (N,) bool, where it is the data's true attribute, which can't measure how many guesses are right.
-        warnings: a sentence for each doubt of the method.
+        warnings: what was found when the attributes were read or guessed.
         doubts: the doubts about guesses from a file, which it has beside them; None if it says nothing about them.
         parts: those of each of several attributes, of which these are the combination.
     """
@@ -150,8 +151,8 @@ class PseudoAttributes:
     class_clusters: ClassClusters | None = None
     probe: AttributeProbe | None = None
     is_given: NDArray[np.bool_] | None = None
-    warnings: tuple[str, ...] = ()
-    doubts: tuple[str, ...] | None = None
+    warnings: tuple[Caution, ...] = ()
+    doubts: tuple[Caution, ...] | None = None
     parts: tuple[PseudoAttributes, ...] = ()
 
     @property
@@ -267,7 +268,7 @@ class Job:
     posterior: NDArray[np.float32] | None
     confidence: NDArray[np.float32] | None
     proportions: ArrayLike | str = "estimated"  # the shares of the attributes, as `label_attributes` takes them
-    warnings: list[str] = field(default_factory=list)  # texts, which `label_attributes` emits
+    warnings: list[Caution] = field(default_factory=list)  # which `label_attributes` emits
 
     @property
     def assign_arguments(self) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.data.features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
 from dbpt.groups.association import spread
-from dbpt.guesses.doubts import Doubt, doubt
 from dbpt.guesses.mixture import Array, centers_of_points, gain_of_clusters, softmax
 
 METHOD = "clusters"
@@ -67,16 +67,15 @@ class ClassClusters:
             names.append(tuple(f"{k + 1}: {words[p]}, {words[q]}" for k, (p, q, *_) in enumerate(nearest_KP.tolist())))
         return replace(self, names=tuple(names))
 
-    def doubts(self, class_names: Sequence[str]) -> list[Doubt]:
+    def doubts(self, class_names: Sequence[str]) -> list[Caution]:
         """Return why the clusters may be none."""
-        found = list(zip(class_names, self.separation.tolist(), strict=True))
+        separation = list(zip(class_names, self.separation.tolist(), strict=True))
         doubts = []
-        if unsure := [name for name, value in found if value < DISTINCT]:
+        if unsure := [name for name, value in separation if value < DISTINCT]:
             lowest = max(float(np.nanmin(self.separation)), 0.0)
-            doubts.append(doubt("no clusters", classes_in_words(unsure), lowest, DISTINCT))
-        if few := [name for name, value in found if np.isnan(value)]:
-            classes = f"{classes_in_words(few)} {'has' if len(few) == 1 else 'have'}"
-            doubts.append(doubt("few images", classes, limit=FEWEST_ROWS))
+            doubts.append(caution("no clusters", classes=classes_in_words(unsure), value=lowest, limit=DISTINCT))
+        if few := [name for name, value in separation if np.isnan(value)]:
+            doubts.append(caution("few different images", classes=classes_in_words(few), limit=FEWEST_ROWS))
         return doubts
 
 

@@ -1,78 +1,17 @@
-"""Reasons not to trust guesses: `Doubt`, cross-validation of a probe, and separation of the names."""
+"""Reasons not to trust guesses: cross-validation of a probe, and separation of the names."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.data.words import Factor
 from dbpt.groups import group_name
 from dbpt.guesses.mixture import gain_of_clusters, lowest_density
 from dbpt.storage.typed_json import Count, Share
-
-DoubtKind = Literal[
-    "sentences", "spread", "separation", "rare", "other words", "unused", "leave out",  # of guesses by words
-    "few known", "out of fold",  # of a probe
-    "no clusters", "few images",  # of clusters
-    "file",
-]  # fmt: skip
-SENTENCES: dict[DoubtKind, str] = {
-    "sentences": "other sentences around {names} give other guesses (agreement {value}; trusted from {limit})",
-    "spread": "CLIP's odds hardly change from image to image (spread {value}; trusted from {limit})",
-    "separation": "the images form no groups that {names} tell apart (separation {value}; trusted from {limit})",
-    "rare": "few images are guessed {names}, and no gap parts them from unusual images of another name (density in the "
-    "gap {value}; trusted up to {limit})",
-    "other words": "other words fit the images better than any of the names ({value} % of a catalogue's words; trusted "
-    "up to {limit} %)",
-    "unused": "no image was guessed {names}",
-    "leave out": "leave out {names}: {kept} alone raise no doubt",
-    "few known": "{names}: how the probe does there is not known (trusted from {limit})",
-    "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
-    "trusted from {limit})",
-    "no clusters": "the images of {names} form no distinct clusters (separation {value}; trusted from {limit})",
-    "few images": "{names} too few different images to tell whether the clusters are distinct (from {limit} images)",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Doubt:
-    """A reason not to trust the guesses of an attribute, or of one of several, the ``factor``.
-
-    ``value`` is the figure that is on the wrong side of its ``limit``, if the ``kind`` has one. The ``sentence`` is for
-    people, and the only field of a doubt from a file.
-    """
-
-    kind: DoubtKind
-    sentence: str
-    value: float | None = None
-    limit: float | None = None
-    factor: str | None = None
-
-    def __str__(self) -> str:
-        return self.sentence if self.factor is None else f"{self.factor}: {self.sentence}"
-
-
-def doubt(
-    kind: DoubtKind, names: str = "", value: float | None = None, limit: float = 0, decimals: int = 2, **others: object
-) -> Doubt:
-    """Return the doubt with its sentence, which has the ``names`` and the ``others``."""
-    shown = "" if value is None else short_of(value, limit, decimals)
-    text = SENTENCES[kind].format(names=names, value=shown, limit=f"{limit:g}", **others)
-    return Doubt(kind=kind, sentence=text, value=value, limit=limit or None)
-
-
-def short_of(value: float, limit: float, decimals: int = 2) -> str:
-    """Format a value that is on the wrong side of the limit, with so many decimals that it shows.
-
-    >>> short_of(0.0496, 0.05), short_of(5.3, 5, 0), short_of(0.3, 0.05)
-    ('0.0496', '5.3', '0.30')
-    """
-    while value != limit and float(f"{value:.{decimals}f}") == limit:
-        decimals += 1
-    return f"{value:.{decimals}f}"
-
 
 LOWEST_AGREEMENT = 0.8
 FEWEST_OF_GROUP = 5
@@ -142,17 +81,15 @@ class CrossValidated:
         )
 
     @property
-    def doubts(self) -> list[Doubt]:
+    def doubts(self) -> list[Caution]:
         """Reasons not to trust the guesses, as those of `Trust`."""
-        found = []
+        doubts = []
         if few := [each for each in self.groups if each.n < FEWEST_OF_GROUP]:
             fewest = min(few, key=lambda each: each.n)
-            images = f"{fewest.n or 'no'} known image{'s' if fewest.n > 1 else ''} of {fewest.group}"
-            others = f" (the fewest of {len(few)} such groups)" if few[1:] else ""
-            found.append(doubt("few known", images + others, fewest.n, FEWEST_OF_GROUP))
+            doubts.append(caution("few known", value=fewest.n, limit=FEWEST_OF_GROUP, group=fewest.group, n=len(few)))
         if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
-            found.append(doubt("out of fold", value=self.kappa, limit=LOWEST_AGREEMENT, n=self.n_known))
-        return found
+            doubts.append(caution("out of fold", value=self.kappa, limit=LOWEST_AGREEMENT, n=self.n_known))
+        return doubts
 
 
 def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from dbpt._core import assign_nearest, kmeans
+from dbpt.cautions import caution
 from dbpt.guesses.base import Clusters, Job, PseudoAttributes, PseudoMethod
 from dbpt.guesses.mixture import MAX_ITER, Array, best_assignment, best_of_starts, starting_points
 
@@ -19,12 +20,9 @@ class KMeans(PseudoMethod):
         )
         centers, counts = centers[counts > 0], counts[counts > 0]
         if len(centers) < num_attributes:
-            job.warnings.append(
-                f"found {len(centers)} cluster{'s' if len(centers) > 1 else ''} for {num_attributes} attributes, "
-                "because too few images differ: no image gets the other attributes"
-            )
+            job.warnings.append(caution("few clusters", n=len(centers), attributes=num_attributes))
         if iterations >= MAX_ITER:
-            job.warnings.append(f"the centres still moved after {MAX_ITER} iterations")
+            job.warnings.append(caution("moving centres", n=MAX_ITER))
         names = best_assignment(centers)
         centers_AA, counts_A = np.full((num_attributes, num_attributes), np.inf), np.zeros(num_attributes, np.int64)
         centers_AA[names], counts_A[names] = centers, counts

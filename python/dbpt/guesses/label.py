@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt.cautions import Caution, caution
 from dbpt.data import PATH, READERS, Codes, Dataset, Wanted, check_possible, read_codes
 from dbpt.data.words import Factor, Vocabulary, Words, factor_codes
 from dbpt.errors import InputError, nearest
@@ -96,9 +97,9 @@ def label_attributes(
     )
     found = PSEUDO_METHODS[method].label(job)
     unused = [] if found.shares is None or not is_estimated else np.flatnonzero(found.shares == 0).tolist()
-    without = [f"no image looks like attribute {a}, so its share is 0" for a in unused]  # `Trust` says so by name
-    for text in (*found.warnings, *without):
-        warn(text, stacklevel=2)
+    without = [caution("no share", attribute=a) for a in unused]  # `Trust` says so by name
+    for warning in (*found.warnings, *without):
+        warn(str(warning), stacklevel=2)
     if min_confidence > 0 and job.confidence is not None:
         for start in range(0, num_rows, _CHUNK):  # in chunks, for memory
             chunk = slice(start, start + _CHUNK)
@@ -212,7 +213,7 @@ def _label_suspect(
         return label_quietly(logits_NA, fit_on=fit_on, **how)
     codes, confidence = np.empty(len(labels), np.int64), np.ones(len(labels), np.float32)
     posterior_NA = np.zeros(logits_NA.shape, np.float32)
-    warnings: list[str] = []
+    warnings: list[Caution] = []
     for values, classes in vocabularies.items():
         rows = np.flatnonzero(np.isin(labels, classes))
         if len(values) == 1:
@@ -225,7 +226,7 @@ def _label_suspect(
             codes[rows] = np.where(part.pseudo_attributes >= 0, np.array(values)[part.pseudo_attributes], -1)
             posterior_NA[cells], confidence[rows] = part.posterior, part.confidence
             named = ", ".join(list(suspect.values)[value] for value in values)
-            warnings += [f"{suspect.name} ({named}): {text}" for text in part.warnings]
+            warnings += [replace(each, of=f"{suspect.name} ({named})") for each in part.warnings]
     return PseudoAttributes(codes, posterior_NA, confidence, how["method"], warnings=tuple(warnings))
 
 
@@ -272,10 +273,10 @@ def _cells(path: Path, *columns: str) -> Mapping[str, Sequence[str]]:
     return {} if reader is None or not columns else reader(path, (PATH,), columns, hint="").values
 
 
-def _doubts(path: Path, column: str) -> tuple[str, ...] | None:
+def _doubts(path: Path, column: str) -> tuple[Caution, ...] | None:
     """Return the different doubts in a column of the table; None without the column."""
     cells = _cells(path, column).get(column)
-    return None if cells is None else doubts_of_cells(cells)
+    return None if cells is None else tuple(caution("text", text=text) for text in doubts_of_cells(cells))
 
 
 def doubts_column(doubts: Sequence[str], num_rows: int) -> list[str]:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt.cautions import caution
 from dbpt.errors import InputError
 from dbpt.guesses.base import Job, PseudoAttributes, PseudoMethod
 from dbpt.guesses.mixture import Array, estimate_shares
@@ -36,10 +37,8 @@ class Proportional(PseudoMethod):
             offsets_A = fit_offsets(logits_NA, shares_A)
             met_A = _counts(logits_NA, offsets_A) / len(logits_NA)
             if np.abs(met_A - shares_A).max() > max(MET_TO, 1 / len(logits_NA)):
-                job.warnings.append(
-                    f"the shares {shares_A.round(4).tolist()} cannot be met, because many logits are equal: the labels "
-                    f"have {met_A.round(4).tolist()}"
-                )
+                shares, met = shares_A.round(4).tolist(), met_A.round(4).tolist()
+                job.warnings.append(caution("shares not met", shares=shares, met=met))
         return job.largest(cls.name, offsets_A, shares=shares_A, offsets=offsets_A)
 
 
@@ -78,20 +77,15 @@ def _counts(logits_NA: Array, offsets_A: Array) -> NDArray[np.int64]:
 def _estimate(job: Job, logits_NA: Array) -> Array | None:
     num_rows, num_attributes = logits_NA.shape
     if num_attributes > 2 and num_rows < ROWS_FOR_A_PAIR * num_attributes**2:
-        job.warnings.append(
-            f"{num_rows} images are too few to estimate the shares of {num_attributes} attributes: each gets the one "
-            "with the largest logit; give proportions if you know them"
-        )
+        job.warnings.append(caution("few images for shares", n=num_rows, attributes=num_attributes))
         return None
     found = estimate_shares(logits_NA)
     if found.num_clusters == 1:
-        job.warnings.append(
-            "the shares of the attributes cannot be estimated, so each image gets the one with the largest logit: a "
-            "single cluster, which may have heavy tails, describes the logits as well as several"
-        )
+        job.warnings.append(caution("one cluster"))
         return None
     if not found.converged:
-        job.warnings.append(f"the shares still moved after {found.steps} steps: {found.shares_A.round(4).tolist()}")
+        shares = found.shares_A.round(4).tolist()
+        job.warnings.append(caution("moving shares", n=found.steps, shares=shares))
     return found.shares_A
 
 

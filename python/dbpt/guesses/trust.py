@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
-from dbpt.errors import in_quotes
 from dbpt.groups.association import spread
 from dbpt.guesses.base import PSEUDO_METHODS, PseudoAttributes, comparable_attributes
 from dbpt.guesses.clusters import METHOD as CLUSTERS
@@ -18,8 +18,6 @@ from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import (
     LOWEST_AGREEMENT,
     CrossValidated,
-    Doubt,
-    doubt,
     gap_densities,
     kappa,
     outranked,
@@ -94,26 +92,29 @@ class Trust:
         return [pair for _, pair in sorted(found)]
 
     @property
-    def doubts(self) -> list[Doubt]:
+    def doubts(self) -> list[Caution]:
         """Reasons not to trust the guesses; none if there is no reason.
 
         They name the names that fail, unless all do.
         """
-        found = []
+        doubts = []
         if unsteady := self._unsteady:
-            names = "the same names" if len(unsteady) == len(self.agreements) else in_quotes(unsteady)
-            found.append(doubt("sentences", names, self.agreement, LOWEST_AGREEMENT))
+            kind, names = ("sentences", {"names": unsteady})
+            if len(unsteady) == len(self.agreements):
+                kind, names = "all sentences", {}
+            doubts.append(caution(kind, **names, value=self.agreement, limit=LOWEST_AGREEMENT))
         if self.spread < LOWEST_SPREAD:
-            found.append(doubt("spread", value=self.spread, limit=LOWEST_SPREAD))
+            doubts.append(caution("spread", value=self.spread, limit=LOWEST_SPREAD))
         if self.separation < LOWEST_SEPARATION:
-            few = 0 < len(self._alike) <= MOST_PAIRS
-            names = " or that ".join(map(in_quotes, self._alike)) if few else "the names"
-            found.append(doubt("separation", names, max(self.separation, 0.0), LOWEST_SEPARATION))
+            pairs = list(map(list, self._alike)) if len(self._alike) <= MOST_PAIRS else []
+            figures = {"value": max(self.separation, 0.0), "limit": LOWEST_SEPARATION}
+            doubts.append(caution("alike", pairs=pairs, **figures) if pairs else caution("separation", **figures))
         if rare := self._too_rare:
-            found.append(doubt("rare", in_quotes(rare, "or"), max(self.gap_densities.values()), LARGEST_GAP_DENSITY))
+            densest = max(self.gap_densities.values())
+            doubts.append(caution("rare", names=rare, value=densest, limit=LARGEST_GAP_DENSITY))
         if self.outranked > LARGEST_OUTRANKED:
-            found.append(doubt("other words", "", 100 * self.outranked, 100 * LARGEST_OUTRANKED, decimals=0))
-        return found + ([doubt("unused", in_quotes(self.unused, "or"))] if self.unused else [])
+            doubts.append(caution("other words", value=100 * self.outranked, limit=100 * LARGEST_OUTRANKED))
+        return doubts + ([caution("unused", names=list(self.unused))] if self.unused else [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +132,7 @@ class Guesses:
     method: str
     shares: list[Share]
     mean_confidence: Share
-    doubts: list[Doubt]
+    doubts: list[Caution]
     n_unknown: Count
     n_known: Count
     accuracy: float | None
@@ -178,6 +179,11 @@ class Guesses:
     def from_file(self) -> bool:
         """True if the attributes are those of ``--pseudo-attributes``, so that CLIP guessed nothing."""
         return self.method == METHOD
+
+    @property
+    def doubted_suspects(self) -> tuple["Guesses", ...]:
+        """The guesses of each attribute that are in doubt."""
+        return tuple(each for each in self.by_suspect if each.doubts)
 
     def in_doubt(self, names: Sequence[str]) -> str:
         """Return those of the attribute's ``names`` that are in doubt, in a sentence that can't tell them apart."""
@@ -290,7 +296,7 @@ def guesses_with_doubts(
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
     judged: list[dict[str, Any]]
-    judged = [{"doubts": [Doubt(kind="file", sentence=text) for text in part.doubts or ()]} for part in parts]
+    judged = [{"doubts": list(part.doubts or ())} for part in parts]
     is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
         judged = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
@@ -304,7 +310,7 @@ def guesses_with_doubts(
     if not dataset.words.factors:
         return of_suspects[0]
     for each in of_suspects:
-        each.doubts[:] = [replace(doubt, factor=each.name) for doubt in each.doubts]
+        each.doubts[:] = [replace(doubt, of=each.name) for doubt in each.doubts]
     return Guesses(
         values=list(dataset.attribute_names),
         doubts=[doubt for each in of_suspects for doubt in each.doubts],
@@ -385,10 +391,10 @@ def _doubts(
         if trust.doubts:
             of_part, of_suspect, doubts = len(classes) < dataset.num_classes, found[place], trust.doubts
             if leave_out := names_to_leave_out(trust, *evidence, method=method):
-                kept = in_quotes([name for name in names if name not in leave_out])
-                doubts.append(doubt("leave out", in_quotes(leave_out), kept=kept))
-            of_classes = f"for {', '.join(dataset.class_names[label] for label in classes)}, " if of_part else ""
-            of_suspect["doubts"] += [replace(each, sentence=of_classes + each.sentence) for each in doubts]
+                kept = [name for name in names if name not in leave_out]
+                doubts.append(caution("leave out", names=leave_out, kept=kept))
+            of_classes = [dataset.class_names[label] for label in classes] if of_part else []
+            of_suspect["doubts"] += [replace(each, classes=of_classes) for each in doubts]
             of_suspect["doubted"] += [name for name in names if name not in of_suspect["doubted"]]
             of_suspect["leave_out"] += [] if of_part else leave_out
     return found

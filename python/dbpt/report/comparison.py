@@ -7,6 +7,7 @@ from dbpt.data.tables import csv_text
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.report import text
+from dbpt.report.findings import doubts_in_words
 from dbpt.report.summary import (
     AVERAGES,
     MINIMUM_NOTE,
@@ -183,7 +184,7 @@ class ComparisonSummary:
     @property
     def warnings(self) -> list[str]:
         """All warnings, those about the guesses first."""
-        return [*self.metrics.doubt_warnings, *self.other_warnings]
+        return [*map(doubts_in_words, self.metrics.doubted_guesses), *self.other_warnings]
 
     @property
     def other_warnings(self) -> list[str]:
@@ -191,7 +192,7 @@ class ComparisonSummary:
 
         Those of its other seeds are much the same.
         """
-        lines = list(self.metrics.warnings)
+        lines = list(map(str, self.metrics.warnings))
         for row in self.metrics.rows:
             warned = [(seed, texts) for seed, texts in zip(row.seeds, row.warnings, strict=True) if texts]
             of_all = f" (seeds that warn: {len(warned)} of {len(row.seeds)})" if len(row.seeds) > 1 else ""

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dbpt.cautions import Caution, short_of
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
 from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.intervals import Difference
-from dbpt.guesses.doubts import Doubt, short_of
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
 from dbpt.report.verdicts import SUBJECTS, VerdictKind, WhyNothing
@@ -180,7 +180,7 @@ IN_WORDS: dict[RuleKind, str] = {
 }
 
 
-def doubts_of(rule: Rule, guesses: Sequence[Doubt], class_words: Sequence[str]) -> list[str]:
+def doubts_of(rule: Rule, guesses: Sequence[Caution], class_words: Sequence[str]) -> list[str]:
     """Return the reasons not to propose a family, or to doubt its names: the ``rule``, or doubts about its guesses."""
     if rule.kind == "doubted":
         return [doubt.sentence for doubt in guesses]
@@ -256,18 +256,16 @@ def search_in_words(search: Search, errors: str) -> str:
     return f"{family}, {explains}{also}{too_small if search.on_audited else ''}"
 
 
-def doubts_in_words(guesses: Guesses) -> tuple[str, ...]:
-    """Return the doubts about the guesses of each suspect as one warning."""
-    if guesses.by_clusters and guesses.doubts:
-        way_out = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
-        return (f"the clusters can't be trusted: {'; '.join(map(str, guesses.doubts))}; {way_out}",)
-    way_out = "label more images" if guesses.by_probe else "use other words, give each name more wordings"
-    return tuple(
-        f"{guesses.guesser}'s guesses of {_called(each)} can't be trusted: "
-        f"{'; '.join(doubt.sentence for doubt in each.doubts)}; "
-        f"{'' if each.leave_out else f'{way_out}, '}or look at the guesses with dbpt audit"
-        for each in guesses.by_suspect
-        if each.doubts
+def doubts_in_words(guesses: Guesses) -> str:
+    """Return the doubts about the guesses of one suspect as a warning."""
+    doubts = "; ".join(doubt.sentence for doubt in guesses.doubts)
+    if guesses.by_clusters:
+        advice = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
+        return f"the clusters can't be trusted: {doubts}; {advice}"
+    advice = "label more images, " if guesses.by_probe else "use other words, give each name more wordings, "
+    return (
+        f"{guesses.guesser}'s guesses of {_called(guesses)} can't be trusted: {doubts}; "
+        f"{'' if guesses.leave_out else advice}or look at the guesses with dbpt audit"
     )
 
 

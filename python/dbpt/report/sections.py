@@ -77,9 +77,9 @@ def doubts(guesses: Guesses, group_kind: GroupKind, *, is_untrusted: bool, is_tr
     return section("doubts", guesses=guesses, **values)
 
 
-def warnings(texts: Sequence[str]) -> Section | None:
+def warnings(found: Sequence[object]) -> Section | None:
     """Return the box of the warnings, each once; None without any."""
-    return section("warnings", texts=list(dict.fromkeys(map(sentence, texts)))) if texts else None
+    return section("warnings", texts=list(dict.fromkeys(sentence(str(each)) for each in found))) if found else None
 
 
 def tabled(row: Row[Any]) -> list[int]:

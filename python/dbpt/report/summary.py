@@ -11,6 +11,7 @@ from dbpt.groups import Group
 from dbpt.groups.accuracy import merged_groups, worst_first
 from dbpt.guesses.label import METHOD
 from dbpt.guesses.trust import Guesses
+from dbpt.report.findings import doubts_in_words
 from dbpt.report.text import count, count_of, cross_validation_text, interval_text, percent
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FactorSummary, Metrics, RunMetrics, RunRow
 from dbpt.runs.run_folder import groups_of_factors
@@ -231,13 +232,13 @@ class Summary:
     @property
     def warnings(self) -> list[str]:
         """All warnings, those about the guesses first."""
-        return [*self.metrics.doubt_warnings, *self.other_warnings]
+        return [*map(doubts_in_words, self.metrics.doubted_guesses), *self.other_warnings]
 
     @property
     def other_warnings(self) -> list[str]:
         """The most important warning about the figures, those of the run and of training, then the rest."""
         of_training = [f"{row.title}: {text}" for row in self.rows for text in row.record.warnings]
-        return [*self._worse_than_zero_shot, *self.metrics.warnings, *of_training, *self._figure_warnings]
+        return [*self._worse_than_zero_shot, *map(str, self.metrics.warnings), *of_training, *self._figure_warnings]
 
     @property
     def others(self) -> list[Row[RunRow]]:
@@ -270,7 +271,7 @@ class Summary:
         """Return what is said of the metrics, each once, with the titles of its rows unless it is about all of them."""
         titles: dict[str, list[str]] = {}
         for row in self.rows:
-            for text in row.record.shown.warnings if row.record.shown else ():
+            for text in map(str, row.record.shown.warnings if row.record.shown else ()):
                 titles.setdefault(text, []).append(row.title)
         shown = sum(row.record.shown is not None for row in self.rows)
         return [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in titles.items()]
@@ -299,7 +300,7 @@ def groups_line(metrics: Metrics) -> str:
     if not metrics.pseudo_doubts:
         return groups
     factors = [each.name for each in metrics.dataset.factors]
-    doubted = [name for name in factors if name in {doubt.factor for doubt in metrics.pseudo_doubts}]
+    doubted = [name for name in factors if name in {doubt.of for doubt in metrics.pseudo_doubts}]
     return f"{groups}, {'which' if doubted == factors else ' and '.join(doubted)} can't be trusted here"
 
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from dbpt.cautions import Caution
 from dbpt.errors import classes_in_words
 from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
 from dbpt.groups.accuracy import worst_first
-from dbpt.guesses.doubts import Doubt
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
 from dbpt.runs.metrics import GroupKind, PredictionsBy
@@ -55,7 +55,7 @@ class Verdict:
     kind: VerdictKind
     sentence: str = ""
     lead: list[str] = field(default_factory=list)
-    doubts: list[Doubt] = field(default_factory=list)
+    doubts: list[Caution] = field(default_factory=list)
     why_nothing: WhyNothing | None = None
     group: Count | None = None
     size: BiasSize | None = None

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from dbpt.cautions import Caution
 from dbpt.groups import Group, GroupMetrics, PseudoQuality, group_name
-from dbpt.guesses.doubts import CrossValidated, Doubt
+from dbpt.guesses.doubts import CrossValidated
+from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
@@ -119,8 +121,8 @@ class Metrics:
     """The entries of both files that don't depend on training.
 
     ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
-    ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses. ``doubt_warnings`` are warnings
-    that say them, if figures or trainings depend on the guesses. If a probe guessed, ``cross_validated`` is about the
+    ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses. ``doubted_guesses`` are those
+    that they are about, if figures or trainings depend on them. If a probe guessed, ``cross_validated`` is about the
     attribute, or about each factor.
     """
 
@@ -133,8 +135,8 @@ class Metrics:
     pseudo_method: str
     pseudo_shares: list[Share]
     pseudo_quality: QualityOfSplit | None
-    pseudo_doubts: list[Doubt] = field(default_factory=list)
-    doubt_warnings: list[str] = field(default_factory=list)
+    pseudo_doubts: list[Caution] = field(default_factory=list)
+    doubted_guesses: list[Guesses] = field(default_factory=list)
     cross_validated: list[CrossValidated] = field(default_factory=list)
 
 
@@ -153,7 +155,7 @@ class RunRow:
     epochs: Count = 0
     validation_score: float | None = None
     seconds: float = 0.0
-    warnings: list[str]
+    warnings: list[Caution]
     train: GroupMetrics | None = None
     val: GroupMetrics | None
     test: GroupMetrics | None
@@ -207,7 +209,7 @@ class RunMetrics(Metrics):
     choice: list[str] | None = None
     only: OnlyPrompts | None = None
     rows: list[RunRow]
-    warnings: list[str]
+    warnings: list[Caution]
     failed_images: Count
     seconds: dict[str, float]
 
@@ -280,7 +282,7 @@ class ComparisonRow:
     best_epochs: list[Count | None]
     epochs: Count
     seconds: list[float]
-    warnings: list[list[str]]
+    warnings: list[list[Caution]]
     figures: dict[str, SeedFigure]
     groups: list[Group]
     deviations: list[float | None]
@@ -342,7 +344,7 @@ class ComparisonMetrics(Metrics):
     rows: list[ComparisonRow]
     left_out: list[str]
     failed: list[FailedTraining]
-    warnings: list[str]
+    warnings: list[Caution]
 
     @property
     def repeat(self) -> str:

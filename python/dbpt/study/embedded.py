@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, load_backbone, zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.features import StoredFeatures, open_precomputed_features
@@ -49,7 +50,7 @@ class Embedded:
     label_features: Features
     known: PseudoAttributes | None
     failures: tuple[Failure, ...]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     class_weights: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
     context: NDArray[np.float32] | None = None
 
@@ -165,8 +166,11 @@ def embedded_rows(
     if known is not None:
         known = known.above(config.min_confidence)
     failures = tuple(sorted(failures, key=lambda failure: failure.row))
-    lines = [f"{dataset.where(each.row)}: {each.path}: {each.reason}; left out" for each in failures[:3]]
-    lines += [f"further unreadable images, left out: {len(failures) - 3}"] if failures[3:] else []
+    warnings = [
+        caution("unreadable image", where=dataset.where(each.row), path=each.path, reason=each.reason)
+        for each in failures[:3]
+    ]
+    warnings += [caution("more unreadable images", n=len(failures) - 3)] if failures[3:] else []
     return Embedded(
         dataset=readable,
         backbone=backbone,
@@ -175,7 +179,7 @@ def embedded_rows(
         label_features=label_features,
         known=known,
         failures=failures,
-        warnings=tuple(lines),
+        warnings=tuple(warnings),
     )
 
 

@@ -18,7 +18,6 @@ from dbpt.guesses import base
 from dbpt.guesses.label import doubts_column
 from dbpt.guesses.trust import Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.findings import doubts_in_words
 from dbpt.report.pictures import GuessSheets, contact_sheets
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import is_missing, write_atomically
@@ -143,11 +142,11 @@ def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str
     logger.info(f"{sheets.guesses.called}, to check before training: {shown}")
 
 
-def trust_warnings(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[str, ...]:
-    """Return the doubts about the guesses as warnings, if figures or trainings with ``configs`` depend on them."""
+def doubted_guesses(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[Guesses, ...]:
+    """Return the guesses of each suspect that are in doubt, if figures or trainings with ``configs`` depend on them."""
     depends = study.group_kind == "pseudo" or any(
         config.selecting_groups == "pseudo"
         or (OBJECTIVES[config.trained_objective].uses_groups and config.group_source == "pseudo")
         for config in configs
     )
-    return doubts_in_words(study.guesses) if depends and study.guesses else ()
+    return study.guesses.doubted_suspects if depends and study.guesses else ()

@@ -5,7 +5,7 @@ Before them, ``--attributes auto`` becomes the family of the catalogue that best
 
 import logging
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, entries_of, parse_factors
@@ -26,7 +27,7 @@ from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.linear_probe import probe_errors
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.findings import SearchedImages
+from dbpt.report.findings import SearchedImages, doubts_in_words
 from dbpt.runs.run_folder import read_context
 from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig, readers
@@ -35,7 +36,7 @@ from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, Wor
 from dbpt.storage.files import check_can_create
 from dbpt.study.data import configured_dataset, open_dataset, resolve_demo, rows_with_known
 from dbpt.study.embedded import Embedded, configured_backbone, embed_dataset, embedded_rows
-from dbpt.study.guesses import judged_guesses, trust_warnings
+from dbpt.study.guesses import doubted_guesses, judged_guesses
 from dbpt.study.study import Study
 
 logger = logging.getLogger(__name__)
@@ -128,7 +129,7 @@ def check_groups(study: Study) -> None:
     raise InputError(f"--objective {objective.name}: {what} in split {objective.trains_on!r}; {way_out}")
 
 
-def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = False) -> list[str]:
+def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = False) -> list[Caution]:
     """Return warnings about settings without effect. ``configs`` may differ only in seed and method.
 
     ``sentences_read`` says that a row without training has the sentences of groups.
@@ -146,21 +147,16 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
             unset: dict[str, Any] = {setting.name: setting.default}
             if value == getattr(replace(config, **unset).resolved(), setting.name):  # as in the config.toml of a run
                 continue
-            but = " but in the ERM row" if config.baselines and "--objective erm" in wanted else ""
-            read_by = f"only {' and '.join(wanted)} would read it"
-            warnings.append(f"{flag_of(setting.name)} {value} changes nothing in this run{but}: {read_by}")
+            kind = "no effect but in ERM" if config.baselines and "--objective erm" in wanted else "no effect"
+            readable = {"flag": flag_of(setting.name), "value": str(value), "readers": " and ".join(wanted)}
+            warnings.append(caution(kind, **readable))
     if config.group_template is not None and not (sentences_read or any(map(_names_groups, configs))):
-        why = "only group prompts with named groups would read it"
-        warnings.append(f"--group-template {' '.join(config.group_template)} changes nothing in this run: {why}")
+        warnings.append(caution("no group prompts", templates=" ".join(config.group_template)))
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
-        effect = "all of them warm up at a learning rate of 1e-5; nothing much is learnt"
-        warnings.append(f"--epochs {config.epochs}: {effect}")
+        warnings.append(caution("only warm-up", epochs=config.epochs))
     weighted = any(OBJECTIVES[each.trained_objective].can_sample for each in configs)
     if weighted and config.apply == "loss" and config.weights_fade:
-        warnings.append(
-            f"--apply loss with --optimizer adamw and --batch-size {config.batch_size}: AdamW takes most of the group "
-            "weights out of small batches; choose --apply sampling or --optimizer sgd"
-        )
+        warnings.append(caution("fading weights", batch_size=config.batch_size))
     return warnings
 
 
@@ -171,7 +167,7 @@ def _names_groups(config: FitConfig) -> bool:
     return has_group and compares and not config.has_unnamed_groups
 
 
-def group_warnings(study: Study) -> list[str]:
+def group_warnings(study: Study) -> list[Caution]:
     """Return warnings about groups of training or model selection with no or few rows."""
     config = study.config
     counts = study.counts
@@ -179,45 +175,39 @@ def group_warnings(study: Study) -> list[str]:
     def what(kind: str) -> str:
         return f"{kind}-groups" if study.has_attributes or kind == "ppa" else "classes"
 
-    def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> str:
+    def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> list[str]:
         names, occurring = study.group_names(kind), study.occurring(kind)
-        return ", ".join(f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist())
+        return [f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist()]
 
     warnings = []
     kind, trains_on = config.group_source, OBJECTIVES[config.trained_objective].trains_on
     elsewhere = "val" if trains_on == "train" else "train"
     if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
-        found = f"{what(kind)} with no row in split {trains_on!r}: {few}"
-        warnings.append(f"{found}; nothing is learnt about them, add rows of them")
+        warnings.append(caution("untrained groups", noun=what(kind), split=trains_on, groups=few))
     if config.selecting_groups is None or config.shots is not None:
         return [*warnings, *_warnings_of_shots(study)]
     kind = config.selecting_groups
     train_G, val_G = counts(kind, "train"), counts(kind, "val")
     if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
-        way_out = "as if they did not exist: add rows of them, or choose with --model-selection last"
-        warnings.append(f"{what(kind)} with no row in split 'val': {few}; the epoch is chosen without them, {way_out}")
+        warnings.append(caution("unvalidated groups", noun=what(kind), groups=few))
     if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
-        warnings.append(
-            f"{what(kind)} with under {SMALL_VALIDATION_GROUP} rows in split 'val': {few}; a few images decide which "
-            "epoch is best: add rows of them, or choose with --model-selection average or last"
-        )
+        values = {"noun": what(kind), "limit": SMALL_VALIDATION_GROUP, "groups": few}
+        warnings.append(caution("small validation groups", **values))
     return warnings
 
 
-def _warnings_of_shots(study: Study) -> list[str]:
+def _warnings_of_shots(study: Study) -> list[Caution]:
     """Return warnings about ``--shots``. They are the same for all seeds, which draw other rows."""
-    config, warnings = study.config, list[str]()
+    config, warnings = study.config, list[Caution]()
     if config.shots is None:
         return warnings
     rows_C = np.bincount(study.dataset.labels[study.rows("train")]).tolist()
     names = study.dataset.class_names
     if few := [f"{name} ({n})" for name, n in zip(names, rows_C, strict=True) if n < config.shots]:
-        taken = f"classes with fewer training images, of which all are taken: {', '.join(few)}"
-        warnings.append(f"--shots {config.shots}: {taken}")
+        warnings.append(caution("few shots", shots=config.shots, classes=few))
     if config.model_selection != "last":
         judging = min(config.shots, MOST_VALIDATION_SHOTS)
-        problem = f"--shots {config.shots}: {judging} validation images of each class decide which epoch is best"
-        warnings.append(f"{problem}; --model-selection last takes the last one, as CoOp does")
+        warnings.append(caution("few shots choose", shots=config.shots, n=judging))
     return warnings
 
 
@@ -233,20 +223,21 @@ def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Study:
     guessed = replace(guessed, guesses=judged_guesses(embedded, guessed.pseudo))
     study = arrange(guessed, config)
     warnings = (*study.warnings, *setting_warnings([config]))
-    study = replace(study, warnings=warnings, doubt_warnings=trust_warnings(study, [config]))
-    log_warnings((*study.doubt_warnings, *study.warnings), guessed.warnings)
+    study = replace(study, warnings=warnings, doubted_guesses=doubted_guesses(study, [config]))
+    log_warnings((*map(doubts_in_words, study.doubted_guesses), *study.warnings), guessed.warnings)
     return study
 
 
-def log_warnings(warnings: Iterable[str], logged: Collection[str] = ()) -> None:
+def log_warnings(warnings: Iterable[object], logged: Iterable[object] = ()) -> None:
     """Log the warnings, except those already ``logged``.
 
     Stages return warnings in their values, because a comparison runs them more than once. `fit`, `evaluate` and
     `compare` log each as soon as it is known, and at the end all others in the `Result`.
     """
-    for warning in warnings:
-        if warning not in logged:
-            logger.warning(warning)
+    before = set(map(str, logged))
+    for text in map(str, warnings):
+        if text not in before:
+            logger.warning(text)
 
 
 def load_and_embed(
@@ -288,8 +279,7 @@ def load_and_embed(
             settings |= {"context": context, "start_from": start}
         HEADS[each.head].check(backbone, outputs, **settings)
     embedded = embedded_rows(dataset, backbone, config, known)
-    for warning in embedded.warnings:
-        logger.warning(warning)
+    log_warnings(embedded.warnings)
     check_classes(embedded.dataset)
     features = embedded.features[:]  # training reads them in each step
     label_features = features if embedded.label_features is embedded.features else embedded.label_features[:]
@@ -318,13 +308,12 @@ def arrange(study: Study, config: FitConfig) -> Study:
         errors = probe_errors(study.features, study.dataset.labels, weights, training)
         study = replace(study, probe_errors=errors)
         if not errors[training].any():
-            told = "the probe gets every training image right, so each class is one group and nothing is balanced"
-            study = replace(study, warnings=(*study.warnings, f"--group-source ppa: {told}; train on more images"))
+            study = replace(study, warnings=(*study.warnings, caution("no errors of the probe")))
     check_groups(study)
     warnings, dataset = [*study.warnings, *group_warnings(study)], study.dataset
     known = int((dataset.attributes >= 0).sum())
     if known and study.group_kind == "pseudo":
-        warnings.append(f"only {known} of {len(dataset)} images have a true attribute: figures are over pseudo groups")
+        warnings.append(caution("few true attributes", n=known, of=len(dataset)))
     study.average  # noqa: B018 (refused before anything is trained)
     return replace(study, warnings=tuple(warnings))
 

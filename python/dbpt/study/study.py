@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
+from dbpt.cautions import Caution
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS, Dataset
 from dbpt.errors import InputError
@@ -37,7 +38,7 @@ class Study:
     With the settings ``config`` it is the input of one training, and ``warnings`` are those of all steps.
     ``drawn`` are the training and validation rows of a draw, sorted, with repeats; None: each row of these splits once.
     ``counts_of_run`` (G,) are the training rows of a run, for data without any. ``guesses`` say how far the pseudo
-    attributes can be trusted; None if that has not been judged. ``doubt_warnings`` are as in `Metrics`.
+    attributes can be trusted; None if that has not been judged. ``doubted_guesses`` are as in `Metrics`.
     ``probe_errors`` (N,) divide the classes into groups with ``--group-source ppa``. ``kind`` is the `group_kind` if it
     isn't decided by the rows of `split`, as in an audit.
     """
@@ -46,10 +47,10 @@ class Study:
     config: FitConfig
     pseudo: PseudoAttributes
     splits: NDArray[np.int64]
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Caution, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
     guesses: Guesses | None = None
-    doubt_warnings: tuple[str, ...] = ()
+    doubted_guesses: tuple[Guesses, ...] = ()
     drawn: NDArray[np.int64] | None = None
     probe_errors: NDArray[np.int64] | None = None
     kind: schema.GroupKind | None = None
@@ -237,7 +238,7 @@ class Study:
             pseudo_method=self.pseudo.described,
             pseudo_shares=self._pseudo_shares(),
             pseudo_doubts=[] if self.guesses is None else self.guesses.doubts,
-            doubt_warnings=list(self.doubt_warnings),
+            doubted_guesses=list(self.doubted_guesses),
             pseudo_quality=self._pseudo_quality(),
             cross_validated=[] if self.pseudo.probe is None else list(self.pseudo.probe.figures),
         )
@@ -246,7 +247,7 @@ class Study:
         self,
         rows: Sequence[schema.RunRow],
         *,
-        warnings: Sequence[str] = (),
+        warnings: Sequence[Caution] = (),
         choice: list[str] | None = None,
         only: schema.OnlyPrompts | None = None,
         seconds: dict[str, float],

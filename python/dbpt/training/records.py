@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from dbpt.cautions import Caution, caution
 from dbpt.errors import InputError
 from dbpt.groups import SMALL_GROUP, group_counts, worst_group_mean
 from dbpt.heads import Head
@@ -200,12 +201,9 @@ def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     return total
 
 
-CALMER_WEIGHTS = "lower what moves the weights (--eta, --dro-step-size)"
-
-
 def training_findings(
     trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str]
-) -> list[str]:
+) -> list[Caution]:
     """Return the warnings: lowered learning rates, divergence, groups without draws or weight, few effective rows."""
     counted = trained.history[objective.extra_epochs :]
     best = trained.history[trained.best_epoch - 1]
@@ -213,16 +211,16 @@ def training_findings(
     return [*_rates(trained, asked_lr), *_divergence(counted, objective), *lost, *few]
 
 
-def _rates(trained: Trained, asked_lr: float) -> list[str]:
-    lines, last = [], trained.peak_rates[-1][1]
+def _rates(trained: Trained, asked_lr: float) -> list[Caution]:
+    warnings, last = [], trained.peak_rates[-1][1]
     for (_, before), (epoch, lr) in pairwise(trained.peak_rates):
-        lines.append(f"the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch - 1}")
+        warnings.append(caution("lowered rate", before=before, lr=lr, epoch=epoch - 1))
     if last != asked_lr:
-        lines.append(f"all epochs were trained, at learning rate {last:g}, when --lr was lowered to {asked_lr:g}")
-    return lines
+        warnings.append(caution("rate lowered too late", lr=last, asked=asked_lr))
+    return warnings
 
 
-def _divergence(history: list[EpochRecord], objective: Objective) -> list[str]:
+def _divergence(history: list[EpochRecord], objective: Objective) -> list[Caution]:
     """Warn if the last loss exceeds that of guessing, and the first loss by more than reweighting can explain."""
     first, last, guessing = history[0].loss, history[-1].loss, math.log(objective.training.num_classes)
     rise = 1.0
@@ -231,11 +229,10 @@ def _divergence(history: list[EpochRecord], objective: Objective) -> list[str]:
         rise = float((weights_EG[:, start_G > 0] / start_G[start_G > 0]).max())
     if last <= max(first * rise, guessing):
         return []
-    figures = f"from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}"
-    return [f"training diverged: its loss rose {figures}; lower --lr"]
+    return [caution("diverged", first=first, last=last, guessing=guessing)]
 
 
-def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[str]:
+def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[Caution]:
     """Warn about groups that some epochs did not draw, and groups whose weight became 0."""
     rows_G = group_counts(objective.training.groups, objective.training.num_groups)
     undrawn, weightless = [], []
@@ -247,32 +244,25 @@ def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: 
             undrawn.append(f"{name}; in {len(missed)} {of_all}, first in epoch {missed[0]})")
         elif zero:
             weightless.append(f"{name}; after {len(zero)} {of_all}, first after epoch {zero[0]})")
-    lines = []
-    if undrawn:
-        effect = "these epochs learned nothing about them; --apply loss uses every row"
-        lines.append(f"groups without a drawn row: {', '.join(undrawn)}; {effect}")
-    if weightless:
-        lines.append(f"groups whose rows weigh 0: {', '.join(weightless)}; {CALMER_WEIGHTS}")
-    return lines
+    kinds = (("undrawn groups", undrawn), ("weightless groups", weightless))
+    return [caution(kind, groups=groups) for kind, groups in kinds if groups]
 
 
-def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Sequence[str]) -> list[str]:
+def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Sequence[str]) -> list[Caution]:
     """Warn if the effective sample size under the weights of the best epoch is below `SMALL_GROUP`, or a subset is."""
     if best.group_weights is None:
         subset = objective.subset(0)
         if subset is None or not len(subset) < SMALL_GROUP <= len(objective.training.labels):
             return []
-        return [f"{objective.note}; add rows of the smallest, or weight them with --objective balanced"]
+        return [caution("small subset", note=objective.note)]
     counts_G = objective.training.counts.astype(np.float64)
     weights_G = np.array(best.group_weights, dtype=np.float64)
     effective = effective_rows(weights_G, counts_G)
     if effective >= SMALL_GROUP or counts_G.sum() < SMALL_GROUP:
         return []
     heaviest = int(weights_G.argmax())
-    return [
-        f"its group weights make {counts_G.sum():.0f} rows count as {effective:.0f}: a row of {group_names[heaviest]} "
-        f"weighs {weights_G[heaviest]:.3g}; add rows of that group, lower --max-weight, or {CALMER_WEIGHTS}"
-    ]
+    of_group = {"group": group_names[heaviest], "weight": float(weights_G[heaviest])}
+    return [caution("few effective rows", n=int(counts_G.sum()), effective=effective, **of_group)]
 
 
 def effective_rows(group_weights: NDArray[np.float64], counts: NDArray[np.float64]) -> float:

@@ -1,0 +1,176 @@
+"""Warnings and doubts as fields, and the sentences that are made of them for people.
+
+A stage returns each `Caution`; whoever prints, logs or shows it takes ``str()`` of it. No code reads a sentence.
+"""
+
+from dataclasses import dataclass, field
+from string import Formatter
+from typing import Any
+
+from dbpt.errors import InputError, first_few, in_quotes
+
+MOST_NAMED = 10
+
+SENTENCES = {
+    "text": "{text}",  # of an extension, which has no kind here
+    # data
+    "held out": "no validation split: {n} of the training rows, stratified by {by}, serve as one",
+    "unreadable image": "{where}: {path}: {reason}; left out",
+    "more unreadable images": "further unreadable images, left out: {n}",
+    "copies": "{n:copy/copies} among {of:image}, by equal features: they count in accuracies, whose intervals are then "
+    "too narrow, but not in the test of the attribute; the first is {first!r}, of {original!r}",
+    "seen in training": "{n} of the audited images served to train the run or to choose its epoch; new ones may be "
+    "harder",
+    "few true attributes": "only {n} of {of} images have a true attribute: figures are over pseudo groups",
+    "unread figures": "{problem}; this evaluation does without the run's training counts",
+    # files of predictions and attributes
+    "ignored rows": "{path}: {n} of {of} rows are ignored, because the data lack their images; the first is {first}",
+    "no value": "{where}: {path}: no {noun}: {reason}; left out",
+    "more without a value": "further images without a {noun}, left out: {n}",
+    "as many in another split": "{path}: {n} rows, taken as those of the {splits} images of {source}, in its order; as "
+    "many images are in split {others}",
+    "indices": "{path}: its integers are read as indices, so {index} means the {noun} {name!r}; to give names, write "
+    "them as text",
+    # how attributes were guessed
+    "few clusters": "found {n:cluster} for {attributes} attributes, because too few images differ: no image gets the "
+    "other attributes",
+    "moving centres": "the centres still moved after {n} iterations",
+    "shares not met": "the shares [{shares}] cannot be met, because many logits are equal: the labels have [{met}]",
+    "few images for shares": "{n} images are too few to estimate the shares of {attributes} attributes: each gets the "
+    "one with the largest logit; give proportions if you know them",
+    "one cluster": "the shares of the attributes cannot be estimated, so each image gets the one with the largest "
+    "logit: a single cluster, which may have heavy tails, describes the logits as well as several",
+    "moving shares": "the shares still moved after {n} steps: [{shares}]",
+    "no share": "no image looks like attribute {attribute}, so its share is 0",
+    # doubts about guesses by words, by a probe, in clusters, from a file
+    "sentences": "other sentences around {names:and} give other guesses (agreement {value}; trusted from {limit})",
+    "all sentences": "other sentences around the same names give other guesses (agreement {value}; trusted from "
+    "{limit})",
+    "spread": "CLIP's odds hardly change from image to image (spread {value}; trusted from {limit})",
+    "separation": "the images form no groups that the names tell apart (separation {value}; trusted from {limit})",
+    "alike": "the images form no groups that {pairs: or that } tell apart (separation {value}; trusted from {limit})",
+    "rare": "few images are guessed {names:or}, and no gap parts them from unusual images of another name (density in "
+    "the gap {value}; trusted up to {limit})",
+    "other words": "other words fit the images better than any of the names ({value} % of a catalogue's words; trusted "
+    "up to {limit} %)",
+    "unused": "no image was guessed {names:or}",
+    "leave out": "leave out {names:and}: {kept:and} alone raise no doubt",
+    "few known": "known images of {group}: {value}, the fewest of {n:group}; how the probe does with so few is not "
+    "known (trusted from {limit})",
+    "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
+    "trusted from {limit})",
+    "no clusters": "the images of {classes} form no distinct clusters (separation {value}; trusted from {limit})",
+    "few different images": "too few different images of {classes} to tell whether the clusters are distinct (from "
+    "{limit} images)",
+    # settings
+    "no effect": "{flag} {value} changes nothing in this run: only {readers} would read it",
+    "no effect but in ERM": "{flag} {value} changes nothing in this run but in the ERM row: only {readers} would read "
+    "it",
+    "no group prompts": "--group-template {templates} changes nothing in this run: only group prompts with named "
+    "groups would read it",
+    "only warm-up": "--epochs {epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt",
+    "fading weights": "--apply loss with --optimizer adamw and --batch-size {batch_size}: AdamW takes most of the "
+    "group weights out of small batches; choose --apply sampling or --optimizer sgd",
+    "compared settings": "rows differ in settings: choose by validation, because a choice by test figures makes them "
+    "too high",
+    # groups of training and validation
+    "untrained groups": "{noun} with no row in split {split!r}: {groups}; nothing is learnt about them, add rows of "
+    "them",
+    "unvalidated groups": "{noun} with no row in split 'val': {groups}; the epoch is chosen without them, as if they "
+    "did not exist: add rows of them, or choose with --model-selection last",
+    "small validation groups": "{noun} with under {limit} rows in split 'val': {groups}; a few images decide which "
+    "epoch is best: add rows of them, or choose with --model-selection average or last",
+    "few shots": "--shots {shots}: classes with fewer training images, of which all are taken: {classes}",
+    "few shots choose": "--shots {shots}: {n} validation images of each class decide which epoch is best; "
+    "--model-selection last takes the last one, as CoOp does",
+    "no errors of the probe": "--group-source ppa: the probe gets every training image right, so each class is one "
+    "group and nothing is balanced; train on more images",
+    # a training
+    "lowered rate": "the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch}",
+    "rate lowered too late": "all epochs were trained, at learning rate {lr:g}, when --lr was lowered to {asked:g}",
+    "diverged": "training diverged: its loss rose from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}; "
+    "lower --lr",
+    "undrawn groups": "groups without a drawn row: {groups}; these epochs learned nothing about them; --apply loss "
+    "uses every row",
+    "weightless groups": "groups whose rows weigh 0: {groups}; lower what moves the weights (--eta, --dro-step-size)",
+    "small subset": "{note}; add rows of the smallest, or weight them with --objective balanced",
+    "few effective rows": "its group weights make {n} rows count as {effective:.0f}: a row of {group} weighs "
+    "{weight:.3g}; add rows of that group, lower --max-weight, or lower what moves the weights (--eta, "
+    "--dro-step-size)",
+    # accuracy by group
+    "empty groups": "{n:group} without images: {groups}; missing from worst-group accuracy and group mean, not counted "
+    "as 0",
+    "unknown attributes": "{n:image} of unknown attribute, in the average only",
+    "small worst group": "worst group {group}: only {n:image}, one image moves it by {points:.1f} points",
+}
+"""The sentence of each kind. A number may name what it counts, as in ``{n:image}``; see `_Words`."""
+
+
+@dataclass(frozen=True)
+class Caution:
+    """A warning, or a doubt about guesses: what was found, and its values. ``str()`` is the sentence for people.
+
+    Attributes:
+        kind: one of the `SENTENCES`.
+        values: the texts, numbers and lists that its sentence has. A doubt with a ``limit`` has the ``value`` that is
+            on the wrong side of it.
+        of: the attribute or the row of a table that it is about, if there are several.
+        classes: the classes that it is about, if not all.
+
+    Raises:
+        InputError: for values that the sentence can't be made of.
+    """
+
+    kind: str
+    values: dict[str, Any] = field(default_factory=dict, hash=False)
+    of: str = ""
+    classes: list[str] = field(default_factory=list, hash=False)
+
+    def __post_init__(self) -> None:
+        try:
+            str(self)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"{self.kind!r} with {self.values!r:.200} makes no warning ({error!r:.200})") from None
+
+    @property
+    def sentence(self) -> str:
+        """The sentence, without what it is about."""
+        values = dict(self.values)
+        if "limit" in values and "value" in values:
+            values["value"] = short_of(values["value"], values["limit"], 0 if values["limit"] > 1 else 2)
+            values["limit"] = f"{values['limit']:g}"
+        text = _Words().vformat(SENTENCES[self.kind], (), values)
+        return f"for {', '.join(self.classes)}, {text}" if self.classes else text
+
+    def __str__(self) -> str:
+        return f"{self.of}: {self.sentence}" if self.of else self.sentence
+
+
+def caution(kind: str, **values: Any) -> Caution:
+    """Return the caution with these values."""
+    return Caution(kind, values)
+
+
+class _Words(Formatter):
+    """Formats lists as names in a row, in quotes with "and" or "or"; pairs of names; numbers with what they count."""
+
+    def format_field(self, value: Any, spec: str) -> str:
+        if isinstance(value, list):
+            if value and isinstance(value[0], list):
+                return spec.join(in_quotes(each) for each in value)
+            return in_quotes(value, spec) if spec else first_few([str(each) for each in value], MOST_NAMED)
+        noun, _, plural = spec.partition("/")
+        if noun.replace(" ", "").isalpha() and len(noun) > 1:
+            return f"{value:,} {noun if value == 1 else plural or f'{noun}s'}"
+        return str(super().format_field(value, spec))
+
+
+def short_of(value: float, limit: float, decimals: int = 2) -> str:
+    """Format a value that is on the wrong side of the limit, with so many decimals that it shows.
+
+    >>> short_of(0.0496, 0.05), short_of(5.3, 5, 0), short_of(0.3, 0.05)
+    ('0.0496', '5.3', '0.30')
+    """
+    while value != limit and float(f"{value:.{decimals}f}") == limit:
+        decimals += 1
+    return f"{value:.{decimals}f}"
