@@ -43,12 +43,11 @@ SENTENCES = {
     "moving shares": "the shares still moved after {n} steps: [{shares}]",
     "no share": "no image looks like attribute {attribute}, so its share is 0",
     # doubts about guesses by words, by a probe, in clusters, from a file
-    "sentences": "other sentences around {names:and} give other guesses (agreement {value}; trusted from {limit})",
-    "all sentences": "other sentences around the same names give other guesses (agreement {value}; trusted from "
-    "{limit})",
+    "sentences": "other sentences around {names:and|the same names} give other guesses (agreement {value}; trusted "
+    "from {limit})",
     "spread": "CLIP's odds hardly change from image to image (spread {value}; trusted from {limit})",
-    "separation": "the images form no groups that the names tell apart (separation {value}; trusted from {limit})",
-    "alike": "the images form no groups that {pairs: or that } tell apart (separation {value}; trusted from {limit})",
+    "separation": "the images form no groups that {pairs: or that |the names} tell apart (separation {value}; trusted "
+    "from {limit})",
     "rare": "few images are guessed {names:or}, and no gap parts them from unusual images of another name (density in "
     "the gap {value}; trusted up to {limit})",
     "other words": "other words fit the images better than any of the names ({value} % of a catalogue's words; trusted "
@@ -98,8 +97,8 @@ SENTENCES = {
     "{weight:.3g}; add rows of that group, lower --max-weight, or lower what moves the weights (--eta, "
     "--dro-step-size)",
     # accuracy by group
-    "empty groups": "{n:group} without images: {groups}; missing from worst-group accuracy and group mean, not counted "
-    "as 0",
+    "empty groups": "groups without images: {groups} ({n} in all); missing from worst-group accuracy and group mean, "
+    "not counted as 0",
     "unknown attributes": "{n:image} of unknown attribute, in the average only",
     "small worst group": "worst group {group}: only {n:image}, one image moves it by {points:.1f} points",
 }
@@ -152,13 +151,20 @@ def caution(kind: str, **values: Any) -> Caution:
 
 
 class _Words(Formatter):
-    """Formats lists as names in a row, in quotes with "and" or "or"; pairs of names; numbers with what they count."""
+    """Formats lists of names and of pairs with the words between them, and numbers with the noun that they count.
+
+    ``{names:or|none}`` has the names in quotes, with "or" before the last; no names are "none". ``{n:copy/copies}`` is
+    "1 copy" or "2 copies".
+    """
 
     def format_field(self, value: Any, spec: str) -> str:
         if isinstance(value, list):
-            if value and isinstance(value[0], list):
-                return spec.join(in_quotes(each) for each in value)
-            return in_quotes(value, spec) if spec else first_few([str(each) for each in value], MOST_NAMED)
+            between, _, of_none = spec.partition("|")
+            if not value:
+                return of_none
+            if isinstance(value[0], list):
+                return between.join(map(in_quotes, value))
+            return in_quotes(value, between) if between else first_few(list(map(str, value)), MOST_NAMED)
         noun, _, plural = spec.partition("/")
         if noun.replace(" ", "").isalpha() and len(noun) > 1:
             return f"{value:,} {noun if value == 1 else plural or f'{noun}s'}"

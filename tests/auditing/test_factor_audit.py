@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_up_run import doubts_of
+from made_up_run import worded
 from tiny import ATTRIBUTES, rows_of
 
 import dbpt
@@ -44,7 +44,7 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False, doubted=())
         Guesses(
             method="proportional",
             name=name, values=NAMES[name], shares=[1 / len(NAMES[name])] * len(NAMES[name]), mean_confidence=1.0,
-            doubts=doubts_of("nonsense") if name in doubts else [], n_unknown=0, n_known=0, accuracy=None,
+            doubts=worded("nonsense") if name in doubts else [], n_unknown=0, n_known=0, accuracy=None,
             doubted=list(doubted) if name in doubts else [],
         )
         for name in codes

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import replace
 
 import pytest
-from made_up_run import doubts_of
+from made_up_run import worded
 from runs import fit
 from test_audit import many_rows
 from tiny import rows_of
@@ -17,7 +17,7 @@ from dbpt.report.findings import FewerNames
 from dbpt.report.verdicts import AuditedFactor, Verdict
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
-UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=doubts_of("nonsense"))
+UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=worded("nonsense"))
 GUESSES = Guesses(
     method="proportional", shares=[0.5, 0.5], mean_confidence=1.0, doubts=[], n_unknown=0, n_known=0, accuracy=None
 )
@@ -162,7 +162,7 @@ def without_attributes(tiny, name):
 
 
 def without(leave_out):
-    changed = {"doubts": doubts_of("nonsense"), "leave_out": leave_out}
+    changed = {"doubts": worded("nonsense"), "leave_out": leave_out}
     return Guesses(**vars(GUESSES) | changed)
 
 
@@ -198,8 +198,8 @@ def test_values_of_a_factor_are_left_out_of_the_next_audit(tiny, chosen, run_all
     table = without_attributes(tiny, "fewer-values")
     factors = ("ground: meadow, lake=lake|pond, sky", "light: day, night")
     subject = subject_of("zero-shot", str(table), chosen | {"attributes": None, "factors": factors}, None, None)
-    ground = of_factor("ground", ["meadow", "lake", "sky"], doubts=doubts_of("nonsense"), leave_out=["sky"])
-    changed = {"doubts": doubts_of("nonsense"), "factors": [ground, of_factor("light", ["day", "night"])]}
+    ground = of_factor("ground", ["meadow", "lake", "sky"], doubts=worded("nonsense"), leave_out=["sky"])
+    changed = {"doubts": worded("nonsense"), "factors": [ground, of_factor("light", ["day", "night"])]}
     _, advice, commands = step_after(subject, UNTRUSTED, Guesses(**vars(GUESSES) | changed), by_guesses=True)
     assert advice == "Audit again without 'sky': 'meadow' and 'lake' alone raise no doubt."
     assert "--factors 'ground: meadow, lake=lake|pond' 'light: day, night'" in commands[0]

@@ -8,7 +8,7 @@ import pytest
 from browser import assert_readable, looks
 from html_page import Page, bars
 from made_up_audit import examples_of, figures_of, sheets_of
-from made_up_run import LONG, NASTY, doubts_of
+from made_up_run import LONG, NASTY, worded
 from matplotlib import pyplot
 
 from dbpt.auditing.page import render_audit
@@ -151,7 +151,7 @@ def test_no_probabilities_no_evidence_no_sheets_and_no_worst_group():
 
 
 def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_named():
-    guesses = replace(figures_of().guesses, doubts=doubts_of("no two modes are visible"), n_known=50, accuracy=0.5)
+    guesses = replace(figures_of().guesses, doubts=worded("no two modes are visible"), n_known=50, accuracy=0.5)
     verdict = Verdict(kind="untrusted", sentence="CLIP can't tell this attribute apart in these images.")
     text = text_of(figures_of(guesses=guesses, verdict=verdict))
     assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index(
@@ -198,7 +198,7 @@ def test_the_figures_of_a_factor_that_cant_be_trusted_are_folded(kind, is_folded
 @pytest.mark.parametrize(("doubts", "badge"), [(["no"], "Possible bias"), ([], "Bias found")])
 def test_a_bias_is_only_possible_if_another_factor_in_doubt_may_be_the_reason(doubts, badge):
     figures = figures_of()
-    doubted = Verdict(kind="untrusted", sentence="size", doubts=doubts_of(*doubts))
+    doubted = Verdict(kind="untrusted", sentence="size", doubts=worded(*doubts))
     assert figures.verdict.kind == "bias" and f">{badge}<" in with_factor(figures, "size", doubted)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from runs import said
 from table_files import rows
 
 from dbpt.auditing.figures import array_predictions, read_predictions
@@ -113,8 +114,8 @@ def test_arrays_are_in_the_order_of_the_data(read):
 def test_only_the_audited_rows_must_be_there_and_other_images_are_counted(read):
     found = read(GOOD + "gone.jpg,zebra\nalso/gone.jpg,cat\n")
     assert found.predictions.tolist() == [1, 1, 0, 0]
-    assert len(found.warnings) == 1 and "2 of 6 rows are ignored" in found.warnings[0]
-    assert found.warnings[0].endswith("the first is 'gone.jpg' in line 6")
+    assert len(found.warnings) == 1 and "2 of 6 rows are ignored" in str(found.warnings[0])
+    assert str(found.warnings[0]).endswith("the first is 'gone.jpg' in line 6")
     audited = read("path,prediction\nc.jpg,dog\n=d.jpg,cat\n", rows=np.array([3, 2]))
     assert audited.predictions.tolist() == [0, 1] and audited.warnings == ()
 
@@ -131,7 +132,7 @@ def test_the_output_of_dbpt_predict_is_read_as_it_is(read, dataset):
     table[2][1:] = ["", "", "", "", "", "truncated"]
     found = read(csv_text(table), rows=np.array([3, 1, 0]))
     assert found.predictions.tolist() == [1, -1, 1] and found.probabilities[0] == pytest.approx([1 / 3, 2 / 3])
-    assert found.warnings[1].endswith("mine.csv line 3: img/b.jpg: no prediction: truncated; left out")
+    assert str(found.warnings[1]).endswith("mine.csv line 3: img/b.jpg: no prediction: truncated; left out")
 
 
 def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
@@ -213,7 +214,7 @@ def test_an_array_that_may_be_of_another_split_gets_a_warning(tmp_path):
     table.write_text(rows(*(f"{i}.jpg,{'cat' if i % 2 else 'dog'},{split}" for i, split in enumerate(splits))))
     pets = load_dataset(table, images=False)
     np.save(tmp_path / "mine.npy", np.arange(2))
-    (warning,) = read_predictions(tmp_path / "mine.npy", pets, np.array([4, 5])).warnings
+    (warning,) = said(read_predictions(tmp_path / "mine.npy", pets, np.array([4, 5])).warnings)
     assert "taken as those of the test images" in warning and warning.endswith(
         "; as many images are in split train and in split val"
     )
@@ -297,8 +298,8 @@ def test_columns_may_have_other_names(read, header, columns):
 
 
 def test_a_column_that_is_named_but_not_there_is_refused(read):
-    for columns, said in (({"prediction": "guess"}, "guess"), ({"prediction_path": "file"}, "file")):
-        with pytest.raises(InputError, match=f"no column '{said}'; columns found: 'path', 'prediction'"):
+    for columns, name in (({"prediction": "guess"}, "guess"), ({"prediction_path": "file"}, "file")):
+        with pytest.raises(InputError, match=f"no column '{name}'; columns found: 'path', 'prediction'"):
             read(GOOD, columns=columns)
 
 
@@ -324,7 +325,7 @@ def test_integers_of_an_array_are_indices_whatever_the_names_are(tmp_path, numbe
     indices = np.array([1, 1, 2, 1, 1, 2])
     found = array_predictions(indices, numbered, np.arange(6))
     assert found.predictions.tolist() == indices.tolist()
-    (warning,) = found.warnings
+    (warning,) = said(found.warnings)
     assert "its integers are read as indices, so 0 means the class '1'; to give names, write them as text" in warning
     np.save(tmp_path / "mine.npy", indices)
     assert read_predictions(tmp_path / "mine.npy", numbered).predictions.tolist() == indices.tolist()

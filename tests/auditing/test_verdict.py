@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from made_up_run import doubts_of
+from made_up_run import worded
 
 from dbpt.auditing.verdict import named_difference, verdict_of
 from dbpt.groups import explained_errors, group_metrics
@@ -47,7 +47,7 @@ def verdict(
     **of_guesses,
 ):
     known = {"mean_confidence": 1.0, "n_known": 0, "n_unknown": 0, "accuracy": None} | of_guesses
-    guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=doubts_of(*doubts), **known)
+    guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=worded(*doubts), **known)
     groups, explained = audited(counts, errors)
     of = {"by": by, "attributes": ATTRIBUTES, "is_searched": is_searched, "detectable": detectable}
     return verdict_of(groups, explained, guesses if by_guesses else None, **of)
@@ -273,7 +273,7 @@ def test_doubts_count_only_where_guesses_define_the_groups():
         "CLIP can't tell day / night apart in these images, so this audit can't tell whether the errors of a linear "
         "probe depend on them."
     )
-    assert found.doubts == doubts_of("one", "two") and str(found) == f"{found.sentence} One. Two."
+    assert found.doubts == worded("one", "two") and str(found) == f"{found.sentence} One. Two."
     assert verdict(counts, errors, doubts=["one"]).kind == "bias"
     assert "depends strongly on day / night as CLIP guesses them:" in verdict(counts, errors, by_guesses=True).sentence
 

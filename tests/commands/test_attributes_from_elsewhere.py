@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from runs import contents, fit, metrics_of, pseudo_attributes, without
+from runs import contents, fit, metrics_of, pseudo_attributes, said, without
 from safetensors.torch import load_file, save_file
 from tiny import ATTRIBUTES
 
 import dbpt
-from dbpt import InputError
+from dbpt import InputError, Result
+from dbpt.report.findings import doubts_in_words
 from dbpt.settings.config import make_config
 
 OTHER = {"path": "nobody.png", "attribute": ATTRIBUTES[0]}
@@ -58,7 +59,7 @@ def test_true_attributes_in_a_file_train_what_the_oracle_trains(tiny, true_file,
     assert rows[0] == rows[1]
     metrics = metrics_of(run)
     assert (metrics["pseudo_method"], metrics["pseudo_quality"]["accuracy"]) == ("file", 1)
-    assert any("1 of 107 rows are ignored" in warning for warning in metrics["warnings"])
+    assert any("1 of 107 rows are ignored" in warning for warning in said(metrics["warnings"]))
     assert {path: ATTRIBUTES[a] for path, a in pseudo_attributes(run).items()} == {
         row["path"]: row["attribute"] for row in tiny.rows()
     }
@@ -127,7 +128,7 @@ def test_guesses_that_were_written_are_doubted_as_if_they_were_made_again(tiny, 
     assert str(found.verdict) == str(direct.verdict) and "not checked" not in str(found)
     of_file = {"attributes": whole["attributes"], "pseudo_attributes": tmp_path / "guesses.csv"}
     run = fit(tiny, tmp_path / "run", data=untold, **of_file)
-    assert told == tuple(metrics_of(run)["doubt_warnings"])
+    assert told == tuple(map(doubts_in_words, Result.read(run).metrics.doubted_guesses))
     found = dbpt.audit(untold, pseudo_attributes=run / "predictions.csv", **whole)
     assert str(found.verdict) == str(direct.verdict)
 
@@ -196,7 +197,7 @@ def test_a_model_labels_images_while_features_are_trained_on_and_those_it_cannot
     del expected[rows[7]["path"]]
     assert metrics_of(run)["failed_images"] == 1 and set(pseudo_attributes(run)) == set(expected)
     assert np.mean([code == expected[path] for path, code in pseudo_attributes(run).items()]) > 0.95  # of other shares
-    assert any("linked.csv line 9" in warning for warning in metrics_of(run)["warnings"])
+    assert any("linked.csv line 9" in warning for warning in said(metrics_of(run)["warnings"]))
 
 
 def test_the_model_that_labels_is_judged_by_an_audit(tiny, other, label_model):

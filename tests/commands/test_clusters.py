@@ -201,7 +201,7 @@ def test_clusters_that_are_none_give_a_warning(tiny, bare, tmp_path, monkeypatch
     monkeypatch.setattr("dbpt.guesses.clusters.DISTINCT", 1e9)
     monkeypatch.setattr("dbpt.guesses.clusters.FEWEST_ROWS", 10)
     found = fit(tiny, tmp_path / "run", bare, **WORD, **QUICK)
-    (warning,) = metrics_of(found)["doubt_warnings"]
+    warning = dbpt.Result.read(found).warnings[0]
     assert warning.startswith("the clusters can't be trusted: the images of classes 'box', 'disc' form no distinct")
     assert "The clusters can’t be trusted" in text_of(found / "report.html")
     audit = dbpt.audit(bare, **WORD, **tiny.backbone)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import made_up_comparison
 from made_up_comparison import difference
+from made_up_run import worded
 
 from dbpt.groups import Group
 from dbpt.report.comparison import csv_table, terminal_table
@@ -45,7 +46,7 @@ COMPARISON = made_up_comparison.comparison(
     heads=["prompt", "linear"],
     left_out=["--head prompt with --objective dfr: DFR trains linear only; choose --head linear"],
     failed=[FailedTraining(method="dfr", head="linear", seed=0, draw=None, reason="the loss is nan")],
-    warnings=["a ~ b^2"],
+    warnings=worded("a ~ b^2"),
 )
 COMPARISON = replace(COMPARISON, dataset=replace(COMPARISON.dataset, name="A&B_100%"))
 SETTINGS = replace(COMPARISON.settings, epochs=50, lr={"prompt": 0.01, "linear": 0.1})
@@ -146,12 +147,12 @@ def test_rows_that_seeds_do_not_move_are_named():
 
 
 def test_what_trainings_say_of_themselves_is_said_of_one_seed():
-    told = said(ZERO_SHOT, replace(ERM, warnings=[[], ["diverged", "few rows"], ["diverged"]]))
+    told = said(ZERO_SHOT, replace(ERM, warnings=[[], worded("diverged", "few rows"), worded("diverged")]))
     assert told.endswith(
         "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): diverged "
         "warning: ERM, head prompt, seed 1 (seeds that warn: 2 of 3): few rows"
     )
-    told = said(ZERO_SHOT, replace(ERM, seeds=[2], warnings=[["few rows"]]))
+    told = said(ZERO_SHOT, replace(ERM, seeds=[2], warnings=[worded("few rows")]))
     assert told.endswith("warning: ERM, head prompt, seed 2: few rows")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import FILES, fit, groups_of, history_of, metrics_of, pseudo_attributes, result_bytes, without
+from runs import FILES, fit, groups_of, history_of, metrics_of, pseudo_attributes, result_bytes, said, without
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from tiny import ATTRIBUTES, CLASSES, SIZES
@@ -117,7 +117,7 @@ def test_dbpt_without_eta_is_balanced_to_the_byte(tiny, tiny_run, tmp_path):
 def test_without_validation_split_a_part_of_training_serves_and_is_said(tiny, tmp_path, logged):
     table = tiny.write("without-val", [row for row in tiny.rows() if row["split"] != "val"])
     run = dbpt.fit(table, out=tmp_path / "run", **tiny.settings)
-    note = next(warning for warning in run.to_dict()["warnings"] if warning.startswith("no validation split"))
+    note = next(warning for warning in said(run.to_dict()["warnings"]) if warning.startswith("no validation split"))
     splits = load_file(run.folder / "pseudo_attributes.safetensors")["splits"]
     num_val = int((splits == 1).sum())
     assert f"{num_val} of the training rows" in note

@@ -83,7 +83,7 @@ def test_a_run_guesses_each_factor_and_makes_groups_of_their_combinations(run, t
 
 
 def test_doubts_name_the_factor(run, command, table, tiny):
-    warnings = metrics_of(run)["doubt_warnings"]  # figures are over true groups, but the epoch was chosen by guesses
+    warnings = Result.read(run).warnings  # figures are over true groups, but the epoch was chosen by guesses
     doubted = [text.split(" can't be trusted")[0] for text in warnings if "can't be trusted" in text]
     assert "CLIP's guesses of light (day / night / noon)" in doubted
     page = (run / "guesses.html").read_text()

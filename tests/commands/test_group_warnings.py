@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from comparisons import compare
-from runs import fit, metrics_of
+from runs import fit, metrics_of, said
 from tiny import ATTRIBUTES
 
 from dbpt.data import load_dataset
@@ -31,9 +31,8 @@ def warnings(tiny, train, val, **settings) -> list[str]:
     columns = {"lines": np.arange(len(groups)), "labels": groups // 2, "attributes": attributes, "splits": splits}
     dataset = replace(dataset, paths=("image.png",) * len(groups), **columns)
     guessed = PseudoAttributes(pseudo, None, None, "argmax")
-    return group_warnings(
-        Study(embedded=SimpleNamespace(dataset=dataset), config=config, pseudo=guessed, splits=splits)
-    )
+    study = Study(embedded=SimpleNamespace(dataset=dataset), config=config, pseudo=guessed, splits=splits)
+    return said(group_warnings(study))
 
 
 def test_nothing_is_said_where_every_group_has_enough_rows(tiny):
@@ -83,16 +82,16 @@ def test_dfr_learns_from_validation(tiny):
 def test_a_fit_without_one_group_in_validation_says_so_in_its_metrics(tiny, tmp_path):
     rows = [row for row in tiny.rows() if not row["path"].startswith("val/10")]
     run = fit(tiny, tmp_path / "run", tiny.write("no-box-meadow", rows), epochs=1, baselines=False, **TRUE)
-    (told,) = [line for line in metrics_of(run)["warnings"] if "chosen without them" in line]
+    (told,) = [line for line in said(metrics_of(run)["warnings"]) if "chosen without them" in line]
     assert told.startswith(f"true-groups with no row in split 'val': {NAMES[0]} (5 in 'train');")
 
 
 def test_a_selection_that_no_objective_reads_is_told(tiny):
     refit = FitConfig(objective="dfr", head="linear", model_selection="last", baselines=False)
-    (told,) = setting_warnings([refit])
+    (told,) = said(setting_warnings([refit]))
     assert told.startswith("--model-selection last changes nothing in this run: only --objective dbpt and ")
     assert "dfr" not in told
-    (told,) = setting_warnings([replace(refit, baselines=True)])
+    (told,) = said(setting_warnings([replace(refit, baselines=True)]))
     assert told.startswith("--model-selection last changes nothing in this run but in the ERM row: only --objective")
     assert setting_warnings([replace(refit, model_selection="pseudo-wgp")]) == []
     assert setting_warnings([refit, replace(refit, objective="erm")]) == []
@@ -116,7 +115,7 @@ def test_a_selection_that_no_objective_reads_is_told(tiny):
 def test_sentences_of_groups_that_nothing_reads_are_told(settings, is_read):
     config = FitConfig(group_template=("a {attribute} {class}.",), **settings)
     told = [] if is_read else ["only group prompts with named groups would read it"]
-    assert [line.partition("this run: ")[2] for line in setting_warnings([config])] == told
+    assert [line.partition("this run: ")[2] for line in said(setting_warnings([config]))] == told
     assert setting_warnings([config, replace(config, prompts="group", objective="gla", group_source="true")]) == []
     assert setting_warnings([config], sentences_read=True) == []
 

@@ -98,7 +98,7 @@ def test_nothing_is_said_where_the_guesses_decide_nothing(tiny, tiny_run, tmp_pa
         ({"objective": "erm", "model_selection": "average", "baselines": False}, 0),
     ]):  # fmt: skip
         config = FitConfig(data=str(tiny.table), **tiny.settings | changes)
-        assert len(doubts(prepare(config).doubt_warnings)) == n, number
+        assert len(prepare(config).doubted_guesses) == n, number
     found = compare(tiny, tmp_path / "comparison", methods=("zero-shot",), seeds=1)
     assert doubts(found.warnings) == []
 

@@ -6,6 +6,7 @@ import sys
 import pandas
 import pytest
 from comparisons import compare
+from runs import said
 
 import dbpt
 from dbpt import InputError
@@ -50,7 +51,7 @@ def test_a_result_shows_itself_as_text_html_and_in_one_line(results, kind):
     assert html.startswith("<p>squares: test split, 32 images<br>groups: true attributes; figures in per cent")
     assert html.count("<tr>") == 1 + len(result.rows)
     assert f"<td>{100 * result.worst_group_accuracy:.1f}</td>" in html
-    assert set(result.warnings) >= set(result.metrics.warnings)
+    assert set(result.warnings) >= set(said(result.metrics.warnings))
     assert ("<td>dbpt, prompt</td>" in html) == (kind == "compare")
     assert html.count("<li>warning: ") == len(result.warnings) > 0
     for warning in result.warnings:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from comparisons import compare
 from runs import contents as run_contents
-from runs import fit, groups_of, metrics_of
+from runs import fit, groups_of, metrics_of, said
 from safetensors.numpy import load_file
 from tiny import rows_of
 
@@ -62,7 +62,7 @@ def test_without_validation_rows_some_are_held_out_first_and_none_is_in_both(tin
     assert [np.bincount(drawn.labels[drawn.splits == split]).tolist() for split in (0, 1)] == [[5, 5], [4, 4]]
     splits, notes = hold_out(without, without.labels, 0.5, 0, by="class")
     assert np.array_equal(drawn.splits, splits[drawn.places])
-    assert set(notes) < set(drawn.notes)
+    assert set(said(notes)) < set(drawn.notes)
 
 
 def test_a_run_has_only_the_drawn_rows_in_all_files(run, tiny):
@@ -139,12 +139,12 @@ def test_a_cell_equals_the_fit_and_each_seed_has_rows_of_its_own(tiny, tmp_path)
     assert "trained on 5 images of each class" in (found.folder / "compare.html").read_text()
     numbers = json.loads((found.folder / "compare.json").read_text())
     assert numbers["dataset"]["shots"] == 5
-    assert not any("in split 'val'" in text and "epoch" in text for text in numbers["warnings"])
+    assert not any("in split 'val'" in text and "epoch" in text for text in said(numbers["warnings"]))
 
 
 def test_few_validation_images_are_one_warning_for_all_seeds(tiny, tmp_path):
     found = compare(tiny, tmp_path / "c", methods="erm", shots=2, epochs=1, seeds=3)
-    warnings = found.metrics.warnings
+    warnings = said(found.metrics.warnings)
     expected = "--shots 2: 2 validation images of each class decide which epoch is best; --model-selection last"
     assert sum(text.startswith(expected) for text in warnings) == 1
     assert not any("a few images decide" in text or "the epoch is chosen without" in text for text in warnings)
@@ -161,7 +161,7 @@ def test_a_small_class_keeps_its_rows_with_a_warning(tiny, tmp_path):
             few.append(row)
     run = fit(tiny, tmp_path / "run", tiny.write("small-class", few), **SHOTS)
     expected = f"--shots 5: classes with fewer training images, of which all are taken: {label} (3)"
-    assert expected in metrics_of(run)["warnings"]
+    assert expected in said(metrics_of(run)["warnings"])
 
 
 def test_precomputed_features_in_the_order_of_the_data_are_those_of_the_drawn_rows(tiny, tiny_backbone, tmp_path, run):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from comparisons import cell, compare
-from made_up_run import doubts_of
+from made_up_run import worded
 from runs import without
 
 from dbpt.errors import InputError
@@ -50,7 +50,7 @@ def test_they_are_refused_for_data_that_name_no_attribute(tiny, tmp_path):
 
 
 def test_only_those_that_use_the_guesses_tell_doubts_about_them(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr("dbpt.guesses.trust._doubts", lambda *_: [{"doubts": doubts_of("made up")}])
+    monkeypatch.setattr("dbpt.guesses.trust._doubts", lambda *_: [{"doubts": worded("made up")}])
     for name, told in (("roboshot", False), ("mean-difference", True)):
         found = compare(tiny, tmp_path / name, methods=name, seeds=1)
         assert any(text.startswith(f"{DOUBT}made up") for text in found.warnings) == told

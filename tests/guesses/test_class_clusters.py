@@ -115,8 +115,7 @@ def test_few_images_are_a_doubt():
     found = find(features, labels, 2, num_classes=3)
     assert np.isnan(found.separation).tolist() == [True, False, True]
     assert [str(doubt) for doubt in found.doubts(NAMES)] == [
-        "classes 'bird', 'stone' have too few different images to tell whether the clusters are distinct (from 50 "
-        "images)"
+        "too few different images of classes 'bird', 'stone' to tell whether the clusters are distinct (from 50 images)"
     ]
 
 
@@ -127,7 +126,7 @@ def test_few_different_images_are_a_doubt():
     features[rows[1:]] = features[rows[0]] + 1
     found = find(features, labels, 2)
     assert np.isnan(found.separation).tolist() == [False, True]
-    assert found.doubts(NAMES[:2])[0].sentence.startswith("class 'fish' has too few different images")
+    assert found.doubts(NAMES[:2])[0].sentence.startswith("too few different images of class 'fish'")
 
 
 @pytest.mark.parametrize(("rows", "width"), [(40, 512), (60, 64), (300, 512)])

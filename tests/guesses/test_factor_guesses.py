@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from runs import said
 
 from dbpt.data.words import Words, combined, parse_factors
 from dbpt.guesses import label_attributes
@@ -108,8 +109,8 @@ def test_warnings_name_the_factor_and_its_values(drawn):
     words, labels, _, _ = drawn
     flat = np.zeros((len(labels), 7), np.float32)
     found = label_suspects(flat, labels, words, method="proportional", fit_on=None)  # without a Python warning
-    assert all("cannot be estimated, so each image gets the one" in text for text in found.warnings)
-    assert [text.split(": ")[0] for text in found.warnings] == [
+    assert all("cannot be estimated, so each image gets the one" in text for text in said(found.warnings))
+    assert [text.split(": ")[0] for text in said(found.warnings)] == [
         "style (photo, sketch, art)",
         "place (indoor, outdoor)",
         "place (sea, harbour)",

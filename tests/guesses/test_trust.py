@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from dbpt import label_attributes
+from dbpt.cautions import short_of
 from dbpt.guesses import trust as fewer_names
-from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa, short_of
+from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
 from dbpt.guesses.trust import (
     AGREEMENT_TEMPLATES,
     LARGEST_GAP_DENSITY,

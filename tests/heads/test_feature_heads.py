@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from runs import fit, history_of, metrics_of
+from runs import fit, history_of, metrics_of, said
 from safetensors.numpy import load_file
 from tiny import CLASSES
 from torch import nn
@@ -180,7 +180,7 @@ def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are
     del settings["min_group_count"]
     changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0, "sgd_momentum": 0.5}
     run = dbpt.fit(tiny.table, out=tmp_path / "run", head="linear", objective="jtt", **settings, **changed)
-    told = [warning for warning in run.to_dict()["warnings"] if "changes nothing in this run" in warning]
+    told = [warning for warning in said(run.to_dict()["warnings"]) if "changes nothing in this run" in warning]
     assert told == [
         "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",
         "--ctx-init a photo of changes nothing in this run: only --head prompt would read it",
@@ -188,7 +188,7 @@ def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are
         "--sgd-momentum 0.5 changes nothing in this run: only --optimizer sgd would read it",
     ]
     assert all(warning in logged.messages for warning in told)
-    assert not [warning for warning in metrics_of(tiny_run)["warnings"] if "changes nothing" in warning]
+    assert not [warning for warning in said(metrics_of(tiny_run)["warnings"]) if "changes nothing" in warning]
 
 
 def test_small_batches_under_adamw_sample_and_weights_in_the_loss_are_warned_of(tiny, tmp_path):
@@ -202,13 +202,13 @@ def test_small_batches_under_adamw_sample_and_weights_in_the_loss_are_warned_of(
     in_loss = fit(tiny, tmp_path / "loss", apply="loss", **settings)
     told = "--apply loss with --optimizer adamw and --batch-size 16: AdamW takes most of the group weights"
     for run, times in ((default, 0), (same, 0), (in_loss, 1)):
-        assert sum(warning.startswith(told) for warning in metrics_of(run)["warnings"]) == times
+        assert sum(warning.startswith(told) for warning in said(metrics_of(run)["warnings"])) == times
 
 
 def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path, logged):
     run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05)
-    said = re.compile(r"dfr: C = [\d.]+ chosen on half of validation, 20 balanced subsets averaged")
-    assert any(map(said.match, logged.messages))
+    line = re.compile(r"dfr: C = [\d.]+ chosen on half of validation, 20 balanced subsets averaged")
+    assert any(map(line.match, logged.messages))
     rows = {row["name"]: row for row in metrics_of(run)["rows"]}
     assert list(rows) == ["zero-shot", "erm", "dfr"]
     assert (rows["dfr"]["group_source"], rows["dfr"]["head"], rows["erm"]["head"]) == ("pseudo", "linear", "linear")
@@ -229,7 +229,7 @@ def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_valid
     monkeypatch.setattr(Embedded, "guess", all_in_one)
     for objective, split in (("dfr", "val"), ("erm", "train")):
         config = FitConfig(data=str(tiny.table), **tiny.settings, head="linear", objective=objective)
-        told = [text for text in prepare(config).warnings if "nothing is learnt about them" in text]
+        told = [text for text in said(prepare(config).warnings) if "nothing is learnt about them" in text]
         assert [text.partition(":")[0] for text in told] == [f"pseudo-groups with no row in split {split!r}"]
 
 

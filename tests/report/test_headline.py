@@ -8,7 +8,6 @@ from made_up_run import (
     GUESSES,
     RIGHT,
     as_json,
-    doubts_of,
     evaluated,
     history,
     render_report,
@@ -16,6 +15,7 @@ from made_up_run import (
     run,
     summarize,
     table_of,
+    worded,
 )
 
 from dbpt.groups import group_metrics
@@ -94,7 +94,7 @@ def test_what_zero_shot_does_is_said_where_the_headline_does_not():
 
 
 def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
-    found = verdict(summarize(metrics), replace(GUESSES, doubts=doubts_of(*doubts), **changes), difference)
+    found = verdict(summarize(metrics), replace(GUESSES, doubts=worded(*doubts), **changes), difference)
     return found.kind, found.title, unwrapped(found.sentence)
 
 
@@ -160,7 +160,7 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
             values=values,
             shares=[0.5, 0.5],
             mean_confidence=0.9,
-            doubts=doubts_of(*doubts),
+            doubts=worded(*doubts),
             n_unknown=0,
             n_known=0,
             accuracy=None,
@@ -173,7 +173,7 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     assert sentence.endswith(
         " CLIP can't tell dark / bright (tone) apart in these images, so nothing follows about a bias there."
     )
-    none = verdict_of(pseudo, doubts=["style: no", "tone: no"], factors=[replace(one, doubts=doubts_of("no")), other])
+    none = verdict_of(pseudo, doubts=["style: no", "tone: no"], factors=[replace(one, doubts=worded("no")), other])
     assert none[0] == "untrusted" and "photo / sketch (style) and dark / bright (tone) apart" in none[2]
     assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
 

@@ -14,7 +14,6 @@ from made_up_run import (
     MISTAKE,
     NASTY,
     RIGHT,
-    doubts_of,
     evaluated,
     history,
     render_report,
@@ -22,6 +21,7 @@ from made_up_run import (
     run,
     summarize,
     table_of,
+    worded,
 )
 
 from dbpt.report.pictures import Example, GroupExamples, Mistake
@@ -108,7 +108,7 @@ def test_table_says_when_groups_are_pseudo():
     assert "smallest pseudo-group" not in unwrapped(table)
     assert table.endswith("pseudo attributes: proportional, shares land 0.62 water 0.38")
     assert "warning" not in table
-    doubts = [asdict(doubt) for doubt in doubts_of("reworded")]
+    doubts = [asdict(doubt) for doubt in worded("reworded")]
     doubted = run(group_kind="pseudo", pseudo_quality=None, pseudo_doubts=doubts)
     assert "(labelled by the model), which can't be trusted here; figures" in unwrapped(table_of(doubted))
     assert "(labelled by the model), which can't be trusted here" in Page(render_report(doubted, [], [])).words
@@ -126,7 +126,7 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
     assert cells["zero-shot"] == ["–"] * 7
     assert cells["ERM"][-4:] == ["90.0", "50.0*", "–", "80.0"]
     assert any(line.startswith("dbpt (true groups) ◂") for line in lines)
-    told = "warning: group waterbird · land: no images; missing from worst-group accuracy"
+    told = "warning: groups without images: waterbird · land (1 in all); missing from worst-group accuracy"
     assert told in unwrapped("\n".join(lines))
     assert sum(line.startswith("warning:") for line in lines) == 1  # both rows have it: said once, without names
 
@@ -259,9 +259,13 @@ def test_the_same_images_are_shown_before_and_after_with_what_each_is_taken_for(
 
 
 def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():
-    told = {"doubt_warnings": ["reworded; use other words"], "warnings": ["two"]}
-    metrics = run(group_kind="pseudo", pseudo_quality=None, **told)
-    assert summarize(metrics).warnings[:2] == ["reworded; use other words", "two"]
+    doubted = [asdict(replace(GUESSES, values=["land", "water"], doubts=worded("reworded")))]
+    metrics = run(group_kind="pseudo", pseudo_quality=None, doubted_guesses=doubted, warnings=["two"])
+    assert summarize(metrics).warnings[:2] == [
+        "CLIP's guesses of land / water can't be trusted: reworded; use other words, give each name more wordings, or "
+        "look at the guesses with dbpt audit",
+        "two",
+    ]
     words = Page(render_report(metrics, [], [])).words
     assert "use other words" not in words and "Two." in words
     assert "The guesses can’t be trusted CLIP can't tell land / water apart in these images" in words

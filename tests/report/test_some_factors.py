@@ -7,7 +7,7 @@ import pytest
 from html_page import Page
 from made_up_comparison import comparison, difference, page_of
 from made_up_comparison import row as compared
-from made_up_run import GUESSES, doubts_of, evaluated, render_report, row, run, typed_metrics
+from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics, worded
 
 from dbpt.groups import group_metrics
 from dbpt.guesses.trust import Guesses
@@ -39,7 +39,7 @@ def of_factors(*doubts):
         Guesses(
             **factor,
             shares=[1 / len(factor["values"])] * len(factor["values"]),
-            doubts=doubts_of(*each),
+            doubts=worded(*each),
             **same,
         )
         for factor, each in zip((STYLE, PLACE), doubts, strict=True)
@@ -81,8 +81,8 @@ def test_judged_are_the_trusted_factors_or_all_of_them():
 
 
 def test_the_doubted_factor_is_named_whatever_its_doubt_says():
-    (doubt,) = doubts_of("reworded", factor="place")
-    for pseudo_doubts, words in (([doubt], "place"), ([doubt, replace(doubt, factor="style")], "which")):
+    (doubt,) = worded("reworded", of="place")
+    for pseudo_doubts, words in (([doubt], "place"), ([doubt, replace(doubt, of="style")], "which")):
         metrics = typed_metrics(run_of_two(pseudo_doubts=list(map(asdict, pseudo_doubts))))
         assert groups_line(metrics).endswith(f", {words} can't be trusted here")
 

@@ -3,6 +3,7 @@
 from itertools import product
 
 import numpy as np
+from made_up_run import worded
 
 from dbpt.auditing.figures import AuditFigures
 from dbpt.groups import group_metrics
@@ -40,7 +41,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
         share_high=0.485,
     )  # fmt: skip
     values = {"schema_version": 1, "dbpt_version": "0.1.0", "predictions_by": "zero-shot", "predictions_from": ""}
-    values |= {"group_kind": "pseudo", "average": "plain", "metrics": metrics, "guesses": guesses, "warnings": []}
+    values |= {"group_kind": "pseudo", "average": "plain", "metrics": metrics, "guesses": guesses}
     values |= {
         "gap_low": 0.02,
         "gap_high": 0.4,
@@ -61,7 +62,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
         name: {other: int(n) for other, n in zip(classes, taken, strict=True) if n}
         for name, taken in zip(classes, confusion, strict=True)
     }
-    return AuditFigures(**values | changes)
+    return AuditFigures(**values | changes | {"warnings": worded(*changes.get("warnings", ()))})
 
 
 def sheets_of(figures, folder, n=30):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from statistics import fmean
 
-from made_up_run import GUESSES, LONG, NASTY, names_of, words_of
+from made_up_run import GUESSES, LONG, NASTY, names_of, worded, words_of
 
 from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
@@ -114,9 +114,8 @@ def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land",
         "rows": list(rows),
         "left_out": [],
         "failed": [],
-        "warnings": [],
     }
-    found = ComparisonMetrics(**values | changes)
+    found = ComparisonMetrics(**values | changes | {"warnings": worded(*changes.get("warnings", ()))})
     return replace(found, rows=[replace(row, groups=names_of(row.groups, found.dataset)) for row in found.rows])
 
 

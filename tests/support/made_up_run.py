@@ -9,9 +9,9 @@ import numpy as np
 import dbpt.report.page
 import dbpt.report.summary
 import dbpt.report.tables
+from dbpt.cautions import Caution
 from dbpt.data import SPLITS
 from dbpt.groups import group_metrics, pseudo_attribute_quality
-from dbpt.guesses.doubts import Doubt
 from dbpt.guesses.trust import Guesses
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.sections import run_figures
@@ -49,7 +49,7 @@ def row(name, test, val=None, source="pseudo"):
     return {**choices, **epochs, "train": None, "val": val, "test": test}
 
 
-def run(right=RIGHT, **changes):
+def run(right=RIGHT, *, warnings=(), **changes):
     """A metrics.json dict of 2 x 2 groups."""
     counts = {"train": [3498, 184, 56, 1057], "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]}
     names = {"classes": ["landbird", "waterbird"], "attributes": ["land", "water"], "factors": []}
@@ -58,13 +58,14 @@ def run(right=RIGHT, **changes):
     pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
     return {
-        **{"schema_version": 4, "dbpt_version": "0.1.0", "seed": 3, "warnings": [], "failed_images": 0},
+        **{"schema_version": 4, "dbpt_version": "0.1.0", "seed": 3, "failed_images": 0},
+        "warnings": [asdict(each) for each in worded(*warnings)],
         **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga", "chosen": "dbpt"},
         "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
         "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512, "image_precision": "bf16"},
         "rows": [row(name, evaluated(values)) for name, values in right.items()],
         **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
-        **{"pseudo_doubts": [], "doubt_warnings": []},
+        **{"pseudo_doubts": [], "doubted_guesses": []},
         "pseudo_quality": as_json(quality) | {"split": "training"},
         "cross_validated": [],
         "seconds": {"embed": 1.0, "total": 2.5},
@@ -72,8 +73,9 @@ def run(right=RIGHT, **changes):
     }
 
 
-def doubts_of(*sentences, factor=None):
-    return [Doubt(kind="separation", sentence=sentence, factor=factor) for sentence in sentences]
+def worded(*sentences, of=""):
+    """Return cautions of no kind with these sentences."""
+    return [Caution("text", {"text": sentence}, of) for sentence in sentences]
 
 
 def table_of(metrics, **options):
@@ -153,7 +155,7 @@ GUESSES = Guesses(
     method="proportional",
     shares=[0.25] * 4,
     mean_confidence=0.9,
-    doubts=doubts_of(NASTY),
+    doubts=worded(NASTY),
     n_known=0,
     accuracy=None,
 )

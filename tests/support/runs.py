@@ -2,13 +2,16 @@
 
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from tiny import Tiny
 
 import dbpt
+from dbpt.cautions import Caution
 
 RESULTS = ("prompt", "classifier", "pseudo_attributes")
 FILES = {f"{name}.safetensors" for name in (*RESULTS, "checkpoints/erm", "checkpoints/dbpt")}
@@ -24,6 +27,11 @@ def fit(tiny: Tiny, out: Path, data: Path | None = None, **settings: object) -> 
 
 def metrics_of(run: Path) -> dict:
     return json.loads((run / "metrics.json").read_text())
+
+
+def said(warnings: Iterable[Any]) -> list[str]:
+    """Return the sentences of warnings, which may come from JSON."""
+    return [str(Caution(**each) if isinstance(each, dict) else each) for each in warnings]
 
 
 def result_bytes(run: Path) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from runs import said
 from toy_training import SETTINGS, TRAIN, VAL, build, linear_head
 
 from dbpt.objectives import TrainingGroups
@@ -17,7 +18,7 @@ ROWS = np.bincount(TRAIN.groups[TRAIN.groups >= 0])
 def trained(objective: str, settings=SETTINGS, **choices):
     built = build(objective, **choices)
     result = train(linear_head(), built, TRAIN, VAL, settings)
-    return result.history, training_findings(result, built, asked_lr=settings.lr, group_names=NAMES)
+    return result.history, said(training_findings(result, built, asked_lr=settings.lr, group_names=NAMES))
 
 
 @pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt", "groupdro", "jtt", "class-balanced"])

@@ -13,6 +13,7 @@ from dbpt.errors import InputError
 from dbpt.groups import ids
 from dbpt.groups.intervals import simultaneous_intervals, worst_group_interval
 
+MOST_NAMED = 10
 SMALL_GROUP = 30
 """The accuracy of a group with fewer rows gets a warning."""
 """As many groups without images are named in a warning."""
@@ -290,7 +291,7 @@ def _warnings(
         return f"{group.index} ({group.class_name}, {group.attribute})"
 
     empty = [name_of(entry) for entry in groups if entry.n == 0 and occurs_G[entry.index]]
-    warnings = [caution("empty groups", n=len(empty), groups=empty)] if empty else []
+    warnings = [caution("empty groups", n=len(empty), groups=empty[:MOST_NAMED])] if empty else []
     if unknown:
         warnings.append(caution("unknown attributes", n=unknown))
     if worst is not None and groups[worst].n < SMALL_GROUP:

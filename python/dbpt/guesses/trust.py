@@ -99,16 +99,14 @@ class Trust:
         """
         doubts = []
         if unsteady := self._unsteady:
-            kind, names = ("sentences", {"names": unsteady})
-            if len(unsteady) == len(self.agreements):
-                kind, names = "all sentences", {}
-            doubts.append(caution(kind, **names, value=self.agreement, limit=LOWEST_AGREEMENT))
+            names = [] if len(unsteady) == len(self.agreements) else unsteady  # none: of all
+            doubts.append(caution("sentences", names=names, value=self.agreement, limit=LOWEST_AGREEMENT))
         if self.spread < LOWEST_SPREAD:
             doubts.append(caution("spread", value=self.spread, limit=LOWEST_SPREAD))
         if self.separation < LOWEST_SEPARATION:
             pairs = list(map(list, self._alike)) if len(self._alike) <= MOST_PAIRS else []
-            figures = {"value": max(self.separation, 0.0), "limit": LOWEST_SEPARATION}
-            doubts.append(caution("alike", pairs=pairs, **figures) if pairs else caution("separation", **figures))
+            lowest = max(self.separation, 0.0)
+            doubts.append(caution("separation", pairs=pairs, value=lowest, limit=LOWEST_SEPARATION))
         if rare := self._too_rare:
             densest = max(self.gap_densities.values())
             doubts.append(caution("rare", names=rare, value=densest, limit=LARGEST_GAP_DENSITY))

@@ -279,7 +279,8 @@ def load_and_embed(
             settings |= {"context": context, "start_from": start}
         HEADS[each.head].check(backbone, outputs, **settings)
     embedded = embedded_rows(dataset, backbone, config, known)
-    log_warnings(embedded.warnings)
+    for warning in embedded.warnings:
+        logger.warning(str(warning))
     check_classes(embedded.dataset)
     features = embedded.features[:]  # training reads them in each step
     label_features = features if embedded.label_features is embedded.features else embedded.label_features[:]
