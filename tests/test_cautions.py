@@ -30,7 +30,8 @@ def test_each_kind_is_used_and_no_other():
         (caution("sentences", names=[], value=0.7999, limit=0.8),
          "other sentences around the same names give other guesses (agreement 0.7999; trusted from 0.8)"),
         (caution("separation", pairs=[["a", "b"], ["b", "c"]], value=0.0, limit=0.1),
-         "the images form no groups that 'a' and 'b' or that 'b' and 'c' tell apart (separation 0.00; trusted from 0.1)"),
+         "the images form no groups that 'a' and 'b' or that 'b' and 'c' tell apart (separation 0.00; "
+         "trusted from 0.1)"),
         (Caution("text", {"text": "odd"}, of="style"), "style: odd"),
         (Caution("text", {"text": "odd"}, of="style", classes=["cat", "dog"]), "style: for cat, dog, odd"),
         (caution("few shots", shots=5, classes=[f"c{i} (1)" for i in range(12)]),

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.clip.text_path import ChunkedTower
 from dbpt.clip.text_tower import GeneralTower, prompt_token_ids
-from dbpt.data.prompts import class_prompts
 from dbpt.data.words import Words
 from dbpt.heads import AdapterHead, HeadStart, LinearHead, PromptHead
+from dbpt.heads.base import class_prompts
 from dbpt.heads.prompt import OFFSET_STEP
 from dbpt.training import records as model_selection
 

@@ -21,11 +21,11 @@ from dbpt.commands.methods import MethodResult, candidates_of, trained_result, t
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
-from dbpt.data.prompts import group_templates
 from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
+from dbpt.heads.base import group_templates
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.page import model_card, render_report

@@ -1,9 +1,13 @@
-"""The interface of a head, for `dbpt.register_head`. A head turns features (N, D) into logits (N, K)."""
+"""The interface of a head, for `dbpt.register_head`, and the prompts of classes or groups that it tells apart.
+
+A head turns features (N, D) into logits (N, K).
+"""
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -11,13 +15,30 @@ import torch
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
-from dbpt.data.prompts import Prompts
-from dbpt.data.words import Words
+from dbpt.data.words import GROUP_PLACEHOLDER, SENTENCE_START, Vocabulary, Words
+from dbpt.groups import group_name
 from dbpt.registry import Registered
 
 Tensors = Mapping[str, Any]
 """NumPy arrays or torch tensors, float32, by name."""
 Array = TypeVar("Array", NDArray[np.float32], torch.Tensor)
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of the classes or groups that a head tells apart.
+
+    Attributes:
+        wordings: the name of each, with the words between context and full stop, in one wording or several.
+        start: the words that the context starts as by default.
+        contexts: the number of the context of each, if contexts are specific.
+        copies: how many groups in a row begin with each prompt, since no words tell the groups of a class apart.
+    """
+
+    wordings: Vocabulary
+    start: str
+    contexts: tuple[int, ...]
+    copies: int = 1
 
 
 @dataclass(frozen=True)
@@ -142,3 +163,55 @@ class Head(torch.nn.Module, Registered):
         """
         total: NDArray[np.float32] = np.logaddexp.reduce(logits, axis=2)
         return total
+
+
+def class_prompts(words: Words, copies: int = 1) -> Prompts:
+    """Return a prompt for each class, or for its groups without words, with the words before it in the sentences."""
+    return Prompts(words.classes, words.class_sentence_start, tuple(range(len(words.classes))), copies)
+
+
+def group_prompts(words: Words) -> Prompts:
+    """Return a prompt for each group y * A + a, by the first group template."""
+    template = group_templates(words)[0]
+    before = GROUP_PLACEHOLDER.split(template)[0]
+    body = template[len(before) :].rstrip(" .!?")
+    names = [group_name(label, attribute) for label in words.classes for attribute in words.attributes]
+    wordings = [tuple(_filled(body, *pair) for pair in pairs) for pairs in _wordings(words)]
+    contexts = tuple(g // len(words.attributes) for g in range(len(names)))
+    return Prompts(dict(zip(names, wordings, strict=True)), before.strip() or SENTENCE_START, contexts)
+
+
+def group_texts(words: Words) -> tuple[list[str], NDArray[np.int64]]:
+    """Return every sentence of class and attribute, and the group y * A + a of each, (P,) int64.
+
+    They are the group templates in all wordings of both. The wording of several factors is "VALUE, VALUE".
+    """
+    templates, texts, owners = group_templates(words), list[str](), list[int]()
+    for group, pairs in enumerate(_wordings(words)):
+        texts += [_filled(template, *pair) for pair in pairs for template in templates]
+        owners += [group] * len(pairs) * len(templates)
+    return texts, np.array(owners, dtype=np.int64)
+
+
+def possible_groups(words: Words) -> NDArray[np.bool_]:
+    """Return (G,) False for each group y * A + a of a class that can't have the attribute."""
+    possible = {label: [suspect.possible(label) for suspect in words.suspects] for label in words.classes}
+    pairs = product(words.classes, product(*map(range, words.sizes)))
+    return np.array([all(map(list.__contains__, possible[label], values)) for label, values in pairs])
+
+
+def group_templates(words: Words) -> tuple[str, ...]:
+    """Return the sentences of groups: those that are given, or those of the classes with "CLASS, ATTRIBUTE"."""
+    return words.group_templates or tuple(each.replace("{}", "{class}, {attribute}") for each in words.templates)
+
+
+def _wordings(words: Words) -> Iterator[list[tuple[str, str]]]:
+    """Yield the pairs of wordings of class and attribute of each group y * A + a."""
+    for of_class, *of_values in product(words.classes.values(), *(each.values.values() for each in words.suspects)):
+        yield [(label, ", ".join(values)) for label, *values in product(of_class, *of_values)]
+
+
+def _filled(template: str, label: str, attribute: str) -> str:
+    """Return the sentence, or the part of it, with the words in their places."""
+    words = {"class": label, "attribute": attribute}
+    return GROUP_PLACEHOLDER.sub(lambda place: words[place[1]], template)

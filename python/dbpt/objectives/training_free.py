@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.prompts import group_texts
 from dbpt.data.words import Words, sentences
 from dbpt.errors import InputError
 
@@ -158,6 +157,8 @@ def group_weights(inputs: Inputs) -> NDArray[np.float32]:
             name = next(iter(factor.of_class))
             found = f"factor {factor.name!r} has values of its own for class {name!r}"
             raise InputError(f"{found}, so some sentences of class and attribute mean nothing; leave the method out")
+    from dbpt.heads.base import group_texts
+
     weights_GD = inputs.encode(*group_texts(words))
     return weights_GD.reshape(len(words.classes), len(words.attributes), -1)
 

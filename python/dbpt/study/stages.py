@@ -18,7 +18,6 @@ from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
 from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, entries_of, parse_factors
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, check_classes, hold_out
-from dbpt.data.prompts import class_prompts, group_prompts
 from dbpt.data.words import parse_vocabulary
 from dbpt.discovery.catalogue import Family
 from dbpt.discovery.result import best_family, images_to_search, zero_shot_right
@@ -26,6 +25,7 @@ from dbpt.errors import InputError
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.linear_probe import probe_errors
 from dbpt.heads import HEADS
+from dbpt.heads.base import class_prompts, group_prompts
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.findings import SearchedImages, doubts_in_words
 from dbpt.runs.run_folder import read_context

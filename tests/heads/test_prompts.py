@@ -8,7 +8,7 @@ from layouts import write_birds
 
 import dbpt
 from dbpt.data import DATASETS, Words, parse_factors
-from dbpt.data.prompts import class_prompts, group_prompts, group_texts, possible_groups
+from dbpt.heads.base import class_prompts, group_prompts, group_texts, possible_groups
 
 WORDS = Words(
     classes={"dog": ("dog", "puppy"), "bird": ("bird",)},
