@@ -90,18 +90,18 @@ def fit(
         InputError: for wrong settings or data, if ``out`` can't be used, and if training diverges.
     """
     Watch(callbacks)  # refuses wrong ones before any work
-    out, chosen = Path(out), dict[str, Any](settings)
+    out, given = Path(out), dict[str, Any](settings)
     if data is None:
-        chosen = override(RUN_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite), chosen)
-        data = chosen.pop("data")
-    config, how = with_data(make_config(chosen), data), {"resume": resume, "overwrite": overwrite}
+        given = override(RUN_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite), given)
+        data = given.pop("data")
+    config, how = with_data(make_config(given), data), {"resume": resume, "overwrite": overwrite}
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         trackers = ranks.from_first(lambda: trackers_of(config.report_to), sent=lambda _: [])
         ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, **how)))
         of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
         config = replace(config, image_precision=of_run)
-        found, notes = ranks.from_first(lambda: with_found_attributes(config))
-        config = replace(config, **{name: getattr(found, name) for name in FOUND_SETTINGS})
+        named, notes = ranks.from_first(lambda: with_found_attributes(config))
+        config = replace(config, **{name: getattr(named, name) for name in FOUND_SETTINGS})
         ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
         before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
         notes = notes if before is None else tuple(before.notes)
@@ -144,11 +144,11 @@ def _fit_on(
 
     def begin() -> GuessSheets | None:
         RUN_FOLDER.start(out, description, config, **how)
-        found = guess_sheets(study)
+        sheets = guess_sheets(study)
         # not again: a resume with other data is refused later, and must change nothing
-        write_guesses(out, found, study.dataset.name, label_command(out))
+        write_guesses(out, sheets, study.dataset.name, label_command(out))
         watch.tell("on_fit_start", StartedRun.of(out, read_settings(out).resolved(), groups))
-        return found
+        return sheets
 
     sheets = ranks.from_first(begin, sent=lambda _: None)
     results = [training_free_result(study, "zero-shot")]
@@ -197,19 +197,19 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
     study = ranks.from_first(prepared, sent=without_the_large)
     if ranks.count == 1:
         return study
-    found = study.embedded
+    embedded = study.embedded
 
     def own_backbone() -> Backbone:
         if ranks.is_first:
-            return found.backbone
-        spec: Any = found.backbone
+            return embedded.backbone
+        spec: Any = embedded.backbone
         weights = config.pretrained if spec["weights"]["kind"] == "file" else None
         return load_backbone_from_spec(spec, device=config.device, weights=weights)
 
-    shape = (len(found.dataset), found.class_weights.shape[1])
+    shape = (len(embedded.dataset), embedded.class_weights.shape[1])
     features = study.features if ranks.is_first else np.empty(shape, dtype=np.float32)
     ranks.copy_first([torch.from_numpy(features)])
-    return replace(study, embedded=replace(found, backbone=ranks.together(own_backbone), features=features))
+    return replace(study, embedded=replace(embedded, backbone=ranks.together(own_backbone), features=features))
 
 
 def write_results(
@@ -223,29 +223,29 @@ def write_results(
     """Write the files of the run folder, which ``command`` makes. The last of ``results`` is the chosen one."""
     is_drawn = (study.dataset.root / NOT_PUBLISHED).is_file()
     weights = study.embedded.backbone.spec["weights"].get("path")
-    chosen = results[-1]
+    final = results[-1]
     history = [
         history_line(result.row.name, record, best=record.epoch == result.trained.best_epoch)
         for result in results
         if result.trained
         for record in result.trained.history
     ]
-    assert chosen.trained is not None
+    assert final.trained is not None
     write_tensors(
         out / "classifier.safetensors",
-        chosen.classifier.tensors,
+        final.classifier.tensors,
         {"classes": json.dumps(study.dataset.class_names)},
         version=TENSORS_SCHEMA_VERSION,
     )
     if HEADS[head := study.config.head].saves_parameters:
-        parameters = {name: tensor.cpu().numpy() for name, tensor in chosen.trained.head_state.items()}
+        parameters = {name: tensor.cpu().numpy() for name, tensor in final.trained.head_state.items()}
         write_tensors(out / f"{head}.safetensors", parameters, version=TENSORS_SCHEMA_VERSION)
     if study.has_attributes:
         _write_pseudo_attributes(out, study)
-    write_atomically(out / "groups.csv", _groups_csv(study, chosen))
+    write_atomically(out / "groups.csv", _groups_csv(study, final))
     dataset, features = replace(study.dataset, splits=study.splits), study.features
-    predictions = chosen.classifier.predictions(features)
-    probabilities = chosen.classifier.probabilities(features)
+    predictions = final.classifier.predictions(features)
+    probabilities = final.classifier.probabilities(features)
     of_images: dict[str, Any] = {"predictions": predictions, "probabilities": probabilities}
     columns = image_columns(dataset, study.pseudo, study.guesses, **of_images)
     write_atomically(out / "predictions.csv", csv_of_columns(columns))
@@ -277,11 +277,11 @@ def _write_pseudo_attributes(out: Path, study: Study) -> None:
         write_probe(out, pseudo.probe)
 
 
-def _groups_csv(study: Study, chosen: MethodResult) -> str:
+def _groups_csv(study: Study, final: MethodResult) -> str:
     """Return a line for each group of the ``group_source``."""
-    assert chosen.trained is not None
+    assert final.trained is not None
     source = study.config.group_source
-    weights = chosen.trained.history[chosen.trained.best_epoch - 1].group_weights
+    weights = final.trained.history[final.trained.best_epoch - 1].group_weights
     counts = [study.counts(source, split) for split in SPLITS]
     table: list[Sequence[object]] = [
         ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
@@ -313,13 +313,13 @@ def run_page(
     groups, labels = study.groups(study.group_kind)[rows], dataset.labels[rows]
     predictions = {each.row.name: each.classifier.predictions(study.features[rows]) for each in results}
     before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
-    places = judged_factors(sheets.guesses, metrics)
-    judged = run_of_factors(metrics, places)
+    trusted = judged_factors(sheets.guesses, metrics)
+    judged = run_of_factors(metrics, trusted)
     strongest, shown = summarize(judged).baseline, results[-1].row.shown
     difference = None
     if strongest is not None:
         against = predictions[strongest.record.name]
-        judged_groups = groups if judged is metrics else groups_of_factors(groups, metrics.dataset, places)
+        judged_groups = groups if judged is metrics else groups_of_factors(groups, metrics.dataset, trusted)
         difference = worst_group_difference_interval(after == labels, against == labels, judged_groups)
     examples = group_examples(
         [dataset.paths[row] for row in rows],

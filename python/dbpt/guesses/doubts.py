@@ -110,14 +110,14 @@ def separations(
     logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], labels: NDArray[np.int64], names: Sequence[str]
 ) -> dict[tuple[str, str], float]:
     """Return the separation of each name in use and the one most like it, by their names."""
-    found = dict[tuple[str, str], float]()
+    by_pair = dict[tuple[str, str], float]()
     for name, rival in _rivals(logits_NA, guesses).items():
         pair = names[min(name, rival)], names[max(name, rival)]
-        if pair not in found:
+        if pair not in by_pair:
             rows = (guesses == name) | (guesses == rival)
             points = logits_NA[rows, name].astype(np.float64) - logits_NA[rows, rival]
-            found[pair] = _two_modes(points, guesses[rows] == name, labels[rows])
-    return found
+            by_pair[pair] = _two_modes(points, guesses[rows] == name, labels[rows])
+    return by_pair
 
 
 def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
@@ -126,7 +126,7 @@ def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], na
     Both are of the difference of their logits. The centres are the medians of the images that are guessed either. If
     there is no gap, the images of the rare name are no more than the tail of its rival's, and the figure is near 1.
     """
-    found = dict[str, float]()
+    densities = dict[str, float]()
     for name, rival in _rivals(logits_NA, guesses).items():
         points = {
             each: logits_NA[guesses == each, name].astype(np.float64) - logits_NA[guesses == each, rival]
@@ -134,10 +134,10 @@ def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], na
         }
         own, others = points[name], points[rival]
         if len(own) < RARE * (len(own) + len(others)) and others.std() > 0:
-            places = (np.concatenate([own, others]) - np.median(others)) / others.std()
+            points_N = (np.concatenate([own, others]) - np.median(others)) / others.std()
             end = float(np.median(own) - np.median(others)) / others.std()
-            found[names[name]] = lowest_density(places, np.ones(len(places)), end, BANDWIDTH)[1]
-    return found
+            densities[names[name]] = lowest_density(points_N, np.ones(len(points_N)), end, BANDWIDTH)[1]
+    return densities
 
 
 def _rivals(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64]) -> dict[int, int]:
@@ -145,11 +145,11 @@ def _rivals(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64]) -> dict[
     used = np.unique(guesses)
     if len(used) < 2:
         return {}
-    found = dict[int, int]()
+    rivals = dict[int, int]()
     for name in used.tolist():
         others = used[used != name]
-        found[name] = int(others[np.bincount(logits_NA[guesses == name][:, others].argmax(axis=1)).argmax()])
-    return found
+        rivals[name] = int(others[np.bincount(logits_NA[guesses == name][:, others].argmax(axis=1)).argmax()])
+    return rivals
 
 
 def _two_modes(points_N: _Array, is_first_N: NDArray[np.bool_], labels: NDArray[np.int64]) -> float:
@@ -173,8 +173,8 @@ def within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
     """Return the values minus the mean of their class, which is shrunk to that of all rows if the class has few."""
     values_NA = values_NA - values_NA.mean(axis=0)
     sums = np.stack([np.bincount(labels, column) for column in values_NA.T], axis=1)
-    found: _Array = values_NA - (sums / (np.bincount(labels)[:, None] + SHRINKAGE))[labels]
-    return found
+    within: _Array = values_NA - (sums / (np.bincount(labels)[:, None] + SHRINKAGE))[labels]
+    return within
 
 
 def outranked(logits_NA: NDArray[np.float32], other_words_NW: NDArray[np.float32], guesses: NDArray[np.int64]) -> float:

@@ -95,16 +95,16 @@ def label_attributes(
         confidence=_checked_floats("confidence", compared, (num_rows,)),
         proportions=proportions,
     )
-    found = PSEUDO_METHODS[method].label(job)
-    unused = [] if found.shares is None or not is_estimated else np.flatnonzero(found.shares == 0).tolist()
+    pseudo = PSEUDO_METHODS[method].label(job)
+    unused = [] if pseudo.shares is None or not is_estimated else np.flatnonzero(pseudo.shares == 0).tolist()
     without = [caution("no share", attribute=a) for a in unused]  # `Trust` says so by name
-    for warning in (*found.warnings, *without):
+    for warning in (*pseudo.warnings, *without):
         warn(str(warning), stacklevel=2)
     if min_confidence > 0 and job.confidence is not None:
         for start in range(0, num_rows, _CHUNK):  # in chunks, for memory
             chunk = slice(start, start + _CHUNK)
             job.labels[chunk][job.confidence[chunk] < min_confidence] = -1
-    return replace(found, confidence=None) if confidence is False else found
+    return replace(pseudo, confidence=None) if confidence is False else pseudo
 
 
 def _checked_logits(logits: ArrayLike) -> NDArray[np.float16] | NDArray[np.float32]:
@@ -248,17 +248,17 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
     """
     words = dataset.words
     if _has_each_factor(path, dataset):
-        found = PseudoAttributes.combined(
+        pseudo = PseudoAttributes.combined(
             [_read(path, dataset, factor.name, factor.values, f"_{factor.name}") for factor in words.factors]
         )
     else:
-        found = _read(path, dataset, "attribute", words.attributes)
+        pseudo = _read(path, dataset, "attribute", words.attributes)
         if words.factors[1:]:
-            values = zip(factor_codes(found.pseudo_attributes, words.sizes), words.sizes, strict=True)
+            values = zip(factor_codes(pseudo.pseudo_attributes, words.sizes), words.sizes, strict=True)
             parts = tuple(_as_pseudo_attributes(Codes(codes, None), size) for codes, size in values)
-            found = replace(found, parts=tuple(replace(part, doubts=found.doubts) for part in parts))
-    check_possible(dataset, [factor.pseudo_attributes for factor in found.factors], str(path))
-    return found
+            pseudo = replace(pseudo, parts=tuple(replace(part, doubts=pseudo.doubts) for part in parts))
+    check_possible(dataset, [factor.pseudo_attributes for factor in pseudo.factors], str(path))
+    return pseudo
 
 
 def _has_each_factor(path: Path, dataset: Dataset) -> bool:
@@ -307,32 +307,32 @@ def _read(path: Path, dataset: Dataset, noun: str, vocabulary: Vocabulary, suffi
         in_part="sample",
         sure=f"confidence{suffix}",
     )
-    found = _as_pseudo_attributes(read_codes(path, dataset, wanted), len(vocabulary))
-    return replace(found, doubts=_doubts(path, f"{DOUBTS}{suffix}"))
+    pseudo = _as_pseudo_attributes(read_codes(path, dataset, wanted), len(vocabulary))
+    return replace(pseudo, doubts=_doubts(path, f"{DOUBTS}{suffix}"))
 
 
-def _as_pseudo_attributes(found: Codes, num_attributes: int) -> PseudoAttributes:
-    num_rows = len(found.codes)
+def _as_pseudo_attributes(read: Codes, num_attributes: int) -> PseudoAttributes:
+    num_rows = len(read.codes)
     posterior = np.full((num_rows, num_attributes), 1 / num_attributes)
-    known = np.flatnonzero(found.codes >= 0)
-    at = known, found.codes[known]
-    if found.probabilities is not None:
-        posterior[known] = found.probabilities[known]
+    known = np.flatnonzero(read.codes >= 0)
+    at = known, read.codes[known]
+    if read.probabilities is not None:
+        posterior[known] = read.probabilities[known]
     else:
-        sure = np.ones(len(known)) if found.sure is None else found.sure[known]
+        sure = np.ones(len(known)) if read.sure is None else read.sure[known]
         posterior[known] = ((1 - sure) / (num_attributes - 1))[:, None]
         posterior[at] = sure
     confidence = np.full(num_rows, 1 / num_attributes)
     confidence[known] = posterior[at]
     floats = posterior.astype(np.float32), confidence.astype(np.float32)
-    return PseudoAttributes(found.codes, *floats, METHOD, warnings=found.warnings)
+    return PseudoAttributes(read.codes, *floats, METHOD, warnings=read.warnings)
 
 
 def attributes_of_data(dataset: Dataset) -> PseudoAttributes:
     """Return the attributes that ``dataset`` has itself; the method is "data"."""
     of_suspects = zip(dataset.factor_attributes, dataset.words.sizes, strict=True)
-    found = [_as_pseudo_attributes(Codes(codes, None), size) for codes, size in of_suspects]
-    return PseudoAttributes.combined([replace(each, method=FROM_DATA) for each in found])
+    parts = [_as_pseudo_attributes(Codes(codes, None), size) for codes, size in of_suspects]
+    return PseudoAttributes.combined([replace(each, method=FROM_DATA) for each in parts])
 
 
 def with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttributes:

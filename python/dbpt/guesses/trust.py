@@ -75,8 +75,8 @@ class Trust:
     @property
     def failing(self) -> tuple[str, ...]:
         """The names that no image got, that depend on the sentence, or that another name can't be told from."""
-        found = {*self.unused, *self._unsteady, *self._too_rare, *(name for pair in self._alike for name in pair)}
-        return tuple(name for name in self.names if name in found)
+        failing = {*self.unused, *self._unsteady, *self._too_rare, *(name for pair in self._alike for name in pair)}
+        return tuple(name for name in self.names if name in failing)
 
     @property
     def _unsteady(self) -> list[str]:
@@ -88,8 +88,8 @@ class Trust:
 
     @property
     def _alike(self) -> list[tuple[str, str]]:
-        found = [(value, pair) for pair, value in self.separations.items() if value < LOWEST_SEPARATION]
-        return [pair for _, pair in sorted(found)]
+        lowest = [(value, pair) for pair, value in self.separations.items() if value < LOWEST_SEPARATION]
+        return [pair for _, pair in sorted(lowest)]
 
     @property
     def doubts(self) -> list[Caution]:
@@ -253,16 +253,16 @@ def names_to_leave_out(
     used = [name for name in names if name not in trust.unused]
     level, trials = ([used] if trust.unused else _without_one(used, trust)), 0
     while level and len(used) > 1 and trials < MOST_TRIALS:
-        judged, trials = [], trials + len(level)
+        trusts, trials = [], trials + len(level)
         for kept in level:
             columns = [names.index(name) for name in kept]
             of_kept, *of_templates = (np.ascontiguousarray(each[:, columns]) for each in (logits, *by_template))
-            found = label_quietly(of_kept, method=method, posterior=False, confidence=False)
-            judged.append(guess_trust(found.pseudo_attributes, of_kept, of_templates, other_words, labels, kept))
-        if trusted := [each for each in judged if not each.doubts and each.outranked <= OUTRANKED * LARGEST_OUTRANKED]:
+            pseudo = label_quietly(of_kept, method=method, posterior=False, confidence=False)
+            trusts.append(guess_trust(pseudo.pseudo_attributes, of_kept, of_templates, other_words, labels, kept))
+        if trusted := [each for each in trusts if not each.doubts and each.outranked <= OUTRANKED * LARGEST_OUTRANKED]:
             best = max(trusted, key=lambda each: each.separation)
             return [name for name in names if name not in best.names]
-        fewer = [kept for each in judged for kept in _without_one(list(each.names), each)]
+        fewer = [kept for each in trusts for kept in _without_one(list(each.names), each)]
         level = [list(kept) for kept in dict.fromkeys(map(tuple, fewer))]
     return []
 
@@ -293,17 +293,19 @@ def guesses_with_doubts(
     if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
-    judged: list[dict[str, Any]]
-    judged = [{"doubts": list(part.doubts or ())} for part in parts]
+    fields_of_doubts: list[dict[str, Any]]
+    fields_of_doubts = [{"doubts": list(part.doubts or ())} for part in parts]
     is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
-        judged = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
+        fields_of_doubts = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
     elif method is not None:
-        judged = _doubts(dataset, [_likeliest(part) for part in parts], rows, logits_of, other_words(), method.name)
+        fields_of_doubts = _doubts(
+            dataset, [_likeliest(part) for part in parts], rows, logits_of, other_words(), method.name
+        )
     how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
     of_suspects = [
         Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
-        for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, judged, strict=True)
+        for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, fields_of_doubts, strict=True)
     ]
     if not dataset.words.factors:
         return of_suspects[0]
@@ -366,8 +368,8 @@ def _doubts(
     """
     words = dataset.words
     parts = [
-        (place, values, classes, np.flatnonzero(np.isin(dataset.labels, classes)))
-        for place, vocabularies in enumerate(words.vocabularies)
+        (suspect, values, classes, np.flatnonzero(np.isin(dataset.labels, classes)))
+        for suspect, vocabularies in enumerate(words.vocabularies)
         for values, classes in vocabularies.items()
     ]
     parts = [part for part in parts if len(part[1]) > 1 and len(part[3])]
@@ -376,18 +378,21 @@ def _doubts(
         by_suspect(logits_of(*each.attribute_texts(), rows=taken[read]), words)
         for each in (words, *(replace(words, attribute_templates=(template,)) for template in AGREEMENT_TEMPLATES))
     )
-    found: list[dict[str, Any]] = [{"doubts": [], "doubted": [], "leave_out": []} for _ in words.suspects]
-    for place, values, classes, rows in parts:
-        judged, known = judged_rows(rows), list(words.suspects[place].values)
-        cells, code = np.ix_(np.searchsorted(read, judged), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
+    fields_of_suspects: list[dict[str, Any]] = [{"doubts": [], "doubted": [], "leave_out": []} for _ in words.suspects]
+    for suspect, values, classes, rows in parts:
+        sample, known = judged_rows(rows), list(words.suspects[suspect].values)
+        cells, code = np.ix_(np.searchsorted(read, sample), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
         code[list(values)] = np.arange(len(values))
-        counts = np.bincount(guessed[place][rows] + 1, minlength=len(known) + 1)[1:]
-        others, of_templates = logits_of(other_words, rows=taken[judged]), [each[place][cells] for each in by_template]
-        evidence = logits[place][cells], of_templates, others, dataset.labels[judged]
+        counts = np.bincount(guessed[suspect][rows] + 1, minlength=len(known) + 1)[1:]
+        others, of_templates = (
+            logits_of(other_words, rows=taken[sample]),
+            [each[suspect][cells] for each in by_template],
+        )
+        evidence = logits[suspect][cells], of_templates, others, dataset.labels[sample]
         names = [known[value] for value in values]
-        trust = guess_trust(code[guessed[place][judged]], *evidence, names, counts[list(values)])
+        trust = guess_trust(code[guessed[suspect][sample]], *evidence, names, counts[list(values)])
         if trust.doubts:
-            of_part, of_suspect, doubts = len(classes) < dataset.num_classes, found[place], trust.doubts
+            of_part, of_suspect, doubts = len(classes) < dataset.num_classes, fields_of_suspects[suspect], trust.doubts
             if leave_out := names_to_leave_out(trust, *evidence, method=method):
                 kept = [name for name in names if name not in leave_out]
                 doubts.append(caution("leave out", names=leave_out, kept=kept))
@@ -395,4 +400,4 @@ def _doubts(
             of_suspect["doubts"] += [replace(each, classes=of_classes) for each in doubts]
             of_suspect["doubted"] += [name for name in names if name not in of_suspect["doubted"]]
             of_suspect["leave_out"] += [] if of_part else leave_out
-    return found
+    return fields_of_suspects

@@ -145,8 +145,8 @@ class TriedFamily:
     @property
     def worst_and_best(self) -> tuple[Group, Group] | None:
         """The two groups of the difference, the worse one first; None if no class has two groups."""
-        found = self.difference
-        return None if found is None else (self.groups[found.worse], self.groups[found.better])
+        difference = self.difference
+        return None if difference is None else (self.groups[difference.worse], self.groups[difference.better])
 
     @property
     def p_text(self) -> str:
@@ -223,13 +223,13 @@ def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int)
 
 def _set_aside(families: Sequence[TriedFamily]) -> str:
     """Return how many of the families were set aside for each reason."""
-    found = Counter(family.finding for family in families)
-    untested = found["no test"] + found["too few images"]
+    numbers = Counter(family.finding for family in families)
+    untested = numbers["no test"] + numbers["too few images"]
     reasons = (
-        (found["may be chance"], "explains no more errors than chance", "explain no more errors than chance"),
-        (found["explains little"], "makes only small differences", "make only small differences"),
-        (found["describes the classes"], "says little beyond the class names", "say little beyond the class names"),
-        (found["doubted"], *2 * ("can't be judged, since CLIP doesn't see the names in these images",)),
+        (numbers["may be chance"], "explains no more errors than chance", "explain no more errors than chance"),
+        (numbers["explains little"], "makes only small differences", "make only small differences"),
+        (numbers["describes the classes"], "says little beyond the class names", "say little beyond the class names"),
+        (numbers["doubted"], *2 * ("can't be judged, since CLIP doesn't see the names in these images",)),
         (untested, *2 * ("could not be tested",)),
     )
     parts = [f"{text.count(n)} {one if n == 1 else several}" for n, one, several in reasons if n]

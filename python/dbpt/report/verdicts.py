@@ -130,8 +130,8 @@ def in_words(
         return replace(verdict, sentence=words)
     unknown = [] if guesses is None or not guesses.n_unknown else [_without_attribute(groups, guesses)]
     alone = classes_of_one_attribute(groups)
-    untold = [f"Nothing follows about the {classes_in_words(alone)}, whose images all have the same attribute."]
-    untold = [*(untold if alone else []), *unknown]
+    untested = [f"Nothing follows about the {classes_in_words(alone)}, whose images all have the same attribute."]
+    untested = [*(untested if alone else []), *unknown]
     tested = "" if is_searched or explained.p_value is None else f" ({p_text(explained)})"
     towards = f"{names}{'' if guesses is None else _according_to(guesses)}"
     named = {each.index: each for each in groups}
@@ -139,14 +139,14 @@ def in_words(
         words = f"Whether {names} matters can't be tested: no class has images of two attributes."
         lead = unknown or ["Errors of the attribute look like errors of the class."]
     elif verdict.why_nothing == "whole classes":
-        words, lead = _whole_classes(groups, subject, names), untold
+        words, lead = _whole_classes(groups, subject, names), untested
     elif verdict.why_nothing == "no errors":
         images = f"No errors in these {text.count(explained.n)} images"
-        words, lead = f"{images}, so there is nothing that an attribute could explain.", untold
+        words, lead = f"{images}, so there is nothing that an attribute could explain.", untested
     elif verdict.kind == "no evidence":
         words = f"No evidence that the errors of {subject} depend on {towards}."
         lead = [f"Differences within the classes are no larger than chance often makes them{tested}."]
-        lead += [*_unseen(verdict.detectable, explained), *_too_few(groups, explained), *untold]
+        lead += [*_unseen(verdict.detectable, explained), *_too_few(groups, explained), *untested]
     else:
         assert verdict.pair is not None
         worse, better = (named[index] for index in verdict.pair)
@@ -157,7 +157,7 @@ def in_words(
             words = f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason."
             guessed = f"about {text.count_of(n, 'image')} of this class {'is' if n == 1 else 'are'} probably"
             guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
-            lead = [f"{text.capitalize_first(difference)}{tested}; {guessed}.", *untold]
+            lead = [f"{text.capitalize_first(difference)}{tested}; {guessed}.", *untested]
         else:
             assert verdict.size is not None
             words = f"The accuracy of {subject} {DEPENDS[verdict.size]} on {towards}: {difference}."
@@ -166,7 +166,7 @@ def in_words(
             also = [named[index] for index in verdict.also or ()]
             lead = [f"Also {_difference_text(*also)}."] if also else []
             lead += [f"{errors} {'goes' if explained.errors == 1 else 'go'} with {what}{tested}."]
-            lead += [*_uncertainties(worse, better, groups), *untold]
+            lead += [*_uncertainties(worse, better, groups), *untested]
     return replace(verdict, sentence=words, lead=lead)
 
 
@@ -184,8 +184,8 @@ def are_apart(worse: Group, better: Group) -> bool:
 
 def classes_of_one_attribute(groups: Sequence[Group]) -> list[str]:
     """Return the classes whose images all have the same attribute."""
-    found = Counter(each.class_name for each in groups if each.n)
-    return [name for name, attributes in found.items() if attributes == 1]
+    attributes_of = Counter(each.class_name for each in groups if each.n)
+    return [name for name, attributes in attributes_of.items() if attributes == 1]
 
 
 def most_confused(
@@ -216,15 +216,15 @@ def most_confused(
 
 def beyond_in_words(factor: AuditedFactor, others: Sequence[str], doubted: Sequence[str]) -> list[str]:
     """Return sentences on a biased factor: whether ``others``, or those ``doubted``, may be the reason instead."""
-    found, named, beyond = list[str](), " and ".join(others), factor.explained_beyond
+    sentences, named, beyond = list[str](), " and ".join(others), factor.explained_beyond
     if beyond is not None and beyond.p_value is None:
-        found.append(f"Its effect can't be told from that of {named}: they go together in these images.")
+        sentences.append(f"Its effect can't be told from that of {named}: they go together in these images.")
     elif beyond is not None and not factor.is_its_own:
         seen = f"no difference can be seen ({p_text(beyond)})"
-        found.append(f"Among images that agree in {named}, {seen}: {named} may be the reason instead.")
+        sentences.append(f"Among images that agree in {named}, {seen}: {named} may be the reason instead.")
     if doubted:
-        found.append(f"But {' and '.join(doubted)} may be the reason instead. {_not_constant(doubted)}")
-    return found
+        sentences.append(f"But {' and '.join(doubted)} may be the reason instead. {_not_constant(doubted)}")
+    return sentences
 
 
 def factors_in_words(factors: Sequence[AuditedFactor], by: PredictionsBy) -> tuple[str, list[str]]:
@@ -272,20 +272,20 @@ def _difference_text(worse: Group, better: Group) -> str:
 
 def _uncertainties(worse: Group, better: Group, groups: Sequence[Group]) -> list[str]:
     """Return sentences that say how certain the named difference is, and which group is worst if it is another."""
-    found, apart = [], are_apart(worse, better)
+    sentences, apart = [], are_apart(worse, better)
     fewest, worst = min((worse, better), key=lambda group: group.n), worst_first(groups)[0]
     if not apart:
-        found.append("No two groups of a class have intervals that are apart.")
+        sentences.append("No two groups of a class have intervals that are apart.")
     if fewest.n < SMALL_GROUP:
         few = f"{fewest.attribute!r} has only {text.count_of(fewest.n, 'image')} of this class"
         certain = "the difference is real; its size is uncertain" if apart else "its accuracy is uncertain"
-        found.append(f"{few}: {certain}.")
+        sentences.append(f"{few}: {certain}.")
     if worst.correct / worst.n < worse.correct / worse.n:
-        found.append(
+        sentences.append(
             f"The worst group is another: of {worst.class_name!r} with {worst.attribute!r}, "
             f"{text.count(worst.correct)} of {text.count(worst.n)} images are right."
         )
-    return found
+    return sentences
 
 
 def _according_to(guesses: Guesses) -> str:
@@ -314,8 +314,8 @@ def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
     compared = [name for name in n if n[name] and name not in classes_of_one_attribute(groups)]
     parts = [("wrong", [name for name in compared if not correct[name]])]
     parts.append(("right", [name for name in compared if correct[name]]))
-    told = " and ".join(f"each image of the {classes_in_words(found)} {how}" for how, found in parts if found)
-    return f"{subject} gets {told}, {untestable}."
+    outcome = " and ".join(f"each image of the {classes_in_words(classes)} {how}" for how, classes in parts if classes)
+    return f"{subject} gets {outcome}, {untestable}."
 
 
 def _without_attribute(groups: Sequence[Group], guesses: Guesses) -> str:
@@ -333,8 +333,8 @@ def _unseen(detectable: float | None, explained: ExplainedErrors) -> list[str]:
     images = f"{text.count_of(explained.n, 'image')} and {text.count_of(explained.errors, 'error')}"
     if detectable >= 1:
         return [f"With {images}, the test would miss even the largest difference in more than 20 % of such samples."]
-    found = f"the test finds a difference of {text.points(detectable)} points between attributes in 80 %"
-    return [f"With {images}, {found} of such samples, and smaller ones less often."]
+    power = f"the test finds a difference of {text.points(detectable)} points between attributes in 80 %"
+    return [f"With {images}, {power} of such samples, and smaller ones less often."]
 
 
 def _too_few(groups: Sequence[Group], explained: ExplainedErrors) -> list[str]:

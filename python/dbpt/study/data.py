@@ -68,7 +68,7 @@ def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: 
     """Load the data set of ``config``, for ``training`` or not. Refuses one that names no attribute if it must."""
     dataset = configured_dataset(config, training=training)
     if needs_attributes and not dataset.attribute_names and config.num_clusters is None:
-        others = ", ".join(name for name, chosen in OBJECTIVES.loaded.items() if not chosen.uses_groups)
+        others = ", ".join(name for name, objective in OBJECTIVES.loaded.items() if not objective.uses_groups)
         raise InputError(
             f"{dataset.source}: no spurious attribute is named; name what the classifier might rely on, for example "
             "--attributes 'land=land background' 'water=water background', several things with --factors, or let "
@@ -104,8 +104,8 @@ def _known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes |
         is_known = any((codes >= 0).any() for codes in dataset.factor_attributes)
         if config.keeps_known and not is_known:
             option = f"--pseudo-method {config.pseudo_method}" if config.learns_attributes else "--guess-only-unknown"
-            way_out = "name the file that has some with --pseudo-attributes"
-            raise InputError(f"{option}: {dataset.source} has no attribute for any image; {way_out}")
+            advice = "name the file that has some with --pseudo-attributes"
+            raise InputError(f"{option}: {dataset.source} has no attribute for any image; {advice}")
         return attributes_of_data(dataset) if config.keeps_known else None
     return read_pseudo_attributes(Path(config.pseudo_attributes), dataset)
 

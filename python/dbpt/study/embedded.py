@@ -87,9 +87,9 @@ class Embedded:
             known = method.drawn_known(known, fit_on, config.probe_rows, seed=config.seed)
         if method.learns and probe is None:
             assert known is not None
-            way_out = "label more by hand" if config.probe_rows is None else "raise --probe-rows"
+            advice = "label more by hand" if config.probe_rows is None else "raise --probe-rows"
             labels, words = self.dataset.labels, self.dataset.words
-            probe = method.fit(self.label_features, known, labels, fit_on, words, seed=config.seed, way_out=way_out)
+            probe = method.fit(self.label_features, known, labels, fit_on, words, seed=config.seed, way_out=advice)
         logits = self.logits if probe is None else self._apart(partial(probe.logits, self.label_features))
         guessed = label_suspects(
             logits,
@@ -199,9 +199,9 @@ def embed_dataset(
         logger.info(f"features: {len(dataset)} rows of {config.embeddings}{unopened}")
         return dataset, features, ()
     folder = config.cache_dir / "features"
-    found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
-    recomputed = found.complete(batch_size=config.embed_batch_size)
-    features, failures = found.features(), found.failures()
+    embedded = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
+    recomputed = embedded.complete(batch_size=config.embed_batch_size)
+    features, failures = embedded.features(), embedded.failures()
     done = f"{len(dataset)} images, {recomputed} embedded now, {len(failures)} unreadable"
     logger.info(f"features in {backbone.image_precision}: {done}")
     if not failures:
@@ -221,10 +221,10 @@ def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: Backbone
     """
     fitted = dataset.rows_to_fit
     class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
-    found = find_class_clusters(features[fitted], dataset.labels[fitted], class_weights, dataset.class_names, number)
+    clusters = find_class_clusters(features[fitted], dataset.labels[fitted], class_weights, dataset.class_names, number)
     named = ((each.templates[0], *item) for each in read_catalogue() for item in each.attributes.items())
     texts = {name: template.replace("{}", wordings[0]) for template, name, wordings in named}
-    return found.named(list(texts), zero_shot_weights(backbone, list(texts.values()), np.arange(len(texts))))
+    return clusters.named(list(texts), zero_shot_weights(backbone, list(texts.values()), np.arange(len(texts))))
 
 
 def write_clusters(run: Path, clusters: ClassClusters) -> None:

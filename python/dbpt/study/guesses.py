@@ -54,42 +54,44 @@ def image_columns(
     """
     rows = np.arange(len(dataset)) if rows is None else rows
     classes = dataset.class_names
-    found: dict[str, Column] = {
+    columns: dict[str, Column] = {
         "path": [dataset.paths[row] for row in rows.tolist()],
         "label": [classes[label] for label in dataset.labels[rows].tolist()],
         "split": [SPLITS[split] for split in dataset.splits[rows].tolist()],
     }
     if predictions is not None:
-        found["prediction"] = [classes[label] for label in predictions.tolist()]
+        columns["prediction"] = [classes[label] for label in predictions.tolist()]
     if attributes is not None:
-        found["attribute"] = attributes
+        columns["attribute"] = attributes
     if pseudo.method != base.NO_ATTRIBUTE:
-        judged = guesses if guesses is not None and guesses.is_judged else None
-        found |= _columns("", base.names_of_rows(dataset, pseudo), pseudo, judged, rows)
-        for place, part in enumerate(pseudo.parts):
-            suspect, of_part = dataset.words.suspects[place], judged and judged.factors[place]
+        trusted = guesses if guesses is not None and guesses.is_judged else None
+        columns |= _columns("", base.names_of_rows(dataset, pseudo), pseudo, trusted, rows)
+        for number, part in enumerate(pseudo.parts):
+            suspect, of_part = dataset.words.suspects[number], trusted and trusted.factors[number]
             values = [*suspect.values, ""]  # the last for -1
             named = [values[value] for value in part.pseudo_attributes.tolist()]
-            found |= _columns(suspect.name, named, part, of_part, rows)
-        found["group"] = base.pseudo_groups(dataset, pseudo)[rows]
+            columns |= _columns(suspect.name, named, part, of_part, rows)
+        columns["group"] = base.pseudo_groups(dataset, pseudo)[rows]
     if probabilities is not None:
         digits = 4 if len(classes) <= MOST_IN_SHORT else 6
-        found |= {f"p_{name}": _rounded(column, digits) for name, column in zip(classes, probabilities.T, strict=True)}
-    return found
+        columns |= {
+            f"p_{name}": _rounded(column, digits) for name, column in zip(classes, probabilities.T, strict=True)
+        }
+    return columns
 
 
 def _columns(
-    name: str, named: list[str], pseudo: base.PseudoAttributes, judged: Guesses | None, rows: NDArray[np.int64]
+    name: str, named: list[str], pseudo: base.PseudoAttributes, guesses: Guesses | None, rows: NDArray[np.int64]
 ) -> dict[str, Column]:
     """Return the columns of one attribute, whose value in each row of the data is ``named``."""
     assert pseudo.confidence is not None
     suffix = name and f"_{name}"
-    found: dict[str, Column] = {f"pseudo_{name or 'attribute'}": [named[row] for row in rows.tolist()]}
-    found[f"confidence{suffix}"] = _rounded(pseudo.confidence[rows])
-    if judged:
-        doubts = [doubt.sentence if name else str(doubt) for doubt in judged.doubts]
-        found[f"doubts{suffix}"] = doubts_column(doubts, len(rows))
-    return found
+    columns: dict[str, Column] = {f"pseudo_{name or 'attribute'}": [named[row] for row in rows.tolist()]}
+    columns[f"confidence{suffix}"] = _rounded(pseudo.confidence[rows])
+    if guesses:
+        doubts = [doubt.sentence if name else str(doubt) for doubt in guesses.doubts]
+        columns[f"doubts{suffix}"] = doubts_column(doubts, len(rows))
+    return columns
 
 
 def _rounded(values: NDArray[np.floating[Any]], digits: int = 4) -> NDArray[np.float64]:

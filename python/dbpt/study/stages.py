@@ -55,8 +55,8 @@ def check_before_reading(config: FitConfig) -> None:
     specs = [checked_spec(**each)[0] for each in (config.backbone, config.label_backbone) if each is not None]
     length = specs[0].get("config", {}).get("text_cfg", {}).get("context_length")
     if config.head == "prompt" and config.n_ctx is not None and isinstance(length, int) and config.n_ctx >= length:
-        found = f"the text tower has {length} positions, which must hold a class name too"
-        raise InputError(f"--n-ctx {config.n_ctx}: {found}; lower it")
+        room = f"the text tower has {length} positions, which must hold a class name too"
+        raise InputError(f"--n-ctx {config.n_ctx}: {room}; lower it")
     if config.attributes is None and config.factors is None:
         if config.data in DATASETS and config.celeba_attributes is None:
             _check_proportions(config, list(DATASETS[config.data].words.attributes))
@@ -72,8 +72,8 @@ def check_before_reading(config: FitConfig) -> None:
 
 def _check_proportions(config: FitConfig, attributes: Sequence[str]) -> None:
     if config.proportions is not None and len(config.proportions) != len(attributes):
-        way_out = f"one for each of {', '.join(attributes)}, found {len(config.proportions)}"
-        raise InputError(f"--proportions: expected {len(attributes)} numbers, {way_out}")
+        expected = f"one for each of {', '.join(attributes)}, found {len(config.proportions)}"
+        raise InputError(f"--proportions: expected {len(attributes)} numbers, {expected}")
 
 
 def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
@@ -125,8 +125,8 @@ def check_groups(study: Study) -> None:
         what = "no group has a second row, to choose the penalty by"
     else:
         return
-    way_out = "add rows to it or choose another objective (in a comparison, leave it out of --methods)"
-    raise InputError(f"--objective {objective.name}: {what} in split {objective.trains_on!r}; {way_out}")
+    advice = "add rows to it or choose another objective (in a comparison, leave it out of --methods)"
+    raise InputError(f"--objective {objective.name}: {what} in split {objective.trains_on!r}; {advice}")
 
 
 def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = False) -> list[Caution]:
@@ -135,21 +135,21 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
     ``sentences_read`` says that a row without training has the sentences of groups.
     """
     warnings, config = [], configs[0]
-    chosen = {f"--head {each.head}" for each in configs}
-    chosen |= {f"--objective {objective}" for each in configs for objective, _ in each.trained}
-    if loops := not chosen.isdisjoint(readers("optimizer")):
-        chosen.add(f"--optimizer {config.optimizer}")
+    readable = {f"--head {each.head}" for each in configs}
+    readable |= {f"--objective {objective}" for each in configs for objective, _ in each.trained}
+    if loops := not readable.isdisjoint(readers("optimizer")):
+        readable.add(f"--optimizer {config.optimizer}")
     for setting in fields(config):
         wanted, value = readers(setting.name), getattr(config, setting.name)
         if setting.name == "sgd_momentum" and config.optimizer == "sgd":
             wanted = readers("optimizer")
-        if value != setting.default and wanted and chosen.isdisjoint(wanted):
+        if value != setting.default and wanted and readable.isdisjoint(wanted):
             unset: dict[str, Any] = {setting.name: setting.default}
             if value == getattr(replace(config, **unset).resolved(), setting.name):  # as in the config.toml of a run
                 continue
             kind = "no effect but in ERM" if config.baselines and "--objective erm" in wanted else "no effect"
-            readable = {"flag": flag_of(setting.name), "value": str(value), "readers": " and ".join(wanted)}
-            warnings.append(caution(kind, **readable))
+            values = {"flag": flag_of(setting.name), "value": str(value), "readers": " and ".join(wanted)}
+            warnings.append(caution(kind, **values))
     if config.group_template is not None and not (sentences_read or any(map(_names_groups, configs))):
         warnings.append(caution("no group prompts", templates=" ".join(config.group_template)))
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
@@ -175,9 +175,9 @@ def group_warnings(study: Study) -> list[Caution]:
     def what(kind: str) -> str:
         return f"{kind}-groups" if study.has_attributes or kind == "ppa" else "classes"
 
-    def listed(chosen: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> list[str]:
+    def listed(is_few_G: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> list[str]:
         names, occurring = study.group_names(kind), study.occurring(kind)
-        return [f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(chosen & occurring).tolist()]
+        return [f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(is_few_G & occurring).tolist()]
 
     warnings = []
     kind, trains_on = config.group_source, OBJECTIVES[config.trained_objective].trains_on

@@ -152,11 +152,13 @@ class Study:
     def metrics(self, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
         """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
         train_counts, occurring = self.train_counts, self.occurring(self.group_kind)
-        found: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
+        by_split: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
         for split in splits:
             if len(rows := self.rows(split)):
-                found[split] = self.metrics_of(predictions[rows], rows, train_counts=train_counts, occurring=occurring)
-        return found
+                by_split[split] = self.metrics_of(
+                    predictions[rows], rows, train_counts=train_counts, occurring=occurring
+                )
+        return by_split
 
     def metrics_of(
         self,
@@ -196,17 +198,17 @@ class Study:
         Rows whose attribute was given are left out.
         """
         dataset, training = self.dataset, self.rows("train")
-        judged = training if len(training) else np.arange(len(dataset))
+        rows = training if len(training) else np.arange(len(dataset))
         if self.pseudo.is_given is not None:
-            judged = judged[~self.pseudo.is_given[judged]]
-        if not (dataset.attributes[judged] >= 0).any():
+            rows = rows[~self.pseudo.is_given[rows]]
+        if not (dataset.attributes[rows] >= 0).any():
             return None
         if self.pseudo.names is not None and self.group_kind != "true":
             return None
         quality = pseudo_attribute_quality(
-            comparable_attributes(dataset, self.pseudo, judged)[judged],
-            dataset.attributes[judged],
-            dataset.labels[judged],
+            comparable_attributes(dataset, self.pseudo, rows)[rows],
+            dataset.attributes[rows],
+            dataset.labels[rows],
             num_classes=dataset.num_classes,
             num_attributes=dataset.num_attributes,
         )
@@ -292,10 +294,10 @@ def backbone_summary(backbone: Backbone, config: FitConfig) -> schema.BackboneSu
 
 def clusters_summary(pseudo: PseudoAttributes) -> schema.ClustersSummary | None:
     """Return names and separation of the clusters within each class; None without."""
-    if (found := pseudo.class_clusters) is None:
+    if (clusters := pseudo.class_clusters) is None:
         return None
-    separation = [None if np.isnan(value) else value for value in found.separation.tolist()]
-    return schema.ClustersSummary(names=[list(names) for names in found.names], separation=separation)
+    separation = [None if np.isnan(value) else value for value in clusters.separation.tolist()]
+    return schema.ClustersSummary(names=[list(names) for names in clusters.names], separation=separation)
 
 
 def true_or_pseudo(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_classes: int) -> schema.GroupKind:
