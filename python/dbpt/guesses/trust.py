@@ -293,19 +293,19 @@ def guesses_with_doubts(
     if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
-    fields_of_doubts: list[dict[str, Any]]
-    fields_of_doubts = [{"doubts": list(part.doubts or ())} for part in parts]
+    trust_fields: list[dict[str, Any]]
+    trust_fields = [{"doubts": list(part.doubts or ())} for part in parts]
     is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
-        fields_of_doubts = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
+        trust_fields = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
     elif method is not None:
-        fields_of_doubts = _doubts(
+        trust_fields = _doubts(
             dataset, [_likeliest(part) for part in parts], rows, logits_of, other_words(), method.name
         )
     how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
     of_suspects = [
         Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
-        for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, fields_of_doubts, strict=True)
+        for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, trust_fields, strict=True)
     ]
     if not dataset.words.factors:
         return of_suspects[0]
