@@ -293,15 +293,13 @@ def guesses_with_doubts(
     if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
     method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
-    trust_fields: list[dict[str, Any]]
-    trust_fields = [{"doubts": list(part.doubts or ())} for part in parts]
+    trust_fields: list[dict[str, Any]] = [{"doubts": list(part.doubts or ())} for part in parts]
     is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
         trust_fields = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
     elif method is not None:
-        trust_fields = _doubts(
-            dataset, [_likeliest(part) for part in parts], rows, logits_of, other_words(), method.name
-        )
+        likeliest = [_likeliest(part) for part in parts]
+        trust_fields = _doubts(dataset, likeliest, rows, logits_of, other_words(), method.name)
     how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
     of_suspects = [
         Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
