@@ -32,7 +32,6 @@ AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture w
 LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED, LARGEST_GAP_DENSITY = 0.6, 0.1, 0.05, 0.75
 MOST_ROWS = 20_000
 MOST_PAIRS = 3  # in a doubt
-_Array = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
