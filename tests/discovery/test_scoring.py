@@ -86,7 +86,6 @@ def images(place_pushes: float, seed: int = 0) -> tuple[Images, NDArray[np.bool_
         backbone=cast(Backbone, backbone),
         features=features.astype(np.float32),
         labels=labels,
-        halves=halves(labels, seed),
         num_classes=2,
         seed=seed,
     )
@@ -103,7 +102,7 @@ def scored(
     shown, right = judged
     guessed = guess_families(embed_families(shown.backbone, families), shown, words)
     scores = score_families(guessed, shown, right, is_foreign=is_foreign)
-    return {each.of.family.family.name: each for each in scores}
+    return {each.of.family.name: each for each in scores}
 
 
 def test_the_attribute_that_pushes_predictions_is_the_only_one_proposed() -> None:
@@ -115,14 +114,6 @@ def test_the_attribute_that_pushes_predictions_is_the_only_one_proposed() -> Non
     assert not style.of.guessed.trust.doubts and not style.explained.is_much
     assert scores["nonsense"].of.guessed is None or scores["nonsense"].of.guessed.trust.doubts
     assert scores["thing"].of.class_words == ["disc"]
-
-
-def test_families_score_the_same_one_by_one_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = images(place_pushes=1.5)
-    together = scored(judged)
-    monkeypatch.setattr("dbpt.discovery.scoring.MOST_LOGITS", 1)
-    alone = scored(judged)
-    assert [(name, each.explained) for name, each in alone.items()] == [(n, e.explained) for n, e in together.items()]
 
 
 def test_a_family_that_only_repeats_the_classifier_describes_the_classes() -> None:
@@ -306,11 +297,11 @@ def test_a_proposed_family_that_splits_the_images_like_a_stronger_one_is_found()
     guessed = guess_families(embed_families(shown.backbone, (PLACES, turned, STYLES)), shown, WORDS)
     scores = score_families(guessed, shown, right)
     assert all(score.is_proposed for score in scores)
-    found = {score.of.family.family.name: like for score, like in zip(scores, stronger_alike(scores), strict=True)}
+    found = {score.of.family.name: like for score, like in zip(scores, stronger_alike(scores), strict=True)}
     assert found.pop("style") is None
     assert sorted(found.values(), key=str) in ([None, "place"], [None, "turned"])
 
-    place = next(score for score in scores if score.of.family.family.name == "place")
+    place = next(score for score in scores if score.of.family.name == "place")
     assert place.of.guessed is not None
     cells = 2 * place.of.guessed.guesses.astype(np.int64) + is_sketch
     finer = replace(place.of.guessed, kept=np.arange(4), guesses=cells)
