@@ -36,19 +36,28 @@ def stratify(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Cut each cell that will get enough images into bands of confidence.
 
-    ``cells`` (N,) are any integers that number pseudo-group and right or wrong; ``confidence`` is (N,). Returns the
-    stratum of each image, (N,) in 0..H-1, ordered by cell and confidence; and the score of each stratum, (H,), which is
-    proportional to the number of images to draw. The score of a cell is the root of its doubt, divided equally among
-    its bands. The doubt is the sum of √(e·(1 − e)) over its images with e = 1 − confidence: their standard deviations
-    if confidence were exact. The root is the power allocation of Bankier (1988). It lies between equal shares and
-    Neyman's, which is best for the whole but leaves small groups nothing. Raises `InputError` if there are more cells
-    than ``n``.
+    The score of a cell is the root of its doubt, divided equally among its bands. The doubt is the sum of √(e·(1 − e))
+    over its images with e = 1 − confidence: their standard deviations if confidence were exact. The root is the power
+    allocation of Bankier (1988). It lies between equal shares and Neyman's, which is best for the whole but leaves
+    small groups nothing.
+
+    Args:
+        cells: (N,) any integers, one for each pseudo-group that is classified right, or wrong.
+        confidence: (N,) of the guesses, 0 to 1.
+        n: the number of images to draw.
+
+    Returns:
+        The stratum of each image, (N,) in 0..H-1, ordered by cell and confidence; and the score of each stratum, (H,),
+        which is proportional to the number of images to draw.
+
+    Raises:
+        InputError: if there are more cells than ``n``.
     """
     doubt = (1.0 - confidence.astype(np.float64)).clip(LEAST_DOUBT, 0.5)
     deviation = np.sqrt(doubt * (1.0 - doubt))
     _, cells = np.unique(cells, return_inverse=True)
     sizes = np.bincount(cells)
-    if n < min(len(sizes), len(cells)):
+    if n < len(sizes):
         raise InputError(
             f"--n is {n}; expected at least {len(sizes)}: one image of each pseudo-group that the classifier gets "
             "right, and one that it gets wrong"
@@ -86,6 +95,7 @@ def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> ND
         low, high = (low, middle) if np.clip(middle * score, least, sizes).sum() > n else (middle, high)
     shares = np.clip(low * score, least, sizes)
     drawn = np.floor(shares + 1e-9).astype(np.int64)
+    # The largest remainders get the images that rounding down has left.
     rest = np.argsort(drawn - shares, kind="stable")
     for stratum in rest[drawn[rest] < sizes[rest]][: n - int(drawn.sum())]:
         drawn[stratum] += 1
@@ -94,12 +104,11 @@ def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> ND
 
 def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Return rows (n,): a simple random sample of each stratum, in random order, so that a person can stop early."""
-    chosen = [
-        members[permutation(len(members), seed, stratum)[:number]]
-        for stratum, number in enumerate(drawn)
-        if len(members := np.flatnonzero(strata == stratum))
-    ]
-    rows = np.concatenate(chosen)
+    samples = []
+    for stratum, number in enumerate(drawn):
+        members = np.flatnonzero(strata == stratum)
+        samples.append(members[permutation(len(members), seed, stratum)[:number]])
+    rows = np.concatenate(samples)
     return rows[permutation(len(rows), seed, len(drawn))]
 
 
@@ -166,7 +175,7 @@ def draw_label_sample(
     cells = (dataset.labels * (dataset.num_attributes + 1) + pseudo_attributes + 1) * 2 + right
     strata, score = stratify(cells, confidence, n)
     drawn = allocate(np.bincount(strata), score, n)
-    chosen = draw(strata, drawn, seed)
+    sample = draw(strata, drawn, seed)
     described = []
     for stratum, number in enumerate(drawn.tolist()):
         members = np.flatnonzero(strata == stratum)
@@ -181,8 +190,8 @@ def draw_label_sample(
         classes=dataset.class_names,
         attributes=dict(dataset.words.attributes),
         strata=tuple(described),
-        paths=tuple(dataset.paths[row] for row in chosen),
-        stratum=tuple(strata[chosen].tolist()),
+        paths=tuple(dataset.paths[row] for row in sample),
+        stratum=tuple(strata[sample].tolist()),
         factors={each.name: dict(each.values) for each in dataset.words.factors},
     )
     _write(folder, design, dataset.root)
@@ -216,8 +225,8 @@ class RunLabels:
         """Return the rows of a split. Raises `InputError` if there are none."""
         rows = np.flatnonzero(self.splits == SPLITS.index(split))
         if not rows.size:
-            found = ", ".join(name for number, name in enumerate(SPLITS) if (self.splits == number).any())
-            raise InputError(f"--split {split}: {self._run} has no images in it; its splits are {found}")
+            splits = ", ".join(SPLITS[number] for number in np.unique(self.splits))
+            raise InputError(f"--split {split}: {self._run} has no images in it; its splits are {splits}")
         return rows
 
 
@@ -281,13 +290,11 @@ def _pictures(design: Design, root: Path) -> list[bytes]:
     for path in design.paths:
         try:
             path.encode()
-            picture = thumbnail(root / path, PIXELS, max_bytes=MAX_BYTES)
+            pictures.append(thumbnail(root / path, PIXELS, max_bytes=MAX_BYTES))
         except UnicodeEncodeError:
             unreadable.append(f"{path!r}: its name is not UTF-8")
         except UnreadableImage as error:
             unreadable.append(f"{path!r}: {error}")
-        else:
-            pictures.append(picture)
     if unreadable:
         raise InputError(f"images of the sample cannot be shown: {first_few(unreadable, 3, '; ')}")
     return pictures
