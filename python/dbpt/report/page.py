@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
@@ -65,12 +65,12 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome
     if untrusted is not None:
         return untrusted
     if before is None or _worst(chosen) is None:
-        return Outcome("nothing-to-compare", "Nothing to compare", alone(summary))
+        return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen, chosen.title))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
     needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
-    effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
+    effect = _effect(*_change(before, chosen, difference), chosen, is_biased, group)
     return effect._replace(sentence=f"{bias} {effect.sentence}{doubts}")
 
 
@@ -98,14 +98,14 @@ def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
     if not worst.attribute:
         return f"{capitalize_first(method)} gets {right} right in its worst class, {worst.class_name}.", False
     if (best.low or 0.0) > (worst.high or 1.0):
-        found = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
-        return f"Of the class “{worst.class_name}”, {method} gets {found}{source}.", True
+        both = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
+        return f"Of the class “{worst.class_name}”, {method} gets {both}{source}.", True
     return f"{capitalize_first(method)} gets {right} right in its worst group, {_name(worst)}{source}.", False
 
 
-def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, group: str) -> Outcome:
-    """Return what training changed, by `_change`."""
-    worst, (change, is_clear) = _worst(after), found
+def _effect(change: float, is_clear: bool, after: Row[RunRow], was_biased: bool, group: str) -> Outcome:
+    """Return what training changed: the `_change` of worst-group accuracy in points, and whether it is clear."""
+    worst = _worst(after)
     assert worst is not None
     training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
     if not change:
@@ -139,22 +139,20 @@ def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tu
     return change, difference is not None and (difference[0] > 0 or difference[1] < 0)
 
 
-def alone(summary: Summary) -> str:
-    """Return the result in one sentence where no other row is there to compare with, or no group."""
-    chosen, name = summary.chosen, average_name(summary.metrics)
-    wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
+def alone(row: Row[Any], name: str) -> str:
+    """Return the result of a row, by its ``name``, where no other row is there to compare with, or no group."""
+    wga, average, kind = row.worst_group_accuracy, row.average_accuracy, average_name(row.metrics)
     if wga is None:
-        known = "" if average is None else f"; the {name} of {chosen.title} is {in_words(average)}"
+        known = "" if average is None else f"; the {kind} of {name} is {in_words(average)}"
         return f"No group could be evaluated, so there is no worst-group accuracy{known}."
-    what = capitalize_first(figure_name(summary.metrics))
-    return f"{what} of {chosen.title} is {in_words(wga)}, {name} {in_words(average)}."
+    return f"{capitalize_first(figure_name(row.metrics))} of {name} is {in_words(wga)}, {kind} {in_words(average)}."
 
 
 def change_of(summary: Summary, difference: Interval) -> Section | str:
     """Return how worst-group accuracy and the average changed, for any outcome; ``difference`` as for `verdict`."""
     before, chosen = summary.baseline, summary.chosen
     if before is None or chosen.worst_group_accuracy is None:
-        return alone(summary)
+        return alone(chosen, chosen.title)
     change, is_clear = _change(before, chosen, difference)
     names = {"what": figure_name(summary.metrics), "average": average_name(summary.metrics)}
     values = {"change": change, "is_clear": is_clear, "difference": difference}

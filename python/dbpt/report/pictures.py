@@ -76,12 +76,11 @@ def contact_sheets(
     of_class: dict[str, int] = {}
     for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
         of_class[class_name] = of_class.get(class_name, 0) + n
-    number = int(np.minimum(sizes[shown], 3 * each).sum())
-    thumbnails = Thumbnails(paths, root, number=number, budget=budget)
+    max_bytes = budget // max(int(np.minimum(sizes[shown], 3 * each).sum()), 1)
 
     def take(rows: NDArray[np.int64], number: int) -> tuple[Picture, ...]:
-        found = thumbnails.first(rows.tolist(), number)
-        return tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in found)
+        thumbnails = first_thumbnails(paths, root, rows.tolist(), number, max_bytes)
+        return tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in thumbnails)
 
     sheets = []
     for g, (class_name, attribute) in enumerate(group_names):
@@ -103,9 +102,9 @@ def _strips(
     """Return the strips of a group, whose ``rows`` are in random order."""
     surest = rows[np.argsort(-confidence[rows], kind="stable")]
     if len(rows) <= 3 * each:
-        found = take(surest, 3 * each)
+        pictures = take(surest, 3 * each)
         title = f"All {len(rows)} images, surest first" if len(rows) > 1 else "The only image"
-        return [Strip(title if len(found) == len(rows) else f"{len(found)} of {len(rows)} images", found)]
+        return [Strip(title if len(pictures) == len(rows) else f"{len(pictures)} of {len(rows)} images", pictures)]
     orders = {f"The {each} surest": surest, f"The {each} least sure": surest[::-1], f"{each} at random": rows}
     return [Strip(title, take(order, each)) for title, order in orders.items()]
 
@@ -167,21 +166,19 @@ def group_examples(
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
     each = min(EACH, MOST_EXAMPLES // max(len(shown), 1))
-    number = int(np.minimum(sizes[shown], each).sum())
-    thumbnails = None if root is None else Thumbnails(paths, root, number=number, budget=EXAMPLES_BUDGET)
-    found = []
+    max_bytes = EXAMPLES_BUDGET // max(int(np.minimum(sizes[shown], each).sum()), 1)
+    examples = []
     for g, (class_name, attribute) in enumerate(group_names):
         rows = np.flatnonzero(groups == g) if sizes[g] else np.empty(0, np.int64)
-        y = classes.index(class_name)
-        right = [of_one[rows] == y for of_one in predictions]
+        right = [of_one[rows] == classes.index(class_name) for of_one in predictions]
         pictures = []
-        if thumbnails and g in shown:
-            chosen = rows[permutation(len(rows), seed, g)].tolist()
+        if root is not None and g in shown:
+            order = rows[permutation(len(rows), seed, g)].tolist()
             pictures = [
                 Example(paths[row], jpeg, tuple(classes[of_one[row]] for of_one in predictions))
-                for row, jpeg in thumbnails.first(chosen, each)
+                for row, jpeg in first_thumbnails(paths, root, order, each, max_bytes)
             ]
-        found.append(
+        examples.append(
             GroupExamples(
                 class_name,
                 attribute,
@@ -192,7 +189,7 @@ def group_examples(
                 tuple(pictures),
             )
         )
-    return found
+    return examples
 
 
 GALLERY_SIZE = 24
@@ -228,10 +225,9 @@ def surest_mistakes(
     wrong = np.flatnonzero([prediction != group[0] for prediction in predictions])
     if p_true is not None:
         wrong = wrong[np.argsort(p_true[wrong], kind="stable")]
-    thumbnails = Thumbnails(paths, root, number=GALLERY_SIZE, budget=GALLERY_BUDGET)
     return [
         Mistake(paths[i], image, *group, predictions[i], None if p_true is None else float(p_true[i]))
-        for i, image in thumbnails.first(wrong.tolist(), GALLERY_SIZE)
+        for i, image in first_thumbnails(paths, root, wrong.tolist(), GALLERY_SIZE, GALLERY_BUDGET // GALLERY_SIZE)
     ]
 
 
@@ -256,36 +252,27 @@ def thumbnail(path: Path, pixels: int, *, max_bytes: int | None = None) -> bytes
     return buffer.getvalue()
 
 
-class Thumbnails:
-    """Thumbnails of the images ``paths`` in the folder ``root``, so many that ``number`` of them fit into ``budget``.
+def first_thumbnails(
+    paths: Sequence[str], root: Path, rows: Sequence[int], number: int, max_bytes: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the first ``number`` of ``rows`` whose images can be read, each with its thumbnail.
 
-    The budget is in bytes of JPEG; base64 adds a third. They are as large as most photographs can be, and smaller for
-    noisy images.
+    A thumbnail has at most ``max_bytes``. It is as large as that allows for most photographs, and smaller for noise.
     """
-
-    def __init__(self, paths: Sequence[str], root: Path, *, number: int, budget: int) -> None:
-        self._paths, self._root, self._max_bytes = paths, root, budget // max(number, 1)
-        self._sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= self._max_bytes] or SIZES[-1:]
-
-    def first(self, rows: Sequence[int], number: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the first ``number`` of ``rows`` that can be read, each with its thumbnail."""
-        found = 0
-        for row in rows[: TRIES * number]:
-            if found == number:
-                return
-            try:
-                jpeg = self._thumbnail(self._root / self._paths[row])
-            except UnreadableImage:  # it has changed since
-                continue
-            found += 1
-            yield row, jpeg
-
-    def _thumbnail(self, path: Path) -> bytes:
-        for size in self._sizes:
-            jpeg = thumbnail(path, size, max_bytes=self._max_bytes)
-            if len(jpeg) <= self._max_bytes:
-                break
-        return jpeg
+    sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= max_bytes] or SIZES[-1:]
+    readable = 0
+    for row in rows[: TRIES * number]:
+        if readable == number:
+            return
+        try:
+            for size in sizes:
+                jpeg = thumbnail(root / paths[row], size, max_bytes=max_bytes)
+                if len(jpeg) <= max_bytes:
+                    break
+        except UnreadableImage:  # it has changed since
+            continue
+        readable += 1
+        yield row, jpeg
 
 
 MOST_OPEN = 8
@@ -319,13 +306,13 @@ class GuessSheets:
     @property
     def titled_sheets(self) -> list[tuple[str, list[ContactSheet]]]:
         """The sheets of each attribute, or of the clusters of each class; with factors, only those that occur."""
-        found: dict[str, list[ContactSheet]] = {}
+        titled: dict[str, list[ContactSheet]] = {}
         took = "Labelled" if self.guesses.from_file else f"What {self.guesses.guesser} took for"
         for sheet in self.sheets or []:
             if sheet.n or not self.guesses.factors:
                 title = sheet.class_name if self.guesses.by_clusters else f"{took} “{sheet.attribute}”"
-                found.setdefault(title, []).append(sheet)
-        return list(found.items())
+                titled.setdefault(title, []).append(sheet)
+        return list(titled.items())
 
     @property
     def are_open(self) -> bool:
