@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -289,15 +290,13 @@ def _badge(figures: DiscoveryFigures) -> tuple[str, str]:
 
 def _by_class(family: TriedFamily) -> list[tuple[str, list[Group]]]:
     """Return the groups of each class, those whose accuracies differ most first."""
-    classes: dict[str, list[Group]] = {}
-    for group in family.groups:
-        classes.setdefault(group.class_name, []).append(group)
 
     def gap(groups: list[Group]) -> float:
         accuracies = [group.accuracy for group in groups if group.accuracy is not None]
         return max(accuracies, default=0.0) - min(accuracies, default=0.0)
 
-    return sorted(classes.items(), key=lambda each: -gap(each[1]))
+    classes = [(y, list(groups)) for y, groups in groupby(family.groups, lambda group: group.class_name)]
+    return sorted(classes, key=lambda each: -gap(each[1]))
 
 
 def _others(families: Sequence[TriedFamily]) -> dict[str, list[TriedFamily]]:

@@ -220,8 +220,8 @@ def _wanted(dataset: Dataset, columns: Mapping[str, str]) -> Wanted:
     )
 
 
-def _predictions(found: Codes) -> UserPredictions:
-    return UserPredictions(found.codes, found.probabilities, found.warnings)
+def _predictions(codes: Codes) -> UserPredictions:
+    return UserPredictions(codes.codes, codes.probabilities, codes.warnings)
 
 
 OPTION = "--predictions probe"

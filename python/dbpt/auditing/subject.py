@@ -122,16 +122,16 @@ def opened_subject(
 
     The command reads the settings ``read``; others are refused, with ``why_unread``.
     """
-    chosen = dict(settings)
-    refuse_unread(chosen, read, why_unread)
+    given = dict(settings)
+    refuse_unread(given, read, why_unread)
     with nullcontext() if out is None else folder.held(Path(out), resume=False, overwrite=overwrite):
-        yield subject_of(chosen=chosen, read=read, **of)
+        yield subject_of(given=given, read=read, **of)
 
 
 def subject_of(
     predictions: object,
     data: "DataLike | None",
-    chosen: dict[str, Any],
+    given: dict[str, Any],
     split: str | None,
     weights: str | Path | None,
     read: frozenset[str] = AUDIT_SETTINGS,
@@ -147,8 +147,8 @@ def subject_of(
     if weights is not None and by != "run":
         raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
     if by == "run":
-        return _subject_of_run(os.fspath(cast(str, predictions)), data, chosen, split, weights, read)
-    return _subject_of_data(predictions, by, data, chosen, split, read)
+        return _subject_of_run(os.fspath(cast(str, predictions)), data, given, split, weights, read)
+    return _subject_of_data(predictions, by, data, given, split, read)
 
 
 def kind_of(predictions: object) -> PredictionsBy:
@@ -164,14 +164,14 @@ def _subject_of_data(
     predictions: Any,
     by: PredictionsBy,
     data: "DataLike | None",
-    chosen: dict[str, Any],
+    given: dict[str, Any],
     split: str | None,
     read: frozenset[str],
 ) -> Subject:
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
         raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
-    asked = with_data(make_config(chosen), data)
+    asked = with_data(make_config(given), data)
     config = resolve_demo(asked)
     check_before_reading(config)
     needs_attributes = "attributes" in read and not config.asks_auto
@@ -183,7 +183,7 @@ def _subject_of_data(
     if by == "probe":
         import_scikit_learn(figures.OPTION)
     if by == "file":
-        columns = _columns(chosen)
+        columns = _columns(given)
         users = (
             figures.array_predictions(predictions, dataset, rows, columns)
             if named is None
@@ -195,22 +195,20 @@ def _subject_of_data(
     backbone = configured_backbone(config)
     images, kept = _embedded_images(dataset, split, rows, backbone, config, known)
     if users is not None:
-        found = users.take(kept)
+        predicted = users.take(kept)
     elif by == "probe":
         names = dataset.class_names
         features, labels = _audited(images)
-        found = figures.likeliest(figures.probe_predictions(features, labels, class_names=names, seed=config.seed))
+        predicted = figures.likeliest(figures.probe_predictions(features, labels, class_names=names, seed=config.seed))
     else:
-        weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
-        found = figures.likeliest(
-            _audited(images)[0].map_blocks(zero_shot_classifier(backbone, weights_CD).probabilities)
-        )
+        classifier = zero_shot_classifier(backbone, zero_shot_weights(backbone, *dataset.words.class_texts()))
+        predicted = figures.likeliest(_audited(images)[0].map_blocks(classifier.probabilities))
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
-        **images | {"told": (*images["told"], *found.warnings)},
+        **images | {"told": (*images["told"], *predicted.warnings)},
         config=config,
         asked=asked,
-        predictions=found,
+        predictions=predicted,
         by=by,
         title=titles.get(by, named or ("a data frame" if hasattr(predictions, "columns") else "an array")),
         source=asked.data,
@@ -221,34 +219,34 @@ def _subject_of_data(
     )
 
 
-def _columns(chosen: Mapping[str, Any]) -> dict[str, str]:
+def _columns(given: Mapping[str, Any]) -> dict[str, str]:
     """Return ``--columns`` by role."""
-    factors = parse_factors(chosen["factors"]) if chosen.get("factors") else ()
-    return parse_columns(chosen["columns"], factors) if chosen.get("columns") else {}
+    factors = parse_factors(given["factors"]) if given.get("factors") else ()
+    return parse_columns(given["columns"], factors) if given.get("columns") else {}
 
 
 def _subject_of_run(
     run: str,
     data: "DataLike | None",
-    chosen: dict[str, Any],
+    given: dict[str, Any],
     split: str | None,
     weights: str | Path | None,
     read: frozenset[str],
 ) -> Subject:
     """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
-    if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
+    if refused := [name for name in OF_THE_RUN if given.get(name) is not None]:
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
-    of: dict[str, Any] = {"root": chosen.pop("root", None), "device": chosen.pop("device", "auto"), "weights": weights}
-    classifier, config, dataset, known = run_with_data(run, data, given=chosen, **of)
+    of: dict[str, Any] = {"root": given.pop("root", None), "device": given.pop("device", "auto"), "weights": weights}
+    classifier, config, dataset, known = run_with_data(run, data, given=given, **of)
     if "attributes" in read and not dataset.attribute_names and not config.names_none:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, "run")
     has_clusters = config.num_clusters is not None
-    of_run = has_clusters and chosen.get("attributes") is None
+    of_run = has_clusters and given.get("attributes") is None
     if of_run and config.label_backbone != classifier.config.label_backbone:
-        way_out = "leave it out, or find new clusters with --attributes clusters"
-        raise InputError(f"--label-model: the clusters of the run {run} are in the features of its own; {way_out}")
+        problem = f"--label-model: the clusters of the run {run} are in the features of its own"
+        raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
     images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["told"]

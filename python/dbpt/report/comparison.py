@@ -300,8 +300,8 @@ def _about_methods(comparison: ComparisonMetrics) -> list[str]:
         if (more := row.epochs - row.varied.get("epochs", epochs)) > 0:
             lines.append(f"{row.title} has {more} epochs more, before its training proper")
         if (split := OBJECTIVES[row.objective].trains_on) != "train":
-            judged = "; it is judged on them here, so its figures prove nothing" if split == comparison.split else ""
-            lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{judged}")
+            flattery = "; it is judged on them here, so its figures prove nothing" if split == comparison.split else ""
+            lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{flattery}")
     return lines
 
 

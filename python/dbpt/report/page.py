@@ -64,7 +64,7 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome
     untrusted, doubts = by_doubts(guesses, summary.metrics, *follows)
     if untrusted is not None:
         return untrusted
-    if before is None or _worst(chosen) is None:
+    if before is None or chosen.worst is None:
         return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen, chosen.title))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
     needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
@@ -91,7 +91,7 @@ def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: st
 
 def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
     """Return a sentence about the worst group of a row, and whether another group of its class is clearly better."""
-    worst, method = _worst(row), METHODS.get(row.record.name, row.title)
+    worst, method = row.worst, METHODS.get(row.record.name, row.title)
     assert worst is not None
     in_class = [each for each in row.groups if each.class_name == worst.class_name and each.accuracy is not None]
     best, right = max(in_class, key=lambda each: each.accuracy or 0.0), in_words(worst.accuracy)
@@ -105,7 +105,7 @@ def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
 
 def _effect(change: float, is_clear: bool, after: Row[RunRow], was_biased: bool, group: str) -> Outcome:
     """Return what training changed: the `_change` of worst-group accuracy in points, and whether it is clear."""
-    worst = _worst(after)
+    worst = after.worst
     assert worst is not None
     training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
     if not change:
@@ -123,11 +123,6 @@ def _effect(change: float, is_clear: bool, after: Row[RunRow], was_biased: bool,
 
 def _name(group: Group) -> str:
     return group_name(group.class_name, group.attribute).replace(" · ", "\u00a0·\u00a0")
-
-
-def _worst(row: Row[RunRow]) -> Group | None:
-    shown = row.record.shown
-    return None if shown is None or shown.worst_group is None else row.groups[shown.worst_group]
 
 
 def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tuple[float, bool]:

@@ -300,8 +300,8 @@ class GuessSheets:
     @property
     def precisions(self) -> list[tuple[float | None, int]]:
         """The precision of each of the ``words`` that a probe guessed, and the known images guessed so, out of fold."""
-        judged = self.guesses.cross_validations
-        return [pair for each in judged for pair in zip(each.precision, each.n_guessed, strict=True)]
+        probes = self.guesses.cross_validations
+        return [pair for each in probes for pair in zip(each.precision, each.n_guessed, strict=True)]
 
     @property
     def titled_sheets(self) -> list[tuple[str, list[ContactSheet]]]:

@@ -88,11 +88,11 @@ def in_words(fraction: float | None) -> str:
     return f"{percent(fraction)}\u00a0%"
 
 
-def cross_validation_text(found: CrossValidated, values: Sequence[str]) -> str:
+def cross_validation_text(probe: CrossValidated, values: Sequence[str]) -> str:
     """Return what cross-validation says about a probe's guesses of one attribute with these ``values``."""
-    cells = zip(values, found.precision, found.n_guessed, strict=True)
+    cells = zip(values, probe.precision, probe.n_guessed, strict=True)
     precision = ", ".join(f"{value} {percent(share)} of {count(n)}" for value, share, n in cells)
-    return f"out of fold on {count(found.n_known)} known images {percent(found.accuracy)} right, precision {precision}"
+    return f"out of fold on {count(probe.n_known)} known images {percent(probe.accuracy)} right, precision {precision}"
 
 
 def shorten_group(label: str, attribute: str, letters: int) -> str:
