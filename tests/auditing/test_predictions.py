@@ -146,23 +146,18 @@ def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
 
 BAD_TABLES = [
     (replaced("c.jpg,cat\n", ""), "1 of 4 images have no prediction, the first is 'c.jpg' (pets.csv line 4); write"),
-    (GOOD.replace("img/", "x/"), "2 of 4 images have no prediction, the first is 'img/a.jpg' (pets.csv line 2); write"),
     (GOOD + "./c.jpg,cat\n", "line 6: image './c.jpg' is in line 4 already; keep one"),
     (replaced("jpg,cat", "jpg,cta"), "line 4: prediction is 'cta', expected one of 'cat', 'dog' (did you mean 'cat'?)"),
-    (replaced("c.jpg,cat", "c.jpg,"), "line 4: prediction is '', expected one of 'cat', 'dog'"),
     (replaced("c.jpg,cat", "c.jpg,0"), "line 4: prediction is '0', expected one of 'cat', 'dog'"),
     (GOOD.replace("dog", "2").replace("cat", "0"), "line 2: prediction is '2', expected one of '0', '1'"),
     (replaced("c.jpg,cat", ",cat"), "line 4: path is empty; name the image"),
     (replaced("path,", "file,"), "line 1: no column 'path'; columns found: 'file', 'prediction'; predictions are a"),
     (replaced("prediction", "predicted"), "no column 'prediction'; columns found: 'path', 'predicted' (did you mean"),
-    (replaced("prediction", "prediction,prediction"), "column 'prediction' occurs 2 times; keep one"),
-    (replaced("c.jpg,cat", "c.jpg,cat,x"), "line 4: has 3 fields where the header has 2"),
     ("path,prediction,label\n" + "".join(f"{name},dog,\n" for name in NAMES), "line 2: label is '', expected one of"),
     (
         replaced(",p_dog", ",p_dig", WITH_P),
         "has 'p_cat' but no 'p_dog'; give a probability for each class, or for none",
     ),
-    (GOOD.encode("utf-16"), "is not UTF-8 text"),
     (replaced("0.1,0.9", "0.1,x", WITH_P), "line 3: p_dog is 'x', expected a number"),
     (replaced("0.1,0.9", "0.1,nan", WITH_P), "line 3: p_dog is nan, not a number; mend this row"),
     (replaced("0.1,0.9", "-0.1,1.1", WITH_P), "line 3: p_cat is -0.1, expected a probability from 0 to 1; scipy"),

@@ -22,9 +22,10 @@ def sample(tiny, tiny_run, tmp_path_factory) -> Path:
     return out
 
 
-def write_labels(path: Path, sample: Path, answers: dict[str, str]) -> Path:
+def write_labels(path: Path, sample: Path, answers: dict[str, str], columns: str = "attribute") -> Path:
+    """Write labels.csv. With several ``columns``, the answers for an image are joined by commas, as the columns are."""
     number = json.loads((sample / "design.json").read_text())["sample"]
-    lines = ["sample,path,attribute", *(f"{number},{name},{answer}" for name, answer in answers.items())]
+    lines = [f"sample,path,{columns}", *(f"{number},{name},{answer}" for name, answer in answers.items())]
     path.write_text("\n".join(lines) + "\n")
     return path
 
