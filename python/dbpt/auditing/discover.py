@@ -188,9 +188,9 @@ def _split_to_check(subject: Subject) -> str | None:
 
     A run has learnt its training images.
     """
-    if subject.by == "file":
+    if subject.by == "file" or subject.split == ALL:
         return None
-    unfit = {subject.split, *(SPLITS if subject.split == ALL else ()), *(["train"] if subject.by == "run" else [])}
+    unfit = {subject.split, *(["train"] if subject.by == "run" else [])}
     sizes = np.bincount(subject.dataset.splits, minlength=len(SPLITS)).tolist()
     others = {name: size for name, size in zip(SPLITS, sizes, strict=True) if size and name not in unfit}
     return max(others, key=lambda name: others[name], default=None)

@@ -25,8 +25,8 @@ from dbpt.study.data import load_rows
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
 
-BANDS = 2
-ENOUGH_FOR_BANDS = 5  # images in a stratum; a cell with fewer is one stratum, since their spread would be unknown
+ENOUGH_FOR_BANDS = 5
+"""Images in each band of a cell. A cell with fewer is one stratum, since their spread would be unknown."""
 LEAST_DRAWN = 2
 LEAST_DOUBT = 0.01  # CLIP is overconfident
 
@@ -34,7 +34,7 @@ LEAST_DOUBT = 0.01  # CLIP is overconfident
 def stratify(
     cells: NDArray[np.int64], confidence: NDArray[np.float32], n: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Cut each cell that will get enough images into bands of confidence.
+    """Cut each cell that will get enough images into two bands of confidence.
 
     The score of a cell is the root of its doubt, divided equally among its bands. The doubt is the sum of √(e·(1 − e))
     over its images with e = 1 − confidence: their standard deviations if confidence were exact. The root is the power
@@ -63,26 +63,15 @@ def stratify(
             "right, and one that it gets wrong"
         )
     score = np.sqrt(np.bincount(cells, deviation))
-    drawn = allocate(sizes, score, n)
-    strata = _cut(cells, confidence, deviation, np.where(drawn >= ENOUGH_FOR_BANDS * BANDS, BANDS, 1))
-    cell = cells[np.unique(strata, return_index=True)[1]]
-    return strata, score[cell] / np.bincount(cell)[cell]
-
-
-def _cut(
-    cells: NDArray[np.int64], confidence: NDArray[np.float32], deviation: NDArray[np.float64], bands: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the stratum of each image. The ``bands`` of a cell have equal doubt: few unsure or many sure images."""
-    order = np.lexsort((confidence, cells))
-    strata = np.empty(len(cells), dtype=np.int64)
-    first = 0
-    for rows, number in zip(np.split(order, np.cumsum(np.bincount(cells))[:-1]), bands, strict=True):
+    is_cut = allocate(sizes, score, n) >= 2 * ENOUGH_FOR_BANDS
+    strata, order = 2 * cells, np.lexsort((confidence, cells))
+    for cell, rows in enumerate(np.split(order, np.cumsum(sizes)[:-1])):
+        # Both bands of a cell have equal doubt: few unsure or many sure images.
         middle = np.cumsum(deviation[rows]) - deviation[rows] / 2
-        band = np.minimum(number * middle / deviation[rows].sum(), number - 1).astype(np.int64)
-        _, band = np.unique(band, return_inverse=True)
-        strata[rows] = first + band
-        first += int(band[-1]) + 1
-    return strata
+        strata[rows] += is_cut[cell] & (middle >= deviation[rows].sum() / 2)
+    _, first, strata = np.unique(strata, return_index=True, return_inverse=True)
+    cell_H = cells[first]
+    return strata, score[cell_H] / np.bincount(cell_H)[cell_H]
 
 
 def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> NDArray[np.int64]:

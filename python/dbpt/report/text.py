@@ -39,37 +39,12 @@ COLORS = {
     "hue-4": "#c0507f",
     "hue-5": "#6b6f1f",
 }
-"""A chart finds the name of a colour by its value, so all are different."""
-
-DARK = {
-    "page": "#14171b",
-    "panel": "#1c2026",
-    "ink": "#e4e7eb",
-    "muted": "#98a1ac",
-    "rule": "#2c323a",
-    "strong-rule": "#59626e",
-    "notice": "#2a2413",
-    "notice-rule": "#b98d1c",
-    "zero-shot": "#858e99",
-    "erm": "#f0883e",
-    "chosen": "#4aa3df",
-    "other-0": "#2fbf93",
-    "other-1": "#dd8fbc",
-    "other-2": "#e3b341",
-    "other-3": "#8fcdf2",
-    "hue-0": "#2fbf93",
-    "hue-1": "#b08ae6",
-    "hue-2": "#e3b341",
-    "hue-3": "#6fbcf0",
-    "hue-4": "#ea86b0",
-    "hue-5": "#b5ba55",
-}
+"""The colours of light pages and of files. A chart finds the name of a colour by its value, so all are different."""
 
 
 def color_variables() -> Markup:
-    """Return the CSS that defines the colours as variables."""
-    light, dark = ("; ".join(f"--{name}: {value}" for name, value in colors.items()) for colors in (COLORS, DARK))
-    return Markup(f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}")
+    """Return the CSS that defines the colours as variables; the style sheet has those of dark pages."""
+    return Markup(f":root {{ {'; '.join(f'--{name}: {value}' for name, value in COLORS.items())} }}")
 
 
 MISSING = "–"
