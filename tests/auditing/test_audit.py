@@ -133,16 +133,6 @@ def test_the_table_of_predictions_may_be_a_data_frame_or_have_other_columns(tiny
     assert "--columns prediction=guess prediction_path=file" in found.figures.command
 
 
-def test_errors_that_go_with_the_attribute_are_a_bias(tiny, settings):
-    right = {("disc", "meadow"): 1.0, ("disc", "lake"): 0.5, ("box", "meadow"): 0.9, ("box", "lake"): 0.9}
-    table, predictions = many_rows(tiny, "biased", right)
-    verdict = dbpt.audit(table, predictions=predictions, **settings).verdict
-    assert verdict.kind == "bias"
-    for text in ("'disc'", "50.0\u00a0% right with 'lake'", "100.0\u00a0% with 'meadow'"):
-        assert text in verdict.sentence
-    assert "(p ≤ 0.0001)" in verdict.lead[0]
-
-
 def test_the_seed_is_that_of_the_permutations_and_of_the_probe(tiny, settings):
     probes = [dbpt.audit(tiny.table, predictions="probe", split="train", seed=n, **settings) for n in (0, 7)]
     assert (probes[0].images["p_box"] != probes[1].images["p_box"]).any()
@@ -367,7 +357,6 @@ def test_the_command_in_the_report_repeats_the_audit(tiny, tiny_run, settings, c
         ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
         ("{table}", ["--attributes", "one"], ["--attributes"], ["--attributes", "at least two"]),
         ("{bare}", [], ["--attributes"], ["no spurious attribute is named"]),
-        ("{table}", ["--out", "{table}"], [], ["exists and is not a folder"]),
         ("{table}", ["--out", "{run}"], MODEL, ["exists and is not an audit folder"]),
         ("{table}", ["--epochs", "3"], [], ["--epochs"]),
         ("{table}", ["--weights", "moved.safetensors"], [], ["--weights", "only the audit of a run", "--pretrained"]),

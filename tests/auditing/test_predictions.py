@@ -80,11 +80,9 @@ def test_formats_give_the_same(read, tmp_path, dataset):
     columns = {name: [line[i] for line in lines[1:]] for i, name in enumerate(lines[0])}
     columns |= {name: [float(x) for x in columns[name]] for name in ("p_cat", "p_dog")}
     pq.write_table(pa.table(columns), tmp_path / "mine.parquet")
-    json_lines = pa.table(columns).to_pandas().to_json(orient="records", lines=True)
     for found in (
         read(WITH_P),
         read(WITH_P.replace(",", "\t"), "mine.tsv"),
-        read(json_lines, "mine.jsonl"),
         read_predictions(tmp_path / "mine.parquet", dataset),
     ):
         assert found.predictions.tolist() == [1, 1, 0, 0]
@@ -146,38 +144,25 @@ def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
 
 BAD_TABLES = [
     (replaced("c.jpg,cat\n", ""), "1 of 4 images have no prediction, the first is 'c.jpg' (pets.csv line 4); write"),
-    (GOOD + "./c.jpg,cat\n", "line 6: image './c.jpg' is in line 4 already; keep one"),
     (replaced("jpg,cat", "jpg,cta"), "line 4: prediction is 'cta', expected one of 'cat', 'dog' (did you mean 'cat'?)"),
     (replaced("c.jpg,cat", "c.jpg,0"), "line 4: prediction is '0', expected one of 'cat', 'dog'"),
     (GOOD.replace("dog", "2").replace("cat", "0"), "line 2: prediction is '2', expected one of '0', '1'"),
-    (replaced("c.jpg,cat", ",cat"), "line 4: path is empty; name the image"),
     (replaced("path,", "file,"), "line 1: no column 'path'; columns found: 'file', 'prediction'; predictions are a"),
-    (replaced("prediction", "predicted"), "no column 'prediction'; columns found: 'path', 'predicted' (did you mean"),
     ("path,prediction,label\n" + "".join(f"{name},dog,\n" for name in NAMES), "line 2: label is '', expected one of"),
-    (
-        replaced(",p_dog", ",p_dig", WITH_P),
-        "has 'p_cat' but no 'p_dog'; give a probability for each class, or for none",
-    ),
-    (replaced("0.1,0.9", "0.1,x", WITH_P), "line 3: p_dog is 'x', expected a number"),
-    (replaced("0.1,0.9", "0.1,nan", WITH_P), "line 3: p_dog is nan, not a number; mend this row"),
     (replaced("0.1,0.9", "-0.1,1.1", WITH_P), "line 3: p_cat is -0.1, expected a probability from 0 to 1; scipy"),
-    (replaced("0.1,0.9", "0.1,0.8", WITH_P), "line 3: the probabilities sum to 0.9, expected 1; scipy.special.softmax"),
-    (replaced("0.1,0.9", "0,0", WITH_P), "line 3: the probabilities sum to 0, expected 1"),
+    (replaced("0.1,0.9", "0,0", WITH_P), "line 3: the probabilities sum to 0, expected 1; scipy.special.softmax"),
 ]
 BAD_ARRAYS = [
-    (np.array([1, 0, 1]), "has 3 rows, expected 4, one for each image of "),
     (np.array([1, 0, 2, 0]), "mine.npy row 3: prediction is '2', expected one of '0', '1'"),
     (np.array([1, 0, -1, 0]), "row 3: prediction is '-1'"),
     (np.array(["dog", "cat", "dgo", "cat"]), "row 3: prediction is 'dgo', expected one of 'cat', 'dog' (did you mean"),
     (np.array([1.0, 0, 1, 0]), "holds float64 of shape (4,), expected (N,) class names or integers, or (N, 2) prob"),
-    (np.ones((4, 3)) / 3, "holds float64 of shape (4, 3), expected"),
     (np.array(["dog", "cat", "dog", "cat"], "S"), "holds |S3 of shape (4,)"),
     (np.array(0), "holds int64 of shape ()"),
     (np.array([[3.2, -1], [1, 2], [0, 1], [0, 1]]), "row 1: the probability of 'cat' is 3.2, expected a probability"),
     (np.array([[0.5, 0.5], [0.4, 0.5], [0, 1], [0, 1]]), "row 2: the probabilities sum to 0.9, expected 1; scipy"),
     (np.array([0x110000] * 4, "u4").view("U1"), "mine.npy row 1: holds bytes that are no text; write the file again"),
     (np.array([0x64, 0, 0xFFFFFFFF, 0x64], "u4").byteswap().view(">U1"), "row 3: holds bytes that are no text"),
-    (np.array(["dog"] * 4, object), "never loaded; save names with np.save(FILE, predictions.astype(str))"),
     (b"\x80\x04K\x01.", "holds pickled objects"),
     (b"\x93NUMPY\x01\x00v\x00{'descr'", "is not a whole .npy file"),
     (b"path,prediction\n", "is not a .npy file; write it with np.save(FILE, predictions)"),
@@ -216,19 +201,13 @@ def test_an_array_that_may_be_of_another_split_gets_a_warning(tmp_path):
     assert array_predictions(np.arange(6) % 2, pets, np.array([2, 3])).warnings == ()
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy", ""])
-@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "nul"])
-def test_what_is_no_file_gets_one_line(dataset, tmp_path, suffix, kind):
-    path = tmp_path / f"mine{suffix}"
-    if kind == "folder":
-        path.mkdir()
-    if kind == "pipe":
-        os.mkfifo(path)
-    if kind == "nul":
-        path = tmp_path / f"a\0b{suffix}"
+@pytest.mark.parametrize("name", ["missing.npy", "missing", "folder.parquet", "pipe", "a\0b", "a\0b.csv"])
+def test_what_is_no_file_gets_one_line(dataset, tmp_path, name):
+    (tmp_path / "folder.parquet").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError) as error:
-        read_predictions(path, dataset)
-    assert "\n" not in str(error.value) and ("mine" in str(error.value) or kind == "nul")
+        read_predictions(tmp_path / name, dataset)
+    assert "\n" not in str(error.value) and ("\0" in name or name in str(error.value))
 
 
 def test_a_table_names_the_line_of_the_file_whatever_the_order_of_the_data(read):

@@ -157,14 +157,6 @@ def test_a_family_whose_name_is_a_word_of_the_classes_is_to_be_looked_at() -> No
     assert not scored(images(1.5), words=words)["place"].may_be_class
 
 
-@pytest.mark.parametrize("word", ["flurb", "snorp"])
-def test_class_words_without_meaning_hide_no_bias_of_a_foreign_classifier(word: str) -> None:
-    words = Words({"disc": (word,), "box": ("b",)}, {}, WORDS.templates, WORDS.attribute_templates)
-    judged, _ = images(1.5)
-    right = (judged.features[:, PLACE] > 0) == judged.labels
-    assert scored((judged, right), words=words, is_foreign=True)["place"].is_proposed
-
-
 def test_a_family_that_may_be_the_class_is_only_to_be_looked_at() -> None:
     """A foreign classifier errs where an image looks like the other class, and CLIP's shape is the class."""
     shape = scored(images(0.0), is_foreign=True)["shape"]

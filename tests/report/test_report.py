@@ -357,8 +357,6 @@ def test_curves_survive_one_epoch_gaps_and_empty_groups():
     ("model_selection", "title"),
     [
         ("pseudo-wgp", "Worst-group probability of the true class on validation, over pseudo groups"),
-        ("true-wgp", "Worst-group probability of the true class on validation, over true groups"),
-        ("pseudo-wga", "Worst-group accuracy on validation, over pseudo groups"),
         ("true-wga", "Worst-group accuracy on validation, over true groups"),
         ("average", "Average accuracy on validation"),
         ("last", "Average accuracy on validation"),
