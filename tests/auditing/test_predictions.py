@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from table_files import rows
 
-from dbpt.auditing.figures import array_predictions, read_predictions
+from dbpt.auditing.figures import user_predictions
 from dbpt.data import load_dataset
 from dbpt.data.tables import csv_text
 from dbpt.errors import InputError
@@ -44,7 +44,7 @@ def read(tmp_path, dataset):
             np.save(path, content)
         else:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return read_predictions(path, dataset, **options)
+        return user_predictions(path, dataset, **options)
 
     return read
 
@@ -83,7 +83,7 @@ def test_formats_give_the_same(read, tmp_path, dataset):
     for found in (
         read(WITH_P),
         read(WITH_P.replace(",", "\t"), "mine.tsv"),
-        read_predictions(tmp_path / "mine.parquet", dataset),
+        user_predictions(tmp_path / "mine.parquet", dataset),
     ):
         assert found.predictions.tolist() == [1, 1, 0, 0]
         np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
@@ -135,7 +135,7 @@ def test_the_output_of_dbpt_predict_is_read_as_it_is(read, dataset):
 def test_a_class_like_a_formula_is_found_with_its_apostrophe(tmp_path):
     (tmp_path / "pets.csv").write_text(rows("a.jpg,-x,train", "b.jpg,+y,train"))
     (tmp_path / "mine.csv").write_text(csv_text([["path", "prediction"], ["a.jpg", "+y"], ["b.jpg", "-x"]]))
-    found = read_predictions(tmp_path / "mine.csv", load_dataset(tmp_path / "pets.csv", images=False))
+    found = user_predictions(tmp_path / "mine.csv", load_dataset(tmp_path / "pets.csv", images=False))
     assert found.predictions.tolist() == [0, 1]  # "+y" before "-x"
 
 
@@ -180,11 +180,11 @@ def test_a_bad_file_gets_one_line(read, content, says):
 
 def test_names_in_memory_may_be_objects_as_pandas_holds_text(dataset):
     names = np.array(["dog", "cat", "dog", "cat"], object)
-    assert array_predictions(names, dataset, np.arange(4)).predictions.tolist() == [1, 0, 1, 0]
+    assert user_predictions(names, dataset, np.arange(4)).predictions.tolist() == [1, 0, 1, 0]
     for strange in (None, float("nan"), 1):
         names[2] = strange
         with pytest.raises(InputError, match=f"predictions row 3: holds {strange!r}, expected a class name"):
-            array_predictions(names, dataset, np.arange(4))
+            user_predictions(names, dataset, np.arange(4))
 
 
 def test_an_array_that_may_be_of_another_split_gets_a_warning(tmp_path):
@@ -193,12 +193,12 @@ def test_an_array_that_may_be_of_another_split_gets_a_warning(tmp_path):
     table.write_text(rows(*(f"{i}.jpg,{'cat' if i % 2 else 'dog'},{split}" for i, split in enumerate(splits))))
     pets = load_dataset(table, images=False)
     np.save(tmp_path / "mine.npy", np.arange(2))
-    (warning,) = read_predictions(tmp_path / "mine.npy", pets, np.array([4, 5])).warnings
+    (warning,) = user_predictions(tmp_path / "mine.npy", pets, np.array([4, 5])).warnings
     assert "taken as those of the test images" in warning and warning.endswith(
         "; as many images are in split train and in split val"
     )
-    assert array_predictions(np.eye(2), pets, np.array([2, 3])).warnings
-    assert array_predictions(np.arange(6) % 2, pets, np.array([2, 3])).warnings == ()
+    assert user_predictions(np.eye(2), pets, np.array([2, 3])).warnings
+    assert user_predictions(np.arange(6) % 2, pets, np.array([2, 3])).warnings == ()
 
 
 @pytest.mark.parametrize("name", ["missing.npy", "missing", "folder.parquet", "pipe", "a\0b", "a\0b.csv"])
@@ -206,7 +206,7 @@ def test_what_is_no_file_gets_one_line(dataset, tmp_path, name):
     (tmp_path / "folder.parquet").mkdir()
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError) as error:
-        read_predictions(tmp_path / name, dataset)
+        user_predictions(tmp_path / name, dataset)
     assert "\n" not in str(error.value) and ("\0" in name or name in str(error.value))
 
 
@@ -237,20 +237,20 @@ class Polars:
 def test_a_data_frame_is_a_table(dataset, kind):
     lines = [line.split(",") for line in WITH_P.splitlines()]
     frame = pd.DataFrame(lines[1:], columns=lines[0]).astype({"p_cat": float, "p_dog": float})[::-1]
-    found = array_predictions(kind(frame), dataset, np.arange(4))
+    found = user_predictions(kind(frame), dataset, np.arange(4))
     assert found.predictions.tolist() == [1, 1, 0, 0] and found.warnings == ()
     np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
     numbers = frame.assign(prediction=[0, 0, 1, 1])
-    assert array_predictions(kind(numbers), dataset, np.arange(4)).predictions.tolist() == [1, 1, 0, 0]
+    assert user_predictions(kind(numbers), dataset, np.arange(4)).predictions.tolist() == [1, 1, 0, 0]
     frame.iloc[1, 1] = None
     with pytest.raises(InputError, match="predictions row 2: prediction is '', expected one of 'cat', 'dog'"):
-        array_predictions(kind(frame), dataset, np.arange(4))
+        user_predictions(kind(frame), dataset, np.arange(4))
     with pytest.raises(InputError, match="predictions: no column 'path'; columns found: 'prediction'"):
-        array_predictions(kind(frame[["prediction"]]), dataset, np.arange(4))
+        user_predictions(kind(frame[["prediction"]]), dataset, np.arange(4))
 
 
 def test_a_data_frame_of_probabilities_alone_is_an_array(dataset):
-    found = array_predictions(pd.DataFrame(PROBABILITIES, columns=["cat", "dog"]), dataset, np.arange(4))
+    found = user_predictions(pd.DataFrame(PROBABILITIES, columns=["cat", "dog"]), dataset, np.arange(4))
     np.testing.assert_array_equal(found.probabilities, PROBABILITIES)
 
 
@@ -290,22 +290,22 @@ def of_digits(path, numbered, predictions, more=""):
     header, *rest = (more or "\n" * 6).split("\n")
     lines = [f"{row}.jpg,{value}{p}" for row, (value, p) in enumerate(zip(predictions, rest, strict=True))]
     path.write_text("\n".join([f"path,prediction{header}", *lines]) + "\n")
-    return read_predictions(path, numbered)
+    return user_predictions(path, numbered)
 
 
 def test_integers_of_an_array_are_indices_whatever_the_names_are(tmp_path, numbered):
     """Without a 0 they were read as the names "1" and "2", so that each class was the one before."""
     indices = np.array([1, 1, 2, 1, 1, 2])
-    found = array_predictions(indices, numbered, np.arange(6))
+    found = user_predictions(indices, numbered, np.arange(6))
     assert found.predictions.tolist() == indices.tolist()
     (warning,) = found.warnings
     assert "its integers are read as indices, so 0 means the class '1'; to give names, write them as text" in warning
     np.save(tmp_path / "mine.npy", indices)
-    assert read_predictions(tmp_path / "mine.npy", numbered).predictions.tolist() == indices.tolist()
-    names = array_predictions(np.array(["2", "2", "1"] * 2), numbered, np.arange(6))
+    assert user_predictions(tmp_path / "mine.npy", numbered).predictions.tolist() == indices.tolist()
+    names = user_predictions(np.array(["2", "2", "1"] * 2), numbered, np.arange(6))
     assert names.predictions.tolist() == [1, 1, 0] * 2 and names.warnings == ()
     with pytest.raises(InputError, match="row 3: prediction is '3', expected one of '0', '1', '2'"):
-        array_predictions(np.array([1, 2, 3] * 2), numbered, np.arange(6))
+        user_predictions(np.array([1, 2, 3] * 2), numbered, np.arange(6))
 
 
 @pytest.mark.parametrize("one", ["1", "1.0"])
@@ -329,4 +329,4 @@ def test_integers_that_are_their_own_indices_are_not_ambiguous(tmp_path):
     (tmp_path / "digits.csv").write_text(rows(*(f"{row}.jpg,{row % 3},test" for row in range(6))))
     numbered = load_dataset(tmp_path / "digits.csv", images=False, training=False)
     assert of_digits(tmp_path / "mine.csv", numbered, ["1", "2"] * 3).predictions.tolist() == [1, 2] * 3
-    assert array_predictions(np.array([1, 2] * 3), numbered, np.arange(6)).warnings == ()
+    assert user_predictions(np.array([1, 2] * 3), numbered, np.arange(6)).warnings == ()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import READERS, Dataset, StoredFeatures, first_copies
-from dbpt.data.image_codes import PATH, Codes, Wanted, codes_in_memory, read_codes
+from dbpt.data.image_codes import PATH, Wanted, codes_in_memory, read_codes
 from dbpt.errors import InputError, nearest
 from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit
@@ -186,41 +186,43 @@ def likeliest(probabilities: NDArray[np.floating[Any]]) -> UserPredictions:
     return UserPredictions(probabilities.argmax(axis=1), probabilities.astype(np.float64))
 
 
-def read_predictions(
-    path: Path, dataset: Dataset, rows: NDArray[np.int64] | None = None, columns: Mapping[str, str] | None = None
+def user_predictions(
+    predictions: Any,
+    dataset: Dataset,
+    rows: NDArray[np.int64] | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> UserPredictions:
-    """Return the predictions in a file for the ``rows`` (n,) of ``dataset`` that are audited, by default all.
+    """Return the user's predictions for some images.
 
-    ``columns`` are those of ``--columns``, by role.
+    Args:
+        predictions: the path of a file, an array, or a data frame.
+        dataset: the images and the names of their classes.
+        rows: (n,) the rows of ``dataset`` that are audited; by default all.
+        columns: the columns of ``--columns``, by role.
+
+    Raises:
+        InputError: for a file that can't be read, and for predictions that don't fit the data.
     """
-    if path.suffix.lower() not in (*READERS, ".npy") and not os.path.lexists(path):  # Path.exists may raise
-        meant = nearest(str(path), ["zero-shot", "probe"])
-        raise InputError(
-            f"--predictions {path}: no such file or folder{meant}; expected zero-shot, probe, the folder of a run, or "
-            "a file of predictions"
-        )
-    return _predictions(read_codes(path, dataset, _wanted(dataset, columns or {}), rows))
-
-
-def array_predictions(
-    predictions: Any, dataset: Dataset, rows: NDArray[np.int64], columns: Mapping[str, str] | None = None
-) -> UserPredictions:
-    """Return predictions in memory, an array or a data frame, for the ``rows`` (n,) of ``dataset``."""
-    return _predictions(codes_in_memory("predictions", predictions, dataset, _wanted(dataset, columns or {}), rows))
-
-
-def _wanted(dataset: Dataset, columns: Mapping[str, str]) -> Wanted:
+    columns, rows = columns or {}, np.arange(len(dataset)) if rows is None else rows
     own = columns.get("prediction_path")
-    return Wanted(
+    wanted = Wanted(
         noun="prediction",
         kind="class",
         columns=(columns.get("prediction", "prediction"),),
         paths=(own,) if own else tuple(dict.fromkeys((columns.get("path", PATH), PATH))),
         vocabulary=dataset.words.classes,
     )
-
-
-def _predictions(codes: Codes) -> UserPredictions:
+    if not isinstance(predictions, str | os.PathLike):
+        codes = codes_in_memory("predictions", predictions, dataset, wanted, rows)
+        return UserPredictions(codes.codes, codes.probabilities, codes.warnings)
+    path = Path(predictions)
+    if path.suffix.lower() not in (*READERS, ".npy") and not os.path.lexists(path):  # Path.exists may raise
+        meant = nearest(str(path), ["zero-shot", "probe"])
+        raise InputError(
+            f"--predictions {path}: no such file or folder{meant}; expected zero-shot, probe, the folder of a run, or "
+            "a file of predictions"
+        )
+    codes = read_codes(path, dataset, wanted, rows)
     return UserPredictions(codes.codes, codes.probabilities, codes.warnings)
 
 

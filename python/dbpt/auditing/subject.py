@@ -183,12 +183,8 @@ def _subject_of_data(
     if by == "probe":
         import_scikit_learn(figures.OPTION)
     if by == "file":
-        columns = _columns(given)
-        users = (
-            figures.array_predictions(predictions, dataset, rows, columns)
-            if named is None
-            else figures.read_predictions(Path(named), dataset, rows, columns)
-        )
+        columns = parse_columns(asked.columns or (), parse_factors(asked.factors) if asked.factors else ())
+        users = figures.user_predictions(predictions, dataset, rows, columns)
         log_warnings(users.warnings)
         has_prediction = users.predictions >= 0
         rows, users = rows[has_prediction], users.take(has_prediction)
@@ -217,12 +213,6 @@ def _subject_of_data(
         repeated=asked.options(read),
         asks_clusters=config.num_clusters is not None,
     )
-
-
-def _columns(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``--columns`` by role."""
-    factors = parse_factors(given["factors"]) if given.get("factors") else ()
-    return parse_columns(given["columns"], factors) if given.get("columns") else {}
 
 
 def _subject_of_run(

@@ -158,7 +158,9 @@ def draw_label_sample(
     labelled = RunLabels(Path(run), classifier)
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
-    dataset = _dataset(classifier, [labelled.paths[row] for row in rows], data, root)
+    paths = [labelled.paths[row] for row in rows]
+    whole, rows_of_paths = load_rows(classifier.config, classifier.words, paths, data, root)
+    dataset = whole.take(rows_of_paths).without_truth()
     right = _right(classifier, dataset, cache)
     pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]
     cells = (dataset.labels * (dataset.num_attributes + 1) + pseudo_attributes + 1) * 2 + right
@@ -217,13 +219,6 @@ class RunLabels:
             splits = ", ".join(SPLITS[number] for number in np.unique(self.splits))
             raise InputError(f"--split {split}: {self._run} has no images in it; its splits are {splits}")
         return rows
-
-
-def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
-    """Return the rows of ``paths`` in the run's data, in that order, without true attributes."""
-    dataset, rows = load_rows(classifier.config, classifier.words, paths, data, root)
-    dataset = replace(dataset, places=np.arange(len(dataset)), num_listed=len(dataset))  # few shots are some of them
-    return dataset.take(rows).without_truth()
 
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:
