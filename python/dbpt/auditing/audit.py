@@ -126,6 +126,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         predictions,
         rows,
         train_counts=study.train_counts,
+        # Combinations that nobody expects, and groups that mean nothing, need no warning that they are empty.
         occurring=occurring if parts or verdict.kind == "untrusted" else None,
         confidence=subject.predictions.confidence,
     )
@@ -309,6 +310,7 @@ def with_found_attributes(subject: Subject) -> Subject:
     if by_clip:
         others = np.setdiff1d(dataset.rows_to_fit, rows)
         rows = others if len(others) else dataset.rows_to_fit
+    # Other images than the audited ones are searched as `dbpt.fit` does, which finds the same family for all seeds.
     seed = SEARCH_SEED if by_clip else subject.config.seed
     images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.stored, rows, seed)
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels

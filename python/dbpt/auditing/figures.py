@@ -113,15 +113,21 @@ def detectable_difference(
     num_classes: int,
     num_attributes: int,
 ) -> float | None:
-    """Return the smallest difference in accuracy that `explained_errors` would find in 80 % of samples, at most 1.
+    """Return the smallest difference in accuracy that `explained_errors` would find in 80 % of samples.
 
-    All arrays are (N,), attributes -1 for rows that don't count. The difference is that of one attribute from the
-    others, alike in each class; smaller ones, or those of a single class, would more often be missed. None if no class
-    can be compared.
+    The difference is that of one attribute from the others, alike in each class. Smaller ones, or those of a single
+    class, would more often be missed. Chi-squared of such a difference d is noncentral, with lambda = d^2 *
+    sum_y n_ya * (1 - n_ya / n_y) / (r_y * (1 - r_y)) for n_ya of the n_y images of class y and its error rate r_y. The
+    attribute is the one for which lambda is largest.
 
-    Chi-squared of such a difference d is noncentral, with lambda = d^2 * sum_y n_ya * (1 - n_ya / n_y) / (r_y *
-    (1 - r_y)) for n_ya of the n_y images of class y and its error rate r_y. The attribute is the one for which lambda
-    is largest.
+    Args:
+        is_right: (N,) bool, the images that are classified correctly.
+        labels: (N,) int64, their classes.
+        attributes: (N,) int64, -1 for images that don't count.
+        num_classes, num_attributes: C and A.
+
+    Returns:
+        A fraction, at most 1; None if no class can be compared.
     """
     shape = num_classes, num_attributes
     groups = group_ids(labels, attributes, num_attributes)
@@ -236,11 +242,21 @@ def probe_predictions(
     class_names: Sequence[str],
     seed: int,
 ) -> NDArray[np.float64]:
-    """Return the `out_of_fold` probabilities (N, C) of the classes.
+    """Predict the class of each row by a linear probe that is fitted to the other folds.
 
-    ``features`` (N, D) and ``labels`` (N,) are those of all audited rows, of whatever split: each row is predicted by a
-    probe that is fitted to the other folds, so that training rows count without flattering it. The smallest class needs
-    two rows that are no copies. Raises `InputError`, also without scikit-learn.
+    So rows of any split can be audited: training rows count without flattering the probe.
+
+    Args:
+        features: (N, D) of the audited rows.
+        labels: (N,) int64, their classes.
+        class_names: (C,) for messages.
+        seed: seed of the folds.
+
+    Returns:
+        The `out_of_fold` probabilities (N, C) of the classes.
+
+    Raises:
+        InputError: without scikit-learn, and unless each class has two rows that are no copies.
     """
     import_scikit_learn(OPTION)
     counts_C = np.bincount(labels, minlength=len(class_names))

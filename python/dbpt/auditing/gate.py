@@ -148,7 +148,16 @@ class Bars:
 
 
 def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate:
-    """Compare the ``figures`` with the ``bars``, and the answers to the ``images`` with those of the baseline."""
+    """Compare an audit with the bars of a gate.
+
+    Args:
+        bars: the bars, and the folder of the baseline.
+        figures: the content of ``audit.json``.
+        images: the content of ``images.csv``, which is compared with that of the baseline.
+
+    Raises:
+        InputError: if the baseline has other images, or no image has a known or guessed attribute.
+    """
     metrics, checks = figures.metrics, list[Check]()
     worst = next((each for each in figures.groups if each.index == metrics.worst_group), None)
     if worst is None:

@@ -118,9 +118,16 @@ def opened_subject(
     overwrite: bool,
     **of: Any,
 ) -> Iterator[Subject]:
-    """Hold ``out``, the ``folder`` that a command writes, and yield the subject ``of`` the arguments of `subject_of`.
+    """Hold the folder that a command writes, and yield the subject of its audit.
 
-    The command reads the settings ``read``; others are refused, with ``why_unread``.
+    Args:
+        folder: the kind of folder.
+        read: the settings that the command reads; others are refused.
+        why_unread: why it doesn't read others, for the message.
+        settings: those that the user gave.
+        out: where the folder is; None to write nothing.
+        overwrite: whether to replace it.
+        **of: further arguments of `subject_of`.
     """
     given = dict(settings)
     refuse_unread(given, read, why_unread)
@@ -138,8 +145,13 @@ def subject_of(
 ) -> Subject:
     """Return the images of ``data`` with the predictions that `dbpt.audit` takes.
 
-    ``read`` are the settings that the command reads. The data need no attributes if these aren't among them, or if they
-    are ``auto``, still to be found.
+    Args:
+        predictions, data, split, weights: as for `dbpt.audit`.
+        given: the settings that the user gave.
+        read: those that the command reads. Without attributes among them, or with ``auto``, the data need none.
+
+    Raises:
+        InputError: for wrong settings, data or predictions.
     """
     if split not in (None, ALL, *SPLITS):
         raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
@@ -295,6 +307,7 @@ def _embedded_images(
     of a run.
     """
     embedded = embedded_rows(dataset, backbone, config, known, clusters)
+    # Unreadable images are left out of `embedded`, so rows of `dataset` become fewer there.
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in embedded.failures]] = False
     kept = is_readable[rows]

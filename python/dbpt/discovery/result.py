@@ -342,10 +342,21 @@ def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
 def best_family(
     images: Images, words: Words, right: NDArray[np.bool_], by: PredictionsBy, searched: SearchedImages, hint: str
 ) -> tuple[Family, Search]:
-    """Return the first proposed family, with the names that occur, and why it is the first.
+    """Search the package's catalogue for ``--attributes auto``.
 
-    ``right`` (n,) says which images are predicted right, ``by`` by whom, and ``searched`` which images they are. Raises
-    `InputError` if none is proposed; the ``hint`` ends with the command that shows what was tried.
+    Args:
+        images: the n images to search.
+        words: those of the classes.
+        right: (n,) bool, the images that are predicted right.
+        by: who predicts.
+        searched: which images they are, for sentences.
+        hint: what to do if nothing is proposed; ends with the command that shows what was tried.
+
+    Returns:
+        The first proposed family, with the names that occur, and why it is the first.
+
+    Raises:
+        InputError: if none is proposed.
     """
     families, whose = read_catalogue(), searched_errors(by, len(right), searched)
     logger.info(f"--attributes auto: searching for an attribute that explains the errors of {whose}")

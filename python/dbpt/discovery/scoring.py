@@ -182,7 +182,16 @@ def halves(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 
 
 def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Words) -> list[GuessedFamily]:
-    """Return the families with CLIP's guesses; ``words`` are those of the classes."""
+    """Guess each family twice by CLIP: as it is, and without the directions of the classes.
+
+    Args:
+        families: with their zero-shot weights.
+        images: the n images.
+        words: those of the classes.
+
+    Returns:
+        A `GuessedFamily` for each of the ``families``, in their order.
+    """
     projection_DD = without_classes(images.backbone, words)
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
     rows = spread(np.arange(len(images.labels)), MOST_ROWS)
@@ -211,11 +220,17 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
 def score_families(
     guessed: Sequence[GuessedFamily], images: Images, right: NDArray[np.bool_], *, is_foreign: bool = False
 ) -> list[Score]:
-    """Return the scores: proposed families, then those that may be the class, then others.
+    """Return how much each family explains of a classifier's errors.
 
-    Proposed ones that say more than the class names in all respects come first, in each part the strongest.
+    Args:
+        guessed: the families, as `guess_families` returns them.
+        images: the n images.
+        right: (n,) bool, the images that are predicted right.
+        is_foreign: whether a classifier of other features predicts them.
 
-    ``right`` (n,) says which images are predicted right, ``is_foreign`` that a classifier of other features predicts.
+    Returns:
+        The scores: proposed families, then those that may be the class, then others. Proposed ones that say more than
+        the class names in all respects come first, in each part the strongest.
     """
     explained = _explained([each.guessed for each in guessed], images, right)
     beyond = _explained([each.beyond for each in guessed], images, right)

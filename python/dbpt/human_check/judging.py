@@ -31,10 +31,17 @@ def write_labelled_table(
 ) -> str:
     """Write a CSV with path, label, split and attribute of all images of the run; return the command to refit.
 
-    The attribute is the one in the ``answers`` (n, Q) of `read_answers`, else the known one that the run kept, else
-    empty.
-    With several factors, each has a column in its place. ``data`` and ``root`` are those of the run, if they have
-    moved. Raises `InputError` without the run or its data, and for the name of another format.
+    The attribute is that of the answers, else the known one that the run kept, else empty. With several factors, each
+    has a column of its own.
+
+    Args:
+        out: the CSV.
+        design: the sample, with the run.
+        answers: (n, Q) from `read_answers`.
+        data, root: those of the run, if they have moved.
+
+    Raises:
+        InputError: without the run or its data, and for the name of another format.
     """
     if out.suffix.lower() != ".csv":
         raise InputError(f"--table {out}: is written as CSV; choose a name that ends in .csv")

@@ -228,10 +228,11 @@ def _bars(axes: Axes, bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
         if bar.value is None or bar.low is None or bar.high is None:
             continue
         interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
+        # Even a bar of 0 is visible.
         patch = Rectangle((0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0)
         patch.set_gid(_clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
         axes.add_patch(patch)
-        whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]
+        whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]  # a line breaks at nan
         dots += [(value, y) for value in bar.dots]
         _text(axes, (1, y), (50, -4), f"{100 * bar.value:.1f}")
     fixed: Looks = {"color": COLORS["ink"], "clip_on": False}
@@ -320,11 +321,7 @@ def _curve(axes: Axes, line: Line, end: float, label: float) -> None:
 
 
 def spread(tops: Sequence[float], distance: float, bottom: float) -> list[float]:
-    """Move labels apart to the given distance, in their order, keeping them above ``bottom``.
-
-    ``tops`` are their distances from the top, as are the results. First each label moves down as far as the one above
-    it asks for; then, if the last one is below the ``bottom``, each moves up.
-    """
+    """Move labels apart to the given distance, in their order, keeping them above ``bottom``; all from the top."""
     moved, order = list(tops), sorted(range(len(tops)), key=lambda i: tops[i])
     for above, i in pairwise(order):
         moved[i] = max(moved[i], moved[above] + distance)

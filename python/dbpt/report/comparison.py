@@ -239,6 +239,7 @@ def _about_factors(summary: ComparisonSummary) -> list[str]:
 
 
 def _about_differences(comparison: ComparisonMetrics) -> list[str]:
+    """Say what the columns against ERM are, or why there are none."""
     rows = [row for row in comparison.rows if row.difference is not None]
     if not rows:
         if any(row.objective == "erm" for row in comparison.rows):
@@ -263,6 +264,7 @@ def _about_differences(comparison: ComparisonMetrics) -> list[str]:
 
 
 def _about_training(comparison: ComparisonMetrics) -> list[str]:
+    """Name the budget of all trained rows, and the rule for their best epoch."""
     trained = [row for row in comparison.rows if row.head is not None]
     if not trained:
         return []

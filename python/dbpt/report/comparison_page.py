@@ -52,10 +52,16 @@ def render_comparison(
     answers: Answers | None = None,
     charts: Mapping[str, Chart | None] | None = None,
 ) -> str:
-    """Return the page. ``judged`` are the metrics over the `judged_factors`, for the verdict.
+    """Return the page.
 
-    ``made_by`` has words, sentences and settings. ``answers`` are None without results. ``charts`` are the
-    `comparison_figures`, if they are drawn already.
+    Args:
+        metrics: the figures of the comparison.
+        judged: those over the `judged_factors`, for the verdict.
+        sheets: the guesses with their contact sheets.
+        made_by: the section with words, sentences and settings.
+        next_steps: the commands to go on.
+        answers: the answers of one or two rows; None without results.
+        charts: the `comparison_figures`, if they are drawn already.
     """
     charts, data, guesses = charts or comparison_figures(metrics), metrics.dataset, sheets.guesses
     summary, judged_summary = ComparisonSummary(metrics), ComparisonSummary(judged)
@@ -155,6 +161,7 @@ def second_sentence(summary: ComparisonSummary) -> str:
 def _against_erm(
     summary: ComparisonSummary, chosen: Row[ComparisonRow], difference: Difference, change: float
 ) -> Outcome:
+    """Return the outcome for a ``change`` of worst-group accuracy against ERM."""
     name, what, before = _name(chosen, summary), figure_name(summary.metrics), _erm(summary, difference)
     repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""

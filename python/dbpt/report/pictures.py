@@ -65,10 +65,17 @@ def contact_sheets(
 ) -> list[ContactSheet]:
     """Return a sheet for each pseudo-group, in the order g = y*A + a.
 
-    ``groups`` and ``confidence`` are (N,), of class and guessed attribute; -1 if nothing was guessed. ``group_names``
-    (G,) are pairs of class and attribute. The images depend on the arguments alone. Where an image can't be read, the
-    next one takes its place. With many groups the strips have fewer than eight pictures, and with more than
-    MOST_ON_SHEETS / 3 groups, the last sheets have none. All pictures together have at most ``budget`` bytes.
+    Where an image can't be read, the next one replaces it. With many groups the strips have fewer than eight pictures,
+    and with more than MOST_ON_SHEETS / 3 groups, the last sheets have none.
+
+    Args:
+        paths: (N,) images, relative to ``root``.
+        root: their folder.
+        groups: (N,) int64, by class and guessed attribute; -1 if nothing was guessed.
+        confidence: (N,) of the guesses.
+        group_names: (G,) pairs of class and attribute.
+        seed: decides which images are the random ones.
+        budget: the most bytes of all pictures together.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in range(len(sizes)) if sizes[g]][: MOST_ON_SHEETS // 3]
@@ -85,6 +92,7 @@ def contact_sheets(
     sheets = []
     for g, (class_name, attribute) in enumerate(group_names):
         rows = np.flatnonzero(groups == g) if g in shown else np.empty(0, np.int64)
+        # Raw numbers of PCG64 stay the same in all versions of NumPy, which its shuffles need not.
         rows = rows[np.argsort(np.random.PCG64([seed, g]).random_raw(len(rows)), kind="stable")]
         strips = tuple(strip for strip in _strips(rows, confidence, take, each) if strip.pictures)
         n = int(sizes[g])
@@ -157,11 +165,19 @@ def group_examples(
     seed: int = 0,
     first: Sequence[int] = (),
 ) -> list[GroupExamples]:
-    """Return the images of each of the groups, which ``group_names`` (G,) names by class and attribute.
+    """Return the images of each group with the predictions of one or more classifiers.
 
-    ``groups`` (N,) are -1 for images of no group; ``predictions`` (N,) of each classifier index ``classes``. Chance, by
-    ``seed``, chooses the pictures, whatever the predictions are. There are none without ``root``, the folder of
-    ``paths``. If they don't suffice for all groups, those of ``first`` have precedence.
+    Chance chooses the pictures, whatever the predictions are.
+
+    Args:
+        paths: (N,) images, relative to ``root``.
+        root: their folder; None without images, and then there are no pictures.
+        groups: (N,) int64, -1 for images of no group.
+        predictions: (N,) int64 of each classifier, indices into ``classes``.
+        group_names: (G,) pairs of class and attribute.
+        classes: (C,) names.
+        seed: decides which images are shown.
+        first: the groups that have pictures first if not all groups can have some.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
@@ -218,9 +234,14 @@ def surest_mistakes(
 ) -> list[Mistake]:
     """Return the 24 misclassified images of a group that have the lowest probability of the true class.
 
-    ``paths``, ``predictions`` (class names) and ``p_true`` are those of the images of ``group``, a class and an
-    attribute by name. Without ``p_true`` the first mistakes are taken. Where an image can't
-    be read, the next one takes its place.
+    Where an image can't be read, the next one replaces it.
+
+    Args:
+        paths: (n,) the images of the group, relative to ``root``.
+        root: their folder.
+        group: its class and attribute, by name.
+        predictions: (n,) class names.
+        p_true: (n,) probabilities of the true class; None takes the first mistakes.
     """
     wrong = np.flatnonzero([prediction != group[0] for prediction in predictions])
     if p_true is not None:
@@ -244,7 +265,7 @@ def thumbnail(path: Path, pixels: int, *, max_bytes: int | None = None) -> bytes
     """
     image = open_image(path).convert("RGB")
     image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
-    for quality in QUALITIES:
+    for quality in QUALITIES:  # the last one is taken even if it doesn't fit
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality)
         if max_bytes is None or buffer.tell() <= max_bytes:

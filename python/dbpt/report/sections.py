@@ -97,10 +97,15 @@ def groups(
     split: str,
     file: str,
 ) -> Section:
-    """Return the accuracy of the ``rows`` by group and by each of several factors, as a chart and as tables.
+    """Return the accuracy of the rows by group and by each of several factors, as a chart and as tables.
 
-    ``doubted`` are the factors whose guesses are doubted. ``split`` has the images, and ``file`` the figures of all
-    groups.
+    Args:
+        metrics: the figures of a run or a comparison.
+        rows: its rows.
+        chart: the `accuracy_chart`; None if there is nothing to draw.
+        doubted: the factors whose guesses are doubted.
+        split: the split of the figures.
+        file: the file that has the figures of all groups.
     """
     chosen, num_groups = next(shown for shown in rows if shown.row.chosen), len(metrics.dataset.groups)
     return section(
@@ -123,7 +128,15 @@ def groups(
 def answers(
     examples: Sequence[GroupExamples], tabled: Sequence[int], names: Sequence[str], where: str, *, has_images: bool
 ) -> Section:
-    """Return the answers of one or two classifiers, by their ``names``, to the same images."""
+    """Return the answers of one or two classifiers to the same images.
+
+    Args:
+        examples: the images of each group.
+        tabled: the groups that the table shows.
+        names: those of the classifiers.
+        where: which images they are, in words.
+        has_images: False for features without images.
+    """
     title = "The same images before and after" if len(names) > 1 else "Images right and wrong"
     values = {"tabled": tabled, "names": names, "where": where, "has_images": has_images}
     return section("answers", title, groups=examples, **values)
@@ -289,6 +302,7 @@ def _group_lines(summary: Summary, history: History, key: str) -> list[charts.Li
             curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
         if any(value is not None for _, value in curve):
             short = prefix + shorten_group(y, a, charts.CURVE_LETTERS - len(prefix))
+            # COLORS has six hues, and `charts.DASHES` four kinds of lines.
             lines.append((g, charts.Line(f"hue-{label % 6}", group_name(y, a), short, curve, dash=attribute % 4)))
     if len(lines) > MOST_CURVES:
         if pairs == data.groups:

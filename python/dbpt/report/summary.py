@@ -172,8 +172,9 @@ def shown_rows(rows: Sequence[Row[Any]], name: Callable[[Row[Any]], str] = lambd
     fixed = {"zero-shot": "zero-shot", "erm": "erm"}
     shown, others = [], 0
     for row in rows:
+        # Only the first of several rows of a method has its colour.
         color = "chosen" if row.chosen else fixed.pop(row.method, "")
-        shown.append(ShownRow(row, name(row), color or f"other-{others % 4}"))
+        shown.append(ShownRow(row, name(row), color or f"other-{others % 4}"))  # COLORS has four of them
         others += not color
     return shown
 

@@ -31,6 +31,7 @@ def run_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
     """
     summary = summarize(metrics)
     body = _groups_beside(summary)
+    # With factors many combinations don't occur, and a column for each would be wide and empty.
     if metrics.dataset.factors or max(map(text.text_width, body)) > text.WIDTH:
         body = [*text.render_columns(_main_columns(summary)), "", *_group_lines(summary), *_factor_lines(summary)]
     notes = [*_notes(summary), *(f"warning: {each}" for each in (summary.warnings if warnings else []))]
@@ -79,6 +80,7 @@ def _group_cell(row: Row[RunRow], group: int) -> str:
 
 
 def _group_lines(summary: Summary) -> list[str]:
+    """Return a table with a line for each group and a column for each row of the run."""
     shown, pairs = summary.metrics.dataset.shown_groups, summary.metrics.dataset.groups
     names = [text.shorten_group(*pairs[g], text.LONGEST_GROUP_NAME) for g in shown]
     sizes = [f"n={group_size(summary.rows, g)}" for g in shown]
@@ -106,6 +108,7 @@ def _factor_lines(summary: Summary) -> list[str]:
 
 
 def _notes(summary: Summary) -> list[str]:
+    """Return the lines below the table, without warnings."""
     marks = "* worst group of the row"
     if len(summary.rows) > 1:
         marks += f"   ◂ the {'chosen' if summary.metrics.choice else 'requested'} row, which is saved"

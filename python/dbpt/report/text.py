@@ -98,6 +98,7 @@ def share_in_words(explained: ExplainedErrors) -> str:
 
 def points(difference: float | None) -> str:
     """Format a signed difference of fractions in percentage points, with a real minus."""
+    # What rounds to 0 has no sign.
     return MISSING if difference is None else f"{100 * difference:.1f}".replace("-", "−").replace("−0.0", "0.0")
 
 
