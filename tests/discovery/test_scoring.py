@@ -111,14 +111,14 @@ def test_the_attribute_that_pushes_predictions_is_the_only_one_proposed() -> Non
     place, style = scores["place"], scores["style"]
     assert place.explained and style.explained and style.of.guessed
     assert (place.explained.errors.share or 0) > 0.5 and 0.0001 <= (place.explained.q_value or 0) <= 0.0005
-    assert not style.of.guessed.trust.doubts and not style.explained.is_much
+    assert not style.of.guessed.trust.doubts and style.explained.failing()
     assert scores["nonsense"].of.guessed is None or scores["nonsense"].of.guessed.trust.doubts
     assert scores["thing"].of.class_words == ["disc"]
 
 
 def test_a_family_that_only_repeats_the_classifier_describes_the_classes() -> None:
     shape = scored(images(0.0))["shape"]
-    assert shape.explained and shape.explained.is_much and shape.of.guessed
+    assert shape.explained and not shape.explained.failing() and shape.of.guessed
     trust = shape.of.guessed.trust
     assert not replace(trust, separations=dict.fromkeys(trust.separations, 0.1)).doubts  # which is a little lower
     assert not shape.of.class_words and shape.like_classes and not shape.is_proposed
@@ -184,7 +184,7 @@ def test_a_rare_attribute_with_a_large_effect_is_proposed() -> None:
     right = np.repeat(np.tile([True, False], 4), np.stack([correct, counts - correct], axis=2).ravel())
     errors = explained_errors(right, labels, attributes, num_classes=2, num_attributes=2)
     found = Explained(errors=errors, q_value=errors.p_value, difference=largest_difference(correct, counts))
-    assert (errors.share or 0) < 0.1 and found.is_much and found.difference and found.difference.low > 0.1
+    assert (errors.share or 0) < 0.1 and not found.failing() and found.difference and found.difference.low > 0.1
     small = largest_difference(np.array([[9000, 8500]]), np.array([[10_000, 10_000]]))
     slight = replace(found, difference=small)
     assert slight.failing() == Rule(kind="small difference", value=pytest.approx(0.05), limit=SMALLEST_DIFFERENCE)

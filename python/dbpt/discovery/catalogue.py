@@ -130,7 +130,7 @@ class EmbeddedFamily:
 
 def embed_families(backbone: Backbone, families: Sequence[Family]) -> list[EmbeddedFamily]:
     """Return the families with the text features of all their sentences."""
-    # Many families share sentences, so each sentence is encoded once.
+    # Families share sentences, so each one is encoded once; and in one list, whose features the backbone stores.
     position: dict[str, int] = {}
     for family in families:
         for text in _filled((*family.templates, *AGREEMENT_TEMPLATES), family.wordings):

@@ -88,13 +88,11 @@ class Explained:
     q_value: float | None
     difference: Difference | None
 
-    @property
-    def is_much(self) -> bool:
-        """True if errors depend on the guesses, and accuracies differ by a tenth or more in a class."""
-        return self.failing() is None
-
     def failing(self, *, beyond: bool = False) -> Rule | None:
-        """Return why the guesses, which may be those ``beyond`` the class names, don't explain errors."""
+        """Return why the guesses, which may be those ``beyond`` the class names, don't explain errors; None if they do.
+
+        Errors must depend on them, and accuracies differ by a tenth or more in a class.
+        """
         if self.q_value is None or self.difference is None:
             return Rule(kind="doubted beyond" if beyond else "no test")
         if self.q_value > LARGEST_Q:
@@ -121,11 +119,14 @@ class Score:
     @property
     def rule(self) -> Rule | None:
         """The first condition that the family doesn't meet; None if it meets all."""
+        return self.own_rule or (self._not_beyond if self.may_be_class else self.like_classes)
+
+    @property
+    def own_rule(self) -> Rule | None:
+        """Why the guesses can't be trusted or don't explain errors, whether or not they repeat the class names."""
         if self.of.guessed is None or self.explained is None:
             return Rule(kind="names without images")
-        if self.of.guessed.trust.doubts:
-            return Rule(kind="doubted")
-        return self.explained.failing() or (self._not_beyond if self.may_be_class else self.like_classes)
+        return Rule(kind="doubted") if self.of.guessed.trust.doubts else self.explained.failing()
 
     @property
     def like_classes(self) -> Rule | None:
@@ -144,25 +145,19 @@ class Score:
         return Rule(kind="doubted beyond") if self.beyond is None else self.beyond.failing(beyond=True)
 
     @property
-    def explains(self) -> bool:
-        """True if the guesses can be trusted and explain errors, whether or not they repeat the class names."""
-        trusted = self.of.guessed is not None and not self.of.guessed.trust.doubts
-        return trusted and self.explained is not None and self.explained.is_much
-
-    @property
     def is_proposed(self) -> bool:
         """True if the family explains errors, the guesses can be trusted, and they say more than the class names.
 
         Errors of a foreign classifier decide that: guesses without what the class names say explain them too. Words
         of the classes and changed guesses, which say how CLIP works, then don't count.
         """
-        beyond_too = self.is_foreign and self.beyond is not None and self.beyond.is_much
-        return self.explains and (beyond_too or self.like_classes is None)
+        beyond_too = self.is_foreign and self._not_beyond is None
+        return self.own_rule is None and (beyond_too or self.like_classes is None)
 
     @property
     def may_be_class(self) -> bool:
         """True if errors of a foreign classifier go with the family, but CLIP may take the class for it."""
-        return self.explains and self.is_foreign and not self.is_proposed
+        return self.own_rule is None and self.is_foreign and not self.is_proposed
 
     @property
     def strength(self) -> float:
@@ -278,7 +273,7 @@ def _errors(of: Guessed, images: Images, right: NDArray[np.bool_], *, bootstraps
 
 def _with_interval(score: Score, images: Images, right: NDArray[np.bool_]) -> Score:
     """Return a score that is shown with the interval of its share, which takes too long for all families."""
-    if score.of.guessed is None or score.explained is None or not score.explains:
+    if score.of.guessed is None or score.explained is None or score.own_rule is not None:
         return score
     errors = _errors(score.of.guessed, images, right, bootstraps=BOOTSTRAPS)
     return replace(score, explained=replace(score.explained, errors=errors))

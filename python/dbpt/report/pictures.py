@@ -1,8 +1,8 @@
 """Pictures of groups: contact sheets, those of guesses among them; examples of groups, and the surest mistakes."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,12 +61,12 @@ def contact_sheets(
     *,
     group_names: Sequence[tuple[str, str]],
     seed: int = 0,
-    budget: int = SHEETS_BUDGET,
 ) -> list[ContactSheet]:
     """Return a sheet for each pseudo-group, in the order g = y*A + a.
 
     Where an image can't be read, the next one replaces it. With many groups the strips have fewer than eight pictures,
-    and with more than MOST_ON_SHEETS / 3 groups, the last sheets have none.
+    and with more than MOST_ON_SHEETS / 3 groups, the last sheets have none. All pictures together have at most
+    SHEETS_BUDGET bytes.
 
     Args:
         paths: (N,) images, relative to ``root``.
@@ -75,7 +75,6 @@ def contact_sheets(
         confidence: (N,) of the guesses.
         group_names: (G,) pairs of class and attribute.
         seed: decides which images are the random ones.
-        budget: the most bytes of all pictures together.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in range(len(sizes)) if sizes[g]][: MOST_ON_SHEETS // 3]
@@ -83,38 +82,30 @@ def contact_sheets(
     of_class: dict[str, int] = {}
     for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
         of_class[class_name] = of_class.get(class_name, 0) + n
-    max_bytes = budget // max(int(np.minimum(sizes[shown], 3 * each).sum()), 1)
+    max_bytes = SHEETS_BUDGET // max(int(np.minimum(sizes[shown], 3 * each).sum()), 1)
 
-    def take(rows: NDArray[np.int64], number: int) -> tuple[Picture, ...]:
+    def strip(title: str, rows: NDArray[np.int64], number: int) -> Strip:
         thumbnails = first_thumbnails(paths, root, rows.tolist(), number, max_bytes)
-        return tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in thumbnails)
+        return Strip(title, tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in thumbnails))
 
     sheets = []
     for g, (class_name, attribute) in enumerate(group_names):
         rows = np.flatnonzero(groups == g) if g in shown else np.empty(0, np.int64)
         # Raw numbers of PCG64 stay the same in all versions of NumPy, which its shuffles need not.
         rows = rows[np.argsort(np.random.PCG64([seed, g]).random_raw(len(rows)), kind="stable")]
-        strips = tuple(strip for strip in _strips(rows, confidence, take, each) if strip.pictures)
+        surest = rows[np.argsort(-confidence[rows], kind="stable")]
+        if len(rows) > 3 * each:
+            orders = {f"The {each} surest": surest, f"The {each} least sure": surest[::-1], f"{each} at random": rows}
+            strips = [strip(title, order, each) for title, order in orders.items()]
+        else:
+            title = f"All {len(rows)} images, surest first" if len(rows) > 1 else "The only image"
+            strips = [strip(title, surest, len(rows))]
+            if len(strips[0].pictures) < len(rows):
+                strips = [replace(strips[0], title=f"{len(strips[0].pictures)} of {len(rows)} images")]
         n = int(sizes[g])
         share = n / of_class[class_name] if of_class[class_name] else None
-        sheets.append(ContactSheet(class_name, attribute, n, share, strips))
+        sheets.append(ContactSheet(class_name, attribute, n, share, tuple(strip for strip in strips if strip.pictures)))
     return sheets
-
-
-def _strips(
-    rows: NDArray[np.int64],
-    confidence: NDArray[np.float32],
-    take: Callable[[NDArray[np.int64], int], tuple[Picture, ...]],
-    each: int,
-) -> list[Strip]:
-    """Return the strips of a group, whose ``rows`` are in random order."""
-    surest = rows[np.argsort(-confidence[rows], kind="stable")]
-    if len(rows) <= 3 * each:
-        pictures = take(surest, 3 * each)
-        title = f"All {len(rows)} images, surest first" if len(rows) > 1 else "The only image"
-        return [Strip(title if len(pictures) == len(rows) else f"{len(pictures)} of {len(rows)} images", pictures)]
-    orders = {f"The {each} surest": surest, f"The {each} least sure": surest[::-1], f"{each} at random": rows}
-    return [Strip(title, take(order, each)) for title, order in orders.items()]
 
 
 EACH = 8
