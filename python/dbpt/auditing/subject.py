@@ -58,14 +58,25 @@ OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The images, ``embedded``, and the predictions of the ``audited`` ones among them, whose rows are (n,).
+    """The images of an audit or a search, and somebody's predictions of them.
 
-    ``is_first`` (n,) is False for an audited image that is a copy of an earlier one of its class, with equal features.
-    ``told`` are the warnings that are logged already.
-    ``asked`` are the settings before a demo is drawn. Of these, a command that repeats this one has the settings in
-    ``read``, as they were typed: those ``repeated`` differ if ``auto`` found the attributes. ``which`` are the options
-    that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for
-    clusters, and not only the run that is audited. ``probe`` is that of the run. ``search`` chose the attribute.
+    Attributes:
+        embedded: all readable images of the data, with their features.
+        audited: (n,) the rows of the audited ones among them.
+        is_first: (n,) False for a copy of an earlier audited image of its class, with equal features.
+        split: the split that is audited, or ``all``.
+        told: the warnings that are logged already.
+        config: the settings.
+        asked: the settings before a demo is drawn; with those of ``auto`` once it has found the attributes.
+        predictions: those of the audited images.
+        by, title: who predicts, as a kind and in words.
+        source: the data, as commands name them.
+        which: the options that say whose predictions of which images these are.
+        read: the settings that the command reads.
+        repeated: the options that repeat the command, as they were typed.
+        asks_clusters: whether the audit was asked for clusters, and not only the run that is audited.
+        probe: that of the run.
+        search: the one that chose the attribute.
     """
 
     embedded: Embedded

@@ -190,17 +190,17 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     projection_DD = without_classes(images.backbone, words)
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
     rows = spread(np.arange(len(images.labels)), MOST_ROWS)
-    judged, halves_N, guessed = images.take(rows), halves(images.labels, images.seed), list[GuessedFamily]()
+    sample, halves_N, guessed = images.take(rows), halves(images.labels, images.seed), list[GuessedFamily]()
     words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
-    other_words, other_words_beyond = judged.logits(words_WD), judged.logits(words_WD @ projection_DD)
+    other_words, other_words_beyond = sample.logits(words_WD), sample.logits(words_WD @ projection_DD)
     for family in families:
         projected = replace(
             family,
             weights=family.weights @ projection_DD,
             by_template=tuple(weights_KD @ projection_DD for weights_KD in family.by_template),
         )
-        guesses = _guessed(family, images, halves_N, judged, rows, other_words)
-        beyond = _guessed(projected, images, halves_N, judged, rows, other_words_beyond)
+        guesses = _guessed(family, images, halves_N, sample, rows, other_words)
+        beyond = _guessed(projected, images, halves_N, sample, rows, other_words_beyond)
         agreement = 0.0
         if guesses and beyond:
             one, other = (each.kept[each.guesses] for each in (guesses, beyond))
@@ -293,13 +293,13 @@ def _guessed(
     family: EmbeddedFamily,
     images: Images,
     halves_N: NDArray[np.bool_],
-    judged: Images,
+    sample: Images,
     rows: NDArray[np.int64],
     other_words: Array,
 ) -> Guessed | None:
     """Return the guesses of the family; None if under two of its names have images.
 
-    The doubts are those about the ``judged`` images, which are the ``rows`` of all, and have logits ``other_words``.
+    The doubts are those about the ``sample`` images, which are the ``rows`` of all, and have logits ``other_words``.
     """
     logits_NK, kept = images.logits(family.weights), np.arange(len(family.weights))
     # Without a rare name, its images go to the others, one of which may still be rare.
@@ -314,9 +314,9 @@ def _guessed(
     trust = guess_trust(
         guesses[rows],
         logits_NK[rows][:, kept],
-        [judged.logits(weights_KD[kept]) for weights_KD in family.by_template],
+        [sample.logits(weights_KD[kept]) for weights_KD in family.by_template],
         other_words,
-        judged.labels,
+        sample.labels,
         [family.family.names[k] for k in kept],
     )
     return Guessed(kept=kept, guesses=guesses.astype(np.min_scalar_type(len(kept))), trust=trust)

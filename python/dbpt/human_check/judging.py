@@ -102,8 +102,8 @@ def judge_labels(
             exists or the run or its data are gone.
     """
     design = read_design(Path(folder))
-    judged = Path(folder) / "judged.json"
-    check_output("the result", judged, overwrite=True, advice="move it away")
+    file = Path(folder) / "judged.json"
+    check_output("the result", file, overwrite=True, advice="move it away")
     if table is not None:
         if os.path.lexists(table):
             raise InputError(f"--table {table}: exists; choose another name")
@@ -113,7 +113,7 @@ def judge_labels(
     refit = {}
     if table is not None:
         refit["refit"] = write_labelled_table(Path(table), design, answers, data=data, root=root)
-    write_json(judged, result)
+    write_json(file, result)
     return result | refit
 
 
