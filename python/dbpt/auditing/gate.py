@@ -183,9 +183,8 @@ def _paired(
     images: dict[str, Column], baseline: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
     """Return which images (N,) are right, now and in the table of the baseline, and their groups, -1 if unknown."""
-    columns = read_columns(baseline, ("path", "label", "prediction"))
-    rows = (columns.values[name] for name in ("path", "label", "prediction"))
-    before = {path: (label, prediction) for path, label, prediction in zip(*rows, strict=True)}
+    rows = read_columns(baseline, ("path", "label", "prediction")).values
+    before = dict(zip(rows["path"], zip(rows["label"], rows["prediction"], strict=True), strict=True))
     paths, labels, attributes, predictions = (
         list(images[name]) for name in ("path", "label", "attribute", "prediction")
     )

@@ -264,7 +264,7 @@ def model_card(metrics: RunMetrics, command: str, *, is_drawn: bool, weights: st
     parts = [
         f"---\n{_metadata(summary, is_drawn=is_drawn).to_yaml()}\n---",
         f"# CLIP for {name}, with fewer spurious features",
-        " ".join(_description(metrics)),
+        " ".join(_description(summary)),
         "## Use",
         "Install dbpt, and give the name of this folder or repository:",
         f"```python\nimport dbpt\n\nclassifier = dbpt.Classifier.from_pretrained(FOLDER{asks})\n"
@@ -272,7 +272,7 @@ def model_card(metrics: RunMetrics, command: str, *, is_drawn: bool, weights: st
         "## Accuracy by group",
         *_figures(summary),
         "## How the attributes were guessed",
-        *map(sentence, _guesses(metrics)),
+        *map(sentence, _guesses(summary)),
         "## Training data",
         "\n".join(_data(metrics, name, is_drawn=is_drawn)),
         "## Limits",
@@ -310,10 +310,10 @@ def _metadata(summary: Summary, *, is_drawn: bool) -> ModelCardData:
     )
 
 
-def _description(metrics: RunMetrics) -> list[str]:
-    classes, backbone = metrics.dataset.classes, metrics.backbone
+def _description(summary: Summary) -> list[str]:
+    """Return what the classifier does, its tower and its head, a part of a sentence in each line."""
+    classes, backbone, row = summary.metrics.dataset.classes, summary.metrics.backbone, summary.chosen.record
     names = ", ".join(map(_in_markdown, classes[:MOST_CLASSES])) + (", ..." if len(classes) > MOST_CLASSES else "")
-    row = next(row for row in metrics.rows if row.name == metrics.chosen)
     model, weights = (PurePath(each).name if each else "" for each in (backbone.model, backbone.pretrained))
     tower = _in_markdown(f"{model} ({weights})" if weights else model)
     return [
@@ -354,8 +354,9 @@ TRAINED_ON = {
 }
 
 
-def _guesses(metrics: RunMetrics) -> list[str]:
-    source = next(row for row in metrics.rows if row.name == metrics.chosen).group_source
+def _guesses(summary: Summary) -> list[str]:
+    """Return sentences about the guesses, the doubts about them, and what training took for groups instead."""
+    metrics, source = summary.metrics, summary.chosen.record.group_source
     doubts = [f"doubted: {doubt}" for doubt in metrics.pseudo_doubts]
     doubts = doubts if doubts or not metrics.dataset.has_attributes else ["no doubt was found"]
     return [pseudo_note(metrics), *doubts, *([TRAINED_ON[source]] if source in TRAINED_ON else [])]
