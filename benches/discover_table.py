@@ -34,7 +34,6 @@ from dbpt.discovery.scoring import (
     Images,
     Score,
     guess_families,
-    halves,
     score_families,
 )
 from dbpt.groups.association import explained_errors
@@ -132,7 +131,6 @@ class Task:
             backbone=self.backbone,
             features=self.features[rows],
             labels=labels,
-            halves=halves(labels, seed),
             num_classes=dataset.num_classes,
             seed=seed,
         )
@@ -140,7 +138,7 @@ class Task:
 
         def found(right: np.ndarray) -> Found:
             scores, size = score_families(guessed, images, right), (dataset.num_classes, dataset.num_attributes)
-            best = scores[0].of.family.family.name if scores[0].is_proposed else None
+            best = scores[0].of.family.name if scores[0].is_proposed else None
             true = explained_errors(
                 right, labels, dataset.attributes[rows], num_classes=size[0], num_attributes=size[1], seed=seed
             )
@@ -163,7 +161,7 @@ def largest_share(scores: list[Score]) -> str | None:
     """The peer: the family with the largest share, if its p-value is small."""
     tested = [each for each in scores if each.explained and (each.explained.errors.p_value or 1) <= 0.05]
     best = max(tested, key=lambda score: score.explained.errors.share or 0, default=None)
-    return best and best.of.family.family.name
+    return best and best.of.family.name
 
 
 def main(arguments: list[str]) -> None:

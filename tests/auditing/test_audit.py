@@ -23,11 +23,6 @@ def settings(tiny) -> dict:
     return tiny.guessing
 
 
-@pytest.fixture
-def options(settings) -> list[str]:
-    return options_of(settings)
-
-
 def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int = 6):
     """A table of test rows, each image several times with another pixel, and predictions right at these rates."""
     folder, table, predictions, seen = tiny.table.parent, [], [], dict[tuple[str, str], int]()
@@ -68,9 +63,8 @@ def without_confidence(metrics):
 def test_a_run_its_evaluation_and_its_audit_have_the_same_metrics(data, tiny, settings, tmp_path):
     """The validation split is held out of the training rows; some attributes, or all, are unknown."""
     rows = [row | {"split": row["split"].replace("val", "train")} for row in tiny.rows()]
-    rows = [
-        row | {"attribute": row["attribute"] * (i % 3 > 0 and data != "no attributes")} for i, row in enumerate(rows)
-    ]
+    for i, row in enumerate(rows):
+        row["attribute"] *= i % 3 > 0 and data != "no attributes"
     table = tiny.write(f"agreeing-{data.replace(' ', '-')}", rows)
     run = dbpt.fit(table, out=tmp_path / "run", **settings, epochs=1, n_ctx=1)
     audited, (again,) = dbpt.audit(predictions=run.folder), dbpt.evaluate(run.folder).metrics.rows
@@ -137,16 +131,6 @@ def test_the_table_of_predictions_may_be_a_data_frame_or_have_other_columns(tiny
     )
     assert found.groups == by_file.groups
     assert "--columns prediction=guess prediction_path=file" in found.figures.command
-
-
-def test_errors_that_go_with_the_attribute_are_a_bias(tiny, settings):
-    right = {("disc", "meadow"): 1.0, ("disc", "lake"): 0.5, ("box", "meadow"): 0.9, ("box", "lake"): 0.9}
-    table, predictions = many_rows(tiny, "biased", right)
-    verdict = dbpt.audit(table, predictions=predictions, **settings).verdict
-    assert verdict.kind == "bias"
-    for text in ("'disc'", "50.0\u00a0% right with 'lake'", "100.0\u00a0% with 'meadow'"):
-        assert text in verdict.sentence
-    assert "(p ≤ 0.0001)" in verdict.lead[0]
 
 
 def test_the_seed_is_that_of_the_permutations_and_of_the_probe(tiny, settings):
@@ -322,17 +306,13 @@ def test_tables_for_pandas_and_fairlearn(tiny, settings):
     assert right.min() == found.worst_group_accuracy
 
 
-def test_an_existing_folder_is_replaced_only_if_asked_and_only_its_own_files(tiny, settings, tmp_path):
+def test_an_existing_folder_is_replaced_only_if_asked(tiny, settings, tmp_path):
     out = tmp_path / "audit"
     dbpt.audit(tiny.table, out=out, **settings)
     with pytest.raises(InputError, match="exists; replace it with --overwrite"):
         dbpt.audit(tiny.table, out=out, **settings)
     dbpt.audit(tiny.table, out=out, overwrite=True, split="val", **settings)
     assert json.loads((out / "audit.json").read_text())["data"]["split"] == "val"
-    (out / "mine.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"mine\.txt"):
-        dbpt.audit(tiny.table, out=out, overwrite=True, **settings)
-    assert (out / "mine.txt").read_text() == "mine"
 
 
 def test_an_audit_that_fails_leaves_no_folder(tiny, settings, tmp_path, monkeypatch):
@@ -348,8 +328,8 @@ def test_an_audit_that_fails_leaves_no_folder(tiny, settings, tmp_path, monkeypa
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
-def test_the_command_prints_the_table_within_80_columns_and_names_the_report(tiny, options, command, tmp_path):
-    code, out, _ = command("audit", tiny.table, "--out", tmp_path / "audit", *options)
+def test_the_command_prints_the_table_within_80_columns_and_names_the_report(tiny, settings, command, tmp_path):
+    code, out, _ = command("audit", tiny.table, "--out", tmp_path / "audit", *options_of(settings))
     assert code == 0 and f"report: {tmp_path / 'audit' / 'audit.html'}" in out
     assert max(map(len, out.replace(str(tmp_path), "").splitlines())) <= 80
     assert "worst group" in out and "Cramér's V" in out
@@ -377,7 +357,6 @@ def test_the_command_in_the_report_repeats_the_audit(tiny, tiny_run, settings, c
         ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
         ("{table}", ["--attributes", "one"], ["--attributes"], ["--attributes", "at least two"]),
         ("{bare}", [], ["--attributes"], ["no spurious attribute is named"]),
-        ("{table}", ["--out", "{table}"], [], ["exists and is not a folder"]),
         ("{table}", ["--out", "{run}"], MODEL, ["exists and is not an audit folder"]),
         ("{table}", ["--epochs", "3"], [], ["--epochs"]),
         ("{table}", ["--weights", "moved.safetensors"], [], ["--weights", "only the audit of a run", "--pretrained"]),

@@ -23,11 +23,6 @@ def bare(tiny):
 
 
 @pytest.fixture(scope="module")
-def settings(tiny):
-    return tiny.backbone
-
-
-@pytest.fixture(scope="module")
 def run(tiny, tmp_path_factory):
     return fit(tiny, tmp_path_factory.mktemp("cluster-audit") / "run", **WORD | QUICK)
 
@@ -40,8 +35,8 @@ def clusters_of(run) -> list[str]:
     return [name for names in metrics_of(run)["dataset"]["clusters"]["names"] for name in names]
 
 
-def test_the_groups_are_the_clusters(bare, settings, run, tmp_path):
-    found = dbpt.audit(bare, out=tmp_path / "audit", **WORD, **settings)
+def test_the_groups_are_the_clusters(tiny, bare, run, tmp_path):
+    found = dbpt.audit(bare, out=tmp_path / "audit", **WORD, **tiny.backbone)
     assert attributes_of(found) == clusters_of(run)
     assert sum(group.n for group in found.groups) == 32
     assert {group.false_positive_rate for group in found.groups} == {None}
@@ -53,9 +48,9 @@ def test_the_groups_are_the_clusters(bare, settings, run, tmp_path):
     assert "What CLIP took for" not in told
 
 
-def test_true_attributes_change_nothing_but_the_share_of_clusters_that_are_right(tiny, bare, settings, tmp_path):
-    blind = asdict(dbpt.audit(bare, **WORD, **settings).figures)
-    found = dbpt.audit(tiny.table, out=tmp_path / "audit", **WORD, **settings)
+def test_true_attributes_change_nothing_but_the_share_of_clusters_that_are_right(tiny, bare, tmp_path):
+    blind = asdict(dbpt.audit(bare, **WORD, **tiny.backbone).figures)
+    found = dbpt.audit(tiny.table, out=tmp_path / "audit", **WORD, **tiny.backbone)
     figures = asdict(found.figures)
     assert (figures["group_kind"], figures["data"]["attributes"]) == ("pseudo", [])
     for name in ("metrics", "verdict", "explained", "confusion", "words", "next_step"):
@@ -67,17 +62,17 @@ def test_true_attributes_change_nothing_but_the_share_of_clusters_that_are_right
 
 
 @pytest.mark.parametrize("predictions", ["probe", "file"])
-def test_other_predictions(tiny, settings, predictions):
+def test_other_predictions(tiny, predictions):
     if predictions == "probe":
         pytest.importorskip("sklearn")
     else:
         predictions = np.array([row["label"] for row in tiny.rows() if row["split"] == "test"])
-    found = dbpt.audit(tiny.table, predictions=predictions, attributes="clusters:3", **settings)
+    found = dbpt.audit(tiny.table, predictions=predictions, attributes="clusters:3", **tiny.backbone)
     assert len(found.groups) == 6 and found.figures.group_kind == "pseudo"
 
 
-def test_images_csv_names_the_cluster_of_each_image_as_its_attribute(tiny, settings, tmp_path):
-    found = dbpt.audit(tiny.table, out=tmp_path / "audit", **WORD, **settings)
+def test_images_csv_names_the_cluster_of_each_image_as_its_attribute(tiny, tmp_path):
+    found = dbpt.audit(tiny.table, out=tmp_path / "audit", **WORD, **tiny.backbone)
     rows = rows_of(tmp_path / "audit" / "images.csv")
     names = attributes_of(found)
     assert [row["attribute"] for row in rows] == [names[int(row["group"])] for row in rows]
@@ -85,7 +80,7 @@ def test_images_csv_names_the_cluster_of_each_image_as_its_attribute(tiny, setti
     assert isinstance(table, pd.DataFrame) and set(table["attribute"]) <= set(names) and len(table) == len(rows)
 
 
-def test_a_run_with_clusters(tiny, bare, settings, run, tmp_path):
+def test_a_run_with_clusters(tiny, bare, run, tmp_path):
     """Its groups are those of its report, true ones where the data have them, unless the audit asks for clusters."""
     of_run = dbpt.audit(predictions=run)
     assert (of_run.figures.group_kind, attributes_of(of_run)) == ("true", sorted(ATTRIBUTES) * 2)

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from tiny import options_of
 
 import dbpt
 from dbpt import InputError
@@ -12,8 +13,7 @@ from dbpt.groups import gap_interval
 
 @pytest.fixture
 def settings(tiny) -> dict:
-    kept = ("model", "pretrained", "cache", "attributes", "embed_batch_size")
-    return {name: value for name, value in tiny.settings.items() if name in kept} | {"split": "all"}
+    return tiny.guessing | {"split": "all"}
 
 
 @pytest.fixture
@@ -52,12 +52,10 @@ def test_bad_classifiers_fail_and_good_ones_pass(audited):
 def test_which_part_of_the_interval_meets_the_bar(audited, by, worst, gap):
     audit = audited(0, 0.7)
     figures = audit.figures
-    bounds = {
-        "worst-group": {"low": figures.metrics.worst_group_low, "high": figures.metrics.worst_group_high},
-        "gap": {"low": figures.gap_low, "high": figures.gap_high},
-    }
-    bounds["worst-group"]["value"], bounds["gap"]["value"] = audit.worst_group_accuracy, audit.gap
-    bar, most = bounds["worst-group"][worst], max(bounds["gap"][gap], 0.0)
+    metrics = figures.metrics
+    of_worst = {"low": metrics.worst_group_low, "value": audit.worst_group_accuracy, "high": metrics.worst_group_high}
+    of_gap = {"low": figures.gap_low, "value": audit.gap, "high": figures.gap_high}
+    bar, most = of_worst[worst], max(of_gap[gap], 0.0)
     assert audit.gate(min_worst_group=bar, by=by).passed
     assert not audit.gate(min_worst_group=bar + 1e-9, by=by).passed
     assert audit.gate(max_gap=most, by=by).passed
@@ -128,17 +126,7 @@ def test_bars_that_cannot_be_meant(audited, asked, message):
 
 def test_exit_codes_and_junit(command, tiny, settings, answers, tmp_path):
     np.save(tmp_path / "mine.npy", np.array([("disc", "box").index(each) for each in answers(0, 0.2)]))
-    names = ("model", "pretrained", "cache", "embed_batch_size", "split")
-    options = [text for name in names for text in (f"--{name.replace('_', '-')}", str(settings[name]))]
-    audit = [
-        "audit",
-        tiny.table,
-        *options,
-        "--attributes",
-        *settings["attributes"],
-        "--predictions",
-        tmp_path / "mine.npy",
-    ]
+    audit = ["audit", tiny.table, *options_of(settings), "--predictions", tmp_path / "mine.npy"]
     code, out, _ = command(
         *audit, "--min-worst-group", "0.1", "--junit", tmp_path / "good.xml", "--out", tmp_path / "a"
     )

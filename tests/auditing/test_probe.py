@@ -1,14 +1,11 @@
 """The linear probe: out of fold, deterministic, and what data get that it can't be fitted to."""
 
-import sys
-
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from dbpt.auditing.figures import OPTION, probe_predictions
+from dbpt.auditing.figures import probe_predictions
 from dbpt.errors import InputError
-from dbpt.guesses.linear_probe import import_scikit_learn
 
 
 def made(n, width, signal, seed=0, classes=2):
@@ -80,12 +77,6 @@ def test_a_class_of_copies_has_one_image():
     features = np.eye(5, dtype=np.float32)[[0, 1, 2, 2, 2]]
     with pytest.raises(InputError, match="class 'b' has one image in 3 copies; a probe predicts each image from oth"):
         probe_predictions(features, np.array([0, 0, 1, 1, 1]), class_names="ab", seed=0)
-
-
-def test_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(InputError, match=r"--predictions probe: needs scikit-learn; run pip install 'dbpt\[dfr\]'"):
-        import_scikit_learn(OPTION)
 
 
 def test_of_many_rows_a_sample_with_all_classes_is_fitted_to(monkeypatch):

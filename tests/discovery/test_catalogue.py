@@ -33,8 +33,6 @@ def test_the_shipped_catalogue_has_forty_families_of_two_to_eight_names_with_sev
 def test_a_file_replaces_the_catalogue_or_extends_it(tmp_path: Path) -> None:
     hand = Family("hand", {"left": ("left", "left hand"), "right": ("right",)}, ("a {} hand",))
     assert read_catalogue(written(tmp_path, HAND)) == (hand,)
-    assert hand.texts()[0] == ["a left hand", "a left hand hand", "a right hand"]
-    assert hand.texts()[1].tolist() == [0, 0, 1]
     shipped = read_catalogue()
     assert read_catalogue(written(tmp_path, f"extend = true\n{HAND}")) == (*shipped, hand)
     own = read_catalogue(written(tmp_path, 'extend = true\n[gender]\nattributes = ["woman", "man"]\n'))
@@ -53,13 +51,9 @@ def test_a_file_replaces_the_catalogue_or_extends_it(tmp_path: Path) -> None:
         ("hand = 3", r"\[hand\]: expected a family with attributes = \[\.\.\.\], found 3"),
         ("[hand]", r"\[hand\]: attributes is missing"),
         ('[hand]\nattributes = "left"', r"\[hand\]: attributes is 'left'; expected a list of strings"),
-        ("[hand]\nattributes = [1, 2]", r"attributes is \[1, 2\]; expected a list of strings"),
         ('[hand]\nattributes = ["left"]', r"\[hand\]: attributes: needs at least two names.*only 'left'"),
-        ('[hand]\nattributes = ["left", "left"]', "'left' is given twice"),
-        ('[hand]\nattributes = ["left=a", "right=a"]', "the wording 'a' is given twice"),
         ('[hand]\nattribute = ["left"]', r"unknown key 'attribute'; expected .* \(did you mean 'attributes'\?\)"),
         ('[hand]\nattributes = ["a", "b"]\nattribute_template = ["a"]', r"attribute_template: 'a' holds 0"),
-        ('[hand]\nattributes = ["a", "b"]\nattribute_template = []', "attribute_template: is empty"),
         ('[""]\nattributes = ["a", "b"]', "the name of a family must be visible"),
         ('["a\\nb"]\nattributes = ["a", "b"]', "the name of a family must be visible"),
     ],

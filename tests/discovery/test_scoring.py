@@ -86,7 +86,6 @@ def images(place_pushes: float, seed: int = 0) -> tuple[Images, NDArray[np.bool_
         backbone=cast(Backbone, backbone),
         features=features.astype(np.float32),
         labels=labels,
-        halves=halves(labels, seed),
         num_classes=2,
         seed=seed,
     )
@@ -103,7 +102,7 @@ def scored(
     shown, right = judged
     guessed = guess_families(embed_families(shown.backbone, families), shown, words)
     scores = score_families(guessed, shown, right, is_foreign=is_foreign)
-    return {each.of.family.family.name: each for each in scores}
+    return {each.of.family.name: each for each in scores}
 
 
 def test_the_attribute_that_pushes_predictions_is_the_only_one_proposed() -> None:
@@ -112,22 +111,14 @@ def test_the_attribute_that_pushes_predictions_is_the_only_one_proposed() -> Non
     place, style = scores["place"], scores["style"]
     assert place.explained and style.explained and style.of.guessed
     assert (place.explained.errors.share or 0) > 0.5 and 0.0001 <= (place.explained.q_value or 0) <= 0.0005
-    assert not style.of.guessed.trust.doubts and not style.explained.is_much
+    assert not style.of.guessed.trust.doubts and style.explained.failing()
     assert scores["nonsense"].of.guessed is None or scores["nonsense"].of.guessed.trust.doubts
     assert scores["thing"].of.class_words == ["disc"]
 
 
-def test_families_score_the_same_one_by_one_and_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    judged = images(place_pushes=1.5)
-    together = scored(judged)
-    monkeypatch.setattr("dbpt.discovery.scoring.MOST_LOGITS", 1)
-    alone = scored(judged)
-    assert [(name, each.explained) for name, each in alone.items()] == [(n, e.explained) for n, e in together.items()]
-
-
 def test_a_family_that_only_repeats_the_classifier_describes_the_classes() -> None:
     shape = scored(images(0.0))["shape"]
-    assert shape.explained and shape.explained.is_much and shape.of.guessed
+    assert shape.explained and not shape.explained.failing() and shape.of.guessed
     trust = shape.of.guessed.trust
     assert not replace(trust, separations=dict.fromkeys(trust.separations, 0.1)).doubts  # which is a little lower
     assert not shape.of.class_words and shape.like_classes and not shape.is_proposed
@@ -166,14 +157,6 @@ def test_a_family_whose_name_is_a_word_of_the_classes_is_to_be_looked_at() -> No
     assert not scored(images(1.5), words=words)["place"].may_be_class
 
 
-@pytest.mark.parametrize("word", ["flurb", "snorp"])
-def test_class_words_without_meaning_hide_no_bias_of_a_foreign_classifier(word: str) -> None:
-    words = Words({"disc": (word,), "box": ("b",)}, {}, WORDS.templates, WORDS.attribute_templates)
-    judged, _ = images(1.5)
-    right = (judged.features[:, PLACE] > 0) == judged.labels
-    assert scored((judged, right), words=words, is_foreign=True)["place"].is_proposed
-
-
 def test_a_family_that_may_be_the_class_is_only_to_be_looked_at() -> None:
     """A foreign classifier errs where an image looks like the other class, and CLIP's shape is the class."""
     shape = scored(images(0.0), is_foreign=True)["shape"]
@@ -201,7 +184,7 @@ def test_a_rare_attribute_with_a_large_effect_is_proposed() -> None:
     right = np.repeat(np.tile([True, False], 4), np.stack([correct, counts - correct], axis=2).ravel())
     errors = explained_errors(right, labels, attributes, num_classes=2, num_attributes=2)
     found = Explained(errors=errors, q_value=errors.p_value, difference=largest_difference(correct, counts))
-    assert (errors.share or 0) < 0.1 and found.is_much and found.difference and found.difference.low > 0.1
+    assert (errors.share or 0) < 0.1 and not found.failing() and found.difference and found.difference.low > 0.1
     small = largest_difference(np.array([[9000, 8500]]), np.array([[10_000, 10_000]]))
     slight = replace(found, difference=small)
     assert slight.failing() == Rule(kind="small difference", value=pytest.approx(0.05), limit=SMALLEST_DIFFERENCE)
@@ -306,11 +289,11 @@ def test_a_proposed_family_that_splits_the_images_like_a_stronger_one_is_found()
     guessed = guess_families(embed_families(shown.backbone, (PLACES, turned, STYLES)), shown, WORDS)
     scores = score_families(guessed, shown, right)
     assert all(score.is_proposed for score in scores)
-    found = {score.of.family.family.name: like for score, like in zip(scores, stronger_alike(scores), strict=True)}
+    found = {score.of.family.name: like for score, like in zip(scores, stronger_alike(scores), strict=True)}
     assert found.pop("style") is None
     assert sorted(found.values(), key=str) in ([None, "place"], [None, "turned"])
 
-    place = next(score for score in scores if score.of.family.family.name == "place")
+    place = next(score for score in scores if score.of.family.name == "place")
     assert place.of.guessed is not None
     cells = 2 * place.of.guessed.guesses.astype(np.int64) + is_sketch
     finer = replace(place.of.guessed, kept=np.arange(4), guesses=cells)

@@ -6,7 +6,7 @@ import numpy as np
 from fuzz_target import Parse, Prepare, Workplace, target
 from layouts import touch
 
-from dbpt.auditing.figures import read_predictions
+from dbpt.auditing.figures import user_predictions
 from dbpt.data import load_dataset
 from dbpt.discovery.catalogue import read_catalogue
 
@@ -31,7 +31,7 @@ def predictions(name: str) -> Prepare:
         dataset = load_dataset(table, check=False)
 
         def read(path: Path) -> None:
-            found = read_predictions(path, dataset, AUDITED)
+            found = user_predictions(path, dataset, AUDITED)
             assert found.predictions.shape == (2,) and set(found.predictions.tolist()) <= {0, 1}
             if found.probabilities is not None:
                 assert found.probabilities.shape == (2, 2) and found.probabilities.min() >= 0

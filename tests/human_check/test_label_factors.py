@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_label
 from html_page import Page
 from runs import fit, metrics_of
 from test_label_page import design_of, images, in_browser  # noqa: F401 (a fixture)
@@ -21,16 +22,9 @@ FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk")
 LIGHT = ("day", "night")
 
 
-def write_labels(
-    sample: Path, answers: dict[str, tuple[str, ...]], names: tuple[str, ...] = ("ground", "light")
-) -> Path:
-    number = json.loads((sample / "design.json").read_text())["sample"]
-    lines = [
-        ",".join(("sample", "path", *names)),
-        *(",".join((number, *line)) for line in ((p, *a) for p, a in answers.items())),
-    ]
-    (sample.parent / "labels.csv").write_text("\n".join(lines) + "\n")
-    return sample.parent / "labels.csv"
+def write_labels(sample: Path, answers: dict[str, tuple[str, ...]], columns: str = "ground,light") -> Path:
+    joined = {path: ",".join(each) for path, each in answers.items()}
+    return test_label.write_labels(sample.parent / "labels.csv", sample, joined, columns)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +99,7 @@ def test_what_can_not_be_told_of_one_factor_still_counts_for_the_other(sample, t
     none = write_labels(sample, {path: (truth[path][0], "") for path in answers})
     with pytest.raises(InputError, match=r"labels.csv: no image has a value of each of ground, light, so"):
         dbpt.judge_labels(sample, none)
-    one = write_labels(sample, {path: values[:1] for path, values in answers.items()}, ("ground",))
+    one = write_labels(sample, {path: values[:1] for path, values in answers.items()}, "ground")
     with pytest.raises(InputError, match="no column 'light'"):
         dbpt.judge_labels(sample, one)
     wrong = write_labels(sample, answers | {unsure[0]: ("meadow", "dusk")})

@@ -130,17 +130,13 @@ def test_known_attributes_count_only_if_asked_for(tiny, tmp_path):
     known = {row["path"]: 1 - ATTRIBUTES.index(row["attribute"]) for row in rows if row["attribute"]}
     assert pseudo_attributes(kept) == pseudo_attributes(tmp_path / "known-right") | known
     assert metrics_of(kept)["pseudo_quality"] is None  # the known ones can't judge themselves
-    audit = dbpt.audit(wrong, guess_only_unknown=True, out=tmp_path / "audit", **settings_of_audit(tiny))
+    audit = dbpt.audit(wrong, guess_only_unknown=True, out=tmp_path / "audit", **tiny.guessing)
     assert (audit.figures.guesses.n_known, audit.figures.guesses.accuracy) == (0, None)
     page = (tmp_path / "audit" / "audit.html").read_text()
     assert "known for some images are kept, and not guessed" in page and "have no influence" not in page
     assert dbpt.evaluate(kept).worst_group_accuracy == metrics_of(kept)["rows"][-1]["test"]["worst_group_accuracy"]
     none = tiny.write("known-none", [row | {"attribute": ""} for row in rows])
     assert dbpt.evaluate(kept, none).to_dict()["pseudo_method"] == "proportional"
-
-
-def settings_of_audit(tiny):
-    return tiny.guessing
 
 
 def test_a_file_has_priority_and_its_unknown_rows_are_guessed(tiny, tmp_path):

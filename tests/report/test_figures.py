@@ -2,6 +2,7 @@
 
 import io
 import re
+from importlib.resources import files
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -15,12 +16,13 @@ from made_up_run import LONG, NASTY, history, run, typed_metrics
 from matplotlib import pyplot
 from PIL import Image
 
+from dbpt import report
 from dbpt.commands.result import Result
 from dbpt.errors import InputError
 from dbpt.report.charts import Bar, BarGroup, Line, bar_chart, line_chart, spread, write_figures
 from dbpt.report.comparison_page import comparison_figures
 from dbpt.report.sections import run_figures
-from dbpt.report.text import COLORS, DARK, color_variables
+from dbpt.report.text import COLORS, color_variables
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -81,8 +83,9 @@ def test_a_page_shows_the_chart_without_its_caption_and_legend():
 
 def test_each_colour_has_one_name_and_both_pages_have_all():
     assert len(set(COLORS.values())) == len(COLORS)
-    assert COLORS.keys() == DARK.keys()
-    assert str(color_variables()).count("--erm: #") == 2
+    style = (files(report) / "templates/style.css").read_text()
+    for css in (style.split("prefers-color-scheme: dark")[1].split("}")[0], color_variables()):
+        assert re.findall(r"--([\w-]+): #[0-9a-f]{6}", css) == list(COLORS)
 
 
 def test_a_png_has_twice_the_pixels_and_the_colours_of_light_pages():

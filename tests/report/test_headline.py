@@ -10,6 +10,7 @@ from made_up_run import (
     as_json,
     evaluated,
     history,
+    over_groups,
     render_report,
     row,
     run,
@@ -19,7 +20,6 @@ from made_up_run import (
 )
 
 from dbpt.groups import group_metrics
-from dbpt.guesses.trust import Guesses
 from dbpt.report.page import change_of, verdict
 from dbpt.report.sections import Section
 
@@ -153,20 +153,8 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     kind, title, sentence = verdict_of(pseudo, doubts=["no"])
     assert (kind, title) == ("untrusted", "The guesses can’t be trusted")
     assert sentence.startswith("CLIP can't tell land / water apart in these images, so nothing follows")
-    one, other = (
-        Guesses(
-            method="proportional",
-            name=name,
-            values=values,
-            shares=[0.5, 0.5],
-            mean_confidence=0.9,
-            doubts=worded(*doubts),
-            n_unknown=0,
-            n_known=0,
-            accuracy=None,
-        )
-        for name, values, doubts in (("style", ["photo", "sketch"], []), ("tone", ["dark", "bright"], ["no"]))
-    )
+    one = replace(GUESSES, name="style", values=["photo", "sketch"], doubts=[])
+    other = replace(GUESSES, name="tone", values=["dark", "bright"], doubts=worded("no"))
     kind, title, sentence = verdict_of(pseudo, doubts=["tone: no"], factors=[one, other])
     assert (kind, title) == ("improved", "Bias reduced")
     assert sentence.startswith("Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 %")
@@ -193,9 +181,7 @@ def test_verdict_without_another_row_or_any_group_is_the_headline():
 
 def test_verdict_about_classes_where_no_attribute_is_named():
     rows = [row(name, evaluated(right, (100, 100))) for name, right in (("zero-shot", [90, 40]), ("erm", [85, 80]))]
-    metrics = run(rows=rows, chosen="erm", pseudo_quality=None)
-    metrics["dataset"] |= {"attributes": [], "train_counts_pseudo": [10, 10]}
-    metrics["dataset"]["counts"] = {split: [10, 10] for split in ("train", "val", "test")}
+    metrics = over_groups(run(rows=rows, chosen="erm", pseudo_quality=None), ["landbird", "waterbird"], [])
     assert verdict_of(metrics) == (
         "improved",
         "Worst class improved",

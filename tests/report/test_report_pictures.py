@@ -7,7 +7,20 @@ import pytest
 from browser import assert_readable
 from html_page import Page, bars
 from made_up_comparison import comparison, many_rows, page_of
-from made_up_run import GUESSES, LONG, MISTAKE, NASTY, RIGHT, as_json, evaluated, history, render_report, row, run
+from made_up_run import (
+    GUESSES,
+    LONG,
+    MISTAKE,
+    NASTY,
+    RIGHT,
+    as_json,
+    evaluated,
+    history,
+    over_groups,
+    render_report,
+    row,
+    run,
+)
 
 from dbpt.groups import pseudo_attribute_quality
 from dbpt.report.comparison_page import Answers
@@ -29,9 +42,7 @@ def many_groups(noise, num_classes=7):
     classes, attributes = [NASTY, LONG, *(f"c{i}" for i in range(2, num_classes))], ["photo", LONG, "c", "d"]
     right = np.arange(4 * num_classes) % 40
     metrics = run(rows=[row(name, evaluated(right, [40] * right.size, num_classes)) for name in RIGHT], warnings=[LONG])
-    per_group = [10] * right.size
-    metrics["dataset"] |= {"classes": classes, "attributes": attributes, "train_counts_pseudo": per_group}
-    metrics["dataset"]["counts"] = dict.fromkeys(("train", "val", "test"), per_group)
+    over_groups(metrics, classes, attributes)
     labels, true = np.divmod(np.repeat(np.arange(right.size), 10), 4)
     quality = pseudo_attribute_quality(true, true, labels, num_classes=num_classes, num_attributes=4)
     metrics |= {"pseudo_quality": as_json(quality) | {"split": "training"}, "pseudo_shares": [0.25] * 4}
@@ -50,10 +61,7 @@ def many_groups(noise, num_classes=7):
 
 def examples_of(noise, classes, attributes):
     """Of 12 images of each group, the first 7 are right before and the last 7 after."""
-    groups, rank = (
-        np.repeat(np.arange(len(classes) * len(attributes)), 12),
-        np.tile(np.arange(12), len(classes) * len(attributes)),
-    )
+    groups, rank = np.indices((len(classes) * len(attributes), 12)).reshape(2, -1)
     labels, paths = groups // len(attributes), [f"{row % 4}.png" for row in range(len(groups))]
     before, after = (np.where(right, labels, (labels + 1) % len(classes)) for right in (rank < 7, rank >= 5))
     names = [(y, a) for y in classes for a in attributes]

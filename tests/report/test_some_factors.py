@@ -10,7 +10,6 @@ from made_up_comparison import row as compared
 from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics, worded
 
 from dbpt.groups import group_metrics
-from dbpt.guesses.trust import Guesses
 from dbpt.report.summary import groups_line, judged_factors
 from dbpt.runs.run_folder import groups_of_factors, run_of_factors
 
@@ -34,18 +33,12 @@ def run_of_two(**changes):
 
 def of_factors(*doubts):
     """Guesses of both factors, each with its doubts."""
-    same = {"method": "proportional", "mean_confidence": 0.9, "n_unknown": 0, "n_known": 0, "accuracy": None}
     factors = [
-        Guesses(
-            **factor,
-            shares=[1 / len(factor["values"])] * len(factor["values"]),
-            doubts=worded(*each),
-            **same,
-        )
+        replace(GUESSES, **factor, shares=[1 / len(factor["values"])] * len(factor["values"]), doubts=worded(*each))
         for factor, each in zip((STYLE, PLACE), doubts, strict=True)
     ]
     both = [doubt for factor in factors for doubt in factor.doubts]
-    return Guesses(shares=[1 / 6] * 6, doubts=both, factors=factors, **same)
+    return replace(GUESSES, shares=[1 / 6] * 6, doubts=both, factors=factors)
 
 
 @pytest.mark.parametrize(("place", "size"), [(0, 2), (1, 3)])

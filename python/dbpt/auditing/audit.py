@@ -102,14 +102,14 @@ def audit(
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
     with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as opened:
         subject = with_found_attributes(opened)
-        found, pseudo = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
+        result, pseudo = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
         if out is not None:
-            found = replace(found, folder=Path(out))
-            charts = audit_figures(found.figures)
-            page = _page(subject, found.figures, pseudo, charts)
-            _write(found, page, charts, subject.config, overwrite=overwrite)
-    log_warnings(found.warnings, subject.told)
-    return found
+            result = replace(result, folder=Path(out))
+            charts = audit_figures(result.figures)
+            page = _page(subject, result.figures, pseudo, charts)
+            _write(Path(out), result, page, charts, subject.config, overwrite=overwrite)
+    log_warnings(result.warnings, subject.told)
+    return result
 
 
 def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
@@ -126,6 +126,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         predictions,
         rows,
         train_counts=study.train_counts,
+        # Combinations that nobody expects, and groups that mean nothing, need no warning that they are empty.
         occurring=occurring if parts or verdict.kind == "untrusted" else None,
         confidence=subject.predictions.confidence,
     )
@@ -133,10 +134,11 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     confusion = confusion_counts(subject.labels, predictions, dataset.num_classes).tolist()
     confused = most_confused(confusion, dataset.class_names, metrics.groups, verdict)
     verdict = replace(verdict, lead=[*verdict.lead, *confused])
-    names, taken = dataset.class_names, dict[str, dict[str, int]]()
-    for name, counts in zip(names, confusion, strict=True):
-        if any(counts):
-            taken[name] = {other: n for other, n in zip(names, counts, strict=True) if n}
+    taken_for = {
+        name: {other: n for other, n in zip(dataset.class_names, counts, strict=True) if n}
+        for name, counts in zip(dataset.class_names, confusion, strict=True)
+        if any(counts)
+    }
     biased = [part for part, of in zip(parts or [study], factors, strict=True) if of.verdict.kind == "bias"]
     associations = [association(part, training) for part in biased]
     step = next_step(
@@ -163,7 +165,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         metrics=metrics,
         gap_low=gap and gap[0],
         gap_high=gap and gap[1],
-        confusion=taken,
+        confusion=taken_for,
         cramers_v=association(study, rows),
         training_cramers_v=association(study, training),
         explained=explained,
@@ -206,8 +208,8 @@ def studies_of(subject: Subject, pseudo: PseudoAttributes) -> tuple[Study, list[
         return Study(embedded=embedded, config=subject.config, pseudo=pseudo, splits=dataset.splits, kind=kind)
 
     parts, combined = list[Study](), list[NDArray[np.int64]]()
-    for place, guessed in enumerate(pseudo.parts):
-        of_suspect, known = replace(words, factors=(words.suspects[place],)), dataset.factor_attributes[place]
+    for i, guessed in enumerate(pseudo.parts):
+        of_suspect, known = replace(words, factors=(words.suspects[i],)), dataset.factor_attributes[i]
         part = study_of(replace(dataset, words=of_suspect, attributes=known, known_factors=()), guessed)
         parts.append(part)
         attributes = part.attributes(part.group_kind)
@@ -280,16 +282,16 @@ def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes, cha
     return render_audit(figures, sheets, mistakes, examples, charts)
 
 
-def _write(found: Audit, page: str, charts: Mapping[str, Chart | None], config: FitConfig, *, overwrite: bool) -> None:
-    """Write the files of the held folder."""
-    assert found.folder is not None
-    out, rows = found.folder, found.group_rows()
+def _write(
+    out: Path, result: Audit, page: str, charts: Mapping[str, Chart | None], config: FitConfig, *, overwrite: bool
+) -> None:
+    """Write the files of the held folder ``out``."""
     AUDIT_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
-    write_json(out / "audit.json", asdict(found.figures))
-    write_atomically(out / "groups.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
-    if of_factors := found.factor_rows():
-        write_atomically(out / "factors.csv", csv_text([list(of_factors[0]), *(row.values() for row in of_factors)]))
-    write_atomically(out / "images.csv", csv_of_columns(found.images))
+    write_json(out / "audit.json", asdict(result.figures))
+    for name, rows in (("groups.csv", result.group_rows()), ("factors.csv", result.factor_rows())):
+        if rows:
+            write_atomically(out / name, csv_text([list(rows[0]), *(row.values() for row in rows)]))
+    write_atomically(out / "images.csv", csv_of_columns(result.images))
     write_figures(out, charts)
     write_atomically(out / "audit.html", page)
     AUDIT_FOLDER.finish(out, {}, config)
@@ -304,35 +306,30 @@ def with_found_attributes(subject: Subject) -> Subject:
     """
     if not subject.config.asks_auto:
         return subject
-    dataset, by_clip = subject.dataset, subject.by == "zero-shot"
-    rows = _rows_to_search(subject)
+    dataset, rows, by_clip = subject.dataset, subject.audited, subject.by == "zero-shot"
+    if by_clip:
+        others = np.setdiff1d(dataset.rows_to_fit, rows)
+        rows = others if len(others) else dataset.rows_to_fit
+    # Other images than the audited ones are searched as `dbpt.fit` does, which finds the same family for all seeds.
     seed = SEARCH_SEED if by_clip else subject.config.seed
     images = images_to_search(subject.embedded.backbone, dataset, subject.embedded.stored, rows, seed)
     right = zero_shot_right(images, dataset.words) if by_clip else subject.predictions.predictions == images.labels
     searched: SearchedImages = "audited" if np.isin(rows, subject.audited).any() else "not audited"
-    family, search = best_family(images, dataset.words, right, subject.by, searched, _ways_out(subject))
+    family, search = best_family(images, dataset.words, right, subject.by, searched, _hint(subject))
     logger.info(f"--attributes auto: {search.sentence}")
     config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))
     embedded = replace(subject.embedded, dataset=_named(dataset, family))
     return replace(subject, embedded=embedded, config=config, asked=asked, search=search)
 
 
-def _rows_to_search(subject: Subject) -> NDArray[np.int64]:
-    if subject.by != "zero-shot":
-        return subject.audited
-    fitted = subject.dataset.rows_to_fit
-    others = np.setdiff1d(fitted, subject.audited)
-    return others if len(others) else fitted
-
-
-def _ways_out(subject: Subject) -> str:
+def _hint(subject: Subject) -> str:
     """Return what to do if nothing is proposed, up to the command that shows what was tried."""
-    way_out = "or let --attributes clusters find groups; "
+    hint = "or let --attributes clusters find groups; "
     if "--predictions" not in subject.which:  # an array
-        return f"{way_out}dbpt.discover with the same data and predictions"
+        return f"{hint}dbpt.discover with the same data and predictions"
     which = ["--split", "all"] if subject.by == "zero-shot" else subject.which
     read = DISCOVER_SETTINGS.difference(OF_THE_RUN if subject.by == "run" else ())
-    return way_out + shlex.join(["dbpt", "discover", subject.source, *subject.asked.options(read), *which])
+    return hint + shlex.join(["dbpt", "discover", subject.source, *subject.asked.options(read), *which])
 
 
 def _named(dataset: Dataset, family: Family) -> Dataset:

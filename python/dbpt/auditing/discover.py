@@ -8,6 +8,7 @@ import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,12 +117,12 @@ def discover(
         named = None if catalogue is None else os.fspath(catalogue)
         command = subject.command("discover", {"--catalogue": named, "--weights": weights, "--out": out})
         figures = _figures(subject, images, scores, right, named, command)
-        found = Discovery(figures, None if out is None else Path(out))
+        discovery = Discovery(figures, None if out is None else Path(out))
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores))
-            _write(found, page, subject.config, overwrite=overwrite)
-    log_warnings(found.warnings, subject.told)
-    return found
+            _write(Path(out), discovery, page, subject.config, overwrite=overwrite)
+    log_warnings(discovery.warnings, subject.told)
+    return discovery
 
 
 def _figures(
@@ -140,7 +141,6 @@ def _figures(
     ]
     best = next((family for family in families if family.finding in ("proposed", "may be the class")), None)
     check, audit, fit = (None, None, None) if best is None else _next_commands(subject, best)
-    fit = fit if best is not None and best.finding == "proposed" else None
     errors = int((~right).sum())
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
@@ -162,8 +162,11 @@ def _figures(
     )
 
 
-def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str, str]:
-    """Return the commands that audit the attribute of ``best`` in another split and in this one, and train with it."""
+def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str, str | None]:
+    """Return the commands that audit the attribute of ``best`` in another split and in this one, and train with it.
+
+    Without another split the first one is None, and without a proposal the last one.
+    """
     config = subject.asked
     if subject.dataset.attribute_names:  # the data's own attribute is another one
         config = ignoring_attributes(config)
@@ -176,9 +179,9 @@ def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str
         return shlex.join(["dbpt", "audit", subject.source, "--out", out, *which, *config.options(of_audit), *words])
 
     other = _split_to_check(subject)
-    fit = [subject.source, "--out", f"runs/{name}", *config.options(DISCOVER_SETTINGS), *words]
     check = None if other is None else audit(other, f"audits/{name}-{other}")
-    return check, audit(subject.split, f"audits/{name}"), shlex.join(["dbpt", "fit", *fit])
+    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{name}", *config.options(DISCOVER_SETTINGS), *words]
+    return check, audit(subject.split, f"audits/{name}"), shlex.join(fit) if best.finding == "proposed" else None
 
 
 def _split_to_check(subject: Subject) -> str | None:
@@ -186,9 +189,9 @@ def _split_to_check(subject: Subject) -> str | None:
 
     A run has learnt its training images.
     """
-    if subject.by == "file":
+    if subject.by == "file" or subject.split == ALL:
         return None
-    unfit = {subject.split, *(SPLITS if subject.split == ALL else ()), *(["train"] if subject.by == "run" else [])}
+    unfit = {subject.split, *(["train"] if subject.by == "run" else [])}
     sizes = np.bincount(subject.dataset.splits, minlength=len(SPLITS)).tolist()
     others = {name: size for name, size in zip(SPLITS, sizes, strict=True) if size and name not in unfit}
     return max(others, key=lambda name: others[name], default=None)
@@ -200,9 +203,9 @@ def _examples(
     """Return pictures of the groups of the first families that are shown, worst first, by name; None without images."""
     if not subject.config.opens_images:
         return None
-    dataset, found = subject.dataset, dict[str, list[GroupExamples]]()
+    dataset, examples = subject.dataset, dict[str, list[GroupExamples]]()
     paths = [dataset.paths[row] for row in subject.audited]
-    guessed = {score.of.family.family.name: score.of.guessed for score in scores}
+    guessed = {score.of.family.name: score.of.guessed for score in scores}
     for family in (figures.distinct or figures.to_look_at)[:MOST_SHOWN]:
         of_family = guessed[family.name]
         assert of_family is not None
@@ -217,18 +220,16 @@ def _examples(
             seed=images.seed,
             first=order,
         )
-        found[family.name] = [groups[g] for g in order]
-    return found
+        examples[family.name] = [groups[g] for g in order]
+    return examples
 
 
-def _write(found: Discovery, page: str, config: FitConfig, *, overwrite: bool) -> None:
-    """Write the files of the held folder."""
-    assert found.folder is not None
-    out = found.folder
+def _write(out: Path, discovery: Discovery, page: str, config: FitConfig, *, overwrite: bool) -> None:
+    """Write the files of the held folder ``out``."""
     DISCOVERY_FOLDER.start(out, {}, config, resume=False, overwrite=overwrite)
-    write_json(out / "discover.json", asdict(found.figures))
-    rows = found.family_rows()
-    write_atomically(out / "families.csv", csv_text([list(rows[0]), *(row.values() for row in rows)] if rows else []))
+    write_json(out / "discover.json", asdict(discovery.figures))
+    rows = discovery.family_rows()  # a catalogue has at least one family
+    write_atomically(out / "families.csv", csv_text([list(rows[0]), *(row.values() for row in rows)]))
     write_atomically(out / "discover.html", page)
     DISCOVERY_FOLDER.finish(out, {}, config)
 
@@ -290,15 +291,13 @@ def _badge(figures: DiscoveryFigures) -> tuple[str, str]:
 
 def _by_class(family: TriedFamily) -> list[tuple[str, list[Group]]]:
     """Return the groups of each class, those whose accuracies differ most first."""
-    classes: dict[str, list[Group]] = {}
-    for group in family.groups:
-        classes.setdefault(group.class_name, []).append(group)
 
     def gap(groups: list[Group]) -> float:
         accuracies = [group.accuracy for group in groups if group.accuracy is not None]
         return max(accuracies, default=0.0) - min(accuracies, default=0.0)
 
-    return sorted(classes.items(), key=lambda each: -gap(each[1]))
+    classes = [(y, list(groups)) for y, groups in groupby(family.groups, lambda group: group.class_name)]
+    return sorted(classes, key=lambda each: -gap(each[1]))
 
 
 def _others(families: Sequence[TriedFamily]) -> dict[str, list[TriedFamily]]:
@@ -307,8 +306,8 @@ def _others(families: Sequence[TriedFamily]) -> dict[str, list[TriedFamily]]:
     Families that could be tested are sorted by the p-value, then by the share of the errors; others by the number of
     doubts, then by name.
     """
-    chosen = {why: [each for each in families if each.finding in findings] for why, findings in REASONS.items()}
-    return {why: sorted(found, key=_order) for why, found in chosen.items() if found}
+    by_reason = {why: [each for each in families if each.finding in findings] for why, findings in REASONS.items()}
+    return {why: sorted(some, key=_order) for why, some in by_reason.items() if some}
 
 
 def _order(family: TriedFamily) -> tuple[float, float, str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution
 from dbpt.data import READERS, Dataset, StoredFeatures, first_copies
-from dbpt.data.image_codes import PATH, Codes, Wanted, codes_in_memory, read_codes
+from dbpt.data.image_codes import PATH, Wanted, codes_in_memory, read_codes
 from dbpt.errors import InputError, nearest
 from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit
@@ -114,15 +114,21 @@ def detectable_difference(
     num_classes: int,
     num_attributes: int,
 ) -> float | None:
-    """Return the smallest difference in accuracy that `explained_errors` would find in 80 % of samples, at most 1.
+    """Return the smallest difference in accuracy that `explained_errors` would find in 80 % of samples.
 
-    All arrays are (N,), attributes -1 for rows that don't count. The difference is that of one attribute from the
-    others, alike in each class; smaller ones, or those of a single class, would more often be missed. None if no class
-    can be compared.
+    The difference is that of one attribute from the others, alike in each class. Smaller ones, or those of a single
+    class, would more often be missed. Chi-squared of such a difference d is noncentral, with lambda = d^2 *
+    sum_y n_ya * (1 - n_ya / n_y) / (r_y * (1 - r_y)) for n_ya of the n_y images of class y and its error rate r_y. The
+    attribute is the one for which lambda is largest.
 
-    Chi-squared of such a difference d is noncentral, with lambda = d^2 * sum_y n_ya * (1 - n_ya / n_y) / (r_y *
-    (1 - r_y)) for n_ya of the n_y images of class y and its error rate r_y. The attribute is the one for which lambda
-    is largest.
+    Args:
+        is_right: (N,) bool, the images that are classified correctly.
+        labels: (N,) int64, their classes.
+        attributes: (N,) int64, -1 for images that don't count.
+        num_classes, num_attributes: C and A.
+
+    Returns:
+        A fraction, at most 1; None if no class can be compared.
     """
     shape = num_classes, num_attributes
     groups = group_ids(labels, attributes, num_attributes)
@@ -187,42 +193,44 @@ def likeliest(probabilities: NDArray[np.floating[Any]]) -> UserPredictions:
     return UserPredictions(probabilities.argmax(axis=1), probabilities.astype(np.float64))
 
 
-def read_predictions(
-    path: Path, dataset: Dataset, rows: NDArray[np.int64] | None = None, columns: Mapping[str, str] | None = None
+def user_predictions(
+    predictions: Any,
+    dataset: Dataset,
+    rows: NDArray[np.int64] | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> UserPredictions:
-    """Return the predictions in a file for the ``rows`` (n,) of ``dataset`` that are audited, by default all.
+    """Return the user's predictions for some images.
 
-    ``columns`` are those of ``--columns``, by role.
+    Args:
+        predictions: the path of a file, an array, or a data frame.
+        dataset: the images and the names of their classes.
+        rows: (n,) the rows of ``dataset`` that are audited; by default all.
+        columns: the columns of ``--columns``, by role.
+
+    Raises:
+        InputError: for a file that can't be read, and for predictions that don't fit the data.
     """
-    if path.suffix.lower() not in (*READERS, ".npy") and not os.path.lexists(path):  # Path.exists may raise
-        meant = nearest(str(path), ["zero-shot", "probe"])
-        raise InputError(
-            f"--predictions {path}: no such file or folder{meant}; expected zero-shot, probe, the folder of a run, or "
-            "a file of predictions"
-        )
-    return _predictions(read_codes(path, dataset, _wanted(dataset, columns or {}), rows))
-
-
-def array_predictions(
-    predictions: Any, dataset: Dataset, rows: NDArray[np.int64], columns: Mapping[str, str] | None = None
-) -> UserPredictions:
-    """Return predictions in memory, an array or a data frame, for the ``rows`` (n,) of ``dataset``."""
-    return _predictions(codes_in_memory("predictions", predictions, dataset, _wanted(dataset, columns or {}), rows))
-
-
-def _wanted(dataset: Dataset, columns: Mapping[str, str]) -> Wanted:
+    columns, rows = columns or {}, np.arange(len(dataset)) if rows is None else rows
     own = columns.get("prediction_path")
-    return Wanted(
+    wanted = Wanted(
         noun="prediction",
         kind="class",
         columns=(columns.get("prediction", "prediction"),),
         paths=(own,) if own else tuple(dict.fromkeys((columns.get("path", PATH), PATH))),
         vocabulary=dataset.words.classes,
     )
-
-
-def _predictions(found: Codes) -> UserPredictions:
-    return UserPredictions(found.codes, found.probabilities, found.warnings)
+    if not isinstance(predictions, str | os.PathLike):
+        codes = codes_in_memory("predictions", predictions, dataset, wanted, rows)
+        return UserPredictions(codes.codes, codes.probabilities, codes.warnings)
+    path = Path(predictions)
+    if path.suffix.lower() not in (*READERS, ".npy") and not os.path.lexists(path):  # Path.exists may raise
+        meant = nearest(str(path), ["zero-shot", "probe"])
+        raise InputError(
+            f"--predictions {path}: no such file or folder{meant}; expected zero-shot, probe, the folder of a run, or "
+            "a file of predictions"
+        )
+    codes = read_codes(path, dataset, wanted, rows)
+    return UserPredictions(codes.codes, codes.probabilities, codes.warnings)
 
 
 OPTION = "--predictions probe"
@@ -235,11 +243,21 @@ def probe_predictions(
     class_names: Sequence[str],
     seed: int,
 ) -> NDArray[np.float64]:
-    """Return the `out_of_fold` probabilities (N, C) of the classes.
+    """Predict the class of each row by a linear probe that is fitted to the other folds.
 
-    ``features`` (N, D) and ``labels`` (N,) are those of all audited rows, of whatever split: each row is predicted by a
-    probe that is fitted to the other folds, so that training rows count without flattering it. The smallest class needs
-    two rows that are no copies. Raises `InputError`, also without scikit-learn.
+    So rows of any split can be audited: training rows count without flattering the probe.
+
+    Args:
+        features: (N, D) of the audited rows.
+        labels: (N,) int64, their classes.
+        class_names: (C,) for messages.
+        seed: seed of the folds.
+
+    Returns:
+        The `out_of_fold` probabilities (N, C) of the classes.
+
+    Raises:
+        InputError: without scikit-learn, and unless each class has two rows that are no copies.
     """
     import_scikit_learn(OPTION)
     counts_C = np.bincount(labels, minlength=len(class_names))

@@ -19,14 +19,6 @@ By = Literal["lower-bound", "estimate", "upper-bound"]
 OPTIONS = {"worst-group": "--min-worst-group", "gap": "--max-gap", "drop": "--max-drop"}
 JUDGED = {"lower-bound": "its lower bound,", "estimate": "this,", "upper-bound": "its upper bound,"}
 GROUPS = {"true": "", "guessed": "; groups are guessed", "doubted": "; groups are guessed, and the guesses are doubted"}
-SENTENCES = {
-    "worst-group": "worst-group accuracy {value} % {interval}, of {group}: {judged} {figure} %, is {compared} {asked} "
-    "({option})",
-    "gap": "gap {value} points {interval} between average and {group}: {judged} {figure} points, is {compared} {asked} "
-    "({option})",
-    "drop": "worst-group accuracy {value} points {interval} against the baseline, on the same {n} images: {judged} "
-    "{figure}, is {compared} {asked} ({option})",
-}
 
 
 @dataclass(frozen=True)
@@ -65,39 +57,19 @@ class Check:
 
     def __str__(self) -> str:
         shown = signed_points if self.kind == "drop" else points
+        unit = "%" if self.kind == "worst-group" else "points"
+        value = f"{shown(self.value)} {unit} [{shown(self.low)}, {shown(self.high)}]"
+        what = {
+            "worst-group": f"worst-group accuracy {value}, of {self.group}",
+            "gap": f"gap {value} between average and {self.group}",
+            "drop": f"worst-group accuracy {value} against the baseline, on the same {self.n} images",
+        }[self.kind]
         above, below = ("at least", "below") if self.kind != "gap" else ("above", "at most")
+        compared = below if self.passed == (self.kind == "gap") else above
         return (
-            f"{'passed' if self.passed else 'failed'}: "
-            + SENTENCES[self.kind].format(
-                value=shown(self.value),
-                interval=f"[{shown(self.low)}, {shown(self.high)}]",
-                group=self.group,
-                judged=JUDGED[self.judged],
-                figure=shown(self.figure),
-                compared=below if self.passed == (self.kind == "gap") else above,
-                asked=shown(self.asked),
-                n=self.n,
-                option=OPTIONS[self.kind],
-            )
-            + GROUPS[self.groups]
+            f"{'passed' if self.passed else 'failed'}: {what}: {JUDGED[self.judged]} {shown(self.figure)} {unit}, is "
+            f"{compared} {shown(self.asked)} ({OPTIONS[self.kind]}){GROUPS[self.groups]}"
         )
-
-
-def junit(checks: list[Check]) -> str:
-    """Return the JUnit XML of a gate, a test case for each check."""
-    failures = sum(not check.passed for check in checks)
-    suite = ElementTree.Element(
-        "testsuite", name="dbpt audit", tests=str(len(checks)), failures=str(failures), errors="0"
-    )
-    for check in checks:
-        name = OPTIONS[check.kind].lstrip("-")
-        case = ElementTree.SubElement(suite, "testcase", classname="dbpt.audit", name=name)
-        if not check.passed:
-            ElementTree.SubElement(case, "failure", message=str(check), type="gate")
-        else:
-            ElementTree.SubElement(case, "system-out").text = str(check)
-    ElementTree.indent(suite)
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 IMAGES = "images.csv"
@@ -122,7 +94,19 @@ class Gate:
 
     def junit(self) -> str:
         """Return JUnit XML, with a test case for each bar."""
-        return junit(self.checks)
+        failures = sum(not check.passed for check in self.checks)
+        suite = ElementTree.Element(
+            "testsuite", name="dbpt audit", tests=str(len(self.checks)), failures=str(failures), errors="0"
+        )
+        for check in self.checks:
+            name = OPTIONS[check.kind].lstrip("-")
+            case = ElementTree.SubElement(suite, "testcase", classname="dbpt.audit", name=name)
+            if not check.passed:
+                ElementTree.SubElement(case, "failure", message=str(check), type="gate")
+            else:
+                ElementTree.SubElement(case, "system-out").text = str(check)
+        ElementTree.indent(suite)
+        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
     def __str__(self) -> str:
         return "\n".join(f"gate {check}" for check in self.checks)
@@ -164,43 +148,50 @@ class Bars:
 
 
 def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate:
-    """Compare the ``figures`` with the ``bars``, and the answers to the ``images`` with those of the baseline."""
-    metrics, found = figures.metrics, list[Check]()
+    """Compare an audit with the bars of a gate.
+
+    Args:
+        bars: the bars, and the folder of the baseline.
+        figures: the content of ``audit.json``.
+        images: the content of ``images.csv``, which is compared with that of the baseline.
+
+    Raises:
+        InputError: if the baseline has other images, or no image has a known or guessed attribute.
+    """
+    metrics, checks = figures.metrics, list[Check]()
     worst = next((each for each in figures.groups if each.index == metrics.worst_group), None)
     if worst is None:
         raise InputError("gate: no audited image has a known or guessed attribute, so there is no group to judge")
-    doubted = "doubted" if figures.has_doubts else "guessed"
-    about: tuple[Any, ...] = group_name(worst.class_name, worst.attribute), metrics.n
-    about += (doubted if figures.group_kind == "pseudo" else "true",)
+    groups = "true" if figures.group_kind == "true" else "doubted" if figures.has_doubts else "guessed"
+    about: tuple[Any, ...] = group_name(worst.class_name, worst.attribute), metrics.n, groups
     value, gap = cast(float, metrics.worst_group_accuracy), cast(float, getattr(metrics, AVERAGES[figures.average][1]))
     if (asked := bars.min_worst_group) is not None:
         bounds = cast(float, metrics.worst_group_low), cast(float, metrics.worst_group_high)
-        found.append(Check("worst-group", asked, value, *bounds, bars.by, *about))
+        checks.append(Check("worst-group", asked, value, *bounds, bars.by, *about))
     if (asked := bars.max_gap) is not None:
         assert figures.gap_low is not None and figures.gap_high is not None
-        found.append(Check("gap", asked, gap, figures.gap_low, figures.gap_high, OPPOSITE[bars.by], *about))
+        checks.append(Check("gap", asked, gap, figures.gap_low, figures.gap_high, OPPOSITE[bars.by], *about))
     if bars.baseline is not None:
-        correct, others, groups = _paired(images, Path(bars.baseline) / IMAGES)
-        bounds = worst_group_difference_interval(correct, others, groups) or (-1.0, 1.0)
-        difference = value - cast(float, worst_group_accuracy(others, groups))
-        found.append(Check("drop", -(bars.max_drop or 0.0), difference, *bounds, "upper-bound", *about))
-    return Gate(found)
+        correct, others, groups_N = _paired(images, Path(bars.baseline) / IMAGES)
+        bounds = worst_group_difference_interval(correct, others, groups_N) or (-1.0, 1.0)
+        difference = value - cast(float, worst_group_accuracy(others, groups_N))
+        checks.append(Check("drop", -(bars.max_drop or 0.0), difference, *bounds, "upper-bound", *about))
+    return Gate(checks)
 
 
 def _paired(
     images: dict[str, Column], baseline: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
     """Return which images (N,) are right, now and in the table of the baseline, and their groups, -1 if unknown."""
-    columns = read_columns(baseline, ("path", "label", "prediction"))
-    rows = (columns.values[name] for name in ("path", "label", "prediction"))
-    before = {path: (label, prediction) for path, label, prediction in zip(*rows, strict=True)}
+    rows = read_columns(baseline, ("path", "label", "prediction")).values
+    before = dict(zip(rows["path"], zip(rows["label"], rows["prediction"], strict=True), strict=True))
     paths, labels, attributes, predictions = (
         list(images[name]) for name in ("path", "label", "attribute", "prediction")
     )
     where = f"--baseline {baseline}"
     if missing := [path for path in paths if path not in before]:
-        way_out = "audit the same images with both classifiers"
-        raise InputError(f"{where}: lacks {len(missing)} of the {len(paths)} images, such as {missing[0]}; {way_out}")
+        lacks = f"lacks {len(missing)} of the {len(paths)} images, such as {missing[0]}"
+        raise InputError(f"{where}: {lacks}; audit the same images with both classifiers")
     for path, label in zip(paths, labels, strict=True):
         if before[path][0] != label:
             raise InputError(f"{where}: {path} has the label {before[path][0]!r} there, and {label!r} here")

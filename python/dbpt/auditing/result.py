@@ -24,13 +24,12 @@ if TYPE_CHECKING:
 
 def audit_figures(figures: AuditFigures) -> dict[str, Chart | None]:
     """Return the charts of an audit, by name; those of factors have their number. Page and files show them."""
-    groups, named = worst_first(figures.groups), figures.named_group
-    found = {"accuracy": _group_chart(groups, named)}
+    charts = {"accuracy": _group_chart(worst_first(figures.groups), figures.named_group)}
     for number, factor in enumerate(figures.factors, 1):
         groups = worst_first(factor.groups)
         marked = groups[0] if factor.verdict.kind == "bias" else None
-        found[f"accuracy_factor-{number}"] = _group_chart(groups, marked, of=f"{factor.name}: ")
-    return found
+        charts[f"accuracy_factor-{number}"] = _group_chart(groups, marked, of=f"{factor.name}: ")
+    return charts
 
 
 def _group_chart(groups: Sequence[Group], marked: Group | None, of: str = "") -> Chart | None:
@@ -165,19 +164,21 @@ class Audit:
         data = figures.data
         split = "all splits" if data.split == "all" else f"{data.split} split"
         split = split if data.is_divided else "no splits"
-        guessed = "attributes from a file" if figures.guesses.from_file else f"guessed by {figures.guesses.guesser}"
-        guessed = "clusters within each class" if figures.by_clusters else guessed
-        whose = "true attributes" if figures.group_kind == "true" else guessed
-        whose = f"true values of {' and '.join(known)}, others {guessed}" if (known := figures.known_factors) else whose
+        whose = "attributes from a file" if figures.guesses.from_file else f"guessed by {figures.guesses.guesser}"
+        if figures.group_kind == "true":
+            whose = "true attributes"
+        elif figures.by_clusters:
+            whose = "clusters within each class"
+        elif known := figures.known_factors:
+            whose = f"true values of {' and '.join(known)}, others {whose}"
         whose += ", which can't be trusted here" if figures.verdict.kind == "untrusted" else ""
         heading = [f"{data.name}: {split}, {text.count_of(data.n, 'image')}; predictions: {figures.predictions_from}"]
         heading.append(f"groups: {whose}; figures in per cent")
         marked = None if figures.has_doubts else figures.worst_group
-        worst = text.interval_text(metrics.worst_group_low, metrics.worst_group_high)
-        lowest = f"worst group {text.percent(self.worst_group_accuracy)} ({worst} whichever group it is)"
-        lowest = (
-            f"no errors in any group ({worst} for the worst group, whichever it is)" if figures.is_flawless else lowest
-        )
+        interval = text.interval_text(metrics.worst_group_low, metrics.worst_group_high)
+        lowest = f"worst group {text.percent(self.worst_group_accuracy)} ({interval} whichever group it is)"
+        if figures.is_flawless:
+            lowest = f"no errors in any group ({interval} for the worst group, whichever it is)"
         notes = []
         if not figures.has_doubts:
             notes = [
@@ -230,11 +231,10 @@ def _row(group: Group) -> dict[str, Any]:
 
 def _group_table(groups: Sequence[Group], worst: Group | None, file: str) -> list[str]:
     """Return the lines of the groups, or of the worst of many; all are in ``file``."""
-    many = list[str]()
+    below = list[str]()
     if len(groups) > MOST_ROWS:
-        many = [
-            f"the {MOST_ROWS} worst of {text.count(len(groups))} groups with images; {file} in --out has all of them"
-        ]
+        number = text.count(len(groups))
+        below = [f"the {MOST_ROWS} worst of {number} groups with images; {file} in --out has all of them"]
         groups = worst_first(groups)[:MOST_ROWS]
     columns = [
         ["group", *(text.shorten_group(each.class_name, each.attribute, text.LONGEST_GROUP_NAME) for each in groups)],
@@ -246,7 +246,7 @@ def _group_table(groups: Sequence[Group], worst: Group | None, file: str) -> lis
     if _have_confidence(groups):
         columns.append(["overconf.", *(text.points(each.calibration_gap) for each in groups)])
     # render_columns expects three lines of titles.
-    return [*text.render_columns([[title, "", "", *cells] for title, *cells in columns]), *many]
+    return [*text.render_columns([[title, "", "", *cells] for title, *cells in columns]), *below]
 
 
 def _have_confidence(groups: Sequence[Group]) -> bool:
@@ -261,13 +261,11 @@ def _association(figures: AuditFigures) -> list[str]:
             lines[-1] += f"; in the training images: {figures.training_cramers_v:.2f}"
     explained = figures.explained
     if explained and explained.p_value is not None and explained.share is not None:
-        between = text.interval_text(explained.share_low, explained.share_high)
-        share = f"{text.percent(explained.share)} % {between}".rstrip()
         what = "clusters" if figures.by_clusters else "attribute"
         are = "is" if explained.errors == 1 else "are"
         lines.append(
-            f"{share} of {text.count_of(explained.errors, 'error')} {are} explained by the {what} within the classes; "
-            f"permutation test: {p_text(explained)}"
+            f"{text.share_in_words(explained)} of {text.count_of(explained.errors, 'error')} {are} explained by the "
+            f"{what} within the classes; permutation test: {p_text(explained)}"
         )
         if figures.data.is_searched:
             lines[-1] += ", which is too small, since a search chose the attribute on these images"

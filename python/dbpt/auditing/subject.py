@@ -56,14 +56,25 @@ OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """The images, ``embedded``, and the predictions of the ``audited`` ones among them, whose rows are (n,).
+    """The images of an audit or a search, and somebody's predictions of them.
 
-    ``is_first`` (n,) is False for an audited image that is a copy of an earlier one of its class, with equal features.
-    ``told`` are the warnings that are logged already.
-    ``asked`` are the settings before a demo is drawn. Of these, a command that repeats this one has the settings in
-    ``read``, as they were typed: those ``repeated`` differ if ``auto`` found the attributes. ``which`` are the options
-    that say whose predictions of which images these are. With ``asks_clusters`` the audit was asked for
-    clusters, and not only the run that is audited. ``probe`` is that of the run. ``search`` chose the attribute.
+    Attributes:
+        embedded: all readable images of the data, with their features.
+        audited: (n,) the rows of the audited ones among them.
+        is_first: (n,) False for a copy of an earlier audited image of its class, with equal features.
+        split: the split that is audited, or ``all``.
+        told: the warnings that are logged already.
+        config: the settings.
+        asked: the settings before a demo is drawn; with those of ``auto`` once it has found the attributes.
+        predictions: those of the audited images.
+        by, title: who predicts, as a kind and in words.
+        source: the data, as commands name them.
+        which: the options that say whose predictions of which images these are.
+        read: the settings that the command reads.
+        repeated: the options that repeat the command, as they were typed.
+        asks_clusters: whether the audit was asked for clusters, and not only the run that is audited.
+        probe: that of the run.
+        search: the one that chose the attribute.
     """
 
     embedded: Embedded
@@ -116,28 +127,40 @@ def opened_subject(
     overwrite: bool,
     **of: Any,
 ) -> Iterator[Subject]:
-    """Hold ``out``, the ``folder`` that a command writes, and yield the subject ``of`` the arguments of `subject_of`.
+    """Hold the folder that a command writes, and yield the subject of its audit.
 
-    The command reads the settings ``read``; others are refused, with ``why_unread``.
+    Args:
+        folder: the kind of folder.
+        read: the settings that the command reads; others are refused.
+        why_unread: why it doesn't read others, for the message.
+        settings: those that the user gave.
+        out: where the folder is; None to write nothing.
+        overwrite: whether to replace it.
+        **of: further arguments of `subject_of`.
     """
-    chosen = dict(settings)
-    refuse_unread(chosen, read, why_unread)
+    given = dict(settings)
+    refuse_unread(given, read, why_unread)
     with nullcontext() if out is None else folder.held(Path(out), resume=False, overwrite=overwrite):
-        yield subject_of(chosen=chosen, read=read, **of)
+        yield subject_of(given=given, read=read, **of)
 
 
 def subject_of(
     predictions: object,
     data: "DataLike | None",
-    chosen: dict[str, Any],
+    given: dict[str, Any],
     split: str | None,
     weights: str | Path | None,
     read: frozenset[str] = AUDIT_SETTINGS,
 ) -> Subject:
     """Return the images of ``data`` with the predictions that `dbpt.audit` takes.
 
-    ``read`` are the settings that the command reads. The data need no attributes if these aren't among them, or if they
-    are ``auto``, still to be found.
+    Args:
+        predictions, data, split, weights: as for `dbpt.audit`.
+        given: the settings that the user gave.
+        read: those that the command reads. Without attributes among them, or with ``auto``, the data need none.
+
+    Raises:
+        InputError: for wrong settings, data or predictions.
     """
     if split not in (None, ALL, *SPLITS):
         raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
@@ -145,8 +168,8 @@ def subject_of(
     if weights is not None and by != "run":
         raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
     if by == "run":
-        return _subject_of_run(os.fspath(cast(str, predictions)), data, chosen, split, weights, read)
-    return _subject_of_data(predictions, by, data, chosen, split, read)
+        return _subject_of_run(os.fspath(cast(str, predictions)), data, given, split, weights, read)
+    return _subject_of_data(predictions, by, data, given, split, read)
 
 
 def kind_of(predictions: object) -> PredictionsBy:
@@ -162,14 +185,14 @@ def _subject_of_data(
     predictions: Any,
     by: PredictionsBy,
     data: "DataLike | None",
-    chosen: dict[str, Any],
+    given: dict[str, Any],
     split: str | None,
     read: frozenset[str],
 ) -> Subject:
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
         raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
-    asked = with_data(make_config(chosen), data)
+    asked = with_data(make_config(given), data)
     config = resolve_demo(asked)
     check_before_reading(config)
     needs_attributes = "attributes" in read and not config.asks_auto
@@ -181,34 +204,28 @@ def _subject_of_data(
     if by == "probe":
         import_scikit_learn(figures.OPTION)
     if by == "file":
-        columns = _columns(chosen)
-        users = (
-            figures.array_predictions(predictions, dataset, rows, columns)
-            if named is None
-            else figures.read_predictions(Path(named), dataset, rows, columns)
-        )
+        columns = parse_columns(asked.columns or (), parse_factors(asked.factors) if asked.factors else ())
+        users = figures.user_predictions(predictions, dataset, rows, columns)
         log_warnings(users.warnings)
         has_prediction = users.predictions >= 0
         rows, users = rows[has_prediction], users.take(has_prediction)
     backbone = configured_backbone(config)
     images, kept = _embedded_images(dataset, split, rows, backbone, config, known)
     if users is not None:
-        found = users.take(kept)
+        predicted = users.take(kept)
     elif by == "probe":
         names = dataset.class_names
         features, labels = _audited(images)
-        found = figures.likeliest(figures.probe_predictions(features, labels, class_names=names, seed=config.seed))
+        predicted = figures.likeliest(figures.probe_predictions(features, labels, class_names=names, seed=config.seed))
     else:
-        weights_CD = zero_shot_weights(backbone, *dataset.words.class_texts())
-        found = figures.likeliest(
-            _audited(images)[0].map_blocks(zero_shot_classifier(backbone, weights_CD).probabilities)
-        )
+        classifier = zero_shot_classifier(backbone, zero_shot_weights(backbone, *dataset.words.class_texts()))
+        predicted = figures.likeliest(_audited(images)[0].map_blocks(classifier.probabilities))
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
-        **images | {"told": (*images["told"], *found.warnings)},
+        **images | {"told": (*images["told"], *predicted.warnings)},
         config=config,
         asked=asked,
-        predictions=found,
+        predictions=predicted,
         by=by,
         title=titles.get(by, named or ("a data frame" if hasattr(predictions, "columns") else "an array")),
         source=asked.data,
@@ -219,34 +236,28 @@ def _subject_of_data(
     )
 
 
-def _columns(chosen: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``--columns`` by role."""
-    factors = parse_factors(chosen["factors"]) if chosen.get("factors") else ()
-    return parse_columns(chosen["columns"], factors) if chosen.get("columns") else {}
-
-
 def _subject_of_run(
     run: str,
     data: "DataLike | None",
-    chosen: dict[str, Any],
+    given: dict[str, Any],
     split: str | None,
     weights: str | Path | None,
     read: frozenset[str],
 ) -> Subject:
     """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
-    if refused := [name for name in OF_THE_RUN if chosen.get(name) is not None]:
+    if refused := [name for name in OF_THE_RUN if given.get(name) is not None]:
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
-    of: dict[str, Any] = {"root": chosen.pop("root", None), "device": chosen.pop("device", "auto"), "weights": weights}
-    classifier, config, dataset, known = run_with_data(run, data, given=chosen, **of)
+    of: dict[str, Any] = {"root": given.pop("root", None), "device": given.pop("device", "auto"), "weights": weights}
+    classifier, config, dataset, known = run_with_data(run, data, given=given, **of)
     if "attributes" in read and not dataset.attribute_names and not config.names_none:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, "run")
     has_clusters = config.num_clusters is not None
-    of_run = has_clusters and chosen.get("attributes") is None
+    of_run = has_clusters and given.get("attributes") is None
     if of_run and config.label_backbone != classifier.config.label_backbone:
-        way_out = "leave it out, or find new clusters with --attributes clusters"
-        raise InputError(f"--label-model: the clusters of the run {run} are in the features of its own; {way_out}")
+        problem = f"--label-model: the clusters of the run {run} are in the features of its own"
+        raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
     images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)
     seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["told"]
@@ -304,6 +315,7 @@ def _embedded_images(
     of a run.
     """
     embedded = embedded_rows(dataset, backbone, config, known, clusters)
+    # Unreadable images are left out of `embedded`, so rows of `dataset` become fewer there.
     is_readable = np.ones(len(dataset), dtype=bool)
     is_readable[[failure.row for failure in embedded.failures]] = False
     kept = is_readable[rows]

@@ -55,33 +55,33 @@ def audited_factors(
 
     tests = [explained_by(part) for part in all_parts]
     adjusted = holm([test.p_value for test in tests])
-    judged = [
+    guessed = [
         of if part.group_kind == "pseudo" else None for part, of in zip(all_parts, guesses.by_suspect, strict=True)
     ]
     suspects = [part.dataset.words.suspects[0] for part in parts]
     names = [suspect.name for suspect in suspects] or [UNNAMED]
     values = [list(suspect.values) for suspect in suspects] or [list(study.dataset.attribute_names)]
-    found = []
-    for place, (part, of) in enumerate(zip(all_parts, judged, strict=True)):
+    factors = []
+    for i, (part, of) in enumerate(zip(all_parts, guessed, strict=True)):
         metrics = part.metrics_of(predictions.predictions, rows, confidence=predictions.confidence)
         groups = [each for each in metrics.groups if each.n]
-        explained = replace(tests[place], p_value=adjusted[place])
+        explained = replace(tests[i], p_value=adjusted[i])
         verdict = verdict_of(
             groups,
             explained,
             of,
             by=subject.by,
-            attributes=values[place],
+            attributes=values[i],
             is_searched=subject.search is not None and subject.search.on_audited,
             detectable=detectable_difference(is_right, of_class, _codes(part, rows[tested]), **part.sizes),
         )
-        others = [other for other in range(len(judged)) if other != place]
-        doubted = [other for other in others if (by := judged[other]) is not None and by.doubts]
+        others = [other for other in range(len(all_parts)) if other != i]
+        doubted = [other for other in others if (by := guessed[other]) is not None and by.doubts]
         trusted = [other for other in others if other not in doubted]
         beyond = [all_parts[other] for other in trusted]
         factor = AuditedFactor(
-            name=names[place],
-            values=values[place],
+            name=names[i],
+            values=values[i],
             group_kind=part.group_kind,
             verdict=verdict,
             groups=groups,
@@ -94,8 +94,8 @@ def audited_factors(
                 factor, [names[other] for other in trusted], [names[other] for other in doubted]
             )
             factor = replace(factor, verdict=replace(verdict, lead=[*verdict.lead, *more]))
-        found.append(factor)
-    return found, explained_by(study) if parts else tests[0]
+        factors.append(factor)
+    return factors, explained_by(study) if parts else tests[0]
 
 
 def association(study: Study, rows: NDArray[np.int64]) -> float | None:
@@ -117,10 +117,9 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     [0.04, None, 0.02]
     """
     adjusted, largest = list(p_values), 0.0
-    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    for rank, (p, place) in enumerate(tested):
-        largest = max(largest, min(1.0, p * (len(tested) - rank)))
-        adjusted[place] = largest
+    tested = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
+    for rank, (p, i) in enumerate(tested):
+        adjusted[i] = largest = max(largest, min(1.0, p * (len(tested) - rank)))
     return adjusted
 
 
@@ -155,8 +154,10 @@ def verdict_of(
 
     The other arguments are those of `dbpt.report.verdicts.in_words`.
     """
-    found = _decision(groups, explained, guesses, detectable)
-    return verdicts.in_words(found, groups, explained, guesses, by=by, attributes=attributes, is_searched=is_searched)
+    decision = _decision(groups, explained, guesses, detectable)
+    return verdicts.in_words(
+        decision, groups, explained, guesses, by=by, attributes=attributes, is_searched=is_searched
+    )
 
 
 def _decision(
@@ -193,33 +194,32 @@ def verdict_of_factors(factors: Sequence[AuditedFactor], by: PredictionsBy) -> V
         return factors[0].verdict
     kinds = [factor.verdict.kind for factor in factors]
     sizes = [each.verdict.size for each in factors if each.verdict.kind == "bias" and each.is_its_own]
-    found = Verdict(
-        kind=(kind := next(kind for kind in SEVERITY if kind in kinds)),
-        size=next((size for size in SIZES if size in sizes), None),
-    )
+    kind, why = next(kind for kind in SEVERITY if kind in kinds), None
     if kind == "nothing to compare":
         reasons = [factor.verdict.why_nothing for factor in factors]
-        found = replace(found, why_nothing=next((each for each in reasons if each != "one attribute"), reasons[0]))
+        why = next((reason for reason in reasons if reason != "one attribute"), reasons[0])
+    size = next((size for size in SIZES if size in sizes), None)
     sentence, lead = verdicts.factors_in_words(factors, by)
-    return replace(found, sentence=sentence, lead=lead)
+    return Verdict(kind=kind, size=size, why_nothing=why, sentence=sentence, lead=lead)
 
 
 def named_difference(groups: Sequence[Group], *, prefers_worst: bool = True) -> tuple[Group, Group]:
     """Return the two groups of one class that the verdict names, the worse one first.
 
-    Pairs whose intervals are apart come first, and of these the ones with the worst group of all, unless
-    ``prefers_worst`` is False. Of the pairs that are left, the chosen one differs most in accuracy, or in standard
-    errors if the intervals of no pair are apart.
+    Pairs whose intervals are apart come first. Among them, pairs with the worst group of all come first, unless
+    ``prefers_worst`` is False. Among equals, the pair differs most in accuracy, or in standard errors if the intervals
+    of no pair are apart.
     """
     order = worst_first(groups)
 
     def difference(pair: tuple[Group, Group]) -> tuple[bool, bool, float]:
         worse, better = pair
+        # One image more of each kind: without errors the standard error would be 0.
         pooled = (worse.correct + better.correct + 1) / (worse.n + better.n + 2)
-        found = better.correct / better.n - worse.correct / worse.n
+        points = better.correct / better.n - worse.correct / worse.n
         if are_apart(worse, better):
-            return True, prefers_worst and worse == order[0], found
-        return False, False, found / sqrt(pooled * (1 - pooled) * (1 / worse.n + 1 / better.n))
+            return True, prefers_worst and worse == order[0], points
+        return False, False, points / sqrt(pooled * (1 - pooled) * (1 / worse.n + 1 / better.n))
 
     return max((pair for pair in combinations(order, 2) if pair[0].class_name == pair[1].class_name), key=difference)
 

@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
 from dbpt.data.columns import TEMPLATES
-from dbpt.data.words import Vocabulary, Words, check_templates, parse_vocabulary, sentences
+from dbpt.data.words import Vocabulary, Words, check_templates, parse_vocabulary
 from dbpt.errors import CONTROL, InputError, nearest
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES
 from dbpt.storage.files import read_regular
@@ -39,23 +38,20 @@ class Family:
     attributes: Vocabulary
     templates: tuple[str, ...]
 
-    @cached_property
+    @property
     def names(self) -> list[str]:
         """The names of the attribute, in index order."""
         return list(self.attributes)
 
-    @cached_property
+    @property
     def wordings(self) -> list[str]:
         """All wordings, in the order of their names."""
         return [wording for wordings in self.attributes.values() for wording in wordings]
 
-    def texts(self) -> tuple[list[str], NDArray[np.int64]]:
-        """Return every sentence (template x wording), and the name's index of each, (P,) int64."""
-        return sentences(self.attributes.values(), self.templates)
-
-    def only(self, kept: list[int]) -> "Family":
-        """Return the family with only those names."""
-        return Family(self.name, {self.names[k]: self.attributes[self.names[k]] for k in kept}, self.templates)
+    def only(self, kept: Iterable[int]) -> "Family":
+        """Return the family with only the names of these indices."""
+        names = self.names
+        return Family(self.name, {names[k]: self.attributes[names[k]] for k in kept}, self.templates)
 
 
 def read_catalogue(path: str | Path | None = None) -> tuple[Family, ...]:
@@ -83,6 +79,7 @@ def catalogue_words() -> list[str]:
 
 
 def _families(path: Path) -> dict[str, Family]:
+    """Read a catalogue: its families by name, after those of the package if it extends them."""
     text = read_regular(path, "catalogue", MOST_BYTES)
     try:
         content = tomllib.loads(text.decode())
@@ -96,6 +93,7 @@ def _families(path: Path) -> dict[str, Family]:
 
 
 def _family(name: str, table: Any, where: str) -> Family:
+    """Check the ``table`` of one family; ``where`` begins its error messages."""
     if not name.strip() or CONTROL.search(name):
         raise InputError(f"{where}: the name of a family must be visible, without control characters")
     if not isinstance(table, dict):
@@ -106,9 +104,9 @@ def _family(name: str, table: Any, where: str) -> Family:
     if "attributes" not in table:
         raise InputError(f"{where}: attributes is missing; write attributes = ['one', 'another=wording|wording']")
     templates = table.get("attribute_template", TEMPLATES)
-    for key, found in (("attributes", table["attributes"]), ("attribute_template", templates)):
-        if not isinstance(found, list | tuple) or not all(isinstance(text, str) for text in found):
-            raise InputError(f"{where}: {key} is {found!r:.200}; expected a list of strings")
+    for key, texts in (("attributes", table["attributes"]), ("attribute_template", templates)):
+        if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+            raise InputError(f"{where}: {key} is {texts!r:.200}; expected a list of strings")
     check_templates(templates, f"{where}: attribute_template")
     return Family(name, parse_vocabulary(table["attributes"], f"{where}: attributes"), tuple(templates))
 
@@ -132,18 +130,19 @@ class EmbeddedFamily:
 
 def embed_families(backbone: Backbone, families: Sequence[Family]) -> list[EmbeddedFamily]:
     """Return the families with the text features of all their sentences."""
-    every = [
-        text for family in families for text in _filled((*family.templates, *AGREEMENT_TEMPLATES), family.wordings)
-    ]
-    position = {text: row for row, text in enumerate(dict.fromkeys(every))}
+    # Families share sentences, so each one is encoded once; and in one list, whose features the backbone stores.
+    position: dict[str, int] = {}
+    for family in families:
+        for text in _filled((*family.templates, *AGREEMENT_TEMPLATES), family.wordings):
+            position.setdefault(text, len(position))
     features_PD: Array = backbone.encode_text(list(position)).numpy()
 
-    def mean(texts: Iterable[str]) -> Array:
-        total: Array = features_PD[[position[text] for text in texts]].mean(axis=0)
-        return np.asarray(total / np.linalg.norm(total))
+    def direction(texts: Iterable[str]) -> Array:
+        mean_D: Array = features_PD[[position[text] for text in texts]].mean(axis=0)
+        return np.asarray(mean_D / np.linalg.norm(mean_D))
 
     def weights(family: Family, templates: Sequence[str]) -> Array:
-        return np.stack([mean(_filled(templates, wordings)) for wordings in family.attributes.values()])
+        return np.stack([direction(_filled(templates, wordings)) for wordings in family.attributes.values()])
 
     return [
         EmbeddedFamily(

@@ -17,7 +17,7 @@ from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.data.loading import import_pandas
 from dbpt.discovery.catalogue import Family, embed_families, read_catalogue
-from dbpt.discovery.scoring import Guessed, Images, Score, group_tables, guess_families, halves, score_families
+from dbpt.discovery.scoring import Guessed, Images, Score, group_tables, guess_families, score_families
 from dbpt.errors import InputError
 from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.accuracy import counted_groups
@@ -101,9 +101,9 @@ def tried_family(
     score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], like: str | None
 ) -> TriedFamily:
     """Return the family of ``score`` with its finding and its groups of images; ``like`` is from `stronger_alike`."""
-    guessed, explained, family, rule = score.of.guessed, score.explained, score.of.family.family, score.rule
+    guessed, explained, family, rule = score.of.guessed, score.explained, score.of.family, score.rule
     trust = None if guessed is None else guessed.trust
-    kept = family if guessed is None else family.only(guessed.kept.tolist())
+    kept = family if guessed is None else family.only(guessed.kept)
     finding: Finding = "proposed"
     if rule is not None and not score.is_proposed:
         finding = FINDINGS.get(rule.kind, "may be the class" if score.may_be_class else "describes the classes")
@@ -139,15 +139,15 @@ def stronger_alike(scores: Sequence[Score]) -> list[str | None]:
     ``scores`` are in the order of `score_families`. None if there is no such family, or if it is not proposed itself.
     """
     distinct: list[tuple[str, Guessed]] = []
-    found: list[str | None] = []
+    alike: list[str | None] = []
     for score in scores:
         guessed, like = score.of.guessed, None
         if score.is_proposed and guessed is not None:
             like = next((name for name, other in distinct if _likeness(guessed, other) >= ALIKE), None)
             if like is None:
-                distinct.append((score.of.family.family.name, guessed))
-        found.append(like)
-    return found
+                distinct.append((score.of.family.name, guessed))
+        alike.append(like)
+    return alike
 
 
 def _likeness(one: Guessed, other: Guessed) -> float:
@@ -328,16 +328,9 @@ def _some(names: list[str]) -> str:
 def images_to_search(
     backbone: Backbone, dataset: Dataset, features: StoredFeatures, rows: NDArray[np.int64], seed: int
 ) -> Images:
-    """Return the ``rows`` (n,) of a data set with their part of its ``features`` (N, D), halved by ``seed``."""
-    labels = dataset.labels[rows]
-    return Images(
-        backbone=backbone,
-        features=features.take(rows),
-        labels=labels,
-        halves=halves(labels, seed),
-        num_classes=dataset.num_classes,
-        seed=seed,
-    )
+    """Return the ``rows`` (n,) of a data set with their part of its ``features`` (N, D); ``seed`` halves them."""
+    features, labels = features.take(rows), dataset.labels[rows]
+    return Images(backbone=backbone, features=features, labels=labels, num_classes=dataset.num_classes, seed=seed)
 
 
 def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
@@ -348,12 +341,23 @@ def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
 
 
 def best_family(
-    images: Images, words: Words, right: NDArray[np.bool_], by: PredictionsBy, searched: SearchedImages, ways_out: str
+    images: Images, words: Words, right: NDArray[np.bool_], by: PredictionsBy, searched: SearchedImages, hint: str
 ) -> tuple[Family, Search]:
-    """Return the first proposed family, with the names that occur, and why it is the first.
+    """Search the package's catalogue for ``--attributes auto``.
 
-    ``right`` (n,) says which images are predicted right, ``by`` by whom, and ``searched`` which images they are. Raises
-    `InputError` if none is proposed; ``ways_out`` end with the command that shows what was tried.
+    Args:
+        images: the n images to search.
+        words: those of the classes.
+        right: (n,) bool, the images that are predicted right.
+        by: who predicts.
+        searched: which images they are, for sentences.
+        hint: what to do if nothing is proposed; ends with the command that shows what was tried.
+
+    Returns:
+        The first proposed family, with the names that occur, and why it is the first.
+
+    Raises:
+        InputError: if none is proposed.
     """
     families, whose = read_catalogue(), searched_errors(by, len(right), searched)
     logger.info(f"--attributes auto: searching for an attribute that explains the errors of {whose}")
@@ -364,14 +368,14 @@ def best_family(
         errors = count_of(int((~right).sum()), "error")
         look = ""
         if best.may_be_class:
-            kept = best.of.family.family.only([] if best.of.guessed is None else best.of.guessed.kept.tolist())
+            kept = best.of.family.only([] if best.of.guessed is None else best.of.guessed.kept)
             options = ["--attributes", *entries_of(kept.attributes, kept.name)]
             options += ["--attribute-template", *kept.templates]
             look = f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: "
             look += f"look at them with {shlex.join(options)}"
         problem = f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}"
-        raise InputError(f"{problem}; name attributes (--attributes NAME NAME), {ways_out} shows what was tried")
-    family = best.of.family.family.only(best.of.guessed.kept.tolist())
+        raise InputError(f"{problem}; name attributes (--attributes NAME NAME), {hint} shows what was tried")
+    family = best.of.family.only(best.of.guessed.kept)
     distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
     search = Search(
         family=family.name,

@@ -3,7 +3,7 @@
 The guesses of a family and the doubts about them don't depend on predictions, nor on true attributes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
 from dbpt.data import StoredFeatures, Words
-from dbpt.discovery.catalogue import Array, EmbeddedFamily, catalogue_words, without_classes
+from dbpt.discovery.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
 from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors, spread
 from dbpt.groups.intervals import Difference, largest_difference
 from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
@@ -27,38 +27,30 @@ FEWEST = 0.01
 """The share of the images that a name needs; rarer names are left out of their family."""
 MOST_ROWS = 5000
 """Rows by which the shares of a half are estimated, and rows of which the doubts are judged."""
-MOST_LOGITS = 1 << 23
-"""Logits that are held at a time, of all images; those of a family always are."""
 BLOCK = 1 << 14
+"""Rows of which the features are read at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Images:
-    """The n images whose errors are to be explained: their ``features`` (n, D) and ``labels`` (n,).
-
-    The shares of the names in each of two random ``halves`` (n,) come from the other one.
-    """
+    """The n images whose errors are to be explained: their ``features`` (n, D) and ``labels`` (n,)."""
 
     backbone: Backbone
     features: NDArray[np.float32] | StoredFeatures
     labels: NDArray[np.int64]
-    halves: NDArray[np.bool_]
     num_classes: int
     seed: int
 
     def logits(self, weights_KD: Array) -> Array:
         """Return zero-shot logits (n, K); blocks of rows keep the memory flat."""
-        logits_NK = np.empty((len(self.features), len(weights_KD)), np.float32)
-        for start in range(0, len(logits_NK), BLOCK):
-            block = slice(start, start + BLOCK)
-            logits_NK[block] = self.features[block].astype(np.float32, copy=False) @ weights_KD.T
-        logits_NK *= np.float32(self.backbone.logit_scale)
-        logits_NK += np.float32(self.backbone.logit_bias or 0.0)
-        return logits_NK
+        starts = range(0, len(self.labels), BLOCK)
+        cosines_NK: Array = np.concatenate([self.features[start : start + BLOCK] @ weights_KD.T for start in starts])
+        scale, bias = np.float32(self.backbone.logit_scale), np.float32(self.backbone.logit_bias or 0.0)
+        return np.asarray(scale * cosines_NK + bias)
 
     def take(self, rows: NDArray[np.int64]) -> "Images":
         """Return some of the images, with their features in memory."""
-        return replace(self, features=self.features[rows], labels=self.labels[rows], halves=self.halves[rows])
+        return replace(self, features=self.features[rows], labels=self.labels[rows])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +70,7 @@ class GuessedFamily:
     classes.
     """
 
-    family: EmbeddedFamily
+    family: Family
     guessed: Guessed | None
     beyond: Guessed | None
     agreement: float
@@ -96,13 +88,11 @@ class Explained:
     q_value: float | None
     difference: Difference | None
 
-    @property
-    def is_much(self) -> bool:
-        """True if errors depend on the guesses, and accuracies differ by a tenth or more in a class."""
-        return self.failing() is None
-
     def failing(self, *, beyond: bool = False) -> Rule | None:
-        """Return why the guesses, which may be those ``beyond`` the class names, don't explain errors."""
+        """Return why the guesses, which may be those ``beyond`` the class names, don't explain errors; None if they do.
+
+        Errors must depend on them, and accuracies differ by a tenth or more in a class.
+        """
         if self.q_value is None or self.difference is None:
             return Rule(kind="doubted beyond" if beyond else "no test")
         if self.q_value > LARGEST_Q:
@@ -129,11 +119,14 @@ class Score:
     @property
     def rule(self) -> Rule | None:
         """The first condition that the family doesn't meet; None if it meets all."""
+        return self.own_rule or (self._not_beyond if self.may_be_class else self.like_classes)
+
+    @property
+    def own_rule(self) -> Rule | None:
+        """Why the guesses can't be trusted or don't explain errors, whether or not they repeat the class names."""
         if self.of.guessed is None or self.explained is None:
             return Rule(kind="names without images")
-        if self.of.guessed.trust.doubts:
-            return Rule(kind="doubted")
-        return self.explained.failing() or (self._not_beyond if self.may_be_class else self.like_classes)
+        return Rule(kind="doubted") if self.of.guessed.trust.doubts else self.explained.failing()
 
     @property
     def like_classes(self) -> Rule | None:
@@ -152,25 +145,19 @@ class Score:
         return Rule(kind="doubted beyond") if self.beyond is None else self.beyond.failing(beyond=True)
 
     @property
-    def explains(self) -> bool:
-        """True if the guesses can be trusted and explain errors, whether or not they repeat the class names."""
-        trusted = self.of.guessed is not None and not self.of.guessed.trust.doubts
-        return trusted and self.explained is not None and self.explained.is_much
-
-    @property
     def is_proposed(self) -> bool:
         """True if the family explains errors, the guesses can be trusted, and they say more than the class names.
 
         Errors of a foreign classifier decide that: guesses without what the class names say explain them too. Words
         of the classes and changed guesses, which say how CLIP works, then don't count.
         """
-        beyond_too = self.is_foreign and self.beyond is not None and self.beyond.is_much
-        return self.explains and (beyond_too or self.like_classes is None)
+        beyond_too = self.is_foreign and self._not_beyond is None
+        return self.own_rule is None and (beyond_too or self.like_classes is None)
 
     @property
     def may_be_class(self) -> bool:
         """True if errors of a foreign classifier go with the family, but CLIP may take the class for it."""
-        return self.explains and self.is_foreign and not self.is_proposed
+        return self.own_rule is None and self.is_foreign and not self.is_proposed
 
     @property
     def strength(self) -> float:
@@ -184,73 +171,72 @@ def halves(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     """Return (n,) bool that is True for a random half of each class."""
     order = np.random.default_rng(seed).permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
-    found = np.zeros(len(labels), dtype=bool)
-    found[order[::2]] = True
-    return found
+    in_half = np.zeros(len(labels), dtype=bool)
+    in_half[order[::2]] = True
+    return in_half
 
 
 def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Words) -> list[GuessedFamily]:
-    """Return the families with CLIP's guesses; ``words`` are those of the classes."""
+    """Guess each family twice by CLIP: as it is, and without the directions of the classes.
+
+    Args:
+        families: with their zero-shot weights.
+        images: the n images.
+        words: those of the classes.
+
+    Returns:
+        A `GuessedFamily` for each of the ``families``, in their order.
+    """
     projection_DD = without_classes(images.backbone, words)
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
     rows = spread(np.arange(len(images.labels)), MOST_ROWS)
-    judged, found = images.take(rows), list[GuessedFamily]()
+    sample, halves_N, guessed = images.take(rows), halves(images.labels, images.seed), list[GuessedFamily]()
     words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
-    other_words, other_words_beyond = judged.logits(words_WD), judged.logits(words_WD @ projection_DD)
-    for some in _some_at_a_time(families, MOST_LOGITS // (2 * max(len(images.labels), 1))):
-        weights_KD = np.concatenate([family.weights for family in some])
-        logits_NK = images.logits(np.concatenate([weights_KD, weights_KD @ projection_DD]))
-        ends = np.cumsum([len(family.weights) for family in some])
-        for family, end in zip(some, ends.tolist(), strict=True):
-            own = slice(end - len(family.weights), end)
-            beyond = slice(own.start + len(weights_KD), own.stop + len(weights_KD))
-            guesses = _guessed(family, logits_NK[:, own], images.halves, judged, rows, other_words)
-            guesses_beyond = _guessed(
-                family, logits_NK[:, beyond], images.halves, judged, rows, other_words_beyond, projection_DD
-            )
-            agreement = 0.0
-            if guesses and guesses_beyond:
-                one, other = (each.kept[each.guesses] for each in (guesses, guesses_beyond))
-                agreement = kappa(one, other, len(family.weights))
-            shared = [word for word in family.family.wordings if word.casefold() in of_classes]
-            found.append(
-                GuessedFamily(
-                    family=family, guessed=guesses, beyond=guesses_beyond, agreement=agreement, class_words=shared
-                )
-            )
-    return found
-
-
-def _some_at_a_time(families: Sequence[EmbeddedFamily], most: int) -> Iterator[list[EmbeddedFamily]]:
-    """Yield the families in parts: each has at most ``most`` names, or is one family."""
-    some: list[EmbeddedFamily] = []
+    other_words, other_words_beyond = sample.logits(words_WD), sample.logits(words_WD @ projection_DD)
     for family in families:
-        if some and sum(len(each.weights) for each in (*some, family)) > most:
-            yield some
-            some = []
-        some.append(family)
-    yield some
+        projected = replace(
+            family,
+            weights=family.weights @ projection_DD,
+            by_template=tuple(weights_KD @ projection_DD for weights_KD in family.by_template),
+        )
+        guesses = _guessed(family, images, halves_N, sample, rows, other_words)
+        beyond = _guessed(projected, images, halves_N, sample, rows, other_words_beyond)
+        agreement = 0.0
+        if guesses and beyond:
+            one, other = (each.kept[each.guesses] for each in (guesses, beyond))
+            agreement = kappa(one, other, len(family.weights))
+        shared = [word for word in family.family.wordings if word.casefold() in of_classes]
+        guessed.append(
+            GuessedFamily(family=family.family, guessed=guesses, beyond=beyond, agreement=agreement, class_words=shared)
+        )
+    return guessed
 
 
 def score_families(
     guessed: Sequence[GuessedFamily], images: Images, right: NDArray[np.bool_], *, is_foreign: bool = False
 ) -> list[Score]:
-    """Return the scores: proposed families, then those that may be the class, then others.
+    """Return how much each family explains of a classifier's errors.
 
-    Proposed ones that say more than the class names in all respects come first, in each part the strongest.
+    Args:
+        guessed: the families, as `guess_families` returns them.
+        images: the n images.
+        right: (n,) bool, the images that are predicted right.
+        is_foreign: whether a classifier of other features predicts them.
 
-    ``right`` (n,) says which images are predicted right, ``is_foreign`` that a classifier of other features predicts.
+    Returns:
+        The scores: proposed families, then those that may be the class, then others. Proposed ones that say more than
+        the class names in all respects come first, in each part the strongest.
     """
     explained = _explained([each.guessed for each in guessed], images, right)
     beyond = _explained([each.beyond for each in guessed], images, right)
-    each = zip(guessed, explained, beyond, strict=True)
-    scores = [Score(of=of, explained=a, beyond=b, is_foreign=is_foreign) for of, a, b in each]
-    scores = [_with_interval(score, images, right) for score in scores]
-    return sorted(scores, key=_order)
-
-
-def _order(score: Score) -> tuple[bool, bool, bool, float]:
-    return not score.is_proposed, not score.may_be_class, score.rule is not None, -score.strength
+    scores = [
+        _with_interval(Score(of=of, explained=a, beyond=b, is_foreign=is_foreign), images, right)
+        for of, a, b in zip(guessed, explained, beyond, strict=True)
+    ]
+    return sorted(
+        scores,
+        key=lambda score: (not score.is_proposed, not score.may_be_class, score.rule is not None, -score.strength),
+    )
 
 
 def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
@@ -260,15 +246,16 @@ def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
     [0.03, 0.5, None, 0.03]
     """
     known = sorted((p, i) for i, p in enumerate(p_values) if p is not None)
-    found: list[float | None] = [None] * len(p_values)
+    q_values: list[float | None] = [None] * len(p_values)
     smallest = 1.0
     for rank in range(len(known), 0, -1):
         p, i = known[rank - 1]
-        found[i] = smallest = min(smallest, p * len(known) / rank)
-    return found
+        q_values[i] = smallest = min(smallest, p * len(known) / rank)
+    return q_values
 
 
 def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray[np.bool_]) -> list[Explained | None]:
+    """Return the errors that each family's guesses explain, with q-values over all families; None without guesses."""
     errors = [None if each is None else _errors(each, images, right) for each in guessed]
     q_values = false_discovery([None if each is None else each.p_value for each in errors])
     return [
@@ -286,7 +273,7 @@ def _errors(of: Guessed, images: Images, right: NDArray[np.bool_], *, bootstraps
 
 def _with_interval(score: Score, images: Images, right: NDArray[np.bool_]) -> Score:
     """Return a score that is shown with the interval of its share, which takes too long for all families."""
-    if score.of.guessed is None or score.explained is None or not score.explains:
+    if score.of.guessed is None or score.explained is None or score.own_rule is not None:
         return score
     errors = _errors(score.of.guessed, images, right, bootstraps=BOOTSTRAPS)
     return replace(score, explained=replace(score.explained, errors=errors))
@@ -304,22 +291,18 @@ def group_tables(
 
 def _guessed(
     family: EmbeddedFamily,
-    logits_NK: Array,
+    images: Images,
     halves_N: NDArray[np.bool_],
-    judged: Images,
+    sample: Images,
     rows: NDArray[np.int64],
     other_words: Array,
-    projection_DD: Array | None = None,
 ) -> Guessed | None:
-    """Guess the family by the logits of its weights, or of their ``projection_DD``.
+    """Return the guesses of the family; None if under two of its names have images.
 
-    The doubts are those about the ``judged`` images, which are the ``rows`` of all, and have logits ``other_words``.
+    The doubts are those about the ``sample`` images, which are the ``rows`` of all, and have logits ``other_words``.
     """
-
-    def projected(weights_KD: Array) -> Array:
-        return weights_KD if projection_DD is None else np.asarray(weights_KD @ projection_DD)
-
-    kept = np.arange(len(family.weights))
+    logits_NK, kept = images.logits(family.weights), np.arange(len(family.weights))
+    # Without a rare name, its images go to the others, one of which may still be rare.
     while True:
         guesses = _labels(logits_NK[:, kept], halves_N)
         used = np.bincount(guesses, minlength=len(kept)) >= FEWEST * len(guesses)
@@ -331,20 +314,20 @@ def _guessed(
     trust = guess_trust(
         guesses[rows],
         logits_NK[rows][:, kept],
-        [judged.logits(projected(weights_KD[kept])) for weights_KD in family.by_template],
+        [sample.logits(weights_KD[kept]) for weights_KD in family.by_template],
         other_words,
-        judged.labels,
+        sample.labels,
         [family.family.names[k] for k in kept],
     )
     return Guessed(kept=kept, guesses=guesses.astype(np.min_scalar_type(len(kept))), trust=trust)
 
 
 def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return guesses (n,), by the shares of the other half."""
+    """Return guesses (n,), by the shares of the other half: no image influences the shares by which it is guessed."""
     guesses = np.empty(len(logits_NK), np.int64)
     for half in (halves_N, ~halves_N):
         fit_on = np.zeros(len(half), dtype=bool)
         fit_on[spread(np.flatnonzero(~half), MOST_ROWS)] = True
-        found = label_quietly(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
-        guesses[half] = found.pseudo_attributes[half]
+        pseudo = label_quietly(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
+        guesses[half] = pseudo.pseudo_attributes[half]
     return guesses

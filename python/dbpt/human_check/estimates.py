@@ -131,8 +131,8 @@ def read_design(folder: Path) -> Design:
 
 
 DRAWS = 2000
-_AT_ONCE = 100
-_JEFFREYS = 0.5
+_AT_ONCE = 100  # simulated splits in memory
+_JEFFREYS = 0.5  # images of each attribute in Jeffreys' prior
 
 Images = NDArray[np.float64]
 """(..., H, A), the number of images with each attribute in each stratum."""
@@ -206,12 +206,20 @@ class Estimates:
 
 
 def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Estimates:
-    """Return all figures. At least one image must be labelled. The same seed and NumPy version give the same intervals.
+    """Estimate the figures of a split from a stratified sample.
 
     The interval of worst-group accuracy goes from the smallest lower limit of a group to the smallest upper limit. The
     upper limits are the 1 − 0.025/k quantiles for k groups, since any group may be the worst, so the interval covers at
     least as often as those of the groups. The lower limit includes groups without labelled images if they have images
     by pseudo attribute. The estimate is a minimum over the other groups, biased downward.
+
+    Args:
+        strata: the sample; at least one image must be labelled.
+        draws: the number of simulated splits from which the intervals are made.
+        seed: seed of the simulation. The same seed and NumPy version give the same intervals.
+
+    Returns:
+        All figures, with 95 % intervals.
     """
     labelled = strata.labelled[:, None]
     similar = _shares_of_similar(strata, strata.cells, strata.pseudo_cells, strata.pseudo_attributes)
@@ -222,7 +230,7 @@ def estimate(strata: LabelledStrata, *, draws: int = DRAWS, seed: int = 0) -> Es
     images_G = strata.by_group(expected)
     seen = np.flatnonzero(~np.isnan(accuracy_G))
     worst = int(seen[accuracy_G[seen].argmin()])
-    value = min(float(accuracy_G[worst]), 1.0)
+    value = min(float(accuracy_G[worst]), 1.0)  # rounding
     lows = [float(np.nanquantile(accuracies[:, group], 0.025)) for group in np.flatnonzero(images_G > 0)]
     highs = [float(np.nanquantile(accuracies[:, group], 1 - 0.025 / seen.size)) for group in seen]
     whole = np.zeros_like(strata.sizes)
@@ -268,6 +276,7 @@ def _share_right(
 
 
 def _interval(value: float, low_draws: Images, high_draws: Images) -> Estimate:
+    """Return an estimate from simulated values, (draws,) for each limit; the interval includes the ``value``."""
     if np.isnan(value):
         return Estimate(None, None, None)
     share = min(float(value), 1.0)  # rounding
@@ -293,9 +302,22 @@ def _prior(strata: LabelledStrata, domains: NDArray[np.int64], own: float, other
 
 
 def simulate(figure: Figure, strata: LabelledStrata, alpha: Images, draws: int, seed: int) -> NDArray[np.float64]:
-    """Return the figure in simulated splits, (draws, ...): labelled images stay, and the others are drawn."""
+    """Simulate splits in which labelled images stay, and the attributes of the others are drawn.
+
+    Args:
+        figure: the figure of a split, from the images (draws, H, A).
+        strata: the sample.
+        alpha: (H, A) images that are added to the labelled ones before drawing, as a prior.
+        draws: the number of splits.
+        seed: seed of the draws.
+
+    Returns:
+        The figure of each split, (draws, ...).
+    """
     random = np.random.default_rng(seed)
     labelled = strata.labelled
+    # With m - 2 images instead of m, the variance of the Dirichlet distribution is on average that of a share that is
+    # estimated from m images, p * (1 - p) / m.
     seen = strata.counts * np.maximum(1 - 2 / np.maximum(labelled, 1), 0.5)[:, None]
     figures = []
     for begin in range(0, draws, _AT_ONCE):

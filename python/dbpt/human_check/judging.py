@@ -31,10 +31,17 @@ def write_labelled_table(
 ) -> str:
     """Write a CSV with path, label, split and attribute of all images of the run; return the command to refit.
 
-    The attribute is the one in the ``answers`` (n, Q) of `read_answers`, else the known one that the run kept, else
-    empty.
-    With several factors, each has a column in its place. ``data`` and ``root`` are those of the run, if they have
-    moved. Raises `InputError` without the run or its data, and for the name of another format.
+    The attribute is that of the answers, else the known one that the run kept, else empty. With several factors, each
+    has a column of its own.
+
+    Args:
+        out: the CSV.
+        design: the sample, with the run.
+        answers: (n, Q) from `read_answers`.
+        data, root: those of the run, if they have moved.
+
+    Raises:
+        InputError: without the run or its data, and for the name of another format.
     """
     if out.suffix.lower() != ".csv":
         raise InputError(f"--table {out}: is written as CSV; choose a name that ends in .csv")
@@ -48,9 +55,9 @@ def write_labelled_table(
     }
     known = dataset.factor_attributes
     is_kept = config.keeps_known and config.pseudo_attributes is None
-    for place, (question, names) in enumerate(design.questions.items()):
-        codes = known[place].copy() if is_kept else np.full(len(dataset), -1)
-        codes[rows] = np.where(answers[:, place] >= 0, answers[:, place], codes[rows])
+    for i, (question, names) in enumerate(design.questions.items()):
+        codes = known[i].copy() if is_kept else np.full(len(dataset), -1)
+        codes[rows] = np.where(answers[:, i] >= 0, answers[:, i], codes[rows])
         columns[question] = [[*names, ""][code] for code in codes.tolist()]
     write_atomically(out, csv_of_columns(columns), overwrite=False)
     refit = ["dbpt", "fit", "--config", str(run / "config.toml"), "--pseudo-attributes", str(out)]
@@ -95,8 +102,8 @@ def judge_labels(
             exists or the run or its data are gone.
     """
     design = read_design(Path(folder))
-    judged = Path(folder) / "judged.json"
-    check_output("the result", judged, overwrite=True, advice="move it away")
+    file = Path(folder) / "judged.json"
+    check_output("the result", file, overwrite=True, advice="move it away")
     if table is not None:
         if os.path.lexists(table):
             raise InputError(f"--table {table}: exists; choose another name")
@@ -106,16 +113,22 @@ def judge_labels(
     refit = {}
     if table is not None:
         refit["refit"] = write_labelled_table(Path(table), design, answers, data=data, root=root)
-    write_json(judged, result)
+    write_json(file, result)
     return result | refit
 
 
 def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
-    """Return the answers to each question, (n, Q) int64: an attribute; -1 if the person can't tell, -2 without a line.
+    """Read the CSV that the page exports.
 
     The columns are ``sample``, the same in each line; ``path``; and ``attribute``, or each factor: a name, or empty for
-    "can't tell". Spreadsheets may have written semicolons or tabs, and lines with nothing else at the end. Raises
-    `InputError`.
+    "can't tell". Spreadsheets may have written semicolons or tabs, and lines with nothing else at the end.
+
+    Returns:
+        The answers to each question, (n, Q) int64: the index of an attribute; -1 if the person can't tell, and -2 for
+        an image without a line.
+
+    Raises:
+        InputError: for a file that isn't of this sample, and if no image has an answer.
     """
     table = read_columns(path, ("sample", "path", *design.questions), delimiters=SEPARATORS)
     filled = [row for row, cells in enumerate(zip(*table.values.values(), strict=True)) if any(map(str.strip, cells))]
@@ -135,17 +148,13 @@ def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
             raise InputError(f"{columns.where(row)}: path {name!r} is already at line {columns.lines[first[name]]}")
     answers = np.full((len(design.paths), len(design.questions)), NOT_ANSWERED, dtype=np.int64)
     rows = [position[name] for name in columns.values["path"]]
-    for place, (question, names) in enumerate(design.questions.items()):
+    for i, (question, names) in enumerate(design.questions.items()):
         codes = {name: number for number, name in enumerate(names)} | {"": CANNOT_TELL}
-        answers[rows, place] = columns.decode(question, codes.get, list(names))
+        answers[rows, i] = columns.decode(question, codes.get, list(names))
     if not (answers >= 0).all(axis=1).any():
-        found = f"a value of each of {', '.join(design.factors)}" if design.factors else "an attribute"
-        raise InputError(f"{path}: no image has {found}, so there is nothing to judge")
+        lacking = f"a value of each of {', '.join(design.factors)}" if design.factors else "an attribute"
+        raise InputError(f"{path}: no image has {lacking}, so there is nothing to judge")
     return answers
-
-
-def _sizes(design: Design) -> list[int]:
-    return [len(names) for names in design.questions.values()]
 
 
 def _strata(
@@ -160,17 +169,18 @@ def _strata(
 
 
 def _described(design: Design, answers: NDArray[np.int64]) -> dict[str, Any]:
-    combined = joint_codes(list(answers.T), _sizes(design))
+    """Return the content of ``judged.json``."""
+    sizes = [len(names) for names in design.questions.values()]
+    combined = joint_codes(list(answers.T), sizes)
     combined[(answers == NOT_ANSWERED).all(axis=1)] = NOT_ANSWERED  # else -1 if one answer is missing
     pseudo_attributes = np.array([stratum.pseudo_attribute for stratum in design.strata], dtype=np.int64)
     strata = _strata(design, pseudo_attributes, combined, len(design.attributes))
-    figures = _figures(strata)
     factors = []
     if len(design.factors) > 1:
-        of_strata = factor_codes(pseudo_attributes, _sizes(design))
-        for place, (name, values) in enumerate(design.factors.items()):
-            found = _figures(_strata(design, of_strata[place], answers[:, place], len(values)))
-            factors.append({"name": name, "values": list(values), **_numbers(answers[:, place]), **found})
+        columns = zip(design.factors.items(), factor_codes(pseudo_attributes, sizes), answers.T, strict=True)
+        for (name, values), guesses, own_answers in columns:
+            figures = _figures(_strata(design, guesses, own_answers, len(values)))
+            factors.append({"name": name, "values": list(values), **_numbers(own_answers), **figures})
     blank = strata.sizes[strata.labelled == 0]
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -184,7 +194,7 @@ def _described(design: Design, answers: NDArray[np.int64]) -> dict[str, Any]:
         **_numbers(combined),
         "n_not_labelled": int((combined == NOT_ANSWERED).sum()),
         "average": int((strata.sizes * strata.right).sum()) / design.size,
-        **figures,
+        **_figures(strata),
         "factors": factors,
         "strata": {"n": len(strata.sizes), "n_not_labelled": len(blank), "n_images_not_labelled": int(blank.sum())},
     }

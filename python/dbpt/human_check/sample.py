@@ -25,8 +25,8 @@ from dbpt.study.data import load_rows
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
 
-BANDS = 2
-ENOUGH_FOR_BANDS = 5  # images in a stratum; a cell with fewer is one stratum, since their spread would be unknown
+ENOUGH_FOR_BANDS = 5
+"""Images in each band of a cell. A cell with fewer is one stratum, since their spread would be unknown."""
 LEAST_DRAWN = 2
 LEAST_DOUBT = 0.01  # CLIP is overconfident
 
@@ -34,46 +34,44 @@ LEAST_DOUBT = 0.01  # CLIP is overconfident
 def stratify(
     cells: NDArray[np.int64], confidence: NDArray[np.float32], n: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Cut each cell that will get enough images into bands of confidence.
+    """Cut each cell that will get enough images into two bands of confidence.
 
-    ``cells`` (N,) are any integers that number pseudo-group and right or wrong; ``confidence`` is (N,). Returns the
-    stratum of each image, (N,) in 0..H-1, ordered by cell and confidence; and the score of each stratum, (H,), which is
-    proportional to the number of images to draw. The score of a cell is the root of its doubt, divided equally among
-    its bands. The doubt is the sum of √(e·(1 − e)) over its images with e = 1 − confidence: their standard deviations
-    if confidence were exact. The root is the power allocation of Bankier (1988). It lies between equal shares and
-    Neyman's, which is best for the whole but leaves small groups nothing. Raises `InputError` if there are more cells
-    than ``n``.
+    The score of a cell is the root of its doubt, divided equally among its bands. The doubt is the sum of √(e·(1 − e))
+    over its images with e = 1 − confidence: their standard deviations if confidence were exact. The root is the power
+    allocation of Bankier (1988). It lies between equal shares and Neyman's, which is best for the whole but leaves
+    small groups nothing.
+
+    Args:
+        cells: (N,) any integers, one for each pseudo-group that is classified right, or wrong.
+        confidence: (N,) of the guesses, 0 to 1.
+        n: the number of images to draw.
+
+    Returns:
+        The stratum of each image, (N,) in 0..H-1, ordered by cell and confidence; and the score of each stratum, (H,),
+        which is proportional to the number of images to draw.
+
+    Raises:
+        InputError: if there are more cells than ``n``.
     """
     doubt = (1.0 - confidence.astype(np.float64)).clip(LEAST_DOUBT, 0.5)
     deviation = np.sqrt(doubt * (1.0 - doubt))
     _, cells = np.unique(cells, return_inverse=True)
     sizes = np.bincount(cells)
-    if n < min(len(sizes), len(cells)):
+    if n < len(sizes):
         raise InputError(
             f"--n is {n}; expected at least {len(sizes)}: one image of each pseudo-group that the classifier gets "
             "right, and one that it gets wrong"
         )
     score = np.sqrt(np.bincount(cells, deviation))
-    drawn = allocate(sizes, score, n)
-    strata = _cut(cells, confidence, deviation, np.where(drawn >= ENOUGH_FOR_BANDS * BANDS, BANDS, 1))
-    cell = cells[np.unique(strata, return_index=True)[1]]
-    return strata, score[cell] / np.bincount(cell)[cell]
-
-
-def _cut(
-    cells: NDArray[np.int64], confidence: NDArray[np.float32], deviation: NDArray[np.float64], bands: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the stratum of each image. The ``bands`` of a cell have equal doubt: few unsure or many sure images."""
-    order = np.lexsort((confidence, cells))
-    strata = np.empty(len(cells), dtype=np.int64)
-    first = 0
-    for rows, number in zip(np.split(order, np.cumsum(np.bincount(cells))[:-1]), bands, strict=True):
+    is_cut = allocate(sizes, score, n) >= 2 * ENOUGH_FOR_BANDS
+    strata, order = 2 * cells, np.lexsort((confidence, cells))
+    for cell, rows in enumerate(np.split(order, np.cumsum(sizes)[:-1])):
+        # Both bands of a cell have equal doubt: few unsure or many sure images.
         middle = np.cumsum(deviation[rows]) - deviation[rows] / 2
-        band = np.minimum(number * middle / deviation[rows].sum(), number - 1).astype(np.int64)
-        _, band = np.unique(band, return_inverse=True)
-        strata[rows] = first + band
-        first += int(band[-1]) + 1
-    return strata
+        strata[rows] += is_cut[cell] & (middle >= deviation[rows].sum() / 2)
+    _, first, strata = np.unique(strata, return_index=True, return_inverse=True)
+    cell_H = cells[first]
+    return strata, score[cell_H] / np.bincount(cell_H)[cell_H]
 
 
 def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> NDArray[np.int64]:
@@ -86,6 +84,7 @@ def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> ND
         low, high = (low, middle) if np.clip(middle * score, least, sizes).sum() > n else (middle, high)
     shares = np.clip(low * score, least, sizes)
     drawn = np.floor(shares + 1e-9).astype(np.int64)
+    # The largest remainders get the images that rounding down has left.
     rest = np.argsort(drawn - shares, kind="stable")
     for stratum in rest[drawn[rest] < sizes[rest]][: n - int(drawn.sum())]:
         drawn[stratum] += 1
@@ -94,12 +93,11 @@ def allocate(sizes: NDArray[np.int64], score: NDArray[np.float64], n: int) -> ND
 
 def draw(strata: NDArray[np.int64], drawn: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
     """Return rows (n,): a simple random sample of each stratum, in random order, so that a person can stop early."""
-    chosen = [
-        members[permutation(len(members), seed, stratum)[:number]]
-        for stratum, number in enumerate(drawn)
-        if len(members := np.flatnonzero(strata == stratum))
-    ]
-    rows = np.concatenate(chosen)
+    samples = []
+    for stratum, number in enumerate(drawn):
+        members = np.flatnonzero(strata == stratum)
+        samples.append(members[permutation(len(members), seed, stratum)[:number]])
+    rows = np.concatenate(samples)
     return rows[permutation(len(rows), seed, len(drawn))]
 
 
@@ -160,13 +158,15 @@ def draw_label_sample(
     labelled = RunLabels(Path(run), classifier)
     split = split or ("test" if (labelled.splits == SPLITS.index("test")).any() else "val")
     rows = labelled.rows(split)
-    dataset = _dataset(classifier, [labelled.paths[row] for row in rows], data, root)
+    paths = [labelled.paths[row] for row in rows]
+    whole, rows_of_paths = load_rows(classifier.config, classifier.words, paths, data, root)
+    dataset = whole.take(rows_of_paths).without_truth()
     right = _right(classifier, dataset, cache)
     pseudo_attributes, confidence = labelled.pseudo_attributes[rows], labelled.confidence[rows]
     cells = (dataset.labels * (dataset.num_attributes + 1) + pseudo_attributes + 1) * 2 + right
     strata, score = stratify(cells, confidence, n)
     drawn = allocate(np.bincount(strata), score, n)
-    chosen = draw(strata, drawn, seed)
+    sample = draw(strata, drawn, seed)
     described = []
     for stratum, number in enumerate(drawn.tolist()):
         members = np.flatnonzero(strata == stratum)
@@ -181,8 +181,8 @@ def draw_label_sample(
         classes=dataset.class_names,
         attributes=dict(dataset.words.attributes),
         strata=tuple(described),
-        paths=tuple(dataset.paths[row] for row in chosen),
-        stratum=tuple(strata[chosen].tolist()),
+        paths=tuple(dataset.paths[row] for row in sample),
+        stratum=tuple(strata[sample].tolist()),
         factors={each.name: dict(each.values) for each in dataset.words.factors},
     )
     _write(folder, design, dataset.root)
@@ -216,16 +216,9 @@ class RunLabels:
         """Return the rows of a split. Raises `InputError` if there are none."""
         rows = np.flatnonzero(self.splits == SPLITS.index(split))
         if not rows.size:
-            found = ", ".join(name for number, name in enumerate(SPLITS) if (self.splits == number).any())
-            raise InputError(f"--split {split}: {self._run} has no images in it; its splits are {found}")
+            splits = ", ".join(SPLITS[number] for number in np.unique(self.splits))
+            raise InputError(f"--split {split}: {self._run} has no images in it; its splits are {splits}")
         return rows
-
-
-def _dataset(classifier: "Classifier", paths: list[str], data: str | Path | None, root: str | Path | None) -> Dataset:
-    """Return the rows of ``paths`` in the run's data, in that order, without true attributes."""
-    dataset, rows = load_rows(classifier.config, classifier.words, paths, data, root)
-    dataset = replace(dataset, places=np.arange(len(dataset)), num_listed=len(dataset))  # few shots are some of them
-    return dataset.take(rows).without_truth()
 
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:
@@ -281,13 +274,11 @@ def _pictures(design: Design, root: Path) -> list[bytes]:
     for path in design.paths:
         try:
             path.encode()
-            picture = thumbnail(root / path, PIXELS, max_bytes=MAX_BYTES)
+            pictures.append(thumbnail(root / path, PIXELS, max_bytes=MAX_BYTES))
         except UnicodeEncodeError:
             unreadable.append(f"{path!r}: its name is not UTF-8")
         except UnreadableImage as error:
             unreadable.append(f"{path!r}: {error}")
-        else:
-            pictures.append(picture)
     if unreadable:
         raise InputError(f"images of the sample cannot be shown: {first_few(unreadable, 3, '; ')}")
     return pictures

@@ -228,10 +228,11 @@ def _bars(axes: Axes, bars: Sequence[tuple[float, BarGroup, Bar]]) -> None:
         if bar.value is None or bar.low is None or bar.high is None:
             continue
         interval = f"[{100 * bar.low:.1f}, {100 * bar.high:.1f}]"
+        # Even a bar of 0 is visible.
         patch = Rectangle((0, y - 6.5), max(bar.value, 0.006), 13, color=COLORS[bar.color], zorder=2, linewidth=0)
         patch.set_gid(_clean(f"{HOVER}{group.name}, {bar.title}: {100 * bar.value:.1f} % {interval}, {group.note}"))
         axes.add_patch(patch)
-        whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]
+        whiskers += [(bar.low, y), (bar.high, y), (nan, nan)]  # a line breaks at nan
         dots += [(value, y) for value in bar.dots]
         _text(axes, (1, y), (50, -4), f"{100 * bar.value:.1f}")
     fixed: Looks = {"color": COLORS["ink"], "clip_on": False}
@@ -291,14 +292,14 @@ def line_chart(
             axes.annotate(f"best epoch: {best}", (best, 1), (shift, 7), *at, ha=side, **NOTE)
         low, high = axes.get_ylim()
         ends = [next(value for _, value in reversed(line.points) if value is not None) for line in lines]
-        places = [height * (1 - (min(max(end, low), high) - low) / (high - low)) for end in ends]
-        for line, end, place in zip(lines, places, spread(places, 14.0, height), strict=True):
-            _curve(axes, line, 1 - end / height, 1 - place / height)
+        tops = [height * (1 - (min(max(end, low), high) - low) / (high - low)) for end in ends]
+        for line, end, label in zip(lines, tops, spread(tops, 14.0, height), strict=True):
+            _curve(axes, line, 1 - end / height, 1 - label / height)
     return Chart(axes.figure, _clean(description), on_page)  # type: ignore[arg-type]
 
 
-def _curve(axes: Axes, line: Line, end: float, place: float) -> None:
-    """Draw a curve, and its label at ``place`` beside its ``end``, both as fractions of the height."""
+def _curve(axes: Axes, line: Line, end: float, label: float) -> None:
+    """Draw a curve, and its ``label`` beside its ``end``, both given as fractions of the height."""
     x, y = [epoch for epoch, _ in line.points], [nan if value is None else value for _, value in line.points]
     known = [False, *(value is not None for _, value in line.points), False]
     # Lines don't show a point without neighbours.
@@ -313,15 +314,15 @@ def _curve(axes: Axes, line: Line, end: float, place: float) -> None:
     )  # fmt: skip
     pixel = 1 / (WIDTH - 44 - CURVE_LABELS)
     fixed: Looks = {"transform": axes.transAxes, "clip_on": False}
-    axes.plot([1 + 3 * pixel, 1 + 12 * pixel], [end, place], color=COLORS["strong-rule"], linewidth=1, **fixed)
-    axes.plot([1 + 15 * pixel, 1 + 39 * pixel], [place, place], **looks | fixed)
+    axes.plot([1 + 3 * pixel, 1 + 12 * pixel], [end, label], color=COLORS["strong-rule"], linewidth=1, **fixed)
+    axes.plot([1 + 15 * pixel, 1 + 39 * pixel], [label, label], **looks | fixed)
     low, high = axes.get_ylim()
-    _text(axes, (1, low + place * (high - low)), (45, -4), line.label, ha="left", hover=line.name)
+    _text(axes, (1, low + label * (high - low)), (45, -4), line.label, ha="left", hover=line.name)
 
 
-def spread(places: Sequence[float], distance: float, bottom: float) -> list[float]:
-    """Move labels apart to the given distance, in their order, keeping them above ``bottom``."""
-    moved, order = list(places), sorted(range(len(places)), key=lambda i: places[i])
+def spread(tops: Sequence[float], distance: float, bottom: float) -> list[float]:
+    """Move labels apart to the given distance, in their order, keeping them above ``bottom``; all from the top."""
+    moved, order = list(tops), sorted(range(len(tops)), key=lambda i: tops[i])
     for above, i in pairwise(order):
         moved[i] = max(moved[i], moved[above] + distance)
     if moved[order[-1]] > bottom:

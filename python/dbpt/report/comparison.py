@@ -96,8 +96,7 @@ def _differences(comparison: ComparisonMetrics) -> list[list[str]]:
 
 def table_lines(comparison: ComparisonMetrics) -> list[dict[str, object]]:
     """Return all figures of each row but its groups, by column, as fractions with full digits; None if missing."""
-    factors = comparison.dataset.factors
-    factors, lines, rows = factors if len(factors) > 1 else [], [], comparison.rows
+    lines, rows = [], comparison.rows
     for row in rows:
         line: dict[str, object] = {"method": row.method, "head": row.head or ""}
         line |= {name: row.varied.get(name) for name in dict.fromkeys(name for row in rows for name in row.varied)}
@@ -113,13 +112,9 @@ def table_lines(comparison: ComparisonMetrics) -> list[dict[str, object]]:
             for over, interval in (("seeds", figure.over_seeds), ("draws", figure.over_draws)):
                 line |= _bounds(f"{name}_against_erm_{over}", interval)
         line |= _bounds("worst_group_accuracy_against_erm_images", difference.over_images)
-        alone = {
-            each.name: each.worst
-            for each in factor_figures(comparison, row.groups, None, groups_differ=row.groups_differ)
-        }
-        for factor in factors:
-            worst = alone.get(factor.name)
-            line[f"worst_group_accuracy_{factor.name}"] = worst and worst.accuracy
+        worst = {each.name: each.worst and each.worst.accuracy for each in factor_figures(comparison, row)}
+        if len(comparison.dataset.factors) > 1:
+            line |= {f"worst_group_accuracy_{each.name}": worst.get(each.name) for each in comparison.dataset.factors}
         lines.append(line)
     return lines
 
@@ -157,7 +152,7 @@ class ComparisonSummary:
         records = self.metrics.rows
         first = next((record for record in records if record.method == "dbpt"), records[-1])
         alike = [record for record in records if (record.method, record.head) == (first.method, first.head)]
-        chosen = max(alike, key=lambda record: -1.0 if (found := record.validation) is None else found.mean or 0.0)
+        chosen = max(alike, key=lambda record: -1.0 if record.validation is None else record.validation.mean or 0.0)
         return tuple(Row(record, self.metrics, record is chosen) for record in records)
 
     @property
@@ -232,8 +227,8 @@ def _about_factors(summary: ComparisonSummary) -> list[str]:
     """Return the worst group by each of several factors alone, with mean accuracies over the seeds."""
     notes, of_means = [], ", of the means over seeds" if len(summary.metrics.seeds) > 1 else ""
     evaluated = [row for row in summary.rows if row.factors]
-    for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
-        worst = [(row_name(row.record), row.factors[place].worst) for row in evaluated]
+    for i, factor in enumerate(evaluated[0].factors if evaluated else ()):
+        worst = [(row_name(row.record), row.factors[i].worst) for row in evaluated]
         texts = [
             f"{name} {text.percent(each.accuracy)} ({group_name(each.class_name, each.attribute)})"
             for name, each in worst
@@ -245,6 +240,7 @@ def _about_factors(summary: ComparisonSummary) -> list[str]:
 
 
 def _about_differences(comparison: ComparisonMetrics) -> list[str]:
+    """Say what the columns against ERM are, or why there are none."""
     rows = [row for row in comparison.rows if row.difference is not None]
     if not rows:
         if any(row.objective == "erm" for row in comparison.rows):
@@ -269,6 +265,7 @@ def _about_differences(comparison: ComparisonMetrics) -> list[str]:
 
 
 def _about_training(comparison: ComparisonMetrics) -> list[str]:
+    """Name the budget of all trained rows, and the rule for their best epoch."""
     trained = [row for row in comparison.rows if row.head is not None]
     if not trained:
         return []
@@ -306,8 +303,8 @@ def _about_methods(comparison: ComparisonMetrics) -> list[str]:
         if (more := row.epochs - row.varied.get("epochs", epochs)) > 0:
             lines.append(f"{row.title} has {more} epochs more, before its training proper")
         if (split := OBJECTIVES[row.objective].trains_on) != "train":
-            judged = "; it is judged on them here, so its figures prove nothing" if split == comparison.split else ""
-            lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{judged}")
+            flattery = "; it is judged on them here, so its figures prove nothing" if split == comparison.split else ""
+            lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{flattery}")
     return lines
 
 
@@ -315,18 +312,13 @@ def _about_seeds(comparison: ComparisonMetrics) -> list[str]:
     """Name rows that lack a seed or draw, so that their figures are over the others, and rows that no seed changes."""
     rows, lines = comparison.rows, []
     for row in rows:
-        for what, found, wanted in (("seeds", row.seeds, comparison.seeds), ("draws", row.draws, comparison.draws)):
-            if len(found) < len(wanted):
-                lines.append(f"{row_name(row)}: {len(found)} of {len(wanted)} {what}")
+        for what, done, wanted in (("seeds", row.seeds, comparison.seeds), ("draws", row.draws, comparison.draws)):
+            if len(done) < len(wanted):
+                lines.append(f"{row_name(row)}: {len(done)} of {len(wanted)} {what}")
     trained = [row for row in rows if row.head is not None and len(row.seeds) > 1]
     unmoved = [row for row in trained if all(figure.sd in (0, None) for figure in row.figures.values())]
     if unmoved:
-        moved = [row for row in trained if row not in unmoved]
-        where = "any trained row"
-        if len(moved) >= len(unmoved):
-            where = "; ".join(map(row_name, unmoved))
-        elif moved:
-            where += " but " + "; ".join(map(row_name, moved))
+        where = "any trained row" if len(unmoved) == len(trained) else "; ".join(map(row_name, unmoved))
         whole = " (one batch of all rows leaves no order to draw, a start from words no noise)"
         because = "" if comparison.settings.batch_size else whole
         lines.append(

@@ -10,7 +10,7 @@ from dbpt.guesses.trust import Guesses
 from dbpt.report import sections, text
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
 from dbpt.report.comparison import ComparisonSummary, is_varied, row_name
-from dbpt.report.page import Outcome, average_name, by_doubts, figure_name
+from dbpt.report.page import Outcome, alone, average_name, by_doubts, figure_name
 from dbpt.report.pictures import GroupExamples, GuessSheets
 from dbpt.report.sections import Section, accuracy_chart, section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row, ShownRow, doubted_factors, shown_rows
@@ -31,7 +31,7 @@ class NextSteps:
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """The answers of one or two ``rows``, by place in the table, with one seed or draw, to images of the shown split.
+    """The answers of one or two ``rows``, by index in the table, with one seed or draw, to images of the shown split.
 
     ``confusions`` are the `confusion_counts` (C, C) of each.
     """
@@ -52,10 +52,16 @@ def render_comparison(
     answers: Answers | None = None,
     charts: Mapping[str, Chart | None] | None = None,
 ) -> str:
-    """Return the page. ``judged`` are the metrics over the `judged_factors`, for the verdict.
+    """Return the page.
 
-    ``made_by`` has words, sentences and settings. ``answers`` are None without results. ``charts`` are the
-    `comparison_figures`, if they are drawn already.
+    Args:
+        metrics: the figures of the comparison.
+        judged: those over the `judged_factors`, for the verdict.
+        sheets: the guesses with their contact sheets.
+        made_by: the section with words, sentences and settings.
+        next_steps: the commands to go on.
+        answers: the answers of one or two rows; None without results.
+        charts: the `comparison_figures`, if they are drawn already.
     """
     charts, data, guesses = charts or comparison_figures(metrics), metrics.dataset, sheets.guesses
     summary, judged_summary = ComparisonSummary(metrics), ComparisonSummary(judged)
@@ -72,7 +78,7 @@ def render_comparison(
         sections.groups(metrics, rows, charts["accuracy"], doubted, split=metrics.split, file="compare.csv"),
     ]
     if answers:
-        names, tabled = [rows[place].name for place in answers.rows], sections.tabled(summary.chosen)
+        names, tabled = [rows[i].name for i in answers.rows], sections.tabled(summary.chosen)
         where = f"on the {SPLIT_NAMES[metrics.split]} images, with seed {answers.seed}"
         parts += [
             sections.answers(answers.examples, tabled, names, where, has_images=answers.has_images),
@@ -121,28 +127,21 @@ def _row_chart(rows: Sequence[ShownRow]) -> Chart | None:
 
 def verdict(summary: ComparisonSummary, guesses: Guesses) -> Outcome:
     """Return what the intervals prove about the difference of the chosen row to ERM, over the `judged_factors`."""
-    chosen, metrics = summary.chosen, summary.metrics
-    follows = "the figures by group prove nothing", "nothing is proven about these groups"
-    untrusted, doubts = by_doubts(guesses, metrics, *follows)
+    chosen, follows = summary.chosen, ("the figures by group prove nothing", "nothing is proven about these groups")
+    untrusted, doubts = by_doubts(guesses, summary.metrics, *follows)
     if untrusted is not None:
         return untrusted
     difference = chosen.record.difference
     change = None if difference is None else difference.figures["worst_group_accuracy"].mean
     if difference is not None and change is not None:
-        found = _against_erm(summary, chosen, difference, change)
-        return found._replace(sentence=found.sentence + doubts)
-    words = f"{_name(chosen, summary)} has no worst-group accuracy: no training of it has a result over groups."
-    if chosen.worst_group_accuracy is not None:
-        average = f"{average_name(metrics)} {text.in_words(chosen.average_accuracy)}"
-        figures = f"{text.in_words(chosen.worst_group_accuracy)}, {average}"
-        words = f"{text.capitalize_first(figure_name(metrics))} of {_name(chosen, summary)} is {figures}."
-    return Outcome("nothing-to-compare", "Nothing to compare", words)
+        outcome = _against_erm(summary, chosen, difference, change)
+        return outcome._replace(sentence=outcome.sentence + doubts)
+    return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen, _name(chosen, summary)))
 
 
 def second_sentence(summary: ComparisonSummary) -> str:
     """Return the averages behind the `verdict`, and the row with the highest worst-group accuracy if it's another."""
     chosen = summary.chosen
-    known = [row for row in summary.rows if row.worst_group_accuracy is not None]
     texts = []
     if chosen.record.difference is not None and chosen.worst_group_accuracy is not None:
         erm = _erm(summary, chosen.record.difference)
@@ -150,7 +149,7 @@ def second_sentence(summary: ComparisonSummary) -> str:
         texts.append(
             f"{name}: {text.in_words(chosen.average_accuracy)}, with ERM {text.in_words(erm.average_accuracy)}."
         )
-    best = max(known, key=lambda row: row.worst_group_accuracy or 0.0, default=chosen)
+    best = max(summary.rows, key=lambda row: row.worst_group_accuracy or 0.0)
     if (best.worst_group_accuracy or 0.0) > (chosen.worst_group_accuracy or 0.0):
         texts.append(
             f"The highest worst-group accuracy of all rows is {text.in_words(best.worst_group_accuracy)}, of "
@@ -162,6 +161,7 @@ def second_sentence(summary: ComparisonSummary) -> str:
 def _against_erm(
     summary: ComparisonSummary, chosen: Row[ComparisonRow], difference: Difference, change: float
 ) -> Outcome:
+    """Return the outcome for a ``change`` of worst-group accuracy against ERM."""
     name, what, before = _name(chosen, summary), figure_name(summary.metrics), _erm(summary, difference)
     repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""

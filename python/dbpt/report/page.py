@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
@@ -64,13 +64,13 @@ def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome
     untrusted, doubts = by_doubts(guesses, summary.metrics, *follows)
     if untrusted is not None:
         return untrusted
-    if before is None or _worst(chosen) is None:
-        return Outcome("nothing-to-compare", "Nothing to compare", alone(summary))
+    if before is None or chosen.worst is None:
+        return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen, chosen.title))
     source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
     needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
-    effect = _effect(_change(before, chosen, difference), chosen, is_biased, group)
+    effect = _effect(*_change(before, chosen, difference), chosen, is_biased, group)
     return effect._replace(sentence=f"{bias} {effect.sentence}{doubts}")
 
 
@@ -91,21 +91,21 @@ def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: st
 
 def _bias(row: Row[RunRow], source: str) -> tuple[str, bool]:
     """Return a sentence about the worst group of a row, and whether another group of its class is clearly better."""
-    worst, method = _worst(row), METHODS.get(row.record.name, row.title)
+    worst, method = row.worst, METHODS.get(row.record.name, row.title)
     assert worst is not None
     in_class = [each for each in row.groups if each.class_name == worst.class_name and each.accuracy is not None]
     best, right = max(in_class, key=lambda each: each.accuracy or 0.0), in_words(worst.accuracy)
     if not worst.attribute:
         return f"{capitalize_first(method)} gets {right} right in its worst class, {worst.class_name}.", False
     if (best.low or 0.0) > (worst.high or 1.0):
-        found = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
-        return f"Of the class “{worst.class_name}”, {method} gets {found}{source}.", True
+        both = f"{right} right with “{worst.attribute}”, but {in_words(best.accuracy)} with “{best.attribute}”"
+        return f"Of the class “{worst.class_name}”, {method} gets {both}{source}.", True
     return f"{capitalize_first(method)} gets {right} right in its worst group, {_name(worst)}{source}.", False
 
 
-def _effect(found: tuple[float, bool], after: Row[RunRow], was_biased: bool, group: str) -> Outcome:
-    """Return what training changed, by `_change`."""
-    worst, (change, is_clear) = _worst(after), found
+def _effect(change: float, is_clear: bool, after: Row[RunRow], was_biased: bool, group: str) -> Outcome:
+    """Return what training changed: the `_change` of worst-group accuracy in points, and whether it is clear."""
+    worst = after.worst
     assert worst is not None
     training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
     if not change:
@@ -125,11 +125,6 @@ def _name(group: Group) -> str:
     return group_name(group.class_name, group.attribute).replace(" · ", "\u00a0·\u00a0")
 
 
-def _worst(row: Row[RunRow]) -> Group | None:
-    shown = row.record.shown
-    return None if shown is None or shown.worst_group is None else row.groups[shown.worst_group]
-
-
 def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tuple[float, bool]:
     """Return by how many points worst-group accuracy changed, and whether the interval of the change is beyond 0."""
     assert before.worst_group_accuracy is not None
@@ -139,22 +134,20 @@ def _change(before: Row[RunRow], after: Row[RunRow], difference: Interval) -> tu
     return change, difference is not None and (difference[0] > 0 or difference[1] < 0)
 
 
-def alone(summary: Summary) -> str:
-    """Return the result in one sentence where no other row is there to compare with, or no group."""
-    chosen, name = summary.chosen, average_name(summary.metrics)
-    wga, average = chosen.worst_group_accuracy, chosen.average_accuracy
+def alone(row: Row[Any], name: str) -> str:
+    """Return the result of a row, by its ``name``, where no other row is there to compare with, or no group."""
+    wga, average, kind = row.worst_group_accuracy, row.average_accuracy, average_name(row.metrics)
     if wga is None:
-        known = "" if average is None else f"; the {name} of {chosen.title} is {in_words(average)}"
+        known = "" if average is None else f"; the {kind} of {name} is {in_words(average)}"
         return f"No group could be evaluated, so there is no worst-group accuracy{known}."
-    what = capitalize_first(figure_name(summary.metrics))
-    return f"{what} of {chosen.title} is {in_words(wga)}, {name} {in_words(average)}."
+    return f"{capitalize_first(figure_name(row.metrics))} of {name} is {in_words(wga)}, {kind} {in_words(average)}."
 
 
 def change_of(summary: Summary, difference: Interval) -> Section | str:
     """Return how worst-group accuracy and the average changed, for any outcome; ``difference`` as for `verdict`."""
     before, chosen = summary.baseline, summary.chosen
     if before is None or chosen.worst_group_accuracy is None:
-        return alone(summary)
+        return alone(chosen, chosen.title)
     change, is_clear = _change(before, chosen, difference)
     names = {"what": figure_name(summary.metrics), "average": average_name(summary.metrics)}
     values = {"change": change, "is_clear": is_clear, "difference": difference}
@@ -271,7 +264,7 @@ def model_card(metrics: RunMetrics, command: str, *, is_drawn: bool, weights: st
     parts = [
         f"---\n{_metadata(summary, is_drawn=is_drawn).to_yaml()}\n---",
         f"# CLIP for {name}, with fewer spurious features",
-        " ".join(_description(metrics)),
+        " ".join(_description(summary)),
         "## Use",
         "Install dbpt, and give the name of this folder or repository:",
         f"```python\nimport dbpt\n\nclassifier = dbpt.Classifier.from_pretrained(FOLDER{asks})\n"
@@ -279,7 +272,7 @@ def model_card(metrics: RunMetrics, command: str, *, is_drawn: bool, weights: st
         "## Accuracy by group",
         *_figures(summary),
         "## How the attributes were guessed",
-        *map(sentence, _guesses(metrics)),
+        *map(sentence, _guesses(summary)),
         "## Training data",
         "\n".join(_data(metrics, name, is_drawn=is_drawn)),
         "## Limits",
@@ -317,10 +310,10 @@ def _metadata(summary: Summary, *, is_drawn: bool) -> ModelCardData:
     )
 
 
-def _description(metrics: RunMetrics) -> list[str]:
-    classes, backbone = metrics.dataset.classes, metrics.backbone
+def _description(summary: Summary) -> list[str]:
+    """Return what the classifier does, its tower and its head, a part of a sentence in each line."""
+    classes, backbone, row = summary.metrics.dataset.classes, summary.metrics.backbone, summary.chosen.record
     names = ", ".join(map(_in_markdown, classes[:MOST_CLASSES])) + (", ..." if len(classes) > MOST_CLASSES else "")
-    row = next(row for row in metrics.rows if row.name == metrics.chosen)
     model, weights = (PurePath(each).name if each else "" for each in (backbone.model, backbone.pretrained))
     tower = _in_markdown(f"{model} ({weights})" if weights else model)
     return [
@@ -361,8 +354,9 @@ TRAINED_ON = {
 }
 
 
-def _guesses(metrics: RunMetrics) -> list[str]:
-    source = next(row for row in metrics.rows if row.name == metrics.chosen).group_source
+def _guesses(summary: Summary) -> list[str]:
+    """Return sentences about the guesses, the doubts about them, and what training took for groups instead."""
+    metrics, source = summary.metrics, summary.chosen.record.group_source
     doubts = [f"doubted: {doubt}" for doubt in metrics.pseudo_doubts]
     doubts = doubts if doubts or not metrics.dataset.has_attributes else ["no doubt was found"]
     return [pseudo_note(metrics), *doubts, *([TRAINED_ON[source]] if source in TRAINED_ON else [])]

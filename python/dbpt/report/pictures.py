@@ -1,8 +1,8 @@
 """Pictures of groups: contact sheets, those of guesses among them; examples of groups, and the surest mistakes."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,14 +61,20 @@ def contact_sheets(
     *,
     group_names: Sequence[tuple[str, str]],
     seed: int = 0,
-    budget: int = SHEETS_BUDGET,
 ) -> list[ContactSheet]:
     """Return a sheet for each pseudo-group, in the order g = y*A + a.
 
-    ``groups`` and ``confidence`` are (N,), of class and guessed attribute; -1 if nothing was guessed. ``group_names``
-    (G,) are pairs of class and attribute. The images depend on the arguments alone. Where an image can't be read, the
-    next one takes its place. With many groups the strips have fewer than eight pictures, and with more than
-    MOST_ON_SHEETS / 3 groups, the last sheets have none. All pictures together have at most ``budget`` bytes.
+    Where an image can't be read, the next one replaces it. With many groups the strips have fewer than eight pictures,
+    and with more than MOST_ON_SHEETS / 3 groups, the last sheets have none. All pictures together have at most
+    SHEETS_BUDGET bytes.
+
+    Args:
+        paths: (N,) images, relative to ``root``.
+        root: their folder.
+        groups: (N,) int64, by class and guessed attribute; -1 if nothing was guessed.
+        confidence: (N,) of the guesses.
+        group_names: (G,) pairs of class and attribute.
+        seed: decides which images are the random ones.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in range(len(sizes)) if sizes[g]][: MOST_ON_SHEETS // 3]
@@ -76,38 +82,30 @@ def contact_sheets(
     of_class: dict[str, int] = {}
     for (class_name, _), n in zip(group_names, sizes.tolist(), strict=True):
         of_class[class_name] = of_class.get(class_name, 0) + n
-    number = int(np.minimum(sizes[shown], 3 * each).sum())
-    thumbnails = Thumbnails(paths, root, number=number, budget=budget)
+    max_bytes = SHEETS_BUDGET // max(int(np.minimum(sizes[shown], 3 * each).sum()), 1)
 
-    def take(rows: NDArray[np.int64], number: int) -> tuple[Picture, ...]:
-        found = thumbnails.first(rows.tolist(), number)
-        return tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in found)
+    def strip(title: str, rows: NDArray[np.int64], number: int) -> Strip:
+        thumbnails = first_thumbnails(paths, root, rows.tolist(), number, max_bytes)
+        return Strip(title, tuple(Picture(paths[row], jpeg, float(confidence[row])) for row, jpeg in thumbnails))
 
     sheets = []
     for g, (class_name, attribute) in enumerate(group_names):
         rows = np.flatnonzero(groups == g) if g in shown else np.empty(0, np.int64)
+        # Raw numbers of PCG64 stay the same in all versions of NumPy, which its shuffles need not.
         rows = rows[np.argsort(np.random.PCG64([seed, g]).random_raw(len(rows)), kind="stable")]
-        strips = tuple(strip for strip in _strips(rows, confidence, take, each) if strip.pictures)
+        surest = rows[np.argsort(-confidence[rows], kind="stable")]
+        if len(rows) > 3 * each:
+            orders = {f"The {each} surest": surest, f"The {each} least sure": surest[::-1], f"{each} at random": rows}
+            strips = [strip(title, order, each) for title, order in orders.items()]
+        else:
+            title = f"All {len(rows)} images, surest first" if len(rows) > 1 else "The only image"
+            strips = [strip(title, surest, len(rows))]
+            if len(strips[0].pictures) < len(rows):
+                strips = [replace(strips[0], title=f"{len(strips[0].pictures)} of {len(rows)} images")]
         n = int(sizes[g])
         share = n / of_class[class_name] if of_class[class_name] else None
-        sheets.append(ContactSheet(class_name, attribute, n, share, strips))
+        sheets.append(ContactSheet(class_name, attribute, n, share, tuple(strip for strip in strips if strip.pictures)))
     return sheets
-
-
-def _strips(
-    rows: NDArray[np.int64],
-    confidence: NDArray[np.float32],
-    take: Callable[[NDArray[np.int64], int], tuple[Picture, ...]],
-    each: int,
-) -> list[Strip]:
-    """Return the strips of a group, whose ``rows`` are in random order."""
-    surest = rows[np.argsort(-confidence[rows], kind="stable")]
-    if len(rows) <= 3 * each:
-        found = take(surest, 3 * each)
-        title = f"All {len(rows)} images, surest first" if len(rows) > 1 else "The only image"
-        return [Strip(title if len(found) == len(rows) else f"{len(found)} of {len(rows)} images", found)]
-    orders = {f"The {each} surest": surest, f"The {each} least sure": surest[::-1], f"{each} at random": rows}
-    return [Strip(title, take(order, each)) for title, order in orders.items()]
 
 
 EACH = 8
@@ -158,30 +156,36 @@ def group_examples(
     seed: int = 0,
     first: Sequence[int] = (),
 ) -> list[GroupExamples]:
-    """Return the images of each of the groups, which ``group_names`` (G,) names by class and attribute.
+    """Return the images of each group with the predictions of one or more classifiers.
 
-    ``groups`` (N,) are -1 for images of no group; ``predictions`` (N,) of each classifier index ``classes``. Chance, by
-    ``seed``, chooses the pictures, whatever the predictions are. There are none without ``root``, the folder of
-    ``paths``. If they don't suffice for all groups, those of ``first`` have precedence.
+    Chance chooses the pictures, whatever the predictions are.
+
+    Args:
+        paths: (N,) images, relative to ``root``.
+        root: their folder; None without images, and then there are no pictures.
+        groups: (N,) int64, -1 for images of no group.
+        predictions: (N,) int64 of each classifier, indices into ``classes``.
+        group_names: (G,) pairs of class and attribute.
+        classes: (C,) names.
+        seed: decides which images are shown.
+        first: the groups that have pictures first if not all groups can have some.
     """
     sizes = np.bincount(groups[groups >= 0], minlength=len(group_names))
     shown = [g for g in dict.fromkeys([*first, *range(len(sizes))]) if sizes[g]][:MOST_EXAMPLES]
     each = min(EACH, MOST_EXAMPLES // max(len(shown), 1))
-    number = int(np.minimum(sizes[shown], each).sum())
-    thumbnails = None if root is None else Thumbnails(paths, root, number=number, budget=EXAMPLES_BUDGET)
-    found = []
+    max_bytes = EXAMPLES_BUDGET // max(int(np.minimum(sizes[shown], each).sum()), 1)
+    examples = []
     for g, (class_name, attribute) in enumerate(group_names):
         rows = np.flatnonzero(groups == g) if sizes[g] else np.empty(0, np.int64)
-        y = classes.index(class_name)
-        right = [of_one[rows] == y for of_one in predictions]
+        right = [of_one[rows] == classes.index(class_name) for of_one in predictions]
         pictures = []
-        if thumbnails and g in shown:
-            chosen = rows[permutation(len(rows), seed, g)].tolist()
+        if root is not None and g in shown:
+            order = rows[permutation(len(rows), seed, g)].tolist()
             pictures = [
                 Example(paths[row], jpeg, tuple(classes[of_one[row]] for of_one in predictions))
-                for row, jpeg in thumbnails.first(chosen, each)
+                for row, jpeg in first_thumbnails(paths, root, order, each, max_bytes)
             ]
-        found.append(
+        examples.append(
             GroupExamples(
                 class_name,
                 attribute,
@@ -192,7 +196,7 @@ def group_examples(
                 tuple(pictures),
             )
         )
-    return found
+    return examples
 
 
 GALLERY_SIZE = 24
@@ -221,17 +225,21 @@ def surest_mistakes(
 ) -> list[Mistake]:
     """Return the 24 misclassified images of a group that have the lowest probability of the true class.
 
-    ``paths``, ``predictions`` (class names) and ``p_true`` are those of the images of ``group``, a class and an
-    attribute by name. Without ``p_true`` the first mistakes are taken. Where an image can't
-    be read, the next one takes its place.
+    Where an image can't be read, the next one replaces it.
+
+    Args:
+        paths: (n,) the images of the group, relative to ``root``.
+        root: their folder.
+        group: its class and attribute, by name.
+        predictions: (n,) class names.
+        p_true: (n,) probabilities of the true class; None takes the first mistakes.
     """
     wrong = np.flatnonzero([prediction != group[0] for prediction in predictions])
     if p_true is not None:
         wrong = wrong[np.argsort(p_true[wrong], kind="stable")]
-    thumbnails = Thumbnails(paths, root, number=GALLERY_SIZE, budget=GALLERY_BUDGET)
     return [
         Mistake(paths[i], image, *group, predictions[i], None if p_true is None else float(p_true[i]))
-        for i, image in thumbnails.first(wrong.tolist(), GALLERY_SIZE)
+        for i, image in first_thumbnails(paths, root, wrong.tolist(), GALLERY_SIZE, GALLERY_BUDGET // GALLERY_SIZE)
     ]
 
 
@@ -248,7 +256,7 @@ def thumbnail(path: Path, pixels: int, *, max_bytes: int | None = None) -> bytes
     """
     image = open_image(path).convert("RGB")
     image.thumbnail((pixels, pixels), Image.Resampling.LANCZOS)
-    for quality in QUALITIES:
+    for quality in QUALITIES:  # the last one is taken even if it doesn't fit
         buffer = io.BytesIO()
         image.save(buffer, "JPEG", quality=quality)
         if max_bytes is None or buffer.tell() <= max_bytes:
@@ -256,36 +264,27 @@ def thumbnail(path: Path, pixels: int, *, max_bytes: int | None = None) -> bytes
     return buffer.getvalue()
 
 
-class Thumbnails:
-    """Thumbnails of the images ``paths`` in the folder ``root``, so many that ``number`` of them fit into ``budget``.
+def first_thumbnails(
+    paths: Sequence[str], root: Path, rows: Sequence[int], number: int, max_bytes: int
+) -> Iterator[tuple[int, bytes]]:
+    """Yield the first ``number`` of ``rows`` whose images can be read, each with its thumbnail.
 
-    The budget is in bytes of JPEG; base64 adds a third. They are as large as most photographs can be, and smaller for
-    noisy images.
+    A thumbnail has at most ``max_bytes``. It is as large as that allows for most photographs, and smaller for noise.
     """
-
-    def __init__(self, paths: Sequence[str], root: Path, *, number: int, budget: int) -> None:
-        self._paths, self._root, self._max_bytes = paths, root, budget // max(number, 1)
-        self._sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= self._max_bytes] or SIZES[-1:]
-
-    def first(self, rows: Sequence[int], number: int) -> Iterator[tuple[int, bytes]]:
-        """Yield the first ``number`` of ``rows`` that can be read, each with its thumbnail."""
-        found = 0
-        for row in rows[: TRIES * number]:
-            if found == number:
-                return
-            try:
-                jpeg = self._thumbnail(self._root / self._paths[row])
-            except UnreadableImage:  # it has changed since
-                continue
-            found += 1
-            yield row, jpeg
-
-    def _thumbnail(self, path: Path) -> bytes:
-        for size in self._sizes:
-            jpeg = thumbnail(path, size, max_bytes=self._max_bytes)
-            if len(jpeg) <= self._max_bytes:
-                break
-        return jpeg
+    sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= max_bytes] or SIZES[-1:]
+    readable = 0
+    for row in rows[: TRIES * number]:
+        if readable == number:
+            return
+        try:
+            for size in sizes:
+                jpeg = thumbnail(root / paths[row], size, max_bytes=max_bytes)
+                if len(jpeg) <= max_bytes:
+                    break
+        except UnreadableImage:  # it has changed since
+            continue
+        readable += 1
+        yield row, jpeg
 
 
 MOST_OPEN = 8
@@ -313,19 +312,19 @@ class GuessSheets:
     @property
     def precisions(self) -> list[tuple[float | None, int]]:
         """The precision of each of the ``words`` that a probe guessed, and the known images guessed so, out of fold."""
-        judged = self.guesses.cross_validations
-        return [pair for each in judged for pair in zip(each.precision, each.n_guessed, strict=True)]
+        probes = self.guesses.cross_validations
+        return [pair for each in probes for pair in zip(each.precision, each.n_guessed, strict=True)]
 
     @property
     def titled_sheets(self) -> list[tuple[str, list[ContactSheet]]]:
         """The sheets of each attribute, or of the clusters of each class; with factors, only those that occur."""
-        found: dict[str, list[ContactSheet]] = {}
+        titled: dict[str, list[ContactSheet]] = {}
         took = "Labelled" if self.guesses.from_file else f"What {self.guesses.guesser} took for"
         for sheet in self.sheets or []:
             if sheet.n or not self.guesses.factors:
                 title = sheet.class_name if self.guesses.by_clusters else f"{took} “{sheet.attribute}”"
-                found.setdefault(title, []).append(sheet)
-        return list(found.items())
+                titled.setdefault(title, []).append(sheet)
+        return list(titled.items())
 
     @property
     def are_open(self) -> bool:

@@ -7,7 +7,7 @@ charts are the accuracy by group of the rows of a run or comparison, and the cur
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup
 from numpy.typing import ArrayLike
@@ -52,11 +52,12 @@ def section(template: str, title: str = "", id: str = "", /, **values: object) -
     return Section(template, values, title, id or template)
 
 
-Sections = Sequence[Section | None]
-
-
 def render_page(
-    title: str, headline: Section, sections: Sections, how: Section | None = None, version: str = __version__
+    title: str,
+    headline: Section,
+    sections: Sequence[Section | None],
+    how: Section | None = None,
+    version: str = __version__,
 ) -> str:
     """Return a page, one self-contained HTML file without scripts; ``version`` is that of the figures."""
     return render("page.html.j2", title=title, headline=headline, sections=sections, how=how, version=version)
@@ -96,10 +97,15 @@ def groups(
     split: str,
     file: str,
 ) -> Section:
-    """Return the accuracy of the ``rows`` by group and by each of several factors, as a chart and as tables.
+    """Return the accuracy of the rows by group and by each of several factors, as a chart and as tables.
 
-    ``doubted`` are the factors whose guesses are doubted. ``split`` has the images, and ``file`` the figures of all
-    groups.
+    Args:
+        metrics: the figures of a run or a comparison.
+        rows: its rows.
+        chart: the `accuracy_chart`; None if there is nothing to draw.
+        doubted: the factors whose guesses are doubted.
+        split: the split of the figures.
+        file: the file that has the figures of all groups.
     """
     chosen, num_groups = next(shown for shown in rows if shown.row.chosen), len(metrics.dataset.groups)
     return section(
@@ -122,7 +128,15 @@ def groups(
 def answers(
     examples: Sequence[GroupExamples], tabled: Sequence[int], names: Sequence[str], where: str, *, has_images: bool
 ) -> Section:
-    """Return the answers of one or two classifiers, by their ``names``, to the same images."""
+    """Return the answers of one or two classifiers to the same images.
+
+    Args:
+        examples: the images of each group.
+        tabled: the groups that the table shows.
+        names: those of the classifiers.
+        where: which images they are, in words.
+        has_images: False for features without images.
+    """
     title = "The same images before and after" if len(names) > 1 else "Images right and wrong"
     values = {"tabled": tabled, "names": names, "where": where, "has_images": has_images}
     return section("answers", title, groups=examples, **values)
@@ -134,9 +148,9 @@ def taken_for(counts: Sequence[ArrayLike], names: Sequence[str], classes: Sequen
     return section("confusions", "What is taken for what", tables=tables, names=names)
 
 
-def mistakes(found: Sequence[Mistake] | None, group: str, whose: str = "") -> Section:
+def mistakes(shown: Sequence[Mistake] | None, group: str, whose: str = "") -> Section:
     """Return the surest mistakes in a ``group``; ``whose`` names the classifier."""
-    return section("mistakes", f"Mistakes in {group}", mistakes=found, whose=whose)
+    return section("mistakes", f"Mistakes in {group}", mistakes=shown, whose=whose)
 
 
 def guessed(
@@ -217,8 +231,8 @@ def run_figures(metrics: RunMetrics, history: History) -> dict[str, charts.Chart
     of_chosen = [entry for entry in history if entry["row"] == chosen.record.name]
     return {
         "accuracy": accuracy_chart(rows, summary.split_line),
-        "weights": _weights_chart(summary, of_chosen),
-        "probability": _p_true_chart(summary, of_chosen),
+        "weights": _curves_chart(summary, of_chosen, "group_weights"),
+        "probability": _curves_chart(summary, of_chosen, "mean_p_true"),
         "validation": _validation_chart(summary, history, rows),
     }
 
@@ -251,50 +265,48 @@ def accuracy_chart(rows: Sequence[ShownRow], where: str) -> charts.Chart | None:
     return charts.bar_chart(blocks, what, [(shown.color, shown.name) for shown in rows])
 
 
-def _weights_chart(summary: Summary, history: History) -> charts.Chart | None:
-    """Draw the weights relative to the first epoch, since absolute weights of rare groups would hide the changes."""
-    weighted = [entry for entry in history if entry["group_weights"]]
-    if not weighted:
-        return None
-    last = next((entry for entry in weighted if entry["best"]), weighted[-1])["group_weights"]
-    prefixes = [f"{weight or 0.0:.3g} " for weight in last]
-    lines = _group_lines(summary, weighted, "group_weights", prefixes)
-    if not lines:
-        return None
-    what = "Weight of a sample of each group, relative to the first epoch; beside its name, that at the best epoch"
-    return charts.line_chart(lines, what, scale="relative", best=_best_epoch(history))
+CURVES: dict[str, tuple[str, Literal["relative", "fraction"]]] = {
+    "group_weights": (
+        "Weight of a sample of each group, relative to the first epoch; beside its name, that at the best epoch",
+        "relative",
+    ),
+    "mean_p_true": ("Mean probability of the true class over epochs", "fraction"),
+}
+"""The figures of the history that have curves by group, each with the caption and the scale of its chart."""
 
 
-def _p_true_chart(summary: Summary, history: History) -> charts.Chart | None:
-    """Draw the mean probability of the true class in each group over the epochs; None if it is not known."""
-    known = [entry for entry in history if entry["mean_p_true"]]
-    lines = _group_lines(summary, known, "mean_p_true", [""] * (len(known[0]["mean_p_true"]) if known else 0))
-    if not lines:
-        return None
-    what = "Mean probability of the true class over epochs"
-    return charts.line_chart(lines, what, scale="fraction", best=_best_epoch(history))
+def _curves_chart(summary: Summary, history: History, key: str) -> charts.Chart | None:
+    """Draw a figure of each group over the epochs; None if it is not known."""
+    lines, (what, scale) = _group_lines(summary, [entry for entry in history if entry[key]], key), CURVES[key]
+    return charts.line_chart(lines, what, scale=scale, best=_best_epoch(history)) if lines else None
 
 
-def _group_lines(summary: Summary, history: History, key: str, prefixes: list[str]) -> list[charts.Line]:
-    """Return a curve for each group with a value: hue by class, dashes by attribute. Weights begin at 1."""
+def _group_lines(summary: Summary, history: History, key: str) -> list[charts.Line]:
+    """Return a curve for each group with a value: hue by class, dashes by attribute.
+
+    Weights begin at 1, since absolute weights of rare groups would hide the changes.
+    """
     lines, data = [], summary.metrics.dataset
     pairs = data.groups if summary.chosen.record.group_source == "true" else data.pseudo_groups
     if summary.chosen.record.group_source == "ppa":
         pairs = [(label, name) for label in data.classes for name in PPA_NAMES]
     if not history or len(history[0][key]) != len(pairs):  # true groups, where the figures are over clusters
         return []
+    at_best = next((entry for entry in history if entry["best"]), history[-1])[key]
     for g, (y, a) in enumerate(pairs):
+        prefix = f"{at_best[g] or 0.0:.3g} " if key == "group_weights" else ""
         label, attribute = class_and_attribute(g, len(pairs) // len(data.classes))
         curve = [(int(entry["epoch"]), _finite(entry[key][g])) for entry in history]
         if key == "group_weights":
             first = next((value for _, value in curve if value), None)
             curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
         if any(value is not None for _, value in curve):
-            short = prefixes[g] + shorten_group(y, a, charts.CURVE_LETTERS - len(prefixes[g]))
+            short = prefix + shorten_group(y, a, charts.CURVE_LETTERS - len(prefix))
+            # COLORS has six hues, and `charts.DASHES` four kinds of lines.
             lines.append((g, charts.Line(f"hue-{label % 6}", group_name(y, a), short, curve, dash=attribute % 4)))
     if len(lines) > MOST_CURVES:
         if pairs == data.groups:
-            order = {g: place for place, g in enumerate(summary.chosen.worst_first)}
+            order = {g: rank for rank, g in enumerate(summary.chosen.worst_first)}
             lines.sort(key=lambda item: order.get(item[0], len(order)))
         lines = sorted(lines[:MOST_CURVES])
     return [line for _, line in lines]

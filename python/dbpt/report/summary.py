@@ -22,34 +22,29 @@ from dbpt.settings.sections import PSEUDO_SELECTIONS
 class FactorFigures:
     """Accuracy by class and value of one factor, whatever the values of the others.
 
-    ``groups`` are those with images. ``gap`` is the row's average minus the accuracy of the ``worst`` group.
+    ``groups`` are those with images, and ``worst`` is the one with the lowest accuracy.
     """
 
     name: str
     groups: list[Group]
     worst: Group | None
-    gap: float | None
 
 
-def factor_figures(
-    metrics: Metrics, groups: Sequence[Group], average: float | None, *, groups_differ: bool = False
-) -> list[FactorFigures]:
-    """Return the figures of each factor from the ``groups`` of all combinations.
+def factor_figures(metrics: Metrics, row: RunRow | ComparisonRow) -> list[FactorFigures]:
+    """Return the figures of each factor from the groups of all combinations in a ``row`` of ``metrics``.
 
-    None for one factor, which the groups show already, and if the seeds of a comparison disagree on the groups.
+    Empty for one factor, which the groups show already, and if the seeds of a comparison disagree on the groups.
     """
     data = metrics.dataset
-    if len(data.factors) < 2 or not groups or groups_differ:
+    if len(data.factors) < 2 or not row.groups or row.groups_differ:
         return []
-    found = []
-    for place, factor in enumerate(data.factors):
-        merged = groups_of_factors(np.arange(len(groups)), data, [place])
+    figures = []
+    for i, factor in enumerate(data.factors):
+        merged = groups_of_factors(np.arange(len(row.groups)), data, [i])
         names = list(product(data.classes, factor.values))
-        alone = [group for group in merged_groups(groups, merged, names) if group.n]
-        worst = min(alone, key=lambda group: group.accuracy or 0.0, default=None)
-        gap = None if worst is None or average is None else average - (worst.accuracy or 0.0)
-        found.append(FactorFigures(factor.name, alone, worst, gap))
-    return found
+        groups = [group for group in merged_groups(row.groups, merged, names) if group.n]
+        figures.append(FactorFigures(factor.name, groups, next(iter(worst_first(groups)), None)))
+    return figures
 
 
 def nothing_is_trusted(guesses: Guesses) -> bool:
@@ -63,31 +58,24 @@ def doubted_factors(guesses: Guesses, metrics: Metrics) -> list[str]:
 
 
 def judged_factors(guesses: Guesses, metrics: Metrics) -> list[int]:
-    """Return the places of the factors by which a bias is judged: all but the doubted ones, or all if all are."""
+    """Return the indices of the factors by which a bias is judged: all but the doubted ones, or all if all are."""
     doubted, names = doubted_factors(guesses, metrics), [factor.name for factor in metrics.dataset.factors]
-    return [place for place, name in enumerate(names) if name not in doubted] or list(range(len(names)))
+    return [i for i, name in enumerate(names) if name not in doubted] or list(range(len(names)))
 
 
 def by_factor(factors: Sequence[FactorSummary], values: Sequence[float]) -> list[list[float]]:
     """Return the sums over the combinations (A,) that have each value, a list for each factor."""
-    found = [[0.0] * len(factor.values) for factor in factors]
-    combinations = product(*(range(len(factor.values)) for factor in factors))
-    for codes, number in zip(combinations, values, strict=True):
-        for sums, code in zip(found, codes, strict=True):
-            sums[code] += number
-    return found
+    table, axes = np.reshape(values, [len(factor.values) for factor in factors]), range(len(factors))
+    return [table.sum(axis=tuple(other for other in axes if other != i)).tolist() for i in axes]
 
 
 def right_by_factor(factors: Sequence[FactorSummary], confusion: Sequence[Sequence[int]]) -> list[float | None]:
     """Return the fraction of right guesses of each factor, from the confusion (A, A) of their combinations."""
-    codes = list(product(*(range(len(factor.values)) for factor in factors)))
-    total = sum(map(sum, confusion))
-
-    def right(same: Callable[[tuple[int, ...], tuple[int, ...]], bool]) -> float | None:
-        pairs = ((codes[i], codes[j], n) for i, line in enumerate(confusion) for j, n in enumerate(line) if n)
-        return sum(n for one, other, n in pairs if same(one, other)) / total if total else None
-
-    return [right(lambda one, other, at=place: one[at] == other[at]) for place in range(len(factors))]  # type: ignore[misc]
+    confusion_AA = np.asarray(confusion)
+    codes_FA = np.indices([len(factor.values) for factor in factors]).reshape(len(factors), -1)
+    right = [confusion_AA[codes[:, None] == codes].sum() for codes in codes_FA]
+    total = confusion_AA.sum()
+    return [float(n / total) if total else None for n in right]
 
 
 AVERAGES = {"plain": ("average", "gap"), "adjusted": ("adjusted_average", "adjusted_gap")}
@@ -168,8 +156,7 @@ class Row(Generic[R]):
     @property
     def factors(self) -> list[FactorFigures]:
         """Each of several factors alone; none for one attribute."""
-        differ = self.record.groups_differ
-        return factor_figures(self.metrics, self.groups, self.average_accuracy, groups_differ=differ)
+        return factor_figures(self.metrics, self.record)
 
 
 @dataclass(frozen=True)
@@ -186,8 +173,9 @@ def shown_rows(rows: Sequence[Row[Any]], name: Callable[[Row[Any]], str] = lambd
     fixed = {"zero-shot": "zero-shot", "erm": "erm"}
     shown, others = [], 0
     for row in rows:
+        # Only the first of several rows of a method has its colour.
         color = "chosen" if row.chosen else fixed.pop(row.method, "")
-        shown.append(ShownRow(row, name(row), color or f"other-{others % 4}"))
+        shown.append(ShownRow(row, name(row), color or f"other-{others % 4}"))  # COLORS has four of them
         others += not color
     return shown
 
@@ -346,8 +334,8 @@ def pseudo_note(metrics: Metrics) -> str:
         return "pseudo attributes: none, as no attribute is named"
     quality = metrics.pseudo_quality
     values = [factor.values for factor in metrics.dataset.factors] or [metrics.dataset.attributes]
-    found = map(cross_validation_text, metrics.cross_validated, values)
-    text = "; ".join([f"pseudo attributes: {pseudo_text(metrics)}", *found])
+    out_of_fold = map(cross_validation_text, metrics.cross_validated, values)
+    text = "; ".join([f"pseudo attributes: {pseudo_text(metrics)}", *out_of_fold])
     if quality is None or quality.smallest_group is None:
         return text
     if len(factors := metrics.dataset.factors) > 1:
@@ -366,23 +354,21 @@ def cluster_note(metrics: Metrics) -> str:
 
 
 def pseudo_text(metrics: Metrics) -> str:
-    """Return the method of the pseudo attributes and the share of each, or what is known of the clusters."""
+    """Return the method of the pseudo attributes and the share of each, or what is known of the clusters.
+
+    With factors, the shares are those of each factor's values.
+    """
     if not metrics.dataset.has_attributes:
         return "none"
     if metrics.dataset.clusters is not None:
         known = [value for value in metrics.dataset.clusters.separation if value is not None]
         distinct = f", separation at least {min(known):.2f}" if known else ""
         return f"{len(metrics.dataset.clusters.names[0])} clusters within each class{distinct}"
-    return f"{metrics.pseudo_method}, shares {shares_text(metrics)}"
-
-
-def shares_text(metrics: Metrics) -> str:
-    """Return the share of each attribute by name; with factors, of each of their values."""
-    factors = metrics.dataset.factors
-    if factors:
+    shares = _named(metrics.dataset.attributes, metrics.pseudo_shares)
+    if factors := metrics.dataset.factors:
         sums = by_factor(factors, metrics.pseudo_shares)
-        return ", ".join(f"{each.name} {_named(each.values, of)}" for each, of in zip(factors, sums, strict=True))
-    return _named(metrics.dataset.attributes, metrics.pseudo_shares)
+        shares = ", ".join(f"{each.name} {_named(each.values, of)}" for each, of in zip(factors, sums, strict=True))
+    return f"{metrics.pseudo_method}, shares {shares}"
 
 
 def _named(names: Sequence[str], shares: Sequence[float]) -> str:

@@ -31,10 +31,11 @@ def run_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
     """
     summary = summarize(metrics)
     body = _groups_beside(summary)
+    # With factors many combinations don't occur, and a column for each would be wide and empty.
     if metrics.dataset.factors or max(map(text.text_width, body)) > text.WIDTH:
         body = [*text.render_columns(_main_columns(summary)), "", *_group_lines(summary), *_factor_lines(summary)]
-    told = [f"warning: {each}" for each in summary.warnings] if warnings else []
-    return "\n".join([*text.wrapped(summary.heading), "", *body, "", *text.wrapped([*_notes(summary), *told])])
+    notes = [*_notes(summary), *(f"warning: {each}" for each in (summary.warnings if warnings else []))]
+    return "\n".join([*text.wrapped(summary.heading), "", *body, "", *text.wrapped(notes)])
 
 
 def _main_columns(summary: Summary) -> list[list[str]]:
@@ -79,6 +80,7 @@ def _group_cell(row: Row[RunRow], group: int) -> str:
 
 
 def _group_lines(summary: Summary) -> list[str]:
+    """Return a table with a line for each group and a column for each row of the run."""
     shown, pairs = summary.metrics.dataset.shown_groups, summary.metrics.dataset.groups
     names = [text.shorten_group(*pairs[g], text.LONGEST_GROUP_NAME) for g in shown]
     sizes = [f"n={group_size(summary.rows, g)}" for g in shown]
@@ -91,14 +93,14 @@ def _factor_lines(summary: Summary) -> list[str]:
     """Return a table for each factor: the accuracy of each class and value, whatever the other factors."""
     lines: list[str] = []
     evaluated = [row for row in summary.rows if row.factors]
-    for place, factor in enumerate(evaluated[0].factors if evaluated else ()):
+    for i, factor in enumerate(evaluated[0].factors if evaluated else ()):
         names = [text.shorten_group(each.class_name, each.attribute, text.LONGEST_GROUP_NAME) for each in factor.groups]
         columns = [
             ["", "", f"by {factor.name} alone", *names],
             ["", "", "images", *(f"n={text.count(each.n)}" for each in factor.groups)],
         ]
         for row in evaluated:
-            figures = row.factors[place]
+            figures = row.factors[i]
             cells = [text.percent(each.accuracy) + ("*" if each == figures.worst else " ") for each in figures.groups]
             columns.append(["", "", row.title + " ", *cells])
         lines += ["", *text.render_columns(columns)]
@@ -106,6 +108,7 @@ def _factor_lines(summary: Summary) -> list[str]:
 
 
 def _notes(summary: Summary) -> list[str]:
+    """Return the lines below the table, without warnings."""
     marks = "* worst group of the row"
     if len(summary.rows) > 1:
         marks += f"   ◂ the {'chosen' if summary.metrics.choice else 'requested'} row, which is saved"
@@ -135,8 +138,10 @@ ONLY = {
 def choice_note(metrics: RunMetrics) -> str:
     """Return which of the trainings ``--prompts auto`` kept, and why, in a sentence; "" if it was not asked for."""
     rows = {row.name: row for row in metrics.rows if row.name in (metrics.choice or ())}
-    if not rows or metrics.only is not None:
-        return f"--prompts auto trained only {metrics.chosen}: {ONLY[metrics.only]}" if metrics.only else ""
+    if metrics.only is not None:
+        return f"--prompts auto trained only {metrics.chosen}: {ONLY[metrics.only]}"
+    if not rows:
+        return ""
     chosen = rows.pop(metrics.chosen)
     figure, over, _ = selecting_figure(metrics)
     others = ", ".join(f"{text.percent(row.validation_score)} % with {row.title}" for row in rows.values())
@@ -203,7 +208,8 @@ MANY_UNSURE = 0.05
 def judged_table(result: dict[str, Any]) -> str:
     """Return tables of the groups, by pseudo attributes and corrected, with the worst groups and warnings below.
 
-    With several factors, each has its table, and then their combinations that occur.
+    With several factors, each has its table, and then their combinations that occur. ``result`` is the content of
+    ``judged.json``.
     """
     data, factors = result["dataset"], result["factors"]
     of_split = f"{text.count(result['n_labelled'])} of {text.count(result['n'])} images labelled by hand"
@@ -229,56 +235,40 @@ def _part(
     """Return the table of the attribute or of one factor, and its figures below."""
     pairs = [(y, a) for y in classes for a in attributes]
     groups = [each for each in figures["groups"] if each["n_pseudo"] or each["n_labelled"] or not only_occurring]
-    precisions = [group["precision"] for group in groups]
-    accuracies = [group["accuracy"] for group in groups]
-    by_pseudo = [_starred(group, figures["by_pseudo"], group["accuracy_by_pseudo"]) for group in groups]
-    corrected = [_starred(group, figures["corrected"], group["accuracy"]["value"]) for group in groups]
-    columns = [
-        [
-            "",
-            "",
-            "",
-            *(
-                text.shorten_group(y, a, text.LONGEST_GROUP_NAME)
-                for y, a in (pairs[group["group"]] for group in groups)
-            ),
-        ],
-        ["pseudo", "group", "images", *(text.count(group["n_pseudo"]) for group in groups)],
-        ["", "", "precision", *(text.percent(precision["value"]) for precision in precisions)],
-        [
-            "",
-            "95 %",
-            "interval",
-            *(text.interval_text(precision["low"], precision["high"]) for precision in precisions),
-        ],
-        ["", "", "accuracy ", *by_pseudo],
-        ["labelled", "by", "hand", *(text.count(group["n_labelled"]) for group in groups)],
-        ["in the", "split,", "estimated", *(text.count(round(group["n_estimated"])) for group in groups)],
-        ["", "corrected", "accuracy ", *corrected],
-        ["", "95 %", "interval", *(text.interval_text(accuracy["low"], accuracy["high"]) for accuracy in accuracies)],
-    ]
+    by_pseudo, corrected = figures["by_pseudo"], figures["corrected"]
+
+    def interval(estimate: dict[str, float | None]) -> str:
+        return text.interval_text(estimate["low"], estimate["high"])
+
+    def figure(estimate: dict[str, float | None]) -> str:
+        return f"{text.percent(estimate['value'])} {interval(estimate)}".rstrip()
 
     def worst(source: dict[str, Any]) -> str:
         group = source["worst_group"]
         return "" if group is None else f"  {' · '.join(pairs[group])}"
 
-    accuracy, of_corrected = figures["pseudo_accuracy"], figures["corrected"]["worst_group_accuracy"]
-    of_pseudo = figures["by_pseudo"]["worst_group_accuracy"]
+    def starred(group: dict[str, Any], source: dict[str, Any], accuracy: float | None) -> str:
+        return text.percent(accuracy) + ("*" if source["worst_group"] == group["group"] else " ")
+
+    names = [text.shorten_group(y, a, text.LONGEST_GROUP_NAME) for y, a in pairs]
+    columns = [
+        ["", "", "", *(names[each["group"]] for each in groups)],
+        ["pseudo", "group", "images", *(text.count(each["n_pseudo"]) for each in groups)],
+        ["", "", "precision", *(text.percent(each["precision"]["value"]) for each in groups)],
+        ["", "95 %", "interval", *(interval(each["precision"]) for each in groups)],
+        ["", "", "accuracy ", *(starred(each, by_pseudo, each["accuracy_by_pseudo"]) for each in groups)],
+        ["labelled", "by", "hand", *(text.count(each["n_labelled"]) for each in groups)],
+        ["in the", "split,", "estimated", *(text.count(round(each["n_estimated"])) for each in groups)],
+        ["", "corrected", "accuracy ", *(starred(each, corrected, each["accuracy"]["value"]) for each in groups)],
+        ["", "95 %", "interval", *(interval(each["accuracy"]) for each in groups)],
+    ]
     return [
         *text.render_columns(columns),
         "",
-        f"pseudo attributes right       {_figure(accuracy)}",
-        f"worst group by pseudo groups  {text.percent(of_pseudo)}{worst(figures['by_pseudo'])}",
-        f"worst group, corrected        {_figure(of_corrected)}{worst(figures['corrected'])}",
+        f"pseudo attributes right       {figure(figures['pseudo_accuracy'])}",
+        f"worst group by pseudo groups  {text.percent(by_pseudo['worst_group_accuracy'])}{worst(by_pseudo)}",
+        f"worst group, corrected        {figure(corrected['worst_group_accuracy'])}{worst(corrected)}",
     ]
-
-
-def _starred(group: dict[str, Any], source: dict[str, Any], accuracy: float | None) -> str:
-    return text.percent(accuracy) + ("*" if source["worst_group"] == group["group"] else " ")
-
-
-def _figure(estimate: dict[str, float | None]) -> str:
-    return f"{text.percent(estimate['value'])} {text.interval_text(estimate['low'], estimate['high'])}".rstrip()
 
 
 def judged_warnings(result: dict[str, Any], *, only_occurring: bool) -> list[str]:

@@ -39,37 +39,12 @@ COLORS = {
     "hue-4": "#c0507f",
     "hue-5": "#6b6f1f",
 }
-"""A chart finds the name of a colour by its value, so all are different."""
-
-DARK = {
-    "page": "#14171b",
-    "panel": "#1c2026",
-    "ink": "#e4e7eb",
-    "muted": "#98a1ac",
-    "rule": "#2c323a",
-    "strong-rule": "#59626e",
-    "notice": "#2a2413",
-    "notice-rule": "#b98d1c",
-    "zero-shot": "#858e99",
-    "erm": "#f0883e",
-    "chosen": "#4aa3df",
-    "other-0": "#2fbf93",
-    "other-1": "#dd8fbc",
-    "other-2": "#e3b341",
-    "other-3": "#8fcdf2",
-    "hue-0": "#2fbf93",
-    "hue-1": "#b08ae6",
-    "hue-2": "#e3b341",
-    "hue-3": "#6fbcf0",
-    "hue-4": "#ea86b0",
-    "hue-5": "#b5ba55",
-}
+"""The colours of light pages and of files. A chart finds the name of a colour by its value, so all are different."""
 
 
 def color_variables() -> Markup:
-    """Return the CSS that defines the colours as variables."""
-    light, dark = ("; ".join(f"--{name}: {value}" for name, value in colors.items()) for colors in (COLORS, DARK))
-    return Markup(f":root {{ {light} }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}")
+    """Return the CSS that defines the colours as variables; the style sheet has those of dark pages."""
+    return Markup(f":root {{ {'; '.join(f'--{name}: {value}' for name, value in COLORS.items())} }}")
 
 
 MISSING = "–"
@@ -88,11 +63,11 @@ def in_words(fraction: float | None) -> str:
     return f"{percent(fraction)}\u00a0%"
 
 
-def cross_validation_text(found: CrossValidated, values: Sequence[str]) -> str:
+def cross_validation_text(probe: CrossValidated, values: Sequence[str]) -> str:
     """Return what cross-validation says about a probe's guesses of one attribute with these ``values``."""
-    cells = zip(values, found.precision, found.n_guessed, strict=True)
+    cells = zip(values, probe.precision, probe.n_guessed, strict=True)
     precision = ", ".join(f"{value} {percent(share)} of {count(n)}" for value, share, n in cells)
-    return f"out of fold on {count(found.n_known)} known images {percent(found.accuracy)} right, precision {precision}"
+    return f"out of fold on {count(probe.n_known)} known images {percent(probe.accuracy)} right, precision {precision}"
 
 
 def shorten_group(label: str, attribute: str, letters: int) -> str:
@@ -123,6 +98,7 @@ def share_in_words(explained: ExplainedErrors) -> str:
 
 def points(difference: float | None) -> str:
     """Format a signed difference of fractions in percentage points, with a real minus."""
+    # What rounds to 0 has no sign.
     return MISSING if difference is None else f"{100 * difference:.1f}".replace("-", "−").replace("−0.0", "0.0")
 
 
