@@ -30,7 +30,6 @@ from dbpt.registry import import_plugins
 from dbpt.storage.locks import launched, launched_rank, local_rank
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
-SWALLOWED_AFTER_S = 30.0
 SHARED = ("embed", "fit")
 WITHOUT_PLUGINS = ("demo", "cache", "env")
 REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
@@ -211,8 +210,7 @@ def _logged_lines() -> Iterator[None]:
 def _signals_interrupt() -> Iterator[None]:
     """Raise `KeyboardInterrupt` for SIGINT and `Terminated` for SIGTERM, so that both end a command in the same way.
 
-    Within an import, where C extensions may swallow exceptions, leave at once instead; commands survive any kill. If
-    other code has swallowed the exception, so that the command still runs half a minute later, it is raised again.
+    Within an import, where C extensions may swallow exceptions, leave at once instead; commands survive any kill.
     SIGTERM is left alone in one of several launched processes: Python sees no signal while it waits for another rank,
     so torchrun, which ends all of them by SIGTERM when one fails, would wait too.
     """
@@ -224,14 +222,8 @@ def _signals_interrupt() -> Iterator[None]:
             raised[signal.SIGTERM] = Terminated
 
     RECEIVED.clear()
-    repeats: list[threading.Timer] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if hasattr(signal, "pthread_kill"):
-            main_thread = threading.get_ident()  # handlers run there alone
-            repeats.append(threading.Timer(SWALLOWED_AFTER_S, lambda: signal.pthread_kill(main_thread, number)))
-            repeats[-1].daemon = True
-            repeats[-1].start()
         error, context = raised[number](), click.get_current_context(silent=True)
         RECEIVED.append(error)
         while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
@@ -248,8 +240,6 @@ def _signals_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        for repeat in repeats:
-            repeat.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -263,20 +253,16 @@ def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
 
 
 def _leave(line: str, code: int) -> None:
-    _say(line)
+    """End with a line, which only the first rank of each machine prints, since all would print the same."""
+    try:
+        is_first = local_rank() == 0
+    except InputError:  # that is the line to print
+        is_first = True
+    if is_first:
+        with contextlib.suppress(OSError):  # nobody can read it
+            click.echo(line.replace("\n", " "), err=True)
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # torchrun shows only exit codes otherwise
         with contextlib.suppress(OSError):
             reason = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
             Path(path).write_text(json.dumps({"message": reason}), encoding="utf-8")
     sys.exit(code)
-
-
-def _say(line: str) -> None:
-    """Print one line, only on the first rank of each machine, since all would print the same."""
-    try:
-        is_first = local_rank() == 0
-    except InputError:  # that is the line to say
-        is_first = True
-    if is_first:
-        with contextlib.suppress(OSError):  # nobody can read it
-            click.echo(line.replace("\n", " "), err=True)

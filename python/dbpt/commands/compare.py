@@ -128,7 +128,7 @@ def compare(
         InputError: as `fit` does, and for a plan that can't be carried out.
     """
     Watch(callbacks)  # refuses wrong ones before any work
-    if isinstance(jobs, bool) or jobs < 1:
+    if jobs < 1:
         raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
     # ranks would each do all of the work and overwrite each other's files
     if launched() or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
@@ -136,21 +136,17 @@ def compare(
             "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
             "and say --jobs for several processes"
         )
-    out, shared = Path(out), dict[str, Any](settings)
+    out, shared, own = Path(out), dict[str, Any](settings), dict[str, Any]()
     if data is None:
         written = COMPARISON_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite)
         shared = override({name: value for name, value in written.items() if name not in planning.BY_THE_PLAN}, shared)
         data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
-        methods = marker.methods if methods is None else methods
-        heads = marker.heads if heads is None else heads
-        seeds = marker.seeds if seeds is None else seeds
-        resample = marker.draws or None if resample is None else resample
-        vary = marker.vary if vary is None else vary
-    methods = planning.METHODS if methods is None else methods
-    heads = planning.DEFAULT_HEADS if heads is None else heads
-    seeds = planning.DEFAULT_SEEDS if seeds is None else seeds
+        own = {name: getattr(marker, name) for name in ("methods", "heads", "seeds", "vary")}
+        own["resample"] = marker.draws or None
+    given = {"methods": methods, "heads": heads, "seeds": seeds, "resample": resample, "vary": vary}
+    own |= {name: value for name, value in given.items() if value is not None}
     config = with_data(planning.shared_settings(shared), data)
-    planning.make_plan(config, methods, heads, seeds, resample, vary)  # refuses a bad one at once
+    planning.make_plan(config, **own)  # refuses a bad one at once
     watch = Watch(callbacks, trackers_of(config.report_to))
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite), watch:
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
@@ -158,7 +154,7 @@ def compare(
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
         notes = notes if before is None else tuple(before.notes)
-        plan = planning.make_plan(resolve_demo(config), methods, heads, seeds, resample, vary)
+        plan = planning.make_plan(resolve_demo(config), **own)
         return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite}, watch)
 
 
@@ -290,14 +286,14 @@ def _run(
 
 def _line(cell: planning.Cell, outcome: CellResult | str) -> str:
     if isinstance(outcome, str):
-        found = f"failed: {outcome}"
+        figure = f"failed: {outcome}"
     elif (worst := outcome.metrics.worst_group_accuracy) is None:
-        found = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
+        figure = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
     else:
-        found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
+        figure = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
     head = "" if cell.head is None else f", {cell.head}"
     number = f"seed {cell.config.seed}" if cell.draw is None else f"draw {cell.draw}"
-    return f"{cell.method.name}{varied_in_words(dict(cell.varied))}{head}, {number}: {found}"
+    return f"{cell.method.name}{varied_in_words(dict(cell.varied))}{head}, {number}: {figure}"
 
 
 CHOOSING = "rows differ in settings: choose by validation, because a choice by test figures makes them too high"

@@ -202,28 +202,22 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
 
 def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
     """Return the classifier of a finished ``cell``."""
-    path, prefix = result_path(folder, cell), "classifier."
-    tensors, _ = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, _ = read_tensors(result_path(folder, cell), "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    prefix = "classifier."
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    try:
-        return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
+    return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
 
 
 def read_result(path: Path, fingerprint: str) -> CellResult | None:
     """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
     if not os.path.lexists(path):
         return None
-    tensors, metadata = read_tensors(
-        path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT, needs=("correct", "groups")
-    )
+    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
     if metadata.get("fingerprint") != fingerprint:
         raise InputError(
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
             "--overwrite"
         )
     row = typed_json(metadata, "row", RunRow, path, WAY_OUT)
-    if row.shown is None or not {"correct", "groups"} <= tensors.keys():
-        raise InputError(f"{path}: is incomplete; {WAY_OUT}")
+    assert row.shown is not None  # `read_tensors` has checked that the file is as `run_cell` wrote it
     return CellResult(row, row.shown, tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64))

@@ -152,9 +152,9 @@ def shared_settings(settings: Mapping[str, object]) -> FitConfig:
 
 def make_plan(
     config: FitConfig,
-    methods: str | Sequence[str],
-    heads: str | Sequence[str],
-    seeds: int | Sequence[int],
+    methods: str | Sequence[str] = METHODS,
+    heads: str | Sequence[str] = DEFAULT_HEADS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     resample: int | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
 ) -> Plan:
@@ -221,8 +221,6 @@ def _values(name: str, given: Sequence[Any]) -> list[Any]:
         if name in (each.name for each in fields(FitConfig)):
             raise InputError(f"{flag}: all rows share it; make a comparison for each value")
         raise InputError(f"{flag}: unknown setting{nearest(name, list(VARIABLE))}; valid are {', '.join(VARIABLE)}")
-    if callable(tolist := getattr(given, "tolist", None)):
-        given = tolist()
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise InputError(f"{flag}: found {given!r:.200}; expected a list of values")
     setting, values = VARIABLE[name], list[Any]()
@@ -294,7 +292,7 @@ def _refuse_repeats(flag: str, names: list[str]) -> None:
 def _draws(resample: int | None) -> int:
     if resample is None:
         return 0
-    if isinstance(resample, bool) or not 2 <= resample <= MOST_SEEDS:
+    if not 2 <= resample <= MOST_SEEDS:
         raise InputError(f"--resample: found {resample}; expected the number of draws, 2 to {MOST_SEEDS}")
     return resample
 
