@@ -35,22 +35,6 @@ def refused(refusal, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    ("arguments", "kind"),
-    [
-        (["fit", "demo", "--min-confidence", "0_1"], "float"),
-        (["fit", "demo", "--epochs", "1_0"], "integer"),
-        (["fit", "demo", "--proportions", "1", "\u0661"], "float"),
-        (["compare", "demo", "--seeds", "1_0"], "neither a number"),
-        (["cache", "prune", "--unwritten-for-days", "9_0"], "float"),
-    ],
-)
-def test_what_only_python_takes_for_a_number_is_refused(refusal, tmp_path, arguments, kind):
-    place = ["--cache" if arguments[0] == "cache" else "--out", tmp_path / "run"]
-    line = refusal(*arguments, *place)
-    assert f"{arguments[-1]!r} is " in line and kind in line
-
-
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
