@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 import torch
+from passed_on import passed_on
 from tiny import Tiny
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from unprivileged import unprivileged
@@ -41,19 +42,10 @@ def refused(refusal, tmp_path):
 @pytest.fixture
 def settings_of(monkeypatch):
     """Return the settings that the command line passes to `dbpt.fit`."""
-    seen = {}
-
-    def stand_in(data, **settings):
-        seen.update(settings, data=data)
-        raise click.Abort
-
-    monkeypatch.setattr("dbpt.commands.fit.fit", stand_in)
 
     def parse(*arguments: str) -> dict:
-        seen.clear()
-        with pytest.raises(SystemExit):
-            main(["fit", "--out", "o", *arguments])
-        return {key: value for key, value in seen.items() if key not in ("out", "resume", "overwrite")}
+        settings = passed_on(monkeypatch, "fit", *arguments)
+        return {name: value for name, value in settings.items() if name not in ("resume", "overwrite")}
 
     return parse
 
@@ -204,6 +196,7 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
         ("fit compare embed", "--pretrained none.safetensors", "cannot read the weights file: No such"),
         ("fit compare", "--tokenizer none.json", "none.json: cannot read the tokenizer: No such file"),
         ("fit compare", "--tokenizer pyproject.toml", "pyproject.toml: not a tokenizer.json"),
+        ("fit", "--n-ctx 24", "--n-ctx 24: the text tower has 24 positions, which must hold a class name too"),
         ("fit", "--label-model no-such-model", "no-such-model"),
         ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
         ("fit compare evaluate", "--embeddings tests", "tests: holds no features, expected img_emb/img_emb_0.npy"),

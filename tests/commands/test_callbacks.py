@@ -2,19 +2,17 @@
 
 import json
 import signal
-from pathlib import Path
 
 import pytest
 from comparisons import compare
 from comparisons import contents as comparison_contents
+from kill_moments import armed
 from launcher import Launcher
 from runs import contents, epochs_saved, fit, history_of
 
 import dbpt
 from dbpt.cli import main
 from dbpt.errors import InputError
-
-SUPPORT = str(Path(__file__).parents[1] / "support")
 
 
 class Seen(dbpt.Callback):
@@ -64,10 +62,7 @@ def test_after_kill_and_resume_the_history_is_that_of_an_uninterrupted_run(launc
     whole = Seen()
     expected, run = fit(tiny, tmp_path / "expected", callbacks=[whole]), tmp_path / "run"
     command = ["fit", str(tiny.table), *tiny.arguments, "--out", str(run)]
-    first = (
-        f"import sys; sys.path.insert(0, {SUPPORT!r}); from kill_moments import arm; arm('before the checkpoint', 8)"
-    )
-    assert launcher.run(command, tmp_path / "stderr", first=first) == -signal.SIGKILL
+    assert launcher.run(command, tmp_path / "stderr", first=armed("before the checkpoint", 8)) == -signal.SIGKILL
     saved = [epochs_saved(run / "checkpoints" / f"{name}.safetensors") for name in ("erm", "dbpt")]
     written = history_of(run)
     assert without_best(written) == written and len(written) == 8

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from comparisons import METHODS, PAGES, TABLES, cell, compare
-from runs import fit, metrics_of, without
+from runs import fit, metrics_of
 from safetensors.numpy import load_file
 
 import dbpt
@@ -117,16 +117,9 @@ def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_pa
     assert any("--up-weight 7.0 changes nothing in this run: only --objective jtt" in line for line in warnings)
 
 
-def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):
-    table = tiny.write("no-attribute-default", without(tiny.rows(), "attribute"))
-    found = dbpt.compare(table, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})
+def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, bare, tmp_path):
+    found = dbpt.compare(bare, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})
     assert {row["method"] for row in found.to_dict()["rows"]} > {"jtt", *METHODS} - {"groupdro:true"}
-
-
-@pytest.mark.parametrize("jobs", [0, -1, True])
-def test_a_number_of_jobs_that_is_none(tiny, tmp_path, jobs):
-    with pytest.raises(InputError, match=f"--jobs: found {jobs}; expected"):
-        compare(tiny, tmp_path / "c", jobs=jobs)
 
 
 def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from html import unescape
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -93,10 +94,7 @@ def test_the_answers_are_of_the_first_seed_that_is_finished(tiny, tmp_path, monk
 
 
 def test_the_pictures_are_there_before_training(tiny, tmp_path, logged, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(jobs, "run_cell", interrupted)
+    monkeypatch.setattr(jobs, "run_cell", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compare(tiny, tmp_path / "c")
     out = tmp_path / "c"

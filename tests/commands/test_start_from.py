@@ -9,6 +9,7 @@ from comparisons import compare
 from launched import command, launch
 from runs import fit
 from safetensors.numpy import load_file
+from tiny import options_of
 
 import dbpt
 from dbpt.commands.methods import build_head
@@ -70,10 +71,8 @@ def test_a_fit_goes_on_from_there_and_a_resume_knows_the_start_by_its_content(ti
 
 def test_all_ranks_start_from_the_file_of_the_first(tiny, tiny_run, tmp_path):
     alone = fit_warm(tiny, tmp_path / "alone", tiny_run, epochs=3, baselines=False)
-    settings = list(tiny.arguments)
-    at = settings.index("--n-ctx")
-    del settings[at : at + 2]
-    arguments = ["fit", str(tiny.table), *settings, "--epochs", "3", "--no-baselines", "--out", str(tmp_path / "run")]
+    settings = {name: value for name, value in tiny.settings.items() if name != "n_ctx"} | {"epochs": 3}
+    arguments = ["fit", str(tiny.table), *options_of(settings), "--no-baselines", "--out", str(tmp_path / "run")]
     of_rank = {0: ["--start-from", str(tiny_run)], 1: ["--start-from", str(tmp_path / "nowhere")]}
     launched = launch(tmp_path, 2, command, arguments, of_rank)
     assert launched.codes() == [0, 0], launched.printed("err")

@@ -6,6 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import onnx
@@ -150,12 +151,8 @@ def test_a_missing_package_is_one_line(tiny_backbone, tmp_path, monkeypatch, pac
         classifier_of(tiny_backbone, "linear", "class").to_onnx(tmp_path / "model.onnx")
 
 
-def interrupt(*_, **__):
-    raise KeyboardInterrupt("stop")
-
-
-def fail(*_, **__):
-    raise RuntimeError("no such\noperator")
+INTERRUPT = Mock(side_effect=KeyboardInterrupt("stop"))
+FAIL = Mock(side_effect=RuntimeError("no such\noperator"))
 
 
 class Zeros:
@@ -176,11 +173,11 @@ class Zeros:
             1000,
             "the model has 0.0 GB, and an ONNX file at most 2; use to_torch",
         ),
-        ("torch.onnx.export", fail, "torch can't export this model (RuntimeError: no such operator); use to_torch"),
+        ("torch.onnx.export", FAIL, "torch can't export this model (RuntimeError: no such operator); use to_torch"),
         ("onnxruntime.InferenceSession", Zeros, "onnxruntime computes other results than torch; use to_torch"),
-        ("torch.onnx.export", interrupt, None),
-        ("onnxruntime.InferenceSession", interrupt, None),
-        ("os.fsync", interrupt, None),
+        ("torch.onnx.export", INTERRUPT, None),
+        ("onnxruntime.InferenceSession", INTERRUPT, None),
+        ("os.fsync", INTERRUPT, None),
     ],
 )
 def test_after_a_failure_the_folder_is_as_before(tiny_backbone, tmp_path, monkeypatch, where, instead, told):

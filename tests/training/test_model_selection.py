@@ -5,16 +5,11 @@ import pytest
 import torch
 
 from dbpt.errors import InputError
-from dbpt.groups import worst_group_accuracy, worst_group_mean
+from dbpt.groups import worst_group_mean
 from dbpt.training.records import Judged, judged, validation_score
 
 CORRECT = np.array([True, True, False, True, False, False, True, True])
 GROUPS = np.array([0, 0, 0, 1, 1, -1, 3, 3])
-
-
-def test_worst_group_accuracy_ignores_empty_and_unknown_groups():
-    assert worst_group_accuracy(CORRECT, GROUPS) == 0.5  # group 1; group 2 is empty, the unknown row is wrong
-    assert worst_group_accuracy(CORRECT[:3], GROUPS[:3]) == pytest.approx(2 / 3)
 
 
 def test_the_probability_of_the_worst_group_is_a_mean():
