@@ -12,7 +12,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from dbpt.data import DATASETS, SPLITS
+from dbpt.data import DATASETS, SPLITS, parse_factors
 from dbpt.registry import Registry
 from dbpt.settings.config import RECIPES, FitConfig, override, read_config
 from dbpt.settings.fields import flag_of
@@ -237,7 +237,16 @@ def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callab
     if str(setting.type).startswith("tuple"):
         value = f"[{'|'.join(choices)}]" if choices else kind.__name__.upper().replace("STR", "TEXT")
         how |= {"multiple": True, "metavar": f"{value} ..."}
+    if name == "factors":
+        how["callback"] = _well_written_factors
     return click.option(flag, name, help=text, hidden=hidden, **how)
+
+
+def _well_written_factors(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse wrong syntax before the slow imports of a command."""
+    if values:
+        parse_factors(values)
+    return values
 
 
 def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable[[Callable[..., Any]], Any]:

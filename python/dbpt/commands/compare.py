@@ -226,17 +226,17 @@ def _compare_in(
     of_words, templates = [*words.classes.items(), *sheets.words.items()], (words.templates, words.attribute_templates)
     settings = heads | failed | setting_texts(plan.config, SETTINGS)
     made_by = sections.made_by("compare", command_of(out, asked, plan), of_words, templates, settings, metrics=metrics)
-    places, judged = judged_factors(guesses, metrics), metrics
-    if len(places) < len(shared.dataset.factors):
-        of_factors = {name: each.of_factors(shared.dataset, places) for name, each in results.items()}
-        shared = replace(shared, dataset=data_of_factors(shared.dataset, places))
-        judged = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
+    trusted, of_trusted = judged_factors(guesses, metrics), metrics
+    if len(trusted) < len(shared.dataset.factors):
+        of_factors = {name: each.of_factors(shared.dataset, trusted) for name, each in results.items()}
+        shared = replace(shared, dataset=data_of_factors(shared.dataset, trusted))
+        of_trusted = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
     answers = answers_of(plan, results, metrics, stages, out)
     if plan.vary:
-        chosen = next(place for place, row in enumerate(ComparisonSummary(metrics).rows) if row.chosen)
-        steps = next_steps(out, asked, plan, plan.rows[chosen])
+        best = [row.chosen for row in ComparisonSummary(metrics).rows].index(True)
+        steps = next_steps(out, asked, plan, plan.rows[best])
     charts = comparison_figures(metrics)
-    page = render_comparison(metrics, judged, sheets, made_by, steps, answers, charts)
+    page = render_comparison(metrics, of_trusted, sheets, made_by, steps, answers, charts)
     write_figures(out, charts)
     write_atomically(out / "compare.html", page)
     if not failures:

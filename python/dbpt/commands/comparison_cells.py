@@ -83,10 +83,10 @@ class CellResult:
     correct: NDArray[np.bool_]
     groups: NDArray[np.int64]
 
-    def of_factors(self, data: DataSummary, places: Sequence[int]) -> "CellResult":
-        """Return the result over the groups of only the factors of ``data`` at ``places``."""
-        metrics = metrics_of_factors(self.metrics, data, places)
-        return CellResult(self.row, metrics, self.correct, groups_of_factors(self.groups, data, places))
+    def of_factors(self, data: DataSummary, positions: Sequence[int]) -> "CellResult":
+        """Return the result over the groups of only the factors of ``data`` at ``positions``."""
+        metrics = metrics_of_factors(self.metrics, data, positions)
+        return CellResult(self.row, metrics, self.correct, groups_of_factors(self.groups, data, positions))
 
 
 class Stages:

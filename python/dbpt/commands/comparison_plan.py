@@ -164,21 +164,21 @@ def make_plan(
     """
     if resample is not None and config.shots is not None:
         raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
-    chosen = [_parse_method(name) for name in _names("--methods", methods)]
-    _refuse_repeats("--methods", [method.name for method in chosen])
-    for method in chosen if config.num_clusters is not None else ():
+    parsed = [_parse_method(name) for name in _names("--methods", methods)]
+    _refuse_repeats("--methods", [method.name for method in parsed])
+    for method in parsed if config.num_clusters is not None else ():
         if method.training_free and TRAINING_FREE[method.training_free].needs_attributes:
             raise InputError(f"--methods {method.name}: needs names of attributes, which clusters lack; leave it out")
-    chosen_heads = _names("--heads", heads)
-    for name in chosen_heads:
+    head_names = _names("--heads", heads)
+    for name in head_names:
         HEADS.check("--heads", name)
-    _refuse_repeats("--heads", chosen_heads)
+    _refuse_repeats("--heads", head_names)
     all_seeds, draws = _seeds(seeds), _draws(resample)
     if draws and len(all_seeds) > 1:
         raise InputError(f"--resample {draws}: each draw has a seed of its own; leave --seeds out, or give one seed")
     # those without training, then head by head, so that a table's neighbours are comparable
-    pairs: list[tuple[Method, str | None]] = [(method, None) for method in chosen if method.objective is None]
-    pairs += [(method, head) for head in chosen_heads for method in chosen if method.objective is not None]
+    pairs: list[tuple[Method, str | None]] = [(method, None) for method in parsed if method.objective is None]
+    pairs += [(method, head) for head in head_names for method in parsed if method.objective is not None]
     rows, left_out, values = [], [], {name: _values(name, given) for name, given in (vary or {}).items()}
     of_pairs = [(pair, [name for name in values if _reads(name, *pair, config, values)]) for pair in pairs]
     for name in values:
@@ -209,7 +209,7 @@ def make_plan(
         if method not in fitting:
             raise InputError(f"--methods {method.name}: {reason}")
     reasons = tuple(dict.fromkeys(reason for _, reason in left_out))
-    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, draws, tuple(rows), reasons, values)
+    return Plan(config, tuple(parsed), tuple(head_names), all_seeds, draws, tuple(rows), reasons, values)
 
 
 def _values(name: str, given: Sequence[Any]) -> list[Any]:

@@ -34,7 +34,7 @@ from dbpt.training import EpochRecord, Rows, Trained, train
 from dbpt.training.draws import MAY_CHANGE, LiveImages, live_images
 from dbpt.training.loop import one_thread_if_small
 from dbpt.training.ranks import ALONE, Ranks, memory
-from dbpt.training.records import Judged, training_findings, validation_score
+from dbpt.training.records import Validation, training_findings, validation_score
 
 logger = logging.getLogger(__name__)
 
@@ -107,10 +107,10 @@ def trained_result(
             + ("" if built.note is None else f"; {built.note}")
         )
     best = trained.history[trained.best_epoch - 1]
-    judged = Judged(average=best.val_average, wga=best.val_wga, wgp=best.val_wgp)
+    figures = Validation(average=best.val_average, wga=best.val_wga, wgp=best.val_wgp)
     row = RunRow(
         **how_trained(config, objective, prompts),
-        validation_score=validation_score(config.model_selection, best.epoch, judged)[0],
+        validation_score=validation_score(config.model_selection, best.epoch, figures)[0],
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         seconds=round(seconds, 3),
@@ -232,7 +232,7 @@ def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tup
         logits = head.cpu()(features)
     losses = F.cross_entropy(logits, labels, reduction="none")
     p_true = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1).numpy()
-    judged = Judged.of((logits.argmax(dim=1) == labels).numpy(), p_true, rows.groups)
+    figures = Validation.of((logits.argmax(dim=1) == labels).numpy(), p_true, rows.groups)
     record = EpochRecord(
         epoch=1,
         lr=0.0,
@@ -240,9 +240,9 @@ def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tup
         group_weights=None,
         mean_p_true=None,
         draws=None,
-        val_wgp=judged.wgp,
-        val_wga=judged.wga,
-        val_average=judged.average,
+        val_wgp=figures.wgp,
+        val_wga=figures.wga,
+        val_average=figures.average,
     )
     return Trained(head.state_dict(), 1, [record], [(1, config.peak_lr)]), how
 

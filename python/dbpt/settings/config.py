@@ -28,12 +28,12 @@ def readers(setting: str) -> list[str]:
     if setting == "sgd_momentum":
         return ["--optimizer sgd"]
     if setting in ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "warmup_epochs", "model_selection"):
-        return [f"--objective {name}" for name, chosen in OBJECTIVES.loaded.items() if not chosen.refits]
+        return [f"--objective {name}" for name, kind in OBJECTIVES.loaded.items() if not kind.refits]
     return [
         f"--{registry.setting} {name}"
         for registry in (HEADS, OBJECTIVES)
-        for name, chosen in registry.loaded.items()
-        if setting in chosen.settings
+        for name, kind in registry.loaded.items()
+        if setting in kind.settings
     ]
 
 
@@ -75,9 +75,9 @@ def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
     Of settings that exclude each other, each overrides all.
     """
     recipe = set(RECIPES.get(given.get("recipe", "default"), ()))
-    chosen, replaced = recipe | {name for name, value in given.items() if value is not None}, recipe | {*given}
+    named, replaced = recipe | {name for name, value in given.items() if value is not None}, recipe | {*given}
     for names in EXCLUSIVE:
-        if not names.isdisjoint(chosen):
+        if not names.isdisjoint(named):
             replaced |= names
     return {name: value for name, value in settings.items() if name not in replaced} | dict(given)
 
@@ -179,16 +179,16 @@ class FitConfig(Settings):
         Args:
             names: the settings to look at; others are left out.
         """
-        chosen, found = frozenset(names), list[str]()
+        wanted, arguments = frozenset(names), list[str]()
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.name not in chosen or value == each.default:
+            if each.name not in wanted or value == each.default:
                 continue
             if isinstance(value, bool):
-                found.append(flag_of(each.name) if value else f"--no-{flag_of(each.name)[2:]}")
+                arguments.append(flag_of(each.name) if value else f"--no-{flag_of(each.name)[2:]}")
             else:
-                found += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-        return found
+                arguments += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+        return arguments
 
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""
