@@ -123,15 +123,6 @@ def test_the_commands_of_the_page_repeat_the_comparison_and_its_row(tiny, tmp_pa
     assert (tmp_path / "c-guesses.csv").is_file()
 
 
-def test_an_extended_plan_writes_the_page_again(tiny, tmp_path):
-    compare(tiny, tmp_path / "c", methods="erm", seeds=1)
-    page = tmp_path / "c" / "compare.html"
-    assert "comparison of 1 row<" in page.read_text()
-    compare(tiny, tmp_path / "c", methods="erm,dbpt", seeds=2, resume=True)
-    assert "comparison of 2 rows<" in page.read_text()
-    assert commands(page.read_text())[-1][4:11] == ["--methods", "erm", "dbpt", "--heads", "linear", "--seeds", "2"]
-
-
 def test_features_without_images_have_no_pictures(tiny, tmp_path):
     rows = len(tiny.rows())
     np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(rows, 16)).astype(np.float32))

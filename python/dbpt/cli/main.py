@@ -1,6 +1,5 @@
 """The command group. It turns errors and Ctrl-C into one line and an exit code."""
 
-import codecs
 import contextlib
 import errno
 import gc
@@ -34,7 +33,6 @@ SHARED = ("embed", "fit")
 WITHOUT_PLUGINS = ("demo", "cache", "env")
 REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
 KEPT = {"fit": "nothing is half-written", "compare": "nothing is half-written", "embed": "finished shards are kept"}
-RAW_OR_REPLACED = "dbpt.raw-or-replaced"
 LEVEL = "dbpt.level"
 
 
@@ -138,12 +136,13 @@ def main(arguments: list[str] | None = None) -> None:
     # embedding takes four times as long. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     gc.set_threshold(100_000)  # importing makes no garbage, but the collector spends a fifth of its time on looking
-    codecs.register_error(RAW_OR_REPLACED, _raw_or_replaced)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as by >&-; the next file that is opened would become it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
         if hasattr(stream := getattr(sys, name), "reconfigure"):
-            stream.reconfigure(errors=RAW_OR_REPLACED)
+            # names of files that are not UTF-8 keep their bytes; elsewhere some characters have none
+            is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
     stdout = sys.stdout
     try:
         with warnings.catch_warnings(), _logged_lines(), _signals_interrupt():
@@ -242,14 +241,6 @@ def _signals_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Never fail on a character: file names keep their bytes, and characters outside the encoding become ``?``."""
-    try:
-        return codecs.lookup_error("surrogateescape")(error)
-    except UnicodeError:
-        return codecs.lookup_error("replace")(error)
 
 
 def _leave(line: str, code: int) -> None:

@@ -235,9 +235,8 @@ class Classifier(ModelHubMixin):
             InputError: for a file that exists or can't be written, packages that ``dbpt[onnx]`` would install, a model
                 of over 2 GB or that torch can't export, and a head that `to_torch` refuses.
         """
-        from dbpt.runs.exports import check_can_write, write_onnx
+        from dbpt.runs.exports import write_onnx
 
-        check_can_write(Path(path), overwrite=overwrite)
         size, spec = self.backbone.preprocess.size, self.backbone.spec
         metadata = {
             "classes": list(self.words.classes),

@@ -154,21 +154,6 @@ class _Outputs(torch.nn.Module):
         return logits, logits.softmax(dim=1)
 
 
-def check_can_write(path: Path, *, overwrite: bool) -> None:
-    """Refuse a file that can't be written, and missing packages.
-
-    Args:
-        path: the ONNX file.
-        overwrite: whether it may exist.
-
-    Raises:
-        InputError: in either case.
-    """
-    check_output("--onnx", path, overwrite=overwrite)
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        optional_module(name, "--onnx", "onnx")
-
-
 @torch.no_grad()
 def write_onnx(
     path: Path, classifier: torch.nn.Module, size: tuple[int, int], metadata: Mapping[str, Any], *, overwrite: bool
@@ -185,9 +170,12 @@ def write_onnx(
         overwrite: whether to replace the file.
 
     Raises:
-        InputError: for a tower that is too large or that torch can't export, other results in onnxruntime, and a file
-            that can't be written. There is no new file then.
+        InputError: for a file that can't be written, missing packages, a tower that is too large or that torch can't
+            export, and other results in onnxruntime. There is no new file then.
     """
+    check_output("--onnx", path, overwrite=overwrite)
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        optional_module(name, "--onnx", "onnx")
     state, module = classifier.state_dict().values(), _Outputs(classifier).eval()
     if (total := sum(tensor.numel() * tensor.element_size() for tensor in state)) > MOST_BYTES:
         raise InputError(f"--onnx {path}: the model has {total / 1e9:.1f} GB, and an ONNX file at most 2; use to_torch")
