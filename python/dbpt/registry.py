@@ -60,6 +60,7 @@ class Registry(Mapping[str, type[T]]):
     def __contains__(self, name: object) -> bool:
         if name in self._own or name in self._classes:
             return True
+        # `_installed` imports plugins, which may register the name.
         return self._problem_of_name(name) is None and (name in self._installed() or name in self._classes)
 
     def __iter__(self) -> Iterator[str]:

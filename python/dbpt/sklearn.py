@@ -120,9 +120,11 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         training = TrainingGroups(rows, labels, len(self.classes_), len(self.classes_) * num_attributes)
         scaler = StandardScaler().fit(X)
         weights_KD, biases_K = _trained(scaler.transform(X).astype(np.float32), training, objective, config)
+        # GLA leaves groups without training rows out of its softmax, so their weights have learnt nothing.
         biases_K = np.where(training.offsets < 0, -np.inf, biases_K) if objective.name == "gla" else biases_K
         if len(biases_K) == 2:  # as in scikit-learn's linear classifiers
             weights_KD, biases_K = np.diff(weights_KD, axis=0), np.diff(biases_K)
+        # From standardised features to features as they are: w · (x - mean) / scale + b.
         self.coef_ = weights_KD / scaler.scale_
         self.intercept_ = biases_K - self.coef_ @ scaler.mean_
         return self

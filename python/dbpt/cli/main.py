@@ -225,6 +225,7 @@ def _signals_interrupt() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         error, context = raised[number](), click.get_current_context(silent=True)
         RECEIVED.append(error)
+        # Is an import among the calls that the signal has interrupted?
         while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
             frame = frame.f_back
         if frame is None or context is None:

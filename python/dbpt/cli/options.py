@@ -69,6 +69,7 @@ class SettingsCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat the list option's name before each further value, then parse as click does."""
+        # click's options that are given several times have a value each: --classes a b becomes --classes a --classes b.
         lists = {option: param for param in self.params if param.multiple for option in param.opts}
         spread: list[str] = []
         current, expects_value, given = "", False, set[str]()

@@ -172,7 +172,8 @@ def _compare_in(
     needed = any(each.needs_attributes for each in free)
     stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
     precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
-    asked = replace(asked, image_precision=precision)  # what auto was taken for
+    # Once more, since the backbone has settled the precision, by which results and commands are the same elsewhere.
+    asked = replace(asked, image_precision=precision)
     precise = replace(plan.config, image_precision=precision)
     plan = planning.make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None, plan.vary)
     configs = [cell.config for cell in plan.cells]

@@ -73,9 +73,9 @@ WAY_OUT = "delete it, and it is trained again"
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell's row of ``metrics.json``, and its metrics and answers on test, else validation.
+    """The result of a cell: its row of ``metrics.json``, and its predictions on the split that tables show.
 
-    ``correct`` and ``groups`` are (n,), by image; a group is -1 if unknown.
+    ``metrics``, ``correct`` (n,) and ``groups`` (n,), -1 if unknown, are of the n images of that split.
     """
 
     row: RunRow
@@ -90,9 +90,9 @@ class CellResult:
 
 
 class Stages:
-    """The input of each cell. Images are embedded once for all cells, and labelled once per seed, or for all draws.
+    """The study of each cell. All cells share the embedded images, and all cells of a seed the guesses.
 
-    With few shots each seed has images of its own; ``embedded`` are those of the first.
+    With few shots each seed has images of its own; ``embedded`` are those of the first seed.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class Stages:
 
         All draws have those of the first seed, unless the seed draws the rows that a probe knows.
         """
+        # All draws share one seed's guesses, so that their spread is that of the images alone.
         is_drawn = cell.draw is not None and cell.config.probe_rows is None
         seed = self._configs[0].seed if is_drawn else cell.config.seed
         if seed not in self._guessed:

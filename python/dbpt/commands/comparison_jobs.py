@@ -56,6 +56,8 @@ def run_in_processes(
             for connection in wait(list(workers)):
                 assert isinstance(connection, Connection)
                 worker = workers[connection]
+                # A process sends its error if it cannot begin, else READY; then for each cell a tuple at each epoch,
+                # and at the end the reason of a failure, or None.
                 try:
                     if isinstance(answer := connection.recv(), InputError):
                         raise answer
@@ -229,9 +231,9 @@ def _first_finished(plan: Plan, results: Mapping[str, CellResult], row: int) -> 
 
 
 def _compared(plan: Plan, results: Mapping[str, CellResult], after: int) -> list[int]:
-    """Return the positions of the row before and of the row ``after``; the latter alone, or none, without results.
+    """Return the positions of two rows, whose predictions the page shows as before and ``after``.
 
-    Before is zero-shot, else ERM with the same head, else the first row.
+    Before is zero-shot, else ERM with the same head, else the first row. Rows without results are left out.
     """
     if (number := _first_finished(plan, results, after)) < 0:
         return []

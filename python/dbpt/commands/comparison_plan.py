@@ -72,7 +72,7 @@ class Method:
 class Cell:
     """One training with its settings. ``head`` is None for a method without training.
 
-    With a ``draw``, it has half of the training and validation rows, and the seed is the number of the draw.
+    A cell with a ``draw`` trains on half of the training and validation rows. Its seed is the number of the draw.
     """
 
     method: Method
@@ -158,9 +158,9 @@ def make_plan(
     resample: int | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
 ) -> Plan:
-    """Combine ``methods``, ``heads``, ``seeds`` and draws, as in `dbpt.compare`, under the settings that they share.
+    """Return the plan of a comparison. The arguments are those of `dbpt.compare`; all cells share ``config``.
 
-    A row has each combination of the settings in ``vary`` that it reads.
+    A method with a head has a row for each combination of the settings in ``vary`` that it reads.
     """
     if resample is not None and config.shots is not None:
         raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
@@ -188,6 +188,7 @@ def make_plan(
     combined = [
         (*pair, tuple(zip(n, v, strict=True))) for pair, n in of_pairs for v in product(*(values[name] for name in n))
     ]
+    # Refused combinations are left out, but a method that no head can train is an error (below).
     for method, head, varied in combined:
         shared = replace(config, **dict(varied))
         # cells without training have the settings that ask for the least

@@ -253,6 +253,7 @@ def student_t_quantile(confidence: float, degrees: int) -> float:
 
 def _probability_within(angle: float, degrees: int) -> float:
     """Return P(|T| <= t) for t = √degrees · tan(angle)."""
+    # The series of Abramowitz and Stegun, in odd powers of the cosine for odd degrees, in even ones for even degrees.
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = degrees % 2
     term, total = (cosine if odd else 1.0), 0.0

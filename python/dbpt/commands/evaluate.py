@@ -114,9 +114,9 @@ def run_with_data(
 ) -> tuple[Classifier, FitConfig, Dataset, PseudoAttributes | None]:
     """Return the classifier of a run, its settings with those that are ``given``, and `rows_with_known` of ``data``.
 
-    None in ``given`` takes the run's setting; the root, columns and embeddings only for its own data. Attributes that
-    are given replace the run's; if it has none, the data's own are read. A run's probe knows only the run's own, and
-    guesses all attributes of other data.
+    A setting that is None in ``given`` is the run's; root, columns and embeddings are the run's only for its own data.
+    Attributes in ``given`` replace those of the run. Without any, those of the data are read. The run's probe guesses
+    the run's own attributes; on other data it guesses them for all images.
     """
     classifier = load(run, device=device, weights=weights)
     own, overrides = classifier.config, {name: value for name, value in given.items() if value is not None}
@@ -127,6 +127,7 @@ def run_with_data(
         root = own.root if root is None else root
     else:
         overrides = OF_OWN_DATA | overrides
+    # The data may have other attributes than the run's words: without names here, their own are read.
     settings = vars(own).copy()
     has_own_names = not overrides.keys() & {"attributes", "factors"}
     if not has_own_names:

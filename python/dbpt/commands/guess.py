@@ -65,7 +65,14 @@ class GuessedAttributes:
         return image_columns(self.dataset, self.pseudo, self.guesses)
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """Return the columns as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
+        """Return the columns as a data frame.
+
+        Returns:
+            A line for each image.
+
+        Raises:
+            InputError: if pandas, an extra of dbpt, is not installed.
+        """
         return import_pandas().DataFrame(self.columns)
 
     def table(self) -> str:

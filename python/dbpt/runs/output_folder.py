@@ -259,6 +259,7 @@ class OutputFolder(Generic[R]):
                     own.append(entry)
                 elif not (entry in folders and entry.is_dir()) and entry.name not in (LOCK, LOCK + OWNER):
                     foreign.append(entry)
+        # The order in which `_clear` deletes them: as long as the marker is there, the folder is known as ours.
         return sorted(own, key=lambda file: (file == marker, file == settings)), foreign
 
     def _clear(self, folder: Path) -> None:

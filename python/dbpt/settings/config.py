@@ -74,6 +74,7 @@ def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str,
 
     Of settings that exclude each other, each overrides all.
     """
+    # A config.toml of a run names every setting, which would hide all that a recipe sets.
     recipe = set(RECIPES.get(given.get("recipe", "default"), ()))
     named, replaced = recipe | {name for name, value in given.items() if value is not None}, recipe | {*given}
     for names in EXCLUSIVE:
@@ -193,7 +194,7 @@ class FitConfig(Settings):
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
-        # JSON is TOML but for two differences: no surrogate pairs, and DEL is escaped
+        # JSON of these values is TOML, but for two differences: no surrogate pairs, and DEL is escaped.
         lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in given.items())
         return "".join(lines).replace("\x7f", "\\u007f")
 

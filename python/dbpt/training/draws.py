@@ -220,6 +220,7 @@ def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
     # A counter, not a state: a draw has its numbers on any rank, and after a resume.
     generator = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64), counter=[0, 0, draw, epoch])
     raw: Any = generator.random_raw(NUMBERS)
+    # The upper 53 bits: all that a float64 below 1 can hold, as in `numpy.random.Generator.random`.
     numbers: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53
     return numbers
 
