@@ -7,6 +7,7 @@ import sys
 import warnings
 from dataclasses import fields
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import pytest
@@ -255,15 +256,12 @@ def test_threads_of_the_command_spin_for_a_short_while_only(command, monkeypatch
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
 def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeypatch, tmp_path, interruption):
-    def interrupted(*_: object, **__: object) -> None:
-        raise interruption
-
     def interrupted_later(*_: object, out: Path, **__: object) -> None:
         (out / "config.toml").write_text("")
         raise interruption
 
     for verb in ("fit.fit", "compare.compare", "evaluate.evaluate"):
-        monkeypatch.setattr(f"dbpt.commands.{verb}", interrupted)
+        monkeypatch.setattr(f"dbpt.commands.{verb}", Mock(side_effect=interruption))
     kept, out = "Interrupted; nothing is half-written; continue with: dbpt", tmp_path / "my run"
     assert command("fit", "DATA", "--out", out) == (130, "", f"{kept} fit DATA --out '{out}'\n")
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
@@ -332,10 +330,7 @@ def test_a_shell_completes_commands_options_choices_and_paths(command, monkeypat
     "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()]
 )
 def test_memory_that_is_full_is_one_line(refusal, tiny, monkeypatch, error):
-    def fail(*_, **__):
-        raise error
-
-    monkeypatch.setattr("dbpt.commands.embed.embed", fail)
-    monkeypatch.setattr("dbpt.runs.run_folder.load", fail)
+    for function in ("dbpt.commands.embed.embed", "dbpt.runs.run_folder.load"):
+        monkeypatch.setattr(function, Mock(side_effect=error))
     assert refusal("predict", "run", "image.jpg").endswith(": choose another --device")
     assert refusal("embed", tiny.table).endswith(": lower --embed-batch-size, or choose another --device")

@@ -57,7 +57,6 @@ def test_what_a_settings_file_says_in_vain_is_told(command, tiny_run, tmp_path):
         (["demo", "--jobs", "0"], "--jobs: found 0; expected how many"),
         (["demo", "--objective", "erm"], "--objective: each row of a comparison has its own; name them in --methods"),
         (["demo", "--resume", "--overwrite"], "--resume and --overwrite: choose one"),
-        (["demo-waterbird"], "demo name: unknown value 'demo-waterbird' (did you mean 'demo-waterbirds'?)"),
     ],
 )
 def test_usage_errors_are_one_line(refusal, tmp_path, monkeypatch, arguments, message):

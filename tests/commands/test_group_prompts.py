@@ -183,7 +183,7 @@ def test_a_run_is_audited_and_labelled(group_run, tiny, tmp_path, command):
 
 def test_prompts_start_as_those_of_other_runs(tiny, tiny_run, tmp_path):
     """A context that all share starts any other, also that of groups without words, whose offsets start at 0."""
-    settings = {k: v for k, v in tiny.settings.items() if k != "n_ctx"} | {"epochs": 1, "baselines": False}
+    settings = tiny.settings | {"n_ctx": None, "epochs": 1, "baselines": False}
     named, unnamed = {"prompts": "group"}, {"prompts": "group", "group_source": "ppa"}
     first = dbpt.fit(tiny.table, out=tmp_path / "named", start_from=tiny_run, **settings | named).folder
     assert load_file(first / "prompt.safetensors")["context"].shape == (3, 16)

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from runs import fit, groups_of, metrics_of, without
-from tiny import ATTRIBUTES
+from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt import InputError
@@ -37,8 +37,7 @@ def test_the_folder_holds_no_attribute(run):
     files = {path.name for path in run.iterdir()}
     assert {"report.html", "predictions.csv", "classifier.safetensors"} <= files
     assert files.isdisjoint({"guesses.html", "pseudo_attributes.safetensors"})
-    with (run / "predictions.csv").open() as file:
-        assert next(csv.reader(file)) == ["path", "label", "split", "prediction", "p_box", "p_disc"]
+    assert list(rows_of(run / "predictions.csv")[0]) == ["path", "label", "split", "prediction", "p_box", "p_disc"]
     found = [(row["class"], row["attribute"], row["group_source"], row["n_train"]) for row in groups_of(run)]
     assert found == [("box", "", "class", "25"), ("disc", "", "class", "25")]
 

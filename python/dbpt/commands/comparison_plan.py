@@ -62,8 +62,8 @@ class Method:
         """The name in tables."""
         if self.objective is None:
             return TRAINING_FREE[self.training_free].title
-        is_told = self.prompts == "group" and "class" in OBJECTIVES[self.objective].prompts
-        details = ["group prompts"] if is_told else []
+        is_named = self.prompts == "group" and "class" in OBJECTIVES[self.objective].prompts
+        details = ["group prompts"] if is_named else []
         details += [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
         return OBJECTIVES[self.objective].title + (f" ({', '.join(details)})" if details else "")
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHOWN_REASONS = 5
+SHOWN = 5  # problems of a kind, or reasons, that are named; the others are counted
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class EmbeddedImages:
         lines = [f"{of_all}; decoded by this process: {self.recomputed}"]
         first = {failure.reason: failure.path for failure in reversed(self.failures)}
         counted = Counter(failure.reason for failure in self.failures).most_common()
-        lines += [f"  {n} failed: {reason} (first: {first[reason]})" for reason, n in counted[:SHOWN_REASONS]]
-        if len(counted) > SHOWN_REASONS:
-            lines.append(f"  and {sum(n for _, n in counted[SHOWN_REASONS:])} failed for other reasons")
+        lines += [f"  {n} failed: {reason} (first: {first[reason]})" for reason, n in counted[:SHOWN]]
+        if len(counted) > SHOWN:
+            lines.append(f"  and {sum(n for _, n in counted[SHOWN:])} failed for other reasons")
         return "\n".join(lines)
 
 
@@ -107,7 +107,6 @@ def _state(embedded: EmbeddedFiles) -> str:
     return f"features in {embedded.backbone.image_precision}: {state}" + (f"; not there: {absent}" if absent else "")
 
 
-SHOWN = 5  # problems of a kind that are named; the others are counted
 CHUNK = 4096  # headers to read at a time, which limits the number of tasks
 
 
