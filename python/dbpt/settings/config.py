@@ -72,7 +72,7 @@ def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ``settings`` of a file, overridden by those ``given`` on the command line and by a recipe there.
 
-    Of settings that exclude each other, each overrides all.
+    A setting that is given also replaces those that it excludes.
     """
     # A config.toml of a run names every setting, which would hide all that a recipe sets.
     recipe = set(RECIPES.get(given.get("recipe", "default"), ()))
@@ -141,7 +141,7 @@ class FitConfig(Settings):
         return self.apply or ("sampling" if self.weights_fade else "loss")
 
     def for_one(self, prompts: str) -> "FitConfig":
-        """Return the settings of the one of several trainings that has these prompts.
+        """Return the settings with which the training with these prompts would be the only one.
 
         Args:
             prompts: "class" or "group".
