@@ -76,7 +76,7 @@ def registries(monkeypatch):
     from dbpt.objectives import OBJECTIVES
 
     for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
-        monkeypatch.setattr(registry, "_found", dict(registry._found))
+        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,7 @@ def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(sit
     run = dbpt.fit("shapes", out=tmp_path / "run", **CHOICES, **settings).folder
     check_a_run(run, tiny, shapes)
     for name in HEADS.added:
-        del HEADS._found[name]
+        del HEADS._classes[name]
     with pytest.raises(InputError, match=r"config.toml: --head: 'low-rank' is none of .*import that first"):
         dbpt.load(run)
 

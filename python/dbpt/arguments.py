@@ -98,9 +98,9 @@ def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
 
 def floats(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return `values` (N,) as a contiguous array; types other than float16, float32 and float64 become float64."""
-    found = _vector(name, values, "iuf")
-    is_kept = found.dtype.type in (np.float16, np.float32, np.float64)
-    return np.require(found, dtype=found.dtype.type if is_kept else np.float64, requirements=["C", "A"])
+    array_N = _vector(name, values, "iuf")
+    is_kept = array_N.dtype.type in (np.float16, np.float32, np.float64)
+    return np.require(array_N, dtype=array_N.dtype.type if is_kept else np.float64, requirements=["C", "A"])
 
 
 def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
@@ -117,11 +117,11 @@ def check_each(name: str, values: NDArray[Any], valid: NDArray[np.bool_], expect
 
 
 def _vector(name: str, values: ArrayLike, kinds: str, length: int | None = None) -> NDArray[Any]:
-    found = array(name, values)
-    if length is None and found.ndim == 1 and not found.size:
+    vector = array(name, values)
+    if length is None and vector.ndim == 1 and not vector.size:
         return np.empty(0)  # of any type: NumPy makes an empty list one of floats
-    if found.ndim != 1 or found.dtype.kind not in kinds or length not in (None, len(found)):
+    if vector.ndim != 1 or vector.dtype.kind not in kinds or length not in (None, len(vector)):
         expected = f"({'N' if length is None else length},) {'integers' if kinds == 'iu' else 'numbers'}"
         each = "" if length is None else ", one for each group"
-        raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected {expected}{each}")
-    return found
+        raise InputError(f"{name} has shape {vector.shape} and dtype {vector.dtype}; expected {expected}{each}")
+    return vector

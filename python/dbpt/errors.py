@@ -41,7 +41,7 @@ class NotFinite(InputError):
 
 def one_line(message: str) -> str:
     """Return the message with control characters escaped. The middle of a very long one is cut out."""
-    line = CONTROL.sub(lambda found: repr(found[0])[1:-1], message)
+    line = CONTROL.sub(lambda match: repr(match[0])[1:-1], message)
     return line if len(line) <= HEAD + TAIL else f"{line[:HEAD]} [...] {line[-TAIL:]}"
 
 

@@ -47,20 +47,21 @@ class Registry(Mapping[str, type[T]]):
         self.setting, self.group, self._reserved = setting, group, reserved
         self._base = EntryPoint("", base, group)
         self._own = {name: EntryPoint(name, value, group) for name, value in own.items()}
-        self._found: dict[str, type[T]] = {}
+        self._classes: dict[str, type[T]] = {}
 
     def __getitem__(self, name: str) -> type[T]:
         if name not in self:  # this may import modules, which register names
             raise KeyError(name)
-        if name not in self._found:
-            found = self._own[name].load() if name in self._own else self._load_installed(name)
-            self._found[name] = _named(found, name)
-        return self._found[name]
+        if name not in self._classes:
+            kind = self._own[name].load() if name in self._own else self._load_installed(name)
+            self._classes[name] = _named(kind, name)
+        return self._classes[name]
 
     def __contains__(self, name: object) -> bool:
-        if name in self._own or name in self._found:
+        if name in self._own or name in self._classes:
             return True
-        return self._problem_of_name(name) is None and (name in self._installed() or name in self._found)
+        # `_installed` imports plugins, which may register the name.
+        return self._problem_of_name(name) is None and (name in self._installed() or name in self._classes)
 
     def __iter__(self) -> Iterator[str]:
         installed = self._installed()
@@ -68,7 +69,7 @@ class Registry(Mapping[str, type[T]]):
             if problem := self._problem_of_name(name):
                 warnings.warn(f"{self._described(points)} is ignored: {problem}", stacklevel=2)
         usable = sorted(name for name in installed if not self._problem_of_name(name))
-        return iter(dict.fromkeys([*self._own, *self._found, *usable]))
+        return iter(dict.fromkeys([*self._own, *self._classes, *usable]))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -81,7 +82,7 @@ class Registry(Mapping[str, type[T]]):
     @property
     def added(self) -> dict[str, type[T]]:
         """The classes found until now that are not dbpt's own."""
-        return {name: found for name, found in self._found.items() if name not in self._own}
+        return {name: kind for name, kind in self._classes.items() if name not in self._own}
 
     @property
     def loaded(self) -> dict[str, type[T]]:
@@ -114,11 +115,11 @@ class Registry(Mapping[str, type[T]]):
         if problem := self._problem_of_name(name):
             raise InputError(f"register {self.setting} {name!r}: {problem}")
 
-        def add(found: C) -> C:
-            if problem := self._problem_of_class(name, found):
+        def add(kind: C) -> C:
+            if problem := self._problem_of_class(name, kind):
                 raise InputError(f"register {self.setting} {name!r}: {problem}")
-            self._found[name] = _named(found, name)  # type: ignore[assignment]
-            return found
+            self._classes[name] = _named(kind, name)  # type: ignore[assignment]
+            return kind
 
         return add
 
@@ -128,13 +129,13 @@ class Registry(Mapping[str, type[T]]):
         if len({point.value for point in points}) > 1:
             raise InputError(f"{described} have the same name; uninstall all but one")
         try:
-            found = points[0].load()
+            kind = points[0].load()
         except Exception as error:  # whatever a package's code raises
             reason = foreign_error(error)
             raise InputError(f"{described} cannot be imported ({reason}); fix or uninstall the package") from error
-        if problem := self._problem_of_class(name, found):
+        if problem := self._problem_of_class(name, kind):
             raise InputError(f"{described} cannot be used: {problem}; fix or uninstall the package")
-        return found  # type: ignore[no-any-return]
+        return kind  # type: ignore[no-any-return]
 
     def _installed(self) -> dict[str, list[EntryPoint]]:
         """Return the entry points of each name, once the modules in ``$DBPT_PLUGINS`` are imported."""
@@ -154,17 +155,17 @@ class Registry(Mapping[str, type[T]]):
             return "expected a name of lower-case letters and digits, with hyphens between"
         return f"the name {name!r} is dbpt's own; choose another" if name in (*self._own, *self._reserved) else None
 
-    def _problem_of_class(self, name: str, found: Any) -> str | None:
+    def _problem_of_class(self, name: str, kind: Any) -> str | None:
         base = self._base.load()
-        if not isinstance(found, type) or not issubclass(found, base):
-            return f"{found!r} is not a subclass of {_place(base)}"
+        if not isinstance(kind, type) or not issubclass(kind, base):
+            return f"{kind!r} is not a subclass of {_qualified(base)}"
         for part in {**base.__annotations__, **vars(base)}:
-            if not hasattr(found, part) or getattr(getattr(found, part), "__isabstractmethod__", False):
-                return f"{_place(found)} has no {part}"
-        if vars(found).get("name", name) != name:
-            return f"{_place(found)} is called {vars(found)['name']!r} already"
-        if (other := self._found.get(name)) is not None and _place(other) != _place(found):
-            return f"{_place(other)} has this name already; choose another"
+            if not hasattr(kind, part) or getattr(getattr(kind, part), "__isabstractmethod__", False):
+                return f"{_qualified(kind)} has no {part}"
+        if vars(kind).get("name", name) != name:
+            return f"{_qualified(kind)} is called {vars(kind)['name']!r} already"
+        if (other := self._classes.get(name)) is not None and _qualified(other) != _qualified(kind):
+            return f"{_qualified(other)} has this name already; choose another"
         return None
 
 
@@ -174,17 +175,17 @@ def import_plugins() -> None:
         try:
             import_module(module.strip())
         except Exception as error:
-            way_out = "correct the variable, or put the module's folder into PYTHONPATH"
+            hint = "correct the variable, or put the module's folder into PYTHONPATH"
             problem = f"{module.strip()} cannot be imported ({foreign_error(error)})"
-            raise InputError(f"DBPT_PLUGINS: {problem}; {way_out}") from error
+            raise InputError(f"DBPT_PLUGINS: {problem}; {hint}") from error
 
 
-def _named(found: C, name: str) -> C:
-    found.name = name
-    if "title" not in vars(found):
-        found.title = name
-    return found
+def _named(kind: C, name: str) -> C:
+    kind.name = name
+    if "title" not in vars(kind):
+        kind.title = name
+    return kind
 
 
-def _place(found: type) -> str:
-    return f"{found.__module__}.{found.__qualname__}"
+def _qualified(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

@@ -120,9 +120,11 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         training = TrainingGroups(rows, labels, len(self.classes_), len(self.classes_) * num_attributes)
         scaler = StandardScaler().fit(X)
         weights_KD, biases_K = _trained(scaler.transform(X).astype(np.float32), training, objective, config)
+        # GLA leaves groups without training rows out of its softmax, so their weights have learnt nothing.
         biases_K = np.where(training.offsets < 0, -np.inf, biases_K) if objective.name == "gla" else biases_K
         if len(biases_K) == 2:  # as in scikit-learn's linear classifiers
             weights_KD, biases_K = np.diff(weights_KD, axis=0), np.diff(biases_K)
+        # From standardised features to features as they are: w · (x - mean) / scale + b.
         self.coef_ = weights_KD / scaler.scale_
         self.intercept_ = biases_K - self.coef_ @ scaler.mean_
         return self
@@ -148,8 +150,8 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns:
             (N, C).
         """
-        found: NDArray[np.float64] = softmax(self._class_logits(X))
-        return found
+        probabilities_NC: NDArray[np.float64] = softmax(self._class_logits(X))
+        return probabilities_NC
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
         """Return the predicted classes.
@@ -161,18 +163,18 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             (N,), of the type of y.
         """
         best_N = self._class_logits(X).argmax(axis=1)
-        found: NDArray[Any] = self.classes_[best_N]
-        return found
+        classes_N: NDArray[Any] = self.classes_[best_N]
+        return classes_N
 
     def _class_logits(self, X: ArrayLike) -> NDArray[np.float64]:
         check_is_fitted(self)
         logits_NK = validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_.T + self.intercept_
         if logits_NK.shape[1] == 1:
             logits_NK = np.hstack([np.zeros_like(logits_NK), logits_NK])
-        found: NDArray[np.float64] = np.logaddexp.reduce(
+        logits_NC: NDArray[np.float64] = np.logaddexp.reduce(
             logits_NK.reshape(len(logits_NK), len(self.classes_), -1), axis=2
         )
-        return found
+        return logits_NC
 
 
 def _attributes(
@@ -182,13 +184,13 @@ def _attributes(
     if groups is not None and attribute_logits is not None:
         raise InputError("groups and attribute_logits are both given; give the groups that are to be used")
     if groups is not None:
-        found = group_codes(groups)
+        attributes = group_codes(groups)
     elif attribute_logits is not None:
-        found = label_attributes(attribute_logits, seed=seed).pseudo_attributes.astype(np.int64)
+        attributes = label_attributes(attribute_logits, seed=seed).pseudo_attributes.astype(np.int64)
     else:
         return None
-    check_consistent_length(labels, found)
-    return found
+    check_consistent_length(labels, attributes)
+    return attributes
 
 
 def _trained(

@@ -7,10 +7,12 @@ import sys
 import warnings
 from dataclasses import fields
 from pathlib import Path
+from unittest.mock import Mock
 
 import click
 import pytest
 import torch
+from passed_on import passed_on
 from tiny import Tiny
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from unprivileged import unprivileged
@@ -35,41 +37,16 @@ def refused(refusal, tmp_path):
     return run
 
 
-@pytest.mark.parametrize(
-    ("arguments", "kind"),
-    [
-        (["fit", "demo", "--min-confidence", "0_1"], "float"),
-        (["fit", "demo", "--epochs", "1_0"], "integer"),
-        (["fit", "demo", "--proportions", "1", "\u0661"], "float"),
-        (["compare", "demo", "--seeds", "1_0"], "neither a number"),
-        (["cache", "prune", "--unwritten-for-days", "9_0"], "float"),
-    ],
-)
-def test_what_only_python_takes_for_a_number_is_refused(refusal, tmp_path, arguments, kind):
-    place = ["--cache" if arguments[0] == "cache" else "--out", tmp_path / "run"]
-    line = refusal(*arguments, *place)
-    assert f"{arguments[-1]!r} is " in line and kind in line
-
-
 # --- options ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def settings_of(monkeypatch):
     """Return the settings that the command line passes to `dbpt.fit`."""
-    seen = {}
-
-    def stand_in(data, **settings):
-        seen.update(settings, data=data)
-        raise click.Abort
-
-    monkeypatch.setattr("dbpt.commands.fit.fit", stand_in)
 
     def parse(*arguments: str) -> dict:
-        seen.clear()
-        with pytest.raises(SystemExit):
-            main(["fit", "--out", "o", *arguments])
-        return {key: value for key, value in seen.items() if key not in ("out", "resume", "overwrite")}
+        settings = passed_on(monkeypatch, "fit", *arguments)
+        return {name: value for name, value in settings.items() if name not in ("resume", "overwrite")}
 
     return parse
 
@@ -220,6 +197,7 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
         ("fit compare embed", "--pretrained none.safetensors", "cannot read the weights file: No such"),
         ("fit compare", "--tokenizer none.json", "none.json: cannot read the tokenizer: No such file"),
         ("fit compare", "--tokenizer pyproject.toml", "pyproject.toml: not a tokenizer.json"),
+        ("fit", "--n-ctx 24", "--n-ctx 24: the text tower has 24 positions, which must hold a class name too"),
         ("fit", "--label-model no-such-model", "no-such-model"),
         ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
         ("fit compare evaluate", "--embeddings tests", "tests: holds no features, expected img_emb/img_emb_0.npy"),
@@ -278,15 +256,12 @@ def test_threads_of_the_command_spin_for_a_short_while_only(command, monkeypatch
 
 @pytest.mark.parametrize("interruption", [KeyboardInterrupt, click.Abort])
 def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeypatch, tmp_path, interruption):
-    def interrupted(*_: object, **__: object) -> None:
-        raise interruption
-
     def interrupted_later(*_: object, out: Path, **__: object) -> None:
         (out / "config.toml").write_text("")
         raise interruption
 
     for verb in ("fit.fit", "compare.compare", "evaluate.evaluate"):
-        monkeypatch.setattr(f"dbpt.commands.{verb}", interrupted)
+        monkeypatch.setattr(f"dbpt.commands.{verb}", Mock(side_effect=interruption))
     kept, out = "Interrupted; nothing is half-written; continue with: dbpt", tmp_path / "my run"
     assert command("fit", "DATA", "--out", out) == (130, "", f"{kept} fit DATA --out '{out}'\n")
     assert command("evaluate", "RUN", "DATA") == (130, "", "Interrupted\n")
@@ -355,10 +330,7 @@ def test_a_shell_completes_commands_options_choices_and_paths(command, monkeypat
     "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()]
 )
 def test_memory_that_is_full_is_one_line(refusal, tiny, monkeypatch, error):
-    def fail(*_, **__):
-        raise error
-
-    monkeypatch.setattr("dbpt.commands.embed.embed", fail)
-    monkeypatch.setattr("dbpt.runs.run_folder.load", fail)
+    for function in ("dbpt.commands.embed.embed", "dbpt.runs.run_folder.load"):
+        monkeypatch.setattr(function, Mock(side_effect=error))
     assert refusal("predict", "run", "image.jpg").endswith(": choose another --device")
     assert refusal("embed", tiny.table).endswith(": lower --embed-batch-size, or choose another --device")

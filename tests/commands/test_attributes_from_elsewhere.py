@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from runs import contents, fit, metrics_of, pseudo_attributes, said, without
-from safetensors.torch import load_file, save_file
 from tiny import ATTRIBUTES
 
 import dbpt
 from dbpt import InputError, Result
 from dbpt.report.findings import doubts_in_words
-from dbpt.settings.config import make_config
 
 OTHER = {"path": "nobody.png", "attribute": ATTRIBUTES[0]}
 ORACLE = {"group_source": "true", "model_selection": "true-wga"}
@@ -31,15 +29,6 @@ def write_attributes(path: Path, rows: list[dict[str, str]]) -> Path:
 def true_file(tiny, tmp_path) -> Path:
     """The true attributes, in another order."""
     return write_attributes(tmp_path / "attributes.csv", [*tiny.rows()[::-1], OTHER])
-
-
-@pytest.fixture(scope="module")
-def other(tiny, tmp_path_factory) -> dict[str, str]:
-    """Another model, which sees as much as nothing."""
-    weights = tmp_path_factory.mktemp("other") / "other.safetensors"
-    tensors = load_file(tiny.weights)
-    save_file(tensors | {"visual.proj": tensors["visual.proj"].flip(0).contiguous()}, weights)
-    return {"model": str(tiny.model), "pretrained": str(weights)}
 
 
 @pytest.fixture
@@ -93,9 +82,8 @@ def test_a_comparison_is_the_fits_of_its_settings_and_refuses_a_changed_file(tin
         dbpt.compare(out=tmp_path / "compare", resume=True)
 
 
-def test_groups_of_an_audit_are_those_of_the_file(tiny, true_file, tmp_path, command):
-    table = tiny.write("without-attributes", without(tiny.rows(), "attribute"))
-    by_file = dbpt.audit(table, pseudo_attributes=true_file, out=tmp_path / "audit", **tiny.guessing)
+def test_groups_of_an_audit_are_those_of_the_file(tiny, bare, true_file, tmp_path, command):
+    by_file = dbpt.audit(bare, pseudo_attributes=true_file, out=tmp_path / "audit", **tiny.guessing)
     by_truth = dbpt.audit(tiny.table, **tiny.guessing)
     assert by_file.groups == by_truth.groups and by_file.figures.explained == by_truth.figures.explained
     assert by_file.figures.group_kind == "pseudo" and by_file.figures.guesses.doubts == []
@@ -109,48 +97,42 @@ def test_groups_of_an_audit_are_those_of_the_file(tiny, true_file, tmp_path, com
 
 
 @pytest.fixture
-def untold(tiny) -> Path:
-    return tiny.write("untold", without(tiny.rows(), "attribute"))
-
-
-@pytest.fixture
 def whole(tiny) -> dict:
     """The settings of an audit of all images, which guesses the same as `dbpt.guess_attributes`."""
     return tiny.guessing | {"split": "all"}
 
 
-def test_guesses_that_were_written_are_doubted_as_if_they_were_made_again(tiny, untold, whole, tmp_path):
+def test_guesses_that_were_written_are_doubted_as_if_they_were_made_again(tiny, bare, whole, tmp_path):
     whole["attributes"] = ("tuesday", "honest")
-    direct = dbpt.audit(untold, **whole)
-    told = dbpt.guess_attributes(untold, out=tmp_path / "guesses.csv", **without([whole], "split")[0]).warnings
+    direct = dbpt.audit(bare, **whole)
+    told = dbpt.guess_attributes(bare, out=tmp_path / "guesses.csv", **without([whole], "split")[0]).warnings
     assert direct.verdict.kind == "untrusted" and len(told) == 1 and "tuesday / honest can't be trusted" in told[0]
-    found = dbpt.audit(untold, pseudo_attributes=tmp_path / "guesses.csv", **whole)
+    found = dbpt.audit(bare, pseudo_attributes=tmp_path / "guesses.csv", **whole)
     assert str(found.verdict) == str(direct.verdict) and "not checked" not in str(found)
     of_file = {"attributes": whole["attributes"], "pseudo_attributes": tmp_path / "guesses.csv"}
-    run = fit(tiny, tmp_path / "run", data=untold, **of_file)
+    run = fit(tiny, tmp_path / "run", data=bare, **of_file)
     assert told == tuple(map(doubts_in_words, Result.read(run).metrics.doubted_guesses))
-    found = dbpt.audit(untold, pseudo_attributes=run / "predictions.csv", **whole)
+    found = dbpt.audit(bare, pseudo_attributes=run / "predictions.csv", **whole)
     assert str(found.verdict) == str(direct.verdict)
 
 
-def test_attributes_are_not_checked_unless_their_file_says_so(tiny, true_file, untold, whole, tmp_path):
+def test_attributes_are_not_checked_unless_their_file_says_so(tiny, true_file, bare, whole, tmp_path):
     folder = tmp_path / "audit"
-    found = dbpt.audit(untold, pseudo_attributes=true_file, out=folder, **whole)
+    found = dbpt.audit(bare, pseudo_attributes=true_file, out=folder, **whole)
     assert "as the file has them (not checked)" in found.verdict.sentence
     assert "dbpt label RUN has you label a sample" in " ".join(str(found).split())
     assert "they were not checked" in (folder / "audit.html").read_text()
     assert "doubts" not in (folder / "images.csv").read_text().splitlines()[0]
     lines = true_file.read_text().splitlines()
     true_file.write_text("\n".join([f"{lines[0]},doubts", *(f"{line}," for line in lines[1:]), ""]))
-    judged = dbpt.audit(untold, pseudo_attributes=true_file, out=folder, overwrite=True, **whole)
+    judged = dbpt.audit(bare, pseudo_attributes=true_file, out=folder, overwrite=True, **whole)
     assert "as the file has them:" in judged.verdict.sentence
     assert "not checked" not in str(judged) + (folder / "audit.html").read_text()
     assert judged.groups == found.groups and judged.images["doubts"] == [""] * len(tiny.rows())
 
 
-def test_a_run_is_evaluated_with_its_file_and_other_data_without(tiny, true_file, tmp_path):
-    table = tiny.write("without-attributes-3", without(tiny.rows(), "attribute"))
-    run = fit(tiny, tmp_path / "run", data=table, pseudo_attributes=true_file)
+def test_a_run_is_evaluated_with_its_file_and_other_data_without(tiny, bare, true_file, tmp_path):
+    run = fit(tiny, tmp_path / "run", data=bare, pseudo_attributes=true_file)
     expected = metrics_of(run)["rows"][-1]["test"]
     assert dbpt.evaluate(run).to_dict()["rows"][0]["test"] == expected
     copy = tiny.write("copy", without(tiny.rows(), "attribute"))
@@ -201,23 +183,8 @@ def test_a_model_labels_images_while_features_are_trained_on_and_those_it_cannot
 
 
 def test_the_model_that_labels_is_judged_by_an_audit(tiny, other, label_model):
-    kept = {name: tiny.settings[name] for name in ("cache", "attributes", "embed_batch_size")}
-    settings = kept | {"columns": {"attribute": ""}}
-    found = dbpt.audit(tiny.table, **settings, **other, **label_model).figures
-    of_labeller = dbpt.audit(tiny.table, **settings, model=str(tiny.model), pretrained=str(tiny.weights)).figures
+    settings = tiny.guessing | {"columns": {"attribute": ""}}
+    found = dbpt.audit(tiny.table, **settings | other | label_model).figures
+    of_labeller = dbpt.audit(tiny.table, **settings).figures
     assert found.guesses.shares == of_labeller.guesses.shares and found.guesses.doubts == of_labeller.guesses.doubts
     assert found.confusion != of_labeller.confusion
-
-
-@pytest.mark.parametrize(
-    ("settings", "says"),
-    [
-        ({"label_model": "ViT-B-32"}, "--pseudo-attributes with --label-model: nothing is guessed, since the file"),
-        ({"proportions": (1, 2)}, "--pseudo-attributes with --proportions: nothing is guessed"),
-        ({"pseudo_method": "argmax"}, "--pseudo-attributes with --pseudo-method: nothing is guessed"),
-        ({"pseudo_attributes": None, "label_pretrained": "x"}, "--label-pretrained x: without --label-model; name"),
-    ],
-)
-def test_settings_that_contradict_each_other(settings, says):
-    with pytest.raises(InputError, match=says):
-        make_config({"pseudo_attributes": "mine.csv"} | settings)

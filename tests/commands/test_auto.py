@@ -15,6 +15,7 @@ from dbpt.data import SPLITS
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.stages import with_found_attributes
 
+WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
 
 
@@ -32,7 +33,7 @@ def run(birds, tmp_path_factory) -> Path:
 
 def test_the_ground_is_found_and_the_run_has_its_words(run):
     settings = read_config(run / "config.toml")
-    assert (settings["attributes"], settings["attribute_template"]) == (GROUND, ("{}", "a photo of the {}."))
+    assert (settings["attributes"], settings["attribute_template"]) == tuple(WORDS.values())
     assert "columns" not in settings  # the data's own attribute has these names
     metrics = metrics_of(run)
     assert (metrics["group_kind"], metrics["dataset"]["attributes"]) == ("true", ["land", "water"])
@@ -44,8 +45,7 @@ def test_the_ground_is_found_and_the_run_has_its_words(run):
 
 
 def test_it_equals_a_run_with_these_words(birds, run, tmp_path):
-    words = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
-    named = dbpt.fit("waterbirds", out=tmp_path / "run", **birds | words, **TRAINING).folder
+    named = dbpt.fit("waterbirds", out=tmp_path / "run", **birds | WORDS, **TRAINING).folder
     assert contents(named) == contents(run)
 
 
@@ -92,9 +92,8 @@ def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
 
 def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
     plan = {"methods": ["erm", "dbpt"], "heads": "linear", "seeds": 1, "epochs": 1}
-    words = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
     found = dbpt.compare("waterbirds", out=tmp_path / "auto", **plan, **birds).to_dict()
-    named = dbpt.compare("waterbirds", out=tmp_path / "named", **plan, **birds | words).to_dict()
+    named = dbpt.compare("waterbirds", out=tmp_path / "named", **plan, **birds | WORDS).to_dict()
     notes, others = found["dataset"].pop("notes"), named["dataset"].pop("notes")
     assert [note for note in notes if note not in others] == [notes[-1]] and "auto: land-or-water" in notes[-1]
     assert found["dataset"] == named["dataset"]

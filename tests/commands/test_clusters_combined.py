@@ -8,17 +8,13 @@ from launched import command as on_ranks
 from launched import launch
 from runs import fit, metrics_of, without
 from safetensors.numpy import load_file
+from tiny import options_of
 
 import dbpt
 from dbpt import InputError
 
 WORD = {"attributes": "clusters"}
 QUICK = {"head": "linear", "baselines": False, "epochs": 2, "warmup_epochs": 0}
-
-
-@pytest.fixture(scope="module")
-def bare(tiny):
-    return tiny.write("clusters-combined", without(tiny.rows(), "attribute"))
 
 
 @pytest.fixture(scope="module")
@@ -34,14 +30,6 @@ def few(tiny):
     return tiny.write(
         "clusters-two", [row for row in rows if row["label"] == "disc" or row["split"] == "test" or row in kept]
     )
-
-
-@pytest.mark.parametrize("verb", ["fit", "audit", "guess", "compare"])
-def test_auto_is_refused_beside_clusters(tiny, command, tmp_path, verb):
-    code, _, errors = command(verb, tiny.table, "--attributes", "auto", "clusters", "--out", tmp_path / "out")
-    message = "--attributes: 'auto' with 'clusters': auto finds the names itself"
-    assert code == 2 and errors.startswith(f"Error: {message}") and errors.count("\n") == 1
-    assert not (tmp_path / "out").exists()
 
 
 def test_true_factors_define_the_reported_groups_and_clusters_those_of_training_and_audit(tiny, run, tmp_path):
@@ -62,10 +50,8 @@ def test_true_factors_define_the_reported_groups_and_clusters_those_of_training_
 
 
 def test_two_ranks_find_the_clusters_of_one(tiny, bare, run, tmp_path):
-    options = tiny.arguments
-    place = options.index("--attributes")
-    options[place : place + 3] = ["--attributes", "clusters"]
-    options += ["--head", "linear", "--no-baselines", "--epochs", "2", "--warmup-epochs", "0"]
+    options = options_of({**tiny.settings, **WORD, "head": "linear", "epochs": 2, "warmup_epochs": 0})
+    options.append("--no-baselines")
     launched = launch(tmp_path, 2, on_ranks, ["fit", str(bare), *options, "--out", str(tmp_path / "run")])
     assert launched.codes() == [0, 0], launched.printed("err")
     for name in ("clusters", "pseudo_attributes"):
@@ -80,12 +66,11 @@ def test_other_clusters_are_refused_in_a_resume(tiny, bare, run):
 
 
 @pytest.mark.parametrize("verb", ["fit", "audit", "guess", "compare"])
-def test_a_class_with_fewer_images_than_clusters_is_refused(tiny, few, command, tmp_path, verb):
-    plain = [text for name in ("model", "pretrained", "cache") for text in (f"--{name}", tiny.settings[name])]
+def test_a_class_with_fewer_images_than_clusters_is_refused(tiny, few, refusal, tmp_path, verb):
     out = tmp_path / ("out.csv" if verb == "guess" else "out")
-    code, _, errors = command(verb, few, *plain, "--attributes", "clusters:3", "--out", out)
+    line = refusal(verb, few, *options_of(tiny.backbone | {"attributes": "clusters:3"}), "--out", out)
     expected = "class 'box' has 2 different images to fit on, too few for 3 clusters; add training or"
-    assert code == 2 and errors.splitlines()[-1].startswith(f"Error: --attributes clusters: {expected}")
+    assert line.startswith(f"--attributes clusters: {expected}")
     assert not out.exists()
 
 

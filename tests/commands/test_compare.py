@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from comparisons import METHODS, PAGES, TABLES, cell, compare
-from runs import fit, metrics_of, without
+from runs import fit, metrics_of
 from safetensors.numpy import load_file
 
 import dbpt
@@ -117,16 +117,9 @@ def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_pa
     assert any("--up-weight 7.0 changes nothing in this run: only --objective jtt" in line for line in warnings)
 
 
-def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, tmp_path):
-    table = tiny.write("no-attribute-default", without(tiny.rows(), "attribute"))
-    found = dbpt.compare(table, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})
+def test_the_methods_that_are_compared_by_default_need_no_annotation(tiny, bare, tmp_path):
+    found = dbpt.compare(bare, out=tmp_path / "c", seeds=1, **tiny.settings | {"epochs": 5})
     assert {row["method"] for row in found.to_dict()["rows"]} > {"jtt", *METHODS} - {"groupdro:true"}
-
-
-@pytest.mark.parametrize("jobs", [0, -1, True])
-def test_a_number_of_jobs_that_is_none(tiny, tmp_path, jobs):
-    with pytest.raises(InputError, match=f"--jobs: found {jobs}; expected"):
-        compare(tiny, tmp_path / "c", jobs=jobs)
 
 
 def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):
@@ -140,13 +133,10 @@ def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):
 
 def test_a_method_that_the_data_do_not_allow_is_named_before_anything_is_trained(tiny, tmp_path):
     """DFR chooses a penalty by a second row of a group of validation, and here each has one."""
-    rows, seen = [], set()
-    for row in tiny.rows():
-        group = row["label"], row["attribute"]
-        if row["split"] != "val" or group not in seen:
-            rows.append(row)
-        seen |= {group} if row["split"] == "val" else set()
-    table = tiny.write("one-of-each-in-validation", rows)
+    rows = tiny.rows()
+    of_group = {(row["label"], row["attribute"]): row for row in rows if row["split"] == "val"}
+    others = [row for row in rows if row["split"] != "val"]
+    table = tiny.write("one-of-each-in-validation", [*others, *of_group.values()])
     wrong = r"^--objective dfr: no group has a second row, .* objective \(in a comparison, leave it out of --methods\)$"
     with pytest.raises(InputError, match=wrong):
         compare(tiny, tmp_path / "c", table, methods="erm,dfr", pseudo_attributes=str(table))

@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 from html import unescape
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -93,10 +94,7 @@ def test_the_answers_are_of_the_first_seed_that_is_finished(tiny, tmp_path, monk
 
 
 def test_the_pictures_are_there_before_training(tiny, tmp_path, logged, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(jobs, "run_cell", interrupted)
+    monkeypatch.setattr(jobs, "run_cell", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         compare(tiny, tmp_path / "c")
     out = tmp_path / "c"
@@ -123,15 +121,6 @@ def test_the_commands_of_the_page_repeat_the_comparison_and_its_row(tiny, tmp_pa
     assert row["test"] == cell(found.folder, "dbpt_linear_seed-3")[1]["test"]
     main(guess)
     assert (tmp_path / "c-guesses.csv").is_file()
-
-
-def test_an_extended_plan_writes_the_page_again(tiny, tmp_path):
-    compare(tiny, tmp_path / "c", methods="erm", seeds=1)
-    page = tmp_path / "c" / "compare.html"
-    assert "comparison of 1 row<" in page.read_text()
-    compare(tiny, tmp_path / "c", methods="erm,dbpt", seeds=2, resume=True)
-    assert "comparison of 2 rows<" in page.read_text()
-    assert commands(page.read_text())[-1][4:11] == ["--methods", "erm", "dbpt", "--heads", "linear", "--seeds", "2"]
 
 
 def test_features_without_images_have_no_pictures(tiny, tmp_path):

@@ -47,13 +47,15 @@ def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
 @pytest.mark.parametrize(
     ("methods", "heads", "seeds", "message"),
     [
-        ("dbtp", "prompt", 1, "--methods: 'dbtp' is none of zero-shot, group-prompts, .* (did you mean 'dbpt'?)"),
+        ("dbtp", "prompt", 1, r"--methods: 'dbtp' is none of zero-shot, group-prompts, .* \(did you mean 'dbpt'\?\)"),
         ("dbpt:trve", "prompt", 1, "--methods: 'dbpt:trve': after the colon stands"),
+        ("gla:group:group", "prompt", 1, "--methods: 'gla:group:group': names the groups or 'group' twice"),
+        ("dbpt:true:pseudo", "prompt", 1, "--methods: 'dbpt:true:pseudo': names the groups or 'group' twice"),
         ("zero-shot:true", "prompt", 1, "--methods: 'zero-shot:true': zero-shot is not trained and takes no groups"),
         ("dfr", "prompt,adapter", 1, "--methods dfr: .*: DFR trains linear only; choose --head linear"),
         ("dbpt,dbpt:pseudo", "prompt", 1, "--methods: 'dbpt' is given twice; keep one"),
         ("dbpt,,erm", "prompt", 1, "--methods: found 'dbpt,,erm'; expected names"),
-        ("erm", "lineal", 1, "--heads: 'lineal' is none of prompt, linear, adapter (did you mean 'linear'?)"),
+        ("erm", "lineal", 1, r"--heads: 'lineal' is none of prompt, linear, adapter \(did you mean 'linear'\?\)"),
         ("erm", "linear", 0, "--seeds: found 0; expected at least 1"),
         ("erm", "linear", 20261126, "--seeds: found 20261126, so many seeds; for seed 20261126 alone write 20261126,"),
         ("erm", "linear", (), "--seeds: found no seed"),
@@ -62,13 +64,8 @@ def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
     ],
 )
 def test_a_plan_that_means_nothing_is_refused_in_one_line(methods, heads, seeds, message):
-    before, found, after = message.partition(".*")
-    with pytest.raises(InputError) as caught:
+    with pytest.raises(InputError, match=f"^{message}"):
         make_plan(CONFIG, methods, heads, seeds)
-    line = str(caught.value)
-    assert line.startswith(before)
-    assert after in line or not found
-    assert "\n" not in line
 
 
 @pytest.mark.parametrize("name", BY_THE_PLAN)

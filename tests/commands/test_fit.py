@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from runs import FILES, fit, groups_of, history_of, metrics_of, pseudo_attributes, result_bytes, said, without
+from runs import FILES, fit, groups_of, history_of, metrics_of, pseudo_attributes, result_bytes, said
 from safetensors import safe_open
 from safetensors.numpy import load_file
 from tiny import ATTRIBUTES, CLASSES, SIZES
@@ -208,19 +208,19 @@ def test_wordings_and_templates_reach_zero_shot_and_prompt(tiny, tiny_run, tmp_p
     assert words["templates"] == ["a drawing of a {}.", "{}"]
 
 
-def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny, tmp_path):
+def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny, bare, tmp_path):
     out = tmp_path / "run"
     cache = str(tmp_path / "cache")
-    no_attribute = tiny.write("no-attribute", without(tiny.rows(), "attribute"))
     for settings, match in (
         ({"n_ctx": 21}, "24 positions, .*n_ctx = 21 context tokens don't fit: at most 20 fit"),
         ({"n_ctx": None, "ctx_init": "dog " * 21}, "21 context tokens don't fit: at most 20"),
-        ({"group_source": "true"}, "--group-source true: .*no-attribute.csv has no attribute"),
-        ({"model_selection": "true-wga"}, "--model-selection true-wga: .*no-attribute.csv has no attribute"),
+        ({"group_source": "true"}, "--group-source true: .*bare.csv has no attribute"),
+        ({"model_selection": "true-wga"}, "--model-selection true-wga: .*bare.csv has no attribute"),
         ({"attributes": None}, "no spurious attribute is named"),
+        ({"prompts": "group", "group_template": ("a {}.",)}, "--group-template: 'a {}.'; expected one {class}"),
     ):
         with pytest.raises(InputError, match=match):
-            fit(tiny, out, no_attribute, cache=cache, **settings)
+            fit(tiny, out, bare, cache=cache, **settings)
     assert not out.exists()
     assert not Path(cache).exists()
 

@@ -1,10 +1,12 @@
 """Several attributes as factors, from the command line to a run's files, and those who read a run again."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from html_page import Page
 from runs import contents, fit, groups_of, metrics_of
-from tiny import ATTRIBUTES, rows_of
+from tiny import ATTRIBUTES, options_of, rows_of
 
 import dbpt
 from dbpt.commands.result import Result
@@ -62,15 +64,12 @@ def test_a_probe_guesses_each_factor_and_one_that_images_do_not_show_is_doubted(
     assert {row["pseudo_light"] for row in boxes} == {"day", "night"}
 
 
-def test_a_run_guesses_each_factor_and_makes_groups_of_their_combinations(run, table, settings):
+def test_a_run_guesses_each_factor_and_makes_groups_of_their_combinations(tiny, run, table):
     assert read_config(run / "config.toml")["factors"] == FACTORS
     figures = metrics_of(run)
     assert figures["dataset"]["attributes"][:3] == ["meadow, day", "meadow, night", "meadow, noon"]
     assert figures["group_kind"] == "true" and sum(figures["dataset"]["counts"]["train"]) == 50
-    plain = {
-        name: value for name, value in settings.items() if name in ("model", "pretrained", "cache", "embed_batch_size")
-    }
-    alone = dbpt.guess_attributes(table, attributes=ATTRIBUTES, columns={"attribute": "ground"}, **plain)
+    alone = dbpt.guess_attributes(table, columns={"attribute": "ground"}, **tiny.guessing)
     rows = rows_of(run / "predictions.csv")
     assert [row["pseudo_ground"] for row in rows] == alone.columns["pseudo_attribute"]
     assert [row["pseudo_attribute"] for row in rows] == [
@@ -106,11 +105,9 @@ def test_a_run_is_continued_and_read_again_with_its_factors(tiny, run, table, se
     classifier = dbpt.load(run)
     assert [factor.name for factor in classifier.words.factors] == ["ground", "light"]
     path = table.parent / rows_of(table)[0]["path"]
-    prediction = classifier.predict(str(path), attributes=True)
-    prediction = next(iter(prediction)) if not hasattr(prediction, "path") else prediction
-    assert prediction.attribute_probabilities.shape == (
-        6,
-    ) and prediction.attribute_probabilities.sum() == pytest.approx(1)
+    prediction = classifier.predict(path, attributes=True)
+    assert prediction.attribute_probabilities.shape == (6,)
+    assert prediction.attribute_probabilities.sum() == pytest.approx(1)
     if prediction.prediction == "box":
         assert prediction.attribute_probabilities[[2, 5]].sum() == 0
     design = dbpt.draw_label_sample(run, out=tmp_path / "sample", n=8, cache=str(tiny.cache))
@@ -137,10 +134,9 @@ def test_guesses_of_a_run_come_back_as_a_file(tiny, run, table, settings, tmp_pa
 def test_true_attributes_of_factors_influence_nothing(tiny, run, table, settings, tmp_path):
     rows = rows_of(table)
     draws = np.random.default_rng(1)
-    boxes = [i for i, row in enumerate(rows) if row["label"] == "box"]
-    discs = [i for i, row in enumerate(rows) if row["label"] == "disc"]
     shuffled = [dict(row) for row in rows]
-    for members in (boxes, discs):
+    for label in ("box", "disc"):
+        members = [i for i, row in enumerate(rows) if row["label"] == label]
         for one, other in zip(members, draws.permutation(members), strict=True):
             shuffled[one] |= {name: rows[other][name] for name in ("ground", "light")}
     unknown = [row | {"light": ""} for row in rows]
@@ -163,7 +159,7 @@ def test_a_known_value_is_kept_where_another_factor_of_the_image_is_guessed(tiny
     for n, (found, true, guess) in enumerate(zip(rows_of(kept / "predictions.csv"), truth, guessed, strict=True)):
         assert found["pseudo_ground"] == (true["ground"] if n % 2 else guess["pseudo_ground"])
         assert found["pseudo_light"] == (true["light"] if n % 3 else guess["pseudo_light"])
-    how = {name: settings[name] for name in ("model", "pretrained", "cache", "embed_batch_size", "factors")}
+    how = tiny.backbone | {"factors": FACTORS}
     ground, light = dbpt.guess_attributes(some, **how).guesses.factors
     assert (ground.n_known, light.n_known) == (len(rows) // 2, len(rows) - len(rows[::3]))
     alone = tiny.write("ground-alone", [{name: row[name] for name in row if name != "light"} for row in truth])
@@ -175,25 +171,19 @@ def test_a_known_value_is_kept_where_another_factor_of_the_image_is_guessed(tiny
         fit(tiny, tmp_path / "none", tiny.write("no-factors", none), guess_only_unknown=True, **settings)
 
 
-def test_the_command_line_takes_factors_and_says_how_to_write_several_attributes(tiny, table, command, tmp_path):
-    options = list(tiny.arguments)
-    start = options.index("--attributes")
-    del options[start : start + 3]
-    kept = ("--model", "--pretrained", "--cache", "--embed-batch-size")
-    options = [text for i, text in enumerate(options) if text in kept or (i and options[i - 1] in kept)]
+def test_the_command_line_takes_factors_and_says_how_to_write_them(tiny, table, command, refusal, tmp_path):
+    options = options_of(tiny.backbone)
     code, printed, _ = command("guess", table, *options, "--factors", *FACTORS, "--out", tmp_path / "g.csv")
     assert code == 0
     assert "shares of ground: meadow " in printed and "shares of light: day " in printed
     assert "light alone: right for " in printed
     assert "box · meadow, noon" not in printed and "disc · meadow, " in printed
-    code, _, errors = command("data", "check", table, "--factors", *FACTORS)
-    assert code == 0
+    assert command("data", "check", table, "--factors", *FACTORS)[0] == 0
     for repeated, part in (
         (["--factors", "a: b, c", "--factors", "d: e, f"], "write all factors after the first: --factors 'style: p"),
         (["--factors", "a: b, c", "--proportions", "1", "2"], "--proportions with --factors"),
     ):
-        code, _, errors = command("guess", table, *options, *repeated)
-        assert code == 2 and part in errors.splitlines()[-1]
+        assert part in refusal("guess", table, *options, *repeated)
 
 
 def test_results_name_each_factor_alone_and_only_the_combinations_that_occur(run, table):
@@ -254,10 +244,6 @@ def test_small_combinations_are_raked_over_the_factors_also_when_resumed_or_samp
     sampled = raked | {"objective": "dbpt", "apply": "sampling"}
     whole = fit(tiny, tmp_path / "whole", table, **sampled)
     with pytest.MonkeyPatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("dbpt.commands.fit.write_results", _stop)
+        patched.setattr("dbpt.commands.fit.write_results", Mock(side_effect=KeyboardInterrupt))
         fit(tiny, tmp_path / "again", table, **sampled)
     assert contents(dbpt.fit(out=tmp_path / "again", resume=True).folder) == contents(whole)
-
-
-def _stop(*_, **__):
-    raise KeyboardInterrupt

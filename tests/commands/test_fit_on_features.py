@@ -70,11 +70,3 @@ def test_label_has_nothing_to_show(run, tmp_path):
     with pytest.raises(InputError, match="was fitted on --embeddings, without images; there is nothing to show"):
         dbpt.draw_label_sample(run, out=tmp_path / "sample")
     assert not (tmp_path / "sample").exists()
-
-
-def test_compare_takes_features_too(tiny, given, run, tmp_path):
-    settings = {"methods": "zero-shot,erm", "seeds": 1, "embeddings": given / "features.npy", **tiny.settings}
-    found = dbpt.compare(given / "table.csv", out=tmp_path / "compare", **settings)
-    of_fit = json.loads((run / "metrics.json").read_text())["rows"][:2]
-    worst = [row["figures"]["worst_group_accuracy"]["mean"] for row in found.to_dict()["rows"]]
-    assert worst == [row["test"]["worst_group_accuracy"] for row in of_fit]

@@ -11,28 +11,22 @@ from runs import fit, history_of, metrics_of
 from safetensors.numpy import load_file
 
 import dbpt
+from dbpt import InputError
 from dbpt.commands.methods import build_head, trained_result
 from dbpt.objectives.base import EXCLUDED
 from dbpt.report.summary import summarize
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
-from dbpt.training import draws
 
 HEADS = ("prompt", "linear", "adapter")
 TEMPLATE = ("a {class} on a {attribute}.",)
-
-
-def settings_for(tiny, head: str) -> dict:
-    unread = ("prompts",) if head == "prompt" else ("prompts", "n_ctx")
-    return {name: value for name, value in tiny.settings.items() if name not in unread}
 
 
 @pytest.fixture(scope="module", params=HEADS)
 def group_run(request, tiny, tmp_path_factory) -> Path:
     """The folder of a run with group prompts of each head."""
     out = tmp_path_factory.mktemp("groups") / request.param
-    settings = settings_for(tiny, request.param) | {"head": request.param, "prompts": "group"}
-    return dbpt.fit(tiny.table, out=out, group_template=TEMPLATE, baselines=False, **settings).folder
+    return fit(tiny, out, head=request.param, prompts="group", group_template=TEMPLATE, baselines=False)
 
 
 def test_the_classifier_has_weights_of_groups_and_the_row_says_so(group_run):
@@ -71,8 +65,8 @@ def test_evaluation_and_predictions_agree_with_the_run(group_run, tiny):
 
 
 def test_the_head_starts_as_the_untrained_group_prompts(tiny):
-    table = {"data": str(tiny.table), **settings_for(tiny, "linear"), "group_template": TEMPLATE, "prompts": "group"}
-    study = prepare(make_config(table | {"head": "linear", "objective": "balanced"}))
+    settings = {"head": "linear", "group_template": TEMPLATE, "prompts": "group", "objective": "balanced"}
+    study = prepare(make_config({"data": str(tiny.table), **tiny.settings, **settings}))
     head = build_head(study, "group")
     texts = [f"a {c} on a {a}." for c in ("box", "disc") for a in ("meadow", "lake")]
     features = study.embedded.backbone.encode_text(texts).numpy()
@@ -81,8 +75,8 @@ def test_the_head_starts_as_the_untrained_group_prompts(tiny):
 
 
 def test_the_shares_of_the_groups_are_those_of_the_training_images(tiny):
-    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "group", "min_group_count": 0.0}
-    study = prepare(make_config({"data": str(tiny.table), **settings}))
+    settings = {"head": "linear", "prompts": "group", "min_group_count": 0.0}
+    study = prepare(make_config({"data": str(tiny.table), **tiny.settings, **settings}))
     train_G, val_G = study.counts("pseudo", "train"), study.counts("pseudo", "val")
     assert np.abs(train_G / train_G.sum() - val_G / val_G.sum()).max() > 0.1
     found = trained_result(study, "gla", "group", checkpoint_path=None, quiet=True).trained
@@ -95,29 +89,9 @@ def test_the_shares_of_the_groups_are_those_of_the_training_images(tiny):
     assert found.history[0].loss == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_run_that_was_stopped_ends_as_one_that_was_not(tiny, tmp_path, monkeypatch):
-    settings = {"prompts": "group", "baselines": False}
-    whole = fit(tiny, tmp_path / "whole", **settings)
-    offered = draws.CheckpointWriter.offer
-
-    def stop(self, checkpoint):
-        offered(self, checkpoint)
-        if len(checkpoint.progress.history) == 3:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(draws.CheckpointWriter, "offer", stop)
-        with pytest.raises(KeyboardInterrupt):
-            fit(tiny, tmp_path / "stopped", **settings)
-    resumed = fit(tiny, tmp_path / "stopped", resume=True, **settings)
-    for name in ("classifier.safetensors", "prompt.safetensors", "history.jsonl"):
-        assert (resumed / name).read_bytes() == (whole / name).read_bytes()
-
-
 def test_a_class_may_lack_an_attribute_and_never_gets_it(tiny, tmp_path):
-    settings = {k: v for k, v in settings_for(tiny, "linear").items() if k != "attributes"}
     factors = ["ground: meadow, lake, sand", "ground[disc]: meadow, lake"]
-    run = dbpt.fit(tiny.table, out=tmp_path / "run", head="linear", prompts="group", factors=factors, **settings).folder
+    run = fit(tiny, tmp_path / "run", head="linear", prompts="group", attributes=None, factors=factors)
     bias = load_file(run / "classifier.safetensors")["logit_bias"]
     assert bias.shape == (2, 3)
     assert bias[1, 2] == EXCLUDED  # the classes of a table are sorted
@@ -127,23 +101,22 @@ def test_a_class_may_lack_an_attribute_and_never_gets_it(tiny, tmp_path):
 
 @pytest.mark.parametrize("head", ["prompt", "linear"])
 def test_clusters_have_no_words_and_start_as_their_class(head, tiny, tmp_path):
-    settings = settings_for(tiny, head) | {"attributes": ("clusters",), "prompts": "group", "head": head}
-    config = make_config({"data": str(tiny.table), **settings})
-    study = prepare(config)
+    settings = {"attributes": ("clusters",), "prompts": "group", "head": head}
+    study = prepare(make_config({"data": str(tiny.table), **tiny.settings, **settings}))
     first = build_head(study, "group")
     number = len(study.group_names("pseudo"))
     assert first(torch.eye(16)).shape == (16, number)
-    run = dbpt.fit(tiny.table, out=tmp_path / "run", baselines=False, **settings)
-    assert dbpt.load(run.folder).head.weights.shape[:2] == (2, number // 2)
+    run = fit(tiny, tmp_path / "run", baselines=False, **settings)
+    assert dbpt.load(run).head.weights.shape[:2] == (2, number // 2)
     if head == "prompt":
-        shapes = {name: tensor.shape for name, tensor in load_file(run.folder / "prompt.safetensors").items()}
+        shapes = {name: tensor.shape for name, tensor in load_file(run / "prompt.safetensors").items()}
         assert shapes == {"context": (3, 16), "offsets": (number, 16)}
-    found = next(iter(dbpt.load(run.folder).predict(tiny.images(1))))
+    found = next(dbpt.load(run).predict(tiny.images(1)))
     assert found.attribute_probabilities is None
 
 
 def test_auto_keeps_what_validation_prefers_and_says_so(tiny, tmp_path):
-    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "auto", "group_template": TEMPLATE}
+    settings = tiny.settings | {"head": "linear", "prompts": "auto", "group_template": TEMPLATE}
     result = dbpt.fit(tiny.table, out=tmp_path / "auto", baselines=False, **settings)
     metrics = metrics_of(result.folder)
     assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "dbpt", "gla"}
@@ -175,7 +148,7 @@ def test_auto_keeps_what_validation_prefers_and_says_so(tiny, tmp_path):
     ],
 )
 def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny, tmp_path):
-    settings = settings_for(tiny, given.get("head", "linear")) | {"head": "linear", "prompts": "auto"} | given
+    settings = tiny.settings | {"head": "linear", "prompts": "auto"} | given
     result = dbpt.fit(tiny.table, out=tmp_path / "run", baselines=False, **settings)
     metrics = metrics_of(result.folder)
     assert metrics["only"] == only
@@ -186,7 +159,7 @@ def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny,
 @pytest.mark.parametrize("given", [{"batch_size": 16}, {"apply": "sampling"}])
 def test_a_run_of_auto_can_be_used_if_only_one_of_the_two_samples(given, tiny, tmp_path, command):
     """The classifier of GLA, which has no weights to sample by, must not be refused for those of dbpt."""
-    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "auto", "group_template": TEMPLATE} | given
+    settings = tiny.settings | {"head": "linear", "prompts": "auto", "group_template": TEMPLATE} | given
     run = dbpt.fit(tiny.table, out=tmp_path / "auto", baselines=False, **settings)
     for prompts in ("class", "group"):
         config = make_config({"data": str(tiny.table), **settings}).for_one(prompts)
@@ -210,7 +183,7 @@ def test_a_run_is_audited_and_labelled(group_run, tiny, tmp_path, command):
 
 def test_prompts_start_as_those_of_other_runs(tiny, tiny_run, tmp_path):
     """A context that all share starts any other, also that of groups without words, whose offsets start at 0."""
-    settings = {k: v for k, v in tiny.settings.items() if k != "n_ctx"} | {"epochs": 1, "baselines": False}
+    settings = tiny.settings | {"n_ctx": None, "epochs": 1, "baselines": False}
     named, unnamed = {"prompts": "group"}, {"prompts": "group", "group_source": "ppa"}
     first = dbpt.fit(tiny.table, out=tmp_path / "named", start_from=tiny_run, **settings | named).folder
     assert load_file(first / "prompt.safetensors")["context"].shape == (3, 16)
@@ -226,15 +199,13 @@ def test_prompts_start_as_those_of_other_runs(tiny, tiny_run, tmp_path):
 
 
 def test_each_class_may_have_a_context_that_its_groups_share(tiny, tmp_path):
-    settings = {**tiny.settings, "prompts": "group", "class_specific_context": True, "baselines": False}
-    run = dbpt.fit(tiny.table, out=tmp_path / "run", **settings).folder
+    run = fit(tiny, tmp_path / "run", prompts="group", class_specific_context=True, baselines=False)
     assert load_file(run / "prompt.safetensors")["context"].shape == (2, 3, 16)
     assert dbpt.load(run).head.weights.shape == (2, 2, 16)
 
 
 def test_a_named_objective_is_trained_with_both(tiny, tmp_path):
-    settings = settings_for(tiny, "linear") | {"head": "linear", "prompts": "auto", "objective": "balanced"}
-    metrics = metrics_of(dbpt.fit(tiny.table, out=tmp_path / "run", **settings).folder)
+    metrics = metrics_of(fit(tiny, tmp_path / "run", head="linear", prompts="auto", objective="balanced"))
     assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "erm", "balanced", "balanced:group"}
 
 
@@ -250,41 +221,8 @@ def test_a_comparison_has_rows_of_group_prompts(tiny, tmp_path):
     assert again.table() == result.table()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "line"),
-    [
-        (["--prompts", "groups"], "--prompts"),
-        (
-            ["--prompts", "group", "--objective", "kgcoop"],
-            "--prompts group with --objective kgcoop: KgCoOp trains class",
-        ),
-        (["--objective", "gla"], "--prompts class with --objective gla: GLA trains group prompts only"),
-        (["--prompts", "group", "--group-template", "a {}."], "--group-template: 'a {}.'; expected one {class}"),
-        (["--prompts", "group", "--tau", "-1"], "--tau: must be at least 0, found -1"),
-        (["--prompts", "group", "--group-source", "ppa", "--head", "adapter"], "begin alike, and it keeps its class"),
-        (["--prompts", "group", "--group-source", "ppa", "--objective", "subg"], "SUBG has no loss of groups"),
-    ],
-)
-def test_wrong_settings_are_refused_in_one_line(arguments, line, tiny, tmp_path, refusal):
-    assert line in refusal("fit", tiny.table, "--out", tmp_path / "run", *tiny.arguments, *arguments)
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("method", ["erm:groups", "gla:group:group", "balanced:true:pseudo", "zero-shot:group"])
-def test_wrong_methods_are_refused_in_one_line(method, tiny, tmp_path, refusal):
-    line = refusal("compare", tiny.table, "--out", tmp_path / "c", *tiny.arguments, "--methods", method)
-    assert f"--methods: '{method}'" in line
-
-
-def test_group_prompts_need_an_attribute(tiny, tmp_path, refusal):
-    table = tiny.write("no-attribute", [{k: v for k, v in row.items() if k != "attribute"} for row in tiny.rows()])
-    arguments = [each for each in tiny.arguments if each not in ("--attributes", "meadow", "lake")]
-    assert "attribute" in refusal("fit", table, "--out", tmp_path / "run", *arguments, "--prompts", "group")
-    result = dbpt.fit(
-        table,
-        out=tmp_path / "auto",
-        prompts="auto",
-        objective="erm",
-        **{k: v for k, v in tiny.settings.items() if k not in ("attributes", "prompts")},
-    )
-    assert metrics_of(result.folder)["only"] == "no-attribute"
+def test_group_prompts_need_an_attribute(tiny, bare, tmp_path):
+    with pytest.raises(InputError, match="no spurious attribute is named"):
+        fit(tiny, tmp_path / "run", bare, attributes=None, prompts="group")
+    run = fit(tiny, tmp_path / "auto", bare, attributes=None, prompts="auto", objective="erm")
+    assert metrics_of(run)["only"] == "no-attribute"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from comparisons import compare
-from runs import fit, metrics_of, said
+from runs import said
 from tiny import ATTRIBUTES
 
 from dbpt.data import load_dataset
@@ -77,13 +77,6 @@ def test_validation_groups_do_not_matter_where_none_chooses_the_epoch(tiny, mode
 def test_dfr_learns_from_validation(tiny):
     told = warnings(tiny, ENOUGH["train"], (10, 0, 10, 10), objective="dfr", head="linear")
     assert told[0].startswith(f"pseudo-groups with no row in split 'val': {NAMES[1]} (5 in 'train'); nothing is learnt")
-
-
-def test_a_fit_without_one_group_in_validation_says_so_in_its_metrics(tiny, tmp_path):
-    rows = [row for row in tiny.rows() if not row["path"].startswith("val/10")]
-    run = fit(tiny, tmp_path / "run", tiny.write("no-box-meadow", rows), epochs=1, baselines=False, **TRUE)
-    (told,) = [line for line in said(metrics_of(run)["warnings"]) if "chosen without them" in line]
-    assert told.startswith(f"true-groups with no row in split 'val': {NAMES[0]} (5 in 'train');")
 
 
 def test_a_selection_that_no_objective_reads_is_told(tiny):

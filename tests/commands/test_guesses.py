@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -27,10 +28,7 @@ def images(page: str) -> list[str]:
 
 
 def test_the_pictures_are_there_before_training_and_their_page_is_named_once(tiny, tmp_path, logged, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("dbpt.commands.fit.trained_result", interrupted)
+    monkeypatch.setattr("dbpt.commands.fit.trained_result", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         fit(tiny, tmp_path / "run")
     page = (tmp_path / "run/guesses.html").read_text()

@@ -6,16 +6,15 @@ written.
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 from faulty_command import FaultyCommand, embedding, fitting
+from kill_moments import armed
 from launcher import Launcher, leftovers
 from runs import contents, epochs_saved
 
 from dbpt.cli import main
 
-SUPPORT = str(Path(__file__).parents[1] / "support")
 STEPS_AN_EPOCH = 4  # 50 rows in batches of 16
 
 # One after the other in the same run: (moment, how many of them to let pass, epochs whose checkpoint is there then).
@@ -34,8 +33,8 @@ KILLS = (
 @pytest.mark.parametrize(
     "choice",
     [
-        "--head prompt --objective dbpt --optimizer sgd",
-        "--head linear --objective groupdro --apply sampling",
+        "--head prompt --objective gla --prompts group --optimizer sgd",
+        "--head linear --objective groupdro --apply sampling --features live",
         "--head adapter --objective jtt --identification-epochs 2 --apply sampling --optimizer sgd",
     ],
 )
@@ -45,8 +44,7 @@ def test_killed_at_each_moment_in_turn_it_ends_with_the_same_bytes(launcher: Lau
     run, stderr = tmp_path / "run", tmp_path / "stderr"
     checkpoint = run / "checkpoints" / f"{choice.split()[3]}.safetensors"
     for moment, number, epochs in KILLS:
-        first = f"import sys; sys.path.insert(0, {SUPPORT!r}); from kill_moments import arm; arm({moment!r}, {number})"
-        code = launcher.run([*command, "--out", str(run), "--resume"], stderr, first=first)
+        code = launcher.run([*command, "--out", str(run), "--resume"], stderr, first=armed(moment, number))
         assert code == -signal.SIGKILL, (moment, stderr.read_text())
         assert epochs_saved(checkpoint) == epochs, moment
         assert len(leftovers(run)) == ("while" in moment or "before the file" in moment), moment

@@ -5,19 +5,13 @@ import json
 
 import pytest
 from runs import fit, groups_of, metrics_of, said, without
-from tiny import ATTRIBUTES
+from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt import InputError
 from dbpt.objectives import OBJECTIVES
 
 SAID = "groups: classes (no attribute named)"
-
-
-@pytest.fixture(scope="module")
-def bare(tiny):
-    """The table of the tiny task without its column of attributes."""
-    return tiny.write("no-attribute", without(tiny.rows(), "attribute"))
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +37,7 @@ def test_the_folder_holds_no_attribute(run):
     files = {path.name for path in run.iterdir()}
     assert {"report.html", "predictions.csv", "classifier.safetensors"} <= files
     assert files.isdisjoint({"guesses.html", "pseudo_attributes.safetensors"})
-    with (run / "predictions.csv").open() as file:
-        assert next(csv.reader(file)) == ["path", "label", "split", "prediction", "p_box", "p_disc"]
+    assert list(rows_of(run / "predictions.csv")[0]) == ["path", "label", "split", "prediction", "p_box", "p_disc"]
     found = [(row["class"], row["attribute"], row["group_source"], row["n_train"]) for row in groups_of(run)]
     assert found == [("box", "", "class", "25"), ("disc", "", "class", "25")]
 
@@ -111,7 +104,7 @@ def test_a_comparison(tiny, bare, tmp_path):
 
 @pytest.mark.parametrize("methods", [["dbpt"], ["erm", "groupdro"], None])
 def test_one_method_with_groups_asks_for_an_attribute(tiny, bare, tmp_path, methods):
-    with pytest.raises(InputError, match="no-attribute.csv: no spurious attribute is named; .*erm"):
+    with pytest.raises(InputError, match="bare.csv: no spurious attribute is named; .*erm"):
         dbpt.compare(bare, out=tmp_path / "c", methods=methods, **tiny.settings | {"attributes": None})
     assert not (tmp_path / "c").exists()
 
@@ -123,7 +116,7 @@ REFUSED = [
     ),
     ({"group_source": "true"}, "--group-source true with --objective erm: ERM uses no groups"),
     ({"model_selection": "true-wga"}, "--model-selection true-wga: .*has no attribute for any row of split 'val'"),
-    ({"proportions": (0.5, 0.5)}, "--proportions 0.5 0.5: .*no-attribute.csv names no attribute, so .* --attributes"),
+    ({"proportions": (0.5, 0.5)}, "--proportions 0.5 0.5: .*bare.csv names no attribute, so .* --attributes"),
     ({"pseudo_method": "kmeans"}, "--pseudo-method kmeans: .* names no attribute"),
     ({"min_confidence": 0.5}, "--min-confidence 0.5: .* names no attribute"),
     ({"pseudo_attributes": "guesses.csv"}, "--pseudo-attributes guesses.csv: .* names no attribute"),

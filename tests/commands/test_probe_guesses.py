@@ -111,10 +111,9 @@ def test_an_audit_of_the_run_uses_its_probe_unless_it_is_about_something_else(ti
 
 
 def test_guess_and_audit_have_it_too(tiny, few):
-    shared = {name: tiny.settings[name] for name in ("model", "pretrained", "cache", "attributes")}
-    guessed = dbpt.guess_attributes(few, pseudo_method="probe", **shared, embed_batch_size=16)
+    guessed = dbpt.guess_attributes(few, pseudo_method="probe", **tiny.guessing)
     assert "guessed by the probe" in guessed.table() and "out of fold on" in guessed.table()
-    audited = dbpt.audit(few, pseudo_method="probe", **shared, embed_batch_size=16)
+    audited = dbpt.audit(few, pseudo_method="probe", **tiny.guessing)
     assert audited.figures.guesses.cross_validated == guessed.guesses.cross_validated
     assert audited.figures.group_kind == "pseudo"
 
@@ -145,10 +144,7 @@ def test_a_comparison_draws_the_known_images_anew_for_each_draw(tiny, tmp_path):
         ({"attributes": "auto"}, "--pseudo-method probe with --attributes auto: it learns from known attributes; drop"),
         ({"attributes": "clusters"}, "--pseudo-method probe with --attributes clusters: clusters within each class"),
         ({"probe_rows": 2}, "it needs at least 2 of each, copies not counted: raise --probe-rows"),
-        (
-            {"attributes": ("lake", "meadow", "sky")},
-            "0 of the 74 training and .* the attribute 'sky'",
-        ),
+        ({"attributes": ("lake", "meadow", "sky")}, "0 of the 74 training and .* the attribute 'sky'"),
     ],
 )
 def test_bad_settings_get_one_line(tiny, tmp_path, settings, message):

@@ -152,13 +152,9 @@ def test_few_validation_images_are_one_warning_for_all_seeds(tiny, tmp_path):
 
 def test_a_small_class_keeps_its_rows_with_a_warning(tiny, tmp_path):
     rows = tiny.rows()
-    label, kept = rows[0]["label"], 0
-    few = []
-    for row in rows:
-        is_of_class = row["split"] == "train" and row["label"] == label
-        kept += is_of_class
-        if not is_of_class or kept <= 3:
-            few.append(row)
+    label = rows[0]["label"]
+    of_class = [row for row in rows if (row["split"], row["label"]) == ("train", label)]
+    few = [row for row in rows if row not in of_class[3:]]
     run = fit(tiny, tmp_path / "run", tiny.write("small-class", few), **SHOTS)
     expected = f"--shots 5: classes with fewer training images, of which all are taken: {label} (3)"
     assert expected in said(metrics_of(run)["warnings"])

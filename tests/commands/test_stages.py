@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-import dbpt
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed, prepare
@@ -29,27 +28,8 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
     assert (together[0].splits != together[1].splits).any()  # the rows set aside are the seed's
 
 
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"cache": "{file}"}, "--cache {file}: is not a folder; choose another"),
-        ({"cache": "{file}/below"}, "--cache {file}/below: cannot create: {file} is not a folder"),
-        ({"n_ctx": 24}, "--n-ctx 24: the text tower has 24 positions, which must hold a class name too; lower it"),
-        ({"n_ctx": None, "ctx_init": " "}, "--ctx-init ' ': no token; expected words, or leave it out"),
-    ],
-)
-def test_what_is_wrong_whatever_the_data_are_is_told_before_they_are_read(tiny, tmp_path, settings, told):
-    file = tmp_path / "file"
-    file.write_text("mine")
-    chosen = {name: str(value).format(file=file) if name == "cache" else value for name, value in settings.items()}
-    with pytest.raises(InputError) as error:
-        dbpt.fit(tmp_path / "no-such-table.csv", out=tmp_path / "run", **tiny.settings | chosen)
-    assert str(error.value) == told.format(file=file) and file.read_text() == "mine"
-
-
-def test_what_any_of_them_lacks_is_refused_before_the_images_are_read(tiny, logged):
-    rows = [{name: row[name] for name in ("path", "label", "split")} for row in tiny.rows()]
-    settings = {"data": str(tiny.write("no-attribute-stages", rows)), **tiny.settings}
+def test_what_any_of_them_lacks_is_refused_before_the_images_are_read(tiny, bare, logged):
+    settings = {"data": str(bare), **tiny.settings}
     configs = [FitConfig(**settings), FitConfig(**settings, objective="groupdro", group_source="true")]
     with pytest.raises(InputError, match="^--group-source true: .* has no attribute"):
         load_and_embed(configs)

@@ -9,6 +9,7 @@ from comparisons import compare
 from launched import command, launch
 from runs import fit
 from safetensors.numpy import load_file
+from tiny import options_of
 
 import dbpt
 from dbpt.commands.methods import build_head
@@ -22,16 +23,8 @@ def context_of(run: Path) -> np.ndarray:
     return load_file(run / "prompt.safetensors")["context"]
 
 
-def warm(tiny, start: Path, **settings: object) -> dict:
-    return {
-        **{name: value for name, value in tiny.settings.items() if name != "n_ctx"},
-        "start_from": start,
-        **settings,
-    }
-
-
-def fit_warm(tiny, out: Path, start: Path, **settings: object) -> Path:
-    return dbpt.fit(tiny.table, out=out, **warm(tiny, start, **settings)).folder
+def warm(start: Path, **settings: object) -> dict:
+    return {"n_ctx": None, "start_from": start, **settings}
 
 
 def saved(folder: Path, context: np.ndarray) -> Path:
@@ -42,7 +35,7 @@ def saved(folder: Path, context: np.ndarray) -> Path:
 
 @pytest.mark.parametrize("name", ["", "prompt.safetensors"])
 def test_the_new_head_is_the_classifier_of_the_run(tiny, tiny_run, name):
-    config = make_config({"data": str(tiny.table), **warm(tiny, tiny_run / name)})
+    config = make_config({"data": str(tiny.table), **tiny.settings, **warm(tiny_run / name)})
     head = build_head(prepare(config))
     assert head.context.detach().numpy().tobytes() == context_of(tiny_run).tobytes()
     weights = load_file(tiny_run / "classifier.safetensors")["weights"]
@@ -51,13 +44,13 @@ def test_the_new_head_is_the_classifier_of_the_run(tiny, tiny_run, name):
 
 def test_a_class_specific_prompt_starts_as_one(tiny, tmp_path):
     first = fit(tiny, tmp_path / "first", epochs=2, class_specific_context=True, baselines=False)
-    config = make_config({"data": str(tiny.table), **warm(tiny, first, class_specific_context=True)})
+    config = make_config({"data": str(tiny.table), **tiny.settings, **warm(first, class_specific_context=True)})
     assert build_head(prepare(config)).context.detach().numpy().tobytes() == context_of(first).tobytes()
 
 
 def test_a_fit_goes_on_from_there_and_a_resume_knows_the_start_by_its_content(tiny, tiny_run, tmp_path):
     start = shutil.copy(tiny_run / "prompt.safetensors", tmp_path / "start.safetensors")
-    warm_run = fit_warm(tiny, tmp_path / "run", Path(start), epochs=3, baselines=False, model_selection="last")
+    warm_run = fit(tiny, tmp_path / "run", **warm(start, epochs=3, baselines=False, model_selection="last"))
     moved = Path(shutil.move(start, tmp_path / "moved.safetensors"))
     before = (warm_run / "prompt.safetensors").read_bytes()
     assert np.abs(context_of(warm_run) - context_of(tiny_run)).max() > 0
@@ -69,11 +62,9 @@ def test_a_fit_goes_on_from_there_and_a_resume_knows_the_start_by_its_content(ti
 
 
 def test_all_ranks_start_from_the_file_of_the_first(tiny, tiny_run, tmp_path):
-    alone = fit_warm(tiny, tmp_path / "alone", tiny_run, epochs=3, baselines=False)
-    settings = list(tiny.arguments)
-    at = settings.index("--n-ctx")
-    del settings[at : at + 2]
-    arguments = ["fit", str(tiny.table), *settings, "--epochs", "3", "--no-baselines", "--out", str(tmp_path / "run")]
+    alone = fit(tiny, tmp_path / "alone", **warm(tiny_run, epochs=3, baselines=False))
+    settings = {name: value for name, value in tiny.settings.items() if name != "n_ctx"} | {"epochs": 3}
+    arguments = ["fit", str(tiny.table), *options_of(settings), "--no-baselines", "--out", str(tmp_path / "run")]
     of_rank = {0: ["--start-from", str(tiny_run)], 1: ["--start-from", str(tmp_path / "nowhere")]}
     launched = launch(tmp_path, 2, command, arguments, of_rank)
     assert launched.codes() == [0, 0], launched.printed("err")
@@ -84,7 +75,8 @@ def test_a_comparison_starts_every_prompt_there_and_knows_the_content(tiny, tiny
     start = Path(shutil.copy(tiny_run / "prompt.safetensors", tmp_path / "start.safetensors"))
     choices = {"methods": "zero-shot,erm", "heads": "prompt", "seeds": 1, "n_ctx": None, "model_selection": "last"}
     found = compare(tiny, tmp_path / "c", **choices, start_from=start)
-    alone = fit_warm(tiny, tmp_path / "run", start, epochs=3, objective="erm", baselines=False, model_selection="last")
+    settings = {"epochs": 3, "objective": "erm", "baselines": False, "model_selection": "last"}
+    alone = fit(tiny, tmp_path / "run", **warm(start, **settings))
     cell = load_file(found.folder / "cells" / "erm_prompt_seed-0.safetensors")
     assert cell["classifier.weights"].tobytes() == load_file(alone / "classifier.safetensors")["weights"].tobytes()
     assert "--start-from" in (found.folder / "compare.html").read_text()
@@ -99,7 +91,7 @@ def test_what_cannot_be_started_from_is_refused(tiny, tiny_run, tmp_path):
 
     def refused(message: str, start: Path, **settings: object) -> None:
         with pytest.raises(InputError, match=message):
-            fit_warm(tiny, out, start, **settings)
+            fit(tiny, out, **warm(start, **settings))
         assert not out.exists()
 
     linear = fit(tiny, tmp_path / "linear", head="linear", epochs=1, baselines=False)

@@ -92,20 +92,16 @@ def test_tensorboard_reads_a_comparison(tiny, tmp_path):
     assert texts["page/text_summary"] == str(folder / "compare.html")
 
 
-@pytest.mark.parametrize("command", ["fit", "compare"])
-def test_an_unknown_or_missing_tracker_gets_one_line_before_training(tiny, tmp_path, capsys, monkeypatch, command):
+@pytest.mark.parametrize("verb", ["fit", "compare"])
+def test_an_unknown_or_missing_tracker_gets_one_line_before_training(tiny, tmp_path, refusal, monkeypatch, verb):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    start, out = (
-        [command, str(tiny.table), *tiny.arguments, "--out", str(tmp_path / "out"), "--report-to"],
-        tmp_path / "out",
-    )
+    out = tmp_path / "out"
     for names, expected in {
         ("tensorboard", "wandb"): "--report-to wandb needs wandb; run pip install 'dbpt[wandb]'",
         ("tensorbord",): "'tensorbord' is not one of 'tensorboard', 'wandb', 'mlflow', 'trackio'",
     }.items():
-        with pytest.raises(SystemExit):
-            main([*start, *names])
-        assert expected in capsys.readouterr().err and not out.exists()
+        assert expected in refusal(verb, tiny.table, *tiny.arguments, "--out", out, "--report-to", *names)
+        assert not out.exists()
     with pytest.raises(InputError, match=r"--report-to: 'mlfow' is none of .* \(did you mean 'mlflow'\?\)"):
         fit(tiny, out, report_to=("tensorboard", "mlfow"))
 

@@ -1,10 +1,8 @@
 """Methods without training as rows of a comparison."""
 
-import numpy as np
 import pytest
 from comparisons import cell, compare
 from made_up_run import worded
-from runs import without
 
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
@@ -41,11 +39,10 @@ def test_the_figures_are_those_of_its_classifier(comparison):
     assert len(averages) == len(TRAINING_FREE)
 
 
-def test_they_are_refused_for_data_that_name_no_attribute(tiny, tmp_path):
-    table = tiny.write("free-none", without(tiny.rows(), "attribute"))
-    assert compare(tiny, tmp_path / "zero-shot", table, methods="zero-shot", attributes=None).rows
+def test_they_are_refused_for_data_that_name_no_attribute(tiny, bare, tmp_path):
+    assert compare(tiny, tmp_path / "zero-shot", bare, methods="zero-shot", attributes=None).rows
     with pytest.raises(InputError, match="no spurious attribute is named; name what the classifier might rely on"):
-        compare(tiny, tmp_path / "c", table, methods="roboshot", attributes=None)
+        compare(tiny, tmp_path / "c", bare, methods="roboshot", attributes=None)
     assert not (tmp_path / "c" / "plan.json").exists()
 
 
@@ -54,16 +51,3 @@ def test_only_those_that_use_the_guesses_tell_doubts_about_them(tiny, tmp_path, 
     for name, told in (("roboshot", False), ("mean-difference", True)):
         found = compare(tiny, tmp_path / name, methods=name, seeds=1)
         assert any(text.startswith(f"{DOUBT}made up") for text in found.warnings) == told
-
-
-def test_one_that_fails_does_not_stop_the_others(tiny, tmp_path):
-    """Pseudo attributes from a file, one in each class."""
-    guesses = tmp_path / "guesses.csv"
-    rows = [f"{row['path']},{'meadow' if row['label'] == 'disc' else 'lake'}\n" for row in tiny.rows()]
-    guesses.write_text("path,attribute\n" + "".join(rows))
-    methods = ("mean-difference", "roboshot")
-    found = compare(tiny, tmp_path / "c", methods=methods, pseudo_attributes=str(guesses)).to_dict()
-    reasons = {(each["method"], each["seed"], each["reason"]) for each in found["failed"]}
-    reason = "no class has training rows of two pseudo attributes; leave mean-difference out"
-    assert reasons == {("mean-difference", seed, reason) for seed in (0, 1)}
-    assert np.isfinite(found["rows"][1]["figures"]["average"]["mean"])

@@ -50,12 +50,7 @@ def test_any_setting_of_objective_head_and_training_can_be_varied():
     }
     rows = rows_of(every, "erm,groupdro", "prompt")
     names = [row.cells[0].name for row in rows]
-    assert (
-        len(rows)
-        == 2 * 3 * 2 * 2 * 2 * 2 + 2 * 2 * 3 * 2 * 2 * 2 * 2
-        == len(set(names))
-        == len(set(map(str.lower, names)))
-    )
+    assert len(rows) == len({name.lower() for name in names}) == 2 * 3 * 2**4 + 2 * 3 * 2**5
     assert all(is_cell_file(f"{name}.safetensors") for name in names)
     assert {row.cells[0].config.class_specific_context for row in rows} == {False, True}
 
@@ -86,13 +81,10 @@ def test_any_setting_of_objective_head_and_training_can_be_varied():
         "lr=1 lr=2": "'lr' is given twice; expected SETTING=VALUE,VALUE once for each setting",
     }.items(),
 )
-def test_bad_variations_get_one_line(tmp_path, capsys, vary, expected):
+def test_bad_variations_get_one_line(tmp_path, refusal, vary, expected):
     out = tmp_path / "out"
-    with pytest.raises(SystemExit) as end:
-        main(["compare", "nowhere.csv", "--out", str(out), "--methods", "erm", "dbpt", "--vary", *vary.split()])
-    error = capsys.readouterr().err
-    assert end.value.code == 2 and expected in error and not out.exists()
-    assert len(error.strip().splitlines()) == 1 or "Usage" in error
+    line = refusal("compare", "nowhere.csv", "--out", out, "--methods", "erm", "dbpt", "--vary", *vary.split())
+    assert expected in line and not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +93,6 @@ def test_bad_variations_get_one_line(tmp_path, capsys, vary, expected):
         ({"eta": 5}, "--vary eta: found 5; expected a list of values"),
         ({"eta": "0,5"}, "--vary eta: found '0,5'; expected a list of values"),
         ({"eta": []}, r"--vary eta: found \[\]; expected a list of values"),
-        ({"eta": [None]}, "--eta: expected a finite number, found None"),
         ({"eta": [True]}, "--eta: expected a finite number, found True"),
     ],
 )
@@ -127,7 +118,6 @@ def test_a_varied_row_is_that_of_a_comparison_with_its_settings(varied, tiny, tm
     assert list(rows) == ["zero-shot", "ERM, lr 0.001", "ERM, lr 0.05"] + [
         f"dbpt, eta {eta}, lr {lr}" for eta in (0, 5) for lr in ("0.001", "0.05")
     ]
-    expected = alone.rows[2].record
     for name, of_row in (("dbpt, eta 5, lr 0.05", 2), ("ERM, lr 0.05", 1), ("zero-shot", 0)):
         expected = alone.rows[of_row].record
         found = replace(rows[name], title=expected.title, varied={}, seconds=expected.seconds)
@@ -182,12 +172,10 @@ def test_a_varied_comparison_resumes_and_may_grow(varied, tiny, tmp_path):
     assert not [*out.glob("cells/*eta*")]
 
 
-def test_a_failed_variation_is_named(tiny, tmp_path, capsys):
+def test_a_failed_variation_is_named(tiny, tmp_path):
     result = compare(tiny, tmp_path / "out", methods="dbpt", seeds=1, vary={"lr": [0.01, 1e30]})
-    (failed,) = result.failed
-    assert failed.varied == {
-        "lr": 1e30
-    } and "failed: dbpt, lr 1e+30, head linear, seed 0: training diverged" in " ".join(result.table().split())
+    assert [failed.varied for failed in result.failed] == [{"lr": 1e30}]
+    assert "failed: dbpt, lr 1e+30, head linear, seed 0: training diverged" in " ".join(result.table().split())
     assert result.chosen.record.varied == {"lr": 0.01}
 
 

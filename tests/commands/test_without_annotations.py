@@ -1,6 +1,5 @@
 """What may have no influence: true attributes without an oracle, and the images and labels of the test split."""
 
-import json
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +9,7 @@ from safetensors.numpy import load_file
 from tiny import ATTRIBUTES
 
 import dbpt
-from dbpt.commands.methods import trained_result, training_free_result
+from dbpt.commands.methods import MethodResult, trained_result, training_free_result
 from dbpt.discovery.catalogue import Family
 from dbpt.errors import InputError
 from dbpt.guesses import PSEUDO_METHODS
@@ -53,8 +52,7 @@ def test_true_attributes_change_no_cluster(experiments):
     as_they_are, *others = (
         (learnt(each, choice), each.pseudo.pseudo_attributes.tolist(), each.pseudo.names) for each in clustered
     )
-    for other in others:
-        assert other == as_they_are
+    assert others == [as_they_are] * 2
 
 
 def test_true_attributes_change_no_shot(experiments):
@@ -63,8 +61,7 @@ def test_true_attributes_change_no_shot(experiments):
     as_they_are, *others = (
         (learnt(each, {"head": "linear"}), each.dataset.paths, each.pseudo.posterior.tobytes()) for each in drawn
     )
-    for other in others:
-        assert other == as_they_are
+    assert others == [as_they_are] * 2
 
 
 def test_only_the_known_attributes_change_what_a_probe_guesses(tiny, experiments):
@@ -105,15 +102,13 @@ def test_true_attributes_change_nothing_that_discovery_finds_or_teaches(tiny, ex
         (config.attributes, each.pseudo.pseudo_attributes.tolist(), learnt(each, {"head": "linear"}))
         for config, each in ((config, prepare(config)) for config, _ in found)
     )
-    for other in others:
-        assert other == as_they_are
+    assert others == [as_they_are] * 2
 
 
 def learnt(study: Study, choice: dict[str, Any]) -> tuple:
     chosen = arrange(study, replace(study.config, **choice))
     row = trained_result(chosen, *chosen.config.trained[0], checkpoint_path=None)
-    tensors = {name: tensor.tobytes() for name, tensor in row.classifier.tensors.items()}
-    return tensors, row.trained.best_epoch, row.trained.history
+    return bytes_of(row), row.trained.best_epoch, row.trained.history
 
 
 def test_there_are_as_many_as_documented():
@@ -137,11 +132,12 @@ def test_true_attributes_change_nothing(experiments, choice):
 
 @pytest.mark.parametrize("name", TRAINING_FREE)
 def test_true_attributes_change_nothing_without_training(experiments, name):
-    as_they_are, *others = (training_free_result(each, name).classifier.tensors for each in experiments)
-    for other in others:
-        assert {key: array.tobytes() for key, array in other.items()} == {
-            key: array.tobytes() for key, array in as_they_are.items()
-        }
+    as_they_are, *others = (bytes_of(training_free_result(each, name)) for each in experiments)
+    assert others == [as_they_are] * 2
+
+
+def bytes_of(result: MethodResult) -> dict[str, bytes]:
+    return {name: tensor.tobytes() for name, tensor in result.classifier.tensors.items()}
 
 
 @pytest.mark.parametrize("choice", [{"group_source": "true"}, {"model_selection": "true-wga"}])
@@ -161,15 +157,13 @@ def other_tests(rows):
 
 
 def contents_of(run):
-    """Return the classifier, the history without its seconds, and the pseudo attributes of the other rows."""
+    """Return the classifier, the history, and the pseudo attributes of the other rows."""
     tensors = load_file(run / "pseudo_attributes.safetensors")
     names = bytes(tensors["paths"]).decode().split("\0")
     rows = np.flatnonzero(tensors["splits"] < 2)
     columns = [tensors[name] for name in ("pseudo_attributes", "posterior", "confidence")]
     pseudo = {names[row]: [column[row].tobytes() for column in columns] for row in rows}
-    history = [json.loads(line) for line in (run / "history.jsonl").read_text().splitlines()]
-    history = [{key: value for key, value in line.items() if "seconds" not in key} for line in history]
-    return (run / "classifier.safetensors").read_bytes(), history, pseudo
+    return (run / "classifier.safetensors").read_bytes(), (run / "history.jsonl").read_bytes(), pseudo
 
 
 @pytest.mark.parametrize("method", PSEUDO_METHODS)

@@ -180,7 +180,7 @@ def test_many_rows_take_one_pass_of_the_text_tower(tiny_backbone, monkeypatch):
     head.text_tower.register_forward_hook(lambda _, __, output: runs.append(output))
     monkeypatch.setattr(model_selection, "ROWS_A_PASS", 5)
     labels = torch.arange(16) % 2
-    correct, p_true = model_selection.judged(head, features, labels)
+    correct, p_true = model_selection.judge(head, features, labels)
     assert len(runs) == 1
     logits = head(features)
     assert torch.equal(correct, logits.argmax(dim=1) == labels)

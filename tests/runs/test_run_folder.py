@@ -1,12 +1,12 @@
 """`fit` takes only folders of runs, and never takes away what no run wrote; settings that were cut are refused."""
 
 import json
-import logging
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from runs import FILES, said
@@ -84,70 +84,48 @@ def test_a_folder_whose_overwriting_is_killed_is_still_a_runs(tiny_run, tmp_path
     assert {path.name for path in run.rglob("*")} == {"checkpoints", "figures"}
 
 
-def fit_while(logged, tiny, out: Path, come, **flags: bool) -> None:
-    """A fit into a folder that was not there, during which ``come`` puts something into it."""
-    seen: list[str] = []
-
-    def see(record: logging.LogRecord) -> bool:
-        if not seen:
-            come()
-        seen.append(record.getMessage())
-        return True
-
-    logged.handler.addFilter(see)
-    with pytest.raises(InputError, match=f"--out {out}: exists"):
-        dbpt.fit(tiny.table, out=out, **flags, **tiny.settings)
-    assert seen
-
-
 @pytest.mark.parametrize("flags", [{}, {"resume": True}, {"overwrite": True}])
 def test_a_file_that_comes_while_images_are_embedded_stays(tiny, tmp_path, flags, logged):
-    fit_while(logged, tiny, tmp_path / "run", lambda: (tmp_path / "run" / "thesis.tex").write_text("precious"), **flags)
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.tex"]
+    out = tmp_path / "run"
+    logged.handler.addFilter(lambda _: (out / "thesis.tex").write_text("precious"))
+    with pytest.raises(InputError, match=f"--out {out}: exists"):
+        dbpt.fit(tiny.table, out=out, **flags, **tiny.settings)
+    assert [path.name for path in out.iterdir()] == ["thesis.tex"]
 
 
-def test_a_folder_in_which_another_process_writes_is_refused(tiny_run, tmp_path):
-    """A new one, one that it resumes, and one that it overwrites."""
-    runs = [tmp_path / name for name in ("new-run", "resumed-run", "overwritten-run")]
-    for run in runs[1:]:
-        shutil.copytree(tiny_run, run)
-    flags = [{"resume": run is runs[1], "overwrite": run is runs[2]} for run in runs]
-    held = ", ".join(f"RUN_FOLDER.held(Path({str(run)!r}), **{flag!r})" for run, flag in zip(runs, flags, strict=True))
-    script = (
-        "import sys\nfrom pathlib import Path\nfrom dbpt.runs.run_folder import RUN_FOLDER\n"
-        f"with {held}:\n    print('held', flush=True)\n    sys.stdin.read()\n"
-    )
+def test_a_folder_in_which_another_process_writes_is_refused(copied):
+    flags = {"resume": True, "overwrite": False}
+    script = f"""
+import sys
+from pathlib import Path
+from dbpt.runs.run_folder import RUN_FOLDER
+with RUN_FOLDER.held(Path({str(copied)!r}), **{flags}):
+    print('held', flush=True)
+    sys.stdin.read()
+"""
     other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert other.stdout.readline() == "held\n"
-    refusal = f"run: process {other.pid} of .* is writing there; wait until it has ended, or"
-    for run, flag in zip(runs, flags, strict=True):
-        with pytest.raises(InputError, match=refusal), RUN_FOLDER.held(run, **flag):
-            pass
+    refusal = f"copied: process {other.pid} of .* is writing there; wait until it has ended, or"
+    with pytest.raises(InputError, match=refusal), RUN_FOLDER.held(copied, **flags):
+        pass
     other.kill()
     other.communicate()
-    for run, flag in zip(runs, flags, strict=True):
-        with RUN_FOLDER.held(run, **flag):  # the lock of the dead is free
-            pass
-        assert not (run / "dbpt.lock").exists()
+    with RUN_FOLDER.held(copied, **flags):  # the lock of the dead is free
+        pass
+    assert not (copied / "dbpt.lock").exists()
 
 
 def test_a_run_that_wrote_nothing_leaves_no_folder(tmp_path):
-    def interrupted() -> None:
-        with RUN_FOLDER.held(tmp_path / "new" / "run", resume=False, overwrite=False):
-            assert (tmp_path / "new" / "run").is_dir()
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
+    run = tmp_path / "new" / "run"
+    with pytest.raises(KeyboardInterrupt), RUN_FOLDER.held(run, resume=False, overwrite=False):
+        assert run.is_dir()
+        raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_the_disk_refuses_is_told_with_a_way_out(tiny, tmp_path, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(28, "No space left on device")
-
     config = make_config({"data": str(tiny.table)})
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(Path, "mkdir", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(InputError, match="run: cannot create: No space left on device; free space or choose another"):
         RUN_FOLDER.start(tmp_path / "run", {}, config, resume=False, overwrite=False)
 

@@ -13,6 +13,7 @@ from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.sections import TrainingSettings
 
 ALL = list(combinations())
+PPA = {"prompts": "group", "group_source": "ppa"}
 
 
 def test_every_combination_is_one_of_the_choices_once():
@@ -36,8 +37,11 @@ def test_a_config_is_refused_exactly_where_the_matrix_says_so():
     ("choice", "match"),
     [
         ({"objective": "erm", "group_source": "true"}, "^--group-source true with --objective erm: ERM uses no groups"),
-        ({"objective": "jtt", "group_source": "true"}, "^--group-source true with --objective jtt: JTT uses no groups"),
         ({"objective": "erm", "apply": "sampling"}, "^--apply sampling with --objective erm: ERM has no weights to"),
+        ({"prompts": "group", "objective": "kgcoop"}, "^--prompts group with --objective kgcoop: KgCoOp trains class"),
+        ({"prompts": "class", "objective": "gla"}, "^--prompts class with --objective gla: GLA trains group prompts"),
+        (PPA | {"head": "adapter"}, "begin alike, and it keeps its class weights; choose --head linear$"),
+        (PPA | {"objective": "subg"}, "SUBG has no loss of groups; choose --objective gla$"),
         ({"objective": "dfr"}, "^--head prompt with --objective dfr: DFR trains linear only; choose --head linear$"),
     ],
 )

@@ -1,12 +1,10 @@
-"""Recipes: what they say, what counts more than they do, and that a run is trained by them."""
+"""Recipes: what they say, and what counts more than they do."""
 
 import pytest
-from runs import fit, history_of
 
 from dbpt.cli import main
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, override, read_config
-from dbpt.training.loop import WARMUP_LR, learning_rate
 
 
 def test_the_default_recipe_changes_nothing():
@@ -83,11 +81,3 @@ def test_fit_reads_a_file_that_way(tiny, tiny_run, tmp_path):
     main(["fit", *arguments, "--out", str(tmp_path / "run")])
     settings = read_config(tmp_path / "run" / "config.toml")
     assert (settings["optimizer"], settings["lr"], settings["n_ctx"], settings["epochs"]) == ("sgd", 0.002, 16, 1)
-
-
-def test_a_run_is_trained_by_the_recipe(tiny, tmp_path):
-    run = fit(tiny, tmp_path / "run", recipe="coop", n_ctx=2, lr=0.002, epochs=3, batch_size=32, baselines=False)
-    rates = [entry["lr"] for entry in history_of(run)]
-    assert rates == [WARMUP_LR, *(learning_rate(epoch, lr=0.002, epochs=3, warmup_epochs=1) for epoch in (1, 2))]
-    settings = read_config(run / "config.toml")
-    assert (settings["optimizer"], settings["n_ctx"], "recipe" in settings) == ("sgd", 2, False)

@@ -1,27 +1,40 @@
 """``--attributes auto`` and ``clusters``: how they are written, and the settings that they can't go with."""
 
+import re
+
 import pytest
 
 from dbpt import InputError
 from dbpt.settings.config import make_config
+from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, flag_of
+
+REFUSED = {"clusters": NOT_WITH_CLUSTERS, "auto": NOT_WITH_AUTO}
+VALUES = {
+    "attribute_template": ["a {}."],
+    "group_template": ["a {class} on a {attribute}."],
+    "pseudo_method": "kmeans",
+    "proportions": [0.5, 0.5],
+    "pseudo_attributes": "a.csv",
+    "guess_only_unknown": True,
+}
 
 
 @pytest.mark.parametrize(
-    ("attributes", "number"),
+    ("attributes", "number", "is_auto"),
     [
-        (None, None),
-        (["clusters"], 0),
-        (("clusters:2",), 2),
-        (["clusters:10"], 10),
-        (["clusters=clusters of dots", "lines"], None),
+        (None, None, False),
+        (["clusters"], 0, False),
+        (("clusters:2",), 2, False),
+        ("clusters:10", 10, False),
+        (["clusters=clusters of dots", "lines"], None, False),
+        ("auto", None, True),
+        (["auto"], None, True),
+        (["auto=auto|car", "bus"], None, False),
     ],
 )
-def test_what_is_asked(attributes, number):
-    assert make_config({"attributes": attributes}).num_clusters == number
-
-
-def test_python_takes_the_word_alone():
-    assert make_config({"attributes": "clusters:3"}).attributes == ("clusters:3",)
+def test_what_is_asked(attributes, number, is_auto):
+    config = make_config({"attributes": attributes})
+    assert (config.num_clusters, config.asks_auto) == (number, is_auto)
 
 
 @pytest.mark.parametrize(
@@ -29,25 +42,28 @@ def test_python_takes_the_word_alone():
     [
         ({"attributes": ["clusters", "land"]}, "--attributes: 'clusters' with 'land': clusters need no names"),
         ({"attributes": ["land", "clusters:3"]}, "--attributes: 'clusters:3' with 'land'"),
+        ({"attributes": ["auto", "land"]}, "--attributes: 'auto' with 'land': auto finds the names itself"),
         ({"attributes": ["clusters:2", "auto"]}, "--attributes: 'clusters:2' with 'auto': clusters need no names"),
-        ({"factors": ["style: photo, sketch"]}, "--factors with --attributes"),
         ({"attributes": ["clusters", "clusters:3"]}, "--attributes: 'clusters' with 'clusters:3'"),
         *(
             ({"attributes": [f"clusters:{number}"]}, f"--attributes: 'clusters:{number}': expected a number .* 2 to 10")
             for number in ("", "0", "1", "11", "-2", "2.5", "two", "²")
         ),
-        ({"attribute_template": ["a {}."]}, "--attribute-template a {}. with --attributes clusters: .* without words"),
-        ({"pseudo_method": "kmeans"}, "--pseudo-method kmeans with --attributes clusters: .* drop one of the two"),
-        ({"pseudo_method": "argmax"}, "--pseudo-method argmax with --attributes clusters"),
-        ({"proportions": [0.5, 0.5]}, "--proportions 0.5 0.5 with --attributes clusters"),
-        ({"pseudo_attributes": "a.csv"}, "--pseudo-attributes a.csv with --attributes clusters"),
-        ({"guess_only_unknown": True}, "--guess-only-unknown True with --attributes clusters"),
+        ({"attributes": "auto", "factors": ["style: photo, sketch"]}, "--factors with --attributes"),
+        ({"attributes": "clusters", "factors": ["style: photo, sketch"]}, "--factors with --attributes"),
     ],
 )
 def test_what_is_refused(settings, message):
     with pytest.raises(InputError, match=message) as refused:
-        make_config({"attributes": ["clusters"]} | settings)
+        make_config(settings)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("word", "setting"), [(word, name) for word, names in REFUSED.items() for name in names])
+def test_a_setting_that_has_no_meaning_beside_the_word_is_refused_with_the_reason(word, setting):
+    expected = rf"^{flag_of(setting)} .* with --attributes {word}: {re.escape(REFUSED[word][setting])}; drop one of"
+    with pytest.raises(InputError, match=expected):
+        make_config({"attributes": word, setting: VALUES[setting]})
 
 
 @pytest.mark.parametrize(
@@ -57,27 +73,3 @@ def test_a_word_that_is_almost_one_of_the_two_gets_a_hint(word, meant):
     with pytest.raises(InputError, match=f"two names to tell apart, found only {word!r} .did you mean {meant!r}"):
         make_config({"attributes": [word]})
     make_config({"attributes": [f"{word}={word}"]})  # refused later, as a single name
-
-
-@pytest.mark.parametrize(
-    ("attributes", "asked"), [("auto", True), (["auto"], True), (["auto=auto|car", "bus"], False), (None, False)]
-)
-def test_auto_is_one_word(attributes, asked):
-    assert make_config({"attributes": attributes}).asks_auto == asked
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"attributes": ["auto", "land"]}, "--attributes: 'auto' with 'land': auto finds the names itself"),
-        ({"factors": ["style: photo, sketch"]}, "--factors with --attributes"),
-        ({"attribute_template": ["a {}."]}, "--attribute-template a {}. with --attributes auto: the family that is"),
-        ({"proportions": [0.5, 0.5]}, "--proportions 0.5 0.5 with --attributes auto"),
-        ({"pseudo_attributes": "a.csv"}, "--pseudo-attributes a.csv with --attributes auto: .* drop one of the two"),
-        ({"guess_only_unknown": True}, "--guess-only-unknown True with --attributes auto"),
-    ],
-)
-def test_what_is_refused_with_auto(settings, message):
-    with pytest.raises(InputError, match=message) as refused:
-        make_config({"attributes": ["auto"]} | settings)
-    assert "\n" not in str(refused.value)

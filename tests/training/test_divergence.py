@@ -14,7 +14,7 @@ import dbpt.commands.fit
 from dbpt.errors import InputError
 from dbpt.training import Rows, train
 from dbpt.training.loop import learning_rate
-from dbpt.training.records import judged
+from dbpt.training.records import judge
 
 FAST = replace(SETTINGS, lr=0.3, warmup_epochs=0)
 RISKY = {"head": "linear", "optimizer": "sgd", "lr": 20.0, "weight_decay": 1.0, "warmup_epochs": 1, "epochs": 12}
@@ -81,7 +81,7 @@ def test_validation_logits_that_are_not_finite_are_wrong_and_their_probability_i
 
 def test_one_logit_that_is_not_finite_spoils_its_row_alone():
     logits = torch.tensor([[0.0, 1.0], [float("nan"), 1.0], [2.0, float("-inf")], [2.0, 1.0]])
-    correct, p_true = judged(nn.Identity(), logits, torch.tensor([1, 1, 0, 1]))
+    correct, p_true = judge(nn.Identity(), logits, torch.tensor([1, 1, 0, 1]))
     assert correct.tolist() == [True, False, False, False]
     torch.testing.assert_close(
         p_true, torch.tensor([0.7311, torch.nan, torch.nan, 0.2689]), atol=1e-4, rtol=0, equal_nan=True

@@ -15,7 +15,6 @@ from dbpt.commands.methods import _live, trained_result, training_rows
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare
-from dbpt.training import draws as checkpoint
 from dbpt.training.draws import AREA, ASPECT, NUMBERS, crop_box, draw_numbers, live_images
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -115,29 +114,6 @@ def test_a_live_run_trains_on_other_features_and_is_judged_on_the_same(tiny, tin
     zero_shot = [history_of(path)[0]["val_average"] for path in (run, tiny_run)]
     assert zero_shot[0] == pytest.approx(zero_shot[1], abs=0.2)  # after an epoch at 1e-5
     assert result_bytes(fit(tiny, tmp_path / "again", features="live")) == result_bytes(run)
-
-
-def test_a_live_run_that_was_interrupted_goes_on_with_the_same_crops(tiny, tmp_path, monkeypatch):
-    experiment = live_experiment(tiny)
-    path, save = tmp_path / "c.safetensors", checkpoint.save_checkpoint
-
-    def save_then_stop(path, state):
-        save(path, state)
-        if len(state.progress.history) == 2:
-            raise KeyboardInterrupt
-
-    def row(path):
-        return trained_result(experiment, "dbpt", checkpoint_path=path)
-
-    whole = row(None)
-    monkeypatch.setattr(checkpoint, "SECONDS_BETWEEN", 0)
-    monkeypatch.setattr(checkpoint, "save_checkpoint", save_then_stop)
-    with pytest.raises(KeyboardInterrupt):
-        row(path)
-    monkeypatch.setattr(checkpoint, "save_checkpoint", save)
-    resumed = row(path)
-    assert resumed.trained.history == whole.trained.history
-    assert torch.equal(resumed.trained.head_state["context"], whole.trained.head_state["context"])
 
 
 def test_the_images_are_those_of_the_training_rows(tiny):

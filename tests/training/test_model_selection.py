@@ -5,39 +5,34 @@ import pytest
 import torch
 
 from dbpt.errors import InputError
-from dbpt.groups import worst_group_accuracy, worst_group_mean
-from dbpt.training.records import Judged, judged, validation_score
+from dbpt.groups import worst_group_mean
+from dbpt.training.records import Validation, judge, validation_score
 
 CORRECT = np.array([True, True, False, True, False, False, True, True])
 GROUPS = np.array([0, 0, 0, 1, 1, -1, 3, 3])
 
 
-def test_worst_group_accuracy_ignores_empty_and_unknown_groups():
-    assert worst_group_accuracy(CORRECT, GROUPS) == 0.5  # group 1; group 2 is empty, the unknown row is wrong
-    assert worst_group_accuracy(CORRECT[:3], GROUPS[:3]) == pytest.approx(2 / 3)
-
-
 def test_the_probability_of_the_worst_group_is_a_mean():
     p_true = np.array([0.9, 0.8, 0.1, 0.6, 0.1, 0.0, 1.0, 0.9], np.float32)
     assert worst_group_mean(p_true, GROUPS) == pytest.approx(0.35)  # group 1
-    found = Judged.of(CORRECT, p_true, GROUPS)
+    found = Validation.of(CORRECT, p_true, GROUPS)
     assert (found.average, found.wga, found.wgp) == (0.625, 0.5, pytest.approx(0.35))
 
 
 def test_the_probability_of_a_class_is_the_sum_over_its_possible_groups():
     probabilities = torch.tensor([[0.25, 0.25, 0.4, 0.1], [0.1, 0.1, 0.2, 0.6]])
     labels = torch.tensor([0, 1])
-    correct, p_true = judged(torch.nn.Identity(), probabilities.log(), labels, 2)
+    correct, p_true = judge(torch.nn.Identity(), probabilities.log(), labels, 2)
     assert correct.tolist() == [True, True]
     torch.testing.assert_close(p_true, torch.tensor([0.5, 0.8]))
     without = np.array([True, False, False, False])
-    correct, p_true = judged(torch.nn.Identity(), probabilities.log(), labels, 2, without)
+    correct, p_true = judge(torch.nn.Identity(), probabilities.log(), labels, 2, without)
     assert correct.tolist() == [False, True]
     torch.testing.assert_close(p_true, torch.tensor([0.25 / 0.75, 0.8 / 0.9]))
 
 
 def test_no_group_at_all_is_told():
-    found = Judged.of(CORRECT, np.ones(8, np.float32), np.full(8, -1))
+    found = Validation.of(CORRECT, np.ones(8, np.float32), np.full(8, -1))
     assert (found.wga, found.wgp) == (None, None)
     for model_selection in ("pseudo-wgp", "true-wga"):
         with pytest.raises(InputError, match="no validation row has a group.*--model-selection average"):
@@ -49,7 +44,7 @@ def test_worst_group_rules_break_ties_by_the_average(model_selection):
     def score(epoch, worst, average):
         other = {"wga": 0.1} if model_selection.endswith("wgp") else {"wgp": 0.1}
         return validation_score(
-            model_selection, epoch, Judged(**{"average": average, "wga": worst, "wgp": worst} | other)
+            model_selection, epoch, Validation(**{"average": average, "wga": worst, "wgp": worst} | other)
         )
 
     assert score(0, 0.5, 0.625) == (0.5, 0.625)
@@ -58,11 +53,13 @@ def test_worst_group_rules_break_ties_by_the_average(model_selection):
 
 
 def test_average_and_last_ignore_groups():
-    assert validation_score("average", 5, Judged(0.625, None, None)) == (0.625, 0.0)
-    assert validation_score("last", 6, Judged(0.375, None, None)) > validation_score("last", 5, Judged(0.9, 0.9, 0.9))
+    assert validation_score("average", 5, Validation(0.625, None, None)) == (0.625, 0.0)
+    assert validation_score("last", 6, Validation(0.375, None, None)) > validation_score(
+        "last", 5, Validation(0.9, 0.9, 0.9)
+    )
 
 
 def test_a_tie_goes_to_neither_so_that_the_earlier_epoch_stays():
-    found = Judged(0.625, 0.5, 0.5)
+    found = Validation(0.625, 0.5, 0.5)
     for model_selection in ("pseudo-wgp", "pseudo-wga", "average"):
         assert not validation_score(model_selection, 7, found) > validation_score(model_selection, 2, found)

@@ -1,6 +1,5 @@
 """The command group. It turns errors and Ctrl-C into one line and an exit code."""
 
-import codecs
 import contextlib
 import errno
 import gc
@@ -30,12 +29,10 @@ from dbpt.registry import import_plugins
 from dbpt.storage.locks import launched, launched_rank, local_rank
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
-SWALLOWED_AFTER_S = 30.0
 SHARED = ("embed", "fit")
 WITHOUT_PLUGINS = ("demo", "cache", "env")
 REFUSED_OUTPUT = (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EFBIG)
 KEPT = {"fit": "nothing is half-written", "compare": "nothing is half-written", "embed": "finished shards are kept"}
-RAW_OR_REPLACED = "dbpt.raw-or-replaced"
 LEVEL = "dbpt.level"
 
 
@@ -139,12 +136,13 @@ def main(arguments: list[str] | None = None) -> None:
     # embedding takes four times as long. Must be set before torch is imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "20000")
     gc.set_threshold(100_000)  # importing makes no garbage, but the collector spends a fifth of its time on looking
-    codecs.register_error(RAW_OR_REPLACED, _raw_or_replaced)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as by >&-; the next file that is opened would become it
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, PTH123
         if hasattr(stream := getattr(sys, name), "reconfigure"):
-            stream.reconfigure(errors=RAW_OR_REPLACED)
+            # names of files that are not UTF-8 keep their bytes; elsewhere some characters have none
+            is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if is_utf8 else "replace")
     stdout = sys.stdout
     try:
         with warnings.catch_warnings(), _logged_lines(), _signals_interrupt():
@@ -211,8 +209,7 @@ def _logged_lines() -> Iterator[None]:
 def _signals_interrupt() -> Iterator[None]:
     """Raise `KeyboardInterrupt` for SIGINT and `Terminated` for SIGTERM, so that both end a command in the same way.
 
-    Within an import, where C extensions may swallow exceptions, leave at once instead; commands survive any kill. If
-    other code has swallowed the exception, so that the command still runs half a minute later, it is raised again.
+    Within an import, where C extensions may swallow exceptions, leave at once instead; commands survive any kill.
     SIGTERM is left alone in one of several launched processes: Python sees no signal while it waits for another rank,
     so torchrun, which ends all of them by SIGTERM when one fails, would wait too.
     """
@@ -224,16 +221,11 @@ def _signals_interrupt() -> Iterator[None]:
             raised[signal.SIGTERM] = Terminated
 
     RECEIVED.clear()
-    repeats: list[threading.Timer] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if hasattr(signal, "pthread_kill"):
-            main_thread = threading.get_ident()  # handlers run there alone
-            repeats.append(threading.Timer(SWALLOWED_AFTER_S, lambda: signal.pthread_kill(main_thread, number)))
-            repeats[-1].daemon = True
-            repeats[-1].start()
         error, context = raised[number](), click.get_current_context(silent=True)
         RECEIVED.append(error)
+        # Is an import among the calls that the signal has interrupted?
         while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
             frame = frame.f_back
         if frame is None or context is None:
@@ -248,35 +240,21 @@ def _signals_interrupt() -> Iterator[None]:
     try:
         yield
     finally:
-        for repeat in repeats:
-            repeat.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _raw_or_replaced(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Never fail on a character: file names keep their bytes, and characters outside the encoding become ``?``."""
-    try:
-        return codecs.lookup_error("surrogateescape")(error)
-    except UnicodeError:
-        return codecs.lookup_error("replace")(error)
-
-
 def _leave(line: str, code: int) -> None:
-    _say(line)
+    """End with a line, which only the first rank of each machine prints, since all would print the same."""
+    try:
+        is_first = local_rank() == 0
+    except InputError:  # that is the line to print
+        is_first = True
+    if is_first:
+        with contextlib.suppress(OSError):  # nobody can read it
+            click.echo(line.replace("\n", " "), err=True)
     if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):  # torchrun shows only exit codes otherwise
         with contextlib.suppress(OSError):
             reason = {"message": line, "extraInfo": {"timestamp": str(int(time.time()))}}
             Path(path).write_text(json.dumps({"message": reason}), encoding="utf-8")
     sys.exit(code)
-
-
-def _say(line: str) -> None:
-    """Print one line, only on the first rank of each machine, since all would print the same."""
-    try:
-        is_first = local_rank() == 0
-    except InputError:  # that is the line to say
-        is_first = True
-    if is_first:
-        with contextlib.suppress(OSError):  # nobody can read it
-            click.echo(line.replace("\n", " "), err=True)

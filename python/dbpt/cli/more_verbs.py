@@ -30,12 +30,10 @@ AUDIT_EXAMPLES = """
 
 
 @shared.settings_command("out", "attributes", "classes", "predictions", "split", "root", examples=AUDIT_EXAMPLES)
-@click.option("--min-worst-group", type=shared.FLOAT, help="gate: the least worst-group accuracy, such as 0.7")
-@click.option("--max-gap", type=shared.FLOAT, help="gate: the largest gap, average minus worst group, such as 0.2")
+@click.option("--min-worst-group", type=float, help="gate: the least worst-group accuracy, such as 0.7")
+@click.option("--max-gap", type=float, help="gate: the largest gap, average minus worst group, such as 0.2")
 @shared.path_option("--baseline", help="gate: the folder of an earlier audit of the same images")
-@click.option(
-    "--max-drop", type=shared.FLOAT, help="with --baseline: how much lower the worst group may be [default: 0]"
-)
+@click.option("--max-drop", type=float, help="with --baseline: how much lower the worst group may be [default: 0]")
 @click.option(
     "--by",
     type=click.Choice(["lower-bound", "estimate", "upper-bound"]),
@@ -64,10 +62,10 @@ def audit(out: Path | None, **options: Any) -> None:
     if out is not None and asked["baseline"] is not None and out.resolve() == asked["baseline"].resolve():
         lost = "is the --baseline too, which would be lost even if a bar is missed"
         raise InputError(f"--out {out}: {lost}; choose another folder")
-    found = run_audit(**shared.subject_arguments(AUDIT_SETTINGS, out=out, **options))
-    click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))
+    result = run_audit(**shared.subject_arguments(AUDIT_SETTINGS, out=out, **options))
+    click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'audit.html'}" if out else ""))
     if bars is not None:
-        gate = judged(bars, found.figures, found.images)
+        gate = judged(bars, result.figures, result.images)
         click.echo(f"\n{gate}")
         if xml is not None:
             files.write_atomically(xml, gate.junit())
@@ -96,16 +94,16 @@ def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
     """
     from dbpt.auditing.discover import discover as run_discover
 
-    found = run_discover(catalogue=catalogue, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
-    click.echo(f"\n{found.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
+    result = run_discover(catalogue=catalogue, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
+    click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
 
 
 @click.command()
 @click.argument("folder", metavar="RUN|FOLDER", type=click.Path(path_type=Path))
 @shared.path_option("--out", help="folder of the sample, created by this command")
-@click.option("--n", type=shared.INTEGER, help="number of images to draw [default: 200]")
+@click.option("--n", type=int, help="number of images to draw [default: 200]")
 @click.option("--split", help="train, val or test [default: test; val where there is no test split]")
-@click.option("--seed", type=shared.INTEGER, help="seed of the draw [default: 0]")
+@click.option("--seed", type=int, help="seed of the draw [default: 0]")
 @click.option("--data", help="the run's table, if it has moved")
 @click.option("--root", help="folder of the images, if it has moved")
 @shared.weights_option
@@ -123,18 +121,18 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
     dbpt label RUN --out FOLDER       draws images; label them on FOLDER/index.html
     dbpt label FOLDER --labels CSV    computes the figures from the page's CSV
     """
-    chosen = shared.given(options)
+    given = shared.given(options)
     if labels is None:
         if table is not None:
             raise click.UsageError("--table is for judging; give --labels CSV with it")
-        _draw(folder, as_json, chosen)
+        _draw(folder, as_json, given)
         return
-    if drawing := [name for name in chosen if table is None or name not in ("data", "root")]:
+    if drawing := [name for name in given if table is None or name not in ("data", "root")]:
         raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
     from dbpt.human_check import judge_labels
     from dbpt.report.tables import judged_table
 
-    result = judge_labels(folder, labels, table=table, **chosen)
+    result = judge_labels(folder, labels, table=table, **given)
     click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))
     if table is not None and not as_json:
         click.echo(f"\ntable with your labels: {table}\nfit again with: {result['refit']}")
@@ -187,13 +185,13 @@ def embed(data: str, failures: Path | None, overwrite: bool, **options: Any) -> 
             files.write_atomically(failures, csv_text([("path", "reason"), *reasons]), overwrite=overwrite)
 
     try:
-        found = run_embed(data, **shared.given(options))
+        embedded = run_embed(data, **shared.given(options))
     except TooManyFailures as error:
         write(error.reasons.items())
         raise
-    write((failure.path, failure.reason) for failure in found.failures)
+    write((failure.path, failure.reason) for failure in embedded.failures)
     if is_first:
-        click.echo(found)
+        click.echo(embedded)
 
 
 DATA_EXAMPLES = """
@@ -217,9 +215,9 @@ def check(data: str, **options: Any) -> None:
     """
     from dbpt.commands.embed import check_data
 
-    found = check_data(data, **shared.given(options))
-    click.echo(found)
-    if found.problems:
+    result = check_data(data, **shared.given(options))
+    click.echo(result)
+    if result.problems:
         raise InputError(f"{data}: dbpt fit cannot use it as it is; the problems are named above")
 
 
@@ -288,17 +286,17 @@ def list_command(folder: Path | None) -> None:
 
     features = _features(folder)
     caches, texts = list_caches(features), stored_texts(features)
-    for found in caches:
-        click.echo(found)
+    for each in caches:
+        click.echo(each)
     if lists := texts.files():
         size = _megabytes(sum(file.lstat().st_size for file in lists))
         click.echo(f"{texts.folder}: features of {len(lists)} lists of sentences, {size}")
-    click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
+    click.echo(f"caches: {len(caches)}, {_megabytes(sum(each.bytes for each in caches))}")
 
 
 @cache.command()
 @cache_option
-@click.option("--unwritten-for-days", type=shared.FLOAT, help="also delete what was stored so many days ago")
+@click.option("--unwritten-for-days", type=float, help="also delete what was stored so many days ago")
 @click.option("--dry-run", is_flag=True, help="list what would be deleted, and delete nothing")
 def prune(folder: Path | None, unwritten_for_days: float | None, dry_run: bool) -> None:
     """Delete the features of images whose folder is gone.

@@ -13,7 +13,6 @@ import click
 from click.shell_completion import CompletionItem
 
 from dbpt.data import DATASETS, SPLITS, parse_factors
-from dbpt.errors import plain_number
 from dbpt.registry import Registry
 from dbpt.settings.config import RECIPES, FitConfig, override, read_config
 from dbpt.settings.fields import flag_of
@@ -53,29 +52,9 @@ class RegisteredName(click.ParamType):  # type: ignore[type-arg]
         return [CompletionItem(name) for name in self._registry if name.startswith(incomplete)]
 
 
-class _PlainNumber(click.ParamType):  # type: ignore[type-arg]
-    """Refuses what only Python takes for a number, such as 0_1."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the number."""
-        try:
-            plain_number(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is not a valid {self.name}.", param, ctx)
-        return super().convert(value, param, ctx)
-
-
-class Float(_PlainNumber, click.types.FloatParamType):
-    """A float on the command line."""
-
-
-class Integer(_PlainNumber, click.types.IntParamType):
-    """An integer on the command line."""
-
-
-FLOAT, INTEGER = Float(), Integer()
 path_option = partial(click.option, type=click.Path(path_type=Path))
 weights_option = path_option("--weights", help="the backbone's weights file, if it has moved")
+config_option = path_option("--config", help="TOML file of settings; options here override it")
 
 
 class SettingsCommand(click.Command):
@@ -90,15 +69,15 @@ class SettingsCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Repeat the list option's name before each further value, then parse as click does."""
-        lists = {option for param in self.params if param.multiple for option in param.opts}
-        numbers = {option for param in self.params if param.multiple and param.type is FLOAT for option in param.opts}
+        # click's options that are given several times have a value each: --classes a b becomes --classes a --classes b.
+        lists = {option: param for param in self.params if param.multiple for option in param.opts}
         spread: list[str] = []
         current, expects_value, given = "", False, set[str]()
         for position, argument in enumerate(args):
             if argument == "--":
                 spread += args[position:]
                 break
-            if current in numbers and "," in argument:
+            if current and lists[current].type is click.FLOAT and "," in argument:
                 raise click.UsageError(f"{current}: found {argument}; separate numbers by spaces, not commas")
             if argument.startswith("-") and not expects_value:
                 name, equals, _ = argument.partition("=")
@@ -172,11 +151,6 @@ def training_options(hidden: Collection[str] = ()) -> Callable[[Callable[..., An
     return lambda command: recipe(settings_options(names, hidden)(command))
 
 
-def config_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a command with ``--config``."""
-    return path_option("--config", help="TOML file of settings; options here override it")(command)
-
-
 def data_and_settings(names: Collection[str]) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a command with ``DATA``, which a config file may name, ``--config``, and the settings ``names``."""
     return lambda command: data_argument(required=False)(config_option(settings_options(names)(command)))
@@ -217,10 +191,10 @@ def settings_for(
     read: Collection[str], *, config: Path | None, data: str | None, data_required: bool = True, **options: Any
 ) -> tuple[dict[str, Any], str | None]:
     """Return the settings and the data for a command that reads only the settings ``read`` of a config file."""
-    found = read_config(config) if config else {}
-    if unread := [name for name in found if name not in read and name != "data"]:
+    settings = read_config(config) if config else {}
+    if unread := [name for name in settings if name not in read and name != "data"]:
         logger.debug(f"{config}: not read by this command: {', '.join(unread)}")
-    configured = {name: value for name, value in found.items() if name not in unread}
+    configured = {name: value for name, value in settings.items() if name not in unread}
     return settings_and_data(data, configured, options, resume=not data_required)
 
 
@@ -240,10 +214,10 @@ def resumable(verb: str, out: Path) -> Iterator[None]:
 
 def _identity(file: Path) -> tuple[int, int] | None:
     try:
-        found = file.stat()
+        status = file.stat()
     except (OSError, ValueError):
         return None
-    return found.st_ino, found.st_mtime_ns
+    return status.st_ino, status.st_mtime_ns
 
 
 def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -260,7 +234,7 @@ def _option(setting: Field[Any], hidden: bool, of_run: bool) -> Callable[[Callab
         kind = click.Choice(list(choices))
     elif default is None:
         kind = next((number for number in (float, int) if number.__name__ in str(setting.type)), str)
-    how: dict[str, Any] = {"type": {float: FLOAT, int: INTEGER}.get(kind, kind), "default": None}
+    how: dict[str, Any] = {"type": kind, "default": None}
     if str(setting.type).startswith("tuple"):
         value = f"[{'|'.join(choices)}]" if choices else kind.__name__.upper().replace("STR", "TEXT")
         how |= {"multiple": True, "metavar": f"{value} ..."}

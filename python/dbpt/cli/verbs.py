@@ -14,7 +14,7 @@ import click
 from dbpt.cli import options as shared
 from dbpt.commands.comparison_plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
 from dbpt.data.tables import csv_text
-from dbpt.errors import InputError, plain_number
+from dbpt.errors import InputError
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.settings.config import read_config
@@ -76,25 +76,24 @@ def _seeds(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     """``5`` for 0 to 4, or the seeds themselves: ``3 7``; a single one is written with a comma, ``3,``."""
     text = _names(ctx, param, values)
     try:
-        parts = [part for part in (text or "").split(",") if part.strip()]
-        for part in parts:
-            plain_number(part)
-        return None if text is None else tuple(map(int, parts)) if "," in text else int(text)
+        if text is None or "," not in text:
+            return None if text is None else int(text)
+        return tuple(int(part) for part in text.split(",") if part.strip())
     except ValueError:
         raise click.BadParameter(f"{text!r} is neither a number nor a list such as 3 7") from None
 
 
 def _varied(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, list[str]] | None:
     """``eta=0,1,5 lr=0.003,0.01``."""
-    found = dict[str, list[str]]()
+    varied = dict[str, list[str]]()
     for text in values:
         name, equals, given = text.partition("=")
         name = name.strip().replace("-", "_")
-        if not equals or not name or name in found:
-            problem = f"{name!r} is given twice" if name in found else f"found {text!r}"
+        if not equals or not name or name in varied:
+            problem = f"{name!r} is given twice" if name in varied else f"found {text!r}"
             raise click.BadParameter(f"{problem}; expected SETTING=VALUE,VALUE once for each setting")
-        found[name] = [value.strip() for value in given.split(",")]
-    return found or None
+        varied[name] = [value.strip() for value in given.split(",")]
+    return varied or None
 
 
 @shared.settings_command("out", "methods", "resample", "classes", "attributes", examples=COMPARE_EXAMPLES)
@@ -125,7 +124,7 @@ def _varied(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
 )
 @click.option(
     "--resample",
-    type=shared.INTEGER,
+    type=int,
     metavar="K",
     help="train each row K more times, each time on half of the training and validation rows of each class and pseudo "
     "attribute: gives intervals for other training images; 20 are recommended",
@@ -137,7 +136,7 @@ def _varied(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...
     metavar="SETTING=VALUE,VALUE ...",
     help="train each row with each combination of values of the settings that it reads: eta=0,1,5 lr=0.003,0.01",
 )
-@click.option("--jobs", type=shared.INTEGER, default=1, show_default=True, help="processes that train at the same time")
+@click.option("--jobs", type=int, default=1, show_default=True, help="processes that train at the same time")
 @shared.config_option
 @click.option(
     "--resume",
@@ -171,8 +170,8 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     click.echo(f"\n{comparison.table(width, warnings=False)}\n\n{written}")
     if failed := len(comparison.failed):
         retry = ["dbpt", "compare", "--resume", "--out", str(out)]
-        way_out = f"{shlex.join(retry)} tries them again, other settings need --overwrite"
-        raise InputError(f"trainings that failed: {failed}, see under the table; {way_out}")
+        hint = f"{shlex.join(retry)} tries them again, other settings need --overwrite"
+        raise InputError(f"trainings that failed: {failed}, see under the table; {hint}")
 
 
 EVALUATE_EXAMPLES = """
@@ -242,17 +241,17 @@ def predict(
     columns = ["path", "prediction", *(f"p_{name}" for name in classifier.class_names)]
     columns += ["pseudo_attribute", "confidence"] if with_attribute else []
     lines, first_error, num_good = [csv_text([[*columns, "error"]])], "", 0
-    for found in classifier.predict(paths, attributes=with_attribute):
-        cells = [found.path, found.prediction or ""]
-        if found.probabilities is None:
+    for prediction in classifier.predict(paths, attributes=with_attribute):
+        cells = [prediction.path, prediction.prediction or ""]
+        if prediction.probabilities is None:
             cells += [""] * (len(columns) - len(cells))
-            first_error = first_error or f"{found.path}: {found.error}"
+            first_error = first_error or f"{prediction.path}: {prediction.error}"
         else:
             num_good += 1
-            cells += [f"{p:.6f}" for p in found.probabilities]
-        if with_attribute and found.attribute_probabilities is not None:
-            cells += [found.pseudo_attribute, f"{found.attribute_probabilities.max():.6f}"]
-        lines.append(csv_text([[*cells, found.error or ""]]))
+            cells += [f"{p:.6f}" for p in prediction.probabilities]
+        if with_attribute and prediction.attribute_probabilities is not None:
+            cells += [prediction.pseudo_attribute, f"{prediction.attribute_probabilities.max():.6f}"]
+        lines.append(csv_text([[*cells, prediction.error or ""]]))
         if num_good and out is None:
             with tqdm.external_write_mode(sys.stdout):
                 click.echo("".join(lines), nl=False)
@@ -319,7 +318,7 @@ def guess(out: Path | None, overwrite: bool, **options: Any) -> None:
     refused = {"pseudo_attributes", "label_model"}
     settings, data = shared.settings_for(GUESS_SETTINGS | refused, **options)
     assert data is not None
-    found = guess_attributes(data, out=out, overwrite=overwrite, **settings)
-    click.echo(f"\n{found.table()}")
-    if found.audit_command is not None:
-        click.echo(f"\nto see the images of each guess:\n  {found.audit_command}")
+    guesses = guess_attributes(data, out=out, overwrite=overwrite, **settings)
+    click.echo(f"\n{guesses.table()}")
+    if guesses.audit_command is not None:
+        click.echo(f"\nto see the images of each guess:\n  {guesses.audit_command}")

@@ -105,7 +105,7 @@ class Watch:
             if isinstance(each, type) or not any(callable(getattr(each, hook, None)) for hook in HOOKS):
                 raise InputError(f"callbacks: found {each!r:.200}; {expected}")
         self._trackers, self._all, self.history = trackers, (*callbacks, *trackers), history
-        self._restored: list[str] | None = []  # lines of epochs from checkpoints, until the file is cut back to them
+        self._has_begun = False
         self.error: BaseException | None = None
 
     def __enter__(self) -> "Watch":
@@ -122,22 +122,25 @@ class Watch:
 
     def restored(self, row: str, records: Sequence[EpochRecord]) -> None:
         """Note the epochs that the checkpoint of ``row`` has."""
-        lines = [history_line(row, record) for record in records if self.history is not None]
-        if self._restored is not None:
-            self._restored += lines
-        elif self.history is not None:
-            _append(self.history, "".join(lines))
+        self._write([history_line(row, record) for record in records])
 
     def epoch(self, row: str, record: EpochRecord) -> None:
         """Write a new epoch of ``row`` and tell it the callbacks."""
-        if self.history is not None:
-            if self._restored is not None:
-                # Only here, so that resuming a finished run leaves its file alone.
-                write_atomically(self.history, "".join(self._restored))
-                self._restored = None
-            _append(self.history, history_line(row, record))
+        self._write([history_line(row, record)])
         metrics = asdict(record)
         self.tell("on_epoch_end", row, metrics.pop("epoch"), metrics)
+
+    def _write(self, lines: list[str]) -> None:
+        """Write lines of the history, which begins anew: a killed process can be ahead of its checkpoint."""
+        if self.history is None:
+            return
+        if not self._has_begun:
+            write_atomically(self.history, "")
+            self._has_begun = True
+        # A line that a full disk cuts short does no harm, for the same reason.
+        failed = f"{self.history}: cannot write"
+        with system_errors(failed, "free space or choose another folder"), self.history.open("ab") as file:
+            file.write("".join(lines).encode())
 
     def tell(self, hook: str, *arguments: Any) -> None:
         """Call the method ``hook`` of each that has it. A tracker that fails in training is left out from then on."""
@@ -156,27 +159,7 @@ class Watch:
                 raise
 
 
-def _title(tracker: Tracker) -> str:
-    return type(tracker).__name__.lower()
-
-
 UNWATCHED = Watch()
-
-
-def _append(path: Path, text: str) -> None:
-    """Append to a file that exists. Raises `InputError` if that fails; the file then stays as it was."""
-    with system_errors(f"{path}: cannot write", "free space or choose another folder"):
-        handle = os.open(path, os.O_WRONLY | os.O_APPEND)
-        try:
-            end, rest = os.fstat(handle).st_size, memoryview(text.encode())
-            try:
-                while rest:
-                    rest = rest[os.write(handle, rest) :]
-            except OSError:
-                os.ftruncate(handle, end)
-                raise
-        finally:
-            os.close(handle)
 
 
 def history_line(row: str, record: EpochRecord, **more: bool) -> str:
@@ -205,20 +188,20 @@ class _Adapter(Tracker, ABC):
 
     def on_epoch_end(self, row: str, epoch: int, metrics: dict[str, Any]) -> None:
         """Log the numbers of an epoch, those of groups under their names."""
-        values, place = dict[str, float](), _plain(row)
+        values, prefix = dict[str, float](), _plain(row)
         for name, value in metrics.items():
             named = zip(self._groups[row], value, strict=True) if isinstance(value, list) else [("", value)]
-            values |= {f"{place}/{name}/{group}".rstrip("/"): each for group, each in named if each is not None}
-        self._log(place, epoch, values)
+            values |= {f"{prefix}/{name}/{group}".rstrip("/"): each for group, each in named if each is not None}
+        self._log(prefix, epoch, values)
 
     def on_fit_end(self, result: Result) -> None:
         """Log the numbers of the table as ``final/ROW/FIGURE``, then the table and the page."""
         lines, final = result.lines(), dict[str, float]()
         for row, line in zip(result.rows, lines, strict=True):
             varied = varied_in_words(getattr(row.record, "varied", {}))
-            place = "/".join(["final", *(_plain(text) for text in (row.method + varied, row.head) if text)])
+            prefix = "/".join(["final", *(_plain(text) for text in (row.method + varied, row.head) if text)])
             figures = {name: value for name, value in line.items() if isinstance(value, int | float)}
-            final |= {f"{place}/{_plain(name)}": value for name, value in figures.items()}
+            final |= {f"{prefix}/{_plain(name)}": value for name, value in figures.items()}
         page = next(page for name in ("report.html", "compare.html") if (page := result.folder / name).exists())
         self._finish(final, lines, page, result.table())
 
@@ -329,12 +312,7 @@ class Trackio(_Adapter):
         self._run.finish()
 
 
-TRACKERS: dict[str, type[_Adapter]] = {
-    "tensorboard": TensorBoard,
-    "wandb": WandB,
-    "mlflow": MLflow,
-    "trackio": Trackio,
-}
+TRACKERS: dict[str, type[_Adapter]] = {each.__name__.lower(): each for each in (TensorBoard, WandB, MLflow, Trackio)}
 
 
 def trackers_of(names: Sequence[str] | None) -> list[Tracker]:
@@ -349,10 +327,10 @@ def _plain(name: str) -> str:
 
 def _unique(names: Sequence[str]) -> list[str]:
     """Return the names as every tracker takes them, with a number where two would be the same."""
-    found = list[str]()
+    unique = list[str]()
     for name in map(_plain, names):
-        found.append(f"{name}-{found.count(name) + 1}" if name in found else name)
-    return found
+        unique.append(f"{name}-{unique.count(name) + 1}" if name in unique else name)
+    return unique
 
 
 def _markdown(lines: Iterable[str]) -> str:

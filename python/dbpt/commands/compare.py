@@ -129,7 +129,7 @@ def compare(
         InputError: as `fit` does, and for a plan that can't be carried out.
     """
     Watch(callbacks)  # refuses wrong ones before any work
-    if isinstance(jobs, bool) or jobs < 1:
+    if jobs < 1:
         raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
     # ranks would each do all of the work and overwrite each other's files
     if launched() or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
@@ -137,21 +137,17 @@ def compare(
             "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
             "and say --jobs for several processes"
         )
-    out, shared = Path(out), dict[str, Any](settings)
+    out, shared, own = Path(out), dict[str, Any](settings), dict[str, Any]()
     if data is None:
         written = COMPARISON_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite)
         shared = override({name: value for name, value in written.items() if name not in planning.BY_THE_PLAN}, shared)
         data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
-        methods = marker.methods if methods is None else methods
-        heads = marker.heads if heads is None else heads
-        seeds = marker.seeds if seeds is None else seeds
-        resample = marker.draws or None if resample is None else resample
-        vary = marker.vary if vary is None else vary
-    methods = planning.METHODS if methods is None else methods
-    heads = planning.DEFAULT_HEADS if heads is None else heads
-    seeds = planning.DEFAULT_SEEDS if seeds is None else seeds
+        own = {name: getattr(marker, name) for name in ("methods", "heads", "seeds", "vary")}
+        own["resample"] = marker.draws or None
+    given = {"methods": methods, "heads": heads, "seeds": seeds, "resample": resample, "vary": vary}
+    own |= {name: value for name, value in given.items() if value is not None}
     config = with_data(planning.shared_settings(shared), data)
-    planning.make_plan(config, methods, heads, seeds, resample, vary)  # refuses a bad one at once
+    planning.make_plan(config, **own)  # refuses a bad one at once
     watch = Watch(callbacks, trackers_of(config.report_to))
     with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite), watch:
         config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
@@ -159,7 +155,7 @@ def compare(
         COMPARISON_FOLDER.check_settings(out, config, resume=resume)
         before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
         notes = notes if before is None else tuple(before.notes)
-        plan = planning.make_plan(resolve_demo(config), methods, heads, seeds, resample, vary)
+        plan = planning.make_plan(resolve_demo(config), **own)
         return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite}, watch)
 
 
@@ -177,7 +173,8 @@ def _compare_in(
     needed = any(each.needs_attributes for each in free)
     stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
     precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
-    asked = replace(asked, image_precision=precision)  # what auto was taken for
+    # Once more, since the backbone has settled the precision, by which results and commands are the same elsewhere.
+    asked = replace(asked, image_precision=precision)
     precise = replace(plan.config, image_precision=precision)
     plan = planning.make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None, plan.vary)
     configs = [cell.config for cell in plan.cells]
@@ -230,17 +227,17 @@ def _compare_in(
     of_words, templates = [*words.classes.items(), *sheets.words.items()], (words.templates, words.attribute_templates)
     settings = heads | failed | setting_texts(plan.config, SETTINGS)
     made_by = sections.made_by("compare", command_of(out, asked, plan), of_words, templates, settings, metrics=metrics)
-    places, judged = judged_factors(guesses, metrics), metrics
-    if len(places) < len(shared.dataset.factors):
-        of_factors = {name: each.of_factors(shared.dataset, places) for name, each in results.items()}
-        shared = replace(shared, dataset=data_of_factors(shared.dataset, places))
-        judged = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
+    trusted, of_trusted = judged_factors(guesses, metrics), metrics
+    if len(trusted) < len(shared.dataset.factors):
+        of_factors = {name: each.of_factors(shared.dataset, trusted) for name, each in results.items()}
+        shared = replace(shared, dataset=data_of_factors(shared.dataset, trusted))
+        of_trusted = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
     answers = answers_of(plan, results, metrics, stages, out)
     if plan.vary:
-        chosen = next(place for place, row in enumerate(ComparisonSummary(metrics).rows) if row.chosen)
-        steps = next_steps(out, asked, plan, plan.rows[chosen])
+        best = [row.chosen for row in ComparisonSummary(metrics).rows].index(True)
+        steps = next_steps(out, asked, plan, plan.rows[best])
     charts = comparison_figures(metrics)
-    page = render_comparison(metrics, judged, sheets, made_by, steps, answers, charts)
+    page = render_comparison(metrics, of_trusted, sheets, made_by, steps, answers, charts)
     write_figures(out, charts)
     write_atomically(out / "compare.html", page)
     if not failures:
@@ -290,14 +287,14 @@ def _run(
 
 def _line(cell: planning.Cell, outcome: CellResult | str) -> str:
     if isinstance(outcome, str):
-        found = f"failed: {outcome}"
+        figure = f"failed: {outcome}"
     elif (worst := outcome.metrics.worst_group_accuracy) is None:
-        found = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
+        figure = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
     else:
-        found = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
+        figure = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
     head = "" if cell.head is None else f", {cell.head}"
     number = f"seed {cell.config.seed}" if cell.draw is None else f"draw {cell.draw}"
-    return f"{cell.method.name}{varied_in_words(dict(cell.varied))}{head}, {number}: {found}"
+    return f"{cell.method.name}{varied_in_words(dict(cell.varied))}{head}, {number}: {figure}"
 
 
 SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data", *planning.BY_THE_PLAN)]

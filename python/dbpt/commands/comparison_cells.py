@@ -73,9 +73,9 @@ WAY_OUT = "delete it, and it is trained again"
 
 @dataclass(frozen=True)
 class CellResult:
-    """A cell's row of ``metrics.json``, and its metrics and answers on test, else validation.
+    """The result of a cell: its row of ``metrics.json``, and its predictions on the split that tables show.
 
-    ``correct`` and ``groups`` are (n,), by image; a group is -1 if unknown.
+    ``metrics``, ``correct`` (n,) and ``groups`` (n,), -1 if unknown, are of the n images of that split.
     """
 
     row: RunRow
@@ -83,16 +83,16 @@ class CellResult:
     correct: NDArray[np.bool_]
     groups: NDArray[np.int64]
 
-    def of_factors(self, data: DataSummary, places: Sequence[int]) -> "CellResult":
-        """Return the result over the groups of only the factors of ``data`` at ``places``."""
-        metrics = metrics_of_factors(self.metrics, data, places)
-        return CellResult(self.row, metrics, self.correct, groups_of_factors(self.groups, data, places))
+    def of_factors(self, data: DataSummary, positions: Sequence[int]) -> "CellResult":
+        """Return the result over the groups of only the factors of ``data`` at ``positions``."""
+        metrics = metrics_of_factors(self.metrics, data, positions)
+        return CellResult(self.row, metrics, self.correct, groups_of_factors(self.groups, data, positions))
 
 
 class Stages:
-    """The input of each cell. Images are embedded once for all cells, and labelled once per seed, or for all draws.
+    """The study of each cell. All cells share the embedded images, and all cells of a seed the guesses.
 
-    With few shots each seed has images of its own; ``embedded`` are those of the first.
+    With few shots each seed has images of its own; ``embedded`` are those of the first seed.
     """
 
     def __init__(
@@ -122,6 +122,7 @@ class Stages:
 
         All draws have those of the first seed, unless the seed draws the rows that a probe knows.
         """
+        # All draws share one seed's guesses, so that their spread is that of the images alone.
         is_drawn = cell.draw is not None and cell.config.probe_rows is None
         seed = self._configs[0].seed if is_drawn else cell.config.seed
         if seed not in self._guessed:
@@ -202,28 +203,22 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
 
 def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
     """Return the classifier of a finished ``cell``."""
-    path, prefix = result_path(folder, cell), "classifier."
-    tensors, _ = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, _ = read_tensors(result_path(folder, cell), "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    prefix = "classifier."
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    try:
-        return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
-    except (KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a readable classifier ({error}); {WAY_OUT}") from None
+    return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
 
 
 def read_result(path: Path, fingerprint: str) -> CellResult | None:
     """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
     if not os.path.lexists(path):
         return None
-    tensors, metadata = read_tensors(
-        path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT, needs=("correct", "groups")
-    )
+    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
     if metadata.get("fingerprint") != fingerprint:
         raise InputError(
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
             "--overwrite"
         )
     row = typed_json(metadata, "row", RunRow, path, WAY_OUT)
-    if row.shown is None or not {"correct", "groups"} <= tensors.keys():
-        raise InputError(f"{path}: is incomplete; {WAY_OUT}")
+    assert row.shown is not None  # `read_tensors` has checked that the file is as `run_cell` wrote it
     return CellResult(row, row.shown, tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64))

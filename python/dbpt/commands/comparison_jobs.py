@@ -41,7 +41,8 @@ def run_in_processes(
     """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; yield each with the result of `attempt`.
 
     ``configs`` are the settings of all cells, whose images must be in the cache. If a process dies, its cell fails and
-    another process takes its place. Raises `InputError` if one dies before any could begin. ``watch`` is told here.
+    another process takes its place. Raises `InputError` if one dies before any could begin. This process calls
+    ``watch``.
     """
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, workers = list(reversed(cells)), dict[Connection, _Worker]()
@@ -55,6 +56,8 @@ def run_in_processes(
             for connection in wait(list(workers)):
                 assert isinstance(connection, Connection)
                 worker = workers[connection]
+                # A process sends its error if it cannot begin, else READY; then for each cell a tuple at each epoch,
+                # and at the end the reason of a failure, or None.
                 try:
                     if isinstance(answer := connection.recv(), InputError):
                         raise answer
@@ -93,8 +96,7 @@ class _Worker:
     def __init__(self, configs: Sequence[FitConfig], folder: Path, threads: int) -> None:
         context = multiprocessing.get_context("spawn")  # a fork of a process that has torch's threads can hang
         self.connection, theirs = context.Pipe()
-        added = [found for registry in (OBJECTIVES, HEADS, DATASETS) for found in registry.added.values()]
-        modules = [found.__module__ for found in added]
+        modules = [kind.__module__ for registry in (OBJECTIVES, HEADS, DATASETS) for kind in registry.added.values()]
         self.process = context.Process(target=_work, args=(theirs, modules, configs, folder, threads), daemon=True)
         with _interrupts_blocked():
             self.process.start()
@@ -194,19 +196,19 @@ def answers_of(
     plan: Plan, results: Mapping[str, CellResult], metrics: ComparisonMetrics, stages: Stages, folder: Path
 ) -> Answers | None:
     """Return the answers of the `_compared` rows to the shown split, from ``folder``; None if no result is there."""
-    chosen = next(place for place, row in enumerate(ComparisonSummary(metrics).rows) if row.chosen)
-    places = _compared(plan, results, chosen)
-    if not places:
+    after = [row.chosen for row in ComparisonSummary(metrics).rows].index(True)
+    positions = _compared(plan, results, after)
+    if not positions:
         return None
-    number = _first_finished(plan, results, places[-1])
-    cells = [plan.rows[place].cells[number] for place in places]
+    number = _first_finished(plan, results, after)
+    cells = [plan.rows[position].cells[number] for position in positions]
     study = stages.study(cells[-1])
     dataset, features = study.dataset, study.features
     rows = study.rows(study.split)
     predictions = [cell_classifier(folder, cell).predictions(features)[rows] for cell in cells]
     config = cells[-1].config
     return Answers(
-        rows=places,
+        rows=positions,
         seed=config.seed,
         examples=group_examples(
             [dataset.paths[row] for row in rows],
@@ -223,15 +225,15 @@ def answers_of(
     )
 
 
-def _first_finished(plan: Plan, results: Mapping[str, CellResult], place: int) -> int:
-    """Return the number of the first seed of the row at ``place`` that is finished, or -1."""
-    return next((n for n, cell in enumerate(plan.rows[place].cells) if cell.name in results), -1)
+def _first_finished(plan: Plan, results: Mapping[str, CellResult], row: int) -> int:
+    """Return the number of the first seed that is finished, of the row number ``row``, or -1."""
+    return next((n for n, cell in enumerate(plan.rows[row].cells) if cell.name in results), -1)
 
 
 def _compared(plan: Plan, results: Mapping[str, CellResult], after: int) -> list[int]:
-    """Return the places of the row before and of the row ``after``; the latter alone, or none, without results.
+    """Return the positions of two rows, whose predictions the page shows as before and ``after``.
 
-    Before is zero-shot, else ERM with the same head, else the first row.
+    Before is zero-shot, else ERM with the same head, else the first row. Rows without results are left out.
     """
     if (number := _first_finished(plan, results, after)) < 0:
         return []
@@ -240,6 +242,6 @@ def _compared(plan: Plan, results: Mapping[str, CellResult], after: int) -> list
         is_erm = cell.method.name == BASELINE and cell.head == plan.rows[after].head
         return cell.method.name != "zero-shot", not is_erm
 
-    others = [place for place in range(len(plan.rows)) if place != after]
-    others = [place for place in others if plan.rows[place].cells[number].name in results]
-    return [*sorted(others, key=lambda place: rank(plan.rows[place].cells[number]))[:1], after]
+    others = [position for position in range(len(plan.rows)) if position != after]
+    others = [position for position in others if plan.rows[position].cells[number].name in results]
+    return [*sorted(others, key=lambda position: rank(plan.rows[position].cells[number]))[:1], after]

@@ -62,8 +62,8 @@ class Method:
         """The name in tables."""
         if self.objective is None:
             return TRAINING_FREE[self.training_free].title
-        is_told = self.prompts == "group" and "class" in OBJECTIVES[self.objective].prompts
-        details = ["group prompts"] if is_told else []
+        is_named = self.prompts == "group" and "class" in OBJECTIVES[self.objective].prompts
+        details = ["group prompts"] if is_named else []
         details += [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
         return OBJECTIVES[self.objective].title + (f" ({', '.join(details)})" if details else "")
 
@@ -72,7 +72,7 @@ class Method:
 class Cell:
     """One training with its settings. ``head`` is None for a method without training.
 
-    With a ``draw``, it has half of the training and validation rows, and the seed is the number of the draw.
+    A cell with a ``draw`` trains on half of the training and validation rows. Its seed is the number of the draw.
     """
 
     method: Method
@@ -152,33 +152,33 @@ def shared_settings(settings: Mapping[str, object]) -> FitConfig:
 
 def make_plan(
     config: FitConfig,
-    methods: str | Sequence[str],
-    heads: str | Sequence[str],
-    seeds: int | Sequence[int],
+    methods: str | Sequence[str] = METHODS,
+    heads: str | Sequence[str] = DEFAULT_HEADS,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     resample: int | None = None,
     vary: Mapping[str, Sequence[Any]] | None = None,
 ) -> Plan:
-    """Combine ``methods``, ``heads``, ``seeds`` and draws, as in `dbpt.compare`, under the settings that they share.
+    """Return the plan of a comparison. The arguments are those of `dbpt.compare`; all cells share ``config``.
 
-    A row has each combination of the settings in ``vary`` that it reads.
+    A method with a head has a row for each combination of the settings in ``vary`` that it reads.
     """
     if resample is not None and config.shots is not None:
         raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
-    chosen = [_parse_method(name) for name in _names("--methods", methods)]
-    _refuse_repeats("--methods", [method.name for method in chosen])
-    for method in chosen if config.num_clusters is not None else ():
+    parsed = [_parse_method(name) for name in _names("--methods", methods)]
+    _refuse_repeats("--methods", [method.name for method in parsed])
+    for method in parsed if config.num_clusters is not None else ():
         if method.training_free and TRAINING_FREE[method.training_free].needs_attributes:
             raise InputError(f"--methods {method.name}: needs names of attributes, which clusters lack; leave it out")
-    chosen_heads = _names("--heads", heads)
-    for name in chosen_heads:
+    head_names = _names("--heads", heads)
+    for name in head_names:
         HEADS.check("--heads", name)
-    _refuse_repeats("--heads", chosen_heads)
+    _refuse_repeats("--heads", head_names)
     all_seeds, draws = _seeds(seeds), _draws(resample)
     if draws and len(all_seeds) > 1:
         raise InputError(f"--resample {draws}: each draw has a seed of its own; leave --seeds out, or give one seed")
     # those without training, then head by head, so that a table's neighbours are comparable
-    pairs: list[tuple[Method, str | None]] = [(method, None) for method in chosen if method.objective is None]
-    pairs += [(method, head) for head in chosen_heads for method in chosen if method.objective is not None]
+    pairs: list[tuple[Method, str | None]] = [(method, None) for method in parsed if method.objective is None]
+    pairs += [(method, head) for head in head_names for method in parsed if method.objective is not None]
     rows, left_out, values = [], [], {name: _values(name, given) for name, given in (vary or {}).items()}
     of_pairs = [(pair, [name for name in values if _reads(name, *pair, config, values)]) for pair in pairs]
     for name in values:
@@ -188,6 +188,7 @@ def make_plan(
     combined = [
         (*pair, tuple(zip(n, v, strict=True))) for pair, n in of_pairs for v in product(*(values[name] for name in n))
     ]
+    # Refused combinations are left out, but a method that no head can train is an error (below).
     for method, head, varied in combined:
         shared = replace(config, **dict(varied))
         # cells without training have the settings that ask for the least
@@ -209,7 +210,7 @@ def make_plan(
         if method not in fitting:
             raise InputError(f"--methods {method.name}: {reason}")
     reasons = tuple(dict.fromkeys(reason for _, reason in left_out))
-    return Plan(config, tuple(chosen), tuple(chosen_heads), all_seeds, draws, tuple(rows), reasons, values)
+    return Plan(config, tuple(parsed), tuple(head_names), all_seeds, draws, tuple(rows), reasons, values)
 
 
 def _values(name: str, given: Sequence[Any]) -> list[Any]:
@@ -221,8 +222,6 @@ def _values(name: str, given: Sequence[Any]) -> list[Any]:
         if name in (each.name for each in fields(FitConfig)):
             raise InputError(f"{flag}: all rows share it; make a comparison for each value")
         raise InputError(f"{flag}: unknown setting{nearest(name, list(VARIABLE))}; valid are {', '.join(VARIABLE)}")
-    if callable(tolist := getattr(given, "tolist", None)):
-        given = tolist()
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise InputError(f"{flag}: found {given!r:.200}; expected a list of values")
     setting, values = VARIABLE[name], list[Any]()
@@ -294,7 +293,7 @@ def _refuse_repeats(flag: str, names: list[str]) -> None:
 def _draws(resample: int | None) -> int:
     if resample is None:
         return 0
-    if isinstance(resample, bool) or not 2 <= resample <= MOST_SEEDS:
+    if not 2 <= resample <= MOST_SEEDS:
         raise InputError(f"--resample: found {resample}; expected the number of draws, 2 to {MOST_SEEDS}")
     return resample
 

@@ -64,8 +64,8 @@ def _finished(cells: Sequence[Cell], results: Mapping[str, CellResult]) -> dict[
 def _row(
     plan: Plan, all_results: Mapping[str, CellResult], row: PlannedRow, split: metrics.Split, smallest: int
 ) -> metrics.ComparisonRow:
-    found, drawn = _finished(row.cells, all_results), _finished(row.draws, all_results)
-    config, results = row.cells[0].config, found.values()
+    by_seed, by_draw = _finished(row.cells, all_results), _finished(row.draws, all_results)
+    config, results = row.cells[0].config, by_seed.values()
     by_group = list(zip(*(result.metrics.groups for result in results), strict=True))
     # ERM with the same head; for zero-shot, with the first head
     erm = [each for each in plan.rows if each.method.objective == BASELINE and row.head in (each.head, None)]
@@ -79,13 +79,13 @@ def _row(
         group_source=row.method.group_source,
         head=row.head,
         apply=config.application(config.trained_objective) if row.head is not None else None,
-        seeds=list(found),
-        draws=list(drawn),
+        seeds=list(by_seed),
+        draws=list(by_draw),
         best_epochs=[result.row.best_epoch for result in results],
         epochs=max((result.row.epochs for result in results), default=0),
         seconds=[result.row.seconds for result in results],
         warnings=[result.row.warnings for result in results],
-        figures={name: _figure(row, _values(name, found), _values(name, drawn)) for name in metrics.FIGURES},
+        figures={name: _figure(row, _values(name, by_seed), _values(name, by_draw)) for name in metrics.FIGURES},
         groups=[_group(entries) for entries in by_group],
         deviations=[
             mean_and_deviation([each.accuracy for each in entries if each.accuracy is not None])[1]
@@ -95,7 +95,7 @@ def _row(
         difference=None if against is None else _difference(row, against, all_results, smallest),
         over_images=_mean_bounds([(each.metrics.worst_group_low, each.metrics.worst_group_high) for each in results]),
         varied=own,
-        validation=_figure(row, _validation(found, is_last=last), _validation(drawn, is_last=last)),
+        validation=_figure(row, _validation(by_seed, is_last=last), _validation(by_draw, is_last=last)),
     )
 
 
@@ -172,8 +172,8 @@ def _difference(
 def _pairs(
     cells: Sequence[Cell], others: Sequence[Cell], results: Mapping[str, CellResult]
 ) -> dict[int, tuple[CellResult, CellResult]]:
-    found, baseline = _finished(cells, results), _finished(others, results)
-    return {number: (found[number], baseline[number]) for number in found if number in baseline}
+    own, baseline = _finished(cells, results), _finished(others, results)
+    return {number: (own[number], baseline[number]) for number in own if number in baseline}
 
 
 def _differences(name: str, pairs: Iterable[tuple[CellResult, CellResult]]) -> list[float]:
@@ -254,6 +254,7 @@ def student_t_quantile(confidence: float, degrees: int) -> float:
 
 def _probability_within(angle: float, degrees: int) -> float:
     """Return P(|T| <= t) for t = √degrees · tan(angle)."""
+    # The series of Abramowitz and Stegun, in odd powers of the cosine for odd degrees, in even ones for even degrees.
     sine, cosine = math.sin(angle), math.cos(angle)
     odd = degrees % 2
     term, total = (cosine if odd else 1.0), 0.0

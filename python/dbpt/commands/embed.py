@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SHOWN_REASONS = 5
+SHOWN = 5  # problems of a kind, or reasons, that are named; the others are counted
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class EmbeddedImages:
         lines = [f"{of_all}; decoded by this process: {self.recomputed}"]
         first = {failure.reason: failure.path for failure in reversed(self.failures)}
         counted = Counter(failure.reason for failure in self.failures).most_common()
-        lines += [f"  {n} failed: {reason} (first: {first[reason]})" for reason, n in counted[:SHOWN_REASONS]]
-        if len(counted) > SHOWN_REASONS:
-            lines.append(f"  and {sum(n for _, n in counted[SHOWN_REASONS:])} failed for other reasons")
+        lines += [f"  {n} failed: {reason} (first: {first[reason]})" for reason, n in counted[:SHOWN]]
+        if len(counted) > SHOWN:
+            lines.append(f"  and {sum(n for _, n in counted[SHOWN:])} failed for other reasons")
         return "\n".join(lines)
 
 
@@ -87,27 +87,26 @@ def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
     logger.info(f"{dataset.name}: {len(dataset)} images, from {dataset.source}")
     backbone = configured_backbone(config)
     folder = config.cache_dir / "features"
-    found = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
-    logger.info(_state(found))
-    recomputed = found.complete(batch_size=config.embed_batch_size, first_part=(launched_rank(), launched_size()))
-    return EmbeddedImages(len(dataset), recomputed, found.failures(), found.cache.folder)
+    files = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
+    logger.info(_state(files))
+    recomputed = files.complete(batch_size=config.embed_batch_size, first_part=(launched_rank(), launched_size()))
+    return EmbeddedImages(len(dataset), recomputed, files.failures(), files.cache.folder)
 
 
-def _state(found: EmbeddedFiles) -> str:
-    missing, absent = len(found.missing), len(found.files.errors)
-    there = len(found.files) - absent
+def _state(embedded: EmbeddedFiles) -> str:
+    missing, absent = len(embedded.missing), len(embedded.files.errors)
+    there = len(embedded.files) - absent
     if not missing:
         state = f"all {there} images are in the cache as they are"
-    elif len(found.cache):
+    elif len(embedded.cache):
         state = f"{missing} of {there} images to embed"
     else:
-        nearest = nearest_cache(found.cache)
+        nearest = nearest_cache(embedded.cache)
         other = f"; another cache has {nearest}" if nearest else ""
         state = f"none in the cache{other}; {missing} images to embed"
-    return f"features in {found.backbone.image_precision}: {state}" + (f"; not there: {absent}" if absent else "")
+    return f"features in {embedded.backbone.image_precision}: {state}" + (f"; not there: {absent}" if absent else "")
 
 
-SHOWN = 5  # problems of a kind that are named; the others are counted
 CHUNK = 4096  # headers to read at a time, which limits the number of tasks
 
 
@@ -198,8 +197,8 @@ def _outside(dataset: Dataset) -> Iterator[str]:
     """Yield the images that links place outside the root, which may be a trap in an archive."""
     root, real_folder = os.path.realpath(dataset.root), cache(os.path.realpath)
     for row, path in enumerate(dataset.paths):
-        place = dataset.root / path
-        linked = os.path.islink(place)  # noqa: PTH114 (Path.is_symlink is several times as slow)
-        real = os.path.realpath(place) if linked else real_folder(place.parent)
+        file = dataset.root / path
+        linked = os.path.islink(file)  # noqa: PTH114 (Path.is_symlink is several times as slow)
+        real = os.path.realpath(file) if linked else real_folder(file.parent)
         if not Path(real).is_relative_to(root):
             yield f"{dataset.where(row)}: image {path!r} is outside the root, through a link to {real}"

@@ -116,47 +116,48 @@ def run_with_data(
 ) -> tuple[Classifier, FitConfig, Dataset, PseudoAttributes | None]:
     """Return the classifier of a run, its settings with those that are ``given``, and `rows_with_known` of ``data``.
 
-    None in ``given`` takes the run's setting; the root, columns and embeddings only for its own data. Attributes that
-    are given replace the run's; if it has none, the data's own are read. A run's probe knows only the run's own, and
-    guesses all attributes of other data.
+    A setting that is None in ``given`` is the run's; root, columns and embeddings are the run's only for its own data.
+    Attributes in ``given`` replace those of the run. Without any, those of the data are read. The run's probe guesses
+    the run's own attributes; on other data it guesses them for all images.
     """
     classifier = load(run, device=device, weights=weights)
-    own, chosen = classifier.config, {name: value for name, value in given.items() if value is not None}
-    cache = chosen.get("cache", own.cache)
+    own, overrides = classifier.config, {name: value for name, value in given.items() if value is not None}
+    cache = overrides.get("cache", own.cache)
     data = own.data if data is None else data
     data = data if is_in_memory(data) else materialize(data, cache)
     if is_own := names_own_data(data, own):
         root = own.root if root is None else root
     else:
-        chosen = OF_OWN_DATA | chosen
+        overrides = OF_OWN_DATA | overrides
+    # The data may have other attributes than the run's words: without names here, their own are read.
     settings = vars(own).copy()
-    has_own_names = not chosen.keys() & {"attributes", "factors"}
+    has_own_names = not overrides.keys() & {"attributes", "factors"}
     if not has_own_names:
         settings |= {"attributes": None, "factors": None}
-    probe = classifier.probe if has_own_names and chosen.get("pseudo_method", PROBE) == PROBE else None
+    probe = classifier.probe if has_own_names and overrides.get("pseudo_method", PROBE) == PROBE else None
     if probe is None and own.learns_attributes:
         of_method = ("pseudo_method", *PSEUDO_METHODS[own.pseudo_method].settings)
         settings = {name: value for name, value in settings.items() if name not in of_method}
-    asked = make_config({"attributes": chosen.get("attributes")})
+    asked = make_config({"attributes": overrides.get("attributes")})
     if asked.names_none:
         unread = NOT_WITH_AUTO if asked.asks_auto else NOT_WITH_CLUSTERS
         settings = {name: value for name, value in settings.items() if name not in unread}
-    config = make_config(settings | chosen | {"features": "cached"})
+    config = make_config(settings | overrides | {"features": "cached"})
     if isinstance(data, str):
-        found = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
-        data, root = found.data, found.root
+        resolved = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
+        data, root = resolved.data, resolved.root
     _refuse_other_classes(data, classifier)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
     words = classifier.words
-    if "attributes" in chosen and config.num_clusters is None:
-        named = {} if config.asks_auto else parse_vocabulary(chosen["attributes"], "--attributes")
+    if "attributes" in overrides and config.num_clusters is None:
+        named = {} if config.asks_auto else parse_vocabulary(overrides["attributes"], "--attributes")
         words = replace(words, attributes=named, factors=())
-    if "factors" in chosen:
-        factors = parse_factors(chosen["factors"])
+    if "factors" in overrides:
+        factors = parse_factors(overrides["factors"])
         words = replace(words, factors=factors)
-    if "attribute_template" in chosen:
-        words = replace(words, attribute_templates=tuple(chosen["attribute_template"]))
+    if "attribute_template" in overrides:
+        words = replace(words, attribute_templates=tuple(overrides["attribute_template"]))
     classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
     dataset = load_for_run(config, words, data, root)
     known = None
@@ -184,13 +185,13 @@ def _refuse_other_classes(data: DataLike, classifier: Classifier) -> None:
         name, own = data, DATASETS[data].words
     else:
         return
-    for kind, found, expected in (
+    for kind, names, expected in (
         ("classes", own.classes, words.classes),
         ("attributes", own.attributes, words.attributes),
     ):
-        if found and expected and list(found) != list(expected):
+        if names and expected and list(names) != list(expected):
             advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
             raise InputError(
-                f"data {name!r}: its {kind} are {', '.join(found)}, the run's are {', '.join(expected)}; evaluate on "
+                f"data {name!r}: its {kind} are {', '.join(names)}, the run's are {', '.join(expected)}; evaluate on "
                 f"{advice}a table of the run's {kind}"
             )

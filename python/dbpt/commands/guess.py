@@ -65,7 +65,14 @@ class GuessedAttributes:
         return image_columns(self.dataset, self.pseudo, self.guesses)
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """Return the columns as a ``pandas.DataFrame``. Raises `InputError` if pandas is not installed."""
+        """Return the columns as a data frame.
+
+        Returns:
+            A line for each image.
+
+        Raises:
+            InputError: if pandas, an extra of dbpt, is not installed.
+        """
         return import_pandas().DataFrame(self.columns)
 
     def table(self) -> str:
@@ -94,8 +101,8 @@ class GuessedAttributes:
             for each in guesses.by_suspect
         ]
         if clusters := self.pseudo.class_clusters:
-            how, found = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
-            separation = ", ".join(f"{name} {value:.2f}" for name, value in found if not np.isnan(value))
+            how, by_class = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
+            separation = ", ".join(f"{name} {value:.2f}" for name, value in by_class if not np.isnan(value))
             notes = [f"separation: {separation or 'unknown, too few images'}"]
             notes.append("named by the words nearest to what a cluster has and the rest of its class has not")
         notes += map(
@@ -116,8 +123,8 @@ class GuessedAttributes:
 
     def __repr__(self) -> str:
         shares = zip(self.guesses.values, self.guesses.shares, strict=True)
-        told = "clusters" if self.guesses.by_clusters else ", ".join(f"{name} {share:.2f}" for name, share in shares)
-        return f"GuessedAttributes({self.dataset.name!r}, {told})"
+        names = "clusters" if self.guesses.by_clusters else ", ".join(f"{name} {share:.2f}" for name, share in shares)
+        return f"GuessedAttributes({self.dataset.name!r}, {names})"
 
 
 @shows_settings(FitSettings, GUESS_SETTINGS)
@@ -139,9 +146,9 @@ def guess_attributes(
     Raises:
         InputError: for wrong settings or data, without names of attributes, and if ``out`` can't be written.
     """
-    chosen = dict[str, Any](settings)
-    refuse_unread(chosen, GUESS_SETTINGS, "nothing is trained here")
-    config = with_data(make_config(chosen), data)
+    given = dict[str, Any](settings)
+    refuse_unread(given, GUESS_SETTINGS, "nothing is trained here")
+    config = with_data(make_config(given), data)
     if out is not None:
         named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
         check_output("--out", Path(out), overwrite=overwrite, reads=[each for each in named if each])
@@ -164,14 +171,14 @@ def guess_attributes(
     log_warnings(warnings)
     audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]
     audit_command = shlex.join(audit) if config.opens_images else None
-    found = GuessedAttributes(readable, pseudo, guesses, warnings, audit_command)
+    guessed = GuessedAttributes(readable, pseudo, guesses, warnings, audit_command)
     if out is not None:
-        write_atomically(Path(out), csv_of_columns(found.columns), overwrite=overwrite)
+        write_atomically(Path(out), csv_of_columns(guessed.columns), overwrite=overwrite)
         logger.info(f"{len(readable)} guesses written to {os.fspath(out)}")
-    return found
+    return guessed
 
 
-def refuse_unread(chosen: dict[str, Any], read: frozenset[str], why: str) -> None:
+def refuse_unread(given: dict[str, Any], read: frozenset[str], why: str) -> None:
     """Refuse settings of `FitConfig` that a command doesn't ``read``."""
-    if unread := [name for name in chosen if name not in read and name in FitSettings.__annotations__]:
+    if unread := [name for name in given if name not in read and name in FitSettings.__annotations__]:
         raise InputError(f"{flag_of(unread[0])}: {why}, so it is not read; leave it out")

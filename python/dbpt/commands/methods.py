@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -35,7 +34,7 @@ from dbpt.training import EpochRecord, Rows, Trained, train
 from dbpt.training.draws import MAY_CHANGE, LiveImages, live_images
 from dbpt.training.loop import one_thread_if_small
 from dbpt.training.ranks import ALONE, Ranks, memory
-from dbpt.training.records import Judged, training_findings, validation_score
+from dbpt.training.records import Validation, training_findings, validation_score
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +93,7 @@ def trained_result(
         head.load_state_dict(trained.head_state)
         ranks.from_first(lambda: watch.epoch(row_name, trained.history[0]))
     else:
-        told = partial(watch.restored, row_name), partial(watch.epoch, row_name)
-        trained = _trained(study, head, built, prompts, rows, checkpoint_path, told, ranks)
+        trained = _trained(study, head, built, prompts, rows, checkpoint_path, watch, row_name, ranks)
         by_class = not study.has_attributes and config.selecting_groups == "pseudo"
         selection = selection_text(config.model_selection, by_class=by_class)
         how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
@@ -109,10 +107,10 @@ def trained_result(
             + ("" if built.note is None else f"; {built.note}")
         )
     best = trained.history[trained.best_epoch - 1]
-    judged = Judged(average=best.val_average, wga=best.val_wga, wgp=best.val_wgp)
+    figures = Validation(average=best.val_average, wga=best.val_wga, wgp=best.val_wgp)
     row = RunRow(
         **how_trained(config, objective, prompts),
-        validation_score=validation_score(config.model_selection, best.epoch, judged)[0],
+        validation_score=validation_score(config.model_selection, best.epoch, figures)[0],
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         seconds=round(seconds, 3),
@@ -166,15 +164,16 @@ def _trained(
     prompts: str,
     rows: tuple[Rows, Rows],
     checkpoint_path: Path | None,
-    told: tuple[Callable[[list[EpochRecord]], None], Callable[[EpochRecord], None]],
+    watch: Watch,
+    row_name: str,
     ranks: Ranks,
 ) -> Trained:
-    """Run the training loop on ``rows``, of training and of validation. Rank 0 calls ``told`` at start and epochs."""
+    """Run the training loop on ``rows``, of training and of validation. Rank 0 tells ``watch`` the epochs."""
     epochs = study.config.epochs + objective.extra_epochs
 
     def on_epoch(record: EpochRecord) -> None:
         _show_epoch(objective.name, bar, record)
-        ranks.from_first(lambda: told[1](record))
+        ranks.from_first(lambda: watch.epoch(row_name, record))
 
     with (
         progress_bar(objective.name, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
@@ -190,15 +189,15 @@ def _trained(
             checkpoint_path=checkpoint_path,
             fingerprint=_fingerprint(study, objective.name, prompts, head),
             on_epoch=on_epoch,
-            on_start=lambda restored: ranks.from_first(lambda: told[0](restored)),
+            on_start=lambda restored: ranks.from_first(lambda: watch.restored(row_name, restored)),
             live=live,
             ranks=ranks,
         )
 
 
 def _show_epoch(objective: str, bar: tqdm, record: EpochRecord) -> None:
-    judged = record.val_average if record.val_wga is None else record.val_wga
-    line = f"loss {record.loss:.3f}, val {100 * judged:.1f} %"
+    accuracy = record.val_average if record.val_wga is None else record.val_wga
+    line = f"loss {record.loss:.3f}, val {100 * accuracy:.1f} %"
     bar.set_postfix_str(line, refresh=False)
     bar.update(record.epoch - bar.n)
     logger.debug(f"{objective}: epoch {record.epoch} of {bar.total}: {line}")
@@ -210,10 +209,9 @@ def _finished(head: Head, features: NDArray[np.float32], groups: TrainingGroups,
     tensors = {name: tensor.cpu().numpy() for name, tensor in head.classifier_tensors().items()}
     if head.name in HEADS.added:
         logits = head(torch.from_numpy(features).to(next(head.parameters()).device)).cpu().numpy()
-        found = type(head).logits(tensors, features)
-        if not np.allclose(found, logits, rtol=0, atol=0.01 * np.abs(logits).max()):
-            way_out = "fix classifier_tensors or logits"
-            raise InputError(f"--head {head.name}: its classifier's logits differ from its forward; {way_out}")
+        if not np.allclose(type(head).logits(tensors, features), logits, rtol=0, atol=0.01 * np.abs(logits).max()):
+            hint = "fix classifier_tensors or logits"
+            raise InputError(f"--head {head.name}: its classifier's logits differ from its forward; {hint}")
     if prompts == "group":
         outputs = (groups.num_classes, groups.num_groups // groups.num_classes)
         if groups.impossible is not None:
@@ -234,7 +232,7 @@ def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tup
         logits = head.cpu()(features)
     losses = F.cross_entropy(logits, labels, reduction="none")
     p_true = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1).numpy()
-    judged = Judged.of((logits.argmax(dim=1) == labels).numpy(), p_true, rows.groups)
+    figures = Validation.of((logits.argmax(dim=1) == labels).numpy(), p_true, rows.groups)
     record = EpochRecord(
         epoch=1,
         lr=0.0,
@@ -242,9 +240,9 @@ def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tup
         group_weights=None,
         mean_p_true=None,
         draws=None,
-        val_wgp=judged.wgp,
-        val_wga=judged.wga,
-        val_average=judged.average,
+        val_wgp=figures.wgp,
+        val_wga=figures.wga,
+        val_average=figures.average,
     )
     return Trained(head.state_dict(), 1, [record], [(1, config.peak_lr)]), how
 

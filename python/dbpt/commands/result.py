@@ -140,8 +140,11 @@ class Result:
         """Return the table as text.
 
         Args:
-            width: the most columns of a comparison if names are short; a run has at most 80.
+            width: the most characters in a line of a comparison if names are short; a run has at most 80.
             warnings: whether the warnings follow.
+
+        Returns:
+            Lines without a final newline.
         """
         if isinstance(self.metrics, ComparisonMetrics):
             return terminal_table(self.metrics, width, warnings=warnings)
@@ -152,11 +155,15 @@ class Result:
         return json.loads(json.dumps(asdict(self.metrics)))  # type: ignore[no-any-return]
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """Return a ``pandas.DataFrame`` with a line for each row and the accuracy of each group in a column.
+        """Return the table as a data frame. ``frame.to_latex()`` and ``to_markdown()`` write it for papers.
 
-        Of a comparison it also has all columns of ``compare.csv``: means, deviations, the numbers of seeds and draws,
-        and the differences to ERM with their intervals. ``frame.to_latex()`` and ``to_markdown()`` write it for papers.
-        Raises `InputError` if pandas, an extra of dbpt, is not installed.
+        Returns:
+            A line for each row, with the accuracy of each group in a column. A comparison also has all columns of
+            ``compare.csv``: means, deviations, the numbers of seeds and draws, and the differences to ERM with their
+            intervals.
+
+        Raises:
+            InputError: if pandas, an extra of dbpt, is not installed.
         """
         frame: pandas.DataFrame = import_pandas().DataFrame(self.lines())
         return frame
@@ -176,14 +183,20 @@ class Result:
             line |= {"gap": row.gap, **{f"{each.class_name} · {each.attribute}": each.accuracy for each in row.groups}}
             lines.append(line)
         if isinstance(self.metrics, ComparisonMetrics):
+            # First the columns of a run, in their order and with their values, then the others of compare.csv.
             lines = [line | more | line for line, more in zip(lines, table_lines(self.metrics), strict=True)]
         return lines
 
     def plot(self) -> "Axes":
-        """Draw the accuracy of each group, or of a comparison the worst-group accuracy of each row, by matplotlib.
+        """Draw the accuracy of each group; for a comparison, the worst-group accuracy of each row.
 
-        Returns the ``matplotlib.axes.Axes``, to restyle the chart. Notebooks and ``pyplot.show()`` show it, and
-        ``plot().figure.savefig(path)`` saves it. Raises `InputError` for a comparison without results.
+        Notebooks and ``pyplot.show()`` show the chart, and ``plot().figure.savefig(path)`` saves it.
+
+        Returns:
+            The ``matplotlib.axes.Axes``, to restyle the chart.
+
+        Raises:
+            InputError: for a comparison without results.
         """
         from dbpt.report.charts import show
         from dbpt.report.comparison_page import comparison_figures

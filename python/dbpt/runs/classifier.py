@@ -235,9 +235,8 @@ class Classifier(ModelHubMixin):
             InputError: for a file that exists or can't be written, packages that ``dbpt[onnx]`` would install, a model
                 of over 2 GB or that torch can't export, and a head that `to_torch` refuses.
         """
-        from dbpt.runs.exports import check_can_write, write_onnx
+        from dbpt.runs.exports import write_onnx
 
-        check_can_write(Path(path), overwrite=overwrite)
         size, spec = self.backbone.preprocess.size, self.backbone.spec
         metadata = {
             "classes": list(self.words.classes),
@@ -320,12 +319,12 @@ class Classifier(ModelHubMixin):
             labeller = zero_shot_classifier(self.backbone, weights).logits
         with decoding.decoding_threads() as pool, progress_bar("predicting", "img", total=len(images)) as bar:
             for begin in range(0, len(images), size):
-                chosen = images[begin : begin + size]
+                batch = images[begin : begin + size]
                 with decoding.pillow_warnings():  # not around the yield, as it holds for the whole process
-                    decoded = list(pool.map(crop, chosen))
-                power_of_two = 1 << (len(chosen) - 1).bit_length()
-                yield from self._classify(chosen, decoded, min(size, power_of_two), labeller)
-                bar.update(len(chosen))
+                    decoded = list(pool.map(crop, batch))
+                power_of_two = 1 << (len(batch) - 1).bit_length()
+                yield from self._classify(batch, decoded, min(size, power_of_two), labeller)
+                bar.update(len(batch))
 
     def _classify(
         self,
@@ -337,8 +336,8 @@ class Classifier(ModelHubMixin):
         """Classify up to ``rows`` images in one forward pass; an unreadable image leaves its place empty."""
         if not all(isinstance(pixels, str) for pixels in decoded):
             batch = np.zeros((rows, *self.backbone.preprocess.size, 3), dtype=np.uint8)
-            for place, pixels in zip(batch, decoded, strict=False):
-                place[:] = 0 if isinstance(pixels, str) else pixels
+            for slot, pixels in zip(batch, decoded, strict=False):
+                slot[:] = 0 if isinstance(pixels, str) else pixels
             features = self.backbone.encode_image(batch).numpy()
             probabilities = self.head.probabilities(features)
             classes = _likeliest(probabilities, list(self.words.classes))

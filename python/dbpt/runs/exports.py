@@ -90,7 +90,7 @@ def check_tensors_work(
         InputError: with the name of the head.
     """
     problem, module = f"to_torch: the logits of the head {head.name}", TorchClassifier(tensors, head)
-    way_out = "write them with operators and methods that arrays and tensors both have (docs/how_to/extending.md)"
+    hint = "write them with operators and methods that arrays and tensors both have (docs/how_to/extending.md)"
     draws = torch.randn(7, tensors["weights"].shape[-1], generator=torch.Generator().manual_seed(0))
     features_ND = F.normalize(draws, dim=-1)
     try:
@@ -98,10 +98,10 @@ def check_tensors_work(
         copy.deepcopy(module).to("meta")(features_ND.to("meta"))
         found_NC = module(features_ND).numpy()
     except Exception as error:  # it is code of others
-        raise InputError(f"{problem} don't work with torch's tensors ({foreign_error(error)}); {way_out}") from error
+        raise InputError(f"{problem} don't work with torch's tensors ({foreign_error(error)}); {hint}") from error
     expected_NC = logits(features_ND.numpy())
     if not np.allclose(found_NC, expected_NC, rtol=0, atol=1e-4 * max(1, np.abs(expected_NC).max())):
-        raise InputError(f"{problem} are others with torch's tensors than with arrays; {way_out}")
+        raise InputError(f"{problem} are others with torch's tensors than with arrays; {hint}")
 
 
 @dataclass(frozen=True)
@@ -154,21 +154,6 @@ class _Outputs(torch.nn.Module):
         return logits, logits.softmax(dim=1)
 
 
-def check_can_write(path: Path, *, overwrite: bool) -> None:
-    """Refuse a file that can't be written, and missing packages.
-
-    Args:
-        path: the ONNX file.
-        overwrite: whether it may exist.
-
-    Raises:
-        InputError: in either case.
-    """
-    check_output("--onnx", path, overwrite=overwrite)
-    for name in ("onnx", "onnxscript", "onnxruntime"):
-        optional_module(name, "--onnx", "onnx")
-
-
 @torch.no_grad()
 def write_onnx(
     path: Path, classifier: torch.nn.Module, size: tuple[int, int], metadata: Mapping[str, Any], *, overwrite: bool
@@ -185,12 +170,15 @@ def write_onnx(
         overwrite: whether to replace the file.
 
     Raises:
-        InputError: for a tower that is too large or that torch can't export, other results in onnxruntime, and a file
-            that can't be written. There is no new file then.
+        InputError: for a file that can't be written, missing packages, a tower that is too large or that torch can't
+            export, and other results in onnxruntime. There is no new file then.
     """
+    check_output("--onnx", path, overwrite=overwrite)
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        optional_module(name, "--onnx", "onnx")
     state, module = classifier.state_dict().values(), _Outputs(classifier).eval()
-    if (found := sum(tensor.numel() * tensor.element_size() for tensor in state)) > MOST_BYTES:
-        raise InputError(f"--onnx {path}: the model has {found / 1e9:.1f} GB, and an ONNX file at most 2; use to_torch")
+    if (total := sum(tensor.numel() * tensor.element_size() for tensor in state)) > MOST_BYTES:
+        raise InputError(f"--onnx {path}: the model has {total / 1e9:.1f} GB, and an ONNX file at most 2; use to_torch")
     generator = torch.Generator().manual_seed(0)
     batches = [torch.randn(number, 3, *size, generator=generator) for number in (1, 3)]
     try:

@@ -122,8 +122,8 @@ class Metrics:
 
     ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
     ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses. ``doubted_guesses`` are those
-    that they are about, if figures or trainings depend on them. If a probe guessed, ``cross_validated`` is about the
-    attribute, or about each factor.
+    that they are about, if figures or trainings depend on them. If a probe guessed, ``cross_validated`` has its
+    figures for the attribute, or for each factor.
     """
 
     schema_version: int
@@ -252,7 +252,10 @@ class FigureDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A row minus ERM with ``head`` and ``varied``, over ``seeds`` of both; ``over_images`` is of the worst group."""
+    """A row minus the ERM row with ``head`` and ``varied``, over the ``seeds`` that both have finished.
+
+    ``over_images`` is the interval of the difference in worst-group accuracy over other images.
+    """
 
     head: str | None
     seeds: list[Count]

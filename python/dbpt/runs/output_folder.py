@@ -72,7 +72,7 @@ class OutputFolder(Generic[R]):
         """Create ``folder`` and keep other processes out of it within ``with``; remove it if it stays empty."""
         self.check(folder, resume=resume, overwrite=overwrite)
         # Noted before they exist, so that only folders made here are removed.
-        created = [place for place in (folder, *folder.absolute().parents) if not os.path.lexists(place)]
+        created = [path for path in (folder, *folder.absolute().parents) if not os.path.lexists(path)]
         lock = OwnedLock(folder / LOCK, "the folder")
         try:
             try:
@@ -82,16 +82,16 @@ class OutputFolder(Generic[R]):
             lock.check_owner_file()
             while not lock.take():
                 if os.path.lexists(lock.file):  # else its holder has just ended
-                    way_out = "wait until it has ended, or choose another name"
-                    raise InputError(f"--out {folder}: {lock.owner()} is writing there; {way_out}")
+                    hint = "wait until it has ended, or choose another name"
+                    raise InputError(f"--out {folder}: {lock.owner()} is writing there; {hint}")
             try:
                 yield
             finally:
                 lock.release()
         finally:
-            for place in created:
+            for path in created:
                 with contextlib.suppress(OSError):  # it holds something by now
-                    place.rmdir()
+                    path.rmdir()
 
     def check(self, folder: Path, *, resume: bool, overwrite: bool) -> None:
         """Refuse an existing ``folder`` without ``resume`` or ``overwrite``, or one with other content."""
@@ -102,7 +102,7 @@ class OutputFolder(Generic[R]):
             return
         if not folder.is_dir():
             raise InputError(f"--out {folder}: exists and is not a folder; choose another name")
-        own, foreign = self._found(folder)
+        own, foreign = self._files(folder)
         if not self._is_one(folder, older=overwrite):
             if not foreign and all(LEFTOVER.fullmatch(file.name) for file in own):  # what `start` leaves if killed
                 return
@@ -178,7 +178,7 @@ class OutputFolder(Generic[R]):
 
     def remove_leftovers(self, folder: Path) -> None:
         """Delete the temporary files of killed processes."""
-        for file in self._found(folder)[0]:
+        for file in self._files(folder)[0]:
             if LEFTOVER.fullmatch(file.name):
                 file.unlink()
 
@@ -213,8 +213,8 @@ class OutputFolder(Generic[R]):
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
                 way_on = shlex.join([*self.command.split(), "--resume", "--out", str(folder)])
-                way_out = f"use the same settings, as {way_on} alone does{lower}, or start again with --overwrite"
-                raise InputError(f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; {way_out}")
+                hint = f"use the same settings, as {way_on} alone does{lower}, or start again with --overwrite"
+                raise InputError(f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; {hint}")
         return lowered
 
     def _write_settings(self, folder: Path, config: FitConfig) -> None:
@@ -238,32 +238,33 @@ class OutputFolder(Generic[R]):
             or not {each.name for each in fields(self.record) if each.default_factory is MISSING} <= value.keys()
         ):
             return False
-        found = value["schema_version"]
-        if not (older and type(found) is int and 0 < found < self.schema_version):
-            check_version(path, found, self.schema_version)
+        version = value["schema_version"]
+        if not (older and type(version) is int and 0 < version < self.schema_version):
+            check_version(path, version, self.schema_version)
         return True
 
-    def _found(self, folder: Path) -> tuple[list[Path], list[Path]]:
+    def _files(self, folder: Path) -> tuple[list[Path], list[Path]]:
         """Return the command's own files, the marker last, and all others except the lock. Doesn't follow links."""
         own, foreign, settings, marker = list[Path](), list[Path](), folder / "config.toml", folder / self.marker
-        places = {folder: lambda name: name in (self.marker, "config.toml") or self.is_file(name)}
+        folders = {folder: lambda name: name in (self.marker, "config.toml") or self.is_file(name)}
         for name, is_ours in self.subfolders.items():
             if not os.path.islink(folder / name):  # noqa: PTH114 (raises nothing)
-                places[folder / name] = is_ours
-        for place, is_ours in places.items():
+                folders[folder / name] = is_ours
+        for inside, is_ours in folders.items():
             with system_errors(f"--out {folder}: cannot read"):
-                entries = sorted(place.iterdir()) if place.is_dir() else []
+                entries = sorted(inside.iterdir()) if inside.is_dir() else []
             for entry in entries:
                 leftover = LEFTOVER.fullmatch(entry.name)
                 if is_ours(leftover[1] if leftover else entry.name) and not entry.is_dir():
                     own.append(entry)
-                elif not (entry in places and entry.is_dir()) and entry.name not in (LOCK, LOCK + OWNER):
+                elif not (entry in folders and entry.is_dir()) and entry.name not in (LOCK, LOCK + OWNER):
                     foreign.append(entry)
+        # The order in which `_clear` deletes them: as long as the marker is there, the folder is known as ours.
         return sorted(own, key=lambda file: (file == marker, file == settings)), foreign
 
     def _clear(self, folder: Path) -> None:
         """Delete the command's files, the marker last, so that an interrupted deletion can be repeated."""
-        for file in self._found(folder)[0]:
+        for file in self._files(folder)[0]:
             file.unlink()
         for name in self.subfolders:
             with contextlib.suppress(OSError):  # it holds what is not ours, or is a link

@@ -51,8 +51,8 @@ class FeatureClassifier:
         shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), outputs]}
         shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self._of_outputs).items()}
         for name, expected in shapes.items():
-            if (found := self.tensors[name].shape) not in expected:
-                raise ValueError(f"{name} has shape {found}, expected {' or '.join(map(str, expected))}")
+            if (shape := self.tensors[name].shape) not in expected:
+                raise ValueError(f"{name} has shape {shape}, expected {' or '.join(map(str, expected))}")
         for name, tensor in self.tensors.items():
             if not are_finite(tensor):
                 raise ValueError(f"{name} holds other than finite float32")
@@ -126,14 +126,14 @@ class FeatureClassifier:
         """
         logits_NCA = self.group_logits(features)
         probabilities = _softmax(logits_NCA.reshape(len(logits_NCA), -1)).reshape(logits_NCA.shape)
-        found: NDArray[np.float32] = probabilities.sum(axis=1)
-        return found
+        of_attributes: NDArray[np.float32] = probabilities.sum(axis=1)
+        return of_attributes
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return found
+    probabilities: NDArray[np.float32] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def zero_shot_classifier(
@@ -150,15 +150,15 @@ def head_of(
 ) -> FeatureClassifier:
     """Return the classifier of the tensors that were read from ``path``. Refuses those that don't fit the words."""
     try:
-        found = FeatureClassifier(tensors, HEADS[head])
+        classifier = FeatureClassifier(tensors, HEADS[head])
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not a readable classifier ({error}); make it again") from None
-    if (len(found.weights), found.weights.shape[-1]) != (len(words.classes), backbone.embed_dim):
+    if (len(classifier.weights), classifier.weights.shape[-1]) != (len(words.classes), backbone.embed_dim):
         raise InputError(
-            f"{path}: weights of shape {found.weights.shape}, but the run has {len(words.classes)} classes and "
+            f"{path}: weights of shape {classifier.weights.shape}, but the run has {len(words.classes)} classes and "
             f"embed_dim {backbone.embed_dim}"
         )
-    return found
+    return classifier
 
 
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
@@ -235,22 +235,22 @@ def read_pretrained(
     """
     path = folder / CONFIG
     if not is_pretrained(folder):
-        found_run = "; dbpt.load reads the folder of a run" if not is_missing(folder / "run.json") else ""
-        raise InputError(f"{folder}: holds no {CONFIG} and {TENSORS}, so no saved classifier{found_run}")
-    found = read_json(path, "config of a classifier")
-    if found.get("library_name") != "dbpt":
-        raise InputError(f"{path}: its library_name is {found.get('library_name')!r}; expected a classifier of 'dbpt'")
-    check_version(path, found.get("schema_version"), SCHEMA_VERSION)
-    content = typed(found, PretrainedConfig, path, WAY_OUT)
+        hint = "; dbpt.load reads the folder of a run" if not is_missing(folder / "run.json") else ""
+        raise InputError(f"{folder}: holds no {CONFIG} and {TENSORS}, so no saved classifier{hint}")
+    record = read_json(path, "config of a classifier")
+    if record.get("library_name") != "dbpt":
+        raise InputError(f"{path}: its library_name is {record.get('library_name')!r}; expected a classifier of 'dbpt'")
+    check_version(path, record.get("schema_version"), SCHEMA_VERSION)
+    content = typed(record, PretrainedConfig, path, WAY_OUT)
     check_spec(content.backbone, path)
     config, local = make_config(content.settings), content.backbone["weights"].get("path")
     if local is not None and weights is None:
         name, sha256 = PurePath(local).name, content.backbone["weights"]["sha256"][:12]
-        places = (folder, mini_clip_paths()[1].parent)  # the second has the one that comes with dbpt
-        weights = next((place / name for place in places if not is_missing(place / name)), None)
+        folders = (folder, mini_clip_paths()[1].parent)  # the second has the one that comes with dbpt
+        weights = next((each / name for each in folders if not is_missing(each / name)), None)
         if weights is None:
-            way_out = "name the file as weights, or put it there"
-            raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {way_out}")
+            hint = "name the file as weights, or put it there"
+            raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")
     backbone = load_backbone_from_spec(content.backbone, device=device, weights=weights)
     tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, way_out=WAY_OUT)
     probe = None
@@ -270,8 +270,8 @@ def check_new(folder: Path) -> None:
     if not is_missing(folder) and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()) and not is_pretrained(folder):
-        found = "is the folder of a run" if not is_missing(folder / "run.json") else "holds other files"
-        raise InputError(f"{folder}: {found}; name a new folder, or one of a saved classifier, which is replaced")
+        content = "is the folder of a run" if not is_missing(folder / "run.json") else "holds other files"
+        raise InputError(f"{folder}: {content}; name a new folder, or one of a saved classifier, which is replaced")
 
 
 def downloaded(repository: str, **options: Any) -> Path:
@@ -279,8 +279,8 @@ def downloaded(repository: str, **options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     if not REPOSITORY.fullmatch(repository):
-        found = "a file" if not is_missing(Path(repository)) else "no folder"
-        raise InputError(f"{repository!r}: is {found}, and not the name of a repository, owner/name")
+        kind = "a file" if not is_missing(Path(repository)) else "no folder"
+        raise InputError(f"{repository!r}: is {kind}, and not the name of a repository, owner/name")
     try:
         with quiet_hub():
             return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))

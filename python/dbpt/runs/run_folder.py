@@ -146,28 +146,28 @@ def read_context(start_from: str) -> NDArray[np.float32]:
                 f"--start-from {path}: has no {PROMPT}; name a finished run of the head prompt, or the file"
             )
         path = path / PROMPT
-    way_out = "name the prompt of another run, or train this one again"
-    tensors, _ = read_tensors(path, "prompt", version=TENSORS_SCHEMA_VERSION, way_out=way_out, needs=(CONTEXT,))
+    hint = "name the prompt of another run, or train this one again"
+    tensors, _ = read_tensors(path, "prompt", version=TENSORS_SCHEMA_VERSION, way_out=hint, needs=(CONTEXT,))
     context = tensors[CONTEXT]
     if context.dtype != np.float32 or context.ndim not in (2, 3) or not context.size:
-        raise InputError(f"{path}: its context is {context.dtype} of shape {context.shape}; {way_out}")
+        raise InputError(f"{path}: its context is {context.dtype} of shape {context.shape}; {hint}")
     if not np.isfinite(context).all():
-        raise InputError(f"{path}: its context has NaN or an infinity; {way_out}")
+        raise InputError(f"{path}: its context has NaN or an infinity; {hint}")
     return context
 
 
-def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, places: Sequence[int]) -> NDArray[np.int64]:
-    """Return the groups (N,) over only the factors at ``places`` that contain the ``groups`` (N,); -1 stays -1."""
+def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, positions: Sequence[int]) -> NDArray[np.int64]:
+    """Return the groups (N,) over only the factors at ``positions`` that contain the ``groups`` (N,); -1 stays -1."""
     sizes = [len(data.classes), *(len(factor.values) for factor in data.factors)]
     codes = factor_codes(groups, sizes)
-    kept = [0, *(1 + place for place in places)]
-    return joint_codes([codes[place] for place in kept], [sizes[place] for place in kept])
+    kept = [0, *(1 + position for position in positions)]
+    return joint_codes([codes[position] for position in kept], [sizes[position] for position in kept])
 
 
-def data_of_factors(data: DataSummary, places: Sequence[int]) -> DataSummary:
-    """Return the data set with only the factors at ``places``."""
-    factors = [data.factors[place] for place in places]
-    merged = groups_of_factors(np.arange(len(data.groups)), data, places)
+def data_of_factors(data: DataSummary, positions: Sequence[int]) -> DataSummary:
+    """Return the data set with only the factors at ``positions``."""
+    factors = [data.factors[position] for position in positions]
+    merged = groups_of_factors(np.arange(len(data.groups)), data, positions)
     attributes = [", ".join(values) for values in product(*(factor.values for factor in factors))]
 
     def summed(counts: Sequence[int]) -> list[int]:
@@ -177,19 +177,19 @@ def data_of_factors(data: DataSummary, places: Sequence[int]) -> DataSummary:
     return replace(data, attributes=attributes, factors=factors, counts=counts, train_counts_pseudo=pseudo)
 
 
-def metrics_of_factors(metrics: GroupMetrics, data: DataSummary, places: Sequence[int]) -> GroupMetrics:
-    """Return the metrics over the groups of only the factors at ``places``; the averages stay the same."""
-    merged = groups_of_factors(np.arange(len(data.groups)), data, places)
-    return merged_metrics(metrics, merged, data_of_factors(data, places).groups)
+def metrics_of_factors(metrics: GroupMetrics, data: DataSummary, positions: Sequence[int]) -> GroupMetrics:
+    """Return the metrics over the groups of only the factors at ``positions``; the averages stay the same."""
+    merged = groups_of_factors(np.arange(len(data.groups)), data, positions)
+    return merged_metrics(metrics, merged, data_of_factors(data, positions).groups)
 
 
-def run_of_factors(metrics: RunMetrics, places: Sequence[int]) -> RunMetrics:
-    """Return the metrics of a run over the groups of only the factors at ``places``."""
-    if len(places) == len(metrics.dataset.factors):
+def run_of_factors(metrics: RunMetrics, positions: Sequence[int]) -> RunMetrics:
+    """Return the metrics of a run over the groups of only the factors at ``positions``."""
+    if len(positions) == len(metrics.dataset.factors):
         return metrics
 
-    def judged(found: GroupMetrics | None) -> GroupMetrics | None:
-        return found and metrics_of_factors(found, metrics.dataset, places)
+    def merged(of_split: GroupMetrics | None) -> GroupMetrics | None:
+        return of_split and metrics_of_factors(of_split, metrics.dataset, positions)
 
-    rows = [replace(row, train=judged(row.train), val=judged(row.val), test=judged(row.test)) for row in metrics.rows]
-    return replace(metrics, dataset=data_of_factors(metrics.dataset, places), rows=rows)
+    rows = [replace(row, train=merged(row.train), val=merged(row.val), test=merged(row.test)) for row in metrics.rows]
+    return replace(metrics, dataset=data_of_factors(metrics.dataset, positions), rows=rows)

@@ -32,21 +32,21 @@ def why_refused(
     *, head: str, prompts: str, objective: str, group_source: str, apply: str, model_selection: str
 ) -> str | None:
     """Return the reason against a combination and the fix, in one line that names the settings; None if it is valid."""
-    chosen = OBJECTIVES[objective]
-    if prompts not in chosen.prompts:
-        (wanted,) = chosen.prompts
-        both, only = f"--prompts {prompts} with --objective {objective}", f"{chosen.title} trains {wanted} prompts only"
+    kind = OBJECTIVES[objective]
+    if prompts not in kind.prompts:
+        (wanted,) = kind.prompts
+        both, only = f"--prompts {prompts} with --objective {objective}", f"{kind.title} trains {wanted} prompts only"
         return f"{both}: {only}; choose --prompts {wanted}"
-    if chosen.heads is not None and head not in chosen.heads:
-        wanted = " or ".join(chosen.heads)
+    if kind.heads is not None and head not in kind.heads:
+        wanted = " or ".join(kind.heads)
         both = f"--head {head} with --objective {objective}"
-        return f"{both}: {chosen.title} trains {wanted} only; choose --head {wanted}"
-    if group_source != "pseudo" and not chosen.uses_groups:
-        return f"--group-source {group_source} with --objective {objective}: {chosen.title} uses no groups; {DROP}"
+        return f"{both}: {kind.title} trains {wanted} only; choose --head {wanted}"
+    if group_source != "pseudo" and not kind.uses_groups:
+        return f"--group-source {group_source} with --objective {objective}: {kind.title} uses no groups; {DROP}"
     if prompts == "group" and group_source == "ppa" and (reason := why_groups_stay_alike(head, objective)):
         return reason
-    if apply == "sampling" and not chosen.can_sample:
-        return f"--apply sampling with --objective {objective}: {chosen.title} has no weights to sample by; {DROP}"
+    if apply == "sampling" and not kind.can_sample:
+        return f"--apply sampling with --objective {objective}: {kind.title} has no weights to sample by; {DROP}"
     return None
 
 
@@ -55,11 +55,11 @@ def why_groups_stay_alike(head: str, objective: str) -> str | None:
 
     Their outputs begin alike, and only the losses of groups, on weights that are trained, tell them apart.
     """
-    told = "groups without words (--group-source ppa, --attributes clusters) begin alike"
+    alike = "groups without words (--group-source ppa, --attributes clusters) begin alike"
     if not HEADS[head].tells_alike_apart:
-        return f"--prompts group with --head {head}: {told}, and it keeps its class weights; choose --head linear"
+        return f"--prompts group with --head {head}: {alike}, and it keeps its class weights; choose --head linear"
     if not OBJECTIVES[objective].by_group:
-        stay = f"{told}, and {OBJECTIVES[objective].title} has no loss of groups"
+        stay = f"{alike}, and {OBJECTIVES[objective].title} has no loss of groups"
         return f"--prompts group with --objective {objective}: {stay}; choose --objective gla"
     return None
 
@@ -72,10 +72,10 @@ def why_config_refused(config: Settings) -> str | None:
 def _refusals(config: Settings) -> Iterator[str]:
     yield from _refusals_of_guesses(config)
     yield from _refusals_of_context(config)
-    chosen = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
+    choices = {name: getattr(config, name) for name in CHOICES} | {"apply": config.apply or "loss"}
     objective = OBJECTIVES[config.trained_objective]
     resolved = dict(zip(("objective", "prompts"), config.trained[0], strict=True))
-    yield from filter(None, (why_refused(**chosen | resolved), objective.why_refused(vars(config))))
+    yield from filter(None, (why_refused(**choices | resolved), objective.why_refused(vars(config))))
     if config.prompts == "group" and config.num_clusters is not None and config.has_unnamed_groups:
         yield from filter(None, [why_groups_stay_alike(config.head, config.trained_objective)])
     if config.num_clusters is not None:

@@ -28,12 +28,12 @@ def readers(setting: str) -> list[str]:
     if setting == "sgd_momentum":
         return ["--optimizer sgd"]
     if setting in ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "warmup_epochs", "model_selection"):
-        return [f"--objective {name}" for name, chosen in OBJECTIVES.loaded.items() if not chosen.refits]
+        return [f"--objective {name}" for name, kind in OBJECTIVES.loaded.items() if not kind.refits]
     return [
         f"--{registry.setting} {name}"
         for registry in (HEADS, OBJECTIVES)
-        for name, chosen in registry.loaded.items()
-        if setting in chosen.settings
+        for name, kind in registry.loaded.items()
+        if setting in kind.settings
     ]
 
 
@@ -72,12 +72,13 @@ def apply_recipe(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the ``settings`` of a file, overridden by those ``given`` on the command line and by a recipe there.
 
-    Of settings that exclude each other, each overrides all.
+    A setting that is given also replaces those that it excludes.
     """
+    # A config.toml of a run names every setting, which would hide all that a recipe sets.
     recipe = set(RECIPES.get(given.get("recipe", "default"), ()))
-    chosen, replaced = recipe | {name for name, value in given.items() if value is not None}, recipe | {*given}
+    named, replaced = recipe | {name for name, value in given.items() if value is not None}, recipe | {*given}
     for names in EXCLUSIVE:
-        if not names.isdisjoint(chosen):
+        if not names.isdisjoint(named):
             replaced |= names
     return {name: value for name, value in settings.items() if name not in replaced} | dict(given)
 
@@ -140,7 +141,7 @@ class FitConfig(Settings):
         return self.apply or ("sampling" if self.weights_fade else "loss")
 
     def for_one(self, prompts: str) -> "FitConfig":
-        """Return the settings of the one of several trainings that has these prompts.
+        """Return the settings with which the training with these prompts would be the only one.
 
         Args:
             prompts: "class" or "group".
@@ -179,21 +180,21 @@ class FitConfig(Settings):
         Args:
             names: the settings to look at; others are left out.
         """
-        chosen, found = frozenset(names), list[str]()
+        wanted, arguments = frozenset(names), list[str]()
         for each in fields(self):
             value = getattr(self, each.name)
-            if each.name not in chosen or value == each.default:
+            if each.name not in wanted or value == each.default:
                 continue
             if isinstance(value, bool):
-                found.append(flag_of(each.name) if value else f"--no-{flag_of(each.name)[2:]}")
+                arguments.append(flag_of(each.name) if value else f"--no-{flag_of(each.name)[2:]}")
             else:
-                found += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-        return found
+                arguments += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+        return arguments
 
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
-        # JSON is TOML but for two differences: no surrogate pairs, and DEL is escaped
+        # JSON of these values is TOML, but for two differences: no surrogate pairs, and DEL is escaped.
         lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in given.items())
         return "".join(lines).replace("\x7f", "\\u007f")
 

@@ -52,8 +52,8 @@ def asked_word(attributes: Sequence[str] | None) -> tuple[str, int] | None:
     if given:
         why = "auto finds the names itself" if word == AUTO else "clusters need no names"
         other = next((name for name in given if name != asked), asked)
-        way_out = f"drop one of the two, or write '{word}=WORDING' for an attribute of that name"
-        raise InputError(f"--attributes: {asked!r} with {other!r}: {why}; {way_out}")
+        hint = f"drop one of the two, or write '{word}=WORDING' for an attribute of that name"
+        raise InputError(f"--attributes: {asked!r} with {other!r}: {why}; {hint}")
     if ":" not in asked:
         return word, 0
     if not re.fullmatch(r"[0-9]{1,2}", number) or not 2 <= int(number) <= MOST_CLUSTERS:

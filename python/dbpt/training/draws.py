@@ -155,8 +155,8 @@ def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Pat
     """
     before = rates[-1][1]
     if lr > before:
-        way_out = f"it can continue with the same or a lower one, or {WAY_OUT}"
-        raise InputError(f"{path}: made at learning rate {before:g}, found --lr {lr:g}; {way_out}")
+        hint = f"it can continue with the same or a lower one, or {WAY_OUT}"
+        raise InputError(f"{path}: made at learning rate {before:g}, found --lr {lr:g}; {hint}")
     return rates if lr == before or next_epoch is None else [*rates, (next_epoch, lr)]
 
 
@@ -191,9 +191,9 @@ class LiveImages:
         numbers = [draw_numbers(self.seed, epoch, first_draw + i) for i in range(len(rows))]
         parts = []
         for start in range(0, len(rows), IMAGES_A_PASS):
-            chosen = rows[start : start + IMAGES_A_PASS].tolist()
-            pixels = np.empty((len(chosen), 3, *self.backbone.preprocess.size), dtype=np.float32)
-            for i, drawn in enumerate(self.pool.map(self._pixels, chosen, numbers[start:])):
+            part = rows[start : start + IMAGES_A_PASS].tolist()
+            pixels = np.empty((len(part), 3, *self.backbone.preprocess.size), dtype=np.float32)
+            for i, drawn in enumerate(self.pool.map(self._pixels, part, numbers[start:])):
                 pixels[i] = drawn
             parts.append(self.backbone.encode_image(pixels))
         # cat makes a new tensor: those of inference mode can't take part in a gradient
@@ -204,8 +204,8 @@ class LiveImages:
         try:
             image = read_image(path)
         except UnreadableImage as error:
-            found = f"could be read when training began, but not now ({error})"
-            raise InputError(f"{path}: {found}; put it back, and --resume") from None
+            problem = f"could be read when training began, but not now ({error})"
+            raise InputError(f"{path}: {problem}; put it back, and --resume") from None
         height, width = self.backbone.preprocess.size
         cropped = image.convert("RGB").crop(crop_box(image.width, image.height, numbers[1:]))
         resized = np.asarray(cropped.resize((width, height), self.resampling), dtype=np.float32)
@@ -220,6 +220,7 @@ def draw_numbers(seed: int, epoch: int, draw: int) -> NDArray[np.float64]:
     # A counter, not a state: a draw has its numbers on any rank, and after a resume.
     generator = np.random.Philox(key=np.array([seed, 0], dtype=np.uint64), counter=[0, 0, draw, epoch])
     raw: Any = generator.random_raw(NUMBERS)
+    # The upper 53 bits: all that a float64 below 1 can hold, as in `numpy.random.Generator.random`.
     numbers: NDArray[np.float64] = (raw >> np.uint64(11)) * 2.0**-53
     return numbers
 

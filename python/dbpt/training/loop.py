@@ -146,6 +146,7 @@ class _Run:
         lr = learning_rate(since_start, lr=settings.peak_lr, epochs=budget, warmup_epochs=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+        # Never above the default: a tenth of a rate that is far too large may be too large still.
         lower_lr = min(settings.peak_lr / 10, settings.default_lr)
         check = records.DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
         by_weight = objective.uses_groups and objective.apply == "sampling"
@@ -233,10 +234,10 @@ class _Run:
         return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
     def _judge(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `judged` for all N rows, each rank having judged a part of them."""
+        """Return `records.judge` of all N rows, of which each rank judges a part."""
         own = self.ranks.part(len(labels))
         kinds = self.objective.training
-        correct, p_true = records.judged(self.head, features[own], labels[own], kinds.num_classes, kinds.impossible)
+        correct, p_true = records.judge(self.head, features[own], labels[own], kinds.num_classes, kinds.impossible)
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
@@ -245,17 +246,17 @@ class _Run:
         live = self.live
         return self.ranks.together(lambda: live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw))
 
-    def _validate(self, epoch: int, check: records.DivergenceCheck) -> records.Judged:
+    def _validate(self, epoch: int, check: records.DivergenceCheck) -> records.Validation:
         """Judge the validation rows; remember the head if it is the best so far."""
         correct, p_true = (each.cpu().numpy() for each in self._judge(self.val_features, self.val_labels))
         check.check_probabilities(p_true)
-        found = records.Judged.of(correct, p_true, self.validation.groups)
-        score = records.validation_score(self.settings.model_selection, epoch, found)
+        figures = records.Validation.of(correct, p_true, self.validation.groups)
+        score = records.validation_score(self.settings.model_selection, epoch, figures)
         # Not >=, so that the earlier epoch wins a tie.
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1
             self.best_state = self._head_state()
-        return found
+        return figures
 
     def checkpoint(self, fingerprint: str) -> draws.Checkpoint:
         tensors = {f"head.{name}": value for name, value in self.head.state_dict().items()}

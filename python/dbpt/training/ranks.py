@@ -110,9 +110,9 @@ class Ranks:
         messages: list[str | None] = [None] * self.count
         with reaching():
             dist.all_gather_object(messages, message, group=self.messages)
-        for found in messages:
-            if found is not None:
-                raise InputError(found)
+        for error in messages:
+            if error is not None:
+                raise InputError(error)
         return value  # type: ignore[no-any-return]
 
     def in_turns(self, work: Callable[[], T]) -> T:
@@ -159,8 +159,8 @@ def reaching() -> Iterator[None]:
         yield
     except RuntimeError as error:
         reason = SOURCE_LINE.sub("", str(error).splitlines()[0]).partition(". ")[0]
-        way_out = "if one has ended, its own message says why; --resume continues from the last checkpoint"
-        raise OneRankError(f"the other processes are out of reach ({reason}): {way_out}") from error
+        hint = "if one has ended, its own message says why; --resume continues from the last checkpoint"
+        raise OneRankError(f"the other processes are out of reach ({reason}): {hint}") from error
 
 
 @contextmanager
@@ -170,11 +170,11 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
     A process group that is created here is destroyed here. ``device`` is that of the settings; it chooses between NCCL
     (GPUs) and gloo (CPUs).
     """
-    found = dist.is_available() and dist.is_initialized()
-    if not found and not launched():
+    has_group = dist.is_available() and dist.is_initialized()
+    if not has_group and not launched():
         yield ALONE
         return
-    if not found:
+    if not has_group:
         _join(device)
     try:
         number, size = dist.get_rank(), dist.get_world_size()
@@ -187,10 +187,10 @@ def joined_ranks(device: str) -> Iterator[Ranks]:
             assert isinstance(messages, dist.ProcessGroup)  # every rank is in it
             yield Ranks(number, size, int(os.environ.get("LOCAL_RANK", number)) == 0, messages)
     except InputError as error:
-        if not found and not isinstance(error, OneRankError):
+        if not has_group and not isinstance(error, OneRankError):
             dist.destroy_process_group()
         raise
-    if not found:  # not after other exceptions, which only this rank has; all ranks must take part
+    if not has_group:  # not after other exceptions, which only this rank has; all ranks must take part
         dist.destroy_process_group()
 
 

@@ -22,7 +22,7 @@ ROWS_A_PASS = 1 << 14  # limits memory
 
 
 @torch.no_grad()
-def judged(
+def judge(
     head: torch.nn.Module,
     features: torch.Tensor,
     labels: torch.Tensor,
@@ -49,7 +49,7 @@ def judged(
 
 
 @dataclass(frozen=True)
-class Judged:
+class Validation:
     """The validation rows after an epoch: average accuracy, worst-group accuracy, and worst-group probability.
 
     The last is the lowest mean probability of the true class in a group. It is smooth where the accuracy of a few rows
@@ -61,26 +61,26 @@ class Judged:
     wgp: float | None
 
     @classmethod
-    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], groups: NDArray[np.int64]) -> "Judged":
+    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], groups: NDArray[np.int64]) -> "Validation":
         """Judge N rows, of which those with group -1 count in the average only."""
         wga, wgp = worst_group_mean(correct, groups), worst_group_mean(p_true, groups)
         return cls(average=float(correct.mean()), wga=wga, wgp=wgp)
 
 
-def validation_score(model_selection: str, epoch: int, judged: Judged) -> tuple[float, float]:
+def validation_score(model_selection: str, epoch: int, figures: Validation) -> tuple[float, float]:
     """Return the score of an epoch. The largest is best; the earlier epoch wins a tie.
 
     If worst-group figures select and no validation row has a group: an `InputError`.
     """
     if model_selection == "last":
-        return float(epoch), judged.average
+        return float(epoch), figures.average
     if model_selection == "average":
-        return judged.average, 0.0
-    worst = judged.wgp if model_selection.endswith("wgp") else judged.wga
+        return figures.average, 0.0
+    worst = figures.wgp if model_selection.endswith("wgp") else figures.wga
     if worst is None:
         problem = "no validation row has a group, so the worst group cannot select an epoch"
         raise InputError(f"{problem}: use --model-selection average")
-    return worst, judged.average
+    return worst, figures.average
 
 
 PeakRates = list[tuple[Count, float]]
@@ -101,7 +101,7 @@ class EpochRecord:
     """One epoch (from 1) in history.jsonl. Lists have a value for each group; they are None if the objective has none.
 
     ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` and ``val_wgp`` are worst-group
-    accuracy and probability (`dbpt.training.records.Judged`), None if no validation row has a group.
+    accuracy and probability (`dbpt.training.records.Validation`), None if no validation row has a group.
     """
 
     epoch: Count
