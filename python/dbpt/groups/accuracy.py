@@ -157,7 +157,7 @@ def group_metrics(
             raise InputError(f"confidence has length {confidence_N.size}; expected {labels_N.size}, one for each row")
         known_N = groups_N >= 0
         sums_G = np.bincount(groups_N[known_N], confidence_N[known_N], minlength=num_groups)
-        more["confidence"] = sums_G / np.maximum(counts_G, 1)
+        more["confidence"] = np.where(counts_G > 0, sums_G / np.maximum(counts_G, 1), np.array(None))
     groups = counted_groups(names, counts_G, correct_G, **more)
     accuracies = {entry.index: entry.accuracy for entry in groups if entry.accuracy is not None}
     average, adjusted = float(right_N.mean()), None
@@ -177,16 +177,13 @@ def group_metrics(
 
 
 def counted_groups(
-    names: Sequence[tuple[str, str]],
-    counts: NDArray[np.int64],
-    correct: NDArray[np.int64],
-    false_positives: NDArray[np.int64] | None = None,
-    n_others: NDArray[np.int64] | None = None,
-    confidence: NDArray[np.float64] | None = None,
+    names: Sequence[tuple[str, str]], counts: NDArray[np.int64], correct: NDArray[np.int64], **more: NDArray[Any]
 ) -> tuple[Group, ...]:
-    """Return the G groups from their ``names``, (class, attribute), and their figures, each (G,)."""
-    optional = [[None] * len(names) if each is None else each.tolist() for each in (false_positives, n_others)]
-    confident = [None] * len(names) if confidence is None else confidence.tolist()
+    """Return the G groups from their ``names``, (class, attribute), and their figures, each (G,).
+
+    ``more`` are those of `Group` that may be unknown: false positives, the number of others, and the confidence.
+    """
+    more_lists = {figure: values.tolist() for figure, values in more.items()}
     rows = zip(names, counts.tolist(), correct.tolist(), simultaneous_intervals(correct, counts), strict=True)
     return tuple(
         Group(
@@ -198,9 +195,7 @@ def counted_groups(
             accuracy=right / n if n else None,
             low=bounds and bounds[0],
             high=bounds and bounds[1],
-            false_positives=optional[0][g],
-            n_others=optional[1][g],
-            confidence=confident[g] if n else None,
+            **{figure: values[g] for figure, values in more_lists.items()},
         )
         for g, ((class_name, attribute), n, right, bounds) in enumerate(rows)
     )
@@ -216,18 +211,19 @@ def merged_groups(
 ) -> tuple[Group, ...]:
     """Return larger groups, as many as ``names``; ``groups[g]`` becomes part of number ``merged[g]``."""
 
-    def total(figure: str) -> NDArray[np.int64] | None:
-        values = [getattr(each, figure) for each in groups]
-        return None if None in values else np.bincount(merged, values, len(names)).astype(np.int64)
+    def total(figure: str) -> NDArray[np.int64]:
+        return np.bincount(merged, [getattr(each, figure) for each in groups], len(names)).astype(np.int64)
 
-    counts = np.bincount(merged, [each.n for each in groups], len(names)).astype(np.int64)
+    is_known = all(each.false_positives is not None for each in groups)
+    more = {figure: total(figure) for figure in ("false_positives", "n_others") if is_known}
+    counts = total("n")
     # Of means over seeds the accuracies are exact, the counts rounded.
     right = np.bincount(merged, [each.n * (each.accuracy or 0.0) for each in groups], len(names)).round(6)
     correct = np.rint(right).astype(np.int64)
-    found = counted_groups(names, counts, correct, total("false_positives"), total("n_others"))
+    larger = counted_groups(names, counts, correct, **more)
     return tuple(
         replace(each, accuracy=value / each.n if each.n else None)
-        for each, value in zip(found, right.tolist(), strict=True)
+        for each, value in zip(larger, right.tolist(), strict=True)
     )
 
 

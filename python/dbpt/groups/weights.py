@@ -88,8 +88,8 @@ def sum_over_ranks(digits: NDArray[np.int64], process_group: ProcessGroup) -> ND
     device = torch.accelerator.current_accelerator() if on_accelerator else torch.device("cpu")
     total = torch.tensor(digits, device=device)
     dist.all_reduce(total, group=process_group)
-    found: NDArray[np.int64] = total.cpu().numpy()
-    return found
+    sums: NDArray[np.int64] = total.cpu().numpy()
+    return sums
 
 
 class GroupSums:
@@ -116,16 +116,16 @@ class GroupSums:
 
     def load(self, name: str, digits: ArrayLike) -> None:
         """Load sums (G, 3); refuse sums that no observations can have."""
-        found, shape = arguments.array(name, to_host(name, digits)), self.digits.shape
-        if found.shape != shape or found.dtype.kind not in "iu":
-            raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected {shape} integers")
-        found = arguments.as_int64(name, found)
-        means = group_means(found)
-        possible = self.quantity.contains(means) | ((found == 0).all(1) & np.isnan(means))
+        loaded, shape = arguments.array(name, to_host(name, digits)), self.digits.shape
+        if loaded.shape != shape or loaded.dtype.kind not in "iu":
+            raise InputError(f"{name} has shape {loaded.shape} and dtype {loaded.dtype}; expected {shape} integers")
+        loaded = arguments.as_int64(name, loaded)
+        means = group_means(loaded)
+        possible = self.quantity.contains(means) | ((loaded == 0).all(1) & np.isnan(means))
         if not possible.all():
             group = int(np.argmin(possible))
-            raise InputError(f"{name}[{group}] is {found[group].tolist()}; expected sums that can be observed")
-        self.digits = found.copy()
+            raise InputError(f"{name}[{group}] is {loaded[group].tolist()}; expected sums that can be observed")
+        self.digits = loaded.copy()
 
 
 def group_means(digits: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -293,7 +293,12 @@ class GroupWeighting(ABC):
             outside_B = weights_C[labels_B]
         valid_B = (groups_B >= -1) & (groups_B < num_groups)
         arguments.check_each("groups", groups_B, valid_B, f"-1 (outside) or 0 to {num_groups - 1}")
-        return _like(groups, np.where(groups_B == -1, outside_B, weights_G[groups_B]))
+        weights_B = np.where(groups_B == -1, outside_B, weights_G[groups_B])
+        if not is_tensor(groups):
+            return weights_B
+        import torch
+
+        return torch.from_numpy(weights_B).float().to(groups.device)
 
     def _class_weights(self, num_classes: int, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (C,) the mean weight of each class's samples, 1 if none has a group."""
@@ -330,10 +335,10 @@ class GroupWeighting(ABC):
             if name not in state:
                 raise InputError(f'state["{name}"] is missing; expected what {type(self).__name__}.state() gives')
         for name, expected in (("counts", self.counts), ("settings", self._settings_array())):
-            found = _numbers_of(state, name)
-            if not np.array_equal(found, expected):
+            loaded = _numbers_of(state, name)
+            if not np.array_equal(loaded, expected):
                 raise InputError(
-                    f'state["{name}"] is {arguments.in_one_line(found.tolist())}; expected '
+                    f'state["{name}"] is {arguments.in_one_line(loaded.tolist())}; expected '
                     f"{arguments.in_one_line(expected.tolist())}: a state of these groups and settings"
                 )
         fields = {name: _numbers_of(state, name).copy() for name in self.fields}
@@ -355,11 +360,3 @@ class GroupWeighting(ABC):
 def _numbers_of(state: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64]:
     argument = f'state["{name}"]'
     return arguments.numbers(argument, to_host(argument, state[name]))
-
-
-def _like(argument: object, weights: NDArray[np.float64]) -> torch.Tensor | NDArray[np.float64]:
-    if not is_tensor(argument):
-        return weights
-    import torch
-
-    return torch.from_numpy(weights).float().to(argument.device)
