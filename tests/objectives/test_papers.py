@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from dbpt.errors import InputError
+from dbpt.groups import random_part
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives import two_stages as dfr
 from dbpt.objectives.other_losses import balanced_subsets
@@ -223,7 +224,7 @@ def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
 
     known = groups >= 0
     x, y, g = features.astype(np.float32)[known].astype(np.float64), labels[known], groups[known]
-    half = dfr._half_of_each_group(g, 5)
+    half = random_part(g, lambda n: -(-n // 2), 5)
     assert [(g[half] == k).sum() for k in np.unique(g)] == [-(-(g == k).sum() // 2) for k in np.unique(g)]
     worst = {}
     (subset,) = balanced_subsets(g[half], 5, 1)

@@ -150,8 +150,7 @@ def _nearest_tail(points_NW: Array, above_NA: Array) -> Array:
 
 def memberships(clusters_N: NDArray[np.int64], number: int) -> Array:
     """Return memberships (N, K) in ``number`` clusters, nearly all of each row's in its own."""
-    rows_NK: Array = 0.98 * np.eye(number)[clusters_N] + 0.02 / number
-    return rows_NK
+    return np.asarray(0.98 * np.eye(number)[clusters_N] + 0.02 / number)
 
 
 def gain_of_clusters(points_NW: Array, clusters_N: NDArray[np.int64], number: int) -> float:
@@ -201,21 +200,21 @@ def without_tails(points_NW: Array, mixture: Mixture) -> Mixture:
             continue
         # The direction that parts the two best, in common standard deviations from the centre of the large one.
         towards_W = mixture.precision_WW @ to_others_KW[large] / distances_K[large]
-        places_N = (points_NW - mixture.means_KW[large]) @ towards_W
+        along_N = (points_NW - mixture.means_KW[large]) @ towards_W
         own_N = rows_NK[:, small]
-        variance = float(own_N @ (places_N - distances_K[large]) ** 2 / sizes_K[small])
+        variance = float(own_N @ (along_N - distances_K[large]) ** 2 / sizes_K[small])
         if variance > max(WIDE, 1 + 3 * np.sqrt(2 / sizes_K[small])):
-            gap, _ = lowest_density(places_N, own_N + rows_NK[:, large], float(distances_K[large]), BANDWIDTH)
-            moved_N = np.where(places_N < gap, own_N, 0.0)
+            gap, _ = lowest_density(along_N, own_N + rows_NK[:, large], float(distances_K[large]), BANDWIDTH)
+            moved_N = np.where(along_N < gap, own_N, 0.0)
             rows_NK[:, small] -= moved_N
             rows_NK[:, large] += moved_N
             mixture = replace(mixture, rows_NK=rows_NK)
     return mixture
 
 
-def lowest_density(places_N: Array, weights_N: Array, end: float, bandwidth: float) -> tuple[float, float]:
+def lowest_density(points_N: Array, weights_N: Array, end: float, bandwidth: float) -> tuple[float, float]:
     """Return where between 0 and ``end`` the smoothed density is lowest, and its ratio to the lower of both ends."""
-    counts_B, edges = np.histogram(places_N, 1000, weights=weights_N)
+    counts_B, edges = np.histogram(points_N, 1000, weights=weights_N)
     grid_G = np.linspace(0, end, 101)
     differences_GB = (grid_G[:, None] - (edges[1:] + edges[:-1]) / 2) / bandwidth
     density_G = np.exp(-0.5 * differences_GB**2) @ counts_B
@@ -277,8 +276,7 @@ def centers_of_points(points_ND: Array, number: int, seed: int) -> Array:
     last = (width + 1) ** -0.5
     turn = np.hstack([np.eye(width) - (1 - last) / width, np.full((width, 1), -last)])
     starts = [start_KD @ turn for start_KD in starting_points(points_ND, number, seed)]
-    found: Array = best_of_starts(points_ND @ turn, starts, arguments.num_threads(None)) @ turn.T
-    return found
+    return np.asarray(best_of_starts(points_ND @ turn, starts, arguments.num_threads(None)) @ turn.T)
 
 
 def starting_points(points_ND: Array, number: int, seed: int) -> list[Array]:

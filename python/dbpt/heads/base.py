@@ -140,5 +140,4 @@ class Head(torch.nn.Module, Registered):
         Returns:
             (N, C) float32.
         """
-        total: NDArray[np.float32] = np.logaddexp.reduce(logits, axis=2)
-        return total
+        return np.asarray(np.logaddexp.reduce(logits, axis=2))

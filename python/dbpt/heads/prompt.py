@@ -182,13 +182,13 @@ def _check_context(
             f"{where}: its context has width {context.shape[-1]}, the text tower of {backbone.spec['model']} has "
             f"{width}; name a prompt that was trained with this model"
         )
-    number, found = max(prompts.contexts) + 1, len(context) if context.ndim == 3 else None
-    if class_specific and context.ndim == 2:
+    number, is_specific = max(prompts.contexts) + 1, context.ndim == 3
+    if class_specific and not is_specific:
         raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
-    if found is not None and found != number:
-        way_out = "name a prompt of as many, or a shared one"
-        raise InputError(f"{where}: has {found} contexts, the data have {number} classes; {way_out}")
-    if not class_specific and context.ndim == 3:
+    if is_specific and len(context) != number:
+        contexts = f"has {len(context)} contexts, the data have {number} classes"
+        raise InputError(f"{where}: {contexts}; name a prompt of as many, or a shared one")
+    if is_specific and not class_specific:
         raise InputError(f"{where}: has a context for each class; add --class-specific-context")
 
 

@@ -246,8 +246,7 @@ def refit_layer(
     """
     known = groups >= 0
     features_ND, labels, groups = features[known].astype(np.float64), labels[known], groups[known]
-    half = _half_of_each_group(groups, seed)
-    penalty = _best_penalty(features_ND, labels, groups, num_classes, seed, half)
+    penalty = _best_penalty(features_ND, labels, groups, num_classes, seed)
     mean_D, scale_D = _standard(train_features)
     standardised_ND = (features_ND - mean_D) / scale_D
     layers = [
@@ -266,9 +265,9 @@ def _best_penalty(
     groups: NDArray[np.int64],
     num_classes: int,
     seed: int,
-    half: NDArray[np.bool_],
 ) -> float:
-    """Return the first of `PENALTIES` with the best worst-group accuracy on the rows that are not in ``half`` (N,)."""
+    """Return the first of `PENALTIES` with the best worst-group accuracy on the half of the rows not fitted on."""
+    half = random_part(groups, lambda n: -(-n // 2), seed)  # the larger half of a group of odd size
     (subset,) = balanced_subsets(groups[half], seed, 1)
     rows = np.flatnonzero(half)[subset]
     mean_D, scale_D = _standard(features_ND[rows])
@@ -306,8 +305,3 @@ def _standard(features_ND: NDArray[np.floating]) -> Layer:
     figures = [(block.mean(axis=0), block.std(axis=0)) for block in (each.astype(np.float64) for each in blocks)]
     mean_D, deviation_D = (np.concatenate(parts) for parts in zip(*figures, strict=True))
     return mean_D, np.where(deviation_D > 1e-12, deviation_D, 1.0)
-
-
-def _half_of_each_group(groups: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return (N,) bool: the rows of the half to fit on, the larger half of a group of odd size."""
-    return random_part(groups, lambda n: -(-n // 2), seed)

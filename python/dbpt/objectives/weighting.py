@@ -17,9 +17,6 @@ from dbpt.objectives.base import Objective, TrainingGroups, group_cross_entropy
 if TYPE_CHECKING:
     import torch
 
-if TYPE_CHECKING:
-    import torch
-
     from dbpt.sampling import GroupSampler
 
 
@@ -203,5 +200,4 @@ def group_shares(training: TrainingGroups, min_group_count: float) -> NDArray[np
     parts_CA = np.where(counts_CA.any(axis=1, keepdims=True), counts_CA, kept_CA)
     rows_CA = rows_C[:, None] * parts_CA / np.maximum(parts_CA.sum(axis=1, keepdims=True), 1)
     floored_CA = np.maximum(rows_CA, max(min_group_count, 1.0))
-    shares: NDArray[np.float64] = (floored_CA / floored_CA[kept_CA].sum()).reshape(-1)
-    return shares
+    return np.asarray((floored_CA / floored_CA[kept_CA].sum()).reshape(-1))

@@ -44,6 +44,8 @@ class GroupSampler(GroupDraws[int]):
         [6, 6, 7, 7]
     """
 
+    _length_name = "num_samples"
+
     def __init__(
         self,
         groups: ArrayLike,
@@ -68,7 +70,7 @@ class GroupSampler(GroupDraws[int]):
         num_rows = self._rows.index.num_rows
         check_dataset(dataset, "groups", num_rows)
         shard = Shard.checked(rank, num_replicas, drop_last)
-        length = ("num_samples", num_rows if num_samples is None else num_samples)
+        length = (self._length_name, num_rows if num_samples is None else num_samples)
         super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = self._checked_shares(shares, group_weights)
 
@@ -89,10 +91,6 @@ class GroupSampler(GroupDraws[int]):
 
     def _settings(self) -> dict[str, int]:
         return {"independent": self._independent}
-
-    @property
-    def _length_in_state(self) -> tuple[str, int]:
-        return "num_samples", MAX_DRAWS
 
     def __repr__(self) -> str:
         quotas = self._shown_quotas() + (", independent=True" if self._independent else "")
@@ -136,6 +134,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
     """
 
     # It has no attribute `drop_last`: Lightning would replace it by a BatchSampler of its own.
+    _length_name = "num_batches"
 
     def __init__(
         self,
@@ -173,7 +172,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         self.min_per_group = arguments.integer("min_per_group", 1 if min_per_group is None else min_per_group, 0)
         check_dataset(dataset, "groups", num_rows)
         shard = Shard.checked(rank, num_replicas, drop_last)
-        length = ("num_batches", -(-num_rows // self.batch_size) if num_batches is None else num_batches)
+        length = (self._length_name, -(-num_rows // self.batch_size) if num_batches is None else num_batches)
         super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         arguments.integer("batch_size * num_batches", self.batch_size * self._length, 1, MAX_DRAWS)
         self._distribution = self._checked_shares(shares, group_weights)
@@ -216,10 +215,6 @@ class GroupBatchSampler(GroupDraws[list[int]]):
             "groups_per_batch": self.groups_per_batch or 0,
             "min_per_group": self.min_per_group,
         }
-
-    @property
-    def _length_in_state(self) -> tuple[str, int]:
-        return "num_batches", MAX_DRAWS // self.batch_size
 
     def __repr__(self) -> str:
         return (
