@@ -35,7 +35,7 @@ def half_way(rule):
 def test_group_weights_equal_the_reference_and_keep_their_total(counts, eta, momentum, seed):
     ours, plain = dbpt.GroupWeights(counts, eta, momentum, **FREE), reference.GroupWeights(counts, eta, momentum)
     run_both(ours, plain, counts, seed, lambda rng: rng.random(7))
-    np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, atol=2.0**-33)
+    np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, atol=2.0**-31)  # values are rounded to 2**-30
 
 
 @given(count_lists, st.floats(0, 0.05), st.integers(0, 2**32))
