@@ -147,6 +147,7 @@ def group_metrics(
     counts_G, correct_G = ids.group_counts(groups_N, num_groups), ids.group_counts(groups_N[right_N], num_groups)
     more = dict[str, NDArray[Any]]()
     if shared_attributes:
+        # A false positive of group (y, a) is an image with attribute a of another class that is taken for y.
         predicted_N = ids.group_ids(predictions_N, attributes_N, num_attributes)
         counts_CA = counts_G.reshape(num_classes, num_attributes)
         more["false_positives"] = ids.group_counts(predicted_N[~right_N], num_groups)

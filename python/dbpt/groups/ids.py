@@ -125,6 +125,7 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
         raise InputError(f"{name} has shape {array.shape}; expected {expected}")
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)
+    # NaN is the better message than the dtype that it made of the integers: pandas has NaN for missing ones.
     if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and np.isnan(array).any()):
         raise InputError(f"{name} has dtype {array.dtype}; expected integers in {low}..{stop - 1}")
     arguments.check_each(name, array, (array >= low) & (array < stop), f"an integer in {low}..{stop - 1}")

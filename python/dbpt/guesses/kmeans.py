@@ -25,9 +25,11 @@ class KMeans(PseudoMethod):
             )
         if iterations >= MAX_ITER:
             job.warnings.append(f"the centres still moved after {MAX_ITER} iterations")
+        # A cluster belongs to the attribute whose logit its centre raises, but each attribute gets one at most.
         names = best_assignment(centers)
         centers_AA, counts_A = np.full((num_attributes, num_attributes), np.inf), np.zeros(num_attributes, np.int64)
         centers_AA[names], counts_A[names] = centers, counts
+        # Rows are centred, so A logits vary in A - 1 directions.
         variance = inertia / (int(counts.sum()) * (num_attributes - 1))
         assign_nearest(job.logits, centers_AA, variance, **job.assign_arguments)
         return job.result(cls.name, clusters=Clusters(centers_AA, counts_A, inertia, iterations))

@@ -184,7 +184,8 @@ def probe_errors(
     inputs_nD, labels_n = projected_ND[fitted], labels[fitted]
     target_nC = np.eye(num_classes)[labels_n]
     log_shares_C = np.log(np.maximum(target_nC.mean(axis=0), 1e-12))
-    curvature = np.linalg.norm(inputs_nD.T @ inputs_nD, 2) / len(fitted) + 1  # twice that of the loss, at most
+    # The loss bends by at most half of this (Böhning, 1992), so steps of 2 / curvature never diverge; + 1 is the bias.
+    curvature = np.linalg.norm(inputs_nD.T @ inputs_nD, 2) / len(fitted) + 1
     weights_CD, biases_C = np.zeros((num_classes, features.shape[1])), np.zeros(num_classes)
     for _ in range(PPA_STEPS):
         logits_nC = inputs_nD @ weights_CD.T + biases_C + log_shares_C

@@ -134,7 +134,7 @@ def _merged(points_NW: Array, start_NK: Array) -> Mixture:
     best = fit_mixture(points_NW, start_NK, *TO_CHOOSE)
     while best.rows_NK.shape[1] > 1:
         fewer = fit_mixture(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
-        if fewer.bic > best.bic:
+        if fewer.bic > best.bic:  # if equal, fewer clusters do
             break
         best = fewer
     return best

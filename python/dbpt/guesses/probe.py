@@ -49,6 +49,7 @@ class Probe(PseudoMethod):
             is_known = of_suspect.pseudo_attributes >= 0
             _check_learnable(is_known, may_learn, suspect.name)
             rows = np.flatnonzero(may_learn & is_known)
+            # A copy in another fold would be judged by a probe that has seen it.
             rows = rows[first_copies(_taken(features, rows)) == np.arange(len(rows))]
             codes, names, of_rows = of_suspect.pseudo_attributes[rows], list(suspect.values), _taken(features, rows)
             _check_counts(codes, names, way_out)

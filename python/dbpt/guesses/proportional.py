@@ -58,6 +58,7 @@ def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
     for _ in range(MAX_ROUNDS):
         for a in present:
             others = present[present != a]
+            # The attribute wins the rows whose gap is below its offset.
             gaps_N = (logits_NA[:, others] + offsets_A[others]).max(axis=1) - logits_NA[:, a]
             below, above = max(wanted_A[a] - 1, 0), min(wanted_A[a], num_rows - 1)
             ordered_N = np.partition(gaps_N, (below, above))

@@ -79,6 +79,7 @@ class PromptHead(Head):
         if copies > 1:
             offsets_KD = torch.zeros(len(names) * copies, backbone.embed_dim, device=backbone.device)
             self.offsets = torch.nn.Parameter(offsets_KD)
+        # For `identity`: a saved context has no words, and its parameters move during training.
         words = ctx_init if context is None else hashlib.sha256(context.tobytes()).hexdigest()
         self._start = (words, list(names.items()))
         self.text_tower = fit_text_tower(
@@ -88,6 +89,7 @@ class PromptHead(Head):
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
         member_KP = F.one_hot(torch.tensor(_owners(names), device=backbone.device), len(names)).T.float()
+        # Not persistent: checkpoints hold only what is trained.
         self.register_buffer("averaging_KP", member_KP / member_KP.sum(dim=1, keepdim=True), persistent=False)
         self.averaging_KP: torch.Tensor
         self.register_buffer("zero_shot", None, persistent=False)

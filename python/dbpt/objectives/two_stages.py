@@ -289,6 +289,7 @@ def _fit(
     l1 = {"l1_ratio": 1.0} if regression().get_params()["l1_ratio"] is not None else {"penalty": "l1"}
     fits = []
     for target in range(num_classes) if num_classes > 2 else (1,):
+        # scikit-learn takes seeds of 32 bits.
         fit = regression(C=penalty, solver="liblinear", max_iter=1000, random_state=seed % 2**32, **l1)
         fits.append(fit.fit(features_ND, labels == target))
     weights_FD = np.concatenate([fit.coef_ for fit in fits])
@@ -301,6 +302,7 @@ def _fit(
 
 def _standard(features_ND: NDArray[np.floating]) -> Layer:
     """Return means and standard deviations (D,), 1 for a feature that is constant; in float64, some columns at once."""
+    # NumPy's std makes a float64 copy of the whole array, a gigabyte for CelebA.
     blocks = np.array_split(features_ND, -(-features_ND.shape[1] // BLOCK_COLUMNS), axis=1)
     figures = [(block.mean(axis=0), block.std(axis=0)) for block in (each.astype(np.float64) for each in blocks)]
     mean_D, deviation_D = (np.concatenate(parts) for parts in zip(*figures, strict=True))

@@ -149,6 +149,7 @@ class GroupDro(WeightingObjective):
     settings = (*WeightingObjective.settings, "dro_step_size")
 
     def __init__(self, training: TrainingGroups, *, dro_step_size: float, apply: str = "loss", **bounds: float) -> None:
+        # The bounds may keep a small group from its equal part of the draws, so the rule needs the real shares.
         drawn_by = GroupWeights(training.counts, 0.0, 0.0, **bounds) if apply == "sampling" else None
         shares: str | NDArray[np.float64] = "natural" if drawn_by is None else training.counts * drawn_by.group_weights
         rule = GroupDRO(training.counts, dro_step_size, shares=shares, **bounds)
