@@ -41,22 +41,10 @@ class Quantity:
 QUANTITIES = {"p_true": Quantity("p_true", 0.0, 1.0), "losses": Quantity("losses", -1e9, 1e9)}
 
 
-def sum_by_group(groups: ArrayLike, values: ArrayLike, num_groups: int, quantity: Quantity) -> NDArray[np.int64]:
-    """Return the sums (G, 3) of ``values`` (B,) by ``groups`` (B,), -1 for none: high and low digits, and rows."""
-    if on_accelerator(groups) and on_accelerator(values):
-        sums = sum_tensors(groups, values, num_groups, quantity)
-        if sums is not None:
-            return sums
-    groups, values = integers("groups", groups), numbers(quantity.name, values)
-    check_length(quantity.name, len(values), len(groups), "the rows of groups")
-    limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
-    return group_sums(groups, values, num_groups, **limits, num_threads=arguments.num_threads())
-
-
 def sum_tensors(
     groups: torch.Tensor, values: torch.Tensor, num_groups: int, quantity: Quantity
 ) -> NDArray[np.int64] | None:
-    """Return the sums of `sum_by_group`, added up on the tensors' device; None for what the host must refuse."""
+    """Return the sums of `_core.group_sums`, added up on the tensors' device; None for what the host must refuse."""
     import torch
 
     alike = groups.device == values.device and groups.shape == values.shape and groups.ndim == 1
@@ -104,9 +92,15 @@ class GroupSums:
         self.digits: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
 
     def add(self, groups: ArrayLike, values: ArrayLike) -> None:
-        """Add ``values`` (B,) to ``groups`` (B,)."""
-        num_groups = len(self.digits)
-        sums = sum_by_group(groups, values, num_groups, self.quantity)
+        """Add ``values`` (B,) to ``groups`` (B,); group -1 takes none."""
+        quantity, sums = self.quantity, None
+        if on_accelerator(groups) and on_accelerator(values):
+            sums = sum_tensors(groups, values, len(self.digits), quantity)
+        if sums is None:
+            groups, values = integers("groups", groups), numbers(quantity.name, values)
+            check_length(quantity.name, len(values), len(groups), "the rows of groups")
+            limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
+            sums = group_sums(groups, values, len(self.digits), **limits, num_threads=arguments.num_threads())
         # Numbers of rows get the unit of the values, 2⁻³⁰, so that one divided by the other is the mean.
         sums[:, 2] <<= 30
         digits = self.digits + sums

@@ -33,7 +33,6 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
         labels: (N,) class of each row, for ``unknown="class"``; all rows of a group have the same class.
     """
 
-    _drawn_from = "groups"
     _length_name: ClassVar[str]  # of the number of draws in an epoch, in a state
     _rows: RowGroups
     _rows_digest: int | None = None
@@ -138,7 +137,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
     def _distributions_to_state(
         self, current: NDArray[np.float64], upcoming: NDArray[np.float64]
     ) -> dict[str, int | list[float]]:
-        sizes = {**self._settings(), self._length_name: self._length}
+        sizes = {"groups_digest": self._digest(), **self._settings(), self._length_name: self._length}
         return {**sizes, "shares": current.tolist(), "next_shares": upcoming.tolist()}
 
     def _distributions_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:

@@ -248,8 +248,6 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         [3, 2, 3, 3, 3, 3, 2, 3]
     """
 
-    _drawn_from = "weights"
-
     def __init__(
         self,
         weights: ArrayLike | torch.Tensor,
@@ -301,9 +299,6 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
                 "with the same weights again before the pass begins"
             )
         return WeightedStream(distribution.table, self.num_samples, self.seed, epoch)
-
-    def _digest(self) -> int:
-        return self._distribution.digest
 
     def _distributions_to_state(self, current: _Weights, upcoming: _Weights) -> dict[str, int | list[float]]:
         digests = {"weights_digest": current.digest, "next_weights_digest": upcoming.digest}
