@@ -290,17 +290,6 @@ def test_set_epoch_drops_a_position_that_was_loaded_in_another_epoch(kind):
     assert list(resumed) == order(kind, 40, 4)
 
 
-@KINDS
-def test_passes_go_on_from_the_last_epoch_that_can_be_set(kind):
-    sampler = make(kind, 40)
-    sampler.set_epoch(2**63 - 1)
-    first, second = list(sampler), list(sampler)
-    assert sampler.epoch == 2**63
-    assert first != second
-    with pytest.raises(InputError, match="^epoch is 9223372036854775808; expected an integer from 0 to"):
-        sampler.set_epoch(2**63)
-
-
 OF_GROUPS = {"shares": [5, 4, 3, 2, 1], "next_shares": [5, 4, 3, 2, 1], "groups_digest": 413606504006025056}
 OF_BATCHES = OF_GROUPS | {"batch_size": 6, "groups_per_batch": 0, "num_batches": 834, "min_per_group": 1}
 OF_WEIGHTS = dict.fromkeys(("weights_digest", "next_weights_digest"), 3890498015908861245) | {"num_samples": 4000}
