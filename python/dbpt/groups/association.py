@@ -35,7 +35,7 @@ def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def first_of_unit(units: NDArray[np.int64], strata: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each row the first row of the same number in ``units`` and ``strata``, (N,) int64 each.
+    """Return for each row the first row with the same unit and stratum; all arrays are (N,) int64.
 
     Copies of an image are no independent rows: a permutation test of all of them finds a difference far too often, and
     a model that is fitted to one knows the answer for the others. So take one row of each unit.

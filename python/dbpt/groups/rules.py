@@ -354,7 +354,8 @@ def _floored(counts: NDArray[np.float64], least: float) -> NDArray[np.float64]:
 def _full_shares(cells: NDArray[np.float64], least: float) -> NDArray[np.float64]:
     """Return a full share for each combination with samples, less if one of its values is below ``least``.
 
-    Their margins are those to rake to. A table has them, with the same zeros: so raking to them always converges.
+    Raking scales weights to the margins of these shares. Since a table with these margins and the same zeros exists,
+    namely this one, it always converges.
     """
     shares = np.minimum(cells, 1.0)
     for axis in range(1, cells.ndim):

@@ -71,7 +71,7 @@ class PseudoMethod(Registered):
         seed: int,
         way_out: str,
     ) -> AttributeProbe:
-        """Return what gives logits (N, K) for the values of all ``words.suspects``. Only if the class `learns`.
+        """Return a probe that gives logits (N, K) for the values of all ``words.suspects``. Only if the class `learns`.
 
         Args:
             features, labels: (N, D), and the classes (N,) int64.
@@ -180,7 +180,9 @@ class PseudoAttributes:
 
     @classmethod
     def combined(cls, factors: Sequence[PseudoAttributes]) -> PseudoAttributes:
-        """Return the combinations of several attributes, -1 where one is; posterior and confidence are the products.
+        """Return several attributes combined into one, which is -1 where any of them is.
+
+        The posterior is the product of their posteriors, and the confidence that of their confidences.
 
         Args:
             factors: those of each attribute, over the same N rows, with posterior and confidence.
@@ -340,9 +342,9 @@ def pseudo_groups(dataset: Dataset, pseudo: PseudoAttributes | None) -> NDArray[
 
 
 def comparable_attributes(dataset: Dataset, pseudo: PseudoAttributes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the pseudo attributes (N,) as true ones: a cluster is the commonest one of its rows among ``rows``.
+    """Return the pseudo attributes (N,) as numbers of true attributes.
 
-    A cluster without a known true attribute stays unknown, -1.
+    A cluster gets the commonest true attribute of its images among ``rows``, or -1 if none of them is known.
     """
     if pseudo.class_clusters is None:
         return pseudo.pseudo_attributes

@@ -68,7 +68,7 @@ class ClassClusters:
         return replace(self, names=tuple(names))
 
     def doubts(self, class_names: Sequence[str]) -> list[Doubt]:
-        """Return why the clusters may be none."""
+        """Return the reasons to doubt that these are distinct clusters."""
         of_classes = list(zip(class_names, self.separation.tolist(), strict=True))
         doubts = []
         if unsure := [name for name, value in of_classes if value < DISTINCT]:

@@ -32,9 +32,9 @@ Features = NDArray[np.float32] | StoredFeatures
 
 @dataclass(frozen=True)
 class AttributeProbe:
-    """The layer ``weights`` (K, D), ``biases`` (K,) float32 of a probe of each suspect, one below the other.
+    """Linear probes of all suspects, as one layer with an output for each of the K values of all suspects.
 
-    K are the values of all suspects. ``figures`` are those of each suspect.
+    ``weights`` (K, D) and ``biases`` (K,) are float32. ``figures`` has the cross-validation of each suspect.
     """
 
     weights: NDArray[np.float32]

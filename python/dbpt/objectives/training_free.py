@@ -182,7 +182,7 @@ class RoboShot(TrainingFree):
 
 
 class MeanDifference(TrainingFree):
-    """Without the differences between the mean features of the pseudo attributes, within class.
+    """Zero-shot without the differences between the mean image features of the pseudo attributes within a class.
 
     The direction of two attributes is the mean over the classes whose training rows have both.
     """

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Jtt(Objective):
     """Two stages: ERM for ``identification_epochs``, whose errors on the training rows are the error set E.
 
-    Then the head is reset, with the paper's loss: the mean over training rows of which those of E are repeated
-    ``up_weight`` times. With ``apply="sampling"`` they are drawn that often, in an epoch of N draws all the same.
+    Then the head is reset and trained with the paper's loss: the mean over the training rows, with those of E repeated
+    ``up_weight`` times. With ``apply="sampling"`` they are drawn that much more often; an epoch still has N draws.
     """
 
     name = "jtt"

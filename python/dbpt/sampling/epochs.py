@@ -55,8 +55,8 @@ class Pass(Iterator[Iterator[Drawn]], Generic[Drawn]):
 class Draws(itertools.chain[Drawn]):
     """The draws of a pass, with states for torchdata's `StatefulDataLoader`.
 
-    It saves and loads the state of the sampler, then that of this iterator, which finishes its epoch: loaded at the end
-    of one, it has no draws left, whereas the next pass of a sampler loaded there is the next epoch.
+    The loader loads the state into the sampler, and then into this iterator, which finishes its epoch. So an iterator
+    loaded at the end of an epoch has no draws left. The next pass of a sampler loaded there is over the next epoch.
     """
 
     chunks: "Chunks[Drawn]"
