@@ -107,7 +107,7 @@ class GroupWeights(GroupWeighting):
             means: (G,) mean p_true of each group, NaN for a group without observations.
             members: (G,) samples observed in each group.
         """
-        seen = ~np.isnan(means) & (self.counts > 0)
+        seen = ~np.isnan(means)
         self._mean_p_true = np.where(seen, means, self._mean_p_true)
         if self._eta == 0 or not seen.any():  # exactly, without rounding
             return
@@ -226,8 +226,7 @@ class GroupDRO(GroupWeighting):
             means: (G,) mean loss of each group, NaN for a group without observations.
             members: (G,) samples observed in each group.
         """
-        filled = self.counts > 0
-        seen = ~np.isnan(means) & filled
+        filled, seen = self.counts > 0, ~np.isnan(means)
         if not seen.any():
             return
         expected = members[filled].sum() * self._shares[filled]
