@@ -259,11 +259,3 @@ def test_a_way_to_guess_labels_what_label_attributes_gets(site):
     for name in ("clusters", "argmax"):
         with pytest.raises(InputError, match=f"^register pseudo_method '{name}': the name '{name}' is dbpt's own"):
             dbpt.register_pseudo_method(name)(type("Mine", (PseudoMethod,), {}))
-
-
-def test_own_classes_are_those_of_their_names():
-    for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
-        for name, found in registry.loaded.items():
-            assert (found.name, registry[name]) == (name, found)
-            assert found.__doc__
-        assert len(registry) == len(registry.loaded)
