@@ -137,8 +137,12 @@ def group_metrics(
     attributes_N = ids.checked_indices(attributes, "attributes", -1, num_attributes, rows=predictions_N.size)
     if predictions_N.size == 0:
         raise InputError("predictions has no rows; there is nothing to evaluate")
-    num_groups = num_classes * num_attributes
-    names, is_named = _checked_names(group_names, num_classes, num_attributes), group_names is not None
+    num_groups, is_named = num_classes * num_attributes, group_names is not None
+    if group_names is None:
+        group_names = [(f"class {y}", f"attribute {a}") for y in range(num_classes) for a in range(num_attributes)]
+    if len(group_names) != num_groups or any(isinstance(each, str) or len(each) != 2 for each in group_names):
+        expected = f"{num_groups} pairs of class and attribute"
+        raise InputError(f"group_names has {len(group_names)} names such as {group_names[:1]}; expected {expected}")
     occurs_G = np.ones(num_groups, bool) if occurring is None else np.asarray(occurring, bool)
     if occurs_G.shape != (num_groups,):
         raise InputError(f"occurring has shape {occurs_G.shape}; expected ({num_groups},)")
@@ -159,7 +163,7 @@ def group_metrics(
         known_N = groups_N >= 0
         sums_G = np.bincount(groups_N[known_N], confidence_N[known_N], minlength=num_groups)
         more["confidence"] = np.where(counts_G > 0, sums_G / np.maximum(counts_G, 1), np.array(None))
-    groups = counted_groups(names, counts_G, correct_G, **more)
+    groups = counted_groups(group_names, counts_G, correct_G, **more)
     accuracies = {entry.index: entry.accuracy for entry in groups if entry.accuracy is not None}
     average, adjusted = float(right_N.mean()), None
     if train_counts is not None:
@@ -243,17 +247,6 @@ def merged_metrics(metrics: GroupMetrics, merged: NDArray[np.int64], names: Sequ
     return replace(
         metrics, groups=groups, warnings=(), **_worst_and_mean(groups, metrics.average, metrics.adjusted_average)
     )
-
-
-def _checked_names(
-    names: Sequence[tuple[str, str]] | None, num_classes: int, num_attributes: int
-) -> Sequence[tuple[str, str]]:
-    if names is None:
-        return [(f"class {y}", f"attribute {a}") for y in range(num_classes) for a in range(num_attributes)]
-    if len(names) != num_classes * num_attributes or any(isinstance(each, str) or len(each) != 2 for each in names):
-        expected = f"{num_classes * num_attributes} pairs of class and attribute"
-        raise InputError(f"group_names has {len(names)} names such as {names[:1]}; expected {expected}")
-    return names
 
 
 def _worst_and_mean(groups: Sequence[Group], average: float, adjusted: float | None) -> dict[str, Any]:

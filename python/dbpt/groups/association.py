@@ -167,14 +167,14 @@ def explained_errors(
     errors_CA = _table(labels_N[~right_N], attributes_N[~right_N], num_classes, num_attributes)
     n, errors = int(counts_CA.sum()), int(errors_CA.sum())
     rng = np.random.default_rng(arguments.seed(seed))
-    chi2_B, can_compare = np.zeros(1 + permutations), False
+    chi2_B, can_compare = np.zeros(1 + permutations), False  # the first is of what was observed
     for counts_A, errors_A in zip(counts_CA, errors_CA, strict=True):
         counts_A, errors_A = counts_A[counts_A > 0], errors_A[counts_A > 0]
         if counts_A.size > 1 and 0 < errors_A.sum() < counts_A.sum():
             can_compare = True
             drawn = rng.multivariate_hypergeometric(counts_A, int(errors_A.sum()), permutations, method="marginals")
-            # The first row is what was observed.
-            chi2_B += _chi2(np.concatenate([errors_A[None], drawn]), counts_A)
+            errors_BA, rate = np.concatenate([errors_A[None], drawn]), errors_A.sum() / counts_A.sum()
+            chi2_B += ((errors_BA / counts_A - rate) ** 2 * counts_A).sum(axis=1) / (rate * (1 - rate))
     if not can_compare:
         return ExplainedErrors(n=n, errors=errors, share=None, p_value=None, permutations=permutations)
     extreme = int((chi2_B[1:] >= chi2_B[0] * (1 - TIE)).sum())
@@ -192,12 +192,6 @@ def explained_errors(
         permutations=permutations,
         p_is_bound=extreme == 0,
     )
-
-
-def _chi2(errors_BA: NDArray[np.int64], counts_A: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return Pearson's chi-squared (B,) of B tables of one class."""
-    rate = errors_BA[0].sum() / counts_A.sum()
-    return np.asarray(((errors_BA / counts_A - rate) ** 2 * counts_A).sum(axis=1) / (rate * (1 - rate)))
 
 
 def _share(errors_CA: NDArray[np.int64], counts_CA: NDArray[np.int64], rng: np.random.Generator) -> float:

@@ -280,7 +280,12 @@ class GroupWeighting(ABC):
         weights_G = self.group_weights
         if labels is not None:
             num_classes = arguments.integer("num_classes", num_classes, 1, num_groups)
-            weights_C = self._class_weights(num_classes, weights_G)
+            if num_groups % num_classes:
+                raise InputError(f"num_classes is {num_classes}; expected a divisor of {num_groups} groups")
+            rows_C, mass_C = (
+                values_G.reshape(num_classes, -1).sum(axis=1) for values_G in (self.counts, weights_G * self.counts)
+            )
+            weights_C = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
             labels_B = integers("labels", labels)
             check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
             valid_B = (labels_B >= 0) & (labels_B < num_classes)
@@ -294,15 +299,6 @@ class GroupWeighting(ABC):
         import torch
 
         return torch.from_numpy(weights_B).float().to(groups.device)
-
-    def _class_weights(self, num_classes: int, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (C,) the mean weight of each class's samples, 1 if none has a group."""
-        if len(self.counts) % num_classes:
-            raise InputError(f"num_classes is {num_classes}; expected a divisor of {len(self.counts)} groups")
-        rows_C = self.counts.reshape(num_classes, -1).sum(axis=1)
-        mass_C = (weights * self.counts).reshape(num_classes, -1).sum(axis=1)
-        mean_C: NDArray[np.float64] = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
-        return mean_C
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the state as arrays, which safetensors can store, and JSON as lists.
