@@ -52,7 +52,7 @@ def sum_tensors(
         return None
     groups, values = groups.long(), values.detach()
     values = values if values.dtype == torch.float64 else values.float()
-    # Bad values only count here. The host then finds the first and names it, without a transfer for good batches.
+    # Values out of range are only counted here; the host then finds the first. So a good batch is never copied there.
     fine = quantity.contains(values) & (groups >= -1) & (groups < num_groups)
     # Integers, because a sum of floats depends on their order, on a GPU even from run to run.
     units = (values * UNIT).round().long()

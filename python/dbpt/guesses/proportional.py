@@ -84,17 +84,16 @@ def _estimate(job: Job, logits_NA: Array) -> Array | None:
             "with the largest logit; give proportions if you know them"
         )
         return None
-    estimate = estimate_shares(logits_NA)
-    if estimate.num_clusters == 1:
+    fit = estimate_shares(logits_NA)
+    if fit.num_clusters == 1:
         job.warnings.append(
             "the shares of the attributes cannot be estimated, so each image gets the one with the largest logit: a "
             "single cluster, which may have heavy tails, describes the logits as well as several"
         )
         return None
-    if not estimate.converged:
-        shares = estimate.shares_A.round(4).tolist()
-        job.warnings.append(f"the shares still moved after {estimate.steps} steps: {shares}")
-    return estimate.shares_A
+    if not fit.converged:
+        job.warnings.append(f"the shares still moved after {fit.steps} steps: {fit.shares_A.round(4).tolist()}")
+    return fit.shares_A
 
 
 def checked_proportions(proportions: ArrayLike | str, num_attributes: int) -> Array | None:
