@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt.errors import InputError
 from dbpt.guesses.base import Job, PseudoAttributes, PseudoMethod
-from dbpt.guesses.mixture import Array, estimate_shares
+from dbpt.guesses.mixture import TO_FIT, Array, estimate_shares
 
 MAX_ROUNDS = 50
 EXACT_TO = 1e-4  # of the rows; only matters for more than two attributes
@@ -84,16 +84,15 @@ def _estimate(job: Job, logits_NA: Array) -> Array | None:
             "with the largest logit; give proportions if you know them"
         )
         return None
-    fit = estimate_shares(logits_NA)
-    if fit.num_clusters == 1:
+    shares_A, converged = estimate_shares(logits_NA)
+    if shares_A is None:
         job.warnings.append(
             "the shares of the attributes cannot be estimated, so each image gets the one with the largest logit: a "
             "single cluster, which may have heavy tails, describes the logits as well as several"
         )
-        return None
-    if not fit.converged:
-        job.warnings.append(f"the shares still moved after {fit.steps} steps: {fit.shares_A.round(4).tolist()}")
-    return fit.shares_A
+    elif not converged:
+        job.warnings.append(f"the shares still moved after {TO_FIT[0]} steps: {shares_A.round(4).tolist()}")
+    return shares_A
 
 
 def checked_proportions(proportions: ArrayLike | str, num_attributes: int) -> Array | None:
