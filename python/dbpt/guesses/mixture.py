@@ -265,6 +265,7 @@ def centers_of_points(points_ND: Array, number: int, seed: int) -> Array:
     width = points_ND.shape[1]
     last = (width + 1) ** -0.5
     turn = np.hstack([np.eye(width) - (1 - last) / width, np.full((width, 1), -last)])
+    # Drawn before the turn, because equal rows may differ in their last bits after it.
     starts = [start_KD @ turn for start_KD in starting_points(points_ND, number, seed)]
     return np.asarray(best_of_starts(points_ND @ turn, starts, arguments.num_threads(None)) @ turn.T)
 
