@@ -261,9 +261,10 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         dataset: Sized | None = None,
         num_threads: int | None = None,
     ) -> None:
-        array = _floats(weights)
-        self._num_rows, threads = len(array), arguments.num_threads(num_threads)
-        check_dataset(dataset, "weights", self._num_rows)
+        array, threads = _floats(weights), arguments.num_threads(num_threads)
+        self.num_rows = len(array)
+        """N, the number of weights."""
+        check_dataset(dataset, "weights", self.num_rows)
         shard = Shard.checked(rank, num_replicas, drop_last)
         super().__init__(("num_samples", num_samples), shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = _Weights.of(array, threads)
@@ -272,11 +273,6 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
     def num_samples(self) -> int:
         """Draws in an epoch, over all ranks."""
         return self._length
-
-    @property
-    def num_rows(self) -> int:
-        """N, the number of weights."""
-        return self._num_rows
 
     def set_weights(self, weights: ArrayLike | torch.Tensor) -> None:
         """Use other weights from the next pass on. A pass that has begun or was loaded keeps its own.
@@ -288,8 +284,8 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
             InputError: for another length, and for weights that can't be drawn by.
         """
         array = _floats(weights)
-        if len(array) != self._num_rows:
-            raise InputError(f"weights has length {len(array)}; expected {self._num_rows}, as before")
+        if len(array) != self.num_rows:
+            raise InputError(f"weights has length {len(array)}; expected {self.num_rows}, as before")
         self._set_distribution(_Weights.of(array, self._threads()))
 
     def _open(self, distribution: _Weights, epoch: int) -> Stream:
