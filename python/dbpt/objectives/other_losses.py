@@ -181,9 +181,7 @@ class ContrastiveAdapter(ClassBalanced):
     heads = ("adapter",)
     prompts = ("class",)
 
-    def __init__(self, training: TrainingGroups, *, apply: str = "loss", **bounds: float) -> None:
-        super().__init__(training, apply=apply, **bounds)
-        self._step = 0
+    _step = 0  # steps taken
 
     def start(self, head: torch.nn.Module, features: torch.Tensor, seed: int) -> None:
         """Predict the training rows by the zero-shot classifier, and balance the cells."""

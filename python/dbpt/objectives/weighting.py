@@ -39,7 +39,8 @@ class WeightingObjective(Objective):
 
     uses_groups = True
     by_group = True
-    _note: str | None = None
+    note: str | None = None
+    """A note for the user about raking, if there is any."""
     settings: ClassVar[tuple[str, ...]] = ("min_group_count", "max_weight")
     can_sample = True
 
@@ -53,13 +54,8 @@ class WeightingObjective(Objective):
     def _dbpt_rule(
         self, training: TrainingGroups, eta: float, momentum: float, bounds: dict[str, float]
     ) -> GroupWeights:
-        base, self._note = training.raked(bounds.get("min_group_count", MIN_GROUP_COUNT))
+        base, self.note = training.raked(bounds.get("min_group_count", MIN_GROUP_COUNT))
         return GroupWeights(training.counts, eta, momentum, base=base, **bounds)
-
-    @property
-    def note(self) -> str | None:
-        """A note for the user about raking, if there is any."""
-        return self._note
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the rule; if rows are drawn by weight, divided by the weights of the draws."""
