@@ -64,6 +64,7 @@ def test_a_bad_state_is_refused_and_changes_nothing(kind, change, message):
 
 ARGUMENTS = [
     (ALL, GROUPS, {"seed": -1}, "^seed is -1; expected an integer from 0 to"),
+    (ALL, GROUPS, {"seed": None, "rank": 0, "num_replicas": 2}, "^seed is None with 2 processes; expected an integer"),
     (ALL, GROUPS, {"rank": 0}, "^rank is 0 and num_replicas is None; expected both or neither"),
     (ALL, GROUPS, {"rank": 2, "num_replicas": 2}, "^rank is 2; expected an integer from 0 to 1"),
     (ALL, GROUPS, {"num_threads": 0}, "^num_threads is 0"),

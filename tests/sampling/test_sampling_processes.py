@@ -10,6 +10,7 @@ import torch
 
 import dbpt.sampling.row_groups
 from dbpt._core import BatchStream, GroupIndex, GroupStream
+from dbpt.errors import InputError
 from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
 GROUPS = np.arange(96) % 3
@@ -72,6 +73,8 @@ def test_ranks_that_were_given_are_not_warned_of(two_processes):
     for rank, num_replicas in ((1, 2), (0, 1)):
         list(GroupSampler(GROUPS, rank=rank, num_replicas=num_replicas))
     GroupSampler(GROUPS).indices()
+    with pytest.raises(InputError, match="^seed is None with 2 processes; expected an integer, the same on each"):
+        GroupSampler(GROUPS, seed=None)
 
 
 @pytest.mark.parametrize("batches", [False, True])
