@@ -144,7 +144,7 @@ def test_merged_groups_are_those_of_the_merged_rows():
     assert merged_metrics(fine, np.arange(12) // 2, names) == replace(coarse, warnings=())
     # Means over two seeds: the rounded counts of the parts must not move the accuracy of the whole.
     means = [replace(each, n=3, correct=round(3 * 0.5), accuracy=0.5) for each in fine.groups]
-    assert {each.accuracy for each in merged_groups(means, np.arange(12) // 4, names[:3])} == {0.5}
+    assert {each.accuracy for each in merged_groups(means, np.arange(12) // 3, names[:4])} == {0.5}
 
 
 def test_empty_group_is_missing_not_zero():
