@@ -231,10 +231,10 @@ def refusal(command):
     """Run a command that must fail for the user's fault and print nothing; returns the line that says so."""
 
     def run(*arguments: object) -> str:
-        code, printed, told = command(*arguments)
-        assert (code, printed) == (2, ""), told
-        errors = [line for line in told.splitlines() if line.startswith("Error: ")]
-        assert errors == told.splitlines()[-1:], told
+        code, printed, shown = command(*arguments)
+        assert (code, printed) == (2, ""), shown
+        errors = [line for line in shown.splitlines() if line.startswith("Error: ")]
+        assert errors == shown.splitlines()[-1:], shown
         return errors[0].removeprefix("Error: ")
 
     return run

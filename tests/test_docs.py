@@ -202,9 +202,9 @@ def test_the_human_check_page_runs_as_it_stands(workplace, capsys):
             write_labels_of_truth(workplace, command.split()[2])
 
     namespace, printed = run_blocks("docs/how_to/human_check.md", capsys=capsys, before=write_labels)
-    drawn, judged = (text for _, text in blocks("docs/how_to/human_check.md", "text"))
+    drawn, shown = (text for _, text in blocks("docs/how_to/human_check.md", "text"))
     assert skeleton(drawn) == skeleton(printed[1])
-    one, other = (re.sub(r"(?m)(worst group.*)  \w+ · \w+$", r"\1", text) for text in (judged, printed[2]))
+    one, other = (re.sub(r"(?m)(worst group.*)  \w+ · \w+$", r"\1", text) for text in (shown, printed[2]))
     assert skeleton(one) == skeleton(other)
     (refit,) = [text.splitlines()[-1] for text in printed if "fit again with: " in text]
     assert refit.removeprefix("fit again with: ") in command_lines("docs/how_to/human_check.md")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from documentation import blocks, read, tomllib
 from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
@@ -21,17 +22,11 @@ from dbpt.heads import HEADS, LinearHead
 from dbpt.objectives import OBJECTIVES, Erm
 from dbpt.settings.config import FitConfig
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PAGE = (Path(__file__).parents[1] / "docs/how_to/extending.md").read_text(encoding="utf-8")
+PAGE = "docs/how_to/extending.md"
 CHOICES = {"objective": "worst-in-batch", "head": "low-rank", "pseudo_method": "above-median"}
 
 
-def blocks(language: str) -> str:
-    return "\n".join(re.findall(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+SNIPPETS = [text for _, text in blocks(PAGE, "python")]
 
 
 def install(folder: Path, points: dict[str, dict[str, str]], code: str = "", package: str = "dbpt_shapes") -> None:
@@ -86,8 +81,9 @@ def check_a_run(run: Path, tiny, shapes: Path) -> None:
 
 
 def test_the_pages_package_is_known_to_the_command_line_without_being_imported(site, tiny, shapes, tmp_path, command):
-    code = "".join(line for line in blocks("python").splitlines(True) if not line.startswith("@dbpt.register"))
-    install(site, tomllib.loads(blocks("toml"))["project"]["entry-points"], code)
+    code = "\n".join(line for text in SNIPPETS for line in text.splitlines() if not line.startswith("@dbpt.register"))
+    ((_, points),) = blocks(PAGE, "toml")
+    install(site, tomllib.loads(points)["project"]["entry-points"], code)
     _, shown, _ = command("fit", "--help")
     assert "|erm|worst-in-batch]" in "".join(shown.split())
     assert "Data sets known by name:\n  demo, waterbirds, celeba, metashift, shapes\n" in shown
@@ -103,7 +99,7 @@ def test_the_pages_package_is_known_to_the_command_line_without_being_imported(s
 
 
 def test_processes_of_a_comparison_find_what_a_module_or_a_package_registers(site, tiny, shapes, tmp_path):
-    objective, *others = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    objective, *others = SNIPPETS
     (site / "by_decorator.py").write_text("".join(others))
     plain = objective.replace('@dbpt.register_objective("worst-in-batch")\n', "")
     install(site, {"dbpt.objectives": {"worst-in-batch": "dbpt_shapes:WorstInBatch"}}, plain)
@@ -165,8 +161,8 @@ def test_a_package_that_cannot_be_used_is_refused_by_name_and_only_when_it_is_ch
 
 
 def test_the_variable_names_modules_that_the_command_line_imports(site, monkeypatch, tmp_path):
-    (site / "by_decorator.py").write_text(re.search(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[1])
-    monkeypatch.setenv("DBPT_PLUGINS", re.search("DBPT_PLUGINS=(.*) dbpt fit demo --out", PAGE)[1])
+    (site / "by_decorator.py").write_text(SNIPPETS[0])
+    monkeypatch.setenv("DBPT_PLUGINS", re.search("DBPT_PLUGINS=(.*) dbpt fit demo --out", read(PAGE))[1])
     with pytest.raises(InputError, match=r"^DBPT_PLUGINS: dbpt_shapes cannot be imported \(ModuleNotFoundError: No"):
         FitConfig(objective="worst-in-batch")
     assert FitConfig(objective="erm").objective == "erm"
@@ -251,7 +247,7 @@ def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
 
 
 def test_a_way_to_guess_labels_what_label_attributes_gets(site):
-    exec(re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[-1], {})
+    exec(SNIPPETS[-1], {})
     logits = np.random.default_rng(0).normal((9, 0, -9), size=(1001, 3))
     fit_on = np.arange(1001) < 501
     found = label_attributes(logits, method="above-median", fit_on=fit_on)
@@ -263,11 +259,3 @@ def test_a_way_to_guess_labels_what_label_attributes_gets(site):
     for name in ("clusters", "argmax"):
         with pytest.raises(InputError, match=f"^register pseudo_method '{name}': the name '{name}' is dbpt's own"):
             dbpt.register_pseudo_method(name)(type("Mine", (PseudoMethod,), {}))
-
-
-def test_own_classes_are_those_of_their_names():
-    for registry in (OBJECTIVES, HEADS, DATASETS, PSEUDO_METHODS):
-        for name, found in registry.loaded.items():
-            assert (found.name, registry[name]) == (name, found)
-            assert found.__doc__
-        assert len(registry) == len(registry.loaded)

@@ -34,11 +34,11 @@ def outcome(folder: Path, name: str, *options: str, **variables: str) -> tuple[i
     ("name", "options", "reason"), [("module", (), "whole file"), ("mark", ("-n", "2"), "by a mark")]
 )
 def test_a_skip_fails_where_none_is_expected(tmp_path, name, options, reason):
-    code, told = outcome(tmp_path, name, *options)
-    assert code in (0, 5) and "skipped" in told, told  # 5: nothing else was collected
-    code, told = outcome(tmp_path, name, *options, DBPT_NO_SKIPS="1")
-    assert code in (1, 2), told
-    assert f"test_{name}.py" in told and f"was skipped, which DBPT_NO_SKIPS=1 forbids: {reason}" in told
+    code, output = outcome(tmp_path, name, *options)
+    assert code in (0, 5) and "skipped" in output, output  # 5: nothing else was collected
+    code, output = outcome(tmp_path, name, *options, DBPT_NO_SKIPS="1")
+    assert code in (1, 2), output
+    assert f"test_{name}.py" in output and f"was skipped, which DBPT_NO_SKIPS=1 forbids: {reason}" in output
 
 
 def test_a_skip_for_an_allowed_reason_passes(tmp_path):
@@ -46,7 +46,7 @@ def test_a_skip_for_an_allowed_reason_passes(tmp_path):
 
 
 def test_a_missing_browser_skips_and_says_how_to_install_one(tmp_path):
-    code, told = outcome(tmp_path, "browser")
-    assert code == 0 and "apt-get install chromium" in told, told
-    code, told = outcome(tmp_path, "browser", DBPT_NO_SKIPS="1")
-    assert code == (1 if os.geteuid() == 0 else 0), told  # `.ci/run` can install one only as root
+    code, output = outcome(tmp_path, "browser")
+    assert code == 0 and "apt-get install chromium" in output, output
+    code, output = outcome(tmp_path, "browser", DBPT_NO_SKIPS="1")
+    assert code == (1 if os.geteuid() == 0 else 0), output  # `.ci/run` can install one only as root

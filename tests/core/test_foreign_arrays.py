@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 import dbpt
 from dbpt import label_attributes
 from dbpt.errors import InputError
-from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
+from dbpt.sampling import GroupSampler, WeightedSampler
 
 NATIVE = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
 DTYPES = st.one_of(
@@ -112,19 +112,13 @@ def test_other_arrays_of_label_attributes(argument, array):
             assert array.shape == ((rows,) if argument == "fit_on" else (2,))
 
 
-# --- samplers and group weights; by function: a call, and arrays it takes
+# --- samplers and group weights; by function: a call, and arrays it takes. Others take theirs by the same code.
 
 
 GROUPS, CLASSES = np.array([0, 1, 3, 2, 3, 1]), np.array([0, 0, 1, 1, 1, 0])
 UNKNOWN = GROUPS * [1, 1, 1, 1, 0, 0] - [0, 0, 0, 0, 1, 1]
 SHARES, SIZES = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1, 2, 1, 2])
 P_TRUE = np.array([0.5, 0.25, 1.0, 0.0, 0.125, 0.75])
-
-
-def drawn(sampler, method=None, **arrays):
-    if method is not None:
-        getattr(sampler, method)(**arrays)
-    return sampler.indices()
 
 
 def weighed(rule, method=None, **arrays):
@@ -159,20 +153,9 @@ GROUPED, BY_WEIGHT = (
     {"groups": GROUPS, "group_weights": SHARES},
 )
 CALLS = {
-    "GroupSampler": (lambda **arrays: drawn(GroupSampler(unknown="class", **arrays)), GROUPED),
-    "GroupSampler by weights": (lambda **arrays: drawn(GroupSampler(**arrays)), BY_WEIGHT),
-    "GroupSampler.set_shares": (lambda **new: drawn(GroupSampler(GROUPS), "set_shares", **new), {"shares": SHARES}),
-    "GroupSampler.set_group_weights": (
-        lambda **new: drawn(GroupSampler(GROUPS), "set_group_weights", **new),
-        {"group_weights": SHARES},
-    ),
-    "GroupBatchSampler": (lambda **arrays: drawn(GroupBatchSampler(batch_size=8, unknown="class", **arrays)), GROUPED),
-    "GroupBatchSampler by weights": (lambda **arrays: drawn(GroupBatchSampler(batch_size=8, **arrays)), BY_WEIGHT),
-    "WeightedSampler": (lambda weights: drawn(WeightedSampler(weights, 9)), {"weights": SHARES}),
-    "WeightedSampler.set_weights": (
-        lambda **new: drawn(WeightedSampler(SIZES, 3), "set_weights", **new),
-        {"weights": SHARES},
-    ),
+    "GroupSampler": (lambda **arrays: GroupSampler(unknown="class", **arrays).indices(), GROUPED),
+    "GroupSampler by weights": (lambda **arrays: GroupSampler(**arrays).indices(), BY_WEIGHT),
+    "WeightedSampler": (lambda weights: WeightedSampler(weights, 9).indices(), {"weights": SHARES}),
     "GroupWeights": (lambda counts: weighed(dbpt.GroupWeights(counts, 1.0, 0.5)), {"counts": SIZES}),
     "GroupWeights.observe": (
         lambda **rows: weighed(weights(), "observe", **rows),
@@ -183,8 +166,6 @@ CALLS = {
         lambda **arrays: weights().sample_weights(**arrays, num_classes=2),
         {"groups": UNKNOWN, "labels": CLASSES},
     ),
-    "GroupDRO": (lambda counts: weighed(dbpt.GroupDRO(counts, 1.0)), {"counts": SIZES}),
-    "GroupDRO.observe": (lambda **arrays: weighed(dro(), "observe", **arrays), {"groups": GROUPS, "losses": P_TRUE}),
     "GroupDRO.load_state": (lambda **state: resumed(dro, **state), half_way(dro)),
 }
 

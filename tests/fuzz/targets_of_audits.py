@@ -14,19 +14,19 @@ AUDITED = np.array([1, 2])
 
 
 @target()
-def catalogue(place: Workplace) -> Parse:
+def catalogue(workplace: Workplace) -> Parse:
     def read(path: Path) -> None:
         for family in read_catalogue(path):
             texts, owners = family.texts()
             assert len(texts) == len(owners) and set(owners.tolist()) == set(range(len(family.names))) != {0}
 
-    return place.parser_of("mine.toml", read)
+    return workplace.parser_of("mine.toml", read)
 
 
 def predictions(name: str) -> Prepare:
-    def prepare(place: Workplace) -> Parse:
-        touch(place.folder, "a.jpg", "b.jpg", "c.jpg")
-        table = place.folder / "pets.csv"
+    def prepare(workplace: Workplace) -> Parse:
+        touch(workplace.folder, "a.jpg", "b.jpg", "c.jpg")
+        table = workplace.folder / "pets.csv"
         table.write_text("path,label,split\na.jpg,dog,train\nb.jpg,dog,test\nc.jpg,cat,test\n")
         dataset = load_dataset(table, check=False)
 
@@ -37,7 +37,7 @@ def predictions(name: str) -> Prepare:
                 assert found.probabilities.shape == (2, 2) and found.probabilities.min() >= 0
                 np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
 
-        return place.parser_of(name, read)
+        return workplace.parser_of(name, read)
 
     return prepare
 

@@ -11,12 +11,12 @@ from dbpt.errors import InputError
 
 
 @target()
-def data_check_arguments(place: Workplace) -> Parse:
+def data_check_arguments(workplace: Workplace) -> Parse:
     """A line an argument, behind ``dbpt data check TABLE``."""
-    table = place.folder / "rows.csv"
+    table = workplace.folder / "rows.csv"
     table.write_text("path,label,split,place\na.png,0,train,in\nb.png,1,train,out\n")
     for name in ("a.png", "b.png"):
-        Image.new("RGB", (2, 2)).save(place.folder / name)
+        Image.new("RGB", (2, 2)).save(workplace.folder / name)
 
     def parse(content: bytes) -> None:
         arguments = [os.fsdecode(line) for line in content.replace(b"\0", b"").split(b"\n")]

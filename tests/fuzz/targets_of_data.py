@@ -34,9 +34,9 @@ def assert_consistent(dataset: Dataset) -> None:
 
 
 def table(name: str) -> Prepare:
-    def prepare(place: Workplace) -> Parse:
-        touch(place.folder, "a.jpg", "b.jpg", "c.jpg", "dé.jpg")
-        return place.parser_of(name, read_rows)
+    def prepare(workplace: Workplace) -> Parse:
+        touch(workplace.folder, "a.jpg", "b.jpg", "c.jpg", "dé.jpg")
+        return workplace.parser_of(name, read_rows)
 
     return prepare
 
@@ -48,9 +48,9 @@ for ending in ("csv", "tsv", "jsonl", "parquet"):
 def known(data: str, write: Callable[[Path], Path], file: str) -> Prepare:
     """One of the files of a known data set, beside its others."""
 
-    def prepare(place: Workplace) -> Parse:
-        root = write(place.folder)
-        return place.parser_of(f"{root.name}/{file}", lambda path: read_rows(data, root))
+    def prepare(workplace: Workplace) -> Parse:
+        root = write(workplace.folder)
+        return workplace.parser_of(f"{root.name}/{file}", lambda path: read_rows(data, root))
 
     return prepare
 
@@ -62,18 +62,18 @@ target(name="metashift")(known("metashift", write_pets, "metadata_metashift.csv"
 
 
 @target()
-def celeba_merged(place: Workplace) -> Parse:
-    root = write_faces(place.folder)
+def celeba_merged(workplace: Workplace) -> Parse:
+    root = write_faces(workplace.folder)
     (root / "list_attr_celeba.txt").unlink()
-    return place.parser_of(f"{root.name}/metadata.csv", lambda path: read_rows("celeba", root))
+    return workplace.parser_of(f"{root.name}/metadata.csv", lambda path: read_rows("celeba", root))
 
 
 @target()
-def folder_names(place: Workplace) -> Parse:
+def folder_names(workplace: Workplace) -> Parse:
     """A line a path of an image below the folder, as any program may have named it."""
 
     def parse(content: bytes) -> None:
-        folder = place.folder / "images"
+        folder = workplace.folder / "images"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         for name in content.split(b"\n")[:20]:
@@ -92,7 +92,7 @@ def _touch_below(folder: Path, name: bytes) -> None:
 
 
 @target(repairs.tar)
-def tar(place: Workplace) -> Parse:
+def tar(workplace: Workplace) -> Parse:
     def read(path: Path) -> None:
         try:
             found = paths.tar_members(path)
@@ -103,26 +103,26 @@ def tar(place: Workplace) -> Parse:
             assert 0 <= member.offset <= member.offset + member.size <= size
             assert not name.startswith("/") and ".." not in PurePosixPath(name).parts
 
-    return place.parser_of("files.tar", read)
+    return workplace.parser_of("files.tar", read)
 
 
 @target(repairs.tar)
-def shard(place: Workplace) -> Parse:
+def shard(workplace: Workplace) -> Parse:
     def read(path: Path) -> None:
         try:
             read_rows(path)
         finally:
             paths._tar_members.cache_clear()
 
-    return place.parser_of("train.tar", read)
+    return workplace.parser_of("train.tar", read)
 
 
 @target()
-def shard_pattern(place: Workplace) -> Parse:
-    touch(place.folder, *(f"{split}-{n:03}.tar" for split in ("train", "val") for n in range(12)))
+def shard_pattern(workplace: Workplace) -> Parse:
+    touch(workplace.folder, *(f"{split}-{n:03}.tar" for split in ("train", "val") for n in range(12)))
 
     def parse(content: bytes) -> None:
-        for shard in shards_of(f"{place.folder}/{os.fsdecode(content)}"):
+        for shard in shards_of(f"{workplace.folder}/{os.fsdecode(content)}"):
             assert shard.is_file()
 
     return parse

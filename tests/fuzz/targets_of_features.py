@@ -19,7 +19,7 @@ BACKBONE = 4, "tiny"
 
 
 @target(repairs.png)
-def image(place: Workplace) -> Parse:
+def image(workplace: Workplace) -> Parse:
     """A file of one of the six formats; all have the same name, because the content alone counts."""
 
     def read(path: Path) -> None:
@@ -29,22 +29,22 @@ def image(place: Workplace) -> Parse:
         assert image.size == (width, height) and 0 < width * height <= images.MAX_PIXELS
         assert image.mode in images.MODES
 
-    return place.parser_of("image", read)
+    return workplace.parser_of("image", read)
 
 
-def precomputed(place: Workplace, name: str) -> Parse:
+def precomputed(workplace: Workplace, name: str) -> Parse:
     """Features of four rows."""
-    table = place.folder / "rows.csv"
+    table = workplace.folder / "rows.csv"
     table.write_text("path,label,split\nimg/a,x,train\nimg/b,y,train\nimg/c,x,val\nimg/d,y,test\n")
     dataset = load_dataset(table, images=False)
 
     def read(path: Path) -> None:
-        source = path if path.parent == place.folder else path.parents[1]
+        source = path if path.parent == workplace.folder else path.parents[1]
         features = open_precomputed_features(source, dataset, *BACKBONE)
         assert features.shape == (4, 4) and features.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, atol=1e-5)
 
-    return place.parser_of(name, read)
+    return workplace.parser_of(name, read)
 
 
 target(name="precomputed_npy")(partial(precomputed, name="features.npy"))
@@ -52,10 +52,10 @@ target(repairs.safetensors, "precomputed_safetensors")(partial(precomputed, name
 
 
 @target()
-def clip_retrieval_metadata(place: Workplace) -> Parse:
-    parse = precomputed(place, "folder/metadata/metadata_0.parquet")
-    (place.folder / "folder/img_emb").mkdir()
-    np.save(place.folder / "folder/img_emb/img_emb_0.npy", np.eye(4, dtype=np.float16))
+def clip_retrieval_metadata(workplace: Workplace) -> Parse:
+    parse = precomputed(workplace, "folder/metadata/metadata_0.parquet")
+    (workplace.folder / "folder/img_emb").mkdir()
+    np.save(workplace.folder / "folder/img_emb/img_emb_0.npy", np.eye(4, dtype=np.float16))
     return parse
 
 
@@ -69,22 +69,22 @@ def small_cache(folder: Path) -> FeatureCache:
 
 
 @target()
-def cache_manifest(place: Workplace) -> Parse:
-    cache = small_cache(place.folder)
+def cache_manifest(workplace: Workplace) -> Parse:
+    cache = small_cache(workplace.folder)
     sizes = np.array([3, 4])
     ids = ids_of("ab", sizes, sizes)
 
     def read(path: Path) -> None:
-        verify_cache(place.folder)
-        list(map(str, list_caches(place.folder)))
-        found = FeatureCache(place.folder, {"dtype": "float32"}, Path("/nowhere"), 4)
+        verify_cache(workplace.folder)
+        list(map(str, list_caches(workplace.folder)))
+        found = FeatureCache(workplace.folder, {"dtype": "float32"}, Path("/nowhere"), 4)
         assert found.read(found.find(ids)).shape == (2, 4)
 
-    return place.parser_of(f"{cache.folder.name}/manifest.json", read)
+    return workplace.parser_of(f"{cache.folder.name}/manifest.json", read)
 
 
 @target(repairs.safetensors)
-def cache_shard(place: Workplace) -> Parse:
+def cache_shard(workplace: Workplace) -> Parse:
     def read(path: Path) -> None:
         try:
             shard = Shard(path, 2, 4, np.dtype(np.float32))
@@ -95,19 +95,19 @@ def cache_shard(place: Workplace) -> Parse:
             raise InputError(problem)
         assert len(shard.reasons) == 2
 
-    return place.parser_of("shard.safetensors", read)
+    return workplace.parser_of("shard.safetensors", read)
 
 
 @target(repairs.digest)
-def stored_array(place: Workplace) -> Parse:
-    stored, key = StoredArrays(place.folder), "a" * 64
+def stored_array(workplace: Workplace) -> Parse:
+    stored, key = StoredArrays(workplace.folder), "a" * 64
     stored.put(key, np.ones((2, 4), np.float32))
     (file,) = stored.files()
-    place.corpus["good-array"] = file.read_bytes()
+    workplace.corpus["good-array"] = file.read_bytes()
 
     def read(path: Path) -> None:
         values = stored.read(path)
         assert (values.dtype, bool(np.isfinite(values).all())) == (np.float32, True)
         assert stored.get(key, values.shape) is not None
 
-    return place.parser_of(file.name, read)
+    return workplace.parser_of(file.name, read)

@@ -18,32 +18,32 @@ CONFIG = {
 
 
 @target()
-def model_config(place: Workplace) -> Parse:
-    return place.parser_of("model.json", lambda path: load_backbone(path, "random"))
+def model_config(workplace: Workplace) -> Parse:
+    return workplace.parser_of("model.json", lambda path: load_backbone(path, "random"))
 
 
 @target(repairs.safetensors)
-def model_weights(place: Workplace) -> Parse:
-    config = place.folder / "model.json"
+def model_weights(workplace: Workplace) -> Parse:
+    config = workplace.folder / "model.json"
     config.write_text(json.dumps(CONFIG))
 
     def read(path: Path) -> None:
         state = load_backbone(config, path).model.state_dict()
         assert all(tensor.dtype in (torch.float32, torch.bool, torch.int64) for tensor in state.values())
 
-    return place.parser_of("model.safetensors", read)
+    return workplace.parser_of("model.safetensors", read)
 
 
 @target()
-def tokenizer(place: Workplace) -> Parse:
-    return place.parser_of("tokenizer.json", _tokenize)
+def tokenizer(workplace: Workplace) -> Parse:
+    return workplace.parser_of("tokenizer.json", _tokenize)
 
 
 @target()
-def tokenizer_config(place: Workplace) -> Parse:
+def tokenizer_config(workplace: Workplace) -> Parse:
     """A tokenizer's second file, which names its padding."""
-    (place.folder / "tokenizer.json").write_bytes(corpus_of("tokenizer")["good-words.json"])
-    return place.parser_of("tokenizer_config.json", lambda path: _tokenize(path.with_name("tokenizer.json")))
+    (workplace.folder / "tokenizer.json").write_bytes(corpus_of("tokenizer")["good-words.json"])
+    return workplace.parser_of("tokenizer_config.json", lambda path: _tokenize(path.with_name("tokenizer.json")))
 
 
 def _tokenize(path: Path) -> None:

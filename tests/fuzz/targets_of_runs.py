@@ -37,12 +37,12 @@ DESIGN = Design("runs/a", "squares", "test", 0, ("disc", "box"), WORDS, STRATA, 
 
 
 @target()
-def config(place: Workplace) -> Parse:
-    return place.parser_of("config.toml", lambda path: make_config(read_config(path)).resolved().to_toml())
+def config(workplace: Workplace) -> Parse:
+    return workplace.parser_of("config.toml", lambda path: make_config(read_config(path)).resolved().to_toml())
 
 
 @target()
-def words(place: Workplace) -> Parse:
+def words(workplace: Workplace) -> Parse:
     """Lines as the arguments of ``--classes``, ``--template`` and ``--columns``."""
 
     def parse(content: bytes) -> None:
@@ -55,38 +55,38 @@ def words(place: Workplace) -> Parse:
     return parse
 
 
-def copied_run(place: Workplace, name: str) -> Path:
+def copied_run(workplace: Workplace, name: str) -> Path:
     """A finished run, whose file ``name`` is a good file of the corpus."""
-    run = Path(shutil.copytree(place.fixture("tiny_run"), place.folder / "run"))
-    place.corpus[f"good-{name}"] = (run / name).read_bytes()
+    run = Path(shutil.copytree(workplace.fixture("tiny_run"), workplace.folder / "run"))
+    workplace.corpus[f"good-{name}"] = (run / name).read_bytes()
     return run
 
 
 @target()
-def run_json(place: Workplace) -> Parse:
-    run = copied_run(place, "run.json")
-    return place.parser_of("run/run.json", lambda path: dbpt.load(run))
+def run_json(workplace: Workplace) -> Parse:
+    run = copied_run(workplace, "run.json")
+    return workplace.parser_of("run/run.json", lambda path: dbpt.load(run))
 
 
 @target(repairs.digest)
-def run_classifier(place: Workplace) -> Parse:
-    run, features = copied_run(place, "classifier.safetensors"), np.eye(3, 16, dtype=np.float32)
+def run_classifier(workplace: Workplace) -> Parse:
+    run, features = copied_run(workplace, "classifier.safetensors"), np.eye(3, 16, dtype=np.float32)
 
     def read(path: Path) -> None:
         probabilities = dbpt.load(run).head.probabilities(features)
         assert probabilities.shape == (3, 2)
 
-    return place.parser_of("run/classifier.safetensors", read)
+    return workplace.parser_of("run/classifier.safetensors", read)
 
 
 @target(repairs.digest)
-def run_clusters(place: Workplace) -> Parse:
+def run_clusters(workplace: Workplace) -> Parse:
     """The clusters of a run with two classes of three clusters."""
     draws = np.random.default_rng(0)
     weights, biases = draws.normal(size=(2, 3, 16)).astype(np.float32), draws.normal(size=(2, 3)).astype(np.float32)
     names = (("1: sea, sky", "2: é", "3"), ("1", "2", "3"))
-    write_clusters(place.folder, ClassClusters(weights, biases, np.array([0.5, np.nan]), names))
-    place.corpus["good-clusters.safetensors"] = (place.folder / "clusters.safetensors").read_bytes()
+    write_clusters(workplace.folder, ClassClusters(weights, biases, np.array([0.5, np.nan]), names))
+    workplace.corpus["good-clusters.safetensors"] = (workplace.folder / "clusters.safetensors").read_bytes()
 
     def read(path: Path) -> None:
         found = read_clusters(path.parent, 2)
@@ -95,30 +95,30 @@ def run_clusters(place: Workplace) -> Parse:
         )
         assert set(pseudo.pseudo_attributes.tolist()) <= set(range(len(found.names[0])))
 
-    return place.parser_of("clusters.safetensors", read)
+    return workplace.parser_of("clusters.safetensors", read)
 
 
 @target(repairs.digest)
-def run_probe(place: Workplace) -> Parse:
+def run_probe(workplace: Workplace) -> Parse:
     """The probe of a run with two attributes."""
     words = Words({"a": ("a",), "b": ("b",)}, {"land": ("land",), "water": ("water",)}, ("{}",), ("{}",))
     draws, guessed = np.random.default_rng(0), np.array([0, 1, 1, 0, 0])
     figures = CrossValidated.of(guessed, np.array([0, 1, 0, 0, 0]), np.zeros(5, np.int64), words.suspects[0], {0: "a"})
     weights, biases = draws.normal(size=(2, 16)).astype(np.float32), draws.normal(size=2).astype(np.float32)
-    write_probe(place.folder, AttributeProbe(weights, biases, (figures,)))
-    place.corpus["good-probe.safetensors"] = (place.folder / "probe.safetensors").read_bytes()
+    write_probe(workplace.folder, AttributeProbe(weights, biases, (figures,)))
+    workplace.corpus["good-probe.safetensors"] = (workplace.folder / "probe.safetensors").read_bytes()
 
     def read(path: Path) -> None:
         found = read_probe(path.parent, words)
         assert found.logits(np.eye(4, found.weights.shape[1], dtype=np.float32)).shape == (4, 2)
         assert len(found.figures[0].precision) == 2 and isinstance(found.figures[0].doubts, list)
 
-    return place.parser_of("probe.safetensors", read)
+    return workplace.parser_of("probe.safetensors", read)
 
 
 @target(repairs.digest)
-def run_pseudo_attributes(place: Workplace) -> Parse:
-    run = copied_run(place, "pseudo_attributes.safetensors")
+def run_pseudo_attributes(workplace: Workplace) -> Parse:
+    run = copied_run(workplace, "pseudo_attributes.safetensors")
     classifier = dbpt.load(run)
 
     def read(path: Path) -> None:
@@ -126,42 +126,42 @@ def run_pseudo_attributes(place: Workplace) -> Parse:
         rows = labelled.rows("test" if (labelled.splits == 2).any() else "val")
         assert all(labelled.paths[row] for row in rows) and labelled.confidence[rows].ndim == 1
 
-    return place.parser_of("run/pseudo_attributes.safetensors", read)
+    return workplace.parser_of("run/pseudo_attributes.safetensors", read)
 
 
 @target(repairs.digest)
-def checkpoint(place: Workplace) -> Parse:
-    path = place.folder / "dbpt.safetensors"
+def checkpoint(workplace: Workplace) -> Parse:
+    path = workplace.folder / "dbpt.safetensors"
     progress = LoopState(
         [EpochRecord(1, 0.1, 0.7, [1.0, None], None, None, 0.5, 0.5, 0.6)], (0.5, 0.6), 1, 0, [(1, 0.1)]
     )
     save_checkpoint(path, Checkpoint("f", {"head.context": torch.zeros(2, 3)}, progress))
-    place.corpus["good-checkpoint"] = path.read_bytes()
-    return place.parser_of(path.name, lambda path: load_checkpoint(path, "f"))
+    workplace.corpus["good-checkpoint"] = path.read_bytes()
+    return workplace.parser_of(path.name, lambda path: load_checkpoint(path, "f"))
 
 
 @target(repairs.digest)
-def comparison_cell(place: Workplace) -> Parse:
-    path = place.folder / "erm.safetensors"
+def comparison_cell(workplace: Workplace) -> Parse:
+    path = workplace.folder / "erm.safetensors"
     row = RunRow(name="erm", warnings=[], val=None, test=group_metrics([0], [0], [0], num_classes=1, num_attributes=1))
     metadata = {"fingerprint": "f", "row": json.dumps(asdict(row))}
     one = np.ones(3, dtype=np.int64)
     tensors = {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}
     write_tensors(path, tensors, metadata, version=cells.SCHEMA_VERSION)
-    place.corpus["good-cell"] = path.read_bytes()
-    return place.parser_of(path.name, lambda path: cells.read_result(path, "f"))
+    workplace.corpus["good-cell"] = path.read_bytes()
+    return workplace.parser_of(path.name, lambda path: cells.read_result(path, "f"))
 
 
 @target()
-def comparison_figures(place: Workplace) -> Parse:
-    return place.parser_of("compare.json", lambda path: dbpt.Result.read(path.parent)._repr_html_())
+def comparison_figures(workplace: Workplace) -> Parse:
+    return workplace.parser_of("compare.json", lambda path: dbpt.Result.read(path.parent)._repr_html_())
 
 
 def sample(name: str) -> Prepare:
-    def prepare(place: Workplace) -> Parse:
-        write_design(place.folder, DESIGN)
-        place.corpus[f"good-{name}"] = (place.folder / name).read_bytes()
-        return place.parser_of(name, lambda path: read_design(place.folder))
+    def prepare(workplace: Workplace) -> Parse:
+        write_design(workplace.folder, DESIGN)
+        workplace.corpus[f"good-{name}"] = (workplace.folder / name).read_bytes()
+        return workplace.parser_of(name, lambda path: read_design(workplace.folder))
 
     return prepare
 
@@ -171,9 +171,9 @@ target(name="sample_rows")(sample("sample.csv"))
 
 
 @target()
-def labels(place: Workplace) -> Parse:
+def labels(workplace: Workplace) -> Parse:
     def read(path: Path) -> None:
         answers = read_answers(path, DESIGN)
         assert answers.shape == (3, 1) and -2 <= answers.min() <= answers.max() < 2
 
-    return place.parser_of("labels.csv", read)
+    return workplace.parser_of("labels.csv", read)

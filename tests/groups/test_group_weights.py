@@ -10,7 +10,7 @@ import safetensors.numpy
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observed_rows import NAN, content
+from observed_rows import content
 
 import dbpt
 from dbpt.errors import InputError
@@ -35,7 +35,7 @@ def half_way(rule):
 def test_group_weights_equal_the_reference_and_keep_their_total(counts, eta, momentum, seed):
     ours, plain = dbpt.GroupWeights(counts, eta, momentum, **FREE), reference.GroupWeights(counts, eta, momentum)
     run_both(ours, plain, counts, seed, lambda rng: rng.random(7))
-    np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, atol=2.0**-33)
+    np.testing.assert_allclose(ours.mean_p_true, plain.mean_p_true, atol=2.0**-31)  # values are rounded to 2**-30
 
 
 @given(count_lists, st.floats(0, 0.05), st.integers(0, 2**32))
@@ -99,45 +99,14 @@ def test_group_dro_bears_huge_losses_and_steps_beyond_the_largest_float(step_siz
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_finite_mean_of_an_empty_group_moves_nothing_else(rule):
+def test_samples_of_a_group_without_training_samples_move_nothing(rule):
     weights, expected = rule([90, 0, 10]), rule([90, 0, 10])
-    members = np.array([9.0, 0.0, 1.0])
-    weights.move(np.array([0.75, 0.5, 0.25]), members)
-    expected.move(np.array([0.75, NAN, 0.25]), members)
-    assert content(weights) == content(expected)
-    assert np.isfinite(weights.group_weights).all()
-    assert weights.group_weights[1] == 0
     weights.observe([0, 1, 2], [0.5, 0.5, 0.125])
-    weights.step()
     expected.observe([0, 2], [0.5, 0.125])
-    expected.step()
-    assert content(weights) == content(expected)
-
-
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize(
-    ("integers", "numbers"),
-    [
-        (tuple, tuple),
-        (lambda v: np.array(v, np.int16), lambda v: np.array(v, np.float32)),
-        (list, torch.tensor),
-        (lambda v: np.repeat(v, 2)[::2], lambda v: np.array(v, np.dtype(np.float32).newbyteorder())),
-    ],
-)
-def test_takes_lists_arrays_and_tensors(rule, integers, numbers):
-    weights, expected = rule(integers(COUNTS)), rule(COUNTS)
-    for each, groups, values in ((weights, integers(GROUPS), numbers(VALUES)), (expected, GROUPS, VALUES)):
-        each.observe(groups, values)
+    for each in (weights, expected):
         each.step()
     assert content(weights) == content(expected)
-
-
-def test_observing_leaves_the_gradient_alone():
-    weights, p_true = dbpt.GroupWeights(COUNTS, 1.5, 0.25, **FREE), torch.tensor(VALUES, requires_grad=True)
-    doubled = p_true * 2
-    weights.observe(GROUPS, doubled / 2)
-    doubled.sum().backward()
-    assert p_true.grad.tolist() == [2.0] * 5
+    assert np.isfinite(weights.group_weights).all() and weights.group_weights[1] == 0
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -195,17 +164,6 @@ def test_a_sample_weighs_its_group_or_the_mean_of_its_class_or_of_all():
     assert weights.sample_weights([0, 1, -1]).tolist() == pytest.approx([2 / 3, 2.0, 1.0], rel=1e-15)
     found = weights.sample_weights([0, -1, -1], [0, 0, 1], num_classes=2)
     assert found.tolist() == pytest.approx([2 / 3, (3 * (2 / 3) + 2) / 4, 1.0], rel=1e-15)
-
-
-def test_sample_weights_follow_each_step():
-    weights = dbpt.GroupDRO([5, 5], 1.0)
-    assert weights.sample_weights([0, 1]).tolist() == [1.0, 1.0]
-    before = weights.state()
-    weights.observe([0], [3.0])
-    weights.step()
-    assert weights.sample_weights([0, 1]).tolist() == weights.group_weights.tolist() != [1.0, 1.0]
-    weights.load_state(before)
-    assert weights.sample_weights([0, 1]).tolist() == [1.0, 1.0]
 
 
 def loads(weights, entries):

@@ -30,12 +30,6 @@ def plain_ipf(counts, num_classes, sizes, least, steps=3000):
     return weights * np.sum(counts) / (weights @ counts)
 
 
-def margins(weights, counts, num_classes, sizes):
-    mass = (weights * counts).reshape(num_classes, *sizes)
-    axes = range(1, len(sizes) + 1)
-    return [mass.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes]
-
-
 def by_count(counts, least=5.0):
     """The weights without raking."""
     return GroupWeights(counts, 0, 0, min_group_count=least, max_weight=np.inf).group_weights
@@ -60,7 +54,7 @@ def test_a_class_without_a_small_combination_keeps_its_weights():
 
 @pytest.mark.parametrize(
     ("sizes", "least", "part_empty"),
-    [((2, 3), 5.0, 0.3), ((3, 2, 2), 60.0, 0.3), ((4, 5), 5.0, 0.0), ((7,), 1e-9, 0.0)],
+    [((2, 3), 5.0, 0.3), ((3, 2, 2), 60.0, 0.5), ((4, 5), 5.0, 0.5), ((4, 5), 60.0, 0.0), ((7,), 1e-9, 0.0)],
 )
 def test_weights_are_those_of_the_textbook_loop(sizes, least, part_empty):
     random = np.random.default_rng(len(sizes))
@@ -70,27 +64,6 @@ def test_weights_are_those_of_the_textbook_loop(sizes, least, part_empty):
     weights = raked_weights(counts, sizes, min_group_count=least)
     assert weights == pytest.approx(plain_ipf(counts, 3, sizes, least, 300), rel=1e-5)
     assert weights @ counts == pytest.approx(counts.sum())
-
-
-@pytest.mark.parametrize("seed", range(12))
-def test_every_table_reaches_its_totals(seed):
-    """Also with any combinations empty, fractions of a sample and floors above most counts."""
-    random = np.random.default_rng(seed)
-    sizes = [(2, 2), (3, 2), (3, 2, 2), (4, 5)][seed % 4]
-    counts = np.exp(random.uniform(-3, 7, (2, *sizes))) * (random.random((2, *sizes)) > 0.5)
-    counts[0].flat[0] = 3
-    least = [1.0, 5.0, 60.0][seed % 3]
-    weights = raked_weights(counts.ravel(), sizes, min_group_count=least)
-    assert ((weights > 0) == (counts.ravel() > 0)).all()
-    shares = np.minimum(counts, 1.0)
-    for axis in range(1, counts.ndim):
-        rows = counts.sum(axis=tuple(other for other in range(1, counts.ndim) if other != axis), keepdims=True)
-        shares = np.minimum(shares, rows / least)
-    found, wanted = (
-        margins(np.ones(shares.size), each, 2, sizes) for each in (weights * counts.ravel(), shares.ravel())
-    )
-    for one, other in zip(found, wanted, strict=True):
-        assert one / counts.sum() == pytest.approx(other / shares.sum(), abs=1e-6)
 
 
 def test_a_vanishing_combination_is_like_an_empty_one():

@@ -213,8 +213,10 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
     assert [each.pseudo_attributes.tolist() for each in joint.factors] == [[1, -1, 2, -1], [1, -1, 0, -1]]
     assert [each.doubts for each in (*joint.factors, *found.factors)] == [None] * 4
     lines = EACH.replace("photo,\n", "photo,1\n").splitlines()
-    judged = read_task("\n".join([f"{lines[0]},doubts_place,doubts_style", *(f"{line},,odd" for line in lines[1:])]))
-    assert [said(each.doubts) for each in judged.factors] == [[], ["odd"]]
+    with_doubts = read_task(
+        "\n".join([f"{lines[0]},doubts_place,doubts_style", *(f"{line},,odd" for line in lines[1:])])
+    )
+    assert [said(each.doubts) for each in with_doubts.factors] == [[], ["odd"]]
     for bad, part in (
         (
             EACH.replace("sky,photo", "sky,sketch").replace("sketch,\n", "sketch,1\n"),

@@ -92,14 +92,6 @@ def test_the_label_is_the_nearest_centre_and_the_posterior_that_of_gaussians():
     np.testing.assert_array_equal(pseudo.confidence, pseudo.posterior.max(axis=1))
 
 
-def test_new_rows_change_no_cluster_and_get_the_nearest():
-    features, labels, clusters = planted([[100, 40], [90, 50]])
-    found = find(features[::2], labels[::2], 2)
-    alone = PseudoAttributes.of_clusters(found, features[1::2], labels[1::2]).pseudo_attributes
-    np.testing.assert_array_equal(alone, clusters[1::2])
-    np.testing.assert_array_equal(PseudoAttributes.of_clusters(found, features, labels).pseudo_attributes[1::2], alone)
-
-
 def test_a_class_without_clusters_is_doubted_and_named():
     features, labels, _ = planted([[150, 50], [200]])
     found = find(features, labels, 2)

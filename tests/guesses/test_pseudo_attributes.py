@@ -33,14 +33,6 @@ def test_argmax_equals_reference(dtype):
 METHODS = ["argmax", "proportional", "kmeans"]
 
 
-def test_the_default_is_proportional_with_estimated_shares():
-    logits, truth = shifted_logits()
-    found = label_attributes(logits)
-    assert found.method == "proportional"
-    assert (found.pseudo_attributes == truth).all()
-    assert np.array_equal(found.shares, label_attributes(logits, method="proportional").shares)
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_the_label_has_the_largest_posterior(method):
     logits, _ = shifted_logits(3000, attributes=3)

@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional as F
 
 import dbpt
-from dbpt.commands.methods import build_head
 from dbpt.errors import InputError
 from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.pretrained import FeatureClassifier
@@ -131,37 +130,6 @@ def test_a_run_holds_what_is_documented(run):
     assert [row["head"] for row in metrics_of(run)["rows"]] == [None, config.head, config.head]
 
 
-def test_predict_and_evaluate_say_what_the_metrics_say(run, tiny):
-    rows = [row for row in tiny.rows() if row["split"] == "test"]
-    metrics = metrics_of(run)["rows"][-1]
-    predictions = dbpt.load(run).predict([tiny.table.parent / row["path"] for row in rows])
-    right = [one.prediction == row["label"] for one, row in zip(predictions, rows, strict=True)]
-    assert np.mean(right) == metrics["test"]["average"]
-    again = dbpt.evaluate(run, tiny.table, cache=str(tiny.cache)).to_dict()["rows"][0]
-    assert (again["test"], again["head"]) == (metrics["test"], metrics["head"])
-
-
-def test_training_moves_the_head_and_lowers_the_loss(run, tiny):
-    history = [entry for entry in history_of(run) if entry["row"] == "erm"]
-    assert history[-1]["loss"] < history[0]["loss"]
-    config = dbpt.load(run).config
-    experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings, head=config.head))
-    untrained = as_numpy(build_head(experiment))
-    learnt = "adapter.up" if config.head == "adapter" else "weights"
-    assert not np.allclose(load_file(run / "classifier.safetensors")[learnt], untrained[learnt])
-
-
-def test_a_damaged_classifier_is_refused_in_one_line(run, tiny):
-    path = run / "classifier.safetensors"
-    whole = path.read_bytes()
-    try:
-        write_tensors(path, {**load_file(path), "logit_bias": np.zeros(5, np.float32)}, version=1)
-        with pytest.raises(InputError, match=r"not a readable classifier \(logit_bias has shape \(5,\), expected.*$"):
-            dbpt.load(run)
-    finally:
-        path.write_bytes(whole)
-
-
 def test_the_rate_is_that_of_head_and_optimizer_unless_one_is_given():
     assert FitConfig(head="adapter", lr=0.5).peak_lr == 0.5
     rates = {head: [FitConfig(head=head, optimizer=name).peak_lr for name in ("sgd", "adamw")] for head in HEADS}
@@ -180,14 +148,14 @@ def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are
     del settings["min_group_count"]
     changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0, "sgd_momentum": 0.5}
     run = dbpt.fit(tiny.table, out=tmp_path / "run", head="linear", objective="jtt", **settings, **changed)
-    told = [warning for warning in said(run.to_dict()["warnings"]) if "changes nothing in this run" in warning]
-    assert told == [
+    unread = [warning for warning in said(run.to_dict()["warnings"]) if "changes nothing in this run" in warning]
+    assert unread == [
         "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",
         "--ctx-init a photo of changes nothing in this run: only --head prompt would read it",
         "--class-position front changes nothing in this run: only --head prompt would read it",
         "--sgd-momentum 0.5 changes nothing in this run: only --optimizer sgd would read it",
     ]
-    assert all(warning in logged.messages for warning in told)
+    assert all(warning in logged.messages for warning in unread)
     assert not [warning for warning in said(metrics_of(tiny_run)["warnings"]) if "changes nothing" in warning]
 
 
@@ -200,9 +168,9 @@ def test_small_batches_under_adamw_sample_and_weights_in_the_loss_are_warned_of(
     same = fit(tiny, tmp_path / "same", apply="sampling", **settings)
     assert (same / "classifier.safetensors").read_bytes() == (default / "classifier.safetensors").read_bytes()
     in_loss = fit(tiny, tmp_path / "loss", apply="loss", **settings)
-    told = "--apply loss with --optimizer adamw and --batch-size 16: AdamW takes most of the group weights"
+    start = "--apply loss with --optimizer adamw and --batch-size 16: AdamW takes most of the group weights"
     for run, times in ((default, 0), (same, 0), (in_loss, 1)):
-        assert sum(warning.startswith(told) for warning in said(metrics_of(run)["warnings"])) == times
+        assert sum(warning.startswith(start) for warning in said(metrics_of(run)["warnings"])) == times
 
 
 def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path, logged):
@@ -229,27 +197,25 @@ def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_valid
     monkeypatch.setattr(Embedded, "guess", all_in_one)
     for objective, split in (("dfr", "val"), ("erm", "train")):
         config = FitConfig(data=str(tiny.table), **tiny.settings, head="linear", objective=objective)
-        told = [text for text in said(prepare(config).warnings) if "nothing is learnt about them" in text]
-        assert [text.partition(":")[0] for text in told] == [f"pseudo-groups with no row in split {split!r}"]
+        missing = [text for text in said(prepare(config).warnings) if "nothing is learnt about them" in text]
+        assert [text.partition(":")[0] for text in missing] == [f"pseudo-groups with no row in split {split!r}"]
+
+
+NO_BOX = "class 'box' has no row with a known group in split"
 
 
 @pytest.mark.parametrize(
-    ("keep", "match"),
+    ("objective", "split", "keep", "match"),
     [
-        (lambda row: row["label"] == "disc", "class 'box' has no row with a known group in split 'val'; add rows to"),
-        (lambda row: row["path"].endswith("-00.png"), "no group has a second row, to choose the penalty by in split"),
+        ("dfr", "val", lambda row: row["label"] == "disc", f"{NO_BOX} 'val'; add rows to it or choose"),
+        ("dfr", "val", lambda row: row["path"].endswith("-00.png"), "no group has a second row, to choose the penalty"),
+        ("subg", "train", lambda row: row["label"] == "disc", f"{NO_BOX} 'train'; add rows to it or choose"),
     ],
 )
-def test_dfr_without_enough_validation_is_refused_before_anything_is_written(tiny, tmp_path, keep, match):
-    rows = [row for row in tiny.rows() if row["split"] != "val" or keep(row)]
-    with pytest.raises(InputError, match=rf"^--objective dfr: {match}") as caught:
-        fit(tiny, tmp_path / "run", tiny.write("dfr-few", rows), objective="dfr", head="linear", group_source="true")
+def test_too_few_known_groups_are_refused_before_anything_is_written(tiny, tmp_path, objective, split, keep, match):
+    rows = [row if row["split"] != split or keep(row) else row | {"attribute": ""} for row in tiny.rows()]
+    table, settings = tiny.write("few-known", rows), {"head": "linear", "group_source": "true"}
+    with pytest.raises(InputError, match=rf"^--objective {objective}: {match}") as caught:
+        fit(tiny, tmp_path / "run", table, objective=objective, **settings)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
-
-
-def test_subg_refuses_a_class_of_which_no_group_is_known(tiny, tmp_path):
-    rows = [row | {"attribute": ""} if row["label"] == "box" else row for row in tiny.rows()]
-    match = "^--objective subg: class 'box' has no row with a known group in split 'train'; add rows to it or choose"
-    with pytest.raises(InputError, match=match):
-        fit(tiny, tmp_path / "run", tiny.write("subg-none", rows), objective="subg", group_source="true")

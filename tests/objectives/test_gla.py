@@ -104,8 +104,8 @@ def test_with_one_attribute_it_is_the_published_logit_adjusted_loss(tau):
     prior = np.bincount(labels) / len(labels)
     adjusted = logits.numpy() + np.log(prior**tau + 1e-12)
     expected = np.log(np.exp(adjusted).sum(axis=1)) - adjusted[np.arange(len(labels)), labels]
-    objective, told = Gla(TrainingGroups(labels, labels, 4, 4), tau=tau, min_group_count=0), torch.from_numpy(labels)
-    np.testing.assert_allclose(objective.sample_losses(logits, told, told), expected, rtol=1e-6)
+    objective, groups = Gla(TrainingGroups(labels, labels, 4, 4), tau=tau, min_group_count=0), torch.from_numpy(labels)
+    np.testing.assert_allclose(objective.sample_losses(logits, groups, groups), expected, rtol=1e-6)
 
 
 def fitted(
@@ -120,11 +120,11 @@ def fitted(
     groups = np.repeat(np.arange(num_groups), sizes)
     features = torch.from_numpy(means[groups] + random.standard_normal((len(groups), means.shape[1]))).double()
     labels = groups // (num_groups // num_classes)
-    told = np.where(random.random(len(groups)) < unknown * (1 + labels) / num_classes, -1, groups)
-    trained = objective(TrainingGroups(told, labels, num_classes, num_groups))
+    known = np.where(random.random(len(groups)) < unknown * (1 + labels) / num_classes, -1, groups)
+    trained = objective(TrainingGroups(known, labels, num_classes, num_groups))
     layer = torch.nn.Linear(means.shape[1], num_groups).double()
     optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=60, line_search_fn="strong_wolfe")
-    rows = torch.from_numpy(labels), torch.from_numpy(told)
+    rows = torch.from_numpy(labels), torch.from_numpy(known)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()

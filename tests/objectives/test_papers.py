@@ -6,51 +6,31 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 import toy_training
 from plain_training import Regression, train_epoch
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from dbpt.errors import InputError
+from dbpt.groups import random_part
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives import two_stages as dfr
 from dbpt.objectives.other_losses import balanced_subsets
 from dbpt.objectives.two_stages import refit_layer
-from dbpt.training import Rows, Trained, train
+from dbpt.training import Trained, train
 from dbpt.training.draws import draws_of_epoch
 from dbpt.training.loop import learning_rate
 
 SETTINGS = replace(toy_training.SETTINGS, epochs=6, batch_size=20, model_selection="last", seed=3)
-START = np.linspace(-1, 1, 10).reshape(2, 5)
-
-
-def rows_of(n: int, seed: int) -> Rows:
-    """Two classes, two attributes that go together four times in five; one row in ten of unknown group."""
-    draws = np.random.default_rng(seed)
-    labels = draws.integers(0, 2, n)
-    attributes = np.where(draws.random(n) < 0.8, labels, 1 - labels)
-    features = draws.normal(0, 1, (n, 5))
-    features[:, 0] += 2 * labels - 1
-    features[:, 1] += 2 * (2 * attributes - 1)
-    groups = np.where(draws.random(n) < 0.1, -1, 2 * labels + attributes)
-    return Rows(features.astype(np.float32), labels, groups)
-
-
-TRAIN, VAL = rows_of(130, 0), rows_of(60, 1)
+TRAIN, VAL = toy_training.rows(130, 0), toy_training.rows(60, 1)
 COUNTS = np.bincount(TRAIN.groups[TRAIN.groups >= 0], minlength=4).astype(np.float64)
 
 
 def ours(name: str, **settings: Any) -> tuple[Trained, Objective]:
-    head = nn.Linear(5, 2)
-    with torch.no_grad():
-        head.weight.copy_(torch.from_numpy(START))
-        head.bias.zero_()
     groups = TrainingGroups(TRAIN.groups, TRAIN.labels, 2, 4)
     objective = OBJECTIVES[name](groups, **settings)
-    return train(head, objective, TRAIN, VAL, SETTINGS), objective
+    return train(toy_training.linear_head(), objective, TRAIN, VAL, SETTINGS), objective
 
 
 def batches(objective: Objective, epoch: int) -> list[np.ndarray]:
@@ -59,7 +39,7 @@ def batches(objective: Objective, epoch: int) -> list[np.ndarray]:
 
 
 def start() -> Regression:
-    return Regression(START.copy(), np.zeros(2))
+    return Regression(toy_training.linear_head().weight.detach().double().numpy(), np.zeros(2))
 
 
 def lr_of(epoch: int) -> float:
@@ -223,7 +203,7 @@ def test_dfr_is_the_authors_procedure_by_scikit_learn(num_classes):
 
     known = groups >= 0
     x, y, g = features.astype(np.float32)[known].astype(np.float64), labels[known], groups[known]
-    half = dfr._half_of_each_group(g, 5)
+    half = random_part(g, lambda n: -(-n // 2), 5)
     assert [(g[half] == k).sum() for k in np.unique(g)] == [-(-(g == k).sum() // 2) for k in np.unique(g)]
     worst = {}
     (subset,) = balanced_subsets(g[half], 5, 1)

@@ -30,9 +30,14 @@ def unit(vector: np.ndarray) -> np.ndarray:
     return vector / np.linalg.norm(vector)
 
 
+def mean_feature(texts, templates=("{}",)) -> np.ndarray:
+    """The unit vector (D,) in the direction of the mean over texts, each in each template."""
+    return unit(np.mean([feature_of(template.format(text)) for text in texts for template in templates], axis=0))
+
+
 def encode(texts, owners):
-    features = np.array([feature_of(text) for text in texts])
-    return np.array([unit(features[owners == k].mean(axis=0)) for k in range(owners.max() + 1)]).astype(np.float32)
+    of_names = [mean_feature(np.array(texts)[owners == k].tolist()) for k in range(owners.max() + 1)]
+    return np.array(of_names, np.float32)
 
 
 def inputs(words: Words = WORDS, encode=encode, **changes) -> Inputs:
@@ -53,17 +58,12 @@ def logits_of(name: str, given: Inputs) -> np.ndarray:
 
 
 def class_features() -> list[np.ndarray]:
-    return [
-        unit(np.mean([feature_of(template.format(w)) for w in wordings for template in WORDS.templates], axis=0))
-        for wordings in WORDS.classes.values()
-    ]
+    return [mean_feature(wordings, WORDS.templates) for wordings in WORDS.classes.values()]
 
 
 def group_features() -> dict[tuple[str, str], np.ndarray]:
     return {
-        (y, a): unit(
-            np.mean([feature_of(t.format(f"{w}, {v}")) for w in of_y for v in of_a for t in WORDS.templates], axis=0)
-        )
+        (y, a): mean_feature([f"{w}, {v}" for w in of_y for v in of_a], WORDS.templates)
         for y, of_y in WORDS.classes.items()
         for a, of_a in WORDS.attributes.items()
     }
@@ -71,10 +71,7 @@ def group_features() -> dict[tuple[str, str], np.ndarray]:
 
 def of_names() -> list[np.ndarray]:
     """The text feature of each attribute, the mean over its wordings and templates."""
-    return [
-        unit(np.mean([feature_of(t.format(w)) for w in wordings for t in WORDS.attribute_templates], axis=0))
-        for wordings in WORDS.attributes.values()
-    ]
+    return [mean_feature(wordings, WORDS.attribute_templates) for wordings in WORDS.attributes.values()]
 
 
 # --- Zero-shot and group prompts --------------------------------------------------------------------------------------
@@ -209,8 +206,7 @@ def test_groups_of_factors_are_named_in_the_wordings_of_their_values():
 
 def test_roboshot_rejects_differences_within_each_factor_but_not_between_them():
     weights = TRAINING_FREE["roboshot"].weights(inputs(of_two_factors({})))
-    day = unit(np.mean([feature_of(t.format(w)) for w in ("day", "noon") for t in WORDS.attribute_templates], axis=0))
-    night = unit(np.mean([feature_of(t.format("night")) for t in WORDS.attribute_templates], axis=0))
+    day, night = (mean_feature(words, WORDS.attribute_templates) for words in (("day", "noon"), ("night",)))
     ground = of_names()
     for one, other in ((day, night), (ground[0], ground[1]), (ground[0], ground[2])):
         np.testing.assert_allclose(weights @ (one - other), 0, atol=1e-5)

@@ -62,26 +62,6 @@ def test_all_sets_of_groups_meet_equally_often(num_groups, per_batch):
     assert ((seen - expected) ** 2 / expected).sum() < freedom + 6 * (2 * freedom) ** 0.5 + 8
 
 
-def test_states_and_new_shares():
-    sampler = GroupBatchSampler(GROUPS, 20, groups_per_batch=4, seed=2)
-    order = sampler.indices().tolist()
-    half = list(itertools.islice(sampler, 60))
-    resumed = GroupBatchSampler(GROUPS, 20, groups_per_batch=4)
-    resumed.load_state_dict(sampler.state_dict())
-    assert half + list(resumed) == order
-    resumed.set_shares(np.r_[np.ones(20), np.zeros(20)])
-    assert max(GROUPS[row] for batch in resumed for row in batch) < 20
-    with pytest.raises(InputError, match=r"^state\['groups_per_batch'\] is 4; expected 0, as here"):
-        GroupBatchSampler(GROUPS, 40, min_per_group=0).load_state_dict({**sampler.state_dict(), "batch_size": 40})
-
-
-def test_batches_are_pinned():
-    sampler = GroupBatchSampler(np.arange(5000) % 50, 6, groups_per_batch=3, seed=2025)
-    sampler.set_epoch(3)
-    first, second = sampler.indices(500, 502).tolist()
-    assert (first, second) == ([133, 4953, 2057, 707, 1653, 1783], [1997, 4347, 2518, 1213, 868, 2713])
-
-
 @pytest.mark.parametrize(
     ("batch_size", "keywords", "message"),
     [

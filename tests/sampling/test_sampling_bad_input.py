@@ -64,8 +64,10 @@ def test_a_bad_state_is_refused_and_changes_nothing(kind, change, message):
 
 ARGUMENTS = [
     (ALL, GROUPS, {"seed": -1}, "^seed is -1; expected an integer from 0 to"),
+    (ALL, GROUPS, {"seed": None, "rank": 0, "num_replicas": 2}, "^seed is None with 2 processes; expected an integer"),
     (ALL, GROUPS, {"rank": 0}, "^rank is 0 and num_replicas is None; expected both or neither"),
     (ALL, GROUPS, {"rank": 2, "num_replicas": 2}, "^rank is 2; expected an integer from 0 to 1"),
+    (ALL, GROUPS, {"num_threads": 0}, "^num_threads is 0"),
     (ALL, [[0], [1, 2]], {}, "^(groups|weights) is ragged"),
     (ALL, [], {}, r"^(groups|weights) has shape \(0,\)"),
     (ALL, [[1]], {}, r"^(groups|weights) has shape \(1, 1\)"),
@@ -93,6 +95,7 @@ ARGUMENTS = [
     (BY_GROUP, GROUPS, {"group_weights": [1, -2, 1, 1]}, r"^group_weights\[1\] is -2"),
     (BY_GROUP, GROUPS, {"group_weights": [1e308] * 4}, r"^the sum of N_g \* group_weights\[g\] is inf; expected a fin"),
     (BY_GROUP, GROUPS, {"group_weights": [1] * 4, "shares": "natural"}, "^shares and group_weights are both given"),
+    ("rows", [0, 0], {"rank": 4, "num_replicas": 5, "drop_last": True}, "^num_samples is 2; expected 5 or above, a dr"),
     ("rows", GROUPS, {"independent": "no"}, "^independent is 'no'; expected True or False"),
     ("batches", GROUPS, {"batch_size": 3}, "^batch_size is 3; .* 4 or above: min_per_group is 1 and 4 groups have a"),
     ("batches", GROUPS, {"min_per_group": 3}, "^batch_size is 10; expected 12 or above: min_per_group is 3"),

@@ -17,7 +17,7 @@ from dbpt.sampling import GroupBatchSampler, GroupSampler, WeightedSampler
 
 GROUPS = np.random.default_rng(0).choice(4, 1000, p=[0.7, 0.05, 0.02, 0.23])
 NEW_SHARES = [1, 1, 1, 5]
-KINDS = pytest.mark.parametrize("kind", ["rows", "batches", "weights"])
+KINDS = pytest.mark.parametrize("kind", ["rows", "independent", "batches", "weights"])
 
 
 def make(kind, length, rank=0, num_replicas=1, *, new=False, **keywords):
@@ -26,8 +26,8 @@ def make(kind, length, rank=0, num_replicas=1, *, new=False, **keywords):
     if kind == "weights":
         return WeightedSampler(OTHERS if new else WEIGHTS, length, **keywords)
     shares = NEW_SHARES if new else "balanced"
-    if kind == "rows":
-        return GroupSampler(GROUPS, num_samples=length, shares=shares, **keywords)
+    if kind != "batches":
+        return GroupSampler(GROUPS, num_samples=length, shares=shares, independent=kind == "independent", **keywords)
     return GroupBatchSampler(GROUPS, 8, num_batches=length, shares=shares, **keywords)
 
 
@@ -207,6 +207,7 @@ def test_it_looks_like_a_sampler_to_frameworks(kind):
     ("kind", "shown"),
     [
         ("rows", "GroupSampler(num_groups=4, num_samples=40, quotas=[10, 10, 10, 10], "),
+        ("independent", "GroupSampler(num_groups=4, num_samples=40, quotas=[10, 10, 10, 10], independent=True, "),
         ("batches", "GroupBatchSampler(num_groups=4, batch_size=8, num_batches=40, quotas=[80, 80, 80, 80], "),
         ("weights", "WeightedSampler(num_rows=1000, num_samples=40, "),
     ],
@@ -289,12 +290,50 @@ def test_set_epoch_drops_a_position_that_was_loaded_in_another_epoch(kind):
     assert list(resumed) == order(kind, 40, 4)
 
 
-@KINDS
-def test_passes_go_on_from_the_last_epoch_that_can_be_set(kind):
-    sampler = make(kind, 40)
-    sampler.set_epoch(2**63 - 1)
-    first, second = list(sampler), list(sampler)
-    assert sampler.epoch == 2**63
-    assert first != second
-    with pytest.raises(InputError, match="^epoch is 9223372036854775808; expected an integer from 0 to"):
-        sampler.set_epoch(2**63)
+OF_GROUPS = {"shares": [5, 4, 3, 2, 1], "next_shares": [5, 4, 3, 2, 1], "groups_digest": 413606504006025056}
+OF_BATCHES = OF_GROUPS | {"batch_size": 6, "groups_per_batch": 0, "num_batches": 834, "min_per_group": 1}
+OF_WEIGHTS = dict.fromkeys(("weights_digest", "next_weights_digest"), 3890498015908861245) | {"num_samples": 4000}
+
+
+@pytest.mark.parametrize(
+    ("sampler", "start", "draws", "state"),
+    [
+        (
+            GroupSampler(np.arange(5000) % 5, shares=[5, 4, 3, 2, 1], seed=2025),
+            4000,
+            [4357, 975, 482, 4642, 3939, 2892],
+            OF_GROUPS | {"num_samples": 5000, "independent": False},
+        ),
+        (
+            GroupSampler(np.arange(5000) % 5, shares=[5, 4, 3, 2, 1], seed=2025, independent=True),
+            4000,
+            [3526, 3331, 4755, 4315, 4030, 2978],
+            OF_GROUPS | {"num_samples": 5000, "independent": True},
+        ),
+        (
+            GroupBatchSampler(np.arange(5000) % 5, 6, shares=[5, 4, 3, 2, 1], seed=2025),
+            500,
+            [[3579, 4390, 1282, 4391, 2230, 68], [4550, 2555, 591, 2834, 447, 1043]],
+            OF_BATCHES,
+        ),
+        (
+            WeightedSampler(np.arange(5000) % 13, 4000, seed=2025),
+            3990,
+            [2460, 2191, 3557, 2830, 830, 893],
+            OF_WEIGHTS,
+        ),
+    ],
+)
+def test_draws_and_states_are_pinned(sampler, start, draws, state):
+    sampler.set_epoch(3)
+    assert sampler.indices(start, start + len(draws)).tolist() == draws
+    assert sampler.state_dict() == {"version": 3, "num_replicas": 1, "seed": 2025, "epoch": 3, "position": 0} | state
+
+
+def test_batches_of_different_groups_are_pinned():
+    sampler = GroupBatchSampler(np.arange(5000) % 50, 6, groups_per_batch=3, seed=2025)
+    sampler.set_epoch(3)
+    assert sampler.indices(500, 502).tolist() == [
+        [133, 4953, 2057, 707, 1653, 1783],
+        [1997, 4347, 2518, 1213, 868, 2713],
+    ]

@@ -115,7 +115,6 @@ def test_the_minimum_holds_for_unknown_rows_too():
         ([0, -2], {"unknown": "class", "labels": [0, 0]}, r"^groups\[1\] is -2; expected an integer from -1"),
         ([0, 2**63], {"unknown": "class", "labels": [0, 0]}, r"^groups\[1\] is 9223372036854775808; expected"),
         ([0, 2], {"unknown": "class", "labels": [0, 0], "num_groups": 2}, r"^groups\[1\] is 2; expected .* to 1"),
-        ([-1, -1], {"unknown": "class", "labels": [0, 0]}, "^groups is -1 in every row"),
         ([-1, -1], {"unknown": "class", "labels": [0, 0], "num_groups": 2}, "^groups is -1 in every row"),
         ([0, 1, 0, 0], {"unknown": "class", "labels": [1, 0, 1, 0]}, r"^labels\[3\] is 0, but group 0 began with cla"),
     ],

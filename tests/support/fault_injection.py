@@ -106,8 +106,8 @@ def _delete(folder: str) -> None:
 
 
 def _make_read_only(folder: str) -> None:
-    for place, _, _ in os.walk(folder):
-        Path(place).chmod(0o555)
+    for path, _, _ in os.walk(folder):
+        Path(path).chmod(0o555)
 
 
 def _forgo_privileges() -> None:

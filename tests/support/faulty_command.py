@@ -156,8 +156,8 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 def make_writable(folder: Path) -> None:
     """Give back what a fault has taken."""
-    for place, _, _ in os.walk(folder):
-        Path(place).chmod(0o755)
+    for path, _, _ in os.walk(folder):
+        Path(path).chmod(0o755)
 
 
 def broken(folder: Path) -> list[str]:

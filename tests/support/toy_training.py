@@ -58,8 +58,8 @@ def head_for(objective: str) -> nn.Module:
 def build(name: str, training: Rows = TRAIN, *, apply: str = "loss", **settings: float | str) -> Objective:
     """The objective of that name over ``training``; settings that it doesn't have are left out."""
     groups = TrainingGroups(training.groups, training.labels, 2, 4)
-    chosen, values = OBJECTIVES[name], OBJECTIVE_SETTINGS | settings
-    return chosen(groups, apply=apply, **{setting: values[setting] for setting in chosen.settings})
+    kind, values = OBJECTIVES[name], OBJECTIVE_SETTINGS | settings
+    return kind(groups, apply=apply, **{setting: values[setting] for setting in kind.settings})
 
 
 def run(

@@ -138,8 +138,12 @@ def group_metrics(
     attributes_N = ids.checked_indices(attributes, "attributes", -1, num_attributes, rows=predictions_N.size)
     if predictions_N.size == 0:
         raise InputError("predictions has no rows; there is nothing to evaluate")
-    num_groups = num_classes * num_attributes
-    names, is_named = _checked_names(group_names, num_classes, num_attributes), group_names is not None
+    num_groups, is_named = num_classes * num_attributes, group_names is not None
+    if group_names is None:
+        group_names = [(f"class {y}", f"attribute {a}") for y in range(num_classes) for a in range(num_attributes)]
+    if len(group_names) != num_groups or any(isinstance(each, str) or len(each) != 2 for each in group_names):
+        expected = f"{num_groups} pairs of class and attribute"
+        raise InputError(f"group_names has {len(group_names)} names such as {group_names[:1]}; expected {expected}")
     occurs_G = np.ones(num_groups, bool) if occurring is None else np.asarray(occurring, bool)
     if occurs_G.shape != (num_groups,):
         raise InputError(f"occurring has shape {occurs_G.shape}; expected ({num_groups},)")
@@ -148,6 +152,7 @@ def group_metrics(
     counts_G, correct_G = ids.group_counts(groups_N, num_groups), ids.group_counts(groups_N[right_N], num_groups)
     more = dict[str, NDArray[Any]]()
     if shared_attributes:
+        # A false positive of group (y, a) is an image with attribute a of another class that is taken for y.
         predicted_N = ids.group_ids(predictions_N, attributes_N, num_attributes)
         counts_CA = counts_G.reshape(num_classes, num_attributes)
         more["false_positives"] = ids.group_counts(predicted_N[~right_N], num_groups)
@@ -158,8 +163,8 @@ def group_metrics(
             raise InputError(f"confidence has length {confidence_N.size}; expected {labels_N.size}, one for each row")
         known_N = groups_N >= 0
         sums_G = np.bincount(groups_N[known_N], confidence_N[known_N], minlength=num_groups)
-        more["confidence"] = sums_G / np.maximum(counts_G, 1)
-    groups = counted_groups(names, counts_G, correct_G, **more)
+        more["confidence"] = np.where(counts_G > 0, sums_G / np.maximum(counts_G, 1), np.array(None))
+    groups = counted_groups(group_names, counts_G, correct_G, **more)
     accuracies = {entry.index: entry.accuracy for entry in groups if entry.accuracy is not None}
     average, adjusted = float(right_N.mean()), None
     if train_counts is not None:
@@ -178,16 +183,13 @@ def group_metrics(
 
 
 def counted_groups(
-    names: Sequence[tuple[str, str]],
-    counts: NDArray[np.int64],
-    correct: NDArray[np.int64],
-    false_positives: NDArray[np.int64] | None = None,
-    n_others: NDArray[np.int64] | None = None,
-    confidence: NDArray[np.float64] | None = None,
+    names: Sequence[tuple[str, str]], counts: NDArray[np.int64], correct: NDArray[np.int64], **more: NDArray[Any]
 ) -> tuple[Group, ...]:
-    """Return the G groups from their ``names``, (class, attribute), and their figures, each (G,)."""
-    optional = [[None] * len(names) if each is None else each.tolist() for each in (false_positives, n_others)]
-    confident = [None] * len(names) if confidence is None else confidence.tolist()
+    """Return the G groups from their ``names``, (class, attribute), and their figures, each (G,).
+
+    ``more`` are those of `Group` that may be unknown: false positives, the number of others, and the confidence.
+    """
+    more_lists = {figure: values.tolist() for figure, values in more.items()}
     rows = zip(names, counts.tolist(), correct.tolist(), simultaneous_intervals(correct, counts), strict=True)
     return tuple(
         Group(
@@ -199,9 +201,7 @@ def counted_groups(
             accuracy=right / n if n else None,
             low=bounds and bounds[0],
             high=bounds and bounds[1],
-            false_positives=optional[0][g],
-            n_others=optional[1][g],
-            confidence=confident[g] if n else None,
+            **{figure: values[g] for figure, values in more_lists.items()},
         )
         for g, ((class_name, attribute), n, right, bounds) in enumerate(rows)
     )
@@ -217,18 +217,19 @@ def merged_groups(
 ) -> tuple[Group, ...]:
     """Return larger groups, as many as ``names``; ``groups[g]`` becomes part of number ``merged[g]``."""
 
-    def total(figure: str) -> NDArray[np.int64] | None:
-        values = [getattr(each, figure) for each in groups]
-        return None if None in values else np.bincount(merged, values, len(names)).astype(np.int64)
+    def total(figure: str) -> NDArray[np.int64]:
+        return np.bincount(merged, [getattr(each, figure) for each in groups], len(names)).astype(np.int64)
 
-    counts = np.bincount(merged, [each.n for each in groups], len(names)).astype(np.int64)
+    is_known = all(each.false_positives is not None for each in groups)
+    more = {figure: total(figure) for figure in ("false_positives", "n_others") if is_known}
+    counts = total("n")
     # Of means over seeds the accuracies are exact, the counts rounded.
     right = np.bincount(merged, [each.n * (each.accuracy or 0.0) for each in groups], len(names)).round(6)
     correct = np.rint(right).astype(np.int64)
-    found = counted_groups(names, counts, correct, total("false_positives"), total("n_others"))
+    larger = counted_groups(names, counts, correct, **more)
     return tuple(
         replace(each, accuracy=value / each.n if each.n else None)
-        for each, value in zip(found, right.tolist(), strict=True)
+        for each, value in zip(larger, right.tolist(), strict=True)
     )
 
 
@@ -247,17 +248,6 @@ def merged_metrics(metrics: GroupMetrics, merged: NDArray[np.int64], names: Sequ
     return replace(
         metrics, groups=groups, warnings=(), **_worst_and_mean(groups, metrics.average, metrics.adjusted_average)
     )
-
-
-def _checked_names(
-    names: Sequence[tuple[str, str]] | None, num_classes: int, num_attributes: int
-) -> Sequence[tuple[str, str]]:
-    if names is None:
-        return [(f"class {y}", f"attribute {a}") for y in range(num_classes) for a in range(num_attributes)]
-    if len(names) != num_classes * num_attributes or any(isinstance(each, str) or len(each) != 2 for each in names):
-        expected = f"{num_classes * num_attributes} pairs of class and attribute"
-        raise InputError(f"group_names has {len(names)} names such as {names[:1]}; expected {expected}")
-    return names
 
 
 def _worst_and_mean(groups: Sequence[Group], average: float, adjusted: float | None) -> dict[str, Any]:

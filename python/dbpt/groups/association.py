@@ -35,7 +35,7 @@ def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
 
 
 def first_of_unit(units: NDArray[np.int64], strata: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return for each row the first row of the same number in ``units`` and ``strata``, (N,) int64 each.
+    """Return for each row the first row with the same unit and stratum; all arrays are (N,) int64.
 
     Copies of an image are no independent rows: a permutation test of all of them finds a difference far too often, and
     a model that is fitted to one knows the answer for the others. So take one row of each unit.
@@ -45,8 +45,7 @@ def first_of_unit(units: NDArray[np.int64], strata: NDArray[np.int64]) -> NDArra
     """
     joint = units * (int(strata.max(initial=0)) + 1) + strata
     _, first, same = np.unique(joint, return_index=True, return_inverse=True)
-    found: NDArray[np.int64] = first[same]
-    return found
+    return np.asarray(first[same])
 
 
 TIE = 1e-9
@@ -101,12 +100,12 @@ def cramers_v(labels: ArrayLike, attributes: ArrayLike, *, num_classes: int, num
     num_classes, num_attributes = check_sizes(num_classes, num_attributes)
     table = _table(*_checked(labels, attributes, num_classes, num_attributes), num_classes, num_attributes)
     table = table[table.any(axis=1)][:, table.any(axis=0)]
-    (classes, attributes_found), n = table.shape, int(table.sum())
-    if min(classes, attributes_found) < 2 or max(classes, attributes_found) == n:
+    (rows, columns), n = table.shape, int(table.sum())
+    if min(rows, columns) < 2 or max(rows, columns) == n:
         return None
     expected = table.sum(axis=1, keepdims=True) * (table.sum(axis=0) / n)
-    phi2 = float(((table - expected) ** 2 / expected).sum()) / n - (classes - 1) * (attributes_found - 1) / (n - 1)
-    largest = min((k - 1) * (n - k) / (n - 1) for k in (classes, attributes_found))
+    phi2 = float(((table - expected) ** 2 / expected).sum()) / n - (rows - 1) * (columns - 1) / (n - 1)
+    largest = min((k - 1) * (n - k) / (n - 1) for k in (rows, columns))
     return float(np.sqrt(min(max(phi2, 0.0) / largest, 1.0)))
 
 
@@ -152,8 +151,8 @@ def explained_errors(
         InputError: for arrays of other shapes, dtypes or values.
 
     >>> right, attributes = [True] * 50 + [False] * 50, [0] * 50 + [1] * 50
-    >>> found = explained_errors(right, [0] * 100, attributes, num_classes=1, num_attributes=2, permutations=999)
-    >>> found.errors, found.p_value, found.share > 0.9
+    >>> explained = explained_errors(right, [0] * 100, attributes, num_classes=1, num_attributes=2, permutations=999)
+    >>> explained.errors, explained.p_value, explained.share > 0.9
     (50, 0.001, True)
     """
     num_classes, num_attributes = check_sizes(num_classes, num_attributes)
@@ -162,29 +161,27 @@ def explained_errors(
     arguments.integer("permutations", permutations, 1)
     arguments.integer("bootstraps", bootstraps, 0)
     if right_N.dtype != np.bool_ or right_N.shape != labels_N.shape:
-        found = f"shape {right_N.shape} and dtype {right_N.dtype}"
-        raise InputError(f"right has {found}; expected {labels_N.shape} booleans, one for each label")
+        expected = f"{labels_N.shape} booleans, one for each label"
+        raise InputError(f"right has shape {right_N.shape} and dtype {right_N.dtype}; expected {expected}")
     counts_CA = _table(labels_N, attributes_N, num_classes, num_attributes)
     errors_CA = _table(labels_N[~right_N], attributes_N[~right_N], num_classes, num_attributes)
     n, errors = int(counts_CA.sum()), int(errors_CA.sum())
     rng = np.random.default_rng(arguments.seed(seed))
-    chi2_B, can_compare = np.zeros(1 + permutations), False
+    chi2_B, can_compare = np.zeros(1 + permutations), False  # the first is of what was observed
     for counts_A, errors_A in zip(counts_CA, errors_CA, strict=True):
         counts_A, errors_A = counts_A[counts_A > 0], errors_A[counts_A > 0]
         if counts_A.size > 1 and 0 < errors_A.sum() < counts_A.sum():
             can_compare = True
             drawn = rng.multivariate_hypergeometric(counts_A, int(errors_A.sum()), permutations, method="marginals")
-            # The first row is what was observed.
-            chi2_B += _chi2(np.concatenate([errors_A[None], drawn]), counts_A)
+            errors_BA, rate = np.concatenate([errors_A[None], drawn]), errors_A.sum() / counts_A.sum()
+            chi2_B += ((errors_BA / counts_A - rate) ** 2 * counts_A).sum(axis=1) / (rate * (1 - rate))
     if not can_compare:
         return ExplainedErrors(n=n, errors=errors, share=None, p_value=None, permutations=permutations)
     extreme = int((chi2_B[1:] >= chi2_B[0] * (1 - TIE)).sum())
     share = _share(errors_CA, counts_CA, np.random.default_rng([seed, 1]))
-    low, high = (
-        _interval(share, errors_CA, counts_CA, bootstraps, np.random.default_rng([seed, 2]))
-        if bootstraps
-        else (None, None)
-    )
+    low, high = None, None
+    if bootstraps:
+        low, high = _interval(share, errors_CA, counts_CA, bootstraps, np.random.default_rng([seed, 2]))
     return ExplainedErrors(
         n=n,
         errors=errors,
@@ -195,13 +192,6 @@ def explained_errors(
         permutations=permutations,
         p_is_bound=extreme == 0,
     )
-
-
-def _chi2(errors_BA: NDArray[np.int64], counts_A: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return Pearson's chi-squared (B,) of B tables of one class."""
-    rate = errors_BA[0].sum() / counts_A.sum()
-    chi2_B: NDArray[np.float64] = ((errors_BA / counts_A - rate) ** 2 * counts_A).sum(axis=1) / (rate * (1 - rate))
-    return chi2_B
 
 
 def _share(errors_CA: NDArray[np.int64], counts_CA: NDArray[np.int64], rng: np.random.Generator) -> float:
@@ -244,26 +234,27 @@ def _vanishing(
     one_SBA = (counts_A + rng.integers(0, 2, (splits, 1, counts_A.size))) // 2
     errors_SBA = rng.hypergeometric(errors_BA, counts_A - errors_BA, one_SBA)
     one, other = (errors_SBA, one_SBA), (errors_BA - errors_SBA, counts_A - one_SBA)
-    vanishing_SB = _measured(*one, *other) + _measured(*other, *one)
-    mean_B: NDArray[np.float64] = vanishing_SB.mean(axis=0)
-    return mean_B
+    return np.asarray((_measured(*one, *other) + _measured(*other, *one)).mean(axis=0))
 
 
 def _measured(
-    chosen_A: NDArray[np.int64], counts_A: NDArray[np.int64], errors_A: NDArray[np.int64], of_A: NDArray[np.int64]
+    other_errors_A: NDArray[np.int64],
+    other_counts_A: NDArray[np.int64],
+    errors_A: NDArray[np.int64],
+    counts_A: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """Return how many of ``errors_A`` among ``of_A`` rows would vanish at the rate of the best group of other rows.
+    """Return how many errors of one half of the rows would vanish at the rate of the best group.
 
-    That group is chosen by ``chosen_A`` among ``counts_A`` rows. All may have more axes before that of the groups.
+    The best group is the one with the lowest upper limit of its rate of errors in the other half. All arrays may have
+    more axes before that of the groups.
     """
-    usable, sizes = (counts_A > 0) & (of_A > 0), np.maximum(counts_A, 1)
-    rate = chosen_A.sum(axis=-1, keepdims=True) / counts_A.sum(axis=-1, keepdims=True).clip(1)
-    limit_A = np.where(usable, chosen_A / sizes + np.sqrt(rate * (1 - rate) / sizes), np.inf)
+    usable, sizes = (other_counts_A > 0) & (counts_A > 0), np.maximum(other_counts_A, 1)
+    rate = other_errors_A.sum(axis=-1, keepdims=True) / other_counts_A.sum(axis=-1, keepdims=True).clip(1)
+    limit_A = np.where(usable, other_errors_A / sizes + np.sqrt(rate * (1 - rate) / sizes), np.inf)
     best_A = (limit_A <= limit_A.min(axis=-1, keepdims=True) + TIE) & usable
     num_best = best_A.sum(axis=-1)
-    best_rate = (errors_A / np.maximum(of_A, 1) * best_A).sum(axis=-1) / np.maximum(num_best, 1)
-    vanishing: NDArray[np.float64] = np.where(num_best > 0, errors_A.sum(axis=-1) - of_A.sum(axis=-1) * best_rate, 0.0)
-    return vanishing
+    best_rate = (errors_A / np.maximum(counts_A, 1) * best_A).sum(axis=-1) / np.maximum(num_best, 1)
+    return np.where(num_best > 0, errors_A.sum(axis=-1) - counts_A.sum(axis=-1) * best_rate, 0.0)
 
 
 def _checked(

@@ -85,20 +85,20 @@ def group_codes(groups: Iterable[Any]) -> NDArray[np.int64]:
     """
     values = groups.tolist() if hasattr(groups, "tolist") else list(groups)
     parts_N = [tuple(value) if isinstance(value, (list, tuple)) else (value,) for value in values]
-    codes, found_N = dict[Any, int](), np.full(len(values), -1, np.int64)
+    numbers_of, codes_N = dict[Any, int](), np.full(len(values), -1, np.int64)
     for row, parts in enumerate(parts_N):
         try:
             if not any(map(_is_unknown, parts)):
-                found_N[row] = codes.setdefault(parts, len(codes))
+                codes_N[row] = numbers_of.setdefault(parts, len(numbers_of))
         except (TypeError, ValueError):
             expected = "a value that can be hashed, or None, NaN or -1 where unknown"
             raise InputError(f"groups[{row}] is {arguments.in_one_line(values[row])}; expected {expected}") from None
     for column in zip(*parts_N, strict=False):
         if -1 in column and 1 in column and all(value == 1 or _is_unknown(value) for value in column):
             raise InputError("groups has -1 and 1 alone, but -1 means unknown; name them otherwise, such as 0 and 1")
-    if not codes:
+    if not numbers_of:
         raise InputError(f"groups has no known value in {len(values)} rows; expected a value in one at least")
-    return found_N
+    return codes_N
 
 
 def _is_unknown(value: Any) -> bool:
@@ -125,6 +125,7 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
         raise InputError(f"{name} has shape {array.shape}; expected {expected}")
     if array.size == 0:
         return np.zeros(0, dtype=np.int64)
+    # NaN is the better message than the dtype that it made of the integers: pandas has NaN for missing ones.
     if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and np.isnan(array).any()):
         raise InputError(f"{name} has dtype {array.dtype}; expected integers in {low}..{stop - 1}")
     arguments.check_each(name, array, (array >= low) & (array < stop), f"an integer in {low}..{stop - 1}")
@@ -166,11 +167,11 @@ def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
 
 def numbers(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return `values`, an array or a tensor, as float32 or float64 (N,)."""
-    found = arguments.floats(name, to_host(name, values))
-    return found.astype(np.float32) if found.dtype == np.float16 else found
+    array = arguments.floats(name, to_host(name, values))
+    return array.astype(np.float32) if array.dtype == np.float16 else array
 
 
-def check_length(name: str, found: int, expected: int, counts: str) -> None:
+def check_length(name: str, length: int, expected: int, counts: str) -> None:
     """Refuse an array whose length differs from that of the other arguments."""
-    if found != expected:
-        raise InputError(f"{name} has length {found}; expected {expected} ({counts})")
+    if length != expected:
+        raise InputError(f"{name} has length {length}; expected {expected} ({counts})")

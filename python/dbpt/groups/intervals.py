@@ -30,27 +30,22 @@ class Bounds:
             raise InputError(f"max_weight is {self.max_weight}; expected 1 (the mean weight of a sample) or above")
 
     def weights(
-        self,
-        log_shares: NDArray[np.float64],
-        counts: NDArray[np.float64],
-        total: float,
-        floor: NDArray[np.float64] | None = None,
+        self, log_shares: NDArray[np.float64], counts: NDArray[np.float64], total: float
     ) -> NDArray[np.float64]:
         """Return w (G,) ∝ exp(log_shares) / max(N_g, n₀), at most ``max_weight``, with Σ N_g·w_g = ``total``.
 
         Weight above the cap goes to the other groups, in proportion to theirs. The weight of an empty group is 0.
-        ``total`` must be at most ``max_weight`` times Σ N_g. ``floor`` (G,) replaces n₀.
+        ``total`` must be at most ``max_weight`` times Σ N_g.
         """
         weights, free = np.zeros(len(counts)), np.flatnonzero(counts > 0)
-        least = np.maximum(self.min_group_count if floor is None else floor, 1e-10)
         # In logarithms, because exp of a large eta overflows.
-        log_weights = log_shares - np.log(np.maximum(counts, least))
+        log_weights = log_shares - np.log(np.maximum(counts, max(self.min_group_count, 1e-10)))
         while free.size:
             relative = np.exp(log_weights[free] - log_weights[free].max())
-            found = relative * ((total - counts @ weights) / (counts[free] @ relative))
-            above = found > self.max_weight
+            uncapped = relative * ((total - counts @ weights) / (counts[free] @ relative))
+            above = uncapped > self.max_weight
             if not above.any():
-                weights[free] = found
+                weights[free] = uncapped
                 break
             # Capping raises the weights of the others, so more of them may be above the cap in the next round.
             weights[free[above]] = self.max_weight
@@ -308,8 +303,7 @@ def _paired_correlation(
     product = (both_G * (counts_G - right_G - base_G + both_G) - (right_G - both_G) * (base_G - both_G)).astype(float)
     product = np.where(product > 0, np.maximum(product - counts_G / 2, 0), product)
     spread = np.sqrt(right_G * (counts_G - right_G) * 1.0 * base_G * (counts_G - base_G))
-    correlation: NDArray[np.float64] = np.divide(product, spread, out=np.zeros_like(product), where=spread > 0)
-    return correlation
+    return np.asarray(np.divide(product, spread, out=np.zeros_like(product), where=spread > 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,8 +327,8 @@ def largest_difference(correct_CA: NDArray[np.int64], counts_CA: NDArray[np.int6
     So a large difference by chance, between groups of few images, doesn't hide one that is certain. None if no class
     has two groups. The bounds are Newcombe's (1998), at confidence 1 - 0.05 / m for m pairs (Bonferroni).
 
-    >>> found = largest_difference(np.array([[90, 60, 0], [50, 50, 1]]), np.array([[100, 100, 0], [100, 100, 1]]))
-    >>> found.worse, found.better, round(found.value, 2), found.low > 0
+    >>> largest = largest_difference(np.array([[90, 60, 0], [50, 50, 1]]), np.array([[100, 100, 0], [100, 100, 1]]))
+    >>> largest.worse, largest.better, round(largest.value, 2), largest.low > 0
     (1, 0, 0.3, True)
     """
     has_rows = counts_CA > 0
@@ -342,26 +336,19 @@ def largest_difference(correct_CA: NDArray[np.int64], counts_CA: NDArray[np.int6
     pairs = int((num_groups * (num_groups - 1) // 2).sum())
     if not pairs:
         return None
-    counts = np.maximum(counts_CA, 1)
-    accuracy_CA, below_CA, above_CA = newcombe_margins(correct_CA, counts, TAIL / pairs)
-    best: Difference | None = None
-    for label, columns in enumerate(has_rows):
-        a = np.flatnonzero(columns)
-        if a.size < 2:
-            continue
-        value_AA = accuracy_CA[label, a][:, None] - accuracy_CA[label, a]  # better, worse
-        low_AA = value_AA - np.hypot(below_CA[label, a][:, None], above_CA[label, a])
-        low_AA[value_AA < 0] = -np.inf
-        np.fill_diagonal(low_AA, -np.inf)
-        better, worse = np.unravel_index(int(low_AA.argmax()), low_AA.shape)
-        if best is None or low_AA[better, worse] > best.low:
-            above = np.hypot(above_CA[label, a[better]], below_CA[label, a[worse]])
-            start = label * counts.shape[1]
-            best = Difference(
-                worse=start + int(a[worse]),
-                better=start + int(a[better]),
-                value=float(value_AA[better, worse]),
-                low=float(low_AA[better, worse]),
-                high=min(float(value_AA[better, worse] + above), 1.0),
-            )
-    return best
+    accuracy_CA, below_CA, above_CA = newcombe_margins(correct_CA, np.maximum(counts_CA, 1), TAIL / pairs)
+    # Axes: class, better group, worse group.
+    value_CAA = accuracy_CA[:, :, None] - accuracy_CA[:, None, :]
+    low_CAA = value_CAA - np.hypot(below_CA[:, :, None], above_CA[:, None, :])
+    is_pair_CAA = has_rows[:, :, None] & has_rows[:, None, :] & ~np.eye(counts_CA.shape[1], dtype=bool)
+    low_CAA[~is_pair_CAA | (value_CAA < 0)] = -np.inf
+    label, better, worse = np.unravel_index(int(low_CAA.argmax()), low_CAA.shape)
+    value = float(value_CAA[label, better, worse])
+    start = int(label) * counts_CA.shape[1]
+    return Difference(
+        worse=start + int(worse),
+        better=start + int(better),
+        value=value,
+        low=float(low_CAA[label, better, worse]),
+        high=min(value + float(np.hypot(above_CA[label, better], below_CA[label, worse])), 1.0),
+    )

@@ -76,8 +76,7 @@ class GroupWeights(GroupWeighting):
         valid = ~filled | ((weights > 0) & (weights < np.inf))
         arguments.check_each("base", weights, valid, "a finite number above 0 for a group with members")
         floored = np.maximum(self.counts, max(self.bounds.min_group_count, 1e-10))
-        found: NDArray[np.float64] = np.log(np.where(filled, weights * floored, 1.0))
-        return found
+        return np.asarray(np.log(np.where(filled, weights * floored, 1.0)))
 
     @property
     def group_weights(self) -> NDArray[np.float64]:
@@ -108,7 +107,7 @@ class GroupWeights(GroupWeighting):
             means: (G,) mean p_true of each group, NaN for a group without observations.
             members: (G,) samples observed in each group.
         """
-        seen = ~np.isnan(means) & (self.counts > 0)
+        seen = ~np.isnan(means)
         self._mean_p_true = np.where(seen, means, self._mean_p_true)
         if self._eta == 0 or not seen.any():  # exactly, without rounding
             return
@@ -191,8 +190,7 @@ class GroupDRO(GroupWeighting):
     def q(self) -> NDArray[np.float64]:
         """(G,) float64, the distribution over groups; 0 for an empty group."""
         relative = np.exp(self._log_q)
-        q: NDArray[np.float64] = relative / relative.sum()
-        return q
+        return np.asarray(relative / relative.sum())
 
     @property
     def log_q(self) -> NDArray[np.float64]:
@@ -228,8 +226,7 @@ class GroupDRO(GroupWeighting):
             means: (G,) mean loss of each group, NaN for a group without observations.
             members: (G,) samples observed in each group.
         """
-        filled = self.counts > 0
-        seen = ~np.isnan(means) & filled
+        filled, seen = self.counts > 0, ~np.isnan(means)
         if not seen.any():
             return
         expected = members[filled].sum() * self._shares[filled]
@@ -293,14 +290,14 @@ def _checked_shares(shares: str | ArrayLike, counts: NDArray[np.float64]) -> NDA
     if isinstance(shares, str):
         if shares not in ("natural", "balanced"):
             raise InputError(f"shares is {shares!r}; expected 'natural', 'balanced' or an array (G,)")
-        found = counts if shares == "natural" else filled.astype(np.float64)
+        shares_G = counts if shares == "natural" else filled.astype(np.float64)
     else:
-        found = arguments.numbers("shares", to_host("shares", shares))
-        check_length("shares", len(found), len(counts), "groups")
-        arguments.check_each("shares", found, ~filled | ((found > 0) & (found < np.inf)), "a finite number above 0")
-    found = np.where(filled, found, 0.0)
-    checked: NDArray[np.float64] = found / found.sum()
-    return checked
+        shares_G = arguments.numbers("shares", to_host("shares", shares))
+        check_length("shares", len(shares_G), len(counts), "groups")
+        valid_G = ~filled | ((shares_G > 0) & (shares_G < np.inf))
+        arguments.check_each("shares", shares_G, valid_G, "a finite number above 0")
+    shares_G = np.where(filled, shares_G, 0.0)
+    return np.asarray(shares_G / shares_G.sum())
 
 
 MOST_STEPS = 10_000
@@ -345,20 +342,19 @@ def raked_weights(
     cells = counts_G.reshape(-1, *sizes)
     mass_G = _raked(_floored(cells, least), _full_shares(cells, least)).reshape(-1)
     weights_G = np.divide(mass_G, counts_G, out=np.zeros(len(counts_G)), where=counts_G > 0)
-    found: NDArray[np.float64] = weights_G * (counts_G.sum() / (counts_G @ weights_G))
-    return found
+    return np.asarray(weights_G * (counts_G.sum() / (counts_G @ weights_G)))
 
 
 def _floored(counts: NDArray[np.float64], least: float) -> NDArray[np.float64]:
     """Return each count's part of a full share."""
-    found: NDArray[np.float64] = np.minimum(counts / max(least, 1e-10), 1.0)
-    return found
+    return np.asarray(np.minimum(counts / max(least, 1e-10), 1.0))
 
 
 def _full_shares(cells: NDArray[np.float64], least: float) -> NDArray[np.float64]:
     """Return a full share for each combination with samples, less if one of its values is below ``least``.
 
-    Their margins are those to rake to. A table has them, with the same zeros: so raking to them always converges.
+    Raking scales weights to the margins of these shares. Since a table with these margins and the same zeros exists,
+    namely this one, it always converges.
     """
     shares = np.minimum(cells, 1.0)
     for axis in range(1, cells.ndim):
@@ -369,8 +365,7 @@ def _full_shares(cells: NDArray[np.float64], least: float) -> NDArray[np.float64
 def _margin(cells: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     """Return the sums over the other factors than that of ``axis``, with their axes kept at length 1."""
     others = tuple(other for other in range(1, cells.ndim) if other != axis)
-    found: NDArray[np.float64] = cells.sum(axis=others, keepdims=True)
-    return found
+    return np.asarray(cells.sum(axis=others, keepdims=True))
 
 
 def _raked(mass: NDArray[np.float64], shares: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -41,22 +41,10 @@ class Quantity:
 QUANTITIES = {"p_true": Quantity("p_true", 0.0, 1.0), "losses": Quantity("losses", -1e9, 1e9)}
 
 
-def sum_by_group(groups: ArrayLike, values: ArrayLike, num_groups: int, quantity: Quantity) -> NDArray[np.int64]:
-    """Return the sums (G, 3) of ``values`` (B,) by ``groups`` (B,), -1 for none: high and low digits, and rows."""
-    if on_accelerator(groups) and on_accelerator(values):
-        sums = sum_tensors(groups, values, num_groups, quantity)
-        if sums is not None:
-            return sums
-    groups, values = integers("groups", groups), numbers(quantity.name, values)
-    check_length(quantity.name, len(values), len(groups), "the rows of groups")
-    limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
-    return group_sums(groups, values, num_groups, **limits, num_threads=arguments.num_threads())
-
-
 def sum_tensors(
     groups: torch.Tensor, values: torch.Tensor, num_groups: int, quantity: Quantity
 ) -> NDArray[np.int64] | None:
-    """Return the sums of `sum_by_group`, added up on the tensors' device; None for what the host must refuse."""
+    """Return the sums of `_core.group_sums`, added up on the tensors' device; None for what the host must refuse."""
     import torch
 
     alike = groups.device == values.device and groups.shape == values.shape and groups.ndim == 1
@@ -64,6 +52,7 @@ def sum_tensors(
         return None
     groups, values = groups.long(), values.detach()
     values = values if values.dtype == torch.float64 else values.float()
+    # Values out of range are only counted here; the host then finds the first. So a good batch is never copied there.
     fine = quantity.contains(values) & (groups >= -1) & (groups < num_groups)
     # Integers, because a sum of floats depends on their order, on a GPU even from run to run.
     units = (values * UNIT).round().long()
@@ -88,8 +77,8 @@ def sum_over_ranks(digits: NDArray[np.int64], process_group: ProcessGroup) -> ND
     device = torch.accelerator.current_accelerator() if on_accelerator else torch.device("cpu")
     total = torch.tensor(digits, device=device)
     dist.all_reduce(total, group=process_group)
-    found: NDArray[np.int64] = total.cpu().numpy()
-    return found
+    sums: NDArray[np.int64] = total.cpu().numpy()
+    return sums
 
 
 class GroupSums:
@@ -103,9 +92,15 @@ class GroupSums:
         self.digits: NDArray[np.int64] = np.zeros((num_groups, 3), dtype=np.int64)
 
     def add(self, groups: ArrayLike, values: ArrayLike) -> None:
-        """Add ``values`` (B,) to ``groups`` (B,)."""
-        num_groups = len(self.digits)
-        sums = sum_by_group(groups, values, num_groups, self.quantity)
+        """Add ``values`` (B,) to ``groups`` (B,); group -1 takes none."""
+        quantity, sums = self.quantity, None
+        if on_accelerator(groups) and on_accelerator(values):
+            sums = sum_tensors(groups, values, len(self.digits), quantity)
+        if sums is None:
+            groups, values = integers("groups", groups), numbers(quantity.name, values)
+            check_length(quantity.name, len(values), len(groups), "the rows of groups")
+            limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
+            sums = group_sums(groups, values, len(self.digits), **limits, num_threads=arguments.num_threads())
         # Numbers of rows get the unit of the values, 2⁻³⁰, so that one divided by the other is the mean.
         sums[:, 2] <<= 30
         digits = self.digits + sums
@@ -116,16 +111,16 @@ class GroupSums:
 
     def load(self, name: str, digits: ArrayLike) -> None:
         """Load sums (G, 3); refuse sums that no observations can have."""
-        found, shape = arguments.array(name, to_host(name, digits)), self.digits.shape
-        if found.shape != shape or found.dtype.kind not in "iu":
-            raise InputError(f"{name} has shape {found.shape} and dtype {found.dtype}; expected {shape} integers")
-        found = arguments.as_int64(name, found)
-        means = group_means(found)
-        possible = self.quantity.contains(means) | ((found == 0).all(1) & np.isnan(means))
+        loaded, shape = arguments.array(name, to_host(name, digits)), self.digits.shape
+        if loaded.shape != shape or loaded.dtype.kind not in "iu":
+            raise InputError(f"{name} has shape {loaded.shape} and dtype {loaded.dtype}; expected {shape} integers")
+        loaded = arguments.as_int64(name, loaded)
+        means = group_means(loaded)
+        possible = self.quantity.contains(means) | ((loaded == 0).all(1) & np.isnan(means))
         if not possible.all():
             group = int(np.argmin(possible))
-            raise InputError(f"{name}[{group}] is {found[group].tolist()}; expected sums that can be observed")
-        self.digits = found.copy()
+            raise InputError(f"{name}[{group}] is {loaded[group].tolist()}; expected sums that can be observed")
+        self.digits = loaded.copy()
 
 
 def group_means(digits: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -285,7 +280,12 @@ class GroupWeighting(ABC):
         weights_G = self.group_weights
         if labels is not None:
             num_classes = arguments.integer("num_classes", num_classes, 1, num_groups)
-            weights_C = self._class_weights(num_classes, weights_G)
+            if num_groups % num_classes:
+                raise InputError(f"num_classes is {num_classes}; expected a divisor of {num_groups} groups")
+            rows_C, mass_C = (
+                values_G.reshape(num_classes, -1).sum(axis=1) for values_G in (self.counts, weights_G * self.counts)
+            )
+            weights_C = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
             labels_B = integers("labels", labels)
             check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
             valid_B = (labels_B >= 0) & (labels_B < num_classes)
@@ -293,16 +293,12 @@ class GroupWeighting(ABC):
             outside_B = weights_C[labels_B]
         valid_B = (groups_B >= -1) & (groups_B < num_groups)
         arguments.check_each("groups", groups_B, valid_B, f"-1 (outside) or 0 to {num_groups - 1}")
-        return _like(groups, np.where(groups_B == -1, outside_B, weights_G[groups_B]))
+        weights_B = np.where(groups_B == -1, outside_B, weights_G[groups_B])
+        if not is_tensor(groups):
+            return weights_B
+        import torch
 
-    def _class_weights(self, num_classes: int, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (C,) the mean weight of each class's samples, 1 if none has a group."""
-        if len(self.counts) % num_classes:
-            raise InputError(f"num_classes is {num_classes}; expected a divisor of {len(self.counts)} groups")
-        rows_C = self.counts.reshape(num_classes, -1).sum(axis=1)
-        mass_C = (weights * self.counts).reshape(num_classes, -1).sum(axis=1)
-        mean_C: NDArray[np.float64] = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
-        return mean_C
+        return torch.from_numpy(weights_B).float().to(groups.device)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the state as arrays, which safetensors can store, and JSON as lists.
@@ -330,10 +326,10 @@ class GroupWeighting(ABC):
             if name not in state:
                 raise InputError(f'state["{name}"] is missing; expected what {type(self).__name__}.state() gives')
         for name, expected in (("counts", self.counts), ("settings", self._settings_array())):
-            found = _numbers_of(state, name)
-            if not np.array_equal(found, expected):
+            loaded = _numbers_of(state, name)
+            if not np.array_equal(loaded, expected):
                 raise InputError(
-                    f'state["{name}"] is {arguments.in_one_line(found.tolist())}; expected '
+                    f'state["{name}"] is {arguments.in_one_line(loaded.tolist())}; expected '
                     f"{arguments.in_one_line(expected.tolist())}: a state of these groups and settings"
                 )
         fields = {name: _numbers_of(state, name).copy() for name in self.fields}
@@ -355,11 +351,3 @@ class GroupWeighting(ABC):
 def _numbers_of(state: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64]:
     argument = f'state["{name}"]'
     return arguments.numbers(argument, to_host(argument, state[name]))
-
-
-def _like(argument: object, weights: NDArray[np.float64]) -> torch.Tensor | NDArray[np.float64]:
-    if not is_tensor(argument):
-        return weights
-    import torch
-
-    return torch.from_numpy(weights).float().to(argument.device)

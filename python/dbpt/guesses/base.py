@@ -72,7 +72,7 @@ class PseudoMethod(Registered):
         seed: int,
         way_out: str,
     ) -> AttributeProbe:
-        """Return what gives logits (N, K) for the values of all ``words.suspects``. Only if the class `learns`.
+        """Return a probe that gives logits (N, K) for the values of all ``words.suspects``. Only if the class `learns`.
 
         Args:
             features, labels: (N, D), and the classes (N,) int64.
@@ -176,12 +176,14 @@ class PseudoAttributes:
             features, labels: (N, D) float32, and the classes (N,) int64.
         """
         posterior = clusters.posterior(features, labels)
-        found, confidence = posterior.argmax(axis=1), posterior.max(axis=1)
-        return cls(found, posterior, confidence, CLUSTERS, names=clusters.names, class_clusters=clusters)
+        numbers, confidence = posterior.argmax(axis=1), posterior.max(axis=1)
+        return cls(numbers, posterior, confidence, CLUSTERS, names=clusters.names, class_clusters=clusters)
 
     @classmethod
     def combined(cls, factors: Sequence[PseudoAttributes]) -> PseudoAttributes:
-        """Return the combinations of several attributes, -1 where one is; posterior and confidence are the products.
+        """Return several attributes combined into one, which is -1 where any of them is.
+
+        The posterior is the product of their posteriors, and the confidence that of their confidences.
 
         Args:
             factors: those of each attribute, over the same N rows, with posterior and confidence.
@@ -214,8 +216,9 @@ class PseudoAttributes:
             kept: (N,) bool for each of the `factors`, False for these rows.
         """
         pairs = zip(self.factors, kept, strict=True)
-        codes = [(each, np.where(rows, each.pseudo_attributes, -1)) for each, rows in pairs]
-        return self.combined([replace(each, pseudo_attributes=known) for each, known in codes])
+        return self.combined(
+            [replace(each, pseudo_attributes=np.where(rows, each.pseudo_attributes, -1)) for each, rows in pairs]
+        )
 
     def above(self, min_confidence: float) -> PseudoAttributes:
         """Return the same with -1 where the confidence is below the minimum.
@@ -276,18 +279,18 @@ class Job:
         outputs = {"labels_out": self.labels, "posterior_out": self.posterior, "confidence_out": self.confidence}
         return outputs | {"num_threads": self.num_threads}
 
-    def largest(self, method: str, shifts: NDArray[np.float64] | None = None, **found: Any) -> PseudoAttributes:
+    def largest(self, method: str, shifts: NDArray[np.float64] | None = None, **fields: Any) -> PseudoAttributes:
         """Give each row the attribute with the largest logit plus ``shifts`` (A,), and return the `result`.
 
         The posterior is the softmax of these sums.
         """
         assign_argmax(self.logits, offsets=shifts, **self.assign_arguments)
-        return self.result(method, **found)
+        return self.result(method, **fields)
 
-    def result(self, method: str, **found: Any) -> PseudoAttributes:
-        """Return the filled arrays, and the fields that the method ``found``."""
+    def result(self, method: str, **fields: Any) -> PseudoAttributes:
+        """Return the filled arrays, with the other ``fields`` that the method sets."""
         arrays = self.labels, self.posterior, self.confidence
-        return PseudoAttributes(*arrays, method=method, warnings=tuple(self.warnings), **found)
+        return PseudoAttributes(*arrays, method=method, warnings=tuple(self.warnings), **fields)
 
     def sample(self) -> NDArray[np.float64]:
         """Return logits (n, A) of the rows to fit on: all, or one from each of n equal stretches if they are many.
@@ -296,16 +299,17 @@ class Job:
         """
         num_rows = len(self.logits) if self.fit_rows is None else len(self.fit_rows)
         n = max(1, min(num_rows, MOST_ROWS, MOST_VALUES // self.logits.shape[1]))
-        places = np.arange(n)
+        positions = np.arange(n)
         if n < num_rows:
-            places = ((places + places * _GOLDEN_RATIO % 1) * (num_rows / n)).astype(np.int64)
-        rows = places if self.fit_rows is None else self.fit_rows[places]
+            # Multiples of the golden ratio are spread evenly over 0 to 1, and repeat no period.
+            positions = ((positions + positions * _GOLDEN_RATIO % 1) * (num_rows / n)).astype(np.int64)
+        rows = positions if self.fit_rows is None else self.fit_rows[positions]
         logits = self.logits[rows].astype(np.float64)
         bad = np.argwhere(~(np.abs(logits) <= MAX_VALUE))
         if bad.size:  # with the message of the core, which checks all rows later
             position, column = bad[0]
-            found = str(logits[position, column]).replace("nan", "NaN")
-            raise InputError(f"logits[{rows[position]}, {column}] is {found}; expected a finite number within ±1e15")
+            value = str(logits[position, column]).replace("nan", "NaN")
+            raise InputError(f"logits[{rows[position]}, {column}] is {value}; expected a finite number within ±1e15")
         return logits
 
 
@@ -338,15 +342,15 @@ def pseudo_groups(dataset: Dataset, pseudo: PseudoAttributes | None) -> NDArray[
     return group_ids(dataset.labels, pseudo.pseudo_attributes, len(pseudo.names[0]))
 
 
-def comparable_attributes(dataset: Dataset, pseudo: PseudoAttributes, judged: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the pseudo attributes (N,) as true ones: a cluster is the commonest one of its ``judged`` rows.
+def comparable_attributes(dataset: Dataset, pseudo: PseudoAttributes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the pseudo attributes (N,) as numbers of true attributes.
 
-    A cluster without a known true attribute stays unknown, -1.
+    A cluster gets the commonest true attribute of its images among ``rows``, or -1 if none of them is known.
     """
     if pseudo.class_clusters is None:
         return pseudo.pseudo_attributes
     groups, num_groups = pseudo_groups(dataset, pseudo), pseudo.class_clusters.biases.size
-    known = judged[(groups[judged] >= 0) & (dataset.attributes[judged] >= 0)]
+    known = rows[(groups[rows] >= 0) & (dataset.attributes[rows] >= 0)]
     counts_GA = np.zeros((num_groups, max(dataset.num_attributes, 1)), np.int64)
     np.add.at(counts_GA, (groups[known], dataset.attributes[known]), 1)
     commonest_G = np.where(counts_GA.any(axis=1), counts_GA.argmax(axis=1), -1)

@@ -21,7 +21,7 @@ METHOD = "clusters"
 NUMBERS = (2, 3, 4, 5)
 """From which the silhouette chooses."""
 MOST_ROWS = 20_000  # of a class, to fit on
-MOST_JUDGED = 500  # of a class, for the silhouette
+MOST_COMPARED = 500  # of a class, for the silhouette
 DISTINCT = 0.05
 """Clusters with a lower separation are in doubt."""
 FEWEST_ROWS = 50
@@ -49,12 +49,12 @@ class ClassClusters:
         self, features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64]
     ) -> NDArray[np.float32]:
         """Return the probabilities (N, K) of the clusters of each row's class."""
-        found = np.empty((len(features), self.biases.shape[1]), np.float32)
+        posterior_NK = np.empty((len(features), self.biases.shape[1]), np.float32)
         for label, (weights_KD, bias_K) in enumerate(zip(self.weights, self.biases, strict=True)):
             rows = np.flatnonzero(labels == label)
             for part in np.array_split(rows, -(-len(rows) // MOST_ROWS) or 1):
-                found[part] = softmax(features[part] @ weights_KD.T + bias_K)[0]
-        return found
+                posterior_NK[part] = softmax(features[part] @ weights_KD.T + bias_K)[0]
+        return posterior_NK
 
     def named(self, words: Sequence[str], texts: NDArray[np.float32]) -> "ClassClusters":
         """Return them with the two words each that are nearer to a cluster than to the rest of its class.
@@ -110,18 +110,18 @@ def find_class_clusters(
     if not number:
         fitting = [k for k in NUMBERS if k == NUMBERS[0] or all(k < len(of_class) for of_class in points)]
         number = max(fitting, key=lambda k: np.mean([_silhouette(of_class, k) for of_class in points]))
-    found = [_of_class(of_class, mean, number) for of_class, mean in zip(points, means, strict=True)]
-    weights, biases, separation = zip(*found, strict=True)
+    fits = (_of_class(of_class, mean, number) for of_class, mean in zip(points, means, strict=True))
+    weights, biases, separation = zip(*fits, strict=True)
     names = (tuple(f"{k + 1}" for k in range(number)),) * len(class_names)
     return ClassClusters(np.stack(weights), np.stack(biases), np.array(separation), names)
 
 
 def _of_class(points_ND: Array, mean_D: Array, number: int) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Return weights (K, D), biases (K,) and separation of the clusters of a class around its mean."""
-    centers_KD, found = _kmeans(points_ND, number)
+    centers_KD, clusters_N = _kmeans(points_ND, number)
     axes = np.linalg.svd(centers_KD - centers_KD.mean(axis=0), full_matrices=False)[2][: number - 1]
     along_NW = points_ND @ axes.T
-    within = along_NW - (centers_KD @ axes.T)[found]
+    within = along_NW - (centers_KD @ axes.T)[clusters_N]
     variance = max(float((within**2).mean()), 1e-12)
     weights_KD = centers_KD / variance
     biases_K = -(weights_KD @ mean_D) - (centers_KD**2).sum(axis=1) / (2 * variance)
@@ -140,44 +140,44 @@ def _separation(points_ND: Array, number: int) -> float:
     return (_held_out_separation(one, other, number) + _held_out_separation(other, one, number)) / 2
 
 
-def _held_out_separation(fitted_ND: Array, judged_MD: Array, number: int) -> float:
+def _held_out_separation(fitted_ND: Array, held_MD: Array, number: int) -> float:
     """Return by how much clusters describe some rows better than one Gaussian, along the centres of other rows."""
     centers_KD, _ = _kmeans(fitted_ND, number)
     number = len(centers_KD)
     axes = np.linalg.svd(centers_KD - centers_KD.mean(axis=0), full_matrices=False)[2][: number - 1]
-    along_MW = (judged_MD - judged_MD.mean(axis=0)) @ axes.T
+    along_MW = (held_MD - held_MD.mean(axis=0)) @ axes.T
     if (along_MW**2).sum() < 1e-12:  # one half has fewer than two different rows
         return np.nan
-    return gain_of_clusters(along_MW, _nearest(judged_MD, centers_KD), number) / len(along_MW)
+    return gain_of_clusters(along_MW, _nearest(held_MD, centers_KD), number) / len(along_MW)
 
 
 def _kmeans(points_ND: Array, number: int) -> tuple[Array, NDArray[np.int64]]:
     """Return centres (K, D), the one of most rows first, and the cluster of each row."""
     centers_KD = centers_of_points(points_ND, number, seed=number)  # fewer if fewer rows are distinct
-    found = _nearest(points_ND, centers_KD)
-    order = np.argsort(-np.bincount(found, minlength=len(centers_KD)), kind="stable")
-    return centers_KD[order], np.argsort(order)[found]
+    clusters_N = _nearest(points_ND, centers_KD)
+    order = np.argsort(-np.bincount(clusters_N, minlength=len(centers_KD)), kind="stable")
+    return centers_KD[order], np.argsort(order)[clusters_N]
 
 
 def _nearest(points_ND: Array, centers_KD: Array) -> NDArray[np.int64]:
-    found: NDArray[np.int64] = (points_ND @ centers_KD.T - (centers_KD**2).sum(axis=1) / 2).argmax(axis=1)
-    return found
+    # The row's own square is the same for all centres.
+    return np.asarray((points_ND @ centers_KD.T - (centers_KD**2).sum(axis=1) / 2).argmax(axis=1))
 
 
 def _silhouette(points_ND: Array, number: int) -> float:
     """Return the mean silhouette (Rousseeuw, 1987) of some rows: how much nearer their own cluster is than the next."""
-    _, found = _kmeans(points_ND, number)
-    rows = spread(np.arange(len(points_ND)), MOST_JUDGED)
-    points_ND, found = points_ND[rows], found[rows]
+    _, clusters_N = _kmeans(points_ND, number)
+    rows = spread(np.arange(len(points_ND)), MOST_COMPARED)
+    points_ND, clusters_N = points_ND[rows], clusters_N[rows]
     squares_N = (points_ND**2).sum(axis=1)
     distances_NN = np.sqrt((squares_N[:, None] + squares_N - 2 * points_ND @ points_ND.T).clip(0))
-    counts_K, own = np.bincount(found, minlength=number), np.eye(number, dtype=bool)[found]
+    counts_K, own = np.bincount(clusters_N, minlength=number), np.eye(number, dtype=bool)[clusters_N]
     sums_NK = distances_NN @ own
-    within_N = sums_NK[own] / (counts_K[found] - 1).clip(1)
+    within_N = sums_NK[own] / (counts_K[clusters_N] - 1).clip(1)
     others_NK = np.where(own | (counts_K == 0), np.inf, sums_NK / counts_K.clip(1))
     nearest_N = others_NK.min(axis=1)
     if not np.isfinite(nearest_N).all():  # the sample lies in one cluster
         return 0.0
     larger_N = np.maximum(within_N, nearest_N)
-    scores_N = np.where(counts_K[found] > 1, (nearest_N - within_N) / np.where(larger_N > 0, larger_N, 1), 0)
+    scores_N = np.where(counts_K[clusters_N] > 1, (nearest_N - within_N) / np.where(larger_N > 0, larger_N, 1), 0)
     return float(scores_N.mean())

@@ -5,7 +5,7 @@ import numpy as np
 from dbpt._core import assign_nearest, kmeans
 from dbpt.cautions import caution
 from dbpt.guesses.base import Clusters, Job, PseudoAttributes, PseudoMethod
-from dbpt.guesses.mixture import MAX_ITER, Array, best_assignment, best_of_starts, starting_points
+from dbpt.guesses.mixture import MAX_ITER, best_assignment, best_of_starts, starting_points
 
 
 class KMeans(PseudoMethod):
@@ -14,7 +14,9 @@ class KMeans(PseudoMethod):
     @classmethod
     def label(cls, job: Job) -> PseudoAttributes:
         """Label the rows. The posterior is that of equally weighted spherical Gaussians with the pooled variance."""
-        start, num_attributes = _best_of_sample(job), job.logits.shape[1]
+        num_attributes, sample_NA = job.logits.shape[1], job.sample()
+        starts = starting_points(sample_NA - sample_NA.mean(axis=1, keepdims=True), num_attributes, job.seed)
+        start = best_of_starts(sample_NA, starts, job.num_threads)
         centers, counts, inertia, iterations = kmeans(
             job.logits, start, rows=job.fit_rows, max_iter=MAX_ITER, num_threads=job.num_threads
         )
@@ -23,16 +25,11 @@ class KMeans(PseudoMethod):
             job.warnings.append(caution("few clusters", n=len(centers), attributes=num_attributes))
         if iterations >= MAX_ITER:
             job.warnings.append(caution("moving centres", n=MAX_ITER))
+        # A cluster belongs to the attribute whose logit its centre raises, but each attribute gets one at most.
         names = best_assignment(centers)
         centers_AA, counts_A = np.full((num_attributes, num_attributes), np.inf), np.zeros(num_attributes, np.int64)
         centers_AA[names], counts_A[names] = centers, counts
+        # Rows are centred, so A logits vary in A - 1 directions.
         variance = inertia / (int(counts.sum()) * (num_attributes - 1))
         assign_nearest(job.logits, centers_AA, variance, **job.assign_arguments)
         return job.result(cls.name, clusters=Clusters(centers_AA, counts_A, inertia, iterations))
-
-
-def _best_of_sample(job: Job) -> Array:
-    """Return centres (k, A) of a sample of the rows."""
-    logits_NA = job.sample()
-    starts = starting_points(logits_NA - logits_NA.mean(axis=1, keepdims=True), logits_NA.shape[1], job.seed)
-    return best_of_starts(logits_NA, starts, job.num_threads)

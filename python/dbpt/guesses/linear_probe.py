@@ -23,6 +23,7 @@ MOST_ROWS = 50_000
 """Rows that the probes are fitted to; more hardly change them, but take memory and time."""
 FEWEST_OF_CLASS = 100
 """Rows of a class that are taken even if its share of `MOST_ROWS` is smaller."""
+FOLDS = 5
 SETTINGS = {"C": PENALTY, "tol": 1e-3, "max_iter": 1000}
 
 
@@ -31,9 +32,9 @@ Features = NDArray[np.float32] | StoredFeatures
 
 @dataclass(frozen=True)
 class AttributeProbe:
-    """The layer ``weights`` (K, D), ``biases`` (K,) float32 of a probe of each suspect, one below the other.
+    """Linear probes of all suspects, as one layer with an output for each of the K values of all suspects.
 
-    K are the values of all suspects. ``figures`` are those of each suspect.
+    ``weights`` (K, D) and ``biases`` (K,) are float32. ``figures`` has the cross-validation of each suspect.
     """
 
     weights: NDArray[np.float32]
@@ -43,11 +44,11 @@ class AttributeProbe:
     def logits(self, features: Features, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Return the scores (n, K) of ``rows`` (n,), by default all, of the ``features`` (N, D)."""
         rows = np.arange(len(features)) if rows is None else rows
-        found_NK = np.empty((len(rows), len(self.biases)), np.float32)
+        scores_NK = np.empty((len(rows), len(self.biases)), np.float32)
         for start in range(0, len(rows), BLOCK_ROWS):
             block = slice(start, start + BLOCK_ROWS)
-            found_NK[block] = features[rows[block]] @ self.weights.T + self.biases
-        return found_NK
+            scores_NK[block] = features[rows[block]] @ self.weights.T + self.biases
+        return scores_NK
 
 
 def import_scikit_learn(option: str) -> Any:
@@ -59,18 +60,11 @@ def import_scikit_learn(option: str) -> Any:
     return linear_model
 
 
-def out_of_fold(
-    features: NDArray[np.float32] | StoredFeatures,
-    labels: NDArray[np.int64],
-    *,
-    num_classes: int,
-    seed: int,
-    folds: int = 5,
-) -> NDArray[np.float64]:
+def out_of_fold(features: Features, labels: NDArray[np.int64], *, num_classes: int, seed: int) -> NDArray[np.float64]:
     """Return probabilities (N, C) of the ``labels`` (N,) by multinomial logistic regression on standardised features.
 
     ``features`` are (N, D). Each row is predicted by a probe that is fitted to the other folds. ``seed`` deals the rows
-    of each class to ``folds``, rows with equal features to the same one, since a probe knows the class of what it was
+    of each class to `FOLDS`, rows with equal features to the same one, since a probe knows the class of what it was
     fitted to. A class has two different rows or more, or none, and then probability 0. Of more than 50,000 rows
     a random sample of this size, with the shares of the classes, is fitted to. The same arguments give the same bytes
     on one machine.
@@ -79,7 +73,7 @@ def out_of_fold(
     is_first_N, fold_N = first_N == np.arange(len(labels)), np.empty(len(labels), dtype=np.int64)
     for members in _shuffled(labels, seed):
         dealt = members[is_first_N[members]]
-        fold_N[dealt] = np.arange(len(dealt)) % folds
+        fold_N[dealt] = np.arange(len(dealt)) % FOLDS
     # Copies get the fold of the first one.
     fold_N = fold_N[first_N]
     rows = _sample(labels, seed)
@@ -100,7 +94,7 @@ def out_of_fold(
 
 
 def fitted_layer(
-    features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64], *, seed: int
+    features: Features, labels: NDArray[np.int64], *, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return weights (C, D) and biases (C,) of the probe that is fitted to all rows, for features as they are.
 
@@ -161,7 +155,7 @@ def probe_errors(
     class_weights: NDArray[np.float32],
     fitted: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """Return for each row whether the probe gets its class wrong, which is its number among the groups of the class.
+    """Return for each row whether the probe gets its class wrong: the number of its group within the class.
 
     The probe is softmax regression on features without the span of the class weights, so that it reads what goes with
     the classes and not the classes. The shares of the classes are inside the softmax in training only, so rare classes
@@ -183,12 +177,15 @@ def probe_errors(
     _, _, basis_CD = np.linalg.svd(class_weights.astype(np.float64), full_matrices=False)
     projected_ND = PPA_SCALE * (features - (features @ basis_CD.T) @ basis_CD)
     if np.abs(projected_ND[fitted]).max(initial=0) < 1e-4:
-        told = f"the words of the {num_classes} classes span the features, so the probe has nothing left to read"
-        raise InputError(f"--group-source ppa: {told}; use pseudo groups, with --attributes")
+        raise InputError(
+            f"--group-source ppa: the words of the {num_classes} classes span the features, so the probe has nothing "
+            "left to read; use pseudo groups, with --attributes"
+        )
     inputs_nD, labels_n = projected_ND[fitted], labels[fitted]
     target_nC = np.eye(num_classes)[labels_n]
     log_shares_C = np.log(np.maximum(target_nC.mean(axis=0), 1e-12))
-    curvature = np.linalg.norm(inputs_nD.T @ inputs_nD, 2) / len(fitted) + 1  # twice that of the loss, at most
+    # The loss bends by at most half of this (Böhning, 1992), so steps of 2 / curvature never diverge; + 1 is the bias.
+    curvature = np.linalg.norm(inputs_nD.T @ inputs_nD, 2) / len(fitted) + 1
     weights_CD, biases_C = np.zeros((num_classes, features.shape[1])), np.zeros(num_classes)
     for _ in range(PPA_STEPS):
         logits_nC = inputs_nD @ weights_CD.T + biases_C + log_shares_C
@@ -197,5 +194,4 @@ def probe_errors(
         error_nC = (probabilities_nC - target_nC) / len(fitted)
         weights_CD -= 2 / curvature * (error_nC.T @ inputs_nD)
         biases_C -= 2 / curvature * error_nC.sum(axis=0)
-    wrong: NDArray[np.bool_] = (projected_ND @ weights_CD.T + biases_C).argmax(axis=1) != labels
-    return wrong.astype(np.int64)
+    return np.asarray((projected_ND @ weights_CD.T + biases_C).argmax(axis=1) != labels, np.int64)

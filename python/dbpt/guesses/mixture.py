@@ -27,21 +27,11 @@ BANDWIDTH = 0.8  # of the density in which the gap between two clusters is sough
 REGULARISATION = 1e-6  # relative to the mean variance
 
 
-@dataclass(frozen=True)
-class EstimatedShares:
-    """Shares with sum 1, 0 for an attribute without a cluster of its own; and the ``steps`` of the last fit.
+def estimate_shares(logits_NA: Array) -> tuple[Array | None, bool]:
+    """Return the estimated shares (A,) of the attributes among the rows, with sum 1, and whether they converged.
 
-    ``num_clusters`` is 1 if no two attributes can be told apart.
-    """
-
-    shares_A: Array
-    num_clusters: int
-    steps: int
-    converged: bool
-
-
-def estimate_shares(logits_NA: Array) -> EstimatedShares:
-    """Estimate the shares of the attributes among the rows.
+    An attribute without a cluster of its own has the share 0. The shares are None if a single cluster describes the
+    rows as well as several.
 
     EM starts with one cluster for each attribute: once of the rows whose logit for it is above its mean, once of those
     near the rows that show it most clearly. It merges the two nearest clusters as long as the Bayesian information
@@ -55,7 +45,7 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
     above_NA = centred_NA - centred_NA.mean(axis=0)
     deviation = np.sqrt((above_NA**2).sum() / (num_rows * (num_attributes - 1)))
     if deviation == 0:
-        return EstimatedShares(np.eye(num_attributes)[0], 1, 0, True)
+        return None, True
     above_NA /= deviation
     # Differences from the last attribute: they remove the common part of a row's logits, and the singular direction.
     points_NW = above_NA[:, :-1] - above_NA[:, -1:]
@@ -66,14 +56,14 @@ def estimate_shares(logits_NA: Array) -> EstimatedShares:
         best = min(best, *tails, key=lambda fit: fit.bic)
     best = fit_mixture(points_NW, best.rows_NK, *TO_FIT)
     if best.rows_NK.shape[1] == 1 or best.bic >= bic_of_heavy_tails(points_NW):
-        return EstimatedShares(np.eye(num_attributes)[0], 1, best.steps, True)
+        return None, True
     best = without_tails(points_NW, best)
     sizes_K = best.rows_NK.sum(axis=0)
     # Relative to the other clusters: a logit that is large everywhere doesn't distinguish a cluster.
     scores_KA = best.rows_NK.T @ above_NA / sizes_K[:, None]
     shares_A = np.zeros(num_attributes)
     shares_A[best_assignment(scores_KA - scores_KA.mean(axis=0))] = sizes_K / num_rows
-    return EstimatedShares(shares_A, len(sizes_K), best.steps, best.converged)
+    return shares_A, best.converged
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,6 @@ class Mixture:
     means_KW: Array
     precision_WW: Array
     bic: float
-    steps: int
     converged: bool
 
 
@@ -92,8 +81,8 @@ def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: flo
     """Fit points of mean 0 by EM (McLachlan and Peel, "Finite Mixture Models", 2000, section 3.9.2)."""
     num_rows, width = points_NW.shape
     total_WW = points_NW.T @ points_NW / num_rows
-    steps, converged, sizes_K = 0, False, rows_NK.sum(axis=0)
-    while steps < max_steps and not converged:
+    sizes_K = rows_NK.sum(axis=0)
+    for _ in range(max_steps):
         weights_K = sizes_K / num_rows
         means_KW = rows_NK.T @ points_NW / (num_rows * weights_K)[:, None]
         covariance_WW = total_WW - (means_KW.T * weights_K) @ means_KW
@@ -104,17 +93,18 @@ def fit_mixture(points_NW: Array, rows_NK: Array, max_steps: int, tolerance: flo
         constants_K = np.log(weights_K) - 0.5 * (means_KW.T * towards_WK).sum(axis=0)
         rows_NK, log_densities_N = softmax(points_NW @ towards_WK + constants_K)
         sizes_K = rows_NK.sum(axis=0)
-        moved = np.abs(sizes_K / num_rows - weights_K).max()
-        steps, converged = steps + 1, bool(moved <= tolerance)
+        converged = bool(np.abs(sizes_K / num_rows - weights_K).max() <= tolerance)
         # The mean of a cluster without rows would be 0 / 0.
         if (dead := sizes_K < 1e-6).any():
             rows_NK, sizes_K, converged = rows_NK[:, ~dead], sizes_K[~dead], False
+        if converged:
+            break
     squares = float(((points_NW @ precision_WW) * points_NW).sum(axis=1).mean())
     constant = -0.5 * float(np.linalg.slogdet(2 * np.pi * covariance_WW)[1])
     log_likelihood = num_rows * (float(log_densities_N.mean()) - 0.5 * squares + constant)
     k = len(weights_K)
     bic = -2 * log_likelihood + (k * width + k - 1) * np.log(num_rows)
-    return Mixture(rows_NK, means_KW, precision_WW, bic, steps, converged)
+    return Mixture(rows_NK, means_KW, precision_WW, bic, converged)
 
 
 def _with_nearest_joined(mixture: Mixture) -> Array:
@@ -134,7 +124,7 @@ def _merged(points_NW: Array, start_NK: Array) -> Mixture:
     best = fit_mixture(points_NW, start_NK, *TO_CHOOSE)
     while best.rows_NK.shape[1] > 1:
         fewer = fit_mixture(points_NW, _with_nearest_joined(best), *TO_CHOOSE)
-        if fewer.bic > best.bic:
+        if fewer.bic > best.bic:  # if equal, fewer clusters do
             break
         best = fewer
     return best
@@ -150,8 +140,7 @@ def _nearest_tail(points_NW: Array, above_NA: Array) -> Array:
 
 def memberships(clusters_N: NDArray[np.int64], number: int) -> Array:
     """Return memberships (N, K) in ``number`` clusters, nearly all of each row's in its own."""
-    rows_NK: Array = 0.98 * np.eye(number)[clusters_N] + 0.02 / number
-    return rows_NK
+    return np.asarray(0.98 * np.eye(number)[clusters_N] + 0.02 / number)
 
 
 def gain_of_clusters(points_NW: Array, clusters_N: NDArray[np.int64], number: int) -> float:
@@ -201,21 +190,21 @@ def without_tails(points_NW: Array, mixture: Mixture) -> Mixture:
             continue
         # The direction that parts the two best, in common standard deviations from the centre of the large one.
         towards_W = mixture.precision_WW @ to_others_KW[large] / distances_K[large]
-        places_N = (points_NW - mixture.means_KW[large]) @ towards_W
+        along_N = (points_NW - mixture.means_KW[large]) @ towards_W
         own_N = rows_NK[:, small]
-        variance = float(own_N @ (places_N - distances_K[large]) ** 2 / sizes_K[small])
+        variance = float(own_N @ (along_N - distances_K[large]) ** 2 / sizes_K[small])
         if variance > max(WIDE, 1 + 3 * np.sqrt(2 / sizes_K[small])):
-            gap, _ = lowest_density(places_N, own_N + rows_NK[:, large], float(distances_K[large]), BANDWIDTH)
-            moved_N = np.where(places_N < gap, own_N, 0.0)
+            gap, _ = lowest_density(along_N, own_N + rows_NK[:, large], float(distances_K[large]), BANDWIDTH)
+            moved_N = np.where(along_N < gap, own_N, 0.0)
             rows_NK[:, small] -= moved_N
             rows_NK[:, large] += moved_N
             mixture = replace(mixture, rows_NK=rows_NK)
     return mixture
 
 
-def lowest_density(places_N: Array, weights_N: Array, end: float, bandwidth: float) -> tuple[float, float]:
+def lowest_density(points_N: Array, weights_N: Array, end: float, bandwidth: float) -> tuple[float, float]:
     """Return where between 0 and ``end`` the smoothed density is lowest, and its ratio to the lower of both ends."""
-    counts_B, edges = np.histogram(places_N, 1000, weights=weights_N)
+    counts_B, edges = np.histogram(points_N, 1000, weights=weights_N)
     grid_G = np.linspace(0, end, 101)
     differences_GB = (grid_G[:, None] - (edges[1:] + edges[:-1]) / 2) / bandwidth
     density_G = np.exp(-0.5 * differences_GB**2) @ counts_B
@@ -276,9 +265,9 @@ def centers_of_points(points_ND: Array, number: int, seed: int) -> Array:
     width = points_ND.shape[1]
     last = (width + 1) ** -0.5
     turn = np.hstack([np.eye(width) - (1 - last) / width, np.full((width, 1), -last)])
+    # Drawn before the turn, because equal rows may differ in their last bits after it.
     starts = [start_KD @ turn for start_KD in starting_points(points_ND, number, seed)]
-    found: Array = best_of_starts(points_ND @ turn, starts, arguments.num_threads(None)) @ turn.T
-    return found
+    return np.asarray(best_of_starts(points_ND @ turn, starts, arguments.num_threads(None)) @ turn.T)
 
 
 def starting_points(points_ND: Array, number: int, seed: int) -> list[Array]:

@@ -43,20 +43,18 @@ class Probe(PseudoMethod):
         Rows with equal features are copies of an image, which counts once. Raises `InputError` if an attribute is known
         of fewer than two images.
         """
-        layers, figures, classes = (
-            [],
-            [],
-            {label: list(words.classes)[label] for label in np.unique(labels[may_learn]).tolist()},
-        )
+        layers, figures = [], []
+        classes = {label: list(words.classes)[label] for label in np.unique(labels[may_learn]).tolist()}
         for suspect, of_suspect in zip(words.suspects, known.factors, strict=True):
             is_known = of_suspect.pseudo_attributes >= 0
             _check_learnable(is_known, may_learn, suspect.name)
             rows = np.flatnonzero(may_learn & is_known)
+            # A copy in another fold would be judged by a probe that has seen it.
             rows = rows[first_copies(_taken(features, rows)) == np.arange(len(rows))]
-            codes, names, learnt = of_suspect.pseudo_attributes[rows], list(suspect.values), _taken(features, rows)
+            codes, names, of_rows = of_suspect.pseudo_attributes[rows], list(suspect.values), _taken(features, rows)
             _check_counts(codes, names, way_out)
-            layers.append(fitted_layer(learnt, codes, seed=seed))
-            guessed = out_of_fold(learnt, codes, num_classes=len(names), seed=seed).argmax(axis=1)
+            layers.append(fitted_layer(of_rows, codes, seed=seed))
+            guessed = out_of_fold(of_rows, codes, num_classes=len(names), seed=seed).argmax(axis=1)
             figures.append(CrossValidated.of(guessed, codes, labels[rows], suspect, classes))
         weights, biases = zip(*layers, strict=True)
         return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))
@@ -72,10 +70,12 @@ class Probe(PseudoMethod):
         is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors], axis=0)
         _check_learnable(is_known, may_learn, "attribute")
         is_known &= may_learn
-        if number > (available := int(is_known.sum())):
-            found = f"only {available} training and validation images have a known attribute"
-            raise InputError(f"--probe-rows {number}: {found}; lower it")
         rows = np.flatnonzero(is_known)
+        if number > len(rows):
+            raise InputError(
+                f"--probe-rows {number}: only {len(rows)} training and validation images have a known attribute; "
+                "lower it"
+            )
         drawn = np.zeros(len(is_known), np.bool_)
         drawn[rows[random_part(np.zeros(len(rows), np.int64), lambda _: number, seed)]] = True
         return known.only([drawn] * len(known.factors))
@@ -95,10 +95,10 @@ def _check_learnable(is_known: NDArray[np.bool_], may_learn: NDArray[np.bool_], 
         )
 
 
-def _check_counts(codes: NDArray[np.int64], names: Sequence[str], way_out: str) -> None:
+def _check_counts(codes: NDArray[np.int64], names: Sequence[str], hint: str) -> None:
     counts = np.bincount(codes, minlength=len(names))
     if (fewest := int(counts.min())) < 2:
         raise InputError(
             f"{OPTION}: {fewest} of the {len(codes)} training and validation images that it learns from have the "
-            f"attribute {names[int(counts.argmin())]!r}; it needs at least 2 of each, copies not counted: {way_out}"
+            f"attribute {names[int(counts.argmin())]!r}; it needs at least 2 of each, copies not counted: {hint}"
         )

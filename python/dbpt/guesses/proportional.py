@@ -9,7 +9,7 @@ from dbpt import arguments
 from dbpt.cautions import caution
 from dbpt.errors import InputError
 from dbpt.guesses.base import Job, PseudoAttributes, PseudoMethod
-from dbpt.guesses.mixture import Array, estimate_shares
+from dbpt.guesses.mixture import TO_FIT, Array, estimate_shares
 
 MAX_ROUNDS = 50
 EXACT_TO = 1e-4  # of the rows; only matters for more than two attributes
@@ -57,6 +57,7 @@ def fit_offsets(logits_NA: Array, shares_A: Array) -> Array:
     for _ in range(MAX_ROUNDS):
         for a in present:
             others = present[present != a]
+            # The attribute wins the rows whose gap is below its offset.
             gaps_N = (logits_NA[:, others] + offsets_A[others]).max(axis=1) - logits_NA[:, a]
             below, above = max(wanted_A[a] - 1, 0), min(wanted_A[a], num_rows - 1)
             ordered_N = np.partition(gaps_N, (below, above))
@@ -79,14 +80,12 @@ def _estimate(job: Job, logits_NA: Array) -> Array | None:
     if num_attributes > 2 and num_rows < ROWS_FOR_A_PAIR * num_attributes**2:
         job.warnings.append(caution("few images for shares", n=num_rows, attributes=num_attributes))
         return None
-    found = estimate_shares(logits_NA)
-    if found.num_clusters == 1:
+    shares_A, converged = estimate_shares(logits_NA)
+    if shares_A is None:
         job.warnings.append(caution("one cluster"))
-        return None
-    if not found.converged:
-        shares = found.shares_A.round(4).tolist()
-        job.warnings.append(caution("moving shares", n=found.steps, shares=shares))
-    return found.shares_A
+    elif not converged:
+        job.warnings.append(caution("moving shares", n=TO_FIT[0], shares=shares_A.round(4).tolist()))
+    return shares_A
 
 
 def checked_proportions(proportions: ArrayLike | str, num_attributes: int) -> Array | None:

@@ -37,7 +37,7 @@ class AdapterHead(Head):
         self.register_buffer("weights", weights.detach().float().clone())
         self.weights: torch.Tensor
         self.logit_scale, self.logit_bias = logit_scale, logit_bias
-        self.multiply_adds = 128 * width * (2 * hidden + num_classes)
+        self.multiply_adds = 128 * width * (2 * hidden + num_classes)  # of a batch of 128 rows
 
     @classmethod
     def build(cls, start: HeadStart, **settings: Any) -> "AdapterHead":
@@ -91,6 +91,7 @@ class AdapterHead(Head):
         down, up, ratio = (tensors[f"adapter.{name}"] for name in ("down", "up", "ratio"))
         moved = ((features @ down.T).clip(0) @ up.T).clip(0)
         mixed = ratio * moved + (1 - ratio) * features
+        # By hand, because F.normalize takes no NumPy array; 1e-12 is its least length.
         lengths = (mixed**2).sum(axis=1, keepdims=True) ** 0.5
         adapted: Array = mixed / lengths.clip(1e-12)
         return Head.logits(tensors, adapted)

@@ -161,8 +161,7 @@ class Head(torch.nn.Module, Registered):
         Returns:
             (N, C) float32.
         """
-        total: NDArray[np.float32] = np.logaddexp.reduce(logits, axis=2)
-        return total
+        return np.asarray(np.logaddexp.reduce(logits, axis=2))
 
 
 def class_prompts(words: Words, copies: int = 1) -> Prompts:

@@ -21,7 +21,7 @@ class LinearHead(Head):
         super().__init__()
         self.weights = torch.nn.Parameter(logit_scale * first_weights.detach().float())
         self.bias = torch.nn.Parameter(torch.zeros(len(first_weights), device=first_weights.device))
-        self.multiply_adds = 128 * first_weights.numel()
+        self.multiply_adds = 128 * first_weights.numel()  # of a batch of 128 rows
 
     @classmethod
     def build(cls, start: HeadStart, **settings: Any) -> "LinearHead":

@@ -78,6 +78,7 @@ class PromptHead(Head):
         if copies > 1:
             offsets_KD = torch.zeros(len(names) * copies, backbone.embed_dim, device=backbone.device)
             self.offsets = torch.nn.Parameter(offsets_KD)
+        # For `identity`: a saved context has no words, and its parameters move during training.
         words = ctx_init if context is None else hashlib.sha256(context.tobytes()).hexdigest()
         self._start = (words, list(names.items()))
         self.text_tower = fit_text_tower(
@@ -87,6 +88,7 @@ class PromptHead(Head):
         self.logit_scale = backbone.logit_scale
         self.logit_bias = backbone.logit_bias or 0.0
         member_KP = F.one_hot(torch.tensor(_owners(names), device=backbone.device), len(names)).T.float()
+        # Not persistent: checkpoints hold only what is trained.
         self.register_buffer("averaging_KP", member_KP / member_KP.sum(dim=1, keepdim=True), persistent=False)
         self.averaging_KP: torch.Tensor
         self.register_buffer("zero_shot", None, persistent=False)
@@ -181,13 +183,13 @@ def _check_context(
             f"{where}: its context has width {context.shape[-1]}, the text tower of {backbone.spec['model']} has "
             f"{width}; name a prompt that was trained with this model"
         )
-    number, found = max(prompts.contexts) + 1, len(context) if context.ndim == 3 else None
-    if class_specific and context.ndim == 2:
+    number, is_specific = max(prompts.contexts) + 1, context.ndim == 3
+    if class_specific and not is_specific:
         raise InputError(f"{where}: all classes share its context; drop --class-specific-context")
-    if found is not None and found != number:
-        way_out = "name a prompt of as many, or a shared one"
-        raise InputError(f"{where}: has {found} contexts, the data have {number} classes; {way_out}")
-    if not class_specific and context.ndim == 3:
+    if is_specific and len(context) != number:
+        contexts = f"has {len(context)} contexts, the data have {number} classes"
+        raise InputError(f"{where}: {contexts}; name a prompt of as many, or a shared one")
+    if is_specific and not class_specific:
         raise InputError(f"{where}: has a context for each class; add --class-specific-context")
 
 

@@ -178,6 +178,7 @@ class Objective(Registered):
         is_grouped = logits.shape[1] > self.training.num_classes
         if is_grouped:
             logits = logits + logits.new_tensor(self.training.offsets)
+        # A row of group -1 has the loss of its class.
         known = groups if is_grouped and self.by_group else groups.new_full(groups.shape, -1)
         return group_cross_entropy(logits, labels, known, self.training.num_classes)
 

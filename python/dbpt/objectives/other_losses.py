@@ -129,6 +129,7 @@ class KgCoOp(Objective):
 
     def penalty(self, head: torch.nn.Module) -> torch.Tensor | None:
         """Return the weighted mean distance of the class weights of the last step's forward pass."""
+        # The text tower has already run in this step's forward pass; its graph is kept for this.
         cosines_C = (head.last_weights * head.zero_shot).sum(dim=1)  # type: ignore[operator]
         return KGCOOP_WEIGHT * (1 - cosines_C.mean())
 
@@ -180,9 +181,7 @@ class ContrastiveAdapter(ClassBalanced):
     heads = ("adapter",)
     prompts = ("class",)
 
-    def __init__(self, training: TrainingGroups, *, apply: str = "loss", **bounds: float) -> None:
-        super().__init__(training, apply=apply, **bounds)
-        self._step = 0
+    _step = 0  # steps taken
 
     def start(self, head: torch.nn.Module, features: torch.Tensor, seed: int) -> None:
         """Predict the training rows by the zero-shot classifier, and balance the cells."""

@@ -102,8 +102,7 @@ def name_features(inputs: Inputs) -> list[NDArray[np.float64]]:
 def span(directions_RD: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return an orthonormal basis (R', D) of the span of the directions (R, D); collinear ones count once."""
     _, lengths, basis_RD = np.linalg.svd(directions_RD, full_matrices=False)
-    found: NDArray[np.float64] = basis_RD[lengths > NOTHING]
-    return found
+    return np.asarray(basis_RD[lengths > NOTHING])
 
 
 def without(basis_RD: NDArray[np.float64], weights_CD: NDArray[np.float64], inputs: Inputs) -> NDArray[np.float64]:
@@ -145,8 +144,7 @@ class GroupPrompts(GroupPromptsSum):
     @staticmethod
     def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the largest logit of each class's groups, (N, C)."""
-        best: NDArray[np.float32] = logits.max(axis=2)
-        return best
+        return np.asarray(logits.max(axis=2))
 
 
 def group_weights(inputs: Inputs) -> NDArray[np.float32]:
@@ -155,8 +153,10 @@ def group_weights(inputs: Inputs) -> NDArray[np.float32]:
     for factor in words.factors:
         if factor.of_class:
             name = next(iter(factor.of_class))
-            found = f"factor {factor.name!r} has values of its own for class {name!r}"
-            raise InputError(f"{found}, so some sentences of class and attribute mean nothing; leave the method out")
+            raise InputError(
+                f"factor {factor.name!r} has values of its own for class {name!r}, so some sentences of class and "
+                "attribute mean nothing; leave the method out"
+            )
     from dbpt.heads.base import group_texts
 
     weights_GD = inputs.encode(*group_texts(words))
@@ -183,7 +183,7 @@ class RoboShot(TrainingFree):
 
 
 class MeanDifference(TrainingFree):
-    """Without the differences between the mean features of the pseudo attributes, within class.
+    """Zero-shot without the differences between the mean image features of the pseudo attributes within a class.
 
     The direction of two attributes is the mean over the classes whose training rows have both.
     """

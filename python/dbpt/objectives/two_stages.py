@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Jtt(Objective):
     """Two stages: ERM for ``identification_epochs``, whose errors on the training rows are the error set E.
 
-    Then the head is reset, with the paper's loss: the mean over training rows of which those of E are repeated
-    ``up_weight`` times. With ``apply="sampling"`` they are drawn that often, in an epoch of N draws all the same.
+    Then the head is reset and trained with the paper's loss: the mean over the training rows, with those of E repeated
+    ``up_weight`` times. With ``apply="sampling"`` they are drawn that much more often; an epoch still has N draws.
     """
 
     name = "jtt"
@@ -246,8 +246,7 @@ def refit_layer(
     """
     known = groups >= 0
     features_ND, labels, groups = features[known].astype(np.float64), labels[known], groups[known]
-    half = _half_of_each_group(groups, seed)
-    penalty = _best_penalty(features_ND, labels, groups, num_classes, seed, half)
+    penalty = _best_penalty(features_ND, labels, groups, num_classes, seed)
     mean_D, scale_D = _standard(train_features)
     standardised_ND = (features_ND - mean_D) / scale_D
     layers = [
@@ -266,9 +265,9 @@ def _best_penalty(
     groups: NDArray[np.int64],
     num_classes: int,
     seed: int,
-    half: NDArray[np.bool_],
 ) -> float:
-    """Return the first of `PENALTIES` with the best worst-group accuracy on the rows that are not in ``half`` (N,)."""
+    """Return the first of `PENALTIES` with the best worst-group accuracy on the half of the rows not fitted on."""
+    half = random_part(groups, lambda n: -(-n // 2), seed)  # the larger half of a group of odd size
     (subset,) = balanced_subsets(groups[half], seed, 1)
     rows = np.flatnonzero(half)[subset]
     mean_D, scale_D = _standard(features_ND[rows])
@@ -290,6 +289,7 @@ def _fit(
     l1 = {"l1_ratio": 1.0} if regression().get_params()["l1_ratio"] is not None else {"penalty": "l1"}
     fits = []
     for target in range(num_classes) if num_classes > 2 else (1,):
+        # scikit-learn takes seeds of 32 bits.
         fit = regression(C=penalty, solver="liblinear", max_iter=1000, random_state=seed % 2**32, **l1)
         fits.append(fit.fit(features_ND, labels == target))
     weights_FD = np.concatenate([fit.coef_ for fit in fits])
@@ -302,12 +302,8 @@ def _fit(
 
 def _standard(features_ND: NDArray[np.floating]) -> Layer:
     """Return means and standard deviations (D,), 1 for a feature that is constant; in float64, some columns at once."""
+    # NumPy's std makes a float64 copy of the whole array, a gigabyte for CelebA.
     blocks = np.array_split(features_ND, -(-features_ND.shape[1] // BLOCK_COLUMNS), axis=1)
     figures = [(block.mean(axis=0), block.std(axis=0)) for block in (each.astype(np.float64) for each in blocks)]
     mean_D, deviation_D = (np.concatenate(parts) for parts in zip(*figures, strict=True))
     return mean_D, np.where(deviation_D > 1e-12, deviation_D, 1.0)
-
-
-def _half_of_each_group(groups: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return (N,) bool: the rows of the half to fit on, the larger half of a group of odd size."""
-    return random_part(groups, lambda n: -(-n // 2), seed)

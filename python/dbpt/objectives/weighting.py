@@ -17,9 +17,6 @@ from dbpt.objectives.base import Objective, TrainingGroups, group_cross_entropy
 if TYPE_CHECKING:
     import torch
 
-if TYPE_CHECKING:
-    import torch
-
     from dbpt.sampling import GroupSampler
 
 
@@ -42,7 +39,8 @@ class WeightingObjective(Objective):
 
     uses_groups = True
     by_group = True
-    _note: str | None = None
+    note: str | None = None
+    """A note for the user about raking, if there is any."""
     settings: ClassVar[tuple[str, ...]] = ("min_group_count", "max_weight")
     can_sample = True
 
@@ -56,13 +54,8 @@ class WeightingObjective(Objective):
     def _dbpt_rule(
         self, training: TrainingGroups, eta: float, momentum: float, bounds: dict[str, float]
     ) -> GroupWeights:
-        base, self._note = training.raked(bounds.get("min_group_count", MIN_GROUP_COUNT))
+        base, self.note = training.raked(bounds.get("min_group_count", MIN_GROUP_COUNT))
         return GroupWeights(training.counts, eta, momentum, base=base, **bounds)
-
-    @property
-    def note(self) -> str | None:
-        """A note for the user about raking, if there is any."""
-        return self._note
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the rule; if rows are drawn by weight, divided by the weights of the draws."""
@@ -152,6 +145,7 @@ class GroupDro(WeightingObjective):
     settings = (*WeightingObjective.settings, "dro_step_size")
 
     def __init__(self, training: TrainingGroups, *, dro_step_size: float, apply: str = "loss", **bounds: float) -> None:
+        # The bounds may keep a small group from its equal part of the draws, so the rule needs the real shares.
         drawn_by = GroupWeights(training.counts, 0.0, 0.0, **bounds) if apply == "sampling" else None
         shares: str | NDArray[np.float64] = "natural" if drawn_by is None else training.counts * drawn_by.group_weights
         rule = GroupDRO(training.counts, dro_step_size, shares=shares, **bounds)
@@ -203,5 +197,4 @@ def group_shares(training: TrainingGroups, min_group_count: float) -> NDArray[np
     parts_CA = np.where(counts_CA.any(axis=1, keepdims=True), counts_CA, kept_CA)
     rows_CA = rows_C[:, None] * parts_CA / np.maximum(parts_CA.sum(axis=1, keepdims=True), 1)
     floored_CA = np.maximum(rows_CA, max(min_group_count, 1.0))
-    shares: NDArray[np.float64] = (floored_CA / floored_CA[kept_CA].sum()).reshape(-1)
-    return shares
+    return np.asarray((floored_CA / floored_CA[kept_CA].sum()).reshape(-1))

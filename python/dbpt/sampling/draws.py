@@ -1,14 +1,14 @@
 """Shares and quotas, which both samplers of groups have: in each epoch a whole number of draws for each group."""
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError, nearest
-from dbpt.sampling.epochs import Drawn, EpochSampler
+from dbpt.sampling.epochs import MAX_DRAWS, Drawn, EpochSampler
 from dbpt.sampling.row_groups import RowGroups
 
 
@@ -33,7 +33,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
         labels: (N,) class of each row, for ``unknown="class"``; all rows of a group have the same class.
     """
 
-    _drawn_from = "groups"
+    _length_name: ClassVar[str]  # of the number of draws in an epoch, in a state
     _rows: RowGroups
     _rows_digest: int | None = None
 
@@ -44,11 +44,6 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
     @abstractmethod
     def _settings(self) -> dict[str, int]:
         """Return the settings that must be the same in a loaded state."""
-
-    @property
-    @abstractmethod
-    def _length_in_state(self) -> tuple[str, int]:
-        """The name in a state of the number of draws in an epoch, and its limit."""
 
     def _draws(self) -> NDArray[np.int64]:
         """Return the draws in the current epoch of each group, and of the unknown rows of each class."""
@@ -142,7 +137,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
     def _distributions_to_state(
         self, current: NDArray[np.float64], upcoming: NDArray[np.float64]
     ) -> dict[str, int | list[float]]:
-        sizes = {**self._settings(), self._length_in_state[0]: self._length}
+        sizes = {"groups_digest": self._digest(), **self._settings(), self._length_name: self._length}
         return {**sizes, "shares": current.tolist(), "next_shares": upcoming.tolist()}
 
     def _distributions_from_state(self, state: dict[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
@@ -150,10 +145,9 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
             raise InputError("state['groups_digest'] differs: the state was saved with other groups; use the same ones")
         for key, here in self._settings().items():
             if type(state[key]) is not type(here) or state[key] != here:
-                found = arguments.in_one_line(state[key])
-                raise InputError(f"state[{key!r}] is {found}; expected {here}, as here")
-        name, limit = self._length_in_state
-        length = arguments.integer(f"state[{name!r}]", state[name], 1, limit)
+                raise InputError(f"state[{key!r}] is {arguments.in_one_line(state[key])}; expected {here}, as here")
+        name = self._length_name
+        length = arguments.integer(f"state[{name!r}]", state[name], 1, MAX_DRAWS // self._rows_per_draw)
         current, upcoming = (
             arguments.group_numbers(f"state[{key!r}]", state[key], self._rows.index.num_groups)
             for key in ("shares", "next_shares")
@@ -163,9 +157,7 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
         return current, upcoming, length
 
     def _shown_quotas(self) -> str:
-        unknown = f", unknown_quotas={_shortened(self.unknown_quotas)}" if len(self.unknown_counts) else ""
-        return f"quotas={_shortened(self.quotas)}{unknown}"
-
-
-def _shortened(values: NDArray[np.int64]) -> str:
-    return np.array2string(values, separator=", ", threshold=10)
+        quotas, unknown = (
+            np.array2string(each, separator=", ", threshold=10) for each in (self.quotas, self.unknown_quotas)
+        )
+        return f"quotas={quotas}" + (f", unknown_quotas={unknown}" if len(self.unknown_counts) else "")

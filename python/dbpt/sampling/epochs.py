@@ -55,8 +55,8 @@ class Pass(Iterator[Iterator[Drawn]], Generic[Drawn]):
 class Draws(itertools.chain[Drawn]):
     """The draws of a pass, with states for torchdata's `StatefulDataLoader`.
 
-    It saves and loads the state of the sampler, then that of this iterator, which finishes its epoch: loaded at the end
-    of one, it has no draws left, whereas the next pass of a sampler loaded there is the next epoch.
+    The loader loads the state into the sampler, and then into this iterator, which finishes its epoch. So an iterator
+    loaded at the end of an epoch has no draws left. The next pass of a sampler loaded there is over the next epoch.
     """
 
     chunks: "Chunks[Drawn]"
@@ -136,7 +136,6 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
 
     _chunk_rows: ClassVar[int] = 1 << 15  # about so many rows become Python objects at a time
     _rows_per_draw = 1
-    _drawn_from: ClassVar[str]  # "groups" or "weights", the argument that determines the draws
     _distribution: Distribution
     _phase: _Phase
     _start: int  # the draw of the global order at which the pass over the current epoch starts, or started
@@ -161,12 +160,8 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
         """Return the draws of `epoch` with this distribution."""
 
     @abstractmethod
-    def _digest(self) -> int:
-        """Return a number by which a state recognises the groups or weights."""
-
-    @abstractmethod
     def _distributions_to_state(self, current: Distribution, upcoming: Distribution) -> dict[str, int | list[float]]:
-        """Return the distributions of this and the next pass as plain numbers."""
+        """Return both distributions as plain numbers, with a digest of the groups or weights."""
 
     @abstractmethod
     def _distributions_from_state(self, state: dict[str, Any]) -> tuple[Distribution, Distribution, int]:
@@ -333,7 +328,6 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
             "epoch": epoch,
             "position": position,
             "num_replicas": self.num_replicas,
-            f"{self._drawn_from}_digest": self._digest(),
             **self._distributions_to_state(distribution, upcoming),
         }
 

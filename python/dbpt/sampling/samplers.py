@@ -44,6 +44,8 @@ class GroupSampler(GroupDraws[int]):
         [6, 6, 7, 7]
     """
 
+    _length_name = "num_samples"
+
     def __init__(
         self,
         groups: ArrayLike,
@@ -68,7 +70,7 @@ class GroupSampler(GroupDraws[int]):
         num_rows = self._rows.index.num_rows
         check_dataset(dataset, "groups", num_rows)
         shard = Shard.checked(rank, num_replicas, drop_last)
-        length = ("num_samples", num_rows if num_samples is None else num_samples)
+        length = (self._length_name, num_rows if num_samples is None else num_samples)
         super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = self._checked_shares(shares, group_weights)
 
@@ -89,10 +91,6 @@ class GroupSampler(GroupDraws[int]):
 
     def _settings(self) -> dict[str, int]:
         return {"independent": self._independent}
-
-    @property
-    def _length_in_state(self) -> tuple[str, int]:
-        return "num_samples", MAX_DRAWS
 
     def __repr__(self) -> str:
         quotas = self._shown_quotas() + (", independent=True" if self._independent else "")
@@ -136,6 +134,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
     """
 
     # It has no attribute `drop_last`: Lightning would replace it by a BatchSampler of its own.
+    _length_name = "num_batches"
 
     def __init__(
         self,
@@ -173,7 +172,7 @@ class GroupBatchSampler(GroupDraws[list[int]]):
         self.min_per_group = arguments.integer("min_per_group", 1 if min_per_group is None else min_per_group, 0)
         check_dataset(dataset, "groups", num_rows)
         shard = Shard.checked(rank, num_replicas, drop_last)
-        length = ("num_batches", -(-num_rows // self.batch_size) if num_batches is None else num_batches)
+        length = (self._length_name, -(-num_rows // self.batch_size) if num_batches is None else num_batches)
         super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         arguments.integer("batch_size * num_batches", self.batch_size * self._length, 1, MAX_DRAWS)
         self._distribution = self._checked_shares(shares, group_weights)
@@ -217,10 +216,6 @@ class GroupBatchSampler(GroupDraws[list[int]]):
             "min_per_group": self.min_per_group,
         }
 
-    @property
-    def _length_in_state(self) -> tuple[str, int]:
-        return "num_batches", MAX_DRAWS // self.batch_size
-
     def __repr__(self) -> str:
         return (
             f"GroupBatchSampler(num_groups={self.num_groups}, batch_size={self.batch_size}, "
@@ -253,8 +248,6 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         [3, 2, 3, 3, 3, 3, 2, 3]
     """
 
-    _drawn_from = "weights"
-
     def __init__(
         self,
         weights: ArrayLike | torch.Tensor,
@@ -268,9 +261,10 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         dataset: Sized | None = None,
         num_threads: int | None = None,
     ) -> None:
-        array = _floats(weights)
-        self._num_rows, threads = len(array), arguments.num_threads(num_threads)
-        check_dataset(dataset, "weights", self._num_rows)
+        array, threads = _floats(weights), arguments.num_threads(num_threads)
+        self.num_rows = len(array)
+        """N, the number of weights."""
+        check_dataset(dataset, "weights", self.num_rows)
         shard = Shard.checked(rank, num_replicas, drop_last)
         super().__init__(("num_samples", num_samples), shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = _Weights.of(array, threads)
@@ -279,11 +273,6 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
     def num_samples(self) -> int:
         """Draws in an epoch, over all ranks."""
         return self._length
-
-    @property
-    def num_rows(self) -> int:
-        """N, the number of weights."""
-        return self._num_rows
 
     def set_weights(self, weights: ArrayLike | torch.Tensor) -> None:
         """Use other weights from the next pass on. A pass that has begun or was loaded keeps its own.
@@ -295,8 +284,8 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
             InputError: for another length, and for weights that can't be drawn by.
         """
         array = _floats(weights)
-        if len(array) != self._num_rows:
-            raise InputError(f"weights has length {len(array)}; expected {self._num_rows}, as before")
+        if len(array) != self.num_rows:
+            raise InputError(f"weights has length {len(array)}; expected {self.num_rows}, as before")
         self._set_distribution(_Weights.of(array, self._threads()))
 
     def _open(self, distribution: _Weights, epoch: int) -> Stream:
@@ -306,9 +295,6 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
                 "with the same weights again before the pass begins"
             )
         return WeightedStream(distribution.table, self.num_samples, self.seed, epoch)
-
-    def _digest(self) -> int:
-        return self._distribution.digest
 
     def _distributions_to_state(self, current: _Weights, upcoming: _Weights) -> dict[str, int | list[float]]:
         digests = {"weights_digest": current.digest, "next_weights_digest": upcoming.digest}
