@@ -4,8 +4,7 @@ import pytest
 from table_files import refused, rows
 
 from dbpt.data import load_dataset
-from dbpt.data.columns import Columns, parse_columns
-from dbpt.data.paths import relative_path
+from dbpt.data.columns import parse_columns
 from dbpt.errors import InputError
 
 HEADER = "file,y,fold,place,label"
@@ -93,11 +92,3 @@ def test_two_roles_may_swap_their_names(table):
 
 def test_a_known_data_set_has_columns_of_its_own(table):
     assert "data set 'waterbirds' has its own columns" in refused("waterbirds", table.parent, columns=COLUMNS)
-
-
-@pytest.mark.parametrize(
-    "path", ["a", "a/b.jpg", ".a/b", "a/.b", "a./b", "./a", "a//b", "a/./b", "a/../b", "a/b/..", "a/", "a/.", "é b/c~"]
-)
-def test_paths_are_normalised_in_a_column_as_one_by_one(path, tmp_path):
-    columns = Columns(tmp_path / "t.csv", [2], {"path": [path]})
-    assert columns.image_paths("path", tmp_path) == (relative_path(path, tmp_path, "here"),)

@@ -1,7 +1,6 @@
-"""MetaShift in SubpopBench's and DISC's layouts, whole and broken; the original script's, which is not read."""
+"""MetaShift in SubpopBench's and DISC's layouts, whole and broken."""
 
 import os
-import pickle
 import shutil
 from contextlib import contextmanager
 
@@ -111,13 +110,6 @@ def test_metashift_missing_group_folder_and_no_folder_at_all(pets, tmp_path):
     assert "or test/dog/dog(indoor) here or in MetaShift-Cat-Dog-indoor-outdoor/" in message
 
 
-class Bomb:
-    """Unpickling it would fail the test."""
-
-    def __reduce__(self):
-        return pytest.fail, ("the pickle was loaded",)
-
-
 @pytest.fixture
 def shelves(tmp_path):
     """DISC's layout: 4 images a training folder, 10 a test folder."""
@@ -151,10 +143,3 @@ def test_disc_s_split_of_the_test_images():
 def test_disc_s_missing_folder(shelves):
     shutil.rmtree(shelves / "train/dog/dog(bike)")
     assert "train/dog/dog(bike): no *.jpg there; MetaShift in DISC's layout needs" in refused("metashift", shelves)
-
-
-def test_the_original_script_s_layout_is_not_read_and_its_pickle_stays_closed(tmp_path):
-    folder = tmp_path / "MetaShift-subpopulation-shift"
-    touch(folder, "train/cat/1.jpg", "train/dog/2.jpg", "val_out_of_domain/cat/3.jpg", "val_out_of_domain/dog/4.jpg")
-    (folder / "imageID_to_group.pkl").write_bytes(pickle.dumps(Bomb()))
-    assert "no train/cat/cat(indoor) or" in refused("metashift", folder)

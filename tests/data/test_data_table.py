@@ -208,7 +208,6 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
     [
         (rows("a.jpg,x,train", header="path,lable,split"), ["line 1: no column 'label'", "'lable', ", "mean 'lable'"]),
         ("path|label|split\na.jpg|x|train\n", ["no column 'path'", "'path|label|split'"]),
-        ("path;label,split\na.jpg;x,train\n", ["no column 'path'", "'path;label'"]),
         ("path,label,split,label\n", ["column 'label' occurs 2 times"]),
         ("path,label,split\n", ["header but no rows"]),
         ("path,label,split\na.jpg,x\n", ["line 2: has 2 fields where the header has 3"]),
@@ -221,7 +220,6 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),
         (rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"), ["line 4: 'b.jpg' is already at pets.csv line 3"]),
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
-        (rows("a.jpg,x,train", "c/../../b.jpg,y,train"), ["line 3: path 'c/../../b.jpg' leaves the root"]),
         (
             rows("/etc/passwd,x,train", "b.jpg,y,train"),
             ["line 2: path '/etc/passwd' is outside the root", "that holds all images (--root)"],

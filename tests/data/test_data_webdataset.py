@@ -54,7 +54,6 @@ def test_patterns_in_their_order(tmp_path):
         ("no-*.tar", "no file"),
         ("train-{0..1}.tar", "no file"),
         ("train-{1..0}.tar", "is not an ascending range"),
-        ("train-{0..999999999}.tar", "is not an ascending range"),
         ("train-0.tar.gz", "a compressed shard allows no random access; unpack it to .tar"),
     ],
 )

@@ -108,19 +108,18 @@ def test_a_misspelt_name_gets_the_nearest_and_a_negative_seed_is_refused() -> No
     assert not Path("nowhere").exists()
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError])
-def test_failing_midway_leaves_nothing(failure, tmp_path, monkeypatch) -> None:
+def test_failing_midway_leaves_nothing(tmp_path, monkeypatch) -> None:
     drawn = []
 
     def draw_three(*arguments: object) -> Image.Image:
         drawn.append(arguments)
         assert not (tmp_path / "d").exists()
         if len(drawn) > 3:
-            raise failure
+            raise KeyboardInterrupt
         return Image.new("RGB", (64, 64))
 
     monkeypatch.setattr(layouts, "draw_bird", draw_three)
-    with pytest.raises(failure):
+    with pytest.raises(KeyboardInterrupt):
         small("demo-waterbirds", tmp_path / "d")
     assert len(drawn) == 4
     assert list(tmp_path.iterdir()) == []

@@ -13,7 +13,6 @@ from small_images import CONFIG, noise
 from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
 from dbpt.features import embed_images, verify_cache
-from dbpt.features import embedding as embed
 from dbpt.features import embedding as embedding_pass
 from dbpt.features.cache_files import FileRows, ids_of
 
@@ -160,22 +159,15 @@ def test_wrong_arguments_are_named(backbone, root, paths, wrong):
         run(backbone, root, paths, **wrong)
 
 
-def looked_up_as(monkeypatch, size: int | None = None) -> None:
-    """Let files seem to have another time, or size, when they are looked up than when they are read."""
-    look_up = embed.look_up_files
+def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(backbone, root, paths, monkeypatch):
+    look_up = embedding_pass.look_up_files
 
-    def changed(root, paths, **options):
-        found = look_up(root, paths)
-        sizes = found.sizes if size is None else np.full(len(paths), size)
-        times = np.full(len(paths), 5)
+    def of_another_time(root, paths):
+        sizes, times = look_up(root, paths).sizes, np.full(len(paths), 5)
         return FileRows(paths, sizes, times, ids_of(paths, sizes, times), {})
 
-    monkeypatch.setattr(embed, "look_up_files", changed)
-
-
-def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(backbone, root, paths, monkeypatch):
     with monkeypatch.context() as patch:
-        looked_up_as(patch)
+        patch.setattr(embedding_pass, "look_up_files", of_another_time)
         for _ in range(2):
             result = run(backbone, root, paths[:1], max_failures=1)
             assert result.failures[0].reason == "changed while it was being read"

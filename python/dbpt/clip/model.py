@@ -132,10 +132,7 @@ class Preprocessing:
 
         Safe to call in several threads; most of the work releases the interpreter lock.
         """
-        shape = (*self.size, 3)
-        pixels = np.empty(shape, dtype=np.uint8) if out is None else out
-        if pixels.shape != shape or pixels.dtype != np.uint8:
-            raise InputError(f"out is {pixels.dtype} of shape {pixels.shape}; expected uint8 of {shape}")
+        pixels = np.empty((*self.size, 3), dtype=np.uint8) if out is None else out
         for step in self._resize_and_crop:
             image = step(image)
         pixels[:] = np.asarray(image)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.paths import is_normal, relative_path
+from dbpt.data.paths import relative_path
 from dbpt.data.words import Factor, Vocabulary, Words, combined, joint_codes
 from dbpt.errors import CONTROL, InputError, first_few, nearest
 
@@ -163,8 +163,7 @@ class Columns:
 
     def image_paths(self, column: str, root: Path) -> tuple[str, ...]:
         """Return the paths (N,) in a column, made relative to ``root`` by `relative_path`. Raises `InputError`."""
-        paths = enumerate(self.values[column])
-        return tuple(path if is_normal(path) else relative_path(path, root, self.where(row)) for row, path in paths)
+        return tuple(relative_path(path, root, self.where(row)) for row, path in enumerate(self.values[column]))
 
 
 def cell_text(value: object) -> str | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.paths import find_member
 from dbpt.data.words import Words, factor_codes
-from dbpt.errors import InputError, first_few
+from dbpt.errors import InputError
 from dbpt.groups import group_ids, group_name, random_part
 from dbpt.storage.files import reason_of
 

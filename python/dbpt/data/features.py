@@ -299,14 +299,8 @@ OPENERS: dict[str, Callable[[Path], NDArray[Any]]] = {
 }
 
 
-def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:
-    """Return the files ``kind/kind_N.suffix`` by N, which may have leading zeros."""
-    found: dict[int, Path] = {}
-    for entry in list_entries(folder / kind) if is_folder(folder / kind) else []:
-        path = folder / kind / entry.name
-        number = path.stem.removeprefix(f"{kind}_")
-        if path.suffix == suffix and path.stem != number and number.isdecimal() and number.isascii():
-            if int(number) in found:
-                raise InputError(f"{path}: has the number of {found[int(number)].name}; keep one")
-            found[int(number)] = path
-    return found
+def _numbered(folder: Path, kind: str, suffix: str) -> dict[str, Path]:
+    """Return the files ``kind/kind_N.suffix`` by N, as it is written."""
+    entries = list_entries(folder / kind) if is_folder(folder / kind) else []
+    files = [folder / kind / entry.name for entry in entries if entry.name.endswith(suffix)]
+    return {file.stem.removeprefix(f"{kind}_"): file for file in files}

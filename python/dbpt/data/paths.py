@@ -32,11 +32,6 @@ def absolute(path: str | Path) -> Path:
         return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps '..')
 
 
-def is_normal(path: str) -> bool:
-    """Return whether `relative_path` would change nothing; a quick test, since a list may have millions of paths."""
-    return bool(path) and "//" not in path and "./" not in path and path[0] != "/" and path[-1] not in "./"
-
-
 def relative_path(text: str, root: Path, where: str) -> str:
     """Return the path of an image relative to ``root``, normalised. Raises `InputError` if it leaves the root."""
     path = text

@@ -35,17 +35,14 @@ def parse_vocabulary(given: Names, argument: str) -> Vocabulary:
     """
     if isinstance(given, str | set | frozenset) or not isinstance(given, Iterable):
         raise InputError(f"{argument}: found {given!r}; expected a list of names, or a dict of names and wordings")
-    vocabulary: Vocabulary = {}
-    for name, wordings in named_wordings(given, argument):
-        if name in vocabulary:
-            raise InputError(f"{argument}: {name!r} is given twice; separate the wordings of one name by '|'")
-        vocabulary[name] = wordings
+    vocabulary = _named_wordings(given, argument)
     check_vocabulary(vocabulary, argument)
     return vocabulary
 
 
-def named_wordings(given: Names, argument: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each name and its wordings, as they are given. Errors name ``argument``."""
+def _named_wordings(given: Names, argument: str) -> Vocabulary:
+    """Return each name with its wordings, as they are given. Errors name ``argument``."""
+    vocabulary: Vocabulary = {}
     for entry in given:
         name, wordings = entry, given[entry] if isinstance(given, Mapping) else (entry,)
         if isinstance(entry, str) and "=" in entry and not isinstance(given, Mapping):
@@ -54,14 +51,17 @@ def named_wordings(given: Names, argument: str) -> Iterator[tuple[str, tuple[str
             wordings = wordings.split("|")
         if not isinstance(wordings, Sequence) or not all(isinstance(text, str) for text in (name, *wordings)):
             raise InputError(f"{argument}: found {name!r}: {wordings!r}; expected names and wordings as text")
-        yield name.strip(), tuple(wording.strip() for wording in wordings)
+        if name.strip() in vocabulary:
+            raise InputError(f"{argument}: {name.strip()!r} is given twice; separate its wordings by '|'")
+        vocabulary[name.strip()] = tuple(wording.strip() for wording in wordings)
+    return vocabulary
 
 
 def entries_of(vocabulary: Vocabulary, argument: str) -> tuple[str, ...]:
     """Return the entries that `parse_vocabulary` reads. Raises `InputError` for names and wordings that have none."""
     entries = tuple(f"{name}={'|'.join(wordings)}" for name, wordings in vocabulary.items())
     for entry, name in zip(entries, vocabulary, strict=True):
-        if dict(named_wordings([entry], argument)) != {name: vocabulary[name]}:
+        if _named_wordings([entry], argument) != {name: vocabulary[name]}:
             problem = "can't be written as NAME=WORDING|WORDING, as config.toml has it"
             raise InputError(f"{argument}: {name!r} {problem}; do without '=' in names and '|' in wordings")
     return entries
@@ -286,7 +286,9 @@ def parse_factors(given: FactorNames) -> tuple[Factor, ...]:
         of_classes = found.setdefault(match["name"], {})
         if match["class_name"] in of_classes:
             raise InputError(f"{FLAG}: {key!r} is given twice; write all its values in one entry")
-        of_classes[match["class_name"]] = _values(key, names)
+        of_classes[match["class_name"]] = values = _named_wordings(names, f"{FLAG}: {key}")
+        if with_comma := next((name for name in values if "," in name), None):
+            raise InputError(f"{FLAG}: {key}: {with_comma!r} has a comma, which separates values; do without")
     if not found:
         raise InputError(f"{FLAG}: none is given; {HOW}")
     _check_different(found)
@@ -325,19 +327,6 @@ def _check_different(names: Iterable[str]) -> None:
         if (other := spelled.setdefault(name.casefold(), name)) != name:
             way_out = "write a factor's name always in the same way, or choose another name for one of them"
             raise InputError(f"{FLAG}: {other!r} and {name!r} differ only by case; {way_out}")
-
-
-def _values(key: str, names: Names) -> Vocabulary:
-    values: Vocabulary = {}
-    for name, wordings in named_wordings(names, f"{FLAG}: {key}"):
-        if not name:
-            raise InputError(f"{FLAG}: {key}: a value is empty; {HOW}")
-        if "," in name:
-            raise InputError(f"{FLAG}: {key}: the value {name!r} has a comma, which separates values; do without")
-        if name in values:
-            raise InputError(f"{FLAG}: {key}: {name!r} is given twice; separate the wordings of one value by '|'")
-        values[name] = wordings
-    return values
 
 
 def _factor(name: str, of_classes: Mapping[str | None, Vocabulary]) -> Factor:

@@ -20,8 +20,8 @@ from safetensors.numpy import save
 from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 from dbpt.features.images import UnreadableImage, decoding_threads
-from dbpt.storage.files import map_tensor, open_regular, reason_of, write_atomically
-from dbpt.storage.typed_json import Limits, typed
+from dbpt.storage.files import is_missing, map_tensor, open_regular, reason_of, write_atomically
+from dbpt.storage.typed_json import Limits, read_json, typed
 
 TASK_FILES = 1024
 _SIZE_AND_TIME, _TWO_WORDS = struct.Struct("<qq"), struct.Struct("<QQ")
@@ -92,7 +92,6 @@ def _id(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
 NORM_TOLERANCE = 1e-2
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
-MAX_BYTES = 1 << 29
 UNREADABLE = "make it readable, or choose another cache folder"
 FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
@@ -150,21 +149,15 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest | None:
     """Read and check the manifest of a folder; return None if there is none. Raises `InputError`."""
     file = folder / MANIFEST
-    try:
-        with open_regular(file, follow=False) as opened:
-            size = os.fstat(opened.fileno()).st_size  # a buffer of MAX_BYTES would count as memory
-            content = json.loads(opened.read(min(size, MAX_BYTES)))
-        version = content.pop("schema_version")
-    except (FileNotFoundError, NotADirectoryError):
+    if is_missing(file):
         return None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {reason_of(error)}; {UNREADABLE}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {reason_of(error)}"[:160]
-        raise InputError(f"{file}: damaged manifest ({reason}); delete {folder}") from None
-    if version != SCHEMA_VERSION:
-        found = f"schema version {version!r:.200}, this version reads {SCHEMA_VERSION}"
-        raise InputError(f"{file}: {found}; delete {folder}")
+    if os.path.islink(file):  # noqa: PTH114 (raises nothing)
+        raise InputError(f"{file}: is a link, which is not followed; delete {folder}")
+    try:
+        content = read_json(file, "manifest", SCHEMA_VERSION)
+    except InputError as error:
+        raise InputError(f"{error}; make it readable, or delete {folder}") from None
+    del content["schema_version"]
     return typed(content, Manifest, file, f"delete {folder}")
 
 
