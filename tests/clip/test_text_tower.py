@@ -148,12 +148,6 @@ def test_one_long_name_does_not_lengthen_the_others():
     assert positions([*short, long]) == positions(short) + 51 + 2  # and its full stop and EOS
 
 
-@pytest.mark.parametrize(("path", "positions"), [("shared-prefix", 7 + 3 + 3), ("general", 2 * 77)])
-def test_num_positions_counts_what_runs_through_the_tower(path, positions):
-    layout = prompt_token_ids(tokenizer_of("plain"), ["sea gull", "sea bird"], 5)
-    assert build_text_tower(build("plain"), layout, path).num_positions == positions
-
-
 def test_a_hugging_face_tower_runs_no_padding(bert_folder):
     layout = prompt_token_ids(tokenizer_of("hugging-face"), ["sea gull", "sea bird cliff"], 5)
     assert build_text_tower(build("hugging-face", bert_folder), layout).num_positions == 2 * (1 + 5 + 3 + 1 + 1)

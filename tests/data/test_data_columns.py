@@ -65,6 +65,7 @@ def test_messages_name_the_columns_of_the_file(table):
             "--columns: 'file' is not ROLE=NAME, for example 'label=y'; roles: path, label, split, attribute, "
             "prediction, prediction_path",
         ),
+        ("label=y", "--columns: found 'label=y'; expected a list such as ['label=y'] or a dict"),
         (
             ["lable=y"],
             "--columns: 'lable' is none of path, label, split, attribute, prediction, "

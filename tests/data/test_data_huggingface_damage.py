@@ -133,12 +133,6 @@ def test_an_image_is_none_where_the_whole_struct_is(save):
     assert "(1 of 2 images cannot be found)" in refused(with_images(save(made([0, 1])), images))
 
 
-def test_root_and_embeddings_mean_nothing_to_images_inside(save, tmp_path):
-    folder = save(made([0, 1]))
-    assert f"--root {tmp_path}: {folder} has its images inside; drop it" in refused(folder, tmp_path)
-    assert f"--embeddings with the folder {folder}" in refused(folder, images=False)
-
-
 def test_rows_by_path(save):
     contents = [bytes([row % 251]) * row for row in range(2500)]
     contents[7] = None

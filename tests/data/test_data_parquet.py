@@ -42,14 +42,6 @@ def test_integers_booleans_and_floats_with_gaps(table):
     assert data.splits.tolist() == [0, 0, 2]
 
 
-def test_named_columns(table):
-    columns = dict(zip(("a.file", "y", "fold"), COLUMNS.values(), strict=True))
-    named = {"path": "a.file", "label": "y", "split": "fold"}
-    assert load_dataset(table(columns), columns=named, training=False).paths == ("a.jpg", "b.jpg")
-    message = refused(table(columns), columns=named | {"attribute": "place"})
-    assert "no column 'place'; columns found: 'a.file', 'y', 'fold'" in message
-
-
 @pytest.mark.parametrize(
     ("columns", "part"),
     [

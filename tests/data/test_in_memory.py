@@ -77,19 +77,6 @@ def test_what_is_refused(images, frame, message):
     assert message in refused(frame)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"columns": "label=y"}, "--columns: found 'label=y'; expected a list"),
-        ({"columns": {"labels": "y"}}, "--columns: 'labels' is none of path, label"),
-        ({"classes": {"dog": 3, "cat": 4}}, "--classes: found 'dog': 3; expected names"),
-        ({"celeba_target": "Male"}, "--celeba-target 'Male' with data 'DataFrame': only celeba"),
-    ],
-)
-def test_options_that_are_refused(images, options, message):
-    assert message in refused(pd.DataFrame(ROWS), **options)
-
-
 def test_a_dataset_is_taken_as_it_is_but_for_the_words_that_are_given(images):
     data = load_dataset(pd.DataFrame(ROWS))
     assert contents(load_dataset(data)) == contents(data)

@@ -85,7 +85,6 @@ def note_calls(read: list[Path]):
         ),
         (["broken.png"], r"rows: 'broken.png' has no features, its image could not be read: .*; leave it out$"),
         ([0.5], r"rows: found \[0.5\]; expected a list of paths, or of row numbers$"),
-        ([[1]], r"rows: found \[\[1\]\]; expected"),
         ([[1], [2, 3]], "rows: found .*; expected"),
         ([True], r"rows: found \[True\]; expected"),
         (7, "rows: found 7; expected"),

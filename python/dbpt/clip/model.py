@@ -97,9 +97,9 @@ def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, t
     ]
     missing, extra = [each for each in expected if each not in state], [each for each in state if each not in expected]
     problems = [("missing: ", missing), ("unexpected: ", extra), ("", shapes)]
-    found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
-    if found:
-        raise InputError(f"{path}: not a checkpoint of the architecture in the model's config ({found})")
+    differences = "; ".join(label + first_few(names, 3) for label, names in problems if names)
+    if differences:
+        raise InputError(f"{path}: not a checkpoint of the architecture in the model's config ({differences})")
 
 
 def state_digest(model: torch.nn.Module) -> str:
@@ -161,8 +161,8 @@ def default_preprocess() -> dict[str, Any]:
 
 def clean_preprocess(preprocess: dict[str, Any]) -> dict[str, Any]:
     """Return the keys that a spec stores, with values that survive JSON."""
-    found = {key: preprocess[key] for key in PREPROCESS_KEYS if key in preprocess}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+    kept = {key: preprocess[key] for key in PREPROCESS_KEYS if key in preprocess}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
 
 
 def check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[str, Any]:

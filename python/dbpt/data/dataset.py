@@ -142,8 +142,8 @@ class Dataset:
         if attributes.shape != self.labels.shape:
             raise ValueError(f"attributes: expected shape {self.labels.shape}, found {attributes.shape}")
         if attributes.size and not -1 <= attributes.min() <= attributes.max() < self.num_attributes:
-            found = f"found {attributes.min()}..{attributes.max()}"
-            raise ValueError(f"attributes: expected values in -1..{self.num_attributes - 1}, {found}")
+            present = f"found {attributes.min()}..{attributes.max()}"
+            raise ValueError(f"attributes: expected values in -1..{self.num_attributes - 1}, {present}")
         return group_ids(self.labels, attributes.astype(np.int64, copy=False), self.num_attributes)
 
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
@@ -206,8 +206,8 @@ class Dataset:
         lines += [f"  {title:<{left}}" + "".join(f"  {n:>{right}}" for n in counts) for title, counts in rows]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
-    def _per_split(self, chosen: NDArray[np.bool_]) -> list[int]:
-        counts: list[int] = np.bincount(self.splits[chosen], minlength=len(SPLITS)).tolist()
+    def _per_split(self, rows: NDArray[np.bool_]) -> list[int]:
+        counts: list[int] = np.bincount(self.splits[rows], minlength=len(SPLITS)).tolist()
         return counts
 
 
@@ -276,8 +276,8 @@ def check_possible(dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None =
             of_class = (dataset.labels == dataset.class_names.index(name)) & (codes_N >= 0)
             for row in np.flatnonzero(of_class & ~np.isin(codes_N, factor.possible(name)))[:1].tolist():
                 where = dataset.where(row) if file is None else f"{file}: image {dataset.paths[row]!r}"
-                found = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}, but class {name!r} has only"
-                raise InputError(f"{where}: {found} {', '.join(values)}; mend the value or --factors")
+                problem = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}, but class {name!r} has only"
+                raise InputError(f"{where}: {problem} {', '.join(values)}; mend the value or --factors")
 
 
 def as_on_disk(dataset: Dataset) -> Dataset:
@@ -308,8 +308,10 @@ def check_classes(dataset: Dataset) -> None:
     """Refuse a data set without training rows, or with a class without rows or training rows."""
     train = dataset.splits == SPLITS.index("train")
     if not train.any():
-        found = ", ".join(name for index, name in enumerate(SPLITS) if (dataset.splits == index).any())
-        raise InputError(f"{dataset.source}: no rows of split 'train' (splits found: {found}); mark the training rows")
+        present = ", ".join(name for index, name in enumerate(SPLITS) if (dataset.splits == index).any())
+        raise InputError(
+            f"{dataset.source}: no rows of split 'train' (splits found: {present}); mark the training rows"
+        )
     everywhere = np.bincount(dataset.labels, minlength=dataset.num_classes)
     in_training = np.bincount(dataset.labels[train], minlength=dataset.num_classes)
     for name, n, n_train in zip(dataset.class_names, everywhere, in_training, strict=True):
@@ -380,8 +382,8 @@ def published_notes(dataset: Dataset) -> list[str]:
     """Return a note for each split whose group counts differ from the published ones."""
     groups, notes = dataset.groups(dataset.attributes), []
     for split, expected in enumerate(dataset.published or ()):
-        chosen = groups[(dataset.splits == split) & (groups >= 0)]
-        counts = tuple(np.bincount(chosen, minlength=dataset.num_groups).tolist())
+        rows = groups[(dataset.splits == split) & (groups >= 0)]
+        counts = tuple(np.bincount(rows, minlength=dataset.num_groups).tolist())
         if counts != expected:
             shown, published = ("/".join(map(str, numbers)) for numbers in (counts, expected))
             notes.append(f"{SPLITS[split]}: group counts {shown} differ from the published {published}")

@@ -94,8 +94,8 @@ def read_codes(path: Path, dataset: Dataset, wanted: Wanted, rows: NDArray[np.in
     check_readable(path, f"{wanted.noun}s")
     if reader:
         return _from_table(path, reader, dataset, wanted, rows)
-    way_out = f"names with np.save(FILE, {wanted.noun}s.astype(str))"
-    return codes_of_array(path, open_npy(path, f"{wanted.noun}s", way_out), dataset, wanted, rows)
+    hint = f"names with np.save(FILE, {wanted.noun}s.astype(str))"
+    return codes_of_array(path, open_npy(path, f"{wanted.noun}s", hint), dataset, wanted, rows)
 
 
 def _from_table(
@@ -129,18 +129,18 @@ def _from_table(
 
 
 def _from_rows(
-    table: Columns, column: str, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], found: Mapping[str, int]
+    table: Columns, column: str, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], row_of: Mapping[str, int]
 ) -> Codes:
-    """Return what the ``table`` has for the ``rows`` of ``dataset``; ``found`` are its rows by path."""
+    """Return what the ``table`` has for the ``rows`` of ``dataset``; ``row_of`` are its rows by path."""
     path, names = table.path, [f"p_{name}" for name in wanted.vocabulary]
-    missing = [row for row in rows.tolist() if dataset.paths[row] not in found]
+    missing = [row for row in rows.tolist() if dataset.paths[row] not in row_of]
     if missing and wanted.in_part not in table.values:
         first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
-        way_out = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
+        hint = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
         if wanted.unknown:
-            way_out = f"add a row for each, with an empty {wanted.noun} where it is unknown; {way_out}"
-        raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {way_out}")
-    order = [found.get(dataset.paths[row]) for row in rows.tolist()]
+            hint = f"add a row for each, with an empty {wanted.noun} where it is unknown; {hint}"
+        raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {hint}")
+    order = [row_of.get(dataset.paths[row]) for row in rows.tolist()]
     values = {name: ["" if row is None else cells[row] for row in order] for name, cells in table.values.items()}
     sought = Columns(path, [0 if row is None else table.lines[row] for row in order], values, unit=table.unit)
     if LABEL in values and None not in order:
@@ -221,10 +221,10 @@ def _checked_shares(
 ) -> NDArray[np.float64]:
     """Return numbers (n, K) from 0 to 1, which may be above by `TOLERANCE`; the columns have ``names``."""
     for row, column in np.argwhere(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
-        value, found = numbers[row, column], f"expected a probability from 0 to 1{hint}"
+        value, problem = numbers[row, column], f"expected a probability from 0 to 1{hint}"
         if np.isnan(value):
-            found = "not a number; mend this row, or leave its image out of the data"
-        raise InputError(f"{where(row)}: {names[column]} is {value:g}, {found}")
+            problem = "not a number; mend this row, or leave its image out of the data"
+        raise InputError(f"{where(row)}: {names[column]} is {value:g}, {problem}")
     return np.minimum(numbers, 1)
 
 
@@ -264,9 +264,9 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     others = [name for name, size in sizes if name not in splits and size == len(array)]
     alike = f"{taken}; as many images are in split {' and in split '.join(others)}"
     warnings = (alike,) if others and not is_whole else ()
-    chosen = rows if is_whole else np.arange(len(rows))
-    values = array[chosen]
-    lines = (chosen + 1).tolist()
+    taken_rows = rows if is_whole else np.arange(len(rows))
+    values = array[taken_rows]
+    lines = (taken_rows + 1).tolist()
     if is_codes:
         _check_text(path, array)
         columns = Columns(path, lines, {wanted.columns[0]: list(map(str, values.tolist()))}, unit="row")

@@ -117,8 +117,8 @@ def load_dataset(
     has_columns = isinstance(data, Dataset) or reader is not None
     if has_columns and (set(request.columns) - {"attribute"} or request.columns.get("attribute")):
         name = data.name if isinstance(data, Dataset) else request.source
-        way_out = "only 'attribute=', which ignores its attribute, is accepted"
-        raise InputError(f"--columns: data set {name!r} has its own columns; {way_out}")
+        hint = "only 'attribute=', which ignores its attribute, is accepted"
+        raise InputError(f"--columns: data set {name!r} has its own columns; {hint}")
     for name, value in (("celeba_target", celeba_target), ("celeba_attributes", celeba_attributes)):
         if value is not None and (reader is None or name not in reader.settings):
             given = f"--{name.replace('_', '-')} {value!r} with data {request.source or type(data).__name__!r}"
@@ -207,8 +207,8 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
 
 def _recoded(codes: NDArray[np.int64], before: Iterable[Hashable], after: Iterable[Hashable]) -> NDArray[np.int64]:
     """Return codes (N,) of the names ``before`` as codes of the same names in the order ``after``; -1 stays."""
-    place = {name: code for code, name in enumerate(after)}
-    moved: NDArray[np.int64] = np.array([*map(place.__getitem__, before), -1])[codes]
+    code_of = {name: code for code, name in enumerate(after)}
+    moved: NDArray[np.int64] = np.array([*map(code_of.__getitem__, before), -1])[codes]
     return moved
 
 

@@ -77,4 +77,4 @@ def _wordings(words: Words) -> Iterator[list[tuple[str, str]]]:
 def _filled(template: str, label: str, attribute: str) -> str:
     """Return the sentence, or the part of it, with the words in their places."""
     words = {"class": label, "attribute": attribute}
-    return GROUP_PLACEHOLDER.sub(lambda place: words[place[1]], template)
+    return GROUP_PLACEHOLDER.sub(lambda placeholder: words[placeholder[1]], template)

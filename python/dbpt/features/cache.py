@@ -58,9 +58,9 @@ class FeatureCache:
         """Read the manifest again, which other processes may have changed."""
         seen = None
         with suppress(OSError, ValueError):
-            found = (self.folder / cache_files.MANIFEST).stat()
+            status = (self.folder / cache_files.MANIFEST).stat()
             # The inode tells replaced manifests apart even where the clock of the file system is coarse.
-            seen = found.st_ino, found.st_size, found.st_mtime_ns
+            seen = status.st_ino, status.st_size, status.st_mtime_ns
         if seen is not None and seen == self._seen:
             return
         self.manifest, self._seen = self._read_manifest(), seen
@@ -100,13 +100,13 @@ class FeatureCache:
         Without ``check`` of the checksums, nothing but these rows is read.
         """
         features = np.zeros((len(rows), self.manifest.embed_dim), dtype=np.float32)
-        for entry, chosen, inside in self._by_shard(rows):
+        for entry, positions, inside in self._by_shard(rows):
             with self._errors_of(entry):
                 if check and entry not in self._checked:
                     if file_sha256(self.folder / entry.name, follow=False) != entry.sha256:
                         raise cache_files.DamagedShard("its checksum is not that of the manifest")
                     self._checked.add(entry)
-                features[chosen] = self._open(entry).features[inside]
+                features[positions] = self._open(entry).features[inside]
         return features
 
     def claim(self, name: str) -> OwnedLock:
@@ -163,33 +163,33 @@ class FeatureCache:
                 raise OSError(errno.ENOENT, "it was deleted while it was in use")
 
     def _read_manifest(self) -> cache_files.Manifest:
-        found = cache_files.read_manifest(self.folder)
-        if found is None:
+        stored = cache_files.read_manifest(self.folder)
+        if stored is None:
             return replace(self.manifest, shards=())
-        if replace(found, shards=()) != replace(self.manifest, shards=()):
-            differing = ", ".join(cache_files.differences(self.manifest, found))
+        if replace(stored, shards=()) != replace(self.manifest, shards=()):
+            differing = ", ".join(cache_files.differences(self.manifest, stored))
             file = self.folder / cache_files.MANIFEST
             raise InputError(f"{file}: the features are another encoder's ({differing}); delete this folder")
-        return replace(found, shards=tuple(entry for entry in found.shards if self._is_whole(entry)))
+        return replace(stored, shards=tuple(entry for entry in stored.shards if self._is_whole(entry)))
 
     def _is_whole(self, entry: cache_files.ShardEntry) -> bool:
         with self._errors_of(entry):
-            found = size_of(f"{self.folder}/{entry.name}")
-        if found != entry.bytes and entry not in self._lost:
+            size = size_of(f"{self.folder}/{entry.name}")
+        if size != entry.bytes and entry not in self._lost:
             self._lost.add(entry)
             logger.info(
-                f"{self.folder / entry.name}: {'missing' if found is None else f'{found} bytes'} instead of "
+                f"{self.folder / entry.name}: {'missing' if size is None else f'{size} bytes'} instead of "
                 f"{entry.bytes} bytes; its {entry.rows} images are embedded again"
             )
-        return found == entry.bytes
+        return size == entry.bytes
 
     def _ids(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bool_]]:
         """Return all ids in sorted order, the row of each; and for each row whether it failed."""
         if self._index is None:
             ids, failed = np.empty((len(self), 2), np.uint64), np.empty(len(self), np.uint8)
             for entry, end in zip(self.manifest.shards, self._ends.tolist(), strict=True):
-                shard, chosen = self._open(entry), slice(end - entry.rows, end)
-                ids[chosen], failed[chosen] = shard.tensor("row_ids"), shard.tensor("failed")
+                shard, rows = self._open(entry), slice(end - entry.rows, end)
+                ids[rows], failed[rows] = shard.tensor("row_ids"), shard.tensor("failed")
             order = np.argsort(ids[:, 0], kind="stable")
             self._index = ids[order], order, failed != 0
         return self._index
@@ -201,9 +201,9 @@ class FeatureCache:
         numbers = np.searchsorted(self._ends, rows, side="right")
         order = np.argsort(numbers, kind="stable")
         order = order[rows[order] >= 0]
-        for chosen in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else ():
-            entry = self.manifest.shards[numbers[chosen[0]]]
-            yield entry, chosen, rows[chosen] - (self._ends[numbers[chosen[0]]] - entry.rows)
+        for positions in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else ():
+            entry = self.manifest.shards[numbers[positions[0]]]
+            yield entry, positions, rows[positions] - (self._ends[numbers[positions[0]]] - entry.rows)
 
     def _open(self, entry: cache_files.ShardEntry) -> cache_files.Shard:
         with self._errors_of(entry):
@@ -216,8 +216,8 @@ class FeatureCache:
             try:
                 yield
             except cache_files.DamagedShard as error:
-                way_out = "delete it, its images are embedded again"
-                raise InputError(f"{file}: damaged feature shard ({error}); {way_out}") from None
+                hint = "delete it, its images are embedded again"
+                raise InputError(f"{file}: damaged feature shard ({error}); {hint}") from None
 
 
 def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArray[Any]) -> NDArray[np.float32]:
@@ -238,8 +238,8 @@ def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArr
     """
     folder = Path(cache).absolute()
     if (manifest := cache_files.read_manifest(folder)) is None:
-        way_out = "give one of the folders that dbpt cache list shows"
-        raise InputError(f"{folder}: not a feature cache (no {cache_files.MANIFEST}); {way_out}")
+        hint = "give one of the folders that dbpt cache list shows"
+        raise InputError(f"{folder}: not a feature cache (no {cache_files.MANIFEST}); {hint}")
     opened = FeatureCache(folder.parent, manifest.encoder, Path(manifest.root), manifest.embed_dim)
     if opened.folder != folder:
         raise InputError(f"{folder}: was renamed, or {cache_files.MANIFEST} changed; its name is {opened.folder.name}")
@@ -267,8 +267,8 @@ def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArr
 def claim_files(folder: Path) -> list[Path]:
     """Return the claims of a cache and their owner files; only files with our names, and not through links."""
     claims = folder / CLAIMS
-    found = [] if claims.is_symlink() else claims.glob("*.lock*")
-    return sorted(file for file in found if CLAIM_NAME.fullmatch(file.name))
+    files = [] if claims.is_symlink() else claims.glob("*.lock*")
+    return sorted(file for file in files if CLAIM_NAME.fullmatch(file.name))
 
 
 def lock_files(folder: Path) -> list[Path]:
@@ -291,7 +291,7 @@ def own_files(folder: Path) -> list[Path]:
 def size_of(file: str | Path) -> int | None:
     """Return the size of a file in bytes, None if it is missing or a link. Raises `OSError`."""
     try:
-        found = os.lstat(file)
+        status = os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

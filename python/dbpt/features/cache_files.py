@@ -49,22 +49,22 @@ class FileRows:
 def look_up_files(root: Path, paths: Sequence[str]) -> FileRows:
     """Look up ``paths`` below ``root``, also inside archives; in threads, because network disks are slow."""
     n = len(paths)
-    found = FileRows(paths, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 2), np.uint64), {})
+    files = FileRows(paths, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 2), np.uint64), {})
 
     def look(first: int) -> None:
         for row in range(first, min(first + TASK_FILES, n)):
             try:
                 size, mtime_ns = _size_and_time(os.path.join(root, paths[row]))  # noqa: PTH118 (once an image)
-                found.ids[row] = _id(paths[row], size, mtime_ns)
-                found.sizes[row], found.mtimes_ns[row] = size, mtime_ns
+                files.ids[row] = _id(paths[row], size, mtime_ns)
+                files.sizes[row], files.mtimes_ns[row] = size, mtime_ns
             except (OSError, InputError, UnreadableImage) as error:
-                found.errors[row] = reason_of(error)
+                files.errors[row] = reason_of(error)
             except ValueError:  # a NUL, or a character that file names here can't contain
-                found.errors[row] = "no file can have this name"
+                files.errors[row] = "no file can have this name"
 
     with decoding_threads() as pool:
         list(pool.map(look, range(0, n, TASK_FILES)))  # raises the exception of a thread
-    return found
+    return files
 
 
 def ids_of(paths: Sequence[str], sizes: NDArray[np.int64], mtimes_ns: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -75,14 +75,14 @@ def ids_of(paths: Sequence[str], sizes: NDArray[np.int64], mtimes_ns: NDArray[np
 
 def _size_and_time(path: str) -> tuple[int, int]:
     try:
-        found = os.stat(path)  # noqa: PTH116 (once an image)
+        status = os.stat(path)  # noqa: PTH116 (once an image)
     except NotADirectoryError:
         if member := find_member(Path(path)):
             return member.size, member.mtime_ns
         raise
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise UnreadableImage("not a regular file")
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _id(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
@@ -161,9 +161,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     return typed(content, Manifest, file, f"delete {folder}")
 
 
-def differences(wanted: Manifest, found: Manifest) -> list[str]:
-    """Return the fields of ``found`` that differ from ``wanted``: ``dtype float32 instead of bf16``."""
-    theirs, ours = (flat({**one.encoder, "root": one.root, "embed_dim": one.embed_dim}) for one in (found, wanted))
+def differences(wanted: Manifest, other: Manifest) -> list[str]:
+    """Return the fields of ``other`` that differ from ``wanted``: ``dtype float32 instead of bf16``."""
+    theirs, ours = (flat({**one.encoder, "root": one.root, "embed_dim": one.embed_dim}) for one in (other, wanted))
     both = {name: (theirs.get(name, "absent"), ours.get(name, "absent")) for name in sorted({*theirs, *ours})}
     return [f"{name} {_short(a)} instead of {_short(b)}" for name, (a, b) in both.items() if a != b]
 
@@ -225,17 +225,17 @@ class Shard:
         try:
             opened: Any = safe_open(file, "np")
             for name, (kind, shape) in expected.items():
-                found = opened.get_slice(name)
-                if found.get_dtype() != kind or shape not in (None, found.get_shape()):
-                    raise DamagedShard(f"{name} is {found.get_dtype()} {found.get_shape()}, expected {kind} {shape}")
+                part = opened.get_slice(name)
+                if part.get_dtype() != kind or shape not in (None, part.get_shape()):
+                    raise DamagedShard(f"{name} is {part.get_dtype()} {part.get_shape()}, expected {kind} {shape}")
         except SafetensorError as error:
             raise DamagedShard(reason_of(error)[:120]) from None
         self._file, self._opened = file, opened
 
     def tensor(self, name: str) -> NDArray[Any]:
         """Return one of the tensors that the module's docstring lists."""
-        found: NDArray[Any] = self._opened.get_tensor(name)
-        return found
+        array: NDArray[Any] = self._opened.get_tensor(name)
+        return array
 
     @property
     def features(self) -> NDArray[Any]:

@@ -43,20 +43,20 @@ def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def system_errors(problem: str, way_out: str = "") -> Iterator[None]:
-    """Turn an `OSError`, or the error for a name that can't be, into `InputError`: ``problem: reason; way_out``."""
+def system_errors(problem: str, hint: str = "") -> Iterator[None]:
+    """Turn an `OSError`, or the error for a name that can't be, into `InputError`: ``problem: reason; hint``."""
     try:
         yield
     except (OSError, ValueError) as error:
         is_name = isinstance(error, UnicodeEncodeError) or "embedded null" in str(error)
         if isinstance(error, InputError) or not (isinstance(error, OSError) or is_name):
             raise
-        raise InputError(f"{problem}: {reason_of(error)}" + (f"; {way_out}" if way_out else "")) from None
+        raise InputError(f"{problem}: {reason_of(error)}" + (f"; {hint}" if hint else "")) from None
 
 
-def check_readable(path: Path, what: str, way_out: str = "") -> None:
+def check_readable(path: Path, what: str, hint: str = "") -> None:
     """Refuse a path that is no regular file, or can't be opened. Errors call it ``what``."""
-    with system_errors(f"{path}: cannot read the {what}", way_out):
+    with system_errors(f"{path}: cannot read the {what}", hint):
         open_regular(path).close()
 
 
@@ -114,19 +114,19 @@ def check_output(
     is no regular file.
     """
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         check_can_create(path, option=option, with_parents=False)
         return
     except (OSError, ValueError) as error:
         raise InputError(f"{option} {path}: cannot be written: {reason_of(error)}; {advice}") from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{option} {path}: exists and is not a regular file; {advice}")
     if not overwrite:
         raise InputError(f"{option} {path}: exists; choose another name, or replace it with --overwrite")
-    places = (path, *Path(os.path.realpath(path)).parents)
+    parents = (path, *Path(os.path.realpath(path)).parents)
     for read in reads:
-        if os.path.exists(read) and any(os.path.samefile(place, read) for place in places):  # noqa: PTH110, PTH121
+        if os.path.exists(read) and any(os.path.samefile(parent, read) for parent in parents):  # noqa: PTH110, PTH121
             what, way = (f"in the folder {read}", "folder") if os.path.isdir(read) else ("a file", "name")  # noqa: PTH112
             raise InputError(f"{option} {path}: is {what} that this command reads; choose another {way}")
 
@@ -202,12 +202,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def check_version(path: Path, found: object, version: int) -> None:
+def check_version(path: Path, written: object, version: int) -> None:
     """Refuse a schema version other than ``version``, the present one."""
-    if type(found) is int and 0 < found != version:
-        age, way_out = ("a newer", ": update dbpt") if found > version else ("an older", "; make it again")
-        raise InputError(f"{path}: written by {age} dbpt (schema version {found}; this one reads {version}){way_out}")
-    if type(found) is not int or found != version:
+    if type(written) is int and 0 < written != version:
+        age, hint = ("a newer", ": update dbpt") if written > version else ("an older", "; make it again")
+        raise InputError(f"{path}: written by {age} dbpt (schema version {written}; this one reads {version}){hint}")
+    if type(written) is not int or written != version:
         raise InputError(f"{path}: not of schema version {version}, which this version of dbpt reads")
 
 
@@ -230,11 +230,11 @@ def write_tensors(
 
 
 def read_tensors(
-    path: Path, what: str, *, version: int, way_out: str = "fit again", needs: Iterable[str] = ()
+    path: Path, what: str, *, version: int, hint: str = "fit again", needs: Iterable[str] = ()
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return the arrays and the metadata that `write_tensors` wrote. ``needs`` names arrays that must be there.
 
-    Refuses a changed file, naming the ``way_out``.
+    Refuses a changed file, naming the ``hint``.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -246,13 +246,13 @@ def read_tensors(
         metadata = header["__metadata__"]
         check_version(path, int(metadata["schema_version"]), version)
         if metadata.pop(DIGEST) != _digest(header, data):
-            raise InputError(f"{path}: damaged, not what was written into this {what}; {way_out}")
+            raise InputError(f"{path}: damaged, not what was written into this {what}; {hint}")
         if missing := set(needs) - tensors.keys():
-            raise InputError(f"{path}: has no {min(missing)!r}; {way_out}")
+            raise InputError(f"{path}: has no {min(missing)!r}; {hint}")
     except InputError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable {what} ({error or type(error).__name__}); {way_out}") from None
+        raise InputError(f"{path}: not a readable {what} ({error or type(error).__name__}); {hint}") from None
     return tensors, metadata
 
 
@@ -268,8 +268,8 @@ def map_tensor(
     with open_regular(path, follow=follow) as file:
         length = int.from_bytes(file.read(8), "little")
         begin = json.loads(file.read(length))[name]["data_offsets"][0]
-        found: NDArray[Any] = np.memmap(file, dtype, "r", 8 + length + begin, shape)
-    return found
+        array: NDArray[Any] = np.memmap(file, dtype, "r", 8 + length + begin, shape)
+    return array
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
@@ -326,7 +326,7 @@ class StoredArrays:
         """Return the array in one of the ``files``. Raises `InputError` for one that `put` did not write so."""
         if os.path.islink(file):  # noqa: PTH114
             raise InputError(f"{file}: a link, not a file of dbpt; delete it, {WAY_OUT}")
-        tensors, metadata = read_tensors(file, "stored array", version=VERSION, way_out=WAY_OUT, needs=["values"])
+        tensors, metadata = read_tensors(file, "stored array", version=VERSION, hint=WAY_OUT, needs=["values"])
         values: NDArray[Any] = tensors["values"]
         is_right = shape is None or values.shape == tuple(shape)
         if metadata.get("key") != file.stem or not is_right or not are_finite(values):
@@ -346,9 +346,9 @@ TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
 AS_NUMBERS = "numbers with np.save(FILE, features.astype('float32'))"
 
 
-def open_npy(path: Path, name: str = "features", way_out: str = AS_NUMBERS) -> NDArray[Any]:
-    """Map the array in a ``.npy`` file, which has no pickled objects; ``way_out`` says how to save without."""
-    refused = f"holds pickled objects, which are never loaded; save {way_out}"
+def open_npy(path: Path, name: str = "features", hint: str = AS_NUMBERS) -> NDArray[Any]:
+    """Map the array in a ``.npy`` file, which has no pickled objects; ``hint`` says how to save without."""
+    refused = f"holds pickled objects, which are never loaded; save {hint}"
     with path.open("rb") as file:
         start = file.read(6)
     if start[:1] == b"\x80":
@@ -374,8 +374,8 @@ def open_safetensors(path: Path) -> NDArray[Any]:
         names = list(file.keys())
         name = names[0] if len(names) == 1 else next((name for name in TENSOR_NAMES if name in names), None)
         if name is None:
-            found = ", ".join(names[:8]) or "none"
-            raise InputError(f"{path}: which tensor has the features? Call it {TENSOR_NAMES[0]!r}; found: {found}")
+            present = ", ".join(names[:8]) or "none"
+            raise InputError(f"{path}: which tensor has the features? Call it {TENSOR_NAMES[0]!r}; found: {present}")
         part = file.get_slice(name)
         shape, dtype = tuple(part.get_shape()), part.get_dtype()
     if dtype not in DTYPES:

@@ -104,8 +104,8 @@ def _write_birds_table(folder: Path, final: Path, rows: Sequence[Drawing], seed:
     """Write `metadata.csv`."""
     table = []
     for row in rows:
-        place = f"/d/drawn_{('land', 'water')[row.attribute]}/{row.index:08d}.jpg"
-        table.append((row.index, _bird_path(row), row.label, row.split, row.attribute, place))
+        background = f"/d/drawn_{('land', 'water')[row.attribute]}/{row.index:08d}.jpg"
+        table.append((row.index, _bird_path(row), row.label, row.split, row.attribute, background))
     _write_csv(folder / "metadata.csv", "img_id,img_filename,y,split,place,place_filename", table)
 
 

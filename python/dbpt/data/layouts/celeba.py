@@ -56,8 +56,8 @@ class CelebA(DatasetReader):
         is_usual = (target, attributes) == (TARGET, SPURIOUS)
         notes: list[str] = []
         rows = celeba_columns(root, (target, *attributes), is_usual, notes)
-        if found := first_of(root, IMAGES):
-            folder = found.relative_to(root).as_posix()
+        if images := first_of(root, IMAGES):
+            folder = images.relative_to(root).as_posix()
         elif root.name == "img_align_celeba" and rows.path.parent == root:  # a merged table among the images
             folder = "."
         else:
