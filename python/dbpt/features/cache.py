@@ -20,6 +20,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from dbpt.storage.files import file_sha256, sync_folder, system_errors, write_at
 from dbpt.storage.locks import OWNER, OwnedLock
 
 logger = logging.getLogger(__name__)
+_log_once = lru_cache(logger.info)  # the manifest is read many times
 
 CLAIMS = "claims"
 CLAIM_NAME = re.compile(r"[0-9a-f]{32}\.lock(\.owner)?")
@@ -50,7 +52,6 @@ class FeatureCache:
         self.manifest = cache_files.Manifest(dict(encoder), os.fspath(root), embed_dim)
         self._seen: tuple[int, int, int] | None = None
         self._inode: int | None = None
-        self._lost: set[cache_files.ShardEntry] = set()
         self._checked: set[cache_files.ShardEntry] = set()
         self.refresh()
 
@@ -175,9 +176,8 @@ class FeatureCache:
     def _is_whole(self, entry: cache_files.ShardEntry) -> bool:
         with self._errors_of(entry):
             size = size_of(f"{self.folder}/{entry.name}")
-        if size != entry.bytes and entry not in self._lost:
-            self._lost.add(entry)
-            logger.info(
+        if size != entry.bytes:
+            _log_once(
                 f"{self.folder / entry.name}: {'missing' if size is None else f'{size} bytes'} instead of "
                 f"{entry.bytes} bytes; its {entry.rows} images are embedded again"
             )

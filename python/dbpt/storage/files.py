@@ -26,7 +26,7 @@ from dbpt.errors import InputError
 logger = logging.getLogger(__name__)
 
 READ_BLOCK = 1 << 20
-TEMPORARY_LETTERS = len("..12345678.tmp")  # that a temporary file's name adds to the name of its file
+LONGEST_NAME = 255 - len("..12345678.tmp")  # bytes; the temporary file of `write_atomically` has a longer name
 
 
 def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
@@ -93,16 +93,14 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
     with system_errors(problem):  # such as a deleted working directory
         parents = path.absolute().parents
         parent = next(parent for parent in parents if os.path.lexists(parent))
-        longest = os.pathconf(parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     if not os.path.isdir(parent):  # noqa: PTH112 (Path.is_dir raises where it may not look)
         raise InputError(f"{problem}: {parent} is not a folder")
     if parent != parents[0] and not with_parents:
         raise InputError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise InputError(f"{problem}: {parent} is not writable")
-    room = longest - TEMPORARY_LETTERS
-    if any(len(os.fsencode(part)) > room for part in path.absolute().relative_to(parent).parts):
-        raise InputError(f"{problem}: a name in it is too long, at most {room} bytes")
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.absolute().relative_to(parent).parts):
+        raise InputError(f"{problem}: a name in it is too long, at most {LONGEST_NAME} bytes")
 
 
 def check_output(
@@ -154,16 +152,10 @@ def write_atomically(path: Path, content: bytes | str | Iterable[str], *, overwr
             os.fsync(handle)
         finally:
             os.close(handle)
-        if overwrite:
-            temporary.replace(path)
-            temporary = None
-        else:
-            try:
-                os.link(temporary, path)  # unlike renaming, this never replaces another file
-            except OSError:  # also a file system without hard links
-                if os.path.lexists(path):
-                    raise FileExistsError from None
-                temporary.replace(path)
+        if not overwrite and os.path.lexists(path):
+            raise FileExistsError
+        temporary.replace(path)
+        temporary = None
     except FileExistsError:
         raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
     except OSError as error:
