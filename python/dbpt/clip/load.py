@@ -85,7 +85,7 @@ def load_backbone_from_spec(
     version = spec.get("schema_version")
     if version != specs.SPEC_SCHEMA_VERSION:
         raise InputError(f"backbone spec of schema version {version!r}; this version reads {specs.SPEC_SCHEMA_VERSION}")
-    spec = json.loads(json.dumps(spec))
+    spec = json.loads(json.dumps(spec))  # a copy: paths and digests are filled in below
     image_precision_of(spec)
     if weights is not None:
         if spec["weights"]["kind"] != "file":

@@ -30,7 +30,7 @@ _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 
 def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
     """Build an open_clip model with random weights from its config. Never downloads weights."""
-    config = json.loads(json.dumps(config))
+    config = json.loads(json.dumps(config))  # a copy, as open_clip takes some entries out
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key, value in part.items():
             most = MOST_LAYERS if key == "layers" else LARGEST_SIZE

@@ -88,6 +88,8 @@ class _Frame:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.length = tokenizer([""]).shape[1]
+        # The end tokens are what an empty text has behind its start. Only a text that fills the tower tells whether the
+        # last of them looks like padding, as for SigLIP.
         *words, self._empty, full = tokenizer([*_PROBES, "", "dog " * self.length]).long().cpu()
         self._words = torch.stack(words)
         self.start, self.pad = int((self._words[:, 0] == self._empty[0]).all()), int(self._empty[-1])

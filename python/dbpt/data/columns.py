@@ -318,7 +318,7 @@ def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set
     """Return the distinct values except missing ones: empty cells and, among numbers, NaN."""
     values = set(map(str.strip, set(columns.values[column])))
     missing = {value for value in values if value.lower() in ("", "nan")}
-    if not all(map(NUMBER.fullmatch, values - missing)):
+    if not all(map(NUMBER.fullmatch, values - missing)):  # "nan" among names is a name, such as the bread
         missing &= {""}
     values -= missing - set(vocabulary or ())
     if any(map(CONTROL.search, values)):

@@ -56,6 +56,7 @@ def first_copies(features: NDArray[np.float32] | StoredFeatures) -> NDArray[np.i
 
     Features are compared by a product with odd 64-bit numbers, which differs for different features but for chance.
     """
+    # np.unique(axis=0) would sort whole rows, and need all of them in memory.
     odd_D = np.random.default_rng(0).integers(0, 1 << 63, features.shape[1], np.uint64) * 2 + 1
 
     def products_of(block: NDArray[np.float32]) -> NDArray[np.uint64]:
@@ -213,7 +214,7 @@ class FeaturesByPath:
     def positions_of(self, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return part and row (N,) of the images of ``dataset``. Raises `InputError` if one is missing or twice."""
         of_images = [self._find(path, dataset.root) for path in dataset.paths]
-        if not any(of_images):  # other folders than ours, perhaps: find the one name that ends with the first path
+        if not any(of_images):  # perhaps from other folders than ours: find the one name that ends with the first path
             names = [name for name in self.positions if name.endswith(f"/{dataset.paths[0]}")]
             if len(names) == 1:
                 prefix = names[0].removesuffix(dataset.paths[0])

@@ -306,6 +306,7 @@ def _entries(given: FactorNames) -> Iterator[tuple[str, Names]]:
             continue
         if not isinstance(entry, str):
             raise InputError(f"{FLAG}: found {entry!r}; expected text; {HOW}")
+        # A colon within the brackets belongs to the name of the class.
         key, colon, values = re.fullmatch(r"([^:\[]*(?:\[.*?\])?[^:]*)(:?)(.*)", entry, re.DOTALL).groups()  # type: ignore[union-attr]
         if not colon or not values.strip():
             raise InputError(f"{FLAG}: {entry!r} names no values; {HOW}")

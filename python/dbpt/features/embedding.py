@@ -353,6 +353,7 @@ class EmbeddingPass:
         work, rows = batch.work, slice(batch.start, batch.stop)
         work.outcomes[rows], work.reasons[rows] = zip(*outcomes, strict=True)
         try:
+            # The last batch of a shard is filled up with black images, whose features are cut off.
             features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
         except NotFinite as error:
             # The row can be one of those that only fill the last batch.

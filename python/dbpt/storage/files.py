@@ -34,6 +34,7 @@ def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
 
     A pipe would block until another process writes to it, and a device may never end.
     """
+    # Without O_NONBLOCK, opening a pipe would already block.
     extra = getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | extra))  # noqa: SIM115 (of Path.open)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -107,6 +107,7 @@ def _typed(value: Any, kind: Any, position: str, limits: Limits | None = None) -
     if origin is Annotated:
         return _typed(value, arguments[0], position, arguments[1])
     if origin in (Union, types.UnionType):
+        # Of unions only those with None are used.
         (inner,) = (argument for argument in arguments if argument is not types.NoneType)
         return None if value is None else _typed(value, inner, position, limits)
     if origin is Literal:

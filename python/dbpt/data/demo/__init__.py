@@ -54,6 +54,7 @@ def group_counts(name: str, split: int, size: int) -> tuple[int, ...]:
     if split > 0:  # both groups of a class are equal; the larger class gets the rest
         counts[0:2] += (size - int(counts.sum())) // 2
         return tuple(counts.tolist())
+    # The largest remainder first.
     for group in np.argsort(counts - exact, kind="stable")[: size - int(counts.sum())]:
         counts[group] += 1
     return tuple(counts.tolist())

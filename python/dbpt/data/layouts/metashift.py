@@ -150,7 +150,7 @@ def _relocated(name: str, images: Path, where: str) -> str:
 
 def subpopbench_split(num_rows: int) -> NDArray[np.int64]:
     """Return split codes (N,) int64: a quarter test, then a tenth validation, from NumPy's frozen `RandomState`."""
-    random = np.random.RandomState(42)
+    random = np.random.RandomState(42)  # the seed of SubpopBench's script
     rows = np.arange(num_rows)
     test = random.choice(rows, size=int(num_rows * 0.25), replace=False)
     val = random.choice(np.setdiff1d(rows, test), size=int(num_rows * 0.1), replace=False)

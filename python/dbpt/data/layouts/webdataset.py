@@ -17,6 +17,7 @@ from dbpt.data.paths import Member, is_file, is_folder, list_entries, tar_member
 from dbpt.errors import InputError
 from dbpt.storage.typed_json import json_object
 
+# Not within a word: "constrained" is no training split.
 SPLIT_WORD = re.compile(r"(?<![a-z])(train|val|valid|validation|test)(?![a-z])")
 COMPRESSED = re.compile(r"\.(tar\.(gz|bz2|xz|zst)|tgz)$", re.IGNORECASE)
 MOST_BYTES = 1 << 20  # of a .cls or .json file, which is read at once
