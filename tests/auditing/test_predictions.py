@@ -183,7 +183,7 @@ BAD_ARRAYS = [
     (np.array([0x110000] * 4, "u4").view("U1"), "mine.npy row 1: holds bytes that are no text; write the file again"),
     (np.array([0x64, 0, 0xFFFFFFFF, 0x64], "u4").byteswap().view(">U1"), "row 3: holds bytes that are no text"),
     (np.array(["dog"] * 4, object), "never loaded; save names with np.save(FILE, predictions.astype(str))"),
-    (b"\x80\x04K\x01.", "holds pickled objects"),
+    (b"\x80\x04K\x01.", "is not a .npy file"),
     (b"\x93NUMPY\x01\x00v\x00{'descr'", "is not a whole .npy file"),
     (b"path,prediction\n", "is not a .npy file; write it with np.save(FILE, predictions)"),
 ]

@@ -41,17 +41,6 @@ def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
     assert len(set(images.values())) == len(images)
 
 
-@pytest.mark.parametrize("name", DEMO_NAMES)
-def test_a_drawing_does_not_depend_on_the_others(name: str, tmp_path: Path) -> None:
-    row = next(row for row in layouts.plan_rows(name, 0, SIZES) if row.index == 7)
-    for folder, rows in (("alone", [row]), ("after", [*layouts.plan_rows(name, 0, SIZES)[:3], row])):
-        layouts.draw_pictures(name, tmp_path / folder, rows, 0)
-    alone, after = (
-        next(v for k, v in contents(tmp_path / folder).items() if k.endswith("7.jpg")) for folder in ("alone", "after")
-    )
-    assert alone == after
-
-
 @pytest.mark.parametrize(
     ("name", "train"),
     [
@@ -86,16 +75,6 @@ def test_the_reader_of_the_original_finds_the_planned_rows(name: str, tmp_path: 
     assert not any("published" in note for note in data.notes)
     (root / "not-the-published-data.txt").unlink()
     assert any("published" in note for note in load_dataset(name.removeprefix("demo-"), root).notes)
-
-
-def test_faces_have_forty_attributes_and_one_colour_of_hair(tmp_path: Path) -> None:
-    count, names, *rows = (small("demo-celeba", tmp_path / "faces") / "list_attr_celeba.txt").read_text().splitlines()
-    assert int(count) == len(rows) == sum(SIZES)
-    assert names.split() == sorted(names.split(), key=str.lower) and len(names.split()) == 40
-    for line in rows:
-        values = dict(zip(names.split(), line.split()[1:], strict=True))
-        assert set(values.values()) <= {"1", "-1"}
-        assert [values[hair] for hair in ("Blond_Hair", "Black_Hair", "Brown_Hair")].count("1") == 1
 
 
 def test_a_misspelt_name_gets_the_nearest_and_a_negative_seed_is_refused() -> None:

@@ -151,8 +151,8 @@ class Columns:
         bad = {value for value, number in codes.items() if number is None}
         if bad:
             row = next(row for row, value in enumerate(values) if value in bad)
-            valid = repr(expected[0]) if len(expected) == 1 else f"one of {shortened(expected)}"
-            problem = f"{values[row]!r}, expected {valid}{nearest(values[row].strip(), list(expected))}"
+            valid = f"one of {shortened(expected)}{nearest(values[row].strip(), list(expected))}"
+            problem = f"{values[row]!r}, expected {valid}"
             raise InputError(f"{self.where(row)}: {column} is {problem}{hint}")
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
 

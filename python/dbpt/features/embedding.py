@@ -134,7 +134,6 @@ class EmbeddedFiles:
         self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, self.root, backbone.embed_dim)
         self.files = look_up_files(self.root, paths)
         self._unreached: dict[str, str] = {}
-        self._is_complete = False
         self._find()
 
     def _find(self) -> None:
@@ -155,8 +154,9 @@ class EmbeddedFiles:
         """Return the rows without features, in order, each with its reason."""
         rows = np.flatnonzero(self.cache.failed(self.places))
         reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
-        for row in np.flatnonzero(self.places < 0).tolist() if self._is_complete else ():
-            reasons.setdefault(row, self._unreached.get(self.files.paths[row], "could not be read"))
+        for row in np.flatnonzero(self.places < 0).tolist():
+            if (path := self.files.paths[row]) in self._unreached:
+                reasons.setdefault(row, self._unreached[path])
         return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
 
     def complete(self, *, batch_size: int, num_workers: int | None = None, first_part: tuple[int, int] = (0, 1)) -> int:
@@ -186,7 +186,6 @@ class EmbeddedFiles:
                         break
                 else:
                     raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
-            self._is_complete = True
             self._known_reasons()  # including those that other processes found
         self.cache.clear_up()
         return decoded

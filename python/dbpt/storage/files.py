@@ -341,19 +341,16 @@ AS_NUMBERS = "numbers with np.save(FILE, features.astype('float32'))"
 
 def open_npy(path: Path, name: str = "features", hint: str = AS_NUMBERS) -> NDArray[Any]:
     """Map the array in a ``.npy`` file, which has no pickled objects; ``hint`` says how to save without."""
-    refused = f"holds pickled objects, which are never loaded; save {hint}"
     with path.open("rb") as file:
-        start = file.read(6)
-    if start[:1] == b"\x80":
-        raise InputError(f"{path}: {refused}")
-    if start != b"\x93NUMPY":
+        is_npy = file.read(6) == b"\x93NUMPY"
+    if not is_npy:
         raise InputError(f"{path}: is not a .npy file; write it with np.save(FILE, {name})")
     try:
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
         return array
     except Exception as error:  # NumPy's parser raises anything for a wrong header
         if "Python objects" in str(error):
-            raise InputError(f"{path}: {refused}") from None
+            raise InputError(f"{path}: holds pickled objects, which are never loaded; save {hint}") from None
         # The messages of NumPy's own errors help; those of Python's parser, which it doesn't catch, don't.
         reason = reason_of(error)[:120] if isinstance(error, OSError | ValueError) else "not a .npy header"
         raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
