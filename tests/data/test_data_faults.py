@@ -65,13 +65,6 @@ def test_no_reader_waits_or_crashes(tmp_path, reader, fault):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="pipes and devices")
-def test_a_pipe_or_device_as_data_is_told_as_such(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", "/dev/null"):
-        assert refused(path).startswith(f"{path}: is not a regular file or folder; give a table, ")
-
-
 @pytest.mark.parametrize("reader", READERS)
 def test_what_may_not_be_read_is_not_called_missing_or_damaged(tmp_path, reader):
     name, read = READERS[reader]

@@ -258,7 +258,9 @@ def test_a_value_outside_the_given_names(table):
 
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
-    assert "none.csv: does not exist; expected a table with the columns" in refused(tmp_path / "none.csv")
+    assert "none.csv: does not exist; expected a table with columns such as path, label" in refused(
+        tmp_path / "none.csv"
+    )
     assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
     assert "neither a known data set (waterbirds, celeba, metashift) nor" in refused(table(ROWS, "pets.xlsx"))
     for misspelt in ("waterbird", "Waterbirds"):

@@ -21,7 +21,7 @@ from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_
 from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_folder import read_image_folder
-from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, default_cache_dir, is_file, is_folder, is_there
+from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, default_cache_dir, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest, optional_module
@@ -224,8 +224,6 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
         return webdataset.read_webdataset(str(path), request)
     if path.suffix.lower() in table_formats.READERS:
         return _read_table(path, request)
-    if is_there(path) and not is_file(path) and not is_folder(path):
-        raise InputError(f"{path}: is not a regular file or folder; give a table, a folder of images or .tar shards")
     if not is_folder(path):
         known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
         problem = f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table"
@@ -240,10 +238,8 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
 
 def _read_table(path: Path, request: tabular.DataRequest) -> Dataset:
     if not is_there(path):
-        names = request.column_names
-        optional = "".join(f"[, {name}]" for role, name in names.items() if role not in tabular.REQUIRED)
-        columns = f"{names['path']}, {names['label']}{optional}"
-        raise InputError(f"{path}: does not exist; expected a table with the columns {columns}")
+        columns = ", ".join(request.column_names.values())
+        raise InputError(f"{path}: does not exist; expected a table with columns such as {columns}")
     root = path.parent if request.root is None else request.root
     if request.root is not None and not is_folder(root):
         expected = f"expected the one that the paths of {path.name} are relative to"

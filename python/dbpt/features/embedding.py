@@ -18,7 +18,7 @@ from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, look_up_files, shard_name
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
 from dbpt.progress import progress_bar
-from dbpt.storage.locks import OwnedLock
+from dbpt.storage.locks import OwnedLock, launched_rank, launched_size
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -159,13 +159,12 @@ class EmbeddedFiles:
                 reasons.setdefault(row, self._unreached[path])
         return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
 
-    def complete(self, *, batch_size: int, num_workers: int | None = None, first_part: tuple[int, int] = (0, 1)) -> int:
+    def complete(self, *, batch_size: int, num_workers: int | None = None) -> int:
         """Compute the missing features.
 
         Args:
             batch_size: images per forward pass.
             num_workers: decoding threads, as in `embed_images`.
-            first_part: (number, count) of the part to begin with, another one for each of several processes.
 
         Returns:
             The number of images that were decoded here.
@@ -176,7 +175,7 @@ class EmbeddedFiles:
         reasons, decoded = self._known_reasons(), 0
         if len(self.missing):
             with progress_bar("embedding", "img", total=len(self.missing)) as bar:
-                embedding = EmbeddingPass(self, min(batch_size, len(self.files)), first_part, bar, reasons)
+                embedding = EmbeddingPass(self, min(batch_size, len(self.files)), bar, reasons)
                 for _ in range(ATTEMPTS):
                     decoded += embedding.run(self.missing, num_workers)
                     self._unreached |= reasons
@@ -252,14 +251,10 @@ class _Batch:
 
 @dataclass(eq=False)
 class EmbeddingPass:
-    """Compute features of the files of ``embedded`` beside other processes, and note failures in ``reasons`` (by path).
-
-    ``first_part`` (number, count) is the part of the shards to begin with.
-    """
+    """Compute features of the files of ``embedded`` beside other processes; note failures in ``reasons``, by path."""
 
     embedded: EmbeddedFiles
     batch_size: int
-    first_part: tuple[int, int]
     bar: "tqdm"
     reasons: dict[str, str]
     _in_hand: list[_Work] = field(default_factory=list)
@@ -273,9 +268,8 @@ class EmbeddingPass:
         self.cache.prepare_folder()
         size, decoded = shard_rows(len(self.files), self.batch_size), 0
         shards = [missing[start : start + size] for start in range(0, len(missing), size)]
-        number, count = self.first_part
-        first = number * len(shards) // count
         # Each process begins at another shard, so that they seldom compete for one.
+        first = launched_rank() * len(shards) // launched_size()
         shards = shards[first:] + shards[:first]
         with pillow_warnings(), decoding_threads(workers) as pool:
             while shards:
