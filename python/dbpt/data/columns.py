@@ -144,7 +144,7 @@ class Columns:
     ) -> NDArray[np.int64]:
         """Return the codes of a column, (N,) int64. ``code`` maps each distinct value; None means a wrong one.
 
-        ``hint`` says what to do if it is not a slip of the pen.
+        ``hint`` ends the message; it says what to do if the column is about something else.
         """
         values = self.values[column]
         codes = {value: code(value.strip()) for value in set(values)}

@@ -44,8 +44,8 @@ class Dataset:
         unit: of ``lines``: "line", or "row" for a Parquet file.
         average: the average that the literature reports, "plain" or "adjusted", as in ``--average``.
         known_factors: (N,) int64 each, if the data have several factors in columns.
-        places: (N,) int64 row numbers among the ``num_listed`` ones, if not all are there.
-        num_listed: the number of rows that the source lists, if ``places`` are given.
+        places: (N,) int64 row numbers in the source, if only some of its ``num_listed`` rows were taken.
+        num_listed: the number of rows that the source lists; 0 without ``places``.
     """
 
     name: str

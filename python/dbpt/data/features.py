@@ -42,7 +42,7 @@ class StoredFeatures:
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
 
     def take(self, rows: NDArray[np.int64]) -> "StoredFeatures":
-        """Return those of ``rows`` (n,), in their order. Nothing is read."""
+        """Return the features of ``rows`` (n,), in this order, without reading them."""
         return StoredFeatures(self._read, self._positions[rows], self.shape[1])
 
     def map_blocks(self, compute: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[Any]:

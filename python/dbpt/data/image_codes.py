@@ -69,7 +69,7 @@ class Codes:
     warnings: tuple[str, ...] = ()
 
     def among(self, known: NDArray[np.bool_]) -> "Codes":
-        """Return these as the ``known`` ones among others (N,), which have no value."""
+        """Return codes of N images: these for the ``known`` ones (N,), -1 for the others."""
         codes = np.full(len(known), -1, dtype=np.int64)
         codes[known] = self.codes
         probabilities = self.probabilities

@@ -316,7 +316,7 @@ class StoredArrays:
             logger.debug(f"not kept: {error}")
 
     def read(self, file: Path, shape: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return the array in one of the ``files``. Raises `InputError` for one that `put` did not write so."""
+        """Return the array in one of the ``files``. Raises `InputError` for a file that `put` did not write."""
         if os.path.islink(file):  # noqa: PTH114
             raise InputError(f"{file}: a link, not a file of dbpt; delete it, {WAY_OUT}")
         tensors, metadata = read_tensors(file, "stored array", version=VERSION, hint=WAY_OUT, needs=["values"])
