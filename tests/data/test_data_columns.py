@@ -1,6 +1,7 @@
 """Tables whose columns are called something else: what --columns takes, in every place that takes it."""
 
 import pytest
+from layouts import touch
 from table_files import refused, rows
 
 from dbpt.data import load_dataset
@@ -13,8 +14,7 @@ COLUMNS = {"path": "file", "label": "y", "split": "fold", "attribute": "place"}
 
 @pytest.fixture
 def table(tmp_path):
-    for name in ("a.jpg", "b.jpg"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "a.jpg", "b.jpg")
     path = tmp_path / "pets.csv"
     path.write_text(rows("a.jpg,dog,train,in,5", "b.jpg,cat,train,out,6", header=HEADER))
     return path

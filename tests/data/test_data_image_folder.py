@@ -2,6 +2,7 @@
 
 import pytest
 import torchvision
+from layouts import touch
 from table_files import link_as_folder, refused, vocabulary
 
 from dbpt.data import load_dataset
@@ -10,9 +11,7 @@ from dbpt.data import load_dataset
 @pytest.fixture
 def folder(tmp_path):
     def make(*paths):
-        for path in paths:
-            (tmp_path / "pets" / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "pets" / path).touch()
+        touch(tmp_path / "pets", *paths)
         return tmp_path / "pets"
 
     return make

@@ -5,6 +5,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from layouts import touch
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset
@@ -15,8 +16,7 @@ NAMES = ['odd, "name"\n.jpg', "e\u0301.jpg", "\u00e9.jpg"]
 
 @pytest.fixture
 def table(tmp_path):
-    for name in ("a.jpg", "b.jpg", *NAMES):
-        (tmp_path / name).touch()
+    touch(tmp_path, "a.jpg", "b.jpg", *NAMES)
 
     def write(columns, name="pets.parquet"):
         pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), tmp_path / name)

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from layouts import touch
 from table_files import refused, rows, vocabulary
 
 from dbpt.commands.embed import check_data
@@ -15,8 +16,7 @@ ROWS = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.j
 
 @pytest.fixture
 def table(tmp_path):
-    for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
     def write(content=ROWS, name="pets.csv"):
         path = tmp_path / name
@@ -153,9 +153,7 @@ def test_a_quoted_field_over_two_lines_counts_from_its_first(table):
 
 
 def test_root_and_paths_below_it(table, tmp_path):
-    (tmp_path / "images/deep").mkdir(parents=True)
-    (tmp_path / "images/deep/a.jpg").touch()
-    (tmp_path / "images/b.jpg").touch()
+    touch(tmp_path, "images/deep/a.jpg", "images/b.jpg")
     content = rows("deep/../deep/./a.jpg,dog,train", f"{tmp_path}/images/b.jpg,cat,train")
     data = load_dataset(str(table(content)), str(tmp_path / "images"))
     assert data.paths == ("deep/a.jpg", "b.jpg")
@@ -163,9 +161,7 @@ def test_root_and_paths_below_it(table, tmp_path):
 
 
 def test_a_table_of_absolute_paths_needs_no_root(tmp_path):
-    for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    touch(tmp_path, "photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg")
     one, two, beside = (tmp_path / name for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"))
     table = tmp_path / "tables/pets.csv"
     for paths, root, expected in (
@@ -181,9 +177,7 @@ def test_a_table_of_absolute_paths_needs_no_root(tmp_path):
 
 
 def test_an_absolute_path_through_a_link_to_the_root(table, tmp_path):
-    (tmp_path / "real/deep").mkdir(parents=True)
-    for name in ("real/a.jpg", "real/deep/b.jpg"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "real/a.jpg", "real/deep/b.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
     content = rows(f"{tmp_path}/link/a.jpg,dog,train", f"{tmp_path}/link/deep/b.jpg,cat,train")
     assert load_dataset(table(content), tmp_path / "real").paths == ("a.jpg", "deep/b.jpg")

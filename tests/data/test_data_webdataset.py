@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from layouts import touch
 from table_files import refused, rows, vocabulary
 from tar_files import write_tar
 
@@ -38,8 +39,7 @@ def test_numbers_and_keys_of_other_names(tmp_path):
 
 
 def test_patterns_in_their_order(tmp_path):
-    for name in ("b-08.tar", "b-09.tar", "b-10.tar", "a-1.tar"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "b-08.tar", "b-09.tar", "b-10.tar", "a-1.tar")
     nested = [path.name for path in shards_of(f"{tmp_path}/{{b-{{08..10}},a-1}}.tar")]
     assert sorted(nested) == ["a-1.tar", "b-08.tar", "b-09.tar", "b-10.tar"]
     assert [path.name for path in shards_of(f"{tmp_path}/b-{{08..10}}.tar")] == ["b-08.tar", "b-09.tar", "b-10.tar"]

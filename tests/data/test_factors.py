@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from layouts import touch
 from table_files import refused, rows
 
 from dbpt.data import load_dataset
@@ -24,8 +25,7 @@ def words(factors, classes=("car", "ship", "dog")):
 @pytest.fixture
 def table(tmp_path):
     def write(*lines, header="path,label,split,style,place"):
-        for line in lines:
-            (tmp_path / line.split(",")[0]).touch()
+        touch(tmp_path, *(line.split(",")[0] for line in lines))
         (tmp_path / "t.csv").write_text(rows(*lines, header=header))
         return tmp_path / "t.csv"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from layouts import touch
 from table_files import refused
 
 from dbpt.data import load_dataset
@@ -18,9 +19,7 @@ WORDS = {"cat": ["cat", "kitten"], "dog": "dog"}
 def images(tmp_path, monkeypatch):
     """The images of ROWS in the working directory, and a cache folder beside it."""
     folder = tmp_path / "images"
-    (folder / "b").mkdir(parents=True)
-    for path in ROWS["path"]:
-        (folder / path).touch()
+    touch(folder, *ROWS["path"])
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
     return folder

@@ -18,23 +18,10 @@ from dbpt.features.cache_files import FileRows, ids_of
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory) -> Path:
+def backbone(tmp_path_factory) -> Backbone:
     path = tmp_path_factory.mktemp("model") / "tiny.json"
     path.write_text(json.dumps(CONFIG))
-    return path
-
-
-@pytest.fixture(scope="module")
-def backbone(config) -> Backbone:
-    return load_backbone(config, "random")
-
-
-def write_images(root: Path, count: int) -> list[str]:
-    (root / "images").mkdir(parents=True, exist_ok=True)
-    names = [f"images/{i:03d}.{'jpg' if i % 2 else 'png'}" for i in range(count)]
-    for i, name in enumerate(names):
-        noise(40 + i % 3, 30, i).save(root / name)
-    return names
+    return load_backbone(path, "random")
 
 
 @pytest.fixture
@@ -44,7 +31,11 @@ def root(tmp_path) -> Path:
 
 @pytest.fixture
 def paths(root) -> list[str]:
-    return write_images(root, 21)
+    (root / "images").mkdir(parents=True)
+    names = [f"images/{i:03d}.{'jpg' if i % 2 else 'png'}" for i in range(21)]
+    for i, name in enumerate(names):
+        noise(40 + i % 3, 30, i).save(root / name)
+    return names
 
 
 def run(backbone: Backbone, root: Path, paths: list[str], **kwargs):
