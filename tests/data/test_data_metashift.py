@@ -76,7 +76,11 @@ def test_metashift_names_inside_a_renamed_folder(pets, tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "part"),
     [
-        (f"{HOME}{FOLDER}/train", "/elsewhere/train", "line 2: filename '/elsewhere/train/cat/cat"),
+        (
+            f"{HOME}{FOLDER}/train",
+            "/elsewhere/train",
+            "line 2: path '/elsewhere/train/cat/cat(indoor)/0.jpg' is outside the root",
+        ),
         (f"{FOLDER}/train", f"{FOLDER}/../../train", "path '../../train/cat/cat(indoor)/0.jpg' leaves the root"),
         (f"{FOLDER}/train", f"{FOLDER}//etc", "line 2: path '/etc/cat/cat(indoor)/0.jpg' is outside the root"),
         ("0.jpg,0,1,1", "0.jpg,0,0,1", "line 2: y,a is 0,1 but the folder of 'train/cat/cat(indoor)/0.jpg' means 1,1"),

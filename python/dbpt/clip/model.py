@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dbpt.errors import InputError, first_few, foreign_error, nearest
+from dbpt.errors import InputError, foreign_error, nearest
 from dbpt.storage.files import open_regular, reason_of, system_errors
 
 # Far above any real model. Larger values would need all memory or endless time.
@@ -79,27 +79,17 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     for name in ("logit_scale", "logit_bias"):  # shape [] or [1], depending on the age of the file
         if name in state and name in expected and state[name].numel() == expected[name].numel() == 1:
             state[name] = state[name].reshape(expected[name].shape)
-    _check_fit(path, state, expected)
-    for name, _ in model.named_parameters():
+    for name in sorted(dict(model.named_parameters()).keys() & state.keys()):
         if not state[name].is_floating_point():
             needed = "expected floating point; quantised weights are not read"
             raise InputError(f"{path}: {name} holds {state[name].dtype}, {needed}")
         if not bool(state[name].isfinite().all()):
             raise InputError(f"{path}: {name} holds NaN or an infinity; download or copy the weights again")
-    model.load_state_dict(state, strict=True)
-
-
-def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    shapes = [
-        f"{name} is {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected
-        if name in state and state[name].shape != expected[name].shape
-    ]
-    missing, extra = [each for each in expected if each not in state], [each for each in state if each not in expected]
-    problems = [("missing: ", missing), ("unexpected: ", extra), ("", shapes)]
-    differences = "; ".join(label + first_few(names, 3) for label, names in problems if names)
-    if differences:
-        raise InputError(f"{path}: not a checkpoint of the architecture in the model's config ({differences})")
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:  # names or shapes that differ
+        problem = f"not a checkpoint of the architecture in the model's config ({foreign_error(error, 400)})"
+        raise InputError(f"{path}: {problem}") from None
 
 
 def state_digest(model: torch.nn.Module) -> str:

@@ -372,10 +372,8 @@ def joint_codes(codes: Sequence[NDArray[np.int64]], sizes: Sequence[int]) -> NDA
 
     They are -1 where one of the codes is.
     """
-    joint, known = np.zeros_like(codes[0]), np.ones(len(codes[0]), dtype=bool)
-    for each, size in zip(codes, sizes, strict=True):
-        joint, known = joint * size + each, known & (each >= 0)
-    return np.where(known, joint, -1)
+    joint = np.ravel_multi_index(tuple(np.maximum(codes, 0)), tuple(sizes))
+    return np.where(np.min(codes, axis=0) >= 0, joint, -1)
 
 
 def factor_codes(joint: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:

@@ -77,7 +77,7 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
             hint = "leave such rows out with filter of datasets, and save again"
             raise InputError(f"{folder / images[without[0]]}: {label} is {problem}; {hint}")
         paths += images
-        codes += [_split_code(name, split)] * len(images)
+        codes += [_split_code(folder, name, split)] * len(images)
         for column, cells in texts.items():
             values[column] += cells
     if not paths:
@@ -177,9 +177,10 @@ def _image_paths(folder: Path, split: datasets.Dataset, image: str) -> Iterator[
         yield from (f"{prefix}/{row}" for row in range(len(image_column(file, image))))
 
 
-def _split_code(name: str, split: datasets.Dataset) -> int:
+def _split_code(folder: Path, name: str, split: datasets.Dataset) -> int:
     """Return the code of the split that a DatasetDict or a Dataset (``"train[:10%]"``) names; training by default."""
-    names = (name, str(split.split).partition("[")[0])
+    in_dict = folder.name if is_there(folder.parent / DICT) else ""  # a split's own folder was named
+    names = (name, str(split.split).partition("[")[0], in_dict)
     return next((tabular.SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in tabular.SPLIT_FOLDERS), 0)
 
 

@@ -139,13 +139,7 @@ def _read_metadata(images: Path, metadata: Path) -> Dataset:
 
 def _relocated(name: str, images: Path, where: str) -> str:
     """Return a name relative to ``images``; the table has absolute names of the machine that wrote it."""
-    _, separator, inside = name.replace("\\", "/").rpartition(f"{FOLDER}/")
-    if separator:
-        return relative_path(inside, images, where)
-    if name.startswith("/") and not Path(name).is_relative_to(images):
-        problem = f"does not pass through {FOLDER}/, so it can't be moved to {images}"
-        raise InputError(f"{where}: filename {name!r} {problem}")
-    return relative_path(name, images, where)
+    return relative_path(name.replace("\\", "/").rpartition(f"{FOLDER}/")[2], images, where)
 
 
 def subpopbench_split(num_rows: int) -> NDArray[np.int64]:
