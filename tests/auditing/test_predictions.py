@@ -164,7 +164,7 @@ BAD_ARRAYS = [
     (np.array([[0.5, 0.5], [0.4, 0.5], [0, 1], [0, 1]]), "row 2: the probabilities sum to 0.9, expected 1; scipy"),
     (np.array([0x110000] * 4, "u4").view("U1"), "mine.npy row 1: holds bytes that are no text; write the file again"),
     (np.array([0x64, 0, 0xFFFFFFFF, 0x64], "u4").byteswap().view(">U1"), "row 3: holds bytes that are no text"),
-    (b"\x80\x04K\x01.", "holds pickled objects"),
+    (b"\x80\x04K\x01.", "is not a .npy file"),
     (b"\x93NUMPY\x01\x00v\x00{'descr'", "is not a whole .npy file"),
     (b"path,prediction\n", "is not a .npy file; write it with np.save(FILE, predictions)"),
 ]

@@ -141,10 +141,10 @@ def test_float16_weights_become_float32(config, model, tmp_path):
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda state: state.pop("visual.proj"), r"missing: visual\.proj\)"),
-        (lambda state: state.update(extra=torch.zeros(1)), r"unexpected: extra\)"),
-        (lambda state: state.update({"visual.proj": torch.zeros(2, 3)}), r"visual\.proj is \(2, 3\) instead of \(32"),
-        (dict.clear, "missing: .* and [0-9]+ more"),
+        (lambda state: state.pop("visual.proj"), r"Missing key\(s\) in state_dict: .visual\.proj"),
+        (lambda state: state.update(extra=torch.zeros(1)), r"Unexpected key\(s\) in state_dict: .extra"),
+        (lambda state: state.update({"visual.proj": torch.zeros(2, 3)}), r"size mismatch for visual\.proj: .*\[2, 3\]"),
+        (dict.clear, "Missing key"),
     ],
 )
 def test_checkpoint_of_another_architecture_is_refused(config, model, tmp_path, change, match):

@@ -3,7 +3,6 @@
 from types import SimpleNamespace
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -11,7 +10,6 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from dbpt.clip.model import Preprocessing, default_preprocess, image_preprocessing
-from dbpt.errors import InputError
 
 
 def noise(width: int, height: int, mode: str = "RGB", seed: int = 0) -> Image.Image:
@@ -65,13 +63,6 @@ def test_the_bytes_are_those_of_open_clip(image, size, resize_mode, interpolatio
         torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
-def test_a_preprocess_that_nobody_knows_is_open_clips_own_affair():
-    """open_clip reads an absent mode as "shortest" and the interpolation "random" as bicubic."""
-    given = {"resize_mode": None, "interpolation": "random"}
-    expected = image_transform_v2(PreprocessCfg(size=16, **given), is_train=False)(noise(40, 30))
-    torch.testing.assert_close(preprocessing(16, **given)(noise(40, 30)), expected, rtol=0, atol=0)
-
-
 def test_crops_are_written_where_they_belong_and_normalised_together():
     preprocess = preprocessing((24, 24))
     images = [noise(40, 30), noise(30, 41, "L"), noise(24, 24, "P")]
@@ -86,12 +77,3 @@ def test_crops_are_written_where_they_belong_and_normalised_together():
     for image, found in zip(images, pixels, strict=False):
         torch.testing.assert_close(found, preprocess(image), rtol=0, atol=0)
     assert preprocess.size == (24, 24)
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-@pytest.mark.parametrize(
-    "place", [np.zeros((16, 15, 3), np.uint8), np.zeros((1, 16, 16, 3), np.uint8), np.zeros((16, 16, 3), np.float32)]
-)
-def test_a_place_that_does_not_fit_is_refused(mode, place):
-    with pytest.raises(InputError, match=r"expected uint8 of \(16, 16, 3\)"):
-        preprocessing(16).crop(noise(40, 30, mode), place)

@@ -148,12 +148,6 @@ def test_one_long_name_does_not_lengthen_the_others():
     assert positions([*short, long]) == positions(short) + 51 + 2  # and its full stop and EOS
 
 
-@pytest.mark.parametrize(("path", "positions"), [("shared-prefix", 7 + 3 + 3), ("general", 2 * 77)])
-def test_num_positions_counts_what_runs_through_the_tower(path, positions):
-    layout = prompt_token_ids(tokenizer_of("plain"), ["sea gull", "sea bird"], 5)
-    assert build_text_tower(build("plain"), layout, path).num_positions == positions
-
-
 def test_a_hugging_face_tower_runs_no_padding(bert_folder):
     layout = prompt_token_ids(tokenizer_of("hugging-face"), ["sea gull", "sea bird cliff"], 5)
     assert build_text_tower(build("hugging-face", bert_folder), layout).num_positions == 2 * (1 + 5 + 3 + 1 + 1)
@@ -230,18 +224,3 @@ def test_words_of_a_context_are_tokens_not_words():
     for words, found in (("", "no token"), ("dog " * 80, "at least 75 tokens")):
         with pytest.raises(InputError, match=rf"^--ctx-init .*{found}; expected words that leave room"):
             context_token_ids(tokenizer, words)
-
-
-def test_first_and_last_block_run_only_the_rows_that_matter():
-    """The first normalises the context's rows alone, the last transforms the rows of the ends alone."""
-    model, seen = build("plain"), {}
-    first, _, last = model.transformer.resblocks
-    tower = build_text_tower(model, prompt_token_ids(tokenizer_of("plain"), ["sea gull", "dog", "cat"], 5))
-    handles = [
-        block.get_submodule(name).register_forward_hook(lambda _, inputs, __, key=key: seen.update({key: inputs[0]}))
-        for key, block, name in (("in", first, "ln_1"), ("middle", first, "mlp"), ("out", last, "mlp"))
-    ]
-    tower(torch.randn(5, 32))
-    for handle in handles:
-        handle.remove()
-    assert [len(seen[key]) for key in ("in", "middle", "out")] == [5, tower.num_positions, 3]

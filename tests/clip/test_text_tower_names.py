@@ -7,7 +7,6 @@ are parts of one table. Hugging Face models are built from a configuration of th
 and tokenizers of a hub are replaced by one with the same special tokens.
 """
 
-import importlib.util
 import json
 from functools import cache, partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from documentation import tool
 from prompt_reference import reference_features, value_and_gradient
 from test_text_tower import WordTokenizer
 
@@ -36,16 +36,9 @@ FRAMES = {  # of a hub's tokenizer: start tokens, end tokens, padding
 }
 
 
-def tool():
-    spec = importlib.util.spec_from_file_location("write_text_towers", ROOT / "tools/write_text_towers.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def shallow(name: str) -> dict:
     """The name's config with two blocks and a stub of an image tower, but for what the tokenizer alone reads."""
-    config = tool().text_config(name)
+    config = tool("write_text_towers").text_config(name)
     text = config["text_cfg"]
     tokenizer = text.pop("hf_tokenizer_name", None)
     frame = next(kind for kind in FRAMES if kind in tokenizer) if tokenizer else None
@@ -157,7 +150,7 @@ def test_every_named_tower_gives_what_encode_text_gives(named):
 
 
 def test_the_page_of_text_towers_is_that_of_the_registry():
-    assert (ROOT / "docs/reference/text_towers.md").read_text(encoding="utf-8") == tool().page()
+    assert (ROOT / "docs/reference/text_towers.md").read_text(encoding="utf-8") == tool("write_text_towers").page()
 
 
 def test_all_names_are_walked_over():

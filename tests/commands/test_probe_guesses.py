@@ -162,7 +162,7 @@ def test_known_attributes_of_test_images_alone_are_refused(tiny, tmp_path):
 
 def test_a_damaged_probe_is_refused(few_run, tmp_path):
     run = shutil.copytree(few_run, tmp_path / "run")
-    tensors, metadata = read_tensors(run / "probe.safetensors", "probe", version=TENSORS_SCHEMA_VERSION, way_out="")
+    tensors, metadata = read_tensors(run / "probe.safetensors", "probe", version=TENSORS_SCHEMA_VERSION, hint="")
     metadata.pop("schema_version")
     for changed in ({"weights": tensors["weights"][:1]}, {"biases": tensors["biases"] * np.float32(np.nan)}):
         write_tensors(run / "probe.safetensors", tensors | changed, metadata, version=TENSORS_SCHEMA_VERSION)

@@ -178,6 +178,6 @@ def test_merged_tables_that_are_refused(faces, old, new, part):
 def test_a_merged_table_of_the_usual_task_has_no_other(faces):
     (without_lists(faces) / "metadata.csv").write_text(MERGED_USUAL + "0,000001.jpg,1,0,1,x\n")
     message = refused("celeba", faces, celeba_target="Young")
-    assert "has no column 'Young'; for another task than" in message
+    assert "has none of the columns 'Young'; a merged table of CelebA needs one, or give list_attr_celeba" in message
     (faces / "metadata.csv").write_text(MERGED_USUAL)
     assert "has a header but no rows" in refused("celeba", faces)

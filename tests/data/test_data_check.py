@@ -3,7 +3,6 @@
 import pytest
 from layouts import edit, write_birds, write_faces
 from PIL import Image
-from tar_files import write_tar
 
 from dbpt import InputError, check_data
 
@@ -107,14 +106,6 @@ def test_a_table_without_attribute_names_is_readable_but_not_enough_for_fit(pets
     expected = ("no spurious attribute is named; fit needs --attributes, but for objectives such as erm",)
     assert check_data(pets).warnings == expected
     assert check_data(pets, attributes=["in", "out"]).warnings == ()
-
-
-def test_images_within_tar_shards_are_read_too(tmp_path):
-    draw(tmp_path, "a.jpg")
-    image = (tmp_path / "a.jpg").read_bytes()
-    files = [("a.jpg", image), ("a.cls", b"0"), ("b.jpg", image), ("b.cls", b"1"), ("c.jpg", HTML), ("c.cls", b"1")]
-    (problem,) = check_data(write_tar(tmp_path / "train.tar", files)).problems
-    assert "c.jpg': not a JPEG, PNG" in problem
 
 
 def test_what_cannot_be_read_at_all_and_unknown_settings(birds):

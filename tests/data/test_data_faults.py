@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from layouts import edit, touch, write_birds, write_faces, write_pets
+from layouts import edit, touch, write_birds, write_pets
 from saved_datasets import made
 from table_files import refused, rows
 from tar_files import write_tar
@@ -63,13 +63,6 @@ def test_no_reader_waits_or_crashes(tmp_path, reader, fault):
     with pytest.raises(InputError) as error:
         read(tmp_path / name)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="pipes and devices")
-def test_a_pipe_or_device_as_data_is_told_as_such(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", "/dev/null"):
-        assert refused(path).startswith(f"{path}: is not a regular file or folder; give a table, ")
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -217,18 +210,3 @@ def test_links_in_circles(tmp_path):
     (tmp_path / "me").symlink_to("me")
     assert "Too many levels of symbolic links" in refused("waterbirds", tmp_path / "me")
     assert find_member(tmp_path / "me/shard.tar/a.jpg") is None
-
-
-@pytest.mark.parametrize(
-    "columns", ["split,partition,y,place", "y,Blond_Hair,place,split", "place,Male,y,split", "a,place,y,split"]
-)
-def test_columns_of_celeba_that_contradict_each_other(tmp_path, columns):
-    faces = write_faces(tmp_path)
-    (faces / "list_attr_celeba.txt").unlink()
-    lines = [f"00000{number}.jpg,1,1,1,1" for number in range(1, 5)]
-    (faces / "metadata.csv").write_text(rows(*lines, header=f"img_filename,{columns}"))
-    load_dataset("celeba", faces, check=False)
-    edit(faces / "metadata.csv", "000003.jpg,1,1", "000003.jpg,1,0")
-    message = refused("celeba", faces, check=False)
-    assert "metadata.csv line 4: " in message
-    assert "both are the same attribute of CelebA; drop the wrong column" in message

@@ -16,7 +16,6 @@ import dbpt
 from dbpt.data import load_dataset
 from dbpt.data.paths import find_member
 from dbpt.errors import InputError
-from dbpt.features import embed_images, open_image
 
 ONE, TWO = "data-00000-of-00001.arrow", "data-00001-of-00002.arrow"
 
@@ -134,12 +133,6 @@ def test_an_image_is_none_where_the_whole_struct_is(save):
     assert "(1 of 2 images cannot be found)" in refused(with_images(save(made([0, 1])), images))
 
 
-def test_root_and_embeddings_mean_nothing_to_images_inside(save, tmp_path):
-    folder = save(made([0, 1]))
-    assert f"--root {tmp_path}: {folder} has its images inside; drop it" in refused(folder, tmp_path)
-    assert f"--embeddings with the folder {folder}" in refused(folder, images=False)
-
-
 def test_rows_by_path(save):
     contents = [bytes([row % 251]) * row for row in range(2500)]
     contents[7] = None
@@ -156,14 +149,3 @@ def test_rows_by_path(save):
     os.utime(file, ns=(1, 1))
     with pytest.raises(OSError, match=f"{TWO} changed while it was being read"):
         member.open()
-
-
-def test_a_bad_image_is_left_out(tiny, tiny_backbone, save, tmp_path):
-    good = [(tiny.table.parent / row["path"]).read_bytes() for row in tiny.rows()[:3]]
-    folder = save(of_splits(train=made([0, 1, 0, 1], [*good, b"<html>Not found</html>"])))
-    data = load_dataset(folder)
-    found = embed_images(tiny_backbone, data.root, data.paths, cache_dir=tmp_path / "cache", max_failures=0.3)
-    assert found.ok.tolist() == [True, True, True, False]
-    (failure,) = found.failures
-    assert failure.path == f"train/{ONE}/image/3" and "not a JPEG" in failure.reason
-    assert np.array_equal(open_image(folder / data.paths[0]), open_image(tiny.table.parent / tiny.rows()[0]["path"]))

@@ -2,19 +2,16 @@
 
 import pytest
 import torchvision
+from layouts import touch
 from table_files import link_as_folder, refused, vocabulary
 
-import dbpt
 from dbpt.data import load_dataset
-from dbpt.errors import InputError
 
 
 @pytest.fixture
 def folder(tmp_path):
     def make(*paths):
-        for path in paths:
-            (tmp_path / "pets" / path).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "pets" / path).touch()
+        touch(tmp_path / "pets", *paths)
         return tmp_path / "pets"
 
     return make
@@ -105,15 +102,3 @@ def test_root_and_columns_mean_nothing_to_a_folder(folder, tmp_path):
     pets = folder(*SPLITS)
     assert f"--root {tmp_path}: {pets} has its images inside" in refused(pets, tmp_path)
     assert f"--columns: {pets} has its images inside" in refused(pets, columns={"label": "y"})
-
-
-def test_pages_saved_as_images_are_left_out_with_their_reason(squares, tiny, tmp_path, logged):
-    for name in ("page", "other"):
-        (squares / f"train/box/{name}.jpg").write_text("<html>Not found</html>")
-    with pytest.raises(InputError, match=r"2 of 108 images can't be read, more than --max-failures 0\.01 allows"):
-        dbpt.fit(squares, out=tmp_path / "run", **tiny.settings)
-    assert not (tmp_path / "run").exists()
-    run = dbpt.fit(squares, out=tmp_path / "run", max_failures=0.02, **tiny.settings)
-    assert run.to_dict()["failed_images"] == 2
-    assert any("train/box/page.jpg" in line and "left out" in line for line in logged.messages)
-    assert run.to_dict()["group_kind"] == "pseudo"

@@ -5,6 +5,7 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from layouts import touch
 from table_files import refused, vocabulary
 
 from dbpt.data import load_dataset
@@ -15,8 +16,7 @@ NAMES = ['odd, "name"\n.jpg', "e\u0301.jpg", "\u00e9.jpg"]
 
 @pytest.fixture
 def table(tmp_path):
-    for name in ("a.jpg", "b.jpg", *NAMES):
-        (tmp_path / name).touch()
+    touch(tmp_path, "a.jpg", "b.jpg", *NAMES)
 
     def write(columns, name="pets.parquet"):
         pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), tmp_path / name)
@@ -40,14 +40,6 @@ def test_integers_booleans_and_floats_with_gaps(table):
     assert data.paths == tuple(NAMES)
     assert (data.labels.tolist(), data.attributes.tolist()) == ([1, 0, 1], [1, -1, -1])
     assert data.splits.tolist() == [0, 0, 2]
-
-
-def test_named_columns(table):
-    columns = dict(zip(("a.file", "y", "fold"), COLUMNS.values(), strict=True))
-    named = {"path": "a.file", "label": "y", "split": "fold"}
-    assert load_dataset(table(columns), columns=named, training=False).paths == ("a.jpg", "b.jpg")
-    message = refused(table(columns), columns=named | {"attribute": "place"})
-    assert "no column 'place'; columns found: 'a.file', 'y', 'fold'" in message
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from layouts import touch
 from table_files import refused, rows, vocabulary
 
 from dbpt.commands.embed import check_data
@@ -15,8 +16,7 @@ ROWS = "path,label,split,attribute\na.jpg,dog,train,in\nb.jpg,cat,train,out\nc.j
 
 @pytest.fixture
 def table(tmp_path):
-    for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
 
     def write(content=ROWS, name="pets.csv"):
         path = tmp_path / name
@@ -66,12 +66,10 @@ def test_what_exists_but_is_no_file_is_not_called_missing(table, tmp_path):
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     (tmp_path / "dangling.jpg").symlink_to("gone.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
-    (tmp_path / "folder.jpg").mkdir()
     kinds = {
-        "loop.jpg": "is a link that leads to itself",
-        "dangling.jpg": "is a link to gone.jpg, which is missing",
-        "pipe.jpg": "is a pipe, not an image file",
-        "folder.jpg": "is a folder, not an image file",
+        "loop.jpg": "is a link to loop.jpg, which is no file",
+        "dangling.jpg": "is a link to gone.jpg, which is no file",
+        "pipe.jpg": "is not a regular file",
         "no.jpg": f"is not in {tmp_path}",
     }
     path = table(rows("a.jpg,x,train", "b.jpg,y,train", *(f"{name},y,train" for name in kinds)))
@@ -155,9 +153,7 @@ def test_a_quoted_field_over_two_lines_counts_from_its_first(table):
 
 
 def test_root_and_paths_below_it(table, tmp_path):
-    (tmp_path / "images/deep").mkdir(parents=True)
-    (tmp_path / "images/deep/a.jpg").touch()
-    (tmp_path / "images/b.jpg").touch()
+    touch(tmp_path, "images/deep/a.jpg", "images/b.jpg")
     content = rows("deep/../deep/./a.jpg,dog,train", f"{tmp_path}/images/b.jpg,cat,train")
     data = load_dataset(str(table(content)), str(tmp_path / "images"))
     assert data.paths == ("deep/a.jpg", "b.jpg")
@@ -165,9 +161,7 @@ def test_root_and_paths_below_it(table, tmp_path):
 
 
 def test_a_table_of_absolute_paths_needs_no_root(tmp_path):
-    for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
+    touch(tmp_path, "photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg")
     one, two, beside = (tmp_path / name for name in ("photos/one/a.jpg", "photos/two/b.jpg", "tables/a.jpg"))
     table = tmp_path / "tables/pets.csv"
     for paths, root, expected in (
@@ -183,9 +177,7 @@ def test_a_table_of_absolute_paths_needs_no_root(tmp_path):
 
 
 def test_an_absolute_path_through_a_link_to_the_root(table, tmp_path):
-    (tmp_path / "real/deep").mkdir(parents=True)
-    for name in ("real/a.jpg", "real/deep/b.jpg"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "real/a.jpg", "real/deep/b.jpg")
     (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
     content = rows(f"{tmp_path}/link/a.jpg,dog,train", f"{tmp_path}/link/deep/b.jpg,cat,train")
     assert load_dataset(table(content), tmp_path / "real").paths == ("a.jpg", "deep/b.jpg")
@@ -210,7 +202,6 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
     [
         (rows("a.jpg,x,train", header="path,lable,split"), ["line 1: no column 'label'", "'lable', ", "mean 'lable'"]),
         ("path|label|split\na.jpg|x|train\n", ["no column 'path'", "'path|label|split'"]),
-        ("path;label,split\na.jpg;x,train\n", ["no column 'path'", "'path;label'"]),
         ("path,label,split,label\n", ["column 'label' occurs 2 times"]),
         ("path,label,split\n", ["header but no rows"]),
         ("path,label,split\na.jpg,x\n", ["line 2: has 2 fields where the header has 3"]),
@@ -223,7 +214,6 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),
         (rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"), ["line 4: 'b.jpg' is already at pets.csv line 3"]),
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
-        (rows("a.jpg,x,train", "c/../../b.jpg,y,train"), ["line 3: path 'c/../../b.jpg' leaves the root"]),
         (
             rows("/etc/passwd,x,train", "b.jpg,y,train"),
             ["line 2: path '/etc/passwd' is outside the root", "that holds all images (--root)"],
@@ -262,7 +252,9 @@ def test_a_value_outside_the_given_names(table):
 
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
-    assert "none.csv: does not exist; expected a table with the columns" in refused(tmp_path / "none.csv")
+    assert "none.csv: does not exist; expected a table with columns such as path, label" in refused(
+        tmp_path / "none.csv"
+    )
     assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
     assert "neither a known data set (waterbirds, celeba, metashift) nor" in refused(table(ROWS, "pets.xlsx"))
     for misspelt in ("waterbird", "Waterbirds"):

@@ -66,8 +66,6 @@ LEFT_OUT = "left out: the true attributes (land, water), which are not those nam
     ("words", "named"),
     [
         ({"attributes": ["photo", "sketch"]}, "(photo, sketch)"),
-        ({"attributes": ["a=lake|sea", "b=forest"]}, "(a, b)"),
-        ({"attributes": ["land", "ocean"]}, "(land, ocean)"),
         ({"attributes": ["land", "water", "sky"]}, "(land, water, sky)"),
         ({"factors": ["style: photo, sketch"]}, "(style: photo, sketch)"),
         ({"factors": ["x: land, water, sky", "y: one, two"]}, "(x: land, water, sky; y: one, two)"),

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from layouts import touch
 from table_files import refused, rows, vocabulary
 from tar_files import write_tar
 
@@ -38,8 +39,7 @@ def test_numbers_and_keys_of_other_names(tmp_path):
 
 
 def test_patterns_in_their_order(tmp_path):
-    for name in ("b-08.tar", "b-09.tar", "b-10.tar", "a-1.tar"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "b-08.tar", "b-09.tar", "b-10.tar", "a-1.tar")
     nested = [path.name for path in shards_of(f"{tmp_path}/{{b-{{08..10}},a-1}}.tar")]
     assert sorted(nested) == ["a-1.tar", "b-08.tar", "b-09.tar", "b-10.tar"]
     assert [path.name for path in shards_of(f"{tmp_path}/b-{{08..10}}.tar")] == ["b-08.tar", "b-09.tar", "b-10.tar"]
@@ -54,7 +54,6 @@ def test_patterns_in_their_order(tmp_path):
         ("no-*.tar", "no file"),
         ("train-{0..1}.tar", "no file"),
         ("train-{1..0}.tar", "is not an ascending range"),
-        ("train-{0..999999999}.tar", "is not an ascending range"),
         ("train-0.tar.gz", "a compressed shard allows no random access; unpack it to .tar"),
     ],
 )

@@ -41,17 +41,6 @@ def test_the_seed_decides_every_byte(name: str, tmp_path: Path) -> None:
     assert len(set(images.values())) == len(images)
 
 
-@pytest.mark.parametrize("name", DEMO_NAMES)
-def test_a_drawing_does_not_depend_on_the_others(name: str, tmp_path: Path) -> None:
-    row = next(row for row in layouts.plan_rows(name, 0, SIZES) if row.index == 7)
-    for folder, rows in (("alone", [row]), ("after", [*layouts.plan_rows(name, 0, SIZES)[:3], row])):
-        layouts.draw_pictures(name, tmp_path / folder, rows, 0)
-    alone, after = (
-        next(v for k, v in contents(tmp_path / folder).items() if k.endswith("7.jpg")) for folder in ("alone", "after")
-    )
-    assert alone == after
-
-
 @pytest.mark.parametrize(
     ("name", "train"),
     [
@@ -88,16 +77,6 @@ def test_the_reader_of_the_original_finds_the_planned_rows(name: str, tmp_path: 
     assert any("published" in note for note in load_dataset(name.removeprefix("demo-"), root).notes)
 
 
-def test_faces_have_forty_attributes_and_one_colour_of_hair(tmp_path: Path) -> None:
-    count, names, *rows = (small("demo-celeba", tmp_path / "faces") / "list_attr_celeba.txt").read_text().splitlines()
-    assert int(count) == len(rows) == sum(SIZES)
-    assert names.split() == sorted(names.split(), key=str.lower) and len(names.split()) == 40
-    for line in rows:
-        values = dict(zip(names.split(), line.split()[1:], strict=True))
-        assert set(values.values()) <= {"1", "-1"}
-        assert [values[hair] for hair in ("Blond_Hair", "Black_Hair", "Brown_Hair")].count("1") == 1
-
-
 def test_a_misspelt_name_gets_the_nearest_and_a_negative_seed_is_refused() -> None:
     with pytest.raises(InputError, match=r"'demo-waterbird'.*did you mean 'demo-waterbirds'"):
         write_demo("demo-waterbird", "nowhere")
@@ -108,19 +87,18 @@ def test_a_misspelt_name_gets_the_nearest_and_a_negative_seed_is_refused() -> No
     assert not Path("nowhere").exists()
 
 
-@pytest.mark.parametrize("failure", [KeyboardInterrupt, MemoryError])
-def test_failing_midway_leaves_nothing(failure, tmp_path, monkeypatch) -> None:
+def test_failing_midway_leaves_nothing(tmp_path, monkeypatch) -> None:
     drawn = []
 
     def draw_three(*arguments: object) -> Image.Image:
         drawn.append(arguments)
         assert not (tmp_path / "d").exists()
         if len(drawn) > 3:
-            raise failure
+            raise KeyboardInterrupt
         return Image.new("RGB", (64, 64))
 
     monkeypatch.setattr(layouts, "draw_bird", draw_three)
-    with pytest.raises(failure):
+    with pytest.raises(KeyboardInterrupt):
         small("demo-waterbirds", tmp_path / "d")
     assert len(drawn) == 4
     assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from layouts import touch
 from table_files import refused, rows
 
 from dbpt.data import load_dataset
@@ -24,8 +25,7 @@ def words(factors, classes=("car", "ship", "dog")):
 @pytest.fixture
 def table(tmp_path):
     def write(*lines, header="path,label,split,style,place"):
-        for line in lines:
-            (tmp_path / line.split(",")[0]).touch()
+        touch(tmp_path, *(line.split(",")[0] for line in lines))
         (tmp_path / "t.csv").write_text(rows(*lines, header=header))
         return tmp_path / "t.csv"
 
@@ -72,8 +72,8 @@ def test_shared_values_come_first_and_wordings_are_given_once():
         (["style: a, b", "Style: c, d"], "'style' and 'Style' differ only by case; write a factor's name always in"),
         (["a\tb: c, d"], "has a line break or another control character"),
         (["style: a"], "style: needs at least two names to tell apart, found only 'a'"),
-        (["style: a, a"], "style: 'a' is given twice; separate the wordings"),
-        (["style: a, , b"], "style: a value is empty"),
+        (["style: a, a"], "style: 'a' is given twice; separate its wordings"),
+        (["style: a, , b"], "style: a name is empty"),
         (["style: a, b=|"], "style: 'b' has an empty wording"),
         (["style: a=x, b=x"], "style: the wording 'x' is given twice (in 'a' and 'b')"),
         (["style: a, b", "style: c, d"], "'style' is given twice; write all its values in one entry"),
@@ -81,7 +81,7 @@ def test_shared_values_come_first_and_wordings_are_given_once():
         ({"style": "a"}, "found 'style': 'a'; expected a list of values, or a dict of values and wordings"),
         ({"style": 3}, "found 'style': 3; expected"),
         ({3: ["a", "b"]}, "found 3: ['a', 'b']; expected"),
-        ({"style": {"a,b": "x", "c": "y"}}, "style: the value 'a,b' has a comma, which separates values"),
+        ({"style": {"a,b": "x", "c": "y"}}, "style: 'a,b' has a comma, which separates values"),
         ({"style": [1, 2]}, "style: found 1: (1,); expected names and wordings as text"),
     ],
 )

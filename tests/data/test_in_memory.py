@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from layouts import touch
 from table_files import refused
 
 from dbpt.data import load_dataset
@@ -18,9 +19,7 @@ WORDS = {"cat": ["cat", "kitten"], "dog": "dog"}
 def images(tmp_path, monkeypatch):
     """The images of ROWS in the working directory, and a cache folder beside it."""
     folder = tmp_path / "images"
-    (folder / "b").mkdir(parents=True)
-    for path in ROWS["path"]:
-        (folder / path).touch()
+    touch(folder, *ROWS["path"])
     monkeypatch.chdir(folder)
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "cache"))
     return folder
@@ -75,19 +74,6 @@ def test_words_columns_and_root_as_for_a_table(images, monkeypatch):
 )
 def test_what_is_refused(images, frame, message):
     assert message in refused(frame)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"columns": "label=y"}, "--columns: found 'label=y'; expected a list"),
-        ({"columns": {"labels": "y"}}, "--columns: 'labels' is none of path, label"),
-        ({"classes": {"dog": 3, "cat": 4}}, "--classes: found 'dog': 3; expected names"),
-        ({"celeba_target": "Male"}, "--celeba-target 'Male' with data 'DataFrame': only celeba"),
-    ],
-)
-def test_options_that_are_refused(images, options, message):
-    assert message in refused(pd.DataFrame(ROWS), **options)
 
 
 def test_a_dataset_is_taken_as_it_is_but_for_the_words_that_are_given(images):

@@ -53,8 +53,8 @@ def test_pickled_arrays_are_refused_unread(tmp_path):
     np.save(tmp_path / "objects.npy", np.array([trap], dtype=object), allow_pickle=True)
     (tmp_path / "raw.npy").write_bytes(pickle.dumps(trap))
     (tmp_path / "features.pt").write_bytes(pickle.dumps(trap))
-    for name in ("objects.npy", "raw.npy"):
-        assert refused(tmp_path / name).startswith("holds pickled objects, which are never loaded; save numbers with")
+    assert refused(tmp_path / "objects.npy").startswith("holds pickled objects, which are never loaded; save numbers")
+    assert "is not a .npy file" in refused(tmp_path / "raw.npy")
     assert "safetensors.torch.save_file" in refused(tmp_path / "features.pt")
     assert not (tmp_path / "trace").exists()
 

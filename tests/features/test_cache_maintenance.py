@@ -212,7 +212,7 @@ def test_a_manifest_that_cannot_be_read_is_told_and_deletes_nothing(command, tmp
     assert code == 0
     shown = {
         "unreadable": "Permission denied",
-        "damaged": "damaged manifest",
+        "damaged": "not of schema version 3",
         "newer": "version 99",
         "none": "caches: 0",
     }

@@ -13,29 +13,15 @@ from small_images import CONFIG, noise
 from dbpt.clip import Backbone, load_backbone
 from dbpt.errors import InputError, NotFinite
 from dbpt.features import embed_images, verify_cache
-from dbpt.features import embedding as embed
 from dbpt.features import embedding as embedding_pass
 from dbpt.features.cache_files import FileRows, ids_of
 
 
 @pytest.fixture(scope="module")
-def config(tmp_path_factory) -> Path:
+def backbone(tmp_path_factory) -> Backbone:
     path = tmp_path_factory.mktemp("model") / "tiny.json"
     path.write_text(json.dumps(CONFIG))
-    return path
-
-
-@pytest.fixture(scope="module")
-def backbone(config) -> Backbone:
-    return load_backbone(config, "random")
-
-
-def write_images(root: Path, count: int) -> list[str]:
-    (root / "images").mkdir(parents=True, exist_ok=True)
-    names = [f"images/{i:03d}.{'jpg' if i % 2 else 'png'}" for i in range(count)]
-    for i, name in enumerate(names):
-        noise(40 + i % 3, 30, i).save(root / name)
-    return names
+    return load_backbone(path, "random")
 
 
 @pytest.fixture
@@ -45,7 +31,11 @@ def root(tmp_path) -> Path:
 
 @pytest.fixture
 def paths(root) -> list[str]:
-    return write_images(root, 21)
+    (root / "images").mkdir(parents=True)
+    names = [f"images/{i:03d}.{'jpg' if i % 2 else 'png'}" for i in range(21)]
+    for i, name in enumerate(names):
+        noise(40 + i % 3, 30, i).save(root / name)
+    return names
 
 
 def run(backbone: Backbone, root: Path, paths: list[str], **kwargs):
@@ -160,22 +150,15 @@ def test_wrong_arguments_are_named(backbone, root, paths, wrong):
         run(backbone, root, paths, **wrong)
 
 
-def looked_up_as(monkeypatch, size: int | None = None) -> None:
-    """Let files seem to have another time, or size, when they are looked up than when they are read."""
-    look_up = embed.look_up_files
+def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(backbone, root, paths, monkeypatch):
+    look_up = embedding_pass.look_up_files
 
-    def changed(root, paths, **options):
-        found = look_up(root, paths)
-        sizes = found.sizes if size is None else np.full(len(paths), size)
-        times = np.full(len(paths), 5)
+    def of_another_time(root, paths):
+        sizes, times = look_up(root, paths).sizes, np.full(len(paths), 5)
         return FileRows(paths, sizes, times, ids_of(paths, sizes, times), {})
 
-    monkeypatch.setattr(embed, "look_up_files", changed)
-
-
-def test_a_file_that_changes_under_the_reader_is_a_failure_that_is_tried_again(backbone, root, paths, monkeypatch):
     with monkeypatch.context() as patch:
-        looked_up_as(patch)
+        patch.setattr(embedding_pass, "look_up_files", of_another_time)
         for _ in range(2):
             result = run(backbone, root, paths[:1], max_failures=1)
             assert result.failures[0].reason == "changed while it was being read"

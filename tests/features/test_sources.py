@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from layouts import touch
 from PIL import Image
 from unprivileged import unprivileged
 
@@ -16,9 +17,7 @@ SIGNED = torch.linspace(-2, 2, 12).view(3, 2, 2)
 
 
 def test_a_string_is_a_path_and_a_folder_its_images(tmp_path):
-    for name in ("b.jpg", "a/c.PNG", "notes.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
+    touch(tmp_path, "b.jpg", "a/c.PNG", "notes.txt")
     inside = [tmp_path / "a/c.PNG", tmp_path / "b.jpg"]
     assert list_images("gone.png") == list_images(Path("gone.png")) == [Path("gone.png")]
     assert list_images(str(tmp_path)) == list_images(tmp_path) == inside
@@ -65,13 +64,9 @@ def test_a_folder_without_images_is_refused(tmp_path):
 
 
 def test_images_are_found_however_deep_and_an_unreadable_folder_is_told(tmp_path):
-    deep = tmp_path / "d/d"
-    deep.mkdir(parents=True)
-    (deep / "a.PNG").touch()
-    for name in ("b.jpg", ".b.jpg", "._b.jpg"):
-        (tmp_path / name).touch()
+    touch(tmp_path, "d/d/a.PNG", "b.jpg", ".b.jpg", "._b.jpg")
     (tmp_path / "loop").symlink_to(tmp_path)
-    assert list_images(str(tmp_path)) == [tmp_path / "b.jpg", deep / "a.PNG"]
+    assert list_images(str(tmp_path)) == [tmp_path / "b.jpg", tmp_path / "d/d/a.PNG"]
     (tmp_path / "closed").mkdir(mode=0)
     with unprivileged(), pytest.raises(InputError, match="closed: cannot be listed: Permission denied"):
         list_images(str(tmp_path))

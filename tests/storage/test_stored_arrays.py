@@ -35,11 +35,9 @@ def test_it_is_found_under_its_key_and_in_its_shape_only(stored):
         (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"!"), "damaged, not what was written"),
         (lambda file: write_tensors(file, {"values": ARRAY}, {"key": OTHER}, version=1), "another array than its name"),
         (lambda file: write_tensors(file, {"values": ARRAY / 0}, {"key": KEY}, version=1), "another array than its"),
-        (lambda file: write_tensors(file, {"values": ARRAY > 1}, {"key": KEY}, version=1), "another array than its"),
         (lambda file: write_tensors(file, {"other": ARRAY}, {"key": KEY}, version=1), "has no 'values'"),
         (lambda file: write_tensors(file, {"values": ARRAY}, {"key": KEY}, version=2), "schema version"),
         (lambda file: (file.rename(file.with_name("x")), file.symlink_to("x")), "a link, not a file of dbpt"),
-        (lambda file: (file.unlink(), file.mkdir()), "cannot read the stored array"),
         (lambda file: (file.unlink(), os.mkfifo(file)), "not a regular file"),
     ],
 )
@@ -54,7 +52,7 @@ def test_what_was_not_written_so_is_not_believed_and_written_again(stored, logge
     with pytest.raises(InputError, match=message):
         stored.read(file)
     stored.put(KEY, ARRAY)
-    assert file.is_dir() or np.array_equal(stored.get(KEY, (2, 3)), ARRAY)
+    assert np.array_equal(stored.get(KEY, (2, 3)), ARRAY)
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path):

@@ -15,7 +15,7 @@ METADATA = {f"key {n} ö": "x" * n for n in range(10)}
 
 
 def read(path, version=1):
-    return read_tensors(path, "result", version=version, way_out="make it again")
+    return read_tensors(path, "result", version=version, hint="make it again")
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_file_that_was_cut_off_is_told(path, keep):
 
 
 def test_a_tensor_that_is_needed_and_not_there_is_told(path):
-    needs = {"version": 1, "way_out": "make it again", "needs": ("scalar", "labels")}
+    needs = {"version": 1, "hint": "make it again", "needs": ("scalar", "labels")}
     with pytest.raises(InputError, match=f"{path}: has no 'labels'; make it again"):
         read_tensors(path, "result", **needs)
 
@@ -66,18 +66,9 @@ def test_a_tensor_that_is_needed_and_not_there_is_told(path):
 def test_other_versions_and_other_files_are_told(path):
     with pytest.raises(InputError, match=r"a: written by an older dbpt .*; make it again"):
         read(path, version=2)
-    write_tensors(path, TENSORS, version=3)
-    with pytest.raises(InputError, match=r"a: written by a newer dbpt \(schema version 3; this one reads 2\): update"):
-        read(path, version=2)
     save_file(TENSORS, path)
     with pytest.raises(InputError, match="not a readable result .*; make it again"):
         read(path)
     save_file(TENSORS, path, {"schema_version": "1", "sha256": json.dumps(None)})
     with pytest.raises(InputError, match="damaged, not what was written into this result; make it again"):
-        read(path)
-    path.unlink()
-    with pytest.raises(InputError, match="a: cannot read the result: No such file"):
-        read(path)
-    path.mkdir()
-    with pytest.raises(InputError, match="a: cannot read the result: Is a directory"):
         read(path)

@@ -30,8 +30,8 @@ FEWEST_PARAMETERS = 10_000_000
 def check_image_precision(precision: object, names: Sequence[str] = (AUTO, *IMAGE_PRECISIONS)) -> None:
     """Raise `InputError` for a precision that is none of ``names``."""
     if precision not in names:
-        found = f"{precision!r} is none of {', '.join(names)}{nearest(str(precision), list(names))}"
-        raise InputError(f"--image-precision: {found}")
+        problem = f"{precision!r} is none of {', '.join(names)}{nearest(str(precision), list(names))}"
+        raise InputError(f"--image-precision: {problem}")
 
 
 def image_precision_of(spec: dict[str, Any]) -> str:
@@ -155,8 +155,8 @@ class Backbone:
         ids_PL = self.token_ids(texts)
         stored = self.stored_texts if len(texts) >= FEWEST_STORED else None
         key, shape = self._text_key(ids_PL), (len(texts), self.embed_dim)
-        if stored is not None and (found := stored.get(key, shape)) is not None:
-            return torch.from_numpy(found.copy())  # what was read from a file can't be written
+        if stored is not None and (features := stored.get(key, shape)) is not None:
+            return torch.from_numpy(features.copy())  # what was read from a file can't be written
         batches = torch.split(ids_PL, TEXT_BATCH_SIZE)
         features_PD = torch.cat([_checked(self._text_features(ids), "text", DAMAGED) for ids in batches])
         if stored is not None:
@@ -250,15 +250,15 @@ def zero_shot_logits(
     """
     features_ND = features if isinstance(features, StoredFeatures) else arguments.array("features", features)
     if features_ND.ndim != 2 or features_ND.shape[1] != backbone.embed_dim or features_ND.dtype.kind != "f":
-        way_out = f"expected (N, {backbone.embed_dim}) floats, as this backbone embeds images"
-        raise InputError(f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; {way_out}")
+        hint = f"expected (N, {backbone.embed_dim}) floats, as this backbone embeds images"
+        raise InputError(f"features has shape {features_ND.shape} and dtype {features_ND.dtype}; {hint}")
     if isinstance(texts, str) or not texts:
         raise InputError(f"texts is {texts!r}; expected a list of sentences, at least one")
     owners_P = arguments.integers("owners", np.arange(len(texts)) if owners is None else owners)
     names = np.unique(owners_P)
     if len(owners_P) != len(texts) or not np.array_equal(names, np.arange(len(names))):
-        way_out = f"expected one for each of the {len(texts)} sentences, and names numbered from 0 without a gap"
-        raise InputError(f"owners has {len(owners_P)} entries, of the names {names.tolist()}; {way_out}")
+        hint = f"expected one for each of the {len(texts)} sentences, and names numbered from 0 without a gap"
+        raise InputError(f"owners has {len(owners_P)} entries, of the names {names.tolist()}; {hint}")
     if combine not in COMBINATIONS:
         hint = nearest(str(combine), list(COMBINATIONS))
         raise InputError(f"combine is {combine!r}; expected 'embeddings' or 'logits'{hint}")
@@ -266,8 +266,8 @@ def zero_shot_logits(
     weights_KD = combined(backbone, list(texts), owners_P)
     rows_n = None if rows is None else arguments.integers("rows", rows)
     if rows_n is not None and rows_n.size and not 0 <= rows_n.min() <= rows_n.max() < len(features_ND):
-        found = f"{rows_n.min()}..{rows_n.max()}"
-        raise InputError(f"rows has indices in {found}; expected 0..{len(features_ND) - 1}, a row of features each")
+        indices = f"{rows_n.min()}..{rows_n.max()}"
+        raise InputError(f"rows has indices in {indices}; expected 0..{len(features_ND) - 1}, a row of features each")
     logits_nK = np.empty((len(features_ND) if rows_n is None else len(rows_n), len(names)), np.float32)
     for start in range(0, len(logits_nK), BLOCK_ROWS):
         block = slice(start, start + BLOCK_ROWS)

@@ -85,7 +85,7 @@ def load_backbone_from_spec(
     version = spec.get("schema_version")
     if version != specs.SPEC_SCHEMA_VERSION:
         raise InputError(f"backbone spec of schema version {version!r}; this version reads {specs.SPEC_SCHEMA_VERSION}")
-    spec = json.loads(json.dumps(spec))
+    spec = json.loads(json.dumps(spec))  # a copy: paths and digests are filled in below
     image_precision_of(spec)
     if weights is not None:
         if spec["weights"]["kind"] != "file":
@@ -103,7 +103,7 @@ def names_of(backbone: Backbone) -> dict[str, str | None]:
     """
     spec, device, loaded = backbone.spec, str(backbone.device), backbone.model.state_dict()
     try:
-        found = load_backbone_from_spec(spec, device=device).model.state_dict()
+        state = load_backbone_from_spec(spec, device=device).model.state_dict()
         weights, tokenizer = spec["weights"], spec["tokenizer"]
         names = {
             "model": spec["model"],
@@ -113,12 +113,12 @@ def names_of(backbone: Backbone) -> dict[str, str | None]:
             "image_precision": backbone.image_precision,
         }
     except (InputError, LookupError, TypeError, AttributeError) as error:  # a file is gone, or no spec of ours
-        way_out = "name the model and its weights instead"
-        raise InputError(f"--model: this Backbone can't be loaded again ({reason_of(error)}); {way_out}") from None
-    for name, tensor in found.items():
+        hint = "name the model and its weights instead"
+        raise InputError(f"--model: this Backbone can't be loaded again ({reason_of(error)}); {hint}") from None
+    for name, tensor in state.items():
         if name not in loaded or not torch.equal(tensor, loaded[name]):
-            way_out = "save its weights as .safetensors and name that file as pretrained"
-            raise InputError(f"--model: {name} of this Backbone was changed after it was loaded; {way_out}")
+            hint = "save its weights as .safetensors and name that file as pretrained"
+            raise InputError(f"--model: {name} of this Backbone was changed after it was loaded; {hint}")
     return names
 
 
@@ -199,11 +199,11 @@ def _digest(file: Path) -> str:
         return file_sha256(file)
 
 
-def _settle_digest(entry: dict[str, Any], found: str, named: str) -> None:
+def _settle_digest(entry: dict[str, Any], digest: str, named: str) -> None:
     """Store the digest in a new spec, or compare it with that of a stored spec."""
-    stored = entry.setdefault("sha256", found)
-    if stored != found:
-        raise InputError(f"{named}: changed since the run was made (sha256 {found[:12]}…, the run has {stored[:12]}…)")
+    stored = entry.setdefault("sha256", digest)
+    if stored != digest:
+        raise InputError(f"{named}: changed since the run was made (sha256 {digest[:12]}…, the run has {stored[:12]}…)")
 
 
 def _tokenizer(spec: dict[str, Any]) -> specs.Tokenizer:

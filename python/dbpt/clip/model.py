@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from dbpt.errors import InputError, first_few, foreign_error, nearest
+from dbpt.errors import InputError, foreign_error, nearest
 from dbpt.storage.files import open_regular, reason_of, system_errors
 
 # Far above any real model. Larger values would need all memory or endless time.
@@ -30,7 +30,7 @@ _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x0
 
 def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
     """Build an open_clip model with random weights from its config. Never downloads weights."""
-    config = json.loads(json.dumps(config))
+    config = json.loads(json.dumps(config))  # a copy, as open_clip takes some entries out
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key, value in part.items():
             most = MOST_LAYERS if key == "layers" else LARGEST_SIZE
@@ -79,27 +79,17 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     for name in ("logit_scale", "logit_bias"):  # shape [] or [1], depending on the age of the file
         if name in state and name in expected and state[name].numel() == expected[name].numel() == 1:
             state[name] = state[name].reshape(expected[name].shape)
-    _check_fit(path, state, expected)
-    for name, _ in model.named_parameters():
+    for name in sorted(dict(model.named_parameters()).keys() & state.keys()):
         if not state[name].is_floating_point():
             needed = "expected floating point; quantised weights are not read"
             raise InputError(f"{path}: {name} holds {state[name].dtype}, {needed}")
         if not bool(state[name].isfinite().all()):
             raise InputError(f"{path}: {name} holds NaN or an infinity; download or copy the weights again")
-    model.load_state_dict(state, strict=True)
-
-
-def _check_fit(path: Path, state: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    shapes = [
-        f"{name} is {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
-        for name in expected
-        if name in state and state[name].shape != expected[name].shape
-    ]
-    missing, extra = [each for each in expected if each not in state], [each for each in state if each not in expected]
-    problems = [("missing: ", missing), ("unexpected: ", extra), ("", shapes)]
-    found = "; ".join(label + first_few(names, 3) for label, names in problems if names)
-    if found:
-        raise InputError(f"{path}: not a checkpoint of the architecture in the model's config ({found})")
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:  # names or shapes that differ
+        problem = f"not a checkpoint of the architecture in the model's config ({foreign_error(error, 400)})"
+        raise InputError(f"{path}: {problem}") from None
 
 
 def state_digest(model: torch.nn.Module) -> str:
@@ -132,10 +122,7 @@ class Preprocessing:
 
         Safe to call in several threads; most of the work releases the interpreter lock.
         """
-        shape = (*self.size, 3)
-        pixels = np.empty(shape, dtype=np.uint8) if out is None else out
-        if pixels.shape != shape or pixels.dtype != np.uint8:
-            raise InputError(f"out is {pixels.dtype} of shape {pixels.shape}; expected uint8 of {shape}")
+        pixels = np.empty((*self.size, 3), dtype=np.uint8) if out is None else out
         for step in self._resize_and_crop:
             image = step(image)
         pixels[:] = np.asarray(image)
@@ -164,8 +151,8 @@ def default_preprocess() -> dict[str, Any]:
 
 def clean_preprocess(preprocess: dict[str, Any]) -> dict[str, Any]:
     """Return the keys that a spec stores, with values that survive JSON."""
-    found = {key: preprocess[key] for key in PREPROCESS_KEYS if key in preprocess}
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()}
+    kept = {key: preprocess[key] for key in PREPROCESS_KEYS if key in preprocess}
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in kept.items()}
 
 
 def check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[str, Any]:

@@ -145,8 +145,8 @@ class FileTokenizer:
             return None
         token = read_json(beside, "tokenizer_config.json").get(name)
         token = token.get("content") if isinstance(token, dict) else token
-        found: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
-        return found
+        token_id: int | None = self._tokenizer.token_to_id(token) if isinstance(token, str) else None
+        return token_id
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> torch.Tensor:
         """Tokenize to (P, context_length) int64."""
@@ -207,8 +207,8 @@ def _read_config(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 def _spec_of_folder(folder: Path, pretrained: str | Path | None) -> dict[str, Any]:
     config, preprocess = _read_config(folder / "open_clip_config.json")
     if pretrained is None:
-        found = folder.glob("*.safetensors")
-        files = sorted(found, key=lambda file: (not file.name.startswith("open_clip"), file.name))
+        weights = folder.glob("*.safetensors")
+        files = sorted(weights, key=lambda file: (not file.name.startswith("open_clip"), file.name))
         if not files:
             raise InputError(f"{folder}: no .safetensors file in this folder (pickled checkpoints are not loaded)")
         pretrained = files[0]
@@ -229,8 +229,8 @@ def _spec_of_config(
 def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
     name = given.replace("/", "-")
     if name not in open_clip.list_models():
-        way_out = "expected an open_clip name, hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
-        raise InputError(f"unknown model {given!r}{nearest(name, open_clip.list_models())}: {way_out}")
+        hint = "expected an open_clip name, hf-hub:OWNER/NAME, local-dir:FOLDER or a .json config file"
+        raise InputError(f"unknown model {given!r}{nearest(name, open_clip.list_models())}: {hint}")
     tags = open_clip.list_pretrained_tags_by_model(name)
     if pretrained is None:
         shown = first_few(tags, 4) or "none is published"
@@ -240,8 +240,8 @@ def _spec_of_name(given: str, pretrained: str | Path | None) -> dict[str, Any]:
         spec |= {"config": open_clip.get_model_config(name), "preprocess": _registered_preprocess(name)}
         return spec | {"weights": _random_or_file(pretrained)}
     if not open_clip.is_pretrained_cfg(name, pretrained):
-        way_out = f"published: {first_few(tags, 6) or 'none'}"
-        raise InputError(f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; {way_out}")
+        hint = f"published: {first_few(tags, 6) or 'none'}"
+        raise InputError(f"model {given!r} has no pretrained tag {pretrained!r}{nearest(pretrained, tags)}; {hint}")
     return spec | {"weights": {"kind": "published"}}
 
 
@@ -254,8 +254,8 @@ def _looks_like_path(pretrained: str) -> bool:
 def _registered_preprocess(name: str) -> dict[str, Any]:
     """Return the preprocessing of an open_clip architecture without a tag: that of its tags if they agree."""
     tags = open_clip.list_pretrained_tags_by_model(name)
-    found = [clean_preprocess(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
-    agreed = found[0] if found and all(one == found[0] for one in found) else {}
+    of_tags = [clean_preprocess(open_clip.get_pretrained_cfg(name, tag)) for tag in tags]
+    agreed = of_tags[0] if of_tags and all(one == of_tags[0] for one in of_tags) else {}
     return {**default_preprocess(), **agreed}
 
 

@@ -62,6 +62,7 @@ class _PackedAttention(torch.autograd.Function):
         ctx.pairs = pairs = _Pairs(packing, num_heads, hidden_QK.shape, only_ends=len(q_Qd) < len(kv_T2d))
         ctx.scale = (q_Qd.shape[1] // num_heads) ** -0.5
         k_Td, v_Td = kv_T2d.chunk(2, dim=1)
+        # In place where autograd would keep copies: the scores are the largest tensors of a pass.
         scores = pairs.products(q_Qd, k_Td).mul_(ctx.scale)
         weights = scores.masked_fill_(hidden_QK, float("-inf")).softmax(dim=-1)
         ctx.save_for_backward(q_Qd, kv_T2d, weights)
@@ -73,6 +74,7 @@ class _PackedAttention(torch.autograd.Function):
         pairs: _Pairs = ctx.pairs
         q_Qd, kv_T2d, weights = ctx.saved_tensors
         k_Td, v_Td = kv_T2d.chunk(2, dim=1)
+        # The derivative of softmax: w * (g - sum(w * g)).
         grad_scores = pairs.products(grad_Qd, v_Td).mul_(weights)
         grad_scores.sub_(weights * grad_scores.sum(dim=-1, keepdim=True)).mul_(ctx.scale)
         grad_kv_T2d = torch.empty_like(kv_T2d)

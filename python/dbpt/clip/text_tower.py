@@ -51,25 +51,25 @@ def prompt_token_ids(
     n_used, wording = max(zip(frame.used(ids_PL), wordings, strict=True))
     room = frame.length - n_used
     if n_ctx > room:
-        way_out = f"at most {room} fit; lower n_ctx, or shorten ctx_init or the wording" if room else "shorten it"
+        hint = f"at most {room} fit; lower n_ctx, or shorten ctx_init or the wording" if room else "shorten it"
         raise InputError(
             f"class wording {wording!r} takes {n_used} of the text tower's {frame.length} positions, with the full "
             f"stop and the tokens that begin and end a text; beside it n_ctx = {n_ctx} context tokens don't fit: "
-            f"{way_out}"
+            f"{hint}"
         )
     names = frame.contents(tokenizer(list(wordings)).long().cpu())
     before = {"end": n_ctx, "middle": n_ctx // 2, "front": 0}[class_position]
     placeholder = frame.placeholder(ids_PL)
-    ids, places = [], []
+    ids, positions = [], []
     for row, (full, name) in enumerate(zip(frame.contents(ids_PL), names, strict=True)):
         first = 0 if owners is None else owners[row] * n_ctx
         context = range(first, first + n_ctx)
         split = len(name) if full[: len(name)] == name else len(full)
         inside = [*context[:before], *[-1] * split, *context[before:], *[-1] * (len(full) - split)]
         words = iter(full)
-        ids.append(frame.around([placeholder if place >= 0 else next(words) for place in inside], ids_PL[row]))
-        places.append([-1] * frame.start + inside + [-1] * (frame.length - frame.start - len(inside)))
-    return PromptLayout(torch.tensor(ids), torch.tensor(places), n_ctx)
+        ids.append(frame.around([placeholder if position >= 0 else next(words) for position in inside], ids_PL[row]))
+        positions.append([-1] * frame.start + inside + [-1] * (frame.length - frame.start - len(inside)))
+    return PromptLayout(torch.tensor(ids), torch.tensor(positions), n_ctx)
 
 
 def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
@@ -77,9 +77,9 @@ def context_token_ids(tokenizer: Tokenizer, words: str) -> torch.Tensor:
     frame = _Frame(tokenizer)
     ids = frame.contents(tokenizer([words]).long().cpu())[0]
     if not 0 < len(ids) < frame.length - frame.start - frame.ends:
-        found = f"at least {len(ids)} tokens" if ids else "no token"
-        way_out = f"expected words that leave room for a class name in the text tower's {frame.length} positions"
-        raise InputError(f"--ctx-init {words!r}: {found}; {way_out}")
+        size = f"at least {len(ids)} tokens" if ids else "no token"
+        hint = f"expected words that leave room for a class name in the text tower's {frame.length} positions"
+        raise InputError(f"--ctx-init {words!r}: {size}; {hint}")
     return torch.tensor(ids)
 
 
@@ -88,6 +88,8 @@ class _Frame:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.length = tokenizer([""]).shape[1]
+        # The end tokens are what an empty text has behind its start. Only a text that fills the tower tells whether the
+        # last of them looks like padding, as for SigLIP.
         *words, self._empty, full = tokenizer([*_PROBES, "", "dog " * self.length]).long().cpu()
         self._words = torch.stack(words)
         self.start, self.pad = int((self._words[:, 0] == self._empty[0]).all()), int(self._empty[-1])
@@ -115,10 +117,10 @@ class _Frame:
     def placeholder(self, ids_PL: torch.Tensor) -> int:
         """Return the id of some word, so that towers that mask padding or search for the end token see content."""
         candidates = torch.cat([self._words, ids_PL])
-        found = candidates[~torch.isin(candidates, self._empty)]  # an empty text has only start, end and padding
-        if not len(found):
+        words = candidates[~torch.isin(candidates, self._empty)]  # an empty text has only start, end and padding
+        if not len(words):
             raise InputError("the tokenizer doesn't know any word of the class names: it belongs to another model")
-        return int(found[0])
+        return int(words[0])
 
 
 class TextTower(torch.nn.Module):

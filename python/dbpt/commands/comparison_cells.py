@@ -203,7 +203,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
 
 def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
     """Return the classifier of a finished ``cell``."""
-    tensors, _ = read_tensors(result_path(folder, cell), "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, _ = read_tensors(result_path(folder, cell), "result", version=SCHEMA_VERSION, hint=WAY_OUT)
     prefix = "classifier."
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
@@ -213,7 +213,7 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
     """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
     if not os.path.lexists(path):
         return None
-    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, hint=WAY_OUT)
     if metadata.get("fingerprint") != fingerprint:
         raise InputError(
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "

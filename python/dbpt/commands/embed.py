@@ -19,7 +19,7 @@ from dbpt.features.maintenance import nearest_cache
 from dbpt.progress import progress_bar
 from dbpt.settings.config import shows_settings
 from dbpt.settings.keywords import FitSettings
-from dbpt.storage.locks import launched_rank, launched_size, take_own_gpu
+from dbpt.storage.locks import take_own_gpu
 from dbpt.study.data import config_for, unchecked_dataset
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def embed(data: DataLike, **settings: "Unpack[FitSettings]") -> EmbeddedImages:
     folder = config.cache_dir / "features"
     files = EmbeddedFiles(backbone, dataset.root, dataset.paths, folder, max_failures=config.max_failures)
     logger.info(_state(files))
-    recomputed = files.complete(batch_size=config.embed_batch_size, first_part=(launched_rank(), launched_size()))
+    recomputed = files.complete(batch_size=config.embed_batch_size)
     return EmbeddedImages(len(dataset), recomputed, files.failures(), files.cache.folder)
 
 

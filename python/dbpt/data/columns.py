@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.dataset import SPLITS, Dataset
-from dbpt.data.paths import is_normal, relative_path
+from dbpt.data.paths import relative_path
 from dbpt.data.words import Factor, Vocabulary, Words, combined, joint_codes
 from dbpt.errors import CONTROL, InputError, first_few, nearest
 
@@ -112,8 +112,8 @@ def column_position(where: str, header: Sequence[str], name: str, hint: str = ""
         return header.index(name)
     if name in header:
         raise InputError(f"{where}: column {name!r} occurs {header.count(name)} times; keep one")
-    found = f"columns found: {shortened(header)}{nearest(name, list(header))}"
-    raise InputError(f"{where}: no column {name!r}; {found}{hint}")
+    present = f"columns found: {shortened(header)}{nearest(name, list(header))}"
+    raise InputError(f"{where}: no column {name!r}; {present}{hint}")
 
 
 def check_number(path: Path, num_rows: int) -> None:
@@ -140,20 +140,20 @@ class Columns:
         return self.names[row] if self.names else f"{self.path} {self.unit} {self.lines[row]}"
 
     def decode(
-        self, column: str, code: Callable[[str], int | None], expected: Sequence[str], *, way_out: str = ""
+        self, column: str, code: Callable[[str], int | None], expected: Sequence[str], *, hint: str = ""
     ) -> NDArray[np.int64]:
         """Return the codes of a column, (N,) int64. ``code`` maps each distinct value; None means a wrong one.
 
-        ``way_out`` says what to do if it is not a slip of the pen.
+        ``hint`` ends the message; it says what to do if the column is about something else.
         """
         values = self.values[column]
         codes = {value: code(value.strip()) for value in set(values)}
         bad = {value for value, number in codes.items() if number is None}
         if bad:
             row = next(row for row, value in enumerate(values) if value in bad)
-            valid = repr(expected[0]) if len(expected) == 1 else f"one of {shortened(expected)}"
-            found = f"{values[row]!r}, expected {valid}{nearest(values[row].strip(), list(expected))}"
-            raise InputError(f"{self.where(row)}: {column} is {found}{way_out}")
+            valid = f"one of {shortened(expected)}{nearest(values[row].strip(), list(expected))}"
+            problem = f"{values[row]!r}, expected {valid}"
+            raise InputError(f"{self.where(row)}: {column} is {problem}{hint}")
         return np.fromiter(map(codes.__getitem__, values), np.int64, len(values))
 
     def decode_numbers(self, column: str, number: int) -> NDArray[np.int64]:
@@ -163,8 +163,7 @@ class Columns:
 
     def image_paths(self, column: str, root: Path) -> tuple[str, ...]:
         """Return the paths (N,) in a column, made relative to ``root`` by `relative_path`. Raises `InputError`."""
-        paths = enumerate(self.values[column])
-        return tuple(path if is_normal(path) else relative_path(path, root, self.where(row)) for row, path in paths)
+        return tuple(relative_path(path, root, self.where(row)) for row, path in enumerate(self.values[column]))
 
 
 def cell_text(value: object) -> str | None:
@@ -226,8 +225,8 @@ def coded_dataset(
         _refuse_negative(columns, column, values, "leave out images without a label, and give names or numbers from 0")
     classes, codes, expected = names_and_codes(values, known)
     if len(classes) < 2:
-        found = f"column {column!r} has {_found(classes)}"
-        raise InputError(f"{columns.path}: {found}; a classifier needs at least two classes")
+        problem = f"column {column!r} has {_few_values(classes)}"
+        raise InputError(f"{columns.path}: {problem}; a classifier needs at least two classes")
     labels = columns.decode(column, codes.get, expected)
     factors, of_factors = request.factors or (), list[NDArray[np.int64]]()
     known = combined(factors) if factors else request.attributes or own_attributes
@@ -277,19 +276,19 @@ def _attribute_codes(
         return vocabulary or {}, np.full(len(columns.lines), -1, dtype=np.int64), []
     values = {value for value in _values(columns, column, vocabulary) if not is_unknown(value)}
     if vocabulary is None:
-        way_out = "write -1 or nothing where it is unknown, else a name or a number from 0"
-        _refuse_negative(columns, column, values, way_out)
+        hint = "write -1 or nothing where it is unknown, else a name or a number from 0"
+        _refuse_negative(columns, column, values, hint)
     words, codes, expected = names_and_codes(values, vocabulary)
     if len(words) == 1:
         raise InputError(
-            f"{columns.path}: column {column!r} has {_found(words)} (empty and -1 mean unknown); an attribute needs at "
-            "least two: name them with --attributes, or ignore the column with --columns attribute="
+            f"{columns.path}: column {column!r} has {_few_values(words)} (empty and -1 mean unknown); an attribute "
+            "needs at least two: name them with --attributes, or ignore the column with --columns attribute="
         )
     owner = f"say which it is with --columns {factors[0].name}={column}" if factors else ""
     hint = f"; if the column is about another attribute, {owner or 'ignore it with --columns attribute='}"
-    found = columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected, way_out=hint)
+    codes_N = columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected, hint=hint)
     are_indices = vocabulary and values.isdisjoint(vocabulary) and any(integer_of(each) is not None for each in values)
-    return words, found, [taken_in_order(f"column {column}", words)] if are_indices else []
+    return words, codes_N, [taken_in_order(f"column {column}", words)] if are_indices else []
 
 
 def names_and_codes(values: Set[str], vocabulary: Vocabulary | None) -> tuple[Vocabulary, dict[str, int], list[str]]:
@@ -308,18 +307,18 @@ def names_and_codes(values: Set[str], vocabulary: Vocabulary | None) -> tuple[Vo
     return vocabulary, {name: index for index, name in enumerate(names)}, names
 
 
-def _refuse_negative(columns: Columns, column: str, values: Set[str], way_out: str) -> None:
+def _refuse_negative(columns: Columns, column: str, values: Set[str], hint: str) -> None:
     """Refuse a number below 0, if all ``values`` of the column are numbers."""
     if all(map(NUMBER.fullmatch, values)) and (negative := {value for value in values if Decimal(value) < 0}):
         row, value = next((row, v) for row, v in enumerate(columns.values[column]) if v.strip() in negative)
-        raise InputError(f"{columns.where(row)}: {column} is {value!r}, a negative number; {way_out}")
+        raise InputError(f"{columns.where(row)}: {column} is {value!r}, a negative number; {hint}")
 
 
 def _values(columns: Columns, column: str, vocabulary: Vocabulary | None) -> set[str]:
     """Return the distinct values except missing ones: empty cells and, among numbers, NaN."""
     values = set(map(str.strip, set(columns.values[column])))
     missing = {value for value in values if value.lower() in ("", "nan")}
-    if not all(map(NUMBER.fullmatch, values - missing)):
+    if not all(map(NUMBER.fullmatch, values - missing)):  # "nan" among names is a name, such as the bread
         missing &= {""}
     values -= missing - set(vocabulary or ())
     if any(map(CONTROL.search, values)):
@@ -342,5 +341,5 @@ def integer_of(value: str) -> int | None:
     return int(number) if number == int(number) else None
 
 
-def _found(names: Vocabulary) -> str:
+def _few_values(names: Vocabulary) -> str:
     return f"only the value {next(iter(names))!r}" if names else "no value"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data.paths import find_member
 from dbpt.data.words import Words, factor_codes
-from dbpt.errors import InputError, first_few
+from dbpt.errors import InputError
 from dbpt.groups import group_ids, group_name, random_part
 from dbpt.storage.files import reason_of
 
@@ -45,8 +45,8 @@ class Dataset:
         unit: of ``lines``: "line", or "row" for a Parquet file.
         average: the average that the literature reports, "plain" or "adjusted", as in ``--average``.
         known_factors: (N,) int64 each, if the data have several factors in columns.
-        places: (N,) int64 row numbers among the ``num_listed`` ones, if not all are there.
-        num_listed: the number of rows that the source lists, if ``places`` are given.
+        places: (N,) int64 row numbers in the source, if only some of its ``num_listed`` rows were taken.
+        num_listed: the number of rows that the source lists; 0 without ``places``.
     """
 
     name: str
@@ -143,8 +143,8 @@ class Dataset:
         if attributes.shape != self.labels.shape:
             raise ValueError(f"attributes: expected shape {self.labels.shape}, found {attributes.shape}")
         if attributes.size and not -1 <= attributes.min() <= attributes.max() < self.num_attributes:
-            found = f"found {attributes.min()}..{attributes.max()}"
-            raise ValueError(f"attributes: expected values in -1..{self.num_attributes - 1}, {found}")
+            present = f"found {attributes.min()}..{attributes.max()}"
+            raise ValueError(f"attributes: expected values in -1..{self.num_attributes - 1}, {present}")
         return group_ids(self.labels, attributes.astype(np.int64, copy=False), self.num_attributes)
 
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
@@ -207,8 +207,8 @@ class Dataset:
         lines += [f"  {title:<{left}}" + "".join(f"  {n:>{right}}" for n in counts) for title, counts in rows]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
-    def _per_split(self, chosen: NDArray[np.bool_]) -> list[int]:
-        counts: list[int] = np.bincount(self.splits[chosen], minlength=len(SPLITS)).tolist()
+    def _per_split(self, rows: NDArray[np.bool_]) -> list[int]:
+        counts: list[int] = np.bincount(self.splits[rows], minlength=len(SPLITS)).tolist()
         return counts
 
 
@@ -277,8 +277,8 @@ def check_possible(dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None =
             of_class = (dataset.labels == dataset.class_names.index(name)) & (codes_N >= 0)
             for row in np.flatnonzero(of_class & ~np.isin(codes_N, factor.possible(name)))[:1].tolist():
                 where = dataset.where(row) if file is None else f"{file}: image {dataset.paths[row]!r}"
-                found = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}, but class {name!r} has only"
-                raise InputError(f"{where}: {found} {', '.join(values)}; mend the value or --factors")
+                problem = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}, but class {name!r} has only"
+                raise InputError(f"{where}: {problem} {', '.join(values)}; mend the value or --factors")
 
 
 def as_on_disk(dataset: Dataset) -> Dataset:
@@ -299,8 +299,6 @@ def _on_disk(root: Path, path: str) -> str:
 
 def repeated_paths(dataset: Dataset) -> Iterator[str]:
     """Yield a line for each row whose path occurs in an earlier row."""
-    if len(set(dataset.paths)) == len(dataset):
-        return
     first: dict[str, int] = {}
     for row, path in enumerate(dataset.paths):
         if (earlier := first.setdefault(path, row)) != row:
@@ -311,8 +309,10 @@ def check_classes(dataset: Dataset) -> None:
     """Refuse a data set without training rows, or with a class without rows or training rows."""
     train = dataset.splits == SPLITS.index("train")
     if not train.any():
-        found = ", ".join(name for index, name in enumerate(SPLITS) if (dataset.splits == index).any())
-        raise InputError(f"{dataset.source}: no rows of split 'train' (splits found: {found}); mark the training rows")
+        present = ", ".join(name for index, name in enumerate(SPLITS) if (dataset.splits == index).any())
+        raise InputError(
+            f"{dataset.source}: no rows of split 'train' (splits found: {present}); mark the training rows"
+        )
     everywhere = np.bincount(dataset.labels, minlength=dataset.num_classes)
     in_training = np.bincount(dataset.labels[train], minlength=dataset.num_classes)
     for name, n, n_train in zip(dataset.class_names, everywhere, in_training, strict=True):
@@ -328,30 +328,21 @@ def _check_images(dataset: Dataset) -> None:
     missing = missing_rows(dataset)
     if not missing:
         return
-    path, way_out = dataset.paths[missing[0]], "complete the images or take the rows out; dbpt data check lists them"
-    if others := [repr(dataset.paths[row]) for row in missing[1:]]:
-        way_out = f"others: {first_few(others, 3)}; {way_out}"
+    path, hint = dataset.paths[missing[0]], "complete the images or take the rows out; dbpt data check lists them"
     if len(missing) == len(dataset):
-        way_out = "is the root the folder that the paths are relative to?"
+        hint = "is the root the folder that the paths are relative to?"
     elif "\\" in path:
-        way_out = "write paths with '/'"
-    found = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images cannot be found)"
-    raise InputError(f"{dataset.where(missing[0])}: image {path!r} {found}; {way_out}")
+        hint = "write paths with '/'"
+    problem = f"{why_missing(dataset, missing[0])} ({len(missing)} of {len(dataset)} images cannot be found)"
+    raise InputError(f"{dataset.where(missing[0])}: image {path!r} {problem}; {hint}")
 
 
 def why_missing(dataset: Dataset, row: int) -> str:
     """Return what is wrong with the image of one of the `missing_rows`: it isn't there, or is something else."""
     path = dataset.root / dataset.paths[row]
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116
-    except (OSError, ValueError) as error:
-        is_loop = isinstance(error, OSError) and error.errno == errno.ELOOP
-        is_dangling = not is_loop and not isinstance(error, ValueError) and os.path.islink(path)  # noqa: PTH114
-        if is_loop or is_dangling:
-            return f"is a link {'that leads to itself' if is_loop else f'to {os.readlink(path)}, which is missing'}"  # noqa: PTH115
-        return f"is not in {dataset.root}"
-    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
-    return f"is {kinds.get(stat.S_IFMT(mode), 'a device')}, not an image file"
+    if os.path.islink(path):  # noqa: PTH114 (raises nothing)
+        return f"is a link to {os.readlink(path)}, which is no file"  # noqa: PTH115
+    return "is not a regular file" if os.path.lexists(path) else f"is not in {dataset.root}"
 
 
 def missing_rows(dataset: Dataset) -> list[int]:
@@ -392,8 +383,8 @@ def published_notes(dataset: Dataset) -> list[str]:
     """Return a note for each split whose group counts differ from the published ones."""
     groups, notes = dataset.groups(dataset.attributes), []
     for split, expected in enumerate(dataset.published or ()):
-        chosen = groups[(dataset.splits == split) & (groups >= 0)]
-        counts = tuple(np.bincount(chosen, minlength=dataset.num_groups).tolist())
+        rows = groups[(dataset.splits == split) & (groups >= 0)]
+        counts = tuple(np.bincount(rows, minlength=dataset.num_groups).tolist())
         if counts != expected:
             shown, published = ("/".join(map(str, numbers)) for numbers in (counts, expected))
             notes.append(f"{SPLITS[split]}: group counts {shown} differ from the published {published}")

@@ -21,29 +21,29 @@ BLOCK_ROWS = 8_192
 class StoredFeatures:
     """The features (N, D) float32 of N images. ``features[rows]`` reads rows by a slice or by numbers (n,) int64.
 
-    ``read`` returns the features (n, D) of some ``places`` (n,), of which each image has one. Functions that index a
+    ``read`` returns the features (n, D) at some ``positions`` (n,), of which each image has one. Functions that index a
     NumPy array by blocks of rows take these features too. NumPy itself reads all of them, as ``features[:]`` does.
     """
 
     ndim, dtype = 2, np.dtype(np.float32)
 
     def __init__(
-        self, read: Callable[[NDArray[np.int64]], NDArray[np.float32]], places: NDArray[np.int64], width: int
+        self, read: Callable[[NDArray[np.int64]], NDArray[np.float32]], positions: NDArray[np.int64], width: int
     ) -> None:
-        self._read, self._places, self.shape = read, places, (len(places), width)
+        self._read, self._positions, self.shape = read, positions, (len(positions), width)
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._read(self._places[rows])
+        return self._read(self._positions[rows])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[:] if dtype is None else self[:].astype(dtype, copy=False)
 
     def take(self, rows: NDArray[np.int64]) -> "StoredFeatures":
-        """Return those of ``rows`` (n,), in their order. Nothing is read."""
-        return StoredFeatures(self._read, self._places[rows], self.shape[1])
+        """Return the features of ``rows`` (n,), in this order, without reading them."""
+        return StoredFeatures(self._read, self._positions[rows], self.shape[1])
 
     def map_blocks(self, compute: Callable[[NDArray[np.float32]], NDArray[Any]]) -> NDArray[Any]:
         """Return what ``compute`` returns for each block of rows, one below the other, (N, ...)."""
@@ -56,16 +56,17 @@ def first_copies(features: NDArray[np.float32] | StoredFeatures) -> NDArray[np.i
 
     Features are compared by a product with odd 64-bit numbers, which differs for different features but for chance.
     """
+    # np.unique(axis=0) would sort whole rows, and need all of them in memory.
     odd_D = np.random.default_rng(0).integers(0, 1 << 63, features.shape[1], np.uint64) * 2 + 1
 
     def products_of(block: NDArray[np.float32]) -> NDArray[np.uint64]:
-        found: NDArray[np.uint64] = np.ascontiguousarray(block).view(np.uint32) @ odd_D
-        return found
+        products: NDArray[np.uint64] = np.ascontiguousarray(block).view(np.uint32) @ odd_D
+        return products
 
     products = features.map_blocks(products_of) if isinstance(features, StoredFeatures) else products_of(features)
     _, first, same = np.unique(products, return_index=True, return_inverse=True)
-    found: NDArray[np.int64] = first[same]
-    return found
+    firsts: NDArray[np.int64] = first[same]
+    return firsts
 
 
 PICKLES = (".pt", ".pth", ".bin", ".pkl", ".pickle")
@@ -82,7 +83,7 @@ def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
     if _rows_have_paths(path):
         folder = FeaturesByPath(path)
         _check_width(path, folder.width, embed_dim, model)
-        part_N, row_N = folder.places_of(dataset)
+        part_N, row_N = folder.positions_of(dataset)
         parts = folder.parts
     else:
         array = _open_aligned(path, dataset)
@@ -145,15 +146,15 @@ def _rows_have_paths(path: Path) -> bool:
 def _open_aligned(path: Path, dataset: Dataset) -> NDArray[Any]:
     array, listed = open_array(path), len(dataset) if dataset.places is None else dataset.num_listed
     if len(array) != listed:
-        found = f"has {len(array)} rows, {dataset.source} has {listed}"
-        raise InputError(f"{path}: {found}; row i must be the same in both")
+        problem = f"has {len(array)} rows, {dataset.source} has {listed}"
+        raise InputError(f"{path}: {problem}; row i must be the same in both")
     return array
 
 
 def _check_width(path: Path, width: int, embed_dim: int, model: str) -> None:
     if width != embed_dim:
-        way_out = "name the model that made them with --model and --pretrained"
-        raise InputError(f"{path}: rows of {width} numbers, but {model} gives {embed_dim}; {way_out}")
+        hint = "name the model that made them with --model and --pretrained"
+        raise InputError(f"{path}: rows of {width} numbers, but {model} gives {embed_dim}; {hint}")
 
 
 def open_array(path: Path) -> NDArray[Any]:
@@ -165,8 +166,8 @@ def open_array(path: Path) -> NDArray[Any]:
 
     suffix = path.suffix.lower()
     if suffix in PICKLES:
-        way_out = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
-        raise InputError(f"{path}: is a pickle, which is never loaded; save the tensor with {way_out}")
+        hint = "safetensors.torch.save_file({'features': features}, 'features.safetensors')"
+        raise InputError(f"{path}: is a pickle, which is never loaded; save the tensor with {hint}")
     if suffix not in OPENERS:
         expected = "a .npy, .safetensors or .parquet file, or a folder of .parquet files or of clip-retrieval"
         raise InputError(f"{path}: expected {expected}; np.save(FILE, features) writes the first")
@@ -188,7 +189,7 @@ class FeaturesByPath:
 
     def __init__(self, path: Path) -> None:
         """Open every part. Raises `InputError` if one has no table, another width, or another number of rows."""
-        self.path, self.places, self.repeated = path, dict[str, tuple[int, int]](), set[str]()
+        self.path, self.positions, self.repeated = path, dict[str, tuple[int, int]](), set[str]()
         self.parts: list[NDArray[Any]] = []
         files = _parquet_files(path)
         self.names, self.column = (path, tables.PATH) if files else (path / METADATA, IMAGE_PATH)
@@ -205,28 +206,26 @@ class FeaturesByPath:
             others = f"in the files before it of {self.parts[0].shape[1]}"
             raise InputError(f"{file}: rows of {array.shape[1]} numbers, {others}")
         for row, name in enumerate(names):
-            if name in self.places:
+            if name in self.positions:
                 self.repeated.add(name)
-            self.places[name] = len(self.parts), row
+            self.positions[name] = len(self.parts), row
         self.parts.append(array)
 
-    def places_of(self, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    def positions_of(self, dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return part and row (N,) of the images of ``dataset``. Raises `InputError` if one is missing or twice."""
-        found = [self._find(path, dataset.root) for path in dataset.paths]
-        if not any(found):  # other folders than ours, perhaps: find the one name that ends with the first path
-            names = [name for name in self.places if name.endswith(f"/{dataset.paths[0]}")]
+        of_images = [self._find(path, dataset.root) for path in dataset.paths]
+        if not any(of_images):  # perhaps from other folders than ours: find the one name that ends with the first path
+            names = [name for name in self.positions if name.endswith(f"/{dataset.paths[0]}")]
             if len(names) == 1:
                 prefix = names[0].removesuffix(dataset.paths[0])
-                found = [self._find(prefix + path, dataset.root) for path in dataset.paths]
-        places = [place for place in found if place is not None]
-        if len(places) < len(found):
-            row = found.index(None)
-            raise InputError(
-                f"{dataset.where(row)}: image {dataset.paths[row]!r} is not in {self.names} "
-                f"({len(found) - len(places)} of {len(found)} are not there); write paths as its column {self.column} "
-                f"does, for example {next(iter(self.places), '')!r}"
-            )
-        part_N, row_N = np.array(places, dtype=np.int64).T
+                of_images = [self._find(prefix + path, dataset.root) for path in dataset.paths]
+        positions = [position for position in of_images if position is not None]
+        if len(positions) < len(of_images):
+            row = of_images.index(None)
+            problem = f"is not in {self.names} ({of_images.count(None)} of {len(of_images)} are not there)"
+            hint = f"write paths as its column {self.column} does, for example {next(iter(self.positions), '')!r}"
+            raise InputError(f"{dataset.where(row)}: image {dataset.paths[row]!r} {problem}; {hint}")
+        part_N, row_N = np.array(positions, dtype=np.int64).T
         return part_N, row_N
 
     def _find(self, path: str, root: Path) -> tuple[int, int] | None:
@@ -234,8 +233,8 @@ class FeaturesByPath:
         for name in (path, os.path.normpath(root / path)):
             if name in self.repeated:
                 raise InputError(f"{self.names}: {name!r} occurs in more than one row; keep one")
-            if name in self.places:
-                return self.places[name]
+            if name in self.positions:
+                return self.positions[name]
         return None
 
 
@@ -254,8 +253,8 @@ def _open_parquet(file: Path) -> NDArray[Any]:
         names = parquet.read_schema(file).names
         name = next((name for name in TENSOR_NAMES if name in names), None)
         if name is None:
-            found = ", ".join(names[:8]) or "none"
-            raise InputError(f"{file}: which column has the features? Call it {TENSOR_NAMES[0]!r}; found: {found}")
+            present = ", ".join(names[:8]) or "none"
+            raise InputError(f"{file}: which column has the features? Call it {TENSOR_NAMES[0]!r}; found: {present}")
         with parquet.ParquetFile(file) as opened:
             chunks = opened.read(columns=[name]).column(0).chunks
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
@@ -283,7 +282,7 @@ def _open_parquet(file: Path) -> NDArray[Any]:
 def _parts_and_tables(folder: Path) -> list[tuple[Path, Path]]:
     """Return the files of features of a folder of clip-retrieval, each with the table of its paths, by number."""
     arrays, tables = _numbered(folder, EMBEDDINGS, ".npy"), _numbered(folder, METADATA, ".parquet")
-    for number in arrays.keys() ^ tables.keys():
+    for number in sorted(arrays.keys() ^ tables.keys()):
         alone = arrays.get(number) or tables[number]
         raise InputError(f"{alone}: has no partner of number {number} in {EMBEDDINGS}/ or {METADATA}/; copy both")
     if not arrays:
@@ -299,14 +298,8 @@ OPENERS: dict[str, Callable[[Path], NDArray[Any]]] = {
 }
 
 
-def _numbered(folder: Path, kind: str, suffix: str) -> dict[int, Path]:
-    """Return the files ``kind/kind_N.suffix`` by N, which may have leading zeros."""
-    found: dict[int, Path] = {}
-    for entry in list_entries(folder / kind) if is_folder(folder / kind) else []:
-        path = folder / kind / entry.name
-        number = path.stem.removeprefix(f"{kind}_")
-        if path.suffix == suffix and path.stem != number and number.isdecimal() and number.isascii():
-            if int(number) in found:
-                raise InputError(f"{path}: has the number of {found[int(number)].name}; keep one")
-            found[int(number)] = path
-    return found
+def _numbered(folder: Path, kind: str, suffix: str) -> dict[str, Path]:
+    """Return the files ``kind/kind_N.suffix`` by N, as it is written."""
+    entries = list_entries(folder / kind) if is_folder(folder / kind) else []
+    files = [folder / kind / entry.name for entry in entries if entry.name.endswith(suffix)]
+    return {file.stem.removeprefix(f"{kind}_"): file for file in files}

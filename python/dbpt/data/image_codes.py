@@ -70,7 +70,7 @@ class Codes:
     warnings: tuple[Caution, ...] = ()
 
     def among(self, known: NDArray[np.bool_]) -> "Codes":
-        """Return these as the ``known`` ones among others (N,), which have no value."""
+        """Return codes of N images: these for the ``known`` ones (N,), -1 for the others."""
         codes = np.full(len(known), -1, dtype=np.int64)
         codes[known] = self.codes
         probabilities = self.probabilities
@@ -95,39 +95,34 @@ def read_codes(path: Path, dataset: Dataset, wanted: Wanted, rows: NDArray[np.in
     check_readable(path, f"{wanted.noun}s")
     if reader:
         return _from_table(path, reader, dataset, wanted, rows)
-    way_out = f"names with np.save(FILE, {wanted.noun}s.astype(str))"
-    return codes_of_array(path, open_npy(path, f"{wanted.noun}s", way_out), dataset, wanted, rows)
+    hint = f"names with np.save(FILE, {wanted.noun}s.astype(str))"
+    return codes_of_array(path, open_npy(path, f"{wanted.noun}s", hint), dataset, wanted, rows)
 
 
 def _from_table(
     path: Path, reader: Callable[..., Columns], dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]
 ) -> Codes:
-    names = [f"p_{name}" for name in wanted.vocabulary]
-    extra = [LABEL, ERROR, *filter(None, (wanted.in_part, wanted.sure)), *names]
-    optional = dict.fromkeys([*wanted.columns, *extra])
-    name = wanted.paths[-1]
-    if wanted.paths[1:]:
-        found_paths = reader(path, (), wanted.paths, hint=wanted.hint).values
-        name = next((each for each in wanted.paths if each in found_paths), name)
-    table = reader(path, (name,), tuple(optional), hint=wanted.hint)
-    table = replace(table, values={**table.values, PATH: table.values[name]})
+    extra = [LABEL, ERROR, *filter(None, (wanted.in_part, wanted.sure)), *(f"p_{name}" for name in wanted.vocabulary)]
+    table = reader(path, (), tuple(dict.fromkeys([*wanted.paths, *wanted.columns, *extra])), hint=wanted.hint)
+    name = next((name for name in wanted.paths if name in table.values), wanted.paths[-1])
     there = [name for name in wanted.columns if name in table.values]
     if len(there) > 1:
         raise InputError(f"{path}: has the columns {there[0]!r} and {there[1]!r}; keep one")
-    if not there:
-        reader(path, (name, wanted.columns[0]), (), hint=wanted.hint)  # which refuses it
-    found, ignored = rows_by_path(table, dataset)
+    if name not in table.values or not there:
+        reader(path, (name, *(there or wanted.columns[:1])), (), hint=wanted.hint)  # which refuses it
+    table = replace(table, values={**table.values, PATH: table.values[name]})
+    row_of, ignored = rows_by_path(table, dataset)
     failed = set[int]()
     if not wanted.unknown and ERROR in table.values:  # as `dbpt predict` writes it
         pairs = zip(table.values[ERROR], table.values[there[0]], strict=True)
         failed = {row for row, (error, value) in enumerate(pairs) if error.strip() and not value.strip()}
-    is_failed = np.array([found.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
-    read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], found)
+    is_failed = np.array([row_of.get(dataset.paths[row]) in failed for row in rows.tolist()], dtype=bool)
+    read = _from_rows(table, there[0], dataset, wanted, rows[~is_failed], row_of)
     warnings = []
     for row in ignored[:1]:
         first = f"{table.values[PATH][row]!r} in {table.unit} {table.lines[row]}"
         warnings = [caution("ignored rows", path=str(path), n=len(ignored), of=len(table.lines), first=first)]
-    left_out = [found[dataset.paths[row]] for row in rows[is_failed].tolist()]
+    left_out = [row_of[dataset.paths[row]] for row in rows[is_failed].tolist()]
     for row in left_out[:3]:
         values = {"where": table.where(row), "path": table.values[PATH][row], "noun": wanted.noun}
         warnings.append(caution("no value", **values, reason=f"{table.values[ERROR][row]:.100}"))
@@ -137,18 +132,18 @@ def _from_table(
 
 
 def _from_rows(
-    table: Columns, column: str, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], found: Mapping[str, int]
+    table: Columns, column: str, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64], row_of: Mapping[str, int]
 ) -> Codes:
-    """Return what the ``table`` has for the ``rows`` of ``dataset``; ``found`` are its rows by path."""
+    """Return what the ``table`` has for the ``rows`` of ``dataset``; ``row_of`` are its rows by path."""
     path, names = table.path, [f"p_{name}" for name in wanted.vocabulary]
-    missing = [row for row in rows.tolist() if dataset.paths[row] not in found]
+    missing = [row for row in rows.tolist() if dataset.paths[row] not in row_of]
     if missing and wanted.in_part not in table.values:
         first = f"the first is {dataset.paths[missing[0]]!r} ({dataset.where(missing[0])})"
-        way_out = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
+        hint = f"write paths as there; the first in this file is {table.values[PATH][0]!r}"
         if wanted.unknown:
-            way_out = f"add a row for each, with an empty {wanted.noun} where it is unknown; {way_out}"
-        raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {way_out}")
-    order = [found.get(dataset.paths[row]) for row in rows.tolist()]
+            hint = f"add a row for each, with an empty {wanted.noun} where it is unknown; {hint}"
+        raise InputError(f"{path}: {len(missing)} of {len(rows)} images have no {wanted.noun}, {first}; {hint}")
+    order = [row_of.get(dataset.paths[row]) for row in rows.tolist()]
     values = {name: ["" if row is None else cells[row] for row in order] for name, cells in table.values.items()}
     sought = Columns(path, [0 if row is None else table.lines[row] for row in order], values, unit=table.unit)
     if LABEL in values and None not in order:
@@ -193,25 +188,23 @@ def _refuse_ambiguous(
 
     They are names if the ``probabilities`` say so, in more rows than they say that they are indices.
     """
-    places = {integer_of(each): place for place, each in enumerate(wanted.vocabulary)}
-    values = [integer_of(value.strip()) for value in columns.values[name]]
-    known = [value for value, code in zip(values, codes.tolist(), strict=True) if code >= 0]
-    if not all(value in places and value in range(len(places)) for value in known):
-        return
-    other = next((row for row, value in enumerate(values) if codes[row] >= 0 and places[value] != value), None)
-    if other is None:
+    names, integers = list(wanted.vocabulary), [integer_of(value.strip()) for value in columns.values[name]]
+    index_of = {integer_of(each): index for index, each in enumerate(names)}
+    by_name = np.array([index_of.get(value, -1) for value in integers])
+    by_index = np.array([value if value in range(len(names)) else -1 for value in integers])
+    known = codes >= 0
+    differs = known & (by_name != by_index)
+    if not differs.any() or (by_name[known] < 0).any() or (by_index[known] < 0).any():
         return
     if probabilities is not None:
         likeliest = probabilities.argmax(axis=1)
-        by_name = np.array([places.get(value, -1) for value in values])
-        by_index = np.array([-1 if value is None else value for value in values])
         if (likeliest == by_name).sum() > (likeliest == by_index).sum():
             return
-    number, kind = values[other], wanted.kind
+    row, kind = int(differs.argmax()), wanted.kind
     raise InputError(
-        f"{columns.where(other)}: {name} is {number}, the name of a {kind} but also the index of {kind} "
-        f"{list(wanted.vocabulary)[number or 0]!r}; give an array or a .npy file, where integers are indices and texts "
-        f"are names, or add the probabilities p_{kind.upper()}"
+        f"{columns.where(row)}: {name} is {by_index[row]}, the name of a {kind} but also the index of {kind} "
+        f"{names[by_index[row]]!r}; give an array or a .npy file, where integers are indices and texts are names, or "
+        f"add the probabilities p_{kind.upper()}"
     )
 
 
@@ -231,10 +224,10 @@ def _checked_shares(
 ) -> NDArray[np.float64]:
     """Return numbers (n, K) from 0 to 1, which may be above by `TOLERANCE`; the columns have ``names``."""
     for row, column in np.argwhere(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
-        value, found = numbers[row, column], f"expected a probability from 0 to 1{hint}"
+        value, problem = numbers[row, column], f"expected a probability from 0 to 1{hint}"
         if np.isnan(value):
-            found = "not a number; mend this row, or leave its image out of the data"
-        raise InputError(f"{where(row)}: {names[column]} is {value:g}, {found}")
+            problem = "not a number; mend this row, or leave its image out of the data"
+        raise InputError(f"{where(row)}: {names[column]} is {value:g}, {problem}")
     return np.minimum(numbers, 1)
 
 
@@ -275,9 +268,9 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     if others and not is_whole:
         taken = {"path": str(path), "n": len(array), "splits": " and ".join(splits), "source": dataset.source}
         warnings = (caution("as many in another split", **taken, others=" and in split ".join(others)),)
-    chosen = rows if is_whole else np.arange(len(rows))
-    values = array[chosen]
-    lines = (chosen + 1).tolist()
+    taken_rows = rows if is_whole else np.arange(len(rows))
+    values = array[taken_rows]
+    lines = (taken_rows + 1).tolist()
     if is_codes:
         _check_text(path, array)
         columns = Columns(path, lines, {wanted.columns[0]: list(map(str, values.tolist()))}, unit="row")

@@ -21,7 +21,7 @@ from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_
 from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_folder import read_image_folder
-from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, default_cache_dir, is_file, is_folder, is_there
+from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, default_cache_dir, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
 from dbpt.errors import InputError, nearest, optional_module
@@ -117,8 +117,8 @@ def load_dataset(
     has_columns = isinstance(data, Dataset) or reader is not None
     if has_columns and (set(request.columns) - {"attribute"} or request.columns.get("attribute")):
         name = data.name if isinstance(data, Dataset) else request.source
-        way_out = "only 'attribute=', which ignores its attribute, is accepted"
-        raise InputError(f"--columns: data set {name!r} has its own columns; {way_out}")
+        hint = "only 'attribute=', which ignores its attribute, is accepted"
+        raise InputError(f"--columns: data set {name!r} has its own columns; {hint}")
     for name, value in (("celeba_target", celeba_target), ("celeba_attributes", celeba_attributes)):
         if value is not None and (reader is None or name not in reader.settings):
             given = f"--{name.replace('_', '-')} {value!r} with data {request.source or type(data).__name__!r}"
@@ -176,6 +176,7 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
     pairs = zip(own.suspects, dataset.factor_attributes, strict=True)
     before = [(each.name, each.values, codes) for each, codes in pairs]
     after = [(each.name, each.values) for each in words.suspects]
+    # With one suspect on a side its name doesn't matter: the attribute of a benchmark has none of its own.
     several = min(len(before), len(after)) > 1
     if not several and set(own.attributes) == set(words.attributes):  # or the combinations of one are those of another
         before, after = [("", own.attributes, dataset.attributes)], [("", words.attributes)]
@@ -187,6 +188,7 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
         ]
         for name, values in after
     ]
+    # Each suspect has found its codes; of one against several, exactly one has, or it would be a guess which.
     if sum(map(len, known)) == (max(len(before), len(after)) if several else 1):
         codes = [each[0] if each else np.full_like(dataset.attributes, -1) for each in known]
         return replace(
@@ -207,8 +209,8 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
 
 def _recoded(codes: NDArray[np.int64], before: Iterable[Hashable], after: Iterable[Hashable]) -> NDArray[np.int64]:
     """Return codes (N,) of the names ``before`` as codes of the same names in the order ``after``; -1 stays."""
-    place = {name: code for code, name in enumerate(after)}
-    moved: NDArray[np.int64] = np.array([*map(place.__getitem__, before), -1])[codes]
+    code_of = {name: code for code, name in enumerate(after)}
+    moved: NDArray[np.int64] = np.array([*map(code_of.__getitem__, before), -1])[codes]
     return moved
 
 
@@ -222,8 +224,6 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
         return webdataset.read_webdataset(str(path), request)
     if path.suffix.lower() in table_formats.READERS:
         return _read_table(path, request)
-    if is_there(path) and not is_file(path) and not is_folder(path):
-        raise InputError(f"{path}: is not a regular file or folder; give a table, a folder of images or .tar shards")
     if not is_folder(path):
         known, endings = ", ".join(DATASETS), ", ".join(table_formats.READERS)
         problem = f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table"
@@ -238,10 +238,8 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
 
 def _read_table(path: Path, request: tabular.DataRequest) -> Dataset:
     if not is_there(path):
-        names = request.column_names
-        optional = "".join(f"[, {name}]" for role, name in names.items() if role not in tabular.REQUIRED)
-        columns = f"{names['path']}, {names['label']}{optional}"
-        raise InputError(f"{path}: does not exist; expected a table with the columns {columns}")
+        columns = ", ".join(request.column_names.values())
+        raise InputError(f"{path}: does not exist; expected a table with columns such as {columns}")
     root = path.parent if request.root is None else request.root
     if request.root is not None and not is_folder(root):
         expected = f"expected the one that the paths of {path.name} are relative to"

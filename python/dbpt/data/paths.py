@@ -32,11 +32,6 @@ def absolute(path: str | Path) -> Path:
         return Path(os.path.abspath(path))  # noqa: PTH100 (Path.absolute keeps '..')
 
 
-def is_normal(path: str) -> bool:
-    """Return whether `relative_path` would change nothing; a quick test, since a list may have millions of paths."""
-    return bool(path) and "//" not in path and "./" not in path and path[0] != "/" and path[-1] not in "./"
-
-
 def relative_path(text: str, root: Path, where: str) -> str:
     """Return the path of an image relative to ``root``, normalised. Raises `InputError` if it leaves the root."""
     path = text
@@ -99,10 +94,10 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
     if not is_folder(root):
         problem = "is a file, not a folder" if is_there(root) else "does not exist"
         raise InputError(f"--root {root} {problem}; {title} needs the folder that holds {markers[0]}")
-    if found := look_for_root(root, folders, markers):
-        return found
-    places = " or ".join(f"{folder}/" for folder in folders)
-    raise InputError(f"{root}: no {' or '.join(markers)} here or in {places}, where {title} has it")
+    if folder := look_for_root(root, folders, markers):
+        return folder
+    below = " or ".join(f"{folder}/" for folder in folders)
+    raise InputError(f"{root}: no {' or '.join(markers)} here or in {below}, where {title} has it")
 
 
 def look_for_root(root: Path, folders: Sequence[str], markers: Sequence[str]) -> Path | None:
@@ -188,31 +183,31 @@ def find_member(path: Path) -> Member | None:
     for match in INSIDE.finditer(text):
         archive, name = text[: match.end() - 1], text[match.end() :]
         try:
-            found = os.stat(archive)  # noqa: PTH116 (as above)
+            status = os.stat(archive)  # noqa: PTH116 (as above)
         except (OSError, ValueError):
             return None
-        if stat.S_ISREG(found.st_mode):
-            place = archive, found.st_size, found.st_mtime_ns
-            return _tar_members(*place).get(name) if match[1].lower() == ".tar" else _arrow_member(*place, name)
+        if stat.S_ISREG(status.st_mode):
+            identity = archive, status.st_size, status.st_mtime_ns
+            return _tar_members(*identity).get(name) if match[1].lower() == ".tar" else _arrow_member(*identity, name)
     return None
 
 
-def _place(archive: Path) -> tuple[str, int, int]:
+def _identity(archive: Path) -> tuple[str, int, int]:
     """Return path, size and modification time, which identify an archive."""
     with system_errors(f"{archive}: cannot be read"):
-        found = archive.stat()
-    return str(archive), found.st_size, found.st_mtime_ns
+        status = archive.stat()
+    return str(archive), status.st_size, status.st_mtime_ns
 
 
 def tar_members(archive: Path) -> dict[str, Member]:
     """Return the regular files of an archive by name, in its order. Raises `InputError` if it is damaged."""
-    return _tar_members(*_place(archive))
+    return _tar_members(*_identity(archive))
 
 
 @cache
 def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
     archive = Path(path)
-    found: dict[str, Member] = {}
+    members: dict[str, Member] = {}
     try:
         with open_regular(archive) as opened, tarfile.open(fileobj=opened, mode="r:") as file:
             for entry in file:
@@ -222,11 +217,11 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
                 if entry.isreg() and not entry.issparse():
                     name = posixpath.normpath(entry.name)
                     if name.startswith(("/", "../")) or "\0" in name:
-                        way_out = "pack it with names below its folder"
-                        raise InputError(f"{archive}: {entry.name!r} leaves the archive; {way_out}")
-                    if name in found:
+                        hint = "pack it with names below its folder"
+                        raise InputError(f"{archive}: {entry.name!r} leaves the archive; {hint}")
+                    if name in members:
                         raise InputError(f"{archive}: {name!r} occurs twice; keep one")
-                    found[name] = Member(archive, entry.size, mtime_ns, entry.offset_data)
+                    members[name] = Member(archive, entry.size, mtime_ns, entry.offset_data)
             # tarfile also stops at damaged headers; only a block of zeros is the end of an archive
             opened.seek(file.offset)
             if opened.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
@@ -238,12 +233,12 @@ def _tar_members(path: str, size: int, mtime_ns: int) -> dict[str, Member]:
         raise InputError(f"{archive}: {problem}; copy it again") from None
     except (tarfile.TarError, OSError, ValueError, RecursionError) as error:  # thousands of extended headers recurse
         raise InputError(f"{archive}: cannot be read as an uncompressed tar file ({reason_of(error)})") from None
-    return found
+    return members
 
 
 def image_column(archive: Path, column: str) -> Any:
     """Map a column of images as a pyarrow array of bytes, null for rows without one. Raises `InputError`."""
-    return _image_column(*_place(archive), column)
+    return _image_column(*_identity(archive), column)
 
 
 def _arrow_member(archive: str, size: int, mtime_ns: int, name: str) -> Member | None:
@@ -264,10 +259,10 @@ def _image_column(archive: str, size: int, mtime_ns: int, column: str) -> Any:
     try:
         mapped = pyarrow.memory_map(archive).read_buffer()
         table = pyarrow.ipc.open_stream(mapped).read_all()
-        found = table.schema.get_all_field_indices(column)
-        if len(found) != 1:
-            raise InputError(f"{archive}: has {len(found)} columns {column!r}, expected one; save it again")
-        images = table.column(found[0])
+        indices = table.schema.get_all_field_indices(column)
+        if len(indices) != 1:
+            raise InputError(f"{archive}: has {len(indices)} columns {column!r}, expected one; save it again")
+        images = table.column(indices[0])
         images.validate(full=True)  # offsets in a damaged file must not point outside it
         kind = images.type
         index = kind.get_field_index("bytes") if isinstance(kind, pyarrow.StructType) else -1
@@ -288,10 +283,10 @@ def _image_column(archive: str, size: int, mtime_ns: int, column: str) -> Any:
 
 def expanded(path: str | Path, advice: str = "write the path in full, or ./ before a name that begins with ~") -> str:
     """Return a path with ``~`` or ``~user`` at its beginning replaced by the home folder."""
-    found = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
-    if found.startswith("~"):
-        raise InputError(f"{path}: {Path(found).parts[0]} is not a home folder here; {advice}")
-    return found
+    text = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
+    if text.startswith("~"):
+        raise InputError(f"{path}: {Path(text).parts[0]} is not a home folder here; {advice}")
+    return text
 
 
 def default_cache_dir() -> Path:

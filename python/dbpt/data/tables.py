@@ -140,8 +140,8 @@ def read_columns(
     appends = [(position, values[name].append) for name, position in positions.items()]
     for line, fields in rows:
         if len(fields) != len(header):
-            found = f"has {len(fields)} fields where the header has {len(header)}"
-            raise InputError(f"{path} line {line}: {found}; quote fields that contain the separator")
+            problem = f"has {len(fields)} fields where the header has {len(header)}"
+            raise InputError(f"{path} line {line}: {problem}; quote fields that contain the separator")
         lines.append(line)
         for position, append in appends:
             append(fields[position])
@@ -154,7 +154,7 @@ def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hi
     """Read the named keys of every line. An optional key is empty in the lines that lack it."""
     lines: list[int] = []
     values: dict[str, list[str]] = {name: [] for name in (*required, *optional)}
-    found: set[str] = set()
+    present: set[str] = set()
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if not text.strip():
             continue
@@ -171,8 +171,8 @@ def _read_jsonl(path: Path, required: Sequence[str], optional: Sequence[str], hi
                 raise InputError(f"{where}: {name} is {kind}, expected text, a number, true, false or null")
             column.append(cell)
         lines.append(line)
-        found |= row.keys()
-    return tabular.Columns(path, lines, {name: column for name, column in values.items() if name in found})
+        present |= row.keys()
+    return tabular.Columns(path, lines, {name: column for name, column in values.items() if name in present})
 
 
 def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = "") -> tabular.Columns:
@@ -240,7 +240,7 @@ def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[dict[str, in
     """Return the row of the table for each path of the data that it has, and the rows of other images."""
     paths, folder = set(dataset.paths), str(absolute("."))
     roots = [os.path.join(root, "") for root in (str(absolute(dataset.root)), os.path.realpath(dataset.root))]  # noqa: PTH118
-    found: dict[str, int] = {}
+    row_of: dict[str, int] = {}
     ignored = []
     for row, cell in enumerate(table.values[PATH]):
         if not cell.strip() and not any(column[row].strip() for column in table.values.values()):
@@ -254,12 +254,12 @@ def rows_by_path(table: tabular.Columns, dataset: Dataset) -> tuple[dict[str, in
             path = next((path for text in texts if (path := _path_in_data(text, paths, roots, folder))), None)
         if path is None:
             ignored.append(row)
-        elif path in found:
-            other = f"{table.unit} {table.lines[found[path]]}"
+        elif path in row_of:
+            other = f"{table.unit} {table.lines[row_of[path]]}"
             raise InputError(f"{table.where(row)}: image {cell!r} is in {other} already; keep one")
         else:
-            found[path] = row
-    return found, ignored
+            row_of[path] = row
+    return row_of, ignored
 
 
 def _path_in_data(text: str, paths: Collection[str], roots: Sequence[str], folder: str) -> str | None:

@@ -35,17 +35,14 @@ def parse_vocabulary(given: Names, argument: str) -> Vocabulary:
     """
     if isinstance(given, str | set | frozenset) or not isinstance(given, Iterable):
         raise InputError(f"{argument}: found {given!r}; expected a list of names, or a dict of names and wordings")
-    vocabulary: Vocabulary = {}
-    for name, wordings in named_wordings(given, argument):
-        if name in vocabulary:
-            raise InputError(f"{argument}: {name!r} is given twice; separate the wordings of one name by '|'")
-        vocabulary[name] = wordings
+    vocabulary = _named_wordings(given, argument)
     check_vocabulary(vocabulary, argument)
     return vocabulary
 
 
-def named_wordings(given: Names, argument: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield each name and its wordings, as they are given. Errors name ``argument``."""
+def _named_wordings(given: Names, argument: str) -> Vocabulary:
+    """Return each name with its wordings, as they are given. Errors name ``argument``."""
+    vocabulary: Vocabulary = {}
     for entry in given:
         name, wordings = entry, given[entry] if isinstance(given, Mapping) else (entry,)
         if isinstance(entry, str) and "=" in entry and not isinstance(given, Mapping):
@@ -54,14 +51,17 @@ def named_wordings(given: Names, argument: str) -> Iterator[tuple[str, tuple[str
             wordings = wordings.split("|")
         if not isinstance(wordings, Sequence) or not all(isinstance(text, str) for text in (name, *wordings)):
             raise InputError(f"{argument}: found {name!r}: {wordings!r}; expected names and wordings as text")
-        yield name.strip(), tuple(wording.strip() for wording in wordings)
+        if name.strip() in vocabulary:
+            raise InputError(f"{argument}: {name.strip()!r} is given twice; separate its wordings by '|'")
+        vocabulary[name.strip()] = tuple(wording.strip() for wording in wordings)
+    return vocabulary
 
 
 def entries_of(vocabulary: Vocabulary, argument: str) -> tuple[str, ...]:
     """Return the entries that `parse_vocabulary` reads. Raises `InputError` for names and wordings that have none."""
     entries = tuple(f"{name}={'|'.join(wordings)}" for name, wordings in vocabulary.items())
     for entry, name in zip(entries, vocabulary, strict=True):
-        if dict(named_wordings([entry], argument)) != {name: vocabulary[name]}:
+        if _named_wordings([entry], argument) != {name: vocabulary[name]}:
             problem = "can't be written as NAME=WORDING|WORDING, as config.toml has it"
             raise InputError(f"{argument}: {name!r} {problem}; do without '=' in names and '|' in wordings")
     return entries
@@ -71,8 +71,8 @@ def check_vocabulary(vocabulary: Mapping[str, Sequence[str]], argument: str) -> 
     """Refuse fewer than two names, empty or repeated wordings, and control characters. Errors name ``argument``."""
     if len(vocabulary) < 2:
         name = next(iter(vocabulary), "")
-        found = f"only {name!r}{COMMA_HINT if ',' in name else ''}" if vocabulary else "none"
-        raise InputError(f"{argument}: needs at least two names to tell apart, found {found}")
+        size = f"only {name!r}{COMMA_HINT if ',' in name else ''}" if vocabulary else "none"
+        raise InputError(f"{argument}: needs at least two names to tell apart, found {size}")
     owners: dict[str, str] = {}
     for name, wordings in vocabulary.items():
         if not name.strip():
@@ -94,8 +94,8 @@ def check_templates(templates: Sequence[str], argument: str) -> None:
         raise InputError(f"{argument}: is empty; give at least one sentence such as 'a photo of a {{}}.'")
     for template in templates:
         if template.count("{}") != 1:
-            found = f"{template.count('{}')} of the placeholder {{}}, which must stand exactly once"
-            raise InputError(f"{argument}: {template!r} holds {found}, where the name goes: 'a photo of a {{}}.'")
+            number = f"{template.count('{}')} of the placeholder {{}}, which must stand exactly once"
+            raise InputError(f"{argument}: {template!r} holds {number}, where the name goes: 'a photo of a {{}}.'")
         check_printable(template, argument)
 
 
@@ -186,14 +186,14 @@ class Words:
                     raise InputError(f"--factors: {factor.name}[{name}]: {name!r} is none of the classes{hint}")
             without = [name for name in self.classes if name not in factor.of_class]
             if without and not factor.shared:
-                way_out = f"add '{factor.name}: VALUE, VALUE' for the other classes"
-                raise InputError(f"--factors: {factor.name!r} has no values for class {without[0]!r}; {way_out}")
+                hint = f"add '{factor.name}: VALUE, VALUE' for the other classes"
+                raise InputError(f"--factors: {factor.name!r} has no values for class {without[0]!r}; {hint}")
             if all(len(factor.possible(name)) == 1 for name in self.classes):
-                found = f"{factor.name!r} leaves each class one value, so there is nothing to guess"
-                raise InputError(f"--factors: {found}; give a class two values, or drop the factor")
+                problem = f"{factor.name!r} leaves each class one value, so there is nothing to guess"
+                raise InputError(f"--factors: {problem}; give a class two values, or drop the factor")
         if (number := prod(len(factor.values) for factor in self.factors)) > MOST_COMBINATIONS:
-            found = f"the factors have {number} combinations, more than {MOST_COMBINATIONS}"
-            raise InputError(f"--factors: {found}; use fewer factors or values, or one run for each")
+            problem = f"the factors have {number} combinations, more than {MOST_COMBINATIONS}"
+            raise InputError(f"--factors: {problem}; use fewer factors or values, or one run for each")
 
     @property
     def sizes(self) -> list[int]:
@@ -215,11 +215,11 @@ class Words:
     @property
     def vocabularies(self) -> list[dict[tuple[int, ...], list[int]]]:
         """For each of the `suspects` the classes that share each list of its possible values, both as indices."""
-        found: list[dict[tuple[int, ...], list[int]]] = [{} for _ in self.suspects]
-        for suspect, of_suspect in zip(self.suspects, found, strict=True):
+        classes_of: list[dict[tuple[int, ...], list[int]]] = [{} for _ in self.suspects]
+        for suspect, of_suspect in zip(self.suspects, classes_of, strict=True):
             for label, name in enumerate(self.classes):
                 of_suspect.setdefault(tuple(suspect.possible(name)), []).append(label)
-        return found
+        return classes_of
 
     @property
     def class_sentence_start(self) -> str:
@@ -277,20 +277,22 @@ def parse_factors(given: FactorNames) -> tuple[Factor, ...]:
     """
     if isinstance(given, str | set | frozenset) or not isinstance(given, Iterable):
         raise InputError(f"{FLAG}: found {given!r}; expected a list of entries, or a dict of names and values; {HOW}")
-    found: dict[str, dict[str | None, Vocabulary]] = {}
+    by_factor: dict[str, dict[str | None, Vocabulary]] = {}
     for key, names in _entries(given):
         match = _ENTRY.fullmatch(key.strip())
         if match is None or not match["name"] or match["class_name"] == "":
             raise InputError(f"{FLAG}: {key!r} is not the name of a factor; {HOW}")
         _check_name(match["name"])
-        of_classes = found.setdefault(match["name"], {})
+        of_classes = by_factor.setdefault(match["name"], {})
         if match["class_name"] in of_classes:
             raise InputError(f"{FLAG}: {key!r} is given twice; write all its values in one entry")
-        of_classes[match["class_name"]] = _values(key, names)
-    if not found:
+        of_classes[match["class_name"]] = values = _named_wordings(names, f"{FLAG}: {key}")
+        if with_comma := next((name for name in values if "," in name), None):
+            raise InputError(f"{FLAG}: {key}: {with_comma!r} has a comma, which separates values; do without")
+    if not by_factor:
         raise InputError(f"{FLAG}: none is given; {HOW}")
-    _check_different(found)
-    return tuple(_factor(name, of_classes) for name, of_classes in found.items())
+    _check_different(by_factor)
+    return tuple(_factor(name, of_classes) for name, of_classes in by_factor.items())
 
 
 def _entries(given: FactorNames) -> Iterator[tuple[str, Names]]:
@@ -298,12 +300,13 @@ def _entries(given: FactorNames) -> Iterator[tuple[str, Names]]:
         if isinstance(given, Mapping):
             names = given[entry]
             if not isinstance(entry, str) or isinstance(names, str) or not isinstance(names, Mapping | Sequence):
-                found = f"{FLAG}: found {entry!r}: {names!r}"
-                raise InputError(f"{found}; expected a list of values, or a dict of values and wordings")
+                problem = f"{FLAG}: found {entry!r}: {names!r}"
+                raise InputError(f"{problem}; expected a list of values, or a dict of values and wordings")
             yield entry, names
             continue
         if not isinstance(entry, str):
             raise InputError(f"{FLAG}: found {entry!r}; expected text; {HOW}")
+        # A colon within the brackets belongs to the name of the class.
         key, colon, values = re.fullmatch(r"([^:\[]*(?:\[.*?\])?[^:]*)(:?)(.*)", entry, re.DOTALL).groups()  # type: ignore[union-attr]
         if not colon or not values.strip():
             raise InputError(f"{FLAG}: {entry!r} names no values; {HOW}")
@@ -323,21 +326,8 @@ def _check_different(names: Iterable[str]) -> None:
     spelled: dict[str, str] = {}
     for name in names:
         if (other := spelled.setdefault(name.casefold(), name)) != name:
-            way_out = "write a factor's name always in the same way, or choose another name for one of them"
-            raise InputError(f"{FLAG}: {other!r} and {name!r} differ only by case; {way_out}")
-
-
-def _values(key: str, names: Names) -> Vocabulary:
-    values: Vocabulary = {}
-    for name, wordings in named_wordings(names, f"{FLAG}: {key}"):
-        if not name:
-            raise InputError(f"{FLAG}: {key}: a value is empty; {HOW}")
-        if "," in name:
-            raise InputError(f"{FLAG}: {key}: the value {name!r} has a comma, which separates values; do without")
-        if name in values:
-            raise InputError(f"{FLAG}: {key}: {name!r} is given twice; separate the wordings of one value by '|'")
-        values[name] = wordings
-    return values
+            hint = "write a factor's name always in the same way, or choose another name for one of them"
+            raise InputError(f"{FLAG}: {other!r} and {name!r} differ only by case; {hint}")
 
 
 def _factor(name: str, of_classes: Mapping[str | None, Vocabulary]) -> Factor:
@@ -368,8 +358,8 @@ def factor_entries(factors: Sequence[Factor]) -> tuple[str, ...]:
             entries.append(f"{key}: {', '.join(values)}")
             said.update(names)
     if entries and parse_factors(entries) != tuple(factors):
-        way_out = "do without ',', '=' and '|' in values, and without brackets in names"
-        raise InputError(f"{FLAG}: can't be written as {entries}, as config.toml has it; {way_out}")
+        hint = "do without ',', '=' and '|' in values, and without brackets in names"
+        raise InputError(f"{FLAG}: can't be written as {entries}, as config.toml has it; {hint}")
     return tuple(entries)
 
 
@@ -382,10 +372,8 @@ def joint_codes(codes: Sequence[NDArray[np.int64]], sizes: Sequence[int]) -> NDA
 
     They are -1 where one of the codes is.
     """
-    joint, known = np.zeros_like(codes[0]), np.ones(len(codes[0]), dtype=bool)
-    for each, size in zip(codes, sizes, strict=True):
-        joint, known = joint * size + each, known & (each >= 0)
-    return np.where(known, joint, -1)
+    joint = np.ravel_multi_index(tuple(np.maximum(codes, 0)), tuple(sizes))
+    return np.where(np.min(codes, axis=0) >= 0, joint, -1)
 
 
 def factor_codes(joint: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:

@@ -20,6 +20,7 @@ import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,11 @@ from numpy.typing import NDArray
 
 from dbpt.errors import InputError
 from dbpt.features import cache_files
-from dbpt.storage.files import file_sha256, reason_of, sync_folder, system_errors, write_atomically
+from dbpt.storage.files import file_sha256, sync_folder, system_errors, write_atomically
 from dbpt.storage.locks import OWNER, OwnedLock
 
 logger = logging.getLogger(__name__)
+_log_once = lru_cache(logger.info)  # the manifest is read many times
 
 CLAIMS = "claims"
 CLAIM_NAME = re.compile(r"[0-9a-f]{32}\.lock(\.owner)?")
@@ -50,7 +52,6 @@ class FeatureCache:
         self.manifest = cache_files.Manifest(dict(encoder), os.fspath(root), embed_dim)
         self._seen: tuple[int, int, int] | None = None
         self._inode: int | None = None
-        self._lost: set[cache_files.ShardEntry] = set()
         self._checked: set[cache_files.ShardEntry] = set()
         self.refresh()
 
@@ -58,9 +59,9 @@ class FeatureCache:
         """Read the manifest again, which other processes may have changed."""
         seen = None
         with suppress(OSError, ValueError):
-            found = (self.folder / cache_files.MANIFEST).stat()
+            status = (self.folder / cache_files.MANIFEST).stat()
             # The inode tells replaced manifests apart even where the clock of the file system is coarse.
-            seen = found.st_ino, found.st_size, found.st_mtime_ns
+            seen = status.st_ino, status.st_size, status.st_mtime_ns
         if seen is not None and seen == self._seen:
             return
         self.manifest, self._seen = self._read_manifest(), seen
@@ -76,14 +77,9 @@ class FeatureCache:
         stored, rows, _ = self._ids()
         if not len(rows):
             return np.full(len(ids), -1, dtype=np.int64)
+        # Among ten million images, two have the same first half with a probability of 3e-6.
         at = np.minimum(np.searchsorted(stored[:, 0], ids[:, 0]), len(rows) - 1)
-        found = (stored[at] == ids).all(axis=1)
-        for i in np.flatnonzero(~found & (stored[at, 0] == ids[:, 0])).tolist():  # another row has the same first half
-            same = np.arange(at[i], np.searchsorted(stored[:, 0], ids[i, 0], side="right"))
-            hits = same[stored[same, 1] == ids[i, 1]]
-            if len(hits):
-                at[i], found[i] = hits[0], True
-        return np.where(found, rows[at], -1)
+        return np.where((stored[at] == ids).all(axis=1), rows[at], -1)
 
     def failed(self, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return for each row whether its image failed; False for row -1."""
@@ -92,12 +88,12 @@ class FeatureCache:
 
     def reasons(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the reason for each of ``rows`` whose image failed, "" for the others."""
-        found = [""] * len(rows)
-        for entry, chosen, inside in self._by_shard(rows):
-            reasons = self._open(entry).reasons
-            for place, row in zip(chosen.tolist(), inside.tolist(), strict=True):
-                found[place] = reasons[row]
-        return found
+        reasons = [""] * len(rows)
+        for entry, positions, inside in self._by_shard(rows):
+            of_shard = self._open(entry).reasons
+            for position, row in zip(positions.tolist(), inside.tolist(), strict=True):
+                reasons[position] = of_shard[row]
+        return reasons
 
     def read(self, rows: NDArray[np.int64], *, check: bool = True) -> NDArray[np.float32]:
         """Return the features (len(rows), D); zero for row -1 and for failed images.
@@ -105,13 +101,13 @@ class FeatureCache:
         Without ``check`` of the checksums, nothing but these rows is read.
         """
         features = np.zeros((len(rows), self.manifest.embed_dim), dtype=np.float32)
-        for entry, chosen, inside in self._by_shard(rows):
+        for entry, positions, inside in self._by_shard(rows):
             with self._errors_of(entry):
                 if check and entry not in self._checked:
                     if file_sha256(self.folder / entry.name, follow=False) != entry.sha256:
                         raise cache_files.DamagedShard("its checksum is not that of the manifest")
                     self._checked.add(entry)
-                features[chosen] = self._open(entry).features[inside]
+                features[positions] = self._open(entry).features[inside]
         return features
 
     def claim(self, name: str) -> OwnedLock:
@@ -154,49 +150,46 @@ class FeatureCache:
                     lock.release()
 
     def prepare_folder(self) -> None:
-        """Create the folder. Raises `InputError` if that fails, or if the folder has been replaced during use."""
-        try:
+        """Create the folder. Raises `InputError` if that fails, or if the folder has been replaced during use.
+
+        Rows lost with the folder would come into other shards than in a run without interruption.
+        """
+        with system_errors(f"{self.folder}: cannot make the feature cache", "choose another folder with --cache"):
             if self._inode is None:
                 (self.folder / CLAIMS).mkdir(parents=True, exist_ok=True)
                 self._inode = self.folder.stat().st_ino
             if self.folder.is_symlink() or (self.folder / CLAIMS).is_symlink():
                 raise OSError(errno.ELOOP, "it is a symbolic link")
-            if self._inode != self.folder.stat().st_ino:
-                raise FileNotFoundError
-        except FileNotFoundError:
-            raise InputError(f"{self.folder}: was deleted while it was in use; start again, from nothing") from None
-        except (OSError, ValueError) as error:
-            problem = f"{self.folder}: cannot make the feature cache: {reason_of(error)}"
-            raise InputError(f"{problem}; choose another folder with --cache") from None
+            if not self.folder.exists() or self._inode != self.folder.stat().st_ino:
+                raise OSError(errno.ENOENT, "it was deleted while it was in use")
 
     def _read_manifest(self) -> cache_files.Manifest:
-        found = cache_files.read_manifest(self.folder)
-        if found is None:
+        stored = cache_files.read_manifest(self.folder)
+        if stored is None:
             return replace(self.manifest, shards=())
-        if replace(found, shards=()) != replace(self.manifest, shards=()):
-            differing = ", ".join(cache_files.differences(self.manifest, found))
+        if replace(stored, shards=()) != replace(self.manifest, shards=()):
+            differing = ", ".join(cache_files.differences(self.manifest, stored))
             file = self.folder / cache_files.MANIFEST
             raise InputError(f"{file}: the features are another encoder's ({differing}); delete this folder")
-        return replace(found, shards=tuple(entry for entry in found.shards if self._is_whole(entry)))
+        return replace(stored, shards=tuple(entry for entry in stored.shards if self._is_whole(entry)))
 
     def _is_whole(self, entry: cache_files.ShardEntry) -> bool:
         with self._errors_of(entry):
-            found = size_of(f"{self.folder}/{entry.name}")
-        if found != entry.bytes and entry not in self._lost:
-            self._lost.add(entry)
-            logger.info(
-                f"{self.folder / entry.name}: {'missing' if found is None else f'{found} bytes'} instead of "
+            size = size_of(f"{self.folder}/{entry.name}")
+        if size != entry.bytes:
+            _log_once(
+                f"{self.folder / entry.name}: {'missing' if size is None else f'{size} bytes'} instead of "
                 f"{entry.bytes} bytes; its {entry.rows} images are embedded again"
             )
-        return found == entry.bytes
+        return size == entry.bytes
 
     def _ids(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.bool_]]:
         """Return all ids in sorted order, the row of each; and for each row whether it failed."""
         if self._index is None:
             ids, failed = np.empty((len(self), 2), np.uint64), np.empty(len(self), np.uint8)
             for entry, end in zip(self.manifest.shards, self._ends.tolist(), strict=True):
-                shard, chosen = self._open(entry), slice(end - entry.rows, end)
-                ids[chosen], failed[chosen] = shard.tensor("row_ids"), shard.tensor("failed")
+                shard, rows = self._open(entry), slice(end - entry.rows, end)
+                ids[rows], failed[rows] = shard.tensor("row_ids"), shard.tensor("failed")
             order = np.argsort(ids[:, 0], kind="stable")
             self._index = ids[order], order, failed != 0
         return self._index
@@ -208,9 +201,9 @@ class FeatureCache:
         numbers = np.searchsorted(self._ends, rows, side="right")
         order = np.argsort(numbers, kind="stable")
         order = order[rows[order] >= 0]
-        for chosen in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else ():
-            entry = self.manifest.shards[numbers[chosen[0]]]
-            yield entry, chosen, rows[chosen] - (self._ends[numbers[chosen[0]]] - entry.rows)
+        for positions in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1) if len(order) else ():
+            entry = self.manifest.shards[numbers[positions[0]]]
+            yield entry, positions, rows[positions] - (self._ends[numbers[positions[0]]] - entry.rows)
 
     def _open(self, entry: cache_files.ShardEntry) -> cache_files.Shard:
         with self._errors_of(entry):
@@ -223,8 +216,8 @@ class FeatureCache:
             try:
                 yield
             except cache_files.DamagedShard as error:
-                way_out = "delete it, its images are embedded again"
-                raise InputError(f"{file}: damaged feature shard ({error}); {way_out}") from None
+                hint = "delete it, its images are embedded again"
+                raise InputError(f"{file}: damaged feature shard ({error}); {hint}") from None
 
 
 def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArray[Any]) -> NDArray[np.float32]:
@@ -245,43 +238,37 @@ def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArr
     """
     folder = Path(cache).absolute()
     if (manifest := cache_files.read_manifest(folder)) is None:
-        way_out = "give one of the folders that dbpt cache list shows"
-        raise InputError(f"{folder}: not a feature cache (no {cache_files.MANIFEST}); {way_out}")
-    found = FeatureCache(folder.parent, manifest.encoder, Path(manifest.root), manifest.embed_dim)
-    if found.folder != folder:
-        raise InputError(f"{folder}: was renamed, or {cache_files.MANIFEST} changed; its name is {found.folder.name}")
+        hint = "give one of the folders that dbpt cache list shows"
+        raise InputError(f"{folder}: not a feature cache (no {cache_files.MANIFEST}); {hint}")
+    opened = FeatureCache(folder.parent, manifest.encoder, Path(manifest.root), manifest.embed_dim)
+    if opened.folder != folder:
+        raise InputError(f"{folder}: was renamed, or {cache_files.MANIFEST} changed; its name is {opened.folder.name}")
     try:
         asked = np.asarray(rows)
     except ValueError:  # of different lengths
         asked = np.empty((0, 0))
     if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iuUO"):
         raise InputError(f"rows: found {rows!r:.200}; expected a list of paths, or of row numbers")
-    names = [str(each) for each in rows] if asked.dtype.kind in "UO" else None
-    if names is None:
-        outside = (asked < 0) | (asked >= len(found))
-        numbers = asked.astype(np.int64)
+    if asked.dtype.kind in "UO":
+        numbers = opened.find(cache_files.look_up_files(Path(manifest.root), [str(each) for each in rows]).ids)
     else:
-        numbers = found.find(cache_files.look_up_files(Path(manifest.root), names).ids)
-        outside = numbers < 0
-    if outside.any():
-        row = rows[int(outside.argmax())]
-        way_out = "embed it first, with dbpt embed" if names else f"it has {len(found)} rows"
-        raise InputError(f"rows: {row!r:.200} is not in {folder}; {way_out}")
-    features = found.read(numbers, check=False)
-    if (failed := ~features.any(axis=1)).any():
-        place = int(failed.argmax())
-        reason = found.reasons(numbers[place : place + 1])[0]
-        raise InputError(
-            f"rows: {rows[place]!r:.200} has no features, its image could not be read: {reason}; leave it out"
-        )
+        numbers = np.where((asked < 0) | (asked >= len(opened)), -1, asked).astype(np.int64)
+    for position in np.flatnonzero(numbers < 0)[:1]:
+        hint = f"it has {len(opened)} rows; embed other images first, with dbpt embed"
+        raise InputError(f"rows: {rows[position]!r:.200} is not in {folder}; {hint}")
+    features = opened.read(numbers, check=False)
+    for position in np.flatnonzero(~features.any(axis=1))[:1]:
+        reason = opened.reasons(numbers[position : position + 1])[0]
+        problem = f"has no features, its image could not be read: {reason}"
+        raise InputError(f"rows: {rows[position]!r:.200} {problem}; leave it out")
     return features
 
 
 def claim_files(folder: Path) -> list[Path]:
     """Return the claims of a cache and their owner files; only files with our names, and not through links."""
     claims = folder / CLAIMS
-    found = [] if claims.is_symlink() else claims.glob("*.lock*")
-    return sorted(file for file in found if CLAIM_NAME.fullmatch(file.name))
+    files = [] if claims.is_symlink() else claims.glob("*.lock*")
+    return sorted(file for file in files if CLAIM_NAME.fullmatch(file.name))
 
 
 def lock_files(folder: Path) -> list[Path]:
@@ -304,7 +291,7 @@ def own_files(folder: Path) -> list[Path]:
 def size_of(file: str | Path) -> int | None:
     """Return the size of a file in bytes, None if it is missing or a link. Raises `OSError`."""
     try:
-        found = os.lstat(file)
+        status = os.lstat(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

@@ -20,8 +20,8 @@ from safetensors.numpy import save
 from dbpt.data.paths import find_member
 from dbpt.errors import InputError
 from dbpt.features.images import UnreadableImage, decoding_threads
-from dbpt.storage.files import map_tensor, open_regular, reason_of, write_atomically
-from dbpt.storage.typed_json import Limits, typed
+from dbpt.storage.files import is_missing, map_tensor, open_regular, reason_of, write_atomically
+from dbpt.storage.typed_json import Limits, read_json, typed
 
 TASK_FILES = 1024
 _SIZE_AND_TIME, _TWO_WORDS = struct.Struct("<qq"), struct.Struct("<QQ")
@@ -49,22 +49,22 @@ class FileRows:
 def look_up_files(root: Path, paths: Sequence[str]) -> FileRows:
     """Look up ``paths`` below ``root``, also inside archives; in threads, because network disks are slow."""
     n = len(paths)
-    found = FileRows(paths, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 2), np.uint64), {})
+    files = FileRows(paths, np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros((n, 2), np.uint64), {})
 
     def look(first: int) -> None:
         for row in range(first, min(first + TASK_FILES, n)):
             try:
                 size, mtime_ns = _size_and_time(os.path.join(root, paths[row]))  # noqa: PTH118 (once an image)
-                found.ids[row] = _id(paths[row], size, mtime_ns)
-                found.sizes[row], found.mtimes_ns[row] = size, mtime_ns
+                files.ids[row] = _id(paths[row], size, mtime_ns)
+                files.sizes[row], files.mtimes_ns[row] = size, mtime_ns
             except (OSError, InputError, UnreadableImage) as error:
-                found.errors[row] = reason_of(error)
+                files.errors[row] = reason_of(error)
             except ValueError:  # a NUL, or a character that file names here can't contain
-                found.errors[row] = "no file can have this name"
+                files.errors[row] = "no file can have this name"
 
     with decoding_threads() as pool:
         list(pool.map(look, range(0, n, TASK_FILES)))  # raises the exception of a thread
-    return found
+    return files
 
 
 def ids_of(paths: Sequence[str], sizes: NDArray[np.int64], mtimes_ns: NDArray[np.int64]) -> NDArray[np.uint64]:
@@ -75,14 +75,14 @@ def ids_of(paths: Sequence[str], sizes: NDArray[np.int64], mtimes_ns: NDArray[np
 
 def _size_and_time(path: str) -> tuple[int, int]:
     try:
-        found = os.stat(path)  # noqa: PTH116 (once an image)
+        status = os.stat(path)  # noqa: PTH116 (once an image)
     except NotADirectoryError:
         if member := find_member(Path(path)):
             return member.size, member.mtime_ns
         raise
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise UnreadableImage("not a regular file")
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _id(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
@@ -92,7 +92,6 @@ def _id(path: str, size: int, mtime_ns: int) -> tuple[int, int]:
 NORM_TOLERANCE = 1e-2
 SCHEMA_VERSION = 3
 MANIFEST = "manifest.json"
-MAX_BYTES = 1 << 29
 UNREADABLE = "make it readable, or choose another cache folder"
 FOLDER_NAME = re.compile(r"[0-9a-f]{20}")
 SHARD_NAME = re.compile(r"[0-9a-f]{32}\.safetensors")
@@ -150,27 +149,21 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 def read_manifest(folder: Path) -> Manifest | None:
     """Read and check the manifest of a folder; return None if there is none. Raises `InputError`."""
     file = folder / MANIFEST
-    try:
-        with open_regular(file, follow=False) as opened:
-            size = os.fstat(opened.fileno()).st_size  # a buffer of MAX_BYTES would count as memory
-            content = json.loads(opened.read(min(size, MAX_BYTES)))
-        version = content.pop("schema_version")
-    except (FileNotFoundError, NotADirectoryError):
+    if is_missing(file):
         return None
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read: {reason_of(error)}; {UNREADABLE}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        reason = f"{type(error).__name__}: {reason_of(error)}"[:160]
-        raise InputError(f"{file}: damaged manifest ({reason}); delete {folder}") from None
-    if version != SCHEMA_VERSION:
-        found = f"schema version {version!r:.200}, this version reads {SCHEMA_VERSION}"
-        raise InputError(f"{file}: {found}; delete {folder}")
+    if os.path.islink(file):  # noqa: PTH114 (raises nothing)
+        raise InputError(f"{file}: is a link, which is not followed; delete {folder}")
+    try:
+        content = read_json(file, "manifest", SCHEMA_VERSION)
+    except InputError as error:
+        raise InputError(f"{error}; make it readable, or delete {folder}") from None
+    del content["schema_version"]
     return typed(content, Manifest, file, f"delete {folder}")
 
 
-def differences(wanted: Manifest, found: Manifest) -> list[str]:
-    """Return the fields of ``found`` that differ from ``wanted``: ``dtype float32 instead of bf16``."""
-    theirs, ours = (flat({**one.encoder, "root": one.root, "embed_dim": one.embed_dim}) for one in (found, wanted))
+def differences(wanted: Manifest, other: Manifest) -> list[str]:
+    """Return the fields of ``other`` that differ from ``wanted``: ``dtype float32 instead of bf16``."""
+    theirs, ours = (flat({**one.encoder, "root": one.root, "embed_dim": one.embed_dim}) for one in (other, wanted))
     both = {name: (theirs.get(name, "absent"), ours.get(name, "absent")) for name in sorted({*theirs, *ours})}
     return [f"{name} {_short(a)} instead of {_short(b)}" for name, (a, b) in both.items() if a != b]
 
@@ -232,17 +225,17 @@ class Shard:
         try:
             opened: Any = safe_open(file, "np")
             for name, (kind, shape) in expected.items():
-                found = opened.get_slice(name)
-                if found.get_dtype() != kind or shape not in (None, found.get_shape()):
-                    raise DamagedShard(f"{name} is {found.get_dtype()} {found.get_shape()}, expected {kind} {shape}")
+                part = opened.get_slice(name)
+                if part.get_dtype() != kind or shape not in (None, part.get_shape()):
+                    raise DamagedShard(f"{name} is {part.get_dtype()} {part.get_shape()}, expected {kind} {shape}")
         except SafetensorError as error:
             raise DamagedShard(reason_of(error)[:120]) from None
         self._file, self._opened = file, opened
 
     def tensor(self, name: str) -> NDArray[Any]:
         """Return one of the tensors that the module's docstring lists."""
-        found: NDArray[Any] = self._opened.get_tensor(name)
-        return found
+        array: NDArray[Any] = self._opened.get_tensor(name)
+        return array
 
     @property
     def features(self) -> NDArray[Any]:

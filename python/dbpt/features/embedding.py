@@ -18,7 +18,7 @@ from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, look_up_files, shard_name
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
 from dbpt.progress import progress_bar
-from dbpt.storage.locks import OwnedLock
+from dbpt.storage.locks import OwnedLock, launched_rank, launched_size
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -96,11 +96,11 @@ def embed_images(
     num_workers = None if num_workers is None else integer("num_workers", num_workers, 1)
     if not 0 <= max_failures <= 1:
         raise InputError(f"max_failures is {max_failures}; expected a fraction from 0 to 1")
-    found = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
-    recomputed = found.complete(batch_size=batch_size, num_workers=num_workers)
-    failures, ok = found.failures(), np.ones(len(paths), dtype=np.bool_)
+    files = EmbeddedFiles(backbone, root, paths, cache_dir, max_failures=max_failures)
+    recomputed = files.complete(batch_size=batch_size, num_workers=num_workers)
+    failures, ok = files.failures(), np.ones(len(paths), dtype=np.bool_)
     ok[[failure.row for failure in failures]] = False
-    return Embeddings(found.features()[:], ok, failures, recomputed)
+    return Embeddings(files.features()[:], ok, failures, recomputed)
 
 
 class TooManyFailures(InputError):
@@ -134,7 +134,6 @@ class EmbeddedFiles:
         self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, self.root, backbone.embed_dim)
         self.files = look_up_files(self.root, paths)
         self._unreached: dict[str, str] = {}
-        self._is_complete = False
         self._find()
 
     def _find(self) -> None:
@@ -155,17 +154,17 @@ class EmbeddedFiles:
         """Return the rows without features, in order, each with its reason."""
         rows = np.flatnonzero(self.cache.failed(self.places))
         reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
-        for row in np.flatnonzero(self.places < 0).tolist() if self._is_complete else ():
-            reasons.setdefault(row, self._unreached.get(self.files.paths[row], "could not be read"))
+        for row in np.flatnonzero(self.places < 0).tolist():
+            if (path := self.files.paths[row]) in self._unreached:
+                reasons.setdefault(row, self._unreached[path])
         return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))
 
-    def complete(self, *, batch_size: int, num_workers: int | None = None, first_part: tuple[int, int] = (0, 1)) -> int:
+    def complete(self, *, batch_size: int, num_workers: int | None = None) -> int:
         """Compute the missing features.
 
         Args:
             batch_size: images per forward pass.
             num_workers: decoding threads, as in `embed_images`.
-            first_part: (number, count) of the part to begin with, another one for each of several processes.
 
         Returns:
             The number of images that were decoded here.
@@ -176,7 +175,7 @@ class EmbeddedFiles:
         reasons, decoded = self._known_reasons(), 0
         if len(self.missing):
             with progress_bar("embedding", "img", total=len(self.missing)) as bar:
-                embedding = EmbeddingPass(self, min(batch_size, len(self.files)), first_part, bar, reasons)
+                embedding = EmbeddingPass(self, min(batch_size, len(self.files)), bar, reasons)
                 for _ in range(ATTEMPTS):
                     decoded += embedding.run(self.missing, num_workers)
                     self._unreached |= reasons
@@ -186,7 +185,6 @@ class EmbeddedFiles:
                         break
                 else:
                     raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
-            self._is_complete = True
             self._known_reasons()  # including those that other processes found
         self.cache.clear_up()
         return decoded
@@ -207,9 +205,9 @@ class EmbeddedFiles:
         """
         if len(reasons) > self.max_failures * len(self.files):
             path, reason = next(iter(reasons.items()))
-            found = f"{len(reasons)} of {len(self.files)} images can't be read"
+            problem = f"{len(reasons)} of {len(self.files)} images can't be read"
             allowed = f"more than --max-failures {self.max_failures:g} allows"
-            raise TooManyFailures(f"{found}, {allowed}; the first: {path}: {reason}", reasons)
+            raise TooManyFailures(f"{problem}, {allowed}; the first: {path}: {reason}", reasons)
 
 
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work
@@ -253,30 +251,25 @@ class _Batch:
 
 @dataclass(eq=False)
 class EmbeddingPass:
-    """Compute features of the files of ``found`` beside other processes, and note failures in ``reasons`` (by path).
+    """Compute features of the files of ``embedded`` beside other processes; note failures in ``reasons``, by path."""
 
-    ``first_part`` (number, count) is the part of the shards to begin with.
-    """
-
-    found: EmbeddedFiles
+    embedded: EmbeddedFiles
     batch_size: int
-    first_part: tuple[int, int]
     bar: "tqdm"
     reasons: dict[str, str]
     _in_hand: list[_Work] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.backbone, self.root = self.found.backbone, self.found.root
-        self.files, self.cache = self.found.files, self.found.cache
+        self.backbone, self.root = self.embedded.backbone, self.embedded.root
+        self.files, self.cache = self.embedded.files, self.embedded.cache
 
     def run(self, missing: Rows, workers: int | None) -> int:
         """Compute the ``missing`` rows, or wait until others have; return how many images were decoded here."""
         self.cache.prepare_folder()
         size, decoded = shard_rows(len(self.files), self.batch_size), 0
         shards = [missing[start : start + size] for start in range(0, len(missing), size)]
-        number, count = self.first_part
-        first = number * len(shards) // count
         # Each process begins at another shard, so that they seldom compete for one.
+        first = launched_rank() * len(shards) // launched_size()
         shards = shards[first:] + shards[:first]
         with pillow_warnings(), decoding_threads(workers) as pool:
             while shards:
@@ -286,7 +279,7 @@ class EmbeddingPass:
                         self._encode(batch)
                         decoded += batch.stop - batch.start
                         self.bar.update(batch.stop - batch.start)
-                        self.found.check_failures(self.reasons)
+                        self.embedded.check_failures(self.reasons)
                         if batch.stop == len(batch.work.rows):
                             self._store(batch.work)
                 finally:  # Ctrl-C, too many failures, a full disk: another process can begin these shards again
@@ -318,14 +311,14 @@ class EmbeddingPass:
 
     def _claimed(self, shards: list[Rows], others: list[Rows]) -> Iterator[_Work]:
         """Claim and yield one shard after another. Shards that another process has claimed go into ``others``."""
-        for chosen in shards:
-            claim = self._claim(chosen)
+        for rows in shards:
+            claim = self._claim(rows)
             if not claim.take():
-                others.append(chosen)
+                others.append(rows)
                 continue
-            name, n = shard_name(self.files.ids[chosen]), len(chosen)
+            name, n = shard_name(self.files.ids[rows]), len(rows)
             features = np.zeros((n, self.cache.manifest.embed_dim), self.cache.dtype)
-            work = _Work(name, self.files.select(chosen), claim, features, np.zeros(n, np.uint8), [""] * n)
+            work = _Work(name, self.files.select(rows), claim, features, np.zeros(n, np.uint8), [""] * n)
             self._in_hand.append(work)
             self.cache.refresh()  # only now: another process may have finished it just before the claim
             if name in self.cache.names:
@@ -334,14 +327,14 @@ class EmbeddingPass:
             else:
                 yield work
 
-    def _claim(self, chosen: Rows) -> OwnedLock:
-        return self.cache.claim(shard_name(self.files.ids[chosen]))
+    def _claim(self, rows: Rows) -> OwnedLock:
+        return self.cache.claim(shard_name(self.files.ids[rows]))
 
-    def _decode(self, rows: FileRows, row: int, place: NDArray[np.uint8]) -> tuple[int, str]:
+    def _decode(self, rows: FileRows, row: int, pixels: NDArray[np.uint8]) -> tuple[int, str]:
         """Fill the place (H, W, 3) of a row; return the outcome and the reason of a failure."""
         as_found = int(rows.sizes[row]), int(rows.mtimes_ns[row])
         try:
-            read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, place, size_and_mtime=as_found)
+            read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, pixels, size_and_mtime=as_found)
         except UnreachableImage as error:
             return UNREACHED, str(error)
         except UnreadableImage as error:
@@ -350,16 +343,17 @@ class EmbeddingPass:
 
     def _encode(self, batch: _Batch) -> None:
         outcomes = [task.result() for task in batch.tasks]
-        work, chosen = batch.work, slice(batch.start, batch.stop)
-        work.outcomes[chosen], work.reasons[chosen] = zip(*outcomes, strict=True)
+        work, rows = batch.work, slice(batch.start, batch.stop)
+        work.outcomes[rows], work.reasons[rows] = zip(*outcomes, strict=True)
         try:
+            # The last batch of a shard is filled up with black images, whose features are cut off.
             features = self.backbone.encode_image(batch.pixels).numpy()[: len(outcomes)]
         except NotFinite as error:
             # The row can be one of those that only fill the last batch.
             name = work.rows.paths[min(batch.start + error.row, batch.stop - 1)]
             raise InputError(f"{self.root / name}: {error}") from None
-        work.features[chosen] = np.where(work.outcomes[chosen, None] == REACHED, features, 0)
-        for row in (batch.start + np.flatnonzero(work.outcomes[chosen])).tolist():
+        work.features[rows] = np.where(work.outcomes[rows, None] == REACHED, features, 0)
+        for row in (batch.start + np.flatnonzero(work.outcomes[rows])).tolist():
             self.reasons[work.rows.paths[row]] = work.reasons[row]
 
     def _store(self, work: _Work) -> None:

@@ -72,9 +72,9 @@ def read_image(path: Path, *, size_and_mtime: tuple[int, int] | None = None) -> 
     Raises `UnreadableImage` for any failure. Call it within `pillow_warnings`, which threads share.
     """
     with _one_reason():
-        opened, found = _open_with_stamp(path)
+        opened, stamp = _open_with_stamp(path)
         with opened as file:
-            if size_and_mtime not in (None, found):
+            if size_and_mtime not in (None, stamp):
                 raise UnreachableImage("changed while it was being read")
             return decode_image(file)
 
@@ -154,11 +154,11 @@ def _open_with_stamp(path: Path) -> tuple[BinaryIO, tuple[int, int]]:
         if member := find_member(path):
             return member.open(), (member.size, member.mtime_ns)
         raise
-    found = os.fstat(file.fileno())
-    if found.st_size > MAX_BYTES:
+    status = os.fstat(file.fileno())
+    if status.st_size > MAX_BYTES:
         file.close()
-        raise UnreadableImage(f"{found.st_size} bytes, more than {MAX_BYTES}")
-    return file, (found.st_size, found.st_mtime_ns)
+        raise UnreadableImage(f"{status.st_size} bytes, more than {MAX_BYTES}")
+    return file, (status.st_size, status.st_mtime_ns)
 
 
 @contextmanager
@@ -236,11 +236,11 @@ def pillow_warnings() -> Iterator[None]:
 
 def _check_scans(file: BinaryIO, pixels: int) -> None:
     """Refuse an image that takes minutes to decode, during which Python handles no signals."""
-    place, scans = file.tell(), 0
+    position, scans = file.tell(), 0
     file.seek(0)
     while block := file.read(SCAN_BLOCK):
         scans += block.count(START_OF_SCAN)
-    file.seek(place)
+    file.seek(position)
     if scans * pixels > MAX_SCANNED:
         raise UnreadableImage(f"{scans} scans of {pixels / 1e6:.0f} megapixels; save it as a plain JPEG")
 
@@ -263,12 +263,12 @@ def list_images(images: "ImageSource | Iterable[ImageSource]") -> list[Path | Im
         InputError: for anything else, for a folder without image files, and for no image at all.
     """
     if _is_one(images):
-        return _found(images, "images")
+        return _images_of(images, "images")
     items = cast(Iterable[Any], images)
-    found = [each for number, item in enumerate(items) for each in _found(item, f"images[{number}]")]
-    if not found:
+    sources = [each for number, item in enumerate(items) for each in _images_of(item, f"images[{number}]")]
+    if not sources:
         raise InputError(f"images is empty; {EXPECTED}")
-    return found
+    return sources
 
 
 def is_one_image(images: Any) -> bool:
@@ -294,7 +294,7 @@ def _is_tensor(image: Any) -> bool:
     return torch is not None and isinstance(image, torch.Tensor)
 
 
-def _found(image: Any, name: str) -> list[Path | Image.Image]:
+def _images_of(image: Any, name: str) -> list[Path | Image.Image]:
     if isinstance(image, Image.Image):
         return [image]
     if isinstance(image, np.ndarray):
@@ -306,8 +306,8 @@ def _found(image: Any, name: str) -> list[Path | Image.Image]:
     path = str(os.fspath(image))  # str of a NumPy string, which os.scandir takes for bytes
     if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
         return [Path(path)]
-    if found := [Path(file) for file in files_below(Path(), path) if file.lower().endswith(ENDINGS)]:
-        return [*found]
+    if files := [Path(file) for file in files_below(Path(), path) if file.lower().endswith(ENDINGS)]:
+        return [*files]
     raise InputError(f"{path}: this folder holds no image file ({', '.join(ENDINGS)})")
 
 
@@ -326,7 +326,7 @@ def _from_tensor(tensor: "torch.Tensor", name: str) -> Image.Image:
     if is_float:
         low, high = float(tensor.min()), float(tensor.max())
         if not 0 <= low <= high <= 1:  # or NaN
-            found = f"{name} is a tensor of {kind} with values from {low:g} to {high:g}"
-            raise InputError(f"{found}; expected 0 to 1, not normalised")
+            problem = f"{name} is a tensor of {kind} with values from {low:g} to {high:g}"
+            raise InputError(f"{problem}; expected 0 to 1, not normalised")
         tensor = (tensor.float() * 255).round()
     return Image.fromarray(tensor.permute(1, 2, 0).cpu().numpy().astype(np.uint8))

@@ -3,6 +3,7 @@
 The features of sentences, in the folder ``texts`` beside it, are maintained with them.
 """
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -88,7 +89,7 @@ def stored_texts(cache_dir: str | Path) -> StoredArrays:
 def nearest_cache(cache: FeatureCache) -> str:
     """Return how the most similar cache differs: one of the same root, or of the same encoder if its root is gone."""
     wanted = cache.manifest
-    found: list[tuple[bool, int, str]] = []
+    others: list[tuple[bool, int, str]] = []
     with suppress(InputError):  # a folder that can't be read
         for folder in _folders(cache.folder.parent):
             with suppress(InputError, RecursionError):
@@ -97,8 +98,8 @@ def nearest_cache(cache: FeatureCache) -> str:
                     continue
                 if other.root == wanted.root or (other.encoder == wanted.encoder and _is_gone(other.root)):
                     differing = cache_files.differences(wanted, other)
-                    found.append((other.root != wanted.root, len(differing), ", ".join(differing)))
-    return one_line(min(found)[-1]) if found else ""
+                    others.append((other.root != wanted.root, len(differing), ", ".join(differing)))
+    return one_line(min(others)[-1]) if others else ""
 
 
 def prune_caches(cache_dir: str | Path, *, unwritten_for_days: float | None = None, dry_run: bool = False) -> list[str]:
@@ -117,29 +118,22 @@ def prune_caches(cache_dir: str | Path, *, unwritten_for_days: float | None = No
     Raises:
         InputError: if one can't be deleted.
     """
-    useless = [(cache.folder, why) for cache in list_caches(cache_dir) if (why := _why(cache, unwritten_for_days))]
-    for file in stored_texts(cache_dir).files() if unwritten_for_days is not None else ():
-        if _is_older(file.lstat().st_mtime, unwritten_for_days):
-            useless.append((file, f"stored over {unwritten_for_days:g} days ago"))
+    oldest = -math.inf if unwritten_for_days is None else time.time() - unwritten_for_days * DAY
+    useless = {}
+    for cache in list_caches(cache_dir):
+        if cache.manifest and _is_gone(cache.manifest.root):
+            useless[cache.folder] = f"its root {cache.manifest.root} is gone"
+        elif cache.written < oldest:
+            useless[cache.folder] = f"nothing was stored for {unwritten_for_days:g} days"
+    for file in stored_texts(cache_dir).files():
+        if file.lstat().st_mtime < oldest:
+            useless[file] = f"stored over {unwritten_for_days:g} days ago"
     pruned = []
-    for path, why in useless:
+    for path, why in useless.items():
         with system_errors(f"{path}: cannot be deleted", "delete it by hand"):
             if dry_run or _delete(path):
                 pruned.append(f"{path}: {why}")
     return pruned
-
-
-def _why(cache: CacheInfo, unwritten_for_days: float | None) -> str:
-    """Return the reason to delete a cache, "" if it is of use."""
-    if cache.manifest and _is_gone(cache.manifest.root):
-        return f"its root {cache.manifest.root} is gone"
-    if _is_older(cache.written, unwritten_for_days):
-        return f"nothing was stored for {unwritten_for_days:g} days"
-    return ""
-
-
-def _is_older(written: float, days: float | None) -> bool:
-    return days is not None and time.time() - written > days * DAY
 
 
 def _delete(path: Path) -> bool:
@@ -177,8 +171,8 @@ def _folders(cache_dir: str | Path) -> list[Path]:
     if is_missing(cache_dir := Path(cache_dir)):
         return []
     with system_errors(f"{cache_dir}: cannot be read", "choose another cache folder"):
-        found = sorted(path for path in cache_dir.iterdir() if cache_files.FOLDER_NAME.fullmatch(path.name))
-        return [path for path in found if path.is_dir() and not path.is_symlink()]
+        folders = sorted(path for path in cache_dir.iterdir() if cache_files.FOLDER_NAME.fullmatch(path.name))
+        return [path for path in folders if path.is_dir() and not path.is_symlink()]
 
 
 def _info(folder: Path) -> CacheInfo | None:

@@ -70,7 +70,7 @@ class PseudoMethod(Registered):
         words: Words,
         *,
         seed: int,
-        way_out: str,
+        hint: str,
     ) -> AttributeProbe:
         """Return a probe that gives logits (N, K) for the values of all ``words.suspects``. Only if the class `learns`.
 
@@ -80,7 +80,7 @@ class PseudoMethod(Registered):
             may_learn: (N,) bool, False for the test images.
             words: the classes and attributes.
             seed: the seed of the run.
-            way_out: what the user can do if too few attributes are known, for the `InputError`.
+            hint: what the user can do if too few attributes are known, for the `InputError`.
         """
         raise InputError(f"pseudo method {cls.name!r}: {cls.__qualname__} learns, so it must have a class method fit")
 

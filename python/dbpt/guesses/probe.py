@@ -36,7 +36,7 @@ class Probe(PseudoMethod):
         words: Words,
         *,
         seed: int,
-        way_out: str,
+        hint: str,
     ) -> AttributeProbe:
         """Fit a probe of each suspect, whose folds are dealt by the ``seed``.
 
@@ -52,7 +52,7 @@ class Probe(PseudoMethod):
             # A copy in another fold would be judged by a probe that has seen it.
             rows = rows[first_copies(_taken(features, rows)) == np.arange(len(rows))]
             codes, names, of_rows = of_suspect.pseudo_attributes[rows], list(suspect.values), _taken(features, rows)
-            _check_counts(codes, names, way_out)
+            _check_counts(codes, names, hint)
             layers.append(fitted_layer(of_rows, codes, seed=seed))
             guessed = out_of_fold(of_rows, codes, num_classes=len(names), seed=seed).argmax(axis=1)
             figures.append(CrossValidated.of(guessed, codes, labels[rows], suspect, classes))

@@ -30,7 +30,7 @@ class Prompts:
 
     Attributes:
         wordings: the name of each, with the words between context and full stop, in one wording or several.
-        start: the words that the context starts as by default.
+        start: the words whose embeddings the context has at first, by default.
         contexts: the number of the context of each, if contexts are specific.
         copies: how many groups in a row begin with each prompt, since no words tell the groups of a class apart.
     """
@@ -165,7 +165,7 @@ class Head(torch.nn.Module, Registered):
 
 
 def class_prompts(words: Words, copies: int = 1) -> Prompts:
-    """Return a prompt for each class, or for its groups without words, with the words before it in the sentences."""
+    """Return a prompt for each class. If its groups have no words, ``copies`` of them begin with the same prompt."""
     return Prompts(words.classes, words.class_sentence_start, tuple(range(len(words.classes))), copies)
 
 
@@ -213,4 +213,4 @@ def _wordings(words: Words) -> Iterator[list[tuple[str, str]]]:
 def _filled(template: str, label: str, attribute: str) -> str:
     """Return the sentence, or the part of it, with the words in their places."""
     words = {"class": label, "attribute": attribute}
-    return GROUP_PLACEHOLDER.sub(lambda place: words[place[1]], template)
+    return GROUP_PLACEHOLDER.sub(lambda placeholder: words[placeholder[1]], template)

@@ -198,7 +198,7 @@ class RunLabels:
 
         file = run / "pseudo_attributes.safetensors"
         what, needs = "run's pseudo attributes", ("pseudo_attributes", "confidence", "splits", "paths")
-        tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, way_out=WAY_OUT, needs=needs)
+        tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, hint=WAY_OUT, needs=needs)
         self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
         self.confidence, self.splits = tensors["confidence"], tensors["splits"]
         self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")

@@ -252,7 +252,7 @@ def read_pretrained(
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")
     backbone = load_backbone_from_spec(content.backbone, device=device, weights=weights)
-    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=WAY_OUT)
     probe = None
     if PROBE[0] in tensors:
         probe = AttributeProbe(tensors.pop(PROBE[0]), tensors.pop(PROBE[1]), ())

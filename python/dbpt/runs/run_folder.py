@@ -147,7 +147,7 @@ def read_context(start_from: str) -> NDArray[np.float32]:
             )
         path = path / PROMPT
     hint = "name the prompt of another run, or train this one again"
-    tensors, _ = read_tensors(path, "prompt", version=TENSORS_SCHEMA_VERSION, way_out=hint, needs=(CONTEXT,))
+    tensors, _ = read_tensors(path, "prompt", version=TENSORS_SCHEMA_VERSION, hint=hint, needs=(CONTEXT,))
     context = tensors[CONTEXT]
     if context.dtype != np.float32 or context.ndim not in (2, 3) or not context.size:
         raise InputError(f"{path}: its context is {context.dtype} of shape {context.shape}; {hint}")

@@ -14,7 +14,6 @@ import re
 import stat
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,7 +26,7 @@ from dbpt.errors import InputError
 logger = logging.getLogger(__name__)
 
 READ_BLOCK = 1 << 20
-TEMPORARY_LETTERS = len("..12345678.tmp")  # that a temporary file's name adds to the name of its file
+LONGEST_NAME = 255 - len("..12345678.tmp")  # bytes; the temporary file of `write_atomically` has a longer name
 
 
 def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
@@ -35,6 +34,7 @@ def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
 
     A pipe would block until another process writes to it, and a device may never end.
     """
+    # Without O_NONBLOCK, opening a pipe would already block.
     extra = getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
     file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | extra))  # noqa: SIM115 (of Path.open)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
@@ -44,20 +44,20 @@ def open_regular(path: str | Path, *, follow: bool = True) -> BinaryIO:
 
 
 @contextlib.contextmanager
-def system_errors(problem: str, way_out: str = "") -> Iterator[None]:
-    """Turn an `OSError`, or the error for a name that can't be, into `InputError`: ``problem: reason; way_out``."""
+def system_errors(problem: str, hint: str = "") -> Iterator[None]:
+    """Turn an `OSError`, or the error for a name that can't be, into `InputError`: ``problem: reason; hint``."""
     try:
         yield
     except (OSError, ValueError) as error:
         is_name = isinstance(error, UnicodeEncodeError) or "embedded null" in str(error)
         if isinstance(error, InputError) or not (isinstance(error, OSError) or is_name):
             raise
-        raise InputError(f"{problem}: {reason_of(error)}" + (f"; {way_out}" if way_out else "")) from None
+        raise InputError(f"{problem}: {reason_of(error)}" + (f"; {hint}" if hint else "")) from None
 
 
-def check_readable(path: Path, what: str, way_out: str = "") -> None:
+def check_readable(path: Path, what: str, hint: str = "") -> None:
     """Refuse a path that is no regular file, or can't be opened. Errors call it ``what``."""
-    with system_errors(f"{path}: cannot read the {what}", way_out):
+    with system_errors(f"{path}: cannot read the {what}", hint):
         open_regular(path).close()
 
 
@@ -94,16 +94,14 @@ def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = 
     with system_errors(problem):  # such as a deleted working directory
         parents = path.absolute().parents
         parent = next(parent for parent in parents if os.path.lexists(parent))
-        longest = os.pathconf(parent, "PC_NAME_MAX") if hasattr(os, "pathconf") else 255
     if not os.path.isdir(parent):  # noqa: PTH112 (Path.is_dir raises where it may not look)
         raise InputError(f"{problem}: {parent} is not a folder")
     if parent != parents[0] and not with_parents:
         raise InputError(f"{option} {path}: there is no folder {path.parent}")
     if not os.access(parent, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise InputError(f"{problem}: {parent} is not writable")
-    room = longest - TEMPORARY_LETTERS
-    if any(len(os.fsencode(part)) > room for part in path.absolute().relative_to(parent).parts):
-        raise InputError(f"{problem}: a name in it is too long, at most {room} bytes")
+    if any(len(os.fsencode(part)) > LONGEST_NAME for part in path.absolute().relative_to(parent).parts):
+        raise InputError(f"{problem}: a name in it is too long, at most {LONGEST_NAME} bytes")
 
 
 def check_output(
@@ -115,19 +113,19 @@ def check_output(
     is no regular file.
     """
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except FileNotFoundError:
         check_can_create(path, option=option, with_parents=False)
         return
     except (OSError, ValueError) as error:
         raise InputError(f"{option} {path}: cannot be written: {reason_of(error)}; {advice}") from None
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{option} {path}: exists and is not a regular file; {advice}")
     if not overwrite:
         raise InputError(f"{option} {path}: exists; choose another name, or replace it with --overwrite")
-    places = (path, *Path(os.path.realpath(path)).parents)
+    parents = (path, *Path(os.path.realpath(path)).parents)
     for read in reads:
-        if os.path.exists(read) and any(os.path.samefile(place, read) for place in places):  # noqa: PTH110, PTH121
+        if os.path.exists(read) and any(os.path.samefile(parent, read) for parent in parents):  # noqa: PTH110, PTH121
             what, way = (f"in the folder {read}", "folder") if os.path.isdir(read) else ("a file", "name")  # noqa: PTH112
             raise InputError(f"{option} {path}: is {what} that this command reads; choose another {way}")
 
@@ -155,16 +153,10 @@ def write_atomically(path: Path, content: bytes | str | Iterable[str], *, overwr
             os.fsync(handle)
         finally:
             os.close(handle)
-        if overwrite:
-            temporary.replace(path)
-            temporary = None
-        else:
-            try:
-                os.link(temporary, path)  # unlike renaming, this never replaces another file
-            except OSError:  # also a file system without hard links
-                if os.path.lexists(path):
-                    raise FileExistsError from None
-                temporary.replace(path)
+        if not overwrite and os.path.lexists(path):
+            raise FileExistsError
+        temporary.replace(path)
+        temporary = None
     except FileExistsError:
         raise InputError(f"{path}: exists; it appeared while this was computed. Choose another name") from None
     except OSError as error:
@@ -203,12 +195,12 @@ def write_json(path: Path, value: Any) -> None:
     write_atomically(path, text.encode("utf-8", "backslashreplace"))
 
 
-def check_version(path: Path, found: object, version: int) -> None:
+def check_version(path: Path, written: object, version: int) -> None:
     """Refuse a schema version other than ``version``, the present one."""
-    if type(found) is int and 0 < found != version:
-        age, way_out = ("a newer", ": update dbpt") if found > version else ("an older", "; make it again")
-        raise InputError(f"{path}: written by {age} dbpt (schema version {found}; this one reads {version}){way_out}")
-    if type(found) is not int or found != version:
+    if type(written) is int and 0 < written != version:
+        age, hint = ("a newer", ": update dbpt") if written > version else ("an older", "; make it again")
+        raise InputError(f"{path}: written by {age} dbpt (schema version {written}; this one reads {version}){hint}")
+    if type(written) is not int or written != version:
         raise InputError(f"{path}: not of schema version {version}, which this version of dbpt reads")
 
 
@@ -231,11 +223,11 @@ def write_tensors(
 
 
 def read_tensors(
-    path: Path, what: str, *, version: int, way_out: str = "fit again", needs: Iterable[str] = ()
+    path: Path, what: str, *, version: int, hint: str = "fit again", needs: Iterable[str] = ()
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return the arrays and the metadata that `write_tensors` wrote. ``needs`` names arrays that must be there.
 
-    Refuses a changed file, naming the ``way_out``.
+    Refuses a changed file, naming the ``hint``.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
@@ -247,13 +239,13 @@ def read_tensors(
         metadata = header["__metadata__"]
         check_version(path, int(metadata["schema_version"]), version)
         if metadata.pop(DIGEST) != _digest(header, data):
-            raise InputError(f"{path}: damaged, not what was written into this {what}; {way_out}")
+            raise InputError(f"{path}: damaged, not what was written into this {what}; {hint}")
         if missing := set(needs) - tensors.keys():
-            raise InputError(f"{path}: has no {min(missing)!r}; {way_out}")
+            raise InputError(f"{path}: has no {min(missing)!r}; {hint}")
     except InputError:
         raise
     except (SafetensorError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable {what} ({error or type(error).__name__}); {way_out}") from None
+        raise InputError(f"{path}: not a readable {what} ({error or type(error).__name__}); {hint}") from None
     return tensors, metadata
 
 
@@ -269,8 +261,8 @@ def map_tensor(
     with open_regular(path, follow=follow) as file:
         length = int.from_bytes(file.read(8), "little")
         begin = json.loads(file.read(length))[name]["data_offsets"][0]
-        found: NDArray[Any] = np.memmap(file, dtype, "r", 8 + length + begin, shape)
-    return found
+        array: NDArray[Any] = np.memmap(file, dtype, "r", 8 + length + begin, shape)
+    return array
 
 
 def _split(content: bytes) -> tuple[dict[str, Any], memoryview]:
@@ -324,10 +316,10 @@ class StoredArrays:
             logger.debug(f"not kept: {error}")
 
     def read(self, file: Path, shape: Sequence[int] | None = None) -> NDArray[np.float32]:
-        """Return the array in one of the ``files``. Raises `InputError` for one that `put` did not write so."""
+        """Return the array in one of the ``files``. Raises `InputError` for a file that `put` did not write."""
         if os.path.islink(file):  # noqa: PTH114
             raise InputError(f"{file}: a link, not a file of dbpt; delete it, {WAY_OUT}")
-        tensors, metadata = read_tensors(file, "stored array", version=VERSION, way_out=WAY_OUT, needs=["values"])
+        tensors, metadata = read_tensors(file, "stored array", version=VERSION, hint=WAY_OUT, needs=["values"])
         values: NDArray[Any] = tensors["values"]
         is_right = shape is None or values.shape == tuple(shape)
         if metadata.get("key") != file.stem or not is_right or not are_finite(values):
@@ -347,23 +339,18 @@ TENSOR_NAMES = ("features", "embeddings", "image_embeddings", "img_emb")
 AS_NUMBERS = "numbers with np.save(FILE, features.astype('float32'))"
 
 
-def open_npy(path: Path, name: str = "features", way_out: str = AS_NUMBERS) -> NDArray[Any]:
-    """Map the array in a ``.npy`` file, which has no pickled objects; ``way_out`` says how to save without."""
-    refused = f"holds pickled objects, which are never loaded; save {way_out}"
+def open_npy(path: Path, name: str = "features", hint: str = AS_NUMBERS) -> NDArray[Any]:
+    """Map the array in a ``.npy`` file, which has no pickled objects; ``hint`` says how to save without."""
     with path.open("rb") as file:
-        start = file.read(6)
-    if start[:1] == b"\x80":
-        raise InputError(f"{path}: {refused}")
-    if start != b"\x93NUMPY":
+        is_npy = file.read(6) == b"\x93NUMPY"
+    if not is_npy:
         raise InputError(f"{path}: is not a .npy file; write it with np.save(FILE, {name})")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about headers that Python 2 wrote
-            array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-            return array
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        return array
     except Exception as error:  # NumPy's parser raises anything for a wrong header
         if "Python objects" in str(error):
-            raise InputError(f"{path}: {refused}") from None
+            raise InputError(f"{path}: holds pickled objects, which are never loaded; save {hint}") from None
         # The messages of NumPy's own errors help; those of Python's parser, which it doesn't catch, don't.
         reason = reason_of(error)[:120] if isinstance(error, OSError | ValueError) else "not a .npy header"
         raise InputError(f"{path}: is not a whole .npy file ({reason}); write it again") from None
@@ -377,8 +364,8 @@ def open_safetensors(path: Path) -> NDArray[Any]:
         names = list(file.keys())
         name = names[0] if len(names) == 1 else next((name for name in TENSOR_NAMES if name in names), None)
         if name is None:
-            found = ", ".join(names[:8]) or "none"
-            raise InputError(f"{path}: which tensor has the features? Call it {TENSOR_NAMES[0]!r}; found: {found}")
+            present = ", ".join(names[:8]) or "none"
+            raise InputError(f"{path}: which tensor has the features? Call it {TENSOR_NAMES[0]!r}; found: {present}")
         part = file.get_slice(name)
         shape, dtype = tuple(part.get_shape()), part.get_dtype()
     if dtype not in DTYPES:

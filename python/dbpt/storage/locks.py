@@ -34,8 +34,8 @@ def launched() -> bool:
         dist = sys.modules.get("torch.distributed")
         if dist is not None and dist.is_available() and dist.is_initialized():  # the caller did it
             return False
-        way_out = "where the processes meet: start with torchrun, or unset WORLD_SIZE to run alone"
-        raise InputError(f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, {way_out}")
+        hint = "where the processes meet: start with torchrun, or unset WORLD_SIZE to run alone"
+        raise InputError(f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, {hint}")
     limits = {"MASTER_PORT": (0, 2**16 - 1), "LOCAL_RANK": (0, size - 1), "LOCAL_WORLD_SIZE": (1, size)}
     for name, (low, high) in limits.items():
         if name in os.environ:
@@ -46,8 +46,8 @@ def launched() -> bool:
 def _variable(name: str, low: int, high: int) -> int:
     text = os.environ[name]
     if not (text.isascii() and text.isdigit() and len(text) < 12 and low <= int(text) <= high):
-        way_out = "start with torchrun, or unset RANK and WORLD_SIZE to run alone"
-        raise InputError(f"${name} is {text!r}; expected a number from {low} to {high}: {way_out}")
+        hint = "start with torchrun, or unset RANK and WORLD_SIZE to run alone"
+        raise InputError(f"${name} is {text!r}; expected a number from {low} to {high}: {hint}")
     return int(text)
 
 
@@ -88,8 +88,8 @@ def take_own_gpu(device: str) -> bool:
         number, gpus = local_rank(), torch.cuda.device_count()
         processes = max(local_size(), number + 1)
         if processes > gpus:
-            way_out = "start one for each GPU (--nproc-per-node), or use --device cpu"
-            raise InputError(f"{processes} processes on this machine, and {gpus} GPUs: {way_out}")
+            hint = "start one for each GPU (--nproc-per-node), or use --device cpu"
+            raise InputError(f"{processes} processes on this machine, and {gpus} GPUs: {hint}")
         torch.cuda.set_device(number)
     return on_gpu
 
@@ -136,13 +136,13 @@ class OwnedLock:
 
     def wait(self, seconds: float = math.inf) -> bool:
         """Take the lock, waiting at most ``seconds``; return whether it is taken."""
-        begun, told = time.monotonic(), False
+        begun, is_logged = time.monotonic(), False
         while not self.take():
             waited = time.monotonic() - begun
             if waited > seconds:
                 return False
-            if waited > PATIENCE and not told:
-                told = True
+            if waited > PATIENCE and not is_logged:
+                is_logged = True
                 _log_once(f"waiting for {self.owner()}, who has {self.what}")
             time.sleep(POLL)
         return True

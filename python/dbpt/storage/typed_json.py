@@ -75,62 +75,65 @@ def json_kind(value: object) -> str:
     return shown if len(shown) <= 40 else f"{shown[:40]}..."
 
 
-def typed(value: object, kind: type[T], path: Path, way_out: str) -> T:
+def typed(value: object, kind: type[T], path: Path, hint: str) -> T:
     """Return the parsed JSON ``value`` as an instance of ``kind``, a dataclass whose fields have types and limits.
 
     Fields may be dataclasses, numbers, texts, booleans, None, ``Literal``, ``Any``, dictionaries by text, lists and
-    tuples. For any other value, an `InputError` names ``path``, the place, what was expected, and the ``way_out``.
+    tuples. For any other value, an `InputError` names ``path``, the place, what was expected, and the ``hint``.
     """
     try:
         return _typed(value, kind, "")  # type: ignore[no-any-return]
     except _Wrong as wrong:
-        place, expected = wrong.args
-        raise InputError(f"{path}: {place.lstrip('.')}: expected {expected}; the file was changed, {way_out}") from None
+        position, expected = wrong.args
+        raise InputError(f"{path}: {position.lstrip('.')}: expected {expected}; the file was changed, {hint}") from None
     except RecursionError:
-        raise InputError(f"{path}: nested too deeply; the file was changed, {way_out}") from None
+        raise InputError(f"{path}: nested too deeply; the file was changed, {hint}") from None
 
 
-def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, way_out: str) -> T:
+def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, hint: str) -> T:
     """Return the entry ``name`` of a file's metadata, parsed from JSON, as `typed` does."""
     try:
         value = json.loads(metadata[name])
     except (KeyError, TypeError, ValueError, RecursionError):
-        raise InputError(f"{path}: has no readable {name}; the file was changed, {way_out}") from None
-    return typed(value, kind, path, way_out)
+        raise InputError(f"{path}: has no readable {name}; the file was changed, {hint}") from None
+    return typed(value, kind, path, hint)
 
 
-def _typed(value: Any, kind: Any, place: str, limits: Limits | None = None) -> Any:
+def _typed(value: Any, kind: Any, position: str, limits: Limits | None = None) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
         _check_depth(value, DEEPEST)
         return value
     if origin is Annotated:
-        return _typed(value, arguments[0], place, arguments[1])
+        return _typed(value, arguments[0], position, arguments[1])
     if origin in (Union, types.UnionType):
+        # Of unions only those with None are used.
         (inner,) = (argument for argument in arguments if argument is not types.NoneType)
-        return None if value is None else _typed(value, inner, place, limits)
+        return None if value is None else _typed(value, inner, position, limits)
     if origin is Literal:
-        return _check(value, isinstance(value, str) and value in arguments, place, f"one of {', '.join(arguments)}")
+        return _check(value, isinstance(value, str) and value in arguments, position, f"one of {', '.join(arguments)}")
     if origin is dict:
-        _check(value, isinstance(value, dict), place, "an object")
-        return {_typed(key, str, place): _typed(item, arguments[1], f"{place}.{key}") for key, item in value.items()}
+        _check(value, isinstance(value, dict), position, "an object")
+        return {
+            _typed(key, str, position): _typed(item, arguments[1], f"{position}.{key}") for key, item in value.items()
+        }
     if origin in (list, tuple):
         of_any_length = origin is list or arguments[-1] is Ellipsis
-        _check(value, isinstance(value, list), place, "a list")
-        _check(value, of_any_length or len(value) == len(arguments), place, f"a list of {len(arguments)}")
+        _check(value, isinstance(value, list), position, "a list")
+        _check(value, of_any_length or len(value) == len(arguments), position, f"a list of {len(arguments)}")
         kinds = [arguments[0]] * len(value) if of_any_length else arguments
         pairs = enumerate(zip(value, kinds, strict=True))
-        return origin(_typed(item, one, f"{place}[{i}]") for i, (item, one) in pairs)
+        return origin(_typed(item, one, f"{position}[{i}]") for i, (item, one) in pairs)
     if kind in _DEFAULT:
         low, high = dataclasses.astuple(limits or _DEFAULT[kind])
         is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
         name = "an integer" if kind is int else "a number"
-        return kind(_check(value, is_number and low <= value <= high, place, f"{name} from {low} to {high}"))
+        return kind(_check(value, is_number and low <= value <= high, position, f"{name} from {low} to {high}"))
     if kind is str:
-        return _check(value, isinstance(value, str) and not _NO_TEXT.search(value), place, "a text")
+        return _check(value, isinstance(value, str) and not _NO_TEXT.search(value), position, "a text")
     if kind is bool:
-        return _check(value, isinstance(value, bool), place, "true or false")
-    return _record(value, kind, place)
+        return _check(value, isinstance(value, bool), position, "true or false")
+    return _record(value, kind, position)
 
 
 def _check_depth(value: Any, levels: int) -> None:
@@ -142,16 +145,16 @@ def _check_depth(value: Any, levels: int) -> None:
             _check_depth(item, levels - 1)
 
 
-def _record(value: Any, kind: Any, place: str) -> Any:
-    _check(value, isinstance(value, dict), place, "an object")
+def _record(value: Any, kind: Any, position: str) -> Any:
+    _check(value, isinstance(value, dict), position, "an object")
     hints = _hints(kind)
     for name in sorted((_required(kind) - value.keys()) | (value.keys() - hints.keys())):
         expected = "a value, found none" if name in hints else f"no such entry, found {value!r:.200}"
-        raise _Wrong(f"{place}.{name}", expected)
+        raise _Wrong(f"{position}.{name}", expected)
     try:
-        return kind(**{name: _typed(item, hints[name], f"{place}.{name}") for name, item in value.items()})
+        return kind(**{name: _typed(item, hints[name], f"{position}.{name}") for name, item in value.items()})
     except InputError as error:  # from the checks of the dataclass
-        raise _Wrong(place or kind.__name__, f"what can be used ({error})") from None
+        raise _Wrong(position or kind.__name__, f"what can be used ({error})") from None
 
 
 @cache
@@ -168,7 +171,7 @@ _hints = cache(partial(get_type_hints, include_extras=True))
 _NO_TEXT = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
-def _check(value: Any, holds: bool, place: str, expected: str) -> Any:
+def _check(value: Any, holds: bool, position: str, expected: str) -> Any:
     if not holds:
-        raise _Wrong(place, f"{expected}, found {value!r:.200}")
+        raise _Wrong(position, f"{expected}, found {value!r:.200}")
     return value

@@ -89,7 +89,7 @@ class Embedded:
             assert known is not None
             advice = "label more by hand" if config.probe_rows is None else "raise --probe-rows"
             labels, words = self.dataset.labels, self.dataset.words
-            probe = method.fit(self.label_features, known, labels, fit_on, words, seed=config.seed, way_out=advice)
+            probe = method.fit(self.label_features, known, labels, fit_on, words, seed=config.seed, hint=advice)
         logits = self.logits if probe is None else self._apart(partial(probe.logits, self.label_features))
         guessed = label_suspects(
             logits,

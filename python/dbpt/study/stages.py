@@ -334,8 +334,8 @@ def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[
     if not config.asks_auto:
         return config, ()
     if config.shots is not None:
-        way_out = f"the search would see the classes of all training images; dbpt discover does it beforehand; {DROP}"
-        raise InputError(f"--shots {config.shots} with --attributes auto: {way_out}")
+        hint = f"the search would see the classes of all training images; dbpt discover does it beforehand; {DROP}"
+        raise InputError(f"--shots {config.shots} with --attributes auto: {hint}")
     resolved = resolve_demo(config)
     check_before_reading(resolved)
     dataset = configured_dataset(resolved, training=training)

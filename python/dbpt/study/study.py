@@ -277,8 +277,8 @@ def average_of(config: FitConfig, dataset: Dataset, train_counts: NDArray[np.int
     if train_counts.any():
         return "adjusted" if (config.average or dataset.average) == "adjusted" else "plain"
     if config.average == "adjusted":
-        way_out = "and the groups' shares of the training images are the weights; choose --average plain"
-        raise InputError(f"--average adjusted: {dataset.source} has no training row of a known group, {way_out}")
+        hint = "and the groups' shares of the training images are the weights; choose --average plain"
+        raise InputError(f"--average adjusted: {dataset.source} has no training row of a known group, {hint}")
     return "plain"
 
 

@@ -126,7 +126,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     """Read the checkpoint; return None if there is none. Raises `InputError` if it is damaged or of another run."""
     if not os.path.lexists(path):
         return None
-    tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, way_out=WAY_OUT)
+    tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, hint=WAY_OUT)
     if metadata.get("fingerprint") != fingerprint:
         raise InputError(f"{path}: made with other settings or data than this run's; use the same ones, or {WAY_OUT}")
     copied = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}

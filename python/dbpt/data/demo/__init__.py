@@ -54,6 +54,7 @@ def group_counts(name: str, split: int, size: int) -> tuple[int, ...]:
     if split > 0:  # both groups of a class are equal; the larger class gets the rest
         counts[0:2] += (size - int(counts.sum())) // 2
         return tuple(counts.tolist())
+    # The largest remainder first.
     for group in np.argsort(counts - exact, kind="stable")[: size - int(counts.sum())]:
         counts[group] += 1
     return tuple(counts.tolist())
@@ -104,8 +105,8 @@ def _write_birds_table(folder: Path, final: Path, rows: Sequence[Drawing], seed:
     """Write `metadata.csv`."""
     table = []
     for row in rows:
-        place = f"/d/drawn_{('land', 'water')[row.attribute]}/{row.index:08d}.jpg"
-        table.append((row.index, _bird_path(row), row.label, row.split, row.attribute, place))
+        background = f"/d/drawn_{('land', 'water')[row.attribute]}/{row.index:08d}.jpg"
+        table.append((row.index, _bird_path(row), row.label, row.split, row.attribute, background))
     _write_csv(folder / "metadata.csv", "img_id,img_filename,y,split,place,place_filename", table)
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 
@@ -56,8 +56,8 @@ class CelebA(DatasetReader):
         is_usual = (target, attributes) == (TARGET, SPURIOUS)
         notes: list[str] = []
         rows = celeba_columns(root, (target, *attributes), is_usual, notes)
-        if found := first_of(root, IMAGES):
-            folder = found.relative_to(root).as_posix()
+        if images := first_of(root, IMAGES):
+            folder = images.relative_to(root).as_posix()
         elif root.name == "img_align_celeba" and rows.path.parent == root:  # a merged table among the images
             folder = "."
         else:
@@ -168,8 +168,8 @@ def _read_attributes(path: Path, wanted: Sequence[str], notes: list[str]) -> Col
         if not lines and len(fields) == width + 1:
             before = 1
         if len(fields) != width + before:
-            found = f"has {len(fields)} fields, expected {width + before}"
-            raise InputError(f"{path} line {line}: {found}; is the file cut off?")
+            problem = f"has {len(fields)} fields, expected {width + before}"
+            raise InputError(f"{path} line {line}: {problem}; is the file cut off?")
         lines.append(line)
         values[IMAGE].append(fields[0])
         for name, position in positions.items():
@@ -210,41 +210,25 @@ def _read_merged(root: Path, wanted: Sequence[str], is_usual: bool) -> Columns:
     assert path is not None
     names = {IMAGE: NAMES[IMAGE], SPLIT: NAMES[SPLIT]}
     names |= {name: NAMES[name] if is_usual else (name,) for name in wanted}
-    found = read_columns(path, (), tuple(name for group in names.values() for name in group))
-    for name in wanted:
-        if not is_usual and name not in found.values:
-            task = f"another task than {TARGET} against {', '.join(SPURIOUS)}"
-            way_out = "give the attributes as columns, or list_attr_celeba.txt"
-            raise InputError(f"{path}: has no column {name!r}; for {task} {way_out}")
+    table = read_columns(path, (), tuple(name for group in names.values() for name in group))
     values: dict[str, list[str]] = {IMAGE: []}
-    for row, text in enumerate(found.values[_present(found, NAMES[IMAGE])[0]]):
+    for row, text in enumerate(table.values[_present(table, NAMES[IMAGE])]):
         name = text.strip().replace("\\", "/").rpartition("img_align_celeba/")[2]
         if not IMAGE_NAME.fullmatch(name):  # only image names distinguish the table from that of Waterbirds
             expected = "is not the name of a CelebA image, such as 000001.jpg; is this the table of CelebA?"
-            raise InputError(f"{found.where(row)}: {text!r} {expected}")
+            raise InputError(f"{table.where(row)}: {text!r} {expected}")
         values[IMAGE].append(name)
-    values[SPLIT] = _agreed(found, names[SPLIT], PARTS, list(PARTS))
-    values |= {name: _agreed(found, names[name], PRESENT, VALUES) for name in wanted}
-    return Columns(path, found.lines, values)
+    for name, codes, valid in ((SPLIT, PARTS, list(PARTS)), *((name, PRESENT, VALUES) for name in wanted)):
+        own_name = _present(table, names[name])
+        table.decode(own_name, codes.get, valid)  # refuses other values under the name that the table has
+        values[name] = table.values[own_name]
+    return Columns(path, table.lines, values)
 
 
-def _present(columns: Columns, names: Sequence[str]) -> list[str]:
-    if not (present := [name for name in names if name in columns.values]):
-        found = f"has none of the columns {shortened(names)}"
-        raise InputError(f"{columns.path}: {found}; a merged table of CelebA needs one")
-    return present
-
-
-def _agreed(columns: Columns, names: Sequence[str], codes: Mapping[str, int], valid: Sequence[str]) -> list[str]:
-    """Return the column with one of ``names``. Raises `InputError` if several exist and differ."""
-    first, *others = _present(columns, names)
-    expected = columns.decode(first, codes.get, valid)
-    for name in others:
-        differing = np.flatnonzero(columns.decode(name, codes.get, valid) != expected)
-        if differing.size:
-            row = int(differing[0])
-            raise InputError(
-                f"{columns.where(row)}: {first} is {columns.values[first][row]!r} but {name} is "
-                f"{columns.values[name][row]!r}, but both are the same attribute of CelebA; drop the wrong column"
-            )
-    return columns.values[first]
+def _present(columns: Columns, names: Sequence[str]) -> str:
+    """Return the first of ``names`` that is a column."""
+    for name in names:
+        if name in columns.values:
+            return name
+    problem = f"has none of the columns {shortened(names)}"
+    raise InputError(f"{columns.path}: {problem}; a merged table of CelebA needs one, or give list_attr_celeba.txt")

@@ -64,8 +64,8 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
     values: dict[str, list[str]] = {column: [] for column in read.values()}
     notes: list[str] = []
     for name, split in splits.items():
-        places = list(_image_paths(folder, split, image))
-        texts = {column: _texts(folder, split, column, places) for column in values}
+        images = list(_image_paths(folder, split, image))
+        texts = {column: _texts(folder, split, column, images) for column in values}
         labels = texts[label]
         # -1 in the test splits of competitions
         without = [row for row, text in enumerate(labels) if tabular.is_unknown(text)]
@@ -73,16 +73,16 @@ def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
             notes.append(f"split {name!r} is left out: its {len(labels)} rows have no {label} (-1 or empty)")
             continue
         if without:
-            found = f"{labels[without[0]] or 'empty'}, no label ({len(without)} of {len(labels)} rows)"
-            way_out = "leave such rows out with filter of datasets, and save again"
-            raise InputError(f"{folder / places[without[0]]}: {label} is {found}; {way_out}")
-        paths += places
-        codes += [_split_code(folder, name, split)] * len(places)
+            problem = f"{labels[without[0]] or 'empty'}, no label ({len(without)} of {len(labels)} rows)"
+            hint = "leave such rows out with filter of datasets, and save again"
+            raise InputError(f"{folder / images[without[0]]}: {label} is {problem}; {hint}")
+        paths += images
+        codes += [_split_code(folder, name, split)] * len(images)
         for column, cells in texts.items():
             values[column] += cells
     if not paths:
-        way_out = "save rows that have one, or name its column: --columns label=NAME"
-        raise InputError(f"{folder}: no row has a {label}; {way_out}")
+        hint = "save rows that have one, or name its column: --columns label=NAME"
+        raise InputError(f"{folder}: no row has a {label}; {hint}")
     if request.classes is None and (unused := set(_class_names(splits.values(), label)) - set(values[label])):
         shown = tabular.shortened(sorted(unused), 3)
         notes.append(f"no row has {len(unused)} of the names of {label!r}, which are left out: {shown}")
@@ -153,15 +153,15 @@ def _image_column_name(folder: Path, splits: Mapping[str, datasets.Dataset], nam
     """Return the column of images in every split: the named one or the only one."""
     kinds = {name: {c: type(f).__name__ for c, f in split.features.items()} for name, split in splits.items()}
     first, of_first = next(iter(kinds.items()))
-    found = [column for column, kind in of_first.items() if kind == "Image"]
-    if named is None and len(found) > 1:
-        shown = tabular.shortened(found)
-        raise InputError(f"{folder / first}: {shown} all hold images; choose one: --columns path={found[0]}")
-    if named is None and not found:
+    image_columns = [column for column, kind in of_first.items() if kind == "Image"]
+    if named is None and len(image_columns) > 1:
+        shown = tabular.shortened(image_columns)
+        raise InputError(f"{folder / first}: {shown} all hold images; choose one: --columns path={image_columns[0]}")
+    if named is None and not image_columns:
         problem = f"no column has the feature Image (columns: {tabular.shortened(of_first)})"
-        way_out = "cast the one of images: cast_column(NAME, datasets.Image())"
-        raise InputError(f"{folder / first}: {problem}; {way_out}")
-    column = found[0] if named is None else named
+        hint = "cast the one of images: cast_column(NAME, datasets.Image())"
+        raise InputError(f"{folder / first}: {problem}; {hint}")
+    column = image_columns[0] if named is None else named
     for name, of_split in kinds.items():
         tabular.column_position(str(folder / name), list(of_split), column, tabular.COLUMNS_HINT)
         if of_split[column] != "Image":
@@ -179,15 +179,15 @@ def _image_paths(folder: Path, split: datasets.Dataset, image: str) -> Iterator[
 
 def _split_code(folder: Path, name: str, split: datasets.Dataset) -> int:
     """Return the code of the split that a DatasetDict or a Dataset (``"train[:10%]"``) names; training by default."""
-    in_dict = folder.name if is_there(folder.parent / DICT) else ""
+    in_dict = folder.name if is_there(folder.parent / DICT) else ""  # a split's own folder was named
     names = (name, str(split.split).partition("[")[0], in_dict)
     return next((tabular.SPLIT_FOLDERS[name.lower()] for name in names if name.lower() in tabular.SPLIT_FOLDERS), 0)
 
 
-def _texts(folder: Path, split: datasets.Dataset, column: str, places: Sequence[str]) -> list[str]:
+def _texts(folder: Path, split: datasets.Dataset, column: str, paths: Sequence[str]) -> list[str]:
     """Return cells as text, with the names of a ClassLabel; empty if the split lacks the column."""
     if column not in split.features:
-        return [""] * len(places)
+        return [""] * len(paths)
     cells = split.data.column(column)
     try:
         cells.validate(full=True)  # offsets in a damaged file must not point outside it
@@ -203,7 +203,7 @@ def _texts(folder: Path, split: datasets.Dataset, column: str, places: Sequence[
     if None in texts:
         row = texts.index(None)
         expected = f"a number from 0 to {len(names) - 1}" if names else "text or a number"
-        raise InputError(f"{folder / places[row]}: {column} is {values[row]!a:.80}, expected {expected}")
+        raise InputError(f"{folder / paths[row]}: {column} is {values[row]!a:.80}, expected {expected}")
     return [text.strip() for text in texts if text is not None]
 
 
@@ -237,11 +237,11 @@ def materialize(data: str | Path | HuggingFaceData, cache: str | Path | None = N
         # Rows as they are stored; formats and transforms only apply when rows are read.
         splits[name] = split.with_format(None).select_columns(columns)
     name = next(iter(splits.values())).info.dataset_name or "dataset"
-    place = Path(expanded(cache) if cache else default_cache_dir()) / "datasets" / _digest(splits)
-    folder = place / re.sub(r"[^\w-]", "_", name)
+    parent = Path(expanded(cache) if cache else default_cache_dir()) / "datasets" / _digest(splits)
+    folder = parent / re.sub(r"[^\w-]", "_", name)
     if not folder.is_dir():
         logger.info(f"saving {sum(map(len, splits.values()))} rows as {folder}")
-        _save(splits, place, folder.name)
+        _save(splits, parent, folder.name)
     return str(folder)
 
 
@@ -274,22 +274,22 @@ def _digest(splits: dict[str, datasets.Dataset]) -> str:
             files = compute.struct_field(images, "path").filter(without_bytes).to_pylist()
             for file in (file for file in files if file is not None):
                 with system_errors(f"data: image {file!r} is not a file here", "download it, or leave its row out"):
-                    found = os.stat(file)  # noqa: PTH116 (once an image)
-                digest.update(f"{found.st_size} {found.st_mtime_ns}\0".encode())
+                    status = os.stat(file)  # noqa: PTH116 (once an image)
+                digest.update(f"{status.st_size} {status.st_mtime_ns}\0".encode())
     return digest.hexdigest()[:32]
 
 
-def _save(splits: dict[str, datasets.Dataset], place: Path, name: str) -> None:
-    """Save as ``name`` in the new folder ``place``, unless another process does so meanwhile."""
+def _save(splits: dict[str, datasets.Dataset], parent: Path, name: str) -> None:
+    """Save as ``name`` in the new folder ``parent``, unless another process does so meanwhile."""
     from dbpt.storage.locks import whole_folder  # not needed to read labels
 
     try:
-        with whole_folder(place) as copy:
+        with whole_folder(parent) as copy:
             whole = splits[""] if "" in splits else sys.modules["datasets"].DatasetDict(splits)
             whole.save_to_disk(str(copy / name))
             for path in (path for path in copy.rglob("*") if path.is_file()):
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
     except OSError as error:
-        if not (place / name).is_dir():  # else another process finished first
-            raise InputError(f"{place / name}: cannot save the data set there: {reason_of(error)}") from None
+        if not (parent / name).is_dir():  # else another process finished first
+            raise InputError(f"{parent / name}: cannot save the data set there: {reason_of(error)}") from None
