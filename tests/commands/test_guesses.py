@@ -107,7 +107,7 @@ def unsteady(monkeypatch):
     failing = set()
 
     def judged(guesses, logits, by_template, other_words, labels, names, counts=None):
-        figures = {"spread": 1.0, "separations": {("", ""): 1.0}, "outranked": 0.0}
+        figures = {"spread": 1.0, "separations": {("", ""): 1.0}, "nearer_words": 0.0}
         agreements = {name: 0.5 if name in failing else 1.0 for name in names}
         return trust.Trust(names=tuple(names), agreements=agreements, **figures)
 

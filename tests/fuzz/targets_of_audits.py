@@ -17,8 +17,7 @@ AUDITED = np.array([1, 2])
 def catalogue(workplace: Workplace) -> Parse:
     def read(path: Path) -> None:
         for family in read_catalogue(path):
-            texts, owners = family.texts()
-            assert len(texts) == len(owners) and set(owners.tolist()) == set(range(len(family.names))) != {0}
+            assert len(family.names) > 1 and len(family.wordings) >= len(family.names) and family.templates
 
     return workplace.parser_of("mine.toml", read)
 

@@ -27,7 +27,7 @@ def fitted(features, known, words, may_learn=None, labels=None):
     """The probe of rows that are all of class a, unless ``labels`` say otherwise."""
     labels = np.zeros(len(features), np.int64) if labels is None else labels
     may_learn = np.ones(len(features), bool) if may_learn is None else may_learn
-    return Probe.fit(features, known, labels, may_learn, words, seed=0, way_out="label more by hand")
+    return Probe.fit(features, known, labels, may_learn, words, seed=0, hint="label more by hand")
 
 
 def made(n, width=12, classes=3, signal=3.0, seed=0):

@@ -10,9 +10,9 @@ from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
 from dbpt.guesses.trust import (
     AGREEMENT_TEMPLATES,
     LARGEST_GAP_DENSITY,
-    LARGEST_OUTRANKED,
     LOWEST_SEPARATION,
     LOWEST_SPREAD,
+    MOST_NEARER_WORDS,
     MOST_PAIRS,
     MOST_ROWS,
     Trust,
@@ -124,7 +124,7 @@ def test_names_are_doubted_if_other_words_fit_the_images_better_than_all_of_them
     assert doubted(guesses, logits, others, labels, names, other_words=words) == set()  # the limit itself
     words[np.arange(1000) % 3 > 0, 2] = 1e3  # of most images
     assert doubted(guesses, logits, others, labels, names, other_words=words) == {"other words"}
-    assert trust(guesses, logits, others, labels, names, other_words=words).outranked == pytest.approx(3 / 40)
+    assert trust(guesses, logits, others, labels, names, other_words=words).nearer_words == pytest.approx(3 / 40)
     words[guesses == 1] = -1e3  # "no glasses" fits nothing well, but "glasses" does
     assert doubted(guesses, logits, others, labels, names, other_words=words) == set()
 
@@ -158,20 +158,20 @@ def test_doubts_show_figures_just_beyond_the_limit():
         agreements={"a": LOWEST_AGREEMENT - 1e-4, "b": 0.9},
         spread=LOWEST_SPREAD - 1e-4,
         separations={("a", "b"): LOWEST_SEPARATION - 1e-4},
-        outranked=LARGEST_OUTRANKED + 1e-4,
+        nearer_words=MOST_NEARER_WORDS + 1e-4,
     )
-    agreement, spread, separation, outranked = map(str, found.doubts)
+    agreement, spread, separation, nearer_words = map(str, found.doubts)
     assert f"around 'a' give other guesses (agreement {LOWEST_AGREEMENT - 1e-4:.4f}; trusted" in agreement
     assert f"(spread {LOWEST_SPREAD - 1e-4:.4f}; trusted" in spread
     assert f"(separation {LOWEST_SEPARATION - 1e-4:.4f}; trusted" in separation
-    assert f"({100 * LARGEST_OUTRANKED + 0.01:.2f} % of" in outranked
+    assert f"({100 * MOST_NEARER_WORDS + 0.01:.2f} % of" in nearer_words
 
 
 def test_other_words_are_compared_by_the_same_sentence():
     guesses, logits, others, labels, names = made(1000)
     words = np.full((1000, 1), 100, np.float32)
-    assert trust(guesses, logits, others, labels, names, other_words=words).outranked == 1
-    assert trust(guesses, logits, [others[0] + 100, *others[1:]], labels, names, other_words=words).outranked == 0
+    assert trust(guesses, logits, others, labels, names, other_words=words).nearer_words == 1
+    assert trust(guesses, logits, [others[0] + 100, *others[1:]], labels, names, other_words=words).nearer_words == 0
 
 
 def test_a_class_direction_is_no_attribute():

@@ -33,7 +33,7 @@ from dbpt.discovery.result import (
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
 from dbpt.groups import Group
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
-from dbpt.guesses.trust import LARGEST_OUTRANKED, LOWEST_SEPARATION, LOWEST_SPREAD
+from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
 from dbpt.report import sections
 from dbpt.report.findings import TriedFamily, verdict_of
 from dbpt.report.pictures import GroupExamples, group_examples
@@ -238,7 +238,7 @@ MOST_SHOWN = 3
 """Families with pictures."""
 MOST_ROWS = 12
 TRUST = {"agreement": LOWEST_AGREEMENT, "spread": LOWEST_SPREAD, "separation": LOWEST_SEPARATION}
-TRUST |= {"outranked": LARGEST_OUTRANKED}
+TRUST |= {"nearer_words": MOST_NEARER_WORDS}
 """Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
 REASONS = {
     "Errors go with them, but CLIP may confuse the names with the classes": ("may be the class",),

@@ -125,7 +125,7 @@ def prune_caches(cache_dir: str | Path, *, unwritten_for_days: float | None = No
             useless[cache.folder] = f"its root {cache.manifest.root} is gone"
         elif cache.written < oldest:
             useless[cache.folder] = f"nothing was stored for {unwritten_for_days:g} days"
-    for file in stored_texts(cache_dir).files():
+    for file in stored_texts(cache_dir).files() if unwritten_for_days is not None else ():
         if file.lstat().st_mtime < oldest:
             useless[file] = f"stored over {unwritten_for_days:g} days ago"
     pruned = []

@@ -177,7 +177,9 @@ def within_class(values_NA: _Array, labels: NDArray[np.int64]) -> _Array:
     return within
 
 
-def outranked(logits_NA: NDArray[np.float32], other_words_NW: NDArray[np.float32], guesses: NDArray[np.int64]) -> float:
+def nearer_words(
+    logits_NA: NDArray[np.float32], other_words_NW: NDArray[np.float32], guesses: NDArray[np.int64]
+) -> float:
     """Return the share of the other words whose logits (N, W) are above those (N, A) of the guesses, as in `Trust`."""
     shares = [
         np.median((other_words_NW[guesses == name] > logits_NA[guesses == name, name, None]).mean(axis=1))

@@ -20,7 +20,7 @@ from dbpt.guesses.doubts import (
     CrossValidated,
     gap_densities,
     kappa,
-    outranked,
+    nearer_words,
     separations,
     within_class,
 )
@@ -29,7 +29,7 @@ from dbpt.storage.typed_json import Count, Share
 
 AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
-LOWEST_SPREAD, LOWEST_SEPARATION, LARGEST_OUTRANKED, LARGEST_GAP_DENSITY = 0.6, 0.1, 0.05, 0.75
+LOWEST_SPREAD, LOWEST_SEPARATION, MOST_NEARER_WORDS, LARGEST_GAP_DENSITY = 0.6, 0.1, 0.05, 0.75
 MOST_ROWS = 20_000
 MOST_PAIRS = 3  # in a doubt
 
@@ -45,8 +45,8 @@ class Trust:
     - ``separations``: of each name and the one most like it, by how much two modes describe their logits better than a
       single Gaussian: half the difference of their BIC, per image. Below 0.1, the two names split what the images
       don't.
-    - ``outranked``: share of other words that CLIP finds nearer to an image than its name; the median over the images
-      that are guessed a name, and the lowest of all names. Above 0.05, none of the names says what the images show.
+    - ``nearer_words``: share of other words that CLIP finds nearer to an image than its name; the median over the
+      images that are guessed a name, and the lowest of all names. Above 0.05, no name says what the images show.
     - ``gap_densities``: of each rare name, with under a tenth of the images that are guessed it or the name most like
       it, the lowest density of logits between both, relative to that at its images. Above 0.75, no gap parts them, so
       most of its images may be unusual ones of the other name.
@@ -57,7 +57,7 @@ class Trust:
     agreements: dict[str, float]
     spread: float
     separations: dict[tuple[str, str], float]
-    outranked: float
+    nearer_words: float
     gap_densities: dict[str, float] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
 
@@ -109,8 +109,8 @@ class Trust:
         if rare := self._too_rare:
             densest = max(self.gap_densities.values())
             doubts.append(caution("rare", names=rare, value=densest, limit=LARGEST_GAP_DENSITY))
-        if self.outranked > LARGEST_OUTRANKED:
-            doubts.append(caution("other words", value=100 * self.outranked, limit=100 * LARGEST_OUTRANKED))
+        if self.nearer_words > MOST_NEARER_WORDS:
+            doubts.append(caution("other words", value=100 * self.nearer_words, limit=100 * MOST_NEARER_WORDS))
         return doubts + ([caution("unused", names=list(self.unused))] if self.unused else [])
 
 
@@ -219,7 +219,7 @@ def guess_trust(
         agreements={names[name]: agreement for name, agreement in zip(used, agreements, strict=True)},
         spread=float(np.sqrt((mean_NA**2).sum() / (num_rows * (num_attributes - 1)))),
         separations=separations(logits[known], guesses[known], labels[known], names),
-        outranked=outranked(by_template[0], other_words, guesses),
+        nearer_words=nearer_words(by_template[0], other_words, guesses),
         gap_densities=gap_densities(logits[known], guesses[known], names),
         unused=tuple(name for name, n in zip(names, counts.tolist(), strict=True) if n == 0),
     )
@@ -231,7 +231,7 @@ def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 MOST_TRIALS = 20
-OUTRANKED = 0.5  # of the limit: the best of several trials may pass by chance, mostly with names that no image shows
+MOST_OF_TRIAL = 0.5 * MOST_NEARER_WORDS  # the best of several trials may pass by chance, mostly with unseen names
 
 
 def names_to_leave_out(
@@ -258,7 +258,7 @@ def names_to_leave_out(
             of_kept, *of_templates = (np.ascontiguousarray(each[:, columns]) for each in (logits, *by_template))
             pseudo = label_quietly(of_kept, method=method, posterior=False, confidence=False)
             trusts.append(guess_trust(pseudo.pseudo_attributes, of_kept, of_templates, other_words, labels, kept))
-        if trusted := [each for each in trusts if not each.doubts and each.outranked <= OUTRANKED * LARGEST_OUTRANKED]:
+        if trusted := [each for each in trusts if not each.doubts and each.nearer_words <= MOST_OF_TRIAL]:
             best = max(trusted, key=lambda each: each.separation)
             return [name for name in names if name not in best.names]
         fewer = [kept for each in trusts for kept in _without_one(list(each.names), each)]

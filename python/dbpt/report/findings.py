@@ -112,8 +112,8 @@ class TriedFamily:
     class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families.
     ``difference`` is the largest one within a class, between two of the ``groups``. ``rule`` is the condition that set
     the family aside, with its figures; on a proposed family, the one that CLIP's guesses fail though the errors don't.
-    ``agreement``, ``spread``, ``separation`` and ``outranked`` are those of `Trust`: whether CLIP sees the names in the
-    images. ``class_words`` are the wordings that the family shares with the classes. ``doubts`` say the ``rule`` in
+    ``agreement``, ``spread``, ``separation`` and ``nearer_words`` are those of `Trust`: whether CLIP sees the names in
+    the images. ``class_words`` are the wordings that the family shares with the classes. ``doubts`` say the ``rule`` in
     words. ``like`` is a stronger proposed family whose guesses split the images in much the same way; then this one
     says nothing further.
     """
@@ -129,7 +129,7 @@ class TriedFamily:
     agreement: float | None
     spread: float | None
     separation: float | None
-    outranked: float | None
+    nearer_words: float | None
     groups: list[Group]
     difference: Difference | None
     rule: Rule | None

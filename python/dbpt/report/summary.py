@@ -22,15 +22,17 @@ from dbpt.settings.sections import PSEUDO_SELECTIONS
 class FactorFigures:
     """Accuracy by class and value of one factor, whatever the values of the others.
 
-    ``groups`` are those with images, and ``worst`` is the one with the lowest accuracy.
+    ``groups`` are those with images, and ``worst`` is the one with the lowest accuracy. ``gap`` is the row's average
+    minus that accuracy.
     """
 
     name: str
     groups: list[Group]
     worst: Group | None
+    gap: float | None
 
 
-def factor_figures(metrics: Metrics, row: RunRow | ComparisonRow) -> list[FactorFigures]:
+def factor_figures(metrics: Metrics, row: RunRow | ComparisonRow, average: float | None = None) -> list[FactorFigures]:
     """Return the figures of each factor from the groups of all combinations in a ``row`` of ``metrics``.
 
     Empty for one factor, which the groups show already, and if the seeds of a comparison disagree on the groups.
@@ -43,7 +45,9 @@ def factor_figures(metrics: Metrics, row: RunRow | ComparisonRow) -> list[Factor
         merged = groups_of_factors(np.arange(len(row.groups)), data, [i])
         names = list(product(data.classes, factor.values))
         groups = [group for group in merged_groups(row.groups, merged, names) if group.n]
-        figures.append(FactorFigures(factor.name, groups, next(iter(worst_first(groups)), None)))
+        worst = next(iter(worst_first(groups)), None)
+        gap = None if worst is None or average is None else average - (worst.accuracy or 0.0)
+        figures.append(FactorFigures(factor.name, groups, worst, gap))
     return figures
 
 
@@ -156,7 +160,7 @@ class Row(Generic[R]):
     @property
     def factors(self) -> list[FactorFigures]:
         """Each of several factors alone; none for one attribute."""
-        return factor_figures(self.metrics, self.record)
+        return factor_figures(self.metrics, self.record, self.average_accuracy)
 
 
 @dataclass(frozen=True)
