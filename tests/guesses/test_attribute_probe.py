@@ -73,7 +73,7 @@ def test_precision_of_what_was_never_guessed_is_not_known():
     assert (figures.n_guessed, figures.precision) == ([60, 0], [58 / 60, None])
     assert figures.kappa == 0 and figures.counts == [58, 2]
     assert figures.doubts[0].sentence.startswith(
-        "known images of a · y: 2, the fewest of 1 group; how the probe does with so few is not known (trusted from 5)"
+        "2 known images of a · y, the group with the fewest: how the probe does there is not known (trusted from 5)"
     )
 
 
@@ -96,7 +96,7 @@ def test_it_is_judged_within_classes_and_by_the_groups_that_are_known():
     (figures,) = fitted(features, known_as(np.where(against, -1, labels), 2), words, labels=labels).figures
     assert figures.accuracy == 1 and figures.kappa is None
     (doubt,) = figures.doubts
-    assert doubt.sentence.startswith("known images of a · y: 0, the fewest of 2 groups; how the probe does with so few")
+    assert doubt.sentence.startswith("0 known images of a · y, the group with the fewest: how the probe does there")
 
 
 def test_copies_count_once():

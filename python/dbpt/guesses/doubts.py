@@ -83,10 +83,9 @@ class CrossValidated:
     @property
     def doubts(self) -> list[Caution]:
         """Reasons not to trust the guesses, as those of `Trust`."""
-        doubts = []
-        if few := [each for each in self.groups if each.n < FEWEST_OF_GROUP]:
-            fewest = min(few, key=lambda each: each.n)
-            doubts.append(caution("few known", value=fewest.n, limit=FEWEST_OF_GROUP, group=fewest.group, n=len(few)))
+        doubts, fewest = [], min(self.groups, key=lambda each: each.n, default=None)
+        if fewest is not None and fewest.n < FEWEST_OF_GROUP:
+            doubts.append(caution("few known", group=fewest.group, n=fewest.n, limit=FEWEST_OF_GROUP))
         if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
             doubts.append(caution("out of fold", value=self.kappa, limit=LOWEST_AGREEMENT, n=self.n_known))
         return doubts
