@@ -54,8 +54,8 @@ SENTENCES = {
     "up to {limit} %)",
     "unused": "no image was guessed {names:or}",
     "leave out": "leave out {names:and}: {kept:and} alone raise no doubt",
-    "few known": "{n:known image} of {group}, the group with the fewest: how the probe does there is not known (trusted "
-    "from {limit})",
+    "few known": "{n:known image} of {group}, the group with the fewest: how the probe does there is not known "
+    "(trusted from {limit})",
     "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
     "trusted from {limit})",
     "no clusters": "the images of {classes} form no distinct clusters (separation {value}; trusted from {limit})",
