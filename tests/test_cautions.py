@@ -50,5 +50,5 @@ def test_sentences(warning, sentence):
      ("spread", {"value": "low", "limit": 0.6}), ("separation", {"pairs": [[]], "value": 0, "limit": 1})],
 )  # fmt: skip
 def test_values_that_make_no_sentence_are_refused(kind, values):
-    with pytest.raises(dbpt.InputError, match=f"'{kind}' with .* makes no warning"):
+    with pytest.raises(ValueError, match=f"'{kind}' with .* makes no warning"):
         Caution(kind, values)

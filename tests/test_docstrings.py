@@ -19,6 +19,7 @@ PACKAGE = Path(dbpt.__file__).parent
 FILES = [path.relative_to(PACKAGE.parent) for path in sorted(PACKAGE.rglob("*.py")) if ">>> " in path.read_text()]
 ROOMS = ["groups", "sampling", "data", "heads", "objectives", "guesses", "clip", "features"]
 RETURNED = [  # by public functions, and not public themselves
+    ("cautions", ["Caution"]),
     ("commands.embed", ["DataCheck", "EmbeddedImages"]),
     ("features.embedding", ["Embeddings"]),
     ("features.maintenance", ["CacheInfo"]),

@@ -246,6 +246,22 @@ def test_own_names_are_found_without_the_metadata_of_packages(monkeypatch):
     assert DATASETS.get("photos/train.csv") is None
 
 
+def test_a_way_to_guess_may_warn_in_its_own_words(tiny, tmp_path, registries):
+    @dbpt.register_pseudo_method("wordy")
+    class Wordy(PseudoMethod):
+        @classmethod
+        def label(cls, job):
+            job.warnings.append("all of this is odd")
+            return job.largest(cls.name)
+
+    factors = ["ground: meadow, lake", "kind[disc]: coin, plate", "kind[box]: crate, chest"]
+    table = tiny.write("wordy", [{**row, "attribute": ""} for row in tiny.rows()])
+    told = dbpt.guess_attributes(table, factors=factors, pseudo_method="wordy", **tiny.backbone).warnings
+    assert {f"{each}: all of this is odd" for each in ("ground (meadow, lake)", "kind (coin, plate)")} <= set(told)
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", pseudo_method="wordy", **tiny.settings | {"epochs": 1})
+    assert "all of this is odd" in dbpt.Result.read(run.folder).warnings
+
+
 def test_a_way_to_guess_labels_what_label_attributes_gets(site):
     exec(SNIPPETS[-1], {})
     logits = np.random.default_rng(0).normal((9, 0, -9), size=(1001, 3))

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any
 
-from dbpt.errors import InputError, first_few, in_quotes
+from dbpt.errors import first_few, in_quotes
 
 MOST_NAMED = 10
+"""As many names of a list are in a sentence."""
 
 SENTENCES = {
     "text": "{text}",  # of an extension, which has no kind here
@@ -97,8 +98,8 @@ SENTENCES = {
     "{weight:.3g}; add rows of that group, lower --max-weight, or lower what moves the weights (--eta, "
     "--dro-step-size)",
     # accuracy by group
-    "empty groups": "groups without images: {groups} ({n} in all); missing from worst-group accuracy and group mean, "
-    "not counted as 0",
+    "empty groups": "{n:group} without images: {groups}; missing from worst-group accuracy and group mean, not counted "
+    "as 0",
     "unknown attributes": "{n:image} of unknown attribute, in the average only",
     "small worst group": "worst group {group}: only {n:image}, one image moves it by {points:.1f} points",
 }
@@ -117,7 +118,7 @@ class Caution:
         classes: the classes that it is about, if not all.
 
     Raises:
-        InputError: for values that the sentence can't be made of.
+        ValueError: for values that the sentence can't be made of.
     """
 
     kind: str
@@ -129,7 +130,7 @@ class Caution:
         try:
             str(self)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{self.kind!r} with {self.values!r:.200} makes no warning ({error!r:.200})") from None
+            raise ValueError(f"{self.kind!r} with {self.values!r:.200} makes no warning ({error!r:.200})") from None
 
     @property
     def sentence(self) -> str:

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from comparisons import compare, contents
 
@@ -35,6 +36,13 @@ def test_a_row_has_each_combination_of_the_settings_that_it_reads():
     names = [cell.name for row in rows for cell in row.cells]
     assert len(set(names)) == len(names) and all(is_cell_file(f"{name}.safetensors") for name in names)
     assert "dbpt_prompt_eta=5,lr=0.003,n-ctx=4_seed-1" in names
+
+
+def test_values_may_be_a_numpy_array():
+    rows = rows_of({"lr": np.geomspace(1e-4, 1e-2, 3), "batch_size": np.array([16, 0])}, "erm", "linear")
+    assert [dict(row.varied) for row in rows] == [
+        {"lr": lr, "batch_size": n} for lr in (1e-4, 1e-3, 1e-2) for n in (16, 0)
+    ]
 
 
 def test_any_setting_of_objective_head_and_training_can_be_varied():

@@ -78,7 +78,7 @@ def alike(monkeypatch):
                 "--epochs 1: all of them warm up",
                 "--apply loss with --optimizer adamw",
                 "zero-shot has a better worst group than dbpt",
-                "groups without images: box · lake, disc · lake (2 in all); missing from",
+                "2 groups without images: box · lake, disc · lake; missing from",
                 FEW_ROWS,
             ],
         ),

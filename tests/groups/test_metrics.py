@@ -155,14 +155,14 @@ def test_empty_group_is_missing_not_zero():
     assert m.group_mean == pytest.approx((0.8 + 0.9 + 1.0) / 3)
     assert m.adjusted_average == pytest.approx((10 * 0.8 + 10 * 0.9 + 20 * 1.0) / 40)
     (warning,) = said(m.warnings)
-    assert warning.startswith("groups without images: 1 (class 0, attribute 1) (1 in all); missing")
+    assert warning.startswith("1 group without images: 1 (class 0, attribute 1); missing")
 
 
 def test_many_empty_groups_share_one_warning():
     m = group_metrics([0, 1], [0, 0], [0, 0], num_classes=8, num_attributes=3)
     warning = said(m.warnings)[0]
-    assert warning.startswith("groups without images: 1 (class 0, attribute 1), 2 (class 0, attribute 2), 3 ")
-    assert " (23 in all); missing from worst-group accuracy" in warning and warning.count("attribute") == 10
+    assert warning.startswith("23 groups without images: 1 (class 0, attribute 1), 2 (class 0, attribute 2), 3 ")
+    assert "; missing from worst-group accuracy" in warning and warning.count("attribute") == 10
 
 
 def test_no_group_has_rows():

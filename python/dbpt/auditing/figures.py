@@ -24,7 +24,7 @@ from dbpt.report.verdicts import AuditedFactor, Verdict
 from dbpt.runs.metrics import Average, BackboneSummary, GroupKind, PredictionsBy
 from dbpt.storage.typed_json import Count
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True, kw_only=True)

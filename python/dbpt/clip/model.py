@@ -88,7 +88,7 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:  # names or shapes that differ
-        problem = f"not a checkpoint of the architecture in the model's config ({foreign_error(error, 400)})"
+        problem = f"not a checkpoint of the architecture in the model's config ({foreign_error(error, 1200)})"
         raise InputError(f"{path}: {problem}") from None
 
 

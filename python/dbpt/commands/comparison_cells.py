@@ -67,7 +67,7 @@ def half_of_each(strata: NDArray[np.int64], draw: int) -> NDArray[np.bool_]:
     return drawn
 
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 WAY_OUT = "delete it, and it is trained again"
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from dbpt.errors import InputError, nearest, plain_number
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
@@ -222,6 +224,7 @@ def _values(name: str, given: Sequence[Any]) -> list[Any]:
         if name in (each.name for each in fields(FitConfig)):
             raise InputError(f"{flag}: all rows share it; make a comparison for each value")
         raise InputError(f"{flag}: unknown setting{nearest(name, list(VARIABLE))}; valid are {', '.join(VARIABLE)}")
+    given = given.tolist() if isinstance(given, np.ndarray) else given  # such as np.geomspace(1e-4, 1e-2, 5)
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise InputError(f"{flag}: found {given!r:.200}; expected a list of values")
     setting, values = VARIABLE[name], list[Any]()

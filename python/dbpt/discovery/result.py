@@ -38,7 +38,7 @@ from dbpt.report.text import count_of
 from dbpt.runs.metrics import BackboneSummary, PredictionsBy
 from dbpt.storage.typed_json import Count
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -161,7 +161,7 @@ class FeatureCache:
             if self.folder.is_symlink() or (self.folder / CLAIMS).is_symlink():
                 raise OSError(errno.ELOOP, "it is a symbolic link")
             if not self.folder.exists() or self._inode != self.folder.stat().st_ino:
-                raise OSError(errno.ENOENT, "it was deleted while it was in use")
+                raise InputError(f"{self.folder}: was deleted while it was in use; start again, from nothing")
 
     def _read_manifest(self) -> cache_files.Manifest:
         stored = cache_files.read_manifest(self.folder)

@@ -8,15 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
-from dbpt.cautions import Caution, caution
+from dbpt.cautions import MOST_NAMED, Caution, caution
 from dbpt.errors import InputError
 from dbpt.groups import ids
 from dbpt.groups.intervals import simultaneous_intervals, worst_group_interval
 
-MOST_NAMED = 10
 SMALL_GROUP = 30
 """The accuracy of a group with fewer rows gets a warning."""
-"""As many groups without images are named in a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)

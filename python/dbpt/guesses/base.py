@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt._core import assign_argmax
-from dbpt.cautions import Caution
+from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset, StoredFeatures, Words, joint_codes
 from dbpt.errors import InputError
 from dbpt.groups import group_ids
@@ -271,7 +271,7 @@ class Job:
     posterior: NDArray[np.float32] | None
     confidence: NDArray[np.float32] | None
     proportions: ArrayLike | str = "estimated"  # the shares of the attributes, as `label_attributes` takes them
-    warnings: list[Caution] = field(default_factory=list)  # which `label_attributes` emits
+    warnings: list[Caution | str] = field(default_factory=list)  # which `label_attributes` emits
 
     @property
     def assign_arguments(self) -> dict[str, Any]:
@@ -290,7 +290,8 @@ class Job:
     def result(self, method: str, **fields: Any) -> PseudoAttributes:
         """Return the filled arrays, with the other ``fields`` that the method sets."""
         arrays = self.labels, self.posterior, self.confidence
-        return PseudoAttributes(*arrays, method=method, warnings=tuple(self.warnings), **fields)
+        warnings = (each if isinstance(each, Caution) else caution("text", text=each) for each in self.warnings)
+        return PseudoAttributes(*arrays, method=method, warnings=tuple(warnings), **fields)
 
     def sample(self) -> NDArray[np.float64]:
         """Return logits (n, A) of the rows to fit on: all, or one from each of n equal stretches if they are many.

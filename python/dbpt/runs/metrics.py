@@ -12,7 +12,7 @@ from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 Split = Literal["train", "val", "test"]
 GroupKind = Literal["true", "pseudo"]
 Average = Literal["plain", "adjusted"]

@@ -153,7 +153,7 @@ def _record(value: Any, kind: Any, position: str) -> Any:
         raise _Wrong(f"{position}.{name}", expected)
     try:
         return kind(**{name: _typed(item, hints[name], f"{position}.{name}") for name, item in value.items()})
-    except InputError as error:  # from the checks of the dataclass
+    except ValueError as error:  # from the checks of the dataclass
         raise _Wrong(position or kind.__name__, f"what can be used ({error})") from None
 
 
