@@ -236,7 +236,7 @@ def _write(out: Path, discovery: Discovery, page: str, config: FitConfig, *, ove
 
 MOST_SHOWN = 3
 """Families with pictures."""
-MOST_ROWS = 12
+MOST_ROWS_SHOWN = 12
 TRUST = {"agreement": LOWEST_AGREEMENT, "spread": LOWEST_SPREAD, "separation": LOWEST_SEPARATION}
 TRUST |= {"nearer_words": MOST_NEARER_WORDS}
 """Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
@@ -258,7 +258,7 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
     proposed, data = figures.distinct, figures.data
     shown, reasons = proposed or figures.to_look_at, _others(figures.families)
     title = f"What the errors go with{', strongest first' if len(proposed) > 1 else ''}"
-    pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS}
+    pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS_SHOWN}
     look = section("families", "Look before you believe it", "pictures", families=pictured, examples=examples, **values)
     values_of_others = {"reasons": reasons, "trust": TRUST, "short_of": short_of}
     parts = [

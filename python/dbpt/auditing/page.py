@@ -58,7 +58,7 @@ def render_audit(
     confusion = np.array([[figures.confusion.get(y, {}).get(k, 0) for k in data.classes] for y in data.classes])
     adjusted = {"has_adjusted": has_adjusted(figures)}
     values = {"figures": figures, "p_text": p_text, "right": int(confusion.trace()), **adjusted}
-    values |= {"worst_first": worst_first, "most_bars": MOST_BARS, "most_rows": sections.MOST_ROWS}
+    values |= {"worst_first": worst_first, "most_bars": MOST_BARS, "most_rows": sections.MOST_GROUPS_TABLED}
     values |= {"unrelated": UNRELATED, "clear": CLEAR}
     title = f"{'Combinations' if factors else 'Groups'}, worst first"
     groups = section("audited_groups", title, "groups", chart=charts["accuracy"], factor=None, **values)

@@ -21,7 +21,7 @@ ROLES = (*REQUIRED, "split", "attribute")
 PREDICTION_ROLES = ("prediction", "prediction_path")
 """Columns of the table of ``--predictions``, which readers of data ignore."""
 COLUMNS_HINT = "; name the columns with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
-MOST_ROWS = 10_000_000
+MOST_ROWS_OF_TABLE = 10_000_000
 ColumnNames: TypeAlias = Mapping[str, str] | Iterable[str]
 """Columns of a table as users write them: a dict of roles and names, or a list of entries ``"ROLE=NAME"``."""
 
@@ -117,9 +117,9 @@ def column_position(where: str, header: Sequence[str], name: str, hint: str = ""
 
 
 def check_number(path: Path, num_rows: int) -> None:
-    """Refuse more rows than `MOST_ROWS`: a compressed file of a few KB may claim any number."""
-    if num_rows > MOST_ROWS:
-        raise InputError(f"{path}: has {num_rows} rows, more than {MOST_ROWS}; split it")
+    """Refuse more rows than `MOST_ROWS_OF_TABLE`: a compressed file of a few KB may claim any number."""
+    if num_rows > MOST_ROWS_OF_TABLE:
+        raise InputError(f"{path}: has {num_rows} rows, more than {MOST_ROWS_OF_TABLE}; split it")
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ def shortened(names: Iterable[str], limit: int = 12) -> str:
     return first_few([repr(name) for name in names], limit)
 
 
-TEMPLATES = ("a photo of a {}.",)
+CLASS_TEMPLATES = ("a photo of a {}.",)
 ATTRIBUTE_TEMPLATES = ("{}",)
 SPLIT_FOLDERS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 SPLIT_NAMES = SPLIT_FOLDERS | {"0": 0, "1": 1, "2": 2}
@@ -252,7 +252,7 @@ def coded_dataset(
         labels=labels,
         attributes=attribute_codes,
         splits=splits,
-        words=request.words(Words(classes, attributes, TEMPLATES, ATTRIBUTE_TEMPLATES)),
+        words=request.words(Words(classes, attributes, CLASS_TEMPLATES, ATTRIBUTE_TEMPLATES)),
         notes=tuple(notes),
         unit=columns.unit,
         known_factors=tuple(of_factors) if factors[1:] else (),

@@ -172,7 +172,7 @@ FINDINGS: dict[RuleKind, Finding] = {
 """The finding for a family that fails one of these conditions; the others are about the class names."""
 
 
-MOST_ROWS = 8
+MOST_FAMILIES_PRINTED = 8
 NAMES_SHOWN = 6
 LETTERS = 28
 ENDS = {"": "value", "_low": "low", "_high": "high"}
@@ -229,7 +229,7 @@ class Discovery:
         ]
         lines = [*text.wrapped(heading), ""]
         if figures.proposed:
-            lines += [*text.render_columns(_columns(figures.distinct[:MOST_ROWS])), ""]
+            lines += [*text.render_columns(_columns(figures.distinct[:MOST_FAMILIES_PRINTED])), ""]
         if notes := _passed_over(figures):
             lines += [*text.wrapped(notes), ""]
         lines += text.wrapped([figures.verdict])

@@ -20,7 +20,7 @@ from dbpt.guesses.mixture import Array, centers_of_points, gain_of_clusters, sof
 METHOD = "clusters"
 NUMBERS = (2, 3, 4, 5)
 """From which the silhouette chooses."""
-MOST_ROWS = 20_000  # of a class, to fit on
+MOST_ROWS_OF_CLASS = 20_000  # of a class, to fit on
 MOST_COMPARED = 500  # of a class, for the silhouette
 DISTINCT = 0.05
 """Clusters with a lower separation are in doubt."""
@@ -52,7 +52,7 @@ class ClassClusters:
         posterior_NK = np.empty((len(features), self.biases.shape[1]), np.float32)
         for label, (weights_KD, bias_K) in enumerate(zip(self.weights, self.biases, strict=True)):
             rows = np.flatnonzero(labels == label)
-            for part in np.array_split(rows, -(-len(rows) // MOST_ROWS) or 1):
+            for part in np.array_split(rows, -(-len(rows) // MOST_ROWS_OF_CLASS) or 1):
                 posterior_NK[part] = softmax(features[part] @ weights_KD.T + bias_K)[0]
         return posterior_NK
 
@@ -93,7 +93,7 @@ def find_class_clusters(
     """
     points, means = [], []
     for label in range(len(class_names)):
-        rows = spread(np.flatnonzero(labels == label), MOST_ROWS)
+        rows = spread(np.flatnonzero(labels == label), MOST_ROWS_OF_CLASS)
         of_class = features[rows].astype(np.float64)
         if (distinct := len(np.unique(of_class, axis=0))) < max(number, 2):
             images = "image" if distinct == 1 else "images"

@@ -30,7 +30,7 @@ from dbpt.storage.typed_json import Count, Share
 AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
 LOWEST_SPREAD, LOWEST_SEPARATION, MOST_NEARER_WORDS, LARGEST_GAP_DENSITY = 0.6, 0.1, 0.05, 0.75
-MOST_ROWS = 20_000
+MOST_ROWS_TO_JUDGE = 20_000
 MOST_PAIRS = 3  # in a doubt
 
 
@@ -226,8 +226,8 @@ def guess_trust(
 
 
 def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return at most `MOST_ROWS` of the rows, at equal distances."""
-    return spread(rows, MOST_ROWS)
+    """Return at most `MOST_ROWS_TO_JUDGE` of the rows, at equal distances."""
+    return spread(rows, MOST_ROWS_TO_JUDGE)
 
 
 MOST_TRIALS = 20

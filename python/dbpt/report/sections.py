@@ -28,7 +28,7 @@ Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""
 Templates = Sequence[Sequence[str]]
 """The sentences of classes, of attributes, and of groups if the classifier tells them apart."""
-MOST_ROWS = 200
+MOST_GROUPS_TABLED = 200
 """With more groups, the tables show the ones with the lowest accuracy."""
 MOST_CELLS = 8000
 """With more figures, the table of the groups shows fewer groups, so that the page stays below 3 MB."""
@@ -85,7 +85,7 @@ def warnings(found: Sequence[object]) -> Section | None:
 
 def tabled(row: Row[Any]) -> list[int]:
     """Return the groups that tables show, in their order: those in which the ``row`` has the lowest accuracy."""
-    return sorted(row.worst_first[:MOST_ROWS])
+    return sorted(row.worst_first[:MOST_GROUPS_TABLED])
 
 
 def groups(
@@ -117,7 +117,7 @@ def groups(
         num_charted=most_groups(rows),
         chart=chart,
         doubted=doubted,
-        tabled=sorted(chosen.row.worst_first[: min(MOST_ROWS, MOST_CELLS // len(rows))]),
+        tabled=sorted(chosen.row.worst_first[: min(MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
         sizes=[group_size([shown.row for shown in rows], g) for g in range(num_groups)],
         chosen=chosen.name,
         split_name=SPLIT_NAMES[split],

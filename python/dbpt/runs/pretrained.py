@@ -164,7 +164,7 @@ def head_of(
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 SCHEMA_VERSION = 1
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-WAY_OUT = "save or download it again"
+HINT = "save or download it again"
 SETTINGS = ("head", "objective", "prompts", "group_source", "embed_batch_size", "label_model", "label_pretrained")
 """The settings of the run that a classifier reads, and those that they are checked with."""
 PROBE = ("probe.weights", "probe.biases")
@@ -241,7 +241,7 @@ def read_pretrained(
     if record.get("library_name") != "dbpt":
         raise InputError(f"{path}: its library_name is {record.get('library_name')!r}; expected a classifier of 'dbpt'")
     check_version(path, record.get("schema_version"), SCHEMA_VERSION)
-    content = typed(record, PretrainedConfig, path, WAY_OUT)
+    content = typed(record, PretrainedConfig, path, HINT)
     check_spec(content.backbone, path)
     config, local = make_config(content.settings), content.backbone["weights"].get("path")
     if local is not None and weights is None:
@@ -252,7 +252,7 @@ def read_pretrained(
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")
     backbone = load_backbone_from_spec(content.backbone, device=device, weights=weights)
-    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=WAY_OUT)
+    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=HINT)
     probe = None
     if PROBE[0] in tensors:
         probe = AttributeProbe(tensors.pop(PROBE[0]), tensors.pop(PROBE[1]), ())

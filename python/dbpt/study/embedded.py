@@ -23,7 +23,7 @@ from dbpt.guesses import PSEUDO_METHODS, PseudoAttributes
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe, Features
-from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
+from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import BackboneSettings
 from dbpt.storage.files import TEXTS, StoredArrays, are_finite, read_tensors, write_tensors
@@ -237,11 +237,11 @@ def read_clusters(run: Path, num_classes: int) -> ClassClusters:
     """Read the clusters of a run. Raises `InputError` if they are missing or were changed."""
     path = run / FILE
     tensors, metadata = read_tensors(path, "run's clusters", version=TENSORS_SCHEMA_VERSION, needs=ARRAYS)
-    names = typed_json(metadata, "names", list[list[str]], path, WAY_OUT)
+    names = typed_json(metadata, "names", list[list[str]], path, HINT)
     weights, biases, separation = (tensors[name] for name in ARRAYS)
     number = len(names[0]) if names else 0
     shapes = (weights.shape[:2], biases.shape, separation.shape, [len(of_class) for of_class in names])
     wanted = ((num_classes, number), (num_classes, number), (num_classes,), [number] * num_classes)
     if weights.ndim != 3 or not number or shapes != wanted or not are_finite(weights, biases):
-        raise InputError(f"{path}: does not belong to this run; {WAY_OUT}")
+        raise InputError(f"{path}: does not belong to this run; {HINT}")
     return ClassClusters(weights, biases, separation, tuple(map(tuple, names)))

@@ -58,7 +58,7 @@ def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> Draws:
 
 SCHEMA_VERSION = 7
 SECONDS_BETWEEN = 5.0
-WAY_OUT = "start again with --overwrite"
+HINT = "start again with --overwrite"
 MAY_CHANGE = ("lr",)
 """The settings that may change when a training continues: the learning rate may be lowered."""
 
@@ -126,11 +126,11 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     """Read the checkpoint; return None if there is none. Raises `InputError` if it is damaged or of another run."""
     if not os.path.lexists(path):
         return None
-    tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, hint=WAY_OUT)
+    tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, hint=HINT)
     if metadata.get("fingerprint") != fingerprint:
-        raise InputError(f"{path}: made with other settings or data than this run's; use the same ones, or {WAY_OUT}")
+        raise InputError(f"{path}: made with other settings or data than this run's; use the same ones, or {HINT}")
     copied = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
-    return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, WAY_OUT))
+    return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, HINT))
 
 
 def training_fingerprint(outer: str, training: Rows, validation: Rows, settings: FitConfig) -> str:
@@ -155,7 +155,7 @@ def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Pat
     """
     before = rates[-1][1]
     if lr > before:
-        hint = f"it can continue with the same or a lower one, or {WAY_OUT}"
+        hint = f"it can continue with the same or a lower one, or {HINT}"
         raise InputError(f"{path}: made at learning rate {before:g}, found --lr {lr:g}; {hint}")
     return rates if lr == before or next_epoch is None else [*rates, (next_epoch, lr)]
 
