@@ -101,7 +101,7 @@ def audit(
     why = "an audit trains no prompt"
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
     with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as opened:
-        subject = with_found_attributes(opened)
+        subject = search_auto_attributes(opened)
         result, pseudo = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
         if out is not None:
             result = replace(result, folder=Path(out))
@@ -297,7 +297,7 @@ def _write(
     AUDIT_FOLDER.finish(out, {}, config)
 
 
-def with_found_attributes(subject: Subject) -> Subject:
+def search_auto_attributes(subject: Subject) -> Subject:
     """Return the subject with the attribute that ``--attributes auto`` finds; unchanged without it.
 
     The audited images are searched, as `discover` does. Errors of zero-shot CLIP are known for all images, so training

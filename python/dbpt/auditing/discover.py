@@ -35,7 +35,7 @@ from dbpt.groups import Group
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
 from dbpt.report import sections
-from dbpt.report.findings import TriedFamily, verdict_of
+from dbpt.report.findings import TriedFamily, families_in_words
 from dbpt.report.pictures import GroupExamples, group_examples
 from dbpt.report.sections import section
 from dbpt.report.text import setting_texts
@@ -145,7 +145,7 @@ def _figures(
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
-        verdict=verdict_of(families, WHO.get(subject.by, subject.title), errors, len(images.labels)),
+        verdict=families_in_words(families, WHO.get(subject.by, subject.title), errors, len(images.labels)),
         data=audited_data(subject),
         backbone=backbone_summary(subject.embedded.backbone, subject.config),
         predictions_by=subject.by,
@@ -265,7 +265,7 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
         sections.warnings(figures.warnings),
         section("proposed", title, figures=figures, families=proposed, **values) if proposed else None,
         look if shown else None,
-        sections.next_step("discover", figures=figures),
+        sections.next_step_section("discover", figures=figures),
         section("others", "Families that are not proposed", proposed=proposed, **values_of_others),
         sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
     ]

@@ -92,7 +92,7 @@ def render_audit(
     known, templates = figures.known_factors, (figures.templates, figures.attribute_templates)
     parts += [
         sections.guessed(shown_guesses, use=use, file=file, known_factors=known, of_splits=False),
-        sections.next_step("audit", figures=figures),
+        sections.next_step_section("audit", figures=figures),
         sections.made_by("audit", figures.command, list(words.items()), templates, figures.settings, figures=figures),
     ]
     suspects = ", ".join([factor.name for factor in factors] or data.attributes)

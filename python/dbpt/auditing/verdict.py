@@ -152,10 +152,10 @@ def verdict_of(
 ) -> Verdict:
     """Return the verdict with its sentences. ``detectable`` is the `detectable_difference` of these images.
 
-    The other arguments are those of `dbpt.report.verdicts.in_words`.
+    The other arguments are those of `dbpt.report.verdicts.verdict_in_words`.
     """
     decision = _decision(groups, explained, guesses, detectable)
-    return verdicts.in_words(
+    return verdicts.verdict_in_words(
         decision, groups, explained, guesses, by=by, attributes=attributes, is_searched=is_searched
     )
 

@@ -14,7 +14,7 @@ from dbpt.runs import metrics
 from dbpt.settings.fields import varied_in_words
 
 
-def summarize(
+def comparison_metrics(
     plan: Plan,
     results: Mapping[str, CellResult],
     failures: Mapping[str, str],

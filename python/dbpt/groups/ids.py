@@ -160,12 +160,12 @@ def to_host(name: str, value: ArrayLike) -> ArrayLike:
     return array
 
 
-def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+def integers_on_host(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """Return `values`, an array or a tensor, as int64 (N,)."""
     return arguments.integers(name, to_host(name, values))
 
 
-def numbers(name: str, values: ArrayLike) -> NDArray[Any]:
+def floats_on_host(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return `values`, an array or a tensor, as float32 or float64 (N,)."""
     array = arguments.floats(name, to_host(name, values))
     return array.astype(np.float32) if array.dtype == np.float16 else array

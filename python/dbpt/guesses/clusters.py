@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data.features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
-from dbpt.groups.association import spread
+from dbpt.groups.association import evenly_spaced
 from dbpt.guesses.mixture import Array, centers_of_points, gain_of_clusters, softmax
 
 METHOD = "clusters"
@@ -93,7 +93,7 @@ def find_class_clusters(
     """
     points, means = [], []
     for label in range(len(class_names)):
-        rows = spread(np.flatnonzero(labels == label), MOST_ROWS_OF_CLASS)
+        rows = evenly_spaced(np.flatnonzero(labels == label), MOST_ROWS_OF_CLASS)
         of_class = features[rows].astype(np.float64)
         if (distinct := len(np.unique(of_class, axis=0))) < max(number, 2):
             images = "image" if distinct == 1 else "images"
@@ -167,7 +167,7 @@ def _nearest(points_ND: Array, centers_KD: Array) -> NDArray[np.int64]:
 def _silhouette(points_ND: Array, number: int) -> float:
     """Return the mean silhouette (Rousseeuw, 1987) of some rows: how much nearer their own cluster is than the next."""
     _, clusters_N = _kmeans(points_ND, number)
-    rows = spread(np.arange(len(points_ND)), MOST_COMPARED)
+    rows = evenly_spaced(np.arange(len(points_ND)), MOST_COMPARED)
     points_ND, clusters_N = points_ND[rows], clusters_N[rows]
     squares_N = (points_ND**2).sum(axis=1)
     distances_NN = np.sqrt((squares_N[:, None] + squares_N - 2 * points_ND @ points_ND.T).clip(0))

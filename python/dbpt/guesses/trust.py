@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
-from dbpt.groups.association import spread
+from dbpt.groups.association import evenly_spaced
 from dbpt.guesses.base import PSEUDO_METHODS, PseudoAttributes, comparable_attributes
 from dbpt.guesses.clusters import METHOD as CLUSTERS
 from dbpt.guesses.clusters import ClassClusters
@@ -227,7 +227,7 @@ def guess_trust(
 
 def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return at most `MOST_ROWS_TO_JUDGE` of the rows, at equal distances."""
-    return spread(rows, MOST_ROWS_TO_JUDGE)
+    return evenly_spaced(rows, MOST_ROWS_TO_JUDGE)
 
 
 MOST_TRIALS = 20

@@ -181,7 +181,7 @@ def guessed(
     return section("guesses", title, shown=shown, use=use, **values)
 
 
-def next_step(kind: str, **values: object) -> Section:
+def next_step_section(kind: str, **values: object) -> Section:
     """Return what to do after a page of the command ``kind``."""
     return section("next", "Next step", kind=kind, **values)
 
@@ -212,7 +212,7 @@ def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
     title = "Clusters within each class" if guesses.by_clusters else title
     head = headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
     box = doubts(guesses, "pseudo", is_untrusted=True)
-    step = next_step("guesses", by_clusters=guesses.by_clusters, label_command=label_commands)
+    step = next_step_section("guesses", by_clusters=guesses.by_clusters, label_command=label_commands)
     return render_page(f"Guesses: {name} · dbpt", head, [box, guessed(shown), step])
 
 

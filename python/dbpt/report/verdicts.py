@@ -100,7 +100,7 @@ class AuditedFactor:
         return beyond is None or (beyond.p_value is not None and beyond.p_value <= SIGNIFICANT)
 
 
-def in_words(
+def verdict_in_words(
     verdict: Verdict,
     groups: Sequence[Group],
     explained: ExplainedErrors,

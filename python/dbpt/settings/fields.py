@@ -142,7 +142,7 @@ def varied_in_words(varied: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class SettingsSection:
     """Settings that belong together. Raises `InputError` for bad values."""
 
     title: ClassVar[str]
