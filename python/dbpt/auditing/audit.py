@@ -108,7 +108,7 @@ def audit(
             charts = audit_figures(result.figures)
             page = _page(subject, result.figures, pseudo, charts)
             _write(Path(out), result, page, charts, subject.config, overwrite=overwrite)
-    log_warnings(result.warnings, subject.told)
+    log_warnings(result.warnings, subject.logged)
     return result
 
 
@@ -170,7 +170,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         training_cramers_v=association(study, training),
         explained=explained,
         guesses=guesses,
-        warnings=[*subject.told, *pseudo.warnings],
+        warnings=[*subject.logged, *pseudo.warnings],
         words={name: list(wordings) for name, wordings in (*words.classes.items(), *guessed.items())},
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates) if guessed else [],

@@ -121,7 +121,7 @@ def discover(
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores))
             _write(Path(out), discovery, page, subject.config, overwrite=overwrite)
-    log_warnings(discovery.warnings, subject.told)
+    log_warnings(discovery.warnings, subject.logged)
     return discovery
 
 
@@ -153,7 +153,7 @@ def _figures(
         errors=errors,
         catalogue=catalogue,
         families=families,
-        warnings=list(subject.told),
+        warnings=list(subject.logged),
         command=command,
         check_command=check,
         audit_command=audit,

@@ -99,7 +99,7 @@ def render_audit(
     eyebrow = f"{data.name} · audit of {'clusters within each class' if figures.by_clusters else suspects}"
     backbone = " · ".join(Path(name).name for name in (figures.backbone.model, figures.backbone.pretrained) if name)
     below = section("audited", figures=figures, backbone=backbone, split_names=SPLIT_NAMES)
-    badge, leads = (verdict.kind.replace(" ", "-"), kind), [" ".join([*verdict.lead, verdict.caution]).strip()]
+    badge, leads = (verdict.kind.replace(" ", "-"), kind), [" ".join([*verdict.lead, verdict.look_first]).strip()]
     head = sections.headline(eyebrow, badge, sentence(verdict.sentence), below, leads)
     adjusted |= {"keeps_known": figures.settings.get("guess_only_unknown") == "True", "has_factors": bool(factors)}
     how = sections.how("audit", guesses, figures.average, **adjusted)

@@ -123,7 +123,7 @@ class PromptHead(Head):
     def identity(self) -> object:
         """Return the first words or context, the classes, and the token ids of the prompts, for the tokenizer."""
         layout = self.text_tower.layout
-        return (*self._start, layout.ids.tolist(), layout.places.tolist())
+        return (*self._start, layout.ids.tolist(), layout.context_rows.tolist())
 
     def weights(self) -> torch.Tensor:
         """Return weights (K, D), L2-normalised, differentiable in the context and the offsets."""
