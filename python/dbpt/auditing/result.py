@@ -102,7 +102,7 @@ class Audit:
         return [_row(each) for each in self.groups]
 
     def factor_rows(self) -> list[dict[str, Any]]:
-        """Return the same for the groups of each factor by itself, with the key ``factor``; none without factors."""
+        """Return a dict for each group of each single factor: the keys of `group_rows`, and ``factor``."""
         return [{"factor": factor.name, **_row(each)} for factor in self.figures.factors for each in factor.groups]
 
     def gate(

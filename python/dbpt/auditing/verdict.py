@@ -355,7 +355,7 @@ def _short_entries(values: Vocabulary) -> list[str]:
 
 
 def _without_weights(subject: Subject, left_out: Sequence[str]) -> NextStep:
-    """Return the step against a bias that the training images can't teach, so that weights can't help."""
+    """Return the step if class and attribute are unrelated in the training images, so reweighting can't help."""
     options, name = _options(subject, left_out, TRAINING_SETTINGS - {"seed"}), subject.dataset.name
     methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
     compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])

@@ -71,10 +71,11 @@ class DataRequest:
 
 
 def parse_columns(given: ColumnNames, factors: Sequence[Factor] = ()) -> dict[str, str]:
-    """Return ``["path=file", "label=y"]`` or a dict as role to column name; each of the ``factors`` is a role too.
+    """Return the column name of each role, from ``["path=file", "label=y"]`` or a dict.
 
-    `PREDICTION_ROLES` are of a table of predictions. Refuse unknown roles, one column for two roles, and empty names,
-    except for attributes, which ignores them.
+    Each of the ``factors`` is a role too. An empty name is only allowed for attributes, and ignores that column. Raises
+    `InputError` for an unknown role and for one column with two roles; a table of predictions
+    (`PREDICTION_ROLES`) may use a column of the data again.
     """
     columns: dict[str, str] = {}
     roles = (*ROLES, *(factor.name for factor in factors), *PREDICTION_ROLES)

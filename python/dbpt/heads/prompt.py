@@ -35,8 +35,8 @@ class PromptHead(Head):
         contexts: the number of the context of each name if they are specific; by default each has its own.
         copies: the number of groups of each name, if no words tell them apart.
         class_position: see `prompt_token_ids`.
-        ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
-        context: float32 of the shape above, what the context starts as, with ``n_ctx``.
+        ctx_init: initial words: the context starts from their token embeddings. Instead of ``n_ctx``.
+        context: float32 ([C,] n_ctx, d), initial context vectors instead of random ones; give ``n_ctx`` too.
         text_precision: of the text tower's weights, float32 or bf16.
         text_memory_mb: limit in MB for the text tower's activations in a step; more classes go through it in chunks.
 

@@ -240,7 +240,7 @@ SearchedImages = Literal["training and validation", "test", "audited", "not audi
 
 
 def searched_errors(by: PredictionsBy, n: int, images: SearchedImages) -> str:
-    """Return whose errors are searched, in how many of which images."""
+    """Name the classifier and the images whose errors are searched: "zero-shot CLIP in 500 test images"."""
     is_audit = images in ("audited", "not audited")
     where = f"{text.count_of(n, 'image')} that are {images}" if is_audit else f"{text.count(n)} {images} images"
     return f"{SUBJECTS[by]} in {where}"

@@ -126,9 +126,10 @@ class Example:
 
 @dataclass(frozen=True)
 class GroupExamples:
-    """The ``n`` images of a group, of which each classifier gets ``right`` so many, and some of them as pictures.
+    """A group of ``n`` images: how many the classifiers predict correctly, and pictures of some.
 
-    ``gained`` are the images that only the last classifier gets right, ``lost`` those that only the first one does.
+    ``right`` says how many of the images each classifier predicts correctly, ``gained`` how many only the last one
+    does, and ``lost`` how many only the first one does.
     """
 
     class_name: str

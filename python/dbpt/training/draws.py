@@ -42,7 +42,8 @@ Draws: TypeAlias = "Stream | GroupSampler | WeightedSampler"
 def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> Draws:
     """Return the rows of ``epoch`` (from 0), a pure function of the seed, the epoch and the objective's state.
 
-    A sampler made anew in each epoch is as fair over the epochs as one that is kept: its quotas depend on the epoch.
+    A new sampler in each epoch gives the same draws as one that is kept, since these depend only on its weights, the
+    seed and the epoch.
     """
     if objective.apply == "sampling" and (sampler := objective.sampler(seed)) is not None:
         sampler.set_epoch(epoch)
