@@ -289,9 +289,12 @@ def next_step(
 ) -> NextStep:
     """Return the advice that follows from the verdict, and the commands that it needs.
 
-    ``by_guesses`` says that the groups are those of the ``guesses``. Of several ``factors`` the commands have those
-    with a bias. ``association`` is Cramér's V of class and attribute in the training images, None if it is unknown, and
-    ``worse`` the worse group that the verdict names.
+    Args:
+        subject, verdict, guesses: what is audited, the result, and the guesses of the attribute.
+        by_guesses: whether the groups are those of the ``guesses``.
+        factors: if there are several, the commands have those with a bias.
+        association: Cramér's V of class and attribute in the training images; None if unknown.
+        worse: the worse group that the verdict names.
     """
     untrusted = by_guesses and verdict.kind == "untrusted"
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]

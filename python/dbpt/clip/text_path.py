@@ -47,7 +47,15 @@ class Packing:
 def packed_attention(
     q_Qd: torch.Tensor, kv_T2d: torch.Tensor, hidden_QK: torch.Tensor, packing: Packing, num_heads: int
 ) -> torch.Tensor:
-    """Return the attention (Q, d) of queries (Q, d) over keys and values (T, 2d); ``hidden_QK`` is `Packing.hidden`."""
+    """Return the attention (Q, d) of Q queries over T tokens.
+
+    Args:
+        q_Qd: the queries.
+        kv_T2d: the keys and the values.
+        hidden_QK: the rows of `Packing.hidden` for the queries.
+        packing: the lengths of the prompts.
+        num_heads: of the attention; they divide d.
+    """
     attended: torch.Tensor = _PackedAttention.apply(q_Qd, kv_T2d, hidden_QK, packing, num_heads)
     return attended
 
@@ -289,9 +297,13 @@ def fit_text_tower(
 ) -> TextTower:
     """Return `build_text_tower` with weights in ``precision``, in chunks if ``memory_mb`` requires them.
 
-    ``context`` is any tensor of the final shape. ``memory_mb`` limits the activations that a forward pass keeps for the
-    gradient. Their bytes per position are measured on a few prompts, from the shortest to the longest. A chunk has at
-    least one prompt, whatever the limit.
+    Args:
+        model: that of open_clip.
+        layout: the P prompts.
+        context: any tensor of the final shape, ([C,] n_ctx, d).
+        precision: "float32" or "bf16".
+        memory_mb: limit in MB for the activations that a forward pass keeps for the gradient. Their bytes per position
+            are measured on a few prompts, from the shortest to the longest. A chunk has at least one prompt.
     """
     model = hold_text(model, precision)
     whole = build_text_tower(model, layout)

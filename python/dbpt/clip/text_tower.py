@@ -41,10 +41,16 @@ def prompt_token_ids(
 ) -> PromptLayout:
     """Return the layout of P prompts of one wording each, as in CoOp.
 
-    ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) before the wording, the
-    rest after it; ``front``: ``[SOS][wording][ctx][.][EOS]``. If the full stop shares a token with the last letters, it
-    is part of the wording. ``owners`` (P,) has the number of each prompt's own context; without it all prompts share
-    one. Raises `InputError` if a wording and its context don't fit into the tower's context length.
+    Args:
+        tokenizer: that of the backbone.
+        wordings: (P,). If the full stop shares a token with the last letters, it is part of the wording.
+        n_ctx: the number of context vectors.
+        class_position: ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) before
+            the wording, the rest after it; ``front``: ``[SOS][wording][ctx][.][EOS]``.
+        owners: (P,) the number of each prompt's own context; by default all prompts share one.
+
+    Raises:
+        InputError: if a wording and its context don't fit into the tower's context length.
     """
     frame = _Frame(tokenizer)
     ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()

@@ -210,9 +210,18 @@ def coded_dataset(
 ) -> Dataset:
     """Return the rows as a `Dataset`, with codes for labels, attributes and splits.
 
-    ``columns`` has labels, and optionally attributes and splits, under the names of ``request``. Without a column of
-    splits or ``splits``, all rows are in split train. ``own_classes`` and ``own_attributes`` are the names in the data
-    if these are not the values of the columns.
+    Args:
+        request: the user's names and words, and the column of each role.
+        columns: labels, and optionally attributes and splits, of the N rows.
+        paths: (N,) paths of the images, relative to ``root``.
+        name: of the data set.
+        root: the folder of the images.
+        splits: (N,) int64 index into `SPLITS`; by default from the column, or all train without one.
+        own_classes, own_attributes: the names in the data if these are not the values of the columns.
+        notes: one line each for the user, about how the data were read.
+
+    Raises:
+        InputError: for fewer than two classes, and for values that stand for no class, attribute or split.
     """
     names = request.column_names
     if splits is None and names.get("split") in columns.values:

@@ -218,9 +218,9 @@ MOST_VALIDATION_SHOTS = 4
 def hold_out(
     dataset: Dataset, strata: NDArray[np.int64], fraction: float, seed: int, *, by: str
 ) -> tuple[NDArray[np.int64], tuple[Caution, ...]]:
-    """Return the splits (N,) and a warning: ``fraction`` of each training stratum is validation if that has no rows.
+    """Return the splits (N,) and a warning. If validation has no rows, it gets ``fraction`` of each training stratum.
 
-    ``strata`` are (N,), the ``by`` of the warning. One with a single row keeps it.
+    ``strata`` (N,) are what the warning calls ``by``. One with a single row keeps it; ``seed`` draws the rows.
     """
     train, val = SPLITS.index("train"), SPLITS.index("val")
     if (dataset.splits == val).any():

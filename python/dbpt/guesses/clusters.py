@@ -86,10 +86,17 @@ def find_class_clusters(
     class_names: Sequence[str],
     number: int,
 ) -> ClassClusters:
-    """Find ``number`` clusters in each class, or with 0 as many as have the largest mean silhouette.
+    """Find clusters in each class.
 
-    ``features`` are (N, D) and ``labels`` (N,), of the rows to fit on; ``class_weights`` (C, D) are the zero-shot
-    classifier's. Raises `InputError` for a class with too few distinct rows.
+    Args:
+        features: (N, D) of the rows to fit on.
+        labels: (N,) class index.
+        class_weights: (C, D) of the zero-shot classifier.
+        class_names: (C,).
+        number: of clusters in each class; 0 takes as many as have the largest mean silhouette.
+
+    Raises:
+        InputError: for a class with too few distinct rows.
     """
     points, means = [], []
     for label in range(len(class_names)):

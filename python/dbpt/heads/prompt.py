@@ -209,7 +209,17 @@ def prompt_layout(
     class_specific_context: bool,
     contexts: Sequence[int] | None = None,
 ) -> text_tower.PromptLayout:
-    """Lay out the prompts of all wordings, name by name. Raises `InputError` as `PromptHead` does."""
+    """Lay out the prompts of all wordings, name by name. Raises `InputError` as `PromptHead` does.
+
+    Args:
+        tokenizer: that of the backbone.
+        names: the classes or groups with their wordings.
+        n_ctx: the number of context vectors; None takes as many as ``ctx_init`` has tokens.
+        ctx_init: the initial words of the context, which replace ``n_ctx``.
+        class_position: see `prompt_token_ids`.
+        class_specific_context: whether each name has a context of its own.
+        contexts: the number of the context of each name, then; by default each has its own.
+    """
     if ctx_init is not None:
         n_ctx = len(text_tower.context_token_ids(tokenizer, ctx_init))
     assert n_ctx is not None

@@ -270,7 +270,12 @@ def first_thumbnails(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the first ``number`` of ``rows`` whose images can be read, each with its thumbnail.
 
-    A thumbnail has at most ``max_bytes``. It is as large as that allows for most photographs, and smaller for noise.
+    Args:
+        paths: those of all rows, relative to ``root``.
+        root: the folder of the images.
+        rows: the rows to try, in order: at most 3 times ``number``.
+        number: how many to yield.
+        max_bytes: of a thumbnail, which is as large as that allows for most photographs, and smaller for noise.
     """
     sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= max_bytes] or SIZES[-1:]
     readable = 0

@@ -59,14 +59,30 @@ def render_page(
     how: Section | None = None,
     version: str = __version__,
 ) -> str:
-    """Return a page, one self-contained HTML file without scripts; ``version`` is that of the figures."""
+    """Return a page, one self-contained HTML file without scripts.
+
+    Args:
+        title: of the window.
+        headline: the head, see `headline`.
+        sections: the parts of the page in their order, without those that are None.
+        how: how the page was computed.
+        version: of dbpt, which made the figures.
+    """
     return render("page.html.j2", title=title, headline=headline, sections=sections, how=how, version=version)
 
 
 def headline(
     eyebrow: str, badge: tuple[str, str] | None, text: str, below: Section, leads: Sequence[str | Section] = ()
 ) -> Section:
-    """Return the head of a page; the ``badge`` is a style and a few words."""
+    """Return the head of a page.
+
+    Args:
+        eyebrow: the small line above it.
+        badge: a style and a few words; None for none.
+        text: the headline.
+        below: the section below the leads.
+        leads: the paragraphs below the headline.
+    """
     return section("headline", eyebrow=eyebrow, badge=badge, text=text, leads=leads, below=below)
 
 
@@ -189,9 +205,15 @@ def next_step_section(kind: str, **values: object) -> Section:
 def made_by(
     kind: str, command: str, words: Wordings, templates: Templates, settings: Mapping[str, str], **values: object
 ) -> Section:
-    """Return what made a page: its command, with data, backbone, words by name, sentences and settings.
+    """Return what made a page: its command, with data, backbone, words and settings.
 
-    ``values`` has the ``figures`` or the ``metrics``.
+    Args:
+        kind: the name of the command.
+        command: the whole command line.
+        words: the words for classes and attributes, by name.
+        templates: the sentences.
+        settings: by name, as texts.
+        values: the ``figures`` or the ``metrics``.
     """
     shared = {"kind": kind, "command": command, "words": words, "templates": templates, "settings": settings}
     return section("made_by", "Settings", **{"figures": None} | shared | values)

@@ -148,7 +148,10 @@ def zero_shot_classifier(
 def head_of(
     tensors: Mapping[str, NDArray[np.float32]], head: str, path: Path, words: Words, backbone: Backbone
 ) -> FeatureClassifier:
-    """Return the classifier of the tensors that were read from ``path``. Refuses those that don't fit the words."""
+    """Return the classifier of the ``tensors`` of a ``head``, which were read from ``path``.
+
+    Raises `InputError` if they are incomplete, or don't fit the classes of ``words`` or the width of the ``backbone``.
+    """
     try:
         classifier = FeatureClassifier(tensors, HEADS[head])
     except (KeyError, ValueError) as error:
@@ -197,7 +200,16 @@ def write_pretrained(
     config: FitConfig,
     probe: AttributeProbe | None,
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into an existing folder, with the head's ``tensors``."""
+    """Write ``config.json`` and ``model.safetensors`` of a classifier.
+
+    Args:
+        folder: an existing one.
+        backbone: the frozen CLIP, of which only the description is written.
+        tensors: those of the head, by name.
+        words: the classes and attributes.
+        config: the settings of the run.
+        probe: the one that guesses attributes; None without one.
+    """
     settings = {name: getattr(config, name) for name in SETTINGS}
     if config.num_clusters is not None:
         settings["attributes"] = config.attributes

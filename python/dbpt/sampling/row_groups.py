@@ -151,9 +151,14 @@ class RowGroups:
 def row_groups(
     groups: ArrayLike, num_groups: int | None, unknown: str | None, labels: ArrayLike | None, num_threads: int
 ) -> RowGroups:
-    """Index ``groups`` (N,), without a copy if they are a contiguous array.
+    """Index the rows of each group, without a copy if ``groups`` are a contiguous array.
 
-    Rows of group -1 are refused; with ``unknown="class"`` they go into the extra group of their label.
+    Args:
+        groups: (N,) integers, -1 for rows without a group.
+        num_groups: G, by default the largest group plus 1.
+        unknown: None refuses rows without a group; "class" puts them into the extra group of their label.
+        labels: (N,) class index, only with ``unknown="class"``.
+        num_threads: threads of the core.
     """
     array = _integers("groups", groups)
     if num_groups is not None:

@@ -142,8 +142,12 @@ def embedded_rows(
 ) -> Embedded:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
 
-    ``known`` are the known attributes of ``dataset``, and ``clusters`` those of a run, if none are to be found. Those
-    below the ``min_confidence`` become unknown.
+    Args:
+        dataset: all rows.
+        backbone: the one that is trained on.
+        config: the settings. Attributes below their ``min_confidence`` become unknown.
+        known: the known attributes of ``dataset``.
+        clusters: those of a run; None finds clusters, if ``config`` asks for them.
     """
     labeller = backbone
     if config.label_backbone is not None:

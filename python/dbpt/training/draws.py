@@ -177,7 +177,15 @@ def live_images(backbone: Backbone, root: Path, paths: list[str], *, seed: int) 
 
 
 class LiveImages:
-    """The N images of a split, as features that differ at each draw. Created by `live_images`."""
+    """The N images of a split, as features that differ at each draw. Created by `live_images`.
+
+    Args:
+        backbone: embeds the images.
+        root: their folder.
+        paths: (N,) relative to ``root``.
+        seed: with the epoch and the number of the draw, determines each crop and flip.
+        pool: threads that read images.
+    """
 
     def __init__(self, backbone: Backbone, root: Path, paths: list[str], seed: int, pool: ThreadPoolExecutor) -> None:
         self.backbone, self.root, self.paths, self.seed, self.pool = backbone, root, paths, seed, pool
