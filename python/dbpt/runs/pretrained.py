@@ -148,9 +148,17 @@ def zero_shot_classifier(
 def head_of(
     tensors: Mapping[str, NDArray[np.float32]], head: str, path: Path, words: Words, backbone: Backbone
 ) -> FeatureClassifier:
-    """Return the classifier of the ``tensors`` of a ``head``, which were read from ``path``.
+    """Return the classifier that a file has the tensors of.
 
-    Raises `InputError` if they are incomplete, or don't fit the classes of ``words`` or the width of the ``backbone``.
+    Args:
+        tensors: by name.
+        head: the name of the head.
+        path: the file, for messages.
+        words: the classes.
+        backbone: the one that makes the features.
+
+    Raises:
+        InputError: if tensors are missing, or don't fit the number of classes or the width of the features.
     """
     try:
         classifier = FeatureClassifier(tensors, HEADS[head])
