@@ -68,9 +68,9 @@ def _requirements() -> Iterator[tuple[str, str]]:
     except metadata.PackageNotFoundError:  # run from its sources
         lines = []
     for line in lines:
-        found = REQUIREMENT.match(line)
-        if found and (found[2] or ";" not in line or sys.version_info < (3, 11)):  # tomli is for Python 3.10 alone
-            yield found[1], found[2] or ""
+        match = REQUIREMENT.match(line)
+        if match and (match[2] or ";" not in line or sys.version_info < (3, 11)):  # tomli is for Python 3.10 alone
+            yield match[1], match[2] or ""
 
 
 def _version(package: str) -> str:

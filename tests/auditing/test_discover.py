@@ -18,7 +18,7 @@ from dbpt.auditing.discover import render_discovery
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.result import DiscoveryFigures
-from dbpt.report.findings import Rule, verdict_of
+from dbpt.report.findings import Rule, families_in_words
 from dbpt.storage.typed_json import read_json, typed
 
 CATALOGUE = """
@@ -186,8 +186,9 @@ def test_the_verdict_counts_the_families_that_each_rule_set_aside(by_chance):
         "than chance; 1 makes only small differences; 1 says little beyond the class names; 2 can't be judged, since "
         "CLIP doesn't see the names in these images; 2 could not be tested."
     )
-    assert verdict_of(families, "x", 1, 9).endswith(said)
-    assert "Of 2 families of attributes, 2 explain no more errors than chance." in verdict_of([ground] * 2, "x", 1, 9)
+    assert families_in_words(families, "x", 1, 9).endswith(said)
+    aside = "Of 2 families of attributes, 2 explain no more errors than chance."
+    assert aside in families_in_words([ground] * 2, "x", 1, 9)
 
 
 def test_only_families_without_a_p_value_could_not_be_tested(found, by_chance):
@@ -210,8 +211,8 @@ def test_a_family_that_splits_the_images_like_a_stronger_one_stands_below_it(fou
     assert "<h3>beach" not in html and "<h3>weather" in html
     assert "split the images much like land / water: beach\n" in table and len(re.findall("^beach", table, re.M)) == 0
     said = "(1 other family that splits the images in another way explains errors too)"
-    assert said in verdict_of(figures.families, "x", 9, 99)
-    assert "other famil" not in verdict_of([ground, alike], "x", 9, 99)
+    assert said in families_in_words(figures.families, "x", 9, 99)
+    assert "other famil" not in families_in_words([ground, alike], "x", 9, 99)
     assert replace(found, figures=figures).family_rows()[1]["splits_like"] == "ground"
 
 

@@ -85,7 +85,7 @@ def test_of_many_rows_a_sample_with_all_classes_is_fitted_to(monkeypatch):
     whole = probe_predictions(features, labels, class_names="abc", seed=0)
     sizes, fit = [], LogisticRegression.fit
     monkeypatch.setattr(LogisticRegression, "fit", lambda self, x, y: sizes.append(len(x)) or fit(self, x, y))
-    monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS", 600)
+    monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS_TO_FIT", 600)
     found = probe_predictions(features, labels, class_names="abc", seed=0)
     assert len(sizes) == 5 and max(sizes) <= 500 and (found[:, 2] > 0).all()
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)

@@ -106,8 +106,8 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
         "right with 'night', 95.0\u00a0% with 'day'."
     )
     assert found.lead[0].endswith("errors go with these guesses (p ≤ 0.0001).")
-    assert found.by_words and found.caution.startswith("Look at the pictures: ")
-    assert str(found) == " ".join([found.sentence, *found.lead, found.caution])
+    assert found.by_words and found.look_first.startswith("Look at the pictures: ")
+    assert str(found) == " ".join([found.sentence, *found.lead, found.look_first])
     measured = CrossValidated(
         n_known=100, groups=[], counts=[50, 50], accuracy=1.0, kappa=1.0, n_guessed=[50, 50], precision=[1.0, 1.0]
     )
@@ -117,9 +117,8 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
         verdict(counts, errors, by_guesses=True, method="clusters"),
         verdict(counts, errors, by_guesses=True, cross_validated=measured),
     ):
-        assert (
-            other.kind == "bias" and not other.by_words and other.caution == "" and "CLIP guesses" not in other.sentence
-        )
+        assert (other.kind, other.by_words, other.look_first) == ("bias", False, "")
+        assert "CLIP guesses" not in other.sentence
 
 
 def test_the_smallest_p_of_the_permutations_is_an_upper_bound():

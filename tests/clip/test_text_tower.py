@@ -172,7 +172,7 @@ def test_layout_of_any_tokenizer(bos, eos, pad):
     start = len(bos)
     plain = tokenizer(["sea gull.", "dog."])
     after = slice(start + n_ctx, None)
-    assert layout.places[0].tolist() == [-1] * start + list(range(n_ctx)) + [-1] * (10 - start - n_ctx)
+    assert layout.context_rows[0].tolist() == [-1] * start + list(range(n_ctx)) + [-1] * (10 - start - n_ctx)
     assert layout.ids[:, :start].tolist() == [bos, bos]
     assert torch.equal(layout.ids[:, after], plain[:, start : 10 - n_ctx])
     assert layout.ids[0, after].tolist() == [tokenizer.words[word] for word in ("sea", "gull", ".")] + eos
@@ -212,9 +212,9 @@ def test_a_full_stop_that_melts_into_the_name_belongs_to_it():
     layout = prompt_token_ids(tokenizer, ["Acme Inc", "Acme"], 2, class_position="front")
     acme, melted, stop = (tokenizer.words[word] for word in ("Acme", "Incstop", "."))
     assert layout.ids[0, [1, 2, 5]].tolist() == [acme, melted, 2]
-    assert layout.places[0].tolist() == [-1, -1, -1, 0, 1, -1, -1, -1, -1, -1]
+    assert layout.context_rows[0].tolist() == [-1, -1, -1, 0, 1, -1, -1, -1, -1, -1]
     assert layout.ids[1, [1, 4, 5]].tolist() == [acme, stop, 2]
-    assert layout.places[1].tolist() == [-1, -1, 0, 1, -1, -1, -1, -1, -1, -1]
+    assert layout.context_rows[1].tolist() == [-1, -1, 0, 1, -1, -1, -1, -1, -1, -1]
 
 
 def test_words_of_a_context_are_tokens_not_words():

@@ -166,7 +166,7 @@ def test_names_that_are_not_utf8(tmp_path):
 
 
 def test_more_rows_than_there_may_be(place, monkeypatch):
-    monkeypatch.setattr("dbpt.data.columns.MOST_ROWS", 1)
+    monkeypatch.setattr("dbpt.data.columns.MOST_ROWS_OF_TABLE", 1)
     made([0, 1]).save_to_disk(place / "pets")
     parquet.write_table(pa.table({"path": ["a", "b"], "label": ["x", "y"], "split": ["0"] * 2}), place / "rows.parquet")
     (place / "rows.jsonl").write_text('{"path":"a","label":1,"split":0}\n{"path":"b","label":0,"split":0}\n')

@@ -66,8 +66,8 @@ def read_at_once(monkeypatch):
     for name in ("data.features", "clip.backbone", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.discovery.scoring.BLOCK", BLOCK)
-    monkeypatch.setattr("dbpt.discovery.scoring.MOST_ROWS", BLOCK)
-    monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS", BLOCK)
+    monkeypatch.setattr("dbpt.discovery.scoring.ROWS_OF_SAMPLE", BLOCK)
+    monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS_TO_FIT", BLOCK)
 
     def counted(features, rows):
         found = read(features, rows)
@@ -95,7 +95,7 @@ def test_nothing_reads_all_features_at_once(name, many, tiny, read_at_once, monk
 
 def test_doubts_read_the_judged_rows_only(many, tiny, read_at_once, monkeypatch):
     monkeypatch.chdir(many)
-    monkeypatch.setattr("dbpt.guesses.trust.MOST_ROWS", BLOCK)
+    monkeypatch.setattr("dbpt.guesses.trust.MOST_ROWS_TO_JUDGE", BLOCK)
     model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
     dbpt.guess_attributes("table.csv", embeddings="features.npy", **model, **COMMANDS["guess_attributes"])
     assert sum(read_at_once) == N + 7 * BLOCK  # the guesses; the judged rows by own, five other sentences, words

@@ -14,7 +14,7 @@ from dbpt.guesses.trust import (
     LOWEST_SPREAD,
     MOST_NEARER_WORDS,
     MOST_PAIRS,
-    MOST_ROWS,
+    MOST_ROWS_TO_JUDGE,
     Trust,
     guess_trust,
     judged_rows,
@@ -47,7 +47,7 @@ def doubted(*case, other_words=None):
 
 @pytest.mark.parametrize(
     ("n", "seen", "classes"),
-    [(12, (0, 1), 1), (40, (0, 1, 2), 2), (1000, (0, 1), 200), (MOST_ROWS + 1, (0, 1, 2), 200)],
+    [(12, (0, 1), 1), (40, (0, 1, 2), 2), (1000, (0, 1), 200), (MOST_ROWS_TO_JUDGE + 1, (0, 1, 2), 200)],
 )
 def test_names_that_the_images_show_are_trusted(n, seen, classes):
     assert doubted(*made(n, seen, classes=classes)) == set()
@@ -196,9 +196,9 @@ def test_spread_is_that_of_the_odds_within_classes_whatever_all_logits_of_an_ima
 
 
 def test_a_sample_of_many_images_is_spread_over_all_of_them():
-    guesses, logits, others, labels, names = made(2 * MOST_ROWS + 2)
+    guesses, logits, others, labels, names = made(2 * MOST_ROWS_TO_JUDGE + 2)
     rows = judged_rows(np.argsort(guesses, kind="stable"))
-    assert len(rows) == MOST_ROWS and np.bincount(guesses[rows]).min() > 0.45 * MOST_ROWS
+    assert len(rows) == MOST_ROWS_TO_JUDGE and np.bincount(guesses[rows]).min() > 0.45 * MOST_ROWS_TO_JUDGE
     assert doubted(guesses[rows], logits[rows], [each[rows] for each in others], labels[rows], names) == set()
     wide = [np.pad(each[rows], ((0, 0), (0, 1)), constant_values=-50) for each in (logits, *others)]
     judged, counts = (guesses[rows], wide[0], wide[1:], labels[rows], [*names, "c"]), np.bincount(guesses)

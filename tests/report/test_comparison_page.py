@@ -10,7 +10,7 @@ from made_up_comparison import ROWS, STEPS, comparison, difference, many_rows, p
 from made_up_run import GUESSES, LONG, NASTY
 
 from dbpt.report.comparison import ComparisonSummary
-from dbpt.report.comparison_page import second_sentence, verdict
+from dbpt.report.comparison_page import comparison_outcome, second_sentence
 from dbpt.runs.metrics import FailedTraining
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
@@ -25,7 +25,7 @@ TRUSTED = replace(GUESSES, doubts=[])
 
 
 def verdict_of(*rows, guesses=TRUSTED, **changes):
-    return plain(verdict(ComparisonSummary(comparison(rows, **changes)), guesses).sentence)
+    return plain(comparison_outcome(ComparisonSummary(comparison(rows, **changes)), guesses).sentence)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from PIL import Image
 from dbpt import report
 from dbpt.commands.result import Result
 from dbpt.errors import InputError
-from dbpt.report.charts import Bar, BarGroup, Line, bar_chart, line_chart, spread, write_figures
+from dbpt.report.charts import Bar, BarGroup, Line, bar_chart, line_chart, moved_apart, write_figures
 from dbpt.report.comparison_page import comparison_figures
 from dbpt.report.sections import run_figures
 from dbpt.report.text import COLORS, color_variables
@@ -193,9 +193,9 @@ def test_every_chart_of_a_run_and_a_comparison_is_a_figure():
 
 @given(st.lists(st.floats(0, 200), min_size=1, max_size=12))
 def test_spread_labels_keep_order_and_distance(places):
-    moved = spread(places, 14.0, 200.0)
+    moved = moved_apart(places, 14.0, 200.0)
     order = sorted(range(len(places)), key=lambda i: places[i])
     assert all(moved[b] - moved[a] >= 14.0 - 1e-6 for a, b in pairwise(order))
     assert max(moved) <= 200.0 + 1e-6
     apart = [20.0, 60.0, 100.0]
-    assert spread(apart, 14.0, 200.0) == apart
+    assert moved_apart(apart, 14.0, 200.0) == apart

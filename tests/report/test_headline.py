@@ -20,7 +20,7 @@ from made_up_run import (
 )
 
 from dbpt.groups import group_metrics
-from dbpt.report.page import change_of, verdict
+from dbpt.report.page import change_of, run_outcome
 from dbpt.report.sections import Section
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
@@ -94,7 +94,7 @@ def test_what_zero_shot_does_is_said_where_the_headline_does_not():
 
 
 def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
-    found = verdict(summarize(metrics), replace(GUESSES, doubts=worded(*doubts), **changes), difference)
+    found = run_outcome(summarize(metrics), replace(GUESSES, doubts=worded(*doubts), **changes), difference)
     return found.kind, found.title, unwrapped(found.sentence)
 
 

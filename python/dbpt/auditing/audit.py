@@ -101,14 +101,14 @@ def audit(
     why = "an audit trains no prompt"
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
     with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as opened:
-        subject = with_found_attributes(opened)
+        subject = search_auto_attributes(opened)
         result, pseudo = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
         if out is not None:
             result = replace(result, folder=Path(out))
             charts = audit_figures(result.figures)
             page = _page(subject, result.figures, pseudo, charts)
             _write(Path(out), result, page, charts, subject.config, overwrite=overwrite)
-    log_warnings(result.warnings, subject.told)
+    log_warnings(result.warnings, subject.logged)
     return result
 
 
@@ -170,7 +170,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         training_cramers_v=association(study, training),
         explained=explained,
         guesses=guesses,
-        warnings=[*subject.told, *pseudo.warnings],
+        warnings=[*subject.logged, *pseudo.warnings],
         words={name: list(wordings) for name, wordings in (*words.classes.items(), *guessed.items())},
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates) if guessed else [],
@@ -297,7 +297,7 @@ def _write(
     AUDIT_FOLDER.finish(out, {}, config)
 
 
-def with_found_attributes(subject: Subject) -> Subject:
+def search_auto_attributes(subject: Subject) -> Subject:
     """Return the subject with the attribute that ``--attributes auto`` finds; unchanged without it.
 
     The audited images are searched, as `discover` does. Errors of zero-shot CLIP are known for all images, so training

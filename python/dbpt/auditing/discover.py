@@ -35,7 +35,7 @@ from dbpt.groups import Group
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
 from dbpt.report import sections
-from dbpt.report.findings import TriedFamily, verdict_of
+from dbpt.report.findings import TriedFamily, families_in_words
 from dbpt.report.pictures import GroupExamples, group_examples
 from dbpt.report.sections import section
 from dbpt.report.text import setting_texts
@@ -121,7 +121,7 @@ def discover(
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores))
             _write(Path(out), discovery, page, subject.config, overwrite=overwrite)
-    log_warnings(discovery.warnings, subject.told)
+    log_warnings(discovery.warnings, subject.logged)
     return discovery
 
 
@@ -145,7 +145,7 @@ def _figures(
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
-        verdict=verdict_of(families, WHO.get(subject.by, subject.title), errors, len(images.labels)),
+        verdict=families_in_words(families, WHO.get(subject.by, subject.title), errors, len(images.labels)),
         data=audited_data(subject),
         backbone=backbone_summary(subject.embedded.backbone, subject.config),
         predictions_by=subject.by,
@@ -153,7 +153,7 @@ def _figures(
         errors=errors,
         catalogue=catalogue,
         families=families,
-        warnings=list(subject.told),
+        warnings=list(subject.logged),
         command=command,
         check_command=check,
         audit_command=audit,
@@ -236,7 +236,7 @@ def _write(out: Path, discovery: Discovery, page: str, config: FitConfig, *, ove
 
 MOST_SHOWN = 3
 """Families with pictures."""
-MOST_ROWS = 12
+MOST_ROWS_SHOWN = 12
 TRUST = {"agreement": LOWEST_AGREEMENT, "spread": LOWEST_SPREAD, "separation": LOWEST_SEPARATION}
 TRUST |= {"nearer_words": MOST_NEARER_WORDS}
 """Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
@@ -258,14 +258,14 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
     proposed, data = figures.distinct, figures.data
     shown, reasons = proposed or figures.to_look_at, _others(figures.families)
     title = f"What the errors go with{', strongest first' if len(proposed) > 1 else ''}"
-    pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS}
+    pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS_SHOWN}
     look = section("families", "Look before you believe it", "pictures", families=pictured, examples=examples, **values)
     values_of_others = {"reasons": reasons, "trust": TRUST, "short_of": short_of}
     parts = [
         sections.warnings(figures.warnings),
         section("proposed", title, figures=figures, families=proposed, **values) if proposed else None,
         look if shown else None,
-        sections.next_step("discover", figures=figures),
+        sections.next_step_section("discover", figures=figures),
         section("others", "Families that are not proposed", proposed=proposed, **values_of_others),
         sections.made_by("discover", figures.command, [], ([], []), figures.settings, figures=figures),
     ]

@@ -58,7 +58,7 @@ def render_audit(
     confusion = np.array([[figures.confusion.get(y, {}).get(k, 0) for k in data.classes] for y in data.classes])
     adjusted = {"has_adjusted": has_adjusted(figures)}
     values = {"figures": figures, "p_text": p_text, "right": int(confusion.trace()), **adjusted}
-    values |= {"worst_first": worst_first, "most_bars": MOST_BARS, "most_rows": sections.MOST_ROWS}
+    values |= {"worst_first": worst_first, "most_bars": MOST_BARS, "most_rows": sections.MOST_GROUPS_TABLED}
     values |= {"unrelated": UNRELATED, "clear": CLEAR}
     title = f"{'Combinations' if factors else 'Groups'}, worst first"
     groups = section("audited_groups", title, "groups", chart=charts["accuracy"], factor=None, **values)
@@ -92,14 +92,14 @@ def render_audit(
     known, templates = figures.known_factors, (figures.templates, figures.attribute_templates)
     parts += [
         sections.guessed(shown_guesses, use=use, file=file, known_factors=known, of_splits=False),
-        sections.next_step("audit", figures=figures),
+        sections.next_step_section("audit", figures=figures),
         sections.made_by("audit", figures.command, list(words.items()), templates, figures.settings, figures=figures),
     ]
     suspects = ", ".join([factor.name for factor in factors] or data.attributes)
     eyebrow = f"{data.name} · audit of {'clusters within each class' if figures.by_clusters else suspects}"
     backbone = " · ".join(Path(name).name for name in (figures.backbone.model, figures.backbone.pretrained) if name)
     below = section("audited", figures=figures, backbone=backbone, split_names=SPLIT_NAMES)
-    badge, leads = (verdict.kind.replace(" ", "-"), kind), [" ".join([*verdict.lead, verdict.caution]).strip()]
+    badge, leads = (verdict.kind.replace(" ", "-"), kind), [" ".join([*verdict.lead, verdict.look_first]).strip()]
     head = sections.headline(eyebrow, badge, sentence(verdict.sentence), below, leads)
     adjusted |= {"keeps_known": figures.settings.get("guess_only_unknown") == "True", "has_factors": bool(factors)}
     how = sections.how("audit", guesses, figures.average, **adjusted)

@@ -43,7 +43,7 @@ def _group_chart(groups: Sequence[Group], marked: Group | None, of: str = "") ->
     return bar_chart(bars, what, legend)
 
 
-MOST_ROWS = 20
+MOST_GROUPS_PRINTED = 20
 """With more groups, the table shows the worst ones."""
 
 
@@ -102,7 +102,7 @@ class Audit:
         return [_row(each) for each in self.groups]
 
     def factor_rows(self) -> list[dict[str, Any]]:
-        """Return the same for the groups of each factor by itself, with the key ``factor``; none without factors."""
+        """Return a dict for each group of each single factor: the keys of `group_rows`, and ``factor``."""
         return [{"factor": factor.name, **_row(each)} for factor in self.figures.factors for each in factor.groups]
 
     def gate(
@@ -232,10 +232,10 @@ def _row(group: Group) -> dict[str, Any]:
 def _group_table(groups: Sequence[Group], worst: Group | None, file: str) -> list[str]:
     """Return the lines of the groups, or of the worst of many; all are in ``file``."""
     below = list[str]()
-    if len(groups) > MOST_ROWS:
+    if len(groups) > MOST_GROUPS_PRINTED:
         number = text.count(len(groups))
-        below = [f"the {MOST_ROWS} worst of {number} groups with images; {file} in --out has all of them"]
-        groups = worst_first(groups)[:MOST_ROWS]
+        below = [f"the {MOST_GROUPS_PRINTED} worst of {number} groups with images; {file} in --out has all of them"]
+        groups = worst_first(groups)[:MOST_GROUPS_PRINTED]
     columns = [
         ["group", *(text.shorten_group(each.class_name, each.attribute, text.LONGEST_GROUP_NAME) for each in groups)],
         ["images", *(text.count(each.n) for each in groups)],

@@ -63,7 +63,7 @@ class Subject:
         audited: (n,) the rows of the audited ones among them.
         is_first: (n,) False for a copy of an earlier audited image of its class, with equal features.
         split: the split that is audited, or ``all``.
-        told: the warnings that are logged already.
+        logged: the warnings that are logged already.
         config: the settings.
         asked: the settings before a demo is drawn; with those of ``auto`` once it has found the attributes.
         predictions: those of the audited images.
@@ -81,7 +81,7 @@ class Subject:
     audited: NDArray[np.int64]
     is_first: NDArray[np.bool_]
     split: str
-    told: tuple[Caution, ...]
+    logged: tuple[Caution, ...]
     config: FitConfig
     asked: FitConfig
     predictions: figures.UserPredictions
@@ -222,7 +222,7 @@ def _subject_of_data(
         predicted = figures.likeliest(_audited(images)[0].map_blocks(classifier.probabilities))
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
-        **images | {"told": (*images["told"], *predicted.warnings)},
+        **images | {"logged": (*images["logged"], *predicted.warnings)},
         config=config,
         asked=asked,
         predictions=predicted,
@@ -260,12 +260,12 @@ def _subject_of_run(
         raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
     images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)
-    seen, told = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["told"]
+    seen, logged = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["logged"]
     if seen and Path(config.data) == Path(classifier.config.data):
         log_warnings((used := caution("seen in training", n=seen),))
-        told = (*told, used)
+        logged = (*logged, used)
     return Subject(
-        **images | {"told": told},
+        **images | {"logged": logged},
         config=config,
         asked=config,
         predictions=figures.likeliest(_audited(images)[0].map_blocks(classifier.head.probabilities)),
@@ -325,6 +325,6 @@ def _embedded_images(
     audited = (np.cumsum(is_readable) - 1)[rows[kept]]
     first = first_copies(embedded.stored.take(audited))
     copies = copies_warning(first, embedded.dataset.paths, audited)
-    log_warnings(told := (*embedded.warnings, *copies))
+    log_warnings(logged := (*embedded.warnings, *copies))
     is_first = first_of_unit(first, embedded.dataset.labels[audited]) == np.arange(len(audited))
-    return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "told": told}, kept
+    return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "logged": logged}, kept

@@ -152,10 +152,10 @@ def verdict_of(
 ) -> Verdict:
     """Return the verdict with its sentences. ``detectable`` is the `detectable_difference` of these images.
 
-    The other arguments are those of `dbpt.report.verdicts.in_words`.
+    The other arguments are those of `dbpt.report.verdicts.verdict_in_words`.
     """
     decision = _decision(groups, explained, guesses, detectable)
-    return verdicts.in_words(
+    return verdicts.verdict_in_words(
         decision, groups, explained, guesses, by=by, attributes=attributes, is_searched=is_searched
     )
 
@@ -289,9 +289,12 @@ def next_step(
 ) -> NextStep:
     """Return the advice that follows from the verdict, and the commands that it needs.
 
-    ``by_guesses`` says that the groups are those of the ``guesses``. Of several ``factors`` the commands have those
-    with a bias. ``association`` is Cramér's V of class and attribute in the training images, None if it is unknown, and
-    ``worse`` the worse group that the verdict names.
+    Args:
+        subject, verdict, guesses: what is audited, the result, and the guesses of the attribute.
+        by_guesses: whether the groups are those of the ``guesses``.
+        factors: if there are several, the commands have those with a bias.
+        association: Cramér's V of class and attribute in the training images; None if unknown.
+        worse: the worse group that the verdict names.
     """
     untrusted = by_guesses and verdict.kind == "untrusted"
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
@@ -355,7 +358,7 @@ def _short_entries(values: Vocabulary) -> list[str]:
 
 
 def _without_weights(subject: Subject, left_out: Sequence[str]) -> NextStep:
-    """Return the step against a bias that the training images can't teach, so that weights can't help."""
+    """Return the step if class and attribute are unrelated in the training images, so reweighting can't help."""
     options, name = _options(subject, left_out, TRAINING_SETTINGS - {"seed"}), subject.dataset.name
     methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
     compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])

@@ -53,7 +53,11 @@ def load_backbone(
 def checked_spec(
     model: str | Path, pretrained: str | Path | None, tokenizer: str | Path | None, device: str, image_precision: str
 ) -> tuple[dict[str, Any], torch.device]:
-    """Return spec and device for the arguments of `load_backbone`, which are checked without reading the weights."""
+    """Return the spec and the device of a backbone, without reading its weights.
+
+    Args:
+        model, pretrained, tokenizer, device, image_precision: as in `load_backbone`, which this checks.
+    """
     where = _device(device)
     check_image_precision(image_precision)
     if image_precision == "fp16" and where.type == "cpu":  # existing fp16 runs can still be loaded on a CPU

@@ -47,7 +47,15 @@ class Packing:
 def packed_attention(
     q_Qd: torch.Tensor, kv_T2d: torch.Tensor, hidden_QK: torch.Tensor, packing: Packing, num_heads: int
 ) -> torch.Tensor:
-    """Return the attention (Q, d) of queries (Q, d) over keys and values (T, 2d); ``hidden_QK`` is `Packing.hidden`."""
+    """Return the attention (Q, d) of Q queries over T tokens.
+
+    Args:
+        q_Qd: the queries.
+        kv_T2d: the keys and the values.
+        hidden_QK: the rows of `Packing.hidden` for the queries.
+        packing: the lengths of the prompts.
+        num_heads: of the attention; they divide d.
+    """
     attended: torch.Tensor = _PackedAttention.apply(q_Qd, kv_T2d, hidden_QK, packing, num_heads)
     return attended
 
@@ -181,7 +189,7 @@ class SharedPrefixTower(TextTower):
     kv_T2d: torch.Tensor
     hidden_TK: torch.Tensor
     context_V: torch.Tensor
-    places_V: torch.Tensor
+    context_rows_V: torch.Tensor
     positional_Vd: torch.Tensor
     ends_P: torch.Tensor
     unsort_P: torch.Tensor
@@ -189,7 +197,7 @@ class SharedPrefixTower(TextTower):
     def __init__(self, model: torch.nn.Module, layout: PromptLayout) -> None:
         super().__init__(text_module(model), layout)
         eos_P = _eos_positions(model, layout.ids)
-        differs_L = ((layout.ids != layout.ids[:1]) | (layout.places != layout.places[:1])).any(dim=0)
+        differs_L = ((layout.ids != layout.ids[:1]) | (layout.context_rows != layout.context_rows[:1])).any(dim=0)
         self.shared_positions = shared = int(differs_L[: int(eos_P.min())].long().cummax(dim=0).values.eq(0).sum())
         self.own_positions = lengths = (eos_P + 1 - shared).tolist()
         self.packing = Packing(shared, tuple((lengths.count(length), length) for length in sorted(set(lengths))))
@@ -197,8 +205,8 @@ class SharedPrefixTower(TextTower):
         cells = [(0, position) for position in range(shared)]
         cells += [(row, shared + i) for row in order for i in range(lengths[row])]
         rows, positions_T = torch.tensor(cells).T
-        places_T = layout.places[rows, positions_T]
-        context_V = (places_T >= 0).nonzero().flatten()
+        context_rows_T = layout.context_rows[rows, positions_T]
+        context_V = (context_rows_T >= 0).nonzero().flatten()
         device = self.frozen.positional_embedding.device
         with torch.no_grad():  # constants, with placeholders in the rows of the context
             embedded_Td = self.frozen.token_embedding(layout.ids[rows, positions_T].to(device))
@@ -206,13 +214,13 @@ class SharedPrefixTower(TextTower):
             tokens_Td = embedded_Td + positional_Td
             q_Td, kv_T2d = _queries_keys_values(self.frozen.transformer.resblocks[0], tokens_Td)
         self._keep(tokens_Td=tokens_Td, q_Td=q_Td, kv_T2d=kv_T2d, hidden_TK=self.packing.hidden(), context_V=context_V)
-        self._keep(places_V=places_T[context_V], positional_Vd=positional_Td[context_V.to(device)])
+        self._keep(context_rows_V=context_rows_T[context_V], positional_Vd=positional_Td[context_V.to(device)])
         self._keep(ends_P=self.packing.ends(), unsort_P=torch.tensor(order).argsort())
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
         blocks = self.frozen.transformer.resblocks
-        x_Vd = context_at(self.places_V, context).to(self.positional_Vd.dtype) + self.positional_Vd
+        x_Vd = context_at(self.context_rows_V, context).to(self.positional_Vd.dtype) + self.positional_Vd
         x_Td = self.tokens_Td.index_copy(0, self.context_V, x_Vd)
         for number, block in enumerate(blocks):
             # Only the end tokens are read after the last block.
@@ -289,9 +297,13 @@ def fit_text_tower(
 ) -> TextTower:
     """Return `build_text_tower` with weights in ``precision``, in chunks if ``memory_mb`` requires them.
 
-    ``context`` is any tensor of the final shape. ``memory_mb`` limits the activations that a forward pass keeps for the
-    gradient. Their bytes per position are measured on a few prompts, from the shortest to the longest. A chunk has at
-    least one prompt, whatever the limit.
+    Args:
+        model: that of open_clip.
+        layout: the P prompts.
+        context: any tensor of the final shape, ([C,] n_ctx, d).
+        precision: "float32" or "bf16".
+        memory_mb: limit in MB for the activations that a forward pass keeps for the gradient. Their bytes per position
+            are measured on a few prompts, from the shortest to the longest. A chunk has at least one prompt.
     """
     model = hold_text(model, precision)
     whole = build_text_tower(model, layout)

@@ -1,4 +1,4 @@
-"""The frozen text tower as a function from context vectors to text features; token ids with places for the context.
+"""The frozen text tower as a function from context vectors to text features; token ids with room for the context.
 
 A CoOp-style prompt is ``[SOS][ctx x n_ctx][class tokens][.][EOS]`` (Zhou et al., 2022).
 """
@@ -23,12 +23,12 @@ class PromptLayout:
     """Token ids of P prompts, and the positions of the context vectors in them."""
 
     ids: torch.Tensor  # (P, L) int64, with placeholders for the context, padded as by the tokenizer
-    places: torch.Tensor  # (P, L) int64, -1 for a token; vector j of context c is c * n_ctx + j
+    context_rows: torch.Tensor  # (P, L) int64, -1 for a token; vector j of context c is row c * n_ctx + j
     n_ctx: int
 
     def prompts(self, rows: list[int]) -> "PromptLayout":
         """Return the layout of some of the prompts."""
-        return PromptLayout(self.ids[rows], self.places[rows], self.n_ctx)
+        return PromptLayout(self.ids[rows], self.context_rows[rows], self.n_ctx)
 
 
 def prompt_token_ids(
@@ -41,10 +41,16 @@ def prompt_token_ids(
 ) -> PromptLayout:
     """Return the layout of P prompts of one wording each, as in CoOp.
 
-    ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) before the wording, the
-    rest after it; ``front``: ``[SOS][wording][ctx][.][EOS]``. If the full stop shares a token with the last letters, it
-    is part of the wording. ``owners`` (P,) has the number of each prompt's own context; without it all prompts share
-    one. Raises `InputError` if a wording and its context don't fit into the tower's context length.
+    Args:
+        tokenizer: that of the backbone.
+        wordings: (P,). If the full stop shares a token with the last letters, it is part of the wording.
+        n_ctx: the number of context vectors.
+        class_position: ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) before
+            the wording, the rest after it; ``front``: ``[SOS][wording][ctx][.][EOS]``.
+        owners: (P,) the number of each prompt's own context; by default all prompts share one.
+
+    Raises:
+        InputError: if a wording and its context don't fit into the tower's context length.
     """
     frame = _Frame(tokenizer)
     ids_PL = tokenizer([f"{wording}." for wording in wordings]).long().cpu()
@@ -160,22 +166,22 @@ class GeneralTower(TextTower):
     """The model's own ``encode_text`` on the placeholder ids, whose embeddings a hook replaces by the context."""
 
     ids_PL: torch.Tensor
-    places_PL: torch.Tensor
+    context_rows_PL: torch.Tensor
 
     def __init__(self, model: torch.nn.Module, layout: PromptLayout) -> None:
         super().__init__(model, layout)
         # A Hugging Face model masks padding, so positions after the longest prompt can be cut.
         pad = getattr(getattr(text_module(model), "config", None), "pad_token_id", None)
         length = layout.ids.shape[1] if pad is None else 1 + int((layout.ids != pad).any(dim=0).nonzero().max())
-        self._keep(ids_PL=layout.ids[:, :length], places_PL=layout.places[:, :length])
+        self._keep(ids_PL=layout.ids[:, :length], context_rows_PL=layout.context_rows[:, :length])
         self.own_positions = [length] * len(layout.ids)
 
     def forward(self, context: torch.Tensor) -> torch.Tensor:
         """Map context (n_ctx, d) or (C, n_ctx, d) to text features (P, D)."""
 
         def hook(_module: torch.nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
-            inside = context_at(self.places_PL.clamp(min=0), context).to(output.dtype)
-            return torch.where((self.places_PL >= 0).unsqueeze(-1), inside, output)
+            inside = context_at(self.context_rows_PL.clamp(min=0), context).to(output.dtype)
+            return torch.where((self.context_rows_PL >= 0).unsqueeze(-1), inside, output)
 
         handle = token_embedding(self.frozen).register_forward_hook(hook)
         try:
@@ -209,7 +215,7 @@ def text_weights(model: torch.nn.Module) -> int:
     )
 
 
-def context_at(places: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-    """Return the vectors (..., d) of ``context`` ([C,] n_ctx, d) at ``places`` (...), see `PromptLayout`."""
+def context_at(rows: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    """Return the vectors (..., d) of ``context`` ([C,] n_ctx, d) in its ``rows`` (...), see `PromptLayout`."""
     # The gradient of F.embedding, unlike that of indexing, is summed in the same order for any number of threads.
-    return F.embedding(places, context.reshape(-1, context.shape[-1]))
+    return F.embedding(rows, context.reshape(-1, context.shape[-1]))

@@ -17,7 +17,7 @@ from dbpt.commands import comparison_plan as planning
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
 from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
-from dbpt.commands.comparison_summary import summarize
+from dbpt.commands.comparison_summary import comparison_metrics
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
 from dbpt.errors import InputError
@@ -219,7 +219,7 @@ def _compare_in(
     watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
     results, failures = _run(plan, stages, out, jobs, watch)
     shared = study.shared_metrics()
-    metrics = summarize(plan, results, failures, shared, study.split, list(warnings))
+    metrics = comparison_metrics(plan, results, failures, shared, study.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))
     words, heads = embedded.dataset.words, {"Methods": ", ".join(methods), "Heads": ", ".join(plan.heads)}
@@ -231,7 +231,7 @@ def _compare_in(
     if len(trusted) < len(shared.dataset.factors):
         of_factors = {name: each.of_factors(shared.dataset, trusted) for name, each in results.items()}
         shared = replace(shared, dataset=data_of_factors(shared.dataset, trusted))
-        of_trusted = summarize(plan, of_factors, failures, shared, study.split, list(warnings))
+        of_trusted = comparison_metrics(plan, of_factors, failures, shared, study.split, list(warnings))
     answers = answers_of(plan, results, metrics, stages, out)
     if plan.vary:
         best = [row.chosen for row in ComparisonSummary(metrics).rows].index(True)

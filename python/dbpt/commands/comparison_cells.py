@@ -68,7 +68,7 @@ def half_of_each(strata: NDArray[np.int64], draw: int) -> NDArray[np.bool_]:
 
 
 SCHEMA_VERSION = 6
-WAY_OUT = "delete it, and it is trained again"
+HINT = "delete it, and it is trained again"
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
 
 def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
     """Return the classifier of a finished ``cell``."""
-    tensors, _ = read_tensors(result_path(folder, cell), "result", version=SCHEMA_VERSION, hint=WAY_OUT)
+    tensors, _ = read_tensors(result_path(folder, cell), "result", version=SCHEMA_VERSION, hint=HINT)
     prefix = "classifier."
     own = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
@@ -213,12 +213,12 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
     """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
     if not os.path.lexists(path):
         return None
-    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, hint=WAY_OUT)
+    tensors, metadata = read_tensors(path, "result", version=SCHEMA_VERSION, hint=HINT)
     if metadata.get("fingerprint") != fingerprint:
         raise InputError(
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
             "--overwrite"
         )
-    row = typed_json(metadata, "row", RunRow, path, WAY_OUT)
+    row = typed_json(metadata, "row", RunRow, path, HINT)
     assert row.shown is not None  # `read_tensors` has checked that the file is as `run_cell` wrote it
     return CellResult(row, row.shown, tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64))

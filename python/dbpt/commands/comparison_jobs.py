@@ -38,11 +38,19 @@ READY = "ready"
 def run_in_processes(
     configs: Sequence[FitConfig], cells: Sequence[Cell], folder: Path, jobs: int, watch: Watch
 ) -> Generator[tuple[Cell, str | None], None, None]:
-    """Run ``cells`` in ``jobs`` processes, which divide the processor's cores; yield each with the result of `attempt`.
+    """Run cells in several processes, which divide the processor's cores; yield each with the result of `attempt`.
 
-    ``configs`` are the settings of all cells, whose images must be in the cache. If a process dies, its cell fails and
-    another process takes its place. Raises `InputError` if one dies before any could begin. This process calls
-    ``watch``.
+    If a process dies, its cell fails and another process takes its place.
+
+    Args:
+        configs: the settings of all cells, whose images must be in the cache.
+        cells: those to run.
+        folder: that of the comparison.
+        jobs: the number of processes.
+        watch: this process tells it each epoch.
+
+    Raises:
+        InputError: if a process dies before any could begin.
     """
     threads = max(1, torch.get_num_threads() // jobs)
     waiting, workers = list(reversed(cells)), dict[Connection, _Worker]()
@@ -195,7 +203,15 @@ def _interrupts_blocked() -> Iterator[None]:
 def answers_of(
     plan: Plan, results: Mapping[str, CellResult], metrics: ComparisonMetrics, stages: Stages, folder: Path
 ) -> Answers | None:
-    """Return the answers of the `_compared` rows to the shown split, from ``folder``; None if no result is there."""
+    """Return the answers of the `_compared` rows to the images of the shown split; None if no result is there.
+
+    Args:
+        plan: the cells and rows of the comparison.
+        results: of the finished cells, by name.
+        metrics: the content of ``compare.json``.
+        stages: give the data of a cell.
+        folder: that of the comparison, which has the classifiers.
+    """
     after = [row.chosen for row in ComparisonSummary(metrics).rows].index(True)
     positions = _compared(plan, results, after)
     if not positions:

@@ -14,7 +14,7 @@ from dbpt.runs import metrics
 from dbpt.settings.fields import varied_in_words
 
 
-def summarize(
+def comparison_metrics(
     plan: Plan,
     results: Mapping[str, CellResult],
     failures: Mapping[str, str],
@@ -22,9 +22,15 @@ def summarize(
     split: metrics.Split,
     warnings: Sequence[Caution],
 ) -> metrics.ComparisonMetrics:
-    """Return the content of ``compare.json``. It begins with the entries ``shared``; figures are for ``split``.
+    """Return the content of ``compare.json``.
 
-    ``results``, and the reasons of ``failures``, are by the names of the cells.
+    Args:
+        plan: the cells and rows of the comparison.
+        results: of the finished cells, by name.
+        failures: the reasons why cells failed, by name.
+        shared: the entries that every kind of metrics has.
+        split: the one that the figures are for.
+        warnings: those of the whole comparison.
     """
     lr = {cell.config.head: cell.config.peak_lr for cell in reversed(plan.cells) if cell.head is not None}
     settings = {each.name: getattr(plan.config, each.name) for each in fields(metrics.ComparisonSettings)}

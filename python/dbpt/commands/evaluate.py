@@ -116,9 +116,16 @@ def run_with_data(
 ) -> tuple[Classifier, FitConfig, Dataset, PseudoAttributes | None]:
     """Return the classifier of a run, its settings with those that are ``given``, and `rows_with_known` of ``data``.
 
-    A setting that is None in ``given`` is the run's; root, columns and embeddings are the run's only for its own data.
-    Attributes in ``given`` replace those of the run. Without any, those of the data are read. The run's probe guesses
-    the run's own attributes; on other data it guesses them for all images.
+    The run's probe guesses the run's own attributes; on other data it guesses them for all images.
+
+    Args:
+        run: a run folder, or that of a saved classifier.
+        data: a name, a path or rows in memory; None for the run's own data.
+        root: the folder of the images; by default the run's, for its own data.
+        weights: the present path of the backbone's local weights file, if it has moved.
+        device: a torch device, or ``auto``.
+        given: settings by name. One that is None is the run's; columns and embeddings are the run's only for its own
+            data. Attributes replace those of the run. Without any, those of the data are read.
     """
     classifier = load(run, device=device, weights=weights)
     own, overrides = classifier.config, {name: value for name, value in given.items() if value is not None}

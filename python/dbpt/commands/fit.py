@@ -220,7 +220,16 @@ def write_results(
     sheets: GuessSheets,
     command: str,
 ) -> None:
-    """Write the files of the run folder, which ``command`` makes. The last of ``results`` is the chosen one."""
+    """Write the files of the run folder.
+
+    Args:
+        out: the folder.
+        study: the data with groups, and the settings.
+        results: those of all rows; the last is the chosen one, which was trained.
+        metrics: the content of ``metrics.json``.
+        sheets: the guesses, with pictures if there are images.
+        command: the command that makes the run.
+    """
     is_drawn = (study.dataset.root / NOT_PUBLISHED).is_file()
     weights = study.embedded.backbone.spec["weights"].get("path")
     final = results[-1]
@@ -303,9 +312,16 @@ def run_page(
     out: Path,
     command: str,
 ) -> str:
-    """Return ``report.html`` of the run in ``out``, which ``command`` made.
+    """Return ``report.html`` of a run.
 
-    It compares the first of ``results`` with the last, the chosen one.
+    Args:
+        study: the data with groups, and the settings.
+        results: those of all rows. The page compares the first with the last, the chosen one.
+        metrics: the content of ``metrics.json``.
+        charts: those of `run_figures`, by name.
+        sheets: the guesses, with pictures if there are images.
+        out: the run folder.
+        command: the command that made the run.
     """
     dataset, config = study.dataset, study.config
     words = dataset.words

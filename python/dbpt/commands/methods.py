@@ -78,10 +78,17 @@ def trained_result(
     ranks: Ranks = ALONE,
     quiet: bool = False,
 ) -> MethodResult:
-    """Train the head under ``objective`` and evaluate the best epoch; ``quiet`` logs nothing and shows no bar.
+    """Train the head under ``objective`` and evaluate the best epoch.
 
-    ``prompts`` are "class" or "group". Rank 0 tells ``watch`` each epoch of ``row_name`` (default: the
-    method).
+    Args:
+        study: the data with features and groups, and the settings.
+        objective: the name of an objective.
+        prompts: "class" or "group".
+        checkpoint_path: the file for checkpoints; training continues from an existing one. None writes none.
+        watch: rank 0 tells it each epoch.
+        row_name: the name of the row for ``watch``, by default the method's.
+        ranks: the processes that train together.
+        quiet: log nothing and show no progress bar.
     """
     row_name = row_name or method_name(objective, prompts)
     started, config = time.perf_counter(), study.config

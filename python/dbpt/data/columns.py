@@ -21,7 +21,7 @@ ROLES = (*REQUIRED, "split", "attribute")
 PREDICTION_ROLES = ("prediction", "prediction_path")
 """Columns of the table of ``--predictions``, which readers of data ignore."""
 COLUMNS_HINT = "; name the columns with --columns ROLE=NAME ROLE=NAME (separated by spaces)"
-MOST_ROWS = 10_000_000
+MOST_ROWS_OF_TABLE = 10_000_000
 ColumnNames: TypeAlias = Mapping[str, str] | Iterable[str]
 """Columns of a table as users write them: a dict of roles and names, or a list of entries ``"ROLE=NAME"``."""
 
@@ -71,10 +71,11 @@ class DataRequest:
 
 
 def parse_columns(given: ColumnNames, factors: Sequence[Factor] = ()) -> dict[str, str]:
-    """Return ``["path=file", "label=y"]`` or a dict as role to column name; each of the ``factors`` is a role too.
+    """Return the column name of each role, from ``["path=file", "label=y"]`` or a dict.
 
-    `PREDICTION_ROLES` are of a table of predictions. Refuse unknown roles, one column for two roles, and empty names,
-    except for attributes, which ignores them.
+    Each of the ``factors`` is a role too. An empty name is only allowed for attributes, and ignores that column. Raises
+    `InputError` for an unknown role and for one column with two roles; a table of predictions
+    (`PREDICTION_ROLES`) may use a column of the data again.
     """
     columns: dict[str, str] = {}
     roles = (*ROLES, *(factor.name for factor in factors), *PREDICTION_ROLES)
@@ -117,9 +118,9 @@ def column_position(where: str, header: Sequence[str], name: str, hint: str = ""
 
 
 def check_number(path: Path, num_rows: int) -> None:
-    """Refuse more rows than `MOST_ROWS`: a compressed file of a few KB may claim any number."""
-    if num_rows > MOST_ROWS:
-        raise InputError(f"{path}: has {num_rows} rows, more than {MOST_ROWS}; split it")
+    """Refuse more rows than `MOST_ROWS_OF_TABLE`: a compressed file of a few KB may claim any number."""
+    if num_rows > MOST_ROWS_OF_TABLE:
+        raise InputError(f"{path}: has {num_rows} rows, more than {MOST_ROWS_OF_TABLE}; split it")
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,7 @@ def shortened(names: Iterable[str], limit: int = 12) -> str:
     return first_few([repr(name) for name in names], limit)
 
 
-TEMPLATES = ("a photo of a {}.",)
+CLASS_TEMPLATES = ("a photo of a {}.",)
 ATTRIBUTE_TEMPLATES = ("{}",)
 SPLIT_FOLDERS = {"train": 0, "val": 1, "valid": 1, "validation": 1, "test": 2}
 SPLIT_NAMES = SPLIT_FOLDERS | {"0": 0, "1": 1, "2": 2}
@@ -209,9 +210,18 @@ def coded_dataset(
 ) -> Dataset:
     """Return the rows as a `Dataset`, with codes for labels, attributes and splits.
 
-    ``columns`` has labels, and optionally attributes and splits, under the names of ``request``. Without a column of
-    splits or ``splits``, all rows are in split train. ``own_classes`` and ``own_attributes`` are the names in the data
-    if these are not the values of the columns.
+    Args:
+        request: the user's names and words, and the column of each role.
+        columns: labels, and optionally attributes and splits, of the N rows.
+        paths: (N,) paths of the images, relative to ``root``.
+        name: of the data set.
+        root: the folder of the images.
+        splits: (N,) int64 index into `SPLITS`; by default from the column, or all train without one.
+        own_classes, own_attributes: the names in the data if these are not the values of the columns.
+        notes: one line each for the user, about how the data were read.
+
+    Raises:
+        InputError: for fewer than two classes, and for values that stand for no class, attribute or split.
     """
     names = request.column_names
     if splits is None and names.get("split") in columns.values:
@@ -252,7 +262,7 @@ def coded_dataset(
         labels=labels,
         attributes=attribute_codes,
         splits=splits,
-        words=request.words(Words(classes, attributes, TEMPLATES, ATTRIBUTE_TEMPLATES)),
+        words=request.words(Words(classes, attributes, CLASS_TEMPLATES, ATTRIBUTE_TEMPLATES)),
         notes=tuple(notes),
         unit=columns.unit,
         known_factors=tuple(of_factors) if factors[1:] else (),

@@ -218,9 +218,14 @@ MOST_VALIDATION_SHOTS = 4
 def hold_out(
     dataset: Dataset, strata: NDArray[np.int64], fraction: float, seed: int, *, by: str
 ) -> tuple[NDArray[np.int64], tuple[Caution, ...]]:
-    """Return the splits (N,) and a warning: ``fraction`` of each training stratum is validation if that has no rows.
+    """Return the splits (N,) and a warning. If validation has no rows, it gets a part of the training rows.
 
-    ``strata`` are (N,), the ``by`` of the warning. One with a single row keeps it.
+    Args:
+        dataset: N images.
+        strata: (N,) each gives the same share of its training rows. One with a single row keeps it.
+        fraction: that share.
+        seed: draws the rows.
+        by: what the strata are, for the warning.
     """
     train, val = SPLITS.index("train"), SPLITS.index("val")
     if (dataset.splits == val).any():

@@ -248,7 +248,15 @@ def _checked_probabilities(
 
 
 def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]) -> Codes:
-    """Return what an array, from the ``.npy`` file ``path``, has for the ``rows`` (n,) of ``dataset``."""
+    """Return the class or attribute that an array has for each of the ``rows``.
+
+    Args:
+        path: the ``.npy`` file, or the name of the argument, for messages.
+        array: names or indices (N,) or (n,), or probabilities (N, K) or (n, K): of all images or those of ``rows``.
+        dataset: N images.
+        wanted: what to look for, and its K names.
+        rows: (n,) the rows of ``dataset`` to return.
+    """
     number = len(wanted.vocabulary)
     is_codes, is_probabilities = array.ndim == 1 and array.dtype.kind in "iuU", array.dtype.kind == "f"
     if not is_codes and not (is_probabilities and array.shape[1:] == (number,)):
@@ -304,9 +312,14 @@ def _check_text(path: Path, array: NDArray[Any]) -> None:
 
 
 def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, rows: NDArray[np.int64]) -> Codes:
-    """Return what the argument ``name`` has for the ``rows`` (n,) of ``dataset``, as a table or ``.npy`` file has it.
+    """Return the class or attribute that an argument has for each of the ``rows``.
 
-    A data frame is a table if it has one of the columns that are looked for.
+    Args:
+        name: that of the argument, for messages.
+        values: an array or list as in `codes_of_array`, or a data frame: a table if it has a column that is wanted.
+        dataset: N images.
+        wanted: what to look for.
+        rows: (n,) the rows of ``dataset`` to return.
     """
     if {*wanted.paths, *wanted.columns} & set(map(str, getattr(values, "columns", ()))):
         return _from_table(Path(name), partial(frame_columns, values), dataset, wanted, rows)

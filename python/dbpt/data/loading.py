@@ -278,7 +278,15 @@ def read_frame(frame: "pd.DataFrame", request: tabular.DataRequest) -> Dataset:
 def frame_columns(
     frame: Any, path: Path, required: Sequence[str], optional: Sequence[str] = (), hint: str = ""
 ) -> tabular.Columns:
-    """Return the named columns of a data frame of pandas or polars, which messages call ``path``."""
+    """Return the named columns of a data frame.
+
+    Args:
+        frame: of pandas or polars, with a row for each image.
+        path: what messages call it.
+        required: names of columns; a missing one is an `InputError`.
+        optional: names of columns that may be missing.
+        hint: the end of the message about a missing column.
+    """
     header = [str(name) for name in frame.columns]
     wanted = [*required, *(name for name in optional if name in header)]
     positions = {name: tabular.column_position(str(path), header, name, hint) for name in wanted}

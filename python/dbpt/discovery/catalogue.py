@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.clip import Backbone
-from dbpt.data.columns import TEMPLATES
+from dbpt.data.columns import CLASS_TEMPLATES
 from dbpt.data.words import Vocabulary, Words, check_templates, parse_vocabulary
 from dbpt.errors import CONTROL, InputError, nearest
 from dbpt.guesses.trust import AGREEMENT_TEMPLATES
@@ -103,7 +103,7 @@ def _family(name: str, table: Any, where: str) -> Family:
             raise InputError(f"{where}: unknown key {key!r}; expected {' or '.join(KEYS)}{nearest(key, list(KEYS))}")
     if "attributes" not in table:
         raise InputError(f"{where}: attributes is missing; write attributes = ['one', 'another=wording|wording']")
-    templates = table.get("attribute_template", TEMPLATES)
+    templates = table.get("attribute_template", CLASS_TEMPLATES)
     for key, texts in (("attributes", table["attributes"]), ("attribute_template", templates)):
         if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
             raise InputError(f"{where}: {key} is {texts!r:.200}; expected a list of strings")

@@ -100,7 +100,15 @@ ALIKE = 0.7
 def tried_family(
     score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], like: str | None
 ) -> TriedFamily:
-    """Return the family of ``score`` with its finding and its groups of images; ``like`` is from `stronger_alike`."""
+    """Return a family with its finding and its groups of images.
+
+    Args:
+        score: that of the family.
+        images: the n images that were searched.
+        right: (n,) bool, which of them the classifier predicts correctly.
+        class_names: (C,).
+        like: from `stronger_alike`.
+    """
     guessed, explained, family, rule = score.of.guessed, score.explained, score.of.family, score.rule
     trust = None if guessed is None else guessed.trust
     kept = family if guessed is None else family.only(guessed.kept)
@@ -172,7 +180,7 @@ FINDINGS: dict[RuleKind, Finding] = {
 """The finding for a family that fails one of these conditions; the others are about the class names."""
 
 
-MOST_ROWS = 8
+MOST_FAMILIES_PRINTED = 8
 NAMES_SHOWN = 6
 LETTERS = 28
 ENDS = {"": "value", "_low": "low", "_high": "high"}
@@ -229,7 +237,7 @@ class Discovery:
         ]
         lines = [*text.wrapped(heading), ""]
         if figures.proposed:
-            lines += [*text.render_columns(_columns(figures.distinct[:MOST_ROWS])), ""]
+            lines += [*text.render_columns(_columns(figures.distinct[:MOST_FAMILIES_PRINTED])), ""]
         if notes := _passed_over(figures):
             lines += [*text.wrapped(notes), ""]
         lines += text.wrapped([figures.verdict])

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data import StoredFeatures, Words
 from dbpt.discovery.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
-from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, explained_errors, spread
-from dbpt.groups.intervals import Difference, largest_difference
+from dbpt.groups.association import BOOTSTRAPS, ExplainedErrors, evenly_spaced, explained_errors
+from dbpt.groups.intervals import GroupDifference, largest_difference
 from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
 from dbpt.guesses.label import label_quietly
 from dbpt.guesses.trust import Trust, guess_trust
@@ -25,7 +25,7 @@ SMALLEST_DIFFERENCE = 0.1
 """The accuracies of two groups of a class must differ by this much."""
 FEWEST = 0.01
 """The share of the images that a name needs; rarer names are left out of their family."""
-MOST_ROWS = 5000
+ROWS_OF_SAMPLE = 5000
 """Rows by which the shares of a half are estimated, and rows of which the doubts are judged."""
 BLOCK = 1 << 14
 """Rows of which the features are read at a time."""
@@ -86,7 +86,7 @@ class Explained:
 
     errors: ExplainedErrors
     q_value: float | None
-    difference: Difference | None
+    difference: GroupDifference | None
 
     def failing(self, *, beyond: bool = False) -> Rule | None:
         """Return why the guesses, which may be those ``beyond`` the class names, don't explain errors; None if they do.
@@ -189,7 +189,7 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     """
     projection_DD = without_classes(images.backbone, words)
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
-    rows = spread(np.arange(len(images.labels)), MOST_ROWS)
+    rows = evenly_spaced(np.arange(len(images.labels)), ROWS_OF_SAMPLE)
     sample, halves_N, guessed = images.take(rows), halves(images.labels, images.seed), list[GuessedFamily]()
     words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
     other_words, other_words_beyond = sample.logits(words_WD), sample.logits(words_WD @ projection_DD)
@@ -327,7 +327,7 @@ def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> NDArray[np.int64]:
     guesses = np.empty(len(logits_NK), np.int64)
     for half in (halves_N, ~halves_N):
         fit_on = np.zeros(len(half), dtype=bool)
-        fit_on[spread(np.flatnonzero(~half), MOST_ROWS)] = True
+        fit_on[evenly_spaced(np.flatnonzero(~half), ROWS_OF_SAMPLE)] = True
         pseudo = label_quietly(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
         guesses[half] = pseudo.pseudo_attributes[half]
     return guesses

@@ -119,7 +119,7 @@ class TooManyFailures(InputError):
 class EmbeddedFiles:
     """The files of a list, as they are on disk, and the cache of this encoder and root.
 
-    ``places`` (N,) int64 are their rows in ``cache``, -1 if it has none. ``missing`` are the rows of the list to
+    ``positions`` (N,) int64 are their rows in ``cache``, -1 if it has none. ``missing`` are the rows of the list to
     compute, in order, with each file once.
 
     Args:
@@ -137,10 +137,10 @@ class EmbeddedFiles:
         self._find()
 
     def _find(self) -> None:
-        self.places = self.cache.find(self.files.ids)
+        self.positions = self.cache.find(self.files.ids)
         errors = list(self.files.errors)
-        self.places[errors] = -1
-        absent = self.places < 0
+        self.positions[errors] = -1
+        absent = self.positions < 0
         absent[errors] = False
         rows = np.flatnonzero(absent)
         first = rows[np.sort(np.unique(self.files.ids[rows], axis=0, return_index=True)[1])]
@@ -148,13 +148,13 @@ class EmbeddedFiles:
 
     def features(self) -> StoredFeatures:
         """Return the features (N, D), which stay in the cache; zero for rows without any."""
-        return StoredFeatures(self.cache.read, self.places, self.backbone.embed_dim)
+        return StoredFeatures(self.cache.read, self.positions, self.backbone.embed_dim)
 
     def failures(self) -> tuple[Failure, ...]:
         """Return the rows without features, in order, each with its reason."""
-        rows = np.flatnonzero(self.cache.failed(self.places))
-        reasons = dict(zip(rows.tolist(), self.cache.reasons(self.places[rows]), strict=True)) | self.files.errors
-        for row in np.flatnonzero(self.places < 0).tolist():
+        rows = np.flatnonzero(self.cache.failed(self.positions))
+        reasons = dict(zip(rows.tolist(), self.cache.reasons(self.positions[rows]), strict=True)) | self.files.errors
+        for row in np.flatnonzero(self.positions < 0).tolist():
             if (path := self.files.paths[row]) in self._unreached:
                 reasons.setdefault(row, self._unreached[path])
         return tuple(Failure(row, self.files.paths[row], reasons[row]) for row in sorted(reasons))

@@ -29,7 +29,7 @@ def random_part(strata: NDArray[np.int64], size: Callable[[int], int], seed: int
     return part
 
 
-def spread(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+def evenly_spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     """Return at most ``most`` of the ``rows`` (n,), at equal distances."""
     return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
 

@@ -118,7 +118,14 @@ def check_sizes(num_classes: Any, num_attributes: Any) -> tuple[int, int]:
 
 
 def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int | None = None) -> NDArray[np.int64]:
-    """Return values as (N,) int64 after checking shape, dtype and low <= value < stop."""
+    """Return values as (N,) int64 after checking shape, dtype and range.
+
+    Args:
+        values: (N,) integers.
+        name: that of the argument, for messages.
+        low, stop: each value v must satisfy low <= v < stop.
+        rows: N, if another argument decides it.
+    """
     array = np.asarray(values)
     if array.ndim != 1 or (rows is not None and array.size != rows):
         expected = "(N,)" if rows is None else f"({rows},), a value for each prediction or pseudo attribute"
@@ -160,12 +167,12 @@ def to_host(name: str, value: ArrayLike) -> ArrayLike:
     return array
 
 
-def integers(name: str, values: ArrayLike) -> NDArray[np.int64]:
+def integers_on_host(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """Return `values`, an array or a tensor, as int64 (N,)."""
     return arguments.integers(name, to_host(name, values))
 
 
-def numbers(name: str, values: ArrayLike) -> NDArray[Any]:
+def floats_on_host(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return `values`, an array or a tensor, as float32 or float64 (N,)."""
     array = arguments.floats(name, to_host(name, values))
     return array.astype(np.float32) if array.dtype == np.float16 else array

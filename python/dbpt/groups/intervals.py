@@ -307,7 +307,7 @@ def _paired_correlation(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Difference:
+class GroupDifference:
     """The difference in accuracy of two groups of one class, by their indices in the list of groups, y*A + a.
 
     ``low`` to ``high`` is a 95 % interval of the difference that holds for all pairs of the family at once. ``low`` is
@@ -321,7 +321,7 @@ class Difference:
     high: float
 
 
-def largest_difference(correct_CA: NDArray[np.int64], counts_CA: NDArray[np.int64]) -> Difference | None:
+def largest_difference(correct_CA: NDArray[np.int64], counts_CA: NDArray[np.int64]) -> GroupDifference | None:
     """Return the pair of groups within a class whose difference in accuracy has the largest lower bound.
 
     So a large difference by chance, between groups of few images, doesn't hide one that is certain. None if no class
@@ -345,7 +345,7 @@ def largest_difference(correct_CA: NDArray[np.int64], counts_CA: NDArray[np.int6
     label, better, worse = np.unravel_index(int(low_CAA.argmax()), low_CAA.shape)
     value = float(value_CAA[label, better, worse])
     start = int(label) * counts_CA.shape[1]
-    return Difference(
+    return GroupDifference(
         worse=start + int(worse),
         better=start + int(better),
         value=value,

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import group_sums
 from dbpt.errors import InputError
-from dbpt.groups.ids import check_length, integers, is_tensor, numbers, on_accelerator, to_host
+from dbpt.groups.ids import check_length, floats_on_host, integers_on_host, is_tensor, on_accelerator, to_host
 
 if TYPE_CHECKING:
     import torch
@@ -97,7 +97,7 @@ class GroupSums:
         if on_accelerator(groups) and on_accelerator(values):
             sums = sum_tensors(groups, values, len(self.digits), quantity)
         if sums is None:
-            groups, values = integers("groups", groups), numbers(quantity.name, values)
+            groups, values = integers_on_host("groups", groups), floats_on_host(quantity.name, values)
             check_length(quantity.name, len(values), len(groups), "the rows of groups")
             limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
             sums = group_sums(groups, values, len(self.digits), **limits, num_threads=arguments.num_threads())
@@ -275,7 +275,7 @@ class GroupWeighting(ABC):
             raise InputError(
                 "sample_weights: labels and num_classes are needed together, to know the class of a sample of group -1"
             )
-        num_groups, groups_B = len(self.counts), integers("groups", groups)
+        num_groups, groups_B = len(self.counts), integers_on_host("groups", groups)
         outside_B: Any = 1.0
         weights_G = self.group_weights
         if labels is not None:
@@ -286,7 +286,7 @@ class GroupWeighting(ABC):
                 values_G.reshape(num_classes, -1).sum(axis=1) for values_G in (self.counts, weights_G * self.counts)
             )
             weights_C = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
-            labels_B = integers("labels", labels)
+            labels_B = integers_on_host("labels", labels)
             check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
             valid_B = (labels_B >= 0) & (labels_B < num_classes)
             arguments.check_each("labels", labels_B, valid_B, f"a class from 0 to {num_classes - 1}")

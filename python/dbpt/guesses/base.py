@@ -111,7 +111,7 @@ PSEUDO_METHODS = Registry[PseudoMethod](
 register_pseudo_method = PSEUDO_METHODS.register
 
 
-MOST_ROWS = 1 << 16  # in a sample; the standard error of a share is then below 0.002
+ROWS_OF_FIT = 1 << 16  # in a sample; the standard error of a share is then below 0.002
 MOST_VALUES = 1 << 17  # in a sample, so that many attributes don't take longer than a few
 MAX_VALUE = 1e15
 _GOLDEN_RATIO = 0.6180339887498949
@@ -299,7 +299,7 @@ class Job:
         Positions depend only on the number of rows. They are uneven, so that periodic data are sampled evenly too.
         """
         num_rows = len(self.logits) if self.fit_rows is None else len(self.fit_rows)
-        n = max(1, min(num_rows, MOST_ROWS, MOST_VALUES // self.logits.shape[1]))
+        n = max(1, min(num_rows, ROWS_OF_FIT, MOST_VALUES // self.logits.shape[1]))
         positions = np.arange(n)
         if n < num_rows:
             # Multiples of the golden ratio are spread evenly over 0 to 1, and repeat no period.

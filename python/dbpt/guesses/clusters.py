@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data.features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
-from dbpt.groups.association import spread
+from dbpt.groups.association import evenly_spaced
 from dbpt.guesses.mixture import Array, centers_of_points, gain_of_clusters, softmax
 
 METHOD = "clusters"
 NUMBERS = (2, 3, 4, 5)
 """From which the silhouette chooses."""
-MOST_ROWS = 20_000  # of a class, to fit on
+MOST_ROWS_OF_CLASS = 20_000  # of a class, to fit on
 MOST_COMPARED = 500  # of a class, for the silhouette
 DISTINCT = 0.05
 """Clusters with a lower separation are in doubt."""
@@ -52,7 +52,7 @@ class ClassClusters:
         posterior_NK = np.empty((len(features), self.biases.shape[1]), np.float32)
         for label, (weights_KD, bias_K) in enumerate(zip(self.weights, self.biases, strict=True)):
             rows = np.flatnonzero(labels == label)
-            for part in np.array_split(rows, -(-len(rows) // MOST_ROWS) or 1):
+            for part in np.array_split(rows, -(-len(rows) // MOST_ROWS_OF_CLASS) or 1):
                 posterior_NK[part] = softmax(features[part] @ weights_KD.T + bias_K)[0]
         return posterior_NK
 
@@ -86,14 +86,21 @@ def find_class_clusters(
     class_names: Sequence[str],
     number: int,
 ) -> ClassClusters:
-    """Find ``number`` clusters in each class, or with 0 as many as have the largest mean silhouette.
+    """Find clusters in each class.
 
-    ``features`` are (N, D) and ``labels`` (N,), of the rows to fit on; ``class_weights`` (C, D) are the zero-shot
-    classifier's. Raises `InputError` for a class with too few distinct rows.
+    Args:
+        features: (N, D) of the rows to fit on.
+        labels: (N,) class index.
+        class_weights: (C, D) of the zero-shot classifier.
+        class_names: (C,).
+        number: of clusters in each class; 0 takes as many as have the largest mean silhouette.
+
+    Raises:
+        InputError: for a class with too few distinct rows.
     """
     points, means = [], []
     for label in range(len(class_names)):
-        rows = spread(np.flatnonzero(labels == label), MOST_ROWS)
+        rows = evenly_spaced(np.flatnonzero(labels == label), MOST_ROWS_OF_CLASS)
         of_class = features[rows].astype(np.float64)
         if (distinct := len(np.unique(of_class, axis=0))) < max(number, 2):
             images = "image" if distinct == 1 else "images"
@@ -167,7 +174,7 @@ def _nearest(points_ND: Array, centers_KD: Array) -> NDArray[np.int64]:
 def _silhouette(points_ND: Array, number: int) -> float:
     """Return the mean silhouette (Rousseeuw, 1987) of some rows: how much nearer their own cluster is than the next."""
     _, clusters_N = _kmeans(points_ND, number)
-    rows = spread(np.arange(len(points_ND)), MOST_COMPARED)
+    rows = evenly_spaced(np.arange(len(points_ND)), MOST_COMPARED)
     points_ND, clusters_N = points_ND[rows], clusters_N[rows]
     squares_N = (points_ND**2).sum(axis=1)
     distances_NN = np.sqrt((squares_N[:, None] + squares_N - 2 * points_ND @ points_ND.T).clip(0))

@@ -53,10 +53,17 @@ class CrossValidated:
         suspect: Factor,
         classes: Mapping[int, str],
     ) -> "CrossValidated":
-        """Compare the ``guessed`` attributes (n,) with the ``known`` ones (n,) of images with ``labels`` (n,).
+        """Compare guessed attributes with known ones.
 
-        The groups are those of the ``classes`` that have images, by index, with each value of the suspect that the
-        class may have. A class that may have only one value has none to guess, and is left out.
+        The groups are those of each class with each value of the suspect that the class may have. A class that may have
+        only one value has none to guess, and is left out.
+
+        Args:
+            guessed: (n,) attribute index.
+            known: (n,) the same.
+            labels: (n,) class index.
+            suspect: the attribute.
+            classes: the names of the classes that have images, by index.
         """
         names, possible = list(suspect.values), {label: suspect.possible(name) for label, name in classes.items()}
         groups = [

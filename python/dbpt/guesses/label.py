@@ -164,8 +164,8 @@ def _checked_buffer(name: str, buffer: Any, shape: tuple[int, ...], kinds: str) 
         raise InputError(f"{name} is {arguments.in_one_line(buffer)}; expected {alternatives} of {what} to fill")
     right_type = buffer.dtype.kind in kinds and (kinds == "iu" or buffer.dtype == np.float32)
     if not right_type or not buffer.dtype.isnative or buffer.shape != shape:
-        found = f"shape {buffer.shape} and dtype {buffer.dtype}"
-        raise InputError(f"{name} has {found}; expected {shape} {what} in native byte order")
+        actual = f"shape {buffer.shape} and dtype {buffer.dtype}"
+        raise InputError(f"{name} has {actual}; expected {shape} {what} in native byte order")
     flags = buffer.flags
     if not (flags.c_contiguous and flags.aligned and flags.writeable):
         raise InputError(f"{name} is read-only or not contiguous; expected a contiguous array that can be written to")

@@ -19,10 +19,10 @@ from dbpt.guesses.doubts import CrossValidated
 
 PENALTY = 0.1
 """scikit-learn's C. 1.0 is overconfident where images are few, 0.01 misses what small groups need."""
-MOST_ROWS = 50_000
+MOST_ROWS_TO_FIT = 50_000
 """Rows that the probes are fitted to; more hardly change them, but take memory and time."""
 FEWEST_OF_CLASS = 100
-"""Rows of a class that are taken even if its share of `MOST_ROWS` is smaller."""
+"""Rows of a class that are taken even if its share of `MOST_ROWS_TO_FIT` is smaller."""
 FOLDS = 5
 SETTINGS = {"C": PENALTY, "tol": 1e-3, "max_iter": 1000}
 
@@ -120,9 +120,9 @@ def _shuffled(labels: NDArray[np.int64], seed: int) -> Iterator[NDArray[np.int64
 
 
 def _sample(labels: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return the rows to fit to, sorted: all, or of more than `MOST_ROWS` a part with the shares of the classes."""
-    total = max(len(labels), MOST_ROWS)
-    parts = [each[: max(FEWEST_OF_CLASS, MOST_ROWS * len(each) // total)] for each in _shuffled(labels, seed)]
+    """Return the rows to fit to, sorted: at most `MOST_ROWS_TO_FIT`, with the shares of the classes."""
+    total = max(len(labels), MOST_ROWS_TO_FIT)
+    parts = [each[: max(FEWEST_OF_CLASS, MOST_ROWS_TO_FIT * len(each) // total)] for each in _shuffled(labels, seed)]
     return np.sort(np.concatenate(parts))
 
 

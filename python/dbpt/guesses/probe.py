@@ -38,10 +38,19 @@ class Probe(PseudoMethod):
         seed: int,
         hint: str,
     ) -> AttributeProbe:
-        """Fit a probe of each suspect, whose folds are dealt by the ``seed``.
+        """Fit a probe of each suspect. Rows with equal features are copies of an image, which counts once.
 
-        Rows with equal features are copies of an image, which counts once. Raises `InputError` if an attribute is known
-        of fewer than two images.
+        Args:
+            features: (N, D) of all images.
+            known: their known attributes, -1 where unknown.
+            labels: (N,) int64 class index.
+            may_learn: (N,) bool, the rows that the probe may be fitted to.
+            words: the classes and the suspected attributes.
+            seed: deals the folds of the cross-validation.
+            hint: how to get more known images, for error messages.
+
+        Raises:
+            InputError: if an attribute is known of fewer than two images.
         """
         layers, figures = [], []
         classes = {label: list(words.classes)[label] for label in np.unique(labels[may_learn]).tolist()}

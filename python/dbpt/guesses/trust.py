@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
-from dbpt.groups.association import spread
+from dbpt.groups.association import evenly_spaced
 from dbpt.guesses.base import PSEUDO_METHODS, PseudoAttributes, comparable_attributes
 from dbpt.guesses.clusters import METHOD as CLUSTERS
 from dbpt.guesses.clusters import ClassClusters
@@ -30,7 +30,7 @@ from dbpt.storage.typed_json import Count, Share
 AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
 """Sentences that say the same. Names that CLIP knows give the same guesses with each."""
 LOWEST_SPREAD, LOWEST_SEPARATION, MOST_NEARER_WORDS, LARGEST_GAP_DENSITY = 0.6, 0.1, 0.05, 0.75
-MOST_ROWS = 20_000
+MOST_ROWS_TO_JUDGE = 20_000
 MOST_PAIRS = 3  # in a doubt
 
 
@@ -92,10 +92,7 @@ class Trust:
 
     @property
     def doubts(self) -> list[Caution]:
-        """Reasons not to trust the guesses; none if there is no reason.
-
-        They name the names that fail, unless all do.
-        """
+        """Reasons not to trust the guesses, if there are any, with the names that fail unless all do."""
         doubts = []
         if unsteady := self._unsteady:
             names = [] if len(unsteady) == len(self.agreements) else unsteady  # none: of all
@@ -197,11 +194,15 @@ def guess_trust(
     names: Sequence[str],
     counts: NDArray[np.int64] | None = None,
 ) -> Trust:
-    """Judge the ``guesses`` (N,), -1 for none, that were made from zero-shot ``logits`` (N, A) of the ``names`` (A,).
+    """Judge guesses that were made from zero-shot logits.
 
-    ``by_template`` has the logits (N, A) by each of the `AGREEMENT_TEMPLATES`, ``other_words`` (N, W) those of words to
-    compare with by the first of these, and ``labels`` (N,) the classes. If these are `judged_rows` of more, ``counts``
-    (A,) are the images of all of them that were guessed each name.
+    Args:
+        guesses: (N,) index of a name, -1 for none.
+        logits: (N, A) of the names, by the sentences of the data set.
+        by_template: (N, A) logits by each of the `AGREEMENT_TEMPLATES`.
+        other_words: (N, W) logits of words to compare with, by the first of these.
+        labels, names: (N,) class index, and the A names.
+        counts: (A,) images that were guessed each name, if the N are `judged_rows` of more.
     """
     num_rows, num_attributes = logits.shape
     names = tuple(names)
@@ -226,8 +227,8 @@ def guess_trust(
 
 
 def judged_rows(rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return at most `MOST_ROWS` of the rows, at equal distances."""
-    return spread(rows, MOST_ROWS)
+    """Return at most `MOST_ROWS_TO_JUDGE` of the rows, at equal distances."""
+    return evenly_spaced(rows, MOST_ROWS_TO_JUDGE)
 
 
 MOST_TRIALS = 20
@@ -381,10 +382,8 @@ def _doubts(
         cells, code = np.ix_(np.searchsorted(read, sample), np.array(values)), np.full(len(known) + 1, -1)  # last: -1
         code[list(values)] = np.arange(len(values))
         counts = np.bincount(guessed[suspect][rows] + 1, minlength=len(known) + 1)[1:]
-        others, of_templates = (
-            logits_of(other_words, rows=taken[sample]),
-            [each[suspect][cells] for each in by_template],
-        )
+        others = logits_of(other_words, rows=taken[sample])
+        of_templates = [each[suspect][cells] for each in by_template]
         evidence = logits[suspect][cells], of_templates, others, dataset.labels[sample]
         names = [known[value] for value in values]
         trust = guess_trust(code[guessed[suspect][sample]], *evidence, names, counts[list(values)])

@@ -35,8 +35,8 @@ class PromptHead(Head):
         contexts: the number of the context of each name if they are specific; by default each has its own.
         copies: the number of groups of each name, if no words tell them apart.
         class_position: see `prompt_token_ids`.
-        ctx_init: words whose token embeddings the context starts as, instead of ``n_ctx``.
-        context: float32 of the shape above, what the context starts as, with ``n_ctx``.
+        ctx_init: initial words: the context starts from their token embeddings. Instead of ``n_ctx``.
+        context: float32 ([C,] n_ctx, d), initial context vectors instead of random ones; give ``n_ctx`` too.
         text_precision: of the text tower's weights, float32 or bf16.
         text_memory_mb: limit in MB for the text tower's activations in a step; more classes go through it in chunks.
 
@@ -123,7 +123,7 @@ class PromptHead(Head):
     def identity(self) -> object:
         """Return the first words or context, the classes, and the token ids of the prompts, for the tokenizer."""
         layout = self.text_tower.layout
-        return (*self._start, layout.ids.tolist(), layout.places.tolist())
+        return (*self._start, layout.ids.tolist(), layout.context_rows.tolist())
 
     def weights(self) -> torch.Tensor:
         """Return weights (K, D), L2-normalised, differentiable in the context and the offsets."""
@@ -209,7 +209,17 @@ def prompt_layout(
     class_specific_context: bool,
     contexts: Sequence[int] | None = None,
 ) -> text_tower.PromptLayout:
-    """Lay out the prompts of all wordings, name by name. Raises `InputError` as `PromptHead` does."""
+    """Lay out the prompts of all wordings, name by name. Raises `InputError` as `PromptHead` does.
+
+    Args:
+        tokenizer: that of the backbone.
+        names: the classes or groups with their wordings.
+        n_ctx: the number of context vectors; None takes as many as ``ctx_init`` has tokens.
+        ctx_init: the initial words of the context, which replace ``n_ctx``.
+        class_position: see `prompt_token_ids`.
+        class_specific_context: whether each name has a context of its own.
+        contexts: the number of the context of each name, then; by default each has its own.
+    """
     if ctx_init is not None:
         n_ctx = len(text_tower.context_token_ids(tokenizer, ctx_init))
     assert n_ctx is not None

@@ -16,7 +16,7 @@ from dbpt.storage.files import check_version, is_missing, write_atomically, writ
 from dbpt.storage.typed_json import Count, Limits, Share, read_json, typed
 
 SCHEMA_VERSION = 2
-WAY_OUT = "draw a new sample"
+HINT = "draw a new sample"
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,11 @@ def read_design(folder: Path) -> Design:
     sample = value.pop("sample", None)
     columns = read_columns(rows, ("path", "stratum")).values
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in columns["stratum"]):
-        raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {WAY_OUT}")
+        raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {HINT}")
     value["paths"], value["stratum"] = list(map(unmarked, columns["path"])), list(map(int, columns["stratum"]))
-    design = typed(value, Design, path, WAY_OUT)
+    design = typed(value, Design, path, HINT)
     if design.sample != sample:
-        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {WAY_OUT}")
+        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {HINT}")
     return design
 
 

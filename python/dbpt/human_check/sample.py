@@ -193,12 +193,12 @@ class RunLabels:
     """A run's ``pseudo_attributes.safetensors``: arrays (N,), -1 for unlabelled rows, and the path of each row."""
 
     def __init__(self, run: Path, classifier: "Classifier") -> None:
-        from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
+        from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION
         from dbpt.storage.files import read_tensors
 
         file = run / "pseudo_attributes.safetensors"
         what, needs = "run's pseudo attributes", ("pseudo_attributes", "confidence", "splits", "paths")
-        tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, hint=WAY_OUT, needs=needs)
+        tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, hint=HINT, needs=needs)
         self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
         self.confidence, self.splits = tensors["confidence"], tensors["splits"]
         self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")

@@ -238,11 +238,18 @@ def refit_layer(
     num_classes: int,
     seed: int,
 ) -> tuple[Layer, float]:
-    """Return weights (C, D) and bias (C,), and the penalty chosen, from ``features`` (N, D) of validation rows.
+    """Return weights (C, D) and bias (C,), fitted to N validation rows, and the chosen penalty.
 
-    ``labels`` and ``groups`` are (N,), -1 for an unknown group. The means and deviations of ``train_features`` (M, D)
-    standardise the last fits. Each class has a row of known group, and some group has two. Raises `InputError` if
-    scikit-learn is not installed.
+    Args:
+        train_features: (M, D); their means and deviations standardise the last fits.
+        features: (N, D) of the validation rows.
+        labels: (N,) class index.
+        groups: (N,) group, -1 if unknown. Each class has a row of known group, and some group has two.
+        num_classes: C.
+        seed: draws the subsets of the rows that the fits are of.
+
+    Raises:
+        InputError: if scikit-learn is not installed.
     """
     known = groups >= 0
     features_ND, labels, groups = features[known].astype(np.float64), labels[known], groups[known]

@@ -293,7 +293,7 @@ def line_chart(
         low, high = axes.get_ylim()
         ends = [next(value for _, value in reversed(line.points) if value is not None) for line in lines]
         tops = [height * (1 - (min(max(end, low), high) - low) / (high - low)) for end in ends]
-        for line, end, label in zip(lines, tops, spread(tops, 14.0, height), strict=True):
+        for line, end, label in zip(lines, tops, moved_apart(tops, 14.0, height), strict=True):
             _curve(axes, line, 1 - end / height, 1 - label / height)
     return Chart(axes.figure, _clean(description), on_page)  # type: ignore[arg-type]
 
@@ -320,7 +320,7 @@ def _curve(axes: Axes, line: Line, end: float, label: float) -> None:
     _text(axes, (1, low + label * (high - low)), (45, -4), line.label, ha="left", hover=line.name)
 
 
-def spread(tops: Sequence[float], distance: float, bottom: float) -> list[float]:
+def moved_apart(tops: Sequence[float], distance: float, bottom: float) -> list[float]:
     """Move labels apart to the given distance, in their order, keeping them above ``bottom``; all from the top."""
     moved, order = list(tops), sorted(range(len(tops)), key=lambda i: tops[i])
     for above, i in pairwise(order):

@@ -65,8 +65,8 @@ def render_comparison(
     """
     charts, data, guesses = charts or comparison_figures(metrics), metrics.dataset, sheets.guesses
     summary, judged_summary = ComparisonSummary(metrics), ComparisonSummary(judged)
-    outcome, doubted, rows = verdict(judged_summary, guesses), doubted_factors(guesses, metrics), _rows(summary)
-    several, (average, gap) = len(metrics.seeds) > 1, AVERAGES[metrics.average]
+    outcome, doubted = comparison_outcome(judged_summary, guesses), doubted_factors(guesses, metrics)
+    rows, several, (average, gap) = _rows(summary), len(metrics.seeds) > 1, AVERAGES[metrics.average]
     values = {"metrics": metrics, "rows": rows, "average": average, "gap": gap, "most_bars": MOST_BARS}
     values |= {"chart": charts["worst_group_accuracy"], "doubted": doubted, "is_varied": is_varied(metrics)}
     missing = section("missing", metrics=metrics, resume=next_steps.resume)
@@ -88,7 +88,7 @@ def render_comparison(
     of = {"by_clusters": guesses.by_clusters, "has_attributes": data.has_attributes}
     parts += [
         sections.guessed(sheets, use=use, seed=seed) if data.has_attributes else None,
-        sections.next_step("compare", steps=next_steps, **of) if next_steps.fit or next_steps.guess else None,
+        sections.next_step_section("compare", steps=next_steps, **of) if next_steps.fit or next_steps.guess else None,
         made_by,
     ]
     eyebrow = f"{data.name} · comparison of {text.count_of(len(rows), 'row')}"
@@ -125,7 +125,7 @@ def _row_chart(rows: Sequence[ShownRow]) -> Chart | None:
     return bar_chart(bars, "Worst-group accuracy of each row in per cent, with its 95 % interval over images")
 
 
-def verdict(summary: ComparisonSummary, guesses: Guesses) -> Outcome:
+def comparison_outcome(summary: ComparisonSummary, guesses: Guesses) -> Outcome:
     """Return what the intervals prove about the difference of the chosen row to ERM, over the `judged_factors`."""
     chosen, follows = summary.chosen, ("the figures by group prove nothing", "nothing is proven about these groups")
     untrusted, doubts = by_doubts(guesses, summary.metrics, *follows)

@@ -9,7 +9,7 @@ from dbpt.cautions import Caution, short_of
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
 from dbpt.groups import ExplainedErrors, Group
-from dbpt.groups.intervals import Difference
+from dbpt.groups.intervals import GroupDifference
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
 from dbpt.report.verdicts import SUBJECTS, VerdictKind, WhyNothing
@@ -131,7 +131,7 @@ class TriedFamily:
     separation: float | None
     nearer_words: float | None
     groups: list[Group]
-    difference: Difference | None
+    difference: GroupDifference | None
     rule: Rule | None
     class_words: list[str]
     doubts: list[str]
@@ -197,7 +197,7 @@ def _explained_too(others: int) -> str:
     return f" ({text.count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
 
 
-def verdict_of(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
+def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
     """Return the result in words; ``title`` says whose ``errors`` on ``n`` images they are."""
     if not errors or errors == n:
         return f"Nothing proposed: {title} is {'wrong' if errors else 'right'} on all {text.count(n)} images."
@@ -240,7 +240,7 @@ SearchedImages = Literal["training and validation", "test", "audited", "not audi
 
 
 def searched_errors(by: PredictionsBy, n: int, images: SearchedImages) -> str:
-    """Return whose errors are searched, in how many of which images."""
+    """Name the classifier and the images whose errors are searched: "zero-shot CLIP in 500 test images"."""
     is_audit = images in ("audited", "not audited")
     where = f"{text.count_of(n, 'image')} that are {images}" if is_audit else f"{text.count(n)} {images} images"
     return f"{SUBJECTS[by]} in {where}"

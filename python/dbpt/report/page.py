@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 Interval = tuple[float, float] | None
 
 
-def verdict(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome:
+def run_outcome(summary: Summary, guesses: Guesses, difference: Interval) -> Outcome:
     """Return how biased the strongest other row is, and what the training of the chosen row changed.
 
     The figures are those over the `judged_factors`. ``difference`` is the 95 % interval of the change of worst-group
@@ -205,7 +205,7 @@ def render_report(
     """
     summary, judged_summary, guesses, data = summarize(metrics), summarize(judged), sheets.guesses, metrics.dataset
     rows, chosen, quality = shown_rows(summary.rows), summary.chosen, metrics.pseudo_quality
-    outcome, doubted = verdict(judged_summary, guesses, difference), doubted_factors(guesses, metrics)
+    outcome, doubted = run_outcome(judged_summary, guesses, difference), doubted_factors(guesses, metrics)
     tabled, compared = sections.tabled(chosen), [summary.rows[0].title, chosen.title]
     values = {"metrics": metrics, "names": data.group_names, "tabled": tabled, "chosen": chosen, "rows": rows}
     values |= {"doubted": doubted, "guesses": guesses, "summary": summary, "selected_by": selected_by(metrics)}
@@ -220,7 +220,7 @@ def render_report(
         training = section("training", "Training", **values, **more)
     where, worst = f"on the {SPLIT_NAMES[summary.split]} images", chosen.worst
     worst_name = f"the worst group, {group_name(worst.class_name, worst.attribute)}" if worst else "the worst group"
-    label = sections.next_step("fit", label_command=label_command, by_clusters=False)
+    label = sections.next_step_section("fit", label_command=label_command, by_clusters=False)
     use = "figures" if metrics.group_kind == "pseudo" else ""
     parts = [
         sections.doubts(guesses, metrics.group_kind, is_untrusted=outcome.kind == "untrusted", is_trained=True),

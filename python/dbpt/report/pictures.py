@@ -126,9 +126,10 @@ class Example:
 
 @dataclass(frozen=True)
 class GroupExamples:
-    """The ``n`` images of a group, of which each classifier gets ``right`` so many, and some of them as pictures.
+    """A group of ``n`` images: how many the classifiers predict correctly, and pictures of some.
 
-    ``gained`` are the images that only the last classifier gets right, ``lost`` those that only the first one does.
+    ``right`` says how many of the images each classifier predicts correctly, ``gained`` how many only the last one
+    does, and ``lost`` how many only the first one does.
     """
 
     class_name: str
@@ -269,7 +270,12 @@ def first_thumbnails(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield the first ``number`` of ``rows`` whose images can be read, each with its thumbnail.
 
-    A thumbnail has at most ``max_bytes``. It is as large as that allows for most photographs, and smaller for noise.
+    Args:
+        paths: those of all rows, relative to ``root``.
+        root: the folder of the images.
+        rows: the rows to try, in order: at most 3 times ``number``.
+        number: how many to yield.
+        max_bytes: of a thumbnail, which is as large as that allows for most photographs, and smaller for noise.
     """
     sizes = [size for size in SIZES if size**2 * BYTES_PER_PIXEL <= max_bytes] or SIZES[-1:]
     readable = 0

@@ -28,7 +28,7 @@ Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""
 Templates = Sequence[Sequence[str]]
 """The sentences of classes, of attributes, and of groups if the classifier tells them apart."""
-MOST_ROWS = 200
+MOST_GROUPS_TABLED = 200
 """With more groups, the tables show the ones with the lowest accuracy."""
 MOST_CELLS = 8000
 """With more figures, the table of the groups shows fewer groups, so that the page stays below 3 MB."""
@@ -59,14 +59,30 @@ def render_page(
     how: Section | None = None,
     version: str = __version__,
 ) -> str:
-    """Return a page, one self-contained HTML file without scripts; ``version`` is that of the figures."""
+    """Return a page, one self-contained HTML file without scripts.
+
+    Args:
+        title: of the window.
+        headline: the head, see `headline`.
+        sections: the parts of the page in their order, without those that are None.
+        how: how the page was computed.
+        version: of dbpt, which made the figures.
+    """
     return render("page.html.j2", title=title, headline=headline, sections=sections, how=how, version=version)
 
 
 def headline(
     eyebrow: str, badge: tuple[str, str] | None, text: str, below: Section, leads: Sequence[str | Section] = ()
 ) -> Section:
-    """Return the head of a page; the ``badge`` is a style and a few words."""
+    """Return the head of a page.
+
+    Args:
+        eyebrow: the small line above it.
+        badge: a style and a few words; None for none.
+        text: the headline.
+        below: the section below the leads.
+        leads: the paragraphs below the headline.
+    """
     return section("headline", eyebrow=eyebrow, badge=badge, text=text, leads=leads, below=below)
 
 
@@ -85,7 +101,7 @@ def warnings(found: Sequence[object]) -> Section | None:
 
 def tabled(row: Row[Any]) -> list[int]:
     """Return the groups that tables show, in their order: those in which the ``row`` has the lowest accuracy."""
-    return sorted(row.worst_first[:MOST_ROWS])
+    return sorted(row.worst_first[:MOST_GROUPS_TABLED])
 
 
 def groups(
@@ -117,7 +133,7 @@ def groups(
         num_charted=most_groups(rows),
         chart=chart,
         doubted=doubted,
-        tabled=sorted(chosen.row.worst_first[: min(MOST_ROWS, MOST_CELLS // len(rows))]),
+        tabled=sorted(chosen.row.worst_first[: min(MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
         sizes=[group_size([shown.row for shown in rows], g) for g in range(num_groups)],
         chosen=chosen.name,
         split_name=SPLIT_NAMES[split],
@@ -181,7 +197,7 @@ def guessed(
     return section("guesses", title, shown=shown, use=use, **values)
 
 
-def next_step(kind: str, **values: object) -> Section:
+def next_step_section(kind: str, **values: object) -> Section:
     """Return what to do after a page of the command ``kind``."""
     return section("next", "Next step", kind=kind, **values)
 
@@ -189,9 +205,15 @@ def next_step(kind: str, **values: object) -> Section:
 def made_by(
     kind: str, command: str, words: Wordings, templates: Templates, settings: Mapping[str, str], **values: object
 ) -> Section:
-    """Return what made a page: its command, with data, backbone, words by name, sentences and settings.
+    """Return what made a page: its command, with data, backbone, words and settings.
 
-    ``values`` has the ``figures`` or the ``metrics``.
+    Args:
+        kind: the name of the command.
+        command: the whole command line.
+        words: the words for classes and attributes, by name.
+        templates: the sentences.
+        settings: by name, as texts.
+        values: the ``figures`` or the ``metrics``.
     """
     shared = {"kind": kind, "command": command, "words": words, "templates": templates, "settings": settings}
     return section("made_by", "Settings", **{"figures": None} | shared | values)
@@ -212,7 +234,7 @@ def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
     title = "Clusters within each class" if guesses.by_clusters else title
     head = headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
     box = doubts(guesses, "pseudo", is_untrusted=True)
-    step = next_step("guesses", by_clusters=guesses.by_clusters, label_command=label_commands)
+    step = next_step_section("guesses", by_clusters=guesses.by_clusters, label_command=label_commands)
     return render_page(f"Guesses: {name} · dbpt", head, [box, guessed(shown), step])
 
 

@@ -66,13 +66,13 @@ class Verdict:
     wrong_guesses: Count | None = None
 
     @property
-    def caution(self) -> str:
+    def look_first(self) -> str:
         """The last sentence, for a bias over groups that CLIP guessed by words."""
         return LOOK_FIRST if self.by_words else ""
 
     def __str__(self) -> str:
         reasons = [text.sentence(doubt.sentence) for doubt in self.doubts]
-        return " ".join([self.sentence, *reasons, *self.lead, self.caution]).rstrip()
+        return " ".join([self.sentence, *reasons, *self.lead, self.look_first]).rstrip()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ class AuditedFactor:
         return beyond is None or (beyond.p_value is not None and beyond.p_value <= SIGNIFICANT)
 
 
-def in_words(
+def verdict_in_words(
     verdict: Verdict,
     groups: Sequence[Group],
     explained: ExplainedErrors,

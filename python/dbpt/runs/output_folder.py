@@ -123,8 +123,15 @@ class OutputFolder(Generic[R]):
     ) -> None:
         """Write the marker (status ``training``) and ``config.toml`` into the `held` folder, or continue the run.
 
-        Raises `InputError` as `check` does, and for other settings than those in the folder. If this fails, a new
-        folder is empty again.
+        Args:
+            folder: that of `held`.
+            description: the other entries of the marker.
+            config: the settings.
+            resume: continue the run that is there.
+            overwrite: replace it.
+
+        Raises:
+            InputError: as `check` does, and for other settings than those in the folder. A new folder is empty again.
         """
         self.check(folder, resume=resume, overwrite=overwrite)
         is_new = not self._is_one(folder, older=overwrite)

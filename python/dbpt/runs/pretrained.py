@@ -148,7 +148,18 @@ def zero_shot_classifier(
 def head_of(
     tensors: Mapping[str, NDArray[np.float32]], head: str, path: Path, words: Words, backbone: Backbone
 ) -> FeatureClassifier:
-    """Return the classifier of the tensors that were read from ``path``. Refuses those that don't fit the words."""
+    """Return the classifier that a file has the tensors of.
+
+    Args:
+        tensors: by name.
+        head: the name of the head.
+        path: the file, for messages.
+        words: the classes.
+        backbone: the one that makes the features.
+
+    Raises:
+        InputError: if tensors are missing, or don't fit the number of classes or the width of the features.
+    """
     try:
         classifier = FeatureClassifier(tensors, HEADS[head])
     except (KeyError, ValueError) as error:
@@ -164,7 +175,7 @@ def head_of(
 CONFIG, TENSORS, CARD = "config.json", "model.safetensors", "README.md"
 SCHEMA_VERSION = 1
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-WAY_OUT = "save or download it again"
+HINT = "save or download it again"
 SETTINGS = ("head", "objective", "prompts", "group_source", "embed_batch_size", "label_model", "label_pretrained")
 """The settings of the run that a classifier reads, and those that they are checked with."""
 PROBE = ("probe.weights", "probe.biases")
@@ -197,7 +208,16 @@ def write_pretrained(
     config: FitConfig,
     probe: AttributeProbe | None,
 ) -> None:
-    """Write ``config.json`` and ``model.safetensors`` into an existing folder, with the head's ``tensors``."""
+    """Write ``config.json`` and ``model.safetensors`` of a classifier.
+
+    Args:
+        folder: an existing one.
+        backbone: the frozen CLIP, of which only the description is written.
+        tensors: those of the head, by name.
+        words: the classes and attributes.
+        config: the settings of the run.
+        probe: the one that guesses attributes; None without one.
+    """
     settings = {name: getattr(config, name) for name in SETTINGS}
     if config.num_clusters is not None:
         settings["attributes"] = config.attributes
@@ -241,7 +261,7 @@ def read_pretrained(
     if record.get("library_name") != "dbpt":
         raise InputError(f"{path}: its library_name is {record.get('library_name')!r}; expected a classifier of 'dbpt'")
     check_version(path, record.get("schema_version"), SCHEMA_VERSION)
-    content = typed(record, PretrainedConfig, path, WAY_OUT)
+    content = typed(record, PretrainedConfig, path, HINT)
     check_spec(content.backbone, path)
     config, local = make_config(content.settings), content.backbone["weights"].get("path")
     if local is not None and weights is None:
@@ -252,7 +272,7 @@ def read_pretrained(
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")
     backbone = load_backbone_from_spec(content.backbone, device=device, weights=weights)
-    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=WAY_OUT)
+    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=HINT)
     probe = None
     if PROBE[0] in tensors:
         probe = AttributeProbe(tensors.pop(PROBE[0]), tensors.pop(PROBE[1]), ())

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
 
 TENSORS_SCHEMA_VERSION = 1
-WAY_OUT = "fit again"
+HINT = "fit again"
 TENSORS = ("classifier", "pseudo_attributes", "clusters", "probe")
 TABLES_AND_PAGES = ("groups.csv", "guesses.html", "predictions.csv", "history.jsonl", "metrics.json")
 FILES = (*(f"{name}.safetensors" for name in TENSORS), *TABLES_AND_PAGES, "report.html", "README.md")
@@ -120,14 +120,14 @@ def read_probe(run: Path, words: Words) -> AttributeProbe:
     """Read the probe of a run with these words. Raises `InputError` if it is missing or was changed."""
     path = run / FILE
     if is_missing(path):
-        raise InputError(f"{path}: is missing; {WAY_OUT}")
+        raise InputError(f"{path}: is missing; {HINT}")
     tensors, metadata = read_tensors(path, "run's probe", version=TENSORS_SCHEMA_VERSION, needs=ARRAYS)
-    figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, WAY_OUT)
+    figures = typed_json(metadata, "cross_validated", list[CrossValidated], path, HINT)
     weights, biases = (tensors[name] for name in ARRAYS)
     shapes = weights.shape[:1], biases.shape, [(len(f.counts), len(f.n_guessed), len(f.precision)) for f in figures]
     wanted = (sum(words.sizes),), (sum(words.sizes),), [(size,) * 3 for size in words.sizes]
     if weights.ndim != 2 or shapes != wanted or not are_finite(weights, biases):
-        raise InputError(f"{path}: does not belong to this run; {WAY_OUT}")
+        raise InputError(f"{path}: does not belong to this run; {HINT}")
     return AttributeProbe(weights, biases, tuple(figures))
 
 

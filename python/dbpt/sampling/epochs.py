@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import Stream
 from dbpt.errors import InputError
-from dbpt.sampling.row_groups import Shard, warn_unless_sharded
+from dbpt.sampling.row_groups import RankDraws, warn_unless_sharded
 
 Drawn = TypeVar("Drawn")
 
@@ -143,7 +143,7 @@ class EpochSampler(Sampler[Drawn], Generic[Drawn, Distribution]):
     _pass: Pass[Drawn] | None  # over the current epoch, once it has begun
     _opened: Stream | None  # of the current epoch and distribution
 
-    def __init__(self, length: tuple[str, int], shard: Shard, seed: int, num_threads: int | None) -> None:
+    def __init__(self, length: tuple[str, int], shard: RankDraws, seed: int, num_threads: int | None) -> None:
         """Check the ``length``, the name and value of the argument with the draws in an epoch."""
         self._shard, self._seed, self._num_threads = shard, seed, num_threads
         self._length = arguments.integer(*length, 1, MAX_DRAWS)  # draws in an epoch, over all ranks

@@ -25,7 +25,7 @@ _has_warned = False
 
 
 @dataclass(frozen=True)
-class Shard:
+class RankDraws:
     """The draws of one rank: every ``num_replicas``-th of the global order. All ranks make equally many."""
 
     rank: int
@@ -35,7 +35,7 @@ class Shard:
     """False for the default, rank 0 of 1."""
 
     @classmethod
-    def checked(cls, rank: int | None, num_replicas: int | None, drop_last: bool) -> "Shard":
+    def checked(cls, rank: int | None, num_replicas: int | None, drop_last: bool) -> "RankDraws":
         """Check the arguments of a sampler. Rank 0 of 1 if neither number is given."""
         drop_last = arguments.boolean("drop_last", drop_last)
         if (rank is None) != (num_replicas is None):
@@ -55,7 +55,7 @@ class Shard:
         return range(start + self.rank, start + count * self.num_replicas, self.num_replicas)
 
 
-def checked_seed(seed: int | None, generator: Any, shard: Shard) -> int:
+def checked_seed(seed: int | None, generator: Any, shard: RankDraws) -> int:
     """Return the seed. None draws one from torch's default generator, or from NumPy's if torch isn't imported."""
     if generator is not None:
         raise InputError(
@@ -73,7 +73,7 @@ def checked_seed(seed: int | None, generator: Any, shard: Shard) -> int:
     return int(torch.empty((), dtype=torch.int64).random_().item())
 
 
-def check_dataset(dataset: Any, name: str, num_rows: int) -> None:
+def check_dataset_length(dataset: Any, name: str, num_rows: int) -> None:
     """Refuse a data set whose length isn't that of the array ``name``."""
     if dataset is None:
         return
@@ -151,9 +151,14 @@ class RowGroups:
 def row_groups(
     groups: ArrayLike, num_groups: int | None, unknown: str | None, labels: ArrayLike | None, num_threads: int
 ) -> RowGroups:
-    """Index ``groups`` (N,), without a copy if they are a contiguous array.
+    """Index the rows of each group, without a copy if ``groups`` are a contiguous array.
 
-    Rows of group -1 are refused; with ``unknown="class"`` they go into the extra group of their label.
+    Args:
+        groups: (N,) integers, -1 for rows without a group.
+        num_groups: G, by default the largest group plus 1.
+        unknown: None refuses rows without a group; "class" puts them into the extra group of their label.
+        labels: (N,) class index, only with ``unknown="class"``.
+        num_threads: threads of the core.
     """
     array = _integers("groups", groups)
     if num_groups is not None:

@@ -15,7 +15,7 @@ from dbpt.errors import InputError
 from dbpt.groups.ids import to_host
 from dbpt.sampling.draws import GroupDraws
 from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler
-from dbpt.sampling.row_groups import Shard, check_dataset, checked_seed, row_groups
+from dbpt.sampling.row_groups import RankDraws, check_dataset_length, checked_seed, row_groups
 
 if TYPE_CHECKING:
     import torch
@@ -68,8 +68,8 @@ class GroupSampler(GroupDraws[int]):
         self._rows = row_groups(groups, num_groups, unknown, labels, arguments.num_threads(num_threads))
         self._independent = arguments.boolean("independent", independent)
         num_rows = self._rows.index.num_rows
-        check_dataset(dataset, "groups", num_rows)
-        shard = Shard.checked(rank, num_replicas, drop_last)
+        check_dataset_length(dataset, "groups", num_rows)
+        shard = RankDraws.checked(rank, num_replicas, drop_last)
         length = (self._length_name, num_rows if num_samples is None else num_samples)
         super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = self._checked_shares(shares, group_weights)
@@ -170,8 +170,8 @@ class GroupBatchSampler(GroupDraws[list[int]]):
                 raise InputError("min_per_group and groups_per_batch are both given; expected one of the two")
         self.groups_per_batch = groups_per_batch
         self.min_per_group = arguments.integer("min_per_group", 1 if min_per_group is None else min_per_group, 0)
-        check_dataset(dataset, "groups", num_rows)
-        shard = Shard.checked(rank, num_replicas, drop_last)
+        check_dataset_length(dataset, "groups", num_rows)
+        shard = RankDraws.checked(rank, num_replicas, drop_last)
         length = (self._length_name, -(-num_rows // self.batch_size) if num_batches is None else num_batches)
         super().__init__(length, shard, checked_seed(seed, generator, shard), num_threads)
         arguments.integer("batch_size * num_batches", self.batch_size * self._length, 1, MAX_DRAWS)
@@ -264,8 +264,8 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
         array, threads = _floats(weights), arguments.num_threads(num_threads)
         self.num_rows = len(array)
         """N, the number of weights."""
-        check_dataset(dataset, "weights", self.num_rows)
-        shard = Shard.checked(rank, num_replicas, drop_last)
+        check_dataset_length(dataset, "weights", self.num_rows)
+        shard = RankDraws.checked(rank, num_replicas, drop_last)
         super().__init__(("num_samples", num_samples), shard, checked_seed(seed, generator, shard), num_threads)
         self._distribution = _Weights.of(array, threads)
 

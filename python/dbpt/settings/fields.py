@@ -32,10 +32,10 @@ NOT_WITH_AUTO = {
 
 
 def asked_word(attributes: Sequence[str] | None) -> tuple[str, int] | None:
-    """Return the word for finding attributes that ``--attributes`` is, and the number of clusters; None for names.
+    """If ``--attributes`` is ``auto`` or ``clusters[:K]``, return that word and K (0: dbpt chooses); None for names.
 
-    ``clusters`` leaves the number open, which is 0. Raises `InputError` for the word with other names, for a number of
-    clusters that is none, and for a single name that is almost one of the words.
+    Raises `InputError` for the word together with names, for a K outside 2 to `MOST_CLUSTERS`, and for a single name
+    that looks like a misspelt word.
 
     >>> asked_word(["auto"]), asked_word(["clusters:3"]), asked_word(["auto=auto|car", "bus"])
     (('auto', 0), ('clusters', 3), None)
@@ -142,7 +142,7 @@ def varied_in_words(varied: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class SettingsSection:
     """Settings that belong together. Raises `InputError` for bad values."""
 
     title: ClassVar[str]

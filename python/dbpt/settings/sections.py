@@ -12,7 +12,7 @@ from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.fields import AUTO, Section, asked_word, setting
+from dbpt.settings.fields import AUTO, SettingsSection, asked_word, setting
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
@@ -31,7 +31,7 @@ def method_name(objective: str, prompts: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataSettings(Section):
+class DataSettings(SettingsSection):
     """The images and labels, and the way to read them."""
 
     title = "data"
@@ -74,7 +74,7 @@ class DataSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordSettings(Section):
+class WordSettings(SettingsSection):
     """The names for CLIP; None means the data set's own."""
 
     title = "words"
@@ -99,7 +99,7 @@ class WordSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackboneSettings(Section):
+class BackboneSettings(SettingsSection):
     """The frozen CLIP, and the computation and storage of its features."""
 
     title = "backbone"
@@ -143,7 +143,7 @@ class BackboneSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PseudoAttributeSettings(Section):
+class PseudoAttributeSettings(SettingsSection):
     """The assignment of pseudo attributes."""
 
     title = "pseudo attributes"
@@ -188,7 +188,7 @@ class PseudoAttributeSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupSettings(Section):
+class GroupSettings(SettingsSection):
     """The training objective, its groups and their weights."""
 
     title = "groups"
@@ -238,7 +238,7 @@ class GroupSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeadSettings(Section):
+class HeadSettings(SettingsSection):
     """The part of the classifier that is trained."""
 
     title = "head"
@@ -272,7 +272,7 @@ class HeadSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings(Section):
+class TrainingSettings(SettingsSection):
     """The training loop: length, optimizer, model selection, seed."""
 
     title = "training"
@@ -296,7 +296,7 @@ class TrainingSettings(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class OutputSettings(Section):
+class OutputSettings(SettingsSection):
     """Reports of a run besides the chosen method."""
 
     title = "output"
@@ -389,7 +389,7 @@ class Settings(  # a dataclass takes its fields from the last base on
         return None if word is None or word[0] == AUTO else word[1]
 
 
-SECTIONS: tuple[type[Section], ...] = tuple(Section.__subclasses__())  # in the order above
+SECTIONS: tuple[type[SettingsSection], ...] = tuple(SettingsSection.__subclasses__())  # in the order above
 
 # The settings of commands that train nothing; of one that looks for attributes; and those by which CLIP guesses them.
 AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}

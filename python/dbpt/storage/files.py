@@ -284,7 +284,7 @@ def _canonical(header: Mapping[str, Any]) -> bytes:
 
 VERSION = 1
 TEXTS = "texts"  # folder in the cache, of the features of sentences
-WAY_OUT = "it is computed again"
+HINT = "it is computed again"
 FILE_NAME = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
@@ -318,12 +318,12 @@ class StoredArrays:
     def read(self, file: Path, shape: Sequence[int] | None = None) -> NDArray[np.float32]:
         """Return the array in one of the ``files``. Raises `InputError` for a file that `put` did not write."""
         if os.path.islink(file):  # noqa: PTH114
-            raise InputError(f"{file}: a link, not a file of dbpt; delete it, {WAY_OUT}")
-        tensors, metadata = read_tensors(file, "stored array", version=VERSION, hint=WAY_OUT, needs=["values"])
+            raise InputError(f"{file}: a link, not a file of dbpt; delete it, {HINT}")
+        tensors, metadata = read_tensors(file, "stored array", version=VERSION, hint=HINT, needs=["values"])
         values: NDArray[Any] = tensors["values"]
         is_right = shape is None or values.shape == tuple(shape)
         if metadata.get("key") != file.stem or not is_right or not are_finite(values):
-            raise InputError(f"{file}: holds another array than its name says; delete it, {WAY_OUT}")
+            raise InputError(f"{file}: holds another array than its name says; delete it, {HINT}")
         return values
 
     def files(self) -> list[Path]:

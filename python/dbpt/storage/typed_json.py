@@ -91,7 +91,13 @@ def typed(value: object, kind: type[T], path: Path, hint: str) -> T:
 
 
 def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path, hint: str) -> T:
-    """Return the entry ``name`` of a file's metadata, parsed from JSON, as `typed` does."""
+    """Return an entry of a file's metadata, parsed from JSON.
+
+    Args:
+        metadata: the entries, as JSON texts.
+        name: that of the entry.
+        kind, path, hint: as in `typed`: the type to return, the file, and what to do if the entry is damaged.
+    """
     try:
         value = json.loads(metadata[name])
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -154,7 +154,13 @@ def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Pa
 def load_rows(
     config: FitConfig, words: Words, paths: Sequence[str], data: str | Path | None, root: str | Path | None
 ) -> tuple[Dataset, NDArray[np.int64]]:
-    """Return the data of a run, which ``data`` and ``root`` name if they have moved, and the rows (n,) of ``paths``."""
+    """Return the data of a run, and the rows (n,) of some images.
+
+    Args:
+        config, words: those of the run.
+        paths: (n,) the images; one that is gone is an `InputError`.
+        data, root: where the data are now; None if they haven't moved.
+    """
     dataset = load_for_run(config, words, data or config.data, root or config.root)
     row_of = {path: row for row, path in enumerate(dataset.paths)}
     if gone := [path for path in paths if path not in row_of]:

@@ -23,7 +23,7 @@ from dbpt.guesses import PSEUDO_METHODS, PseudoAttributes
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe, Features
-from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT
+from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import BackboneSettings
 from dbpt.storage.files import TEXTS, StoredArrays, are_finite, read_tensors, write_tensors
@@ -142,8 +142,12 @@ def embedded_rows(
 ) -> Embedded:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
 
-    ``known`` are the known attributes of ``dataset``, and ``clusters`` those of a run, if none are to be found. Those
-    below the ``min_confidence`` become unknown.
+    Args:
+        dataset: all rows.
+        backbone: the one that is trained on.
+        config: the settings. Attributes below their ``min_confidence`` become unknown.
+        known: the known attributes of ``dataset``.
+        clusters: those of a run; None finds clusters, if ``config`` asks for them.
     """
     labeller = backbone
     if config.label_backbone is not None:
@@ -237,11 +241,11 @@ def read_clusters(run: Path, num_classes: int) -> ClassClusters:
     """Read the clusters of a run. Raises `InputError` if they are missing or were changed."""
     path = run / FILE
     tensors, metadata = read_tensors(path, "run's clusters", version=TENSORS_SCHEMA_VERSION, needs=ARRAYS)
-    names = typed_json(metadata, "names", list[list[str]], path, WAY_OUT)
+    names = typed_json(metadata, "names", list[list[str]], path, HINT)
     weights, biases, separation = (tensors[name] for name in ARRAYS)
     number = len(names[0]) if names else 0
     shapes = (weights.shape[:2], biases.shape, separation.shape, [len(of_class) for of_class in names])
     wanted = ((num_classes, number), (num_classes, number), (num_classes,), [number] * num_classes)
     if weights.ndim != 3 or not number or shapes != wanted or not are_finite(weights, biases):
-        raise InputError(f"{path}: does not belong to this run; {WAY_OUT}")
+        raise InputError(f"{path}: does not belong to this run; {HINT}")
     return ClassClusters(weights, biases, separation, tuple(map(tuple, names)))

@@ -40,17 +40,21 @@ def image_columns(
     predictions: NDArray[np.int64] | None = None,
     probabilities: NDArray[np.floating[Any]] | None = None,
 ) -> dict[str, Column]:
-    """Return the columns of the table, by name, for the ``rows`` (n,) of ``dataset``, by default all.
+    """Return the columns of a table of images, by name: text as lists, numbers as arrays.
 
-    Columns of text are lists, those of numbers arrays.
+    They are ``path``, ``label``, ``split``, ``prediction``, ``attribute``, ``pseudo_attribute``, its ``confidence`` and
+    ``doubts``, ``group`` (the number y * A + a of label and pseudo attribute), and a probability ``p_CLASS`` for each
+    class. With several factors, ``pseudo_NAME``, ``confidence_NAME`` and ``doubts_NAME`` of each follow the doubts.
+    Columns that nothing is known for are missing. An unknown attribute is "", its group -1.
 
-    They are ``path``, ``label``, ``split``, ``pseudo_attribute``, its ``confidence``, ``doubts``, and ``group``, the
-    number y * A + a of label and pseudo attribute. With several factors, ``pseudo_NAME``, ``confidence_NAME`` and
-    ``doubts_NAME`` of each follow the doubts. The doubts are those of ``guesses``, by `doubts_column`; the columns
-    are missing if nobody judged the guesses. Also ``attribute``, ``prediction`` and a probability ``p_CLASS`` for each
-    class, for which the names ``attributes`` (n,), ``predictions`` (n,) and ``probabilities`` (n, C) are of ``rows``.
-    Names stand for indices; an unknown attribute is "", its group -1. Without named attributes the columns about it are
-    missing.
+    Args:
+        dataset: N images.
+        pseudo: their pseudo attributes.
+        guesses: gives the doubts, by `doubts_column`; None if nobody judged the pseudo attributes.
+        rows: (n,) the rows of ``dataset`` to write, by default all.
+        attributes: (n,) names of the true attributes of ``rows``.
+        predictions: (n,) predicted classes of ``rows``, as indices.
+        probabilities: (n, C) of the classes.
     """
     rows = np.arange(len(dataset)) if rows is None else rows
     classes = dataset.class_names
@@ -131,7 +135,12 @@ def guess_sheets(study: Study) -> GuessSheets:
 def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:
     """Write ``guesses.html`` if there are images, so that people can check the guesses during training.
 
-    A page that is there is kept unless ``again``.
+    Args:
+        out: the folder.
+        sheets: the guesses, with pictures if there are images.
+        name: of the data set.
+        label_commands: those with which people label a sample, one a line.
+        again: replace a page that is there.
     """
     if sheets.sheets is None:
         return

@@ -360,8 +360,8 @@ def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[
 def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:
     """Return the settings with the ``family`` as attribute; that of the ``dataset`` is ignored if it is another one."""
     names = entries_of(family.attributes, family.name)
-    found = replace(config, attributes=names, attribute_template=family.templates, celeba_attributes=None)
-    return found if list(dataset.attribute_names) in ([], family.names) else ignoring_attributes(found)
+    named = replace(config, attributes=names, attribute_template=family.templates, celeba_attributes=None)
+    return named if list(dataset.attribute_names) in ([], family.names) else ignoring_attributes(named)
 
 
 def ignoring_attributes(config: FitConfig) -> FitConfig:

@@ -169,7 +169,13 @@ class Study:
         occurring: NDArray[np.bool_] | None = None,
         confidence: NDArray[np.float64] | None = None,
     ) -> GroupMetrics:
-        """Return the metrics of ``predictions`` (n,) for the ``rows`` (n,), as `group_metrics` does."""
+        """Return the metrics of predictions, as `group_metrics` does.
+
+        Args:
+            predictions: (n,) predicted classes.
+            rows: (n,) the rows of the data set that they are for.
+            train_counts, occurring, confidence: see `group_metrics`. ``train_counts`` of 0 alone count as None.
+        """
         return group_metrics(
             predictions,
             self.dataset.labels[rows],
@@ -254,7 +260,15 @@ class Study:
         only: schema.OnlyPrompts | None = None,
         seconds: dict[str, float],
     ) -> schema.RunMetrics:
-        """Return the content of ``metrics.json`` of a run with these rows."""
+        """Return the content of ``metrics.json`` of a run.
+
+        Args:
+            rows: those of the table, in its order.
+            warnings: those of the whole run.
+            choice: the rows that ``--prompts auto`` trained.
+            only: why that is a single one.
+            seconds: how long each part took, by name.
+        """
         return schema.RunMetrics(
             **vars(self.shared_metrics()),
             model_selection=self.config.model_selection,

@@ -42,7 +42,8 @@ Draws: TypeAlias = "Stream | GroupSampler | WeightedSampler"
 def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> Draws:
     """Return the rows of ``epoch`` (from 0), a pure function of the seed, the epoch and the objective's state.
 
-    A sampler made anew in each epoch is as fair over the epochs as one that is kept: its quotas depend on the epoch.
+    A new sampler in each epoch gives the same draws as one that is kept, since these depend only on its weights, the
+    seed and the epoch.
     """
     if objective.apply == "sampling" and (sampler := objective.sampler(seed)) is not None:
         sampler.set_epoch(epoch)
@@ -58,7 +59,7 @@ def draws_of_epoch(objective: Objective, seed: int, epoch: int) -> Draws:
 
 SCHEMA_VERSION = 7
 SECONDS_BETWEEN = 5.0
-WAY_OUT = "start again with --overwrite"
+HINT = "start again with --overwrite"
 MAY_CHANGE = ("lr",)
 """The settings that may change when a training continues: the learning rate may be lowered."""
 
@@ -126,11 +127,11 @@ def load_checkpoint(path: Path, fingerprint: str) -> Checkpoint | None:
     """Read the checkpoint; return None if there is none. Raises `InputError` if it is damaged or of another run."""
     if not os.path.lexists(path):
         return None
-    tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, hint=WAY_OUT)
+    tensors, metadata = read_tensors(path, "checkpoint", version=SCHEMA_VERSION, hint=HINT)
     if metadata.get("fingerprint") != fingerprint:
-        raise InputError(f"{path}: made with other settings or data than this run's; use the same ones, or {WAY_OUT}")
+        raise InputError(f"{path}: made with other settings or data than this run's; use the same ones, or {HINT}")
     copied = {name: torch.from_numpy(array.copy()) for name, array in tensors.items()}
-    return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, WAY_OUT))
+    return Checkpoint(fingerprint, copied, typed_json(metadata, "progress", LoopState, path, HINT))
 
 
 def training_fingerprint(outer: str, training: Rows, validation: Rows, settings: FitConfig) -> str:
@@ -155,7 +156,7 @@ def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Pat
     """
     before = rates[-1][1]
     if lr > before:
-        hint = f"it can continue with the same or a lower one, or {WAY_OUT}"
+        hint = f"it can continue with the same or a lower one, or {HINT}"
         raise InputError(f"{path}: made at learning rate {before:g}, found --lr {lr:g}; {hint}")
     return rates if lr == before or next_epoch is None else [*rates, (next_epoch, lr)]
 
@@ -176,7 +177,15 @@ def live_images(backbone: Backbone, root: Path, paths: list[str], *, seed: int) 
 
 
 class LiveImages:
-    """The N images of a split, as features that differ at each draw. Created by `live_images`."""
+    """The N images of a split, as features that differ at each draw. Created by `live_images`.
+
+    Args:
+        backbone: embeds the images.
+        root: their folder.
+        paths: (N,) relative to ``root``.
+        seed: with the epoch and the number of the draw, determines each crop and flip.
+        pool: threads that read images.
+    """
 
     def __init__(self, backbone: Backbone, root: Path, paths: list[str], seed: int, pool: ThreadPoolExecutor) -> None:
         self.backbone, self.root, self.paths, self.seed, self.pool = backbone, root, paths, seed, pool

@@ -29,10 +29,17 @@ def judge(
     num_classes: int | None = None,
     impossible: NDArray[np.bool_] | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return which of ``features`` (N, D) get the right class, (N,) bool, and the probability of ``labels``, (N,).
+    """Return which rows get the right class, (N,) bool, and the probability of the right class, (N,).
 
-    The probability of a class is the sum of those of its groups, of which ``impossible`` (G,) have none. Logits that
-    are not finite are wrong, with probability NaN.
+    The probability of a class is the sum of those of its groups. Logits that are not finite are wrong, with
+    probability NaN.
+
+    Args:
+        head: maps features to logits of classes or groups.
+        features: (N, D).
+        labels: (N,) the right classes.
+        num_classes: C, if the logits are those of groups.
+        impossible: (G,) bool, the groups with probability 0.
     """
     frozen = head.frozen() if isinstance(head, Head) else head
     correct, p_true = [], []

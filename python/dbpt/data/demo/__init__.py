@@ -45,7 +45,7 @@ class Drawing:
     attribute: int
 
 
-def group_counts(name: str, split: int, size: int) -> tuple[int, ...]:
+def planned_group_counts(name: str, split: int, size: int) -> tuple[int, ...]:
     """Return the number of rows of each group among `size`, by largest remainder."""
     train = np.array(TRAIN_COUNTS[name], dtype=np.float64)
     balanced = np.repeat((train[0::2] + train[1::2]) / 2.0, 2)
@@ -65,7 +65,7 @@ def plan_rows(name: str, seed: int, sizes: tuple[int, int, int] = SPLIT_SIZES) -
     rng = generator(name, seed, 0)
     rows: list[Drawing] = []
     for split, size in enumerate(sizes):
-        groups = np.repeat(np.arange(4), group_counts(name, split, size))
+        groups = np.repeat(np.arange(4), planned_group_counts(name, split, size))
         for group in rng.permutation(groups).tolist():
             rows.append(Drawing(len(rows) + 1, split, group // 2, group % 2))
     return rows

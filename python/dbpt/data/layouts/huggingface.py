@@ -44,8 +44,8 @@ def is_saved_dataset(folder: Path) -> bool:
 def read_saved_dataset(folder: Path, request: tabular.DataRequest) -> Dataset:
     """Read the labels, attributes and splits of a saved data set.
 
-    Without names in ``request``, names are those of a ClassLabel that occur in rows, in its order. Images are the
-    column with the feature Image; ``path`` chooses one of several.
+    If ``request`` has no names, they are the names of the ClassLabel that occur in the rows, in its order. Images come
+    from the column of the type Image; if there are several, ``path`` says which.
     """
     splits, names = _load(folder), request.column_names
     image, label = _image_column_name(folder, splits, request.columns.get("path")), names["label"]

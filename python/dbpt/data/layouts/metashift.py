@@ -30,10 +30,10 @@ GROUPS = {
 }
 PUBLISHED: GroupCounts = ((784, 507, 196, 789), (127, 75, 33, 114), (273, 191, 65, 345))
 CLASSES: Vocabulary = {"dog": ("dog",), "cat": ("cat",)}
-TEMPLATES, ATTRIBUTE_TEMPLATES = ("a photo of a {}.",), ("a photo taken {}.",)
+PHOTO_OF, PHOTO_TAKEN = ("a photo of a {}.",), ("a photo taken {}.",)
 GROUP_TEMPLATES = ("a photo of a {class} {attribute}.",)
 OUTDOOR: Vocabulary = {"outdoor": ("outdoors",), "indoor": ("indoors",)}
-WORDS = Words(CLASSES, OUTDOOR, TEMPLATES, ATTRIBUTE_TEMPLATES, group_templates=GROUP_TEMPLATES)
+WORDS = Words(CLASSES, OUTDOOR, PHOTO_OF, PHOTO_TAKEN, group_templates=GROUP_TEMPLATES)
 
 DISC_FOLDERS = ("MetaDatasetCatDog", "metashift/MetaDatasetCatDog", "metashifts/MetaDatasetCatDog")
 # In DISC's order, which determines its split. DISC itself numbers the classes the other way round.
@@ -47,7 +47,7 @@ DISC_GROUPS = {
 }
 DISC_PLACES = ("on a sofa", "on a bed", "at a bench", "at a bike", "at a shelf")
 DISC_ATTRIBUTES: Vocabulary = {place.rpartition(" ")[2]: (place,) for place in DISC_PLACES}
-DISC_WORDS = Words(CLASSES, DISC_ATTRIBUTES, TEMPLATES, ATTRIBUTE_TEMPLATES, group_templates=GROUP_TEMPLATES)
+DISC_WORDS = Words(CLASSES, DISC_ATTRIBUTES, PHOTO_OF, PHOTO_TAKEN, group_templates=GROUP_TEMPLATES)
 ORDER = "over sorted file names (which image lands where differs from splits drawn on other machines)"
 
 
