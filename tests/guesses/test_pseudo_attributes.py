@@ -98,7 +98,7 @@ def test_files_mapped_into_memory_are_read_as_they_lie(method, dtype, tmp_path):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_nothing_as_long_as_the_rows_is_allocated_beside_the_buffers(method, monkeypatch):
-    monkeypatch.setattr("dbpt.guesses.base.MOST_ROWS", 4096)  # of a fixed size, whatever the rows
+    monkeypatch.setattr("dbpt.guesses.base.ROWS_OF_FIT", 4096)  # of a fixed size, whatever the rows
     rows = 1_000_000
     logits, _ = shifted_logits(rows)
     logits, out = logits.astype(np.float16), np.zeros(rows, np.uint8)

@@ -49,7 +49,7 @@ def test_the_posterior_is_that_of_spherical_gaussians(dtype):
 def test_centres_that_were_found_in_a_sample_come_to_rest_on_all_rows(monkeypatch):
     logits, _ = blobs([3000, 500], spread=1.0)
     whole = label_attributes(logits, method="kmeans")
-    monkeypatch.setattr("dbpt.guesses.base.MOST_ROWS", 100)
+    monkeypatch.setattr("dbpt.guesses.base.ROWS_OF_FIT", 100)
     found = label_attributes(logits, method="kmeans")
     assert np.array_equal(found.pseudo_attributes, whole.pseudo_attributes)
     np.testing.assert_allclose(found.clusters.centers, whole.clusters.centers, atol=1e-5)
