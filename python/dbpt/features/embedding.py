@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from dbpt.arguments import integer
 from dbpt.data.features import StoredFeatures
+from dbpt.environment import launched_rank, launched_size, progress_bar
 from dbpt.errors import InputError, NotFinite
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, look_up_files, shard_name
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
-from dbpt.progress import progress_bar
-from dbpt.storage.locks import OwnedLock, launched_rank, launched_size
+from dbpt.storage.locks import OwnedLock
 
 if TYPE_CHECKING:
     from tqdm import tqdm

@@ -10,8 +10,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, TypeVar
 
+from dbpt.arguments import expanded
 from dbpt.data import entries_of, factor_entries, parse_columns, parse_factors
-from dbpt.data.paths import expanded
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dbpt.data.paths import default_cache_dir, expanded
 from dbpt.data.words import SENTENCE_START
+from dbpt.environment import cache_folder
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
@@ -132,7 +132,7 @@ class BackboneSettings(Section):
     @property
     def cache_dir(self) -> Path:
         """Return the cache folder, the default resolved."""
-        return Path(expanded(self.cache)) if self.cache else default_cache_dir()
+        return cache_folder(self.cache)
 
     @property
     def backbone(self) -> dict[str, Any]:
