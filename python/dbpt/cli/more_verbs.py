@@ -91,7 +91,7 @@ def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
     about fifty families of attributes, from backgrounds to image quality. The report ranks those that explain errors
     within the classes, with pictures, and gives the commands to go on.
     """
-    from dbpt.auditing.discover import discover as run_discover
+    from dbpt.commands.discover import discover as run_discover
 
     result = run_discover(catalogue=catalogue, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
     click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
