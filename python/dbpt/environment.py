@@ -40,9 +40,8 @@ def launched() -> bool:
         hint = "where the processes meet: start with torchrun, or unset WORLD_SIZE to run alone"
         raise InputError(f"$WORLD_SIZE is {size} and $RANK is set, but not ${' and $'.join(missing)}, {hint}")
     limits = {"MASTER_PORT": (0, 2**16 - 1), "LOCAL_RANK": (0, size - 1), "LOCAL_WORLD_SIZE": (1, size)}
-    for name, (low, high) in limits.items():
-        if name in os.environ:
-            _variable(name, low, high)
+    for name in [name for name in limits if name in os.environ]:
+        _variable(name, *limits[name])
     return True
 
 
@@ -105,8 +104,7 @@ def progress_bar(
     It is shown on a terminal and in a notebook, unless it is ``hidden`` or the level of the logger ``dbpt`` is above
     INFO.
     """
-    hidden = hidden or logging.getLogger("dbpt").level > logging.INFO
-    disable = hidden or None  # None: without a terminal
+    disable = hidden or logging.getLogger("dbpt").level > logging.INFO or None  # None: without a terminal
     return _tqdm()(items, desc=title, unit=unit, disable=disable, leave=False, delay=DELAY, **keywords)
 
 
@@ -122,8 +120,7 @@ def cache_folder(given: str | Path | None = None) -> Path:
     """Return the cache folder: ``given``, else ``$DBPT_CACHE``, ``$XDG_CACHE_HOME/dbpt`` or ``~/.cache/dbpt``."""
     if given:
         return Path(expanded(given))
-    explicit = os.environ.get("DBPT_CACHE")
-    folder = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
+    folder = os.environ.get("DBPT_CACHE") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
     return Path(expanded(folder, "name a folder with --cache or $DBPT_CACHE"))
 
 

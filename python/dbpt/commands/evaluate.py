@@ -78,8 +78,7 @@ def evaluate(
     study = replace(study, guesses=None, counts_of_run=counts, doubted_guesses=doubted)
     figures = study.metrics(embedded.stored.map_blocks(classifier.head.predictions))
     row = RunRow(**how_trained(config, config.trained_objective, config.prompts), warnings=[], **figures)
-    metrics = study.run_metrics([row], warnings=warnings, seconds={})
-    result = Result(Path(run), metrics, classifier)
+    result = Result(Path(run), study.run_metrics([row], warnings=warnings, seconds={}), classifier)
     log_warnings(result.warnings, logged)
     return result
 

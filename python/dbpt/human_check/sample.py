@@ -21,7 +21,7 @@ from dbpt.groups.association import permutation
 from dbpt.report.pictures import thumbnail
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
-from dbpt.runs import run_folder
+from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION, WAY_OUT, load
 from dbpt.storage.files import check_can_create, check_version, is_missing, read_tensors, write_atomically, write_json
 from dbpt.storage.locks import whole_folder
 from dbpt.storage.typed_json import Count, Limits, Share, read_json, typed
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
 
 SCHEMA_VERSION = 2
-WAY_OUT = "draw a new sample"
+DRAW_AGAIN = "draw a new sample"
 ENOUGH_FOR_BANDS = 5
 """Images in each band of a cell. A cell with fewer is one stratum, since their spread would be unknown."""
 LEAST_DRAWN = 2
@@ -141,11 +141,11 @@ def read_design(folder: Path) -> Design:
     sample = value.pop("sample", None)
     columns = read_columns(rows, ("path", "stratum")).values
     if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in columns["stratum"]):
-        raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {WAY_OUT}")
+        raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {DRAW_AGAIN}")
     value["paths"], value["stratum"] = list(map(unmarked, columns["path"])), list(map(int, columns["stratum"]))
-    design = typed(value, Design, path, WAY_OUT)
+    design = typed(value, Design, path, DRAW_AGAIN)
     if design.sample != sample:
-        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {WAY_OUT}")
+        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {DRAW_AGAIN}")
     return design
 
 
@@ -264,7 +264,7 @@ def draw_label_sample(
     if split is not None and split not in SPLITS:
         hint = nearest(str(split), list(SPLITS))
         raise InputError(f"--split is {split!r}; expected one of {', '.join(SPLITS)}{hint}")
-    classifier = run_folder.load(run, device=device, weights=weights)
+    classifier = load(run, device=device, weights=weights)
     if classifier.config.embeddings is not None:
         raise InputError(f"{run}: was fitted on --embeddings, without images; there is nothing to show and label")
     if classifier.config.num_clusters is not None:
@@ -311,8 +311,7 @@ class RunLabels:
     def __init__(self, run: Path, classifier: "Classifier") -> None:
         file = run / "pseudo_attributes.safetensors"
         what, needs = "run's pseudo attributes", ("pseudo_attributes", "confidence", "splits", "paths")
-        version, hint = run_folder.TENSORS_SCHEMA_VERSION, run_folder.WAY_OUT
-        tensors, _ = read_tensors(file, what, version=version, hint=hint, needs=needs)
+        tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, hint=WAY_OUT, needs=needs)
         self.pseudo_attributes = tensors["pseudo_attributes"].astype(np.int64)
         self.confidence, self.splits = tensors["confidence"], tensors["splits"]
         self.paths = tensors["paths"].tobytes().decode("utf-8", "surrogateescape").split("\0")
@@ -383,8 +382,7 @@ def label_page(design: Design, root: Path) -> str:
 
 
 def _pictures(design: Design, root: Path) -> list[bytes]:
-    pictures: list[bytes] = []
-    unreadable: list[str] = []
+    pictures, unreadable = list[bytes](), list[str]()
     for path in design.paths:
         try:
             path.encode()

@@ -208,16 +208,14 @@ def run_with_data(
         named = {} if config.asks_auto else parse_vocabulary(overrides["attributes"], "--attributes")
         words = replace(words, attributes=named, factors=())
     if "factors" in overrides:
-        factors = parse_factors(overrides["factors"])
-        words = replace(words, factors=factors)
+        words = replace(words, factors=parse_factors(overrides["factors"]))
     if "attribute_template" in overrides:
         words = replace(words, attribute_templates=tuple(overrides["attribute_template"]))
     classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
     dataset = load_for_run(config, words, data, root)
-    known = None
-    if is_own or probe is None:
-        dataset, known = rows_with_known(config, dataset)
-    return classifier, config, dataset, known
+    if probe is not None and not is_own:
+        return classifier, config, dataset, None
+    return classifier, config, *rows_with_known(config, dataset)
 
 
 def _refuse_other_classes(data: DataLike, classifier: "Classifier") -> None:
