@@ -14,6 +14,7 @@ from dbpt.data.loading import DataLike
 from dbpt.errors import InputError
 from dbpt.report.findings import doubts_in_words
 from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
+from dbpt.settings.config import FitConfig
 from dbpt.study.data import run_with_data
 from dbpt.study.embedded import embedded_rows, read_clusters
 from dbpt.study.guesses import doubted_guesses, judged_guesses
@@ -31,9 +32,9 @@ def evaluate(
     columns: ColumnNames | None = None,
     embeddings: str | Path | None = None,
     weights: str | Path | None = None,
-    device: str = "auto",
+    device: str = FitConfig.device,
     cache: str | Path | None = None,
-    max_failures: float = 0.01,
+    max_failures: float = FitConfig.max_failures,
     average: str | None = None,
 ) -> Result:
     """Return the accuracy by (class, attribute) group of a run's classifier on each split of ``data``.

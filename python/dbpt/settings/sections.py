@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from dbpt.data.features import MAX_FAILURES
 from dbpt.data.words import SENTENCE_START
 from dbpt.environment import cache_folder
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
@@ -16,8 +17,7 @@ from dbpt.settings.fields import AUTO, Section, asked_word, setting
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
-GROUP_SOURCES = ("pseudo", "ppa", "true")
-PROMPTS, APPLICATIONS = ("class", "group"), ("loss", "sampling")
+GROUP_SOURCES, PROMPTS, APPLICATIONS = ("pseudo", "ppa", "true"), ("class", "group"), ("loss", "sampling")
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
 SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
@@ -69,7 +69,7 @@ class DataSettings(Section):
         0.2, "fraction of the training split to hold out if there is no validation split", above=0, below=1
     )
     max_failures: float = setting(
-        0.01, "largest fraction of images that may be unreadable", low=0, high=1, identity=False
+        MAX_FAILURES, "largest fraction of images that may be unreadable", low=0, high=1, identity=False
     )
 
 
