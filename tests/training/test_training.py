@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
+from toy_training import RUNS, SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import records as model_selection
@@ -35,6 +35,11 @@ def test_each_epoch_visits_every_row_once_in_an_order_of_its_own():
     assert all(sorted(map(tuple, epoch.tolist())) == everyone for epoch in epochs)
     assert not torch.equal(epochs[0], epochs[1])
     assert not torch.equal(epochs[1], epochs[2])
+
+
+def test_every_objective_apply_and_optimizer_gives_another_training():
+    states = [str(content(run(**choice))[0]) for choice in RUNS]
+    assert len(set(states)) == len(states)
 
 
 def test_no_pass_sees_more_rows_than_it_may(monkeypatch):
