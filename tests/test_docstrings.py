@@ -23,7 +23,7 @@ RETURNED = [  # by public functions, and not public themselves
     ("commands.embed", ["DataCheck", "EmbeddedImages"]),
     ("features.embedding", ["Embeddings"]),
     ("features.maintenance", ["CacheInfo"]),
-    ("human_check.estimates", ["Design", "Stratum"]),
+    ("human_check.sample", ["Design", "Stratum"]),
     ("runs.classifier", ["FeatureClassifier", "Prediction"]),
     ("runs.exports", ["TorchClassifier", "ZeroShotWeights"]),
 ]

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from dbpt import sampling as sampling
     from dbpt._core import __version__ as __version__
     from dbpt.auditing.audit import audit as audit
-    from dbpt.auditing.discover import discover as discover
     from dbpt.auditing.result import Audit as Audit
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.backbone import zero_shot_logits as zero_shot_logits
     from dbpt.commands.callbacks import Callback as Callback
     from dbpt.commands.compare import compare as compare
+    from dbpt.commands.discover import discover as discover
     from dbpt.commands.embed import check_data as check_data
     from dbpt.commands.embed import embed as embed
     from dbpt.commands.evaluate import evaluate as evaluate
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "_core": ["__version__"],
     "auditing.audit": ["audit"],
-    "auditing.discover": ["discover"],
+    "commands.discover": ["discover"],
     "auditing.result": ["Audit"],
     "clip": ["Backbone", "load_backbone"],
     "clip.backbone": ["zero_shot_logits"],

@@ -2,6 +2,7 @@
 
 import operator
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,3 +126,11 @@ def _vector(name: str, values: ArrayLike, kinds: str, length: int | None = None)
         each = "" if length is None else ", one for each group"
         raise InputError(f"{name} has shape {vector.shape} and dtype {vector.dtype}; expected {expected}{each}")
     return vector
+
+
+def expanded(path: str | Path, advice: str = "write the path in full, or ./ before a name that begins with ~") -> str:
+    """Return a path with ``~`` or ``~user`` at its beginning replaced by the home folder."""
+    text = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
+    if text.startswith("~"):
+        raise InputError(f"{path}: {Path(text).parts[0]} is not a home folder here; {advice}")
+    return text

@@ -11,8 +11,8 @@ from runs import fit
 
 import dbpt
 from dbpt.cli.main import Lines
+from dbpt.environment import progress_bar
 from dbpt.features import verify_cache
-from dbpt.progress import progress_bar
 
 LINES = {"DEBUG": "a detail", "INFO": "a step", "WARNING": "warning: an oddity"}
 
@@ -64,7 +64,7 @@ class Terminal(io.StringIO):
 
 def put_on_terminal(monkeypatch) -> Terminal:
     """Called in the test, because pytest sets ``sys.stderr`` after fixtures."""
-    monkeypatch.setattr("dbpt.progress.DELAY", 0)
+    monkeypatch.setattr("dbpt.environment.DELAY", 0)
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     return terminal
 
@@ -94,7 +94,8 @@ def test_a_bar_is_on_terminals_unless_it_is_hidden_or_the_log_is_quiet(monkeypat
 def test_a_notebook_without_ipywidgets_has_no_bars_and_no_warning():
     kernel = "SimpleNamespace(get_ipython=lambda: SimpleNamespace(config={'IPKernelApp': {}}))"
     modules = f"{{'ipykernel.zmqshell': None, 'ipywidgets': None, 'IPython': {kernel}}}"  # as tqdm looks for a kernel
-    code = f"import sys; from types import SimpleNamespace; sys.modules |= {modules}; import dbpt.progress"
+    code = f"import sys; from types import SimpleNamespace; sys.modules |= {modules}"
+    code += "; from dbpt.environment import progress_bar; progress_bar('embedding', 'img')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, "")
 

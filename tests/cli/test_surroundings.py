@@ -12,8 +12,8 @@ import torch
 
 import dbpt
 from dbpt.commands.compare import compare
+from dbpt.environment import launched, launched_rank, launched_size
 from dbpt.errors import InputError
-from dbpt.storage.locks import launched, launched_rank, launched_size
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="signals and devices of Linux")
 

@@ -19,9 +19,8 @@ from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.human_check.estimates import Design, Stratum, read_design, write_design
 from dbpt.human_check.judging import read_answers
-from dbpt.human_check.sample import RunLabels
+from dbpt.human_check.sample import Design, RunLabels, Stratum, read_design, write_design
 from dbpt.runs.metrics import RunRow
 from dbpt.runs.run_folder import read_probe, write_probe
 from dbpt.settings.config import make_config, read_config

@@ -14,9 +14,8 @@ from tiny import ATTRIBUTES, CLASSES, rows_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.human_check.estimates import Design
 from dbpt.human_check.judging import read_answers
-from dbpt.human_check.sample import label_page
+from dbpt.human_check.sample import Design, label_page
 
 FACTORS = ("ground: meadow, lake", "light: day, night=night|dusk")
 LIGHT = ("day", "night")

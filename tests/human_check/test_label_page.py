@@ -15,9 +15,8 @@ from html_page import Page
 from PIL import Image
 
 from dbpt import InputError
-from dbpt.human_check.estimates import Design, Stratum, read_design, write_design
 from dbpt.human_check.judging import read_answers
-from dbpt.human_check.sample import label_page
+from dbpt.human_check.sample import Design, Stratum, label_page, read_design, write_design
 
 COLUMNS = ("sample", "path", "attribute")
 NASTY = ('<b>"land"</b> & sea', "</script><script>alert(1)</script>", 'comma, "quote"')

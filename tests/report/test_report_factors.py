@@ -3,12 +3,13 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import made_up_comparison
 import numpy as np
 import pytest
 from made_up_run import run, typed_metrics
 
 from dbpt.groups import group_metrics
-from dbpt.report.summary import by_factor, factor_figures, right_by_factor
+from dbpt.report.summary import Row, by_factor, factor_figures, group_size, right_by_factor
 from dbpt.runs.metrics import FactorSummary
 
 SIZES = (2, 3, 2)
@@ -18,9 +19,10 @@ FACTORS = [
 
 
 METRICS = SimpleNamespace(
-    dataset=replace(typed_metrics(run()).dataset, classes=["u", "v", "w"], attributes=[""] * 12, factors=FACTORS)
+    average="plain",
+    dataset=replace(typed_metrics(run()).dataset, classes=["u", "v", "w"], attributes=[""] * 12, factors=FACTORS),
 )
-"""The one entry that is read: three classes, three factors."""
+"""The entries that are read: three classes, three factors."""
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,9 @@ def groups_of(drawn):
     return group_metrics(predictions, labels, joint, num_classes=3, num_attributes=12).groups
 
 
-def row(groups, groups_differ=False):
-    return SimpleNamespace(groups=groups, groups_differ=groups_differ)
-
-
 def test_each_factor_has_the_figures_that_it_would_have_as_the_only_attribute(drawn):
     labels, predictions, codes, _ = drawn
-    found = factor_figures(METRICS, row(groups_of(drawn)))
+    found = factor_figures(METRICS, groups_of(drawn))
     assert [each.name for each in found] == ["a", "b", "c"]
     for each, code, size in zip(found, codes, SIZES, strict=True):
         names = [(y, f"{each.name}{a}") for y in "uvw" for a in range(size)]
@@ -52,8 +50,14 @@ def test_each_factor_has_the_figures_that_it_would_have_as_the_only_attribute(dr
         assert each.groups == [group for group in alone.groups if group.n]
         assert each.worst.accuracy == alone.worst_group_accuracy
     assert ("u", "c1") not in [(group.class_name, group.attribute) for group in found[2].groups]
-    assert factor_figures(METRICS, row(groups_of(drawn), groups_differ=True)) == []  # the seeds disagree
-    assert factor_figures(METRICS, row([])) == []
+    assert factor_figures(METRICS, []) == []
+
+
+@pytest.mark.parametrize(("differ", "factors", "size"), [(False, ["a", "b", "c"], "40"), (True, [], "differs by seed")])
+def test_seeds_that_disagree_on_the_groups_have_no_figures_by_factor_and_no_sizes(differ, factors, size):
+    record = made_up_comparison.row("ERM", [0.5], [0.5] * 36, groups_differ=differ)
+    shown = Row(record, METRICS, chosen=True)
+    assert ([each.name for each in shown.factors], group_size([shown], 0)) == (factors, size)
 
 
 def test_shares_and_right_guesses_of_each_factor(drawn):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbpt.data.paths import default_cache_dir
+from dbpt.environment import cache_folder
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.fields import flag_of
@@ -188,7 +188,7 @@ def test_missing_config_file_is_named(tmp_path):
 def test_cache_folder_by_setting_environment_and_default(monkeypatch, tmp_path):
     monkeypatch.delenv("DBPT_CACHE", raising=False)
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert default_cache_dir() == Path.home() / ".cache" / "dbpt"
+    assert cache_folder() == Path.home() / ".cache" / "dbpt"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert FitConfig().cache_dir == tmp_path / "dbpt"
     monkeypatch.setenv("DBPT_CACHE", str(tmp_path / "mine"))
@@ -198,7 +198,7 @@ def test_cache_folder_by_setting_environment_and_default(monkeypatch, tmp_path):
     assert FitConfig().cache_dir == Path.home() / "there"
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     with pytest.raises(InputError, match="not a home folder here; name a folder with --cache"):
-        default_cache_dir()
+        cache_folder()
 
 
 @pytest.mark.parametrize("name", ["data", "root", "embeddings", "model", "pretrained", "tokenizer", "cache"])

@@ -38,6 +38,13 @@ OBJECTIVE_SETTINGS = {
     "tau": 1.0,
     "afr_pull": 0.05,
 }
+RUNS = [
+    *({"objective": name} for name, chosen in OBJECTIVES.items() if not chosen.refits and chosen.heads != ("prompt",)),
+    *({"objective": name, "apply": "sampling"} for name, chosen in OBJECTIVES.items() if chosen.can_sample),
+    {"objective": "dbpt", "optimizer": "adamw"},
+    {"objective": "jtt", "optimizer": "adamw"},
+]
+"""Trainings of every objective that these heads can learn by; no two have the same result."""
 
 
 def linear_head(outputs: int = 2) -> nn.Linear:

@@ -1,10 +1,11 @@
-"""The checkpoint file: what goes in comes out, and nothing else is taken for one."""
+"""Checkpoints: a resumed training equals an uninterrupted one, and no other file or training is taken for its own."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
+from toy_training import RUNS, SETTINGS, TRAIN, VAL, content, run
 
 from dbpt.errors import InputError
 from dbpt.storage.files import write_tensors
@@ -23,6 +24,48 @@ TENSORS = {"head.context": torch.arange(6.0).reshape(2, 3).T, "head.more.deep": 
 TENSORS["best.context"] = torch.ones(2)
 EPOCH = EpochRecord(1, 0.5, 0.1 + 0.2, [1.0, None], None, [3, 4], None, None, 0.75)
 PROGRESS = LoopState([EPOCH], (-float("inf"), 0.25), 1, 0, [(1, 0.5)])
+
+
+@pytest.mark.parametrize(("choice", "stop_after"), [(choice, 1 + n % 5) for n, choice in enumerate(RUNS)])
+def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, choice, stop_after):
+    expected = content(run(**choice))
+    num_epochs = len(expected[2])
+    path = tmp_path / "c.safetensors"
+
+    def stop(record):
+        if record.epoch == stop_after + 1:
+            raise KeyboardInterrupt
+
+    if stop_after < num_epochs:
+        with pytest.raises(KeyboardInterrupt):
+            run(**choice, checkpoint_path=path, on_epoch=stop)
+    else:
+        run(**choice, checkpoint_path=path)
+    (tmp_path / ".c.safetensors.abc.tmp").write_bytes(path.read_bytes()[:50])  # the next write was killed
+    epochs = []
+    resumed = run(**choice, checkpoint_path=path, on_epoch=lambda record: epochs.append(record.epoch))
+    assert epochs == list(range(stop_after + 1, num_epochs + 1))
+    assert content(resumed) == expected
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
+    run(checkpoint_path=tmp_path / "c")
+    changes = {"batch_size": 8, "seed": 3, "model_selection": "last", "epochs": 6, "sgd_momentum": 0.8}
+    for name, value in (changes | {"weight_decay": 0.0}).items():
+        with pytest.raises(InputError, match="made with other settings or data"):
+            run(replace(SETTINGS, **{name: value}), checkpoint_path=tmp_path / "c")
+
+
+@pytest.mark.parametrize(("name", "rows"), [("TRAIN", TRAIN), ("VAL", VAL)])
+def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monkeypatch, name, rows):
+    run(checkpoint_path=tmp_path / "c", fingerprint="mine")
+    with pytest.raises(InputError, match="made with other settings or data"):
+        run(checkpoint_path=tmp_path / "c", fingerprint="yours")
+    features = rows.features.copy()
+    features[3, 3] += 1e-6
+    monkeypatch.setattr(f"toy_training.{name}", replace(rows, features=features))
+    with pytest.raises(InputError, match="made with other settings or data"):
+        run(checkpoint_path=tmp_path / "c", fingerprint="mine")
 
 
 @pytest.fixture

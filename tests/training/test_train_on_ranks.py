@@ -9,8 +9,7 @@ import torch
 import toy_training
 from launched import launch
 from safetensors.numpy import load_file, save_file
-from test_training import RUNS
-from toy_training import SETTINGS, run
+from toy_training import RUNS, SETTINGS, run
 
 from dbpt.training import Trained
 from dbpt.training.ranks import joined_ranks

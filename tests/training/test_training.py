@@ -1,4 +1,4 @@
-"""The training loop: seeds, exact resume, what a checkpoint is refused for."""
+"""The training loop: seeds, epochs, steps, the history and the best epoch."""
 
 from dataclasses import replace
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy_training import SETTINGS, TRAIN, VAL, build, content, linear_head, run
+from toy_training import RUNS, SETTINGS, TRAIN, VAL, build, content, linear_head, run
 
-from dbpt.errors import InputError
 from dbpt.objectives import OBJECTIVES, TrainingGroups
 from dbpt.training import records as model_selection
 from dbpt.training import train
@@ -38,37 +37,7 @@ def test_each_epoch_visits_every_row_once_in_an_order_of_its_own():
     assert not torch.equal(epochs[1], epochs[2])
 
 
-RUNS = [
-    *({"objective": name} for name, chosen in OBJECTIVES.items() if not chosen.refits and chosen.heads != ("prompt",)),
-    *({"objective": name, "apply": "sampling"} for name, chosen in OBJECTIVES.items() if chosen.can_sample),
-    {"objective": "dbpt", "optimizer": "adamw"},
-    {"objective": "jtt", "optimizer": "adamw"},
-]
-
-
-@pytest.mark.parametrize(("choice", "stop_after"), [(choice, 1 + n % 5) for n, choice in enumerate(RUNS)])
-def test_resumed_from_any_epoch_equals_uninterrupted(tmp_path, choice, stop_after):
-    expected = content(run(**choice))
-    num_epochs = len(expected[2])
-    path = tmp_path / "c.safetensors"
-
-    def stop(record):
-        if record.epoch == stop_after + 1:
-            raise KeyboardInterrupt
-
-    if stop_after < num_epochs:
-        with pytest.raises(KeyboardInterrupt):
-            run(**choice, checkpoint_path=path, on_epoch=stop)
-    else:
-        run(**choice, checkpoint_path=path)
-    (tmp_path / ".c.safetensors.abc.tmp").write_bytes(path.read_bytes()[:50])  # the next write was killed
-    epochs = []
-    resumed = run(**choice, checkpoint_path=path, on_epoch=lambda record: epochs.append(record.epoch))
-    assert epochs == list(range(stop_after + 1, num_epochs + 1))
-    assert content(resumed) == expected
-
-
-def test_every_one_of_those_runs_is_another():
+def test_every_objective_apply_and_optimizer_gives_another_training():
     states = [str(content(run(**choice))[0]) for choice in RUNS]
     assert len(set(states)) == len(states)
 
@@ -81,26 +50,6 @@ def test_no_pass_sees_more_rows_than_it_may(monkeypatch):
     without_gradient = [size for with_gradient, size in sizes if not with_gradient]
     validation = [17] * 3 + [9]
     assert without_gradient == [17] * 5 + [5] + validation + validation  # 90 training rows, then 60 of validation twice
-
-
-def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
-    run(checkpoint_path=tmp_path / "c")
-    changes = {"batch_size": 8, "seed": 3, "model_selection": "last", "epochs": 6, "sgd_momentum": 0.8}
-    for name, value in (changes | {"weight_decay": 0.0}).items():
-        with pytest.raises(InputError, match="made with other settings or data"):
-            run(replace(SETTINGS, **{name: value}), checkpoint_path=tmp_path / "c")
-
-
-@pytest.mark.parametrize(("name", "rows"), [("TRAIN", TRAIN), ("VAL", VAL)])
-def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monkeypatch, name, rows):
-    run(checkpoint_path=tmp_path / "c", fingerprint="mine")
-    with pytest.raises(InputError, match="made with other settings or data"):
-        run(checkpoint_path=tmp_path / "c", fingerprint="yours")
-    features = rows.features.copy()
-    features[3, 3] += 1e-6
-    monkeypatch.setattr(f"toy_training.{name}", replace(rows, features=features))
-    with pytest.raises(InputError, match="made with other settings or data"):
-        run(checkpoint_path=tmp_path / "c", fingerprint="mine")
 
 
 def test_the_history_tells_rates_losses_weights_and_scores():

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from dbpt.auditing import figures
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
-from dbpt.commands.evaluate import run_with_data
-from dbpt.commands.guess import refuse_unread
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
 from dbpt.groups.association import first_of_unit
@@ -26,10 +24,10 @@ from dbpt.report.findings import Search
 from dbpt.runs.metrics import PredictionsBy
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
-from dbpt.settings.config import FitConfig, make_config
+from dbpt.settings.config import FitConfig, make_config, refuse_unread
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
-from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
+from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, run_with_data, with_data
 from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows, read_clusters
 from dbpt.study.stages import check_before_reading, log_warnings
 

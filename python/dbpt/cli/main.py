@@ -24,9 +24,9 @@ import click
 from dbpt._core import __version__
 from dbpt.cli.more_verbs import audit, cache, data, demo, discover, embed, env, label
 from dbpt.cli.verbs import compare, evaluate, export, fit, guess, predict
+from dbpt.environment import launched, launched_rank, local_rank
 from dbpt.errors import InputError, out_of_memory
 from dbpt.registry import import_plugins
-from dbpt.storage.locks import launched, launched_rank, local_rank
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SHARED = ("embed", "fit")

@@ -12,12 +12,11 @@ from typing import Any
 import click
 
 from dbpt.cli import options as shared
-from dbpt.data.paths import default_cache_dir, expanded
 from dbpt.data.tables import csv_text
+from dbpt.environment import cache_folder, launched_rank
 from dbpt.errors import InputError
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage import files
-from dbpt.storage.locks import launched_rank
 
 GATE_MISSED = 3
 """The exit code; 1 is a bug, 2 wrong input."""
@@ -92,7 +91,7 @@ def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
     about fifty families of attributes, from backgrounds to image quality. The report ranks those that explain errors
     within the classes, with pictures, and gives the commands to go on.
     """
-    from dbpt.auditing.discover import discover as run_discover
+    from dbpt.commands.discover import discover as run_discover
 
     result = run_discover(catalogue=catalogue, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
     click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
@@ -249,7 +248,7 @@ cache_option = click.option("--cache", "folder", type=click.Path(path_type=Path)
 def _features(folder: Path | None) -> Path:
     from dbpt.storage.files import TEXTS
 
-    cache = Path(expanded(folder)) if folder else default_cache_dir()
+    cache = cache_folder(folder)
     problem = ""
     if os.path.lexists(cache):
         problem = "" if cache.is_dir() else "is not a folder"

@@ -14,13 +14,13 @@ import click
 from dbpt.cli import options as shared
 from dbpt.commands.comparison_plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
 from dbpt.data.tables import csv_text
+from dbpt.environment import launched_rank
 from dbpt.errors import InputError
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.settings.config import read_config
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
-from dbpt.storage.locks import launched_rank
 
 logger = logging.getLogger(__name__)
 

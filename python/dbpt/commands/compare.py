@@ -20,9 +20,9 @@ from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
 from dbpt.commands.comparison_summary import comparison_metrics
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
+from dbpt.environment import launched, progress_bar
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.progress import progress_bar
 from dbpt.report import sections
 from dbpt.report.charts import write_figures
 from dbpt.report.comparison import ComparisonSummary, csv_table
@@ -37,7 +37,6 @@ from dbpt.settings.fields import value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
-from dbpt.storage.locks import launched
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.guesses import doubted_guesses, guess_sheets, judged_guesses, write_guesses
 from dbpt.study.stages import log_warnings, setting_warnings, with_found_attributes

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING
 
 from dbpt.data import DataLike, Dataset
 from dbpt.data.dataset import check_classes, missing_rows, published_notes, repeated_paths, why_missing
+from dbpt.environment import progress_bar, take_own_gpu
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warnings, read_size
 from dbpt.features.maintenance import nearest_cache
-from dbpt.progress import progress_bar
 from dbpt.settings.config import shows_settings
 from dbpt.settings.keywords import FitSettings
-from dbpt.storage.locks import take_own_gpu
 from dbpt.study.data import config_for, unchecked_dataset
 
 if TYPE_CHECKING:

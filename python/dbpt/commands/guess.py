@@ -19,8 +19,7 @@ from dbpt.groups import group_counts
 from dbpt.guesses import Guesses, PseudoAttributes, group_pairs, pseudo_groups
 from dbpt.report import text
 from dbpt.report.findings import doubts_in_words
-from dbpt.settings.config import make_config, shows_settings
-from dbpt.settings.fields import flag_of
+from dbpt.settings.config import make_config, refuse_unread, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
@@ -176,9 +175,3 @@ def guess_attributes(
         write_atomically(Path(out), csv_of_columns(guessed.columns), overwrite=overwrite)
         logger.info(f"{len(readable)} guesses written to {os.fspath(out)}")
     return guessed
-
-
-def refuse_unread(given: dict[str, Any], read: frozenset[str], why: str) -> None:
-    """Refuse settings of `FitConfig` that a command doesn't ``read``."""
-    if unread := [name for name in given if name not in read and name in FitSettings.__annotations__]:
-        raise InputError(f"{flag_of(unread[0])}: {why}, so it is not read; leave it out")

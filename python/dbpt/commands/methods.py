@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.commands.callbacks import UNWATCHED, Watch
+from dbpt.environment import progress_bar
 from dbpt.errors import InputError
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.heads.base import class_prompts, group_prompts, group_texts, possible_groups
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
-from dbpt.progress import progress_bar
 from dbpt.report.summary import selection_text
 from dbpt.runs.metrics import OnlyPrompts, RunRow
 from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier

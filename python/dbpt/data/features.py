@@ -16,6 +16,8 @@ from dbpt.errors import InputError
 from dbpt.storage.files import DTYPES, TENSOR_NAMES, open_npy, open_regular, open_safetensors, reason_of
 
 BLOCK_ROWS = 8_192
+MAX_FAILURES = 0.01
+"""The fraction of images that may be unreadable, by default."""
 
 
 class StoredFeatures:

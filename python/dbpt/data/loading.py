@@ -21,9 +21,10 @@ from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_
 from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
 from dbpt.data.layouts.image_folder import read_image_folder
-from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, default_cache_dir, is_folder, is_there
+from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
+from dbpt.environment import cache_folder
 from dbpt.errors import InputError, nearest, optional_module
 from dbpt.storage.files import system_errors, write_atomically
 
@@ -98,7 +99,7 @@ def load_dataset(
     if source.startswith("demo"):
         from dbpt.data.demo import draw_into_cache  # imports Pillow, which reading a table does not need
 
-        source, root = draw_into_cache(source, root, default_cache_dir()) or (source, root)
+        source, root = draw_into_cache(source, root, cache_folder()) or (source, root)
     request = tabular.DataRequest(
         source=source,
         root=None if root is None else absolute(root),

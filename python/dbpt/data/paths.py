@@ -279,18 +279,3 @@ def _image_column(archive: str, size: int, mtime_ns: int, column: str) -> Any:
     if mapped.slice(max(0, size - len(END_OF_STREAM))).to_pybytes() != END_OF_STREAM:
         raise InputError(f"{archive}: is cut off; copy or save it again")
     return content
-
-
-def expanded(path: str | Path, advice: str = "write the path in full, or ./ before a name that begins with ~") -> str:
-    """Return a path with ``~`` or ``~user`` at its beginning replaced by the home folder."""
-    text = os.path.expanduser(path)  # noqa: PTH111 (Path.expanduser raises where there is no home)
-    if text.startswith("~"):
-        raise InputError(f"{path}: {Path(text).parts[0]} is not a home folder here; {advice}")
-    return text
-
-
-def default_cache_dir() -> Path:
-    """Return ``$DBPT_CACHE``, else ``$XDG_CACHE_HOME/dbpt``, else ``~/.cache/dbpt``."""
-    explicit = os.environ.get("DBPT_CACHE")
-    folder = explicit or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "dbpt")  # noqa: PTH118
-    return Path(expanded(folder, "name a folder with --cache or $DBPT_CACHE"))

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.arguments import integer
-from dbpt.data.features import StoredFeatures
+from dbpt.data.features import MAX_FAILURES, StoredFeatures
+from dbpt.environment import launched_rank, launched_size, progress_bar
 from dbpt.errors import InputError, NotFinite
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, look_up_files, shard_name
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
-from dbpt.progress import progress_bar
-from dbpt.storage.locks import OwnedLock, launched_rank, launched_size
+from dbpt.storage.locks import OwnedLock
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -69,7 +69,7 @@ def embed_images(
     cache_dir: Path,
     batch_size: int = 128,
     num_workers: int | None = None,
-    max_failures: float = 0.01,
+    max_failures: float = MAX_FAILURES,
 ) -> Embeddings:
     """Return the features of images from the cache, and compute those that are missing with the frozen image tower.
 

@@ -17,9 +17,9 @@ from PIL import Image, UnidentifiedImageError
 from dbpt.arguments import available_cpus
 from dbpt.data.layouts.image_folder import ENDINGS, files_below
 from dbpt.data.paths import find_member
+from dbpt.environment import local_size
 from dbpt.errors import InputError, one_line
 from dbpt.storage.files import open_regular, reason_of
-from dbpt.storage.locks import local_size
 
 if TYPE_CHECKING:
     import torch

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from dbpt.environment import progress_bar
 from dbpt.errors import InputError, one_line
 from dbpt.features import cache_files
 from dbpt.features.cache import CLAIMS, FeatureCache, lock_files, own_files, size_of
-from dbpt.progress import progress_bar
 from dbpt.storage.files import TEXTS, StoredArrays, file_sha256, is_missing, reason_of, system_errors
 from dbpt.storage.locks import OwnedLock
 

@@ -100,7 +100,7 @@ PSEUDO_METHODS = Registry[PseudoMethod](
     "dbpt.guesses.base:PseudoMethod",
     {
         "proportional": "dbpt.guesses.proportional:Proportional",
-        "argmax": "dbpt.guesses.proportional:Argmax",
+        "argmax": "dbpt.guesses.argmax:Argmax",
         "kmeans": "dbpt.guesses.kmeans:KMeans",
         PROBE: "dbpt.guesses.probe:Probe",
     },

@@ -1,4 +1,4 @@
-"""Methods "proportional" and "argmax": the largest logit, with or without offsets that meet each attribute's share."""
+"""Method "proportional": the largest logit plus offsets with which each attribute gets its share."""
 
 from typing import Any
 
@@ -15,10 +15,6 @@ MAX_ROUNDS = 50
 EXACT_TO = 1e-4  # of the rows; only matters for more than two attributes
 MET_TO = 0.01
 ROWS_FOR_A_PAIR = 2  # of attributes: each cluster has a mean for each attribute
-
-
-class Argmax(PseudoMethod):
-    """The largest logit, CLIP's plain zero-shot label. The posterior is the softmax of the logits."""
 
 
 class Proportional(PseudoMethod):

@@ -13,7 +13,8 @@ from dbpt.data import SPLITS, Columns, factor_codes, joint_codes
 from dbpt.data.tables import SEPARATORS, Column, csv_of_columns, read_columns, unmarked
 from dbpt.errors import InputError
 from dbpt.groups import worst_group
-from dbpt.human_check.estimates import Design, LabelledStrata, estimate, read_design
+from dbpt.human_check.estimates import LabelledStrata, estimate
+from dbpt.human_check.sample import Design, read_design
 from dbpt.report.tables import judged_warnings
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import finished_run

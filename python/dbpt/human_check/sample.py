@@ -1,9 +1,12 @@
-"""`draw_label_sample`: from a finished run to a stratified sample and a page for labelling."""
+"""`draw_label_sample`: from a finished run to a stratified sample, its files and a page for labelling."""
 
+import hashlib
+import json
 import os
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,24 +14,139 @@ from numpy.typing import NDArray
 from dbpt import arguments
 from dbpt._core import __version__
 from dbpt.data import SPLITS, Dataset
+from dbpt.data.tables import csv_text, read_columns, unmarked
 from dbpt.errors import InputError, first_few, nearest
 from dbpt.features.images import UnreadableImage
 from dbpt.groups.association import permutation
-from dbpt.human_check.estimates import Design, Stratum, write_design
 from dbpt.report.pictures import thumbnail
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
-from dbpt.storage.files import check_can_create, write_atomically
+from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION, load
+from dbpt.storage.files import check_can_create, check_version, is_missing, read_tensors, write_atomically, write_json
 from dbpt.storage.locks import whole_folder
+from dbpt.storage.typed_json import Count, Limits, Share, read_json, typed
 from dbpt.study.data import load_rows
 
 if TYPE_CHECKING:
     from dbpt.runs.classifier import Classifier
 
+SCHEMA_VERSION = 2
+DRAW_AGAIN = "draw a new sample"
 ENOUGH_FOR_BANDS = 5
 """Images in each band of a cell. A cell with fewer is one stratum, since their spread would be unknown."""
 LEAST_DRAWN = 2
 LEAST_DOUBT = 0.01  # CLIP is overconfident
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Images of one class and one pseudo attribute, either all classified correctly or all incorrectly.
+
+    Attributes:
+        label: class index.
+        pseudo_attribute: attribute index; -1 for none.
+        right: whether the classifier is right.
+        low, high: lowest and highest confidence.
+        size: the number of images in the split.
+        drawn: the number of images in the sample.
+    """
+
+    label: Count
+    pseudo_attribute: Annotated[int, Limits(-1)]
+    right: bool
+    low: Share
+    high: Share
+    size: Annotated[int, Limits(1)]
+    drawn: Count
+
+
+@dataclass(frozen=True, repr=False)
+class Design:
+    """A sample of one split, n images in H strata.
+
+    Attributes:
+        run: the run folder.
+        dataset: the name of the data set.
+        split: ``train``, ``val`` or ``test``.
+        seed: seed of the draws.
+        classes: (C,) names.
+        attributes: (A,) names with their wordings. With ``factors``, the combinations of their values.
+        strata: (H,).
+        paths: (n,) images.
+        stratum: (n,) index into ``strata`` of each image.
+        factors: the values of each of several attributes, with their wordings.
+    """
+
+    run: str
+    dataset: str
+    split: str
+    seed: Count
+    classes: tuple[str, ...]
+    attributes: dict[str, tuple[str, ...]]
+    strata: tuple[Stratum, ...]
+    paths: tuple[str, ...]
+    stratum: tuple[Count, ...]
+    factors: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def questions(self) -> dict[str, dict[str, tuple[str, ...]]]:
+        """The answers to each question about an image, with wordings, by its column in ``labels.csv``."""
+        return self.factors or {"attribute": self.attributes}
+
+    @property
+    def size(self) -> int:
+        """Number of images in the split."""
+        return sum(stratum.size for stratum in self.strata)
+
+    @property
+    def sample(self) -> str:
+        """16 letters that identify the sample, also if its run moves. A spreadsheet could take digits for a number."""
+        content = json.dumps([{**self._described(), "run": None}, self.paths, self.stratum], ensure_ascii=False)
+        digest = hashlib.sha256(content.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return digest.translate(str.maketrans("0123456789abcdef", "abcdefghijklmnop"))
+
+    def __str__(self) -> str:
+        return f"{self.dataset}: {len(self.paths)} of {self.size} {self.split} images, from {len(self.strata)} strata"
+
+    def __repr__(self) -> str:
+        return f"<Design {self}>"
+
+    def _described(self) -> dict[str, Any]:
+        """Return the content of ``design.json`` except version and sample."""
+        return {name: value for name, value in asdict(self).items() if name not in ("paths", "stratum")}
+
+
+def write_design(folder: Path, design: Design) -> None:
+    """Write ``design.json`` and ``sample.csv``."""
+    attributes = [*design.attributes, ""]  # the last is index -1
+    table: list[Sequence[object]] = [["path", "class", "pseudo_attribute", "right", "stratum", "inclusion_probability"]]
+    for path, number in zip(design.paths, design.stratum, strict=True):
+        stratum = design.strata[number]
+        right = "yes" if stratum.right else "no"
+        probability = stratum.drawn / stratum.size
+        attribute = attributes[stratum.pseudo_attribute]
+        table.append([path, design.classes[stratum.label], attribute, right, number, probability])
+    write_atomically(folder / "sample.csv", csv_text(table))
+    description = {"schema_version": SCHEMA_VERSION, "sample": design.sample, **design._described()}
+    write_json(folder / "design.json", description)
+
+
+def read_design(folder: Path) -> Design:
+    """Read the files of `write_design`. Raises `InputError` if they are missing or were changed."""
+    path, rows = folder / "design.json", folder / "sample.csv"
+    if is_missing(path):
+        raise InputError(f"{folder}: not a drawn sample (no design.json); give the folder named by --out in dbpt label")
+    value = read_json(path, "design of a sample")
+    check_version(path, value.pop("schema_version", None), SCHEMA_VERSION)
+    sample = value.pop("sample", None)
+    columns = read_columns(rows, ("path", "stratum")).values
+    if not all(number.isascii() and number.isdigit() and len(number) < 10 for number in columns["stratum"]):
+        raise InputError(f"{rows}: stratum: expected numbers; the file was changed, {DRAW_AGAIN}")
+    value["paths"], value["stratum"] = list(map(unmarked, columns["path"])), list(map(int, columns["stratum"]))
+    design = typed(value, Design, path, DRAW_AGAIN)
+    if design.sample != sample:
+        raise InputError(f"{folder}: design.json or sample.csv was changed since it was drawn; {DRAW_AGAIN}")
+    return design
 
 
 def stratify(
@@ -138,8 +256,6 @@ def draw_label_sample(
     Raises:
         InputError: if ``out`` exists, if ``n`` is too small, or if images are gone or unreadable now.
     """
-    from dbpt.runs.run_folder import load
-
     folder = Path(out)
     if os.path.lexists(folder):
         raise InputError(f"--out {folder}: exists; choose another name, since labels may belong to that sample")
@@ -193,9 +309,6 @@ class RunLabels:
     """A run's ``pseudo_attributes.safetensors``: arrays (N,), -1 for unlabelled rows, and the path of each row."""
 
     def __init__(self, run: Path, classifier: "Classifier") -> None:
-        from dbpt.runs.run_folder import HINT, TENSORS_SCHEMA_VERSION
-        from dbpt.storage.files import read_tensors
-
         file = run / "pseudo_attributes.safetensors"
         what, needs = "run's pseudo attributes", ("pseudo_attributes", "confidence", "splits", "paths")
         tensors, _ = read_tensors(file, what, version=TENSORS_SCHEMA_VERSION, hint=HINT, needs=needs)
@@ -269,8 +382,7 @@ def label_page(design: Design, root: Path) -> str:
 
 
 def _pictures(design: Design, root: Path) -> list[bytes]:
-    pictures: list[bytes] = []
-    unreadable: list[str] = []
+    pictures, unreadable = list[bytes](), list[str]()
     for path in design.paths:
         try:
             path.encode()

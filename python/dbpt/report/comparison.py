@@ -112,7 +112,8 @@ def table_lines(comparison: ComparisonMetrics) -> list[dict[str, object]]:
             for over, interval in (("seeds", figure.over_seeds), ("draws", figure.over_draws)):
                 line |= _bounds(f"{name}_against_erm_{over}", interval)
         line |= _bounds("worst_group_accuracy_against_erm_images", difference.over_images)
-        worst = {each.name: each.worst and each.worst.accuracy for each in factor_figures(comparison, row)}
+        by_factor = factor_figures(comparison, () if row.groups_differ else row.groups)
+        worst = {each.name: each.worst and each.worst.accuracy for each in by_factor}
         if len(comparison.dataset.factors) > 1:
             line |= {f"worst_group_accuracy_{each.name}": worst.get(each.name) for each in comparison.dataset.factors}
         lines.append(line)

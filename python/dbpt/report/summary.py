@@ -32,19 +32,19 @@ class FactorFigures:
     gap: float | None
 
 
-def factor_figures(metrics: Metrics, row: RunRow | ComparisonRow, average: float | None = None) -> list[FactorFigures]:
-    """Return the figures of each factor from the groups of all combinations in a ``row`` of ``metrics``.
+def factor_figures(metrics: Metrics, of_row: Sequence[Group], average: float | None = None) -> list[FactorFigures]:
+    """Return the figures of each factor from the groups of all combinations in a row of ``metrics``.
 
-    Empty for one factor, which the groups show already, and if the seeds of a comparison disagree on the groups.
+    Empty without groups, and for one factor, which the groups show already.
     """
     data = metrics.dataset
-    if len(data.factors) < 2 or not row.groups or row.groups_differ:
+    if len(data.factors) < 2 or not of_row:
         return []
     figures = []
     for i, factor in enumerate(data.factors):
-        merged = groups_of_factors(np.arange(len(row.groups)), data, [i])
+        merged = groups_of_factors(np.arange(len(of_row)), data, [i])
         names = list(product(data.classes, factor.values))
-        groups = [group for group in merged_groups(row.groups, merged, names) if group.n]
+        groups = [group for group in merged_groups(of_row, merged, names) if group.n]
         worst = next(iter(worst_first(groups)), None)
         gap = None if worst is None or average is None else average - (worst.accuracy or 0.0)
         figures.append(FactorFigures(factor.name, groups, worst, gap))
@@ -147,6 +147,11 @@ class Row(Generic[R]):
         return self.record.groups
 
     @property
+    def groups_differ(self) -> bool:
+        """True if the seeds of a comparison disagree on the images of a group."""
+        return isinstance(self.record, ComparisonRow) and self.record.groups_differ
+
+    @property
     def worst_first(self) -> list[int]:
         """The groups that tables show, in the order of their accuracy, those without images last."""
         accuracies = [each.accuracy for each in self.groups] or [None] * len(self.metrics.dataset.groups)
@@ -159,8 +164,8 @@ class Row(Generic[R]):
 
     @property
     def factors(self) -> list[FactorFigures]:
-        """Each of several factors alone; none for one attribute."""
-        return factor_figures(self.metrics, self.record, self.average_accuracy)
+        """Each of several factors alone; none for one attribute, and if the `groups_differ`."""
+        return factor_figures(self.metrics, () if self.groups_differ else self.groups, self.average_accuracy)
 
 
 @dataclass(frozen=True)
@@ -187,7 +192,7 @@ def shown_rows(rows: Sequence[Row[Any]], name: Callable[[Row[Any]], str] = lambd
 def group_size(rows: Sequence[Row[Any]], group: int) -> str:
     """Return the number of evaluated images of a group, in words if the seeds of a comparison disagree."""
     row = next((row for row in rows if row.groups), None)
-    return "0" if row is None else "differs by seed" if row.record.groups_differ else count(row.groups[group].n)
+    return "0" if row is None else "differs by seed" if row.groups_differ else count(row.groups[group].n)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from PIL import Image
 
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data.words import Words
+from dbpt.environment import progress_bar
 from dbpt.errors import InputError, foreign_error
 from dbpt.features import images as decoding
 from dbpt.guesses.label import label_suspects
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.progress import progress_bar
 from dbpt.runs.pretrained import (
     TENSORS,
     FeatureClassifier,

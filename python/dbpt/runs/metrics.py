@@ -190,11 +190,6 @@ class RunRow:
         """The groups on the split that tables show, in the order g = y*A + a, if it was evaluated."""
         return self.shown.groups if self.shown else ()
 
-    @property
-    def groups_differ(self) -> bool:
-        """False, since a run has one seed."""
-        return False
-
 
 @dataclass(frozen=True, kw_only=True)
 class RunMetrics(Metrics):

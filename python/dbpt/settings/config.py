@@ -10,8 +10,8 @@ from pathlib import Path
 from textwrap import fill
 from typing import Any, TypeVar
 
+from dbpt.arguments import expanded
 from dbpt.data import entries_of, factor_entries, parse_columns, parse_factors
-from dbpt.data.paths import expanded
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS
@@ -19,6 +19,7 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
 from dbpt.settings.combinations import why_config_refused
 from dbpt.settings.fields import AUTO, asked_word, flag_of
+from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DEFAULT_DRO_STEP, Settings
 from dbpt.storage.files import read_regular
 
@@ -216,6 +217,12 @@ def make_config(settings: Mapping[str, Any]) -> FitConfig:
     if isinstance(columns := given.get("columns"), Mapping):
         parse_columns(columns, parse_factors(factors) if (factors := plain.get("factors")) else ())
     return FitConfig(**plain | {name: expanded(plain[name]) for name in PATHS if isinstance(plain.get(name), str)})
+
+
+def refuse_unread(given: dict[str, Any], read: frozenset[str], why: str) -> None:
+    """Refuse settings of `FitConfig` that a command doesn't ``read``."""
+    if unread := [name for name in given if name not in read and name in FitSettings.__annotations__]:
+        raise InputError(f"{flag_of(unread[0])}: {why}, so it is not read; leave it out")
 
 
 def shows_settings(keywords: type, read: Collection[str] | None = None) -> Callable[[F], F]:

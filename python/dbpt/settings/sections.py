@@ -6,8 +6,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dbpt.data.paths import default_cache_dir, expanded
+from dbpt.data.features import MAX_FAILURES
 from dbpt.data.words import SENTENCE_START
+from dbpt.environment import cache_folder
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
@@ -16,8 +17,7 @@ from dbpt.settings.fields import AUTO, SettingsSection, asked_word, setting
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
 DEFAULT_DRO_STEP = {False: 0.1, True: 0.01}
-GROUP_SOURCES = ("pseudo", "ppa", "true")
-PROMPTS, APPLICATIONS = ("class", "group"), ("loss", "sampling")
+GROUP_SOURCES, PROMPTS, APPLICATIONS = ("pseudo", "ppa", "true"), ("class", "group"), ("loss", "sampling")
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
 SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
@@ -69,7 +69,7 @@ class DataSettings(SettingsSection):
         0.2, "fraction of the training split to hold out if there is no validation split", above=0, below=1
     )
     max_failures: float = setting(
-        0.01, "largest fraction of images that may be unreadable", low=0, high=1, identity=False
+        MAX_FAILURES, "largest fraction of images that may be unreadable", low=0, high=1, identity=False
     )
 
 
@@ -132,7 +132,7 @@ class BackboneSettings(SettingsSection):
     @property
     def cache_dir(self) -> Path:
         """Return the cache folder, the default resolved."""
-        return Path(expanded(self.cache)) if self.cache else default_cache_dir()
+        return cache_folder(self.cache)
 
     @property
     def backbone(self) -> dict[str, Any]:

@@ -4,27 +4,51 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data import Dataset, Words, entries_of, factor_entries, load_dataset
+from dbpt.data import (
+    DATASETS,
+    Dataset,
+    Words,
+    check_precomputed_file,
+    entries_of,
+    factor_entries,
+    load_dataset,
+    parse_factors,
+)
 from dbpt.data.columns import PREDICTION_ROLES
 from dbpt.data.dataset import few_shots
 from dbpt.data.demo import draw_into_cache, mini_clip_paths
 from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory, save_table
+from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, in_quotes
 from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import no_attributes
+from dbpt.guesses.base import PROBE, PSEUDO_METHODS, no_attributes
 from dbpt.guesses.label import attributes_of_data, read_pseudo_attributes
 from dbpt.objectives import OBJECTIVES
+from dbpt.runs.run_folder import load
 from dbpt.settings.config import FitConfig, make_config
+from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS
 from dbpt.settings.sections import WordSettings
+
+if TYPE_CHECKING:
+    from dbpt.runs.classifier import Classifier
 
 DATA_SETTINGS = ("root", "columns", "celeba_target", "celeba_attributes", *(each.name for each in fields(WordSettings)))
 """The settings that `load_dataset` takes under the same names."""
+OF_OWN_DATA = {
+    "columns": None,
+    "embeddings": None,
+    "pseudo_attributes": None,
+    "guess_only_unknown": False,
+    "probe_rows": None,
+    "shots": None,
+}
+"""The settings of a run that say nothing about other data, unset."""
 
 
 def with_data(config: FitConfig, data: DataLike) -> FitConfig:
@@ -131,6 +155,95 @@ def config_for(data: DataLike, settings: Mapping[str, Any]) -> FitConfig:
 def unchecked_dataset(data: DataLike, config: FitConfig) -> Dataset:
     """Return the unchecked data set, without a copy of rows in memory."""
     return configured_dataset(config, check=False, **({"data": data} if is_in_memory(data) else {}))
+
+
+def run_with_data(
+    run: str | Path,
+    data: "DataLike | None",
+    *,
+    root: str | Path | None,
+    weights: str | Path | None,
+    device: str,
+    given: Mapping[str, Any],
+) -> tuple["Classifier", FitConfig, Dataset, PseudoAttributes | None]:
+    """Return the classifier of a run, its settings with those that are ``given``, and `rows_with_known` of ``data``.
+
+    The run's probe guesses the run's own attributes; on other data it guesses them for all images.
+
+    Args:
+        run: a run folder, or that of a saved classifier.
+        data: a name, a path or rows in memory; None for the run's own data.
+        root: the folder of the images; by default the run's, for its own data.
+        weights: the present path of the backbone's local weights file, if it has moved.
+        device: a torch device, or ``auto``.
+        given: settings by name. One that is None is the run's; columns and embeddings are the run's only for its own
+            data. Attributes replace those of the run. Without any, those of the data are read.
+    """
+    from dbpt.study.embedded import storing_texts  # imports torch
+
+    classifier = load(run, device=device, weights=weights)
+    own, overrides = classifier.config, {name: value for name, value in given.items() if value is not None}
+    cache = overrides.get("cache", own.cache)
+    data = own.data if data is None else data
+    data = data if is_in_memory(data) else materialize(data, cache)
+    if is_own := names_own_data(data, own):
+        root = own.root if root is None else root
+    else:
+        overrides = OF_OWN_DATA | overrides
+    # The data may have other attributes than the run's words: without names here, their own are read.
+    settings = vars(own).copy()
+    has_own_names = not overrides.keys() & {"attributes", "factors"}
+    if not has_own_names:
+        settings |= {"attributes": None, "factors": None}
+    probe = classifier.probe if has_own_names and overrides.get("pseudo_method", PROBE) == PROBE else None
+    if probe is None and own.learns_attributes:
+        of_method = ("pseudo_method", *PSEUDO_METHODS[own.pseudo_method].settings)
+        settings = {name: value for name, value in settings.items() if name not in of_method}
+    asked = make_config({"attributes": overrides.get("attributes")})
+    if asked.names_none:
+        unread = NOT_WITH_AUTO if asked.asks_auto else NOT_WITH_CLUSTERS
+        settings = {name: value for name, value in settings.items() if name not in unread}
+    config = make_config(settings | overrides | {"features": "cached"})
+    if isinstance(data, str):
+        resolved = resolve_demo(replace(config, data=data, root=None if root is None else str(root)))
+        data, root = resolved.data, resolved.root
+    _refuse_other_classes(data, classifier)
+    if config.embeddings is not None:
+        check_precomputed_file(Path(config.embeddings))
+    words = classifier.words
+    if "attributes" in overrides and config.num_clusters is None:
+        named = {} if config.asks_auto else parse_vocabulary(overrides["attributes"], "--attributes")
+        words = replace(words, attributes=named, factors=())
+    if "factors" in overrides:
+        words = replace(words, factors=parse_factors(overrides["factors"]))
+    if "attribute_template" in overrides:
+        words = replace(words, attribute_templates=tuple(overrides["attribute_template"]))
+    classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
+    dataset = load_for_run(config, words, data, root)
+    if probe is not None and not is_own:
+        return classifier, config, dataset, None
+    return classifier, config, *rows_with_known(config, dataset)
+
+
+def _refuse_other_classes(data: DataLike, classifier: "Classifier") -> None:
+    """Refuse other words for data with numeric labels, which could be mistaken for the run's classes."""
+    words = classifier.words
+    if isinstance(data, Dataset):
+        name, own = data.name, data.words
+    elif isinstance(data, str) and data in DATASETS and data != classifier.config.data:
+        name, own = data, DATASETS[data].words
+    else:
+        return
+    for kind, names, expected in (
+        ("classes", own.classes, words.classes),
+        ("attributes", own.attributes, words.attributes),
+    ):
+        if names and expected and list(names) != list(expected):
+            advice = f"{classifier.config.data} or " if classifier.config.data in DATASETS else ""
+            raise InputError(
+                f"data {name!r}: its {kind} are {', '.join(names)}, the run's are {', '.join(expected)}; evaluate on "
+                f"{advice}a table of the run's {kind}"
+            )
 
 
 def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Path | None) -> Dataset:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from dbpt.environment import launched, launched_rank, launched_size, take_own_gpu
 from dbpt.errors import InputError, out_of_memory
-from dbpt.storage.locks import launched, launched_rank, launched_size, take_own_gpu
 
 if TYPE_CHECKING:  # torch may be built without them
     from torch.distributed import ProcessGroup, Store

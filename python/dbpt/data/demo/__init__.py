@@ -18,8 +18,8 @@ from dbpt.data.demo.drawings import Face, draw_bird, draw_face, draw_pet, sample
 from dbpt.data.layouts.celeba import CLAUSES
 from dbpt.data.layouts.metashift import FOLDER as METASHIFT
 from dbpt.data.paths import NOT_PUBLISHED
+from dbpt.environment import progress_bar
 from dbpt.errors import InputError, nearest
-from dbpt.progress import progress_bar
 from dbpt.storage.files import check_can_create, system_errors
 from dbpt.storage.locks import whole_folder
 

@@ -16,9 +16,10 @@ import numpy as np
 
 from dbpt.data import columns as tabular
 from dbpt.data.dataset import Dataset
-from dbpt.data.paths import default_cache_dir, expanded, image_column, is_file, is_there
+from dbpt.data.paths import image_column, is_file, is_there
 from dbpt.data.tables import read_text
 from dbpt.data.words import Vocabulary
+from dbpt.environment import cache_folder
 from dbpt.errors import InputError, foreign_error, optional_module
 from dbpt.storage.files import reason_of, system_errors
 from dbpt.storage.typed_json import json_object
@@ -237,7 +238,7 @@ def materialize(data: str | Path | HuggingFaceData, cache: str | Path | None = N
         # Rows as they are stored; formats and transforms only apply when rows are read.
         splits[name] = split.with_format(None).select_columns(columns)
     name = next(iter(splits.values())).info.dataset_name or "dataset"
-    parent = Path(expanded(cache) if cache else default_cache_dir()) / "datasets" / _digest(splits)
+    parent = cache_folder(cache) / "datasets" / _digest(splits)
     folder = parent / re.sub(r"[^\w-]", "_", name)
     if not folder.is_dir():
         logger.info(f"saving {sum(map(len, splits.values()))} rows as {folder}")

@@ -14,7 +14,7 @@ from tiny import rows_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.auditing.discover import render_discovery
+from dbpt.commands.discover import render_discovery
 from dbpt.data.demo import mini_clip_paths
 from dbpt.discovery.catalogue import read_catalogue
 from dbpt.discovery.result import DiscoveryFigures
