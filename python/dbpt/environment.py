@@ -1,4 +1,4 @@
-"""What dbpt runs on: ranks that torchrun started, the terminal, and versions, devices and folders for ``dbpt env``.
+"""The surroundings of dbpt: ranks that torchrun started, the terminal, and what ``dbpt env`` prints about them.
 
 A package that is missing or broken never fails ``dbpt env``; ``python -m dbpt.environment`` needs NumPy alone.
 """
