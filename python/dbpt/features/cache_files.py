@@ -156,7 +156,7 @@ def read_manifest(folder: Path) -> Manifest | None:
     try:
         content = read_json(file, "manifest", SCHEMA_VERSION)
     except InputError as error:
-        raise InputError(f"{str(error).removesuffix('; make it again')}; delete {folder}") from None
+        raise InputError(f"{error}, or delete {folder}") from None
     del content["schema_version"]
     return typed(content, Manifest, file, f"delete {folder}")
 
