@@ -1,0 +1,63 @@
+"""Whether CLIP knows the words of the classes, within each value of the attribute."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from dbpt.guesses.class_words import class_word_doubts
+
+NAMES = ("box", "disc", "ring")
+
+
+def drawn(n, *, C, knows, follows, shift=0.0, seed=0):
+    """Logits (n, C) that know the class, follow the attribute, and favour the first class by ``shift``."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, C, n)
+    attributes = np.where(rng.random(n) < 0.9, labels, rng.integers(0, C, n))
+    logits = rng.normal(size=(n, C)) + knows * np.eye(C)[labels] + follows * np.eye(C)[attributes]
+    logits[:, 0] += shift
+    return logits.astype(np.float32), labels, attributes
+
+
+def kinds(*given):
+    return [each.kind for each in class_word_doubts(*given, NAMES[: given[0].shape[1]])]
+
+
+@pytest.mark.parametrize("C", [2, 3])
+def test_words_that_clip_knows_raise_no_doubt_even_if_it_follows_the_attribute(C):
+    assert kinds(*drawn(600, C=C, knows=3, follows=0)) == []
+    logits, labels, attributes = drawn(600, C=C, knows=3, follows=12)
+    assert (logits.argmax(axis=1) == attributes).mean() > 0.98  # biased, and not ignorant
+    assert kinds(logits, labels, attributes) == []
+
+
+@pytest.mark.parametrize("C", [2, 3])
+def test_words_that_say_nothing_are_doubted_however_well_the_attribute_stands_for_them(C):
+    logits, labels, attributes = drawn(3000, C=C, knows=0, follows=12)
+    assert (logits.argmax(axis=1) == labels).mean() > 0.85
+    (doubt,) = class_word_doubts(logits, labels, attributes, NAMES[:C])
+    assert (doubt.kind, doubt.values["names"]) == ("class words", list(NAMES[:C]))
+    assert 0.4 < doubt.values["value"] < 0.6
+
+
+def test_an_accuracy_below_that_of_the_largest_class_is_doubted_if_the_mean_of_the_classes_is_low_too():
+    logits, labels, attributes = drawn(600, C=2, knows=3, follows=0, shift=6.0)
+    kept = (labels == 1) | (np.arange(600) % 10 == 0)
+    assert kinds(logits[kept], labels[kept], attributes[kept]) == ["class accuracy"]
+    logits, labels, attributes = drawn(600, C=2, knows=3, follows=0, shift=2.0)
+    assert (logits[kept].argmax(axis=1) == labels[kept]).mean() < (labels[kept] == 1).mean()
+    assert kinds(logits[kept], labels[kept], attributes[kept]) == []
+
+
+def test_the_separation_is_the_area_under_the_curve_within_each_attribute_with_ties():
+    logits, labels, attributes = drawn(300, C=2, knows=0.3, follows=2)
+    logits = logits.round()
+    margins = logits[:, 1] - logits[:, 0]
+    areas, weights = [], []
+    for attribute in (0, 1):
+        rows = attributes == attribute
+        inside = labels[rows].sum()
+        areas.append(roc_auc_score(labels[rows], margins[rows]))
+        weights.append(inside * (rows.sum() - inside) / rows.sum())
+    (doubt,) = class_word_doubts(logits, labels, attributes, NAMES[:2])
+    assert doubt.values["value"] == pytest.approx(np.average(areas, weights=weights))
