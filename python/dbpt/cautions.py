@@ -55,6 +55,11 @@ SENTENCES = {
     "up to {limit} %)",
     "unused": "no image was guessed {names:or}",
     "leave out": "leave out {names:and}: {kept:and} alone raise no doubt",
+    # doubts about the words of the classes
+    "class words": "CLIP hardly tells {names:and} from other classes with the same attribute (separation {value}; "
+    "trusted from {limit}); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
+    "class accuracy": "zero-shot CLIP gets {value} % of the classes right, less than always answering {largest} "
+    "({limit} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
     "few known": "{n:known image} of {group}, the group with the fewest: how the probe does there is not known "
     "(trusted from {limit})",
     "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
@@ -88,6 +93,8 @@ SENTENCES = {
     # a training
     "lowered rate": "the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch}",
     "rate lowered too late": "all epochs were trained, at learning rate {lr:g}, when --lr was lowered to {asked:g}",
+    "still improving": "the best epoch, {best}, is among the last of {epochs}: train on with --epochs {more}, or with "
+    "a larger --lr",
     "diverged": "training diverged: its loss rose from {first:.3g} to {last:.3g}, where guessing has {guessing:.3g}; "
     "lower --lr",
     "undrawn groups": "groups without a drawn row: {groups}; these epochs learned nothing about them; --apply loss "

@@ -8,6 +8,7 @@ import pytest
 import torch
 from comparisons import compare
 from runs import fit, history_of, metrics_of
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 import dbpt
@@ -115,27 +116,104 @@ def test_clusters_have_no_words_and_start_as_their_class(head, tiny, tmp_path):
     assert found.attribute_probabilities is None
 
 
-def test_auto_keeps_what_validation_prefers_and_says_so(tiny, tmp_path):
-    settings = tiny.settings | {"head": "linear", "prompts": "auto", "group_template": TEMPLATE}
-    result = dbpt.fit(tiny.table, out=tmp_path / "auto", baselines=False, **settings)
+def untrained_weights(settings, tiny):
+    """(C, A, D) the text features of the sentences of the groups, times the scale."""
+    study = prepare(make_config({"data": str(tiny.table), **settings | {"prompts": "group"}}))
+    texts = [f"a {c} on a {a}." for c in ("box", "disc") for a in ("meadow", "lake")]
+    features = study.embedded.backbone.encode_text(texts).numpy()
+    unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+    return study.embedded.backbone.logit_scale * unit.reshape(2, 2, -1)
+
+
+@pytest.mark.parametrize("head", ["linear", "prompt"])
+def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny, tmp_path):
+    settings = tiny.settings | {"head": head, "prompts": "auto", "group_template": TEMPLATE, "baselines": False}
+    result = dbpt.fit(tiny.table, out=tmp_path / "auto", model_selection="last", **settings)
     metrics = metrics_of(result.folder)
-    assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "dbpt", "gla"}
-    scores = {row["name"]: row["validation_score"] for row in metrics["rows"] if row["name"] in metrics["choice"]}
-    assert set(scores) == {"dbpt", "gla"}
-    assert metrics["chosen"] == max(scores, key=scores.__getitem__) == metrics["rows"][-1]["name"]
-    history = history_of(result.folder)
-    for name, score in scores.items():
-        assert score == max(each["val_wgp"] for each in history if each["row"] == name)
-    assert "is saved, since its worst-group probability" in " ".join(result.table().split())
-    assert [row.record.name for row in summarize(result.metrics).others] == ["zero-shot"]  # what it was before
-    assert "is saved, since its" in (result.folder / "report.html").read_text()
-    alone = {"gla": "group", "dbpt": "class"}[metrics["chosen"]]
-    same = dbpt.fit(tiny.table, out=tmp_path / "one", baselines=False, **settings | {"prompts": alone})
-    name = "classifier.safetensors"
-    assert (same.folder / name).read_bytes() == (result.folder / name).read_bytes()
-    assert dbpt.load(result.folder).config.prompts == alone
-    assert dbpt.evaluate(result.folder).chosen.record.name == metrics["chosen"]
+    assert [row["name"] for row in metrics["rows"]] == ["zero-shot", "group-prompts-sum", "dbpt", "gla", "gla:mixed"]
+    assert [row["alpha"] for row in metrics["rows"]][1:4] == [0, None, None]
+    assert (metrics["chosen"], metrics["choice"]["hedge"], metrics["choice"]["why"]) == (
+        "gla:mixed",
+        "gla:mixed",
+        "last",
+    )
+    rarest = min(metrics["dataset"]["train_counts_pseudo"])
+    alpha = metrics["rows"][-1]["alpha"]
+    assert alpha == pytest.approx(rarest / (rarest + 4)) and 0 < alpha < 1
+    assert {each["row"] for each in history_of(result.folder)} == {"dbpt", "gla"}
+    assert [row.record.name for row in summarize(result.metrics).others] == ["zero-shot"]
+
+    of_groups = settings | {"prompts": "group", "model_selection": "last"}
+    trained = dbpt.fit(tiny.table, out=tmp_path / "trained", **of_groups)
+    saved, ends = (
+        load_file(result.folder / "classifier.safetensors"),
+        load_file(trained.folder / "classifier.safetensors"),
+    )
+    expected = alpha * ends["logit_scale"] * ends["weights"] + (1 - alpha) * untrained_weights(settings, tiny)
+    np.testing.assert_allclose(saved["logit_scale"] * saved["weights"], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(saved["logit_bias"], alpha * ends["logit_bias"], rtol=1e-5, atol=1e-6)
+
+    classifier = dbpt.load(result.folder)
+    assert classifier.config.prompts == "group"
+    assert dbpt.evaluate(result.folder).chosen.record.alpha == alpha
+    folder = classifier.save_pretrained(tmp_path / "saved") or tmp_path / "saved"
+    weights = tiny.settings["pretrained"]
+    again = dbpt.Classifier.from_pretrained(folder, weights=weights)
+    both = [[each.prediction for each in one.predict(tiny.images(5))] for one in (classifier, again)]
+    assert both[0] == both[1]
     assert dbpt.fit(out=result.folder, resume=True).table() == result.table()
+
+    # A resume may mix otherwise: no checkpoint depends on it.
+    for other, name in ((1.0, "gla"), (0.0, "group-prompts-sum")):
+        again = dbpt.fit(out=result.folder, resume=True, alpha=other)
+        assert metrics_of(again.folder)["chosen"] == name
+        both = [load_file(each.folder / "classifier.safetensors") for each in (again, trained)]
+        if other:
+            assert all(both[0][key].tobytes() == both[1][key].tobytes() for key in both[1])
+        else:
+            np.testing.assert_allclose(both[0]["weights"], untrained_weights(settings, tiny), rtol=1e-4, atol=1e-4)
+    if head == "prompt":
+        contexts = [load_file(each / "prompt.safetensors")["context"] for each in (result.folder, trained.folder)]
+        assert contexts[0].tobytes() == contexts[1].tobytes()
+
+
+def test_a_mixture_starts_at_the_sentences_wherever_the_training_did(tiny, tiny_run, tmp_path):
+    settings = tiny.settings | {"n_ctx": None, "epochs": 1, "baselines": False, "group_template": TEMPLATE}
+    mixed = {"prompts": "group", "alpha": 0.25, "start_from": tiny_run}
+    result = dbpt.fit(tiny.table, out=tmp_path / "run", **settings | mixed)
+    assert [row.record.name for row in result.rows] == ["zero-shot", "gla", "gla:mixed"]
+    ends = load_file(
+        dbpt.fit(tiny.table, out=tmp_path / "t", **settings | mixed | {"alpha": 1}).folder / "classifier.safetensors"
+    )
+    saved = load_file(result.folder / "classifier.safetensors")["weights"]
+    expected = 0.25 * ends["logit_scale"] * ends["weights"] + 0.75 * untrained_weights(settings, tiny)
+    np.testing.assert_allclose(saved, expected, rtol=1e-4, atol=1e-4)
+    with safe_open(result.folder / "prompt.safetensors", "numpy") as file:
+        assert file.metadata()["alpha"] == "0.25"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"prompts": "class"}, "--alpha 0.5: it mixes trained group prompts"),
+        ({"prompts": "group", "head": "adapter"}, "--alpha 0.5: the logits of head adapter are not linear"),
+        ({"prompts": "group", "attributes": ("clusters",)}, "--alpha 0.5: groups without words"),
+        ({"prompts": "group", "alpha": 1.5}, "alpha: must be at most 1"),
+    ],
+)
+def test_where_nothing_can_be_mixed_alpha_is_refused(given, words, tiny, tmp_path):
+    with pytest.raises(InputError, match=words):
+        dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings | {"head": "linear", "alpha": 0.5} | given)
+    assert not (tmp_path / "run" / "classifier.safetensors").exists()
+
+
+def test_the_adapter_has_no_mixture_so_validation_chooses(tiny, tmp_path):
+    settings = tiny.settings | {"head": "adapter", "prompts": "auto", "group_template": TEMPLATE}
+    metrics = metrics_of(dbpt.fit(tiny.table, out=tmp_path / "auto", baselines=False, **settings).folder)
+    assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "dbpt", "gla"}
+    assert (metrics["choice"]["hedge"], metrics["choice"]["why"]) == (None, "score")
+    scores = {row["name"]: row["validation_score"] for row in metrics["rows"][1:]}
+    assert metrics["chosen"] == max(scores, key=scores.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +221,7 @@ def test_auto_keeps_what_validation_prefers_and_says_so(tiny, tmp_path):
     [
         ({"attributes": ("clusters",)}, "unnamed", "no words tell the groups of a class apart"),
         ({"group_source": "ppa", "head": "adapter"}, "unnamed", "no words tell the groups of a class apart"),
-        ({"model_selection": "last"}, "last", "validation chooses nothing"),
+        ({"model_selection": "last", "head": "adapter"}, "last", "validation chooses nothing"),
         ({"objective": "kgcoop", "head": "prompt"}, "objective", "the objective can train nothing else"),
     ],
 )
@@ -206,7 +284,8 @@ def test_each_class_may_have_a_context_that_its_groups_share(tiny, tmp_path):
 
 def test_a_named_objective_is_trained_with_both(tiny, tmp_path):
     metrics = metrics_of(fit(tiny, tmp_path / "run", head="linear", prompts="auto", objective="balanced"))
-    assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "erm", "balanced", "balanced:group"}
+    names = {"balanced", "group-prompts-sum", "balanced:group", "balanced:group:mixed"}
+    assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "erm", *names}
 
 
 def test_a_comparison_has_rows_of_group_prompts(tiny, tmp_path):
@@ -219,6 +298,17 @@ def test_a_comparison_has_rows_of_group_prompts(tiny, tmp_path):
     assert {"balanced-group-true_linear_seed-0.safetensors", "gla_linear_seed-0.safetensors"} <= cells
     again = compare(tiny, result.folder, methods=methods, heads=("linear",), seeds=1, resume=True)
     assert again.table() == result.table()
+
+
+def test_methods_without_groups_are_chosen_by_average_accuracy_unless_asked_otherwise(tiny, tmp_path):
+    settings = tiny.settings | {"head": "linear", "prompts": "class", "epochs": 30}
+    asked = {"model_selection": "pseudo-wgp"}
+    for given, selection, key in (({}, "average", "val_average"), (asked, "pseudo-wgp", "val_wgp")):
+        run = dbpt.fit(tiny.table, out=tmp_path / selection, **settings | given).folder
+        erm = next(row for row in metrics_of(run)["rows"] if row["name"] == "erm")
+        scores = [each[key] for each in history_of(run) if each["row"] == "erm"]
+        assert (erm["model_selection"], erm["validation_score"]) == (selection, max(scores))
+        assert metrics_of(run)["rows"][-1]["model_selection"] == "pseudo-wgp"
 
 
 def test_group_prompts_need_an_attribute(tiny, bare, tmp_path):

@@ -1,6 +1,6 @@
 """The result of a run in sentences, for any outcome."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from html_page import Page, unwrapped
@@ -19,6 +19,7 @@ from made_up_run import (
     worded,
 )
 
+from dbpt.cautions import caution
 from dbpt.groups import group_metrics
 from dbpt.report.page import change_of, run_outcome
 from dbpt.report.sections import Section
@@ -63,7 +64,7 @@ def test_headline_when_it_rose_fell_or_cannot_be_told():
 
 def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report():
     metrics = run({"zero-shot": [90, 88, 43, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 25, 43]})
-    said = "Worst-group accuracy fell from 86.0 % (zero-shot) to 50.0 % (dbpt): "
+    said = "Worst-group accuracy rose from 20.0 % (ERM) to 50.0 % (dbpt): "
     assert headline_of(metrics).startswith(said)
     warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
     assert f"warning: {warning}" in table_of(metrics).splitlines()
@@ -105,8 +106,9 @@ def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
             RIGHT,
             "improved",
             "Bias reduced",
-            "Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 % with “water”. Training "
-            "with dbpt reduces this bias: it gets at least 80.0 % right in every group (worst: waterbird · land).",
+            "Of the class “waterbird”, plain training (ERM) gets 20.0 % right with “land”, but 96.0 % with “water”. "
+            "Training with dbpt reduces this bias: it gets at least 80.0 % right in every group (worst: waterbird "
+            "· land).",
         ),
         (
             {"erm": [50, 55, 25, 26], "dbpt": [88, 84, 40, 43]},
@@ -145,7 +147,7 @@ def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, ti
 
 def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_doubted():
     pseudo = run(group_kind="pseudo", pseudo_quality=None)
-    assert "but 90.0 % with “water” (the attribute is guessed). Training" in verdict_of(pseudo)[2]
+    assert "but 96.0 % with “water” (the attribute is guessed). Training" in verdict_of(pseudo)[2]
     assert "landbird · land (the attribute is guessed). " in verdict_of(
         run({"erm": [50, 55, 25, 26], "dbpt": [88, 84, 40, 43]}, group_kind="pseudo", pseudo_quality=None)
     )[2]  # fmt: skip
@@ -157,13 +159,25 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     other = replace(GUESSES, name="tone", values=["dark", "bright"], doubts=worded("no"))
     kind, title, sentence = verdict_of(pseudo, doubts=["tone: no"], factors=[one, other])
     assert (kind, title) == ("improved", "Bias reduced")
-    assert sentence.startswith("Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 %")
+    assert sentence.startswith(
+        "Of the class “waterbird”, plain training (ERM) gets 20.0 % right with “land”, but 96.0 %"
+    )
     assert sentence.endswith(
         " CLIP can't tell dark / bright (tone) apart in these images, so nothing follows about a bias there."
     )
     none = verdict_of(pseudo, doubts=["style: no", "tone: no"], factors=[replace(one, doubts=worded("no")), other])
     assert none[0] == "untrusted" and "photo / sketch (style) and dark / bright (tone) apart" in none[2]
     assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
+
+
+def test_if_clip_does_not_know_the_class_words_they_come_first_and_no_verdict_rests_on_zero_shot():
+    doubt = asdict(caution("class words", names=["thing"], value=0.5, limit=0.7))
+    metrics = run({"zero-shot": [99, 60, 20, 48], "dbpt": [99, 70, 40, 48]}, class_doubts=[doubt])
+    assert verdict_of(metrics)[0] == "nothing-to-compare"
+    page = Page(render_report(metrics, history(metrics), [])).words
+    assert 0 < page.index("--classes 'thing=house|guitar'") < page.index("Worst-group accuracy of dbpt is")
+    assert "thing" in table_of(metrics)
+    assert "(ERM)" in verdict_of(run(class_doubts=[doubt]))[2]
 
 
 def test_verdict_without_another_row_or_any_group_is_the_headline():

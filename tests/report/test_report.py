@@ -68,7 +68,7 @@ def test_average_and_gap_are_the_ones_asked_for_and_named():
     assert "average and gap: adjusted, each group weighted by its share of the training images" in unwrapped(table)
     page = Page(render_report(run(average="adjusted"), history(run()), None))
     assert "Figures in per cent; average and gap: adjusted, each group weighted" in page.words
-    assert "to 80.0 % (dbpt): +40.0 points [20.0, 50.0]; adjusted average 87.9 % → 87.3 %" in page.words
+    assert "to 80.0 % (dbpt): +60.0 points [20.0, 50.0]; adjusted average 95.9 % → 87.3 %" in page.words
     assert "mean of groups is unweighted" in page.words and "over all images of the split" not in page.words
 
 
@@ -196,8 +196,8 @@ def test_page_is_self_contained_and_complete():
     assert "url(" not in style and "@import" not in style and "prefers-color-scheme: dark" in style
     assert page.tags.count("svg") == 4
     for words in (
-        "Bias reduced Of the class “waterbird”, zero-shot CLIP gets 40.0 % right with “land”, but 90.0 %",
-        "Worst-group accuracy rose from 40.0 % (zero-shot) to 80.0 % (dbpt)",
+        "Bias reduced Of the class “waterbird”, plain training (ERM) gets 20.0 % right with “land”, but 96.0 %",
+        "Worst-group accuracy rose from 20.0 % (ERM) to 80.0 % (dbpt)",
         "Test split, 300 images · groups: true attributes · one run, seed 3",
         "The moon was full.",
         "11.3 waterbird · land",

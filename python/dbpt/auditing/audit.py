@@ -37,7 +37,7 @@ from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage.files import write_atomically, write_json
-from dbpt.study.guesses import image_columns, judged_guesses
+from dbpt.study.guesses import image_columns, judged_class_words, judged_guesses
 from dbpt.study.stages import SEARCH_SEED, found_settings, log_warnings
 from dbpt.study.study import Study, backbone_summary, clusters_summary, true_or_pseudo
 
@@ -170,7 +170,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         training_cramers_v=association(study, training),
         explained=explained,
         guesses=guesses,
-        warnings=[*subject.logged, *pseudo.warnings],
+        warnings=[*judged_class_words(subject.embedded, pseudo, rows), *subject.logged, *pseudo.warnings],
         words={name: list(wordings) for name, wordings in (*words.classes.items(), *guessed.items())},
         templates=list(words.templates),
         attribute_templates=list(words.attribute_templates) if guessed else [],

@@ -38,7 +38,7 @@ from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
 from dbpt.study.data import resolve_demo, with_data
-from dbpt.study.guesses import doubted_guesses, guess_sheets, judged_guesses, write_guesses
+from dbpt.study.guesses import doubted_guesses, guess_sheets, judged_class_words, judged_guesses, write_guesses
 from dbpt.study.stages import log_warnings, setting_warnings, with_found_attributes
 
 if TYPE_CHECKING:
@@ -188,8 +188,8 @@ def _compare_in(
     trained = [cell.config for cell in plan.cells if cell.head is not None]
     reads_guesses = any(each.uses_guesses for each in free)
     doubted = guesses.doubted_suspects if reads_guesses else doubted_guesses(study, trained)
-    study = replace(study, doubted_guesses=doubted)
-    log_warnings(logged := [*map(doubts_in_words, doubted), *warnings], embedded.warnings)
+    study = replace(study, doubted_guesses=doubted, class_doubts=judged_class_words(embedded, study.pseudo))
+    log_warnings(logged := [*study.class_doubts, *map(doubts_in_words, doubted), *warnings], embedded.warnings)
     description = {
         "dbpt_version": __version__,
         "methods": [method.name for method in plan.methods],

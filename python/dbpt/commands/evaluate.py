@@ -79,6 +79,8 @@ def evaluate(
     study = replace(study, guesses=None, counts_of_run=counts, doubted_guesses=doubted)
     figures = study.metrics(embedded.stored.map_blocks(classifier.head.predictions))
     row = RunRow(**how_trained(config, config.trained_objective, config.prompts), warnings=[], **figures)
+    if saved := next((each for each in of_run.rows if each.name == of_run.chosen), None) if of_run else None:
+        row = replace(row, name=saved.name, alpha=saved.alpha)
     result = Result(Path(run), study.run_metrics([row], warnings=warnings, seconds={}), classifier)
     log_warnings(result.warnings, logged)
     return result

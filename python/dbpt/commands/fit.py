@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
+from dbpt.commands.choice import choose, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
@@ -155,23 +156,25 @@ def _fit_on(
     for objective, prompts in trained:
         checkpoint = out / "checkpoints" / f"{method_name(objective, prompts).replace(':', '-')}.safetensors"
         results.append(trained_result(study, objective, prompts, checkpoint_path=checkpoint, watch=watch, ranks=ranks))
-    names = [method_name(*each) for each in candidates]
-    # The best comes last. Without a choice there is one; if two are level, it is the first, with class prompts.
-    scores = {each.row.name: each.row.validation_score for each in results if each.row.name in names}
-    best = max(names, key=lambda name: scores[name] or 0.0)
-    results.sort(key=lambda each: each.row.name == best)
-    study = replace(study, config=config.for_one(candidates[names.index(best)][1]))
+    names = {method_name(*each) for each in candidates}
 
     def finish() -> Result:
-        metrics = study.run_metrics(
-            [result.row for result in results],
+        tried = {each.row.name: each for each in results if each.row.name in names}
+        tried, hedge = with_mixed(study, tried)
+        best, choice = choose(study, tried, hedge) if config.prompts == AUTO else (hedge or next(iter(tried)), None)
+        others = [each for each in results if each.row.name not in names]
+        rows = [*others, *(tried[name] for name in tried if name != best), tried[best]]
+        of_chosen = replace(study, config=config.for_one(tried[best].row.prompts or "class"))
+        metrics = of_chosen.run_metrics(
+            [result.row for result in rows],
+            chosen=best,
             warnings=study.warnings,
-            choice=names if asked.prompts == AUTO else None,
+            choice=choice if only is None else None,
             only=only,
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},
         )
         assert sheets is not None
-        write_results(out, study, results, metrics, sheets, command)
+        write_results(out, of_chosen, rows, metrics, sheets, command)
         RUN_FOLDER.finish(out, description, config)
         log_warnings(
             (result := Result(out, metrics)).warnings,
@@ -236,7 +239,7 @@ def write_results(
     history = [
         history_line(result.row.name, record, best=record.epoch == result.trained.best_epoch)
         for result in results
-        if result.trained
+        if result.trained and result.row.epochs  # mixtures share a training
         for record in result.trained.history
     ]
     assert final.trained is not None
@@ -248,7 +251,8 @@ def write_results(
     )
     if HEADS[head := study.config.head].saves_parameters:
         parameters = {name: tensor.cpu().numpy() for name, tensor in final.trained.head_state.items()}
-        write_tensors(out / f"{head}.safetensors", parameters, version=TENSORS_SCHEMA_VERSION)
+        metadata = {} if final.row.alpha is None else {"alpha": str(final.row.alpha)}
+        write_tensors(out / f"{head}.safetensors", parameters, metadata, version=TENSORS_SCHEMA_VERSION)
     if study.has_attributes:
         _write_pseudo_attributes(out, study)
     write_atomically(out / "groups.csv", _groups_csv(study, final))

@@ -25,7 +25,7 @@ from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
 from dbpt.study.embedded import configured_backbone, embedded_rows
-from dbpt.study.guesses import image_columns, judged_guesses
+from dbpt.study.guesses import image_columns, judged_class_words, judged_guesses
 from dbpt.study.stages import check_before_reading, log_warnings, with_found_attributes
 
 if TYPE_CHECKING:
@@ -166,7 +166,9 @@ def guess_attributes(
         raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to guess")
     pseudo = rows.guess(config)
     guesses = judged_guesses(rows, pseudo, np.arange(len(readable)))
-    warnings = (*map(str, (*rows.warnings, *pseudo.warnings)), *map(doubts_in_words, guesses.doubted_suspects))
+    class_doubts = judged_class_words(rows, pseudo, np.arange(len(readable)))
+    of_rows = map(str, (*rows.warnings, *pseudo.warnings, *class_doubts))
+    warnings = (*of_rows, *map(doubts_in_words, guesses.doubted_suspects))
     log_warnings(warnings)
     audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]
     audit_command = shlex.join(audit) if config.opens_images else None

@@ -3,7 +3,7 @@
 import logging
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from dbpt.runs.metrics import OnlyPrompts, RunRow
 from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.combinations import why_groups_stay_alike
 from dbpt.settings.fields import AUTO
-from dbpt.settings.sections import method_name
+from dbpt.settings.sections import PRIOR_IMAGES, method_name
 from dbpt.study.study import Study, how_trained
 from dbpt.training import EpochRecord, Rows, Trained, train
 from dbpt.training.draws import MAY_CHANGE, LiveImages, live_images
@@ -43,7 +43,10 @@ HELD_OUT = ("val", "test")  # the splits that a run's methods are evaluated on
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """One method: its row of ``metrics.json``, its classifier and, if it is trained, its training."""
+    """One method: its row of ``metrics.json``, its classifier and, if it is trained, its training.
+
+    Group prompts that are mixed with untrained ones, or untrained, share the training of those that they come from.
+    """
 
     row: RunRow
     classifier: FeatureClassifier
@@ -90,8 +93,9 @@ def trained_result(
         ranks: the processes that train together.
         quiet: log nothing and show no progress bar.
     """
-    row_name = row_name or method_name(objective, prompts)
-    started, config = time.perf_counter(), study.config
+    row_name, started = row_name or method_name(objective, prompts), time.perf_counter()
+    config = replace(study.config, model_selection=study.config.selection_of(objective))
+    study = replace(study, config=config)
     quiet = quiet or not ranks.is_first
     head, rows = ranks.together(lambda: build_head(study, prompts)), training_rows(study, OBJECTIVES[objective])
     built = build_objective(study, objective, rows[0], prompts)
@@ -117,6 +121,7 @@ def trained_result(
     figures = Validation(average=best.val_average, wga=best.val_wga, wgp=best.val_wgp)
     row = RunRow(
         **how_trained(config, objective, prompts),
+        model_selection=config.model_selection,
         validation_score=validation_score(config.model_selection, best.epoch, figures)[0],
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
@@ -133,6 +138,13 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
     Class prompts come first; they alone are trained where groups can't be, or where nothing would choose.
     """
     config = study.config
+    if config.alpha is not None and not can_mix(study):
+        why = (
+            "groups without words have no untrained prompts"
+            if HEADS[config.head].logits is Head.logits
+            else (f"the logits of head {config.head} are not linear in its weights")
+        )
+        raise InputError(f"--alpha {config.alpha:g}: {why}, so nothing can be mixed; leave it out")
     if config.prompts != AUTO:
         return config.trained, None
     if len(config.trained) == 1:
@@ -143,7 +155,52 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
         return config.trained[:1], "unnamed"
     if not study.has_attributes and config.group_source != "ppa":
         return config.trained[:1], "no-attribute"
-    return (config.trained[:1], "last") if config.model_selection == "last" else (config.trained, None)
+    unhedged = config.model_selection == "last" and not can_mix(study)
+    return (config.trained[:1], "last") if unhedged else (config.trained, None)
+
+
+def can_mix(study: Study) -> bool:
+    """Return whether the weights of trained group prompts can be mixed with those of untrained ones.
+
+    The logits must be linear in the weights, as those of `Head.logits` are, and the groups need words to start from.
+    """
+    return study.has_words(study.config.group_source) and HEADS[study.config.head].logits is Head.logits
+
+
+def alpha_of(study: Study) -> float:
+    """Return the share of trained weights: the setting, else with ``--prompts auto`` n / (n + `PRIOR_IMAGES`).
+
+    n are the training rows of the rarest group that has any: the fewer there are, the less is learnt about them.
+    """
+    config = study.config
+    if config.alpha is not None or config.prompts != AUTO:
+        return 1.0 if config.alpha is None else config.alpha
+    counts_G = study.counts(config.group_source, "train")
+    rarest = int(counts_G[counts_G > 0].min(initial=len(study.splits)))
+    return rarest / (rarest + PRIOR_IMAGES)
+
+
+def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -> MethodResult:
+    """Return group prompts between untrained (alpha 0) and ``trained`` (1): W = alpha W_trained + (1 - alpha) W_0.
+
+    This is weight-space ensembling (WiSE-FT, Wortsman et al., 2022, arXiv 2109.01903). W_0 are the text features of the
+    sentences of the groups times the logit scale, wherever the training started; biases are mixed alike.
+    """
+    words, backbone, of_trained = study.dataset.words, study.embedded.backbone, trained.classifier.tensors
+    untrained = backbone.logit_scale * zero_shot_weights(backbone, *group_texts(words))
+    # Where a class can't have an attribute, both biases are the same.
+    bias = np.where(of_trained["logit_bias"] <= EXCLUDED, np.float32(EXCLUDED), alpha * of_trained["logit_bias"])
+    weights = of_trained["logit_scale"] * of_trained["weights"]
+    tensors = {
+        "weights": alpha * weights + (1 - alpha) * untrained.reshape(weights.shape),
+        "logit_scale": np.ones(1),
+        "logit_bias": bias,
+    }
+    classifier = FeatureClassifier({key: each.astype(np.float32) for key, each in tensors.items()}, Head)
+    # All of the training but its epochs, its seconds and what they led to.
+    kept = {key: getattr(trained.row, key) for key in ("group_source", "head", "prompts", "apply", "model_selection")}
+    row = RunRow(name=name, alpha=alpha, warnings=[], **kept, **_figures(study, classifier))
+    return replace(trained, row=row, classifier=classifier)
 
 
 def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:
@@ -239,7 +296,7 @@ def _refitted(study: Study, objective: Objective, head: Head, rows: Rows) -> tup
         logits = head.cpu()(features)
     losses = F.cross_entropy(logits, labels, reduction="none")
     p_true = logits.softmax(dim=1).gather(1, labels[:, None]).squeeze(1).numpy()
-    figures = Validation.of((logits.argmax(dim=1) == labels).numpy(), p_true, rows.groups)
+    figures = Validation.of((logits.argmax(dim=1) == labels).numpy(), p_true, rows)
     record = EpochRecord(
         epoch=1,
         lr=0.0,

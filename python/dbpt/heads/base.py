@@ -199,9 +199,23 @@ def possible_groups(words: Words) -> NDArray[np.bool_]:
     return np.array([all(map(list.__contains__, possible[label], values)) for label, values in pairs])
 
 
+GENERIC_SENTENCES = (
+    "a {class}, {attribute}.",
+    "a {class} in a {attribute}.",
+    "a {class} in {attribute}.",
+    "a {class} with {attribute}.",
+    "a {attribute} of a {class}.",
+)
+"""No single sentence fits a style, a place, a colour and something worn; the mean of several hardly depends on it."""
+
+
 def group_templates(words: Words) -> tuple[str, ...]:
-    """Return the sentences of groups: those that are given, or those of the classes with "CLASS, ATTRIBUTE"."""
-    return words.group_templates or tuple(each.replace("{}", "{class}, {attribute}") for each in words.templates)
+    """Return the sentences of groups: those that are given, or those of the classes with "CLASS, ATTRIBUTE" and more.
+
+    The prompt starts at the first; everything else takes the mean of all.
+    """
+    of_classes = (each.replace("{}", "{class}, {attribute}") for each in words.templates)
+    return words.group_templates or (*of_classes, *GENERIC_SENTENCES)
 
 
 def _wordings(words: Words) -> Iterator[list[tuple[str, str]]]:

@@ -126,7 +126,7 @@ class GroupPromptsSum(TrainingFree):
     """The class with the largest probability, summed over its groups: where trained group prompts start."""
 
     name = "group-prompts-sum"
-    title = "group prompts (sum)"
+    title = "untrained groups"
     names_groups = True
 
     @staticmethod
@@ -139,7 +139,7 @@ class GroupPrompts(GroupPromptsSum):
     """The class of the nearest group of class and attribute, by sentences of both (a baseline of RoboShot's paper)."""
 
     name = "group-prompts"
-    title = "group prompts"
+    title = "untrained groups (nearest)"
 
     @staticmethod
     def class_logits(logits: NDArray[np.float32]) -> NDArray[np.float32]:

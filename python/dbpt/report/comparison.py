@@ -28,7 +28,7 @@ from dbpt.runs.metrics import (
     FigureDifference,
     SeedFigure,
 )
-from dbpt.settings.fields import varied_in_words
+from dbpt.settings.fields import AUTO, varied_in_words
 from dbpt.settings.sections import TRUE_SELECTIONS
 
 WIDEST = 110
@@ -280,7 +280,8 @@ def _about_training(comparison: ComparisonMetrics) -> list[str]:
         best = "best epoch: the last one, in every row"
     else:
         oracle = "; this choice is an oracle in every row" if selection in TRUE_SELECTIONS else ", oracles included"
-        best = f"best epoch: by {selected_by(comparison)} on validation, the same rule in every row{oracle}"
+        same = "" if selection == AUTO else f", the same rule in every row{oracle}"
+        best = f"best epoch: by {selected_by(comparison)} on validation{same}"
     validation = "average accuracy" if selection == "last" else selected_by(comparison)
     varied = [f"validation: {validation}, on validation images at the best epoch"] if is_varied(comparison) else []
     named = " and where a row names another value" if varied else ""

@@ -240,7 +240,8 @@ def render_report(
     below = section("line", text=" · ".join([*lines, f"one run, seed {metrics.seed}"]))
     leads = [] if outcome.kind == "nothing-to-compare" else [change_of(judged_summary, difference)]
     leads = [*leads, sentence(choice_note(metrics))] if metrics.choice else leads
-    head = sections.headline(data.name, (outcome.kind, outcome.title), outcome.sentence, below, leads)
+    first = " ".join([*(sentence(str(doubt)) for doubt in metrics.class_doubts), outcome.sentence])
+    head = sections.headline(data.name, (outcome.kind, outcome.title), first, below, leads)
     of = {"has_attributes": data.has_attributes, "group_kind": metrics.group_kind, "chosen": chosen}
     more = {"summary": summary, "selecting": selecting_figure(metrics), "has_factors": len(data.factors) > 1}
     how = sections.how("fit", guesses, metrics.average, **of, **more)

@@ -15,7 +15,8 @@ from dbpt.report.findings import doubts_in_words
 from dbpt.report.text import count, count_of, cross_validation_text, interval_text, percent
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FactorSummary, Metrics, RunMetrics, RunRow
 from dbpt.runs.run_folder import groups_of_factors
-from dbpt.settings.sections import PSEUDO_SELECTIONS
+from dbpt.settings.fields import AUTO
+from dbpt.settings.sections import DEFAULT_SELECTIONS, PSEUDO_SELECTIONS
 
 
 @dataclass(frozen=True)
@@ -228,8 +229,9 @@ class Summary:
 
     @property
     def warnings(self) -> list[str]:
-        """All warnings, those about the guesses first."""
-        return [*map(doubts_in_words, self.metrics.doubted_guesses), *self.other_warnings]
+        """All warnings, those about class words and guesses first."""
+        about_words = map(str, self.metrics.class_doubts)
+        return [*about_words, *map(doubts_in_words, self.metrics.doubted_guesses), *self.other_warnings]
 
     @property
     def other_warnings(self) -> list[str]:
@@ -240,14 +242,19 @@ class Summary:
     @property
     def others(self) -> list[Row[RunRow]]:
         """The rows besides the chosen one that have a worst-group accuracy, without those that it was chosen from."""
-        candidates = self.metrics.choice or ()
+        candidates = self.metrics.choice.candidates if self.metrics.choice else ()
         rows = [row for row in self.rows if not row.chosen and row.record.name not in candidates]
         return [row for row in rows if row.worst_group_accuracy is not None]
 
     @property
     def baseline(self) -> Row[RunRow] | None:
-        """The other row with the best worst group, so that a comparison is with the strongest."""
-        return max(self.others, key=lambda row: row.worst_group_accuracy or 0.0, default=None)
+        """The row to compare with: ERM, else the other one with the best worst group.
+
+        Zero-shot is none if CLIP doesn't know the words of the classes.
+        """
+        rows = [row for row in self.others if row.method != "zero-shot" or not self.metrics.class_doubts]
+        plain = next((row for row in rows if row.method == "erm"), None)
+        return plain or max(rows, key=lambda row: row.worst_group_accuracy or 0.0, default=None)
 
     @property
     def zero_shot(self) -> Row[RunRow] | None:
@@ -313,10 +320,17 @@ def selection_text(selection: str, *, by_class: bool) -> str:
 
 
 def selected_by(metrics: RunMetrics | ComparisonMetrics) -> str:
-    """Return the rule by which the best epochs of a run or a comparison were chosen."""
+    """Return the rule by which the best epochs of a run or a comparison were chosen, and the rows with another one."""
+    is_default = metrics.model_selection == AUTO
+    selection = DEFAULT_SELECTIONS[True] if is_default else metrics.model_selection
     by_ppa = any(row.group_source == "ppa" for row in metrics.rows)
-    by_class = metrics.model_selection in PSEUDO_SELECTIONS and not metrics.dataset.has_attributes and not by_ppa
-    return selection_text(metrics.model_selection, by_class=by_class)
+    by_class = selection in PSEUDO_SELECTIONS and not metrics.dataset.has_attributes and not by_ppa
+    others = ["methods without groups"] if is_default else []
+    for row in metrics.rows:
+        if isinstance(row, RunRow) and row.model_selection not in (None, selection):
+            others.append(row.title)
+    text = selection_text(selection, by_class=by_class)
+    return f"{text} ({' and '.join(others)} by average)" if others else text
 
 
 def selecting_figure(metrics: RunMetrics) -> tuple[str, str, str]:

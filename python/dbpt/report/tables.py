@@ -136,18 +136,34 @@ ONLY = {
 
 
 def choice_note(metrics: RunMetrics) -> str:
-    """Return which of the trainings ``--prompts auto`` kept, and why, in a sentence; "" if it was not asked for."""
-    rows = {row.name: row for row in metrics.rows if row.name in (metrics.choice or ())}
+    """Return which candidate ``--prompts auto`` kept, and why, in a sentence; "" if it was not asked for."""
     if metrics.only is not None:
         return f"--prompts auto trained only {metrics.chosen}: {ONLY[metrics.only]}"
-    if not rows:
+    if (choice := metrics.choice) is None:
         return ""
-    chosen = rows.pop(metrics.chosen)
-    figure, over, _ = selecting_figure(metrics)
-    others = ", ".join(f"{text.percent(row.validation_score)} % with {row.title}" for row in rows.values())
-    of_images = f"on the validation images{over + ',' if over else ''}"
-    of_chosen = f"its {figure} {of_images} is {text.percent(chosen.validation_score)} %"
-    return f"{chosen.title} is saved, since {of_chosen}, and {others}"
+    titles = {row.name: row.title for row in metrics.rows}
+    saved = f"{titles[metrics.chosen]} is saved"
+    if choice.why == "last":
+        return f"{saved}; with the last epoch of each candidate, validation chooses nothing"
+    if choice.why in ("score", "words"):
+        best = f"its worst group has the best {selecting_figure(metrics)[0]} on the validation images"
+        lost = (
+            "; CLIP hardly knows the words of the classes, so no candidate is preferred"
+            if choice.why == "words"
+            else ""
+        )
+        return f"{saved}, since {best}{lost}"
+    figure, where = FIGURES[choice.figure], f"in {choice.group}" if choice.group else "on average"
+    of_group = f"{where}, with {text.count_of(choice.n, 'validation image')},"
+    if choice.why == "better":
+        lead = next(each for each in choice.leads if each.name == metrics.chosen)
+        points = f"{text.points(lead.mean)} points better than {titles[choice.hedge or '']}"
+        return f"{saved}: {of_group} its {figure} is {points}; {text.points(lead.limit)} would be enough"
+    rarest = f"; validation has {text.count_of(choice.fewest, 'image')} in its rarest group" if choice.group else ""
+    return f"{saved}, as no other candidate is clearly better {of_group} where it is worst{rarest}"
+
+
+FIGURES = {"wgp": "probability of the true class", "wga": "accuracy", "average": "accuracy"}
 
 
 MOST_CLASSES = 12

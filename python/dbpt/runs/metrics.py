@@ -9,10 +9,10 @@ from dbpt.cautions import Caution
 from dbpt.groups import Group, GroupMetrics, PseudoQuality, group_name
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.trust import Guesses
-from dbpt.objectives import OBJECTIVES
+from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 Split = Literal["train", "val", "test"]
 GroupKind = Literal["true", "pseudo"]
 Average = Literal["plain", "adjusted"]
@@ -122,8 +122,8 @@ class Metrics:
 
     ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
     ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses. ``doubted_guesses`` are those
-    that they are about, if figures or trainings depend on them. If a probe guessed, ``cross_validated`` has its
-    figures for the attribute, or for each factor.
+    that they are about, if figures or trainings depend on them. ``class_doubts`` are reasons not to trust the words of
+    the classes. If a probe guessed, ``cross_validated`` has its figures for the attribute, or for each factor.
     """
 
     schema_version: int
@@ -137,6 +137,7 @@ class Metrics:
     pseudo_quality: QualityOfSplit | None
     pseudo_doubts: list[Caution] = field(default_factory=list)
     doubted_guesses: list[Guesses] = field(default_factory=list)
+    class_doubts: list[Caution] = field(default_factory=list)
     cross_validated: list[CrossValidated] = field(default_factory=list)
 
 
@@ -144,7 +145,9 @@ class Metrics:
 class RunRow:
     """A method of a run with its metrics on each split where it was evaluated; what doesn't apply to it is None.
 
-    ``validation_score`` is the figure by which ``--model-selection`` chose its best epoch."""
+    ``model_selection`` is the metric that chose its best epoch, and ``validation_score`` its value there. ``alpha`` is
+    the share of trained weights in group prompts that are mixed with untrained ones.
+    """
 
     name: str
     group_source: str | None = None
@@ -153,6 +156,8 @@ class RunRow:
     apply: str | None = None
     best_epoch: Count | None = None
     epochs: Count = 0
+    alpha: Share | None = None
+    model_selection: str | None = None
     validation_score: float | None = None
     seconds: float = 0.0
     warnings: list[Caution]
@@ -169,11 +174,13 @@ class RunRow:
     def title(self) -> str:
         """The objective's title, with head, group source and sampling in brackets if not the default."""
         objective = OBJECTIVES.get(self.name.partition(":")[0])
-        title = objective.title if objective else self.name
+        free = TRAINING_FREE.get(self.name)
+        title = objective.title if objective else free.title if free else self.name
         details = [self.head] if self.head not in (None, "prompt") else []
         details += ["group prompts"] if self.prompts == "group" and objective and "class" in objective.prompts else []
         details += [f"{self.group_source} groups"] if self.group_source in ("true", "ppa") else []
         details += ["sampling"] if self.apply == "sampling" else []
+        details += [f"α = {self.alpha:.2f}"] if self.alpha is not None and objective else []
         return f"{title} ({', '.join(map(str, details))})" if details else title
 
     @property
@@ -191,17 +198,51 @@ class RunRow:
         return self.shown.groups if self.shown else ()
 
 
+Why = Literal["hedge", "better", "score", "words", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """How far a candidate is ahead of the hedge in a group of validation: the mean difference, and what it must exceed.
+
+    ``is_worse_elsewhere`` if its own worst group is below that of the hedge.
+    """
+
+    name: str
+    mean: float
+    limit: float
+    is_worse_elsewhere: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.choice`.
+
+    ``group`` is the worst one of the hedge in validation, with ``n`` images; None without one. ``fewest`` are the
+    images of the rarest group there. ``figure`` is wgp, wga or average.
+    """
+
+    candidates: list[str]
+    hedge: str | None
+    why: Why
+    figure: str
+    group: str | None = None
+    n: Count = 0
+    fewest: Count = 0
+    leads: list[Lead] = field(default_factory=list)
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunMetrics(Metrics):
     """The content of ``metrics.json``. The row named ``chosen`` is the one whose classifier is saved.
 
-    ``choice`` are the rows that ``--prompts auto`` trained, and ``only`` why it is a single one.
+    ``choice`` says how it was chosen with ``--prompts auto``, and ``only`` why there was no choice.
     """
 
     model_selection: str
     seed: Count
     chosen: str
-    choice: list[str] | None = None
+    choice: Choice | None = None
     only: OnlyPrompts | None = None
     rows: list[RunRow]
     warnings: list[Caution]

@@ -78,6 +78,9 @@ def _refusals(config: Settings) -> Iterator[str]:
     yield from filter(None, (why_refused(**choices | resolved), objective.why_refused(vars(config))))
     if config.prompts == "group" and config.num_clusters is not None and config.has_unnamed_groups:
         yield from filter(None, [why_groups_stay_alike(config.head, config.trained_objective)])
+    if config.alpha is not None and not any(prompts == "group" for _, prompts in config.trained):
+        why = "it mixes trained group prompts with untrained ones, and none are trained"
+        yield f"--alpha {config.alpha:g}: {why}; drop it, or choose --prompts group"
     if config.num_clusters is not None:
         yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
     if config.asks_auto:

@@ -60,6 +60,7 @@ class SharedSettings(TypedDict, total=False):
     up_weight: float
     afr_gamma: float
     afr_pull: float
+    alpha: float | None
     n_ctx: int | None
     ctx_init: str | None
     start_from: str | Path | None
@@ -74,7 +75,7 @@ class SharedSettings(TypedDict, total=False):
     sgd_momentum: float
     weight_decay: float
     warmup_epochs: int
-    model_selection: Literal["pseudo-wgp", "pseudo-wga", "true-wgp", "true-wga", "average", "last"]
+    model_selection: Literal["auto", "pseudo-wgp", "pseudo-wga", "true-wgp", "true-wga", "average", "last"]
     average: Literal["plain", "adjusted"] | None
     report_to: tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...] | None
 

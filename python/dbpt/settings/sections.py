@@ -21,6 +21,9 @@ GROUP_SOURCES, PROMPTS, APPLICATIONS = ("pseudo", "ppa", "true"), ("class", "gro
 TRACKERS = ("tensorboard", "wandb", "mlflow", "trackio")
 PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", "true-wga")
 SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
+DEFAULT_SELECTIONS = {True: "pseudo-wgp", False: "average"}
+"""The default by whether the objective knows groups. Chosen for the worst group, ERM would hide its bias."""
+PRIOR_IMAGES = 4  # of the default of ``alpha``
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
 
@@ -94,7 +97,10 @@ class WordSettings(SettingsSection):
     template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
     attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
     group_template: tuple[str, ...] | None = setting(
-        None, "sentences for the groups: 'a {attribute} of a {class}.'", unset="the data's own, else CLASS, ATTRIBUTE"
+        None,
+        "sentences for the groups: 'a {attribute} of a {class}.'; the prompt starts at the first, all else is their "
+        "mean",
+        unset="the data's own, else six generic ones",
     )
 
 
@@ -246,8 +252,18 @@ class HeadSettings(SettingsSection):
     head: str = setting("prompt", "part of the classifier to train", choices=HEADS)
     prompts: str = setting(
         "auto",
-        "what the classifier tells apart: classes, or groups, whose probabilities it sums; auto: validation chooses",
+        "what the classifier tells apart: classes, or groups, whose probabilities it sums; auto: groups, half-way to "
+        "untrained, unless validation shows that others are better",
         choices=(*PROMPTS, AUTO),
+    )
+    alpha: float | None = setting(
+        None,
+        "share of the trained weights in the group prompts that are saved, the rest is untrained: 1 as trained, 0 as "
+        "untrained (weight-space ensembling, WiSE-FT)",
+        unset=f"n / (n + {PRIOR_IMAGES}) for n training images in the rarest group with auto, else 1",
+        low=0,
+        high=1,
+        identity=False,
     )
     n_ctx: int | None = setting(None, "number of randomly initialised context tokens; replaces ctx_init", low=1)
     ctx_init: str | None = setting(
@@ -287,10 +303,11 @@ class TrainingSettings(SettingsSection):
     weight_decay: float = setting(5e-4, "weight decay", low=0)
     warmup_epochs: int = setting(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
     model_selection: str = setting(
-        "pseudo-wgp",
+        AUTO,
         "metric on the validation split that selects the best epoch: in the worst group, pseudo or true, the mean "
-        "probability of the true class (wgp) or the accuracy (wga); the average accuracy; or last for the last epoch",
-        choices=SELECTIONS,
+        "probability of the true class (wgp) or the accuracy (wga); the average accuracy; or last for the last epoch; "
+        "auto is pseudo-wgp, and average for objectives without groups such as erm",
+        choices=(AUTO, *SELECTIONS),
     )
     seed: int = setting(0, "seed of all random draws", low=0, high=2**63 - 1)
 
@@ -340,12 +357,22 @@ class Settings(  # a dataclass takes its fields from the last base on
         """Return whether nothing in words tells the groups of a class apart."""
         return self.group_source == "ppa" or (self.num_clusters is not None and self.group_source == "pseudo")
 
+    def selection_of(self, objective: str) -> str:
+        """Return the metric that selects the best epoch of an objective, the default resolved.
+
+        Args:
+            objective: its name.
+        """
+        is_default = self.model_selection == AUTO
+        return DEFAULT_SELECTIONS[OBJECTIVES[objective].uses_groups] if is_default else self.model_selection
+
     @property
     def selecting_groups(self) -> str | None:
-        """Return the source of the groups that ``model_selection`` looks at, or None."""
-        if self.model_selection in PSEUDO_SELECTIONS:
+        """Return the source of the groups that selects the epoch of the `trained_objective`, or None."""
+        selection = self.selection_of(self.trained_objective)
+        if selection in PSEUDO_SELECTIONS:
             return "ppa" if self.group_source == "ppa" else "pseudo"
-        return "true" if self.model_selection in TRUE_SELECTIONS else None
+        return "true" if selection in TRUE_SELECTIONS else None
 
     @property
     def trained_objective(self) -> str:

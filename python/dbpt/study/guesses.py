@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip.backbone import zero_shot_logits
+from dbpt.cautions import Caution
+from dbpt.clip.backbone import zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import Column
 from dbpt.discovery.catalogue import catalogue_words
 from dbpt.groups import group_counts
 from dbpt.guesses import base
+from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.guesses.label import doubts_column
 from dbpt.guesses.trust import Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
@@ -111,6 +113,22 @@ def judged_guesses(images: Embedded, pseudo: base.PseudoAttributes, rows: NDArra
         dataset, pseudo = dataset.take(rows), pseudo.take(rows)
     logits_of = partial(zero_shot_logits, images.labeller, images.label_features)
     return guesses_with_doubts(dataset, pseudo, rows, logits_of, catalogue_words)
+
+
+def judged_class_words(
+    images: Embedded, pseudo: base.PseudoAttributes, rows: NDArray[np.int64] | None = None
+) -> tuple[Caution, ...]:
+    """Return the `class_word_doubts` about ``rows``, by default all but the test rows."""
+    dataset = images.dataset
+    rows = dataset.rows_to_fit if rows is None else rows
+    rows = rows[:: -(-len(rows) // MOST_ROWS) or 1]
+    labels, attributes = dataset.labels[rows], pseudo.pseudo_attributes[rows]
+    if len(np.unique(labels)) < 2:
+        return ()
+    weights = images.class_weights
+    if not len(weights):
+        weights = zero_shot_weights(images.backbone, *dataset.words.class_texts())
+    return class_word_doubts(images.features[rows] @ weights.T, labels, attributes, dataset.class_names)
 
 
 def guess_sheets(study: Study) -> GuessSheets:

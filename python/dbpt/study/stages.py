@@ -31,12 +31,12 @@ from dbpt.report.findings import SearchedImages, doubts_in_words
 from dbpt.runs.run_folder import read_context
 from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig, readers
-from dbpt.settings.fields import AUTO, flag_of
+from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
 from dbpt.study.data import configured_dataset, open_dataset, resolve_demo, rows_with_known
 from dbpt.study.embedded import Embedded, configured_backbone, embed_dataset, embedded_rows
-from dbpt.study.guesses import doubted_guesses, judged_guesses
+from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
 from dbpt.study.study import Study
 
 logger = logging.getLogger(__name__)
@@ -163,8 +163,7 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
 def _names_groups(config: FitConfig) -> bool:
     """Return whether a training may start at sentences of class and attribute."""
     has_group = any(prompts == "group" for _, prompts in config.trained)
-    compares = config.prompts != AUTO or config.model_selection != "last"  # else auto trains class prompts alone
-    return has_group and compares and not config.has_unnamed_groups
+    return has_group and not config.has_unnamed_groups
 
 
 def group_warnings(study: Study) -> list[Caution]:
@@ -223,8 +222,10 @@ def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Study:
     guessed = replace(guessed, guesses=judged_guesses(embedded, guessed.pseudo))
     study = arrange(guessed, config)
     warnings = (*study.warnings, *setting_warnings([config]))
-    study = replace(study, warnings=warnings, doubted_guesses=doubted_guesses(study, [config]))
-    log_warnings((*map(doubts_in_words, study.doubted_guesses), *study.warnings), guessed.warnings)
+    class_doubts = judged_class_words(embedded, study.pseudo)
+    doubted = doubted_guesses(study, [config])
+    study = replace(study, warnings=warnings, doubted_guesses=doubted, class_doubts=class_doubts)
+    log_warnings((*class_doubts, *map(doubts_in_words, doubted), *study.warnings), guessed.warnings)
     return study
 
 

@@ -38,9 +38,10 @@ class Study:
     With the settings ``config`` it is the input of one training, and ``warnings`` are those of all steps.
     ``drawn`` are the training and validation rows of a draw, sorted, with repeats; None: each row of these splits once.
     ``counts_of_run`` (G,) are the training rows of a run, for data without any. ``guesses`` say how far the pseudo
-    attributes can be trusted; None if that has not been judged. ``doubted_guesses`` are as in `Metrics`.
-    ``probe_errors`` (N,) divide the classes into groups with ``--group-source ppa``. ``kind`` is the `group_kind` if it
-    isn't decided by the rows of `split`, as in an audit.
+    attributes can be trusted; None if that has not been judged. ``doubted_guesses`` are as in `Metrics`, and
+    ``class_doubts`` say that CLIP doesn't know the words of the classes. ``probe_errors`` (N,) divide the classes into
+    groups with ``--group-source ppa``. ``kind`` is the `group_kind` if it isn't decided by the rows of `split`, as in
+    an audit.
     """
 
     embedded: Embedded
@@ -51,6 +52,7 @@ class Study:
     counts_of_run: NDArray[np.int64] | None = None
     guesses: Guesses | None = None
     doubted_guesses: tuple[Guesses, ...] = ()
+    class_doubts: tuple[Caution, ...] = ()
     drawn: NDArray[np.int64] | None = None
     probe_errors: NDArray[np.int64] | None = None
     kind: schema.GroupKind | None = None
@@ -247,6 +249,7 @@ class Study:
             pseudo_shares=self._pseudo_shares(),
             pseudo_doubts=[] if self.guesses is None else self.guesses.doubts,
             doubted_guesses=list(self.doubted_guesses),
+            class_doubts=list(self.class_doubts),
             pseudo_quality=self._pseudo_quality(),
             cross_validated=[] if self.pseudo.probe is None else list(self.pseudo.probe.figures),
         )
@@ -255,8 +258,9 @@ class Study:
         self,
         rows: Sequence[schema.RunRow],
         *,
+        chosen: str = "",
         warnings: Sequence[Caution] = (),
-        choice: list[str] | None = None,
+        choice: schema.Choice | None = None,
         only: schema.OnlyPrompts | None = None,
         seconds: dict[str, float],
     ) -> schema.RunMetrics:
@@ -264,16 +268,17 @@ class Study:
 
         Args:
             rows: those of the table, in its order.
+            chosen: the name of the one that is saved; by default the trained one.
             warnings: those of the whole run.
-            choice: the rows that ``--prompts auto`` trained.
-            only: why that is a single one.
+            choice: how ``--prompts auto`` chose it.
+            only: why there was no choice.
             seconds: how long each part took, by name.
         """
         return schema.RunMetrics(
             **vars(self.shared_metrics()),
-            model_selection=self.config.model_selection,
+            model_selection=self.config.selection_of(self.config.trained_objective),
             seed=self.config.seed,
-            chosen=self.config.method,
+            chosen=chosen or self.config.method,
             choice=choice,
             only=only,
             rows=list(rows),

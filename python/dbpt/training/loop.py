@@ -250,7 +250,7 @@ class _Run:
         """Judge the validation rows; remember the head if it is the best so far."""
         correct, p_true = (each.cpu().numpy() for each in self._judge(self.val_features, self.val_labels))
         check.check_probabilities(p_true)
-        figures = records.Validation.of(correct, p_true, self.validation.groups)
+        figures = records.Validation.of(correct, p_true, self.validation)
         score = records.validation_score(self.settings.model_selection, epoch, figures)
         # Not >=, so that the earlier epoch wins a tie.
         if score > self.best_score:

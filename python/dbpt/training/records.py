@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,8 +60,8 @@ def judge(
 class Validation:
     """The validation rows after an epoch: average accuracy, worst-group accuracy, and worst-group probability.
 
-    The last is the lowest mean probability of the true class in a group. It is smooth where the accuracy of a few rows
-    jumps. The groups are those of the model selection; both are None if no row has one.
+    The last is the lowest of the `shrunken_means` of the probability of the true class. It is smooth where the accuracy
+    of a few rows jumps. The groups are those of the model selection; both are None if no row has one.
     """
 
     average: float
@@ -68,10 +69,40 @@ class Validation:
     wgp: float | None
 
     @classmethod
-    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], groups: NDArray[np.int64]) -> "Validation":
+    def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], rows: "Rows") -> "Validation":
         """Judge N rows, of which those with group -1 count in the average only."""
-        wga, wgp = worst_group_mean(correct, groups), worst_group_mean(p_true, groups)
-        return cls(average=float(correct.mean()), wga=wga, wgp=wgp)
+        wgp = float(np.nanmin(means)) if len(means := shrunken_means(p_true, rows.labels, rows.groups)) else None
+        return cls(average=float(correct.mean()), wga=worst_group_mean(correct, rows.groups), wgp=wgp)
+
+
+PRIOR_ROWS = 5
+"""So many rows of its class's mean are added to each group: two rows of a rare group would choose by chance."""
+
+
+def shrunken_means(values: NDArray[Any], labels: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the mean of a value by group, pulled towards the mean of the groups of the same class.
+
+    It is (n_g m_g + k m_y) / (n_g + k) with k = `PRIOR_ROWS`, where m_y is the mean of the means of the class's groups.
+
+    Args:
+        values: (N,) numbers or booleans.
+        labels: (N,) int64, the class of each row.
+        groups: (N,) int64, the group of each row; -1 where unknown.
+
+    Returns:
+        (G,) float64, NaN for a group without rows, up to the last group that has any.
+    """
+    known = groups >= 0
+    counts_G = np.bincount(groups[known])
+    has_rows = counts_G > 0
+    classes = np.zeros(len(counts_G), np.int64)
+    classes[groups[known]] = labels[known]
+    counts, classes = counts_G[has_rows], classes[has_rows]
+    means = np.bincount(groups[known], weights=values[known])[has_rows] / counts
+    of_class = np.bincount(classes, weights=means)[classes] / np.bincount(classes)[classes]
+    shrunken_G = np.full(len(counts_G), np.nan)
+    shrunken_G[has_rows] = (counts * means + PRIOR_ROWS * of_class) / (counts + PRIOR_ROWS)
+    return shrunken_G
 
 
 def validation_score(model_selection: str, epoch: int, figures: Validation) -> tuple[float, float]:
@@ -215,7 +246,7 @@ def training_findings(
     counted = trained.history[objective.extra_epochs :]
     best = trained.history[trained.best_epoch - 1]
     lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)
-    return [*_rates(trained, asked_lr), *_divergence(counted, objective), *lost, *few]
+    return [*_rates(trained, asked_lr), *_divergence(counted, objective), *_unfinished(trained, counted), *lost, *few]
 
 
 def _rates(trained: Trained, asked_lr: float) -> list[Caution]:
@@ -237,6 +268,18 @@ def _divergence(history: list[EpochRecord], objective: Objective) -> list[Cautio
     if last <= max(first * rise, guessing):
         return []
     return [caution("diverged", first=first, last=last, guessing=guessing)]
+
+
+LAST_EPOCHS = 0.05
+"""The fraction of the epochs that are the last ones: nothing is learnt there if training has converged."""
+
+
+def _unfinished(trained: Trained, history: list[EpochRecord]) -> list[Caution]:
+    """Warn if the best epoch is among the last, and the score still rose there."""
+    epochs = len(trained.history)
+    if trained.best_epoch <= epochs - max(1, round(LAST_EPOCHS * epochs)) or len(history) < 20:
+        return []
+    return [caution("still improving", best=trained.best_epoch, epochs=epochs, more=5 * len(history))]
 
 
 def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: Sequence[str]) -> list[Caution]:

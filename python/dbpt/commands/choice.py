@@ -1,0 +1,104 @@
+"""Which candidate of ``--prompts auto`` is saved: the hedge, unless validation shows clearly that another is better.
+
+A user's validation split is as skewed as training: two to five rows in a rare group, which would choose by chance.
+So group prompts part of the way between untrained and trained are kept, unless a candidate leads them in their worst
+group by more than two standard errors. docs/explanation/group_prompts.md has the measurements.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.commands.methods import MethodResult, alpha_of, can_mix, mixed_result
+from dbpt.objectives.training_free import GroupPromptsSum
+from dbpt.runs.metrics import Choice, Lead
+from dbpt.settings.fields import AUTO
+from dbpt.study.study import Study
+from dbpt.training.records import shrunken_means
+
+STANDARD_ERRORS = 2.0
+SMALLEST_DEVIATION = 0.25
+"""Of the differences of a row: a few rows that happen to agree are no proof."""
+
+
+def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[str, MethodResult], str | None]:
+    """Return the candidates by name: with those ``trained`` also untrained and mixed group prompts, and the hedge.
+
+    The hedge is the mixture by `alpha_of`, at its ends the untrained or the trained group prompts; None where nothing
+    can be mixed. Without ``--prompts auto`` there are no untrained ones, unless ``--alpha 0`` asks for them.
+    """
+    of_groups = next((each for each in trained.values() if each.row.prompts == "group"), None)
+    if of_groups is None or not can_mix(study):
+        return dict(trained), None
+    untrained, alpha = GroupPromptsSum.name, alpha_of(study)
+    hedge = {0.0: untrained, 1.0: of_groups.row.name}.get(alpha, f"{of_groups.row.name}:mixed")
+    mixtures = {untrained: 0.0} if study.config.prompts == AUTO else {}
+    mixtures |= {} if hedge == of_groups.row.name else {hedge: alpha}
+    mixed = {name: mixed_result(study, of_groups, share, name) for name, share in mixtures.items()}
+    return {**mixed, **trained} if hedge not in mixed else {**mixed, **trained, hedge: mixed[hedge]}, hedge
+
+
+def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | None) -> tuple[str, Choice]:
+    """Return the name of the candidate to save, and how it was chosen.
+
+    Without a hedge, or if CLIP doesn't know the words of the classes that the hedge starts from, the one with the best
+    worst group of validation is taken, the first if two are level. With ``--model-selection last`` it is the hedge.
+
+    Args:
+        study: the data with groups, and the settings.
+        candidates: the results by name.
+        hedge: the name of the candidate that is kept if no other one is clearly better.
+    """
+    config, names = study.config, list(candidates)
+    selection = config.selection_of(config.trained_objective)
+    choice = Choice(candidates=names, hedge=hedge, why="last", figure=selection.rpartition("-")[2])
+    if selection == "last":
+        return hedge or names[0], choice
+    rows = study.rows("val")
+    labels = study.dataset.labels[rows]
+    groups = np.zeros_like(labels)  # one group of all rows, for the average
+    if config.selecting_groups is not None:
+        groups = study.groups(config.selecting_groups)[rows]
+    values = {name: _values(each, study.features[rows], labels, selection) for name, each in candidates.items()}
+    means = {name: shrunken_means(each, labels, groups) for name, each in values.items()}
+    if hedge is None or study.class_doubts:
+        best = max(names, key=lambda name: float(np.nanmin(means[name])))
+        return best, replace(choice, why="words" if hedge else "score")
+    worst = int(np.nanargmin(means[hedge]))
+    members = groups == worst
+    leads = []
+    for name in names:
+        if name != hedge:
+            mean, limit = _lead((values[name] - values[hedge])[members])
+            is_worse = bool(np.nanmin(means[name]) <= np.nanmin(means[hedge]))
+            leads.append(Lead(name=name, mean=mean, limit=limit, is_worse_elsewhere=is_worse))
+    ahead = [each for each in leads if each.mean > each.limit and not each.is_worse_elsewhere]
+    best = max(ahead, key=lambda each: each.mean - each.limit).name if ahead else hedge
+    return best, replace(
+        choice,
+        why="better" if ahead else "hedge",
+        group=None if config.selecting_groups is None else study.group_names(config.selecting_groups)[worst],
+        n=int(members.sum()),
+        fewest=int(np.unique(groups[groups >= 0], return_counts=True)[1].min()),
+        leads=leads,
+    )
+
+
+def _values(
+    result: MethodResult, features: NDArray[np.float32], labels: NDArray[np.int64], selection: str
+) -> NDArray[np.float64]:
+    """Return the figure (n,) of each row that model selection looks at: p of the true class, or correctness."""
+    values: NDArray[Any] = result.classifier.predictions(features) == labels
+    if selection.endswith("wgp"):
+        values = result.classifier.probabilities(features)[np.arange(len(labels)), labels]
+    return values.astype(np.float64)
+
+
+def _lead(differences: NDArray[np.float64]) -> tuple[float, float]:
+    """Return the mean of paired differences (n,), and what it must exceed: two standard errors."""
+    deviation = float(differences.std(ddof=1)) if len(differences) > 1 else 0.0
+    return float(differences.mean()), STANDARD_ERRORS * max(deviation, SMALLEST_DEVIATION) / math.sqrt(len(differences))

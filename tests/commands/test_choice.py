@@ -1,0 +1,115 @@
+"""Which candidate of ``--prompts auto`` is saved: the hedge, and what it takes to replace it."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from dbpt.commands.choice import choose
+from dbpt.settings.config import make_config
+
+PAIRS = (("box", "land"), ("box", "sea"), ("disc", "land"), ("disc", "sea"))
+
+
+def candidates(**p_true):
+    """Results whose classifiers give the right class these probabilities (n,)."""
+
+    def of(values):
+        def probabilities(features):
+            right = features[:, 0].astype(int)
+            both = np.empty((len(right), 2), np.float32)
+            both[np.arange(len(right)), right] = values
+            both[np.arange(len(right)), 1 - right] = 1 - np.asarray(values)
+            return both
+
+        return SimpleNamespace(probabilities=probabilities, predictions=lambda f: probabilities(f).argmax(axis=1))
+
+    return {name: SimpleNamespace(classifier=of(values)) for name, values in p_true.items()}
+
+
+def study(groups, doubts=(), **settings):
+    """A study whose validation rows have these groups y * 2 + a."""
+    labels = np.array(groups) // 2
+    config = make_config({"data": "demo", **settings})
+    return SimpleNamespace(
+        config=config,
+        class_doubts=doubts,
+        rows=lambda split: np.arange(len(labels)),
+        dataset=SimpleNamespace(labels=labels),
+        features=labels[:, None].astype(np.float32),
+        groups=lambda kind: np.array(groups),
+        group_names=lambda kind: [" · ".join(pair) for pair in PAIRS],
+    )
+
+
+def chosen(groups, hedge="mix", doubts=(), settings=None, **p_true):
+    return choose(study(groups, doubts, **settings or {}), candidates(**p_true), hedge)
+
+
+SKEWED = [0] * 20 + [1] * 2 + [2] * 2 + [3] * 20
+MANY = [0] * 50 + [1] * 50 + [2] * 50 + [3] * 50
+
+
+def by_group(groups, *means):
+    return np.array(means)[groups]
+
+
+def test_two_rows_of_a_rare_group_choose_nothing():
+    mix, other = by_group(SKEWED, 0.9, 0.5, 0.7, 0.9), by_group(SKEWED, 0.9, 0.8, 0.8, 0.9)
+    best, choice = chosen(SKEWED, mix=mix, gla=other)
+    assert (best, choice.why, choice.group, choice.n, choice.fewest) == ("mix", "hedge", "box · sea", 2, 2)
+    (lead,) = choice.leads
+    assert (lead.name, lead.mean, lead.limit) == ("gla", pytest.approx(0.3), pytest.approx(0.5 / np.sqrt(2)))
+
+
+def test_many_rows_do_and_so_does_a_hedge_that_is_quite_wrong():
+    mix, other = by_group(MANY, 0.9, 0.5, 0.7, 0.9), by_group(MANY, 0.9, 0.8, 0.8, 0.9)
+    best, choice = chosen(MANY, mix=mix, gla=other)
+    assert (best, choice.why) == ("gla", "better")
+    best, choice = chosen(SKEWED, mix=by_group(SKEWED, 0.9, 0.02, 0.02, 0.9), dbpt=by_group(SKEWED, 0.9, 0.9, 0.9, 0.9))
+    assert (best, choice.why) == ("dbpt", "better")
+
+
+def test_a_group_without_validation_rows_has_no_say_and_one_row_needs_half_of_the_scale():
+    groups = [0] * 20 + [2] + [3] * 20
+    mix = by_group(groups, 0.9, 0.0, 0.3, 0.9)
+    assert chosen(groups, mix=mix, gla=by_group(groups, 0.9, 0.0, 0.79, 0.9))[0] == "mix"
+    best, choice = chosen(groups, mix=mix, gla=by_group(groups, 0.9, 0.0, 0.81, 0.9))
+    assert (best, choice.group, choice.n, choice.leads[0].limit) == ("gla", "disc · land", 1, 0.5)
+
+
+def test_of_several_that_pass_the_one_with_the_largest_lower_bound_is_taken():
+    noise = np.where(np.arange(len(MANY)) % 2, 0.15, -0.15)
+    mix, steady = by_group(MANY, 0.9, 0.3, 0.7, 0.9), by_group(MANY, 0.9, 0.7, 0.75, 0.9)
+    noisy = np.where(np.array(MANY) == 1, 0.705 + noise * 1.8, steady)
+    best, choice = chosen(MANY, mix=mix, noisy=noisy, steady=steady)
+    leads = {each.name: each for each in choice.leads}
+    assert all(each.mean > each.limit for each in choice.leads)
+    assert leads["noisy"].mean > leads["steady"].mean and best == "steady"
+
+
+def test_one_that_is_worse_elsewhere_does_not_pass():
+    mix, other = by_group(MANY, 0.9, 0.5, 0.7, 0.9), by_group(MANY, 0.9, 0.8, 0.3, 0.9)
+    best, choice = chosen(MANY, mix=mix, gla=other)
+    assert (best, choice.leads[0].is_worse_elsewhere) == ("mix", True)
+    assert choice.leads[0].mean > choice.leads[0].limit
+
+
+def test_without_a_hedge_or_class_words_the_best_worst_group_decides():
+    mix, other = by_group(SKEWED, 0.9, 0.5, 0.7, 0.9), by_group(SKEWED, 0.9, 0.6, 0.8, 0.9)
+    assert chosen(SKEWED, mix=mix, gla=other)[0] == "mix"
+    best, choice = chosen(SKEWED, hedge=None, mix=mix, gla=other)
+    assert (best, choice.why) == ("gla", "score")
+    best, choice = chosen(SKEWED, doubts=("words",), mix=mix, gla=other)
+    assert (best, choice.why) == ("gla", "words")
+    assert chosen(SKEWED, hedge=None, dbpt=mix, gla=mix)[0] == "dbpt"  # the first of two that are level
+
+
+def test_the_metric_of_model_selection_decides():
+    mix, other = by_group(MANY, 0.9, 0.45, 0.7, 0.9), by_group(MANY, 0.9, 0.55, 0.8, 0.9)
+    best, choice = chosen(MANY, settings={"model_selection": "pseudo-wga"}, mix=mix, gla=other)
+    assert (best, choice.figure, choice.leads[0].mean) == ("gla", "wga", 1.0)
+    best, choice = chosen(MANY, settings={"model_selection": "average"}, mix=mix, gla=other)
+    assert (best, choice.group, choice.n, choice.leads[0].mean) == ("gla", None, 200, 0.25)
+    best, choice = chosen(MANY, settings={"model_selection": "last"}, mix=mix, gla=other)
+    assert (best, choice.why, choice.leads) == ("mix", "last", [])
