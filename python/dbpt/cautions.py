@@ -108,6 +108,8 @@ SENTENCES = {
     "empty groups": "{n:group} without images: {groups}; missing from worst-group accuracy and group mean, not counted "
     "as 0",
     "unknown attributes": "{n:image} of unknown attribute, in the average only",
+    "test is harder": "the worst group has {val:.1f} % right on the validation images, and {test:.1f} % on the test "
+    "images: these differ in something that the groups don't show, and choosing by validation can't help there",
     "small worst group": "worst group {group}: only {n:image}, one image moves it by {points:.1f} points",
 }
 """The sentence of each kind. A number may name what it counts, as in ``{n:image}``; see `_Words`."""

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.commands.methods import MethodResult, alpha_of, can_mix, mixed_result
+from dbpt.cautions import Caution, caution
+from dbpt.commands.methods import MethodResult, alpha_of, mixed_result
 from dbpt.objectives.training_free import GroupPromptsSum
-from dbpt.runs.metrics import Choice, Lead
+from dbpt.runs.metrics import Choice, Lead, RunRow
+from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.study.study import Study
 from dbpt.training.records import shrunken_means
@@ -32,11 +34,13 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
     can be mixed. Without ``--prompts auto`` there are no untrained ones, unless ``--alpha 0`` asks for them.
     """
     of_groups = next((each for each in trained.values() if each.row.prompts == "group"), None)
-    if of_groups is None or not can_mix(study):
+    config, untrained = study.config, GroupPromptsSum.name
+    has_words = study.has_words(config.group_source)
+    if of_groups is None or why_not_mixed(config.head, has_words=has_words) is not None:
         return dict(trained), None
-    untrained, alpha = GroupPromptsSum.name, alpha_of(study)
+    alpha = 1.0 if config.alpha is None and config.prompts != AUTO else alpha_of(study)
     hedge = {0.0: untrained, 1.0: of_groups.row.name}.get(alpha, f"{of_groups.row.name}:mixed")
-    mixtures = {untrained: 0.0} if study.config.prompts == AUTO else {}
+    mixtures = {untrained: 0.0} if config.prompts == AUTO else {}
     mixtures |= {} if hedge == of_groups.row.name else {hedge: alpha}
     mixed = {name: mixed_result(study, of_groups, share, name) for name, share in mixtures.items()}
     return {**mixed, **trained} if hedge not in mixed else {**mixed, **trained, hedge: mixed[hedge]}, hedge
@@ -86,6 +90,17 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
         fewest=int(np.unique(groups[groups >= 0], return_counts=True)[1].min()),
         leads=leads,
     )
+
+
+def test_is_harder(row: RunRow) -> list[Caution]:
+    """Warn if the intervals of a row's worst group on validation and on test don't meet: a shift beyond the groups."""
+    val, test = row.val, row.test
+    if val is None or test is None or val.worst_group_low is None or test.worst_group_high is None:
+        return []
+    if val.worst_group_low <= test.worst_group_high:
+        return []
+    worst = {"val": val.worst_group_accuracy, "test": test.worst_group_accuracy}
+    return [caution("test is harder", **{split: 100 * (value or 0.0) for split, value in worst.items()})]
 
 
 def _values(

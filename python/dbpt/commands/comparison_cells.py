@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from dbpt.commands.callbacks import Watch
 from dbpt.commands.comparison_plan import Cell
-from dbpt.commands.methods import trained_result, training_free_result
+from dbpt.commands.methods import alpha_of, mixed_result, trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
 from dbpt.groups import GroupMetrics
@@ -142,7 +142,8 @@ class Stages:
         embedded = self._embedded_for(cell.config)
         if (seed := None if cell.config.shots is None else cell.config.seed) not in self._digests:
             self._digests[seed] = _digest(embedded, cell.config)
-        identity = json.dumps([cell.name, cell.config.identity(), self._digests[seed]], sort_keys=True)
+        described = [cell.name, cell.config.identity(), cell.config.alpha, self._digests[seed]]
+        identity = json.dumps(described, sort_keys=True)
         return hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -185,6 +186,8 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
         objective, prompts = cell.config.trained_objective, cell.config.prompts
         how: dict[str, Any] = {"checkpoint_path": checkpoint, "watch": watch, "row_name": cell.name, "quiet": True}
         result = trained_result(study, objective, prompts, **how)
+        if cell.method.is_mixed:
+            result = mixed_result(study, result, alpha_of(study), cell.method.name)
     classifier = result.classifier
     rows = study.rows(study.split)
     # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise

@@ -15,7 +15,7 @@ import numpy as np
 from dbpt.errors import InputError, nearest, plain_number
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
-from dbpt.settings.combinations import why_refused
+from dbpt.settings.combinations import why_not_mixed, why_refused
 from dbpt.settings.config import FitConfig, make_config, readers
 from dbpt.settings.fields import check_setting, flag_of, value_in_words
 from dbpt.settings.sections import GROUP_SOURCES, GroupSettings, HeadSettings, TrainingSettings, method_name
@@ -28,7 +28,7 @@ DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 1
 
 BY_THE_PLAN = {
     "objective": "methods",
-    "group_source": "methods, for example groupdro:true",
+    "group_source": "methods, for example groupdro:true or gla:ppa",
     "prompts": "methods, for example balanced:group",
     "head": "heads",
     "seed": "seeds",
@@ -50,13 +50,14 @@ class Method:
     group_source: str | None
     training_free: str = ""
     prompts: str = "class"
+    is_mixed: bool = False
 
     @property
     def name(self) -> str:
         """The name in ``methods``."""
         if self.objective is None:
             return self.training_free
-        name = method_name(self.objective, self.prompts)
+        name = method_name(self.objective, self.prompts) + (":mixed" if self.is_mixed else "")
         return name if self.group_source == "pseudo" else f"{name}:{self.group_source}"
 
     @property
@@ -66,6 +67,7 @@ class Method:
             return TRAINING_FREE[self.training_free].title
         is_named = self.prompts == "group" and "class" in OBJECTIVES[self.objective].prompts
         details = ["group prompts"] if is_named else []
+        details += ["mixed"] if self.is_mixed else []
         details += [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
         return OBJECTIVES[self.objective].title + (f" ({', '.join(details)})" if details else "")
 
@@ -106,7 +108,7 @@ def is_cell_file(name: str) -> bool:
     cell = re.fullmatch(rf"([^_]+)(?:_([^_]+)(?:_{varied}(?:,{varied})*)?)?_(?:seed|draw)-[0-9]+\.safetensors", name)
     if cell is None or cell[2] is None:
         return cell is not None and cell[1] in TRAINING_FREE
-    objective = re.sub(rf"(-group)?(-({'|'.join(GROUP_SOURCES)}))?$", "", cell[1])
+    objective = re.sub(rf"(-group)?(-mixed)?(-({'|'.join(GROUP_SOURCES)}))?$", "", cell[1])
     return cell[2] in HEADS and (objective in OBJECTIVES or cell[1] in OBJECTIVES)
 
 
@@ -199,10 +201,16 @@ def make_plan(
         apply = shared.apply if OBJECTIVES[objective].can_sample else None
         choices = {"head": head or "linear", "prompts": method.prompts, "objective": objective, "group_source": source}
         start_from = None if head is None else config.start_from  # another head refuses it
-        if reason := why_refused(**choices, apply=apply or "loss", model_selection=shared.model_selection):
+        unmixed = (
+            why_not_mixed(head, has_words=source != "ppa" and not shared.has_unnamed_groups)
+            if head and method.is_mixed
+            else None
+        )
+        if reason := unmixed or why_refused(**choices, apply=apply or "loss", model_selection=shared.model_selection):
             left_out.append((method, reason))
             continue
-        own = {"apply": apply, "baselines": False, "start_from": start_from}
+        alpha = shared.alpha if method.is_mixed else None
+        own = {"apply": apply, "baselines": False, "start_from": start_from, "alpha": alpha}
         own_config = replace(shared, **choices, **own)  # type: ignore[arg-type]
         cells = tuple(Cell(method, head, replace(own_config, seed=seed), None, varied) for seed in all_seeds)
         drawn = tuple(Cell(method, head, replace(own_config, seed=draw), draw, varied) for draw in range(draws))
@@ -254,6 +262,8 @@ def _reads(name: str, method: Method, head: str | None, config: FitConfig, vary:
     objective, only = OBJECTIVES[method.objective], readers(name)
     if name == "apply":
         return objective.can_sample
+    if name == "alpha":
+        return method.is_mixed
     if only == ["--optimizer sgd"]:
         return not objective.refits and "sgd" in (config.optimizer, *vary.get("optimizer", ()))
     return not only or not {f"--objective {method.objective}", f"--head {head}"}.isdisjoint(only)
@@ -275,16 +285,18 @@ def _parse_method(text: str) -> Method:
     if objective not in OBJECTIVES:
         valid = [*TRAINING_FREE, *OBJECTIVES]
         raise InputError(f"--methods: {text!r} is none of {', '.join(valid)}{nearest(objective, valid)}")
-    choices = ["group", *GROUP_SOURCES]
+    choices = ["group", "mixed", *GROUP_SOURCES]
     for part in parts:
         if part not in choices:
-            expected = f"after the colon stands group, for group prompts, or the groups: {', '.join(GROUP_SOURCES)}"
+            kinds = "group, for group prompts, mixed, for those between trained and untrained"
+            expected = f"after the colon stands {kinds}, or the groups: {', '.join(GROUP_SOURCES)}"
             raise InputError(f"--methods: {text!r}: {expected}{nearest(part, choices)}")
     sources = [part for part in parts if part in GROUP_SOURCES]
-    if len(sources) > 1 or len(parts) - len(sources) > 1:
+    if len(sources) > 1 or len(set(parts)) < len(parts):
         raise InputError(f"--methods: {text!r}: names the groups or 'group' twice; write NAME:group:true at most")
-    prompts = "group" if "group" in parts or "class" not in OBJECTIVES[objective].prompts else "class"
-    return Method(objective, sources[0] if sources else "pseudo", prompts=prompts)
+    is_group = not {"group", "mixed"}.isdisjoint(parts) or "class" not in OBJECTIVES[objective].prompts
+    prompts, source = "group" if is_group else "class", sources[0] if sources else "pseudo"
+    return Method(objective, source, prompts=prompts, is_mixed="mixed" in parts)
 
 
 def _refuse_repeats(flag: str, names: list[str]) -> None:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.auditing.audit import audited_data
 from dbpt.auditing.subject import ALL, OF_THE_RUN, Subject, opened_subject
-from dbpt.cautions import short_of
+from dbpt.cautions import Caution, short_of
+from dbpt.clip import zero_shot_weights
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.tables import csv_text
 from dbpt.discovery.catalogue import embed_families, read_catalogue
@@ -32,6 +33,7 @@ from dbpt.discovery.result import (
 )
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
 from dbpt.groups import Group
+from dbpt.guesses.class_words import class_word_doubts
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
 from dbpt.report import sections
@@ -153,13 +155,21 @@ def _figures(
         errors=errors,
         catalogue=catalogue,
         families=families,
-        warnings=list(subject.logged),
+        warnings=[*_class_doubts(subject, images, scores), *subject.logged],
         command=command,
         check_command=check,
         audit_command=audit,
         fit_command=fit,
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
     )
+
+
+def _class_doubts(subject: Subject, images: Images, scores: list[Score]) -> tuple[Caution, ...]:
+    """Return the `class_word_doubts`, among images with the same guess of the first family."""
+    words, first = subject.dataset.words, scores[0].of.guessed
+    guesses = np.zeros_like(images.labels) if first is None else first.guesses.astype(np.int64)
+    logits = images.logits(zero_shot_weights(images.backbone, *words.class_texts()))
+    return class_word_doubts(logits, images.labels, guesses, subject.dataset.class_names)
 
 
 def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str, str | None]:

@@ -26,7 +26,7 @@ from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.report.summary import selection_text
 from dbpt.runs.metrics import OnlyPrompts, RunRow
 from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier
-from dbpt.settings.combinations import why_groups_stay_alike
+from dbpt.settings.combinations import why_groups_stay_alike, why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import PRIOR_IMAGES, method_name
 from dbpt.study.study import Study, how_trained
@@ -138,13 +138,9 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
     Class prompts come first; they alone are trained where groups can't be, or where nothing would choose.
     """
     config = study.config
-    if config.alpha is not None and not can_mix(study):
-        why = (
-            "groups without words have no untrained prompts"
-            if HEADS[config.head].logits is Head.logits
-            else (f"the logits of head {config.head} are not linear in its weights")
-        )
-        raise InputError(f"--alpha {config.alpha:g}: {why}, so nothing can be mixed; leave it out")
+    reason = why_not_mixed(config.head, has_words=study.has_words(config.group_source))
+    if config.alpha is not None and reason is not None:
+        raise InputError(f"--alpha {config.alpha:g}: {reason}; leave it out")
     if config.prompts != AUTO:
         return config.trained, None
     if len(config.trained) == 1:
@@ -155,26 +151,18 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
         return config.trained[:1], "unnamed"
     if not study.has_attributes and config.group_source != "ppa":
         return config.trained[:1], "no-attribute"
-    unhedged = config.model_selection == "last" and not can_mix(study)
+    unhedged = config.model_selection == "last" and reason is not None
     return (config.trained[:1], "last") if unhedged else (config.trained, None)
 
 
-def can_mix(study: Study) -> bool:
-    """Return whether the weights of trained group prompts can be mixed with those of untrained ones.
-
-    The logits must be linear in the weights, as those of `Head.logits` are, and the groups need words to start from.
-    """
-    return study.has_words(study.config.group_source) and HEADS[study.config.head].logits is Head.logits
-
-
 def alpha_of(study: Study) -> float:
-    """Return the share of trained weights: the setting, else with ``--prompts auto`` n / (n + `PRIOR_IMAGES`).
+    """Return the share of trained weights in a mixture: the setting, else n / (n + `PRIOR_IMAGES`).
 
     n are the training rows of the rarest group that has any: the fewer there are, the less is learnt about them.
     """
     config = study.config
-    if config.alpha is not None or config.prompts != AUTO:
-        return 1.0 if config.alpha is None else config.alpha
+    if config.alpha is not None:
+        return config.alpha
     counts_G = study.counts(config.group_source, "train")
     rarest = int(counts_G[counts_G > 0].min(initial=len(study.splits)))
     return rarest / (rarest + PRIOR_IMAGES)
@@ -186,7 +174,10 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
     This is weight-space ensembling (WiSE-FT, Wortsman et al., 2022, arXiv 2109.01903). W_0 are the text features of the
     sentences of the groups times the logit scale, wherever the training started; biases are mixed alike.
     """
-    words, backbone, of_trained = study.dataset.words, study.embedded.backbone, trained.classifier.tensors
+    config, words, backbone = study.config, study.dataset.words, study.embedded.backbone
+    if reason := why_not_mixed(config.head, has_words=study.has_words(config.group_source)):
+        raise InputError(f"{name}: {reason}; leave it out")
+    of_trained = trained.classifier.tensors
     untrained = backbone.logit_scale * zero_shot_weights(backbone, *group_texts(words))
     # Where a class can't have an attribute, both biases are the same.
     bias = np.where(of_trained["logit_bias"] <= EXCLUDED, np.float32(EXCLUDED), alpha * of_trained["logit_bias"])

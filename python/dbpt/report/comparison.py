@@ -146,12 +146,13 @@ class ComparisonSummary:
 
     @property
     def rows(self) -> tuple[Row[ComparisonRow], ...]:
-        """The rows; the chosen one is ``dbpt`` with the first head or, without it, the last.
+        """The rows; the chosen one is that with mixed prompts, which `fit` saves, ``dbpt`` without it, or the last.
 
-        Of several with other settings, it is the best on validation.
+        It is that with the first head. Of several with other settings, it is the best on validation.
         """
         records = self.metrics.rows
-        first = next((record for record in records if record.method == "dbpt"), records[-1])
+        ours = [[row for row in records if row.method == name] for name in ("gla:mixed", "dbpt")]
+        first = next((rows[0] for rows in ours if rows), records[-1])
         alike = [record for record in records if (record.method, record.head) == (first.method, first.head)]
         chosen = max(alike, key=lambda record: -1.0 if record.validation is None else record.validation.mean or 0.0)
         return tuple(Row(record, self.metrics, record is chosen) for record in records)

@@ -6,8 +6,9 @@ from itertools import product
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.derived import Settings
 from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, flag_of
-from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, PROMPTS, SELECTIONS, Settings
+from dbpt.settings.sections import APPLICATIONS, GROUP_SOURCES, PROMPTS, SELECTIONS
 
 DROP = "drop one of the two"
 
@@ -62,6 +63,21 @@ def why_groups_stay_alike(head: str, objective: str) -> str | None:
         stay = f"{alike}, and {OBJECTIVES[objective].title} has no loss of groups"
         return f"--prompts group with --objective {objective}: {stay}; choose --objective gla"
     return None
+
+
+def why_not_mixed(head: str, *, has_words: bool) -> str | None:
+    """Return why trained group prompts can't be mixed with untrained ones; None if they can.
+
+    Args:
+        head: the name of the head.
+        has_words: whether sentences tell the groups of a class apart.
+    """
+    from dbpt.heads.base import Head
+
+    if not has_words:
+        return "groups without words have no untrained prompts to mix with"
+    linear = HEADS[head].logits is Head.logits
+    return None if linear else f"the logits of head {head} are not linear in its weights, so nothing can be mixed"
 
 
 def why_config_refused(config: Settings) -> str | None:

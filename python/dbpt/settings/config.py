@@ -18,9 +18,10 @@ from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
 from dbpt.settings.combinations import why_config_refused
+from dbpt.settings.derived import Settings
 from dbpt.settings.fields import AUTO, asked_word, flag_of
 from dbpt.settings.keywords import FitSettings
-from dbpt.settings.sections import DEFAULT_DRO_STEP, Settings
+from dbpt.settings.sections import DEFAULT_DRO_STEP
 from dbpt.storage.files import read_regular
 
 
