@@ -27,7 +27,7 @@ from dbpt.clip import Backbone, load_backbone
 from dbpt.commands.choice import choose, with_mixed
 from dbpt.commands.methods import MethodResult, trained_result, training_free_result
 from dbpt.settings.config import make_config
-from dbpt.study.guesses import judged_class_words
+from dbpt.study.guesses import judged_guesses
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.study.study import Study
 
@@ -90,7 +90,7 @@ def study_of(seed: int, pool: Pool, backbone: Backbone, settings: dict[str, str]
         other = (guessed + rng.integers(1, len(attributes), len(guessed))) % len(attributes)
         flipped = np.where(rng.random(len(guessed)) < int(how[7:]) / 100, other, guessed)
         study = replace(study, pseudo=replace(study.pseudo, pseudo_attributes=flipped))
-    return replace(study, class_doubts=judged_class_words(study.embedded, study.pseudo))
+    return replace(study, guesses=judged_guesses(study.embedded, study.pseudo))
 
 
 def worst(result: MethodResult) -> float:

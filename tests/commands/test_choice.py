@@ -24,7 +24,8 @@ def candidates(**p_true):
 
         return SimpleNamespace(probabilities=probabilities, predictions=lambda f: probabilities(f).argmax(axis=1))
 
-    return {name: SimpleNamespace(classifier=of(values)) for name, values in p_true.items()}
+    rows = {name: SimpleNamespace(alpha=0.5 if name == "mix" else None) for name in p_true}
+    return {name: SimpleNamespace(classifier=of(values), row=rows[name]) for name, values in p_true.items()}
 
 
 def study(groups, doubts=(), **settings):
@@ -33,7 +34,7 @@ def study(groups, doubts=(), **settings):
     config = make_config({"data": "demo", **settings})
     return SimpleNamespace(
         config=config,
-        class_doubts=doubts,
+        guesses=SimpleNamespace(doubts=[SimpleNamespace(kind=kind) for kind in doubts]),
         rows=lambda split: np.arange(len(labels)),
         dataset=SimpleNamespace(labels=labels),
         features=labels[:, None].astype(np.float32),
@@ -95,13 +96,15 @@ def test_one_that_is_worse_elsewhere_does_not_pass():
     assert choice.leads[0].mean > choice.leads[0].limit
 
 
-def test_without_a_hedge_or_class_words_the_best_worst_group_decides():
+def test_without_a_hedge_or_words_the_best_worst_group_decides():
     mix, other = by_group(SKEWED, 0.9, 0.5, 0.7, 0.9), by_group(SKEWED, 0.9, 0.6, 0.8, 0.9)
     assert chosen(SKEWED, mix=mix, gla=other)[0] == "mix"
-    best, choice = chosen(SKEWED, hedge=None, mix=mix, gla=other)
+    best, choice = chosen(SKEWED, hedge=None, dbpt=mix, gla=other)
     assert (best, choice.why) == ("gla", "score")
-    best, choice = chosen(SKEWED, doubts=("words",), mix=mix, gla=other)
-    assert (best, choice.why) == ("gla", "words")
+    for doubt in ("other words", "sentences", "spread"):
+        best, choice = chosen(SKEWED, doubts=(doubt,), mix=other, gla=mix, dbpt=mix)
+        assert (best, choice.why) == ("gla", "words")  # only trained ones are compared
+    assert chosen(SKEWED, doubts=("separation", "rare"), mix=mix, gla=other)[0] == "mix"
     assert chosen(SKEWED, hedge=None, dbpt=mix, gla=mix)[0] == "dbpt"  # the first of two that are level
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result
+from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.runs.metrics import Choice, Lead, RunRow
 from dbpt.settings.combinations import why_not_mixed
@@ -49,8 +50,8 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
 def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | None) -> tuple[str, Choice]:
     """Return the name of the candidate to save, and how it was chosen.
 
-    Without a hedge, or if CLIP doesn't know the words of the classes that the hedge starts from, the one with the best
-    worst group of validation is taken, the first if two are level. With ``--model-selection last`` it is the hedge.
+    Without a hedge the one with the best worst group of validation is taken, the first if two are level; if the words
+    fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the hedge.
 
     Args:
         study: the data with groups, and the settings.
@@ -69,8 +70,9 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
         groups = study.groups(config.selecting_groups)[rows]
     values = {name: _values(each, study.features[rows], labels, selection) for name, each in candidates.items()}
     means = {name: shrunken_means(each, labels, groups) for name, each in values.items()}
-    if hedge is None or study.class_doubts:
-        best = max(names, key=lambda name: float(np.nanmin(means[name])))
+    if hedge is None or words_fail(study, candidates):
+        free = [name for name in names if candidates[name].row.alpha is None]
+        best = max(free, key=lambda name: float(np.nanmin(means[name])))
         return best, replace(choice, why="words" if hedge else "score")
     worst = int(np.nanargmin(means[hedge]))
     members = groups == worst
@@ -90,6 +92,26 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
         fewest=int(np.unique(groups[groups >= 0], return_counts=True)[1].min()),
         leads=leads,
     )
+
+
+WORD_DOUBTS = {"sentences", "spread", "other words"}
+"""Doubts about an attribute that blame its words. Others, such as a low separation, blame the images or CLIP's eye."""
+
+
+def words_fail(study: Study, candidates: Mapping[str, MethodResult]) -> bool:
+    """Return whether the sentences of the groups are no start worth staying near.
+
+    They aren't if the words of the attribute are doubted, or if untrained group prompts don't tell the classes apart.
+    """
+    if study.guesses is not None and any(doubt.kind in WORD_DOUBTS for doubt in study.guesses.doubts):
+        return True
+    if GroupPromptsSum.name not in candidates:
+        return False
+    rows = np.concatenate([study.rows("train"), study.rows("val")])
+    rows = rows[:: -(-len(rows) // MOST_ROWS) or 1]
+    logits = candidates[GroupPromptsSum.name].classifier.logits(study.features[rows])
+    of_rows = study.dataset.labels[rows], study.pseudo.pseudo_attributes[rows]
+    return bool(class_word_doubts(logits, *of_rows, study.dataset.class_names))
 
 
 def test_is_harder(row: RunRow) -> list[Caution]:

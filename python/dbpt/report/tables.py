@@ -148,7 +148,7 @@ def choice_note(metrics: RunMetrics) -> str:
     if choice.why in ("score", "words"):
         best = f"its worst group has the best {selecting_figure(metrics)[0]} on the validation images"
         lost = (
-            "; CLIP hardly knows the words of the classes, so no candidate is preferred"
+            "; the words hardly fit the images, so only trained candidates were compared"
             if choice.why == "words"
             else ""
         )
