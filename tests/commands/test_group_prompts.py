@@ -13,9 +13,14 @@ from safetensors.numpy import load_file
 
 import dbpt
 from dbpt import InputError
+from dbpt.commands import choice
+from dbpt.commands.compare import next_steps
+from dbpt.commands.comparison_plan import make_plan
 from dbpt.commands.methods import build_head, trained_result
+from dbpt.groups import group_metrics
 from dbpt.objectives.base import EXCLUDED
 from dbpt.report.summary import summarize
+from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
 
@@ -309,6 +314,42 @@ def test_methods_without_groups_are_chosen_by_average_accuracy_unless_asked_othe
         scores = [each[key] for each in history_of(run) if each["row"] == "erm"]
         assert (erm["model_selection"], erm["validation_score"]) == (selection, max(scores))
         assert metrics_of(run)["rows"][-1]["model_selection"] == "pseudo-wgp"
+
+
+def test_a_comparison_has_the_row_that_fit_saves_and_judges_it(tiny, tmp_path):
+    settings = {"methods": ["group-prompts-sum", "dbpt", "gla", "gla:mixed"], "seeds": 1}
+    result = compare(tiny, tmp_path / "c", heads=("linear", "adapter"), vary={"alpha": [0, 0.5, 1]}, **settings)
+    rows = {(row.method, row.head, *(row.record.varied.values())): row for row in result.rows}
+    assert [key for key in rows if key[0] == "gla:mixed"] == [("gla:mixed", "linear", each) for each in (0, 0.5, 1)]
+    assert any("head adapter" in reason for reason in result.metrics.left_out)
+    assert rows["gla:mixed", "linear", 0].groups == rows["group-prompts-sum", None].groups
+    assert rows["gla:mixed", "linear", 1].groups == rows["gla", "linear"].groups
+    assert result.chosen.method == "gla:mixed"
+    asked, plan = (
+        make_config({"data": "x.csv", "prompts": "auto"}),
+        make_plan(make_config({"data": "x.csv"}), ["gla:mixed"]),
+    )
+    assert next_steps(Path("c"), asked, plan).fit == "dbpt fit x.csv --out c-gla-mixed"
+    plan = make_plan(make_config({"data": "x.csv", "alpha": 0.25}), ["gla:mixed"])
+    assert next_steps(Path("c"), asked, plan).fit.endswith("--objective gla --prompts group --alpha 0.25")
+    again = compare(tiny, tmp_path / "d", heads=("linear",), alpha=0, **settings)
+    assert again.chosen.groups == rows["group-prompts-sum", None].groups
+    changed = compare(tiny, tmp_path / "d", heads=("linear",), alpha=1, resume=True, **settings)
+    assert changed.chosen.groups == rows["gla", "linear"].groups
+    for methods, words in ((["gla:mixed:ppa"], "groups without words"), (["gla:mixed:mixed"], "twice")):
+        with pytest.raises(InputError, match=words):
+            compare(tiny, tmp_path / "e", heads=("linear",), methods=methods, seeds=1)
+
+
+def test_a_harder_test_split_is_said():
+    def evaluated(right):
+        predictions = np.where(np.arange(80) % 40 < right, np.repeat([0, 1], 40), np.repeat([1, 0], 40))
+        return group_metrics(predictions, np.repeat([0, 1], 40), np.tile([0, 1], 40), num_classes=2, num_attributes=2)
+
+    for val, test, kinds in ((38, 10, ["test is harder"]), (38, 30, []), (10, 38, [])):
+        row = RunRow(name="gla", warnings=[], val=evaluated(val), test=evaluated(test))
+        assert [each.kind for each in choice.test_is_harder(row)] == kinds
+    assert choice.test_is_harder(RunRow(name="gla", warnings=[], val=None, test=evaluated(10))) == []
 
 
 def test_group_prompts_need_an_attribute(tiny, bare, tmp_path):

@@ -30,10 +30,11 @@ from dbpt.report.comparison_page import NextSteps, comparison_figures, render_co
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
+from dbpt.runs.metrics import JUDGED
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
 from dbpt.runs.run_folder import data_of_factors
 from dbpt.settings.config import FitConfig, override, shows_settings
-from dbpt.settings.fields import value_in_words, varied_in_words
+from dbpt.settings.fields import AUTO, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
@@ -314,7 +315,8 @@ def next_steps(out: Path, asked: FitConfig, plan: planning.Plan, row: planning.P
     # the row that the page is about if it was trained, else the last one that was
     trained = [row for row in plan.rows if row.head is not None]
     if row is None or row.head is None:
-        row = next((row for row in trained if row.method.name == "dbpt"), trained[-1] if trained else None)
+        ours = [[row for row in trained if row.method.name == name] for name in JUDGED]
+        row = next((rows[0] for rows in ours if rows), trained[-1] if trained else None)
     run = Path(f"{out}-{row.method.name.replace(':', '-')}") if row else None
     has_guesses = asked.pseudo_attributes is None and asked.label_model is None
     guess = ["dbpt", "guess", asked.data, "--out", f"{out}-guesses.csv", *asked.options(GUESS_SETTINGS)]
@@ -334,6 +336,9 @@ def _seeds(seeds: Sequence[int]) -> list[str]:
 
 
 def _fit_command(run: Path, asked: FitConfig, row: planning.PlannedRow) -> str:
-    names = [*(name for name in planning.BY_THE_PLAN if name != "baselines"), *dict(row.varied)]
-    config = replace(asked, **{name: getattr(row.cells[0].config, name) for name in names})
+    names = [*(name for name in planning.BY_THE_PLAN if name != "baselines"), "alpha", *dict(row.varied)]
+    own: dict[str, Any] = {name: getattr(row.cells[0].config, name) for name in names}
+    if row.method.is_mixed and own["alpha"] is None:  # by the default share, which only auto has
+        own |= {"prompts": AUTO, "objective": None if own["objective"] == "gla" else own["objective"]}
+    config = replace(asked, **own)
     return shlex.join(["dbpt", "fit", asked.data, "--out", str(run), *config.options([*SETTINGS, *names])])

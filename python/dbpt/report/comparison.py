@@ -21,6 +21,7 @@ from dbpt.report.summary import (
 )
 from dbpt.runs.metrics import (
     FIGURES,
+    JUDGED,
     ComparisonMetrics,
     ComparisonRow,
     Difference,
@@ -151,7 +152,7 @@ class ComparisonSummary:
         It is that with the first head. Of several with other settings, it is the best on validation.
         """
         records = self.metrics.rows
-        ours = [[row for row in records if row.method == name] for name in ("gla:mixed", "dbpt")]
+        ours = [[row for row in records if row.method == name] for name in JUDGED]
         first = next((rows[0] for rows in ours if rows), records[-1])
         alike = [record for record in records if (record.method, record.head) == (first.method, first.head)]
         chosen = max(alike, key=lambda record: -1.0 if record.validation is None else record.validation.mean or 0.0)

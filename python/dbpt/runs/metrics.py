@@ -369,6 +369,10 @@ class FailedTraining:
         return f"seed {self.seed}" if self.draw is None else f"draw {self.draw}"
 
 
+JUDGED = ("gla:mixed", "dbpt")
+"""The methods that sentences about a comparison judge: the first of them that it has. `fit` saves the first of all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ComparisonMetrics(Metrics):
     """The content of ``compare.json``: figures of the ``n`` images of ``split``; ``draws`` only with ``--resample``."""
