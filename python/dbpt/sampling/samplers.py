@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import AliasTable, BatchStream, GroupStream, IndependentStream, Stream, WeightedStream, quotas
 from dbpt.errors import InputError
-from dbpt.groups.ids import to_host
 from dbpt.sampling.draws import GroupDraws
 from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler
 from dbpt.sampling.row_groups import RankDraws, check_dataset_length, checked_seed, row_groups
@@ -337,10 +336,8 @@ class _Weights:
 
 def _floats(weights: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
     """Return (N,) float64 or float32, contiguous and in native byte order, without a copy if possible."""
-    array = arguments.array("weights", to_host("weights", weights))
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"weights has dtype {array.dtype}; expected real numbers")
-    if array.ndim != 1 or array.size == 0:
+    array = arguments.vector("weights", weights, "iuf")
+    if array.size == 0:
         raise InputError(f"weights has shape {array.shape}; expected (N,) with at least one row")
     kept = array.dtype.itemsize in (4, 8) and array.dtype.kind == "f"
     with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes infinite, which is refused
