@@ -102,6 +102,7 @@ ARGUMENTS = [
     ("batches", GROUPS, {"batch_size": 0}, "^batch_size is 0; expected an integer from 1 to 4194304"),
     ("batches", GROUPS, {"batch_size": 2**22 + 1}, "^batch_size is 4194305; expected an integer from 1"),
     ("batches", GROUPS, {"min_per_group": -1}, "^min_per_group is -1"),
+    ("batches", GROUPS, {"min_per_group": 2**62}, "^min_per_group is 4611686018427387904; expected .* from 0 to 10$"),
     ("batches", GROUPS, {"num_batches": 0}, "^num_batches is 0"),
     ("batches", GROUPS, {"num_batches": 2**46}, r"^batch_size \* num_batches is 703687441776640; expected an integer"),
 ]

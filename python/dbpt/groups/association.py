@@ -21,7 +21,7 @@ def permutation(n: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
 
 def random_part(strata: NDArray[np.int64], size: Callable[[int], int], seed: int) -> NDArray[np.bool_]:
     """Return (N,) bool: a random part of the rows, with ``size(n)`` of the n rows of each stratum."""
-    strata = arguments.integers("strata", strata)
+    strata, seed = arguments.integers("strata", strata), arguments.seed(seed)
     part = np.zeros(len(strata), dtype=np.bool_)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt._core import group_sums
-from dbpt.errors import InputError
+from dbpt.errors import InputError, in_digits
 from dbpt.groups.ids import on_accelerator
 
 if TYPE_CHECKING:
@@ -184,7 +184,9 @@ class GroupWeighting(ABC):
         """(G,) float64 N_g."""
         bad = np.flatnonzero((self.counts != 0) & ~((self.counts >= 1e-10) & (self.counts <= 1e18)))
         if bad.size:
-            raise InputError(f"counts[{bad[0]}] is {self.counts[bad[0]]:g}; expected 0, or a number from 1e-10 to 1e18")
+            raise InputError(
+                f"counts[{bad[0]}] is {in_digits(self.counts[bad[0]])}; expected 0, or a number from 1e-10 to 1e18"
+            )
         if not self.counts.any():
             raise InputError("the sum of counts is 0; expected at least one group with members")
         self.counts.flags.writeable = False

@@ -168,7 +168,8 @@ class GroupBatchSampler(GroupDraws[list[int]]):
             if min_per_group is not None:
                 raise InputError("min_per_group and groups_per_batch are both given; expected one of the two")
         self.groups_per_batch = groups_per_batch
-        self.min_per_group = arguments.integer("min_per_group", 1 if min_per_group is None else min_per_group, 0)
+        least = 1 if min_per_group is None else min_per_group
+        self.min_per_group = arguments.integer("min_per_group", least, 0, self.batch_size)
         check_dataset_length(dataset, "groups", num_rows)
         shard = RankDraws.checked(rank, num_replicas, drop_last)
         length = (self._length_name, -(-num_rows // self.batch_size) if num_batches is None else num_batches)
