@@ -102,9 +102,9 @@ def array(name: str, values: Any) -> NDArray[Any]:
     """
     if np.ma.is_masked(values):
         values = np.array(values.tolist(), dtype=object)
-    values = to_host(name, values)
+    host = to_host(name, values)
     try:
-        result = np.asarray(values)
+        result = np.asarray(host)
     except (RuntimeError, TypeError, ValueError):
         raise InputError(f"{name} is ragged, or holds what NumPy cannot read; expected an array") from None
     if result.ndim == 0:  # what NumPy makes of a dict, a set, a generator or a text

@@ -92,8 +92,8 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: (N, D) features, dense.
             y: (N,) classes of any type.
-            groups: (N,) the attribute of each row, or its group of class and attribute: hashable values, with None, NaN
-                or -1 where unknown.
+            groups: (N,) the attribute of each row, or its group of class and attribute: hashable values, with None,
+                NaN, pandas' NA or -1 where unknown. Or columns of a data frame, whose rows are the values.
             attribute_logits: (N, A) zero-shot logits, from which `dbpt.label_attributes` guesses the attribute of each
                 row, in place of ``groups``.
 
@@ -215,8 +215,8 @@ def worst_group_score(y_true: ArrayLike, y_pred: ArrayLike, groups: Iterable[Any
     """Return the lowest accuracy in a group of class and attribute, for `worst_group_scorer`.
 
     Args:
-        y_true: (N,) classes.
-        y_pred: (N,) predicted classes.
+        y_true: (N,) classes. A column (N, 1) is flattened, with scikit-learn's `DataConversionWarning`.
+        y_pred: (N,) predicted classes, likewise.
         groups: (N,) attributes or groups, as for `DebiasedClassifier.fit`. Rows of unknown group don't count.
 
     Returns:
@@ -224,6 +224,7 @@ def worst_group_score(y_true: ArrayLike, y_pred: ArrayLike, groups: Iterable[Any
 
     Raises:
         InputError: without groups, or if none is known.
+        ValueError: for other shapes, and classes of text beside numbers.
     """
     if groups is None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Ids of groups, g = y * A + a, their names, and arrays of torch or NumPy as the arguments of this package."""
+"""Ids of groups, g = y * A + a, and their names; groups of any hashable values as numbers."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any

@@ -263,8 +263,9 @@ def sample_weights(
     They are the first weights of `GroupWeights`, those of the objective ``balanced``, with its bounds.
 
     Args:
-        groups: (N,) the group of each row, any hashable values, such as pairs of class and attribute; or (N, K), whose
-            rows are the values. A group is unknown if it or a part of it is None, NaN or -1.
+        groups: (N,) the group of each row, any hashable values, such as pairs of class and attribute; or (N, K), such
+            as columns of a data frame, whose rows are the values. A group is unknown if it or a part of it is None,
+            NaN, pandas' NA or -1.
         min_group_count, max_weight: as in `GroupWeights`.
 
     Returns:
