@@ -242,7 +242,7 @@ def _checked_probabilities(
     sums = numbers.sum(axis=1, keepdims=True)
     sums[blank & (sums[:, 0] == 0)] = 1
     for row in np.flatnonzero(np.abs(sums - 1) > TOLERANCE)[:1].tolist():
-        raise InputError(f"{where(row)}: the probabilities sum to {in_digits(sums[row, 0])}, expected 1; {OF_LOGITS}")
+        raise InputError(f"{where(row)}: the probabilities sum to {sums[row, 0]:g}, expected 1; {OF_LOGITS}")
     numbers /= sums
     return numbers
 
