@@ -4,10 +4,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from scipy.special import logsumexp, softmax
 from sklearn import config_context
-from sklearn.exceptions import UnsetMetadataPassedError
+from sklearn.exceptions import DataConversionWarning, UnsetMetadataPassedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -201,6 +203,16 @@ def test_the_worst_group_is_that_of_dbpt():
     assert worst_group_score(y.astype(str), guessed.astype(str), [None, *a[1:]]) == pytest.approx(expected, abs=0.02)
 
 
+def test_columns_are_flattened_with_the_warning_of_scikit_learn_and_never_broadcast():
+    """Their comparison by NumPy would be one of all pairs of rows."""
+    _, y, a = made(20)
+    for column in (y[:, None], pd.DataFrame({"y": y}), torch.tensor(y)[:, None]):
+        for true, predicted in ((column, y), (y, column), (column, column)):
+            with pytest.warns(DataConversionWarning):
+                assert worst_group_score(true, predicted, a) == 1.0
+    assert worst_group_score(pd.Series(y, index=range(20, 0, -1)), y, pd.DataFrame({"a": a})) == 1.0
+
+
 # --- refusals ---------------------------------------------------------------------------------------------------------
 
 X, Y, A = made(20)
@@ -214,12 +226,27 @@ X, Y, A = made(20)
         ({"lr": -1.0}, Y, {}, "--lr: must be above 0, found -1.0"),
         ({}, Y, {"groups": A, "attribute_logits": X}, "groups and attribute_logits are both given; .*"),
         ({}, Y, {"groups": [None] * 20}, "groups has no known value in 20 rows; .*"),
+        ({}, Y, {"groups": dict(enumerate(A))}, "groups is .*, of type dict; .*"),
         ({}, Y, {"groups": A[1:]}, "Found input variables with inconsistent numbers of samples.*"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(settings, y, given, message):
     with pytest.raises(ValueError, match=rf"^{message}$"):
         DebiasedClassifier(**settings).fit(X, y, **given)
+
+
+@pytest.mark.parametrize(
+    ("predicted", "message"),
+    [
+        (Y[None], r"y_pred has shape \(1, 20\)"),
+        (dict(enumerate(Y)), "y_pred is .*, of type dict"),
+        (pd.Series(Y, dtype="Int64").mask(Y == 1), r"y_pred\[\d+\] is nan"),
+        (Y.astype(str), "Mix of label input types"),
+    ],
+)
+def test_scores_of_wrong_predictions_are_refused(predicted, message):
+    with pytest.raises(ValueError, match=message):
+        worst_group_score(Y, predicted, A)
 
 
 def test_the_scorer_says_how_it_gets_groups():

@@ -2,13 +2,18 @@
 
 import operator
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from typing_extensions import TypeIs
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None) -> int:
@@ -68,21 +73,96 @@ def probability(name: str, value: Any) -> float:
     return float(value)
 
 
-def array(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` as an array, without a copy if possible; refuse ragged lists and tensors with a gradient."""
+def is_tensor(value: object) -> "TypeIs[torch.Tensor]":
+    """Return whether `value` is a torch tensor, without importing torch: a tensor exists only if that was done."""
+    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
+    return tensor is not None and isinstance(value, tensor)
+
+
+def to_host(name: str, value: Any) -> Any:
+    """Return a tensor as a NumPy array without its gradient; types that NumPy lacks, such as bfloat16, as float32."""
+    if not is_tensor(value):
+        return value
+    import torch
+
     try:
-        return np.asarray(values)
-    except ValueError:
-        raise InputError(f"{name} is ragged; expected an array") from None
-    except (TypeError, RuntimeError):
+        tensor = value.detach().cpu()
+        is_known = tensor.dtype in (torch.float16, torch.float32, torch.float64) or not tensor.is_floating_point()
+        return (tensor if is_known else tensor.float()).numpy()
+    except (RuntimeError, TypeError, ValueError):
         raise InputError(
-            f"{name} is a {type(values).__name__} that NumPy cannot read; give an array, or of a tensor .detach().cpu()"
+            f"{name} is a tensor that cannot be copied to the host ({value.layout}, {value.device})"
         ) from None
 
 
-def integers(name: str, values: ArrayLike, num_groups: int | None = None) -> NDArray[np.int64]:
-    """Return `values` as contiguous int64 (N,), or (num_groups,)."""
-    return as_int64(name, _vector(name, values, "iu", num_groups))
+def array(name: str, values: Any) -> NDArray[Any]:
+    """Return `values` as an array, without a copy if possible; refuse ragged lists and what holds no rows in order.
+
+    Masked values become None.
+    """
+    if np.ma.is_masked(values):
+        values = np.array(values.tolist(), dtype=object)
+    host = to_host(name, values)
+    try:
+        result = np.asarray(host)
+    except (RuntimeError, TypeError, ValueError):
+        raise InputError(f"{name} is ragged, or holds what NumPy cannot read; expected an array") from None
+    if result.ndim == 0:  # what NumPy makes of a dict, a set, a generator or a text
+        expected = "an array, a list, a tensor or a column of a data frame"
+        raise InputError(f"{name} is {in_one_line(values)}, of type {type(values).__name__}; expected {expected}")
+    return result
+
+
+KINDS = {"": "values", "b": "booleans", "iu": "integers", "iuf": "numbers", "biuf": "numbers"}
+
+
+def vector(
+    name: str, values: ArrayLike, kinds: str, length: int | None = None, *, each: str = "group", unknown: bool = False
+) -> NDArray[Any]:
+    """Return `values` as an array (N,), or (length,), without a copy if possible. Nothing is flattened.
+
+    Args:
+        name: that of the argument, for messages.
+        values: an array, list, tensor or column. Integers may also be objects, as pandas holds them.
+        kinds: the kinds of its dtype: one of `KINDS`, "" for any.
+        length: the number of values, one for ``each`` of something.
+        unknown: whether integers may be unknown; None, NaN and pandas' NA become -1 then.
+    """
+    vector = array(name, values)
+    if vector.dtype == object and vector.ndim == 1 and kinds:
+        vector = array(name, [np.nan if is_missing(value) else value for value in vector.tolist()])
+    if kinds == "iu" and vector.ndim == 1 and vector.dtype.kind == "f" and (missing_N := np.isnan(vector)).any():
+        # Beside missing values, NumPy and pandas hold integers as floats.
+        with np.errstate(over="ignore"):
+            vector = vector.astype(np.float64)
+        valid_N = (missing_N & unknown) | ((np.abs(vector) < 2.0**53) & (vector == np.trunc(vector)))
+        check_each(name, vector, valid_N, "an integer" + (", or -1, None or NaN where unknown" if unknown else ""))
+        vector = np.where(missing_N, -1, vector).astype(np.int64)
+    if not length and vector.ndim == 1 and not vector.size:
+        return np.empty(0, {"b": np.bool_, "iu": np.int64}.get(kinds))  # NumPy makes an empty list one of floats
+    is_kind = not kinds or vector.dtype.kind in kinds
+    if vector.ndim != 1 or not is_kind or length not in (None, len(vector)):
+        expected = f"({'N' if length is None else length},) {KINDS[kinds]}"
+        expected += "" if length is None else f", one for each {each}"
+        if vector.ndim == 1 and kinds == "iu" and not is_kind:
+            way = ".astype(int)" if vector.dtype.kind in "bf" else "numpy.unique(..., return_inverse=True)"
+            expected += f" ({way} makes them)"
+        frame = f" (a {type(values).__name__})" if hasattr(values, "columns") else ""
+        raise InputError(f"{name}{frame} has shape {vector.shape} and dtype {vector.dtype}; expected {expected}")
+    return vector
+
+
+def is_missing(value: object) -> bool:
+    """Return whether a value is None, NaN, or pandas' NA or NaT."""
+    is_nan = isinstance(value, (float, np.floating)) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
+
+
+def integers(
+    name: str, values: ArrayLike, length: int | None = None, *, each: str = "group", unknown: bool = False
+) -> NDArray[np.int64]:
+    """Return `values` as contiguous int64 (N,), or (length,); see `vector`."""
+    return as_int64(name, vector(name, values, "iu", length, each=each, unknown=unknown))
 
 
 def as_int64(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
@@ -92,40 +172,29 @@ def as_int64(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
     return np.ascontiguousarray(values, dtype=np.int64)
 
 
-def numbers(name: str, values: ArrayLike) -> NDArray[np.float64]:
-    """Return `values` as contiguous float64 (N,)."""
-    return np.ascontiguousarray(_vector(name, values, "iuf"), dtype=np.float64)
+def numbers(name: str, values: ArrayLike, length: int | None = None, *, each: str = "group") -> NDArray[np.float64]:
+    """Return `values` as contiguous float64 (N,), or (length,); see `vector`."""
+    return np.ascontiguousarray(vector(name, values, "iuf", length, each=each), dtype=np.float64)
 
 
-def floats(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values` (N,) as a contiguous array; types other than float16, float32 and float64 become float64."""
-    array_N = _vector(name, values, "iuf")
+def floats(name: str, values: ArrayLike, length: int | None = None, *, each: str = "group") -> NDArray[Any]:
+    """Return `values` as a contiguous array, see `vector`; other types than float16 to float64 become float64."""
+    array_N = vector(name, values, "iuf", length, each=each)
     is_kept = array_N.dtype.type in (np.float16, np.float32, np.float64)
     return np.require(array_N, dtype=array_N.dtype.type if is_kept else np.float64, requirements=["C", "A"])
 
 
-def group_numbers(name: str, values: ArrayLike, length: int) -> NDArray[np.float64]:
-    """Return `values` as float64 (length,), one finite number for each group, 0 or above."""
-    numbers = np.ascontiguousarray(_vector(name, values, "iuf", length), dtype=np.float64)
-    check_each(name, numbers, np.isfinite(numbers) & (numbers >= 0), "a finite number, 0 or above")
-    return numbers
+def group_numbers(name: str, values: ArrayLike, length: int, *, each: str = "group") -> NDArray[np.float64]:
+    """Return `values` as float64 (length,), a finite number for ``each`` group or the like, 0 or above."""
+    numbers_G = numbers(name, values, length, each=each)
+    check_each(name, numbers_G, np.isfinite(numbers_G) & (numbers_G >= 0), "a finite number, 0 or above")
+    return numbers_G
 
 
 def check_each(name: str, values: NDArray[Any], valid: NDArray[np.bool_], expected: str) -> None:
     """Refuse the first of `values` (N,) that is not `valid` (N,)."""
     for row in np.flatnonzero(~valid)[:1]:
         raise InputError(f"{name}[{row}] is {values[row]}; expected {expected}")
-
-
-def _vector(name: str, values: ArrayLike, kinds: str, length: int | None = None) -> NDArray[Any]:
-    vector = array(name, values)
-    if length is None and vector.ndim == 1 and not vector.size:
-        return np.empty(0)  # of any type: NumPy makes an empty list one of floats
-    if vector.ndim != 1 or vector.dtype.kind not in kinds or length not in (None, len(vector)):
-        expected = f"({'N' if length is None else length},) {'integers' if kinds == 'iu' else 'numbers'}"
-        each = "" if length is None else ", one for each group"
-        raise InputError(f"{name} has shape {vector.shape} and dtype {vector.dtype}; expected {expected}{each}")
-    return vector
 
 
 def expanded(path: str | Path, advice: str = "write the path in full, or ./ before a name that begins with ~") -> str:

@@ -63,6 +63,15 @@ def plain_number(text: str) -> float:
     return float(text)
 
 
+def in_digits(number: float) -> str:
+    """Return a number in six digits, or in all that it needs.
+
+    >>> in_digits(0.30000), in_digits(1.0000001)
+    ('0.3', '1.0000001')
+    """
+    return short if float(short := f"{number:g}") == number else repr(float(number))
+
+
 def first_few(texts: "list[str]", shown: int, separator: str = ", ") -> str:
     """Return the first texts of a list in one line, and the number of the others."""
     return separator.join(texts[:shown]) + (f" and {len(texts) - shown} more" if len(texts) > shown else "")

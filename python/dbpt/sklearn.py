@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from dbpt import arguments
 from dbpt.errors import InputError
 from dbpt.groups import group_codes, group_ids, worst_group_mean
 from dbpt.guesses import label_attributes
@@ -23,8 +24,8 @@ try:
     from sklearn.preprocessing import StandardScaler
     from sklearn.utils import check_consistent_length, check_random_state
     from sklearn.utils.extmath import softmax
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.multiclass import check_classification_targets, unique_labels
+    from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError:
     raise InputError("dbpt.sklearn needs scikit-learn 1.6 or later; run pip install 'dbpt[sklearn]'") from None
 
@@ -91,8 +92,8 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Args:
             X: (N, D) features, dense.
             y: (N,) classes of any type.
-            groups: (N,) the attribute of each row, or its group of class and attribute: hashable values, with None, NaN
-                or -1 where unknown.
+            groups: (N,) the attribute of each row, or its group of class and attribute: hashable values, with None,
+                NaN, pandas' NA or -1 where unknown. Or columns of a data frame, whose rows are the values.
             attribute_logits: (N, A) zero-shot logits, from which `dbpt.label_attributes` guesses the attribute of each
                 row, in place of ``groups``.
 
@@ -102,7 +103,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: for wrong settings or groups, and for a single class.
         """
-        X, y = validate_data(self, X, y, dtype=np.float64)
+        X, y = validate_data(self, arguments.to_host("X", X), arguments.to_host("y", y), dtype=np.float64)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
@@ -168,7 +169,10 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _class_logits(self, X: ArrayLike) -> NDArray[np.float64]:
         check_is_fitted(self)
-        logits_NK = validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_.T + self.intercept_
+        logits_NK = (
+            validate_data(self, arguments.to_host("X", X), reset=False, dtype=np.float64) @ self.coef_.T
+            + self.intercept_
+        )
         if logits_NK.shape[1] == 1:
             logits_NK = np.hstack([np.zeros_like(logits_NK), logits_NK])
         logits_NC: NDArray[np.float64] = np.logaddexp.reduce(
@@ -211,8 +215,8 @@ def worst_group_score(y_true: ArrayLike, y_pred: ArrayLike, groups: Iterable[Any
     """Return the lowest accuracy in a group of class and attribute, for `worst_group_scorer`.
 
     Args:
-        y_true: (N,) classes.
-        y_pred: (N,) predicted classes.
+        y_true: (N,) classes. A column (N, 1) is flattened, with scikit-learn's `DataConversionWarning`.
+        y_pred: (N,) predicted classes, likewise.
         groups: (N,) attributes or groups, as for `DebiasedClassifier.fit`. Rows of unknown group don't count.
 
     Returns:
@@ -220,18 +224,29 @@ def worst_group_score(y_true: ArrayLike, y_pred: ArrayLike, groups: Iterable[Any
 
     Raises:
         InputError: without groups, or if none is known.
+        ValueError: for other shapes, and classes of text beside numbers.
     """
     if groups is None:
         raise InputError(
             "worst_group_scorer needs groups: call sklearn.set_config(enable_metadata_routing=True) and pass them, for "
             "example cross_val_score(..., params={'groups': groups})"
         )
-    attributes, labels = group_codes(groups), np.unique(np.asarray(y_true), return_inverse=True)[1]
-    check_consistent_length(labels, y_pred, attributes)
-    correct = np.asarray(y_true) == np.asarray(y_pred)
-    worst = worst_group_mean(correct, group_ids(labels, attributes, int(attributes.max()) + 1))
+    attributes = group_codes(groups)
+    true, predicted = _classes("y_true", y_true), _classes("y_pred", y_pred)
+    check_consistent_length(true, predicted, attributes)
+    labels = np.searchsorted(unique_labels(true, predicted), true)  # refuses text beside numbers
+    worst = worst_group_mean(true == predicted, group_ids(labels, attributes, int(attributes.max()) + 1))
     assert worst is not None  # `group_codes` refuses that
     return worst
+
+
+def _classes(name: str, values: ArrayLike) -> NDArray[Any]:
+    """Return classes (N,); a column (N, 1) is flattened with a warning, as by the estimators of scikit-learn."""
+    is_column = arguments.array(name, values).shape[1:] == (1,)
+    classes = arguments.vector(name, column_or_1d(values, warn=True) if is_column else values, "")
+    known = [not arguments.is_missing(value) for value in classes.tolist()]
+    arguments.check_each(name, classes, np.array(known, dtype=bool), "a class")
+    return classes
 
 
 with config_context(enable_metadata_routing=True):

@@ -8,6 +8,7 @@ from tiny import options_of
 
 import dbpt
 from dbpt import InputError
+from dbpt.auditing.gate import Check, Gate
 from dbpt.groups import gap_interval
 
 
@@ -99,12 +100,53 @@ def test_a_baseline_of_other_images(audited, tiny, settings, answers, tmp_path):
         InputError, match=r"--baseline .*images.csv: lacks \d+ of the 106 images, such as .*; audit the"
     ):
         audited(0, 0.9).gate(baseline=tmp_path / "test")
-    table = tmp_path / "test/images.csv"
-    table.write_text(table.read_text().replace(",box,", ",disc,", 1))
-    with pytest.raises(InputError, match=r"images.csv: .* has the label 'disc' there, and 'box' here"):
-        audited(0, 0.9, split="test").gate(baseline=tmp_path / "test")
+    rows = tiny.rows()
+    rows[0]["label"] = "disc" if rows[0]["label"] == "box" else "box"
+    dbpt.audit(tiny.write("other", rows), predictions=answers(0, 0.9), out=tmp_path / "other", **settings)
+    with pytest.raises(InputError, match=r"images.csv: .* has the label '\w+' there, and '\w+' here"):
+        audited(0, 0.9).gate(baseline=tmp_path / "other")
     with pytest.raises(InputError, match=r"--baseline .*none: has no images.csv; name the folder of an audit"):
         audited(0, 0.9).gate(baseline=tmp_path / "none")
+
+
+def cells(line: str, prediction: str) -> str:
+    """The line of an image with another prediction."""
+    path, label, split, _, *others = line.split(",")
+    return ",".join([path, label, split, prediction, *others])
+
+
+DAMAGES = {
+    "empty": (lambda lines: [cells(line, "") for line in lines], "line 2: "),
+    "unknown": (lambda lines: [*lines[:7], cells(lines[7], "cup"), *lines[8:]], "line 9: .*'cup'"),
+    "space": (lambda lines: [cells(line, line.split(",")[3] + " ") for line in lines], "line 2: "),
+    "repeated": (lambda lines: [*lines, cells(lines[7], "box")], "line 108: image .* is in another line too"),
+    "short": (lambda lines: lines[:-3], "lacks 3 images that audit.json counts"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_baseline_is_refused_with_its_row(audited, tmp_path, damage):
+    audited(0, 0.9, out=tmp_path / "last")
+    table, (change, message) = tmp_path / "last/images.csv", DAMAGES[damage]
+    header, *lines = table.read_text().splitlines()
+    table.write_text("\n".join([header, *change(lines)]) + "\n")
+    with pytest.raises(InputError, match=f"images.csv:? {message}"):
+        audited(0, 0.3).gate(baseline=tmp_path / "last")
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"confusion": {"box": {"box": "9"}}}'])
+def test_a_baseline_without_its_record(audited, tmp_path, content):
+    audited(0, 0.9, out=tmp_path / "last")
+    record = tmp_path / "last/audit.json"
+    record.unlink() if content is None else record.write_text(content)
+    with pytest.raises(InputError, match=r"audit.json: confusion.*: expected|has no audit.json"):
+        audited(0, 0.3).gate(baseline=tmp_path / "last")
+
+
+def test_a_baseline_of_names_that_spreadsheets_would_run(tiny, settings, answers, tmp_path):
+    rows, mine = [{**row, "label": f"-{row['label']}"} for row in tiny.rows()], [f"-{each}" for each in answers(0, 0.9)]
+    audit = dbpt.audit(tiny.write("formulas", rows), predictions=mine, out=tmp_path / "a", **settings)
+    assert audit.gate(baseline=tmp_path / "a").passed
 
 
 @pytest.mark.parametrize(
@@ -115,6 +157,7 @@ def test_a_baseline_of_other_images(audited, tiny, settings, answers, tmp_path):
         ({"max_gap": True}, "max_gap: expected a fraction from 0 to 1, found True"),
         ({"min_worst_group": 70}, "--min-worst-group 70: expected a fraction from 0 to 1; 70 per cent are 0.7"),
         ({"max_gap": float("nan")}, "--max-gap nan: expected a fraction"),
+        ({"min_worst_group": 1.0000001}, "--min-worst-group 1.0000001: expected a fraction"),
         ({"max_drop": 0.1, "max_gap": 0.1}, "--max-drop: needs the audit to compare with"),
         ({"max_gap": 0.1, "by": "upper"}, r"--by 'upper': expected one of .* \(did you mean 'upper-bound'\?\)"),
     ],
@@ -144,10 +187,17 @@ def test_exit_codes_and_junit(command, tiny, settings, answers, tmp_path):
     code, _, error = command(*audit, "--junit", tmp_path / "x.xml")
     assert code == 2 and "needs a bar" in error and not (tmp_path / "x.xml").exists()
     mine = tmp_path / "mine.npy"
-    for file in (tmp_path / "none/x.xml", mine, tmp_path / "a/audit.json", tiny.table):
+    for file in (tmp_path / "none/x.xml", mine, tmp_path / "a/audit.json", tiny.table, tmp_path / "a/new.xml"):
         before = file.read_bytes() if file.exists() else None
-        code, _, error = command(*audit, "--max-gap", "0.1", "--junit", file)
+        code, _, error = command(*audit, "--max-gap", "0.1", "--junit", file, "--out", tmp_path / "a", "--overwrite")
         assert code == 2 and "--junit" in error and (file.read_bytes() if file.exists() else None) == before
+        assert "--overwrite" not in error
+
+
+def test_the_junit_file_is_xml_whatever_the_names():
+    check = Check("gap", 0.1, 0.2, 0.15, 0.25, "estimate", "box · mea\uffffdow\x01\ud800 <lake>", 9)
+    message = ElementTree.fromstring(Gate([check]).junit())[0][0].get("message")
+    assert r"box · mea\uffffdow\x01\ud800 <lake>: this" in message
 
 
 @pytest.mark.parametrize(
@@ -178,5 +228,5 @@ def test_the_gap_of_empty_groups_and_of_rows_without_a_group():
     assert gap_interval([9, 0, 4], [10, 0, 5], [10, 7, 5]) == gap_interval([9, 4], [10, 5], [10, 5])
     without, with_rest = gap_interval([9, 4], [10, 5], [10, 5]), gap_interval([9, 4], [10, 5], [10, 5], rest=(50, 50))
     assert with_rest[0] > without[0] and with_rest[1] > without[1]
-    with pytest.raises(InputError, match="gap_interval: correct and counts"):
+    with pytest.raises(InputError, match=r"^correct\[0\] is 3; expected 0 to counts"):
         gap_interval([3], [2], [1])

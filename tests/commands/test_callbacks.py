@@ -75,7 +75,7 @@ def test_after_kill_and_resume_the_history_is_that_of_an_uninterrupted_run(launc
     assert contents(run) == contents(expected)
 
 
-@pytest.mark.parametrize("error", [RuntimeError, InputError, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [RuntimeError, InputError, KeyboardInterrupt, MemoryError])
 def test_a_callback_that_raises_stops_the_run_which_can_be_resumed(tiny, tiny_run, tmp_path, error):
     run = tmp_path / "run"
     with pytest.raises(error, match="enough"):

@@ -58,7 +58,7 @@ groups: pseudo attributes (labelled by the model); figures in per cent, mean ± 
 
 WIDE = """
                                                                        worst gr.            95 %            95 %
-                                       worst                             against            over            over
+                                       worst       plain                 against            over            over
                          head          group     average          gap        ERM           seeds          images
 ────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 zero-shot                –       49.6         75.3        25.7               0.0      [0.0, 0.0]    [−5.0, +4.0]
@@ -69,7 +69,7 @@ DFR                      linear     –         50.0           –
 """
 
 NARROW = """
-                                       worst
+                                       worst       plain
                          head          group     average          gap
 ─────────────────────────────────────────────────────────────────────
 zero-shot                –       49.6         75.3        25.7

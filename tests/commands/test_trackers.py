@@ -233,5 +233,22 @@ def test_a_tracker_that_fails_in_training_is_left_out_and_the_others_go_on(logge
     assert not_closed.startswith("--report-to failing: could not be closed (ConnectionError: no route")
 
 
+def test_a_tracker_that_cannot_begin_gets_one_line_and_is_closed(tiny, tmp_path, monkeypatch, logged):
+    closed = []
+
+    class HalfOpen(TRACKERS["tensorboard"]):
+        def _open(self, folder, settings):
+            raise PermissionError("no\nentry")
+
+        def _close(self, failed):
+            closed.append(failed)
+            raise AttributeError("_writer")
+
+    monkeypatch.setitem(TRACKERS, "tensorboard", HalfOpen)
+    with pytest.raises(InputError, match=r"^--report-to halfopen: cannot begin \(PermissionError: no entry\)"):
+        fit(tiny, tmp_path / "run", report_to=["tensorboard"], **FAST)
+    assert closed == [True] and not [message for message in logged.messages if "could not be closed" in message]
+
+
 def test_groups_that_trackers_would_take_for_one_get_numbers():
     assert _unique(["a/b", "a:b", "c", "a b"]) == ["a-b", "a-b-2", "c", "a b"]

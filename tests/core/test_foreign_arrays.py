@@ -1,15 +1,18 @@
 """Whatever array comes, of any type, shape and layout: the result of a plain copy of it, or one line of refusal."""
 
 import warnings
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import dbpt
-from dbpt import label_attributes
+from dbpt import groups, label_attributes
 from dbpt.errors import InputError
 from dbpt.sampling import GroupSampler, WeightedSampler
 
@@ -148,6 +151,8 @@ def dro():
     return dbpt.GroupDRO(SIZES, step_size=1.0)
 
 
+NUMBERS = {"num_classes": 2, "num_attributes": 2}
+RIGHT, ATTRIBUTES = P_TRUE > 0.3, np.array([0, -1, 1, 0, -1, 1])
 GROUPED, BY_WEIGHT = (
     {"groups": UNKNOWN, "labels": CLASSES, "shares": SHARES},
     {"groups": GROUPS, "group_weights": SHARES},
@@ -167,6 +172,25 @@ CALLS = {
         {"groups": UNKNOWN, "labels": CLASSES},
     ),
     "GroupDRO.load_state": (lambda **state: resumed(dro, **state), half_way(dro)),
+    "group_metrics": (
+        lambda **arrays: dbpt.group_metrics(**arrays, **NUMBERS).worst_group_accuracy,
+        {"predictions": RIGHT * 1, "labels": CLASSES, "attributes": ATTRIBUTES, "confidence": P_TRUE},
+    ),
+    "explained_errors": (
+        lambda **arrays: groups.explained_errors(**arrays, **NUMBERS, permutations=9, bootstraps=0).n,
+        {"right": RIGHT, "labels": CLASSES, "attributes": ATTRIBUTES},
+    ),
+    "pseudo_attribute_quality": (
+        lambda **arrays: dbpt.pseudo_attribute_quality(**arrays, **NUMBERS).confusion,
+        {"pseudo_attributes": ATTRIBUTES, "attributes": CLASSES - 1, "labels": CLASSES},
+    ),
+    "gap_interval": (groups.gap_interval, {"correct": SIZES - 1, "counts": SIZES, "shares": SHARES}),
+    "difference": (groups.worst_group_difference_interval, {"correct": RIGHT, "baseline": ~RIGHT, "groups": UNKNOWN}),
+    "worst_group_mean": (groups.worst_group_mean, {"values": P_TRUE, "groups": UNKNOWN}),
+    "group_ids": (partial(groups.group_ids, num_attributes=2), {"labels": CLASSES, "attributes": ATTRIBUTES}),
+    "group_counts": (partial(groups.group_counts, num_groups=4), {"groups": UNKNOWN}),
+    "random_part": (lambda strata: groups.random_part(strata, lambda n: n // 2, 0), {"strata": CLASSES}),
+    "raked_weights": (partial(groups.raked_weights, sizes=[2]), {"counts": SHARES}),
 }
 
 
@@ -219,3 +243,47 @@ def test_arrays_are_used_as_they_are_or_refused(name, argument, data):
     np.testing.assert_array_equal(plain(array), copy)
     if found is not None:
         np.testing.assert_equal(flat(found), flat(result_of(copy)))
+
+
+# --- (N, 1) and what has no order is refused by name; other containers give the same
+
+
+VECTORS = [(*CALLS[name], argument) for name, argument in TARGETS if CALLS[name][1][argument].ndim == 1]
+NO_VECTORS = {
+    "(N, 1)": lambda array: array[:, None],
+    "(1, N)": lambda array: array[None],
+    "column of a frame": lambda array: pd.DataFrame({"a": array}),
+    "frame": lambda array: pd.DataFrame({"a": array, "b": array}),
+    "dict": lambda array: dict(enumerate(array.tolist())),
+    "set": lambda array: set(array.tolist()),
+    "str": lambda array: "".join(map(str, array.astype(int))),
+    "generator": lambda array: (value for value in array.tolist()),
+    "tensor without data": lambda array: torch.tensor(array).to("meta"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_VECTORS)
+def test_what_is_no_vector_is_refused_by_name(kind):
+    for call, arrays, argument in VECTORS:
+        with pytest.raises(InputError, match=rf"^(state\W+)?{argument}\W"):
+            call(**{**arrays, argument: NO_VECTORS[kind](arrays[argument])})
+
+
+SAME = {
+    "shuffled": lambda array: pd.Series(array, index=np.arange(len(array)) * 5 % 7),
+    "categorical": lambda array: pd.Series(array).astype("category"),
+    "objects": lambda array: array.astype(object),
+    "tensor": lambda array: torch.tensor(array, requires_grad=array.dtype.kind == "f"),
+    "tensors": lambda array: list(torch.tensor(array)),
+    "None": lambda array: [None if value == -1 else value for value in array.tolist()],
+    "NaN": lambda array: np.where(array == -1, np.nan, array) if (array == -1).any() else array,
+    "NA": lambda array: pd.Series(array).astype("Int64").mask(array == -1) if (array == -1).any() else array,
+    "masked": lambda array: np.ma.masked_equal(array, -1),
+}
+
+
+@pytest.mark.parametrize("kind", SAME)
+def test_other_containers_and_missing_values_give_the_same(kind):
+    for call, arrays, argument in VECTORS:
+        found = call(**{**arrays, argument: SAME[kind](arrays[argument])})
+        np.testing.assert_equal(flat(found), flat(call(**arrays)))

@@ -245,6 +245,8 @@ def test_a_random_part_has_its_size_in_each_stratum():
     parts = [random_part(strata, lambda n: n // 2, seed) for seed in range(200)]
     assert all(np.bincount(strata[part]).tolist() == [4, 2] for part in parts)
     np.testing.assert_allclose(np.mean(parts, axis=0), [0.5] * 8 + [0.4] * 5, atol=0.12)
+    with pytest.raises(InputError, match="^seed is 1180591620717411303424"):
+        random_part(strata, lambda n: n // 2, 2**70)
 
 
 def test_copies_are_rows_of_the_same_unit_and_stratum():

@@ -57,7 +57,7 @@ def test_intervals_refuse(arguments):
     with pytest.raises(InputError, match="exact_interval"):
         exact_interval(*arguments)
     for correct, counts in (([2], [1]), ([-1], [1]), ([1], [1, 2]), ([[1]], [[1]])):
-        with pytest.raises(InputError, match="worst_group_interval"):
+        with pytest.raises(InputError, match="^(correct|counts)"):
             worst_group_interval(correct, counts)
 
 
@@ -189,9 +189,9 @@ def test_small_worst_group_is_warned_about_by_name():
     ("changes", "message"),
     [
         ({"predictions": [0, 2]}, r"predictions\[1\] is 2; expected an integer in 0..1"),
-        ({"predictions": [0.0, 1.0]}, "predictions has dtype float64; expected integers"),
-        ({"predictions": [[0], [1]]}, r"predictions has shape \(2, 1\); expected \(N,\)"),
-        ({"labels": [0]}, r"labels has shape \(1,\); expected \(2,\)"),
+        ({"predictions": [0.0, 1.0]}, "predictions has shape .* dtype float64; expected"),
+        ({"predictions": [[0], [1]]}, r"predictions has shape \(2, 1\) .*; expected \(N,\) integers"),
+        ({"labels": [0]}, r"labels has shape \(1,\) .*; expected \(2,\) integers"),
         ({"labels": [0, -1]}, r"labels\[1\] is -1"),
         ({"attributes": [0, 2]}, r"attributes\[1\] is 2; expected an integer in -1..1"),
         ({"train_counts": [1, 2, 3]}, r"train_counts has shape \(3,\) and dtype int64; expected \(4,\)"),
@@ -203,7 +203,7 @@ def test_small_worst_group_is_warned_about_by_name():
             r"is 1000000000 \* 10 = 10000000000 groups; expected up to 1048576",
         ),
         ({"group_names": [("a", "b")]}, r"group_names has 1 names such as \[\('a', 'b'\)\]; expected 4 pairs of class"),
-        ({"confidence": [0.5]}, "confidence has length 1; expected 2, one for each row"),
+        ({"confidence": [0.5]}, r"confidence has shape \(1,\) .* one for each row"),
         ({"predictions": [], "labels": [], "attributes": []}, "predictions has no rows"),
     ],
 )
@@ -264,8 +264,8 @@ def test_confusion_tells_the_accuracy_of_named_attributes():
     [
         ([2], [0], [0], r"pseudo_attributes\[0\] is 2"),
         ([0], [5], [0], r"attributes\[0\] is 5"),
-        ([0], [0, 1], [0], r"attributes has shape \(2,\); expected \(1,\)"),
-        ([math.nan], [0], [0], r"pseudo_attributes\[0\] is nan"),
+        ([0], [0, 1], [0], r"attributes has shape \(2,\) .*; expected \(1,\)"),
+        ([0], [0], [math.nan], r"labels\[0\] is nan"),
     ],
 )
 def test_pseudo_attribute_quality_refuses(pseudo, true, labels, message):

@@ -1,7 +1,9 @@
 """`dbpt.sample_weights`: equal sums of groups of any values, and its bounds."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import dbpt
 from dbpt.errors import InputError
@@ -16,8 +18,12 @@ PLUS_MINUS = "groups has -1 and 1 alone, but -1 means unknown; name them otherwi
         np.repeat([7, 0, 3], [30, 10, 20]),
         [(0, "x")] * 30 + [(0, "y")] * 10 + [(1, "x")] * 20,
         np.repeat([[0, 0], [0, 1], [1, 1]], [30, 10, 20], axis=0),
+        pd.DataFrame({"y": np.repeat([0, 0, 1], [30, 10, 20]), "a": np.repeat(["x", "y", "y"], [30, 10, 20])}),
+        pd.DataFrame({"group": np.repeat([7, 0, 3], [30, 10, 20])}),
+        list(torch.tensor([7, 0, 3]).repeat_interleave(torch.tensor([30, 10, 20]))),
+        [(value, torch.tensor(0)) for value in torch.tensor([7] * 30 + [0] * 10 + [3] * 20)],
     ],
-    ids=["strings", "integers", "pairs", "columns"],
+    ids=["strings", "integers", "pairs", "columns", "frame", "column of a frame", "tensors", "pairs of tensors"],
 )
 def test_each_group_has_the_same_sum(groups):
     weights = dbpt.sample_weights(groups)
@@ -33,7 +39,7 @@ def test_they_are_those_of_balanced_with_its_bounds():
     np.testing.assert_allclose(np.bincount(groups, free), 10_202 / 3)
 
 
-@pytest.mark.parametrize("unknown", [None, float("nan"), -1])
+@pytest.mark.parametrize("unknown", [None, float("nan"), -1, pd.NA])
 def test_rows_of_unknown_group_weigh_one(unknown):
     weights = dbpt.sample_weights([2] * 30 + [1] * 10 + [unknown] * 20)
     np.testing.assert_allclose(weights, np.repeat([20 / 30, 2, 1], [30, 10, 20]))
@@ -48,6 +54,10 @@ def test_rows_of_unknown_group_weigh_one(unknown):
         ([None, -1], "groups has no known value in 2 rows; expected a value in one at least"),
         ([1, -1, 1], PLUS_MINUS),
         ([(0, 1), (1, -1)], PLUS_MINUS),
+        ({0: "a", 1: "b"}, "groups is .*, of type dict; .*"),
+        ({"a", "b"}, "groups is .*, of type set; .*"),
+        ("abab", "groups is 'abab', of type str; .*"),
+        (torch.zeros(3, device="meta"), "groups is a tensor that cannot be copied to the host .*"),
     ],
 )
 def test_wrong_groups_are_refused(groups, message):

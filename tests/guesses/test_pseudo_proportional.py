@@ -261,7 +261,7 @@ def test_any_logits_have_shares_and_offsets(attributes, rows, seed, are_whole):
 @pytest.mark.parametrize(
     ("proportions", "message"),
     [
-        ([0.5, 0.3, 0.2], r"^proportions has shape \(3,\) and dtype float64; expected \(2,\) numbers, or 'estimated'"),
+        ([0.5, 0.3, 0.2], r"^proportions has shape \(3,\) and dtype float64; expected \(2,\) numbers"),
         (["a", "b"], r"^proportions has shape \(2,\) and dtype <U1"),
         ("estimate", r"^proportions is 'estimate'; expected 'estimated' or numbers"),
         ([-0.5, 1.5], r"^proportions\[0\] is -0.5; expected a finite number, 0 or above"),
@@ -269,7 +269,7 @@ def test_any_logits_have_shares_and_offsets(attributes, rows, seed, are_whole):
         ([0.0, 0.0], r"^proportions add up to 0.0; expected a finite number above 0"),
         ([1e308, 1e308], r"^proportions add up to inf"),
         ([[1], [1, 2]], r"^proportions is ragged"),
-        (None, r"^proportions has shape \(\) and dtype object"),
+        (None, "^proportions is None, of type NoneType"),
     ],
 )
 def test_bad_proportions_are_named(proportions, message):

@@ -268,6 +268,7 @@ def test_options_that_do_not_go_together(tiny_run, sample, tmp_path, refusal):
     [
         ({"n": 3}, "--n is 3; expected at least "),
         ({"n": 20.5}, "--n is 20.5; expected an integer"),
+        ({"seed": 2**63}, "--seed is 9223372036854775808; expected"),
         ({"data": "none.csv"}, "none.csv: does not exist"),
         ({"root": "/no/such/folder"}, "/no/such/folder is not a folder"),
     ],

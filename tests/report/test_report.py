@@ -41,7 +41,7 @@ def test_table_is_exactly_this():
             "groups: true attributes; figures in per cent",
             "",
             "                                                 landbird      waterbird",
-            "           worst          95 %                  land  water   land  water",
+            "           worst          95 %    plain         land  water   land  water",
             "           group      interval  average   gap  n=100  n=100   n=50   n=50",
             "─────────────────────────────────────────────────────────────────────────",
             "zero-shot   40.0  [26.4, 58.5]     68.3  28.3  90.0   50.0   40.0*  90.0 ",
@@ -64,7 +64,7 @@ def test_table_is_exactly_this():
 
 def test_average_and_gap_are_the_ones_asked_for_and_named():
     table = table_of(run(average="adjusted"))
-    assert "dbpt ◂      80.0  [66.3, 91.9]     87.3   7.3 " in table
+    assert "dbpt ◂      80.0  [66.3, 91.9]      87.3   7.3 " in table and "adjusted" in table.splitlines()[4]
     assert "average and gap: adjusted, each group weighted by its share of the training images" in unwrapped(table)
     page = Page(render_report(run(average="adjusted"), history(run()), None))
     assert "Figures in per cent; average and gap: adjusted, each group weighted" in page.words

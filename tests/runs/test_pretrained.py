@@ -92,6 +92,10 @@ def test_weights_beside_the_folder(tiny, tiny_run, tmp_path):
         dbpt.load(tmp_path / "saved")
 
 
+SEEDED = {"model": "", "config": {"embed_dim": 1, "vision_cfg": {}, "text_cfg": {}}}
+SEEDED["weights"] = {"kind": "random", "seed": 2**70, "sha256": ""}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -99,6 +103,7 @@ def test_weights_beside_the_folder(tiny, tiny_run, tmp_path):
         ({"schema_version": 2}, "config.json: written by a newer dbpt"),
         ({"words": 3}, "config.json: words: expected"),
         ({"backbone": {}}, "config.json: has no usable backbone.model"),
+        ({"backbone": SEEDED}, "config.json: has no usable backbone.weights.seed"),
         ({"settings": {"head": "quantum"}}, "--head: 'quantum' is none of"),
         ({"settings": {"head": "adapter"}}, "model.safetensors: not a readable classifier"),
     ],

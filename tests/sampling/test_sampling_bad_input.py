@@ -74,17 +74,17 @@ ARGUMENTS = [
     ("weights rows", GROUPS, {"num_samples": 0}, "^num_samples is 0; expected an integer from 1 to 281474976710656"),
     ("weights rows", GROUPS, {"num_samples": 2**49}, "^num_samples is 562949953421312; expected"),
     ("weights", GROUPS, {"num_samples": None}, "^num_samples is None; expected an integer"),
-    ("weights", 3.0, {}, r"^weights has shape \(\)"),
+    ("weights", 3.0, {}, "^weights is 3.0, of type float"),
     ("weights", [1, -0.5], {}, r"^weights\[1\] is -0.5; expected a finite number, 0 or above"),
     ("weights", [1, math.nan], {}, r"^weights\[1\] is NaN; expected a finite number"),
     ("weights", [math.inf], {}, r"^weights\[0\] is inf"),
     ("weights", [0.0, 0.0], {}, "^the sum of weights is 0; expected above 0"),
-    ("weights", ["a"], {}, "^weights has dtype <U1; expected real numbers"),
+    ("weights", ["a"], {}, "^weights has .* dtype <U1; expected .* numbers"),
     ("weights", torch.ones(3, device="meta"), {}, "^weights is a tensor that cannot be copied to the host"),
     (BY_GROUP, [0, -1, 1], {}, r"^groups\[1\] is -1, one of 1 rows without a group; .*leave those rows out"),
     (BY_GROUP, [0, 3], {"num_groups": 3}, r"^groups\[1\] is 3; expected -1 \(outside\) or 0 to 2"),
-    (BY_GROUP, [0.5], {}, r"^groups has dtype float64; expected integers \(\.astype\(int\) makes them\)"),
-    (BY_GROUP, ["sea", "land"], {}, r"^groups has dtype <U4; .* \(numpy.unique\(.*return_inverse=True\)"),
+    (BY_GROUP, [0.5], {}, r"^groups has .* dtype float64; .*\(\.astype\(int\) makes them\)"),
+    (BY_GROUP, ["sea", "land"], {}, r"^groups has .* dtype <U4; .* \(numpy.unique\(.*return_inverse=True\)"),
     (BY_GROUP, (group for group in [0, 1]), {}, "^groups is <generator object"),
     (BY_GROUP, [0, 2**40], {}, r"^groups\[1\] is 1099511627776; expected -1 \(outside\) or 0 to 2\^24 - 1"),
     (BY_GROUP, GROUPS, {"shares": "balance"}, r"^shares is 'balance'; .*did you mean 'balanced'\?"),
@@ -102,6 +102,7 @@ ARGUMENTS = [
     ("batches", GROUPS, {"batch_size": 0}, "^batch_size is 0; expected an integer from 1 to 4194304"),
     ("batches", GROUPS, {"batch_size": 2**22 + 1}, "^batch_size is 4194305; expected an integer from 1"),
     ("batches", GROUPS, {"min_per_group": -1}, "^min_per_group is -1"),
+    ("batches", GROUPS, {"min_per_group": 2**62}, "^min_per_group is 4611686018427387904; expected .* from 0 to 10$"),
     ("batches", GROUPS, {"num_batches": 0}, "^num_batches is 0"),
     ("batches", GROUPS, {"num_batches": 2**46}, r"^batch_size \* num_batches is 703687441776640; expected an integer"),
 ]
@@ -121,7 +122,7 @@ CALLS = [
     ("weights", lambda sampler: sampler.set_weights([1, 2]), "^weights has length 2; expected 1000, as before"),
     ("weights", lambda sampler: sampler.set_weights(np.full(1000, -1)), r"^weights\[0\] is -1"),
     (BY_GROUP, lambda sampler: sampler.set_group_weights([1]), r"^group_weights has shape \(1,\)"),
-    (BY_GROUP, lambda sampler: sampler.set_group_weights(None), r"^group_weights has shape \(\) and dtype object; exp"),
+    (BY_GROUP, lambda sampler: sampler.set_group_weights(None), "^group_weights is None, of type NoneType"),
 ]
 
 

@@ -110,7 +110,7 @@ def test_the_minimum_holds_for_unknown_rows_too():
         ([0, -1], {"unknown": "clas", "labels": [0, 1]}, r"^unknown is 'clas'; .*did you mean 'class'\?"),
         ([0, -1], {"unknown": True, "labels": [0, 1]}, "^unknown is True; expected 'class' or None"),
         ([0, -1], {"unknown": "class", "labels": [0]}, "^labels has length 1; expected 2"),
-        ([0, -1], {"unknown": "class", "labels": [0.0, 1.0]}, "^labels has dtype float64"),
+        ([0, -1], {"unknown": "class", "labels": [0.0, 1.0]}, "^labels has .* dtype float64"),
         ([0, -1], {"unknown": "class", "labels": [0, -1]}, r"^labels\[1\] is -1; expected an integer from 0"),
         ([0, -2], {"unknown": "class", "labels": [0, 0]}, r"^groups\[1\] is -2; expected an integer from -1"),
         ([0, 2**63], {"unknown": "class", "labels": [0, 0]}, r"^groups\[1\] is 9223372036854775808; expected"),

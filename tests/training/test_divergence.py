@@ -45,6 +45,13 @@ def test_a_loss_beyond_float32s_fractions_is_refused_before_the_step(value):
     assert torch.equal(head.weight, before)
 
 
+def test_the_advice_is_below_the_rate_that_diverged_in_the_warm_up():
+    features = TRAIN.features.copy()
+    features[40] = np.nan
+    with pytest.raises(InputError, match=r"rate 1e-05 \(--lr 0.3\): lower --lr, for example to 1e-06$"):
+        train(linear_head(), build("erm"), replace(TRAIN, features=features), VAL, replace(FAST, warmup_epochs=1))
+
+
 class Cusp(nn.Module):
     """Finite logits with a gradient that is not: the square root of a sum that is 0."""
 

@@ -1,5 +1,7 @@
 """A gate for continuous integration: bars that an audited classifier must meet; their sentences, and a JUnit file."""
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -9,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.auditing.figures import AuditFigures
-from dbpt.data.tables import Column, read_columns
-from dbpt.errors import InputError, nearest
+from dbpt.data.tables import Column, read_columns, unmarked
+from dbpt.errors import InputError, in_digits, nearest
 from dbpt.groups import group_name, worst_group_accuracy, worst_group_difference_interval
 from dbpt.report.summary import AVERAGES
 from dbpt.report.text import points, signed_points
+from dbpt.storage.typed_json import Count, read_json, typed
 
 By = Literal["lower-bound", "estimate", "upper-bound"]
 OPTIONS = {"worst-group": "--min-worst-group", "gap": "--max-gap", "drop": "--max-drop"}
@@ -72,7 +75,8 @@ class Check:
         )
 
 
-IMAGES = "images.csv"
+IMAGES, RECORD = "images.csv", "audit.json"
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 OPPOSITE: dict[By, By] = {"lower-bound": "upper-bound", "estimate": "estimate", "upper-bound": "lower-bound"}
 """A gap is good if it is small, so it is surely good if its upper bound is."""
 
@@ -100,11 +104,12 @@ class Gate:
         )
         for check in self.checks:
             name = OPTIONS[check.kind].lstrip("-")
+            sentence = NOT_IN_XML.sub(lambda character: ascii(character[0])[1:-1], str(check))
             case = ElementTree.SubElement(suite, "testcase", classname="dbpt.audit", name=name)
             if not check.passed:
-                ElementTree.SubElement(case, "failure", message=str(check), type="gate")
+                ElementTree.SubElement(case, "failure", message=sentence, type="gate")
             else:
-                ElementTree.SubElement(case, "system-out").text = str(check)
+                ElementTree.SubElement(case, "system-out").text = sentence
         ElementTree.indent(suite)
         return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
@@ -132,8 +137,9 @@ class Bars:
             if isinstance(value, bool) or not isinstance(value, float | int | None):
                 raise InputError(f"{name}: expected a fraction from 0 to 1, found {value!r}")
             if value is not None and not 0 <= value <= 1:
-                hint = f"; {value:g} per cent are {value / 100:g}" if 1 < value <= 100 else ""
-                raise InputError(f"--{name.replace('_', '-')} {value:g}: expected a fraction from 0 to 1{hint}")
+                hint = f"; {in_digits(value)} per cent are {in_digits(value / 100)}" if 1 < value <= 100 else ""
+                option = f"--{name.replace('_', '-')} {in_digits(value)}"
+                raise InputError(f"{option}: expected a fraction from 0 to 1{hint}")
         if self.by not in get_args(By):
             expected = list(get_args(By))
             raise InputError(
@@ -143,8 +149,8 @@ class Bars:
             raise InputError("--max-drop: needs the audit to compare with; name its folder with --baseline")
         if self.min_worst_group is None and self.max_gap is None and self.baseline is None:
             raise InputError("a gate (--by, --junit) needs a bar: give --min-worst-group, --max-gap or --baseline")
-        if self.baseline is not None and not (Path(self.baseline) / IMAGES).is_file():
-            raise InputError(f"--baseline {self.baseline}: has no {IMAGES}; name the folder of an audit")
+        if self.baseline is not None:
+            read_baseline(Path(self.baseline))
 
 
 def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate:
@@ -172,23 +178,48 @@ def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate
         assert figures.gap_low is not None and figures.gap_high is not None
         checks.append(Check("gap", asked, gap, figures.gap_low, figures.gap_high, OPPOSITE[bars.by], *about))
     if bars.baseline is not None:
-        correct, others, groups_N = _paired(images, Path(bars.baseline) / IMAGES)
+        correct, others, groups_N = _paired(images, Path(bars.baseline))
         bounds = worst_group_difference_interval(correct, others, groups_N) or (-1.0, 1.0)
         difference = value - cast(float, worst_group_accuracy(others, groups_N))
         checks.append(Check("drop", -(bars.max_drop or 0.0), difference, *bounds, "upper-bound", *about))
     return Gate(checks)
 
 
+def read_baseline(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return label and prediction of each image in the folder of an audit, by path.
+
+    Raises `InputError` unless its table has just the labels and predictions that its ``audit.json`` counts.
+    """
+    for name in (IMAGES, RECORD):
+        if not (folder / name).is_file():
+            raise InputError(f"--baseline {folder}: has no {name}; name the folder of an audit")
+    record, before = folder / RECORD, dict[str, tuple[str, str]]()
+    kind: Any = dict[str, dict[str, dict[str, Count]]]
+    counts = typed({"confusion": read_json(record, "audit").get("confusion")}, kind, record, "audit again")["confusion"]
+    left = Counter({(label, taken_for): n for label, row in counts.items() for taken_for, n in row.items()})
+    table = read_columns(folder / IMAGES, ("path", "label", "prediction"))
+    for row, cells in enumerate(zip(*table.values.values(), strict=True)):
+        path, label, prediction = map(unmarked, cells)
+        left[label, prediction] -= 1
+        if path in before or left[label, prediction] < 0:
+            problem = f"{RECORD} has fewer images of {label!r} taken for {prediction!r}"
+            problem = f"image {path!r} is in another line too" if path in before else problem
+            raise InputError(f"--baseline {table.where(row)}: {problem}; the file was changed, audit again")
+        before[path] = label, prediction
+    if missing := left.total():
+        raise InputError(f"--baseline {folder / IMAGES}: lacks {missing} images that {RECORD} counts; audit again")
+    return before
+
+
 def _paired(
     images: dict[str, Column], baseline: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
-    """Return which images (N,) are right, now and in the table of the baseline, and their groups, -1 if unknown."""
-    rows = read_columns(baseline, ("path", "label", "prediction")).values
-    before = dict(zip(rows["path"], zip(rows["label"], rows["prediction"], strict=True), strict=True))
+    """Return which images (N,) are right, now and in the folder of the baseline, and their groups, -1 if unknown."""
+    before = read_baseline(baseline)
     paths, labels, attributes, predictions = (
         list(images[name]) for name in ("path", "label", "attribute", "prediction")
     )
-    where = f"--baseline {baseline}"
+    where = f"--baseline {baseline / IMAGES}"
     if missing := [path for path in paths if path not in before]:
         lacks = f"lacks {len(missing)} of the {len(paths)} images, such as {missing[0]}"
         raise InputError(f"{where}: {lacks}; audit the same images with both classifiers")

@@ -130,7 +130,7 @@ class Audit:
             The gate. ``assert gate.passed, gate`` is a test.
 
         Raises:
-            InputError: for bars that can't be meant, none at all, and a baseline of other images.
+            InputError: for bars that can't be meant, none at all, and a baseline that is damaged or has other images.
         """
         return judged(Bars(min_worst_group, max_gap, baseline, max_drop, by), self.figures, self.images)
 

@@ -56,8 +56,15 @@ def audit(out: Path | None, **options: Any) -> None:
     if xml is not None or any(value is not None for value in asked.values()):
         bars = Bars(**{name: value for name, value in asked.items() if value is not None})
     if xml is not None:
+        if xml.suffix != ".xml" and os.path.lexists(xml):
+            raise InputError(f"--junit {xml}: exists, and only .xml files are replaced; choose another name")
         reads = [options["data"], options["predictions"], options["config"], asked["baseline"], out]
         files.check_output("--junit", xml, overwrite=xml.suffix == ".xml", reads=[str(each) for each in reads if each])
+        for folder in (out, asked["baseline"]):
+            if folder is not None and folder.resolve() in xml.resolve().parents:
+                raise InputError(
+                    f"--junit {xml}: is in {folder}, which holds only files of an audit; choose another folder"
+                )
     if out is not None and asked["baseline"] is not None and out.resolve() == asked["baseline"].resolve():
         lost = "is the --baseline too, which would be lost even if a bar is missed"
         raise InputError(f"--out {out}: {lost}; choose another folder")

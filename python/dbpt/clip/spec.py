@@ -276,7 +276,9 @@ _PARTS: Mapping[str, Callable[[Any, dict[str, Any]], bool]] = {
     "weights.kind": lambda value, spec: value in ("file", "random", "published"),
     "weights.sha256": lambda value, spec: isinstance(value, str),
     "weights.path": lambda value, spec: isinstance(value, str) or spec["weights"]["kind"] != "file",
-    "weights.seed": lambda value, spec: isinstance(value, int) or spec["weights"]["kind"] != "random",
+    "weights.seed": lambda value, spec: (
+        spec["weights"]["kind"] != "random" or (isinstance(value, int) and 0 <= value < 2**63)
+    ),
     "tokenizer.kind": lambda value, spec: value in ("file", "simple", "model"),
     "tokenizer.path": lambda value, spec: isinstance(value, str) or spec["tokenizer"]["kind"] != "file",
 }

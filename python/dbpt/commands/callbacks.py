@@ -11,6 +11,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -143,16 +144,24 @@ class Watch:
             file.write("".join(lines).encode())
 
     def tell(self, hook: str, *arguments: Any) -> None:
-        """Call the method ``hook`` of each that has it. A tracker that fails in training is left out from then on."""
+        """Call the method ``hook`` of each that has it. A tracker that fails in training is left out from then on.
+
+        Raises `InputError` for a tracker that can't begin; anything that a callback raises passes.
+        """
         for each in tuple(self._all):
             try:
                 if callable(method := getattr(each, hook, None)):
                     method(*arguments)
             except BaseException as error:
-                if isinstance(each, Tracker) and isinstance(error, Exception) and hook != HOOKS[0]:
-                    logger.warning(
-                        f"--report-to {type(each).__name__.lower()}: left out from here on ({foreign_error(error)})"
-                    )
+                if isinstance(each, Tracker) and isinstance(error, Exception):
+                    problem = f"--report-to {type(each).__name__.lower()}: %s ({foreign_error(error)})"
+                    if hook == HOOKS[0]:
+                        self._trackers = [other for other in self._trackers if other is not each]
+                        with suppress(Exception):  # it may be half open
+                            each.close(failed=True)
+                        hint = "mend it or leave it out, and continue with --resume"
+                        raise InputError(f"{problem % 'cannot begin'}; {hint}") from error
+                    logger.warning(problem % "left out from here on")
                     self._all = tuple(other for other in self._all if other is not each)
                     continue
                 self.error = error

@@ -234,7 +234,7 @@ def _trained(
         progress_bar(objective.name, "epoch", total=epochs, hidden=not ranks.is_first) as bar,
         one_thread_if_small(head.multiply_adds + _live_multiply_adds(study)),
         _live(study) as live,
-        memory(),
+        memory(lambda error: error is not watch.error),
     ):
         return train(
             head,

@@ -215,7 +215,7 @@ class Result:
     def _repr_html_(self) -> str:
         """Return the table as HTML, which notebooks show."""
         names = self.metrics.dataset.group_names
-        lines = [["", "worst group", "95 % interval", "average", "gap", *names]]
+        lines = [["", "worst group", "95 % interval", f"{self.metrics.average} average", "gap", *names]]
         several_heads = len({row.head for row in self.rows} - {None}) > 1
         for row in self.rows:
             title = f"{row.title}, {row.head}" if row.head and several_heads else row.title

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import tables
+from dbpt.data.columns import column_position
 from dbpt.data.dataset import Dataset
 from dbpt.data.paths import import_pyarrow, is_folder, list_entries
 from dbpt.errors import InputError
@@ -257,6 +258,7 @@ def _open_parquet(file: Path) -> NDArray[Any]:
         if name is None:
             present = ", ".join(names[:8]) or "none"
             raise InputError(f"{file}: which column has the features? Call it {TENSOR_NAMES[0]!r}; found: {present}")
+        column_position(str(file), names, name)  # refuses a second one
         with parquet.ParquetFile(file) as opened:
             chunks = opened.read(columns=[name]).column(0).chunks
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:

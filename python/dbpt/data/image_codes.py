@@ -25,7 +25,7 @@ from dbpt.data.loading import frame_columns
 from dbpt.data.tables import PATH as PATH
 from dbpt.data.tables import READERS, rows_by_path, unmarked
 from dbpt.data.words import Vocabulary
-from dbpt.errors import InputError, plain_number
+from dbpt.errors import InputError, in_digits, plain_number
 from dbpt.storage.files import check_readable, open_npy
 
 logger = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ def _checked_shares(
         value, problem = numbers[row, column], f"expected a probability from 0 to 1{hint}"
         if np.isnan(value):
             problem = "not a number; mend this row, or leave its image out of the data"
-        raise InputError(f"{where(row)}: {names[column]} is {value:g}, {problem}")
+        raise InputError(f"{where(row)}: {names[column]} is {in_digits(value)}, {problem}")
     return np.minimum(numbers, 1)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbpt.arguments import integer
 from dbpt.data.features import MAX_FAILURES, StoredFeatures
 from dbpt.environment import launched_rank, launched_size, progress_bar
-from dbpt.errors import InputError, NotFinite
+from dbpt.errors import InputError, NotFinite, in_digits
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import FileRows, look_up_files, shard_name
 from dbpt.features.images import UnreachableImage, UnreadableImage, decoding_threads, pillow_warnings, read_crop
@@ -206,7 +206,7 @@ class EmbeddedFiles:
         if len(reasons) > self.max_failures * len(self.files):
             path, reason = next(iter(reasons.items()))
             problem = f"{len(reasons)} of {len(self.files)} images can't be read"
-            allowed = f"more than --max-failures {self.max_failures:g} allows"
+            allowed = f"more than --max-failures {in_digits(self.max_failures)} allows"
             raise TooManyFailures(f"{problem}, {allowed}; the first: {path}: {reason}", reasons)
 
 

@@ -1,6 +1,8 @@
 """Groups of rows (class and attribute): their ids, their weights, and the accuracy of a classifier in each.
 
-Functions take arrays and return numbers; nothing here knows a model or a file.
+Functions take arrays and return numbers; nothing here knows a model or a file. Arrays (N,) may be lists, tensors, whose
+gradients are ignored, or columns of data frames, taken in the order of their rows. A column (N, 1), a dict or a set is
+refused. Where -1 means unknown, None, NaN and pandas' NA do too.
 """
 
 from dbpt.groups.accuracy import (

@@ -142,9 +142,7 @@ def group_metrics(
     if len(group_names) != num_groups or any(isinstance(each, str) or len(each) != 2 for each in group_names):
         expected = f"{num_groups} pairs of class and attribute"
         raise InputError(f"group_names has {len(group_names)} names such as {group_names[:1]}; expected {expected}")
-    occurs_G = np.ones(num_groups, bool) if occurring is None else np.asarray(occurring, bool)
-    if occurs_G.shape != (num_groups,):
-        raise InputError(f"occurring has shape {occurs_G.shape}; expected ({num_groups},)")
+    occurs_G = arguments.vector("occurring", [True] * num_groups if occurring is None else occurring, "b", num_groups)
     right_N = predictions_N == labels_N
     groups_N = ids.group_ids(labels_N, attributes_N, num_attributes)
     counts_G, correct_G = ids.group_counts(groups_N, num_groups), ids.group_counts(groups_N[right_N], num_groups)
@@ -156,9 +154,7 @@ def group_metrics(
         more["false_positives"] = ids.group_counts(predicted_N[~right_N], num_groups)
         more["n_others"] = (counts_CA.sum(axis=0) - counts_CA).ravel()
     if confidence is not None:
-        confidence_N = arguments.floats("confidence", confidence)
-        if confidence_N.size != labels_N.size:
-            raise InputError(f"confidence has length {confidence_N.size}; expected {labels_N.size}, one for each row")
+        confidence_N = arguments.vector("confidence", confidence, "iuf", labels_N.size, each="row")
         known_N = groups_N >= 0
         sums_G = np.bincount(groups_N[known_N], confidence_N[known_N], minlength=num_groups)
         more["confidence"] = np.where(counts_G > 0, sums_G / np.maximum(counts_G, 1), np.array(None))
@@ -214,6 +210,7 @@ def merged_groups(
     groups: Sequence[Group], merged: NDArray[np.int64], names: Sequence[tuple[str, str]]
 ) -> tuple[Group, ...]:
     """Return larger groups, as many as ``names``; ``groups[g]`` becomes part of number ``merged[g]``."""
+    merged = arguments.integers("merged", merged, len(groups))
 
     def total(figure: str) -> NDArray[np.int64]:
         return np.bincount(merged, [getattr(each, figure) for each in groups], len(names)).astype(np.int64)
@@ -297,7 +294,12 @@ def worst_group(correct: NDArray[np.int64], counts: NDArray[np.int64]) -> int | 
 
     Returns:
         The index of the group; None if no group has a row.
+
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
     """
+    counts = arguments.vector("counts", counts, "iu")
+    correct = arguments.vector("correct", correct, "iu", len(counts))
     present = np.flatnonzero(counts)
     return int(present[(correct[present] / counts[present]).argmin()]) if present.size else None
 
@@ -311,8 +313,11 @@ def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) 
 
     Returns:
         A fraction; None if no row has a group.
+
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
     """
-    return worst_group_mean(correct, groups)
+    return worst_group_mean(arguments.vector("correct", correct, "b"), groups)
 
 
 def worst_group_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float | None:
@@ -324,7 +329,12 @@ def worst_group_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float |
 
     Returns:
         The mean; None if no row has a group.
+
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
     """
+    groups = ids.checked_indices(groups, "groups", -1, ids.MAX_GROUPS)
+    values = arguments.vector("values", values, "biuf", len(groups), each="row")
     known = groups >= 0
     if not known.any():
         return None

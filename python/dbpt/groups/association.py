@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt._core import GroupIndex, GroupStream
-from dbpt.errors import InputError
 from dbpt.groups.ids import check_sizes, checked_indices, class_and_attribute, group_counts, group_ids
 from dbpt.groups.intervals import exact_interval
 from dbpt.storage.typed_json import Count, Share
@@ -22,6 +21,7 @@ def permutation(n: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
 
 def random_part(strata: NDArray[np.int64], size: Callable[[int], int], seed: int) -> NDArray[np.bool_]:
     """Return (N,) bool: a random part of the rows, with ``size(n)`` of the n rows of each stratum."""
+    strata, seed = arguments.integers("strata", strata), arguments.seed(seed)
     part = np.zeros(len(strata), dtype=np.bool_)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
@@ -157,12 +157,9 @@ def explained_errors(
     """
     num_classes, num_attributes = check_sizes(num_classes, num_attributes)
     labels_N, attributes_N = _checked(labels, attributes, num_classes, num_attributes)
-    right_N = np.asarray(right)
+    right_N = arguments.vector("right", right, "b", len(labels_N), each="label")
     arguments.integer("permutations", permutations, 1)
     arguments.integer("bootstraps", bootstraps, 0)
-    if right_N.dtype != np.bool_ or right_N.shape != labels_N.shape:
-        expected = f"{labels_N.shape} booleans, one for each label"
-        raise InputError(f"right has shape {right_N.shape} and dtype {right_N.dtype}; expected {expected}")
     counts_CA = _table(labels_N, attributes_N, num_classes, num_attributes)
     errors_CA = _table(labels_N[~right_N], attributes_N[~right_N], num_classes, num_attributes)
     n, errors = int(counts_CA.sum()), int(errors_CA.sum())

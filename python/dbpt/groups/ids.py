@@ -1,6 +1,5 @@
-"""Ids of groups, g = y * A + a, their names, and arrays of torch or NumPy as the arguments of this package."""
+"""Ids of groups, g = y * A + a, and their names; groups of any hashable values as numbers."""
 
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     import torch
     from typing_extensions import TypeIs
 
+MAX_GROUPS = 1 << 24
 MAX_MEASURED_GROUPS = 2**20  # each group gets its figures as an object, about half a kilobyte
 
 
@@ -27,7 +27,12 @@ def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attr
 
     Returns:
         (N,) int64; -1 where the attribute is -1.
+
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
     """
+    labels = arguments.integers("labels", labels)
+    attributes = arguments.integers("attributes", attributes, len(labels), each="label", unknown=True)
     return np.where(attributes < 0, -1, labels * num_attributes + attributes)
 
 
@@ -66,7 +71,11 @@ def group_counts(groups: NDArray[np.int64], num_groups: int) -> NDArray[np.int64
 
     Returns:
         (G,) int64.
+
+    Raises:
+        InputError: for an array of another shape or dtype, and for other groups.
     """
+    groups = checked_indices(groups, "groups", -1, num_groups)
     return np.bincount(groups[groups >= 0], minlength=num_groups).astype(np.int64)
 
 
@@ -74,31 +83,41 @@ def group_codes(groups: Iterable[Any]) -> NDArray[np.int64]:
     """Return a number for each distinct value, from 0 in the order in which they appear.
 
     Args:
-        groups: (N,) hashable values, or (N, K), whose rows are the values. A value is unknown if it or a part of it is
-            None, NaN or -1.
+        groups: (N,) hashable values, or (N, K), such as a data frame, whose rows are the values. A value is unknown if
+            it or a part of it is None, NaN, NA or -1.
 
     Returns:
         (N,) int64, -1 where unknown.
 
     Raises:
-        InputError: for a value that can't be hashed, without any known value, and for -1 and 1 alone.
+        InputError: for a value that can't be hashed, without any known value, for -1 and 1 alone, and for what has no
+            order, such as a set.
     """
-    values = groups.tolist() if hasattr(groups, "tolist") else list(groups)
-    parts_N = [tuple(value) if isinstance(value, (list, tuple)) else (value,) for value in values]
-    numbers_of, codes_N = dict[Any, int](), np.full(len(values), -1, np.int64)
+    # A list makes no array, as NumPy would make text of numbers beside text.
+    values = map(_plain, groups if isinstance(groups, (list, tuple)) else arguments.array("groups", groups).tolist())
+    parts_N = [tuple(map(_plain, value)) if isinstance(value, (list, tuple)) else (value,) for value in values]
+    numbers_of, codes_N = dict[Any, int](), np.full(len(parts_N), -1, np.int64)
     for row, parts in enumerate(parts_N):
         try:
             if not any(map(_is_unknown, parts)):
                 codes_N[row] = numbers_of.setdefault(parts, len(numbers_of))
         except (TypeError, ValueError):
             expected = "a value that can be hashed, or None, NaN or -1 where unknown"
-            raise InputError(f"groups[{row}] is {arguments.in_one_line(values[row])}; expected {expected}") from None
+            value = parts[0] if len(parts) == 1 else parts
+            raise InputError(f"groups[{row}] is {arguments.in_one_line(value)}; expected {expected}") from None
     for column in zip(*parts_N, strict=False):
         if -1 in column and 1 in column and all(value == 1 or _is_unknown(value) for value in column):
             raise InputError("groups has -1 and 1 alone, but -1 means unknown; name them otherwise, such as 0 and 1")
     if not numbers_of:
-        raise InputError(f"groups has no known value in {len(values)} rows; expected a value in one at least")
+        raise InputError(f"groups has no known value in {len(parts_N)} rows; expected a value in one at least")
     return codes_N
+
+
+def _plain(value: Any) -> Any:
+    """Return a tensor as numbers, since it is hashed by identity, and missing values of pandas as None."""
+    if arguments.is_tensor(value):
+        return arguments.to_host("groups", value).tolist()
+    return None if arguments.is_missing(value) else value
 
 
 def _is_unknown(value: Any) -> bool:
@@ -121,64 +140,19 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
     """Return values as (N,) int64 after checking shape, dtype and range.
 
     Args:
-        values: (N,) integers.
+        values: (N,) integers; missing ones are -1 if that is allowed.
         name: that of the argument, for messages.
         low, stop: each value v must satisfy low <= v < stop.
         rows: N, if another argument decides it.
     """
-    array = np.asarray(values)
-    if array.ndim != 1 or (rows is not None and array.size != rows):
-        expected = "(N,)" if rows is None else f"({rows},), a value for each prediction or pseudo attribute"
-        raise InputError(f"{name} has shape {array.shape}; expected {expected}")
-    if array.size == 0:
-        return np.zeros(0, dtype=np.int64)
-    # NaN is the better message than the dtype that it made of the integers: pandas has NaN for missing ones.
-    if array.dtype.kind not in "iu" and not (array.dtype.kind == "f" and np.isnan(array).any()):
-        raise InputError(f"{name} has dtype {array.dtype}; expected integers in {low}..{stop - 1}")
+    each = "prediction or pseudo attribute"
+    array = arguments.integers(name, values, rows, each=each, unknown=low == -1)
     arguments.check_each(name, array, (array >= low) & (array < stop), f"an integer in {low}..{stop - 1}")
-    return array.astype(np.int64)
-
-
-def is_tensor(value: object) -> "TypeIs[torch.Tensor]":
-    """Return whether `value` is a torch tensor, without importing torch: a tensor exists only if that was done."""
-    tensor = getattr(sys.modules.get("torch"), "Tensor", None)
-    return tensor is not None and isinstance(value, tensor)
+    return array
 
 
 def on_accelerator(value: object) -> "TypeIs[torch.Tensor]":
     """Return whether `value` is a dense tensor on a GPU or its like."""
-    return is_tensor(value) and value.device.type not in ("cpu", "meta") and str(value.layout) == "torch.strided"
-
-
-def to_host(name: str, value: ArrayLike) -> ArrayLike:
-    """Return a tensor as a NumPy array without its gradient; types that NumPy lacks, such as bfloat16, as float32."""
-    if not is_tensor(value):
-        return value
-    import torch
-
-    try:
-        tensor = value.detach().cpu()
-        is_known = tensor.dtype in (torch.float16, torch.float32, torch.float64) or not tensor.is_floating_point()
-        array: NDArray[Any] = (tensor if is_known else tensor.float()).numpy()
-    except (RuntimeError, TypeError, ValueError):
-        raise InputError(
-            f"{name} is a tensor that cannot be copied to the host ({value.layout}, {value.device})"
-        ) from None
-    return array
-
-
-def integers_on_host(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    """Return `values`, an array or a tensor, as int64 (N,)."""
-    return arguments.integers(name, to_host(name, values))
-
-
-def floats_on_host(name: str, values: ArrayLike) -> NDArray[Any]:
-    """Return `values`, an array or a tensor, as float32 or float64 (N,)."""
-    array = arguments.floats(name, to_host(name, values))
-    return array.astype(np.float32) if array.dtype == np.float16 else array
-
-
-def check_length(name: str, length: int, expected: int, counts: str) -> None:
-    """Refuse an array whose length differs from that of the other arguments."""
-    if length != expected:
-        raise InputError(f"{name} has length {length}; expected {expected} ({counts})")
+    return (
+        arguments.is_tensor(value) and value.device.type not in ("cpu", "meta") and str(value.layout) == "torch.strided"
+    )

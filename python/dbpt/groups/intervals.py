@@ -116,7 +116,7 @@ def worst_group_interval(correct: ArrayLike, counts: ArrayLike) -> tuple[float, 
     >>> round(low, 3), round(high, 3)
     (0.663, 0.91)
     """
-    groups = [(k, n) for k, n in _correct_and_counts("worst_group_interval", correct, counts) if n]
+    groups = [(k, n) for k, n in _correct_and_counts(correct, counts) if n]
     if not groups:
         return None
     low = min(1 - _upper_bound(n - k, n, TAIL) for k, n in groups)
@@ -142,15 +142,15 @@ def simultaneous_intervals(correct: ArrayLike, counts: ArrayLike) -> list[tuple[
     >>> [(round(low, 3), round(high, 3)) for low, high in simultaneous_intervals([90, 40], [100, 50])]
     [(0.812, 0.956), (0.643, 0.91)]
     """
-    groups = _correct_and_counts("simultaneous_intervals", correct, counts)
+    groups = _correct_and_counts(correct, counts)
     tail = TAIL / max(sum(n > 0 for _, n in groups), 1)
     return [_bounds(k, n, tail) if n else None for k, n in groups]
 
 
-def _correct_and_counts(name: str, correct: ArrayLike, counts: ArrayLike) -> list[tuple[int, int]]:
-    correct_G, counts_G = np.asarray(correct, dtype=np.int64), np.asarray(counts, dtype=np.int64)
-    if correct_G.ndim != 1 or correct_G.shape != counts_G.shape or np.any((correct_G < 0) | (correct_G > counts_G)):
-        raise InputError(f"{name}: correct and counts must be two (G,) arrays with 0 <= correct <= counts")
+def _correct_and_counts(correct: ArrayLike, counts: ArrayLike) -> list[tuple[int, int]]:
+    counts_G = arguments.integers("counts", counts)
+    correct_G = arguments.integers("correct", correct, len(counts_G))
+    arguments.check_each("correct", correct_G, (correct_G >= 0) & (correct_G <= counts_G), "0 to counts")
     return list(zip(correct_G.tolist(), counts_G.tolist(), strict=True))
 
 
@@ -201,10 +201,18 @@ def worst_group_difference_interval(
     Returns:
         The lower and the upper bound of the first minus the second, from -1 to 1; None if no image has a group.
 
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
+
     >>> right = np.arange(200) % 10 > 0
     >>> worst_group_difference_interval(right, right, np.zeros(200, dtype=np.int64))[0] < 0
     True
     """
+    groups = arguments.vector("groups", groups, "iu", unknown=True)
+    correct, baseline = (
+        arguments.vector(name, rows, "b", len(groups), each="row")
+        for name, rows in (("correct", correct), ("baseline", baseline))
+    )
     known = groups >= 0
     _, groups = np.unique(groups[known], return_inverse=True)
     if not groups.size:
@@ -246,8 +254,9 @@ def gap_interval(
     >>> [round(bound, 3) for bound in gap_interval([90, 40], [100, 50], [100, 50])]
     [-0.027, 0.164]
     """
-    groups = _correct_and_counts("gap_interval", correct, counts)
-    kept = [(k, n, float(share)) for (k, n), share in zip(groups, np.asarray(shares), strict=True) if n]
+    groups = _correct_and_counts(correct, counts)
+    shares_G = arguments.group_numbers("shares", shares, len(groups))
+    kept = [(k, n, float(share)) for (k, n), share in zip(groups, shares_G, strict=True) if n]
     num_groups, total = len(kept), sum(share for *_, share in kept) + rest[1]
     if not num_groups or not total:
         return None

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.groups.ids import check_length, group_codes, group_counts, to_host
+from dbpt.groups.ids import group_codes, group_counts
 from dbpt.groups.intervals import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds, not_negative
 from dbpt.groups.weights import GroupWeighting
 
@@ -70,8 +70,7 @@ class GroupWeights(GroupWeighting):
 
     def _log_shares_of(self, base: ArrayLike) -> NDArray[np.float64]:
         """Return the logarithms (G,) of the shares with which `Bounds.weights` gives the ``base`` weights."""
-        weights = arguments.numbers("base", to_host("base", base))
-        check_length("base", len(weights), len(self.counts), "groups")
+        weights = arguments.numbers("base", base, len(self.counts))
         filled = self.counts > 0
         valid = ~filled | ((weights > 0) & (weights < np.inf))
         arguments.check_each("base", weights, valid, "a finite number above 0 for a group with members")
@@ -264,8 +263,9 @@ def sample_weights(
     They are the first weights of `GroupWeights`, those of the objective ``balanced``, with its bounds.
 
     Args:
-        groups: (N,) the group of each row, any hashable values, such as pairs of class and attribute; or (N, K), whose
-            rows are the values. A group is unknown if it or a part of it is None, NaN or -1.
+        groups: (N,) the group of each row, any hashable values, such as pairs of class and attribute; or (N, K), such
+            as columns of a data frame, whose rows are the values. A group is unknown if it or a part of it is None,
+            NaN, pandas' NA or -1.
         min_group_count, max_weight: as in `GroupWeights`.
 
     Returns:
@@ -292,8 +292,7 @@ def _checked_shares(shares: str | ArrayLike, counts: NDArray[np.float64]) -> NDA
             raise InputError(f"shares is {shares!r}; expected 'natural', 'balanced' or an array (G,)")
         shares_G = counts if shares == "natural" else filled.astype(np.float64)
     else:
-        shares_G = arguments.numbers("shares", to_host("shares", shares))
-        check_length("shares", len(shares_G), len(counts), "groups")
+        shares_G = arguments.numbers("shares", shares, len(counts))
         valid_G = ~filled | ((shares_G > 0) & (shares_G < np.inf))
         arguments.check_each("shares", shares_G, valid_G, "a finite number above 0")
     shares_G = np.where(filled, shares_G, 0.0)
@@ -331,11 +330,11 @@ def raked_weights(
         >>> raked_weights([72, 18, 8, 2], [2, 2]).round(3).tolist()
         [0.269, 1.702, 3.829, 9.686]
     """
-    counts_G = arguments.numbers("counts", to_host("counts", counts))
+    counts_G = arguments.numbers("counts", counts)
     arguments.check_each("counts", counts_G, np.isfinite(counts_G) & (counts_G >= 0), "a finite number, 0 or above")
     least = not_negative("min_group_count", min_group_count)
-    sizes = [arguments.integer(f"sizes[{i}]", size, 0) for i, size in enumerate(sizes)]
-    if not sizes or 0 in sizes or not len(counts_G) or len(counts_G) % math.prod(sizes):
+    sizes = arguments.integers("sizes", sizes).tolist()
+    if not sizes or min(sizes) < 1 or not len(counts_G) or len(counts_G) % math.prod(sizes):
         raise InputError(f"sizes are {sizes}; expected numbers of values whose product divides {len(counts_G)}")
     if not counts_G.any():
         raise InputError("the sum of counts is 0; expected at least one group with members")

@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt._core import group_sums
-from dbpt.errors import InputError
-from dbpt.groups.ids import check_length, floats_on_host, integers_on_host, is_tensor, on_accelerator, to_host
+from dbpt.errors import InputError, in_digits
+from dbpt.groups.ids import on_accelerator
 
 if TYPE_CHECKING:
     import torch
@@ -97,8 +97,9 @@ class GroupSums:
         if on_accelerator(groups) and on_accelerator(values):
             sums = sum_tensors(groups, values, len(self.digits), quantity)
         if sums is None:
-            groups, values = integers_on_host("groups", groups), floats_on_host(quantity.name, values)
-            check_length(quantity.name, len(values), len(groups), "the rows of groups")
+            groups = arguments.integers("groups", groups, unknown=True)
+            values = arguments.floats(quantity.name, values, len(groups), each="row of groups")
+            values = values.astype(np.float32) if values.dtype == np.float16 else values
             limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
             sums = group_sums(groups, values, len(self.digits), **limits, num_threads=arguments.num_threads())
         # Numbers of rows get the unit of the values, 2⁻³⁰, so that one divided by the other is the mean.
@@ -111,7 +112,7 @@ class GroupSums:
 
     def load(self, name: str, digits: ArrayLike) -> None:
         """Load sums (G, 3); refuse sums that no observations can have."""
-        loaded, shape = arguments.array(name, to_host(name, digits)), self.digits.shape
+        loaded, shape = arguments.array(name, digits), self.digits.shape
         if loaded.shape != shape or loaded.dtype.kind not in "iu":
             raise InputError(f"{name} has shape {loaded.shape} and dtype {loaded.dtype}; expected {shape} integers")
         loaded = arguments.as_int64(name, loaded)
@@ -179,11 +180,13 @@ class GroupWeighting(ABC):
     """Names of the properties, (G,) float64 each, that are the rule's state; `load_fields` restores them."""
 
     def __init__(self, counts: ArrayLike, **settings: float) -> None:
-        self.counts = arguments.numbers("counts", to_host("counts", counts)).copy()
+        self.counts = arguments.numbers("counts", counts).copy()
         """(G,) float64 N_g."""
         bad = np.flatnonzero((self.counts != 0) & ~((self.counts >= 1e-10) & (self.counts <= 1e18)))
         if bad.size:
-            raise InputError(f"counts[{bad[0]}] is {self.counts[bad[0]]:g}; expected 0, or a number from 1e-10 to 1e18")
+            raise InputError(
+                f"counts[{bad[0]}] is {in_digits(self.counts[bad[0]])}; expected 0, or a number from 1e-10 to 1e18"
+            )
         if not self.counts.any():
             raise InputError("the sum of counts is 0; expected at least one group with members")
         self.counts.flags.writeable = False
@@ -275,7 +278,7 @@ class GroupWeighting(ABC):
             raise InputError(
                 "sample_weights: labels and num_classes are needed together, to know the class of a sample of group -1"
             )
-        num_groups, groups_B = len(self.counts), integers_on_host("groups", groups)
+        num_groups, groups_B = len(self.counts), arguments.integers("groups", groups, unknown=True)
         outside_B: Any = 1.0
         weights_G = self.group_weights
         if labels is not None:
@@ -286,15 +289,14 @@ class GroupWeighting(ABC):
                 values_G.reshape(num_classes, -1).sum(axis=1) for values_G in (self.counts, weights_G * self.counts)
             )
             weights_C = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
-            labels_B = integers_on_host("labels", labels)
-            check_length("labels", len(labels_B), len(groups_B), "the rows of groups")
+            labels_B = arguments.integers("labels", labels, len(groups_B), each="row of groups")
             valid_B = (labels_B >= 0) & (labels_B < num_classes)
             arguments.check_each("labels", labels_B, valid_B, f"a class from 0 to {num_classes - 1}")
             outside_B = weights_C[labels_B]
         valid_B = (groups_B >= -1) & (groups_B < num_groups)
         arguments.check_each("groups", groups_B, valid_B, f"-1 (outside) or 0 to {num_groups - 1}")
         weights_B = np.where(groups_B == -1, outside_B, weights_G[groups_B])
-        if not is_tensor(groups):
+        if not arguments.is_tensor(groups):
             return weights_B
         import torch
 
@@ -332,9 +334,7 @@ class GroupWeighting(ABC):
                     f'state["{name}"] is {arguments.in_one_line(loaded.tolist())}; expected '
                     f"{arguments.in_one_line(expected.tolist())}: a state of these groups and settings"
                 )
-        fields = {name: _numbers_of(state, name).copy() for name in self.fields}
-        for name, values in fields.items():
-            check_length(f'state["{name}"]', len(values), len(self.counts), "groups")
+        fields = {name: _numbers_of(state, name, len(self.counts)).copy() for name in self.fields}
         sums = GroupSums(len(self.counts), self._sums.quantity)
         sums.load('state["observed"]', state["observed"])
         self.load_fields(fields)
@@ -348,6 +348,5 @@ class GroupWeighting(ABC):
         return f"{type(self).__name__}({arguments.in_one_line(self.counts.tolist())}{settings})"
 
 
-def _numbers_of(state: Mapping[str, ArrayLike], name: str) -> NDArray[np.float64]:
-    argument = f'state["{name}"]'
-    return arguments.numbers(argument, to_host(argument, state[name]))
+def _numbers_of(state: Mapping[str, ArrayLike], name: str, length: int | None = None) -> NDArray[np.float64]:
+    return arguments.numbers(f'state["{name}"]', state[name], length)

@@ -125,9 +125,7 @@ def _checked_fit_rows(fit_on: ArrayLike | None, num_rows: int) -> NDArray[np.int
     """Return the rows where ``fit_on`` is true; None for all."""
     if fit_on is None:
         return None
-    mask = arguments.array("fit_on", fit_on)
-    if mask.shape != (num_rows,) or mask.dtype != np.bool_:
-        raise InputError(f"fit_on has shape {mask.shape} and dtype {mask.dtype}; expected ({num_rows},) booleans")
+    mask = arguments.vector("fit_on", fit_on, "b", num_rows, each="row")
     if not mask.any():
         raise InputError("fit_on is False everywhere; expected at least one row to fit on")
     return None if mask.all() else np.flatnonzero(mask)

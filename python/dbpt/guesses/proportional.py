@@ -1,7 +1,5 @@
 """Method "proportional": the largest logit plus offsets with which each attribute gets its share."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -90,15 +88,7 @@ def checked_proportions(proportions: ArrayLike | str, num_attributes: int) -> Ar
         return None
     if isinstance(proportions, str):
         raise InputError(f"proportions is {proportions!r}; expected 'estimated' or numbers")
-    given: NDArray[Any] = arguments.array("proportions", proportions)
-    if given.dtype.kind not in "iuf" or given.shape != (num_attributes,):
-        raise InputError(
-            f"proportions has shape {given.shape} and dtype {given.dtype}; expected ({num_attributes},) numbers, or "
-            "'estimated'"
-        )
-    shares_A = given.astype(np.float64)
-    valid_A = np.isfinite(shares_A) & (shares_A >= 0)
-    arguments.check_each("proportions", shares_A, valid_A, "a finite number, 0 or above")
+    shares_A = arguments.group_numbers("proportions", proportions, num_attributes, each="attribute")
     with np.errstate(over="ignore"):
         total = float(shares_A.sum())
     if not 0 < total < np.inf:

@@ -260,7 +260,7 @@ def draw_label_sample(
     if os.path.lexists(folder):
         raise InputError(f"--out {folder}: exists; choose another name, since labels may belong to that sample")
     check_can_create(folder)
-    n, seed = arguments.integer("--n", n, 1), arguments.integer("--seed", seed, 0, 2**64 - 1)
+    n, seed = arguments.integer("--n", n, 1), arguments.integer("--seed", seed, 0, 2**63 - 1)
     if split is not None and split not in SPLITS:
         hint = nearest(str(split), list(SPLITS))
         raise InputError(f"--split is {split!r}; expected one of {', '.join(SPLITS)}{hint}")

@@ -63,7 +63,11 @@ def _names(rows: Sequence[ComparisonRow], with_heads: bool) -> list[list[str]]:
 def _figures(comparison: ComparisonMetrics) -> list[list[str]]:
     """Return columns such as ``83.5 ± 1.2``, with the means below each other."""
     average, gap = AVERAGES[comparison.average]
-    titles = {"worst_group_accuracy": ("", "worst", "group"), average: ("", "", "average"), gap: ("", "", "gap")}
+    titles = {
+        "worst_group_accuracy": ("", "worst", "group"),
+        average: ("", comparison.average, "average"),
+        gap: ("", "", "gap"),
+    }
     columns, shown = [], [(title, [row.figures[name] for row in comparison.rows]) for name, title in titles.items()]
     if is_varied(comparison):
         shown.insert(0, (("", "", "validation"), [row.validation or NO_FIGURE for row in comparison.rows]))

@@ -45,7 +45,7 @@ def _main_columns(summary: Summary) -> list[list[str]]:
         ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
         ["", "worst", "group", *(text.percent(row.worst_group_accuracy) for row in rows)],
         ["", "95 %", "interval", *(text.interval_text(*(row.interval or (None, None))) for row in rows)],
-        ["", "", "average", *(text.percent(row.average_accuracy) for row in rows)],
+        ["", summary.metrics.average, "average", *(text.percent(row.average_accuracy) for row in rows)],
         ["", "", "gap", *(text.points(row.gap) for row in rows)],
     ]
 

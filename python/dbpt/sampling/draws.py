@@ -20,8 +20,8 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
     only on the shares, `seed` and the number of the epoch, and any groups can be rounded up together.
 
     Arguments of both samplers:
-        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``. -1 (unknown) is refused
-            unless `unknown` is given. A contiguous array is not copied, nor kept.
+        groups: (N,) group of each row, integers of any type from 0 to ``num_groups - 1``. -1, None and NaN (unknown)
+            are refused unless `unknown` is given. A contiguous array is not copied, nor kept.
         shares: the fraction of the draws that each group gets: "balanced" (equal shares of all groups with members),
             "natural" (in proportion to their sizes) or (G,) non-negative numbers on any scale.
         group_weights: (G,) weight of one *sample* of each group, instead of `shares`. The share of group g is then

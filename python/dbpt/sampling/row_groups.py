@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import GroupIndex
 from dbpt.errors import InputError, nearest
+from dbpt.groups.ids import MAX_GROUPS
 
 _MAX_REPLICAS = 2**48
 # The modules in which a training loop shards a sampler's draws: Accelerate, which transformers' Trainer uses, in
@@ -110,9 +111,6 @@ def _num_processes() -> int:
     return int(distributed.get_world_size())
 
 
-_MAX_GROUPS = 1 << 24
-
-
 @dataclass(frozen=True)
 class RowGroups:
     """The members of G groups. With ``unknown="class"``, C more groups follow: the unknown rows of each class."""
@@ -162,7 +160,7 @@ def row_groups(
     """
     array = _integers("groups", groups)
     if num_groups is not None:
-        num_groups = arguments.integer("num_groups", num_groups, 1, _MAX_GROUPS)
+        num_groups = arguments.integer("num_groups", num_groups, 1, MAX_GROUPS)
     if unknown is None:
         if labels is not None:
             raise InputError("labels are given, but unknown is None; expected unknown='class', or no labels")
@@ -183,22 +181,17 @@ def row_groups(
 
 def _integers(name: str, values: ArrayLike) -> NDArray[Any]:
     """Return (N,) integers of their own type, contiguous and in native byte order, without a copy if possible."""
-    array = arguments.array(name, values)
-    if array.ndim == 0:
-        raise InputError(f"{name} is {arguments.in_one_line(values)}; expected (N,) integers: an array, tensor or list")
-    if array.ndim != 1 or array.size == 0:
+    array = arguments.vector(name, values, "iu", unknown=name == "groups")
+    if array.size == 0:
         raise InputError(f"{name} has shape {array.shape}; expected (N,) with at least one row")
-    if array.dtype.kind not in "iu":
-        way = ".astype(int)" if array.dtype.kind in "bf" else "numpy.unique(..., return_inverse=True)"
-        raise InputError(f"{name} has dtype {array.dtype}; expected integers ({way} makes them)")
     return np.require(array, array.dtype.newbyteorder("="), ["C", "A"])
 
 
 def _with_classes(groups: NDArray[Any], labels: NDArray[Any], num_groups: int | None, num_threads: int) -> RowGroups:
     if len(labels) != len(groups):
         raise InputError(f"labels has length {len(labels)}; expected {len(groups)}, one for each row of groups")
-    _check_range("groups", groups, -1, _MAX_GROUPS - 1 if num_groups is None else num_groups - 1)
-    _check_range("labels", labels, 0, _MAX_GROUPS - 1)
+    _check_range("groups", groups, -1, MAX_GROUPS - 1 if num_groups is None else num_groups - 1)
+    _check_range("labels", labels, 0, MAX_GROUPS - 1)
     known = groups >= 0
     if not known.any():
         raise InputError("groups is -1 in every row; expected a group for some of them")

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from dbpt import arguments
 from dbpt._core import AliasTable, BatchStream, GroupStream, IndependentStream, Stream, WeightedStream, quotas
 from dbpt.errors import InputError
-from dbpt.groups.ids import to_host
 from dbpt.sampling.draws import GroupDraws
 from dbpt.sampling.epochs import MAX_DRAWS, EpochSampler
 from dbpt.sampling.row_groups import RankDraws, check_dataset_length, checked_seed, row_groups
@@ -169,7 +168,8 @@ class GroupBatchSampler(GroupDraws[list[int]]):
             if min_per_group is not None:
                 raise InputError("min_per_group and groups_per_batch are both given; expected one of the two")
         self.groups_per_batch = groups_per_batch
-        self.min_per_group = arguments.integer("min_per_group", 1 if min_per_group is None else min_per_group, 0)
+        least = 1 if min_per_group is None else min_per_group
+        self.min_per_group = arguments.integer("min_per_group", least, 0, self.batch_size)
         check_dataset_length(dataset, "groups", num_rows)
         shard = RankDraws.checked(rank, num_replicas, drop_last)
         length = (self._length_name, -(-num_rows // self.batch_size) if num_batches is None else num_batches)
@@ -337,10 +337,8 @@ class _Weights:
 
 def _floats(weights: ArrayLike | torch.Tensor) -> NDArray[np.floating]:
     """Return (N,) float64 or float32, contiguous and in native byte order, without a copy if possible."""
-    array = arguments.array("weights", to_host("weights", weights))
-    if array.dtype.kind not in "iuf":
-        raise InputError(f"weights has dtype {array.dtype}; expected real numbers")
-    if array.ndim != 1 or array.size == 0:
+    array = arguments.vector("weights", weights, "iuf")
+    if array.size == 0:
         raise InputError(f"weights has shape {array.shape}; expected (N,) with at least one row")
     kept = array.dtype.itemsize in (4, 8) and array.dtype.kind == "f"
     with np.errstate(over="ignore"):  # a longdouble beyond float64 becomes infinite, which is refused

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar
 
-from dbpt.errors import InputError, nearest
+from dbpt.errors import InputError, in_digits, nearest
 from dbpt.registry import Registry
 
 AUTO = "auto"
@@ -129,7 +129,7 @@ def value_in_words(value: Any) -> str:
     """Return a value as one writes it on the command line."""
     if isinstance(value, bool):
         return str(value).lower()
-    return short if isinstance(value, float) and float(short := f"{value:g}") == value else str(value)
+    return in_digits(value) if isinstance(value, float) else str(value)
 
 
 def varied_in_words(varied: Mapping[str, Any]) -> str:

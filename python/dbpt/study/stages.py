@@ -21,7 +21,7 @@ from dbpt.data.dataset import MOST_VALIDATION_SHOTS, check_classes, hold_out
 from dbpt.data.words import parse_vocabulary
 from dbpt.discovery.catalogue import Family
 from dbpt.discovery.result import best_family, images_to_search, zero_shot_right
-from dbpt.errors import InputError
+from dbpt.errors import InputError, in_digits
 from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
 from dbpt.guesses.linear_probe import probe_errors
 from dbpt.heads import HEADS
@@ -112,7 +112,7 @@ def check_groups(study: Study) -> None:
             if config.pseudo_attributes is not None and not config.min_confidence:
                 raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
             problem = f"no row of split {split!r} has a pseudo attribute that sure"
-            raise InputError(f"--min-confidence {config.min_confidence:g}: {problem}; lower it")
+            raise InputError(f"--min-confidence {in_digits(config.min_confidence)}: {problem}; lower it")
     if not objective.leaves_unknown_out:
         return
     rows, groups = study.rows(objective.trains_on), study.groups(config.group_source)

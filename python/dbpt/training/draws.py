@@ -24,7 +24,7 @@ from PIL import Image
 
 from dbpt._core import GroupIndex, GroupStream, Stream
 from dbpt.clip import Backbone
-from dbpt.errors import InputError
+from dbpt.errors import InputError, in_digits
 from dbpt.features.images import UnreadableImage, decoding_threads, pillow_warnings, read_image
 from dbpt.objectives import Objective
 from dbpt.settings.config import FitConfig
@@ -157,7 +157,7 @@ def lowered_rates(rates: PeakRates, lr: float, next_epoch: int | None, path: Pat
     before = rates[-1][1]
     if lr > before:
         hint = f"it can continue with the same or a lower one, or {HINT}"
-        raise InputError(f"{path}: made at learning rate {before:g}, found --lr {lr:g}; {hint}")
+        raise InputError(f"{path}: made at learning rate {in_digits(before)}, found --lr {in_digits(lr)}; {hint}")
     return rates if lr == before or next_epoch is None else [*rates, (next_epoch, lr)]
 
 

@@ -146,9 +146,10 @@ class _Run:
         lr = learning_rate(since_start, lr=settings.peak_lr, epochs=budget, warmup_epochs=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        # Never above the default: a tenth of a rate that is far too large may be too large still.
-        lower_lr = min(settings.peak_lr / 10, settings.default_lr)
-        check = records.DivergenceCheck(objective.name, number + 1, lr, lower_lr, self.resumable)
+        # Never above the default: a tenth of a rate that is far too large may be too large still. And the rate of the
+        # warm-up is only lowered by a peak below it.
+        lower_lr = min((lr if since_start < warmup else settings.peak_lr) / 10, settings.default_lr)
+        check = records.DivergenceCheck(objective.name, number + 1, lr, settings.peak_lr, lower_lr, self.resumable)
         by_weight = objective.uses_groups and objective.apply == "sampling"
         drawn_G = np.zeros(objective.training.num_groups, np.int64) if by_weight else None
         loss = self._train_epoch(check, drawn_G)

@@ -142,12 +142,15 @@ class OneRankError(InputError):
 
 
 @contextmanager
-def memory() -> Iterator[None]:
-    """Turn a full memory during training into an error of this rank that names the settings that help."""
+def memory(is_ours: Callable[[BaseException], bool] = lambda error: True) -> Iterator[None]:
+    """Turn a full memory during training into an error of this rank that names the settings that help.
+
+    An error that isn't ours, because a callback raised it, passes.
+    """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if (line := out_of_memory(error)) is None:
+        if (line := out_of_memory(error)) is None or not is_ours(error):
             raise
         raise OneRankError(f"{line}; --resume continues from the last checkpoint") from None
 

@@ -177,11 +177,12 @@ class Diverged(InputError):
 
 @dataclass(frozen=True)
 class DivergenceCheck:
-    """Checks of one epoch (from 1) at learning rate ``lr``. Each raises `Diverged`, which advises ``lower_lr``."""
+    """Checks of one epoch (from 1) at the rate ``lr``. Each raises `Diverged`, which advises the peak ``lower_lr``."""
 
     objective: str
     epoch: int
     lr: float
+    peak_lr: float
     lower_lr: float
     resumable: bool
 
@@ -223,9 +224,10 @@ class DivergenceCheck:
             raise self._error(f"norm of the {what}", value)
 
     def _error(self, what: str, value: float) -> Diverged:
+        of_peak = "" if self.lr == self.peak_lr else f" (--lr {self.peak_lr:g})"
         reason = (
             f"training diverged: the {what} of objective {self.objective!r} is {value:g} in epoch {self.epoch} at "
-            f"learning rate {self.lr:g}: lower --lr, for example to {self.lower_lr:g}"
+            f"learning rate {self.lr:g}{of_peak}: lower --lr, for example to {self.lower_lr:g}"
         )
         where = f"from the checkpoint of epoch {self.epoch - 1}" if self.epoch > 1 else "from the beginning"
         way_on = f"; dbpt fit --resume --lr {self.lower_lr:g} with the same --out continues {where}"
