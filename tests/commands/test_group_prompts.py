@@ -348,8 +348,8 @@ def test_a_harder_test_split_is_said():
 
     for val, test, kinds in ((38, 10, ["test is harder"]), (38, 30, []), (10, 38, [])):
         row = RunRow(name="gla", warnings=[], val=evaluated(val), test=evaluated(test))
-        assert [each.kind for each in choice.test_is_harder(row)] == kinds
-    assert choice.test_is_harder(RunRow(name="gla", warnings=[], val=None, test=evaluated(10))) == []
+        assert [each.kind for each in choice.harder_test(row)] == kinds
+    assert choice.harder_test(RunRow(name="gla", warnings=[], val=None, test=evaluated(10))) == []
 
 
 def test_group_prompts_need_an_attribute(tiny, bare, tmp_path):

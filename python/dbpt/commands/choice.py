@@ -114,7 +114,7 @@ def words_fail(study: Study, candidates: Mapping[str, MethodResult]) -> bool:
     return bool(class_word_doubts(logits, *of_rows, study.dataset.class_names))
 
 
-def test_is_harder(row: RunRow) -> list[Caution]:
+def harder_test(row: RunRow) -> list[Caution]:
     """Warn if the intervals of a row's worst group on validation and on test don't meet: a shift beyond the groups."""
     val, test = row.val, row.test
     if val is None or test is None or val.worst_group_low is None or test.worst_group_high is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
-from dbpt.commands.choice import choose, test_is_harder, with_mixed
+from dbpt.commands.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
@@ -168,7 +168,7 @@ def _fit_on(
         metrics = of_chosen.run_metrics(
             [result.row for result in rows],
             chosen=best,
-            warnings=[*study.warnings, *test_is_harder(tried[best].row)],
+            warnings=[*study.warnings, *harder_test(tried[best].row)],
             choice=choice if only is None else None,
             only=only,
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},

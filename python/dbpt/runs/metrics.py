@@ -203,10 +203,9 @@ Why = Literal["hedge", "better", "score", "words", "last"]
 
 @dataclass(frozen=True, kw_only=True)
 class Lead:
-    """How far a candidate is ahead of the hedge in a group of validation: the mean difference, and what it must exceed.
+    """The mean difference of a candidate to the hedge in a group, and what it must exceed.
 
-    ``is_worse_elsewhere`` if its own worst group is below that of the hedge.
-    """
+    ``is_worse_elsewhere`` if its own worst group is below that of the hedge."""
 
     name: str
     mean: float
@@ -218,9 +217,8 @@ class Lead:
 class Choice:
     """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.choice`.
 
-    ``group`` is the worst one of the hedge in validation, with ``n`` images; None without one. ``fewest`` are the
-    images of the rarest group there. ``figure`` is wgp, wga or average.
-    """
+    ``group`` is the worst one of the hedge in validation, with ``n`` images; None without one. ``fewest`` are those of
+    the rarest group there. ``figure`` is wgp, wga or average."""
 
     candidates: list[str]
     hedge: str | None
@@ -369,8 +367,7 @@ class FailedTraining:
         return f"seed {self.seed}" if self.draw is None else f"draw {self.draw}"
 
 
-JUDGED = ("gla:mixed", "dbpt")
-"""The methods that sentences about a comparison judge: the first of them that it has. `fit` saves the first of all."""
+JUDGED = ("gla:mixed", "dbpt")  # a comparison judges the first that it has
 
 
 @dataclass(frozen=True, kw_only=True)
