@@ -116,3 +116,20 @@ def test_the_metric_of_model_selection_decides():
     assert (best, choice.group, choice.n, choice.leads[0].mean) == ("gla", None, 200, 0.25)
     best, choice = chosen(MANY, settings={"model_selection": "last"}, mix=mix, gla=other)
     assert (best, choice.why, choice.leads) == ("mix", "last", [])
+
+
+def test_words_fail_if_untrained_groups_do_not_tell_the_classes_apart():
+    mix, other = by_group(MANY, 0.9, 0.6, 0.7, 0.9), by_group(MANY, 0.9, 0.5, 0.65, 0.9)
+    for knows, expected in ((3.0, ("mix", "hedge")), (0.0, ("gla", "words"))):
+        given = study(MANY)
+        labels = given.dataset.labels
+        logits = np.random.default_rng(0).normal(size=(200, 2)) + knows * np.eye(2)[labels]
+        given.dataset.class_names = ["box", "disc"]
+        given.pseudo = SimpleNamespace(pseudo_attributes=np.array(MANY) % 2)
+        given.rows = lambda split: np.arange(split == "val", 200, 2)
+        untrained = candidates(untrained=mix[1::2])["untrained"].classifier
+        untrained.logits = lambda features, of=logits: np.concatenate([of[::2], of[1::2]])
+        tried = {name: candidates(**{name: values[1::2]})[name] for name, values in (("mix", mix), ("gla", other))}
+        tried["group-prompts-sum"] = SimpleNamespace(classifier=untrained, row=SimpleNamespace(alpha=0.0))
+        best, choice = choose(given, tried, "mix")
+        assert (best, choice.why) == expected

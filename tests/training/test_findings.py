@@ -114,3 +114,15 @@ def test_no_more_than_the_weights_can_raise_it_is_excused(objective):
     history, found = trained(objective, replace(SETTINGS, lr=60.0, weight_decay=0.03), dro_step_size=0.01)
     assert history[-1].loss > 4 * history[0].loss
     assert found[0].startswith("training diverged: ")
+
+
+def test_a_best_epoch_among_the_last_asks_for_more():
+    """Only if there were enough epochs to tell, and not for one that came before."""
+    built = build("erm")
+    result = train(linear_head(), built, TRAIN, VAL, replace(SETTINGS, epochs=40))
+    for best, asks in ((38, False), (39, True), (40, True)):
+        warnings = training_findings(replace(result, best_epoch=best), built, asked_lr=SETTINGS.lr, group_names=NAMES)
+        values = [each.values for each in warnings if each.kind == "still improving"]
+        assert values == ([{"best": best, "epochs": 40, "more": 200}] if asks else [])
+    short = replace(result, history=result.history[:10], best_epoch=10)
+    assert training_findings(short, built, asked_lr=SETTINGS.lr, group_names=NAMES) == []

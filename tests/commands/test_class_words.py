@@ -1,0 +1,37 @@
+"""Every command that reads the words of the classes says if CLIP doesn't know them."""
+
+import json
+
+import pytest
+from comparisons import compare
+from runs import fit, metrics_of
+
+import dbpt
+
+SWAPPED = {"box": "disc", "disc": "box"}
+
+
+def shared(tiny, **given):
+    names = ("model", "pretrained", "attributes", "cache")
+    return {name: value for name, value in tiny.settings.items() if name in names} | given
+
+
+def kinds(warnings):
+    return [each["kind"] for each in warnings if each["kind"].startswith("class ")]
+
+
+@pytest.mark.parametrize(("classes", "first"), [({}, None), ({"classes": SWAPPED}, "class words")])
+def test_wrong_words_are_named_by_every_command_and_right_ones_by_none(classes, first, tiny, tmp_path):
+    run = fit(tiny, tmp_path / "run", head="linear", prompts="class", baselines=False, **classes)
+    compare(tiny, tmp_path / "c", methods=["zero-shot", "erm"], heads=("linear",), seeds=1, **classes)
+    of_comparison = json.loads((tmp_path / "c" / "compare.json").read_text())["class_doubts"]
+    audit = dbpt.audit(tiny.table, **shared(tiny, **classes)).to_dict()["warnings"]
+    words = {name: value for name, value in shared(tiny, **classes).items() if name != "attributes"}
+    discovery = dbpt.discover(tiny.table, **words).to_dict()["warnings"]
+    for warnings in (metrics_of(run)["class_doubts"], of_comparison, audit, discovery):
+        assert next(iter(kinds(warnings)), None) == first
+    guessed = " ".join(dbpt.guess_attributes(tiny.table, **shared(tiny, **classes)).warnings)
+    assert ("from other classes with the same attribute" in guessed) == (first is not None)
+    if first:
+        text = (run / "report.html").read_text()
+        assert text.index("from other classes with the same attribute") < text.index("worst group")
