@@ -238,14 +238,14 @@ def test_a_tracker_that_cannot_begin_gets_one_line_and_is_closed(tiny, tmp_path,
 
     class HalfOpen(TRACKERS["tensorboard"]):
         def _open(self, folder, settings):
-            raise PermissionError("no\nentry")
+            raise PermissionError("no\n%d entry")
 
         def _close(self, failed):
             closed.append(failed)
             raise AttributeError("_writer")
 
     monkeypatch.setitem(TRACKERS, "tensorboard", HalfOpen)
-    with pytest.raises(InputError, match=r"^--report-to halfopen: cannot begin \(PermissionError: no entry\)"):
+    with pytest.raises(InputError, match=r"^--report-to halfopen: cannot begin \(PermissionError: no %d entry\)"):
         fit(tiny, tmp_path / "run", report_to=["tensorboard"], **FAST)
     assert closed == [True] and not [message for message in logged.messages if "could not be closed" in message]
 

@@ -137,7 +137,7 @@ class Bars:
             if isinstance(value, bool) or not isinstance(value, float | int | None):
                 raise InputError(f"{name}: expected a fraction from 0 to 1, found {value!r}")
             if value is not None and not 0 <= value <= 1:
-                hint = f"; {in_digits(value)} per cent are {in_digits(value / 100)}" if 1 < value <= 100 else ""
+                hint = f"; {value:g} per cent are {value / 100:g}" if 1.01 < value <= 100 else ""
                 option = f"--{name.replace('_', '-')} {in_digits(value)}"
                 raise InputError(f"{option}: expected a fraction from 0 to 1{hint}")
         if self.by not in get_args(By):

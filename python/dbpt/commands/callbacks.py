@@ -154,14 +154,14 @@ class Watch:
                     method(*arguments)
             except BaseException as error:
                 if isinstance(each, Tracker) and isinstance(error, Exception):
-                    problem = f"--report-to {type(each).__name__.lower()}: %s ({foreign_error(error)})"
+                    name, reason = f"--report-to {type(each).__name__.lower()}", foreign_error(error)
                     if hook == HOOKS[0]:
                         self._trackers = [other for other in self._trackers if other is not each]
                         with suppress(Exception):  # it may be half open
                             each.close(failed=True)
                         hint = "mend it or leave it out, and continue with --resume"
-                        raise InputError(f"{problem % 'cannot begin'}; {hint}") from error
-                    logger.warning(problem % "left out from here on")
+                        raise InputError(f"{name}: cannot begin ({reason}); {hint}") from error
+                    logger.warning(f"{name}: left out from here on ({reason})")
                     self._all = tuple(other for other in self._all if other is not each)
                     continue
                 self.error = error

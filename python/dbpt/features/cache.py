@@ -255,12 +255,12 @@ def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArr
         numbers = np.where((asked < 0) | (asked >= len(opened)), -1, asked).astype(np.int64)
     for position in np.flatnonzero(numbers < 0)[:1]:
         hint = f"it has {len(opened)} rows; embed other images first, with dbpt embed"
-        raise InputError(f"rows: {asked[position]!r:.200} is not in {folder}; {hint}")
+        raise InputError(f"rows: {asked.item(position)!r:.200} is not in {folder}; {hint}")
     features = opened.read(numbers, check=False)
     for position in np.flatnonzero(~features.any(axis=1))[:1]:
         reason = opened.reasons(numbers[position : position + 1])[0]
         problem = f"has no features, its image could not be read: {reason}"
-        raise InputError(f"rows: {asked[position]!r:.200} {problem}; leave it out")
+        raise InputError(f"rows: {asked.item(position)!r:.200} {problem}; leave it out")
     return features
 
 
