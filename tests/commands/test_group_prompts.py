@@ -144,7 +144,7 @@ def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny,
     )
     rarest = min(metrics["dataset"]["train_counts_pseudo"])
     alpha = metrics["rows"][-1]["alpha"]
-    assert alpha == pytest.approx(rarest / (rarest + 4)) and 0 < alpha < 1
+    assert alpha == pytest.approx(rarest**2 / (rarest**2 + 25)) and 0 < alpha < 1
     assert {each["row"] for each in history_of(result.folder)} == {"dbpt", "gla"}
     assert [row.record.name for row in summarize(result.metrics).others] == ["zero-shot"]
 

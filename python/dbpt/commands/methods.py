@@ -156,7 +156,7 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
 
 
 def alpha_of(study: Study) -> float:
-    """Return the share of trained weights in a mixture: the setting, else n / (n + `PRIOR_IMAGES`).
+    """Return the share of trained weights in a mixture: the setting, else n² / (n² + `PRIOR_IMAGES`²).
 
     n are the training rows of the rarest group that has any: the fewer there are, the less is learnt about them.
     """
@@ -165,7 +165,7 @@ def alpha_of(study: Study) -> float:
         return config.alpha
     counts_G = study.counts(config.group_source, "train")
     rarest = int(counts_G[counts_G > 0].min(initial=len(study.splits)))
-    return rarest / (rarest + PRIOR_IMAGES)
+    return rarest**2 / (rarest**2 + PRIOR_IMAGES**2)
 
 
 def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -> MethodResult:

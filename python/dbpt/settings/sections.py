@@ -23,7 +23,7 @@ PSEUDO_SELECTIONS, TRUE_SELECTIONS = ("pseudo-wgp", "pseudo-wga"), ("true-wgp", 
 SELECTIONS = (*PSEUDO_SELECTIONS, *TRUE_SELECTIONS, "average", "last")
 DEFAULT_SELECTIONS = {True: "pseudo-wgp", False: "average"}
 """The default by whether the objective knows groups. Chosen for the worst group, ERM would hide its bias."""
-PRIOR_IMAGES = 4  # of the default of ``alpha``
+PRIOR_IMAGES = 5  # in the rarest group, for an ``alpha`` of one half
 DEFAULT_MODEL, DEFAULT_PRETRAINED = "ViT-B-32-quickgelu", "openai"
 
 
@@ -260,7 +260,7 @@ class HeadSettings(SettingsSection):
         None,
         "share of the trained weights in the group prompts that are saved, the rest is untrained: 1 as trained, 0 as "
         "untrained (weight-space ensembling, WiSE-FT)",
-        unset=f"n / (n + {PRIOR_IMAGES}) for n training images in the rarest group with auto, else 1",
+        unset=f"n² / (n² + {PRIOR_IMAGES}²) for n training images in the rarest group with auto, else 1",
         low=0,
         high=1,
         identity=False,
