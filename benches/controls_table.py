@@ -1,9 +1,10 @@
 """Controls that could have failed, over draws of the training rows: the table of docs/explanation/controls.md.
 
 Peers: ERM, class-balanced ERM and weights 1/N_g (``balanced``), trained in the same run on the same draws. Each draw is
-one of ``dbpt compare --resample``, and random changes such as flipped labels are drawn anew in it. ``auto`` is the one
-of ``dbpt`` and ``gla`` that validation prefers in the draw. Run by hand, on demos and on config files as `dbpt fit
---config` takes them:
+one of ``dbpt compare --resample``, and random changes such as flipped labels are drawn anew in it. ``untrained`` are
+group prompts without training, ``mixed`` those between them and ``gla``, and ``auto`` what ``dbpt fit`` saves. Run by
+hand, on demos and on config files as `dbpt fit --config` takes them, and with the environment variable ``CONTROLS``
+only those controls whose names contain it:
 
     python benches/controls_table.py linear DRAWS demo-waterbirds [my-data.toml ...]
 
@@ -12,7 +13,7 @@ Other wordings of the attributes are in `WORDS`, by data set. Names stay, so tha
 
 from __future__ import annotations
 
-import math
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,18 +24,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.commands.choice import choose, with_mixed
 from dbpt.commands.comparison_cells import half_of
-from dbpt.commands.methods import trained_result
+from dbpt.commands.methods import trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
 from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
+from dbpt.study.guesses import judged_guesses
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.study.study import Study
 
 METHODS = {"erm": "class", "class-balanced": "class", "balanced": "class", "dbpt": "class", "gla": "group"}
 """Objectives and their prompts."""
+COLUMNS = ("zero-shot", "untrained", *METHODS, "mixed", "auto")
 TRAIN, VAL, LEFT_OUT = SPLITS.index("train"), SPLITS.index("val"), -1
 WORDS = {
     "demo-waterbirds": {
@@ -169,7 +173,7 @@ def main(head: str, draws: int, sources: Sequence[str]) -> None:
             cells.setdefault(control, {})[name] = cell
             print(f"{name}: {control}: {cell}", file=sys.stderr, flush=True)
     names = [Path(source).stem for source in sources]
-    print(f"| {' · '.join([*METHODS, 'auto'])}, {draws} draws | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
+    print(f"| {' · '.join(COLUMNS)}, {draws} draws | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for control, of_data in cells.items():
         print(f"| {control} | {' | '.join(of_data.get(name, '–') for name in names)} |")
 
@@ -179,9 +183,12 @@ def table_of(source: str, name: str, head: str, draws: int) -> Iterator[tuple[st
     shared = read_config(Path(source)) if source.endswith(".toml") else {"data": source}
     studies: dict[object, Study] = {}
     for control in controls(name):
+        if os.environ.get("CONTROLS", "") not in control.name:
+            continue
         config = resolve_demo(make_config(shared | {"head": head, "baselines": False} | control.settings))
         if config.attributes not in studies:
-            studies[config.attributes] = add_pseudo_attributes(load_and_embed([config]), config)
+            study = add_pseudo_attributes(load_and_embed([config]), config)
+            studies[config.attributes] = replace(study, guesses=judged_guesses(study.embedded, study.pseudo))
         try:
             rows = [of_draw(studies[config.attributes], config, control, draw) for draw in range(draws)]
         except InputError as error:
@@ -193,16 +200,18 @@ def table_of(source: str, name: str, head: str, draws: int) -> Iterator[tuple[st
 
 
 def of_draw(study: Study, config: FitConfig, control: Control, draw: int) -> list[RunRow]:
-    """Return the row of each method, and of the better one of ``dbpt`` and ``gla`` by validation."""
+    """Return the row of each column."""
     changed = half_of(control.change(study, np.random.default_rng([draw, 17])), draw)
-    rows = {}
+    results = {}
     for method, prompts in METHODS.items():
         chosen = arrange(changed, replace(config, objective=method, prompts=prompts, seed=draw))
-        rows[method] = trained_result(chosen, method, prompts, checkpoint_path=None, quiet=True).row
-    better = max(
-        rows["dbpt"], rows["gla"], key=lambda row: -math.inf if row.validation_score is None else row.validation_score
-    )
-    return [*rows.values(), better]
+        results[method] = trained_result(chosen, method, prompts, checkpoint_path=None, quiet=True)
+    asked = arrange(changed, replace(config, seed=draw))
+    candidates, hedge = with_mixed(asked, {name: results[name] for name in ("dbpt", "gla")})
+    assert hedge is not None
+    free = {"zero-shot": training_free_result(asked, "zero-shot"), "untrained": candidates["group-prompts-sum"]}
+    saved = {"mixed": candidates[hedge], "auto": candidates[choose(asked, candidates, hedge)[0]]}
+    return [result.row for result in (free | results | saved).values()]
 
 
 if __name__ == "__main__":
