@@ -33,14 +33,15 @@ def main(run: str) -> None:
         axis.set_title(f"{before.class_name} on {before.attribute}", color=TEXT, fontsize=13)
         axis.axis("off")
         axis.set_anchor("S")
-        for height, group, color, name in ((1, before, BEFORE, "CLIP"), (0, after, AFTER, "after dbpt")):
+        for height, group, color, name in ((1, before, BEFORE, "CLIP"), (0, after, AFTER, "trained")):
             bars.barh(height, 1, color="#eef1f4", height=0.72)
             bars.barh(height, group.accuracy, color=color, height=0.72)
             words = f"{name}  {100 * group.accuracy:.0f} %"
             bars.text(0.03, height, words, va="center", color="white", fontsize=13, weight="bold")
         bars.set_xlim(0, 1)
         bars.axis("off")
-    figure.suptitle("Accuracy in each group of class and background", color=TEXT, fontsize=14, weight="bold")
+    title = f"Accuracy by class and background: zero-shot CLIP, and {result.chosen.title}"
+    figure.suptitle(title, color=TEXT, fontsize=14, weight="bold")
     figure.savefig(OUT, facecolor="white")
     Image.open(OUT).convert("RGB").quantize(128).save(OUT, optimize=True)
 
