@@ -54,7 +54,7 @@ def test_tensors_have_their_names_shapes_and_types(tiny_run):
 
 def test_metrics_json(tiny_run):
     metrics = metrics_of(tiny_run)
-    assert metrics["schema_version"] == 5
+    assert metrics["schema_version"] == 6
     assert (metrics["chosen"], metrics["model_selection"], metrics["seed"]) == ("dbpt", "pseudo-wgp", 0)
     assert metrics["group_kind"] == "true"
     assert metrics["dataset"]["classes"] == ["box", "disc"]
@@ -185,7 +185,8 @@ def test_min_confidence_leaves_pseudo_attributes_unknown(tiny, tmp_path):
     with pytest.raises(InputError, match=r"--min-confidence 0\.999999: no row of split 'train'"):
         fit(tiny, tmp_path / "none", min_confidence=0.999999)
     with pytest.raises(InputError, match=r"--min-confidence 0\.999999: no row of split 'val'"):
-        fit(tiny, tmp_path / "none", objective="erm", min_confidence=0.999999)
+        erm = {"objective": "erm", "model_selection": "pseudo-wgp"}
+        fit(tiny, tmp_path / "none", min_confidence=0.999999, **erm)
     assert not (tmp_path / "none").exists()
 
 

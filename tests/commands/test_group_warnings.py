@@ -86,7 +86,7 @@ def test_a_selection_that_no_objective_reads_is_told(tiny):
     assert "dfr" not in told
     (told,) = said(setting_warnings([replace(refit, baselines=True)]))
     assert told.startswith("--model-selection last changes nothing in this run but in the ERM row: only --objective")
-    assert setting_warnings([replace(refit, model_selection="pseudo-wgp")]) == []
+    assert setting_warnings([replace(refit, model_selection="auto")]) == []
     assert setting_warnings([refit, replace(refit, objective="erm")]) == []
 
 
@@ -99,7 +99,7 @@ def test_a_selection_that_no_objective_reads_is_told(tiny):
         ({"objective": "gla"}, True),
         ({"prompts": "class"}, False),
         ({"objective": "kgcoop"}, False),
-        ({"model_selection": "last"}, False),  # then auto trains class prompts alone
+        ({"model_selection": "last"}, True),
         ({"model_selection": "last", "prompts": "group"}, True),
         ({"group_source": "ppa"}, False),
         ({"group_source": "ppa", "prompts": "group"}, False),

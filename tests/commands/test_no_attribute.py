@@ -45,11 +45,10 @@ def test_the_folder_holds_no_attribute(run):
 def test_the_tables_say_so(run):
     table, page = str(dbpt.Result.read(run)), (run / "report.html").read_text()
     assert SAID in table
-    assert "by pseudo-wgp, here of the worst class" in " ".join(table.split())
+    assert "best epoch, by average:" in " ".join(table.split())
     assert "pseudo attributes: none" in table
     assert SAID in page
     assert "Worst-class accuracy" in page
-    assert "pseudo-wgp, here of the worst class" in page
     assert "the worst group is the worst class" in page
     for absent in ("CLIP guessed", "pseudo-group", "dbpt label", "pseudo attributes:", " · </"):
         assert absent not in page
@@ -92,7 +91,9 @@ def test_a_comparison(tiny, bare, tmp_path):
     settings = {"methods": ["zero-shot", "erm", "jtt"], "seeds": 2, **tiny.settings, "attributes": None}
     found = dbpt.compare(bare, out=tmp_path / "c", **settings)
     assert SAID in str(found)
-    assert "by pseudo-wgp, here of the worst class on validation" in " ".join(str(found).split())
+    assert "best epoch: by average on validation" in " ".join(str(found).split())
+    asked = dbpt.compare(bare, out=tmp_path / "asked", model_selection="pseudo-wgp", **settings)
+    assert "by pseudo-wgp, here of the worst class on validation" in " ".join(str(asked).split())
     (header, *_) = csv.reader((tmp_path / "c" / "compare.csv").read_text().splitlines())
     assert header[-2:] == ["accuracy of box", "accuracy of disc"]
     before = json.loads((tmp_path / "c" / "compare.json").read_text())

@@ -136,7 +136,7 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
             lambda content: content.update(schema_version=1),
             "written by an older dbpt",
         ),
-        (lambda content: content.update(schema_version=6), "written by a newer dbpt"),
+        (lambda content: content.update(schema_version=7), "written by a newer dbpt"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(copied, change, message):

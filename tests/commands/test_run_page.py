@@ -50,10 +50,10 @@ def test_the_same_images_before_and_after_are_those_of_the_other_files(tiny_run)
 def test_the_interval_of_the_change_is_of_both_classifiers_on_the_same_images(tiny, tmp_path, monkeypatch):
     pages = []
     monkeypatch.setattr("dbpt.commands.fit.render_report", lambda *_, **values: pages.append(values) or "")
-    run = fit(tiny, tmp_path / "run", epochs=30, lr=0.05)
-    (page,), (zero_shot, *others) = pages, metrics_of(run)["rows"]
-    best = zero_shot["test"]["worst_group_accuracy"]
-    assert all(row["test"]["worst_group_accuracy"] <= best for row in others[:-1])  # so zero-shot is the strongest
+    fit(
+        tiny, tmp_path / "run", epochs=30, lr=0.05, baselines=False
+    )  # without ERM, zero-shot is what it is compared with
+    (page,) = pages
     rows = [row for row in tiny.rows() if row["split"] == "test"]
     taken_for = {example.path: example.predictions for group in page["examples"] for example in group.examples}
     before, after = (np.array([taken_for[row["path"]][i] == row["label"] for row in rows]) for i in (0, 1))

@@ -98,4 +98,5 @@ def test_doubts_read_the_judged_rows_only(many, tiny, read_at_once, monkeypatch)
     monkeypatch.setattr("dbpt.guesses.trust.MOST_ROWS_TO_JUDGE", BLOCK)
     model = {name: tiny.settings[name] for name in ("model", "pretrained", "cache")}
     dbpt.guess_attributes("table.csv", embeddings="features.npy", **model, **COMMANDS["guess_attributes"])
-    assert sum(read_at_once) == N + 7 * BLOCK  # the guesses; the judged rows by own, five other sentences, words
+    # the guesses; the judged rows by own, five other sentences, words; and by the words of the classes
+    assert sum(read_at_once) == N + 8 * BLOCK

@@ -21,8 +21,9 @@ NAMED = replace(WORDS, group_templates=("a {attribute} of a {class}.", "{class}:
 
 def test_groups_have_the_class_sentences_by_default_and_their_own_if_given():
     texts, owners = group_texts(WORDS)
-    assert owners.tolist() == [0] * 4 + [1] * 8 + [2] * 2 + [3] * 4
-    assert texts[:2] == ["a photo of a dog, photo.", "dog, photo here"]
+    assert owners.tolist() == [0] * 14 + [1] * 28 + [2] * 7 + [3] * 14
+    first = ["a photo of a dog, photo.", "dog, photo here", "a dog, photo.", "a dog in a photo.", "a dog in photo."]
+    assert texts[:7] == [*first, "a dog with photo.", "a photo of a dog."]
     expected = ["a cartoon of a bird.", "bird: cartoon", "a drawing of a bird.", "bird: drawing"]
     assert group_texts(NAMED)[0][-4:] == expected
 

@@ -62,8 +62,14 @@ def class_features() -> list[np.ndarray]:
 
 
 def group_features() -> dict[tuple[str, str], np.ndarray]:
+    generic = ("a {}, {}.", "a {} in a {}.", "a {} in {}.", "a {} with {}.")
+
+    def sentences(label, attribute):
+        of_classes = [template.format(f"{label}, {attribute}") for template in WORDS.templates]
+        return [*of_classes, *(each.format(label, attribute) for each in generic), f"a {attribute} of a {label}."]
+
     return {
-        (y, a): mean_feature([f"{w}, {v}" for w in of_y for v in of_a], WORDS.templates)
+        (y, a): mean_feature([text for w in of_y for v in of_a for text in sentences(w, v)])
         for y, of_y in WORDS.classes.items()
         for a, of_a in WORDS.attributes.items()
     }
@@ -200,8 +206,8 @@ def of_two_factors(of_class: dict[str, tuple[str, ...]]) -> Words:
 def test_groups_of_factors_are_named_in_the_wordings_of_their_values():
     texts, owners = group_texts(of_two_factors({}))
     assert len(set(owners.tolist())) == 3 * 6
-    assert texts[:3] == ["a photo of a cat, grass, day.", "a cat, grass, day", "a photo of a cat, grass, noon."]
-    assert texts[-1] == "a vixen, couch, night"
+    assert texts[:2] == ["a photo of a cat, grass, day.", "a cat, grass, day"]
+    assert "a photo of a cat, grass, noon." in texts and texts[-1] == "a couch, night of a vixen."
 
 
 def test_roboshot_rejects_differences_within_each_factor_but_not_between_them():

@@ -75,7 +75,7 @@ ROWS = (
 def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land", "water"), **changes):
     per_group = [40] * (len(classes) * len(attributes))
     values = {
-        "schema_version": 5,
+        "schema_version": 6,
         "dbpt_version": "0.1.0",
         "dataset": DataSummary(
             name="birds",

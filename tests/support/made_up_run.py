@@ -58,7 +58,7 @@ def run(right=RIGHT, *, warnings=(), **changes):
     pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
     return {
-        **{"schema_version": 5, "dbpt_version": "0.1.0", "seed": 3, "failed_images": 0},
+        **{"schema_version": 6, "dbpt_version": "0.1.0", "seed": 3, "failed_images": 0},
         "warnings": [asdict(each) for each in worded(*warnings)],
         **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga", "chosen": "dbpt"},
         "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},

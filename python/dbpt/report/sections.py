@@ -250,7 +250,10 @@ def run_figures(metrics: RunMetrics, history: History) -> dict[str, charts.Chart
     """Return the charts of a run, by name, None if there is nothing to draw. Page and files show them."""
     summary = summarize(metrics)
     rows, chosen = shown_rows(summary.rows), summary.chosen
-    of_chosen = [entry for entry in history if entry["row"] == chosen.record.name]
+    # Group prompts that are mixed with untrained ones have the training of the others.
+    alike = [row for row in metrics.rows if row.epochs and row.prompts == chosen.record.prompts]
+    trained = chosen.record.name if chosen.record.alpha is None or not alike else alike[-1].name
+    of_chosen = [entry for entry in history if entry["row"] == trained]
     return {
         "accuracy": accuracy_chart(rows, summary.split_line),
         "weights": _curves_chart(summary, of_chosen, "group_weights"),

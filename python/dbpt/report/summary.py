@@ -11,6 +11,7 @@ from dbpt.groups import Group
 from dbpt.groups.accuracy import merged_groups, worst_first
 from dbpt.guesses.label import METHOD
 from dbpt.guesses.trust import Guesses
+from dbpt.objectives import OBJECTIVES
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.text import count, count_of, cross_validation_text, interval_text, percent
 from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FactorSummary, Metrics, RunMetrics, RunRow
@@ -321,11 +322,12 @@ def selection_text(selection: str, *, by_class: bool) -> str:
 
 def selected_by(metrics: RunMetrics | ComparisonMetrics) -> str:
     """Return the rule by which the best epochs of a run or a comparison were chosen, and the rows with another one."""
-    is_default = metrics.model_selection == AUTO
-    selection = DEFAULT_SELECTIONS[True] if is_default else metrics.model_selection
+    selection, others = metrics.model_selection, list[str]()
+    if isinstance(metrics, ComparisonMetrics) and selection == AUTO:  # its rows may have both defaults
+        know = {OBJECTIVES[each.objective].uses_groups for each in metrics.rows if each.objective is not None}
+        selection, others = DEFAULT_SELECTIONS[True in know], ["methods without groups"] if len(know) > 1 else []
     by_ppa = any(row.group_source == "ppa" for row in metrics.rows)
     by_class = selection in PSEUDO_SELECTIONS and not metrics.dataset.has_attributes and not by_ppa
-    others = ["methods without groups"] if is_default else []
     for row in metrics.rows:
         if isinstance(row, RunRow) and row.model_selection not in (None, selection):
             others.append(row.title)

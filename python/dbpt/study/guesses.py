@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution
-from dbpt.clip.backbone import zero_shot_logits, zero_shot_weights
+from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import Column
 from dbpt.discovery.catalogue import catalogue_words
@@ -125,10 +125,8 @@ def judged_class_words(
     labels, attributes = dataset.labels[rows], pseudo.pseudo_attributes[rows]
     if len(np.unique(labels)) < 2:
         return ()
-    weights = images.class_weights
-    if not len(weights):
-        weights = zero_shot_weights(images.backbone, *dataset.words.class_texts())
-    return class_word_doubts(images.features[rows] @ weights.T, labels, attributes, dataset.class_names)
+    logits = zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
+    return class_word_doubts(logits, labels, attributes, dataset.class_names)
 
 
 def guess_sheets(study: Study) -> GuessSheets:
