@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
+import comparisons
 import numpy as np
 import pytest
-from comparisons import cell, compare, contents
+from comparisons import cell, contents
 from small_groups import coverage
 from tiny import Tiny
 
@@ -19,6 +21,7 @@ from dbpt.study.stages import prepare
 from dbpt.study.study import Study
 
 DRAWS = 3
+compare = partial(comparisons.compare, epochs=30, lr=0.05, model_selection="last")  # so that draws differ
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +73,14 @@ def test_the_figures_are_those_with_all_rows_and_the_spread_is_that_of_the_draws
     metrics, folder = drawn.metrics, drawn.folder
     assert (metrics.seeds, metrics.draws) == ([0], [0, 1, 2])
     assert len(list((folder / "cells").iterdir())) == 5 * (1 + DRAWS)
-    erm, afr = (next(row for row in metrics.rows if row.method == name) for name in ("erm", "afr"))
-    figure = afr.figures["group_mean"]
-    assert figure.by_seed == [figure.mean] == [cell(folder, "afr_linear_seed-0")[1]["test"]["group_mean"]]
-    assert figure.by_draw == [cell(folder, f"afr_linear_draw-{k}")[1]["test"]["group_mean"] for k in range(DRAWS)]
+    erm, balanced = (next(row for row in metrics.rows if row.method == name) for name in ("erm", "balanced"))
+    figure = balanced.figures["average"]
+    assert figure.by_seed == [figure.mean] == [cell(folder, "balanced_linear_seed-0")[1]["test"]["average"]]
+    assert figure.by_draw == [cell(folder, f"balanced_linear_draw-{k}")[1]["test"]["average"] for k in range(DRAWS)]
     assert figure.sd == pytest.approx(np.std(figure.by_draw, ddof=1)) and figure.sd > 0
-    by_draw = np.subtract(figure.by_draw, erm.figures["group_mean"].by_draw).tolist()
-    found = afr.difference.figures["group_mean"]
-    assert found.mean == pytest.approx(figure.mean - erm.figures["group_mean"].mean)
+    by_draw = np.subtract(figure.by_draw, erm.figures["average"].by_draw).tolist()
+    found = balanced.difference.figures["average"]
+    assert found.mean == pytest.approx(figure.mean - erm.figures["average"].mean)
     smallest = min(metrics.dataset.train_counts_pseudo)
     assert found.over_draws == pytest.approx(interval_over_draws(found.mean, by_draw, smallest))
     assert found.over_seeds is None
