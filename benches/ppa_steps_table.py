@@ -30,7 +30,7 @@ from dbpt.study.data import open_dataset, resolve_demo
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.study.study import Study
 
-STEPS = (5, 10, 20, 50, 100)
+STEPS = (1, 3, 5, 10, 20, 100)
 TRAINING, VALIDATION = ((20, 30), (3, 5)), (6, 2)
 LEAST_TEST = 8
 

@@ -41,8 +41,9 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ERM.
 
     Args:
-        objective: "gla", logistic regression on the groups with their shares divided out; "balanced", scikit-learn's
-            `LogisticRegression` with the weights of `dbpt.sample_weights`; "erm", the same without weights.
+        objective: "gla", logistic regression on the groups with their shares divided out, where groups of one class or
+            attribute have a part of their weights in common; "balanced", scikit-learn's `LogisticRegression` with the
+            weights of `dbpt.sample_weights`; "erm", the same without weights.
         C: inverse strength of the L2 penalty, as in `LogisticRegression`. Intercepts are not penalised.
 
     Attributes:
@@ -93,7 +94,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         attributes = _attributes(labels, groups, attribute_logits)
         mean_D = features_ND.mean(axis=0)
         scaled_ND = features_ND - mean_D
-        # One scale for all columns, because on image features one for each was worse.
+        # One scale for all columns: on image features, one for each was no better.
         scale = np.sqrt(np.vdot(scaled_ND, scaled_ND) / len(labels)) or 1.0
         scaled_ND /= scale
         if attributes is not None and self.objective == "gla":
