@@ -1,48 +1,50 @@
-"""dbpt for scikit-learn: an estimator that trains a debiased linear layer, and a scorer of the worst group."""
+"""dbpt for scikit-learn: a penalised linear classifier that is good in its worst group, and a scorer of that group."""
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.groups import group_codes, group_ids, worst_group_mean
+from dbpt.groups import GroupWeights, group_codes, group_counts, group_ids, worst_group_mean
 from dbpt.guesses import label_attributes
-from dbpt.heads import LinearHead
-from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
-from dbpt.settings.config import FitConfig, make_config
-from dbpt.training.loop import one_thread_if_small, train
-from dbpt.training.records import Rows
 
 try:
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp, softmax
     from sklearn import config_context
     from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import make_scorer
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.utils import check_consistent_length, check_random_state
-    from sklearn.utils.extmath import softmax
+    from sklearn.utils import check_consistent_length
     from sklearn.utils.multiclass import check_classification_targets, unique_labels
     from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 except ImportError:
     raise InputError("dbpt.sklearn needs scikit-learn 1.6 or later; run pip install 'dbpt[sklearn]'") from None
 
-TRAINED_BY = ("gla", "dbpt", "balanced", "groupdro", "erm")
+TRAINED_BY = ("gla", "balanced", "erm")
+OWN_PART = 1 / 3
+"""Prior variance of the part of a group's weights that is its own, relative to those of its class and attribute."""
+TOLERANCE, MOST_STEPS = 1e-5, 1000
+"""L-BFGS stops at a gradient of the mean loss this small, or after so many steps."""
 
 
 class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A linear classifier that is trained to be good in its worst group of class and attribute. It needs no CLIP.
+    """A penalised linear classifier that is good in its worst group of class and attribute. It needs no CLIP.
 
-    Features are standardised for training, and the layer is then converted to features as they are. Training starts at
-    zero, and the last epoch is kept. Without groups and attribute logits any objective is ERM.
+    Training centres the features and divides them by one number, so that their mean squared length is 1 and ``C`` means
+    the same at any scale and offset. Columns are not standardised. Without groups and attribute logits any objective is
+    ERM.
 
     Args:
-        objective: "gla", "dbpt", "balanced", "groupdro" or "erm", as in `dbpt.fit`.
-        epochs, batch_size, lr, weight_decay, eta, ema_momentum, min_group_count, max_weight, tau: as in `dbpt.fit`,
-            with the same defaults.
-        random_state: an int, a `numpy.random.RandomState` or None, for the order of rows in small batches.
+        objective: "gla", logistic regression on the groups with their shares divided out, where groups of one class or
+            attribute have a part of their weights in common; "balanced", scikit-learn's `LogisticRegression` with the
+            weights of `dbpt.sample_weights`; "erm", the same without weights.
+        C: inverse strength of the L2 penalty, as in `LogisticRegression`. Intercepts are not penalised.
 
     Attributes:
         classes_: (C,), the classes in order.
@@ -53,32 +55,9 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         intercept_: (1,), (C,) or (C·A,), where minus infinity means a group without training rows.
     """
 
-    def __init__(
-        self,
-        objective: str = "gla",
-        *,
-        epochs: int = FitConfig.epochs,
-        batch_size: int = FitConfig.batch_size,
-        lr: float | None = FitConfig.lr,
-        weight_decay: float = FitConfig.weight_decay,
-        eta: float = FitConfig.eta,
-        ema_momentum: float = FitConfig.ema_momentum,
-        min_group_count: float = FitConfig.min_group_count,
-        max_weight: float = FitConfig.max_weight,
-        tau: float = FitConfig.tau,
-        random_state: Any = None,
-    ) -> None:
+    def __init__(self, objective: str = "gla", *, C: float = 3.0) -> None:
         self.objective = objective
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.eta = eta
-        self.ema_momentum = ema_momentum
-        self.min_group_count = min_group_count
-        self.max_weight = max_weight
-        self.tau = tau
-        self.random_state = random_state
+        self.C = C
 
     def fit(
         self,
@@ -93,7 +72,8 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             X: (N, D) features, dense.
             y: (N,) classes of any type.
             groups: (N,) the attribute of each row, or its group of class and attribute: hashable values, with None,
-                NaN, pandas' NA or -1 where unknown. Or columns of a data frame, whose rows are the values.
+                NaN, pandas' NA or -1 where unknown. Or columns of a data frame, whose rows are the values. From
+                attributes, "gla" also learns what the classes have in common.
             attribute_logits: (N, A) zero-shot logits, from which `dbpt.label_attributes` guesses the attribute of each
                 row, in place of ``groups``.
 
@@ -103,31 +83,30 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             InputError: for wrong settings or groups, and for a single class.
         """
-        X, y = validate_data(self, arguments.to_host("X", X), arguments.to_host("y", y), dtype=np.float64)
+        features_ND, y = validate_data(self, arguments.to_host("X", X), arguments.to_host("y", y), dtype=np.float64)
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError(f"y has one class, {self.classes_[0]!r}; expected two or more")
         if self.objective not in TRAINED_BY:
             raise InputError(f"objective is {self.objective!r}; expected one of {', '.join(TRAINED_BY)}")
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        attributes = _attributes(labels, groups, attribute_logits, seed)
-        objective = OBJECTIVES["erm" if attributes is None else self.objective]
-        settings = {name: value for name, value in self.get_params().items() if name != "random_state"}
-        fixed = {"objective": objective.name, "prompts": objective.prompts[0], "model_selection": "last", "seed": seed}
-        config = make_config(settings | fixed | {"head": "linear"})
-        num_attributes = 1 if attributes is None else int(attributes.max()) + 1
-        rows = group_ids(labels, np.zeros_like(labels) if attributes is None else attributes, num_attributes)
-        training = TrainingGroups(rows, labels, len(self.classes_), len(self.classes_) * num_attributes)
-        scaler = StandardScaler().fit(X)
-        weights_KD, biases_K = _trained(scaler.transform(X).astype(np.float32), training, objective, config)
-        # GLA leaves groups without training rows out of its softmax, so their weights have learnt nothing.
-        biases_K = np.where(training.offsets < 0, -np.inf, biases_K) if objective.name == "gla" else biases_K
-        if len(biases_K) == 2:  # as in scikit-learn's linear classifiers
-            weights_KD, biases_K = np.diff(weights_KD, axis=0), np.diff(biases_K)
-        # From standardised features to features as they are: w · (x - mean) / scale + b.
-        self.coef_ = weights_KD / scaler.scale_
-        self.intercept_ = biases_K - self.coef_ @ scaler.mean_
+        if not arguments.number("C", self.C) > 0:
+            raise InputError(f"C is {self.C!r}; expected a number above 0")
+        attributes = _attributes(labels, groups, attribute_logits)
+        mean_D = features_ND.mean(axis=0)
+        scaled_ND = features_ND - mean_D
+        # One scale for all columns: on image features, one for each was no better.
+        scale = np.sqrt(np.vdot(scaled_ND, scaled_ND) / len(labels)) or 1.0
+        scaled_ND /= scale
+        if attributes is not None and self.objective == "gla":
+            weights_KD, biases_K = _group_regression(scaled_ND, labels, attributes, self.C)
+        else:
+            weights = _balanced_weights(labels, attributes) if self.objective == "balanced" else None
+            model = LogisticRegression(C=self.C, tol=TOLERANCE, max_iter=MOST_STEPS)
+            model.fit(scaled_ND, labels, sample_weight=weights)
+            weights_KD, biases_K = model.coef_, model.intercept_
+        self.coef_ = weights_KD / scale
+        self.intercept_ = biases_K - self.coef_ @ mean_D
         return self
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
@@ -151,7 +130,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Returns:
             (N, C).
         """
-        probabilities_NC: NDArray[np.float64] = softmax(self._class_logits(X))
+        probabilities_NC: NDArray[np.float64] = softmax(self._class_logits(X), axis=1)
         return probabilities_NC
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
@@ -182,7 +161,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def _attributes(
-    labels: NDArray[np.int64], groups: Iterable[Any] | None, attribute_logits: ArrayLike | None, seed: int
+    labels: NDArray[np.int64], groups: Iterable[Any] | None, attribute_logits: ArrayLike | None
 ) -> NDArray[np.int64] | None:
     """Return the attribute (N,) of each row, -1 where unknown; None if nothing tells it."""
     if groups is not None and attribute_logits is not None:
@@ -190,25 +169,68 @@ def _attributes(
     if groups is not None:
         attributes = group_codes(groups)
     elif attribute_logits is not None:
-        attributes = label_attributes(attribute_logits, seed=seed).pseudo_attributes.astype(np.int64)
+        attributes = label_attributes(attribute_logits).pseudo_attributes.astype(np.int64)
     else:
         return None
     check_consistent_length(labels, attributes)
     return attributes
 
 
-def _trained(
-    features: NDArray[np.float32], training: TrainingGroups, kind: type[Objective], config: FitConfig
+def _balanced_weights(labels: NDArray[np.int64], attributes: NDArray[np.int64] | None) -> NDArray[np.float64] | None:
+    """Return the weight (N,) of each row, as `dbpt.sample_weights`; of unknown group it is the mean of its class."""
+    if attributes is None:
+        return None
+    num_classes, num_attributes = int(labels.max()) + 1, int(attributes.max()) + 1
+    groups = group_ids(labels, attributes, num_attributes)
+    rule = GroupWeights(group_counts(groups, num_classes * num_attributes), 0.0, 0.0)
+    return rule.sample_weights(groups, labels, num_classes=num_classes)
+
+
+def _group_regression(
+    features_ND: NDArray[np.float64], labels: NDArray[np.int64], attributes: NDArray[np.int64], C: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return weights (K, D) and biases (K,) after the last epoch."""
-    num_outputs = training.num_groups if config.prompts == "group" else training.num_classes
-    head = LinearHead(torch.zeros(num_outputs, features.shape[1]), logit_scale=1.0)
-    objective = kind(training, apply=config.application(kind.name) or "loss", **config.values(kind.settings))
-    rows = Rows(features, training.labels, training.groups)
-    unused = Rows(features[:1], training.labels[:1], training.groups[:1])  # no validation row chooses the last epoch
-    with one_thread_if_small(head.multiply_adds):
-        train(head, objective, rows, unused, config)
-    return head.weights.detach().double().numpy(), head.bias.detach().double().numpy()
+    """Return weights (G, D) and biases (G,) of softmax regression on the groups y * A + a, for equal shares of them.
+
+    The groups' shares are inside the softmax in training only. The weights of a group are the sum of a part of its
+    class, one of its attribute and one of its own, so a rare group learns from those that share either. The penalty is
+    half the sum of squares of all parts. The loss of a row of unknown group is -log of the sum over its class.
+    """
+    num_rows, num_classes, num_attributes = len(labels), int(labels.max()) + 1, int(attributes.max()) + 1
+    num_groups = num_classes * num_attributes
+    groups = group_ids(labels, attributes, num_attributes)
+    counts_CA = group_counts(groups, num_groups).reshape(num_classes, num_attributes)
+    # Rows of unknown group are taken to be distributed as the others of their class.
+    parts_CA = np.where(counts_CA.any(axis=1, keepdims=True), counts_CA, 1)
+    shares_CA = parts_CA / parts_CA.sum(axis=1, keepdims=True) * np.bincount(labels)[:, None] / num_rows
+    with np.errstate(divide="ignore"):
+        log_shares_G = np.log(shares_CA).reshape(-1)  # minus infinity leaves a group without rows out
+
+    class_GC = np.repeat(np.eye(num_classes), num_attributes, axis=0)
+    attribute_GA = np.tile(np.eye(num_attributes), (num_classes, 1))
+    own_GG = np.sqrt(OWN_PART) * np.eye(num_groups)
+    # Groups of class and attribute have no attribute in common, and then a part of the class was no better.
+    has_common = ((counts_CA > 0).sum(axis=0) > 1).any()
+    mixing_GP = np.hstack([class_GC, attribute_GA, own_GG] if has_common else [attribute_GA, own_GG])
+    possible_NG = np.where(groups[:, None] < 0, class_GC.T[labels] > 0, groups[:, None] == np.arange(num_groups))
+
+    def loss_and_gradient(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        biases_G, parts_PD = values[:num_groups], values[num_groups:].reshape(mixing_GP.shape[1], -1)
+        logits_NG = features_ND @ (mixing_GP @ parts_PD).T + biases_G + log_shares_G
+        possible_logits_NG = np.where(possible_NG, logits_NG, -np.inf)
+        loss = (logsumexp(logits_NG, axis=1) - logsumexp(possible_logits_NG, axis=1)).mean()
+        errors_NG = (softmax(logits_NG, axis=1) - softmax(possible_logits_NG, axis=1)) / num_rows
+        pull_PD = parts_PD / (C * num_rows)
+        gradient_PD = mixing_GP.T @ (errors_NG.T @ features_ND) + pull_PD
+        gradient = np.concatenate([errors_NG.sum(axis=0), gradient_PD.reshape(-1)])
+        return loss + np.vdot(pull_PD, parts_PD) / 2, gradient
+
+    start = np.zeros(num_groups + mixing_GP.shape[1] * features_ND.shape[1])
+    options = {"gtol": TOLERANCE, "maxiter": MOST_STEPS}
+    found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
+    if found.nit >= MOST_STEPS:
+        warnings.warn(f"gla did not converge in {MOST_STEPS} steps; lower C", ConvergenceWarning, stacklevel=3)
+    biases_G, parts_PD = found.x[:num_groups], found.x[num_groups:].reshape(mixing_GP.shape[1], -1)
+    return mixing_GP @ parts_PD, np.where(np.isinf(log_shares_G), -np.inf, biases_G)
 
 
 def worst_group_score(y_true: ArrayLike, y_pred: ArrayLike, groups: Iterable[Any] | None = None) -> float:

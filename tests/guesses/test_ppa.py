@@ -47,7 +47,7 @@ def test_a_rare_class_is_not_wrong_for_being_rare():
     """With one attribute the features say nothing once the words are out; only noise is left."""
     features, labels, _, weights = made([[2000], [100]], seed=1)
     errors = probe_errors(features, labels, weights, np.arange(len(labels)))
-    assert abs(errors[labels == 0].mean() - errors[labels == 1].mean()) < 0.3
+    assert abs(errors[labels == 0].mean() - errors[labels == 1].mean()) < 0.15
 
 
 def test_it_is_gradient_descent_on_the_adjusted_loss_of_the_rows_to_fit_on():
@@ -57,6 +57,7 @@ def test_it_is_gradient_descent_on_the_adjusted_loss_of_the_rows_to_fit_on():
     inputs = torch.from_numpy(features).double()
     inputs = PPA_SCALE * (inputs - inputs @ basis @ basis.T)
     layer, targets = torch.nn.Linear(WIDTH, 3).double(), torch.from_numpy(labels)
+    inputs -= torch.stack([inputs[fitted][targets[fitted] == label].mean(dim=0) for label in range(3)]).mean(dim=0)
     torch.nn.init.zeros_(layer.weight)
     torch.nn.init.zeros_(layer.bias)
     shares = torch.from_numpy(np.bincount(labels[fitted]) / len(fitted)).log()

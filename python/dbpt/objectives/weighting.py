@@ -161,8 +161,9 @@ class Gla(Objective):
     """l_i = -log softmax(z_i + tau * log beta)_g(i), with the logits z_i of the groups and their shares beta.
 
     With ``tau`` = 1 the softmax of z fits equally frequent groups: logit adjustment (Menon et al., 2021, arXiv
-    2007.07314) with groups for classes. No row weighs more than another. The answer is the class with the largest sum
-    of softmax(z) over its groups. A row of unknown group has the loss of its class, -log of the sum over its groups.
+    2007.07314) with groups for classes, which Project-Probe-Aggregate (arXiv 2503.09487) uses too. No row weighs more
+    than another. The answer is the class with the largest sum of softmax(z) over its groups. A row of unknown group has
+    the loss of its class, -log of the sum over its groups.
 
     A group of fewer than ``min_group_count`` rows counts as one of that size, and one without rows is left out. Rows of
     unknown group are taken to be distributed as the others of their class.
