@@ -5,7 +5,8 @@ from collections.abc import Collection, Container
 from importlib import import_module
 from typing import Any
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # line breaks and terminal codes
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udc7f\udd00-\udfff]")
+"""Line breaks, terminal codes, and surrogates that can't be printed: all but Python's escapes of file names' bytes."""
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """A number as people and programs write it. Python's ``int`` and ``float`` also take 0_1 and digits of any script."""
 HEAD, TAIL = 1400, 500

@@ -334,3 +334,11 @@ def test_memory_that_is_full_is_one_line(refusal, tiny, monkeypatch, error):
         monkeypatch.setattr(function, Mock(side_effect=error))
     assert refusal("predict", "run", "image.jpg").endswith(": choose another --device")
     assert refusal("embed", tiny.table).endswith(": lower --embed-batch-size, or choose another --device")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b"])
+@pytest.mark.parametrize(
+    "line", ["fit NAME --out x", "fit x.csv --out NAME", "predict NAME a.png", "cache list --cache NAME"]
+)
+def test_arguments_that_no_file_can_be_named(refusal, name, line):
+    assert refusal(*line.replace("NAME", name).split()).startswith(f"{name!r}: cannot be an argument")

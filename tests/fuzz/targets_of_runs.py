@@ -78,6 +78,21 @@ def run_classifier(workplace: Workplace) -> Parse:
     return workplace.parser_of("run/classifier.safetensors", read)
 
 
+def saved(name: str) -> Prepare:
+    def prepare(workplace: Workplace) -> Parse:
+        folder = workplace.folder / "saved"
+        dbpt.load(workplace.fixture("tiny_run")).save_pretrained(folder)
+        shutil.copy(workplace.fixture("tiny").weights, folder)
+        workplace.corpus[f"good-{name}"] = (folder / name).read_bytes()
+        return workplace.parser_of(f"saved/{name}", lambda path: dbpt.load(folder).backbone.encode_text(["a dog"]))
+
+    return prepare
+
+
+target(name="saved_config")(saved("config.json"))
+target(repairs.digest, name="saved_tensors")(saved("model.safetensors"))
+
+
 @target(repairs.digest)
 def run_clusters(workplace: Workplace) -> Parse:
     """The clusters of a run with two classes of three clusters."""

@@ -27,6 +27,7 @@ from dbpt.cli.verbs import compare, evaluate, export, fit, guess, predict
 from dbpt.environment import launched, launched_rank, local_rank
 from dbpt.errors import InputError, out_of_memory
 from dbpt.registry import import_plugins
+from dbpt.storage.files import check_name
 
 INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
 SHARED = ("embed", "fit")
@@ -148,6 +149,8 @@ def main(arguments: list[str] | None = None) -> None:
         with warnings.catch_warnings(), _logged_lines(), _signals_interrupt():
             warnings.showwarning = lambda message, *_where, **_more: logging.getLogger("dbpt").warning(message)
             arguments = sys.argv[1:] if arguments is None else arguments
+            for argument in arguments:  # before click asks whether they are files
+                check_name(argument, f"{argument!r}: cannot be an argument")
             commands.main(arguments, prog_name="dbpt", standalone_mode=False, obj=arguments)
         sys.stdout.flush()
     except InputError as error:

@@ -1,6 +1,7 @@
 """Load a `Backbone` by names, or from a stored spec, whose digests are then checked."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,19 @@ import torch
 
 from dbpt.clip import model as models
 from dbpt.clip import spec as specs
-from dbpt.clip.backbone import IMAGE_PRECISIONS, Backbone, best_precision, check_image_precision, image_precision_of
+from dbpt.clip.backbone import (
+    DAMAGED,
+    IMAGE_PRECISIONS,
+    Backbone,
+    best_precision,
+    check_image_precision,
+    image_precision_of,
+)
 from dbpt.errors import InputError, foreign_error
 from dbpt.storage.files import file_sha256, reason_of, system_errors
+
+MOST_RANDOM = 1 << 28
+"""Parameters and buffers of a stored model with random weights."""
 
 
 def load_backbone(
@@ -94,7 +105,7 @@ def load_backbone_from_spec(
     if weights is not None:
         if spec["weights"]["kind"] != "file":
             raise InputError(f"{weights}: the run's weights are {spec['pretrained']!r} of open_clip, not a file")
-        spec["weights"]["path"] = str(Path(weights).resolve())
+        spec["weights"]["path"] = os.path.abspath(weights)  # noqa: PTH100 (Path.resolve raises on a name with NUL)
     elif spec["weights"]["kind"] == "file" and not os.path.lexists(spec["weights"]["path"]):
         raise InputError(f"{spec['weights']['path']}: no such weights file; name its path with --weights FILE")
     return _build(spec, _device(device), tokenizer_now=False)
@@ -133,7 +144,7 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
             config: dict[str, Any] = open_clip.get_model_config(spec["model"])
         spec["config"] = config | {"quick_gelu": True} if _needs_quick_gelu(spec) else config
     tokenizer = _tokenizer(spec) if tokenizer_now else _later_tokenizer(spec)  # before the weights, which take longer
-    model = (_published(spec) if is_published else _local(spec)).float()
+    model = (_published(spec) if is_published else _local(spec, is_stored=not tokenizer_now)).float()
     assert isinstance(model.visual, torch.nn.Module)
     if spec.get("image_precision") == "auto":
         spec["image_precision"] = best_precision(model.visual, device)
@@ -141,6 +152,8 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
     model = model.eval().requires_grad_(False).to(device)
     scale, bias = model.logit_scale, getattr(model, "logit_bias", None)
     assert isinstance(scale, torch.Tensor)
+    if not math.isfinite(logit_scale := float(scale.exp())):
+        raise InputError(f"{spec['model']}: its logit_scale is {float(scale)}, too large; {DAMAGED}")
     return Backbone(
         model=model,
         tokenizer=tokenizer,
@@ -148,32 +161,39 @@ def _build(spec: dict[str, Any], device: torch.device, *, tokenizer_now: bool) -
         device=device,
         embed_dim=int(spec["config"]["embed_dim"]),
         spec=spec,
-        logit_scale=float(scale.exp()),
+        logit_scale=logit_scale,
         logit_bias=None if bias is None else float(bias),
     )
 
 
-def _local(spec: dict[str, Any]) -> torch.nn.Module:
-    weights = spec["weights"]
+def _local(spec: dict[str, Any], *, is_stored: bool) -> torch.nn.Module:
+    config, weights, name = spec["config"], spec["weights"], spec["model"]
     if weights["kind"] == "file":
         path = Path(weights["path"])
         models.check_weights_file(path)
+        size = path.stat().st_size
+        with specs.text_tower(config, only_cache=is_stored):
+            # 1 to 8 bytes for each parameter; the header and what isn't read have up to 64 MiB
+            model = models.build_model(config, f"{path} for {name}", range((size - (1 << 26)) // 8, size + 1))
         _settle_digest(weights, _digest(path), str(path))
-        model = models.build_model(spec["config"], spec["model"])
         models.load_weights(model, path)
         return model
     # The caller's random numbers stay as they were.
-    with torch.random.fork_rng(devices=[]):
+    with specs.text_tower(config, only_cache=is_stored), torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights["seed"])
-        model = models.build_model(spec["config"], spec["model"])
-    _settle_digest(weights, models.state_digest(model), f"{spec['model']} with random weights")
+        # anybody may have stored it, and there is no file to compare its sizes with
+        named = f"{name} with random weights"
+        model = models.build_model(config, named, range(MOST_RANDOM if is_stored else 0))
+    _settle_digest(weights, models.state_digest(model), named)
     return model
 
 
 def _published(spec: dict[str, Any]) -> torch.nn.Module:
-    name, tag = spec["model"], spec["pretrained"]
-    with _from_open_clip(spec):
-        model = open_clip.create_model(name, tag, force_quick_gelu=_needs_quick_gelu(spec), require_pretrained=True)
+    name, tag, quick = spec["model"], spec["pretrained"], _needs_quick_gelu(spec)
+    with _from_open_clip(spec), specs.text_tower(open_clip.get_model_config(name)):  # not that of a stored spec
+        model = open_clip.create_model(
+            name, tag, force_quick_gelu=quick, require_pretrained=True, pretrained_text=False
+        )
     assert isinstance(model, torch.nn.Module)
     spec.setdefault("preprocess", models.clean_preprocess(model.visual.preprocess_cfg))  # type: ignore[union-attr,arg-type]
     _settle_digest(spec["weights"], models.state_digest(model), f"model {name!r}, pretrained {tag!r}")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import isfinite
 from pathlib import Path
@@ -23,31 +24,77 @@ from dbpt.errors import InputError, foreign_error, nearest
 from dbpt.storage.files import open_regular, reason_of, system_errors
 
 # Far above any real model. Larger values would need all memory or endless time.
-MOST_LAYERS, LARGEST_SIZE = 1000, 1 << 20
+MOST_LAYERS, LARGEST_IMAGE, LARGEST_SIZE = 200, 1 << 12, 1 << 20
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".pkl", ".pickle", ".ckpt", ".tar", ".npz", ".npy")
 _PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"\x93NUMPY", b"\x1f\x8b")
 
 
-def build_model(config: dict[str, Any], named: str) -> torch.nn.Module:
-    """Build an open_clip model with random weights from its config. Never downloads weights."""
+def context_length(config: dict[str, Any]) -> int:
+    """Return the number of token positions of the text tower."""
+    return int(config["text_cfg"].get("context_length", 77))
+
+
+def build_model(config: dict[str, Any], named: str, expected: Sequence[int] = ()) -> torch.nn.Module:
+    """Build an open_clip model with random weights from its config. Never downloads weights.
+
+    Args:
+        config: open_clip's, by anybody.
+        named: the model in messages.
+        expected: the numbers of parameters and buffers that its weights can have, compared before memory is taken.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: for values that are wrong or too large.
+    """
     config = json.loads(json.dumps(config))  # a copy, as open_clip takes some entries out
     for part in (config, *(value for value in config.values() if isinstance(value, dict))):
         for key, value in part.items():
-            most = MOST_LAYERS if key == "layers" else LARGEST_SIZE
+            most = {"layers": MOST_LAYERS, "image_size": LARGEST_IMAGE}.get(key, LARGEST_SIZE)
             sizes = value if isinstance(value, list) else [value]
-            if any(isinstance(size, int) and size > most for size in sizes):
-                raise InputError(f"{named}: {key} is {value!r}, expected at most {most}")
+            is_large = any(isinstance(size, int | float) and not abs(size) <= most for size in sizes)
+            is_elsewhere = key == "timm_model_name" and ":" in str(value)  # in a repository, or a folder
+            if is_large or is_elsewhere or (isinstance(value, dict) and "device" in value):
+                raise InputError(f"{named}: {key} is {value!r}, expected at most {most}, and no repository or device")
     config["vision_cfg"]["timm_model_pretrained"] = False
     is_hf_text = "hf_model_name" in config["text_cfg"]
     if is_hf_text:
         config["text_cfg"]["hf_model_pretrained"] = False
     custom_text = config.pop("custom_text", False) or is_hf_text
     text_class = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP
+    kind = text_class if custom_text else open_clip.CLIP
     try:
-        model: torch.nn.Module = (text_class if custom_text else open_clip.CLIP)(**config)
-    except Exception as error:  # a wrong value can raise anything in open_clip and timm
+        number = _count(kind, config) if expected else None
+        model: torch.nn.Module | None = kind(**config) if number is None or number in expected else None
+    except Exception as error:  # a wrong value can raise anything in open_clip, timm and transformers
         raise InputError(f"{named}: open_clip can't build this model ({foreign_error(error)})") from error
+    if model is None:
+        raise InputError(
+            f"{named}: truncated or damaged, or not a checkpoint of the architecture in the model's config"
+        )
     return model
+
+
+def _count(kind: type[torch.nn.Module], config: dict[str, Any]) -> int | None:
+    """Return the number of parameters and buffers of a model; None if that is not known. Refuse one that can't encode.
+
+    The device "meta" takes neither memory nor time.
+    """
+    number, length = None, 2 if config["text_cfg"].get("hf_model_name") else context_length(config)
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]), torch.no_grad():
+            model: Any = kind(**config).eval()
+            number = sum(tensor.numel() for tensor in (*model.parameters(), *model.buffers()))
+            images, texts = (
+                torch.zeros(1, 3, *to_2tuple(model.visual.image_size)),
+                torch.zeros(1, length, dtype=torch.long),
+            )
+            torch.cat([model.encode_image(images), model.encode_text(texts)])
+    except RuntimeError as error:  # timm before 1.0.22 looks at numbers
+        if not isinstance(error, NotImplementedError) and not str(error).startswith("Tensor.item() "):
+            raise
+    return number
 
 
 def check_weights_file(path: Path) -> None:
@@ -102,7 +149,8 @@ def state_digest(model: torch.nn.Module) -> str:
 
 
 PREPROCESS_KEYS = ("mean", "std", "interpolation", "resize_mode", "fill_color")
-_CHOICES = {"interpolation": ["bicubic", "bilinear"], "resize_mode": ["shortest", "longest", "squash"]}
+_RESIZING = {"interpolation": ["bicubic", "bilinear"], "resize_mode": ["shortest", "longest", "squash"]}
+_CHOICES: Mapping[str, Any] = {**_RESIZING, "fill_color": range(256)}
 
 
 class Preprocessing:
@@ -166,7 +214,7 @@ def check_preprocess(path: Path, given: Any, default: dict[str, Any]) -> dict[st
         if key not in PREPROCESS_KEYS:
             raise InputError(f"{path}: unknown preprocess key {key!r}{nearest(key, list(PREPROCESS_KEYS))}")
         if key in _CHOICES and value not in _CHOICES[key]:
-            raise InputError(f"{path}: preprocess {key} is {value!r}, expected one of {', '.join(_CHOICES[key])}")
+            raise InputError(f"{path}: preprocess {key} is {value!r}, expected one of {_CHOICES[key]}")
         are_three = isinstance(value, list) and len(value) == 3
         if key in ("mean", "std") and not (
             are_three and all(isinstance(x, int | float) and isfinite(x) for x in value)

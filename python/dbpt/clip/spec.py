@@ -13,21 +13,32 @@ from urllib.request import getproxies
 
 import open_clip
 import torch
+from open_clip.hf_configs import arch_dict
 from open_clip.tokenizer import get_clean_fn
 
-from dbpt.clip.model import PICKLE_SUFFIXES, check_preprocess, check_weights_file, clean_preprocess, default_preprocess
+from dbpt.clip.model import (
+    PICKLE_SUFFIXES,
+    check_preprocess,
+    check_weights_file,
+    clean_preprocess,
+    context_length,
+    default_preprocess,
+)
 from dbpt.errors import InputError, first_few, foreign_error, nearest, optional_module
 from dbpt.storage.files import check_readable
 from dbpt.storage.typed_json import read_json
+
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5.0
 
 
 @contextlib.contextmanager
-def quiet_hub() -> Iterator[None]:
+def quiet_hub(*, only_cache: bool = False) -> Iterator[None]:
     """Silence the logs of other libraries, whose errors are raised; go offline if the hub can't be reached.
 
-    Otherwise the hub's client retries for 23 seconds, which no setting changes. Behind a proxy the client decides.
+    Otherwise the hub's client retries for 23 seconds, which no setting changes. Behind a proxy the client decides. With
+    ``only_cache`` the hub isn't asked.
     """
     from huggingface_hub import constants
 
@@ -38,7 +49,8 @@ def quiet_hub() -> Iterator[None]:
     for logger in chatty:
         logger.setLevel(logging.CRITICAL)
     try:
-        if not offline and not getproxies():
+        constants.HF_HUB_OFFLINE |= only_cache
+        if not constants.HF_HUB_OFFLINE and not getproxies():
             try:
                 socket.create_connection((endpoint.hostname, endpoint.port or 443), CONNECT_SECONDS).close()
             except OSError:
@@ -62,11 +74,6 @@ class Tokenizer(Protocol):
 _clip_tokenizer: Callable[..., Tokenizer] = lru_cache(maxsize=4)(open_clip.SimpleTokenizer)
 
 
-def context_length(config: dict[str, Any]) -> int:
-    """Return the number of token positions of the text tower."""
-    return int(config["text_cfg"].get("context_length", 77))
-
-
 def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> int | None:
     """Return the row of the first text that was cut in ``ids`` (P, L); None if all fit.
 
@@ -78,11 +85,40 @@ def first_cut(tokenizer: Tokenizer, texts: Sequence[str], ids: torch.Tensor) -> 
     return int(is_cut.int().argmax()) if bool(is_cut.any()) else None
 
 
+@contextlib.contextmanager
+def text_tower(config: dict[str, Any], *, only_cache: bool = False) -> Iterator[None]:
+    """Let open_clip build the text tower of a config, with transformers if the config says so.
+
+    Refuses one whose settings name code that comes with them, which is never run; open_clip would ask whether to.
+    Raises `InputError`, also if the settings can't be loaded from the Hub, or with ``only_cache`` from its cache.
+    """
+    if not (name := config["text_cfg"].get("hf_model_name")):
+        yield
+        return
+    with quiet_hub(only_cache=only_cache):
+        try:
+            from transformers import AutoConfig
+
+            settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        except Exception as error:  # a missing package, no network, nothing in the cache, code
+            hint = "; as its weights are local the Hub isn't asked, load the model once by its name" * only_cache
+            raise InputError(f"text tower {name!r}: can't be loaded ({foreign_error(error)}){hint}") from None
+        code = getattr(settings, "auto_map", None) or getattr(settings, "_attn_implementation", None)
+        if code not in (None, "eager", "sdpa") or settings.model_type not in arch_dict:
+            raise InputError(f"text tower {name!r}: needs code of its own ({code}), or that open_clip lacks")
+        if only_cache:
+            logger.info(f"text tower {name!r}: loaded without asking the Hub, as its weights are local")
+        yield
+
+
 def model_tokenizer(name: str) -> Tokenizer:
     """Return open_clip's tokenizer for a named model. Raises `InputError` if the network or a package is missing."""
     try:
-        with quiet_hub():
-            return open_clip.get_tokenizer(name)  # type: ignore[no-any-return]
+        with quiet_hub(only_cache=":" not in name):
+            is_of_hub = open_clip.get_model_config(name)["text_cfg"].get("hf_tokenizer_name")
+        with quiet_hub(only_cache=not is_of_hub):
+            # its config could allow code of its own
+            return open_clip.get_tokenizer(name, **({"trust_remote_code": False} if is_of_hub else {}))  # type: ignore[no-any-return]
     except Exception as error:  # missing packages, no network, a folder without the files
         raise InputError(
             f"model {name!r}: its tokenizer could not be loaded ({foreign_error(error, 80)}); "
@@ -102,6 +138,8 @@ def tokenizer_file(path: Path) -> Path:
     """Return `path`, or the tokenizer.json in the folder `path`."""
     file = path / "tokenizer.json" if os.path.isdir(path) else path  # noqa: PTH112 (Path.is_dir raises on long names)
     check_readable(file, "tokenizer", "expected a tokenizer.json or its folder")
+    if file.stat().st_size > 1 << 28:
+        raise InputError(f"{file}: more than 256 MiB, too large for a tokenizer")
     return file
 
 
@@ -273,15 +311,23 @@ _PARTS: Mapping[str, Callable[[Any, dict[str, Any]], bool]] = {
     "config.embed_dim": lambda value, spec: isinstance(value, int),
     "config.vision_cfg": lambda value, spec: isinstance(value, dict),
     "config.text_cfg": lambda value, spec: isinstance(value, dict),
-    "weights.kind": lambda value, spec: value in ("file", "random", "published"),
+    # open_clip would also load local files and folders, with pickles and code, by the names of published ones
+    "weights.kind": lambda value, spec: value in ("file", "random") or (value == "published" and _is_published(spec)),
     "weights.sha256": lambda value, spec: isinstance(value, str),
     "weights.path": lambda value, spec: isinstance(value, str) or spec["weights"]["kind"] != "file",
-    "weights.seed": lambda value, spec: (
-        spec["weights"]["kind"] != "random" or (isinstance(value, int) and 0 <= value < 2**63)
-    ),
-    "tokenizer.kind": lambda value, spec: value in ("file", "simple", "model"),
+    "weights.seed": lambda value, spec: value == RANDOM_SEED or spec["weights"]["kind"] != "random",
+    "tokenizer.kind": lambda value, spec: value in ("file", "simple") or (value == "model" and _is_named(spec)),
     "tokenizer.path": lambda value, spec: isinstance(value, str) or spec["tokenizer"]["kind"] != "file",
 }
+
+
+def _is_published(spec: dict[str, Any]) -> bool:
+    name, tag = spec["model"], spec["pretrained"]
+    return name.startswith("hf-hub:") if tag is None else bool(open_clip.is_pretrained_cfg(name, tag))
+
+
+def _is_named(spec: dict[str, Any]) -> bool:
+    return ":" not in spec["model"] or spec["weights"]["kind"] == "published"
 
 
 def check_spec(spec: Any, path: Path) -> None:

@@ -296,7 +296,8 @@ def guesses_with_doubts(
     trust_fields: list[dict[str, Any]] = [{"doubts": list(part.doubts or ())} for part in parts]
     is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
     if pseudo.probe is not None:
-        trust_fields = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
+        is_judged = bool(pseudo.probe.figures)  # that of a saved classifier has none
+        trust_fields = [{"doubts": f.doubts, "cross_validated": f} for f in pseudo.probe.figures] or trust_fields
     elif method is not None:
         likeliest = [_likeliest(part) for part in parts]
         trust_fields = _doubts(dataset, likeliest, rows, logits_of, other_words(), method.name)

@@ -111,19 +111,20 @@ class Classifier(ModelHubMixin):
             InputError: for no such folder or repository, damaged files, and if the backbone is gone or changed.
         """
         path = Path(folder)
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
             options = {"revision": revision, "token": token, "cache_dir": cache_dir}
             flags = {"force_download": force_download, "local_files_only": local_files_only}
             path = downloaded(str(folder), **options, **flags)
         backbone, tensors, words, config, probe, card = read_pretrained(path, device=device, weights=weights)
-        head = head_of(tensors, config.head, path / TENSORS, words, backbone)
+        head = head_of(tensors, config, path / TENSORS, words, backbone)
         return cls(backbone, head, words, config, probe, card)
 
-    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> str | None:
+    def save_pretrained(self, save_directory: str | Path, *, overwrite: bool = False, **kwargs: Any) -> str | None:
         """Write the classifier to a folder of its own: config.json, model.safetensors, README.md.
 
         Args:
-            save_directory: a new or empty folder, or one of a saved classifier, which is replaced.
+            save_directory: a new or empty folder, or with ``overwrite`` that of a saved classifier.
+            overwrite: whether to replace a saved classifier. Folders of other content are never written to.
             kwargs: ``push_to_hub=True`` and more, as in ``huggingface_hub.ModelHubMixin.save_pretrained``.
 
         Returns:
@@ -135,7 +136,7 @@ class Classifier(ModelHubMixin):
         folder = Path(save_directory)
         if self.card is None:
             raise InputError("the run has no README.md, its model card; fit again")
-        check_new(folder)
+        check_new(folder, overwrite=overwrite)
         with system_errors(f"{folder}: cannot be written"), TemporaryDirectory() as built:
             super().save_pretrained(built)
             folder.mkdir(parents=True, exist_ok=True)

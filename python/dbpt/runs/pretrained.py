@@ -4,8 +4,10 @@ The folder has config.json, model.safetensors and README.md. CLIP's own weights 
 them, with their digest.
 """
 
+import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any, Literal
@@ -23,8 +25,17 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS, Head
 from dbpt.objectives.training_free import TrainingFree
 from dbpt.settings.config import FitConfig, make_config
-from dbpt.storage.files import are_finite, is_missing, read_regular, read_tensors, write_json, write_tensors
-from dbpt.storage.typed_json import check_version, read_json, typed
+from dbpt.storage.files import (
+    are_finite,
+    check_can_create,
+    is_missing,
+    read_regular,
+    read_tensors,
+    system_errors,
+    write_json,
+    write_tensors,
+)
+from dbpt.storage.typed_json import MOST_BYTES, check_version, read_json, typed
 
 
 @dataclass(frozen=True)
@@ -47,9 +58,13 @@ class FeatureClassifier:
     head: type[Head] | type[TrainingFree]
 
     def __post_init__(self) -> None:
+        if self.weights.ndim not in (2, 3) or not self.weights.size:
+            raise ValueError(f"weights has shape {self.weights.shape}, expected two or three dimensions")
         outputs = self.weights.shape[:-1]
         shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), outputs]}
         shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self._of_outputs).items()}
+        if (extra := self.tensors.keys() - shapes.keys() - {"weights"}) and self.head.name not in HEADS.added:
+            raise ValueError(f"{min(extra)} is no tensor of the head {self.head.name}")
         for name, expected in shapes.items():
             if (shape := self.tensors[name].shape) not in expected:
                 raise ValueError(f"{name} has shape {shape}, expected {' or '.join(map(str, expected))}")
@@ -145,30 +160,35 @@ def zero_shot_classifier(
     return FeatureClassifier({"weights": weights, **tensors}, head)
 
 
+def most_bytes(words: Words, embed_dim: int) -> int:
+    """Return the size of the largest file of a head: a multiple of its weights, and room for what heads add."""
+    return MOST_BYTES + 64 * len(words.classes) * max(1, len(words.attributes)) * embed_dim
+
+
 def head_of(
-    tensors: Mapping[str, NDArray[np.float32]], head: str, path: Path, words: Words, backbone: Backbone
+    tensors: Mapping[str, NDArray[np.float32]], config: FitConfig, path: Path, words: Words, backbone: Backbone
 ) -> FeatureClassifier:
     """Return the classifier that a file has the tensors of.
 
     Args:
         tensors: by name.
-        head: the name of the head.
+        config: the settings of the run.
         path: the file, for messages.
-        words: the classes.
+        words: the classes and attributes.
         backbone: the one that makes the features.
 
     Raises:
-        InputError: if tensors are missing, or don't fit the number of classes or the width of the features.
+        InputError: if tensors are missing, or don't fit the words or the width of the features.
     """
     try:
-        classifier = FeatureClassifier(tensors, HEADS[head])
-    except (KeyError, ValueError) as error:
+        classifier = FeatureClassifier(tensors, HEADS[config.head])
+    except (KeyError, ValueError, TypeError, IndexError) as error:
         raise InputError(f"{path}: not a readable classifier ({error}); make it again") from None
-    if (len(classifier.weights), classifier.weights.shape[-1]) != (len(words.classes), backbone.embed_dim):
-        raise InputError(
-            f"{path}: weights of shape {classifier.weights.shape}, but the run has {len(words.classes)} classes and "
-            f"embed_dim {backbone.embed_dim}"
-        )
+    shape = classifier.weights.shape
+    attributes = shape[1:-1] if config.has_unnamed_groups or len(shape) == 2 else (len(words.attributes),)
+    if shape != (len(words.classes), *attributes, backbone.embed_dim):
+        sizes = f"{len(words.classes)} classes, {len(words.attributes)} attributes, embed_dim {backbone.embed_dim}"
+        raise InputError(f"{path}: weights of shape {shape}, but the run has {sizes}")
     return classifier
 
 
@@ -196,7 +216,7 @@ class PretrainedConfig:
 
 
 def is_pretrained(folder: Path) -> bool:
-    """Return whether `write_pretrained` wrote the folder."""
+    """Return whether a folder has the files that `write_pretrained` writes, as those of other libraries have."""
     return not (is_missing(folder / CONFIG) or is_missing(folder / TENSORS))
 
 
@@ -248,7 +268,7 @@ def read_pretrained(
 ) -> tuple[Backbone, dict[str, NDArray[np.float32]], Words, FitConfig, AttributeProbe | None, str | None]:
     """Return what `write_pretrained` wrote and the loaded backbone: the tensors of the head, probe and model card.
 
-    A local weights file is ``weights``, or the one of that name in the folder.
+    A local weights file is ``weights``, or the one of that name in the folder. Other files are in the folder, too.
 
     Raises:
         InputError: if a file is missing, damaged or of another version, and as `load_backbone_from_spec` does.
@@ -263,35 +283,53 @@ def read_pretrained(
     check_version(path, record.get("schema_version"), SCHEMA_VERSION)
     content = typed(record, PretrainedConfig, path, HINT)
     check_spec(content.backbone, path)
-    config, local = make_config(content.settings), content.backbone["weights"].get("path")
+    if unread := content.settings.keys() - {*SETTINGS, "attributes"}:
+        raise InputError(f"{path}: settings.{min(unread)} is none of {', '.join(SETTINGS)}; {HINT}")
+    spec, settings = content.backbone, content.settings
+    for entries in (spec["tokenizer"], settings):  # files are named without their folders
+        files = {key: PurePath(str(value)) for key, value in entries.items()}
+        entries |= {key: str(folder / f.name) for key, f in files.items() if f.suffix in (".json", ".safetensors")}
+    config, local = make_config(settings), spec["weights"].get("path")
+    if os.path.lexists(tower := str(spec["config"]["text_cfg"].get("hf_model_name") or "")):
+        raise InputError(f"{path}: its text tower {tower!r} is a folder here, expected a name on the Hub")
     if local is not None and weights is None:
-        name, sha256 = PurePath(local).name, content.backbone["weights"]["sha256"][:12]
+        name, sha256 = PurePath(local).name, spec["weights"]["sha256"][:12]
         folders = (folder, mini_clip_paths()[1].parent)  # the second has the one that comes with dbpt
         weights = next((each / name for each in folders if not is_missing(each / name)), None)
         if weights is None:
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")
-    backbone = load_backbone_from_spec(content.backbone, device=device, weights=weights)
-    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=HINT)
-    probe = None
-    if PROBE[0] in tensors:
-        probe = AttributeProbe(tensors.pop(PROBE[0]), tensors.pop(PROBE[1]), ())
+    backbone = load_backbone_from_spec(spec, device=device, weights=weights)
+    most = most_bytes(content.words, backbone.embed_dim)
+    tensors, _ = read_tensors(folder / TENSORS, "classifier", version=SCHEMA_VERSION, hint=HINT, most=most)
+    arrays, size = [tensors.pop(name) for name in PROBE if name in tensors], sum(content.words.sizes)
+    width = arrays[0].size // max(1, size) if arrays and config.label_model else backbone.embed_dim
+    if arrays and ([array.shape for array in arrays] != [(size, width), (size,)] or not are_finite(*arrays)):
+        raise InputError(f"{folder / TENSORS}: its probe does not belong to its words and backbone; {HINT}")
+    probe = AttributeProbe(arrays[0], arrays[1], ()) if arrays else None
     return backbone, tensors, content.words, config, probe, read_card(folder)
 
 
 def read_card(folder: Path) -> str | None:
     """Return the text of the model card in a folder; None if there is none."""
     path = folder / CARD
-    return None if is_missing(path) else read_regular(path, "model card").decode("utf-8", "replace")
+    return None if is_missing(path) else read_regular(path, "model card", 1 << 22).decode("utf-8", "replace")
 
 
-def check_new(folder: Path) -> None:
-    """Refuse a folder that holds anything but what `write_pretrained` and the Hub's tools write."""
-    if not is_missing(folder) and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not is_pretrained(folder):
-        content = "is the folder of a run" if not is_missing(folder / "run.json") else "holds other files"
-        raise InputError(f"{folder}: {content}; name a new folder, or one of a saved classifier, which is replaced")
+def check_new(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that is neither new nor empty, unless ``overwrite`` and `write_pretrained` wrote it."""
+    if not os.path.lexists(folder):  # Path.exists raises on a name that is too long
+        check_can_create(folder, option="save_pretrained")
+        return
+    with system_errors(f"{folder}: is no folder to write to"):
+        names, library = {entry.name for entry in folder.iterdir()}, None
+    with suppress(InputError):  # another library may write anything
+        library = read_json(folder / CONFIG, "config").get("library_name")
+    if names and (library != "dbpt" or "run.json" in names):
+        content = "is the folder of a run" if "run.json" in names else "holds files that dbpt did not write"
+        raise InputError(f"{folder}: {content}; name a new folder")
+    if names and not overwrite:
+        raise InputError(f"{folder}: exists; name another folder, or replace it with overwrite=True")
 
 
 def downloaded(repository: str, **options: Any) -> Path:
@@ -299,7 +337,7 @@ def downloaded(repository: str, **options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     if not REPOSITORY.fullmatch(repository):
-        kind = "a file" if not is_missing(Path(repository)) else "no folder"
+        kind = "a file" if os.path.lexists(repository) else "no folder"
         raise InputError(f"{repository!r}: is {kind}, and not the name of a repository, owner/name")
     try:
         with quiet_hub():

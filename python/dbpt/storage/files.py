@@ -55,6 +55,13 @@ def system_errors(problem: str, hint: str = "") -> Iterator[None]:
         raise InputError(f"{problem}: {reason_of(error)}" + (f"; {hint}" if hint else "")) from None
 
 
+def check_name(name: str | os.PathLike[str], problem: str) -> None:
+    """Refuse a name that no file can have."""
+    with system_errors(problem):
+        if b"\0" in os.fsencode(name):
+            raise ValueError("embedded null byte")
+
+
 def check_readable(path: Path, what: str, hint: str = "") -> None:
     """Refuse a path that is no regular file, or can't be opened. Errors call it ``what``."""
     with system_errors(f"{path}: cannot read the {what}", hint):
@@ -89,8 +96,7 @@ def reason_of(error: BaseException) -> str:
 def check_can_create(path: Path, *, option: str = "--out", with_parents: bool = True) -> None:
     """Refuse a path that could not be created. Folders above it may be missing only if ``with_parents``."""
     problem = f"{option} {path}: cannot create"
-    if "\0" in os.fspath(path):
-        raise InputError(f"{problem}: a name cannot contain NUL")
+    check_name(path, problem)
     with system_errors(problem):  # such as a deleted working directory
         parents = path.absolute().parents
         parent = next(parent for parent in parents if os.path.lexists(parent))
@@ -223,16 +229,16 @@ def write_tensors(
 
 
 def read_tensors(
-    path: Path, what: str, *, version: int, hint: str = "fit again", needs: Iterable[str] = ()
+    path: Path, what: str, *, version: int, hint: str = "fit again", needs: Iterable[str] = (), most: int = sys.maxsize
 ) -> tuple[dict[str, NDArray[Any]], dict[str, str]]:
     """Return the arrays and the metadata that `write_tensors` wrote. ``needs`` names arrays that must be there.
 
-    Refuses a changed file, naming the ``hint``.
+    Refuses a changed file, naming the ``hint``, and one of more bytes than ``most``, unread.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    content = read_regular(path, what)
+    content = read_regular(path, what, most)
     try:
         tensors = load(content)
         header, data = _split(content)

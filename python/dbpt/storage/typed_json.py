@@ -108,7 +108,7 @@ def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path
 def _typed(value: Any, kind: Any, position: str, limits: Limits | None = None) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if kind is Any:
-        _check_depth(value, DEEPEST)
+        _check_depth(value, DEEPEST, position)
         return value
     if origin is Annotated:
         return _typed(value, arguments[0], position, arguments[1])
@@ -142,13 +142,15 @@ def _typed(value: Any, kind: Any, position: str, limits: Limits | None = None) -
     return _record(value, kind, position)
 
 
-def _check_depth(value: Any, levels: int) -> None:
-    """Refuse deep nesting, at which later recursive code could fail."""
+def _check_depth(value: Any, levels: int, position: str) -> None:
+    """Refuse deep nesting, at which later recursive code could fail, and NaN and infinities, which JSON lacks."""
     if isinstance(value, list | dict):
         if not levels:
             raise RecursionError
         for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, levels - 1)
+            _check_depth(item, levels - 1, position)
+    elif isinstance(value, float):
+        _check(value, math.isfinite(value), position, "finite numbers")
 
 
 def _record(value: Any, kind: Any, position: str) -> Any:
