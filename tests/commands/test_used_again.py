@@ -44,7 +44,7 @@ def test_moved_weights_can_be_named(tiny, tiny_run, tmp_path):
 def test_classifier_of_other_classes_is_refused(copied):
     tensors = load_file(copied / "classifier.safetensors") | {"weights": np.zeros((3, 16), dtype=np.float32)}
     write_tensors(copied / "classifier.safetensors", tensors, version=1)
-    with pytest.raises(InputError, match=r"weights of shape \(3, 16\), but the run has 2 classes and embed_dim 16"):
+    with pytest.raises(InputError, match=r"weights of shape \(3, 16\), but the run has 2 classes, 2 attr"):
         dbpt.load(copied)
 
 
