@@ -108,8 +108,8 @@ def compare(
     Args:
         data, out, overwrite, callbacks: as in `fit`.
         methods: ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``; or one without
-            training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, and what every head can train without
-            annotation.
+            training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, some that need no
+            annotation, and what `fit` saves by default, where it can be made.
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so. None:
             ``"prompt"``.
         seeds: how many, counted from 0; or the seeds themselves. None: 1.
