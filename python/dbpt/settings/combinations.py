@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 
 from dbpt.guesses.base import PSEUDO_METHODS
-from dbpt.heads import HEADS
+from dbpt.heads import HEADS, LINEAR_HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.derived import Settings
 from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, flag_of
@@ -72,12 +72,14 @@ def why_not_mixed(head: str, *, has_words: bool) -> str | None:
         head: the name of the head.
         has_words: whether sentences tell the groups of a class apart.
     """
-    from dbpt.heads.base import Head
-
     if not has_words:
         return "groups without words have no untrained prompts to mix with"
-    linear = HEADS[head].logits is Head.logits
-    return None if linear else f"the logits of head {head} are not linear in its weights, so nothing can be mixed"
+    if head in LINEAR_HEADS:
+        return None
+
+    from dbpt.heads.base import Head
+
+    return None if HEADS[head].logits is Head.logits else f"the logits of head {head} are not linear in its weights, so nothing can be mixed"
 
 
 def why_config_refused(config: Settings) -> str | None:
