@@ -29,7 +29,7 @@ from dbpt.commands.comparison_cells import half_of
 from dbpt.commands.methods import trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
-from dbpt.runs.metrics import RunRow
+from dbpt.evaluation.results import RunRow
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
 from dbpt.study.guesses import judged_guesses

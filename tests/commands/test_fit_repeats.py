@@ -14,6 +14,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.commands.fit import write_results
 from dbpt.commands.methods import _fingerprint, build_head, trained_result
+from dbpt.evaluation.of_study import run_metrics
 from dbpt.settings.config import FitConfig, read_config
 from dbpt.study.guesses import guess_sheets
 from dbpt.study.stages import prepare
@@ -148,7 +149,7 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     dataset = replace(experiment.dataset, paths=("caf\udce9.png", *experiment.dataset.paths[1:]))
     experiment = replace(experiment, embedded=replace(experiment.embedded, dataset=dataset))
     result = trained_result(experiment, "dbpt", checkpoint_path=None)
-    metrics = experiment.run_metrics([result.row], seconds={})
+    metrics = run_metrics(experiment, [result.row], seconds={})
     sheets = guess_sheets(experiment)
     (tmp_path / "figures").mkdir()
     write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit")

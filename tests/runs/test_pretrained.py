@@ -10,8 +10,8 @@ from huggingface_hub import ModelCard, constants
 
 import dbpt
 from dbpt import Classifier, InputError
+from dbpt.evaluation.results import RunMetrics, read_metrics
 from dbpt.report.page import model_card
-from dbpt.runs.metrics import RunMetrics, read_metrics
 
 
 @pytest.fixture

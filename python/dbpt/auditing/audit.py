@@ -21,6 +21,8 @@ from dbpt.data import SPLITS, DataLike, Dataset, joint_codes
 from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.discovery.catalogue import Family
 from dbpt.discovery.result import best_family, images_to_search, zero_shot_right
+from dbpt.evaluation.of_study import backbone_summary, clusters_summary, metrics_of
+from dbpt.evaluation.results import ClustersSummary
 from dbpt.groups import GroupMetrics, gap_interval, group_counts
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups
@@ -31,7 +33,6 @@ from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
 from dbpt.report.tables import confusion_counts
 from dbpt.report.text import setting_texts
 from dbpt.report.verdicts import most_confused
-from dbpt.runs.metrics import ClustersSummary
 from dbpt.runs.output_folder import FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
@@ -39,7 +40,7 @@ from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.guesses import image_columns, judged_class_words, judged_guesses
 from dbpt.study.stages import SEARCH_SEED, found_settings, log_warnings
-from dbpt.study.study import Study, backbone_summary, clusters_summary, true_or_pseudo
+from dbpt.study.study import Study, true_or_pseudo
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -122,7 +123,8 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
     factors, explained = audited_factors(subject, study, parts, guesses)
     verdict, training = verdict_of_factors(factors, subject.by), study.rows("train")
     occurring = group_counts(study.groups(study.group_kind), len(study.group_pairs(study.group_kind))) > 0
-    metrics = study.metrics_of(
+    metrics = metrics_of(
+        study,
         predictions,
         rows,
         train_counts=study.train_counts,

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution
 from dbpt.data import READERS, Dataset, StoredFeatures, first_copies
+from dbpt.data.dataset import Average
 from dbpt.data.image_codes import PATH, Wanted, codes_in_memory, read_codes
 from dbpt.errors import InputError, nearest
+from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.groups import Group, GroupMetrics, group_counts, group_ids
 from dbpt.groups.association import ExplainedErrors, first_of_unit
+from dbpt.guesses.base import GroupKind
 from dbpt.guesses.linear_probe import import_scikit_learn, out_of_fold
 from dbpt.guesses.trust import Guesses
 from dbpt.report.findings import AuditedData, NextStep
 from dbpt.report.verdicts import AuditedFactor, Verdict
-from dbpt.runs.metrics import Average, BackboneSummary, GroupKind, PredictionsBy
 from dbpt.storage.typed_json import Count
 
 SCHEMA_VERSION = 5

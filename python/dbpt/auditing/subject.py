@@ -17,11 +17,11 @@ from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
+from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.association import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.report.findings import Search
-from dbpt.runs.metrics import PredictionsBy
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
 from dbpt.settings.config import FitConfig, make_config, refuse_unread

@@ -19,6 +19,8 @@ from dbpt.auditing.subject import Subject
 from dbpt.data import SPLITS, Vocabulary, entries_of, factor_entries
 from dbpt.data.words import UNNAMED, Factor, joint_codes
 from dbpt.errors import InputError
+from dbpt.evaluation.of_study import metrics_of
+from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group, cramers_v, explained_errors
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses.trust import Guesses
@@ -26,7 +28,6 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.report import verdicts
 from dbpt.report.findings import FewerNames, NextStep, StepKind, advice_of
 from dbpt.report.verdicts import SIGNIFICANT, AuditedFactor, BiasSize, Pair, Verdict, VerdictKind, are_apart
-from dbpt.runs.metrics import PredictionsBy
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.study.study import Study
 
@@ -63,7 +64,7 @@ def audited_factors(
     values = [list(suspect.values) for suspect in suspects] or [list(study.dataset.attribute_names)]
     factors = []
     for i, (part, of) in enumerate(zip(all_parts, guessed, strict=True)):
-        metrics = part.metrics_of(predictions.predictions, rows, confidence=predictions.confidence)
+        metrics = metrics_of(part, predictions.predictions, rows, confidence=predictions.confidence)
         groups = [each for each in metrics.groups if each.n]
         explained = replace(tests[i], p_value=adjusted[i])
         verdict = verdict_of(

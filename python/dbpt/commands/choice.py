@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result
+from dbpt.evaluation.results import Choice, Lead, RunRow
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
-from dbpt.runs.metrics import Choice, Lead, RunRow
 from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.study.study import Study

@@ -22,6 +22,9 @@ from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
 from dbpt.environment import launched, progress_bar
 from dbpt.errors import InputError
+from dbpt.evaluation.factors import data_of_factors
+from dbpt.evaluation.of_study import shared_metrics
+from dbpt.evaluation.results import JUDGED
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.report import sections
 from dbpt.report.charts import write_figures
@@ -30,9 +33,7 @@ from dbpt.report.comparison_page import NextSteps, comparison_figures, render_co
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
-from dbpt.runs.metrics import JUDGED
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
-from dbpt.runs.run_folder import data_of_factors
 from dbpt.settings.config import FitConfig, override, shows_settings
 from dbpt.settings.fields import AUTO, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
@@ -218,7 +219,7 @@ def _compare_in(
     groups = {cell.name: study.group_names(cell.config.group_source) for cell in plan.cells if cell.head is not None}
     watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
     results, failures = _run(plan, stages, out, jobs, watch)
-    shared = study.shared_metrics()
+    shared = shared_metrics(study)
     metrics = comparison_metrics(plan, results, failures, shared, study.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))

@@ -21,6 +21,7 @@ from dbpt.commands.comparison_cells import CellResult, Stages, cell_classifier, 
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan
 from dbpt.data import DATASETS
 from dbpt.errors import InputError
+from dbpt.evaluation.results import ComparisonMetrics
 from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
@@ -28,7 +29,6 @@ from dbpt.report.comparison import ComparisonSummary
 from dbpt.report.comparison_page import Answers
 from dbpt.report.pictures import group_examples
 from dbpt.report.tables import confusion_counts
-from dbpt.runs.metrics import ComparisonMetrics
 from dbpt.settings.config import FitConfig
 from dbpt.training.records import Diverged
 

@@ -32,6 +32,7 @@ from dbpt.discovery.result import (
     tried_family,
 )
 from dbpt.discovery.scoring import Images, Score, guess_families, score_families
+from dbpt.evaluation.of_study import backbone_summary
 from dbpt.groups import Group
 from dbpt.guesses.class_words import class_word_doubts
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
@@ -47,7 +48,6 @@ from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DISCOVER_SETTINGS
 from dbpt.storage.files import write_atomically, write_json
 from dbpt.study.stages import ignoring_attributes, log_warnings
-from dbpt.study.study import backbone_summary
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -23,6 +23,9 @@ from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.tables import csv_of_columns, csv_text
+from dbpt.evaluation.factors import groups_of_factors, run_of_factors
+from dbpt.evaluation.of_study import run_metrics
+from dbpt.evaluation.results import RunMetrics
 from dbpt.groups import class_and_attribute, worst_group_difference_interval
 from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
@@ -35,9 +38,8 @@ from dbpt.report.sections import run_figures
 from dbpt.report.summary import judged_factors, summarize
 from dbpt.report.tables import confusion_counts
 from dbpt.report.text import label_command, setting_texts
-from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.output_folder import read_settings
-from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, groups_of_factors, run_of_factors, write_probe
+from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
 from dbpt.settings.config import FitConfig, make_config, override, shows_settings
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
@@ -165,7 +167,8 @@ def _fit_on(
         others = [each for each in results if each.row.name not in names]
         rows = [*others, *(tried[name] for name in tried if name != best), tried[best]]
         of_chosen = replace(study, config=config.for_one(tried[best].row.prompts or "class"))
-        metrics = of_chosen.run_metrics(
+        metrics = run_metrics(
+            of_chosen,
             [result.row for result in rows],
             chosen=best,
             warnings=[*study.warnings, *harder_test(tried[best].row)],

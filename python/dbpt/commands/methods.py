@@ -18,18 +18,19 @@ from dbpt.clip.backbone import zero_shot_weights
 from dbpt.commands.callbacks import UNWATCHED, Watch
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError
+from dbpt.evaluation.of_study import how_trained, metrics_by_split
+from dbpt.evaluation.results import OnlyPrompts, RunRow
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.heads.base import class_prompts, group_prompts, group_texts, possible_groups
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.report.summary import selection_text
-from dbpt.runs.metrics import OnlyPrompts, RunRow
 from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.combinations import why_groups_stay_alike, why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import PRIOR_IMAGES, method_name
-from dbpt.study.study import Study, how_trained
+from dbpt.study.study import Study
 from dbpt.training import EpochRecord, Rows, Trained, train
 from dbpt.training.draws import MAY_CHANGE, LiveImages, live_images
 from dbpt.training.loop import one_thread_if_small
@@ -196,7 +197,7 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
 
 def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:
     """Return the entries of a `RunRow` that its predictions decide."""
-    return study.metrics(classifier.predictions(study.features), HELD_OUT)
+    return metrics_by_split(study, classifier.predictions(study.features), HELD_OUT)
 
 
 def build_objective(study: Study, name: str, rows: Rows, prompts: str = "class") -> Objective:

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from dbpt.groups import group_ids, group_name, random_part
 from dbpt.storage.files import reason_of
 
 SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+Average = Literal["plain", "adjusted"]
 GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Rows per group, in group order, of train, val and test."""
 

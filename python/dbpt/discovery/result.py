@@ -19,6 +19,7 @@ from dbpt.data.loading import import_pandas
 from dbpt.discovery.catalogue import Family, embed_families, read_catalogue
 from dbpt.discovery.scoring import Guessed, Images, Score, group_tables, guess_families, score_families
 from dbpt.errors import InputError
+from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.accuracy import counted_groups
 from dbpt.guesses.doubts import kappa
@@ -35,7 +36,6 @@ from dbpt.report.findings import (
     searched_errors,
 )
 from dbpt.report.text import count_of
-from dbpt.runs.metrics import BackboneSummary, PredictionsBy
 from dbpt.storage.typed_json import Count
 
 SCHEMA_VERSION = 5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,7 @@ from dbpt.guesses.linear_probe import AttributeProbe, Features
 from dbpt.registry import Registered, Registry
 
 PROBE = "probe"
+GroupKind = Literal["true", "pseudo"]
 
 
 class PseudoMethod(Registered):

@@ -8,12 +8,12 @@ from typing import Literal
 from dbpt.cautions import Caution, short_of
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
+from dbpt.evaluation.results import ClustersSummary, PredictionsBy
 from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.intervals import GroupDifference
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
 from dbpt.report.verdicts import SUBJECTS, VerdictKind, WhyNothing
-from dbpt.runs.metrics import ClustersSummary, PredictionsBy
 from dbpt.storage.typed_json import Count, Share
 
 

@@ -13,7 +13,9 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from dbpt._core import __version__
+from dbpt.evaluation.results import ComparisonMetrics, RunMetrics
 from dbpt.groups import class_and_attribute, group_name
+from dbpt.guesses.base import GroupKind
 from dbpt.guesses.linear_probe import PPA_NAMES
 from dbpt.guesses.trust import Guesses
 from dbpt.report import charts
@@ -22,7 +24,6 @@ from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.summary import SPLIT_NAMES, Row, ShownRow, Summary, group_size, selecting_figure, shown_rows, summarize
 from dbpt.report.tables import confusions
 from dbpt.report.text import render, sentence, shorten_group
-from dbpt.runs.metrics import ComparisonMetrics, GroupKind, RunMetrics
 
 Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""

@@ -10,11 +10,12 @@ from typing import Literal
 
 from dbpt.cautions import Caution
 from dbpt.errors import classes_in_words
+from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
 from dbpt.groups.accuracy import worst_first
+from dbpt.guesses.base import GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
-from dbpt.runs.metrics import GroupKind, PredictionsBy
 from dbpt.storage.typed_json import Count, Share
 
 VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from dbpt.cautions import Caution
+from dbpt.data.dataset import Average, Split
 from dbpt.groups import Group, GroupMetrics, PseudoQuality, group_name
+from dbpt.guesses.base import GroupKind
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
 SCHEMA_VERSION = 6
-Split = Literal["train", "val", "test"]
-GroupKind = Literal["true", "pseudo"]
-Average = Literal["plain", "adjusted"]
 OnlyPrompts = Literal["no-attribute", "unnamed", "last", "objective"]
 
 
