@@ -21,8 +21,8 @@ from dbpt.data import SPLITS, DataLike, Dataset, joint_codes
 from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.discovery.catalogue import Family
 from dbpt.discovery.result import best_family, images_to_search, zero_shot_right
+from dbpt.evaluation.data_summary import ClustersSummary
 from dbpt.evaluation.of_study import backbone_summary, clusters_summary, metrics_of
-from dbpt.evaluation.results import ClustersSummary
 from dbpt.groups import GroupMetrics, gap_interval, group_counts
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups

@@ -4,7 +4,7 @@ import json
 import logging
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -19,24 +19,23 @@ from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
 from dbpt.commands.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
+from dbpt.commands.pages import answers_of, compared_rows, made_by_words
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.tables import csv_of_columns, csv_text
-from dbpt.evaluation.factors import groups_of_factors, run_of_factors
-from dbpt.evaluation.of_study import run_metrics
-from dbpt.evaluation.results import RunMetrics
-from dbpt.groups import class_and_attribute, worst_group_difference_interval
-from dbpt.groups.accuracy import worst_first
+from dbpt.evaluation.of_study import metrics_of_study
+from dbpt.evaluation.repeats import with_rows
+from dbpt.evaluation.results import Metrics, Saved
+from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
-from dbpt.heads.base import group_templates
-from dbpt.report.charts import Chart, write_figures
+from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
-from dbpt.report.page import model_card, render_report
-from dbpt.report.pictures import GuessSheets, Mistake, group_examples, surest_mistakes
-from dbpt.report.sections import run_figures
-from dbpt.report.summary import judged_factors, summarize
-from dbpt.report.tables import confusion_counts
+from dbpt.report.model_card import model_card
+from dbpt.report.page import NextSteps, render_results
+from dbpt.report.pictures import GuessSheets, Mistake, surest_mistakes
+from dbpt.report.result_charts import result_charts
+from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
@@ -161,23 +160,23 @@ def _fit_on(
     names = {method_name(*each) for each in candidates}
 
     def finish() -> Result:
-        tried = {each.row.name: each for each in results if each.row.name in names}
+        tried = {each.row.method: each for each in results if each.row.method in names}
         tried, hedge = with_mixed(study, tried)
         best, choice = choose(study, tried, hedge) if config.prompts == AUTO else (hedge or next(iter(tried)), None)
-        others = [each for each in results if each.row.name not in names]
+        others = [each for each in results if each.row.method not in names]
         rows = [*others, *(tried[name] for name in tried if name != best), tried[best]]
         of_chosen = replace(study, config=config.for_one(tried[best].row.prompts or "class"))
-        metrics = run_metrics(
-            of_chosen,
-            [result.row for result in rows],
-            chosen=best,
-            warnings=[*study.warnings, *harder_test(tried[best].row)],
+        seconds = {"embed": embedded - started, "total": time.perf_counter() - started}
+        saved = Saved(
+            method=best,
             choice=choice if only is None else None,
             only=only,
-            seconds={"embed": embedded - started, "total": time.perf_counter() - started},
+            seconds={name: round(value, 3) for name, value in seconds.items()},
         )
+        warnings = [*study.warnings, *harder_test(tried[best].row)]
+        metrics = metrics_of_study(of_chosen, saved=saved, warnings=warnings)
         assert sheets is not None
-        write_results(out, of_chosen, rows, metrics, sheets, command)
+        metrics = write_results(out, of_chosen, rows, metrics, sheets, command)
         RUN_FOLDER.finish(out, description, config)
         log_warnings(
             (result := Result(out, metrics)).warnings,
@@ -222,25 +221,27 @@ def write_results(
     out: Path,
     study: Study,
     results: list[MethodResult],
-    metrics: RunMetrics,
+    metrics: Metrics,
     sheets: GuessSheets,
     command: str,
-) -> None:
-    """Write the files of the run folder.
+) -> Metrics:
+    """Write the files of the run folder; return the metrics with rows.
 
     Args:
         out: the folder.
         study: the data with groups, and the settings.
         results: those of all rows; the last is the chosen one, which was trained.
-        metrics: the content of ``metrics.json``.
+        metrics: those of the run but for its rows.
         sheets: the guesses, with pictures if there are images.
         command: the command that makes the run.
     """
+    of_rows = [(replace(result.row, repeats=[]), [result.evaluated(study)]) for result in results]
+    metrics, of_groups = with_rows(metrics, of_rows), metrics
     is_drawn = (study.dataset.root / NOT_PUBLISHED).is_file()
     weights = study.embedded.backbone.spec["weights"].get("path")
     final = results[-1]
     history = [
-        history_line(result.row.name, record, best=record.epoch == result.trained.best_epoch)
+        history_line(result.row.method, record, best=record.epoch == result.trained.best_epoch)
         for result in results
         if result.trained and result.row.epochs  # mixtures share a training
         for record in result.trained.history
@@ -260,17 +261,30 @@ def write_results(
         _write_pseudo_attributes(out, study)
     write_atomically(out / "groups.csv", _groups_csv(study, final))
     dataset, features = replace(study.dataset, splits=study.splits), study.features
-    predictions = final.classifier.predictions(features)
     probabilities = final.classifier.probabilities(features)
-    of_images: dict[str, Any] = {"predictions": predictions, "probabilities": probabilities}
+    of_images: dict[str, Any] = {"predictions": final.predictions, "probabilities": probabilities}
     columns = image_columns(dataset, study.pseudo, study.guesses, **of_images)
     write_atomically(out / "predictions.csv", csv_of_columns(columns))
     write_atomically(out / "history.jsonl", history)  # in the order of the table, with the best epochs
     write_json(out / "metrics.json", asdict(metrics))
-    charts = run_figures(metrics, [json.loads(line) for line in history])
+    charts = result_charts(metrics, [json.loads(line) for line in history])
     write_figures(out, charts)
     write_atomically(out / "README.md", model_card(metrics, command, is_drawn=is_drawn, weights=weights))
-    write_atomically(out / "report.html", run_page(study, results, metrics, charts, sheets, out, command))
+    config = study.config
+    page = render_results(
+        metrics,
+        with_rows(of_groups, of_rows, judged_factors(sheets.guesses, metrics)),
+        sheets,
+        made_by_words(
+            study, metrics, sheets, command, setting_texts(config.resolved(), (each.name for each in fields(config)))
+        ),
+        NextSteps(label=label_command(out)),
+        charts,
+        answers_of(study, metrics, {i: results[i].predictions for i in compared_rows(metrics, range(len(results)))}),
+        worst_group_mistakes(study, final),
+    )
+    write_atomically(out / "report.html", page)
+    return metrics
 
 
 def _write_pseudo_attributes(out: Path, study: Study) -> None:
@@ -308,69 +322,6 @@ def _groups_csv(study: Study, final: MethodResult) -> str:
         weight = None if weights is None else weights[group]
         table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)
-
-
-def run_page(
-    study: Study,
-    results: Sequence[MethodResult],
-    metrics: RunMetrics,
-    charts: Mapping[str, Chart | None],
-    sheets: GuessSheets,
-    out: Path,
-    command: str,
-) -> str:
-    """Return ``report.html`` of a run.
-
-    Args:
-        study: the data with groups, and the settings.
-        results: those of all rows. The page compares the first with the last, the chosen one.
-        metrics: the content of ``metrics.json``.
-        charts: those of `run_figures`, by name.
-        sheets: the guesses, with pictures if there are images.
-        out: the run folder.
-        command: the command that made the run.
-    """
-    dataset, config = study.dataset, study.config
-    words = dataset.words
-    rows = study.rows(study.split)
-    groups, labels = study.groups(study.group_kind)[rows], dataset.labels[rows]
-    predictions = {each.row.name: each.classifier.predictions(study.features[rows]) for each in results}
-    before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
-    trusted = judged_factors(sheets.guesses, metrics)
-    judged = run_of_factors(metrics, trusted)
-    strongest, shown = summarize(judged).baseline, results[-1].row.shown
-    difference = None
-    if strongest is not None:
-        against = predictions[strongest.record.name]
-        judged_groups = groups if judged is metrics else groups_of_factors(groups, metrics.dataset, trusted)
-        difference = worst_group_difference_interval(after == labels, against == labels, judged_groups)
-    examples = group_examples(
-        [dataset.paths[row] for row in rows],
-        dataset.root if config.opens_images else None,
-        groups,
-        [before, after],
-        group_names=study.group_pairs(study.group_kind),
-        classes=dataset.class_names,
-        seed=config.seed,
-        first=[each.index for each in worst_first(shown.groups)] if shown else [],
-    )
-    named = config.prompts == "group" and study.has_words(config.group_source)
-    of_groups = [group_templates(words)] if named else []
-    return render_report(
-        metrics,
-        judged,
-        charts,
-        mistakes=worst_group_mistakes(study, results[-1]),
-        sheets=sheets,
-        examples=examples,
-        confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
-        words=[*words.classes.items(), *sheets.words.items()],
-        templates=(words.templates, words.attribute_templates, *of_groups),
-        settings=setting_texts(config.resolved(), (each.name for each in fields(config))),
-        command=command,
-        label_command=label_command(out),
-        difference=difference,
-    )
 
 
 def worst_group_mistakes(study: Study, result: MethodResult) -> list[Mistake] | None:

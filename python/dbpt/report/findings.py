@@ -8,7 +8,8 @@ from typing import Literal
 from dbpt.cautions import Caution, short_of
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
-from dbpt.evaluation.results import ClustersSummary, PredictionsBy
+from dbpt.evaluation.data_summary import ClustersSummary
+from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.intervals import GroupDifference
 from dbpt.guesses.trust import Guesses
