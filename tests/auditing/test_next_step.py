@@ -4,7 +4,7 @@ import shlex
 from dataclasses import replace
 
 import pytest
-from made_up_run import worded
+from made_up_results import worded
 from runs import fit
 from test_audit import many_rows
 from tiny import rows_of

@@ -8,7 +8,7 @@ import pytest
 from browser import assert_readable, looks
 from html_page import Page, bars
 from made_up_audit import examples_of, figures_of, sheets_of
-from made_up_run import LONG, NASTY, worded
+from made_up_results import LONG, NASTY, worded
 from matplotlib import pyplot
 
 from dbpt.auditing.page import render_audit

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from made_up_run import worded
+from made_up_results import worded
 
 from dbpt.auditing.verdict import named_difference, verdict_of
 from dbpt.groups import explained_errors, group_metrics

@@ -2,7 +2,7 @@
 
 import pytest
 from comparisons import cell, compare
-from made_up_run import worded
+from made_up_results import worded
 
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE

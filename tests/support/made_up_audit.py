@@ -3,7 +3,7 @@
 from itertools import product
 
 import numpy as np
-from made_up_run import worded
+from made_up_results import worded
 
 from dbpt.auditing.figures import AuditFigures
 from dbpt.evaluation.results import BackboneSummary

@@ -12,7 +12,8 @@ from dbpt.commands.result import Result
 from dbpt.data.columns import ColumnNames
 from dbpt.data.loading import DataLike
 from dbpt.errors import InputError
-from dbpt.evaluation.of_study import metrics_of_study, row_of, trained_row
+from dbpt.evaluation.of_study import metrics_of_study, row_of, trained_row, with_answers
+from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved, read_metrics
 from dbpt.report.findings import doubts_in_words
 from dbpt.settings.config import FitConfig
@@ -81,9 +82,10 @@ def evaluate(
     saved = of_run.rows[of_run.chosen] if of_run else None
     same = {"method": saved.method, "alpha": saved.alpha} if saved else {}
     how = trained_row(config, config.trained_objective, config.prompts, **same)
-    row = row_of(study, embedded.stored.map_blocks(classifier.head.predictions), how)
-    of_row = Saved(method=row.method, seconds={})
-    result = Result(Path(run), metrics_of_study(study, rows=[row], warnings=list(warnings), saved=of_row), classifier)
+    predictions = embedded.stored.map_blocks(classifier.head.predictions)
+    answered = with_answers(study, row_of(study, predictions, how), predictions)
+    metrics = metrics_of_study(study, warnings=list(warnings), saved=Saved(method=how.method, seconds={}))
+    result = Result(Path(run), with_rows(metrics, [(how, [answered])]), classifier)
     log_warnings(result.warnings, logged)
     return result
 

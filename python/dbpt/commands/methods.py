@@ -17,7 +17,7 @@ from dbpt.clip.backbone import zero_shot_weights
 from dbpt.commands.callbacks import UNWATCHED, Watch
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError
-from dbpt.evaluation.of_study import row_of, titled, trained_row
+from dbpt.evaluation.of_study import row_of, titled, trained_row, with_answers
 from dbpt.evaluation.repeats import Evaluated
 from dbpt.evaluation.results import OnlyPrompts, Repeat, Row
 from dbpt.heads import HEADS, Head, HeadStart
@@ -71,9 +71,7 @@ class MethodResult:
 
     def evaluated(self, study: Study) -> Evaluated:
         """Return the row with the answers to the images of the split that tables show."""
-        rows = study.rows(study.split)
-        correct = self.predictions[rows] == study.dataset.labels[rows]
-        return Evaluated(self.row, correct, study.groups(study.group_kind)[rows])
+        return with_answers(study, self.row, self.predictions)
 
 
 def training_free_result(study: Study, name: str) -> MethodResult:

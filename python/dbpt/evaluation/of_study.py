@@ -12,7 +12,7 @@ from dbpt.clip import Backbone
 from dbpt.data import SPLITS
 from dbpt.evaluation import results
 from dbpt.evaluation.data_summary import ClustersSummary, DataSummary, FactorSummary
-from dbpt.evaluation.repeats import of_one
+from dbpt.evaluation.repeats import Evaluated
 from dbpt.groups import GroupMetrics, group_metrics, pseudo_attribute_quality
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.base import comparable_attributes
@@ -43,7 +43,13 @@ def row_of(
     repeat = repeat or results.Repeat(seed=study.config.seed)
     if how.model_selection == "last" and row.val is not None:  # what the page of a comparison shows as validation
         repeat = replace(repeat, validation_score=row.val.average)
-    return of_one(replace(row, repeats=[repeat]))
+    return replace(row, repeats=[repeat])
+
+
+def with_answers(study: Study, row: results.Row, predictions: NDArray[np.int64]) -> Evaluated:
+    """Return a row with its answers to the images of the split that tables show; ``predictions`` are (N,)."""
+    rows = study.rows(study.split)
+    return Evaluated(row, predictions[rows] == study.dataset.labels[rows], study.groups(study.group_kind)[rows])
 
 
 def trained_row(config: FitConfig, objective: str, prompts: str, **values: Any) -> results.Row:

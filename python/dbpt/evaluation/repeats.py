@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.data import SPLITS
 from dbpt.evaluation.data_summary import data_of_factors, groups_of_factors
-from dbpt.evaluation.results import FIGURES, Difference, FigureDifference, Metrics, Row
+from dbpt.evaluation.results import FIGURES, Difference, FigureDifference, Metrics, Repeat, Row
 from dbpt.groups import Group, GroupMetrics, merged_metrics, worst_group_difference_interval
 from dbpt.groups.accuracy import worst_first
 
@@ -26,6 +26,12 @@ class Evaluated:
     row: Row
     correct: NDArray[np.bool_]
     groups: NDArray[np.int64]
+
+    @property
+    def repeat(self) -> Repeat:
+        """The only one."""
+        (repeat,) = self.row.repeats
+        return repeat
 
     @property
     def metrics(self) -> GroupMetrics:
@@ -54,7 +60,7 @@ def with_rows(metrics: Metrics, rows: Sequence[Repeated], factors: Sequence[int]
                 split: each and merged_metrics(each, merged, metrics.dataset.groups) for split, each in by_split.items()
             }
             groups = groups_of_factors(result.groups, data, factors)
-            return Evaluated(of_one(replace(result.row, **by_split)), result.correct, groups)
+            return Evaluated(replace(result.row, **by_split), result.correct, groups)
 
         rows = [(row, [of_factors(result) for result in results]) for row, results in rows]
     metrics = replace(metrics, rows=[_combined(row, results) for row, results in rows])
@@ -69,20 +75,14 @@ def with_rows(metrics: Metrics, rows: Sequence[Repeated], factors: Sequence[int]
     return replace(metrics, rows=with_differences)
 
 
-def of_one(row: Row) -> Row:
-    """Return a row with a single repeat, whose figures are those on the split that tables show."""
-    figures = {name: getattr(row.shown, name) for name in FIGURES}
-    return replace(row, repeats=[replace(repeat, figures=figures) for repeat in row.repeats])
-
-
 def _combined(row: Row, results: Sequence[Evaluated]) -> Row:
     """Return the row with the means of its seeds, the deviations over its draws or else seeds, and all repeats."""
-    of_seeds = [result for result in results if result.row.seeds]
+    of_seeds = [result for result in results if result.repeat.draw is None]
     first = of_seeds[0].row if of_seeds else None
     by_split: dict[str, Any] = {split: _mean([getattr(each.row, split) for each in of_seeds]) for split in SPLITS}
     row = replace(
         row,
-        repeats=[repeat for result in results for repeat in result.row.repeats],
+        repeats=[replace(result.repeat, figures=_figures(result)) for result in results],
         alpha=None if first is None else first.alpha,
         **by_split,
     )
@@ -138,7 +138,9 @@ def _difference(results: Sequence[Evaluated], other: Row, baseline: Sequence[Eva
 
     ``smallest`` is the number of training rows of the smallest pseudo-group.
     """
-    own, theirs = ({_number(result): result for result in each} for each in (results, baseline))
+    own, theirs = (
+        {(each.repeat.seed, each.repeat.draw is not None): each for each in row} for row in (results, baseline)
+    )
     pairs = {number: (own[number], theirs[number]) for number in own if number in theirs}
     of_seeds = {seed: pair for (seed, is_drawn), pair in pairs.items() if not is_drawn}
     of_draws = [pair for (_, is_drawn), pair in pairs.items() if is_drawn]
@@ -163,9 +165,8 @@ def _difference(results: Sequence[Evaluated], other: Row, baseline: Sequence[Eva
     )
 
 
-def _number(result: Evaluated) -> tuple[int, bool]:
-    (repeat,) = result.row.repeats
-    return repeat.seed, repeat.draw is not None
+def _figures(result: Evaluated) -> dict[str, float | None]:
+    return {name: getattr(result.metrics, name) for name in FIGURES}
 
 
 def _differences(name: str, pairs: Iterable[tuple[Evaluated, Evaluated]]) -> list[float]:

@@ -113,13 +113,14 @@ def render_results(
     }
     of_rows: dict[str, object] = {"average": average, "gap": gap, "average_note": average_note(metrics.average)}
     of_rows |= {"chart": charts.get("worst_group_accuracy"), "most_bars": MOST_BARS, "is_varied": is_varied(metrics)}
+    title_and_id = ("Result", "result") if is_run else ("Worst-group accuracy of each row", "rows")
     missing = section("missing", metrics=metrics, resume=steps.resume)
     file = "metrics.json" if is_run else "compare.csv"
     parts = [
         sections.doubts(guesses, metrics.group_kind, is_untrusted=outcome.kind == "untrusted", is_trained=is_run),
         missing if metrics.failed or metrics.left_out else None,
         sections.warnings(summary.other_warnings),
-        section("rows", "Result" if is_run else "Worst-group accuracy of each row", **values, **of_rows),
+        section("rows", *title_and_id, **values, **of_rows),
         sections.groups(metrics, rows, charts["accuracy"], doubted, file=file),
     ]
     if answers:

@@ -266,4 +266,5 @@ class Summary:
             for text in map(str, row.record.shown.warnings if row.record.shown else ()):
                 names.setdefault(text, []).append(row.name)
         shown = sum(row.record.shown is not None for row in self.rows)
-        return [text if len(who) == shown else f"{', '.join(who)}: {text}" for text, who in names.items()]
+        between = "; " if len(self.metrics.heads) > 1 else ", "  # names with a head have commas
+        return [text if len(who) == shown else f"{between.join(who)}: {text}" for text, who in names.items()]
