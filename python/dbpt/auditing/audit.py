@@ -17,13 +17,13 @@ from dbpt.auditing.page import render_audit
 from dbpt.auditing.result import Audit, audit_figures
 from dbpt.auditing.subject import OF_THE_RUN, Subject, opened_subject
 from dbpt.auditing.verdict import association, audited_factors, next_step, verdict_of_factors
-from dbpt.data import SPLITS, DataLike, Dataset, joint_codes
+from dbpt.data import SPLITS, DataLike, Dataset
 from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.discovery.catalogue import Family
 from dbpt.discovery.result import best_family, images_to_search, zero_shot_right
 from dbpt.evaluation.of_study import backbone_summary, clusters_summary, metrics_of
 from dbpt.evaluation.results import ClustersSummary
-from dbpt.groups import GroupMetrics, gap_interval, group_counts
+from dbpt.groups import GroupMetrics, gap_interval
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.grouping import Grouping

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dbpt.auditing.figures import detectable_difference
 from dbpt.auditing.subject import Subject
 from dbpt.data import SPLITS, Vocabulary, entries_of, factor_entries
-from dbpt.data.words import UNNAMED, Factor, joint_codes
+from dbpt.data.words import Factor, joint_codes
 from dbpt.errors import InputError
 from dbpt.evaluation.of_study import metrics_of
 from dbpt.evaluation.results import PredictionsBy

@@ -15,7 +15,6 @@ from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
 from dbpt.data.tables import Column, csv_of_columns
 from dbpt.errors import InputError
-from dbpt.groups import group_counts
 from dbpt.guesses import Guesses, PseudoAttributes
 from dbpt.guesses.grouping import Grouping
 from dbpt.report import text

@@ -84,9 +84,7 @@ class Grouping:
         return cls._of(dataset, [_unworded(errors, (PPA_NAMES,) * dataset.num_classes, "ppa")])
 
     @classmethod
-    def _of(
-        cls, dataset: Dataset, factors: Sequence[GroupedAttribute], uses: frozenset[Use] = ANY_USE
-    ) -> "Grouping":
+    def _of(cls, dataset: Dataset, factors: Sequence[GroupedAttribute], uses: frozenset[Use] = ANY_USE) -> "Grouping":
         return cls(labels=dataset.labels, class_names=dataset.class_names, factors=tuple(factors), uses=uses)
 
     def alone(self, factor: int) -> "Grouping":
