@@ -1,4 +1,4 @@
-"""`Grouping`: ids, names, counts and what may be done with groups of true, guessed, clustered and missing attributes."""
+"""`Grouping`: ids, names, counts and uses of groups by true, guessed, clustered and missing attributes."""
 
 from dataclasses import replace
 from pathlib import Path
