@@ -43,7 +43,7 @@ def half_of(study: Study, draw: int) -> Study:
 
     It is half of each split, class and pseudo attribute. Rows of unknown attribute are drawn by class.
     """
-    groups = study.groups("pseudo")
+    groups = study.grouping("pseudo").groups
     strata = np.where(groups >= 0, groups, groups.max(initial=0) + 1 + study.dataset.labels)
     rows = np.flatnonzero(study.splits != SPLITS.index("test"))
     drawn = half_of_each(strata[rows] * len(SPLITS) + study.splits[rows], draw)

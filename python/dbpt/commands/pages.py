@@ -45,9 +45,9 @@ def answers_of(study: Study, metrics: Metrics, predictions: Mapping[int, NDArray
         examples=group_examples(
             [dataset.paths[row] for row in rows],
             dataset.root if config.opens_images else None,
-            study.groups(study.group_kind)[rows],
+            study.reported.groups[rows],
             [each[rows] for each in predictions.values()],
-            group_names=study.group_pairs(study.group_kind),
+            group_names=study.reported.pairs,
             classes=dataset.class_names,
             seed=config.seed,
             first=[each.index for each in worst_first(shown.groups)] if shown else [],
@@ -64,7 +64,7 @@ def made_by_words(
 ) -> MadeBy:
     """Return the ``command`` that makes a page, with the words of the study and the ``settings`` as texts."""
     words, chosen = study.dataset.words, metrics.rows[metrics.chosen]
-    named = chosen.prompts == "group" and study.has_words(chosen.group_source or "pseudo")
+    named = chosen.prompts == "group" and study.grouping(chosen.group_source or "pseudo").has_words
     of_groups = [group_templates(words)] if named else []
     return MadeBy(
         command=command,
