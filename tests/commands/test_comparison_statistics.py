@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dbpt.commands.comparison_summary import (
+from dbpt.evaluation.repeats import (
     mean_and_deviation,
     paired_t_interval,
     student_t_quantile,

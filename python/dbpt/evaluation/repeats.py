@@ -87,7 +87,7 @@ def _combined(row: Row, results: Sequence[Evaluated]) -> Row:
         **by_split,
     )
     by_group = list(zip(*(result.row.groups for result in of_seeds), strict=True))
-    repeats = row.draws or row.seeds
+    repeats = row.draw_repeats or row.seed_repeats
     by_figure: dict[str, list[float | None]] = {"validation_score": [repeat.validation_score for repeat in repeats]}
     by_figure |= {name: [repeat.figures[name] for repeat in repeats] for name in FIGURES}
     deviations = {name: _deviation(values) for name, values in by_figure.items()}

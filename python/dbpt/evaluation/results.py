@@ -123,29 +123,29 @@ class Row:
     difference: Difference | None = None
 
     @property
-    def seeds(self) -> list[Repeat]:
+    def seed_repeats(self) -> list[Repeat]:
         """The repeats with all training rows."""
         return [repeat for repeat in self.repeats if repeat.draw is None]
 
     @property
-    def draws(self) -> list[Repeat]:
+    def draw_repeats(self) -> list[Repeat]:
         """The repeats on half of the training and validation rows."""
         return [repeat for repeat in self.repeats if repeat.draw is not None]
 
     @property
     def best_epoch(self) -> int | None:
         """That of the first seed."""
-        return next((repeat.best_epoch for repeat in self.seeds), None)
+        return next((repeat.best_epoch for repeat in self.seed_repeats), None)
 
     @property
     def epochs(self) -> int:
         """The most epochs of a seed."""
-        return max((repeat.epochs for repeat in self.seeds), default=0)
+        return max((repeat.epochs for repeat in self.seed_repeats), default=0)
 
     @property
     def validation_score(self) -> float | None:
         """The mean over the seeds."""
-        scores = [repeat.validation_score for repeat in self.seeds if repeat.validation_score is not None]
+        scores = [repeat.validation_score for repeat in self.seed_repeats if repeat.validation_score is not None]
         return fmean(scores) if scores else None
 
     @property

@@ -83,10 +83,10 @@ def how_computed(summary: Summary) -> list[str]:
 def notes(summary: Summary, *, warnings: bool = True) -> list[str]:
     """Return the lines below the table."""
     metrics = summary.metrics
-    failed = [
-        f"failed: {named(each.method + varied_in_words(each.varied), each.head, metrics)}, {each.number}: {each.reason}"
-        for each in metrics.failed
-    ]
+    failed = list[str]()
+    for each in metrics.failed:
+        head = f", head {each.head}" if each.head else ""
+        failed.append(f"failed: {each.method}{varied_in_words(each.varied)}{head}, {each.number}: {each.reason}")
     return [
         *how_computed(summary),
         *(f"left out: {reason}" for reason in metrics.left_out),
@@ -336,10 +336,13 @@ def _about_seeds(metrics: Metrics) -> list[str]:
     """Name rows that lack a seed or draw, so that their figures are over the others, and rows that no seed changes."""
     rows, lines = metrics.rows, []
     for row in rows:
-        for what, done, wanted in (("seeds", row.seeds, metrics.seeds), ("draws", row.draws, metrics.draws)):
+        for what, done, wanted in (
+            ("seeds", row.seed_repeats, metrics.seeds),
+            ("draws", row.draw_repeats, metrics.draws),
+        ):
             if len(done) < len(wanted):
                 lines.append(f"{named(row.title, row.head, metrics)}: {len(done)} of {len(wanted)} {what}")
-    trained = [row for row in rows if row.head is not None and len(row.seeds) > 1]
+    trained = [row for row in rows if row.head is not None and len(row.seed_repeats) > 1]
     unmoved = [row for row in trained if not any(row.deviations[name] for name in FIGURES)]
     if unmoved:
         names = [named(row.title, row.head, metrics) for row in unmoved]

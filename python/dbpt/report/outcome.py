@@ -182,7 +182,7 @@ def _against_erm(summary: Summary, chosen: Row, difference: Difference, change: 
     assert before is not None
     repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""
-    seeds = [[repeat.seed for repeat in row.record.seeds] for row in (chosen, before)]
+    seeds = [[repeat.seed for repeat in row.record.seed_repeats] for row in (chosen, before)]
     if difference.seeds == seeds[0] == seeds[1]:  # else the change isn't that of the means
         by_seed = f" (from {in_words(before.worst_group_accuracy)} to {in_words(chosen.worst_group_accuracy)})"
     interval = "" if images is None else f"; 95\u00a0% interval over images {signed_interval(images)}"

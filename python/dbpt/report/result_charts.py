@@ -147,7 +147,7 @@ def _row_chart(rows: Sequence[ShownRow]) -> charts.Chart | None:
     """Draw the worst-group accuracy of each row, with the interval over images and a dot for each of several seeds."""
     bars = []
     for shown in [shown for shown in rows if shown.row.worst_group_accuracy is not None][: charts.MOST_BARS]:
-        by_seed = [repeat.figures["worst_group_accuracy"] for repeat in shown.row.record.seeds]
+        by_seed = [repeat.figures["worst_group_accuracy"] for repeat in shown.row.record.seed_repeats]
         low, high = shown.row.interval or (None, None)
         dots = [value for value in by_seed if value is not None] if len(by_seed) > 1 else []
         bar = charts.Bar(shown.color, "worst-group accuracy", shown.row.worst_group_accuracy, low, high, dots)

@@ -229,7 +229,7 @@ class Summary:
         """
         of_training = list[str]()
         for row in self.rows:
-            seeds = row.record.seeds
+            seeds = row.record.seed_repeats
             warned = [repeat for repeat in seeds if repeat.warnings]
             of_all = f", seed {warned[0].seed} (seeds that warn: {len(warned)} of {len(seeds)})" if warned else ""
             name = f"{row.name}{of_all if len(seeds) > 1 else ''}"

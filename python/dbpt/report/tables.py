@@ -151,7 +151,7 @@ def table_lines(metrics: Metrics) -> list[dict[str, object]]:
     for row in rows:
         line: dict[str, object] = {"method": row.method, "head": row.head or ""}
         line |= {name: row.varied.get(name) for name in dict.fromkeys(name for row in rows for name in row.varied)}
-        line |= {"seeds": len(row.seeds), "draws": len(row.draws)}
+        line |= {"seeds": len(row.seed_repeats), "draws": len(row.draw_repeats)}
         if is_varied(metrics):
             spread = row.deviations["validation_score"]
             line |= {"validation_score_mean": row.validation_score, "validation_score_sd": spread}
