@@ -36,8 +36,8 @@ AUDIT_EXAMPLES = """
 @click.option(
     "--by",
     type=click.Choice(["lower-bound", "estimate", "upper-bound"]),
-    help="gate: what must meet a bar; upper-bound fails classifiers that surely miss it, lower-bound passes those that "
-    "surely meet it; a --baseline is always met unless surely missed [default: upper-bound]",
+    help="gate: figure that must meet a bar; with upper-bound only classifiers that surely miss it fail, with "
+    "lower-bound only those that surely meet it pass; a --baseline always uses upper-bound [default: upper-bound]",
 )
 @shared.path_option("--junit", help="gate: JUnit XML file to write; an existing .xml file is replaced")
 @shared.subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
