@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from dbpt.auditing.figures import detectable_difference
 from dbpt.auditing.subject import Subject
 from dbpt.data import SPLITS, Vocabulary, entries_of, factor_entries
-from dbpt.data.words import UNNAMED, Factor, joint_codes
+from dbpt.data.words import Factor, joint_codes
 from dbpt.errors import InputError
 from dbpt.evaluation.of_study import metrics_of
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group, cramers_v, explained_errors
 from dbpt.groups.accuracy import worst_first
+from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.report import verdicts
 from dbpt.report.findings import FewerNames, NextStep, StepKind, advice_of
 from dbpt.report.verdicts import SIGNIFICANT, AuditedFactor, BiasSize, Pair, Verdict, VerdictKind, are_apart
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
-from dbpt.study.study import Study
 
 SLIGHT, DIFFERENT, VERY_DIFFERENT = 0.02, 0.1, 0.3
 """Many images show differences that matter little: below two percentage points a bias is always small."""
@@ -39,31 +39,28 @@ SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothin
 
 
 def audited_factors(
-    subject: Subject, study: Study, parts: Sequence[Study], guesses: Guesses
+    subject: Subject, grouping: Grouping, parts: Sequence[Grouping], guesses: Guesses
 ) -> tuple[list[AuditedFactor], ExplainedErrors]:
     """Return the figures of each attribute, one or more, and what all together explain of the errors.
 
-    The groups are those of the ``study``, and with several attributes those of each of the ``parts``. The p-values of
-    the verdicts are Holm's (1979), so that the chance of any wrong verdict of bias is at most 5 %. Only images that are
+    The groups are those of the ``grouping``, and those of each attribute alone the ``parts``. The p-values of the
+    verdicts are Holm's (1979), so that the chance of any wrong verdict of bias is at most 5 %. Only images that are
     no copies are tested.
     """
     rows, labels, predictions = subject.audited, subject.labels, subject.predictions
-    tested, seed, all_parts = np.flatnonzero(subject.is_first), subject.config.seed, parts or [study]
+    tested, seed = np.flatnonzero(subject.is_first), subject.config.seed
     is_right, of_class = (predictions.predictions == labels)[tested], labels[tested]
 
-    def explained_by(part: Study) -> ExplainedErrors:
-        return explained_errors(is_right, of_class, _codes(part, rows[tested]), seed=seed, **part.sizes)
+    def explained_by(part: Grouping) -> ExplainedErrors:
+        return explained_errors(is_right, of_class, part.codes[rows[tested]], seed=seed, **part.sizes)
 
-    tests = [explained_by(part) for part in all_parts]
+    tests = [explained_by(part) for part in parts]
     adjusted = holm([test.p_value for test in tests])
-    guessed = [
-        of if part.group_kind == "pseudo" else None for part, of in zip(all_parts, guesses.by_suspect, strict=True)
-    ]
-    suspects = [part.dataset.words.suspects[0] for part in parts]
-    names = [suspect.name for suspect in suspects] or [UNNAMED]
-    values = [list(suspect.values) for suspect in suspects] or [list(study.dataset.attribute_names)]
+    guessed = [of if part.kind == "pseudo" else None for part, of in zip(parts, guesses.by_suspect, strict=True)]
+    names = [part.factors[0].name for part in parts]
+    values = [list(part.factors[0].values[0]) if part.has_words else [] for part in parts]
     factors = []
-    for i, (part, of) in enumerate(zip(all_parts, guessed, strict=True)):
+    for i, (part, of) in enumerate(zip(parts, guessed, strict=True)):
         metrics = metrics_of(part, predictions.predictions, rows, confidence=predictions.confidence)
         groups = [each for each in metrics.groups if each.n]
         explained = replace(tests[i], p_value=adjusted[i])
@@ -74,16 +71,16 @@ def audited_factors(
             by=subject.by,
             attributes=values[i],
             is_searched=subject.search is not None and subject.search.on_audited,
-            detectable=detectable_difference(is_right, of_class, _codes(part, rows[tested]), **part.sizes),
+            detectable=detectable_difference(is_right, of_class, part.codes[rows[tested]], **part.sizes),
         )
-        others = [other for other in range(len(all_parts)) if other != i]
+        others = [other for other in range(len(parts)) if other != i]
         doubted = [other for other in others if (by := guessed[other]) is not None and by.doubts]
         trusted = [other for other in others if other not in doubted]
-        beyond = [all_parts[other] for other in trusted]
+        beyond = [parts[other] for other in trusted]
         factor = AuditedFactor(
             name=names[i],
             values=values[i],
-            group_kind=part.group_kind,
+            group_kind=part.kind,
             verdict=verdict,
             groups=groups,
             cramers_v=association(part, rows),
@@ -96,19 +93,14 @@ def audited_factors(
             )
             factor = replace(factor, verdict=replace(verdict, lead=[*verdict.lead, *more]))
         factors.append(factor)
-    return factors, explained_by(study) if parts else tests[0]
+    return factors, explained_by(grouping) if parts[1:] else tests[0]
 
 
-def association(study: Study, rows: NDArray[np.int64]) -> float | None:
+def association(grouping: Grouping, rows: NDArray[np.int64]) -> float | None:
     """Return Cramér's V of class and attribute in the ``rows``; None if classes differ in their values."""
-    if study.by_clusters or any(suspect.of_class for suspect in study.dataset.words.suspects):
+    if grouping.provenance == "clusters" or not grouping.possible.all():
         return None
-    return cramers_v(study.dataset.labels[rows], _codes(study, rows), **study.sizes)
-
-
-def _codes(study: Study, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the attributes of the ``rows`` that define the groups."""
-    return study.attributes(study.group_kind)[rows]
+    return cramers_v(grouping.labels[rows], grouping.codes[rows], **grouping.sizes)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -128,13 +120,13 @@ def _beyond(
     is_right: NDArray[np.bool_],
     labels: NDArray[np.int64],
     rows: NDArray[np.int64],
-    part: Study,
-    others: Sequence[Study],
+    part: Grouping,
+    others: Sequence[Grouping],
     seed: int,
 ) -> ExplainedErrors:
     """Test the attribute within the classes and the values of the ``others``."""
-    joint = joint_codes([_codes(other, rows) for other in others], [other.sizes["num_attributes"] for other in others])
-    codes = _codes(part, rows)
+    joint = joint_codes([other.codes[rows] for other in others], [other.num_attributes for other in others])
+    codes = part.codes[rows]
     known = (joint >= 0) & (codes >= 0)
     strata = labels[known] * (int(joint.max(initial=0)) + 1) + joint[known]
     sizes = part.sizes | {"num_classes": int(strata.max(initial=0)) + 1}
