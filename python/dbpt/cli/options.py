@@ -259,8 +259,8 @@ def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable
             default="zero-shot",
             show_default=True,
             help="classifier to examine: zero-shot CLIP; probe, a linear probe of CLIP's features, out of fold; the "
-            "folder of a run; or a file of your classifier's predictions: a table with the columns path and prediction, and "
-            "optionally p_CLASS for each class, or .npy in the order of DATA",
+            "folder of a run; or a file of your classifier's predictions: a table with the columns path and "
+            "prediction, and optionally p_CLASS for each class, or .npy in the order of DATA",
         ),
         click.option(
             "--split",
