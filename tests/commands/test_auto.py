@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import dbpt.discovery.result
 import numpy as np
 import pytest
 from drawn_birds import GROUND, SHORT, true_grounds, written

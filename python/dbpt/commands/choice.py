@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
-from dbpt.commands.methods import MethodResult, alpha_of, mixed_result
+from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
 from dbpt.evaluation.results import Choice, Lead, RunRow
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
@@ -36,7 +36,7 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
     """
     of_groups = next((each for each in trained.values() if each.row.prompts == "group"), None)
     config, untrained = study.config, GroupPromptsSum.name
-    has_words = study.has_words(config.group_source)
+    has_words = study.grouping(config.group_source).has_words
     if of_groups is None or why_not_mixed(config.head, has_words=has_words) is not None:
         return dict(trained), None
     alpha = 1.0 if config.alpha is None and config.prompts != AUTO else alpha_of(study)
@@ -63,12 +63,10 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
     choice = Choice(candidates=names, hedge=hedge, why="last", figure=selection.rpartition("-")[2])
     if selection == "last":
         return hedge or names[0], choice
-    rows = study.rows("val")
-    labels = study.dataset.labels[rows]
-    groups = np.zeros_like(labels)  # one group of all rows, for the average
-    if config.selecting_groups is not None:
-        groups = study.groups(config.selecting_groups)[rows]
-    values = {name: _values(each, study.features[rows], labels, selection) for name, each in candidates.items()}
+    rows = rows_for(study, "selection", "val")
+    labels, by_group = rows.labels, config.selecting_groups is not None
+    groups = rows.groups if by_group else np.zeros_like(labels)  # one group of all rows, for the average
+    values = {name: _values(each, rows.features, labels, selection) for name, each in candidates.items()}
     means = {name: shrunken_means(each, labels, groups) for name, each in values.items()}
     if hedge is None or words_fail(study, candidates):
         free = [name for name in names if candidates[name].row.alpha is None]
@@ -87,7 +85,7 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
     return best, replace(
         choice,
         why="better" if ahead else "hedge",
-        group=None if config.selecting_groups is None else study.group_names(config.selecting_groups)[worst],
+        group=study.grouping(config.selecting_groups).names[worst] if config.selecting_groups else None,
         n=int(members.sum()),
         fewest=int(np.unique(groups[groups >= 0], return_counts=True)[1].min()),
         leads=leads,

@@ -218,7 +218,7 @@ def _compare_in(
     sheets = guess_sheets(study)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
-    groups = {cell.name: study.group_names(cell.config.group_source) for cell in plan.cells if cell.head is not None}
+    groups = {cell.name: study.grouping(cell.config.group_source).names for cell in plan.cells if cell.head is not None}
     watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
     results, failures = _run(plan, stages, out, jobs, watch)
     shared = shared_metrics(study)

@@ -44,7 +44,7 @@ def half_of(study: Study, draw: int) -> Study:
 
     It is half of each split, class and pseudo attribute. Rows of unknown attribute are drawn by class.
     """
-    groups = study.groups("pseudo")
+    groups = study.grouping("pseudo").groups
     strata = np.where(groups >= 0, groups, groups.max(initial=0) + 1 + study.dataset.labels)
     rows = np.flatnonzero(study.splits != SPLITS.index("test"))
     drawn = half_of_each(strata[rows] * len(SPLITS) + study.splits[rows], draw)
@@ -194,7 +194,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
     correct = classifier.predictions(study.features) == study.dataset.labels
     tensors = {
         "correct": correct[rows].astype(np.uint8),
-        "groups": study.groups(study.group_kind)[rows].astype(np.int32),
+        "groups": study.reported.groups[rows].astype(np.int32),
         "rows": rows,
         **{f"classifier.{name}": tensor for name, tensor in classifier.tensors.items()},
     }

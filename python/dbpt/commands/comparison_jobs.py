@@ -229,9 +229,9 @@ def answers_of(
         examples=group_examples(
             [dataset.paths[row] for row in rows],
             dataset.root if config.opens_images else None,
-            study.groups(study.group_kind)[rows],
+            study.reported.groups[rows],
             predictions,
-            group_names=study.group_pairs(study.group_kind),
+            group_names=study.reported.pairs,
             classes=dataset.class_names,
             seed=config.seed,
             first=[each.index for each in worst_first(results[cells[-1].name].metrics.groups)],

@@ -89,8 +89,8 @@ def evaluate(
 
 def _train_counts_of_run(metrics: RunMetrics | None, study: Study) -> NDArray[np.int64]:
     """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if it lacks them."""
-    num_groups, counts = len(study.group_names(study.group_kind)), list[int]()
-    if metrics is not None and study.group_kind == "pseudo":
+    num_groups, counts = study.reported.num_groups, list[int]()
+    if metrics is not None and study.reported.kind == "pseudo":
         counts = metrics.dataset.train_counts_pseudo
     elif metrics is not None and metrics.group_kind == "true":
         counts = metrics.dataset.counts.get("train", [])

@@ -146,7 +146,7 @@ def _fit_on(
 
     candidates, only = candidates_of(study)
     trained = dict.fromkeys([*([("erm", "class")] if config.baselines else []), *candidates])
-    groups = dict.fromkeys((method_name(*each) for each in trained), study.group_names(config.group_source))
+    groups = dict.fromkeys((method_name(*each) for each in trained), study.grouping(config.group_source).names)
 
     def begin() -> GuessSheets | None:
         RUN_FOLDER.start(out, description, config, **how)
@@ -196,7 +196,9 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
     """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
     def prepared() -> Study:
-        return prepare(config, notes)
+        study = prepare(config, notes)
+        log_warnings(map(doubts_in_words, study.doubted_guesses))
+        return study
 
     def without_the_large(study: Study) -> Study:
         large: dict[str, Any] = {"backbone": study.embedded.backbone.spec}
@@ -259,7 +261,7 @@ def write_results(
         parameters = {name: tensor.cpu().numpy() for name, tensor in final.trained.head_state.items()}
         metadata = {} if final.row.alpha is None else {"alpha": str(final.row.alpha)}
         write_tensors(out / f"{head}.safetensors", parameters, metadata, version=TENSORS_SCHEMA_VERSION)
-    if study.has_attributes:
+    if study.pseudo.provenance != "none":
         _write_pseudo_attributes(out, study)
     write_atomically(out / "groups.csv", _groups_csv(study, final))
     dataset, features = replace(study.dataset, splits=study.splits), study.features
@@ -300,14 +302,15 @@ def _groups_csv(study: Study, final: MethodResult) -> str:
     """Return a line for each group of the ``group_source``."""
     assert final.trained is not None
     source = study.config.group_source
+    grouping = study.grouping(source)
     weights = final.trained.history[final.trained.best_epoch - 1].group_weights
-    counts = [study.counts(source, split) for split in SPLITS]
+    counts = [grouping.counts(study.rows(split)) for split in SPLITS]
     table: list[Sequence[object]] = [
         ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
     ]
-    for group, (label, attribute) in enumerate(study.group_pairs(source)):
+    for group, (label, attribute) in enumerate(grouping.pairs):
         numbers = [int(counts_G[group]) for counts_G in counts]
-        of_attributes = source if study.has_attributes or source == "ppa" else "class"
+        of_attributes = "class" if grouping.provenance == "none" else source
         weight = None if weights is None else weights[group]
         table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)
@@ -336,7 +339,7 @@ def run_page(
     dataset, config = study.dataset, study.config
     words = dataset.words
     rows = study.rows(study.split)
-    groups, labels = study.groups(study.group_kind)[rows], dataset.labels[rows]
+    groups, labels = study.reported.groups[rows], dataset.labels[rows]
     predictions = {each.row.name: each.classifier.predictions(study.features[rows]) for each in results}
     before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
     trusted = judged_factors(sheets.guesses, metrics)
@@ -352,12 +355,12 @@ def run_page(
         dataset.root if config.opens_images else None,
         groups,
         [before, after],
-        group_names=study.group_pairs(study.group_kind),
+        group_names=study.reported.pairs,
         classes=dataset.class_names,
         seed=config.seed,
         first=[each.index for each in worst_first(shown.groups)] if shown else [],
     )
-    named = config.prompts == "group" and study.has_words(config.group_source)
+    named = config.prompts == "group" and study.grouping(config.group_source).has_words
     of_groups = [group_templates(words)] if named else []
     return render_report(
         metrics,
@@ -384,15 +387,14 @@ def worst_group_mistakes(study: Study, result: MethodResult) -> list[Mistake] | 
     if metrics is None or metrics.worst_group is None:
         return []
     dataset, members = study.dataset, study.rows(study.split)
-    members = members[study.groups(study.group_kind)[members] == metrics.worst_group]
+    members = members[study.reported.groups[members] == metrics.worst_group]
     logits = result.classifier.logits(study.features[members])
-    pairs = study.group_pairs(study.group_kind)
-    label, _ = class_and_attribute(metrics.worst_group, len(pairs) // dataset.num_classes)
+    label, _ = class_and_attribute(metrics.worst_group, study.reported.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     return surest_mistakes(
         [dataset.paths[row] for row in members],
         dataset.root,
-        pairs[metrics.worst_group],
+        study.reported.pairs[metrics.worst_group],
         [dataset.class_names[y] for y in logits.argmax(axis=1)],
         p_true,
     )

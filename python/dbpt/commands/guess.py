@@ -16,8 +16,8 @@ from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
 from dbpt.data.tables import Column, csv_of_columns
 from dbpt.errors import InputError
-from dbpt.groups import group_counts
-from dbpt.guesses import Guesses, PseudoAttributes, group_pairs, pseudo_groups
+from dbpt.guesses import Guesses, PseudoAttributes
+from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
 from dbpt.report.findings import doubts_in_words
 from dbpt.settings.config import make_config, refuse_unread, shows_settings
@@ -54,10 +54,15 @@ class GuessedAttributes:
     warnings: tuple[str, ...]
     audit_command: str | None
 
+    @cached_property
+    def grouping(self) -> Grouping:
+        """The groups of label and guess."""
+        return Grouping.guessed(self.dataset, self.pseudo)
+
     @property
     def groups(self) -> NDArray[np.int64]:
         """(N,) the groups y * A + a of label and guess, for samplers and group weights; -1 without a guess."""
-        return pseudo_groups(self.dataset, self.pseudo)
+        return self.grouping.groups
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -78,10 +83,9 @@ class GuessedAttributes:
     def table(self) -> str:
         """Return shares and confidence in each group as text, without a final newline."""
         dataset, guesses = self.dataset, self.guesses
-        pairs = group_pairs(dataset, self.pseudo)
-        counts_G = group_counts(self.groups, len(pairs))
+        pairs, counts_G = self.grouping.pairs, self.grouping.counts()
         sizes_C = np.bincount(dataset.labels, minlength=dataset.num_classes).clip(1)
-        of_class_G = counts_G / sizes_C.repeat(len(pairs) // dataset.num_classes)
+        of_class_G = counts_G / sizes_C.repeat(self.grouping.num_attributes)
         known, confidence = self.groups >= 0, self.pseudo.confidence
         assert confidence is not None
         sums_G = np.bincount(self.groups[known], confidence[known], minlength=len(pairs))

@@ -12,7 +12,7 @@ from dbpt.clip import Backbone
 from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
 from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.base import comparable_attributes
+from dbpt.guesses.grouping import Grouping
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import method_name
@@ -29,40 +29,44 @@ def how_trained(config: FitConfig, objective: str, prompts: str) -> dict[str, An
 
 def metrics_by_split(study: Study, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
     """Return the `GroupMetrics` of ``predictions`` (N,) on each split, None for one without rows."""
-    train_counts, occurring = study.train_counts, study.occurring(study.group_kind)
+    train_counts, expected = study.train_counts, study.reported.expected
     by_split: dict[str, GroupMetrics | None] = dict.fromkeys(splits)
     for split in splits:
         if len(rows := study.rows(split)):
-            by_split[split] = metrics_of(study, predictions[rows], rows, train_counts=train_counts, occurring=occurring)
+            by_split[split] = metrics_of(
+                study.reported, predictions[rows], rows, train_counts=train_counts, expected=expected
+            )
     return by_split
 
 
 def metrics_of(
-    study: Study,
+    grouping: Grouping,
     predictions: NDArray[np.int64],
     rows: NDArray[np.int64],
     *,
     train_counts: NDArray[np.int64] | None = None,
-    occurring: NDArray[np.bool_] | None = None,
+    expected: NDArray[np.bool_] | None = None,
     confidence: NDArray[np.float64] | None = None,
 ) -> GroupMetrics:
     """Return the metrics of predictions, as `group_metrics` does.
 
     Args:
+        grouping: the groups.
         predictions: (n,) predicted classes.
-        rows: (n,) the rows of the data set that they are for.
-        train_counts, occurring, confidence: see `group_metrics`. ``train_counts`` of 0 alone count as None.
+        rows: (n,) the rows that they are for.
+        train_counts, confidence: see `group_metrics`. ``train_counts`` of 0 alone count as None.
+        expected: (G,) False for groups without a warning if they are empty.
     """
     return group_metrics(
         predictions,
-        study.dataset.labels[rows],
-        study.attributes(study.group_kind)[rows],
-        **study.sizes,
+        grouping.labels[rows],
+        grouping.codes[rows],
+        **grouping.sizes,
         confidence=confidence,
         train_counts=None if train_counts is None or not train_counts.any() else train_counts,
-        group_names=study.group_pairs(study.group_kind),
-        shared_attributes=not study.by_clusters,
-        occurring=occurring,
+        group_names=grouping.pairs,
+        shared_attributes=grouping.provenance != "clusters",
+        occurring=expected,
     )
 
 
@@ -88,10 +92,10 @@ def _pseudo_quality(study: Study) -> results.QualityOfSplit | None:
         rows = rows[~study.pseudo.is_given[rows]]
     if not (dataset.attributes[rows] >= 0).any():
         return None
-    if study.pseudo.names is not None and study.group_kind != "true":
+    if study.pseudo.names is not None and study.reported.kind != "true":
         return None
     quality = pseudo_attribute_quality(
-        comparable_attributes(dataset, study.pseudo, rows)[rows],
+        study.grouping("pseudo").as_true_attributes(dataset, rows)[rows],
         dataset.attributes[rows],
         dataset.labels[rows],
         num_classes=dataset.num_classes,
@@ -102,8 +106,8 @@ def _pseudo_quality(study: Study) -> results.QualityOfSplit | None:
 
 def shared_metrics(study: Study) -> results.Metrics:
     """Return the entries that ``metrics.json`` and ``compare.json`` share."""
-    dataset, kind = study.dataset, study.group_kind
-    own_names = kind == "true" or study.pseudo.names is None
+    dataset, grouping = study.dataset, study.reported
+    own_names = grouping.has_words
     factors = dataset.words.factors if own_names else ()
     return results.Metrics(
         schema_version=results.SCHEMA_VERSION,
@@ -114,14 +118,14 @@ def shared_metrics(study: Study) -> results.Metrics:
             classes=list(dataset.class_names),
             attributes=list(dataset.attribute_names) if own_names else [],
             factors=[results.FactorSummary(name=each.name, values=list(each.values)) for each in factors],
-            counts={split: study.counts(kind, split).tolist() for split in SPLITS},
-            train_counts_pseudo=study.counts("pseudo", "train").tolist(),
+            counts={split: grouping.counts(study.rows(split)).tolist() for split in SPLITS},
+            train_counts_pseudo=study.grouping("pseudo").counts(study.rows("train")).tolist(),
             notes=list(dataset.notes),
             clusters=clusters_summary(study.pseudo),
             shots=study.config.shots,
         ),
         backbone=backbone_summary(study.embedded.backbone, study.config),
-        group_kind=kind,
+        group_kind=grouping.kind,
         average=study.average,
         pseudo_method=study.pseudo.described,
         pseudo_shares=_pseudo_shares(study),

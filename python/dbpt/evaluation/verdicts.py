@@ -12,7 +12,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.data.words import UNNAMED, joint_codes
+from dbpt.data.words import joint_codes
 from dbpt.evaluation.accuracy import Group, worst_first
 from dbpt.evaluation.association import ExplainedErrors, cramers_v, explained_errors
 from dbpt.evaluation.audit import (
@@ -29,8 +29,8 @@ from dbpt.evaluation.of_study import metrics_of
 from dbpt.evaluation.power import detectable_difference
 from dbpt.evaluation.subject import Subject
 from dbpt.groups import SMALL_GROUP
+from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.trust import Guesses
-from dbpt.study.study import Study
 
 SLIGHT, DIFFERENT, VERY_DIFFERENT = 0.02, 0.1, 0.3
 """Many images show differences that matter little: below two percentage points a bias is always small."""
@@ -40,45 +40,39 @@ SEVERITY: tuple[VerdictKind, ...] = ("bias", "untrusted", "no evidence", "nothin
 
 
 def audited_factors(
-    subject: Subject, study: Study, parts: Sequence[Study], guesses: Guesses
+    subject: Subject, grouping: Grouping, parts: Sequence[Grouping], guesses: Guesses
 ) -> tuple[list[AuditedFactor], ExplainedErrors]:
     """Return the figures of each attribute, one or more, and what all together explain of the errors.
 
-    The groups are those of the ``study``, and with several attributes those of each of the ``parts``. The p-values of
-    the verdicts are Holm's (1979), so that the chance of any wrong verdict of bias is at most 5 %. Only images that are
+    The groups are those of the ``grouping``, and those of each attribute alone the ``parts``. The p-values of the
+    verdicts are Holm's (1979), so that the chance of any wrong verdict of bias is at most 5 %. Only images that are
     no copies are tested.
     """
     rows, labels, predictions = subject.audited, subject.labels, subject.predictions
-    tested, seed, all_parts = np.flatnonzero(subject.is_first), subject.config.seed, parts or [study]
+    tested, seed = np.flatnonzero(subject.is_first), subject.config.seed
     is_right, of_class = (predictions.predictions == labels)[tested], labels[tested]
 
-    def explained_by(part: Study) -> ExplainedErrors:
-        return explained_errors(is_right, of_class, _codes(part, rows[tested]), seed=seed, **part.sizes)
+    def explained_by(part: Grouping) -> ExplainedErrors:
+        return explained_errors(is_right, of_class, part.codes[rows[tested]], seed=seed, **part.sizes)
 
-    tests = [explained_by(part) for part in all_parts]
+    tests = [explained_by(part) for part in parts]
     adjusted = holm([test.p_value for test in tests])
-    guessed = [
-        of if part.group_kind == "pseudo" else None for part, of in zip(all_parts, guesses.by_suspect, strict=True)
-    ]
-    suspects = [part.dataset.words.suspects[0] for part in parts]
-    names = [suspect.name for suspect in suspects] or [UNNAMED]
-    values = [list(suspect.values) for suspect in suspects] or [list(study.dataset.attribute_names)]
+    guessed = [of if part.kind == "pseudo" else None for part, of in zip(parts, guesses.by_suspect, strict=True)]
     factors = []
-    for i, (part, of) in enumerate(zip(all_parts, guessed, strict=True)):
+    for part, of, test, p_value in zip(parts, guessed, tests, adjusted, strict=True):
         metrics = metrics_of(part, predictions.predictions, rows, confidence=predictions.confidence)
-        groups = [each for each in metrics.groups if each.n]
-        explained = replace(tests[i], p_value=adjusted[i])
-        detectable = detectable_difference(is_right, of_class, _codes(part, rows[tested]), **part.sizes)
+        groups, explained = [each for each in metrics.groups if each.n], replace(test, p_value=p_value)
+        detectable = detectable_difference(is_right, of_class, part.codes[rows[tested]], **part.sizes)
         beyond = [
             other
-            for other, guesses in zip(all_parts, guessed, strict=True)
-            if other is not part and not (guesses and guesses.doubts)
+            for other, of_other in zip(parts, guessed, strict=True)
+            if other is not part and not (of_other and of_other.doubts)
         ]
         factors.append(
             AuditedFactor(
-                name=names[i],
-                values=values[i],
-                group_kind=part.group_kind,
+                name=part.factors[0].name,
+                values=list(part.factors[0].values[0]) if part.has_words else [],
+                group_kind=part.kind,
                 verdict=verdict_of(groups, explained, of, detectable),
                 groups=groups,
                 cramers_v=association(part, rows),
@@ -86,19 +80,14 @@ def audited_factors(
                 explained_beyond=_beyond(is_right, of_class, rows[tested], part, beyond, seed) if beyond else None,
             )
         )
-    return factors, explained_by(study) if parts else tests[0]
+    return factors, explained_by(grouping) if parts[1:] else tests[0]
 
 
-def association(study: Study, rows: NDArray[np.int64]) -> float | None:
+def association(grouping: Grouping, rows: NDArray[np.int64]) -> float | None:
     """Return Cramér's V of class and attribute in the ``rows``; None if classes differ in their values."""
-    if study.by_clusters or any(suspect.of_class for suspect in study.dataset.words.suspects):
+    if grouping.provenance == "clusters" or not grouping.possible.all():
         return None
-    return cramers_v(study.dataset.labels[rows], _codes(study, rows), **study.sizes)
-
-
-def _codes(study: Study, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the attributes of the ``rows`` that define the groups."""
-    return study.attributes(study.group_kind)[rows]
+    return cramers_v(grouping.labels[rows], grouping.codes[rows], **grouping.sizes)
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -118,13 +107,13 @@ def _beyond(
     is_right: NDArray[np.bool_],
     labels: NDArray[np.int64],
     rows: NDArray[np.int64],
-    part: Study,
-    others: Sequence[Study],
+    part: Grouping,
+    others: Sequence[Grouping],
     seed: int,
 ) -> ExplainedErrors:
     """Test the attribute within the classes and the values of the ``others``."""
-    joint = joint_codes([_codes(other, rows) for other in others], [other.sizes["num_attributes"] for other in others])
-    codes = _codes(part, rows)
+    joint = joint_codes([other.codes[rows] for other in others], [other.num_attributes for other in others])
+    codes = part.codes[rows]
     known = (joint >= 0) & (codes >= 0)
     strata = labels[known] * (int(joint.max(initial=0)) + 1) + joint[known]
     sizes = part.sizes | {"num_classes": int(strata.max(initial=0)) + 1}

@@ -3,8 +3,6 @@
 import logging
 from pathlib import Path
 
-from dbpt.groups import group_counts
-from dbpt.guesses import base
 from dbpt.report import sections
 from dbpt.report.pictures import GuessSheets, contact_sheets
 from dbpt.storage.files import is_missing, write_atomically
@@ -20,13 +18,14 @@ def guess_sheets(study: Study) -> GuessSheets:
     """
     dataset, pseudo, rows = study.dataset, study.pseudo, study.dataset.rows_to_fit
     assert study.guesses is not None and pseudo.confidence is not None
-    groups, pairs = base.pseudo_groups(dataset, pseudo)[rows], base.group_pairs(dataset, pseudo)
+    grouping = study.grouping("pseudo")
+    groups, pairs = grouping.groups[rows], grouping.pairs
     sheets, clusters = None, list[tuple[str, str, float]]()
-    if study.config.opens_images and study.has_attributes:
+    if study.config.opens_images and grouping.provenance != "none":
         paths, seed = [dataset.paths[row] for row in rows], study.config.seed
         sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], group_names=pairs, seed=seed)
-    if pseudo.class_clusters is not None:
-        counts_CK = group_counts(groups, len(pairs)).reshape(dataset.num_classes, -1)
+    if grouping.provenance == "clusters":
+        counts_CK = grouping.counts(rows).reshape(dataset.num_classes, -1)
         shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
         clusters = [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
     return GuessSheets(study.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)

@@ -193,8 +193,11 @@ def _wrong_guesses(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]
     guessed = f"about {text.count_of(n, 'image')} of this class {'is' if n == 1 else 'are'} probably"
     guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
     difference = text.capitalize_first(_difference_text(*_pair(verdict.pair, evidence.groups)))
-    words = f"The errors of {evidence.subject} go with {source} of {evidence.names}, but wrong guesses alone can be the reason."
-    return words, [f"{difference}{evidence.p_value}; {guessed}.", *evidence.untested]
+    words = f"The errors of {evidence.subject} go with {source} of {evidence.names}"
+    return f"{words}, but wrong guesses alone can be the reason.", [
+        f"{difference}{evidence.p_value}; {guessed}.",
+        *evidence.untested,
+    ]
 
 
 def _bias(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]]:

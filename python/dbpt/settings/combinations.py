@@ -79,11 +79,8 @@ def why_not_mixed(head: str, *, has_words: bool) -> str | None:
 
     from dbpt.heads.base import Head
 
-    return (
-        None
-        if HEADS[head].logits is Head.logits
-        else f"the logits of head {head} are not linear in its weights, so nothing can be mixed"
-    )
+    linear = HEADS[head].logits is Head.logits
+    return None if linear else f"the logits of head {head} are not linear in its weights, so nothing can be mixed"
 
 
 def why_config_refused(config: Settings) -> str | None:

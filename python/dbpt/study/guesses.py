@@ -11,9 +11,10 @@ from dbpt.cautions import Caution
 from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import Column
-from dbpt.guesses import base
+from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
+from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.label import doubts_column
 from dbpt.guesses.trust import Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
@@ -27,7 +28,7 @@ MOST_IN_SHORT = 10
 
 def image_columns(
     dataset: Dataset,
-    pseudo: base.PseudoAttributes,
+    pseudo: PseudoAttributes,
     guesses: Guesses | None,
     rows: NDArray[np.int64] | None = None,
     *,
@@ -62,15 +63,14 @@ def image_columns(
         columns["prediction"] = [classes[label] for label in predictions.tolist()]
     if attributes is not None:
         columns["attribute"] = attributes
-    if pseudo.method != base.NO_ATTRIBUTE:
+    grouping = Grouping.guessed(dataset, pseudo)
+    if grouping.provenance != "none":
         trusted = guesses if guesses is not None and guesses.is_judged else None
-        columns |= _columns("", base.names_of_rows(dataset, pseudo), pseudo, trusted, rows)
+        columns |= _columns("", grouping.names_of_rows(rows), pseudo, trusted, rows)
         for number, part in enumerate(pseudo.parts):
-            suspect, of_part = dataset.words.suspects[number], trusted and trusted.factors[number]
-            values = [*suspect.values, ""]  # the last for -1
-            named = [values[value] for value in part.pseudo_attributes.tolist()]
-            columns |= _columns(suspect.name, named, part, of_part, rows)
-        columns["group"] = base.pseudo_groups(dataset, pseudo)[rows]
+            factor, of_part = grouping.alone(number), trusted and trusted.factors[number]
+            columns |= _columns(factor.factors[0].name, factor.names_of_rows(rows), part, of_part, rows)
+        columns["group"] = grouping.groups[rows]
     if probabilities is not None:
         digits = 4 if len(classes) <= MOST_IN_SHORT else 6
         columns |= {
@@ -80,12 +80,12 @@ def image_columns(
 
 
 def _columns(
-    name: str, named: list[str], pseudo: base.PseudoAttributes, guesses: Guesses | None, rows: NDArray[np.int64]
+    name: str, named: list[str], pseudo: PseudoAttributes, guesses: Guesses | None, rows: NDArray[np.int64]
 ) -> dict[str, Column]:
-    """Return the columns of one attribute, whose value in each row of the data is ``named``."""
+    """Return the columns of one attribute, whose value in each of the ``rows`` is ``named``."""
     assert pseudo.confidence is not None
     suffix = name and f"_{name}"
-    columns: dict[str, Column] = {f"pseudo_{name or 'attribute'}": [named[row] for row in rows.tolist()]}
+    columns: dict[str, Column] = {f"pseudo_{name or 'attribute'}": named}
     columns[f"confidence{suffix}"] = _rounded(pseudo.confidence[rows])
     if guesses:
         doubts = [doubt.sentence if name else str(doubt) for doubt in guesses.doubts]
@@ -98,7 +98,7 @@ def _rounded(values: NDArray[np.floating[Any]], digits: int = 4) -> NDArray[np.f
     return rounded
 
 
-def judged_guesses(images: Embedded, pseudo: base.PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
+def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
     """Return the figures and doubts of `guesses_with_doubts` about ``rows``, by default all but the test rows."""
     dataset = images.dataset
     rows = dataset.rows_to_fit if rows is None else rows
@@ -109,7 +109,7 @@ def judged_guesses(images: Embedded, pseudo: base.PseudoAttributes, rows: NDArra
 
 
 def judged_class_words(
-    images: Embedded, pseudo: base.PseudoAttributes, rows: NDArray[np.int64] | None = None
+    images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None
 ) -> tuple[Caution, ...]:
     """Return the `class_word_doubts` about ``rows``, by default all but the test rows."""
     dataset = images.dataset
@@ -124,7 +124,7 @@ def judged_class_words(
 
 def doubted_guesses(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[Guesses, ...]:
     """Return the guesses of each suspect that are in doubt, if figures or trainings with ``configs`` depend on them."""
-    depends = study.group_kind == "pseudo" or any(
+    depends = study.reported.kind == "pseudo" or any(
         config.selecting_groups == "pseudo"
         or (OBJECTIVES[config.trained_objective].uses_groups and config.group_source == "pseudo")
         for config in configs

@@ -10,7 +10,7 @@ from made_up_run import worded
 from tiny import ATTRIBUTES, rows_of
 
 import dbpt
-from dbpt.commands.audit.audit import studies_of
+from dbpt.commands.audit.audit import groupings_of
 from dbpt.commands.audit.next_step import _options
 from dbpt.data import Dataset
 from dbpt.data.words import Factor, Words, combined, joint_codes
@@ -56,15 +56,16 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False, doubted=())
     rows = {"paths": ("x",) * n, "lines": np.zeros(n, np.int64), "labels": labels, "splits": np.zeros(n, np.int64)}
     where = {"name": "", "root": Path(), "source": Path()}
     joint = joint_codes(list(codes.values()), words.sizes)
-    dataset = Dataset(**where, **rows, attributes=joint, known_factors=tuple(codes.values()), words=words)
+    known = [np.full(n, -1) if by_guesses else each for each in (joint, *codes.values())]
+    dataset = Dataset(**where, **rows, attributes=known[0], known_factors=tuple(known[1:]), words=words)
     parts = tuple(PseudoAttributes(each, None, None, "proportional") for each in codes.values())
     subject = SimpleNamespace(
         dataset=dataset, embedded=Images(dataset), config=SimpleNamespace(seed=0), by="file", search=None,
-        audited=np.arange(n), labels=labels, is_first=np.ones(n, dtype=bool), asks_clusters=by_guesses,
+        audited=np.arange(n), labels=labels, is_first=np.ones(n, dtype=bool), asks_clusters=False,
         predictions=UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None),
     )  # fmt: skip
-    studies = studies_of(subject, PseudoAttributes(joint, None, None, "proportional", parts=parts))
-    return factors_with_sentences(audited_factors(subject, *studies, guesses)[0], guesses, "file")
+    groupings = groupings_of(subject, PseudoAttributes(joint, None, None, "proportional", parts=parts))
+    return factors_with_sentences(audited_factors(subject, *groupings, guesses)[0], guesses, "file")
 
 
 @pytest.fixture

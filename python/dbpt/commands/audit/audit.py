@@ -15,7 +15,7 @@ from dbpt.commands.audit.next_step import next_step
 from dbpt.commands.audit.page import render_audit
 from dbpt.commands.audit.result import Audit, audit_figures
 from dbpt.commands.auto import search_auto_attributes
-from dbpt.data import DataLike, Dataset, joint_codes
+from dbpt.data import DataLike
 from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.evaluation import GroupMetrics, gap_interval
 from dbpt.evaluation.accuracy import worst_first
@@ -23,9 +23,8 @@ from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
 from dbpt.evaluation.of_study import backbone_summary, clusters_summary, metrics_of
 from dbpt.evaluation.subject import Subject, audited_data, opened_subject
 from dbpt.evaluation.verdicts import association, audited_factors, verdict_of_factors
-from dbpt.groups import group_counts
-from dbpt.guesses import PseudoAttributes, group_pairs, pseudo_groups
-from dbpt.guesses.base import names_of_rows
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.grouping import Grouping
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import advice_of
 from dbpt.report.pictures import contact_sheets, group_examples, surest_mistakes
@@ -102,33 +101,34 @@ def audit(
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
     with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as opened:
         subject = search_auto_attributes(opened)
-        result, pseudo = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
+        result, study = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
         if out is not None:
             result = replace(result, folder=Path(out))
             charts = audit_figures(result.figures)
-            page = _page(subject, result.figures, pseudo, charts)
+            page = _page(subject, result.figures, study, charts)
             _write(Path(out), result, page, charts, subject.config, overwrite=overwrite)
     log_warnings(result.warnings, subject.logged)
     return result
 
 
-def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
-    """Return the audit that ``command`` makes, and CLIP's guesses for all images of the data."""
+def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
+    """Return the audit that ``command`` makes, and its study of all images of the data."""
     dataset, rows, config, words = subject.dataset, subject.audited, subject.config, subject.dataset.words
     predictions = subject.predictions.predictions
     pseudo = subject.embedded.guess(config, subject.probe)
     guesses = judged_guesses(subject.embedded, pseudo, rows)
-    study, parts = studies_of(subject, pseudo)
-    factors, explained = audited_factors(subject, study, parts, guesses)
+    grouping, parts = groupings_of(subject, pseudo)
+    splits = dataset.splits
+    study = Study(embedded=subject.embedded, config=config, pseudo=pseudo, splits=splits, audited=grouping)
+    factors, explained = audited_factors(subject, grouping, parts, guesses)
     verdict, training = verdict_of_factors(factors), study.rows("train")
-    occurring = group_counts(study.groups(study.group_kind), len(study.group_pairs(study.group_kind))) > 0
     metrics = metrics_of(
-        study,
+        grouping,
         predictions,
         rows,
         train_counts=study.train_counts,
         # Combinations that nobody expects, and groups that mean nothing, need no warning that they are empty.
-        occurring=occurring if parts or verdict.kind == "untrusted" else None,
+        expected=grouping.counts() > 0 if parts[1:] or verdict.kind == "untrusted" else None,
         confidence=subject.predictions.confidence,
     )
     metrics = replace(metrics, groups=tuple(each for each in metrics.groups if each.n))
@@ -138,13 +138,13 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         for name, counts in zip(dataset.class_names, confusion, strict=True)
         if any(counts)
     }
-    biased = [part for part, of in zip(parts or [study], factors, strict=True) if of.verdict.kind == "bias"]
+    biased = [part for part, of in zip(parts, factors, strict=True) if of.verdict.kind == "bias"]
     associations = [association(part, training) for part in biased]
     step = next_step(
         subject,
         verdict,
         guesses,
-        by_guesses=study.group_kind == "pseudo",
+        by_guesses=grouping.kind == "pseudo",
         factors=factors,
         association=max((each for each in associations if each is not None), default=None),
     )
@@ -154,18 +154,18 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
         verdict=verdict,
-        data=audited_data(subject, () if study.by_clusters else dataset.attribute_names, clusters_summary(pseudo)),
+        data=audited_data(subject, dataset.attribute_names if grouping.has_words else (), clusters_summary(pseudo)),
         backbone=backbone_summary(subject.embedded.backbone, config),
         predictions_by=subject.by,
         predictions_from=subject.title,
-        group_kind=study.group_kind,
+        group_kind=grouping.kind,
         average=study.average,
         metrics=metrics,
         gap_low=gap and gap[0],
         gap_high=gap and gap[1],
         confusion=taken_for,
-        cramers_v=association(study, rows),
-        training_cramers_v=association(study, training),
+        cramers_v=association(grouping, rows),
+        training_cramers_v=association(grouping, training),
         explained=explained,
         guesses=guesses,
         warnings=[*judged_class_words(subject.embedded, pseudo, rows), *subject.logged, *pseudo.warnings],
@@ -174,48 +174,44 @@ def audited(subject: Subject, command: str) -> tuple[Audit, PseudoAttributes]:
         attribute_templates=list(words.attribute_templates) if guessed else [],
         command=command,
         next_step=step,
-        factors=factors if parts else [],
+        factors=factors if parts[1:] else [],
         settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
     )
-    named = names_of_rows(dataset, None if study.group_kind == "true" else study.pseudo)
     images = image_columns(
         dataset,
         pseudo,
         guesses,
         rows,
-        attributes=[named[row] for row in rows.tolist()],
+        attributes=grouping.names_of_rows(rows),
         predictions=predictions,
         probabilities=subject.predictions.probabilities,
     )
     figures = with_sentences(replace(figures, next_step=replace(step, sentence=advice_of(figures))))
-    return Audit(figures, images, None), pseudo
+    return Audit(figures, images, None), study
 
 
-def studies_of(subject: Subject, pseudo: PseudoAttributes) -> tuple[Study, list[Study]]:
-    """Return the study to audit, and that of each of several attributes alone.
+def groupings_of(subject: Subject, pseudo: PseudoAttributes) -> tuple[Grouping, list[Grouping]]:
+    """Return the groups to audit, and those of each attribute alone, one or more.
 
-    The groups are clusters if the audit was asked for them, else those of `true_or_pseudo` attributes. Each of several
+    They are clusters if the audit was asked for them, else those of `true_or_pseudo` attributes. Each of several
     factors has its true values if enough audited images have one, whatever the others have. Combinations with a factor
     that is not known have the true values of the others where these are known.
     """
-    dataset, rows, words = subject.dataset, subject.audited, subject.dataset.words
+    rows, guessed = subject.audited, Grouping.guessed(subject.dataset, pseudo)
+    if subject.asks_clusters:
+        return guessed, [guessed]
+    true, labels = Grouping.true(subject.dataset), subject.dataset.labels[rows]
 
-    def study_of(dataset: Dataset, pseudo: PseudoAttributes) -> Study:
-        kind = true_or_pseudo(dataset.labels[rows], dataset.attributes[rows], dataset.num_classes)
-        kind = "pseudo" if subject.asks_clusters else kind
-        embedded = replace(subject.embedded, dataset=dataset)
-        return Study(embedded=embedded, config=subject.config, pseudo=pseudo, splits=dataset.splits, kind=kind)
+    def known_or_guessed(true: Grouping, guessed: Grouping) -> Grouping:
+        kind = true_or_pseudo(labels, true.codes[rows], subject.dataset.num_classes)
+        return true if kind == "true" else guessed
 
-    parts, combined = list[Study](), list[NDArray[np.int64]]()
-    for i, guessed in enumerate(pseudo.parts):
-        of_suspect, known = replace(words, factors=(words.suspects[i],)), dataset.factor_attributes[i]
-        part = study_of(replace(dataset, words=of_suspect, attributes=known, known_factors=()), guessed)
-        parts.append(part)
-        attributes = part.attributes(part.group_kind)
-        combined.append(np.where(attributes >= 0, attributes, guessed.pseudo_attributes))
-    if parts:
-        pseudo = replace(pseudo, pseudo_attributes=joint_codes(combined, words.sizes))
-    return study_of(dataset, pseudo), parts
+    parts = [known_or_guessed(true.alone(i), guessed.alone(i)) for i in range(len(guessed.factors))]
+    filled = [
+        replace(factor, codes=np.where(part.codes >= 0, part.codes, factor.codes))
+        for factor, part in zip(guessed.factors, parts, strict=True)
+    ]
+    return known_or_guessed(true, replace(guessed, factors=tuple(filled))), parts
 
 
 def _gap_interval(metrics: GroupMetrics, train_counts: NDArray[np.int64] | None) -> tuple[float, float] | None:
@@ -227,17 +223,17 @@ def _gap_interval(metrics: GroupMetrics, train_counts: NDArray[np.int64] | None)
     return gap_interval(correct, counts, counts, rest=(round(metrics.average * metrics.n) - sum(correct), rest))
 
 
-def _page(subject: Subject, figures: AuditFigures, pseudo: PseudoAttributes, charts: Mapping[str, Chart | None]) -> str:
+def _page(subject: Subject, figures: AuditFigures, study: Study, charts: Mapping[str, Chart | None]) -> str:
     """Return the HTML page, with contact sheets and the surest mistakes in a group if there are images."""
-    dataset, rows, predictions = subject.dataset, subject.audited, subject.predictions
+    dataset, rows, predictions, pseudo = subject.dataset, subject.audited, subject.predictions, study.pseudo
     if not subject.config.opens_images:
         return render_audit(figures, None, charts=charts)
     assert pseudo.confidence is not None
-    paths, guessed = [dataset.paths[row] for row in rows], pseudo_groups(dataset, pseudo)[rows]
-    names, seed = group_pairs(dataset, pseudo), subject.config.seed
-    sheets = contact_sheets(paths, dataset.root, guessed, pseudo.confidence[rows], group_names=names, seed=seed)
-    groups = guessed if figures.group_kind == "pseudo" else dataset.groups(dataset.attributes)[rows]
-    names = figures.data.groups
+    guessed, paths, seed = study.grouping("pseudo"), [dataset.paths[row] for row in rows], subject.config.seed
+    sheets = contact_sheets(
+        paths, dataset.root, guessed.groups[rows], pseudo.confidence[rows], group_names=guessed.pairs, seed=seed
+    )
+    groups, names = study.reported.groups[rows], study.reported.pairs
     examples = group_examples(
         paths,
         dataset.root,
