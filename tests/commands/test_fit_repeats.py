@@ -15,8 +15,8 @@ from dbpt import InputError
 from dbpt.commands.fit import write_results
 from dbpt.commands.methods import _fingerprint, build_head, rows_for, trained_result
 from dbpt.evaluation.of_study import run_metrics
+from dbpt.report.guesses import guess_sheets
 from dbpt.settings.config import FitConfig, read_config
-from dbpt.study.guesses import guess_sheets
 from dbpt.study.stages import prepare
 from dbpt.study.study import Study
 

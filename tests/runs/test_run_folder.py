@@ -14,7 +14,7 @@ from tiny import CLASSES
 
 import dbpt
 from dbpt import InputError
-from dbpt.human_check.sample import read_design
+from dbpt.commands.label.sample import read_design
 from dbpt.runs.run_folder import RUN_FOLDER
 from dbpt.settings.config import make_config
 

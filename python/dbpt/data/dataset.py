@@ -19,7 +19,8 @@ from dbpt.cautions import Caution, caution
 from dbpt.data.paths import find_member
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError
-from dbpt.groups import group_ids, group_name, random_part
+from dbpt.groups import group_ids, group_name
+from dbpt.groups.rows import random_part
 from dbpt.storage.files import reason_of
 
 SPLITS = ("train", "val", "test")
