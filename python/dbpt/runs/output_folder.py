@@ -242,7 +242,8 @@ class OutputFolder(Generic[R]):
         value = read_json(path, f"record of {self._a_title}")
         if (
             "schema_version" not in value
-            or not {each.name for each in fields(self.record) if each.default_factory is MISSING} <= value.keys()
+            or not {entry.name for entry in fields(self.record) if entry.default_factory is MISSING}
+            <= value.keys()
         ):
             return False
         version = value["schema_version"]
