@@ -242,8 +242,7 @@ class OutputFolder(Generic[R]):
         value = read_json(path, f"record of {self._a_title}")
         if (
             "schema_version" not in value
-            or not {entry.name for entry in fields(self.record) if entry.default_factory is MISSING}
-            <= value.keys()
+            or not {entry.name for entry in fields(self.record) if entry.default_factory is MISSING} <= value.keys()
         ):
             return False
         version = value["schema_version"]
