@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 
+from dbpt.evaluation import worst_group_difference_interval
 from dbpt.evaluation.repeats import (
     mean_and_deviation,
     paired_t_interval,
     student_t_quantile,
     within_reach,
 )
-from dbpt.groups import worst_group_accuracy, worst_group_difference_interval
+from dbpt.groups import worst_group_accuracy
 
 
 def test_the_quantiles_of_student_are_those_of_scipy():

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from made_up_results import compared, comparison, difference, of_figures, worded
 
+from dbpt.evaluation import Group
 from dbpt.evaluation.results import FIGURES, FailedTraining, Repeat
-from dbpt.groups import Group
 from dbpt.report.tables import csv_table, results_table
 
 

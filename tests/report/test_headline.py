@@ -20,7 +20,7 @@ from made_up_results import (
 )
 
 from dbpt.cautions import caution
-from dbpt.groups import group_metrics
+from dbpt.evaluation import group_metrics
 from dbpt.report.outcome import change_of, outcome_of
 from dbpt.report.sections import Section
 from dbpt.report.summary import Summary

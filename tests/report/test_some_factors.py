@@ -19,9 +19,9 @@ from made_up_results import (
     worded,
 )
 
+from dbpt.evaluation import group_metrics
 from dbpt.evaluation.data_summary import groups_of_factors
 from dbpt.evaluation.repeats import Evaluated, with_rows
-from dbpt.groups import group_metrics
 from dbpt.report.notes import groups_line
 from dbpt.report.summary import judged_factors
 

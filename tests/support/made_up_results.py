@@ -10,6 +10,7 @@ import numpy as np
 import dbpt.report.tables
 from dbpt.cautions import Caution
 from dbpt.data import SPLITS
+from dbpt.evaluation import Group, GroupMetrics, group_metrics, pseudo_attribute_quality
 from dbpt.evaluation.of_study import titled
 from dbpt.evaluation.results import (
     FIGURES,
@@ -21,7 +22,6 @@ from dbpt.evaluation.results import (
     Saved,
     SharedSettings,
 )
-from dbpt.groups import Group, GroupMetrics, group_metrics, pseudo_attribute_quality
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.page import Answers, MadeBy, NextSteps, render_results

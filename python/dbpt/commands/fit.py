@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
+from dbpt.commands.auto import FOUND_SETTINGS, with_found_attributes
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
 from dbpt.commands.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
@@ -31,6 +32,7 @@ from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
 from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
+from dbpt.report.guesses import guess_sheets, write_guesses
 from dbpt.report.model_card import model_card
 from dbpt.report.page import NextSteps, render_results
 from dbpt.report.pictures import GuessSheets, Mistake, surest_mistakes
@@ -46,8 +48,8 @@ from dbpt.settings.sections import method_name
 from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.embedded import write_clusters
-from dbpt.study.guesses import guess_sheets, image_columns, write_guesses
-from dbpt.study.stages import FOUND_SETTINGS, log_warnings, prepare, with_found_attributes
+from dbpt.study.guesses import image_columns
+from dbpt.study.stages import log_warnings, prepare
 from dbpt.study.study import Study
 from dbpt.training.ranks import Ranks, joined_ranks
 
@@ -192,7 +194,9 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
     """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
     def prepared() -> Study:
-        return prepare(config, notes)
+        study = prepare(config, notes)
+        log_warnings(map(doubts_in_words, study.doubted_guesses))
+        return study
 
     def without_the_large(study: Study) -> Study:
         large: dict[str, Any] = {"backbone": study.embedded.backbone.spec}

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.results import Metrics
-from dbpt.groups.accuracy import worst_first
 from dbpt.heads.base import group_templates
 from dbpt.report.page import Answers, MadeBy
 from dbpt.report.pictures import GuessSheets, group_examples

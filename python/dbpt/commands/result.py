@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError
+from dbpt.evaluation import Group
 from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
-from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.notes import heading
 from dbpt.report.summary import FactorFigures, Row, Summary

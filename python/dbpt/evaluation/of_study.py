@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS
-from dbpt.evaluation import results
+from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
 from dbpt.evaluation.data_summary import ClustersSummary, DataSummary, FactorSummary
 from dbpt.evaluation.repeats import Evaluated
-from dbpt.groups import GroupMetrics, group_metrics, pseudo_attribute_quality
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.grouping import Grouping
 from dbpt.objectives import OBJECTIVES

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data import SPLITS
+from dbpt.evaluation import Group, GroupMetrics, merged_metrics, worst_group_difference_interval
+from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.data_summary import data_of_factors, groups_of_factors
 from dbpt.evaluation.results import FIGURES, Difference, FigureDifference, Metrics, Repeat, Row
-from dbpt.groups import Group, GroupMetrics, merged_metrics, worst_group_difference_interval
-from dbpt.groups.accuracy import worst_first
 
 
 @dataclass(frozen=True)

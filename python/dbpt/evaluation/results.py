@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
+from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
 from dbpt.evaluation.data_summary import DataSummary
-from dbpt.groups import Group, GroupMetrics, PseudoQuality
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.trust import Guesses

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from dbpt.evaluation import Group
 from dbpt.evaluation.results import Difference, Metrics
-from dbpt.groups import Group, group_name
+from dbpt.groups import group_name
 from dbpt.guesses.trust import Guesses
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import Row, Summary, nothing_is_trusted

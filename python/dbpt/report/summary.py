@@ -7,11 +7,10 @@ from itertools import product
 
 import numpy as np
 
-from dbpt.evaluation import results
+from dbpt.evaluation import Group, results
+from dbpt.evaluation.accuracy import merged_groups, worst_first
 from dbpt.evaluation.data_summary import FactorSummary, groups_of_factors
 from dbpt.evaluation.results import Metrics
-from dbpt.groups import Group
-from dbpt.groups.accuracy import merged_groups, worst_first
 from dbpt.guesses.trust import Guesses
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.text import count, percent

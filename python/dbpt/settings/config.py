@@ -148,7 +148,7 @@ class FitConfig(Settings):
         Args:
             prompts: "class" or "group".
         """
-        objective = next(each for each, of_each in self.trained if of_each == prompts)
+        objective = next(name for name, trained_prompts in self.trained if trained_prompts == prompts)
         apply = self.apply if OBJECTIVES[objective].can_sample else None
         return replace(self, objective=objective, prompts=prompts, apply=apply)
 
@@ -183,14 +183,14 @@ class FitConfig(Settings):
             names: the settings to look at; others are left out.
         """
         wanted, arguments = frozenset(names), list[str]()
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name not in wanted or value == each.default:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name not in wanted or value == setting.default:
                 continue
             if isinstance(value, bool):
-                arguments.append(flag_of(each.name) if value else f"--no-{flag_of(each.name)[2:]}")
+                arguments.append(flag_of(setting.name) if value else f"--no-{flag_of(setting.name)[2:]}")
             else:
-                arguments += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+                arguments += [flag_of(setting.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
         return arguments
 
     def to_toml(self) -> str:
@@ -228,14 +228,16 @@ def refuse_unread(given: dict[str, Any], read: frozenset[str], why: str) -> None
 
 def shows_settings(keywords: type, read: Collection[str] | None = None) -> Callable[[F], F]:
     """Decorate a function: its signature shows the ``keywords``, a `TypedDict`, its docstring those ``read`` or all."""
-    defaults = {each.name: each.default for each in fields(FitConfig)} | {"recipe": "default"}
+    defaults = {setting.name: setting.default for setting in fields(FitConfig)} | {"recipe": "default"}
     settings = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.__forward_arg__)
         for name, kind in keywords.__annotations__.items()
     ]
     recipe = {"help": "named set of training settings; settings that you give win"}
-    metadata = {each.name: each.metadata for each in fields(FitConfig)} | {"recipe": recipe}
-    listed = [_described(each, metadata[each.name]) for each in settings if read is None or each.name in read]
+    metadata = {setting.name: setting.metadata for setting in fields(FitConfig)} | {"recipe": recipe}
+    listed = [
+        _described(setting, metadata[setting.name]) for setting in settings if read is None or setting.name in read
+    ]
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)
