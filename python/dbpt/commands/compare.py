@@ -14,11 +14,11 @@ import torch.distributed as dist
 from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
 from dbpt.commands import comparison_plan as planning
-from dbpt.commands.auto import with_found_attributes
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.comparison_cells import Stages, cell_classifier, read_result, result_path
 from dbpt.commands.comparison_jobs import attempt, run_in_processes
 from dbpt.commands.pages import answers_of, compared_rows, made_by_words
+from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
 from dbpt.environment import launched, progress_bar
@@ -36,12 +36,12 @@ from dbpt.report.summary import judged_factors
 from dbpt.report.tables import csv_table
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
-from dbpt.settings.config import FitConfig, override, shows_settings
+from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.fields import AUTO, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
-from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.data import with_data
 from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
 from dbpt.study.stages import log_warnings, setting_warnings
 from dbpt.study.study import Study
@@ -141,11 +141,11 @@ def compare(
             "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
             "and say --jobs for several processes"
         )
-    out, shared, own = Path(out), dict[str, Any](settings), dict[str, Any]()
-    if data is None:
-        written = COMPARISON_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite)
-        shared = override({name: value for name, value in written.items() if name not in planning.BY_THE_PLAN}, shared)
-        data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
+    request = Request(COMPARISON_FOLDER, Path(out), resume, overwrite)
+    own, continued = dict[str, Any](), data is None
+    data, shared = request.settings(data, dict[str, Any](settings), without=planning.BY_THE_PLAN)
+    if continued:
+        marker = COMPARISON_FOLDER.read_marker(request.out)
         own = {name: getattr(marker, name) for name in ("methods", "heads", "seeds", "vary")}
         own["resample"] = marker.draws or None
     given = {"methods": methods, "heads": heads, "seeds": seeds, "resample": resample, "vary": vary}
@@ -153,34 +153,21 @@ def compare(
     config = with_data(planning.shared_settings(shared), data)
     planning.make_plan(config, **own)  # refuses a bad one at once
     watch = Watch(callbacks, trackers_of(config.report_to))
-    with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite), watch:
-        config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
-        config, notes = with_found_attributes(config)
-        COMPARISON_FOLDER.check_settings(out, config, resume=resume)
-        before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
-        notes = notes if before is None else tuple(before.notes)
-        plan = planning.make_plan(resolve_demo(config), **own)
-        return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite}, watch)
+    with request.held(), watch:
+        return _compare(request, request.resolve(config), own, jobs, watch)
 
 
-def _compare_in(
-    out: Path,
-    asked: FitConfig,
-    plan: planning.Plan,
-    jobs: int,
-    notes: Sequence[str],
-    how: dict[str, bool],
-    watch: Watch,
-) -> Result:
-    """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn, ``notes`` are about the data."""
+def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: int, watch: Watch) -> Result:
+    """Train the cells of the plan with the arguments ``own``, and write the folder."""
+    out, notes = request.out, resolved.notes
+    plan = planning.make_plan(resolved.config, **own)
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
     needed = any(each.needs_attributes for each in free)
     stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
-    precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
-    # Once more, since the backbone has settled the precision, by which results and commands are the same elsewhere.
-    asked = replace(asked, image_precision=precision)
-    precise = replace(plan.config, image_precision=precision)
-    plan = planning.make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None, plan.vary)
+    methods = [method.name for method in plan.methods]
+    # Once more, since the backbone has settled the precision.
+    resolved = resolved.in_precision(stages.embedded.backbone.image_precision)
+    plan, asked = planning.make_plan(resolved.config, **own), resolved.asked
     configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [cell for row in plan.rows for cell in row.cells]
@@ -197,7 +184,7 @@ def _compare_in(
     log_warnings(logged := [*study.class_doubts, *map(doubts_in_words, doubted), *warnings], embedded.warnings)
     description = {
         "dbpt_version": __version__,
-        "methods": [method.name for method in plan.methods],
+        "methods": methods,
         "heads": list(plan.heads),
         "seeds": list(plan.seeds),
         "draws": plan.draws,
@@ -207,14 +194,14 @@ def _compare_in(
         "notes": list(notes),
         "vary": plan.vary,
     }
-    there = how["resume"] and not is_missing(out / COMPARISON_FOLDER.marker)
+    there = request.resume and not is_missing(out / COMPARISON_FOLDER.marker)
     marker = COMPARISON_FOLDER.read_marker(out) if there else None
     if marker is not None and marker.data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "again with --overwrite"
         )
-    COMPARISON_FOLDER.start(out, description, plan.config, **how)
+    request.start(description, plan.config)
     steps = next_steps(out, asked, plan)
     sheets = guess_sheets(study)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))

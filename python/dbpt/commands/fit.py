@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
-from dbpt.commands.auto import FOUND_SETTINGS, with_found_attributes
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
 from dbpt.commands.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.pages import answers_of, compared_rows, made_by_words
+from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
@@ -41,12 +41,12 @@ from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
-from dbpt.settings.config import FitConfig, make_config, override, shows_settings
+from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
 from dbpt.storage.files import write_atomically, write_json, write_tensors
-from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.data import with_data
 from dbpt.study.embedded import write_clusters
 from dbpt.study.guesses import image_columns
 from dbpt.study.stages import log_warnings, prepare
@@ -94,41 +94,26 @@ def fit(
         InputError: for wrong settings or data, if ``out`` can't be used, and if training diverges.
     """
     Watch(callbacks)  # refuses wrong ones before any work
-    out, given = Path(out), dict[str, Any](settings)
-    if data is None:
-        given = override(RUN_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite), given)
-        data = given.pop("data")
-    config, how = with_data(make_config(given), data), {"resume": resume, "overwrite": overwrite}
+    request = Request(RUN_FOLDER, Path(out), resume, overwrite)
+    data, given = request.settings(data, dict[str, Any](settings))
+    config = with_data(make_config(given), data)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         trackers = ranks.from_first(lambda: trackers_of(config.report_to), sent=lambda _: [])
-        ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, **how)))
-        of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
-        config = replace(config, image_precision=of_run)
-        named, notes = ranks.from_first(lambda: with_found_attributes(config))
-        config = replace(config, **{name: getattr(named, name) for name in FOUND_SETTINGS})
-        ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
-        before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
-        notes = notes if before is None else tuple(before.notes)
-        watch = Watch(callbacks, trackers, out / "history.jsonl") if ranks.is_first else Watch()
+        ranks.from_first(lambda: held.enter_context(request.held()))
+        resolved = request.resolve(config, ranks)
+        watch = Watch(callbacks, trackers, request.out / "history.jsonl") if ranks.is_first else Watch()
         held.enter_context(watch)
-        return _fit_on(ranks, config, ranks.in_turns(lambda: resolve_demo(config)), notes, out, how, watch)
+        return _fit_on(ranks, request, resolved, watch)
 
 
-def _fit_on(
-    ranks: Ranks,
-    asked: FitConfig,
-    config: FitConfig,
-    notes: Sequence[str],
-    out: Path,
-    how: dict[str, bool],
-    watch: Watch,
-) -> Result:
-    """Fit with the settings ``config``; ``asked`` are those before a demo was drawn, ``notes`` are about the data."""
+def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) -> Result:
+    """Train the candidates, choose one, and write the run folder."""
+    out, notes = request.out, resolved.notes
     started = time.perf_counter()
-    study = _prepare_on(ranks, config, notes)
+    study = _prepare_on(ranks, resolved.config, notes)
     embedded = time.perf_counter()
     config = study.config
-    asked = replace(asked, image_precision=config.image_precision)  # so that the command gives the same elsewhere
+    asked = resolved.in_precision(config.image_precision).asked
     command = shlex.join(["dbpt", "fit", asked.data, "--out", str(out), *asked.options(OPTIONS)])
     words = asdict(study.dataset.words)
     backbone = study.embedded.backbone
@@ -147,7 +132,7 @@ def _fit_on(
     groups = dict.fromkeys((method_name(*each) for each in trained), study.grouping(config.group_source).names)
 
     def begin() -> GuessSheets | None:
-        RUN_FOLDER.start(out, description, config, **how)
+        request.start(description, config)
         sheets = guess_sheets(study)
         # not again: a resume with other data is refused later, and must change nothing
         write_guesses(out, sheets, study.dataset.name, label_command(out))
