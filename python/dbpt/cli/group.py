@@ -104,8 +104,8 @@ def commands(ctx: click.Context) -> None:
         raise InputError("the working directory has been deleted; go to another one, then start dbpt again") from None
     if launched() and ctx.invoked_subcommand not in SHARED:  # each process would do, write and print all of it
         raise InputError(
-            f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only share the work of "
-            f"{' and '.join(f'dbpt {verb}' for verb in SHARED)}; start it without torchrun"
+            f"dbpt {ctx.invoked_subcommand}: started as one of several processes, but only "
+            f"{' and '.join(f'dbpt {verb}' for verb in SHARED)} can share work; start it without torchrun"
         )
     if launched_rank():
         logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the first rank speaks
@@ -197,15 +197,15 @@ def _logged_lines() -> Iterator[None]:
     """Print the log of dbpt, but not that of other libraries."""
     logger, level = logging.getLogger("dbpt"), logging.getLogger("dbpt").level
     handlers = {logger: Lines(), logging.root: logging.NullHandler()}
-    for each, handler in handlers.items():
-        each.addHandler(handler)
+    for owner, handler in handlers.items():
+        owner.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         logger.setLevel(level)
-        for each, handler in handlers.items():
-            each.removeHandler(handler)
+        for owner, handler in handlers.items():
+            owner.removeHandler(handler)
 
 
 @contextlib.contextmanager

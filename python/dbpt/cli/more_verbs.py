@@ -36,8 +36,8 @@ AUDIT_EXAMPLES = """
 @click.option(
     "--by",
     type=click.Choice(["lower-bound", "estimate", "upper-bound"]),
-    help="gate: what must meet a bar; upper-bound fails classifiers that surely miss it, lower-bound passes those that "
-    "surely meet it; a --baseline is always met unless surely missed [default: upper-bound]",
+    help="gate: figure that must meet a bar; with upper-bound only classifiers that surely miss it fail, with "
+    "lower-bound only those that surely meet it pass; a --baseline always uses upper-bound [default: upper-bound]",
 )
 @shared.path_option("--junit", help="gate: JUnit XML file to write; an existing .xml file is replaced")
 @shared.subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
@@ -59,7 +59,7 @@ def audit(out: Path | None, **options: Any) -> None:
         if xml.suffix != ".xml" and os.path.lexists(xml):
             raise InputError(f"--junit {xml}: exists, and only .xml files are replaced; choose another name")
         reads = [options["data"], options["predictions"], options["config"], asked["baseline"], out]
-        files.check_output("--junit", xml, overwrite=xml.suffix == ".xml", reads=[str(each) for each in reads if each])
+        files.check_output("--junit", xml, overwrite=xml.suffix == ".xml", reads=[str(path) for path in reads if path])
         for folder in (out, asked["baseline"]):
             if folder is not None and folder.resolve() in xml.resolve().parents:
                 raise InputError(
@@ -292,12 +292,12 @@ def list_command(folder: Path | None) -> None:
 
     features = _features(folder)
     caches, texts = list_caches(features), stored_texts(features)
-    for each in caches:
-        click.echo(each)
+    for found in caches:
+        click.echo(found)
     if lists := texts.files():
         size = _megabytes(sum(file.lstat().st_size for file in lists))
         click.echo(f"{texts.folder}: features of {len(lists)} lists of sentences, {size}")
-    click.echo(f"caches: {len(caches)}, {_megabytes(sum(each.bytes for each in caches))}")
+    click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
 
 
 @cache.command()

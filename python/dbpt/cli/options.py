@@ -21,7 +21,7 @@ from dbpt.settings.sections import SECTIONS
 logger = logging.getLogger(__name__)
 
 METHOD = ("groups", "head")
-NAMED = ((each.name, section.title) for section in SECTIONS for each in fields(section))
+NAMED = ((setting.name, section.title) for section in SECTIONS for setting in fields(section))
 TITLES = {name: "Method" if title in METHOD else title.capitalize() for name, title in NAMED}
 MAIN, OTHER = "Main options", "Other options"
 TASK_SETTINGS = ("classes", "attributes", "factors", "celeba_target", "celeba_attributes")
@@ -258,9 +258,9 @@ def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable
             "--predictions",
             default="zero-shot",
             show_default=True,
-            help="whose errors: zero-shot CLIP; probe, a linear probe of CLIP's features, out of fold; the folder of a "
-            "run; or a file of your classifier's predictions: a table with the columns path and prediction, and "
-            "optionally p_CLASS for each class, or .npy in the order of DATA",
+            help="classifier to examine: zero-shot CLIP; probe, a linear probe of CLIP's features, out of fold; the "
+            "folder of a run; or a file of your classifier's predictions: a table with the columns path and "
+            "prediction, and optionally p_CLASS for each class, or .npy in the order of DATA",
         ),
         click.option(
             "--split",

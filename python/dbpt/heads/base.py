@@ -210,13 +210,15 @@ def group_templates(words: Words) -> tuple[str, ...]:
 
     The prompt starts at the first; everything else takes the mean of all.
     """
-    of_classes = (each.replace("{}", "{class}, {attribute}") for each in words.templates)
+    of_classes = (template.replace("{}", "{class}, {attribute}") for template in words.templates)
     return words.group_templates or (*of_classes, *GENERIC_SENTENCES)
 
 
 def _wordings(words: Words) -> Iterator[list[tuple[str, str]]]:
     """Yield the pairs of wordings of class and attribute of each group y * A + a."""
-    for of_class, *of_values in product(words.classes.values(), *(each.values.values() for each in words.suspects)):
+    for of_class, *of_values in product(
+        words.classes.values(), *(suspect.values.values() for suspect in words.suspects)
+    ):
         yield [(label, ", ".join(values)) for label, *values in product(of_class, *of_values)]
 
 

@@ -47,8 +47,7 @@ class Jtt(Objective):
         first, epochs = settings["identification_epochs"], settings["epochs"]
         if first is None or first <= epochs:
             return None
-        stage = f"--identification-epochs {first}: the first stage is the beginning of training"
-        return f"{stage}; expected at most --epochs {epochs}"
+        return f"--identification-epochs {first}: longer than training; expected at most --epochs {epochs}"
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the second stage, whose mean over the training rows is 1."""
@@ -226,7 +225,7 @@ class Dfr(Objective):
         (weights, bias), penalty = refit_layer(
             train_features, features, rows.labels, rows.groups, num_classes=rows.num_classes, seed=seed
         )
-        how = f"C = {penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
+        how = f"C = {penalty:g}, chosen on half of the validation split; mean of {SUBSETS} balanced subsets"
         return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}, how
 
 
@@ -312,6 +311,6 @@ def _standard(features_ND: NDArray[np.floating]) -> Layer:
     """Return means and standard deviations (D,), 1 for a feature that is constant; in float64, some columns at once."""
     # NumPy's std makes a float64 copy of the whole array, a gigabyte for CelebA.
     blocks = np.array_split(features_ND, -(-features_ND.shape[1] // BLOCK_COLUMNS), axis=1)
-    figures = [(block.mean(axis=0), block.std(axis=0)) for block in (each.astype(np.float64) for each in blocks)]
+    figures = [(block.mean(axis=0), block.std(axis=0)) for block in (rows.astype(np.float64) for rows in blocks)]
     mean_D, deviation_D = (np.concatenate(parts) for parts in zip(*figures, strict=True))
     return mean_D, np.where(deviation_D > 1e-12, deviation_D, 1.0)

@@ -220,7 +220,7 @@ class OutputFolder(Generic[R]):
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
                 way_on = Command(self.verb, arguments={"resume": True, "out": folder})
-                hint = f"use the same settings, as {way_on} alone does{lower}, or start again with --overwrite"
+                hint = f"use the same settings ({way_on} takes them){lower}, or start again with --overwrite"
                 raise InputError(f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; {hint}")
         return lowered
 
@@ -242,7 +242,7 @@ class OutputFolder(Generic[R]):
         value = read_json(path, f"record of {self._a_title}")
         if (
             "schema_version" not in value
-            or not {each.name for each in fields(self.record) if each.default_factory is MISSING} <= value.keys()
+            or not {entry.name for entry in fields(self.record) if entry.default_factory is MISSING} <= value.keys()
         ):
             return False
         version = value["schema_version"]

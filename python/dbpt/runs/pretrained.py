@@ -64,13 +64,13 @@ class FeatureClassifier:
         shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), outputs]}
         shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self._of_outputs).items()}
         if (extra := self.tensors.keys() - shapes.keys() - {"weights"}) and self.head.name not in HEADS.added:
-            raise ValueError(f"{min(extra)} is no tensor of the head {self.head.name}")
+            raise ValueError(f"{min(extra)} is not a tensor of the head {self.head.name}")
         for name, expected in shapes.items():
             if (shape := self.tensors[name].shape) not in expected:
                 raise ValueError(f"{name} has shape {shape}, expected {' or '.join(map(str, expected))}")
         for name, tensor in self.tensors.items():
             if not are_finite(tensor):
-                raise ValueError(f"{name} holds other than finite float32")
+                raise ValueError(f"{name} is not finite float32")
 
     @property
     def weights(self) -> NDArray[np.float32]:
@@ -259,7 +259,7 @@ def write_pretrained(
 def _without_folders(value: Any) -> Any:
     """Return JSON with the names of files instead of their paths."""
     if isinstance(value, dict):
-        return {key: _without_folders(each) for key, each in value.items()}
+        return {key: _without_folders(inner) for key, inner in value.items()}
     return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 
@@ -295,7 +295,7 @@ def read_pretrained(
     if local is not None and weights is None:
         name, sha256 = PurePath(local).name, spec["weights"]["sha256"][:12]
         folders = (folder, mini_clip_paths()[1].parent)  # the second has the one that comes with dbpt
-        weights = next((each / name for each in folders if not is_missing(each / name)), None)
+        weights = next((parent / name for parent in folders if not is_missing(parent / name)), None)
         if weights is None:
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")

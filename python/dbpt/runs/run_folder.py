@@ -109,7 +109,7 @@ ARRAYS = ("weights", "biases")
 def write_probe(run: Path, probe: AttributeProbe) -> None:
     """Write the probe of a run."""
     tensors = {name: getattr(probe, name) for name in ARRAYS}
-    metadata = {"cross_validated": json.dumps([asdict(each) for each in probe.figures])}
+    metadata = {"cross_validated": json.dumps([asdict(figures) for figures in probe.figures])}
     write_tensors(run / FILE, tensors, metadata, version=TENSORS_SCHEMA_VERSION)
 
 
