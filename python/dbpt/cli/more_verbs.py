@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from dbpt.cli import options as shared
 from dbpt.data.tables import csv_text
 from dbpt.environment import cache_folder, launched_rank
 from dbpt.errors import InputError
+from dbpt.settings.command import Command
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage import files
 
@@ -153,7 +153,7 @@ def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
         raise click.UsageError("--json is for judging; give --labels CSV with it")
     out = options["out"]
     design = draw_label_sample(run, **options)
-    judge = shlex.join(["dbpt", "label", str(out), "--labels", "labels.csv"])
+    judge = Command("label", str(out), {"labels": "labels.csv"})
     click.echo(
         f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: {judge}\n"
         "(labels.csv: where your browser saves it, for example in its downloads folder)"

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shlex
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -41,6 +40,7 @@ from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
+from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
@@ -114,7 +114,7 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
     embedded = time.perf_counter()
     config = study.config
     asked = resolved.in_precision(config.image_precision).asked
-    command = shlex.join(["dbpt", "fit", asked.data, "--out", str(out), *asked.options(OPTIONS)])
+    command = str(Command("fit", asked.data, {"out": out} | asked.given(OPTIONS)))
     words = asdict(study.dataset.words)
     backbone = study.embedded.backbone
     labeller = study.embedded.labeller  # None but on the first rank, which alone writes

@@ -176,22 +176,11 @@ class FitConfig(Settings):
         """Return the resolved settings that determine a training, except those that only name files."""
         return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
-    def options(self, names: Iterable[str]) -> list[str]:
-        """Return the options of the command line for settings that don't have their default.
-
-        Args:
-            names: the settings to look at; others are left out.
-        """
-        wanted, arguments = frozenset(names), list[str]()
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            if setting.name not in wanted or value == setting.default:
-                continue
-            if isinstance(value, bool):
-                arguments.append(flag_of(setting.name) if value else f"--no-{flag_of(setting.name)[2:]}")
-            else:
-                arguments += [flag_of(setting.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-        return arguments
+    def given(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return the settings among ``names`` that don't have their default, as a `Command` takes them."""
+        wanted = frozenset(names)
+        values = {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.name in wanted}
+        return {name: value for name, value in values.items() if value != getattr(type(self), name)}
 
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""
