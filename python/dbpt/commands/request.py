@@ -45,8 +45,8 @@ class Request:
     overwrite: bool
 
     def settings(
-        self, data: DataLike | None, given: dict[str, Any], without: Collection[str] = ()
-    ) -> tuple[DataLike, dict[str, Any]]:
+        self, data: "DataLike | None", given: dict[str, Any], without: Collection[str] = ()
+    ) -> "tuple[DataLike, dict[str, Any]]":
         """Return the data and the settings that are given; without data, those of what is continued fill the gaps.
 
         Settings that are named in ``without`` are not taken from there.
