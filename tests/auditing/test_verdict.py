@@ -6,12 +6,12 @@ from itertools import product
 
 import numpy as np
 import pytest
+from made_up_guesses import factor_guesses
 from made_up_run import worded
 
 from dbpt.auditing.verdict import named_difference, verdict_of
 from dbpt.groups import explained_errors, group_metrics
 from dbpt.guesses.doubts import CrossValidated
-from dbpt.guesses.trust import Guesses
 from dbpt.report.verdicts import Verdict, most_confused, p_text
 
 CLASSES, ATTRIBUTES = ["cat", "dog", "fox", "owl", "pig"], ["day", "night"]
@@ -31,7 +31,7 @@ def audited(counts, errors):
 
 
 def verdict_of_file(counts, errors, **of_guesses):
-    return verdict(counts, errors, by_guesses=True, method="file", **{"is_judged": False} | of_guesses)
+    return verdict(counts, errors, by_guesses=True, provenance="file", **{"is_judged": False} | of_guesses)
 
 
 def verdict(
@@ -42,12 +42,10 @@ def verdict(
     doubts=(),
     by="zero-shot",
     by_guesses=False,
-    method="proportional",
     is_searched=False,
     **of_guesses,
 ):
-    known = {"mean_confidence": 1.0, "n_known": 0, "n_unknown": 0, "accuracy": None} | of_guesses
-    guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=worded(*doubts), **known)
+    guesses = factor_guesses(**{"mean_confidence": 1.0, "doubts": worded(*doubts)} | of_guesses)
     groups, explained = audited(counts, errors)
     of = {"by": by, "attributes": ATTRIBUTES, "is_searched": is_searched, "detectable": detectable}
     return verdict_of(groups, explained, guesses if by_guesses else None, **of)
@@ -114,8 +112,8 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
     for other in (
         verdict(counts, errors),
         verdict_of_file(counts, errors),
-        verdict(counts, errors, by_guesses=True, method="clusters"),
-        verdict(counts, errors, by_guesses=True, cross_validated=measured),
+        verdict(counts, errors, by_guesses=True, provenance="clusters"),
+        verdict(counts, errors, by_guesses=True, provenance="probe", cross_validated=measured),
     ):
         assert (other.kind, other.by_words, other.look_first) == ("bias", False, "")
         assert "CLIP guesses" not in other.sentence

@@ -25,7 +25,7 @@ from dbpt.evaluation.of_study import backbone_summary, clusters_summary, metrics
 from dbpt.evaluation.results import ClustersSummary
 from dbpt.groups import GroupMetrics, gap_interval
 from dbpt.groups.accuracy import worst_first
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import AuditedData, SearchedImages
@@ -153,7 +153,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         association=max((each for each in associations if each is not None), default=None),
         worse=next((each for each in metrics.groups if each.index == verdict.group), None),
     )
-    guessed = {} if guesses.by_clusters else words.guessed()
+    guessed = {} if guesses.provenance == "clusters" else words.guessed()
     gap = _gap_interval(metrics, None if study.average == "plain" else study.train_counts)
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
@@ -194,7 +194,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     return Audit(figures, images, None), study
 
 
-def groupings_of(subject: Subject, pseudo: PseudoAttributes) -> tuple[Grouping, list[Grouping]]:
+def groupings_of(subject: Subject, pseudo: GuessedFactors) -> tuple[Grouping, list[Grouping]]:
     """Return the groups to audit, and those of each attribute alone, one or more.
 
     They are clusters if the audit was asked for them, else those of `true_or_pseudo` attributes. Each of several

@@ -19,7 +19,7 @@ from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first
 from dbpt.errors import InputError
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.association import first_of_unit
-from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
+from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.report.findings import Search
 from dbpt.runs.output_folder import OutputFolder
@@ -304,7 +304,7 @@ def _embedded_images(
     rows: NDArray[np.int64],
     backbone: Backbone,
     config: FitConfig,
-    known: PseudoAttributes | None,
+    known: GuessedFactors | None,
     clusters: ClassClusters | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).

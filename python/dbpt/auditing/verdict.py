@@ -24,7 +24,7 @@ from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group, cramers_v, explained_errors
 from dbpt.groups.accuracy import worst_first
 from dbpt.guesses.grouping import Grouping
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.trust import FactorGuesses, Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.report import verdicts
 from dbpt.report.findings import FewerNames, NextStep, StepKind, advice_of
@@ -56,7 +56,7 @@ def audited_factors(
 
     tests = [explained_by(part) for part in parts]
     adjusted = holm([test.p_value for test in tests])
-    guessed = [of if part.kind == "pseudo" else None for part, of in zip(parts, guesses.by_suspect, strict=True)]
+    guessed = [of if part.kind == "pseudo" else None for part, of in zip(parts, guesses.factors, strict=True)]
     names = [part.factors[0].name for part in parts]
     values = [list(part.factors[0].values[0]) if part.has_words else [] for part in parts]
     factors = []
@@ -136,7 +136,7 @@ def _beyond(
 def verdict_of(
     groups: Sequence[Group],
     explained: ExplainedErrors,
-    guesses: Guesses | None,
+    guesses: FactorGuesses | None,
     *,
     by: PredictionsBy,
     attributes: Sequence[str],
@@ -154,7 +154,7 @@ def verdict_of(
 
 
 def _decision(
-    groups: Sequence[Group], explained: ExplainedErrors, guesses: Guesses | None, detectable: float | None
+    groups: Sequence[Group], explained: ExplainedErrors, guesses: FactorGuesses | None, detectable: float | None
 ) -> Verdict:
     """Return the verdict without its sentences."""
     if guesses is not None and guesses.doubts:
@@ -166,7 +166,7 @@ def _decision(
     if explained.p_value > SIGNIFICANT:
         return Verdict(kind="no evidence", detectable=detectable)
     worse, better = named_difference(groups)
-    may_be_wrong = None if guesses is None or guesses.by_clusters else guesses
+    may_be_wrong = None if guesses is None or guesses.provenance == "clusters" else guesses
     if enough_wrong_guesses(worse, groups, may_be_wrong):
         worse, better = named_difference(groups, prefers_worst=False)
         if wrong := enough_wrong_guesses(worse, groups, may_be_wrong):
@@ -177,7 +177,7 @@ def _decision(
         pair=(worse.index, better.index),
         also=_also_different(worse, groups, may_be_wrong),
         size=bias_size(worse, better, explained.share or 0.0),
-        by_words=may_be_wrong is not None and not (may_be_wrong.from_file or may_be_wrong.by_probe),
+        by_words=may_be_wrong is not None and may_be_wrong.provenance == "words",
     )
 
 
@@ -217,7 +217,7 @@ def named_difference(groups: Sequence[Group], *, prefers_worst: bool = True) -> 
     return max((pair for pair in combinations(order, 2) if pair[0].class_name == pair[1].class_name), key=difference)
 
 
-def enough_wrong_guesses(worse: Group, groups: Sequence[Group], guesses: Guesses | None) -> int | None:
+def enough_wrong_guesses(worse: Group, groups: Sequence[Group], guesses: FactorGuesses | None) -> int | None:
     """Return the number of wrong guesses in the class of the ``worse`` group, if they alone can make it the worse one.
 
     CLIP often guesses the attribute wrongly where it errs in the class. Let errors not depend on the true attribute, m
@@ -247,7 +247,7 @@ def bias_size(worse: Group, better: Group, share: float) -> BiasSize:
     return "strong" if certain >= VERY_DIFFERENT or (certain >= DIFFERENT and share >= LARGE_SHARE) else "clear"
 
 
-def _also_different(named: Group, groups: Sequence[Group], guesses: Guesses | None) -> Pair | None:
+def _also_different(named: Group, groups: Sequence[Group], guesses: FactorGuesses | None) -> Pair | None:
     """Return the groups that differ most in another class than that of the ``named`` group.
 
     None if no intervals are apart, or wrong ``guesses`` alone can make the difference. They are None for given groups.
@@ -291,16 +291,16 @@ def next_step(
     """
     untrusted = by_guesses and verdict.kind == "untrusted"
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
-    is_known = not by_guesses or guesses.from_file
-    if untrusted and not guesses.by_probe and (fewer := _fewer_names(subject, guesses)):
+    is_known = not by_guesses or guesses.provenance == "file"
+    if untrusted and guesses.provenance != "probe" and (fewer := _fewer_names(subject, guesses)):
         step = fewer
     elif verdict.kind != "bias":
         kind: StepKind = verdict.why_nothing or verdict.kind
-        if by_guesses and kind == "one attribute" and guesses.n_unknown and not guesses.from_file:
+        if by_guesses and kind == "one attribute" and guesses.n_unknown and guesses.provenance != "file":
             kind = "lower confidence"
-        step = NextStep("label more" if untrusted and guesses.by_probe else kind)
+        step = NextStep("label more" if untrusted and guesses.provenance == "probe" else kind)
     elif subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups:
-        step = _other_methods(subject, left_out, by_clusters=guesses.by_clusters)
+        step = _other_methods(subject, left_out, by_clusters=guesses.provenance == "clusters")
     elif association is not None and association < UNRELATED:
         step = replace(_without_weights(subject, left_out), cramers_v=association)
     else:
@@ -308,14 +308,14 @@ def next_step(
     if verdict.kind == "bias":
         step = replace(step, doubted=[each.name for each in factors if each.verdict.kind == "untrusted"])
     is_divided = bool((subject.dataset.splits != SPLITS.index("train")).any())
-    context = {"is_divided": is_divided, "by_clusters": guesses.by_clusters, "is_known": is_known}
+    context = {"is_divided": is_divided, "by_clusters": guesses.provenance == "clusters", "is_known": is_known}
     return replace(step, sentence=advice_of(step, subject.by, worse, **context))
 
 
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
     """Return the step to an audit without the names to leave out; None if there are none."""
     words = subject.dataset.words
-    left_out = {each.name: each.leave_out for each in guesses.by_suspect}
+    left_out = {each.name: each.leave_out for each in guesses.factors}
     suspects = [_without_values(each, left_out[each.name]) for each in words.suspects]
     fewer = [FewerNames(left_out[each.name], list(each.values)) for each in suspects if left_out[each.name]]
     if not fewer:

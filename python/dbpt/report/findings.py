@@ -11,7 +11,7 @@ from dbpt.errors import in_quotes
 from dbpt.evaluation.results import ClustersSummary, PredictionsBy
 from dbpt.groups import ExplainedErrors, Group
 from dbpt.groups.intervals import GroupDifference
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text
 from dbpt.report.verdicts import SUBJECTS, VerdictKind, WhyNothing
 from dbpt.storage.typed_json import Count, Share
@@ -256,20 +256,21 @@ def search_in_words(search: Search, errors: str) -> str:
     return f"{family}, {explains}{also}{too_small if search.on_audited else ''}"
 
 
-def doubts_in_words(guesses: Guesses) -> str:
+def doubts_in_words(guesses: FactorGuesses) -> str:
     """Return the doubts about the guesses of one suspect as a warning."""
     doubts = "; ".join(doubt.sentence for doubt in guesses.doubts)
-    if guesses.by_clusters:
+    if guesses.provenance == "clusters":
         advice = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
         return f"the clusters can't be trusted: {doubts}; {advice}"
-    advice = "label more images, " if guesses.by_probe else "use other words, give each name more wordings, "
+    by_probe = guesses.provenance == "probe"
+    advice = "label more images, " if by_probe else "use other words, give each name more wordings, "
     return (
-        f"{guesses.guesser}'s guesses of {_called(guesses)} can't be trusted: {doubts}; "
+        f"{text.guesser(guesses.provenance)}'s guesses of {_called(guesses)} can't be trusted: {doubts}; "
         f"{'' if guesses.leave_out else advice}or look at the guesses with dbpt audit"
     )
 
 
-def _called(guesses: Guesses) -> str:
+def _called(guesses: FactorGuesses) -> str:
     """Return the values of an attribute, in brackets after its name if it has one."""
     values = " / ".join(guesses.values)
     return values if guesses.name == UNNAMED else f"{guesses.name} ({values})"

@@ -23,7 +23,7 @@ from dbpt.report.charts import Chart
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.summary import SPLIT_NAMES, Row, ShownRow, Summary, group_size, selecting_figure, shown_rows, summarize
 from dbpt.report.tables import confusions
-from dbpt.report.text import render, sentence, shorten_group
+from dbpt.report.text import guesser, render, sentence, shorten_group
 
 Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""
@@ -192,8 +192,8 @@ def guessed(
         quality: how many of them are right, if that is known.
     """
     guesses = shown.guesses
-    title = f"How {guesses.guesser} guessed the attribute"
-    title = "The clusters" if guesses.by_clusters else "The attributes from a file" if guesses.from_file else title
+    titles = {"clusters": "The clusters", "file": "The attributes from a file"}
+    title = titles.get(guesses.provenance, f"How {guesser(guesses.provenance)} guessed the attribute")
     values = {"file": file, "known_factors": known_factors, "of_splits": of_splits, "seed": seed, "quality": quality}
     return section("guesses", title, shown=shown, use=use, **values)
 
@@ -229,13 +229,13 @@ def how(kind: str, guesses: Guesses | None = None, average: str = "", **values: 
 def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
     """Return the page for the data set ``name``, to look at before training; ``label_commands`` are the next step."""
     guesses = shown.guesses
-    names = [factor.name for factor in guesses.factors] or list(shown.words)
-    took = "Labelled" if guesses.from_file else f"What {guesses.guesser} took for"
-    title = f"{took} {(' and ' if guesses.from_file else ' and for ').join(names)}"
-    title = "Clusters within each class" if guesses.by_clusters else title
+    names = [factor.name for factor in guesses.named] or list(shown.words)
+    title = f"What {guesser(guesses.provenance)} took for {' and for '.join(names)}"
+    titles = {"clusters": "Clusters within each class", "file": f"Labelled {' and '.join(names)}"}
+    title = titles.get(guesses.provenance, title)
     head = headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
     box = doubts(guesses, "pseudo", is_untrusted=True)
-    step = next_step_section("guesses", by_clusters=guesses.by_clusters, label_command=label_commands)
+    step = next_step_section("guesses", by_clusters=guesses.provenance == "clusters", label_command=label_commands)
     return render_page(f"Guesses: {name} · dbpt", head, [box, guessed(shown), step])
 
 

@@ -13,8 +13,8 @@ from dbpt.errors import classes_in_words
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
 from dbpt.groups.accuracy import worst_first
-from dbpt.guesses.base import GroupKind
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.base import GroupKind, Provenance
+from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text
 from dbpt.storage.typed_json import Count, Share
 
@@ -105,7 +105,7 @@ def verdict_in_words(
     verdict: Verdict,
     groups: Sequence[Group],
     explained: ExplainedErrors,
-    guesses: Guesses | None,
+    guesses: FactorGuesses | None,
     *,
     by: PredictionsBy,
     attributes: Sequence[str],
@@ -122,11 +122,11 @@ def verdict_in_words(
         attributes: the names of the attribute.
         is_searched: whether a search chose the attribute on these images: its p-value is then too small to be named.
     """
-    by_clusters, subject = guesses is not None and guesses.by_clusters, SUBJECTS[by]
+    by_clusters, subject = guesses is not None and guesses.provenance == "clusters", SUBJECTS[by]
     names = "the cluster of an image within its class" if by_clusters else " / ".join(attributes)
     if verdict.doubts:
         assert guesses is not None
-        doubted = distrust(guesses, names if guesses.by_probe else guesses.in_doubt(attributes))
+        doubted = distrust(guesses.provenance, names if guesses.provenance == "probe" else guesses.in_doubt(attributes))
         words = f"{doubted}, so this audit can't tell whether the errors of {subject} depend on them."
         return replace(verdict, sentence=words)
     unknown = [] if guesses is None or not guesses.n_unknown else [_without_attribute(groups, guesses)]
@@ -154,10 +154,10 @@ def verdict_in_words(
         difference = _difference_text(worse, better)
         if verdict.kind == "untrusted":
             assert guesses is not None and verdict.wrong_guesses is not None
-            n, source = verdict.wrong_guesses, "the attributes in the file" if guesses.from_file else guesses.called
+            n, source = verdict.wrong_guesses, text.whose_guesses(guesses.provenance)
             words = f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason."
             guessed = f"about {text.count_of(n, 'image')} of this class {'is' if n == 1 else 'are'} probably"
-            guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
+            guessed += f" {'guessed' if guesses.provenance != 'file' else 'labelled'} wrongly"
             lead = [f"{text.capitalize_first(difference)}{tested}; {guessed}.", *untested]
         else:
             assert verdict.size is not None
@@ -289,13 +289,13 @@ def _uncertainties(worse: Group, better: Group, groups: Sequence[Group]) -> list
     return sentences
 
 
-def _according_to(guesses: Guesses) -> str:
+def _according_to(guesses: FactorGuesses) -> str:
     """Return whose attributes these are, to follow their names."""
-    if guesses.by_clusters:
+    if guesses.provenance == "clusters":
         return ""
-    if guesses.from_file:
+    if guesses.provenance == "file":
         return f" as the file has them{'' if guesses.is_judged else ' (not checked)'}"
-    return f" as {guesses.guesser} guesses them"
+    return f" as {text.guesser(guesses.provenance)} guesses them"
 
 
 def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
@@ -319,11 +319,11 @@ def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
     return f"{subject} gets {outcome}, {untestable}."
 
 
-def _without_attribute(groups: Sequence[Group], guesses: Guesses) -> str:
+def _without_attribute(groups: Sequence[Group], guesses: FactorGuesses) -> str:
     """Return how many images are in no group, and why."""
     n = guesses.n_unknown + sum(each.n for each in groups)
-    unsure = f"{guesses.guesser}'s confidence is below --min-confidence"
-    why = "the file has none for them" if guesses.from_file else unsure
+    unsure = f"{text.guesser(guesses.provenance)}'s confidence is below --min-confidence"
+    why = "the file has none for them" if guesses.provenance == "file" else unsure
     return f"{text.count(guesses.n_unknown)} of {text.count(n)} images have no attribute, because {why}."
 
 
@@ -348,10 +348,10 @@ def _too_few(groups: Sequence[Group], explained: ExplainedErrors) -> list[str]:
     return []
 
 
-def distrust(guesses: Guesses, names: str) -> str:
-    """Return a sentence, without its full stop, that says that these ``guesses`` of the ``names`` can't be trusted."""
-    if guesses.by_clusters:
+def distrust(provenance: Provenance, names: str) -> str:
+    """Return a sentence, without its full stop, that says that the guesses of the ``names`` can't be trusted."""
+    if provenance == "clusters":
         return "Some classes may form no distinct clusters"
-    if guesses.by_probe:
+    if provenance == "probe":
         return f"The probe's guesses of {names} can't be trusted"
     return f"CLIP can't tell {names} apart in these images"
