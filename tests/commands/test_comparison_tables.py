@@ -8,8 +8,8 @@ import made_up_comparison
 from made_up_comparison import difference
 from made_up_run import worded
 
+from dbpt.evaluation import Group
 from dbpt.evaluation.results import FIGURES, FailedTraining, SeedFigure
-from dbpt.groups import Group
 from dbpt.report.comparison import csv_table, terminal_table
 
 

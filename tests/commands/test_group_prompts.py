@@ -17,8 +17,8 @@ from dbpt.commands import choice
 from dbpt.commands.compare import next_steps
 from dbpt.commands.comparison_plan import make_plan
 from dbpt.commands.methods import build_head, trained_result
+from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import RunRow
-from dbpt.groups import group_metrics
 from dbpt.objectives.base import EXCLUDED
 from dbpt.report.summary import summarize
 from dbpt.settings.config import make_config

@@ -20,7 +20,7 @@ from made_up_run import (
 )
 
 from dbpt.cautions import caution
-from dbpt.groups import group_metrics
+from dbpt.evaluation import group_metrics
 from dbpt.report.page import change_of, run_outcome
 from dbpt.report.sections import Section
 

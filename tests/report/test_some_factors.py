@@ -10,8 +10,8 @@ from made_up_comparison import row as compared
 from made_up_guesses import factor_guesses, guesses_of
 from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics, worded
 
+from dbpt.evaluation import group_metrics
 from dbpt.evaluation.factors import groups_of_factors, run_of_factors
-from dbpt.groups import group_metrics
 from dbpt.report.summary import groups_line, judged_factors
 
 STYLE, PLACE = {"name": "style", "values": ["photo", "sketch"]}, {"name": "place", "values": ["sea", "land", "sky"]}

@@ -5,6 +5,7 @@ from statistics import fmean
 
 from made_up_run import GUESSES, LONG, NASTY, names_of, worded, words_of
 
+from dbpt.evaluation import Group
 from dbpt.evaluation.results import (
     FIGURES,
     BackboneSummary,
@@ -16,7 +17,6 @@ from dbpt.evaluation.results import (
     FigureDifference,
     SeedFigure,
 )
-from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
 from dbpt.report import sections
 from dbpt.report.comparison_page import NextSteps, render_comparison

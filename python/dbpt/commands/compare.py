@@ -14,6 +14,7 @@ import torch.distributed as dist
 from dbpt._core import __version__
 from dbpt.cautions import caution
 from dbpt.commands import comparison_plan as planning
+from dbpt.commands.auto import with_found_attributes
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
 from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
@@ -31,6 +32,7 @@ from dbpt.report.charts import write_figures
 from dbpt.report.comparison import ComparisonSummary, csv_table
 from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
 from dbpt.report.findings import doubts_in_words
+from dbpt.report.guesses import guess_sheets, write_guesses
 from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
@@ -40,8 +42,8 @@ from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
 from dbpt.study.data import resolve_demo, with_data
-from dbpt.study.guesses import doubted_guesses, guess_sheets, judged_class_words, judged_guesses, write_guesses
-from dbpt.study.stages import log_warnings, setting_warnings, with_found_attributes
+from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
+from dbpt.study.stages import log_warnings, setting_warnings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

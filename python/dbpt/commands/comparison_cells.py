@@ -22,9 +22,9 @@ from dbpt.commands.comparison_plan import Cell
 from dbpt.commands.methods import alpha_of, mixed_result, trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
+from dbpt.evaluation import GroupMetrics
 from dbpt.evaluation.factors import groups_of_factors, metrics_of_factors
 from dbpt.evaluation.results import DataSummary, RunRow
-from dbpt.groups import GroupMetrics
 from dbpt.heads import HEADS
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.runs.pretrained import FeatureClassifier

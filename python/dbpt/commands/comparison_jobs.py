@@ -21,8 +21,8 @@ from dbpt.commands.comparison_cells import CellResult, Stages, cell_classifier, 
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan
 from dbpt.data import DATASETS
 from dbpt.errors import InputError
+from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.results import ComparisonMetrics
-from dbpt.groups.accuracy import worst_first
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison import ComparisonSummary

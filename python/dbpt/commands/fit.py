@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
+from dbpt.commands.auto import FOUND_SETTINGS, with_found_attributes
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
 from dbpt.commands.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
@@ -23,15 +24,17 @@ from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.tables import csv_of_columns, csv_text
+from dbpt.evaluation import worst_group_difference_interval
+from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.factors import groups_of_factors, run_of_factors
 from dbpt.evaluation.of_study import run_metrics
 from dbpt.evaluation.results import RunMetrics
-from dbpt.groups import class_and_attribute, worst_group_difference_interval
-from dbpt.groups.accuracy import worst_first
+from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
 from dbpt.heads.base import group_templates
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import doubts_in_words
+from dbpt.report.guesses import guess_sheets, write_guesses
 from dbpt.report.page import model_card, render_report
 from dbpt.report.pictures import GuessSheets, Mistake, group_examples, surest_mistakes
 from dbpt.report.sections import run_figures
@@ -47,8 +50,8 @@ from dbpt.settings.sections import method_name
 from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.embedded import write_clusters
-from dbpt.study.guesses import guess_sheets, image_columns, write_guesses
-from dbpt.study.stages import FOUND_SETTINGS, log_warnings, prepare, with_found_attributes
+from dbpt.study.guesses import image_columns
+from dbpt.study.stages import log_warnings, prepare
 from dbpt.study.study import Study
 from dbpt.training.ranks import Ranks, joined_ranks
 
@@ -193,7 +196,9 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
     """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
     def prepared() -> Study:
-        return prepare(config, notes)
+        study = prepare(config, notes)
+        log_warnings(map(doubts_in_words, study.doubted_guesses))
+        return study
 
     def without_the_large(study: Study) -> Study:
         large: dict[str, Any] = {"backbone": study.embedded.backbone.spec}

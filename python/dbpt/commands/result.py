@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError
+from dbpt.evaluation import Group
 from dbpt.evaluation.results import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
-from dbpt.groups import Group
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison import WIDEST, ComparisonSummary, table_lines, terminal_table
 from dbpt.report.summary import FactorFigures, Row, Summary, summarize

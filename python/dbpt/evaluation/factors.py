@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.words import factor_codes, joint_codes
+from dbpt.evaluation import GroupMetrics, merged_metrics
 from dbpt.evaluation.results import DataSummary, RunMetrics
-from dbpt.groups import GroupMetrics, merged_metrics
 
 
 def groups_of_factors(groups: NDArray[np.int64], data: DataSummary, positions: Sequence[int]) -> NDArray[np.int64]:

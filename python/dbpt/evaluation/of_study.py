@@ -10,8 +10,7 @@ from dbpt._core import __version__
 from dbpt.cautions import Caution
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS
-from dbpt.evaluation import results
-from dbpt.groups import GroupMetrics, group_metrics, pseudo_attribute_quality
+from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
 from dbpt.objectives import OBJECTIVES

@@ -7,7 +7,8 @@ from typing import Any, Literal, TypeVar
 
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
-from dbpt.groups import Group, GroupMetrics, PseudoQuality, group_name
+from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
+from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.trust import FactorGuesses

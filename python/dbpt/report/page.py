@@ -9,8 +9,9 @@ import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 from numpy.typing import NDArray
 
+from dbpt.evaluation import Group
 from dbpt.evaluation.results import Metrics, RunMetrics, RunRow
-from dbpt.groups import Group, group_name
+from dbpt.groups import group_name
 from dbpt.guesses.trust import Guesses
 from dbpt.report import sections
 from dbpt.report.charts import Chart

@@ -226,19 +226,6 @@ def how(kind: str, guesses: Guesses | None = None, average: str = "", **values: 
     return section("how", kind=kind, guesses=guesses, average=average, **shared | values)
 
 
-def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
-    """Return the page for the data set ``name``, to look at before training; ``label_commands`` are the next step."""
-    guesses = shown.guesses
-    names = [factor.name for factor in guesses.named] or list(shown.words)
-    title = f"What {guesser(guesses.provenance)} took for {' and for '.join(names)}"
-    titles = {"clusters": "Clusters within each class", "file": f"Labelled {' and '.join(names)}"}
-    title = titles.get(guesses.provenance, title)
-    head = headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
-    box = doubts(guesses, "pseudo", is_untrusted=True)
-    step = next_step_section("guesses", by_clusters=guesses.provenance == "clusters", label_command=label_commands)
-    return render_page(f"Guesses: {name} · dbpt", head, [box, guessed(shown), step])
-
-
 MOST_CURVES = 16
 """If there are more groups, the curves show the ones with the lowest accuracy."""
 MOST_CHARTED = 5

@@ -7,10 +7,10 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from dbpt.evaluation import Group
+from dbpt.evaluation.accuracy import merged_groups, worst_first
 from dbpt.evaluation.factors import groups_of_factors
 from dbpt.evaluation.results import ComparisonMetrics, ComparisonRow, FactorSummary, Metrics, RunMetrics, RunRow
-from dbpt.groups import Group
-from dbpt.groups.accuracy import merged_groups, worst_first
 from dbpt.guesses.label import METHOD
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES

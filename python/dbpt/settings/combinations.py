@@ -56,12 +56,12 @@ def why_groups_stay_alike(head: str, objective: str) -> str | None:
 
     Their outputs begin alike, and only the losses of groups, on weights that are trained, tell them apart.
     """
-    alike = "groups without words (--group-source ppa, --attributes clusters) begin alike"
+    alike = "groups without names (--group-source ppa, --attributes clusters) start from equal prompts"
     if not HEADS[head].tells_alike_apart:
-        return f"--prompts group with --head {head}: {alike}, and it keeps its class weights; choose --head linear"
+        return f"--prompts group with --head {head}: {alike}, which this head can't train apart; choose --head linear"
     if not OBJECTIVES[objective].by_group:
-        stay = f"{alike}, and {OBJECTIVES[objective].title} has no loss of groups"
-        return f"--prompts group with --objective {objective}: {stay}; choose --objective gla"
+        reason = f"{alike}, which {OBJECTIVES[objective].title} doesn't train apart"
+        return f"--prompts group with --objective {objective}: {reason}; choose --objective gla"
     return None
 
 
@@ -98,7 +98,7 @@ def _refusals(config: Settings) -> Iterator[str]:
     if config.prompts == "group" and config.num_clusters is not None and config.has_unnamed_groups:
         yield from filter(None, [why_groups_stay_alike(config.head, config.trained_objective)])
     if config.alpha is not None and not any(prompts == "group" for _, prompts in config.trained):
-        why = "it mixes trained group prompts with untrained ones, and none are trained"
+        why = "it mixes trained group prompts with untrained ones, but no group prompts are trained"
         yield f"--alpha {config.alpha:g}: {why}; drop it, or choose --prompts group"
     if config.num_clusters is not None:
         yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
@@ -107,7 +107,7 @@ def _refusals(config: Settings) -> Iterator[str]:
     if config.asks_auto and config.learns_attributes:
         yield f"--pseudo-method {config.pseudo_method} with --attributes auto: it learns from known attributes; {DROP}"
     if config.proportions is not None and config.factors is not None:
-        yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
+        yield f"--proportions with --factors: dbpt estimates the shares of each factor; {DROP}"
     if config.embeddings is not None and config.features == "live":
         yield f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if objective.refits and config.features == "live":
@@ -116,7 +116,7 @@ def _refusals(config: Settings) -> Iterator[str]:
 
 def _refusals_of_guesses(config: Settings) -> Iterator[str]:
     if config.attributes is not None and config.factors is not None:
-        yield f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
+        yield f"--factors with --attributes: factors replace attributes; {DROP}"
     if config.pseudo_attributes is not None and not config.keeps_known:
         for name in ("label_model", "label_pretrained", "pseudo_method", "proportions"):
             if _is_given(config, name):

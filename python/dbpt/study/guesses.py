@@ -1,9 +1,7 @@
-"""Tell what to think of the guesses of a study: doubts, warnings, contact sheets, and a table of images."""
+"""Tell what to think of the guesses of a study: doubts, warnings, and a table of images."""
 
-import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,20 +11,16 @@ from dbpt.cautions import Caution
 from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import Column
-from dbpt.discovery.catalogue import catalogue_words
 from dbpt.guesses import GuessedFactors
+from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.label import doubts_column
 from dbpt.guesses.trust import FactorGuesses, Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.pictures import GuessSheets, contact_sheets
 from dbpt.settings.config import FitConfig
-from dbpt.storage.files import is_missing, write_atomically
 from dbpt.study.embedded import Embedded
 from dbpt.study.study import Study
-
-logger = logging.getLogger(__name__)
 
 MOST_IN_SHORT = 10
 """So many probabilities with four digits still sum to 1, up to 0.0005; those of more classes have six."""
@@ -124,48 +118,6 @@ def judged_class_words(
         return ()
     logits = zero_shot_logits(images.backbone, images.features, *dataset.words.class_texts(), rows=rows)
     return class_word_doubts(logits, labels, attributes, dataset.class_names)
-
-
-def guess_sheets(study: Study) -> GuessSheets:
-    """Return the judged guesses of all but the test rows, with contact sheets if there are images.
-
-    Of clusters, add class, cluster and its share of the class for each.
-    """
-    dataset, pseudo, rows = study.dataset, study.pseudo, study.dataset.rows_to_fit
-    assert study.guesses is not None and pseudo.confidence is not None
-    grouping = study.grouping("pseudo")
-    groups, pairs = grouping.groups[rows], grouping.pairs
-    sheets, clusters = None, list[tuple[str, str, float]]()
-    if study.config.opens_images and grouping.provenance != "none":
-        paths, seed = [dataset.paths[row] for row in rows], study.config.seed
-        sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], group_names=pairs, seed=seed)
-    if grouping.provenance == "clusters":
-        counts_CK = grouping.counts(rows).reshape(dataset.num_classes, -1)
-        shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
-        clusters = [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
-    return GuessSheets(study.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)
-
-
-def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:
-    """Write ``guesses.html`` if there are images, so that people can check the guesses during training.
-
-    Args:
-        out: the folder.
-        sheets: the guesses, with pictures if there are images.
-        name: of the data set.
-        label_commands: those with which people label a sample, one a line.
-        again: replace a page that is there.
-    """
-    if sheets.sheets is None:
-        return
-    from dbpt.report.sections import render_guesses  # imports matplotlib, which most commands don't need
-    from dbpt.report.text import whose_guesses
-
-    page = out / "guesses.html"
-    if again or is_missing(page):
-        write_atomically(page, render_guesses(sheets, name, label_commands))
-    shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
-    logger.info(f"{whose_guesses(sheets.guesses.provenance)}, to check before training: {shown}")
 
 
 def doubted_guesses(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[FactorGuesses, ...]:

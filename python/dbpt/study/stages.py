@@ -1,7 +1,4 @@
-"""The steps of a study before training: read and embed, guess, arrange; and the checks between them.
-
-Before them, ``--attributes auto`` becomes the family of the catalogue that best explains the errors of zero-shot CLIP.
-"""
+"""The steps of a study before training: read and embed, guess, arrange; and the checks between them."""
 
 import logging
 import os
@@ -16,11 +13,9 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
-from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, entries_of, parse_factors
+from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, check_classes, hold_out
 from dbpt.data.words import parse_vocabulary
-from dbpt.discovery.catalogue import Family
-from dbpt.discovery.result import best_family, images_to_search, zero_shot_right
 from dbpt.errors import InputError, in_digits
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.guesses.grouping import Grouping
@@ -28,15 +23,13 @@ from dbpt.guesses.linear_probe import probe_errors
 from dbpt.heads import HEADS
 from dbpt.heads.base import class_prompts, group_prompts
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.findings import SearchedImages, doubts_in_words
 from dbpt.runs.run_folder import read_context
-from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
-from dbpt.study.data import configured_dataset, open_dataset, resolve_demo, rows_with_known
-from dbpt.study.embedded import Embedded, configured_backbone, embed_dataset, embedded_rows
+from dbpt.study.data import open_dataset, rows_with_known
+from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows
 from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
 from dbpt.study.study import Study
 
@@ -228,7 +221,7 @@ def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Study:
     class_doubts = judged_class_words(embedded, study.pseudo)
     doubted = doubted_guesses(study, [config])
     study = replace(study, warnings=warnings, doubted_guesses=doubted, class_doubts=class_doubts)
-    log_warnings((*class_doubts, *map(doubts_in_words, doubted), *study.warnings), guessed.warnings)
+    log_warnings((*class_doubts, *study.warnings), guessed.warnings)
     return study
 
 
@@ -321,54 +314,3 @@ def arrange(study: Study, config: FitConfig) -> Study:
         warnings.append(caution("few true attributes", n=known, of=len(dataset)))
     study.average  # noqa: B018 (refused before anything is trained)
     return replace(study, warnings=tuple(warnings))
-
-
-FOUND_SETTINGS = ("attributes", "attribute_template", "celeba_attributes", "columns")
-"""The settings that the search may change."""
-SEARCH_SEED = 0  # not the run's, so that all seeds find the same family
-
-
-def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[FitConfig, tuple[str, ...]]:
-    """Return the settings with names, wordings and templates in place of ``--attributes auto``, and a note about them.
-
-    Other settings are returned unchanged, without a note. Test rows are searched only if there are no others. The
-    data's own attribute is ignored, unless it has the same names. Raises `InputError` if no family is proposed, and as
-    the stages do.
-    """
-    if not config.asks_auto:
-        return config, ()
-    if config.shots is not None:
-        hint = f"the search would see the classes of all training images; dbpt discover does it beforehand; {DROP}"
-        raise InputError(f"--shots {config.shots} with --attributes auto: {hint}")
-    resolved = resolve_demo(config)
-    check_before_reading(resolved)
-    dataset = configured_dataset(resolved, training=training)
-    if resolved.embeddings is not None:
-        check_precomputed_file(Path(resolved.embeddings), dataset)
-    backbone = configured_backbone(resolved)
-    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable, features, _ = embed_dataset(dataset, backbone, resolved)
-    if not len(readable):
-        raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to search")
-    rows = readable.rows_to_fit
-    is_test = (readable.splits[rows] == SPLITS.index("test")).any()
-    searched: SearchedImages = "test" if is_test else "training and validation"
-    ways_out = "let --attributes clusters find groups, or train without (--objective erm); "
-    ways_out += f"dbpt discover {config.data} --split all"
-    images, words = images_to_search(backbone, readable, features, rows, SEARCH_SEED), readable.words
-    family, search = best_family(images, words, zero_shot_right(images, words), "zero-shot", searched, ways_out)
-    logger.info(note := f"--attributes auto: {search.sentence}")
-    return found_settings(config, family, dataset), (note,)
-
-
-def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:
-    """Return the settings with the ``family`` as attribute; that of the ``dataset`` is ignored if it is another one."""
-    names = entries_of(family.attributes, family.name)
-    named = replace(config, attributes=names, attribute_template=family.templates, celeba_attributes=None)
-    return named if list(dataset.attribute_names) in ([], family.names) else ignoring_attributes(named)
-
-
-def ignoring_attributes(config: FitConfig) -> FitConfig:
-    """Return the settings with ``--columns attribute=``: the attribute that the data have is another one."""
-    columns = [entry for entry in config.columns or () if not entry.startswith("attribute=")]
-    return replace(config, columns=(*columns, "attribute="))
