@@ -62,9 +62,7 @@ def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny):
     other = np.where(is_test[:, None], embedded.features, -embedded.features)
     assert judged_guesses(replace(embedded, label_features=other), study.pseudo) != study.guesses
     only = study.dataset.take(np.flatnonzero(is_test))
-    pseudo = replace(study.pseudo, **{
-        name: getattr(study.pseudo, name)[is_test] for name in ("pseudo_attributes", "posterior", "confidence")
-    })  # fmt: skip
+    pseudo = study.pseudo.take(np.flatnonzero(is_test))
     judged = judged_guesses(replace(embedded, dataset=only, label_features=embedded.features[is_test]), pseudo)
     assert judged.n_known == is_test.sum()
 
