@@ -136,7 +136,7 @@ def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, u
     assert two.doubts[0].sentence.startswith("other sentences around 'sky' and 'lake' give")
     unsteady.add("meadow")
     all_of_them = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert all_of_them.leave_out == [] and "around the same names give" in all_of_them.doubts[0].sentence
+    assert all_of_them.factors[0].leave_out == [] and "around the same names give" in all_of_them.doubts[0].sentence
 
 
 def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):
