@@ -189,7 +189,7 @@ def _refuse_ambiguous(
     They are names if the ``probabilities`` say so, in more rows than they say that they are indices.
     """
     names, integers = list(wanted.vocabulary), [integer_of(value.strip()) for value in columns.values[name]]
-    index_of = {integer_of(each): index for index, each in enumerate(names)}
+    index_of = {integer_of(text): index for index, text in enumerate(names)}
     by_name = np.array([index_of.get(value, -1) for value in integers])
     by_index = np.array([value if value in range(len(names)) else -1 for value in integers])
     known = codes >= 0

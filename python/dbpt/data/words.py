@@ -379,4 +379,4 @@ def joint_codes(codes: Sequence[NDArray[np.int64]], sizes: Sequence[int]) -> NDA
 def factor_codes(joint: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
     """Return the code (N,) of each factor in the ``joint`` numbers (N,); -1 where that is -1."""
     codes = np.unravel_index(np.maximum(joint, 0), sizes) if sizes else ()
-    return [np.where(joint >= 0, each, -1).astype(np.int64) for each in codes]
+    return [np.where(joint >= 0, codes_N, -1).astype(np.int64) for codes_N in codes]

@@ -187,7 +187,9 @@ class _Run:
                 drawn_G += group_counts(self.training.groups[indices], len(drawn_G))
             rows = torch.from_numpy(indices).to(self.labels.device)
             per_sample_loss, loss, general = self._batch_loss(rows, begin, check)
-            opposed = None if general is None else [each.clone() for each in self._gradients(general, keep=True)]
+            opposed = (
+                None if general is None else [gradient.clone() for gradient in self._gradients(general, keep=True)]
+            )
             self._gradients(loss)
             if opposed is not None:
                 self.objective.change_gradients(self.head.parameters(), opposed)
@@ -249,7 +251,7 @@ class _Run:
 
     def _validate(self, epoch: int, check: records.DivergenceCheck) -> records.Validation:
         """Judge the validation rows; remember the head if it is the best so far."""
-        correct, p_true = (each.cpu().numpy() for each in self._judge(self.val_features, self.val_labels))
+        correct, p_true = (tensor.cpu().numpy() for tensor in self._judge(self.val_features, self.val_labels))
         check.check_probabilities(p_true)
         figures = records.Validation.of(correct, p_true, self.validation)
         score = records.validation_score(self.settings.model_selection, epoch, figures)
