@@ -6,12 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 from html_page import Page, bars
+from made_up_guesses import guesses_of
 from made_up_results import (
     GUESSES,
     LONG,
     NASTY,
     ROWS,
     STEPS,
+    TRUSTED,
     compared,
     comparison,
     difference,
@@ -30,9 +32,6 @@ ZERO_SHOT, ERM, DBPT, JTT = ROWS
 
 def plain(text):
     return text.replace("\u00a0", " ")
-
-
-TRUSTED = replace(GUESSES, doubts=[])
 
 
 def verdict_of(*rows, guesses=TRUSTED, **changes):
@@ -142,7 +141,7 @@ def test_without_attributes_the_groups_are_classes():
     rows = [replace(each, test=of_figures(each.groups[:2])) for each in ROWS]
     classes = comparison(rows).dataset
     metrics = comparison(rows, dataset=replace(classes, attributes=[]), pseudo_shares=[])
-    html = page_of(metrics, guesses=replace(TRUSTED, shares=[]))
+    html = page_of(metrics, guesses=guesses_of())
     words = plain(Page(html).words)
     assert "dbpt raises worst-class accuracy by 31.0 points" in words
     assert "No attribute was named, so the groups are the classes, and the worst group is the worst class." in words
@@ -151,7 +150,7 @@ def test_without_attributes_the_groups_are_classes():
 
 
 def test_without_images_pictures_and_the_step_to_label_are_missing():
-    html = page_of(comparison(), guesses=replace(GUESSES, doubts=[]), steps=replace(STEPS, label="", guess=""))
+    html = page_of(comparison(), guesses=TRUSTED, steps=replace(STEPS, label="", guess=""))
     assert "The features came without images" in html and "<img" not in html
     assert "dbpt label" not in html and "dbpt guess" not in html and "can’t be trusted" not in html
 

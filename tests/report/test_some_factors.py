@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from html_page import Page
+from made_up_guesses import factor_guesses, guesses_of
 from made_up_results import (
     GUESSES,
     compared,
@@ -45,12 +46,8 @@ def run_of_two(**changes):
 
 def of_factors(*doubts):
     """Guesses of both factors, each with its doubts."""
-    factors = [
-        replace(GUESSES, **factor, shares=[1 / len(factor["values"])] * len(factor["values"]), doubts=worded(*each))
-        for factor, each in zip((STYLE, PLACE), doubts, strict=True)
-    ]
-    both = [doubt for factor in factors for doubt in factor.doubts]
-    return replace(GUESSES, shares=[1 / 6] * 6, doubts=both, factors=factors)
+    pairs = zip((STYLE, PLACE), doubts, strict=True)
+    return guesses_of(*(factor_guesses(**factor, doubts=worded(*each)) for factor, each in pairs))
 
 
 def run_of_factors(metrics, positions):

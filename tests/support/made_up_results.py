@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import fmean
 
 import numpy as np
+from made_up_guesses import guesses_of
 
 import dbpt.report.tables
 from dbpt.cautions import Caution
@@ -22,7 +23,6 @@ from dbpt.evaluation.results import (
     Saved,
     SharedSettings,
 )
-from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.page import Answers, MadeBy, NextSteps, render_results
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
@@ -199,15 +199,8 @@ def history(metrics, epochs=10):
     ]
 
 
-GUESSES = Guesses(
-    n_unknown=0,
-    method="proportional",
-    shares=[0.25] * 4,
-    mean_confidence=0.9,
-    doubts=worded(NASTY),
-    n_known=0,
-    accuracy=None,
-)
+GUESSES = guesses_of(shares=[0.25] * 4, doubts=worded(NASTY))
+TRUSTED = guesses_of(shares=[0.25] * 4)
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)
 
 

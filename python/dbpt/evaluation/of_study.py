@@ -13,7 +13,7 @@ from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
 from dbpt.evaluation.data_summary import ClustersSummary, DataSummary, FactorSummary
 from dbpt.evaluation.repeats import Evaluated
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
 from dbpt.objectives import OBJECTIVES
 from dbpt.objectives.training_free import TRAINING_FREE
@@ -128,8 +128,9 @@ def _pseudo_shares(study: Study) -> list[float]:
     """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
     if study.pseudo.names is not None:
         return []
-    if study.pseudo.shares is not None:
-        return [float(share) for share in study.pseudo.shares]
+    factor, *others = study.pseudo.factors
+    if factor.shares is not None and not others:
+        return [float(share) for share in factor.shares]
     labels = study.pseudo.pseudo_attributes[study.dataset.rows_to_fit]
     counts = np.bincount(labels[labels >= 0], minlength=study.dataset.num_attributes)
     return [float(count / max(1, counts.sum())) for count in counts]
@@ -188,7 +189,7 @@ def metrics_of_study(study: Study, **own: Any) -> results.Metrics:
         backbone=backbone_summary(study.embedded.backbone, study.config),
         group_kind=grouping.kind,
         average=study.average,
-        pseudo_method=study.pseudo.described,
+        pseudo_method=study.pseudo.method,
         pseudo_shares=_pseudo_shares(study),
         pseudo_doubts=[] if study.guesses is None else study.guesses.doubts,
         doubted_guesses=list(study.doubted_guesses),
@@ -217,7 +218,7 @@ def backbone_summary(backbone: Backbone, config: FitConfig) -> results.BackboneS
     )
 
 
-def clusters_summary(pseudo: PseudoAttributes) -> ClustersSummary | None:
+def clusters_summary(pseudo: GuessedFactors) -> ClustersSummary | None:
     """Return names and separation of the clusters within each class; None without."""
     if (clusters := pseudo.class_clusters) is None:
         return None

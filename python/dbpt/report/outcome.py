@@ -37,8 +37,8 @@ def run_outcome(summary: Summary, guesses: Guesses) -> Outcome:
         return untrusted
     if before is None or chosen.worst is None:
         return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen))
-    source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
-    needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
+    source = "the attribute comes from a file" if guesses.provenance == "file" else "the attribute is guessed"
+    needs_source = summary.metrics.group_kind == "pseudo" and guesses.provenance != "clusters"
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
     effect = _effect(*_change(before, chosen), chosen, is_biased, group)
@@ -52,11 +52,11 @@ def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: st
     """
     if not guesses.doubts or metrics.group_kind == "true":
         return None, ""
-    doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
-    doubts = distrust(guesses, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
+    doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.named if each.doubts]
+    doubts = distrust(guesses.provenance, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
     if not nothing_is_trusted(guesses):
         return None, f" {doubts}, so {about_some}."
-    what = "clusters" if guesses.by_clusters else "guesses"
+    what = "clusters" if guesses.provenance == "clusters" else "guesses"
     return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so {about_all}."), ""
 
 

@@ -133,7 +133,7 @@ def render_results(
     if any(charts.get(name) for name in ("weights", "probability", "validation")):
         more = {"validation_title": validation_title(metrics), "most_curves": MOST_CURVES}
         parts.append(section("training", "Training", **values, **more))
-    of_words, quality = data.has_attributes and not guesses.by_clusters, metrics.pseudo_quality
+    of_words, quality = data.has_attributes and guesses.provenance != "clusters", metrics.pseudo_quality
     of_quality = None
     if is_run and quality is not None and quality.smallest_group is not None:
         of_quality = section("quality", cluster_note=cluster_note(metrics), **values)
@@ -147,7 +147,7 @@ def render_results(
         worst_name = f"the worst group, {group_name(worst.class_name, worst.attribute)}" if worst else "the worst group"
         parts.append(sections.mistakes(mistakes, worst_name, f"By {chosen.title}. "))
     if (steps.fit or steps.guess) or (is_run and of_words and sheets.sheets is not None):
-        of = {"by_clusters": guesses.by_clusters, "has_attributes": data.has_attributes}
+        of = {"by_clusters": guesses.provenance == "clusters", "has_attributes": data.has_attributes}
         parts.append(sections.next_step_section(kind, steps=steps, **of))
     if is_run:
         parts.append(section("data", "Data", of_guesses=of_words, **values))
