@@ -58,8 +58,8 @@ SENTENCES = {
     # doubts about the words of the classes
     "class words": "CLIP hardly tells {names:and} from other classes with the same attribute (separation {value}; "
     "trusted from {limit}); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
-    "class accuracy": "zero-shot CLIP gets {value} % of the classes right, less than always answering {largest} "
-    "({limit} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
+    "class accuracy": "zero-shot CLIP gets {right:.1f} % of the classes right, less than always answering {largest} "
+    "({share:.1f} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
     "few known": "{n:known image} of {group}, the group with the fewest: how the probe does there is not known "
     "(trusted from {limit})",
     "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "

@@ -116,6 +116,8 @@ def test_the_metric_of_model_selection_decides():
     assert (best, choice.group, choice.n, choice.leads[0].mean) == ("gla", None, 200, 0.25)
     best, choice = chosen(MANY, settings={"model_selection": "last"}, mix=mix, gla=other)
     assert (best, choice.why, choice.leads) == ("mix", "last", [])
+    best, choice = chosen(MANY, doubts=("spread",), settings={"model_selection": "last"}, mix=mix, dbpt=mix, gla=other)
+    assert (best, choice.why, choice.figure) == ("dbpt", "words", "last")
 
 
 def test_words_fail_if_untrained_groups_do_not_tell_the_classes_apart():

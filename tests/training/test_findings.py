@@ -124,5 +124,7 @@ def test_a_best_epoch_among_the_last_asks_for_more():
         warnings = training_findings(replace(result, best_epoch=best), built, asked_lr=SETTINGS.lr, group_names=NAMES)
         values = [each.values for each in warnings if each.kind == "still improving"]
         assert values == ([{"best": best, "epochs": 40, "more": 200}] if asks else [])
+    asked = {"asked_lr": SETTINGS.lr, "group_names": NAMES, "is_last": True}
+    assert training_findings(replace(result, best_epoch=40), built, **asked) == []
     short = replace(result, history=result.history[:10], best_epoch=10)
     assert training_findings(short, built, asked_lr=SETTINGS.lr, group_names=NAMES) == []

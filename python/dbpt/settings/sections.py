@@ -252,8 +252,8 @@ class HeadSettings(SettingsSection):
     head: str = setting("prompt", "part of the classifier to train", choices=HEADS)
     prompts: str = setting(
         "auto",
-        "what the classifier tells apart: classes, or groups, whose probabilities it sums; auto: groups, half-way to "
-        "untrained, unless validation shows that others are better",
+        "what the classifier tells apart: classes, or groups, whose probabilities it sums; auto: groups, part of the "
+        "way from untrained to trained, unless validation shows that others are better",
         choices=(*PROMPTS, AUTO),
     )
     alpha: float | None = setting(

@@ -242,13 +242,17 @@ def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 def training_findings(
-    trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str]
+    trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str], is_last: bool = False
 ) -> list[Caution]:
-    """Return the warnings: lowered learning rates, divergence, groups without draws or weight, few effective rows."""
+    """Return the warnings: lowered learning rates, divergence, groups without draws or weight, few effective rows.
+
+    ``is_last`` says that the last epoch was asked for, so that it says nothing about the budget.
+    """
     counted = trained.history[objective.extra_epochs :]
     best = trained.history[trained.best_epoch - 1]
     lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)
-    return [*_rates(trained, asked_lr), *_divergence(counted, objective), *_unfinished(trained, counted), *lost, *few]
+    unfinished = [] if is_last else _unfinished(trained, counted)
+    return [*_rates(trained, asked_lr), *_divergence(counted, objective), *unfinished, *lost, *few]
 
 
 def _rates(trained: Trained, asked_lr: float) -> list[Caution]:
