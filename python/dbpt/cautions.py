@@ -84,7 +84,7 @@ SENTENCES = {
     "unvalidated groups": "{noun} with no row in split 'val': {groups}; the epoch is chosen without them, as if they "
     "did not exist: add rows of them, or choose with --model-selection last",
     "small validation groups": "{noun} with under {limit} rows in split 'val': {groups}; a few images decide which "
-    "epoch is best: add rows of them, or choose with --model-selection average or last",
+    "epoch is best: add rows of them, or choose with --model-selection last, or with average, by the common groups",
     "few shots": "--shots {shots}: classes with fewer training images, of which all are taken: {classes}",
     "few shots choose": "--shots {shots}: {n} validation images of each class decide which epoch is best; "
     "--model-selection last takes the last one, as CoOp does",

@@ -23,6 +23,8 @@ from dbpt.cautions import caution
 from dbpt.groups import group_metrics
 from dbpt.report.page import change_of, run_outcome
 from dbpt.report.sections import Section
+from dbpt.report.tables import choice_note
+from dbpt.runs.metrics import Choice, Lead
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
 
@@ -202,3 +204,23 @@ def test_verdict_about_classes_where_no_attribute_is_named():
         "Zero-shot CLIP gets 40.0 % right in its worst class, waterbird. Training with ERM helps: it gets at least "
         "80.0 % right in every class (worst: waterbird).",
     )
+
+
+@pytest.mark.parametrize(
+    ("why", "figure", "group", "words"),
+    [
+        ("hedge", "wgp", "landbird · water", "clearly better in landbird · water, with 10 validation images, where it"),
+        ("hedge", "average", None, "clearly better on average, with 10 validation images"),
+        ("better", "wgp", "landbird · water", "is 30.0 points above that of dbpt; 10.0 would be"),
+        ("score", "average", None, "since it has the best average accuracy on the validation images"),
+        ("words", "last", None, "validation chooses nothing; the words hardly fit the images"),
+    ],
+)
+def test_the_choice_of_auto_is_said_in_a_sentence(why, figure, group, words):
+    lead = Lead(name="erm", mean=0.3, limit=0.1, is_worse_elsewhere=False)
+    choice = Choice(candidates=["erm", "dbpt"], hedge="dbpt", why=why, figure=figure, group=group, n=10, leads=[lead])
+    selection = figure if figure in ("last", "average") else f"pseudo-{figure}"
+    metrics = summarize(run(choice=asdict(choice), chosen="erm", model_selection=selection)).metrics
+    note = choice_note(metrics)
+    assert note.startswith("ERM is saved") and words in note
+    assert ("in its rarest group" in note) == (why == "hedge" and group is not None)

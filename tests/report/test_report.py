@@ -26,9 +26,8 @@ from made_up_run import (
 )
 
 from dbpt.report.pictures import Example, GroupExamples, Mistake
-from dbpt.report.tables import choice_note
 from dbpt.report.text import points, shorten_group
-from dbpt.runs.metrics import Choice, Lead, RunRow
+from dbpt.runs.metrics import RunRow
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 # --- the table
@@ -131,26 +130,6 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
     told = "warning: 1 group without images: waterbird · land; missing from worst-group accuracy"
     assert told in unwrapped("\n".join(lines))
     assert sum(line.startswith("warning:") for line in lines) == 1  # both rows have it: said once, without names
-
-
-@pytest.mark.parametrize(
-    ("why", "figure", "group", "words"),
-    [
-        ("hedge", "wgp", "landbird · water", "clearly better in landbird · water, with 10 validation images, where it"),
-        ("hedge", "average", None, "clearly better on average, with 10 validation images"),
-        ("better", "wgp", "landbird · water", "is 30.0 points above that of dbpt; 10.0 would be"),
-        ("score", "average", None, "since it has the best average accuracy on the validation images"),
-        ("words", "last", None, "validation chooses nothing; the words hardly fit the images"),
-    ],
-)
-def test_the_choice_of_auto_is_said_in_a_sentence(why, figure, group, words):
-    lead = Lead(name="erm", mean=0.3, limit=0.1, is_worse_elsewhere=False)
-    choice = Choice(candidates=["erm", "dbpt"], hedge="dbpt", why=why, figure=figure, group=group, n=10, leads=[lead])
-    selection = figure if figure in ("last", "average") else f"pseudo-{figure}"
-    metrics = summarize(run(choice=asdict(choice), chosen="erm", model_selection=selection)).metrics
-    note = choice_note(metrics)
-    assert note.startswith("ERM is saved") and words in note
-    assert ("in its rarest group" in note) == (why == "hedge" and group is not None)
 
 
 @pytest.mark.parametrize(

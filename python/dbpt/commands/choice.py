@@ -69,15 +69,17 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
         return free[0] if lost or hedge is None else hedge, choice
     rows = study.rows("val")
     labels = study.dataset.labels[rows]
-    groups = np.zeros_like(labels)  # one group of all rows, for the average
+    all_groups = np.zeros_like(study.dataset.labels)  # one group of all rows, for the average
     if config.selecting_groups is not None:
-        groups = study.groups(config.selecting_groups)[rows]
+        all_groups = study.groups(config.selecting_groups)
+    groups = all_groups[rows]
     values = {name: _values(each, study.features[rows], labels, selection) for name, each in candidates.items()}
     means = {name: shrunken_means(each, labels, groups) for name, each in values.items()}
     if hedge is None or lost:
         best = max(free, key=lambda name: float(np.nanmin(means[name])))
         return best, replace(choice, why="words" if lost else "score")
     worst = int(np.nanargmin(means[hedge]))
+    seen = np.unique(all_groups[np.concatenate([study.rows("train"), rows])])
     members = groups == worst
     leads = []
     for name in names:
@@ -92,7 +94,7 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
         why="better" if ahead else "hedge",
         group=None if config.selecting_groups is None else study.group_names(config.selecting_groups)[worst],
         n=int(members.sum()),
-        fewest=int(np.unique(groups[groups >= 0], return_counts=True)[1].min()),
+        fewest=min(int((groups == group).sum()) for group in seen[seen >= 0]),
         leads=leads,
     )
 
