@@ -146,6 +146,7 @@ def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny,
     rarest = min(metrics["dataset"]["train_counts_pseudo"])
     alpha = metrics["rows"][-1]["alpha"]
     assert alpha == pytest.approx(rarest**2 / (rarest**2 + 25)) and 0 < alpha < 1
+    assert f"<dt>alpha</dt><dd>{alpha}" in (result.folder / "report.html").read_text()
     assert {each["row"] for each in history_of(result.folder)} == {"dbpt", "gla"}
     assert [row.record.name for row in summarize(result.metrics).others] == ["zero-shot"]
 
@@ -238,6 +239,14 @@ def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny,
     assert metrics["only"] == only
     assert metrics["rows"][-1]["prompts"] == "class"
     assert words in " ".join(result.table().split())
+
+
+def test_alpha_is_no_hindrance_to_class_prompts(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "words_fail", lambda *_: True)
+    settings = tiny.settings | {"head": "linear", "prompts": "auto", "alpha": 0.5, "model_selection": "last"}
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **settings)
+    assert (run.chosen.record.prompts, dbpt.load(run.folder).config.alpha) == ("class", None)
+    assert dbpt.fit(out=run.folder, resume=True).table() == run.table()
 
 
 @pytest.mark.parametrize("given", [{"batch_size": 16}, {"apply": "sampling"}])
