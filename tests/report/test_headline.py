@@ -145,6 +145,10 @@ def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
 def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, title, sentence):
     difference = UNCLEAR if title == "No clear change" else CLEAR
     assert verdict_of(run(rows), difference=difference) == (kind, title, sentence)
+    untrained = run(rows)
+    untrained["rows"][-1]["alpha"] = 0.0  # nothing was trained
+    found = verdict_of(untrained, difference=difference)[2]
+    assert "raining with dbpt" not in found and "sing dbpt (α = 0.00)" in found
 
 
 def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_doubted():

@@ -185,8 +185,9 @@ class ComparisonSummary:
 
     @property
     def warnings(self) -> list[str]:
-        """All warnings, those about the guesses first."""
-        return [*map(doubts_in_words, self.metrics.doubted_guesses), *self.other_warnings]
+        """All warnings, those about class words and guesses first."""
+        about_words = map(str, self.metrics.class_doubts)
+        return [*about_words, *map(doubts_in_words, self.metrics.doubted_guesses), *self.other_warnings]
 
     @property
     def other_warnings(self) -> list[str]:

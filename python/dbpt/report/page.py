@@ -36,7 +36,7 @@ from dbpt.report.summary import (
 )
 from dbpt.report.tables import choice_note
 from dbpt.report.text import capitalize_first, count, count_of, in_words, interval_text, percent, points, sentence
-from dbpt.report.verdicts import distrust
+from dbpt.report.verdicts import after_doubts, distrust
 from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
@@ -107,11 +107,12 @@ def _effect(change: float, is_clear: bool, after: Row[RunRow], was_biased: bool,
     """Return what training changed: the `_change` of worst-group accuracy in points, and whether it is clear."""
     worst = after.worst
     assert worst is not None
-    training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
+    how = f"{'using' if after.record.alpha == 0 else 'training with'} {after.title}"
+    training, right = capitalize_first(how), f"{in_words(worst.accuracy)} right"
     if not change:
         return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}.")
     if not is_clear:
-        now = f"After training with {after.title} the worst {group} is {_name(worst)} with {right}"
+        now = f"After {how} the worst {group} is {_name(worst)} with {right}"
         return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
     if change < 0:
         return Outcome("bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}.")
@@ -240,7 +241,7 @@ def render_report(
     below = section("line", text=" · ".join([*lines, f"one run, seed {metrics.seed}"]))
     leads = [] if outcome.kind == "nothing-to-compare" else [change_of(judged_summary, difference)]
     leads = [*leads, sentence(choice_note(metrics))] if metrics.choice else leads
-    first = " ".join([*(sentence(str(doubt)) for doubt in metrics.class_doubts), outcome.sentence])
+    first = after_doubts(metrics.class_doubts, outcome.sentence)
     head = sections.headline(data.name, (outcome.kind, outcome.title), first, below, leads)
     of = {"has_attributes": data.has_attributes, "group_kind": metrics.group_kind, "chosen": chosen}
     more = {"summary": summary, "selecting": selecting_figure(metrics), "has_factors": len(data.factors) > 1}

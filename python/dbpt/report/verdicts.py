@@ -354,3 +354,8 @@ def distrust(guesses: Guesses, names: str) -> str:
     if guesses.by_probe:
         return f"The probe's guesses of {names} can't be trusted"
     return f"CLIP can't tell {names} apart in these images"
+
+
+def after_doubts(doubts: Sequence[Caution], headline: str) -> str:
+    """Return a headline with the doubts about the words of the classes before it."""
+    return " ".join([*(text.sentence(str(doubt)) for doubt in doubts), headline])
