@@ -335,6 +335,8 @@ def test_a_comparison_has_the_row_that_fit_saves_and_judges_it(tiny, tmp_path):
     assert rows["gla:mixed", "linear", 0].groups == rows["group-prompts-sum", None].groups
     assert rows["gla:mixed", "linear", 1].groups == rows["gla", "linear"].groups
     assert result.chosen.method == "gla:mixed"
+    for name in ("best_epochs", "epochs", "warnings"):
+        assert getattr(rows["gla:mixed", "linear", 0.5].record, name) == getattr(rows["gla", "linear"].record, name)
     validation = {key[2:]: row.record.validation.mean for key, row in rows.items() if key[0] == "gla:mixed"}
     assert validation[1,] == pytest.approx(rows["gla", "linear"].record.validation.mean)
     assert validation[result.chosen.record.varied["alpha"],] == max(validation.values())
