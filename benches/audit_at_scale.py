@@ -27,9 +27,9 @@ from safetensors.torch import save_file
 from dbpt import load_backbone
 from dbpt.clip import Backbone
 from dbpt.clip.backbone import zero_shot_weights
-from dbpt.discovery.catalogue import embed_families, read_catalogue
 from dbpt.features.cache import FeatureCache
 from dbpt.features.cache_files import look_up_files, shard_name
+from dbpt.guesses.catalogue import embed_families, read_catalogue
 
 TINY = {
     "embed_dim": 512,

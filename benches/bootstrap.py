@@ -13,7 +13,7 @@ def bootstrapped(study: Study, seed: int) -> Study:
 
     Rows of unknown group are drawn by class, and test rows stay.
     """
-    groups = study.groups("pseudo")
+    groups = study.grouping("pseudo").groups
     strata = np.where(groups >= 0, groups, groups.max(initial=0) + 1 + study.dataset.labels)
     random, drawn = np.random.PCG64([0x7265, seed]), []
     for split in ("train", "val"):

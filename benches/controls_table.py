@@ -29,7 +29,7 @@ from dbpt.commands.comparison_cells import half_of
 from dbpt.commands.methods import trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
-from dbpt.runs.metrics import RunRow
+from dbpt.evaluation.results import RunRow
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
 from dbpt.study.guesses import judged_guesses
@@ -105,14 +105,14 @@ def few(study: Study, random: np.random.Generator, *, rows: int) -> Study:
 
 def skewed(study: Study, random: np.random.Generator) -> Study:
     """Give validation the shares that training has: cut its smallest pseudo-groups."""
-    counts = study.counts("pseudo", "train"), study.counts("pseudo", "val")
+    counts = study.grouping("pseudo").counts(study.rows("train")), study.grouping("pseudo").counts(study.rows("val"))
     share = (counts[0] / counts[1]).max()
     return cut(study, random, {VAL: max(1, round(smallest_groups(study)[1].min() / share))})
 
 
 def smallest_groups(study: Study) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the smallest pseudo-group of each class in training, (C,), and its size (C,)."""
-    counts_CA = study.counts("pseudo", "train").reshape(study.dataset.num_classes, -1)
+    counts_CA = study.grouping("pseudo").counts(study.rows("train")).reshape(study.dataset.num_classes, -1)
     smallest_C = counts_CA.argmin(axis=1)
     classes_C = np.arange(len(counts_CA))
     return classes_C * counts_CA.shape[1] + smallest_C, counts_CA[classes_C, smallest_C]
@@ -120,7 +120,7 @@ def smallest_groups(study: Study) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 def cut(study: Study, random: np.random.Generator, rows_of: dict[int, int]) -> Study:
     """Leave all but a number of rows of each class's smallest pseudo-group out of a split."""
-    splits, groups = study.splits.copy(), study.groups("pseudo")
+    splits, groups = study.splits.copy(), study.grouping("pseudo").groups
     for group in smallest_groups(study)[0]:
         for split, rows in rows_of.items():
             members = np.flatnonzero((groups == group) & (splits == split))
@@ -130,7 +130,7 @@ def cut(study: Study, random: np.random.Generator, rows_of: dict[int, int]) -> S
 
 def no_validation(study: Study, random: np.random.Generator) -> Study:
     """Let 20 % of the training rows of each pseudo-group, drawn at random, be validation; leave the given one out."""
-    splits, groups = study.splits.copy(), study.groups("pseudo")
+    splits, groups = study.splits.copy(), study.grouping("pseudo").groups
     splits[splits == VAL] = LEFT_OUT
     for group in np.unique(groups[splits == TRAIN]):
         members = random.permutation(np.flatnonzero((groups == group) & (splits == TRAIN)))

@@ -23,21 +23,14 @@ from typing import Any
 import numpy as np
 
 import dbpt
-from dbpt.auditing.figures import probe_predictions
 from dbpt.clip.backbone import zero_shot_weights
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
-from dbpt.discovery.catalogue import EmbeddedFamily, embed_families, read_catalogue
-from dbpt.discovery.scoring import (
-    LARGEST_Q,
-    SMALLEST_DIFFERENCE,
-    Images,
-    Score,
-    guess_families,
-    score_families,
-)
-from dbpt.groups.association import explained_errors
-from dbpt.groups.intervals import largest_difference
+from dbpt.evaluation.association import explained_errors
+from dbpt.evaluation.intervals import largest_difference
+from dbpt.evaluation.predictions import probe_predictions
+from dbpt.evaluation.scoring import LARGEST_Q, SMALLEST_DIFFERENCE, Images, Score, guess_families, score_families
+from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
 from dbpt.settings.config import make_config, read_config
 from dbpt.study.data import open_dataset
 from dbpt.study.embedded import embed_dataset

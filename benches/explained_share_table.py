@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from dbpt.groups import explained_errors
+from dbpt.evaluation import explained_errors
 
 EFFECTS = {f"{size} groups, one worse": [[0.4] + [0.1] * (size - 1)] for size in (2, 5, 10)}
 NULL = {f"{size} groups, no effect": [[0.2] * size] for size in (2, 5, 10)}

@@ -51,7 +51,7 @@ def quality(study: Study) -> tuple[float, float]:
     if study.pseudo.is_given is not None:
         rows = rows[~study.pseudo.is_given[rows]]
     right = study.pseudo.pseudo_attributes[rows] == study.dataset.attributes[rows]
-    groups = study.groups("pseudo")[rows]
+    groups = study.grouping("pseudo").groups[rows]
     return right.mean(), min(right[groups == group].mean() for group in np.unique(groups))
 
 

@@ -107,7 +107,7 @@ def of_draws(study: Study, config: FitConfig, size: int | None, draws: int) -> d
 
     The smallest pseudo-group of each class has ``size`` rows in training and in validation, or all.
     """
-    labels, pseudo, true = study.dataset.labels, study.groups("pseudo"), study.groups("true")
+    labels, pseudo, true = study.dataset.labels, study.grouping("pseudo").groups, study.grouping("true").groups
     test, learnt = study.rows("test"), np.concatenate([study.rows("train"), study.rows("val")])
     found: dict[str, list[tuple[float, float]]] = {}
     for draw in range(draws):

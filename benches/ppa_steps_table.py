@@ -83,9 +83,9 @@ def worst_of(study: Study, config: FitConfig) -> float:
 
 def rare_rows(study: Study) -> NDArray[np.bool_]:
     """Return for each training row whether its true group is rare in its class."""
-    counts_CA = study.counts("true", "train").reshape(study.dataset.num_classes, -1)
+    counts_CA = study.grouping("true").counts(study.rows("train")).reshape(study.dataset.num_classes, -1)
     is_rare_G = (counts_CA < counts_CA.sum(axis=1, keepdims=True) / 4).reshape(-1)
-    return np.asarray(is_rare_G[study.groups("true")[study.rows("train")]])
+    return np.asarray(is_rare_G[study.grouping("true").groups[study.rows("train")]])
 
 
 def main(head: str, draws: int, sources: list[str]) -> None:

@@ -17,13 +17,13 @@ from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS, GUESS_SETT
 
 PACKAGE = Path(dbpt.__file__).parent
 FILES = [path.relative_to(PACKAGE.parent) for path in sorted(PACKAGE.rglob("*.py")) if ">>> " in path.read_text()]
-ROOMS = ["groups", "sampling", "data", "heads", "objectives", "guesses", "clip", "features"]
+ROOMS = ["evaluation", "groups", "sampling", "data", "heads", "objectives", "guesses", "clip", "features"]
 RETURNED = [  # by public functions, and not public themselves
     ("cautions", ["Caution"]),
     ("commands.embed", ["DataCheck", "EmbeddedImages"]),
     ("features.embedding", ["Embeddings"]),
     ("features.maintenance", ["CacheInfo"]),
-    ("human_check.sample", ["Design", "Stratum"]),
+    ("commands.label.sample", ["Design", "Stratum"]),
     ("runs.classifier", ["FeatureClassifier", "Prediction"]),
     ("runs.exports", ["TorchClassifier", "ZeroShotWeights"]),
 ]

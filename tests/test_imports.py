@@ -122,6 +122,12 @@ def test_no_import_runs_up_the_list_of_rooms_and_no_two_files_import_each_other(
     TopologicalSorter(modules).prepare()  # raises CycleError
 
 
+def test_only_commands_and_the_command_line_make_words():
+    """Sentences last: what computes, trains or evaluates knows no page."""
+    users = {module for module, targets in imported().items() for name in targets if name.startswith("dbpt.report")}
+    assert {module.split(".")[1] for module in users} == {"report", "commands", "cli"}
+
+
 @pytest.mark.parametrize("folder", ["benches", "examples", "tools"])
 def test_what_scripts_import_is_there(folder):
     """Scripts that no test runs break with a name that is gone."""

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from dbpt.commands.comparison_summary import interval_over_draws
-from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, read_metrics
+from dbpt.evaluation.results import ComparisonMetrics, ComparisonRow, read_metrics
 
 Rows = dict[tuple[str, str], ComparisonRow]
 """By title and head."""

@@ -184,7 +184,7 @@ def measure(study: Study) -> dict[str, str]:
 
 def rows_of(study: Study, split: str) -> Rows:
     rows = study.rows(split)
-    return Rows(study.embedded.features[rows], study.dataset.labels[rows], study.groups("pseudo")[rows])
+    return Rows(study.embedded.features[rows], study.dataset.labels[rows], study.grouping("pseudo").groups[rows])
 
 
 def halves(groups: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -16,11 +16,11 @@ from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any
 
-from dbpt.auditing.figures import AuditFigures
-from dbpt.auditing.result import Audit
+from dbpt.commands.audit.result import Audit
 from dbpt.commands.comparison_plan import BY_THE_PLAN
+from dbpt.commands.discover.result import Discovery, DiscoveryFigures
 from dbpt.commands.result import Result
-from dbpt.discovery.result import Discovery, DiscoveryFigures
+from dbpt.evaluation.audit import AuditFigures
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.combinations import CHOICES, combinations, why_refused

@@ -15,45 +15,46 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dbpt import data as data
+    from dbpt import evaluation as evaluation
     from dbpt import groups as groups
     from dbpt import heads as heads
     from dbpt import objectives as objectives
     from dbpt import sampling as sampling
     from dbpt._core import __version__ as __version__
-    from dbpt.auditing.audit import audit as audit
-    from dbpt.auditing.result import Audit as Audit
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.backbone import zero_shot_logits as zero_shot_logits
+    from dbpt.commands.audit.audit import audit as audit
+    from dbpt.commands.audit.result import Audit as Audit
     from dbpt.commands.callbacks import Callback as Callback
     from dbpt.commands.compare import compare as compare
-    from dbpt.commands.discover import discover as discover
+    from dbpt.commands.discover.discover import discover as discover
+    from dbpt.commands.discover.result import Discovery as Discovery
     from dbpt.commands.embed import check_data as check_data
     from dbpt.commands.embed import embed as embed
     from dbpt.commands.evaluate import evaluate as evaluate
     from dbpt.commands.fit import fit as fit
     from dbpt.commands.guess import GuessedAttributes as GuessedAttributes
     from dbpt.commands.guess import guess_attributes as guess_attributes
+    from dbpt.commands.label.judging import judge_labels as judge_labels
+    from dbpt.commands.label.sample import draw_label_sample as draw_label_sample
     from dbpt.commands.result import Result as Result
     from dbpt.data import Dataset as Dataset
     from dbpt.data import load_dataset as load_dataset
     from dbpt.data import register_dataset as register_dataset
     from dbpt.data.demo import write_demo as write_demo
-    from dbpt.discovery.result import Discovery as Discovery
     from dbpt.errors import InputError as InputError
+    from dbpt.evaluation import group_metrics as group_metrics
+    from dbpt.evaluation import pseudo_attribute_quality as pseudo_attribute_quality
     from dbpt.features import embed_images as embed_images
     from dbpt.features.cache import read_features as read_features
     from dbpt.groups import GroupDRO as GroupDRO
     from dbpt.groups import GroupWeighting as GroupWeighting
     from dbpt.groups import GroupWeights as GroupWeights
-    from dbpt.groups import group_metrics as group_metrics
-    from dbpt.groups import pseudo_attribute_quality as pseudo_attribute_quality
     from dbpt.groups import sample_weights as sample_weights
     from dbpt.guesses import label_attributes as label_attributes
     from dbpt.guesses import register_pseudo_method as register_pseudo_method
     from dbpt.heads import register_head as register_head
-    from dbpt.human_check import draw_label_sample as draw_label_sample
-    from dbpt.human_check import judge_labels as judge_labels
     from dbpt.objectives import register_objective as register_objective
     from dbpt.runs.classifier import Classifier as Classifier
     from dbpt.runs.run_folder import load as load
@@ -64,9 +65,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_core": ["__version__"],
-    "auditing.audit": ["audit"],
-    "commands.discover": ["discover"],
-    "auditing.result": ["Audit"],
+    "commands.audit.audit": ["audit"],
+    "commands.discover.discover": ["discover"],
+    "commands.audit.result": ["Audit"],
     "clip": ["Backbone", "load_backbone"],
     "clip.backbone": ["zero_shot_logits"],
     "commands.callbacks": ["Callback"],
@@ -75,19 +76,19 @@ _HOMES = {
     "commands.evaluate": ["evaluate"],
     "commands.fit": ["fit"],
     "commands.guess": ["GuessedAttributes", "guess_attributes"],
+    "commands.label.judging": ["judge_labels"],
+    "commands.label.sample": ["draw_label_sample"],
     "commands.result": ["Result"],
     "data": ["Dataset", "load_dataset", "register_dataset"],
     "data.demo": ["write_demo"],
-    "discovery.result": ["Discovery"],
+    "commands.discover.result": ["Discovery"],
     "errors": ["InputError"],
+    "evaluation": ["group_metrics", "pseudo_attribute_quality"],
     "features": ["embed_images"],
     "features.cache": ["read_features"],
-    "groups": [
-        *("GroupDRO", "GroupWeighting", "GroupWeights", "group_metrics", "pseudo_attribute_quality", "sample_weights"),
-    ],
+    "groups": ["GroupDRO", "GroupWeighting", "GroupWeights", "sample_weights"],
     "guesses": ["label_attributes", "register_pseudo_method"],
     "heads": ["register_head"],
-    "human_check": ["draw_label_sample", "judge_labels"],
     "objectives": ["register_objective"],
     "runs.classifier": ["Classifier"],
     "runs.run_folder": ["load"],
@@ -95,7 +96,7 @@ _HOMES = {
     "settings.config": ["FitConfig"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-_ROOMS = ["data", "groups", "heads", "objectives", "sampling"]
+_ROOMS = ["data", "evaluation", "groups", "heads", "objectives", "sampling"]
 
 __all__ = [*_HOME, *_ROOMS]
 

@@ -67,6 +67,18 @@ SENTENCES = {
     "no clusters": "the images of {classes} form no distinct clusters (separation {value}; trusted from {limit})",
     "few different images": "too few different images of {classes} to tell whether the clusters are distinct (from "
     "{limit} images)",
+    # why a family of the catalogue is not proposed; without what the class names say, or as it is
+    "names without images": "fewer than two of its names have images",
+    "no test": "no class has both right and wrong images and two of its names",
+    "chance": "errors don't depend on it more than by chance (q = {value}, above {limit})",
+    "small difference": "accuracies differ by {value} points within a class, below {limit}",
+    "words of the classes": "it has words of the classes: {words}",
+    "other guesses": "without what the class names say, CLIP guesses differently (agreement {value}; at least {limit})",
+    "doubted beyond": "without what the class names say, CLIP can't tell its names apart",
+    "chance beyond": "without what the class names say, errors don't depend on it more than by chance (q = {value}, "
+    "above {limit})",
+    "small difference beyond": "without what the class names say, accuracies differ by {value} points within a class, "
+    "below {limit}",
     # settings
     "no effect": "{flag} {value} changes nothing in this run: only {readers} would read it",
     "no effect but in ERM": "{flag} {value} changes nothing in this run but in the ERM row: only {readers} would read "

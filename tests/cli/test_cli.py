@@ -89,12 +89,12 @@ def test_every_setting_is_an_option_with_its_help(command):
     options = {parameter.name for parameter in fit_command.fit.params}
     assert options >= {setting.name for setting in fields(FitConfig)}
     _, out, _ = command("fit", "--help")
-    text = " ".join(out.split())
+    text = "".join(out.split())  # lines also break at hyphens
     for setting in fields(FitConfig):
         if setting.name != "data":
             assert f"--{setting.name.replace('_', '-')}" in text
-            assert setting.metadata["help"] in text
-    assert f"{FitConfig.__dataclass_fields__['ema_momentum'].metadata['help']} [default: 0.9]" in text
+            assert "".join(setting.metadata["help"].split()) in text
+    assert "movingaverage[default:0.9]" in text
 
 
 def test_fit_through_the_command_line(tiny, tiny_run, tmp_path, command):
@@ -202,7 +202,7 @@ def test_settings_that_do_not_fit(tiny, refused, arguments, message):
         ("fit compare evaluate", "--embeddings none.npy", "none.npy: cannot read the features: No such file"),
         ("fit compare evaluate", "--embeddings tests", "tests: holds no features, expected img_emb/img_emb_0.npy"),
         ("fit compare", "--proportions 1 2 3", "--proportions: expected 2 numbers, one for each of meadow, lake, fou"),
-        ("fit", "--resume --eta 7", "was started with eta = 1.0, found 7.0; use the same settings, as"),
+        ("fit", "--resume --eta 7", "was started with eta = 1.0, found 7.0; use the same settings"),
     ],
 )
 def test_what_is_wrong_whatever_the_data_are_is_refused_before_they_are_read(
@@ -279,8 +279,7 @@ def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeyp
 def test_what_several_processes_would_each_do_is_refused(refusal, monkeypatch, verb):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
         monkeypatch.setenv(name, value)
-    told = f"dbpt {verb}: started as one of several processes, which only share the work of dbpt "
-    assert refusal(verb, "one", "two").startswith(told)
+    assert refusal(verb, "one", "two").startswith(f"dbpt {verb}: started as one of several processes")
 
 
 def test_an_error_stands_where_torchrun_reads_the_reason_that_it_ends_with(command, monkeypatch, tmp_path):
@@ -326,9 +325,7 @@ def test_a_shell_completes_commands_options_choices_and_paths(command, monkeypat
     assert command() == (0, "".join(f"{line}\n" for line in completed), "")
 
 
-@pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), MemoryError()]
-)
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried"), MemoryError()])
 def test_memory_that_is_full_is_one_line(refusal, tiny, monkeypatch, error):
     for function in ("dbpt.commands.embed.embed", "dbpt.runs.run_folder.load"):
         monkeypatch.setattr(function, Mock(side_effect=error))

@@ -9,11 +9,10 @@ from launched import command, launch
 from runs import contents, metrics_of
 
 import dbpt
-import dbpt.discovery.result
 from dbpt import InputError
+from dbpt.commands.auto import with_found_attributes
 from dbpt.data import SPLITS
 from dbpt.settings.config import make_config, read_config
-from dbpt.study.stages import with_found_attributes
 
 WORDS = {"attributes": GROUND, "attribute_template": ("{}", "a photo of the {}.")}
 TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
@@ -22,7 +21,7 @@ TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
 @pytest.fixture(scope="module", autouse=True)
 def _short_catalogue():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.discovery.result.read_catalogue", lambda: SHORT)
+        patch.setattr("dbpt.commands.auto.read_catalogue", lambda: SHORT)
         yield
 
 
@@ -104,7 +103,7 @@ def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
 
 
 def fit_birds(rank, arguments, of_rank=None):
-    dbpt.discovery.result.read_catalogue = lambda: SHORT if rank == 0 else unread()
+    dbpt.commands.auto.read_catalogue = lambda: SHORT if rank == 0 else unread()
     command(rank, arguments, of_rank)
 
 

@@ -44,7 +44,7 @@ def test_what_a_settings_file_says_in_vain_is_told(command, tiny_run, tmp_path):
     _, _, said = command("compare", "--config", tiny_run / "config.toml", "--out", tmp_path / "c", "--methods", "ebm")
     first, last = said.splitlines()
     names = "objective, group_source, prompts, head, seed, baselines"
-    assert first.endswith(f"config.toml: {names} left out, each row of a comparison has its own")
+    assert first.endswith(f"config.toml: {names} left out, because each row of a comparison has its own")
     assert last.startswith("Error: --methods: 'ebm' is none of ")
 
 

@@ -32,6 +32,21 @@ def test_a_cell_has_the_settings_of_one_fit():
     assert make_plan(CONFIG, METHODS, "prompt", 1).left_out == ()
 
 
+@pytest.mark.parametrize(
+    ("settings", "heads", "has_mixed"),
+    [
+        ({"attributes": ("land", "water")}, "prompt", True),
+        ({"attributes": ("land", "water")}, "adapter,linear", True),
+        ({"attributes": ("land", "water")}, "adapter", False),
+        ({"attributes": ("clusters",)}, "prompt", False),
+    ],
+)
+def test_by_default_it_has_what_fit_saves_where_that_can_be_made(settings, heads, has_mixed):
+    plan = make_plan(shared_settings(settings), None, heads)
+    assert ("gla:mixed" in [method.name for method in plan.methods]) is has_mixed
+    assert {method.name for method in plan.methods} | {"gla:mixed"} == set(METHODS)
+
+
 def test_a_head_that_a_method_cannot_train_is_left_out():
     plan = make_plan(CONFIG, ISSUE, "prompt,linear", 1)
     assert ("dfr", "linear") in names(plan)

@@ -11,7 +11,8 @@ from dbpt.commands.comparison_summary import (
     student_t_quantile,
     within_reach,
 )
-from dbpt.groups import worst_group_accuracy, worst_group_difference_interval
+from dbpt.evaluation import worst_group_difference_interval
+from dbpt.groups import worst_group_accuracy
 
 
 def test_the_quantiles_of_student_are_those_of_scipy():

@@ -8,9 +8,9 @@ import made_up_comparison
 from made_up_comparison import difference
 from made_up_run import worded
 
-from dbpt.groups import Group
+from dbpt.evaluation import Group
+from dbpt.evaluation.results import FIGURES, FailedTraining, SeedFigure
 from dbpt.report.comparison import csv_table, terminal_table
-from dbpt.runs.metrics import FIGURES, FailedTraining, SeedFigure
 
 
 def figure(mean, sd=None) -> SeedFigure:

@@ -14,11 +14,12 @@ from tiny import rows_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.discover import render_discovery
+from dbpt.commands.discover.page import render_discovery
+from dbpt.commands.discover.result import DiscoveryFigures
 from dbpt.data.demo import mini_clip_paths
-from dbpt.discovery.catalogue import read_catalogue
-from dbpt.discovery.result import DiscoveryFigures
-from dbpt.report.findings import Rule, families_in_words
+from dbpt.evaluation.discovery import Rule
+from dbpt.guesses.catalogue import read_catalogue
+from dbpt.report.findings import families_in_words
 from dbpt.storage.typed_json import read_json, typed
 
 CATALOGUE = """
@@ -91,7 +92,7 @@ def test_words_of_the_classes_hide_no_bias_of_a_foreign_classifier(foreign, word
     assert "Look at the pictures" in found.verdict and found.figures.fit_command
     assert "--predictions FILE --split all" in found.figures.audit_command  # else it would audit zero-shot CLIP
     assert ("CLIP may confuse these names with the classes (it has words of" in found.verdict) == ("land" in words)
-    assert ground.rule == (Rule(kind="class words") if "land" in words else None)
+    assert ground.rule == (Rule(kind="words of the classes") if "land" in words else None)
     assert ground.class_words == (["land"] if "land" in words else [])
 
 
@@ -103,7 +104,7 @@ def test_what_clip_confuses_with_the_classes_is_shown_for_a_look(foreign):
     assert found.figures.to_look_at[0].rule.kind.endswith("beyond")
     assert "--attributes 'land=land|forest|field'" in found.figures.audit_command and not found.figures.fit_command
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.discovery.result.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
+        patch.setattr("dbpt.commands.auto.read_catalogue", lambda: read_catalogue(foreign["catalogue"]))
         with pytest.raises(InputError, match=r"errors go with land / water, but CLIP .* --attributes 'land=land\|f"):
             dbpt.audit("waterbirds", **_without_catalogue(foreign), classes=classes, attributes="auto")
 
@@ -135,7 +136,7 @@ def test_errors_that_chance_deals_propose_nothing(by_chance):
 def test_a_page_without_a_proposal_sorts_families_by_the_reason(by_chance):
     """Families that were tested come first, by p and then by the errors explained; others have no figures."""
     ground = next(family for family in by_chance.figures.families if family.name == "ground")
-    assert ground.finding == "may be chance" and "above 0.05)" in ground.doubts[0]
+    assert ground.finding == "may be chance" and ground.doubts[0].kind == "chance"
 
     first = replace(
         ground, name="first", explained=replace(ground.explained, p_value=0.01, p_is_bound=False, share=0.1)

@@ -16,6 +16,7 @@ import dbpt
 from dbpt import InputError
 from dbpt.commands.fit import worst_group_mistakes
 from dbpt.commands.methods import trained_result, training_free_result
+from dbpt.evaluation.of_study import metrics_by_split
 from dbpt.heads import PromptHead
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare
@@ -286,7 +287,7 @@ def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     swapped = replace(result, classifier=replace(result.classifier, tensors=tensors))  # nearly everything wrong
     for judged in (result, swapped):
         predictions = judged.classifier.predictions(experiment.embedded.features)
-        row = replace(judged.row, **experiment.metrics(predictions))
+        row = replace(judged.row, **metrics_by_split(experiment, predictions))
         judged, worst = replace(judged, row=row), row.test.groups[row.test.worst_group]
         mistakes = worst_group_mistakes(experiment, judged)
         assert len(mistakes) == worst.n - worst.correct > 0

@@ -239,7 +239,7 @@ def test_small_combinations_are_raked_over_the_factors_also_when_resumed_or_samp
     assert 0 < min(filter(None, counts)) < 5
     expected = raked_weights(counts, (2, 3))
     assert [float(group["group_weight"]) for group in groups] == pytest.approx(expected.tolist())
-    assert any("their classes balance the values of each factor (raking)" in line for line in logged.messages)
+    assert any("(raking)" in line for line in logged.messages)
     dbpt_run = fit(tiny, tmp_path / "dbpt", table, **raked | {"objective": "dbpt", "eta": 0.0})
     assert (dbpt_run / "prompt.safetensors").read_bytes() == (run / "prompt.safetensors").read_bytes()
     sampled = raked | {"objective": "dbpt", "apply": "sampling"}

@@ -13,10 +13,12 @@ from tiny import ATTRIBUTES, CLASSES
 import dbpt
 from dbpt import InputError
 from dbpt.commands.fit import write_results
-from dbpt.commands.methods import _fingerprint, build_head, trained_result
+from dbpt.commands.methods import _fingerprint, build_head, rows_for, trained_result
+from dbpt.evaluation.of_study import run_metrics
+from dbpt.report.guesses import guess_sheets
 from dbpt.settings.config import FitConfig, read_config
-from dbpt.study.guesses import guess_sheets
 from dbpt.study.stages import prepare
+from dbpt.study.study import Study
 
 
 def test_config_toml_of_a_run_repeats_it_and_another_seed_does_not(tiny, tiny_run, tmp_path):
@@ -35,9 +37,9 @@ def test_a_resume_may_change_what_is_reported_and_no_training(tiny_run, tmp_path
     copied = shutil.copytree(tiny_run, tmp_path / "copied run")
     dbpt.fit(out=copied, resume=True, average="adjusted")
     assert metrics_of(copied)["average"] == "adjusted"
-    with pytest.raises(InputError, match="was started with epochs = 6, found 7; use the same settings, as ") as refused:
+    with pytest.raises(InputError, match="was started with epochs = 6, found 7") as refused:
         dbpt.fit(out=copied, resume=True, epochs=7)
-    assert f"dbpt fit --resume --out '{copied}' alone does" in str(refused.value)
+    assert f"dbpt fit --resume --out '{copied}'" in str(refused.value)
 
 
 WITHOUT_GROUPS = {"attributes": None, "objective": "jtt"}
@@ -148,7 +150,7 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     dataset = replace(experiment.dataset, paths=("caf\udce9.png", *experiment.dataset.paths[1:]))
     experiment = replace(experiment, embedded=replace(experiment.embedded, dataset=dataset))
     result = trained_result(experiment, "dbpt", checkpoint_path=None)
-    metrics = experiment.run_metrics([result.row], seconds={})
+    metrics = run_metrics(experiment, [result.row], seconds={})
     sheets = guess_sheets(experiment)
     (tmp_path / "figures").mkdir()
     write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit")
@@ -182,6 +184,15 @@ def test_carving_validation_does_not_look_at_true_attributes_either(tiny, tmp_pa
         for name, table in (("no-val", rows), ("no-val-removed", without(rows, "attribute")))
     ]
     assert result_bytes(runs[0]) == result_bytes(runs[1])
+
+
+def test_groups_of_true_attributes_that_no_setting_asks_for_are_refused_where_training_takes_them(tiny, monkeypatch):
+    study = prepare(FitConfig(data=str(tiny.table), **tiny.settings | {"model_selection": "true-wga"}))
+    true = study.grouping("true")
+    monkeypatch.setattr(Study, "grouping", lambda *_: true)
+    assert rows_for(study, "selection", "val").groups.tolist() == true.groups[study.rows("val")].tolist()
+    with pytest.raises(AssertionError, match="training"):
+        rows_for(study, "training", "train")
 
 
 def test_true_groups_are_used_only_where_asked_for(tiny, tiny_run, tmp_path):

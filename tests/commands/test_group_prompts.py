@@ -17,10 +17,10 @@ from dbpt.commands import choice
 from dbpt.commands.compare import next_steps
 from dbpt.commands.comparison_plan import make_plan
 from dbpt.commands.methods import build_head, trained_result
-from dbpt.groups import group_metrics
+from dbpt.evaluation import group_metrics
+from dbpt.evaluation.results import RunRow
 from dbpt.objectives.base import EXCLUDED
 from dbpt.report.summary import summarize
-from dbpt.runs.metrics import RunRow
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
 
@@ -83,11 +83,13 @@ def test_the_head_starts_as_the_untrained_group_prompts(tiny):
 def test_the_shares_of_the_groups_are_those_of_the_training_images(tiny):
     settings = {"head": "linear", "prompts": "group", "min_group_count": 0.0}
     study = prepare(make_config({"data": str(tiny.table), **tiny.settings, **settings}))
-    train_G, val_G = study.counts("pseudo", "train"), study.counts("pseudo", "val")
+    train_G, val_G = (study.grouping("pseudo").counts(study.rows(split)) for split in ("train", "val"))
     assert np.abs(train_G / train_G.sum() - val_G / val_G.sum()).max() > 0.1
     found = trained_result(study, "gla", "group", checkpoint_path=None, quiet=True).trained
     rows = study.rows("train")
-    features, labels, groups = (each[rows] for each in (study.features, study.dataset.labels, study.groups("pseudo")))
+    features, labels, groups = (
+        each[rows] for each in (study.features, study.dataset.labels, study.grouping("pseudo").groups)
+    )
     logits = build_head(study, "group")(torch.from_numpy(features)).detach().double()
     adjusted = (logits + torch.from_numpy(train_G / train_G.sum()).log()).log_softmax(dim=1)
     assert (groups // 2).tolist() == labels.tolist()
@@ -110,7 +112,7 @@ def test_clusters_have_no_words_and_start_as_their_class(head, tiny, tmp_path):
     settings = {"attributes": ("clusters",), "prompts": "group", "head": head}
     study = prepare(make_config({"data": str(tiny.table), **tiny.settings, **settings}))
     first = build_head(study, "group")
-    number = len(study.group_names("pseudo"))
+    number = study.grouping("pseudo").num_groups
     assert first(torch.eye(16)).shape == (16, number)
     run = fit(tiny, tmp_path / "run", baselines=False, **settings)
     assert dbpt.load(run).head.weights.shape[:2] == (2, number // 2)

@@ -12,8 +12,9 @@ from tiny import Tiny
 
 import dbpt
 from dbpt.guesses import trust
+from dbpt.report.guesses import guess_sheets
 from dbpt.settings.config import FitConfig
-from dbpt.study.guesses import guess_sheets, judged_guesses
+from dbpt.study.guesses import judged_guesses
 from dbpt.study.stages import prepare
 
 ORACLE = {"group_source": "true", "model_selection": "true-wgp"}

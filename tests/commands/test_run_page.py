@@ -8,7 +8,7 @@ import numpy as np
 from runs import contents, fit, metrics_of
 from tiny import rows_of
 
-from dbpt.groups.intervals import worst_group_difference_interval
+from dbpt.evaluation.intervals import worst_group_difference_interval
 
 SHOWN = re.compile(r'outcome is-(right|wrong)"><span aria-hidden="true">.</span> (before|after): ([^<]+)<')
 

@@ -23,7 +23,7 @@ def test_one_embedding_serves_trainings_of_other_seeds_heads_and_objectives(tiny
         assert study.embedded.features.tobytes() == alone.embedded.features.tobytes()
         assert study.embedded.class_weights.tobytes() == alone.embedded.class_weights.tobytes()
         np.testing.assert_array_equal(study.splits, alone.splits)
-        np.testing.assert_array_equal(study.groups("pseudo"), alone.groups("pseudo"))
+        np.testing.assert_array_equal(study.grouping("pseudo").groups, alone.grouping("pseudo").groups)
         assert study.warnings == alone.warnings[: len(study.warnings)]
     assert (together[0].splits != together[1].splits).any()  # the rows set aside are the seed's
 

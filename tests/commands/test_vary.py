@@ -12,7 +12,7 @@ import dbpt
 from dbpt.cli import main
 from dbpt.commands.comparison_plan import is_cell_file, make_plan
 from dbpt.errors import InputError
-from dbpt.runs.metrics import ComparisonMetrics
+from dbpt.evaluation.results import ComparisonMetrics
 from dbpt.settings.config import make_config
 
 WARNING = "rows differ in settings: choose by validation, because a choice by test figures makes them too high"

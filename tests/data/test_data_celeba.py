@@ -78,10 +78,8 @@ def test_celeba_folders_of_the_official_and_the_kaggle_archives(faces):
 def test_celeba_lists_that_disagree_are_noted(faces):
     edit(faces / "list_attr_celeba.txt", "4\n", "202599\n")
     edit(faces / "list_eval_partition.txt", "000004.jpg 2\n", "000004.jpg 2\n000005.jpg 2\n")
-    assert sorted(load_dataset("celeba", faces).notes[:2]) == [
-        "1 images of list_eval_partition.txt have no row in list_attr_celeba.txt and are left out",
-        "line 1 of list_attr_celeba.txt says 202599 images, the file has 4 rows",
-    ]
+    unused, claimed = sorted(load_dataset("celeba", faces).notes[:2])
+    assert "1 images of list_eval_partition.txt" in unused and "says 202599 images, the file has 4" in claimed
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_given_names_set_order_and_numbers_index_them(folder):
     assert load_dataset(folder(*SPLITS), classes=names).labels.tolist() == [1, 0, 0, 0, 1]
     numbered = folder("../numbered/10/a.jpg", "../numbered/9/a.jpg").parent / "numbered"
     assert load_dataset(numbered).class_names == ("9", "10")
-    assert "tell CLIP nothing" in load_dataset(numbered).notes[1]
+    assert "mean nothing to CLIP" in load_dataset(numbered).notes[1]
     (numbered / "9").rename(numbered / "0")
     (numbered / "10").rename(numbered / "1")
     assert load_dataset(numbered, classes=names).labels.tolist() == [0, 1]
@@ -75,9 +75,8 @@ def test_what_is_left_out_is_noted_but_for_hidden_entries(folder):
     (pets / "train/dog/around").symlink_to(pets)
     data = load_dataset(pets)
     assert len(data) == len(SPLITS)
-    assert data.notes == (
-        "3 entries are not images in a class folder: 'train/dog/around', 'train/dog/notes.txt', 'train/readme.txt'",
-    )
+    shown = "'train/dog/around', 'train/dog/notes.txt', 'train/readme.txt'"
+    assert data.notes == (f"3 entries are not images in a class folder: {shown}",)
 
 
 @pytest.mark.parametrize(
@@ -100,5 +99,5 @@ def test_a_folder_that_is_none_of_the_classes(folder):
 
 def test_root_and_columns_mean_nothing_to_a_folder(folder, tmp_path):
     pets = folder(*SPLITS)
-    assert f"--root {tmp_path}: {pets} has its images inside" in refused(pets, tmp_path)
-    assert f"--columns: {pets} has its images inside" in refused(pets, columns={"label": "y"})
+    assert f"--root {tmp_path}: {pets} contains its images" in refused(pets, tmp_path)
+    assert f"--columns: {pets} contains its images" in refused(pets, columns={"label": "y"})

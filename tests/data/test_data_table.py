@@ -67,8 +67,8 @@ def test_what_exists_but_is_no_file_is_not_called_missing(table, tmp_path):
     (tmp_path / "dangling.jpg").symlink_to("gone.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     kinds = {
-        "loop.jpg": "is a link to loop.jpg, which is no file",
-        "dangling.jpg": "is a link to gone.jpg, which is no file",
+        "loop.jpg": "is a link to loop.jpg, which is not a file",
+        "dangling.jpg": "is a link to gone.jpg, which is not a file",
         "pipe.jpg": "is not a regular file",
         "no.jpg": f"is not in {tmp_path}",
     }
@@ -127,7 +127,7 @@ def test_without_a_split_column_all_rows_are_of_split_train_as_in_a_folder(table
     content = rows("a.jpg,x", "b.jpg,y", header="path,label")
     data = load_dataset(table(content))
     assert data.splits.tolist() == [0, 0]
-    assert data.notes == ("no column of splits: all images are in split train, and there is no test split",)
+    assert data.notes == ("no split column: all images are in split train, and there is no test split",)
     assert "no column 'fold'" in refused(table(content), columns={"split": "fold"})
 
 
@@ -214,10 +214,7 @@ def test_evaluation_needs_no_training_rows_and_not_every_class(table):
         (rows(",x,train", "b.jpg,y,train"), ["line 2: path '' names no file"]),
         (rows("a.jpg,x,train", "./b.jpg,y,train", "b.jpg,y,val"), ["line 4: 'b.jpg' is already at pets.csv line 3"]),
         (rows("../a.jpg,x,train", "b.jpg,y,train"), ["line 2: path '../a.jpg' leaves the root"]),
-        (
-            rows("/etc/passwd,x,train", "b.jpg,y,train"),
-            ["line 2: path '/etc/passwd' is outside the root", "that holds all images (--root)"],
-        ),
+        (rows("/etc/passwd,x,train", "b.jpg,y,train"), ["line 2: path '/etc/passwd' is outside the root", "--root"]),
         (rows("a.jpg,x,val", "b.jpg,y,test"), ["no rows of split 'train' (splits found: val, test)"]),
         (rows("a.jpg,x,train", "b.jpg,y,val"), ["class 'y' has 1 rows but none in training"]),
         (rows("a.jpg,x,train", "no.jpg,y,train", "nor,y,val"), ["line 3: image 'no.jpg' is not in", "(2 of 3 images"]),
@@ -252,9 +249,7 @@ def test_a_value_outside_the_given_names(table):
 
 
 def test_missing_table_missing_root_and_wrong_ending(table, tmp_path):
-    assert "none.csv: does not exist; expected a table with columns such as path, label" in refused(
-        tmp_path / "none.csv"
-    )
+    assert "none.csv: does not exist; expected a table with" in refused(tmp_path / "none.csv")
     assert "nowhere is not a folder" in refused(table(), tmp_path / "nowhere")
     assert "neither a known data set (waterbirds, celeba, metashift) nor" in refused(table(ROWS, "pets.xlsx"))
     for misspelt in ("waterbird", "Waterbirds"):
@@ -267,15 +262,15 @@ def test_integers_of_a_true_attribute_are_taken_in_the_order_of_the_names_with_a
     content = "path,label,split,attribute\n" + "".join(
         f"{name},{label},train,{code}\n" for name, label, code in (("a.jpg", "cat", 1), ("b.jpg", "dog", 0))
     )
-    note = "the codes of column attribute were taken in the order of the names given: 0 is photo, 1 is sketch"
+    note = "the integers of column attribute are read as positions in the names given: 0 is photo, 1 is sketch"
     for words in ({"attributes": ["photo", "sketch"]}, {"factors": ["style: photo, sketch"]}):
         data = load_dataset(table(content), check=False, **words)
         assert data.attributes.tolist() == [1, 0] and note in data.notes
     plain = load_dataset(table(content), check=False)
-    assert not any("order of the names" in each for each in plain.notes)
+    assert not any("read as positions" in shown for shown in plain.notes)
     again = load_dataset(plain, check=False, attributes=["photo", "sketch"])
-    assert again.attributes.tolist() == [1, 0] and any("order of the names" in each for each in again.notes)
+    assert again.attributes.tolist() == [1, 0] and any("read as positions" in shown for shown in again.notes)
     named = load_dataset(table(content.replace(",1\n", ",sketch\n").replace(",0\n", ",photo\n")), check=False, **words)
-    assert named.attributes.tolist() == [1, 0] and not any("order of the names" in each for each in named.notes)
+    assert named.attributes.tolist() == [1, 0] and not any("read as positions" in shown for shown in named.notes)
     factor = table(content.replace("attribute", "style").replace(",0\n", ",-1\n"))
-    assert "codes of column style were taken" in load_dataset(factor, check=False, **words).notes[0]
+    assert "integers of column style" in load_dataset(factor, check=False, **words).notes[0]

@@ -59,7 +59,7 @@ def test_own_classes_of_a_known_data_set_go_by_index(birds):
     assert "--template: is empty" in refused("waterbirds", birds, template=[])
 
 
-LEFT_OUT = "left out: the true attributes (land, water), which are not those named "
+LEFT_OUT = "the true attributes of the data (land, water) are left out: other names are given "
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_patterns_in_their_order(tmp_path):
         ("no-*.tar", "no file"),
         ("train-{0..1}.tar", "no file"),
         ("train-{1..0}.tar", "is not an ascending range"),
-        ("train-0.tar.gz", "a compressed shard allows no random access; unpack it to .tar"),
+        ("train-0.tar.gz", "compressed shard can't be read one by one; unpack"),
     ],
 )
 def test_a_pattern_that_no_file_has(tmp_path, pattern, part):
@@ -113,8 +113,8 @@ def test_a_damaged_header_does_not_end_the_archive_in_silence(tmp_path):
 
 def test_root_and_embeddings_mean_nothing_to_shards(tmp_path):
     path = write_tar(tmp_path / "train.tar", FILES)
-    assert f"--root {tmp_path}: {path} has its images inside" in refused(path, tmp_path)
-    assert f"--embeddings: {path} has its images inside" in refused(path, images=False)
+    assert f"--root {tmp_path}: {path} contains its images" in refused(path, tmp_path)
+    assert f"--embeddings: {path} contains its images" in refused(path, images=False)
 
 
 def test_what_leads_to_no_file_in_an_archive(tmp_path):

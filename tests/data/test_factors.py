@@ -67,7 +67,7 @@ def test_shared_values_come_first_and_wordings_are_given_once():
         ([3], "found 3; expected text"),
         (["style"], "'style' names no values; write"),
         ([": a, b"], "'' is not the name of a factor"),
-        (["a=b: c, d"], "the name 'a=b' has a '=', which separates values"),
+        (["a=b: c, d"], "the name 'a=b' contains '=', which separates values"),
         (["label: a, b"], "'label' is the name of a column with another meaning"),
         (["style: a, b", "Style: c, d"], "'style' and 'Style' differ only by case; write a factor's name always in"),
         (["a\tb: c, d"], "has a line break or another control character"),
@@ -81,7 +81,7 @@ def test_shared_values_come_first_and_wordings_are_given_once():
         ({"style": "a"}, "found 'style': 'a'; expected a list of values, or a dict of values and wordings"),
         ({"style": 3}, "found 'style': 3; expected"),
         ({3: ["a", "b"]}, "found 3: ['a', 'b']; expected"),
-        ({"style": {"a,b": "x", "c": "y"}}, "style: 'a,b' has a comma, which separates values"),
+        ({"style": {"a,b": "x", "c": "y"}}, "style: 'a,b' contains a comma, which separates values"),
         ({"style": [1, 2]}, "style: found 1: (1,); expected names and wordings as text"),
     ],
 )
@@ -124,11 +124,8 @@ def test_one_factor_is_an_attribute_with_a_name():
     [
         (["a: x, y", "a[shop]: x"], "a[shop]: 'shop' is none of the classes (did you mean 'ship'?)"),
         (["a: x, y", "a[zebra]: x"], "'zebra' is none of the classes; they are car, ship, dog"),
-        (
-            ["a[ship]: x, y", "a[car]: x"],
-            "'a' has no values for class 'dog'; add 'a: VALUE, VALUE' for the other classes",
-        ),
-        (["a: x", "a[ship]: y"], "'a' leaves each class one value, so there is nothing to guess"),
+        (["a[ship]: x, y", "a[car]: x"], "'a' has no values for class 'dog'; add 'a: VALUE, VALUE'"),
+        (["a: x", "a[ship]: y"], "'a' has one value for each class, so there is nothing to guess"),
         (
             [f"{name}: {', '.join('abcdef'[:n])}" for name, n in zip("xyz", (4, 6, 6), strict=True)],
             "have 144 combinations, more than 128",
@@ -177,7 +174,7 @@ def test_without_a_column_for_a_factor_the_true_attributes_are_unknown(table):
     data = load_dataset(path, factors=ENTRIES)
     assert (data.attributes == -1).all()
     assert [codes.tolist() for codes in data.factor_attributes] == [[0, 1, 0], [-1, -1, -1]]
-    assert data.notes == ("no column of place: true values are known of style only",)
+    assert data.notes == ("no column for place: only style has true values",)
 
 
 def test_a_known_value_is_kept_where_another_factor_is_unknown(table):
@@ -196,8 +193,7 @@ def test_a_known_value_is_kept_where_another_factor_is_unknown(table):
     message = refused(table(*lines[:2], "c.png,dog,train,,sea"), factors=[*ENTRIES[:2], "place[dog]: indoor, sea"])
     assert "place is 'harbour', expected one of 'indoor'" in message
     message = refused(table(*lines[:1], "b.png,ship,train,,indoor", lines[2]), factors=ENTRIES)
-    expected = "t.csv line 3: place is 'indoor', but class 'ship' has only sea, harbour; mend the value or --factors"
-    assert message == expected
+    assert message.startswith("t.csv line 3: place is 'indoor', but images of class 'ship' can only have sea, harbour;")
 
 
 def test_the_column_attribute_has_names_of_combinations(table):
@@ -214,17 +210,13 @@ def test_the_column_attribute_has_names_of_combinations(table):
 def test_factors_and_attributes_exclude_each_other(table):
     path = table("a.png,car,train,photo,outdoor")
     message = refused(path, factors=ENTRIES, attributes=["a", "b"])
-    assert message == "--factors with --attributes: a factor is an attribute with a name; drop one of the two"
+    assert message == "--factors with --attributes: factors replace attributes; drop one of the two"
 
 
 def test_columns_of_factors_are_roles():
     factors = parse_factors(ENTRIES)
     assert parse_columns(["style=s", "place="], factors) == {"style": "s", "place": ""}
-    with pytest.raises(
-        InputError,
-        match="'stile' is none of path, label, split, attribute, style, place, prediction, "
-        "prediction_path .did you mean 'style'",
-    ):
+    with pytest.raises(InputError, match="'stile' is none of .*, style, place, .*did you mean 'style'"):
         parse_columns(["stile=s"], factors)
-    with pytest.raises(InputError, match="'style' is none of path, label, split, attribute"):
+    with pytest.raises(InputError, match="'style' is none of"):
         parse_columns(["style=s"])

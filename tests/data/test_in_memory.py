@@ -57,7 +57,7 @@ def test_words_columns_and_root_as_for_a_table(images, monkeypatch):
         found = load_dataset(frame, images, columns=columns, classes=WORDS, attributes=["in", "out"])
         assert found.words.classes == {"cat": ("cat", "kitten"), "dog": ("dog",)}
         assert (found.labels.tolist(), found.attributes.tolist()) == ([1, 0, 1], [-1, -1, -1])
-        assert found.splits.tolist() == [0, 0, 0] and "no column of splits" in found.notes[0]
+        assert found.splits.tolist() == [0, 0, 0] and "no split column" in found.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,6 @@ def test_a_dataset_is_taken_as_it_is_but_for_the_words_that_are_given(images):
     assert (list(words.attributes), words.templates) == (["in", "out"], ("a {}",))
     assert "--classes: the data set has 2 (cat, dog, in this order), found 3" in refused(data, classes=list("abc"))
     assert "has 2 (cat, dog, in this order), found 2 ('dog', 'cat')" in refused(data, classes=["dog", "cat"])
-    assert "--columns: data set 'dataframe' has its own columns" in refused(data, columns=["label=y"])
+    assert "'dataframe' has fixed columns" in refused(data, columns=["label=y"])
     assert "(3 of 3 images cannot be found)" in refused(data, images / "b")
     assert "is already at" in refused(replace(data, paths=("a.jpg", "a.jpg", "d.jpg")))

@@ -47,7 +47,7 @@ def test_rows_are_made_unit_length_block_by_block(tmp_path, dataset, monkeypatch
 
 def test_float64_beyond_float32_is_infinite(dataset):
     line = refused_array(FEATURES.astype("float64") * 1e50, dataset)
-    assert "the features of row 1 (pets.csv line 2) holds NaN or an infinity" in line
+    assert "the features of row 1 (pets.csv line 2) contain NaN" in line
 
 
 def test_lengths_that_float32_cannot_hold_squared(tmp_path, dataset):
@@ -61,7 +61,7 @@ def test_a_row_that_has_no_direction_is_named(dataset, monkeypatch, value):
     monkeypatch.setattr(precomputed, "BLOCK_ROWS", 2)
     features = FEATURES.copy()
     features[2] = value
-    problem = "is all zeros" if value == 0 else "holds NaN or an infinity"
+    problem = "are all zero" if value == 0 else "contain NaN or an infinity"
     line = f"f.npy: the features of row 3 (pets.csv line 4) {problem}; take the row out"
     assert line in refused_array(features, dataset)
 
@@ -131,7 +131,7 @@ def test_names_of_the_folder_that_clip_retrieval_was_started_in(folder, tmp_path
 def test_an_image_that_is_not_there_or_twice(folder, dataset, tmp_path):
     (tmp_path / "more.csv").write_text(rows("/far/a.jpg,x,train", "a.jpg,y,train", "b.jpg,y,train"))
     message = refused(folder, load_dataset(tmp_path / "more.csv", images=False))
-    assert f"more.csv line 3: image 'a.jpg' is not in {folder / 'metadata'} (2 of 3 are not there)" in message
+    assert f"more.csv line 3: image 'a.jpg' is not in {folder / 'metadata'} (2 of 3 images are missing)" in message
     assert "; write paths as its column image_path does, for example '/far/d.jpg'" in message
     write_part(folder, "11", ["/far/b.jpg"], FEATURES[:1])
     assert "'/far/b.jpg' occurs in more than one row; keep one" in refused(folder, dataset)
@@ -141,9 +141,9 @@ def test_parts_that_do_not_belong_together(folder, dataset):
     write_part(folder, "11", ["/far/x.jpg"], FEATURES[:2])
     assert "img_emb_11.npy: has 2 rows, metadata_11.parquet has 1; copy both again" in refused(folder, dataset)
     write_part(folder, "11", ["/far/x.jpg"], FEATURES[:1, :2])
-    assert "img_emb_11.npy: rows of 2 numbers, in the files before it of 3" in refused(folder, dataset)
+    assert "img_emb_11.npy: its rows have 2 numbers, expected 3" in refused(folder, dataset)
     (folder / "metadata/metadata_11.parquet").rename(folder / "metadata/metadata_12.parquet")
-    assert "img_emb_11.npy: has no partner of number 11" in refused(folder, dataset)
+    assert "img_emb_11.npy: no file of number 11" in refused(folder, dataset)
 
 
 def test_another_folder(tmp_path, dataset):
@@ -194,19 +194,11 @@ def test_rows_of_parquet_are_found_by_their_paths(tmp_path, dataset, kind):
         ([[1, 2, 3]] * 4, "features", "f.parquet: column 'features' holds list<element: int64>, expected lists of"),
         ([*LISTS[:3], [1.0]], "features", "f.parquet row 4: features has 1 numbers, expected 3"),
         ([LISTS[0], None, *LISTS[2:]], "features", "f.parquet row 2: features has 0 numbers, expected 3"),
-        (
-            pa.array([LISTS[0], None, *LISTS[2:]], pa.list_(pa.float32(), 3)),
-            "features",
-            "row 2: features has 0 numbers",
-        ),
+        (pa.array([LISTS[0], None, *LISTS[2:]], pa.list_(pa.float32(), 3)), "features", "row 2: features has 0"),
         ([[]] * 4, "features", "f.parquet: column 'features' holds list<element: null>, expected lists of float16"),
         (pa.array([[]] * 4, pa.list_(pa.float32())), "features", "f.parquet row 1: features has 0 numbers"),
-        ([LISTS[0], [1.0, None, 0.0], *LISTS[2:]], "features", "the features of row 2 (pets.csv line 3) holds NaN"),
-        (
-            [row[:2] for row in LISTS],
-            "features",
-            "f.parquet: rows of 2 numbers, but small-clip gives 3; name the model",
-        ),
+        ([LISTS[0], [1.0, None, 0.0], *LISTS[2:]], "features", "the features of row 2 (pets.csv line 3) contain NaN"),
+        ([row[:2] for row in LISTS], "features", "f.parquet: rows of 2 numbers, but small-clip gives 3"),
     ],
 )
 def test_one_line_for_a_bad_parquet_file(tmp_path, dataset, features, column, line):

@@ -93,7 +93,7 @@ def test_wordings_with_braces_stay_as_they_are():
     ("template", "count"), [("a photo", 0), ("{} and {}", 2), ("a photo of {0}", 0), ("a photo of { }", 0)]
 )
 def test_a_template_needs_exactly_one_placeholder(template, count):
-    with pytest.raises(InputError, match=f"templates: '.*' holds {count} of the placeholder"):
+    with pytest.raises(InputError, match=f"templates: '.*' has {count} placeholders"):
         check_templates(["a {}.", template], "templates")
 
 

@@ -136,7 +136,7 @@ def test_verify_advises_to_delete_what_is_damaged_and_not_what_is_unreadable(com
     damaged.write_bytes(b"")
     with unprivileged():
         out = command("cache", "verify", "--cache", tmp_path)[1].splitlines()[0]
-    assert (out.startswith(f"{damaged}: "), out.endswith("; delete it, its images are embedded again")) == (True, True)
+    assert out.startswith(f"{damaged}: ") and "delete it" in out
     damaged.unlink()
     assert "delete it" not in "".join(verify_cache(tmp_path / "features"))
 

@@ -79,10 +79,7 @@ def note_calls(read: list[Path]):
     [
         ([0, 99], r"rows: 99 is not in .*; it has 20 rows; embed"),
         ([-1], r"rows: -1 is not in .*; it has 20 rows; embed"),
-        (
-            ["nowhere.png"],
-            r"rows: 'nowhere.png' is not in .*; it has 20 rows; embed other images first, with",
-        ),
+        (["nowhere.png"], r"rows: 'nowhere.png' is not in .*; it has 20 rows; embed other images first, with"),
         (["broken.png"], r"rows: 'broken.png' has no features, its image could not be read: .*; leave it out$"),
         ([0.5], r"rows: found \[0.5\]; expected a list of paths, or of row numbers$"),
         ([[1], [2, 3]], "rows: found .*; expected"),

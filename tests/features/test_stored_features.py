@@ -65,8 +65,8 @@ def read_at_once(monkeypatch):
     sizes, read = [], StoredFeatures.__getitem__
     for name in ("data.features", "clip.backbone", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
-    monkeypatch.setattr("dbpt.discovery.scoring.BLOCK", BLOCK)
-    monkeypatch.setattr("dbpt.discovery.scoring.ROWS_OF_SAMPLE", BLOCK)
+    monkeypatch.setattr("dbpt.evaluation.scoring.BLOCK", BLOCK)
+    monkeypatch.setattr("dbpt.evaluation.scoring.ROWS_OF_SAMPLE", BLOCK)
     monkeypatch.setattr("dbpt.guesses.linear_probe.MOST_ROWS_TO_FIT", BLOCK)
 
     def counted(features, rows):

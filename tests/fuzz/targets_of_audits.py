@@ -6,9 +6,9 @@ import numpy as np
 from fuzz_target import Parse, Prepare, Workplace, target
 from layouts import touch
 
-from dbpt.auditing.figures import user_predictions
 from dbpt.data import load_dataset
-from dbpt.discovery.catalogue import read_catalogue
+from dbpt.evaluation.predictions import user_predictions
+from dbpt.guesses.catalogue import read_catalogue
 
 AUDITED = np.array([1, 2])
 

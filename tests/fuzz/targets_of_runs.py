@@ -12,16 +12,16 @@ from fuzz_target import Parse, Prepare, Workplace, target
 
 import dbpt
 from dbpt.commands import comparison_cells as cells
+from dbpt.commands.label.judging import read_answers
+from dbpt.commands.label.sample import Design, RunLabels, Stratum, read_design, write_design
 from dbpt.data.columns import parse_columns
 from dbpt.data.words import Words, check_templates, parse_vocabulary
-from dbpt.groups import group_metrics
+from dbpt.evaluation import group_metrics
+from dbpt.evaluation.results import RunRow
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.human_check.judging import read_answers
-from dbpt.human_check.sample import Design, RunLabels, Stratum, read_design, write_design
-from dbpt.runs.metrics import RunRow
 from dbpt.runs.run_folder import read_probe, write_probe
 from dbpt.settings.config import make_config, read_config
 from dbpt.storage.files import write_tensors

@@ -131,7 +131,9 @@ def test_objectives_rake_where_a_combination_is_too_small():
     for name, settings in (("balanced", {}), ("dbpt", {"eta": 1.0, "ema_momentum": 0.9})):
         made = OBJECTIVES[name](training(few), min_group_count=5.0, **settings, **options)
         assert made.group_weights == pytest.approx(raked)
-        assert made.note == "groups with under 5 rows: 1; their classes balance the values of each factor (raking)"
+        assert (
+            made.note == "groups with under 5 rows: 1; weights balance each factor within the classes instead (raking)"
+        )
         for plain, least in (
             (training(enough), 5.0),
             (training(few, ()), 5.0),

@@ -147,7 +147,7 @@ BAD = [
     ),
     (
         "path,attribute,label\n" + "".join(f"{name},sea,dog\n" for name in NAMES),
-        "line 4: label is 'dog', but 'cat' in pets.csv line 4; mend one of them",
+        "line 4: label is 'dog', but 'cat' in pets.csv line 4; correct one of them",
     ),
     (replaced(",p_sky", ",p_skies", WITH_P), "has 'p_land' but no 'p_sky'; give a probability for each attribute, or"),
     (replaced(".2,.6", ".2,.5", WITH_P), "line 2: the probabilities sum to 0.9, expected 1"),
@@ -220,7 +220,7 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
     for bad, part in (
         (
             EACH.replace("sky,photo", "sky,sketch").replace("sketch,\n", "sketch,1\n"),
-            "factors.csv: image 'c.jpg': style is 'sketch', but class 'cat' has only photo",
+            "factors.csv: image 'c.jpg': style is 'sketch', but images of class 'cat' can only have photo",
         ),
         (
             EACH.replace("sea", "see"),

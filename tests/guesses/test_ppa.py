@@ -5,7 +5,9 @@ import pytest
 import torch
 
 import dbpt
+from dbpt.commands.methods import build_objective, training_rows
 from dbpt.guesses.linear_probe import PPA_SCALE, PPA_STEPS, probe_errors
+from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
 
@@ -91,8 +93,18 @@ def test_a_study_fits_the_probe_on_training_images_and_groups_all_by_its_errors(
     labels, weights = study.dataset.labels, study.embedded.class_weights
     of_split = {name: probe_errors(study.features, labels, weights, study.rows(name)) for name in ("train", "val")}
     assert of_split["train"].tolist() != of_split["val"].tolist()
-    assert study.groups("ppa").tolist() == (2 * labels + of_split["train"]).tolist()
-    assert study.group_names("ppa") == tuple(f"{y} · probe {e}" for y in ("box", "disc") for e in ("right", "wrong"))
+    assert study.grouping("ppa").groups.tolist() == (2 * labels + of_split["train"]).tolist()
+    assert study.grouping("ppa").names == tuple(f"{y} · probe {e}" for y in ("box", "disc") for e in ("right", "wrong"))
+
+
+def test_weights_are_balanced_over_the_groups_by_errors_and_not_over_factors(tiny):
+    settings = tiny.settings | {"head": "linear", "group_source": "ppa", "attributes": None}
+    settings = {name: value for name, value in settings.items() if name not in ("n_ctx", "prompts")}
+    factors = ("ground: lake, meadow", "light: day, night")
+    study = prepare(make_config({"data": str(tiny.table), "columns": ("attribute=",), "factors": factors, **settings}))
+    rows, _ = training_rows(study, OBJECTIVES["balanced"])
+    objective = build_objective(study, "balanced", rows)
+    assert objective.training.factor_sizes == (2,) and objective.note is None
 
 
 def test_a_run_needs_no_attribute(tiny, tmp_path, command):

@@ -149,11 +149,12 @@ def test_settings_that_nothing_reads_are_told_and_those_that_something_reads_are
     changed = {"ctx_init": "a photo of", "class_position": "front", "eta": 2.0, "sgd_momentum": 0.5}
     run = dbpt.fit(tiny.table, out=tmp_path / "run", head="linear", objective="jtt", **settings, **changed)
     unread = [warning for warning in said(run.to_dict()["warnings"]) if "changes nothing in this run" in warning]
-    assert unread == [
-        "--eta 2.0 changes nothing in this run: only --objective dbpt would read it",
-        "--ctx-init a photo of changes nothing in this run: only --head prompt would read it",
-        "--class-position front changes nothing in this run: only --head prompt would read it",
-        "--sgd-momentum 0.5 changes nothing in this run: only --optimizer sgd would read it",
+    shown = [(line.split(" changes nothing")[0], line.split(": only ")[1].split(" would")[0]) for line in unread]
+    assert shown == [
+        ("--eta 2.0", "--objective dbpt"),
+        ("--ctx-init a photo of", "--head prompt"),
+        ("--class-position front", "--head prompt"),
+        ("--sgd-momentum 0.5", "--optimizer sgd"),
     ]
     assert all(warning in logged.messages for warning in unread)
     assert not [warning for warning in said(metrics_of(tiny_run)["warnings"]) if "changes nothing" in warning]
@@ -175,7 +176,7 @@ def test_small_batches_under_adamw_sample_and_weights_in_the_loss_are_warned_of(
 
 def test_dfr_learns_from_validation_and_is_an_objective_like_the_others(tiny, tmp_path, logged):
     run = fit(tiny, tmp_path / "run", objective="dfr", head="linear", lr=0.05)
-    line = re.compile(r"dfr: C = [\d.]+ chosen on half of validation, 20 balanced subsets averaged")
+    line = re.compile(r"dfr: C = [\d.]+, chosen on half of the validation split; mean of 20 balanced subsets")
     assert any(map(line.match, logged.messages))
     rows = {row["name"]: row for row in metrics_of(run)["rows"]}
     assert list(rows) == ["zero-shot", "erm", "dfr"]

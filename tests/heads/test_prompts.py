@@ -8,7 +8,7 @@ from layouts import write_birds
 
 import dbpt
 from dbpt.data import DATASETS, Words, parse_factors
-from dbpt.heads.base import class_prompts, group_prompts, group_texts, possible_groups
+from dbpt.heads.base import class_prompts, group_prompts, group_texts
 
 WORDS = Words(
     classes={"dog": ("dog", "puppy"), "bird": ("bird",)},
@@ -46,13 +46,11 @@ def test_words_with_braces_stay_as_they_are():
     assert group_texts(words)[0][0] == "a photo of a {attribute}."
 
 
-def test_factors_are_joined_and_a_class_without_a_value_has_an_impossible_group():
+def test_factors_are_joined():
     factors = parse_factors(["style: photo, cartoon", "place: sea, land", "place[bird]: sea, nest"])
     words = replace(NAMED, factors=factors)
     assert list(words.attributes)[:3] == ["photo, sea", "photo, land", "photo, nest"]
     assert group_prompts(words).wordings["bird · cartoon, nest"] == ("cartoon, nest of a bird",)
-    assert possible_groups(words).reshape(2, -1).tolist() == [[True, True, False] * 2, [True, False, True] * 2]
-    assert possible_groups(WORDS).all()
 
 
 def test_groups_without_words_begin_with_the_prompt_of_their_class():

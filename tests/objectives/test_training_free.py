@@ -259,9 +259,7 @@ def test_a_class_that_is_named_like_the_attributes_is_refused(name):
     words = Words(WORDS.classes, {"cat": ("cat",), "sofa": ("sofa",)}, ("{}",), ("{}",))
     difference = unit(feature_of("cat") - feature_of("sofa")).astype(np.float32)
     weights = np.stack([difference, *encode(["dog", "fox"], np.arange(2))])
-    with pytest.raises(
-        InputError, match="^class 'cat': nothing of its sentences is left without the directions of cat"
-    ):
+    with pytest.raises(InputError, match="^class 'cat': nothing is left of its sentences .* directions of cat"):
         TRAINING_FREE[name].weights(inputs(words, class_weights=weights))
 
 

@@ -9,9 +9,9 @@ from html_page import Page, bars
 from made_up_comparison import ROWS, STEPS, comparison, difference, many_rows, page_of, row
 from made_up_run import GUESSES, LONG, NASTY
 
+from dbpt.evaluation.results import FailedTraining
 from dbpt.report.comparison import ComparisonSummary
 from dbpt.report.comparison_page import comparison_outcome, second_sentence
-from dbpt.runs.metrics import FailedTraining
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 ZERO_SHOT, ERM, DBPT, JTT = ROWS

@@ -20,11 +20,11 @@ from made_up_run import (
 )
 
 from dbpt.cautions import caution
-from dbpt.groups import group_metrics
+from dbpt.evaluation import group_metrics
+from dbpt.evaluation.results import Choice, Lead
 from dbpt.report.page import change_of, run_outcome
 from dbpt.report.sections import Section
 from dbpt.report.tables import choice_note
-from dbpt.runs.metrics import Choice, Lead
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
 

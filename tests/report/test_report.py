@@ -25,9 +25,9 @@ from made_up_run import (
     worded,
 )
 
+from dbpt.evaluation.results import RunRow
 from dbpt.report.pictures import Example, GroupExamples, Mistake
 from dbpt.report.text import points, shorten_group
-from dbpt.runs.metrics import RunRow
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 # --- the table

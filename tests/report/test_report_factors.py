@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from made_up_run import run, typed_metrics
 
-from dbpt.groups import group_metrics
+from dbpt.evaluation import group_metrics
+from dbpt.evaluation.results import FactorSummary
 from dbpt.report.summary import Row, by_factor, factor_figures, group_size, right_by_factor
-from dbpt.runs.metrics import FactorSummary
 
 SIZES = (2, 3, 2)
 FACTORS = [

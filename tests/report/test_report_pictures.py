@@ -22,10 +22,10 @@ from made_up_run import (
     run,
 )
 
-from dbpt.groups import pseudo_attribute_quality
+from dbpt.evaluation import pseudo_attribute_quality
 from dbpt.report.comparison_page import Answers
+from dbpt.report.guesses import render_guesses
 from dbpt.report.pictures import GuessSheets, contact_sheets, group_examples, surest_mistakes
-from dbpt.report.sections import render_guesses
 from dbpt.report.text import label_command
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")

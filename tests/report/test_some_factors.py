@@ -9,9 +9,9 @@ from made_up_comparison import comparison, difference, page_of
 from made_up_comparison import row as compared
 from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics, worded
 
-from dbpt.groups import group_metrics
+from dbpt.evaluation import group_metrics
+from dbpt.evaluation.factors import groups_of_factors, run_of_factors
 from dbpt.report.summary import groups_line, judged_factors
-from dbpt.runs.run_folder import groups_of_factors, run_of_factors
 
 STYLE, PLACE = {"name": "style", "values": ["photo", "sketch"]}, {"name": "place", "values": ["sea", "land", "sky"]}
 COUNTS = [40, 30, 0, 20, 10, 50, 30, 30, 30, 10, 10, 10]

@@ -87,7 +87,7 @@ CONFIGS = [
     ("timm_model_name", {"backbone.config.vision_cfg.timm_model_name": "hf-hub:a/b"}),
     ("image_size", {"backbone.config.vision_cfg.image_size": 1 << 20}),
     ("is a folder here", {"backbone.config.text_cfg": {"hf_model_name": "evil", "hf_model_pretrained": False}}),
-    ("the Hub isn't asked", {"backbone.config.text_cfg": {"hf_model_name": "me/none"}}),
+    ("doesn't ask the Hub", {"backbone.config.text_cfg": {"hf_model_name": "me/none"}}),
     ("weights.seed", {"backbone.weights": {"kind": "random", "sha256": "a", "seed": 1 << 70}}),
     ("weights.kind", PUBLISHED | {"backbone.model": "local-dir:evil", "backbone.pretrained": None}),
     ("weights.kind", PUBLISHED | {"backbone.model": "ViT-B-32", "backbone.pretrained": "evil/model.bin"}),

@@ -111,7 +111,7 @@ def test_the_command_writes_the_file_and_says_so(tiny, tiny_run, tmp_path, comma
     moved.write_bytes(tiny.weights.read_bytes())
     file = tmp_path / "model.onnx"
     code, out, err = command("export", tiny_run, "--onnx", file, "--weights", moved)
-    assert (code, out, err) == (0, "", f"{file}: image tower and head, the same in onnxruntime as in torch\n")
+    assert (code, out, err) == (0, "", f"{file}: image tower and head; onnxruntime gives the same results as torch\n")
     classifier, images = dbpt.load(tiny_run), tiny.images(5)
     (found,) = onnxruntime.InferenceSession(file).run(
         ["probabilities"], {"images": preprocessed(classifier, images).numpy()}
@@ -125,19 +125,11 @@ def test_the_command_refuses_what_it_cannot_write_before_it_loads(tiny, tiny_run
     assert unknown.startswith(f"{tmp_path / 'no-run'}: ")
     monkeypatch.setattr("dbpt.runs.run_folder.load", None)
     for file, flags, told in (
-        (tmp_path / "old.onnx", [], "exists; choose another name, or replace it with --overwrite"),
-        (
-            tiny_run / "metrics.json",
-            ["--overwrite"],
-            f"is in the folder {tiny_run} that this command reads; choose another folder",
-        ),
-        (
-            tiny.weights,
-            ["--overwrite", "--weights", tiny.weights],
-            "is a file that this command reads; choose another name",
-        ),
+        (tmp_path / "old.onnx", [], "exists"),
+        (tiny_run / "metrics.json", ["--overwrite"], f"is in the folder {tiny_run} that this command reads"),
+        (tiny.weights, ["--overwrite", "--weights", tiny.weights], "is a file that this command reads"),
     ):
-        assert refusal("export", tiny_run, "--onnx", file, *flags) == f"--onnx {file}: {told}"
+        assert refusal("export", tiny_run, "--onnx", file, *flags).startswith(f"--onnx {file}: {told}")
     assert (tmp_path / "old.onnx").read_text() == "precious"
 
 
@@ -165,13 +157,9 @@ class Zeros:
 @pytest.mark.parametrize(
     ("where", "instead", "told"),
     [
-        (
-            "dbpt.runs.exports.MOST_BYTES",
-            1000,
-            "the model has 0.0 GB, and an ONNX file at most 2; use to_torch",
-        ),
+        ("dbpt.runs.exports.MOST_BYTES", 1000, "the model has 0.0 GB, and an ONNX file at most 2; use to_torch"),
         ("torch.onnx.export", FAIL, "torch can't export this model (RuntimeError: no such operator); use to_torch"),
-        ("onnxruntime.InferenceSession", Zeros, "onnxruntime computes other results than torch; use to_torch"),
+        ("onnxruntime.InferenceSession", Zeros, "the results of onnxruntime differ from torch's; use to_torch"),
         ("torch.onnx.export", INTERRUPT, None),
         ("onnxruntime.InferenceSession", INTERRUPT, None),
         ("os.fsync", INTERRUPT, None),

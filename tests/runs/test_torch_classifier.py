@@ -73,9 +73,7 @@ def test_a_tower_in_half_precision_becomes_float32_and_of_a_tuple_the_first_coun
 
 def test_the_weights_give_the_probabilities_of_predict(classifier, tiny):
     if classifier.config.head == "adapter":
-        with pytest.raises(
-            InputError, match="^zero_shot_weights: the head adapter is more than a matrix; use to_torch$"
-        ):
+        with pytest.raises(InputError, match="^zero_shot_weights: the head adapter is more than a matrix"):
             classifier.zero_shot_weights()
         return
     found, features = classifier.zero_shot_weights(), features_of(classifier, 5)
@@ -134,13 +132,11 @@ def test_a_registered_head_with_a_formula_for_both_can_be_handed_over(tiny_backb
     [
         (by_numpy, r"don't work with torch's tensors \(.*\)"),
         (by_a_number, r"don't work with torch's tensors \(RuntimeError: .*\)"),
-        (otherwise, "are others with torch's tensors than with arrays"),
+        (otherwise, "differ between torch tensors and NumPy arrays"),
     ],
 )
 @pytest.mark.parametrize("features", [False, True])
 def test_a_registered_head_with_another_formula_is_refused(tiny_backbone, registries, logits, problem, features):
-    problem = (
-        f"^to_torch: the logits of the head mine {problem}; write them with operators and methods .*extending.md\\)$"
-    )
+    problem = f"^to_torch: the logits of the head mine {problem}; write them with .*extending.md\\)$"
     with pytest.raises(InputError, match=problem):
         registered(tiny_backbone, "class", logits).to_torch(features=features)

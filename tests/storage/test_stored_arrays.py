@@ -32,7 +32,7 @@ def test_it_is_found_under_its_key_and_in_its_shape_only(stored):
     ("change", "message"),
     [
         (lambda file: file.write_bytes(file.read_bytes()[:-3]), "not a readable stored array"),
-        (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"!"), "damaged, not what was written"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1] + b"!"), "damaged"),
         (lambda file: write_tensors(file, {"values": ARRAY}, {"key": OTHER}, version=1), "another array than its name"),
         (lambda file: write_tensors(file, {"values": ARRAY / 0}, {"key": KEY}, version=1), "another array than its"),
         (lambda file: write_tensors(file, {"other": ARRAY}, {"key": KEY}, version=1), "has no 'values'"),

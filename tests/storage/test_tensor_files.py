@@ -70,5 +70,5 @@ def test_other_versions_and_other_files_are_told(path):
     with pytest.raises(InputError, match="not a readable result .*; make it again"):
         read(path)
     save_file(TENSORS, path, {"schema_version": "1", "sha256": json.dumps(None)})
-    with pytest.raises(InputError, match="damaged, not what was written into this result; make it again"):
+    with pytest.raises(InputError, match="damaged: .* written into this result; make it again"):
         read(path)

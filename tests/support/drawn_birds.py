@@ -9,7 +9,7 @@ import pytest
 import dbpt
 from dbpt.data import SPLITS
 from dbpt.data.demo import mini_clip_paths
-from dbpt.discovery.catalogue import read_catalogue
+from dbpt.guesses.catalogue import read_catalogue
 
 GROUND = ("land=land|meadow|field|grassland", "water=water|lake|sea|river")
 SHORT = [family for family in read_catalogue() if family.name in ("land-or-water", "medium", "colour-tone")]

@@ -5,14 +5,12 @@ from itertools import product
 import numpy as np
 from made_up_run import worded
 
-from dbpt.auditing.figures import AuditFigures
-from dbpt.groups import group_metrics
-from dbpt.groups.association import ExplainedErrors
+from dbpt.evaluation import group_metrics
+from dbpt.evaluation.association import ExplainedErrors
+from dbpt.evaluation.audit import AuditedData, AuditFigures, NextStep, Verdict
+from dbpt.evaluation.results import BackboneSummary
 from dbpt.guesses.trust import Guesses
-from dbpt.report.findings import AuditedData, NextStep
 from dbpt.report.pictures import contact_sheets, group_examples
-from dbpt.report.verdicts import Verdict
-from dbpt.runs.metrics import BackboneSummary
 
 OPTIONS = "pets.csv --attributes 'day, night' --out"
 

@@ -5,12 +5,8 @@ from statistics import fmean
 
 from made_up_run import GUESSES, LONG, NASTY, names_of, worded, words_of
 
-from dbpt.groups import Group
-from dbpt.objectives import OBJECTIVES
-from dbpt.report import sections
-from dbpt.report.comparison_page import NextSteps, render_comparison
-from dbpt.report.pictures import GuessSheets
-from dbpt.runs.metrics import (
+from dbpt.evaluation import Group
+from dbpt.evaluation.results import (
     FIGURES,
     BackboneSummary,
     ComparisonMetrics,
@@ -21,6 +17,10 @@ from dbpt.runs.metrics import (
     FigureDifference,
     SeedFigure,
 )
+from dbpt.objectives import OBJECTIVES
+from dbpt.report import sections
+from dbpt.report.comparison_page import NextSteps, render_comparison
+from dbpt.report.pictures import GuessSheets
 
 STEPS = NextSteps("dbpt fit X", "dbpt label X-run", "dbpt guess X", "dbpt compare --resume --out X")
 

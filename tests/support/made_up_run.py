@@ -11,11 +11,11 @@ import dbpt.report.summary
 import dbpt.report.tables
 from dbpt.cautions import Caution
 from dbpt.data import SPLITS
-from dbpt.groups import group_metrics, pseudo_attribute_quality
+from dbpt.evaluation import group_metrics, pseudo_attribute_quality
+from dbpt.evaluation.results import RunMetrics
 from dbpt.guesses.trust import Guesses
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.sections import run_figures
-from dbpt.runs.metrics import RunMetrics
 from dbpt.storage.typed_json import typed
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3

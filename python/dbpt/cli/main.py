@@ -104,8 +104,8 @@ def commands(ctx: click.Context) -> None:
         raise InputError("the working directory has been deleted; go to another one, then start dbpt again") from None
     if launched() and ctx.invoked_subcommand not in SHARED:  # each process would do, write and print all of it
         raise InputError(
-            f"dbpt {ctx.invoked_subcommand}: started as one of several processes, which only share the work of "
-            f"{' and '.join(f'dbpt {verb}' for verb in SHARED)}; start it without torchrun"
+            f"dbpt {ctx.invoked_subcommand}: started as one of several processes, but only "
+            f"{' and '.join(f'dbpt {verb}' for verb in SHARED)} can share work; start it without torchrun"
         )
     if launched_rank():
         logging.getLogger("dbpt").setLevel(logging.CRITICAL)  # the first rank speaks

@@ -36,8 +36,8 @@ AUDIT_EXAMPLES = """
 @click.option(
     "--by",
     type=click.Choice(["lower-bound", "estimate", "upper-bound"]),
-    help="gate: what must meet a bar; upper-bound fails classifiers that surely miss it, lower-bound passes those that "
-    "surely meet it; a --baseline is always met unless surely missed [default: upper-bound]",
+    help="gate: figure that must meet a bar; with upper-bound only classifiers that surely miss it fail, with "
+    "lower-bound only those that surely meet it pass; a --baseline always uses upper-bound [default: upper-bound]",
 )
 @shared.path_option("--junit", help="gate: JUnit XML file to write; an existing .xml file is replaced")
 @shared.subject_options(AUDIT_SETTINGS, verb="audit", result="audit")
@@ -48,8 +48,8 @@ def audit(out: Path | None, **options: Any) -> None:
     data don't have it. The report says whether the attribute explains the errors, and whether CLIP's guesses can be
     trusted. With the bars of a gate, it exits with code 3 if one is missed.
     """
-    from dbpt.auditing.audit import audit as run_audit
-    from dbpt.auditing.gate import Bars, judged
+    from dbpt.commands.audit.audit import audit as run_audit
+    from dbpt.commands.audit.gate import Bars, judged
 
     asked = {name: options.pop(name) for name in ("min_worst_group", "max_gap", "baseline", "max_drop", "by")}
     xml, bars = options.pop("junit"), None
@@ -98,7 +98,7 @@ def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
     about fifty families of attributes, from backgrounds to image quality. The report ranks those that explain errors
     within the classes, with pictures, and gives the commands to go on.
     """
-    from dbpt.commands.discover import discover as run_discover
+    from dbpt.commands.discover.discover import discover as run_discover
 
     result = run_discover(catalogue=catalogue, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
     click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
@@ -135,7 +135,7 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
         return
     if drawing := [name for name in given if table is None or name not in ("data", "root")]:
         raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
-    from dbpt.human_check import judge_labels
+    from dbpt.commands.label.judging import judge_labels
     from dbpt.report.tables import judged_table
 
     result = judge_labels(folder, labels, table=table, **given)
@@ -145,7 +145,7 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
 
 
 def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
-    from dbpt.human_check import draw_label_sample
+    from dbpt.commands.label.sample import draw_label_sample
 
     if "out" not in options:
         raise click.UsageError("give --out FOLDER to draw a sample of a run, or --labels CSV to judge one")

@@ -258,9 +258,9 @@ def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable
             "--predictions",
             default="zero-shot",
             show_default=True,
-            help="whose errors: zero-shot CLIP; probe, a linear probe of CLIP's features, out of fold; the folder of a "
-            "run; or a file of your classifier's predictions: a table with the columns path and prediction, and "
-            "optionally p_CLASS for each class, or .npy in the order of DATA",
+            help="classifier to examine: zero-shot CLIP; probe, a linear probe of CLIP's features, out of fold; the "
+            "folder of a run; or a file of your classifier's predictions: a table with the columns path and "
+            "prediction, and optionally p_CLASS for each class, or .npy in the order of DATA",
         ),
         click.option(
             "--split",
@@ -282,7 +282,7 @@ def subject_options(read: frozenset[str], *, verb: str, result: str) -> Callable
 
 def subject_arguments(read: frozenset[str], **options: Any) -> dict[str, Any]:
     """Return the arguments of `dbpt.audit` or `dbpt.discover` that the ``options`` of `subject_options` ask for."""
-    from dbpt.auditing.subject import OF_THE_RUN, kind_of
+    from dbpt.evaluation.subject import OF_THE_RUN, kind_of
 
     own = {name: options.pop(name) for name in ("predictions", "out", "split", "overwrite", "weights")}
     by_run = kind_of(own["predictions"]) == "run"

@@ -161,7 +161,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     }
     configured = read_config(config) if config else {}  # one that `fit` wrote serves too
     if left_out := [name for name in BY_THE_PLAN if configured.pop(name, None) is not None]:
-        logger.info(f"{config}: {', '.join(left_out)} left out, each row of a comparison has its own")
+        logger.info(f"{config}: {', '.join(left_out)} left out, because each row of a comparison has its own")
     settings, data = shared.settings_and_data(data, configured, options, resume=own["resume"])
     with shared.resumable("compare", out):
         comparison = run_compare(data, out=out, **own, **settings)
@@ -170,7 +170,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     click.echo(f"\n{comparison.table(width, warnings=False)}\n\n{written}")
     if failed := len(comparison.failed):
         retry = ["dbpt", "compare", "--resume", "--out", str(out)]
-        hint = f"{shlex.join(retry)} tries them again, other settings need --overwrite"
+        hint = f"{shlex.join(retry)} tries them again; other settings need --overwrite"
         raise InputError(f"trainings that failed: {failed}, see under the table; {hint}")
 
 
@@ -209,8 +209,8 @@ def evaluate(run: Path, data: str | None, weights: Path | None, as_json: bool, *
 @click.option(
     "--with-attribute",
     is_flag=True,
-    help="add the columns pseudo_attribute and confidence: the attribute that the run's CLIP finds likeliest, "
-    "zero-shot by the run's words, and its probability",
+    help="add the columns pseudo_attribute and confidence: the most likely attribute according to zero-shot CLIP with "
+    "the run's words, and its probability",
 )
 @shared.weights_option
 @click.option("--device", default="auto", show_default=True, help="torch device; auto uses a GPU if there is one")
@@ -292,7 +292,7 @@ def export(run: Path, onnx: Path, overwrite: bool, weights: Path | None) -> None
 
     check_output("--onnx", onnx, overwrite=overwrite, reads=[run, weights or run])
     load(run, device="cpu", weights=weights).to_onnx(onnx, overwrite=overwrite)
-    logger.info(f"{onnx}: image tower and head, the same in onnxruntime as in torch")
+    logger.info(f"{onnx}: image tower and head; onnxruntime gives the same results as torch")
 
 
 GUESS_EXAMPLES = """

@@ -101,11 +101,11 @@ def text_tower(config: dict[str, Any], *, only_cache: bool = False) -> Iterator[
 
             settings = AutoConfig.from_pretrained(name, trust_remote_code=False)
         except Exception as error:  # a missing package, no network, nothing in the cache, code
-            hint = "; as its weights are local the Hub isn't asked, load the model once by its name" * only_cache
+            hint = "; with local weights dbpt doesn't ask the Hub: load the model once by its name" * only_cache
             raise InputError(f"text tower {name!r}: can't be loaded ({foreign_error(error)}){hint}") from None
         code = getattr(settings, "auto_map", None) or getattr(settings, "_attn_implementation", None)
         if code not in (None, "eager", "sdpa") or settings.model_type not in arch_dict:
-            raise InputError(f"text tower {name!r}: needs code of its own ({code}), or that open_clip lacks")
+            raise InputError(f"text tower {name!r}: needs code that open_clip doesn't have ({code})")
         if only_cache:
             logger.info(f"text tower {name!r}: loaded without asking the Hub, as its weights are local")
         yield
@@ -174,7 +174,8 @@ class FileTokenizer:
             separator = self._special_id("sep_token")
             self._stripped = self._tokenizer.token_to_id("[SEP]") if separator is None else separator
             if self._stripped is None:
-                raise InputError(f"{file}: no [SEP] token, which this model replaces by padding: it is another model's")
+                problem = "has no [SEP] token, which this model replaces by padding; name the model's own"
+                raise InputError(f"{file}: {problem}")
 
     def _special_id(self, name: str) -> int | None:
         """Return the id of a special token in the tokenizer_config.json beside the file; None if it isn't there."""

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
-from dbpt.commands.methods import MethodResult, alpha_of, mixed_result
+from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
+from dbpt.evaluation.results import Choice, Lead, RunRow
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
-from dbpt.runs.metrics import Choice, Lead, RunRow
 from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.study.study import Study
@@ -36,7 +36,7 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
     """
     of_groups = next((each for each in trained.values() if each.row.prompts == "group"), None)
     config, untrained = study.config, GroupPromptsSum.name
-    has_words = study.has_words(config.group_source)
+    has_words = study.grouping(config.group_source).has_words
     if of_groups is None or why_not_mixed(config.head, has_words=has_words) is not None:
         return dict(trained), None
     alpha = 1.0 if config.alpha is None and config.prompts != AUTO else alpha_of(study)
@@ -67,19 +67,15 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
         choice = replace(choice, why="words")
     if selection == "last":
         return free[0] if lost or hedge is None else hedge, choice
-    rows = study.rows("val")
-    labels = study.dataset.labels[rows]
-    all_groups = np.zeros_like(study.dataset.labels)  # one group of all rows, for the average
-    if config.selecting_groups is not None:
-        all_groups = study.groups(config.selecting_groups)
-    groups = all_groups[rows]
-    values = {name: _values(each, study.features[rows], labels, selection) for name, each in candidates.items()}
+    rows, by_group = rows_for(study, "selection", "val"), config.selecting_groups is not None
+    labels, grouping = rows.labels, study.grouping(config.selecting_groups or "pseudo")
+    groups = rows.groups if by_group else np.zeros_like(labels)  # one group of all rows, for the average
+    values = {name: _values(each, rows.features, labels, selection) for name, each in candidates.items()}
     means = {name: shrunken_means(each, labels, groups) for name, each in values.items()}
     if hedge is None or lost:
         best = max(free, key=lambda name: float(np.nanmin(means[name])))
         return best, replace(choice, why="words" if lost else "score")
     worst = int(np.nanargmin(means[hedge]))
-    seen = np.unique(all_groups[np.concatenate([study.rows("train"), rows])])
     members = groups == worst
     leads = []
     for name in names:
@@ -89,12 +85,14 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
             leads.append(Lead(name=name, mean=mean, limit=limit, is_worse_elsewhere=is_worse))
     ahead = [each for each in leads if each.mean > each.limit and not each.is_worse_elsewhere]
     best = max(ahead, key=lambda each: each.mean - each.limit).name if ahead else hedge
+    in_val, in_training = grouping.counts(study.rows("val")), grouping.counts(study.rows("train"))
+    fewest = int(in_val[(in_val > 0) | (in_training > 0)].min(initial=len(labels)))
     return best, replace(
         choice,
         why="better" if ahead else "hedge",
-        group=None if config.selecting_groups is None else study.group_names(config.selecting_groups)[worst],
+        group=grouping.names[worst] if by_group else None,
         n=int(members.sum()),
-        fewest=min(int((groups == group).sum()) for group in seen[seen >= 0]),
+        fewest=fewest,
         leads=leads,
     )
 

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from dbpt._core import __version__
 from dbpt.cautions import caution
 from dbpt.commands import comparison_plan as planning
+from dbpt.commands.auto import with_found_attributes
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
 from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
@@ -22,25 +23,27 @@ from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
 from dbpt.environment import launched, progress_bar
 from dbpt.errors import InputError
+from dbpt.evaluation.factors import data_of_factors
+from dbpt.evaluation.of_study import shared_metrics
+from dbpt.evaluation.results import JUDGED
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.report import sections
 from dbpt.report.charts import write_figures
 from dbpt.report.comparison import ComparisonSummary, csv_table
 from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
 from dbpt.report.findings import doubts_in_words
+from dbpt.report.guesses import guess_sheets, write_guesses
 from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
-from dbpt.runs.metrics import JUDGED
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
-from dbpt.runs.run_folder import data_of_factors
 from dbpt.settings.config import FitConfig, override, shows_settings
 from dbpt.settings.fields import AUTO, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
 from dbpt.study.data import resolve_demo, with_data
-from dbpt.study.guesses import doubted_guesses, guess_sheets, judged_class_words, judged_guesses, write_guesses
-from dbpt.study.stages import log_warnings, setting_warnings, with_found_attributes
+from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
+from dbpt.study.stages import log_warnings, setting_warnings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -107,8 +110,8 @@ def compare(
     Args:
         data, out, overwrite, callbacks: as in `fit`.
         methods: ``"OBJECTIVE"`` or ``"OBJECTIVE:GROUP_SOURCE"`` each, such as ``"groupdro:true"``; or one without
-            training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, and what every head can train without
-            annotation.
+            training, such as ``"zero-shot"`` or ``"roboshot"``. None: zero-shot, some that need no
+            annotation, and what `fit` saves by default, where it can be made.
         heads: names of heads; a method that cannot train one of them is left out there, and the table says so. None:
             ``"prompt"``.
         seeds: how many, counted from 0; or the seeds themselves. None: 1.
@@ -217,10 +220,10 @@ def _compare_in(
     sheets = guess_sheets(study)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
     write_guesses(out, sheets, embedded.dataset.name, label_commands, again=True)
-    groups = {cell.name: study.group_names(cell.config.group_source) for cell in plan.cells if cell.head is not None}
+    groups = {cell.name: study.grouping(cell.config.group_source).names for cell in plan.cells if cell.head is not None}
     watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
     results, failures = _run(plan, stages, out, jobs, watch)
-    shared = study.shared_metrics()
+    shared = shared_metrics(study)
     metrics = comparison_metrics(plan, results, failures, shared, study.split, list(warnings))
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))

@@ -22,12 +22,12 @@ from dbpt.commands.comparison_plan import Cell
 from dbpt.commands.methods import alpha_of, mixed_result, trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
-from dbpt.groups import GroupMetrics
+from dbpt.evaluation import GroupMetrics
+from dbpt.evaluation.factors import groups_of_factors, metrics_of_factors
+from dbpt.evaluation.results import DataSummary, RunRow
 from dbpt.heads import HEADS
 from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.runs.metrics import DataSummary, RunRow
 from dbpt.runs.pretrained import FeatureClassifier
-from dbpt.runs.run_folder import groups_of_factors, metrics_of_factors
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
@@ -44,7 +44,7 @@ def half_of(study: Study, draw: int) -> Study:
 
     It is half of each split, class and pseudo attribute. Rows of unknown attribute are drawn by class.
     """
-    groups = study.groups("pseudo")
+    groups = study.grouping("pseudo").groups
     strata = np.where(groups >= 0, groups, groups.max(initial=0) + 1 + study.dataset.labels)
     rows = np.flatnonzero(study.splits != SPLITS.index("test"))
     drawn = half_of_each(strata[rows] * len(SPLITS) + study.splits[rows], draw)
@@ -197,7 +197,7 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
     correct = classifier.predictions(study.features) == study.dataset.labels
     tensors = {
         "correct": correct[rows].astype(np.uint8),
-        "groups": study.groups(study.group_kind)[rows].astype(np.int32),
+        "groups": study.reported.groups[rows].astype(np.int32),
         "rows": rows,
         **{f"classifier.{name}": tensor for name, tensor in classifier.tensors.items()},
     }

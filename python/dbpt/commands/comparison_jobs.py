@@ -21,14 +21,14 @@ from dbpt.commands.comparison_cells import CellResult, Stages, cell_classifier, 
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan
 from dbpt.data import DATASETS
 from dbpt.errors import InputError
-from dbpt.groups.accuracy import worst_first
+from dbpt.evaluation.accuracy import worst_first
+from dbpt.evaluation.results import ComparisonMetrics
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison import ComparisonSummary
 from dbpt.report.comparison_page import Answers
 from dbpt.report.pictures import group_examples
 from dbpt.report.tables import confusion_counts
-from dbpt.runs.metrics import ComparisonMetrics
 from dbpt.settings.config import FitConfig
 from dbpt.training.records import Diverged
 
@@ -229,9 +229,9 @@ def answers_of(
         examples=group_examples(
             [dataset.paths[row] for row in rows],
             dataset.root if config.opens_images else None,
-            study.groups(study.group_kind)[rows],
+            study.reported.groups[rows],
             predictions,
-            group_names=study.group_pairs(study.group_kind),
+            group_names=study.reported.pairs,
             classes=dataset.class_names,
             seed=config.seed,
             first=[each.index for each in worst_first(results[cells[-1].name].metrics.groups)],

@@ -22,8 +22,8 @@ from dbpt.settings.sections import GROUP_SOURCES, GroupSettings, HeadSettings, T
 
 BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed
-METHODS = ("zero-shot", "erm", "balanced", "dbpt", "groupdro", "jtt")
-"""The default: methods that every head can train and that need no annotation."""
+METHODS = ("zero-shot", "erm", "balanced", "dbpt", "gla:mixed", "groupdro", "jtt")
+"""The default: methods that need no annotation, the mixed ones only where groups have words and a head is linear."""
 DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 1
 
 MIXED = "--methods NAME:mixed"
@@ -158,7 +158,7 @@ def shared_settings(settings: Mapping[str, object]) -> FitConfig:
 
 def make_plan(
     config: FitConfig,
-    methods: str | Sequence[str] = METHODS,
+    methods: str | Sequence[str] | None = None,
     heads: str | Sequence[str] = DEFAULT_HEADS,
     seeds: int | Sequence[int] = DEFAULT_SEEDS,
     resample: int | None = None,
@@ -170,7 +170,7 @@ def make_plan(
     """
     if resample is not None and config.shots is not None:
         raise InputError(f"--shots {config.shots} with --resample: each seed draws its shots already; use --seeds")
-    parsed = [_parse_method(name) for name in _names("--methods", methods)]
+    parsed = [_parse_method(name) for name in _names("--methods", METHODS if methods is None else methods)]
     _refuse_repeats("--methods", [method.name for method in parsed])
     for method in parsed if config.num_clusters is not None else ():
         if method.training_free and TRAINING_FREE[method.training_free].needs_attributes:
@@ -179,6 +179,8 @@ def make_plan(
     for name in head_names:
         HEADS.check("--heads", name)
     _refuse_repeats("--heads", head_names)
+    if methods is None and all(why_not_mixed(head, has_words=not config.has_unnamed_groups) for head in head_names):
+        parsed = [method for method in parsed if not method.is_mixed]
     all_seeds, draws = _seeds(seeds), _draws(resample)
     if draws and len(all_seeds) > 1:
         raise InputError(f"--resample {draws}: each draw has a seed of its own; leave --seeds out, or give one seed")

@@ -9,8 +9,8 @@ from typing import Any
 from dbpt.cautions import Caution
 from dbpt.commands.comparison_cells import CellResult
 from dbpt.commands.comparison_plan import BASELINE, Cell, Plan, PlannedRow
-from dbpt.groups import Group, worst_group_difference_interval
-from dbpt.runs import metrics
+from dbpt.evaluation import Group, worst_group_difference_interval
+from dbpt.evaluation import results as metrics
 from dbpt.settings.fields import varied_in_words
 
 

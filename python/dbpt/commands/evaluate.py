@@ -12,14 +12,15 @@ from dbpt.commands.result import Result
 from dbpt.data.columns import ColumnNames
 from dbpt.data.loading import DataLike
 from dbpt.errors import InputError
+from dbpt.evaluation.of_study import how_trained, metrics_by_split, run_metrics
+from dbpt.evaluation.results import RunMetrics, RunRow, read_metrics
 from dbpt.report.findings import doubts_in_words
-from dbpt.runs.metrics import RunMetrics, RunRow, read_metrics
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import run_with_data
 from dbpt.study.embedded import embedded_rows, read_clusters
 from dbpt.study.guesses import doubted_guesses, judged_guesses
 from dbpt.study.stages import log_warnings
-from dbpt.study.study import Study, how_trained
+from dbpt.study.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -77,19 +78,19 @@ def evaluate(
     log_warnings(logged := (*map(doubts_in_words, doubted), *warnings))
     counts = _train_counts_of_run(of_run, study)
     study = replace(study, guesses=None, counts_of_run=counts, doubted_guesses=doubted)
-    figures = study.metrics(embedded.stored.map_blocks(classifier.head.predictions))
+    figures = metrics_by_split(study, embedded.stored.map_blocks(classifier.head.predictions))
     row = RunRow(**how_trained(config, config.trained_objective, config.prompts), warnings=[], **figures)
     if saved := next((each for each in of_run.rows if each.name == of_run.chosen), None) if of_run else None:
         row = replace(row, name=saved.name, alpha=saved.alpha)
-    result = Result(Path(run), study.run_metrics([row], warnings=warnings, seconds={}), classifier)
+    result = Result(Path(run), run_metrics(study, [row], warnings=warnings, seconds={}), classifier)
     log_warnings(result.warnings, logged)
     return result
 
 
 def _train_counts_of_run(metrics: RunMetrics | None, study: Study) -> NDArray[np.int64]:
     """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if it lacks them."""
-    num_groups, counts = len(study.group_names(study.group_kind)), list[int]()
-    if metrics is not None and study.group_kind == "pseudo":
+    num_groups, counts = study.reported.num_groups, list[int]()
+    if metrics is not None and study.reported.kind == "pseudo":
         counts = metrics.dataset.train_counts_pseudo
     elif metrics is not None and metrics.group_kind == "true":
         counts = metrics.dataset.counts.get("train", [])

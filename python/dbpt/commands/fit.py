@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
+from dbpt.commands.auto import FOUND_SETTINGS, with_found_attributes
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
 from dbpt.commands.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
@@ -23,21 +24,25 @@ from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.tables import csv_of_columns, csv_text
-from dbpt.groups import class_and_attribute, worst_group_difference_interval
-from dbpt.groups.accuracy import worst_first
+from dbpt.evaluation import worst_group_difference_interval
+from dbpt.evaluation.accuracy import worst_first
+from dbpt.evaluation.factors import groups_of_factors, run_of_factors
+from dbpt.evaluation.of_study import run_metrics
+from dbpt.evaluation.results import RunMetrics
+from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
 from dbpt.heads.base import group_templates
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import doubts_in_words
+from dbpt.report.guesses import guess_sheets, write_guesses
 from dbpt.report.page import model_card, render_report
 from dbpt.report.pictures import GuessSheets, Mistake, group_examples, surest_mistakes
 from dbpt.report.sections import run_figures
 from dbpt.report.summary import judged_factors, summarize
 from dbpt.report.tables import confusion_counts
 from dbpt.report.text import label_command, setting_texts
-from dbpt.runs.metrics import RunMetrics
 from dbpt.runs.output_folder import read_settings
-from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, groups_of_factors, run_of_factors, write_probe
+from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
 from dbpt.settings.config import FitConfig, make_config, override, shows_settings
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
@@ -45,8 +50,8 @@ from dbpt.settings.sections import method_name
 from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.embedded import write_clusters
-from dbpt.study.guesses import guess_sheets, image_columns, write_guesses
-from dbpt.study.stages import FOUND_SETTINGS, log_warnings, prepare, with_found_attributes
+from dbpt.study.guesses import image_columns
+from dbpt.study.stages import log_warnings, prepare
 from dbpt.study.study import Study
 from dbpt.training.ranks import Ranks, joined_ranks
 
@@ -141,7 +146,7 @@ def _fit_on(
 
     candidates, only = candidates_of(study)
     trained = dict.fromkeys([*([("erm", "class")] if config.baselines else []), *candidates])
-    groups = dict.fromkeys((method_name(*each) for each in trained), study.group_names(config.group_source))
+    groups = dict.fromkeys((method_name(*each) for each in trained), study.grouping(config.group_source).names)
 
     def begin() -> GuessSheets | None:
         RUN_FOLDER.start(out, description, config, **how)
@@ -166,7 +171,8 @@ def _fit_on(
         rows = [*others, *(tried[name] for name in tried if name != best), tried[best]]
         of_best = tried[best].row
         of_chosen = replace(study, config=replace(config.for_one(of_best.prompts or "class"), alpha=of_best.alpha))
-        metrics = of_chosen.run_metrics(
+        metrics = run_metrics(
+            of_chosen,
             [result.row for result in rows],
             chosen=best,
             warnings=[*study.warnings, *harder_test(of_best)],
@@ -191,7 +197,9 @@ def _prepare_on(ranks: Ranks, config: FitConfig, notes: Sequence[str]) -> Study:
     """Run `prepare` on rank 0. The other ranks get its result, but load the backbone themselves."""
 
     def prepared() -> Study:
-        return prepare(config, notes)
+        study = prepare(config, notes)
+        log_warnings(map(doubts_in_words, study.doubted_guesses))
+        return study
 
     def without_the_large(study: Study) -> Study:
         large: dict[str, Any] = {"backbone": study.embedded.backbone.spec}
@@ -254,7 +262,7 @@ def write_results(
         parameters = {name: tensor.cpu().numpy() for name, tensor in final.trained.head_state.items()}
         metadata = {} if final.row.alpha is None else {"alpha": str(final.row.alpha)}
         write_tensors(out / f"{head}.safetensors", parameters, metadata, version=TENSORS_SCHEMA_VERSION)
-    if study.has_attributes:
+    if study.pseudo.provenance != "none":
         _write_pseudo_attributes(out, study)
     write_atomically(out / "groups.csv", _groups_csv(study, final))
     dataset, features = replace(study.dataset, splits=study.splits), study.features
@@ -295,14 +303,15 @@ def _groups_csv(study: Study, final: MethodResult) -> str:
     """Return a line for each group of the ``group_source``."""
     assert final.trained is not None
     source = study.config.group_source
+    grouping = study.grouping(source)
     weights = final.trained.history[final.trained.best_epoch - 1].group_weights
-    counts = [study.counts(source, split) for split in SPLITS]
+    counts = [grouping.counts(study.rows(split)) for split in SPLITS]
     table: list[Sequence[object]] = [
         ["group", "class", "attribute", "group_source", *(f"n_{split}" for split in SPLITS), "group_weight"]
     ]
-    for group, (label, attribute) in enumerate(study.group_pairs(source)):
+    for group, (label, attribute) in enumerate(grouping.pairs):
         numbers = [int(counts_G[group]) for counts_G in counts]
-        of_attributes = source if study.has_attributes or source == "ppa" else "class"
+        of_attributes = "class" if grouping.provenance == "none" else source
         weight = None if weights is None else weights[group]
         table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)
@@ -331,7 +340,7 @@ def run_page(
     dataset, config = study.dataset, study.config
     words = dataset.words
     rows = study.rows(study.split)
-    groups, labels = study.groups(study.group_kind)[rows], dataset.labels[rows]
+    groups, labels = study.reported.groups[rows], dataset.labels[rows]
     predictions = {each.row.name: each.classifier.predictions(study.features[rows]) for each in results}
     before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
     trusted = judged_factors(sheets.guesses, metrics)
@@ -347,12 +356,12 @@ def run_page(
         dataset.root if config.opens_images else None,
         groups,
         [before, after],
-        group_names=study.group_pairs(study.group_kind),
+        group_names=study.reported.pairs,
         classes=dataset.class_names,
         seed=config.seed,
         first=[each.index for each in worst_first(shown.groups)] if shown else [],
     )
-    named = config.prompts == "group" and study.has_words(config.group_source)
+    named = config.prompts == "group" and study.grouping(config.group_source).has_words
     of_groups = [group_templates(words)] if named else []
     return render_report(
         metrics,
@@ -379,15 +388,14 @@ def worst_group_mistakes(study: Study, result: MethodResult) -> list[Mistake] | 
     if metrics is None or metrics.worst_group is None:
         return []
     dataset, members = study.dataset, study.rows(study.split)
-    members = members[study.groups(study.group_kind)[members] == metrics.worst_group]
+    members = members[study.reported.groups[members] == metrics.worst_group]
     logits = result.classifier.logits(study.features[members])
-    pairs = study.group_pairs(study.group_kind)
-    label, _ = class_and_attribute(metrics.worst_group, len(pairs) // dataset.num_classes)
+    label, _ = class_and_attribute(metrics.worst_group, study.reported.num_attributes)
     p_true = np.exp(logits[:, label] - np.logaddexp.reduce(logits, axis=1))
     return surest_mistakes(
         [dataset.paths[row] for row in members],
         dataset.root,
-        pairs[metrics.worst_group],
+        study.reported.pairs[metrics.worst_group],
         [dataset.class_names[y] for y in logits.argmax(axis=1)],
         p_true,
     )

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.commands.auto import with_found_attributes
 from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
 from dbpt.data.tables import Column, csv_of_columns
 from dbpt.errors import InputError
-from dbpt.groups import group_counts
-from dbpt.guesses import Guesses, PseudoAttributes, group_pairs, pseudo_groups
+from dbpt.guesses import Guesses, PseudoAttributes
+from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
 from dbpt.report.findings import doubts_in_words
 from dbpt.settings.config import make_config, refuse_unread, shows_settings
@@ -26,7 +27,7 @@ from dbpt.storage.files import check_output, write_atomically
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
 from dbpt.study.embedded import configured_backbone, embedded_rows
 from dbpt.study.guesses import image_columns, judged_class_words, judged_guesses
-from dbpt.study.stages import check_before_reading, log_warnings, with_found_attributes
+from dbpt.study.stages import check_before_reading, log_warnings
 
 if TYPE_CHECKING:
     import pandas
@@ -53,10 +54,15 @@ class GuessedAttributes:
     warnings: tuple[str, ...]
     audit_command: str | None
 
+    @cached_property
+    def grouping(self) -> Grouping:
+        """The groups of label and guess."""
+        return Grouping.guessed(self.dataset, self.pseudo)
+
     @property
     def groups(self) -> NDArray[np.int64]:
         """(N,) the groups y * A + a of label and guess, for samplers and group weights; -1 without a guess."""
-        return pseudo_groups(self.dataset, self.pseudo)
+        return self.grouping.groups
 
     @cached_property
     def columns(self) -> dict[str, Column]:
@@ -77,10 +83,9 @@ class GuessedAttributes:
     def table(self) -> str:
         """Return shares and confidence in each group as text, without a final newline."""
         dataset, guesses = self.dataset, self.guesses
-        pairs = group_pairs(dataset, self.pseudo)
-        counts_G = group_counts(self.groups, len(pairs))
+        pairs, counts_G = self.grouping.pairs, self.grouping.counts()
         sizes_C = np.bincount(dataset.labels, minlength=dataset.num_classes).clip(1)
-        of_class_G = counts_G / sizes_C.repeat(len(pairs) // dataset.num_classes)
+        of_class_G = counts_G / sizes_C.repeat(self.grouping.num_attributes)
         known, confidence = self.groups >= 0, self.pseudo.confidence
         assert confidence is not None
         sums_G = np.bincount(self.groups[known], confidence[known], minlength=len(pairs))

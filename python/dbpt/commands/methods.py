@@ -18,18 +18,20 @@ from dbpt.clip.backbone import zero_shot_weights
 from dbpt.commands.callbacks import UNWATCHED, Watch
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError
+from dbpt.evaluation.of_study import how_trained, metrics_by_split
+from dbpt.evaluation.results import OnlyPrompts, RunRow
+from dbpt.guesses.grouping import Use
 from dbpt.heads import HEADS, Head, HeadStart
-from dbpt.heads.base import class_prompts, group_prompts, group_texts, possible_groups
+from dbpt.heads.base import class_prompts, group_prompts, group_texts
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
 from dbpt.report.summary import selection_text
-from dbpt.runs.metrics import OnlyPrompts, RunRow
 from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.combinations import why_groups_stay_alike, why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import PRIOR_IMAGES, method_name
-from dbpt.study.study import Study, how_trained
+from dbpt.study.study import Study
 from dbpt.training import EpochRecord, Rows, Trained, train
 from dbpt.training.draws import MAY_CHANGE, LiveImages, live_images
 from dbpt.training.loop import one_thread_if_small
@@ -105,14 +107,14 @@ def trained_result(
         ranks.from_first(lambda: watch.epoch(row_name, trained.history[0]))
     else:
         trained = _trained(study, head, built, prompts, rows, checkpoint_path, watch, row_name, ranks)
-        by_class = not study.has_attributes and config.selecting_groups == "pseudo"
+        by_class = study.grouping(config.selecting_groups or "pseudo").provenance == "none"
         selection = selection_text(config.model_selection, by_class=by_class)
         how = f"best epoch {trained.best_epoch} of {len(trained.history)} ({selection})"
     classifier = _finished(head, rows[0].features[:16], built.training, prompts)
     seconds = time.perf_counter() - started
-    group_names = study.group_names(config.group_source)
-    is_last = config.model_selection == "last"
-    findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names, is_last=is_last)
+    group_names = study.grouping(config.group_source).names
+    asked_lr, selection = config.peak_lr, config.model_selection
+    findings = training_findings(trained, built, asked_lr=asked_lr, group_names=group_names, selection=selection)
     if not quiet:
         logger.info(
             f"{method_name(objective, prompts)}: {how}, {seconds:.1f} s"
@@ -139,7 +141,8 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
     Class prompts come first; they alone are trained where groups can't be, or where nothing would choose.
     """
     config = study.config
-    reason = why_not_mixed(config.head, has_words=study.has_words(config.group_source))
+    grouping = study.grouping(config.group_source)
+    reason = why_not_mixed(config.head, has_words=grouping.has_words)
     if config.alpha is not None and reason is not None:
         raise InputError(f"--alpha {config.alpha:g}: {reason}; leave it out")
     if config.prompts != AUTO:
@@ -150,7 +153,7 @@ def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | No
     alike = config.has_unnamed_groups and why_groups_stay_alike(config.head, config.trained[-1][0]) is not None
     if config.num_clusters is not None or alike:
         return config.trained[:1], "unnamed"
-    if not study.has_attributes and config.group_source != "ppa":
+    if grouping.provenance == "none":
         return config.trained[:1], "no-attribute"
     unhedged = config.model_selection == "last" and reason is not None
     return (config.trained[:1], "last") if unhedged else (config.trained, None)
@@ -164,7 +167,7 @@ def alpha_of(study: Study) -> float:
     config = study.config
     if config.alpha is not None:
         return config.alpha
-    counts_G = study.counts(config.group_source, "train")
+    counts_G = study.grouping(config.group_source).counts(study.rows("train"))
     rarest = int(counts_G[counts_G > 0].min(initial=len(study.splits)))
     return rarest**2 / (rarest**2 + PRIOR_IMAGES**2)
 
@@ -176,7 +179,7 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
     sentences of the groups times the logit scale, wherever the training started; biases are mixed alike.
     """
     config, words, backbone = study.config, study.dataset.words, study.embedded.backbone
-    if reason := why_not_mixed(config.head, has_words=study.has_words(config.group_source)):
+    if reason := why_not_mixed(config.head, has_words=study.grouping(config.group_source).has_words):
         raise InputError(f"{name}: {reason}; leave it out")
     of_trained = trained.classifier.tensors
     untrained = backbone.logit_scale * zero_shot_weights(backbone, *group_texts(words))
@@ -199,7 +202,7 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
 
 def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:
     """Return the entries of a `RunRow` that its predictions decide."""
-    return study.metrics(classifier.predictions(study.features), HELD_OUT)
+    return metrics_by_split(study, classifier.predictions(study.features), HELD_OUT)
 
 
 def _validation(study: Study, classifier: FeatureClassifier) -> Validation:
@@ -211,14 +214,12 @@ def _validation(study: Study, classifier: FeatureClassifier) -> Validation:
 
 def build_objective(study: Study, name: str, rows: Rows, prompts: str = "class") -> Objective:
     """Build the objective ``name`` for its training ``rows``, with its settings."""
-    config, dataset, kind = study.config, study.dataset, OBJECTIVES[name]
-    num_groups = len(study.group_names(config.group_source))
-    sizes = tuple(dataset.words.sizes)
-    impossible = None
-    if prompts == "group" and study.has_words(config.group_source):
-        possible = possible_groups(dataset.words)
-        impossible = None if possible.all() else ~possible
-    groups = TrainingGroups(rows.groups, rows.labels, dataset.num_classes, num_groups, sizes, impossible)
+    config, kind = study.config, OBJECTIVES[name]
+    grouping = study.grouping(config.group_source)
+    impossible = None if prompts == "class" or grouping.possible.all() else ~grouping.possible
+    sizes = tuple(factor.size for factor in grouping.factors)
+    num_classes, num_groups = study.dataset.num_classes, grouping.num_groups
+    groups = TrainingGroups(rows.groups, rows.labels, num_classes, num_groups, sizes, impossible)
     return kind(groups, apply=config.application(name) or "loss", **config.values(kind.settings))
 
 
@@ -317,10 +318,11 @@ def build_head(study: Study, prompts: str = "class") -> Head:
     config, backbone, kind = study.config, study.embedded.backbone, HEADS[study.config.head]
     words, weights, context = study.dataset.words, study.embedded.class_weights, study.embedded.context
     outputs = class_prompts(words)
-    if prompts == "group" and study.has_words(config.group_source):
+    grouping = study.grouping(config.group_source)
+    if prompts == "group" and grouping.has_words:
         outputs, weights = group_prompts(words), zero_shot_weights(backbone, *group_texts(words))
     elif prompts == "group":
-        outputs = class_prompts(words, len(study.group_pairs(config.group_source)) // len(weights))
+        outputs = class_prompts(words, grouping.num_attributes)
         weights = weights.repeat(outputs.copies, axis=0)
     start = HeadStart(backbone, words, outputs, torch.from_numpy(weights).to(backbone.device), config.seed, context)
     return kind.build(start, **config.values(kind.settings))
@@ -346,14 +348,21 @@ def _live_multiply_adds(study: Study) -> int:
 
 def training_rows(study: Study, objective: type[Objective]) -> tuple[Rows, Rows]:
     """Return the training rows of ``objective`` and those of model selection, each with the groups that it may use."""
+    return rows_for(study, "training", objective.trains_on), rows_for(study, "selection", "val")
+
+
+def rows_for(study: Study, use: Use, split: str) -> Rows:
+    """Return the rows of a split, with the groups that they are trained or judged by.
+
+    Nothing else gives groups to training or to model selection, so true attributes that no setting asks for are refused
+    here.
+    """
     config = study.config
-    judged_by = study.groups(config.selecting_groups or "pseudo")
-
-    def rows_of(split: str, groups: NDArray[np.int64]) -> Rows:
-        rows = study.rows(split)
-        return Rows(study.features[rows], study.dataset.labels[rows], groups[rows])
-
-    return rows_of(objective.trains_on, study.groups(config.group_source)), rows_of("val", judged_by)
+    grouping = study.grouping(config.group_source if use == "training" else config.selecting_groups or "pseudo")
+    if use not in grouping.uses:
+        raise AssertionError(f"groups of {grouping.provenance} attributes for {use}, which no setting asks for")
+    rows = study.rows(split)
+    return Rows(study.features[rows], study.dataset.labels[rows], grouping.groups[rows])
 
 
 def _fingerprint(study: Study, objective: str, prompts: str, head: Head) -> str:

@@ -12,13 +12,13 @@ from markupsafe import Markup
 
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError
-from dbpt.groups import Group
+from dbpt.evaluation import Group
+from dbpt.evaluation.results import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.comparison import WIDEST, ComparisonSummary, table_lines, terminal_table
 from dbpt.report.summary import FactorFigures, Row, Summary, summarize
 from dbpt.report.tables import run_table
 from dbpt.report.text import interval_text, percent, points
-from dbpt.runs.metrics import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
 from dbpt.runs.run_folder import finished_run, load
 
 if TYPE_CHECKING:

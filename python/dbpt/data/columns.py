@@ -228,7 +228,7 @@ def coded_dataset(
         splits = columns.decode(names["split"], lambda value: SPLIT_NAMES.get(value.lower()), list(SPLITS))
     elif splits is None:
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
-        notes = (*notes, "no column of splits: all images are in split train, and there is no test split")
+        notes = (*notes, "no split column: all images are in split train, and there is no test split")
     column, known = names["label"], request.classes or own_classes
     values = _values(columns, column, known)
     if known is None and {integer_of(value) for value in values} != {-1, 1}:  # which some write for two classes
@@ -245,14 +245,14 @@ def coded_dataset(
         of_factors, taken = [each[1] for each in of_each], [note for *_, own in of_each for note in own]
         attributes, attribute_codes = combined(factors), joint_codes(of_factors, [len(each.values) for each in factors])
         if missing := [each.name for each in factors if each.name not in present]:
-            notes = (*notes, f"no column of {', '.join(missing)}: true values are known of {', '.join(present)} only")
+            notes = (*notes, f"no column for {', '.join(missing)}: only {', '.join(present)} has true values")
     else:
         attributes, attribute_codes, taken = _attribute_codes(columns, names.get("attribute", ""), known, factors)
     notes = (*notes, *taken)
     for argument, words in (("classes", classes), ("attributes", attributes)):
         if words and all(integer_of(wordings[0]) is not None for wordings in words.values()):
             named = f"{argument} are named by numbers ({shortened(words, 4)})"
-            notes = (*notes, f"{named}, which tell CLIP nothing; give words")
+            notes = (*notes, f"{named}, which mean nothing to CLIP; give words")
     return Dataset(
         name,
         root,
@@ -272,7 +272,7 @@ def coded_dataset(
 def taken_in_order(owner: str, names: Iterable[str]) -> str:
     """Return the note that the numbers of ``owner`` index the given names."""
     meaning = ", ".join(f"{code} is {name}" for code, name in enumerate(names))
-    return f"the codes of {owner} were taken in the order of the names given: {meaning}"
+    return f"the integers of {owner} are read as positions in the names given: {meaning}"
 
 
 def _attribute_codes(

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,13 @@ from dbpt.cautions import Caution, caution
 from dbpt.data.paths import find_member
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError
-from dbpt.groups import group_ids, group_name, random_part
+from dbpt.groups import group_ids, group_name
+from dbpt.groups.rows import random_part
 from dbpt.storage.files import reason_of
 
 SPLITS = ("train", "val", "test")
+Split = Literal["train", "val", "test"]
+Average = Literal["plain", "adjusted"]
 GroupCounts = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """Rows per group, in group order, of train, val and test."""
 
@@ -250,7 +254,7 @@ def few_shots(dataset: Dataset, shots: int, *, val_fraction: float, seed: int) -
     for split, most in (("train", shots), ("val", for_validation)):
         rows = np.flatnonzero(splits == SPLITS.index(split))
         kept[rows[random_part(dataset.labels[rows], lambda n, most=most: min(n, most), seed)]] = True  # type: ignore[misc]
-    drew = f"few shots: {shots} training and {for_validation} validation images of each class, drawn by the seed"
+    drew = f"few shots: {shots} training and {for_validation} validation images of each class, drawn with the seed"
     drawn = replace(dataset, splits=splits, notes=(*dataset.notes, *map(str, notes), drew), average="plain")
     return replace(drawn.take(rows := np.flatnonzero(kept)), places=rows, num_listed=len(dataset))
 
@@ -282,8 +286,9 @@ def check_possible(dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None =
             of_class = (dataset.labels == dataset.class_names.index(name)) & (codes_N >= 0)
             for row in np.flatnonzero(of_class & ~np.isin(codes_N, factor.possible(name)))[:1].tolist():
                 where = dataset.where(row) if file is None else f"{file}: image {dataset.paths[row]!r}"
-                problem = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}, but class {name!r} has only"
-                raise InputError(f"{where}: {problem} {', '.join(values)}; mend the value or --factors")
+                problem = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}"
+                expected = f"images of class {name!r} can only have {', '.join(values)}"
+                raise InputError(f"{where}: {problem}, but {expected}; correct the value or --factors")
 
 
 def as_on_disk(dataset: Dataset) -> Dataset:
@@ -346,7 +351,7 @@ def why_missing(dataset: Dataset, row: int) -> str:
     """Return what is wrong with the image of one of the `missing_rows`: it isn't there, or is something else."""
     path = dataset.root / dataset.paths[row]
     if os.path.islink(path):  # noqa: PTH114 (raises nothing)
-        return f"is a link to {os.readlink(path)}, which is no file"  # noqa: PTH115
+        return f"is a link to {os.readlink(path)}, which is not a file"  # noqa: PTH115
     return "is not a regular file" if os.path.lexists(path) else f"is not in {dataset.root}"
 
 

@@ -105,7 +105,7 @@ def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
         bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
         if bad.size:
             row = start + int(bad[0])
-            problem = "is all zeros" if lengths[bad[0]] == 0 else "holds NaN or an infinity"
+            problem = "are all zero" if lengths[bad[0]] == 0 else "contain NaN or an infinity"
             where = f"the features of row {row + 1} ({dataset.where(row)})"
             raise InputError(f"{path}: {where} {problem}; take the row out of both, or embed its image again")
     return StoredFeatures(read, np.arange(len(dataset)), embed_dim)
@@ -206,8 +206,8 @@ class FeaturesByPath:
         if len(names) != len(array):
             raise InputError(f"{file}: has {len(array)} rows, {table.name} has {len(names)}; copy both again")
         if self.parts and array.shape[1] != self.parts[0].shape[1]:
-            others = f"in the files before it of {self.parts[0].shape[1]}"
-            raise InputError(f"{file}: rows of {array.shape[1]} numbers, {others}")
+            expected = f"expected {self.parts[0].shape[1]}, as in the files before it"
+            raise InputError(f"{file}: its rows have {array.shape[1]} numbers, {expected}")
         for row, name in enumerate(names):
             if name in self.positions:
                 self.repeated.add(name)
@@ -225,7 +225,7 @@ class FeaturesByPath:
         positions = [position for position in of_images if position is not None]
         if len(positions) < len(of_images):
             row = of_images.index(None)
-            problem = f"is not in {self.names} ({of_images.count(None)} of {len(of_images)} are not there)"
+            problem = f"is not in {self.names} ({of_images.count(None)} of {len(of_images)} images are missing)"
             hint = f"write paths as its column {self.column} does, for example {next(iter(self.positions), '')!r}"
             raise InputError(f"{dataset.where(row)}: image {dataset.paths[row]!r} {problem}; {hint}")
         part_N, row_N = np.array(positions, dtype=np.int64).T
@@ -288,7 +288,7 @@ def _parts_and_tables(folder: Path) -> list[tuple[Path, Path]]:
     arrays, tables = _numbered(folder, EMBEDDINGS, ".npy"), _numbered(folder, METADATA, ".parquet")
     for number in sorted(arrays.keys() ^ tables.keys()):
         alone = arrays.get(number) or tables[number]
-        raise InputError(f"{alone}: has no partner of number {number} in {EMBEDDINGS}/ or {METADATA}/; copy both")
+        raise InputError(f"{alone}: no file of number {number} in both {EMBEDDINGS}/ and {METADATA}/; copy both")
     if not arrays:
         expected = f"{EMBEDDINGS}/{EMBEDDINGS}_0.npy of clip-retrieval or a .parquet file"
         raise InputError(f"{folder}: holds no features, expected {expected}")

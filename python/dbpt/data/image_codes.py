@@ -150,11 +150,11 @@ def _from_rows(
         labels = _codes(sought, LABEL, dataset.words.classes, unknown=False)
         for wrong in np.flatnonzero(labels != dataset.labels[rows])[:1]:
             says = f"label is {values[LABEL][wrong]!r}, but {dataset.class_names[dataset.labels[rows[wrong]]]!r} in"
-            raise InputError(f"{sought.where(wrong)}: {says} {dataset.where(rows[wrong])}; mend one of them")
+            raise InputError(f"{sought.where(wrong)}: {says} {dataset.where(rows[wrong])}; correct one of them")
     given = [name for name in names if name in values]
     if given and (others := [name for name in names if name not in given]):
-        each = f"give a probability for each {wanted.kind}, or for none"
-        raise InputError(f"{path}: has {given[0]!r} but no {others[0]!r}; {each}")
+        hint = f"give a probability for each {wanted.kind}, or for none"
+        raise InputError(f"{path}: has {given[0]!r} but no {others[0]!r}; {hint}")
     codes = _codes(sought, column, wanted.vocabulary, unknown=wanted.unknown)
     probabilities = sure = None
     if given:
@@ -269,7 +269,7 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
     is_whole = len(array) == len(dataset)
     splits = sorted({SPLITS[split] for split in dataset.splits[rows].tolist()}, key=SPLITS.index)
     which = "all images" if is_whole else f"the {' and '.join(splits)} images"
-    logger.info(f"{path}: {len(array)} rows, taken as those of {which} of {dataset.source}, in its order")
+    logger.info(f"{path}: its {len(array)} rows are read as {which} of {dataset.source}, in the same order")
     sizes = [(name, np.count_nonzero(dataset.splits == at)) for at, name in enumerate(SPLITS)]
     others = [name for name, size in sizes if name not in splits and size == len(array)]
     warnings: tuple[Caution, ...] = ()

@@ -71,7 +71,7 @@ def load_dataset(
             its own names, in any order and wordings; else it has none, and a note says so.
         factors: instead, several attributes, each with its values: ``{"style": ["photo", "sketch"], "place": {"sea":
             ["sea", "harbour"], "land": "land"}}``, or ``["style: photo, sketch", "place: sea=sea|harbour, land"]``.
-            ``place[ship]`` has the only values for the class ship. The data set's attributes are then their
+            with ``place[ship]``, images of class ship can only have these. The data set's attributes are then their
             combinations. A table may have a column for each factor, of the same name.
         template, attribute_template: sentences with one ``{}``, for classes and for attributes.
         group_template: sentences with one ``{class}`` and one ``{attribute}``, for groups.
@@ -93,7 +93,7 @@ def load_dataset(
         InputError: for anything wrong, in one line with the file, the line and the value.
     """
     if attributes is not None and factors is not None:
-        raise InputError("--factors with --attributes: a factor is an attribute with a name; drop one of the two")
+        raise InputError("--factors with --attributes: factors replace attributes; drop one of the two")
     parsed = None if factors is None else parse_factors(factors)
     source = "" if is_in_memory(data) else materialize(data)
     if source.startswith("demo"):
@@ -118,8 +118,8 @@ def load_dataset(
     has_columns = isinstance(data, Dataset) or reader is not None
     if has_columns and (set(request.columns) - {"attribute"} or request.columns.get("attribute")):
         name = data.name if isinstance(data, Dataset) else request.source
-        hint = "only 'attribute=', which ignores its attribute, is accepted"
-        raise InputError(f"--columns: data set {name!r} has its own columns; {hint}")
+        hint = "it only accepts 'attribute=', which ignores its attribute"
+        raise InputError(f"--columns: data set {name!r} has fixed columns; {hint}")
     for name, value in (("celeba_target", celeba_target), ("celeba_attributes", celeba_attributes)):
         if value is not None and (reader is None or name not in reader.settings):
             given = f"--{name.replace('_', '-')} {value!r} with data {request.source or type(data).__name__!r}"
@@ -204,7 +204,9 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
         return replace(dataset, words=words, notes=(*dataset.notes, note))
     named = "; ".join(f"{factor.name}: {', '.join(factor.values)}" for factor in words.factors)
     named = named or ", ".join(words.attributes)
-    note = f"left out: the true attributes ({', '.join(own.attributes)}), which are not those named ({named})"
+    note = (
+        f"the true attributes of the data ({', '.join(own.attributes)}) are left out: other names are given ({named})"
+    )
     return replace(dataset.without_truth(), words=words, notes=(*dataset.notes, note), published=None)
 
 
@@ -221,7 +223,7 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
     given = "--embeddings" if root is None else f"--root {root}"
     if webdataset.is_pattern_of_shards(request.source):
         if root is not None or not request.images:
-            raise InputError(f"{given}: {path} has its images inside; drop it, or give a table")
+            raise InputError(f"{given}: {path} contains its images; drop it, or give a table")
         return webdataset.read_webdataset(str(path), request)
     if path.suffix.lower() in table_formats.READERS:
         return _read_table(path, request)
@@ -230,10 +232,10 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
         problem = f"data {path.name!r} is neither a known data set ({known}) nor the path of a {endings} table"
         raise InputError(f"{problem}, nor a folder, nor .tar shards{nearest(path.name.lower(), list(DATASETS))}")
     if not request.images:
-        raise InputError(f"--embeddings with the folder {path}: its files have no order to go by; give a table")
+        raise InputError(f"--embeddings with the folder {path}: files of a folder have no order; give a table")
     is_saved = is_saved_dataset(path)
     if root is not None or (request.columns and not is_saved):
-        raise InputError(f"{'--columns' if root is None else given}: {path} has its images inside; drop it")
+        raise InputError(f"{'--columns' if root is None else given}: {path} contains its images; drop it")
     return (read_saved_dataset if is_saved else read_image_folder)(path, request)
 
 

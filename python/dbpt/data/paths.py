@@ -97,7 +97,7 @@ def find_root(root: Path, folders: Sequence[str], markers: Sequence[str], title:
     if folder := look_for_root(root, folders, markers):
         return folder
     below = " or ".join(f"{folder}/" for folder in folders)
-    raise InputError(f"{root}: no {' or '.join(markers)} here or in {below}, where {title} has it")
+    raise InputError(f"{root}: no {' or '.join(markers)} here or in {below}; {title} needs it")
 
 
 def look_for_root(root: Path, folders: Sequence[str], markers: Sequence[str]) -> Path | None:

@@ -63,7 +63,7 @@ def entries_of(vocabulary: Vocabulary, argument: str) -> tuple[str, ...]:
     for entry, name in zip(entries, vocabulary, strict=True):
         if _named_wordings([entry], argument) != {name: vocabulary[name]}:
             problem = "can't be written as NAME=WORDING|WORDING, as config.toml has it"
-            raise InputError(f"{argument}: {name!r} {problem}; do without '=' in names and '|' in wordings")
+            raise InputError(f"{argument}: {name!r} {problem}; use no '=' in names and no '|' in wordings")
     return entries
 
 
@@ -94,8 +94,8 @@ def check_templates(templates: Sequence[str], argument: str) -> None:
         raise InputError(f"{argument}: is empty; give at least one sentence such as 'a photo of a {{}}.'")
     for template in templates:
         if template.count("{}") != 1:
-            number = f"{template.count('{}')} of the placeholder {{}}, which must stand exactly once"
-            raise InputError(f"{argument}: {template!r} holds {number}, where the name goes: 'a photo of a {{}}.'")
+            problem = f"has {template.count('{}')} placeholders {{}}, expected one, where the name goes"
+            raise InputError(f"{argument}: {template!r} {problem}: 'a photo of a {{}}.'")
         check_printable(template, argument)
 
 
@@ -189,11 +189,11 @@ class Words:
                 hint = f"add '{factor.name}: VALUE, VALUE' for the other classes"
                 raise InputError(f"--factors: {factor.name!r} has no values for class {without[0]!r}; {hint}")
             if all(len(factor.possible(name)) == 1 for name in self.classes):
-                problem = f"{factor.name!r} leaves each class one value, so there is nothing to guess"
-                raise InputError(f"--factors: {problem}; give a class two values, or drop the factor")
+                problem = f"{factor.name!r} has one value for each class, so there is nothing to guess"
+                raise InputError(f"--factors: {problem}; give some class two values, or drop the factor")
         if (number := prod(len(factor.values) for factor in self.factors)) > MOST_COMBINATIONS:
             problem = f"the factors have {number} combinations, more than {MOST_COMBINATIONS}"
-            raise InputError(f"--factors: {problem}; use fewer factors or values, or one run for each")
+            raise InputError(f"--factors: {problem}; use fewer factors or values, or one run for each factor")
 
     @property
     def sizes(self) -> list[int]:
@@ -288,7 +288,7 @@ def parse_factors(given: FactorNames) -> tuple[Factor, ...]:
             raise InputError(f"{FLAG}: {key!r} is given twice; write all its values in one entry")
         of_classes[match["class_name"]] = values = _named_wordings(names, f"{FLAG}: {key}")
         if with_comma := next((name for name in values if "," in name), None):
-            raise InputError(f"{FLAG}: {key}: {with_comma!r} has a comma, which separates values; do without")
+            raise InputError(f"{FLAG}: {key}: {with_comma!r} contains a comma, which separates values; leave it out")
     if not by_factor:
         raise InputError(f"{FLAG}: none is given; {HOW}")
     _check_different(by_factor)
@@ -316,9 +316,9 @@ def _entries(given: FactorNames) -> Iterator[tuple[str, Names]]:
 def _check_name(name: str) -> None:
     check_printable(name, FLAG)
     if bad := next((sign for sign in ",=|" if sign in name), None):
-        raise InputError(f"{FLAG}: the name {name!r} has a {bad!r}, which separates values; name the factor without")
+        raise InputError(f"{FLAG}: the name {name!r} contains {bad!r}, which separates values; leave it out")
     if name in RESERVED:
-        raise InputError(f"{FLAG}: {name!r} is the name of a column with another meaning; name the factor otherwise")
+        raise InputError(f"{FLAG}: {name!r} is the name of a column with another meaning; give the factor another name")
 
 
 def _check_different(names: Iterable[str]) -> None:
@@ -358,7 +358,7 @@ def factor_entries(factors: Sequence[Factor]) -> tuple[str, ...]:
             entries.append(f"{key}: {', '.join(values)}")
             said.update(names)
     if entries and parse_factors(entries) != tuple(factors):
-        hint = "do without ',', '=' and '|' in values, and without brackets in names"
+        hint = "use no ',', '=' or '|' in values, and no brackets in names"
         raise InputError(f"{FLAG}: can't be written as {entries}, as config.toml has it; {hint}")
     return tuple(entries)
 

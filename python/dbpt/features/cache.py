@@ -105,7 +105,7 @@ class FeatureCache:
             with self._errors_of(entry):
                 if check and entry not in self._checked:
                     if file_sha256(self.folder / entry.name, follow=False) != entry.sha256:
-                        raise cache_files.DamagedShard("its checksum is not that of the manifest")
+                        raise cache_files.DamagedShard("its checksum differs from the manifest's")
                     self._checked.add(entry)
                 features[positions] = self._open(entry).features[inside]
         return features
@@ -161,7 +161,7 @@ class FeatureCache:
             if self.folder.is_symlink() or (self.folder / CLAIMS).is_symlink():
                 raise OSError(errno.ELOOP, "it is a symbolic link")
             if not self.folder.exists() or self._inode != self.folder.stat().st_ino:
-                raise InputError(f"{self.folder}: was deleted while it was in use; start again, from nothing")
+                raise InputError(f"{self.folder}: was deleted while it was in use; start again")
 
     def _read_manifest(self) -> cache_files.Manifest:
         stored = cache_files.read_manifest(self.folder)
@@ -170,7 +170,7 @@ class FeatureCache:
         if replace(stored, shards=()) != replace(self.manifest, shards=()):
             differing = ", ".join(cache_files.differences(self.manifest, stored))
             file = self.folder / cache_files.MANIFEST
-            raise InputError(f"{file}: the features are another encoder's ({differing}); delete this folder")
+            raise InputError(f"{file}: the features come from another encoder ({differing}); delete this folder")
         return replace(stored, shards=tuple(entry for entry in stored.shards if self._is_whole(entry)))
 
     def _is_whole(self, entry: cache_files.ShardEntry) -> bool:
@@ -216,7 +216,7 @@ class FeatureCache:
             try:
                 yield
             except cache_files.DamagedShard as error:
-                hint = "delete it, its images are embedded again"
+                hint = "delete it; its images are then embedded again"
                 raise InputError(f"{file}: damaged feature shard ({error}); {hint}") from None
 
 

@@ -184,7 +184,7 @@ class EmbeddedFiles:
                     if not len(self.missing):
                         break
                 else:
-                    raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again, from nothing")
+                    raise InputError(f"{self.cache.folder}: was deleted while it was in use; start again")
             self._known_reasons()  # including those that other processes found
         self.cache.clear_up()
         return decoded

@@ -196,13 +196,13 @@ def _problems(folder: Path) -> Iterator[str]:
         yield from [cache.problem] if cache else ()
         return
     if folder.name != cache_files.folder_name(cache.manifest.encoder, cache.manifest.root):
-        yield f"{folder}: its name is not the digest of encoder and root; delete it, its images are embedded again"
+        yield f"{folder}: its name is not the digest of encoder and root; delete it; its images are then embedded again"
     for entry in progress_bar(f"verifying {folder.name[:8]}", "shard", cache.manifest.shards):
         file = folder / entry.name
         try:
             if problem := _shard_problem(folder, cache.manifest, entry):
                 delete = "delete it, " if os.path.lexists(file) else ""
-                yield f"{file}: {problem}; {delete}its images are embedded again"
+                yield f"{file}: {problem}; {delete}its images are then embedded again"
         except OSError as error:
             yield f"{file}: cannot be read: {reason_of(error)}; make it readable"
 
@@ -212,7 +212,7 @@ def _shard_problem(folder: Path, manifest: cache_files.Manifest, entry: cache_fi
     if size_of(file) != entry.bytes:
         return f"{size_of(file) or 'no'} bytes instead of {entry.bytes}"
     if file_sha256(file, follow=False) != entry.sha256:
-        return "the checksum is not that of the manifest"
+        return "its checksum differs from the manifest's"
     dtype = cache_files.STORED_AS[manifest.encoder["dtype"]]
     try:
         shard = cache_files.Shard(file, entry.rows, manifest.embed_dim, dtype)

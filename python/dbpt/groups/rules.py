@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
+from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds, not_negative
 from dbpt.groups.ids import group_codes, group_counts
-from dbpt.groups.intervals import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds, not_negative
 from dbpt.groups.weights import GroupWeighting
 
 # Larger changes of log q are clipped, so that no difference of two is NaN.

@@ -5,8 +5,6 @@ from dbpt.guesses.base import (
     Clusters,
     PseudoAttributes,
     PseudoMethod,
-    group_pairs,
-    pseudo_groups,
     register_pseudo_method,
 )
 from dbpt.guesses.clusters import ClassClusters

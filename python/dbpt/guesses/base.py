@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,13 +13,22 @@ from dbpt._core import assign_argmax
 from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset, StoredFeatures, Words, joint_codes
 from dbpt.errors import InputError
-from dbpt.groups import group_ids
 from dbpt.guesses.clusters import METHOD as CLUSTERS
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.linear_probe import AttributeProbe, Features
 from dbpt.registry import Registered, Registry
 
 PROBE = "probe"
+GroupKind = Literal["true", "pseudo"]
+Provenance = Literal["true", "words", "probe", "file", "data", "clusters", "ppa", "none"]
+"""Where the values of an attribute come from.
+
+"words" are CLIP's guesses by the names of the values; a "probe" learnt from known attributes. A "file" is that of
+``--pseudo-attributes``, and "data" the known attributes beside the guesses of others. "ppa" are errors of a probe of
+the classes. "none" is a single value for all rows.
+"""
+WITHOUT_GUESSES: dict[str, Provenance] = {"file": "file", "data": "data", "clusters": "clusters", "none": "none"}
+"""The `PseudoAttributes.method` of those that no `PseudoMethod` guessed."""
 
 
 class PseudoMethod(Registered):
@@ -104,7 +113,7 @@ PSEUDO_METHODS = Registry[PseudoMethod](
         "kmeans": "dbpt.guesses.kmeans:KMeans",
         PROBE: "dbpt.guesses.probe:Probe",
     },
-    reserved=("clusters", "data", "file", "none"),
+    reserved=tuple(WITHOUT_GUESSES),
 )
 """The registry of ways to guess. `FitConfig`, the command line and `label_attributes` read their names here."""
 
@@ -159,6 +168,14 @@ class PseudoAttributes:
     def factors(self) -> tuple[PseudoAttributes, ...]:
         """Those of each of the `Words.suspects`, one or more."""
         return self.parts or (self,)
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where they come from; that of the guesses, if some are known besides."""
+        if self.method in WITHOUT_GUESSES:
+            return WITHOUT_GUESSES[self.method]
+        method = PSEUDO_METHODS.get(self.method)
+        return "probe" if method is not None and method.learns else "words"
 
     @property
     def described(self) -> str:
@@ -321,38 +338,3 @@ def no_attributes(dataset: Dataset) -> PseudoAttributes:
     """Return a single attribute without a name for all rows of ``dataset``; the method is "none"."""
     rows, ones = np.zeros(len(dataset), np.int64), np.ones((len(dataset), 1), np.float32)
     return PseudoAttributes(rows, ones, ones[:, 0], NO_ATTRIBUTE, names=(("",),) * dataset.num_classes)
-
-
-def group_pairs(dataset: Dataset, pseudo: PseudoAttributes | None) -> list[tuple[str, str]]:
-    """Return class and attribute (G,) of each pseudo-group, or without ``pseudo`` of each true group."""
-    names = None if pseudo is None else pseudo.names
-    names = (dataset.attribute_names,) * dataset.num_classes if names is None else names
-    return [(y, a) for y, of_class in zip(dataset.class_names, names, strict=True) for a in of_class]
-
-
-def names_of_rows(dataset: Dataset, pseudo: PseudoAttributes | None) -> list[str]:
-    """Return the name of the pseudo attribute of each of N rows, or without ``pseudo`` of the true one; "" for none."""
-    pairs = group_pairs(dataset, pseudo)
-    return [pairs[group][1] if group >= 0 else "" for group in pseudo_groups(dataset, pseudo).tolist()]
-
-
-def pseudo_groups(dataset: Dataset, pseudo: PseudoAttributes | None) -> NDArray[np.int64]:
-    """Return the pseudo-group (N,) of each row, or without ``pseudo`` its true group; -1 where it is unknown."""
-    if pseudo is None or pseudo.names is None:
-        return dataset.groups(dataset.attributes if pseudo is None else pseudo.pseudo_attributes)
-    return group_ids(dataset.labels, pseudo.pseudo_attributes, len(pseudo.names[0]))
-
-
-def comparable_attributes(dataset: Dataset, pseudo: PseudoAttributes, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the pseudo attributes (N,) as numbers of true attributes.
-
-    A cluster gets the commonest true attribute of its images among ``rows``, or -1 if none of them is known.
-    """
-    if pseudo.class_clusters is None:
-        return pseudo.pseudo_attributes
-    groups, num_groups = pseudo_groups(dataset, pseudo), pseudo.class_clusters.biases.size
-    known = rows[(groups[rows] >= 0) & (dataset.attributes[rows] >= 0)]
-    counts_GA = np.zeros((num_groups, max(dataset.num_attributes, 1)), np.int64)
-    np.add.at(counts_GA, (groups[known], dataset.attributes[known]), 1)
-    commonest_G = np.where(counts_GA.any(axis=1), counts_GA.argmax(axis=1), -1)
-    return np.where(groups >= 0, commonest_G[groups], -1)

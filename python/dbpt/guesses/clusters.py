@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data.features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
-from dbpt.groups.association import evenly_spaced
+from dbpt.groups.rows import evenly_spaced
 from dbpt.guesses.mixture import Array, centers_of_points, gain_of_clusters, softmax
 
 METHOD = "clusters"

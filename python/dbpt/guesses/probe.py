@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dbpt.data import StoredFeatures, Words, first_copies
 from dbpt.errors import InputError
-from dbpt.groups.association import random_part
+from dbpt.groups.rows import random_part
 from dbpt.guesses.base import PseudoAttributes, PseudoMethod
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe, Features, fitted_layer, import_scikit_learn, out_of_fold

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
-from dbpt.groups.association import evenly_spaced
-from dbpt.guesses.base import PSEUDO_METHODS, PseudoAttributes, comparable_attributes
+from dbpt.groups.rows import evenly_spaced
+from dbpt.guesses.base import PSEUDO_METHODS, PseudoAttributes
 from dbpt.guesses.clusters import METHOD as CLUSTERS
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import (
@@ -24,6 +24,7 @@ from dbpt.guesses.doubts import (
     separations,
     within_class,
 )
+from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.label import METHOD, by_suspect, label_quietly
 from dbpt.storage.typed_json import Count, Share
 
@@ -322,7 +323,7 @@ def guesses_with_doubts(
 
 def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters | None) -> Guesses:
     """Return the figures of clusters, which are right if their commonest true attribute is; or of no attribute."""
-    comparable = comparable_attributes(dataset, pseudo, np.arange(len(dataset)))
+    comparable = Grouping.guessed(dataset, pseudo).as_true_attributes(dataset, np.arange(len(dataset)))
     figures = _figures(replace(pseudo, pseudo_attributes=comparable), dataset.attributes)
     figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
     doubts = [] if clusters is None else clusters.doubts(dataset.class_names)

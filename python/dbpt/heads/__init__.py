@@ -26,6 +26,8 @@ HEADS: "Registry[Head]" = Registry(
     },
 )
 """The registry of heads."""
+LINEAR_HEADS = ("prompt", "linear")
+"""Heads of dbpt whose classifier is one matrix, known without torch."""
 
 register_head = HEADS.register
 

@@ -192,13 +192,6 @@ def group_texts(words: Words) -> tuple[list[str], NDArray[np.int64]]:
     return texts, np.array(owners, dtype=np.int64)
 
 
-def possible_groups(words: Words) -> NDArray[np.bool_]:
-    """Return (G,) False for each group y * A + a of a class that can't have the attribute."""
-    possible = {label: [suspect.possible(label) for suspect in words.suspects] for label in words.classes}
-    pairs = product(words.classes, product(*map(range, words.sizes)))
-    return np.array([all(map(list.__contains__, possible[label], values)) for label, values in pairs])
-
-
 GENERIC_SENTENCES = (
     "a {class}, {attribute}.",
     "a {class} in a {attribute}.",

@@ -74,7 +74,9 @@ class TrainingGroups:
         few = int(((self.counts > 0) & (self.counts < min_group_count)).sum())
         if len(self.factor_sizes) < 2 or not few:
             return None, None
-        note = f"groups with under {min_group_count:g} rows: {few}; their classes balance the values of each factor"
+        note = (
+            f"groups with under {min_group_count:g} rows: {few}; weights balance each factor within the classes instead"
+        )
         return raked_weights(self.counts, self.factor_sizes, min_group_count=min_group_count), f"{note} (raking)"
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream
 from dbpt.groups import GroupWeights
-from dbpt.groups.association import permutation
+from dbpt.groups.rows import permutation
 from dbpt.objectives.base import Objective, TrainingGroups
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ class Subg(Objective):
     def note(self) -> str:
         """The size of the subset."""
         rows = self.subset(0)
-        each = len(rows) // len(np.unique(self.parts[rows]))
-        return f"trained on {len(rows)} of {len(self.parts)} rows, {each} of each {self.part}"
+        size = len(rows) // len(np.unique(self.parts[rows]))
+        return f"trained on {len(rows)} of {len(self.parts)} rows, {size} of each {self.part}"
 
 
 class Suby(Subg):
@@ -234,7 +234,7 @@ class ContrastiveAdapter(ClassBalanced):
     @property
     def note(self) -> str:
         """The number of anchors."""
-        return f"{len(self._anchors)} of {len(self._labels)} training rows, which zero-shot gets wrong, are anchors"
+        return f"{len(self._anchors)} of {len(self._labels)} training rows are anchors: zero-shot CLIP gets them wrong"
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Return the number of steps taken."""

@@ -116,8 +116,8 @@ def without(basis_RD: NDArray[np.float64], weights_CD: NDArray[np.float64], inpu
         if length < NOTHING:
             attributes = " / ".join(inputs.words.attributes)
             raise InputError(
-                f"class {name!r}: nothing of its sentences is left without the directions of {attributes}; use other "
-                "words, or leave the method out"
+                f"class {name!r}: nothing is left of its sentences when the directions of {attributes} are removed; "
+                "use other words, or leave the method out"
             )
     return np.asarray(projected_CD, dtype=np.float64)
 

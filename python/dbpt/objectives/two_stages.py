@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.groups import random_part, worst_group_accuracy
+from dbpt.groups import worst_group_accuracy
+from dbpt.groups.rows import random_part
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.objectives.base import Objective, TrainingGroups
 from dbpt.objectives.other_losses import balanced_subsets
@@ -46,8 +47,7 @@ class Jtt(Objective):
         first, epochs = settings["identification_epochs"], settings["epochs"]
         if first is None or first <= epochs:
             return None
-        stage = f"--identification-epochs {first}: the first stage is the beginning of training"
-        return f"{stage}; expected at most --epochs {epochs}"
+        return f"--identification-epochs {first}: longer than training; expected at most --epochs {epochs}"
 
     def row_weights(self, groups: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor | None:
         """Return the weights of the second stage, whose mean over the training rows is 1."""
@@ -225,7 +225,7 @@ class Dfr(Objective):
         (weights, bias), penalty = refit_layer(
             train_features, features, rows.labels, rows.groups, num_classes=rows.num_classes, seed=seed
         )
-        how = f"C = {penalty:g} chosen on half of validation, {SUBSETS} balanced subsets averaged"
+        how = f"C = {penalty:g}, chosen on half of the validation split; mean of {SUBSETS} balanced subsets"
         return {"weights": weights.astype(np.float32), "bias": bias.astype(np.float32)}, how
 
 

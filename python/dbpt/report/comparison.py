@@ -4,6 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dbpt.data.tables import csv_text
+from dbpt.evaluation.results import (
+    FIGURES,
+    JUDGED,
+    ComparisonMetrics,
+    ComparisonRow,
+    Difference,
+    FailedTraining,
+    FigureDifference,
+    SeedFigure,
+)
 from dbpt.groups import group_name
 from dbpt.objectives import OBJECTIVES
 from dbpt.report import text
@@ -18,16 +28,6 @@ from dbpt.report.summary import (
     pseudo_note,
     selected_by,
     shots_text,
-)
-from dbpt.runs.metrics import (
-    FIGURES,
-    JUDGED,
-    ComparisonMetrics,
-    ComparisonRow,
-    Difference,
-    FailedTraining,
-    FigureDifference,
-    SeedFigure,
 )
 from dbpt.settings.fields import AUTO, varied_in_words
 from dbpt.settings.sections import TRUE_SELECTIONS

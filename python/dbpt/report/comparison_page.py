@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.evaluation.results import ComparisonMetrics, ComparisonRow, Difference
 from dbpt.guesses.trust import Guesses
 from dbpt.report import sections, text
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
@@ -15,7 +16,6 @@ from dbpt.report.pictures import GroupExamples, GuessSheets
 from dbpt.report.sections import Section, accuracy_chart, section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row, ShownRow, doubted_factors, shown_rows
 from dbpt.report.verdicts import after_doubts
-from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, Difference
 
 
 @dataclass(frozen=True)

@@ -1,193 +1,16 @@
-"""Audited data, searches and tried families: their fields, and the sentences made of them."""
+"""Sentences on searches, tried families and doubted guesses, and the advice after an audit."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
 
-from dbpt.cautions import Caution, short_of
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
-from dbpt.groups import ExplainedErrors, Group
-from dbpt.groups.intervals import GroupDifference
+from dbpt.evaluation.audit import AuditFigures, Search, SearchedImages, StepKind
+from dbpt.evaluation.discovery import TriedFamily
+from dbpt.evaluation.results import PredictionsBy
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
-from dbpt.report.verdicts import SUBJECTS, VerdictKind, WhyNothing
-from dbpt.runs.metrics import ClustersSummary, PredictionsBy
-from dbpt.storage.typed_json import Count, Share
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """The ``family`` that ``--attributes auto`` chose, with the ``names`` that occur, and why it is the first.
-
-    ``others``, which split the images in another way, explain errors too. ``may_be_class`` says that CLIP may confuse
-    the names with the classes; ``on_audited`` images, p-values are too small. The ``sentence`` says all.
-    """
-
-    family: str
-    names: list[str]
-    explained: ExplainedErrors
-    others: Count
-    may_be_class: bool
-    on_audited: bool
-    sentence: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedData:
-    """The audited images: those of ``split`` (``all`` is every split), with a known label.
-
-    Groups over ``clusters`` have no ``attributes``. ``is_divided`` is False for data without splits, whose images are
-    all in the training split. ``search`` is the one that chose the attribute, if any did.
-    """
-
-    name: str
-    root: str
-    split: Literal["train", "val", "test", "all"]
-    n: Count
-    failed_images: Count
-    classes: list[str]
-    attributes: list[str]
-    notes: list[str]
-    clusters: ClustersSummary | None = None
-    is_divided: bool = True
-    search: Search | None = None
-
-    @property
-    def is_searched(self) -> bool:
-        """True if a search chose the attribute on the audited images, so that p-values are too small."""
-        return self.search is not None and self.search.on_audited
-
-    @property
-    def groups(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each group, in the order g = y*A + a."""
-        if self.clusters is not None and not self.attributes:
-            return self.clusters.groups(self.classes)
-        return [(y, a) for y in self.classes for a in self.attributes]
-
-
-RuleKind = Literal[
-    "names without images",
-    "doubted",
-    "no test",
-    "chance",
-    "small difference",
-    "class words",
-    "other guesses",
-    "doubted beyond",
-    "chance beyond",
-    "small difference beyond",
-]
-"""The conditions on a family; those from "class words" on ask whether it says more than the class names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A condition that a family doesn't meet: its ``value`` and the ``limit``, None if it has none."""
-
-    kind: RuleKind
-    value: float | None = None
-    limit: float | None = None
-
-
-Finding = Literal[
-    "proposed",
-    "may be the class",
-    "describes the classes",
-    "doubted",
-    "may be chance",
-    "explains little",
-    "no test",
-    "too few images",
-]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TriedFamily:
-    """A family of the catalogue, with the result of the search.
-
-    ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
-    without those that hardly any image got. ``explained`` is by the guesses, ``beyond`` by guesses without what the
-    class names say. ``q_value`` corrects the p-value of ``explained`` for the number of families.
-    ``difference`` is the largest one within a class, between two of the ``groups``. ``rule`` is the condition that set
-    the family aside, with its figures; on a proposed family, the one that CLIP's guesses fail though the errors don't.
-    ``agreement``, ``spread``, ``separation`` and ``nearer_words`` are those of `Trust`: whether CLIP sees the names in
-    the images. ``class_words`` are the wordings that the family shares with the classes. ``doubts`` say the ``rule`` in
-    words. ``like`` is a stronger proposed family whose guesses split the images in much the same way; then this one
-    says nothing further.
-    """
-
-    name: str
-    finding: Finding
-    names: list[str]
-    attributes: list[str]
-    attribute_template: list[str]
-    explained: ExplainedErrors | None
-    q_value: Share | None
-    beyond: ExplainedErrors | None
-    agreement: float | None
-    spread: float | None
-    separation: float | None
-    nearer_words: float | None
-    groups: list[Group]
-    difference: GroupDifference | None
-    rule: Rule | None
-    class_words: list[str]
-    doubts: list[str]
-    like: str | None = None
-
-    @property
-    def is_judged(self) -> bool:
-        """True if CLIP sees the names, and the errors were found not to depend on them, or little."""
-        return self.finding in ("may be chance", "explains little")
-
-    @property
-    def worst_and_best(self) -> tuple[Group, Group] | None:
-        """The two groups of the difference, the worse one first; None if no class has two groups."""
-        difference = self.difference
-        return None if difference is None else (self.groups[difference.worse], self.groups[difference.better])
-
-    @property
-    def p_text(self) -> str:
-        """The p-value, before the correction; the smallest one that the permutations allow is an upper bound."""
-        return self._bound(None if self.explained is None else self.explained.p_value)
-
-    @property
-    def q_text(self) -> str:
-        """The q-value, an upper bound if the p-value is one."""
-        return self._bound(self.q_value)
-
-    def _bound(self, value: float | None) -> str:
-        if value is None or self.explained is None:
-            return text.MISSING
-        return f"{'≤ ' if self.explained.p_is_bound else ''}{value:.4f}"
-
-
-BEYOND = "without what the class names say, "
-CHANCE = "errors don't depend on it more than by chance (q = {value}, above {limit})"
-DIFFERENCE = "accuracies differ by {value} points within a class, below {limit}"
-IN_WORDS: dict[RuleKind, str] = {
-    "names without images": "fewer than two of its names have images",
-    "no test": "no class has both right and wrong images and two of its names",
-    "chance": CHANCE,
-    "small difference": DIFFERENCE,
-    "class words": "it has words of the classes: {words}",
-    "other guesses": f"{BEYOND}CLIP guesses differently (agreement {{value}}; at least {{limit}})",
-    "doubted beyond": f"{BEYOND}CLIP can't tell its names apart",
-    "chance beyond": f"{BEYOND}{CHANCE}",
-    "small difference beyond": f"{BEYOND}{DIFFERENCE}",
-}
-
-
-def doubts_of(rule: Rule, guesses: Sequence[Caution], class_words: Sequence[str]) -> list[str]:
-    """Return the reasons not to propose a family, or to doubt its names: the ``rule``, or doubts about its guesses."""
-    if rule.kind == "doubted":
-        return [doubt.sentence for doubt in guesses]
-    scale, decimals = (100, 1) if rule.kind in ("small difference", "small difference beyond") else (1, 2)
-    value, limit = scale * (rule.value or 0.0), scale * (rule.limit or 0.0)
-    figures = {"value": short_of(value, limit, decimals), "limit": f"{limit:g}"}
-    return [IN_WORDS[rule.kind].format(**figures, words=", ".join(class_words))]
+from dbpt.report.verdicts import SUBJECTS
 
 
 def _explained_too(others: int) -> str:
@@ -236,9 +59,6 @@ def _set_aside(families: Sequence[TriedFamily]) -> str:
     return f"Of {text.count_of(len(families), 'family', 'families')} of attributes, {'; '.join(parts)}."
 
 
-SearchedImages = Literal["training and validation", "test", "audited", "not audited"]
-
-
 def searched_errors(by: PredictionsBy, n: int, images: SearchedImages) -> str:
     """Name the classifier and the images whose errors are searched: "zero-shot CLIP in 500 test images"."""
     is_audit = images in ("audited", "not audited")
@@ -246,8 +66,9 @@ def searched_errors(by: PredictionsBy, n: int, images: SearchedImages) -> str:
     return f"{SUBJECTS[by]} in {where}"
 
 
-def search_in_words(search: Search, errors: str) -> str:
-    """Return the family that a search chose, and why; ``errors`` is from `searched_errors`."""
+def search_in_words(search: Search) -> str:
+    """Return the family that a search chose, and why."""
+    errors = searched_errors(search.by, search.n, search.images)
     family = f"{search.family} ({' / '.join(search.names)})"
     explains = f"as CLIP guesses it, explains {text.share_in_words(search.explained)} of the errors of {errors}"
     confused = "; CLIP may confuse these names with the classes, so look at the pictures"
@@ -275,12 +96,6 @@ def _called(guesses: Guesses) -> str:
     return values if guesses.name == UNNAMED else f"{guesses.name} ({values})"
 
 
-StepKind = Literal[
-    VerdictKind,
-    WhyNothing,
-    "lower confidence", "label more", "fewer names",
-    "train", "train without weights", "compare",
-]  # fmt: skip
 ADVICE: dict[StepKind, str] = {
     "untrusted": "Audit again with words that name what can be seen in the images, or give the attribute as a column "
     "of the data.",
@@ -296,46 +111,9 @@ ADVICE: dict[StepKind, str] = {
 }
 
 
-@dataclass(frozen=True)
-class FewerNames:
-    """The names of an attribute to leave out, and those to keep, which raise no doubt."""
-
-    leave_out: list[str]
-    kept: list[str]
-
-
-@dataclass(frozen=True)
-class NextStep:
-    """The advice that follows from a verdict, and the ``commands`` that it needs.
-
-    Without a bias, ``kind`` is usually that of the verdict, or why there is nothing to compare. The ``sentence`` says
-    it with the other fields: the ``fewer_names`` of each attribute that has too many, the factors ``doubted``, which
-    may be the reason of errors, Cramér's V of class and attribute if it is too small for group weights to help, and the
-    ``method`` by which a run was trained against such a bias already.
-    """
-
-    kind: StepKind
-    sentence: str = ""
-    commands: list[str] = field(default_factory=list)
-    fewer_names: list[FewerNames] = field(default_factory=list)
-    doubted: list[str] = field(default_factory=list)
-    cramers_v: float | None = None
-    method: str | None = None
-
-
-def advice_of(
-    step: NextStep, by: PredictionsBy, worse: Group | None, *, is_divided: bool, by_clusters: bool, is_known: bool
-) -> str:
-    """Return the sentence of a step.
-
-    Args:
-        step: kind and values.
-        by: whose errors they are.
-        worse: the worse group that the verdict names.
-        is_divided: whether the data have splits.
-        by_clusters: whether the groups are clusters, which nobody can label.
-        is_known: whether the attributes are in the data or in a file.
-    """
+def advice_of(figures: AuditFigures) -> str:
+    """Return the sentence of the next step."""
+    step, by, by_clusters = figures.next_step, figures.predictions_by, figures.guesses.by_clusters
     if step.kind == "fewer names":
         parts = [
             f"{in_quotes(each.leave_out)}: {in_quotes(each.kept)} alone raise no doubt" for each in step.fewer_names
@@ -344,7 +122,7 @@ def advice_of(
     if step.kind in ADVICE:
         return ADVICE[step.kind]
     if step.cramers_v is not None:
-        sentence = _without_weights(step, by, worse, is_divided)
+        sentence = _without_weights(figures)
     elif step.method is not None:
         by_hand = "Use" if by_clusters else "Label a sample by hand, to correct wrong guesses; try other"
         sentence = (
@@ -355,6 +133,7 @@ def advice_of(
     elif by != "file":
         sentence = "Train a classifier that relies less on the attribute:"
     else:
+        is_known = figures.group_kind == "true" or figures.guesses.from_file
         groups = "of class and attribute, which are known," if is_known else "that dbpt guess writes"
         sentence = (
             "Let dbpt train a classifier that relies less on the attribute, or train your own again with group weights "
@@ -363,13 +142,15 @@ def advice_of(
     return f"{_find_out_first(step.doubted)} {sentence}" if step.doubted else sentence
 
 
-def _without_weights(step: NextStep, by: PredictionsBy, worse: Group | None, is_divided: bool) -> str:
+def _without_weights(figures: AuditFigures) -> str:
     """Return advice against a bias that the training images can't teach, so that weights can't help."""
-    images = "the training images" if is_divided else "these images"
+    worse, by = figures.named_group, figures.predictions_by
+    images = "the training images" if figures.data.is_divided else "these images"
     failing = f"of {worse.class_name!r} with {worse.attribute!r}" if worse else "of the groups that fail"
     advice = (
-        f"Class and attribute are almost unrelated in {images} (Cramér's V {step.cramers_v:.2f}), so training on them "
-        "doesn't make the attribute a shortcut to the class, and group weights have nothing to correct."
+        f"Class and attribute are almost unrelated in {images} (Cramér's V {figures.next_step.cramers_v:.2f}), so "
+        "training on them doesn't make the attribute a shortcut to the class, and group weights have nothing to "
+        "correct."
     )
     if by == "file":
         learnt = "If the classifier learnt the shortcut from other images, train it again on images like these; or"

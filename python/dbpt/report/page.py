@@ -9,7 +9,9 @@ import numpy as np
 from huggingface_hub import EvalResult, ModelCardData
 from numpy.typing import NDArray
 
-from dbpt.groups import Group, group_name
+from dbpt.evaluation import Group
+from dbpt.evaluation.results import Metrics, RunMetrics, RunRow
+from dbpt.groups import group_name
 from dbpt.guesses.trust import Guesses
 from dbpt.report import sections
 from dbpt.report.charts import Chart
@@ -37,7 +39,6 @@ from dbpt.report.summary import (
 from dbpt.report.tables import choice_note
 from dbpt.report.text import capitalize_first, count, count_of, in_words, interval_text, percent, points, sentence
 from dbpt.report.verdicts import after_doubts, distrust
-from dbpt.runs.metrics import Metrics, RunMetrics, RunRow
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 

@@ -13,7 +13,9 @@ from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from dbpt._core import __version__
+from dbpt.evaluation.results import ComparisonMetrics, RunMetrics
 from dbpt.groups import class_and_attribute, group_name
+from dbpt.guesses.base import GroupKind
 from dbpt.guesses.linear_probe import PPA_NAMES
 from dbpt.guesses.trust import Guesses
 from dbpt.report import charts
@@ -22,7 +24,6 @@ from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.summary import SPLIT_NAMES, Row, ShownRow, Summary, group_size, selecting_figure, shown_rows, summarize
 from dbpt.report.tables import confusions
 from dbpt.report.text import render, sentence, shorten_group
-from dbpt.runs.metrics import ComparisonMetrics, GroupKind, RunMetrics
 
 Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""
@@ -223,19 +224,6 @@ def how(kind: str, guesses: Guesses | None = None, average: str = "", **values: 
     """Return how a page of the command ``kind`` was computed; ``values`` are those of its own paragraphs."""
     shared = {"has_attributes": True, "has_factors": False, "has_adjusted": False, "keeps_known": False}
     return section("how", kind=kind, guesses=guesses, average=average, **shared | values)
-
-
-def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
-    """Return the page for the data set ``name``, to look at before training; ``label_commands`` are the next step."""
-    guesses = shown.guesses
-    names = [factor.name for factor in guesses.factors] or list(shown.words)
-    took = "Labelled" if guesses.from_file else f"What {guesses.guesser} took for"
-    title = f"{took} {(' and ' if guesses.from_file else ' and for ').join(names)}"
-    title = "Clusters within each class" if guesses.by_clusters else title
-    head = headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
-    box = doubts(guesses, "pseudo", is_untrusted=True)
-    step = next_step_section("guesses", by_clusters=guesses.by_clusters, label_command=label_commands)
-    return render_page(f"Guesses: {name} · dbpt", head, [box, guessed(shown), step])
 
 
 MOST_CURVES = 16

@@ -7,15 +7,15 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from dbpt.groups import Group
-from dbpt.groups.accuracy import merged_groups, worst_first
+from dbpt.evaluation import Group
+from dbpt.evaluation.accuracy import merged_groups, worst_first
+from dbpt.evaluation.factors import groups_of_factors
+from dbpt.evaluation.results import ComparisonMetrics, ComparisonRow, FactorSummary, Metrics, RunMetrics, RunRow
 from dbpt.guesses.label import METHOD
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.text import count, count_of, cross_validation_text, interval_text, percent
-from dbpt.runs.metrics import ComparisonMetrics, ComparisonRow, FactorSummary, Metrics, RunMetrics, RunRow
-from dbpt.runs.run_folder import groups_of_factors
 from dbpt.settings.fields import AUTO
 from dbpt.settings.sections import DEFAULT_SELECTIONS, PSEUDO_SELECTIONS
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dbpt.evaluation.results import RunMetrics, RunRow
 from dbpt.groups import SMALL_GROUP
 from dbpt.report import text
 from dbpt.report.summary import (
@@ -21,7 +22,6 @@ from dbpt.report.summary import (
     selecting_figure,
     summarize,
 )
-from dbpt.runs.metrics import RunMetrics, RunRow
 
 
 def run_table(metrics: RunMetrics, *, warnings: bool = True) -> str:

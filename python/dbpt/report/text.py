@@ -12,7 +12,7 @@ from unicodedata import east_asian_width
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from dbpt.groups.association import ExplainedErrors
+from dbpt.evaluation.association import ExplainedErrors
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.settings.config import FitConfig
 
@@ -96,6 +96,20 @@ def share_in_words(explained: ExplainedErrors) -> str:
     return f"{in_words(explained.share)} {interval_text(explained.share_low, explained.share_high)}".rstrip()
 
 
+def p_text(explained: ExplainedErrors) -> str:
+    """Format a p-value that is not None; the smallest one that the permutations allow is an upper bound."""
+    p = explained.p_value
+    assert p is not None
+    return f"p {'≤' if explained.p_is_bound else '='} {p:.{4 if p < 0.01 else 2}f}"
+
+
+def bound_text(value: float | None, explained: ExplainedErrors | None) -> str:
+    """Format the p-value or q-value of a test, which is an upper bound if no permutation was as extreme."""
+    if value is None or explained is None:
+        return MISSING
+    return f"{'≤ ' if explained.p_is_bound else ''}{value:.4f}"
+
+
 def points(difference: float | None) -> str:
     """Format a signed difference of fractions in percentage points, with a real minus."""
     # What rounds to 0 has no sign.
@@ -166,6 +180,7 @@ def _environment() -> Environment:
     environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
     environment.globals |= {"interval": interval_text, "color_variables": color_variables}
     environment.globals |= {"count_of": count_of, "share_in_words": share_in_words}
+    environment.globals |= {"p_text": p_text, "bound_text": bound_text}
     environment.globals["parts"] = environment.get_template("parts.html.j2").module
     return environment
 

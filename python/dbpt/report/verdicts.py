@@ -1,29 +1,31 @@
-"""The verdict of an audit: its fields, and the sentences that are made of them.
+"""The verdict of an audit in words.
 
 A short sentence is the headline; the sentences of the ``lead`` say how strong and how certain the result is.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from dbpt.cautions import Caution
 from dbpt.errors import classes_in_words
-from dbpt.groups import SMALL_GROUP, ExplainedErrors, Group
-from dbpt.groups.accuracy import worst_first
+from dbpt.evaluation import ExplainedErrors, Group
+from dbpt.evaluation.accuracy import worst_first
+from dbpt.evaluation.audit import (
+    AuditedFactor,
+    AuditFigures,
+    BiasSize,
+    Pair,
+    Verdict,
+    VerdictKind,
+    are_apart,
+    classes_of_one_attribute,
+)
+from dbpt.evaluation.results import PredictionsBy
+from dbpt.groups import SMALL_GROUP
 from dbpt.guesses.trust import Guesses
 from dbpt.report import text
-from dbpt.runs.metrics import GroupKind, PredictionsBy
-from dbpt.storage.typed_json import Count, Share
 
-VerdictKind = Literal["bias", "no evidence", "nothing to compare", "untrusted"]
-BiasSize = Literal["small", "clear", "strong"]
-WhyNothing = Literal["one attribute", "no errors", "whole classes"]
-"""Why there is nothing to compare: no class has two attributes, or none has both right and wrong images."""
-Pair = tuple[Count, Count]
-"""The `Group.index` of two groups of one class, the worse one first."""
-SIGNIFICANT = 0.05
 FEW_ERRORS = 10
 LARGE_CONFUSION = 0.1
 """From this share on, the verdict says which class is taken for which other one."""
@@ -40,80 +42,10 @@ LOOK_FIRST = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """The result: a kind with its figures, and the sentences that say them.
+class Evidence:
+    """What a verdict is about: the test of an attribute.
 
-    ``sentence`` is the headline, and ``lead`` are the sentences below it: how strong and how certain the result is,
-    what it is not about, and the most frequent mistake overall. ``doubts`` about the guesses make a verdict untrusted,
-    if they are not wrong guesses alone: those of ``wrong_guesses`` images. ``why_nothing`` says why there is nothing to
-    compare. ``group`` is the `Group.index` of the worse group that a verdict of bias names, ``pair`` are the two groups
-    whose difference the sentence names, and ``also`` those of another class that differ. ``size`` says how large the
-    bias is, and ``by_words`` that it is one over groups that CLIP guessed by words. Without evidence of one,
-    ``detectable`` is the smallest difference in accuracy that the images would probably have shown.
-    """
-
-    kind: VerdictKind
-    sentence: str = ""
-    lead: list[str] = field(default_factory=list)
-    doubts: list[Caution] = field(default_factory=list)
-    why_nothing: WhyNothing | None = None
-    group: Count | None = None
-    size: BiasSize | None = None
-    by_words: bool = False
-    detectable: Share | None = None
-    pair: Pair | None = None
-    also: Pair | None = None
-    wrong_guesses: Count | None = None
-
-    @property
-    def look_first(self) -> str:
-        """The last sentence, for a bias over groups that CLIP guessed by words."""
-        return LOOK_FIRST if self.by_words else ""
-
-    def __str__(self) -> str:
-        reasons = [text.sentence(doubt.sentence) for doubt in self.doubts]
-        return " ".join([self.sentence, *reasons, *self.lead, self.look_first]).rstrip()
-
-
-@dataclass(frozen=True, kw_only=True)
-class AuditedFactor:
-    """One of several factors by itself: its verdict, and the groups (class x value) that have images.
-
-    ``group_kind`` says whether its values are the true ones, which one factor may have without the others.
-    ``explained`` is tested within the classes, with a p-value adjusted for the number of factors; ``explained_beyond``
-    within the classes and the values of all other factors without doubts, not adjusted; None if there are none.
-    """
-
-    name: str
-    values: list[str]
-    group_kind: GroupKind
-    verdict: Verdict
-    groups: list[Group]
-    cramers_v: float | None
-    explained: ExplainedErrors
-    explained_beyond: ExplainedErrors | None
-
-    @property
-    def is_its_own(self) -> bool:
-        """True if errors go with it also among images that agree in the other factors."""
-        beyond = self.explained_beyond
-        return beyond is None or (beyond.p_value is not None and beyond.p_value <= SIGNIFICANT)
-
-
-def verdict_in_words(
-    verdict: Verdict,
-    groups: Sequence[Group],
-    explained: ExplainedErrors,
-    guesses: Guesses | None,
-    *,
-    by: PredictionsBy,
-    attributes: Sequence[str],
-    is_searched: bool = False,
-) -> Verdict:
-    """Return the verdict with its sentences.
-
-    Args:
-        verdict: the decision, in fields.
+    Attributes:
         groups: those that have images.
         explained: what the attribute explains of the errors.
         guesses: those that define the groups; None if the true attributes do.
@@ -121,106 +53,200 @@ def verdict_in_words(
         attributes: the names of the attribute.
         is_searched: whether a search chose the attribute on these images: its p-value is then too small to be named.
     """
-    by_clusters, subject = guesses is not None and guesses.by_clusters, SUBJECTS[by]
-    names = "the cluster of an image within its class" if by_clusters else " / ".join(attributes)
+
+    groups: Sequence[Group]
+    explained: ExplainedErrors
+    guesses: Guesses | None
+    by: PredictionsBy
+    attributes: Sequence[str]
+    is_searched: bool = False
+
+    @property
+    def subject(self) -> str:
+        """Who errs."""
+        return SUBJECTS[self.by]
+
+    @property
+    def by_clusters(self) -> bool:
+        """True if the groups are clusters within each class."""
+        return self.guesses is not None and self.guesses.by_clusters
+
+    @property
+    def names(self) -> str:
+        """The attribute by its names."""
+        return "the cluster of an image within its class" if self.by_clusters else " / ".join(self.attributes)
+
+    @property
+    def towards(self) -> str:
+        """The attribute, and whose guesses of it these are."""
+        return f"{self.names}{'' if self.guesses is None else _according_to(self.guesses)}"
+
+    @property
+    def p_value(self) -> str:
+        """The p-value in brackets."""
+        return "" if self.is_searched or self.explained.p_value is None else f" ({text.p_text(self.explained)})"
+
+    @property
+    def without_attribute(self) -> list[str]:
+        """A sentence on images without an attribute, if there are any."""
+        return [] if self.guesses is None or not self.guesses.n_unknown else [_unknown(self.groups, self.guesses)]
+
+    @property
+    def untested(self) -> list[str]:
+        """Sentences on classes and images that the test leaves out."""
+        alone = classes_of_one_attribute(self.groups)
+        sentence = f"Nothing follows about the {classes_in_words(alone)}, whose images all have the same attribute."
+        return [*([sentence] if alone else []), *self.without_attribute]
+
+
+def with_sentences(figures: AuditFigures) -> AuditFigures:
+    """Return the figures of an audit with the sentences of all verdicts."""
+    by, is_searched, verdict = figures.predictions_by, figures.data.is_searched, figures.verdict
+    factors = factors_with_sentences(figures.factors, figures.guesses, by, is_searched=is_searched)
+    confused = most_confused(figures.confusion, figures.groups, verdict.kind)
+    if factors:
+        sentence, lead = factors_in_words(factors, by)
+        return replace(figures, verdict=replace(verdict, sentence=sentence, lead=[*lead, *confused]), factors=factors)
+    assert figures.explained is not None
+    evidence = Evidence(
+        groups=figures.groups,
+        explained=figures.explained,
+        guesses=figures.guesses if figures.group_kind == "pseudo" else None,
+        by=by,
+        attributes=figures.data.attributes,
+        is_searched=is_searched,
+    )
+    return replace(figures, verdict=with_words(verdict, evidence, confused))
+
+
+def factors_with_sentences(
+    factors: Sequence[AuditedFactor], guesses: Guesses, by: PredictionsBy, *, is_searched: bool = False
+) -> list[AuditedFactor]:
+    """Return the factors, of which ``guesses`` are guesses, with the sentences of their verdicts; see `Evidence`."""
+    worded = []
+    for factor, of_factor in zip(factors, guesses.by_suspect if factors else (), strict=True):
+        evidence = Evidence(
+            groups=factor.groups,
+            explained=factor.explained,
+            guesses=of_factor if factor.group_kind == "pseudo" else None,
+            by=by,
+            attributes=factor.values,
+            is_searched=is_searched,
+        )
+        worded.append(replace(factor, verdict=with_words(factor.verdict, evidence, beyond_in_words(factor, factors))))
+    return worded
+
+
+def with_words(verdict: Verdict, evidence: Evidence, more: Sequence[str] = ()) -> Verdict:
+    """Return the verdict with its sentences, and ``more``; one over guesses by words ends with what to look at."""
+    sentence, lead = verdict_in_words(verdict, evidence)
+    return replace(verdict, sentence=sentence, lead=[*lead, *more, *([LOOK_FIRST] if verdict.by_words else [])])
+
+
+def verdict_in_words(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]]:
+    """Return the headline of a verdict, and the sentences below it."""
     if verdict.doubts:
-        assert guesses is not None
-        doubted = distrust(guesses, names if guesses.by_probe else guesses.in_doubt(attributes))
-        words = f"{doubted}, so this audit can't tell whether the errors of {subject} depend on them."
-        return replace(verdict, sentence=words)
-    unknown = [] if guesses is None or not guesses.n_unknown else [_without_attribute(groups, guesses)]
-    alone = classes_of_one_attribute(groups)
-    untested = [f"Nothing follows about the {classes_in_words(alone)}, whose images all have the same attribute."]
-    untested = [*(untested if alone else []), *unknown]
-    tested = "" if is_searched or explained.p_value is None else f" ({p_text(explained)})"
-    towards = f"{names}{'' if guesses is None else _according_to(guesses)}"
-    named = {each.index: each for each in groups}
+        return _in_doubt(evidence), []
+    if verdict.kind == "nothing to compare":
+        return _nothing(verdict, evidence)
+    if verdict.kind == "no evidence":
+        lead = [f"Differences within the classes are no larger than chance often makes them{evidence.p_value}."]
+        lead += [
+            *_unseen(verdict.detectable, evidence.explained),
+            *_too_few(evidence.groups, evidence.explained),
+            *evidence.untested,
+        ]
+        return f"No evidence that the errors of {evidence.subject} depend on {evidence.towards}.", lead
+    return _wrong_guesses(verdict, evidence) if verdict.kind == "untrusted" else _bias(verdict, evidence)
+
+
+def _in_doubt(evidence: Evidence) -> str:
+    """Return the headline if the guesses can't be trusted."""
+    guesses = evidence.guesses
+    assert guesses is not None
+    doubted = distrust(guesses, evidence.names if guesses.by_probe else guesses.in_doubt(evidence.attributes))
+    return f"{doubted}, so this audit can't tell whether the errors of {evidence.subject} depend on them."
+
+
+def _nothing(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]]:
+    """Return headline and lead if there is nothing to compare."""
     if verdict.why_nothing == "one attribute":
-        words = f"Whether {names} matters can't be tested: no class has images of two attributes."
-        lead = unknown or ["Errors of the attribute look like errors of the class."]
-    elif verdict.why_nothing == "whole classes":
-        words, lead = _whole_classes(groups, subject, names), untested
-    elif verdict.why_nothing == "no errors":
-        images = f"No errors in these {text.count(explained.n)} images"
-        words, lead = f"{images}, so there is nothing that an attribute could explain.", untested
-    elif verdict.kind == "no evidence":
-        words = f"No evidence that the errors of {subject} depend on {towards}."
-        lead = [f"Differences within the classes are no larger than chance often makes them{tested}."]
-        lead += [*_unseen(verdict.detectable, explained), *_too_few(groups, explained), *untested]
-    else:
-        assert verdict.pair is not None
-        worse, better = (named[index] for index in verdict.pair)
-        difference = _difference_text(worse, better)
-        if verdict.kind == "untrusted":
-            assert guesses is not None and verdict.wrong_guesses is not None
-            n, source = verdict.wrong_guesses, "the attributes in the file" if guesses.from_file else guesses.called
-            words = f"The errors of {subject} go with {source} of {names}, but wrong guesses alone can be the reason."
-            guessed = f"about {text.count_of(n, 'image')} of this class {'is' if n == 1 else 'are'} probably"
-            guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
-            lead = [f"{text.capitalize_first(difference)}{tested}; {guessed}.", *untested]
-        else:
-            assert verdict.size is not None
-            words = f"The accuracy of {subject} {DEPENDS[verdict.size]} on {towards}: {difference}."
-            what = "the cluster" if by_clusters else "these guesses" if verdict.by_words else "the attribute"
-            errors = f"{text.share_in_words(explained)} of its {text.count_of(explained.errors, 'error')}"
-            also = [named[index] for index in verdict.also or ()]
-            lead = [f"Also {_difference_text(*also)}."] if also else []
-            lead += [f"{errors} {'goes' if explained.errors == 1 else 'go'} with {what}{tested}."]
-            lead += [*_uncertainties(worse, better, groups), *untested]
-    return replace(verdict, sentence=words, lead=lead)
+        lead = evidence.without_attribute or ["Errors of the attribute look like errors of the class."]
+        return f"Whether {evidence.names} matters can't be tested: no class has images of two attributes.", lead
+    if verdict.why_nothing == "whole classes":
+        return _whole_classes(evidence.groups, evidence.subject, evidence.names), evidence.untested
+    images = f"No errors in these {text.count(evidence.explained.n)} images"
+    return f"{images}, so there is nothing that an attribute could explain.", evidence.untested
 
 
-def p_text(explained: ExplainedErrors) -> str:
-    """Format a p-value that is not None; the smallest one that the permutations allow is an upper bound."""
-    p = explained.p_value
-    assert p is not None
-    return f"p {'≤' if explained.p_is_bound else '='} {p:.{4 if p < 0.01 else 2}f}"
+def _pair(pair: Pair | None, groups: Sequence[Group]) -> tuple[Group, Group]:
+    """Return the two groups of one class that a verdict names, the worse one first."""
+    assert pair is not None
+    named = {each.index: each for each in groups}
+    return named[pair[0]], named[pair[1]]
 
 
-def are_apart(worse: Group, better: Group) -> bool:
-    """Return whether the intervals of the two groups are apart."""
-    return worse.high is not None and better.low is not None and worse.high < better.low
+def _wrong_guesses(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]]:
+    """Return headline and lead if wrong guesses alone can be the reason of a difference."""
+    guesses, n = evidence.guesses, verdict.wrong_guesses
+    assert guesses is not None and n is not None
+    source = "the attributes in the file" if guesses.from_file else guesses.called
+    guessed = f"about {text.count_of(n, 'image')} of this class {'is' if n == 1 else 'are'} probably"
+    guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
+    difference = text.capitalize_first(_difference_text(*_pair(verdict.pair, evidence.groups)))
+    words = f"The errors of {evidence.subject} go with {source} of {evidence.names}"
+    return f"{words}, but wrong guesses alone can be the reason.", [
+        f"{difference}{evidence.p_value}; {guessed}.",
+        *evidence.untested,
+    ]
 
 
-def classes_of_one_attribute(groups: Sequence[Group]) -> list[str]:
-    """Return the classes whose images all have the same attribute."""
-    attributes_of = Counter(each.class_name for each in groups if each.n)
-    return [name for name, attributes in attributes_of.items() if attributes == 1]
+def _bias(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]]:
+    """Return headline and lead of a bias."""
+    assert verdict.size is not None
+    explained, (worse, better) = evidence.explained, _pair(verdict.pair, evidence.groups)
+    what = "the cluster" if evidence.by_clusters else "these guesses" if verdict.by_words else "the attribute"
+    errors = f"{text.share_in_words(explained)} of its {text.count_of(explained.errors, 'error')}"
+    lead = [f"Also {_difference_text(*_pair(verdict.also, evidence.groups))}."] if verdict.also else []
+    lead += [f"{errors} {'goes' if explained.errors == 1 else 'go'} with {what}{evidence.p_value}."]
+    lead += [*_uncertainties(worse, better, evidence.groups), *evidence.untested]
+    headline = f"The accuracy of {evidence.subject} {DEPENDS[verdict.size]} on {evidence.towards}"
+    return f"{headline}: {_difference_text(worse, better)}.", lead
 
 
-def most_confused(
-    confusion: Sequence[Sequence[int]],
-    classes: Sequence[str],
-    groups: Sequence[Group],
-    verdict: Verdict,
-) -> list[str]:
+def most_confused(taken_for: Mapping[str, Mapping[str, int]], groups: Sequence[Group], kind: VerdictKind) -> list[str]:
     """Return a sentence on the class of which the largest share is taken for one other class; none if it is small.
 
-    ``confusion`` (C, C) are the images of each class that are taken for each. Classes of few images don't count, nor,
-    if the ``verdict`` is a bias, those with a group of which few are wrong: the attribute can be the reason there. It
-    says so itself if all images are taken for one class.
+    ``taken_for`` has for each true class the images that are taken for each class. Classes of few images don't count,
+    nor, if the ``kind`` of the verdict is a bias, those with a group of which few are wrong: the attribute can be the
+    reason there. The verdict itself says it if all images are taken for one class.
     """
-    if verdict.kind == "nothing to compare" and sum(any(column) for column in zip(*confusion, strict=True)) == 1:
+    if kind == "nothing to compare" and len({other for row in taken_for.values() for other in row}) == 1:
         return []
     good = [each.class_name for each in groups if each.n and each.correct > (1 - LARGE_CONFUSION) * each.n]
     shares = [
-        (n / sum(row), name, other)
-        for row, name in zip(confusion, classes, strict=True)
-        if sum(row) >= SMALL_GROUP and not (verdict.kind == "bias" and name in good)
-        for n, other in zip(row, classes, strict=True)
+        (n / sum(row.values()), name, other)
+        for name, row in taken_for.items()
+        if sum(row.values()) >= SMALL_GROUP and not (kind == "bias" and name in good)
+        for other, n in row.items()
         if other != name
     ]
     share, name, other = max(shares, default=(0.0, "", ""), key=lambda each: each[0])
     return [] if share < LARGE_CONFUSION else [f"Overall, {text.in_words(share)} of {name!r} are taken for {other!r}."]
 
 
-def beyond_in_words(factor: AuditedFactor, others: Sequence[str], doubted: Sequence[str]) -> list[str]:
-    """Return sentences on a biased factor: whether ``others``, or those ``doubted``, may be the reason instead."""
-    sentences, named, beyond = list[str](), " and ".join(others), factor.explained_beyond
+def beyond_in_words(factor: AuditedFactor, factors: Sequence[AuditedFactor]) -> list[str]:
+    """Return sentences on a biased factor: whether another of the ``factors`` may be the reason instead."""
+    if factor.verdict.kind != "bias":
+        return []
+    others = [other for other in factors if other is not factor]
+    doubted = [other.name for other in others if other.verdict.doubts]
+    named = " and ".join(other.name for other in others if not other.verdict.doubts)
+    sentences, beyond = list[str](), factor.explained_beyond
     if beyond is not None and beyond.p_value is None:
         sentences.append(f"Its effect can't be told from that of {named}: they go together in these images.")
     elif beyond is not None and not factor.is_its_own:
-        seen = f"no difference can be seen ({p_text(beyond)})"
+        seen = f"no difference can be seen ({text.p_text(beyond)})"
         sentences.append(f"Among images that agree in {named}, {seen}: {named} may be the reason instead.")
     if doubted:
         sentences.append(f"But {' and '.join(doubted)} may be the reason instead. {_not_constant(doubted)}")
@@ -318,7 +344,7 @@ def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
     return f"{subject} gets {outcome}, {untestable}."
 
 
-def _without_attribute(groups: Sequence[Group], guesses: Guesses) -> str:
+def _unknown(groups: Sequence[Group], guesses: Guesses) -> str:
     """Return how many images are in no group, and why."""
     n = guesses.n_unknown + sum(each.n for each in groups)
     unsure = f"{guesses.guesser}'s confidence is below --min-confidence"

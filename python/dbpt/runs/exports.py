@@ -101,7 +101,7 @@ def check_tensors_work(
         raise InputError(f"{problem} don't work with torch's tensors ({foreign_error(error)}); {hint}") from error
     expected_NC = logits(features_ND.numpy())
     if not np.allclose(found_NC, expected_NC, rtol=0, atol=1e-4 * max(1, np.abs(expected_NC).max())):
-        raise InputError(f"{problem} are others with torch's tensors than with arrays; {hint}")
+        raise InputError(f"{problem} differ between torch tensors and NumPy arrays; {hint}")
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def write_onnx(
     for images in batches:
         for expected, result in zip(module(images), session.run(None, {"images": images.numpy()}), strict=True):
             if not np.allclose(result, expected, rtol=0, atol=1e-4 * max(1.0, float(expected.abs().max()))):
-                raise InputError(f"--onnx {path}: onnxruntime computes other results than torch; use to_torch")
+                raise InputError(f"--onnx {path}: the results of onnxruntime differ from torch's; use to_torch")
     write_atomically(path, content, overwrite=overwrite)
 
 

@@ -220,7 +220,7 @@ class OutputFolder(Generic[R]):
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
                 way_on = shlex.join([*self.command.split(), "--resume", "--out", str(folder)])
-                hint = f"use the same settings, as {way_on} alone does{lower}, or start again with --overwrite"
+                hint = f"use the same settings ({way_on} takes them){lower}, or start again with --overwrite"
                 raise InputError(f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; {hint}")
         return lowered
 

@@ -64,13 +64,13 @@ class FeatureClassifier:
         shapes: dict[str, list[tuple[int, ...]]] = {"logit_scale": [(1,)], "logit_bias": [(1,), outputs]}
         shapes |= {name: [shape] for name, shape in self.head.tensor_shapes(self._of_outputs).items()}
         if (extra := self.tensors.keys() - shapes.keys() - {"weights"}) and self.head.name not in HEADS.added:
-            raise ValueError(f"{min(extra)} is no tensor of the head {self.head.name}")
+            raise ValueError(f"{min(extra)} is not a tensor of the head {self.head.name}")
         for name, expected in shapes.items():
             if (shape := self.tensors[name].shape) not in expected:
                 raise ValueError(f"{name} has shape {shape}, expected {' or '.join(map(str, expected))}")
         for name, tensor in self.tensors.items():
             if not are_finite(tensor):
-                raise ValueError(f"{name} holds other than finite float32")
+                raise ValueError(f"{name} is not finite float32")
 
     @property
     def weights(self) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 
 from dbpt.guesses.base import PSEUDO_METHODS
-from dbpt.heads import HEADS
+from dbpt.heads import HEADS, LINEAR_HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.derived import Settings
 from dbpt.settings.fields import NOT_WITH_AUTO, NOT_WITH_CLUSTERS, flag_of
@@ -56,12 +56,12 @@ def why_groups_stay_alike(head: str, objective: str) -> str | None:
 
     Their outputs begin alike, and only the losses of groups, on weights that are trained, tell them apart.
     """
-    alike = "groups without words (--group-source ppa, --attributes clusters) begin alike"
+    alike = "groups without names (--group-source ppa, --attributes clusters) start from equal prompts"
     if not HEADS[head].tells_alike_apart:
-        return f"--prompts group with --head {head}: {alike}, and it keeps its class weights; choose --head linear"
+        return f"--prompts group with --head {head}: {alike}, which this head can't train apart; choose --head linear"
     if not OBJECTIVES[objective].by_group:
-        stay = f"{alike}, and {OBJECTIVES[objective].title} has no loss of groups"
-        return f"--prompts group with --objective {objective}: {stay}; choose --objective gla"
+        reason = f"{alike}, which {OBJECTIVES[objective].title} doesn't train apart"
+        return f"--prompts group with --objective {objective}: {reason}; choose --objective gla"
     return None
 
 
@@ -72,10 +72,13 @@ def why_not_mixed(head: str, *, has_words: bool) -> str | None:
         head: the name of the head.
         has_words: whether sentences tell the groups of a class apart.
     """
-    from dbpt.heads.base import Head
-
     if not has_words:
         return "groups without words have no untrained prompts to mix with"
+    if head in LINEAR_HEADS:
+        return None
+
+    from dbpt.heads.base import Head
+
     linear = HEADS[head].logits is Head.logits
     return None if linear else f"the logits of head {head} are not linear in its weights, so nothing can be mixed"
 
@@ -97,7 +100,7 @@ def _refusals(config: Settings) -> Iterator[str]:
     if config.alpha is not None:
         alpha, has_words = f"--alpha {config.alpha:g}", not config.has_unnamed_groups
         if not any(prompts == "group" for _, prompts in config.trained):
-            why = "it mixes trained group prompts with untrained ones, and none are trained"
+            why = "it mixes trained group prompts with untrained ones, and no group prompts are trained"
             yield f"{alpha}: {why}; drop it, or choose --prompts group"
         if reason := why_not_mixed(config.head, has_words=has_words):
             yield f"{alpha}: {reason}; leave it out"
@@ -108,7 +111,7 @@ def _refusals(config: Settings) -> Iterator[str]:
     if config.asks_auto and config.learns_attributes:
         yield f"--pseudo-method {config.pseudo_method} with --attributes auto: it learns from known attributes; {DROP}"
     if config.proportions is not None and config.factors is not None:
-        yield f"--proportions with --factors: each factor has shares of its own, which are estimated; {DROP}"
+        yield f"--proportions with --factors: dbpt estimates the shares of each factor; {DROP}"
     if config.embeddings is not None and config.features == "live":
         yield f"--features live with --embeddings: there is no image to crop and flip; {DROP}"
     if objective.refits and config.features == "live":
@@ -117,7 +120,7 @@ def _refusals(config: Settings) -> Iterator[str]:
 
 def _refusals_of_guesses(config: Settings) -> Iterator[str]:
     if config.attributes is not None and config.factors is not None:
-        yield f"--factors with --attributes: a factor is an attribute with a name; {DROP}"
+        yield f"--factors with --attributes: factors replace attributes; {DROP}"
     if config.pseudo_attributes is not None and not config.keeps_known:
         for name in ("label_model", "label_pretrained", "pseudo_method", "proportions"):
             if _is_given(config, name):

@@ -14,19 +14,19 @@ AUTO = "auto"
 CLUSTERS = "clusters"
 MOST_CLUSTERS = 10
 NOT_WITH_CLUSTERS = {
-    "attribute_template": "clusters are found without words",
-    "group_template": "clusters have no words",
+    "attribute_template": "clusters have no names, so there is no sentence to fill",
+    "group_template": "clusters have no names",
     "pseudo_method": "clusters within each class are always found by k-means",
-    "proportions": "nobody knows the shares of clusters beforehand",
+    "proportions": "the shares of clusters are unknown before they are found",
     "pseudo_attributes": "the file has the attributes already",
-    "guess_only_unknown": "an image has a cluster, whether its attribute is known or not",
+    "guess_only_unknown": "every image gets a cluster, even if its attribute is known",
 }
 """The settings that ``--attributes clusters`` doesn't read, and why."""
 NOT_WITH_AUTO = {
-    "attribute_template": "the family that is found has its own",
-    "proportions": "nobody knows the shares of names that are to be found",
+    "attribute_template": "auto uses the sentences of the family that it finds",
+    "proportions": "the shares of the names are unknown before auto finds them",
     "pseudo_attributes": "the file has the attributes already",
-    "guess_only_unknown": "the attributes that the data have are others",
+    "guess_only_unknown": "auto finds other attributes than those in the data",
 }
 """The same for ``--attributes auto``."""
 

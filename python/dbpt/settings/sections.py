@@ -63,8 +63,8 @@ class DataSettings(SettingsSection):
     )
     shots: int | None = setting(
         None,
-        "few-shot learning as in CoOp: train on so many images of each class, drawn by the seed, and validate on as "
-        "many, but at most 4",
+        "few-shot learning as in CoOp: number of training images of each class, drawn with the seed; validation uses "
+        "as many, but at most 4",
         unset="all images",
         low=1,
     )
@@ -92,14 +92,14 @@ class WordSettings(SettingsSection):
     factors: tuple[str, ...] | None = setting(
         None,
         "several suspected attributes, in place of attributes: 'style: photo, sketch=sketch|drawing' "
-        "'place: sea, land'; 'place[ship]: sea, harbour' has the only values for class ship",
+        "'place: sea, land'; with 'place[ship]: sea, harbour', images of class ship can only have these values",
     )
     template: tuple[str, ...] | None = setting(None, "sentences with {} for the zero-shot classes")
     attribute_template: tuple[str, ...] | None = setting(None, "sentences with {} for the attributes")
     group_template: tuple[str, ...] | None = setting(
         None,
-        "sentences for the groups: 'a {attribute} of a {class}.'; the prompt starts at the first, all else is their "
-        "mean",
+        "sentences for the groups: 'a {attribute} of a {class}.'; the prompt starts from the first, everything else "
+        "uses their mean",
         unset="the data's own, else six generic ones",
     )
 
@@ -163,8 +163,8 @@ class PseudoAttributeSettings(SettingsSection):
     )
     probe_rows: int | None = setting(
         None,
-        "let the probe know only so many attributes, of training and validation images drawn at random by the seed, to "
-        "see what few labels are worth",
+        "number of known attributes that the probe learns from, of training and validation images drawn at random with "
+        "the seed; shows what few labels are worth",
         unset="all that are known",
         low=2,
     )
@@ -186,7 +186,7 @@ class PseudoAttributeSettings(SettingsSection):
         "and let CLIP guess only the others",
     )
     label_model: str | None = setting(
-        None, "another CLIP, named like model, that guesses the attributes", unset="model", identity=False
+        None, "another CLIP, named as in model, that guesses the attributes", unset="model", identity=False
     )
     label_pretrained: str | None = setting(
         None, "weights of label_model: open_clip tag or a .safetensors file", identity=False
@@ -304,9 +304,9 @@ class TrainingSettings(SettingsSection):
     warmup_epochs: int = setting(1, "epochs at a learning rate of 1e-5 before the cosine schedule", low=0)
     model_selection: str = setting(
         AUTO,
-        "metric on the validation split that selects the best epoch: in the worst group, pseudo or true, the mean "
-        "probability of the true class (wgp) or the accuracy (wga); the average accuracy; or last for the last epoch; "
-        "auto is pseudo-wgp, and average for objectives without groups such as erm",
+        "metric on the validation split that selects the best epoch: wgp is the mean probability of the true class in "
+        "the worst group, wga the accuracy there, with pseudo or true groups; average is the average accuracy; last "
+        "takes the last epoch; auto is pseudo-wgp, and average for objectives without groups such as erm",
         choices=(AUTO, *SELECTIONS),
     )
     seed: int = setting(0, "seed of all random draws", low=0, high=2**63 - 1)
@@ -327,7 +327,7 @@ class OutputSettings(SettingsSection):
         identity=False,
     )
     report_to: tuple[str, ...] | None = setting(
-        None, "trackers that are told each epoch and the table", choices=TRACKERS, identity=False
+        None, "experiment trackers that get the figures of each epoch and the table", choices=TRACKERS, identity=False
     )
 
 

@@ -245,7 +245,7 @@ def read_tensors(
         metadata = header["__metadata__"]
         check_version(path, int(metadata["schema_version"]), version)
         if metadata.pop(DIGEST) != _digest(header, data):
-            raise InputError(f"{path}: damaged, not what was written into this {what}; {hint}")
+            raise InputError(f"{path}: damaged: its content differs from what was written into this {what}; {hint}")
         if missing := set(needs) - tensors.keys():
             raise InputError(f"{path}: has no {min(missing)!r}; {hint}")
     except InputError:

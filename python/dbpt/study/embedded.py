@@ -16,10 +16,10 @@ from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, load_backbone, zero_shot_logits, zero_shot_weights
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.features import StoredFeatures, open_precomputed_features
-from dbpt.discovery.catalogue import read_catalogue
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
 from dbpt.guesses import PSEUDO_METHODS, PseudoAttributes
+from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.label import label_suspects, with_known
 from dbpt.guesses.linear_probe import AttributeProbe, Features

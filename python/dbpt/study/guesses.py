@@ -1,9 +1,7 @@
-"""Tell what to think of the guesses of a study: doubts, warnings, contact sheets, and a table of images."""
+"""Tell what to think of the guesses of a study: doubts, warnings, and a table of images."""
 
-import logging
 from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,20 +11,16 @@ from dbpt.cautions import Caution
 from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import Column
-from dbpt.discovery.catalogue import catalogue_words
-from dbpt.groups import group_counts
-from dbpt.guesses import base
+from dbpt.guesses import PseudoAttributes
+from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
+from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.label import doubts_column
 from dbpt.guesses.trust import Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.pictures import GuessSheets, contact_sheets
 from dbpt.settings.config import FitConfig
-from dbpt.storage.files import is_missing, write_atomically
 from dbpt.study.embedded import Embedded
 from dbpt.study.study import Study
-
-logger = logging.getLogger(__name__)
 
 MOST_IN_SHORT = 10
 """So many probabilities with four digits still sum to 1, up to 0.0005; those of more classes have six."""
@@ -34,7 +28,7 @@ MOST_IN_SHORT = 10
 
 def image_columns(
     dataset: Dataset,
-    pseudo: base.PseudoAttributes,
+    pseudo: PseudoAttributes,
     guesses: Guesses | None,
     rows: NDArray[np.int64] | None = None,
     *,
@@ -69,15 +63,14 @@ def image_columns(
         columns["prediction"] = [classes[label] for label in predictions.tolist()]
     if attributes is not None:
         columns["attribute"] = attributes
-    if pseudo.method != base.NO_ATTRIBUTE:
+    grouping = Grouping.guessed(dataset, pseudo)
+    if grouping.provenance != "none":
         trusted = guesses if guesses is not None and guesses.is_judged else None
-        columns |= _columns("", base.names_of_rows(dataset, pseudo), pseudo, trusted, rows)
+        columns |= _columns("", grouping.names_of_rows(rows), pseudo, trusted, rows)
         for number, part in enumerate(pseudo.parts):
-            suspect, of_part = dataset.words.suspects[number], trusted and trusted.factors[number]
-            values = [*suspect.values, ""]  # the last for -1
-            named = [values[value] for value in part.pseudo_attributes.tolist()]
-            columns |= _columns(suspect.name, named, part, of_part, rows)
-        columns["group"] = base.pseudo_groups(dataset, pseudo)[rows]
+            factor, of_part = grouping.alone(number), trusted and trusted.factors[number]
+            columns |= _columns(factor.factors[0].name, factor.names_of_rows(rows), part, of_part, rows)
+        columns["group"] = grouping.groups[rows]
     if probabilities is not None:
         digits = 4 if len(classes) <= MOST_IN_SHORT else 6
         columns |= {
@@ -87,12 +80,12 @@ def image_columns(
 
 
 def _columns(
-    name: str, named: list[str], pseudo: base.PseudoAttributes, guesses: Guesses | None, rows: NDArray[np.int64]
+    name: str, named: list[str], pseudo: PseudoAttributes, guesses: Guesses | None, rows: NDArray[np.int64]
 ) -> dict[str, Column]:
-    """Return the columns of one attribute, whose value in each row of the data is ``named``."""
+    """Return the columns of one attribute, whose value in each of the ``rows`` is ``named``."""
     assert pseudo.confidence is not None
     suffix = name and f"_{name}"
-    columns: dict[str, Column] = {f"pseudo_{name or 'attribute'}": [named[row] for row in rows.tolist()]}
+    columns: dict[str, Column] = {f"pseudo_{name or 'attribute'}": named}
     columns[f"confidence{suffix}"] = _rounded(pseudo.confidence[rows])
     if guesses:
         doubts = [doubt.sentence if name else str(doubt) for doubt in guesses.doubts]
@@ -105,7 +98,7 @@ def _rounded(values: NDArray[np.floating[Any]], digits: int = 4) -> NDArray[np.f
     return rounded
 
 
-def judged_guesses(images: Embedded, pseudo: base.PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
+def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
     """Return the figures and doubts of `guesses_with_doubts` about ``rows``, by default all but the test rows."""
     dataset = images.dataset
     rows = dataset.rows_to_fit if rows is None else rows
@@ -116,7 +109,7 @@ def judged_guesses(images: Embedded, pseudo: base.PseudoAttributes, rows: NDArra
 
 
 def judged_class_words(
-    images: Embedded, pseudo: base.PseudoAttributes, rows: NDArray[np.int64] | None = None
+    images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None
 ) -> tuple[Caution, ...]:
     """Return the `class_word_doubts` about ``rows``, by default all but the test rows."""
     dataset = images.dataset
@@ -129,49 +122,9 @@ def judged_class_words(
     return class_word_doubts(logits, labels, attributes, dataset.class_names)
 
 
-def guess_sheets(study: Study) -> GuessSheets:
-    """Return the judged guesses of all but the test rows, with contact sheets if there are images.
-
-    Of clusters, add class, cluster and its share of the class for each.
-    """
-    dataset, pseudo, rows = study.dataset, study.pseudo, study.dataset.rows_to_fit
-    assert study.guesses is not None and pseudo.confidence is not None
-    groups, pairs = base.pseudo_groups(dataset, pseudo)[rows], base.group_pairs(dataset, pseudo)
-    sheets, clusters = None, list[tuple[str, str, float]]()
-    if study.config.opens_images and study.has_attributes:
-        paths, seed = [dataset.paths[row] for row in rows], study.config.seed
-        sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], group_names=pairs, seed=seed)
-    if pseudo.class_clusters is not None:
-        counts_CK = group_counts(groups, len(pairs)).reshape(dataset.num_classes, -1)
-        shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
-        clusters = [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
-    return GuessSheets(study.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)
-
-
-def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:
-    """Write ``guesses.html`` if there are images, so that people can check the guesses during training.
-
-    Args:
-        out: the folder.
-        sheets: the guesses, with pictures if there are images.
-        name: of the data set.
-        label_commands: those with which people label a sample, one a line.
-        again: replace a page that is there.
-    """
-    if sheets.sheets is None:
-        return
-    from dbpt.report.sections import render_guesses  # imports matplotlib, which most commands don't need
-
-    page = out / "guesses.html"
-    if again or is_missing(page):
-        write_atomically(page, render_guesses(sheets, name, label_commands))
-    shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
-    logger.info(f"{sheets.guesses.called}, to check before training: {shown}")
-
-
 def doubted_guesses(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[Guesses, ...]:
     """Return the guesses of each suspect that are in doubt, if figures or trainings with ``configs`` depend on them."""
-    depends = study.group_kind == "pseudo" or any(
+    depends = study.reported.kind == "pseudo" or any(
         config.selecting_groups == "pseudo"
         or (OBJECTIVES[config.trained_objective].uses_groups and config.group_source == "pseudo")
         for config in configs

@@ -1,7 +1,4 @@
-"""The steps of a study before training: read and embed, guess, arrange; and the checks between them.
-
-Before them, ``--attributes auto`` becomes the family of the catalogue that best explains the errors of zero-shot CLIP.
-"""
+"""The steps of a study before training: read and embed, guess, arrange; and the checks between them."""
 
 import logging
 import os
@@ -16,26 +13,23 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.clip.load import checked_spec
-from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, entries_of, parse_factors
+from dbpt.data import DATASETS, SPLITS, Dataset, check_precomputed_file, parse_factors
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS, check_classes, hold_out
 from dbpt.data.words import parse_vocabulary
-from dbpt.discovery.catalogue import Family
-from dbpt.discovery.result import best_family, images_to_search, zero_shot_right
 from dbpt.errors import InputError, in_digits
-from dbpt.guesses.base import PSEUDO_METHODS, pseudo_groups
+from dbpt.guesses.base import PSEUDO_METHODS
+from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.linear_probe import probe_errors
 from dbpt.heads import HEADS
 from dbpt.heads.base import class_prompts, group_prompts
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.findings import SearchedImages, doubts_in_words
 from dbpt.runs.run_folder import read_context
-from dbpt.settings.combinations import DROP
 from dbpt.settings.config import FitConfig, readers
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import TRUE_SELECTIONS, PseudoAttributeSettings, WordSettings
 from dbpt.storage.files import check_can_create
-from dbpt.study.data import configured_dataset, open_dataset, resolve_demo, rows_with_known
-from dbpt.study.embedded import Embedded, configured_backbone, embed_dataset, embedded_rows
+from dbpt.study.data import open_dataset, rows_with_known
+from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows
 from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
 from dbpt.study.study import Study
 
@@ -108,14 +102,14 @@ def check_groups(study: Study) -> None:
     objective = OBJECTIVES[config.trained_objective]
     uses_groups = objective.uses_groups and config.group_source == "pseudo"
     for split, wanted in ((objective.trains_on, uses_groups), ("val", config.selecting_groups == "pseudo")):
-        if wanted and not (study.groups("pseudo")[study.rows(split)] >= 0).any():
+        if wanted and not study.grouping("pseudo").counts(study.rows(split)).any():
             if config.pseudo_attributes is not None and not config.min_confidence:
                 raise InputError(f"{config.pseudo_attributes}: no row of split {split!r} has an attribute; add some")
             problem = f"no row of split {split!r} has a pseudo attribute that sure"
             raise InputError(f"--min-confidence {in_digits(config.min_confidence)}: {problem}; lower it")
     if not objective.leaves_unknown_out:
         return
-    rows, groups = study.rows(objective.trains_on), study.groups(config.group_source)
+    rows, groups = study.rows(objective.trains_on), study.grouping(config.group_source).groups
     known = rows[groups[rows] >= 0]
     rows_C = np.bincount(dataset.labels[known], minlength=dataset.num_classes)
     missing = [name for name, rows in zip(dataset.class_names, rows_C, strict=True) if not rows]
@@ -168,31 +162,33 @@ def _names_groups(config: FitConfig) -> bool:
 
 def group_warnings(study: Study) -> list[Caution]:
     """Return warnings about groups of training or model selection with no or few rows."""
-    config = study.config
-    counts = study.counts
-
-    def what(kind: str) -> str:
-        return f"{kind}-groups" if study.has_attributes or kind == "ppa" else "classes"
-
-    def listed(is_few_G: NDArray[np.bool_], rows: NDArray[np.int64], split: str) -> list[str]:
-        names, occurring = study.group_names(kind), study.occurring(kind)
-        return [f"{names[g]} ({rows[g]} in {split!r})" for g in np.flatnonzero(is_few_G & occurring).tolist()]
-
-    warnings = []
-    kind, trains_on = config.group_source, OBJECTIVES[config.trained_objective].trains_on
-    elsewhere = "val" if trains_on == "train" else "train"
-    if few := listed(counts(kind, trains_on) == 0, counts(kind, elsewhere), elsewhere):
-        warnings.append(caution("untrained groups", noun=what(kind), split=trains_on, groups=few))
+    config, warnings = study.config, list[Caution]()
+    grouping, noun, train_G, val_G = _counted(study, config.group_source)
+    trains_on = OBJECTIVES[config.trained_objective].trains_on
+    rows_G, elsewhere_G, elsewhere = (train_G, val_G, "val") if trains_on == "train" else (val_G, train_G, "train")
+    if few := _few_rows(grouping, rows_G == 0, elsewhere_G, elsewhere):
+        warnings.append(caution("untrained groups", noun=noun, split=trains_on, groups=few))
     if config.selecting_groups is None or config.shots is not None:
         return [*warnings, *_warnings_of_shots(study)]
-    kind = config.selecting_groups
-    train_G, val_G = counts(kind, "train"), counts(kind, "val")
-    if few := listed((val_G == 0) & (train_G > 0), train_G, "train"):
-        warnings.append(caution("unvalidated groups", noun=what(kind), groups=few))
-    if few := listed((val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
-        values = {"noun": what(kind), "limit": SMALL_VALIDATION_GROUP, "groups": few}
-        warnings.append(caution("small validation groups", **values))
+    grouping, noun, train_G, val_G = _counted(study, config.selecting_groups)
+    if few := _few_rows(grouping, (val_G == 0) & (train_G > 0), train_G, "train"):
+        warnings.append(caution("unvalidated groups", noun=noun, groups=few))
+    if few := _few_rows(grouping, (val_G > 0) & (val_G < SMALL_VALIDATION_GROUP), val_G, "val"):
+        warnings.append(caution("small validation groups", noun=noun, limit=SMALL_VALIDATION_GROUP, groups=few))
     return warnings
+
+
+def _counted(study: Study, source: str) -> tuple[Grouping, str, NDArray[np.int64], NDArray[np.int64]]:
+    """Return the groups of a ``group_source``, their noun, and the (G,) rows of training and of validation."""
+    grouping = study.grouping(source)
+    noun = "classes" if grouping.provenance == "none" else f"{source}-groups"
+    return grouping, noun, grouping.counts(study.rows("train")), grouping.counts(study.rows("val"))
+
+
+def _few_rows(grouping: Grouping, is_few_G: NDArray[np.bool_], rows_G: NDArray[np.int64], split: str) -> list[str]:
+    """Return the names of few groups, unless nobody expects them, with their number of rows in a split."""
+    few = np.flatnonzero(is_few_G & grouping.expected).tolist()
+    return [f"{grouping.names[g]} ({rows_G[g]} in {split!r})" for g in few]
 
 
 def _warnings_of_shots(study: Study) -> list[Caution]:
@@ -225,7 +221,7 @@ def prepare(config: FitConfig, notes: Sequence[str] = ()) -> Study:
     class_doubts = judged_class_words(embedded, study.pseudo)
     doubted = doubted_guesses(study, [config])
     study = replace(study, warnings=warnings, doubted_guesses=doubted, class_doubts=class_doubts)
-    log_warnings((*class_doubts, *map(doubts_in_words, doubted), *study.warnings), guessed.warnings)
+    log_warnings((*class_doubts, *study.warnings), guessed.warnings)
     return study
 
 
@@ -292,7 +288,7 @@ def load_and_embed(
 def add_pseudo_attributes(embedded: Embedded, config: FitConfig) -> Study:
     """Return the data with pseudo attributes, and with a validation split if it has none, by the seed of ``config``."""
     dataset, pseudo = embedded.dataset, embedded.guess(config)
-    groups = pseudo_groups(dataset, pseudo)
+    groups = Grouping.guessed(dataset, pseudo).groups
     # Rows without a group are held out by class, in strata numbered after the groups.
     strata = np.where(groups >= 0, groups, groups.max() + 1 + dataset.labels)
     by = "class and pseudo attribute" if dataset.attribute_names else "class"
@@ -314,58 +310,7 @@ def arrange(study: Study, config: FitConfig) -> Study:
     check_groups(study)
     warnings, dataset = [*study.warnings, *group_warnings(study)], study.dataset
     known = int((dataset.attributes >= 0).sum())
-    if known and study.group_kind == "pseudo":
+    if known and study.reported.kind == "pseudo":
         warnings.append(caution("few true attributes", n=known, of=len(dataset)))
     study.average  # noqa: B018 (refused before anything is trained)
     return replace(study, warnings=tuple(warnings))
-
-
-FOUND_SETTINGS = ("attributes", "attribute_template", "celeba_attributes", "columns")
-"""The settings that the search may change."""
-SEARCH_SEED = 0  # not the run's, so that all seeds find the same family
-
-
-def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[FitConfig, tuple[str, ...]]:
-    """Return the settings with names, wordings and templates in place of ``--attributes auto``, and a note about them.
-
-    Other settings are returned unchanged, without a note. Test rows are searched only if there are no others. The
-    data's own attribute is ignored, unless it has the same names. Raises `InputError` if no family is proposed, and as
-    the stages do.
-    """
-    if not config.asks_auto:
-        return config, ()
-    if config.shots is not None:
-        hint = f"the search would see the classes of all training images; dbpt discover does it beforehand; {DROP}"
-        raise InputError(f"--shots {config.shots} with --attributes auto: {hint}")
-    resolved = resolve_demo(config)
-    check_before_reading(resolved)
-    dataset = configured_dataset(resolved, training=training)
-    if resolved.embeddings is not None:
-        check_precomputed_file(Path(resolved.embeddings), dataset)
-    backbone = configured_backbone(resolved)
-    backbone.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
-    readable, features, _ = embed_dataset(dataset, backbone, resolved)
-    if not len(readable):
-        raise InputError(f"{dataset.source}: none of its images can be read; nothing is left to search")
-    rows = readable.rows_to_fit
-    is_test = (readable.splits[rows] == SPLITS.index("test")).any()
-    searched: SearchedImages = "test" if is_test else "training and validation"
-    ways_out = "let --attributes clusters find groups, or train without (--objective erm); "
-    ways_out += f"dbpt discover {config.data} --split all"
-    images, words = images_to_search(backbone, readable, features, rows, SEARCH_SEED), readable.words
-    family, search = best_family(images, words, zero_shot_right(images, words), "zero-shot", searched, ways_out)
-    logger.info(note := f"--attributes auto: {search.sentence}")
-    return found_settings(config, family, dataset), (note,)
-
-
-def found_settings(config: FitConfig, family: Family, dataset: Dataset) -> FitConfig:
-    """Return the settings with the ``family`` as attribute; that of the ``dataset`` is ignored if it is another one."""
-    names = entries_of(family.attributes, family.name)
-    named = replace(config, attributes=names, attribute_template=family.templates, celeba_attributes=None)
-    return named if list(dataset.attribute_names) in ([], family.names) else ignoring_attributes(named)
-
-
-def ignoring_attributes(config: FitConfig) -> FitConfig:
-    """Return the settings with ``--columns attribute=``: the attribute that the data have is another one."""
-    columns = [entry for entry in config.columns or () if not entry.startswith("attribute=")]
-    return replace(config, columns=(*columns, "attribute="))

@@ -96,7 +96,7 @@ def _check_task(target: str, attributes: Sequence[str]) -> None:
     for name in attributes:
         if name == target or attributes.count(name) > 1:
             role = "the target" if name == target else "an attribute"
-            raise InputError(f"{flag}: {name!r} is given twice (as {role} too); an attribute has one role")
+            raise InputError(f"{flag}: {name!r} is given twice (also as {role}); use each attribute once")
 
 
 def celeba_words(target: str, attributes: Sequence[str]) -> Words:

@@ -48,7 +48,7 @@ DISC_GROUPS = {
 DISC_PLACES = ("on a sofa", "on a bed", "at a bench", "at a bike", "at a shelf")
 DISC_ATTRIBUTES: Vocabulary = {place.rpartition(" ")[2]: (place,) for place in DISC_PLACES}
 DISC_WORDS = Words(CLASSES, DISC_ATTRIBUTES, PHOTO_OF, PHOTO_TAKEN, group_templates=GROUP_TEMPLATES)
-ORDER = "over sorted file names (which image lands where differs from splits drawn on other machines)"
+ORDER = "over sorted file names (splits drawn on other machines may differ)"
 
 
 class MetaShift(DatasetReader):
@@ -92,10 +92,12 @@ def _read_groups(images: Path, *, is_disc: bool) -> Dataset:
         is_test = np.array([path.startswith("test/") for path in paths])
         splits = np.zeros(len(paths), dtype=np.int64)
         splits[is_test] = disc_test_split(int(is_test.sum()))
-        notes = [f"DISC's variant of MetaShift, not comparable with the other; validation drawn as DISC does, {ORDER}"]
+        notes = [
+            f"DISC's variant of MetaShift, not comparable with SubpopBench's; validation split as in DISC, {ORDER}"
+        ]
     else:
         splits = subpopbench_split(len(paths))
-        notes = [f"no {METADATA}: split drawn as SubpopBench does, {ORDER}"]
+        notes = [f"no {METADATA}: split as in SubpopBench, {ORDER}"]
     if others:
         notes.append(f"{len(others)} entries are not *.jpg files and are left out: {shortened(sorted(others), 3)}")
     labels, attributes = np.array(codes, dtype=np.int64).T

@@ -32,8 +32,8 @@ Sample = dict[str, tuple[str, Member]]  # the files of a sample by suffix, each 
 def is_pattern_of_shards(data: str) -> bool:
     """Return whether ``data`` means tar files. Raises `InputError` for compressed ones, which allow no seeking."""
     if COMPRESSED.search(data):
-        problem = "a compressed shard allows no random access"
-        raise InputError(f"data {data!r}: {problem}; unpack it to .tar, as gunzip does")
+        problem = "the images of a compressed shard can't be read one by one"
+        raise InputError(f"data {data!r}: {problem}; unpack it to .tar, for example with gunzip")
     return data.lower().endswith(".tar")
 
 

@@ -1,0 +1,1 @@
+"""`audit`: figures, verdict and page of a classifier, and the gate. Nothing here trains a prompt."""

@@ -1,0 +1,236 @@
+"""A gate for continuous integration: bars that an audited classifier must meet; their sentences, and a JUnit file."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.tables import Column, read_columns, unmarked
+from dbpt.errors import InputError, in_digits, nearest
+from dbpt.evaluation import worst_group_difference_interval
+from dbpt.evaluation.audit import AuditFigures
+from dbpt.groups import group_name, worst_group_accuracy
+from dbpt.report.summary import AVERAGES
+from dbpt.report.text import points, signed_points
+from dbpt.storage.typed_json import Count, read_json, typed
+
+By = Literal["lower-bound", "estimate", "upper-bound"]
+OPTIONS = {"worst-group": "--min-worst-group", "gap": "--max-gap", "drop": "--max-drop"}
+JUDGED = {"lower-bound": "its lower bound,", "estimate": "this,", "upper-bound": "its upper bound,"}
+GROUPS = {"true": "", "guessed": "; groups are guessed", "doubted": "; groups are guessed, and the guesses are doubted"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One bar of a gate. Figures are fractions.
+
+    Attributes:
+        kind: "worst-group", "gap" or "drop".
+        asked: the bar.
+        value, low, high: the figure and its 95 % interval.
+        judged: the part of the interval that is compared with the bar.
+        group: the worst group, by name.
+        n: the number of images.
+        groups: whether the groups are those of true or guessed attributes, and whether these guesses are doubted.
+    """
+
+    kind: Literal["worst-group", "gap", "drop"]
+    asked: float
+    value: float
+    low: float
+    high: float
+    judged: By
+    group: str
+    n: int
+    groups: Literal["true", "guessed", "doubted"] = "true"
+
+    @property
+    def figure(self) -> float:
+        """The one that is compared with the bar."""
+        return {"lower-bound": self.low, "estimate": self.value, "upper-bound": self.high}[self.judged]
+
+    @property
+    def passed(self) -> bool:
+        """True if the bar is met."""
+        return self.figure <= self.asked if self.kind == "gap" else self.figure >= self.asked
+
+    def __str__(self) -> str:
+        shown = signed_points if self.kind == "drop" else points
+        unit = "%" if self.kind == "worst-group" else "points"
+        value = f"{shown(self.value)} {unit} [{shown(self.low)}, {shown(self.high)}]"
+        what = {
+            "worst-group": f"worst-group accuracy {value}, of {self.group}",
+            "gap": f"gap {value} between average and {self.group}",
+            "drop": f"worst-group accuracy {value} against the baseline, on the same {self.n} images",
+        }[self.kind]
+        above, below = ("at least", "below") if self.kind != "gap" else ("above", "at most")
+        compared = below if self.passed == (self.kind == "gap") else above
+        return (
+            f"{'passed' if self.passed else 'failed'}: {what}: {JUDGED[self.judged]} {shown(self.figure)} {unit}, is "
+            f"{compared} {shown(self.asked)} ({OPTIONS[self.kind]}){GROUPS[self.groups]}"
+        )
+
+
+IMAGES, RECORD = "images.csv", "audit.json"
+NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+OPPOSITE: dict[By, By] = {"lower-bound": "upper-bound", "estimate": "estimate", "upper-bound": "lower-bound"}
+"""A gap is good if it is small, so it is surely good if its upper bound is."""
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The result of `Audit.gate`. ``str()`` of it has a line for each bar.
+
+    Attributes:
+        checks: one for each bar that was asked for.
+    """
+
+    checks: list[Check]
+
+    @property
+    def passed(self) -> bool:
+        """True if every bar is met."""
+        return all(check.passed for check in self.checks)
+
+    def junit(self) -> str:
+        """Return JUnit XML, with a test case for each bar."""
+        failures = sum(not check.passed for check in self.checks)
+        suite = ElementTree.Element(
+            "testsuite", name="dbpt audit", tests=str(len(self.checks)), failures=str(failures), errors="0"
+        )
+        for check in self.checks:
+            name = OPTIONS[check.kind].lstrip("-")
+            sentence = NOT_IN_XML.sub(lambda character: ascii(character[0])[1:-1], str(check))
+            case = ElementTree.SubElement(suite, "testcase", classname="dbpt.audit", name=name)
+            if not check.passed:
+                ElementTree.SubElement(case, "failure", message=sentence, type="gate")
+            else:
+                ElementTree.SubElement(case, "system-out").text = sentence
+        ElementTree.indent(suite)
+        return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+    def __str__(self) -> str:
+        return "\n".join(f"gate {check}" for check in self.checks)
+
+
+@dataclass(frozen=True)
+class Bars:
+    """The bars of a gate, checked: fractions, and the folder of the baseline.
+
+    Raises:
+        InputError: for values that can't be meant, and for bars without use.
+    """
+
+    min_worst_group: float | None = None
+    max_gap: float | None = None
+    baseline: str | Path | None = None
+    max_drop: float | None = None
+    by: By = "upper-bound"
+
+    def __post_init__(self) -> None:
+        for name in ("min_worst_group", "max_gap", "max_drop"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, float | int | None):
+                raise InputError(f"{name}: expected a fraction from 0 to 1, found {value!r}")
+            if value is not None and not 0 <= value <= 1:
+                hint = f"; {value:g} per cent are {value / 100:g}" if 1.01 < value <= 100 else ""
+                option = f"--{name.replace('_', '-')} {in_digits(value)}"
+                raise InputError(f"{option}: expected a fraction from 0 to 1{hint}")
+        if self.by not in get_args(By):
+            expected = list(get_args(By))
+            raise InputError(
+                f"--by {self.by!r}: expected one of {', '.join(expected)}{nearest(str(self.by), expected)}"
+            )
+        if self.max_drop is not None and self.baseline is None:
+            raise InputError("--max-drop: needs the audit to compare with; name its folder with --baseline")
+        if self.min_worst_group is None and self.max_gap is None and self.baseline is None:
+            raise InputError("a gate (--by, --junit) needs a bar: give --min-worst-group, --max-gap or --baseline")
+        if self.baseline is not None:
+            read_baseline(Path(self.baseline))
+
+
+def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate:
+    """Compare an audit with the bars of a gate.
+
+    Args:
+        bars: the bars, and the folder of the baseline.
+        figures: the content of ``audit.json``.
+        images: the content of ``images.csv``, which is compared with that of the baseline.
+
+    Raises:
+        InputError: if the baseline has other images, or no image has a known or guessed attribute.
+    """
+    metrics, checks = figures.metrics, list[Check]()
+    worst = next((each for each in figures.groups if each.index == metrics.worst_group), None)
+    if worst is None:
+        raise InputError("gate: no audited image has a known or guessed attribute, so there is no group to judge")
+    groups = "true" if figures.group_kind == "true" else "doubted" if figures.has_doubts else "guessed"
+    about: tuple[Any, ...] = group_name(worst.class_name, worst.attribute), metrics.n, groups
+    value, gap = cast(float, metrics.worst_group_accuracy), cast(float, getattr(metrics, AVERAGES[figures.average][1]))
+    if (asked := bars.min_worst_group) is not None:
+        bounds = cast(float, metrics.worst_group_low), cast(float, metrics.worst_group_high)
+        checks.append(Check("worst-group", asked, value, *bounds, bars.by, *about))
+    if (asked := bars.max_gap) is not None:
+        assert figures.gap_low is not None and figures.gap_high is not None
+        checks.append(Check("gap", asked, gap, figures.gap_low, figures.gap_high, OPPOSITE[bars.by], *about))
+    if bars.baseline is not None:
+        correct, others, groups_N = _paired(images, Path(bars.baseline))
+        bounds = worst_group_difference_interval(correct, others, groups_N) or (-1.0, 1.0)
+        difference = value - cast(float, worst_group_accuracy(others, groups_N))
+        checks.append(Check("drop", -(bars.max_drop or 0.0), difference, *bounds, "upper-bound", *about))
+    return Gate(checks)
+
+
+def read_baseline(folder: Path) -> dict[str, tuple[str, str]]:
+    """Return label and prediction of each image in the folder of an audit, by path.
+
+    Raises `InputError` unless its table has just the labels and predictions that its ``audit.json`` counts.
+    """
+    for name in (IMAGES, RECORD):
+        if not (folder / name).is_file():
+            raise InputError(f"--baseline {folder}: has no {name}; name the folder of an audit")
+    record, before = folder / RECORD, dict[str, tuple[str, str]]()
+    kind: Any = dict[str, dict[str, dict[str, Count]]]
+    counts = typed({"confusion": read_json(record, "audit").get("confusion")}, kind, record, "audit again")["confusion"]
+    left = Counter({(label, taken_for): n for label, row in counts.items() for taken_for, n in row.items()})
+    table = read_columns(folder / IMAGES, ("path", "label", "prediction"))
+    for row, cells in enumerate(zip(*table.values.values(), strict=True)):
+        path, label, prediction = map(unmarked, cells)
+        left[label, prediction] -= 1
+        if path in before or left[label, prediction] < 0:
+            problem = f"{RECORD} has fewer images of {label!r} taken for {prediction!r}"
+            problem = f"image {path!r} is in another line too" if path in before else problem
+            raise InputError(f"--baseline {table.where(row)}: {problem}; the file was changed, audit again")
+        before[path] = label, prediction
+    if missing := left.total():
+        raise InputError(f"--baseline {folder / IMAGES}: lacks {missing} images that {RECORD} counts; audit again")
+    return before
+
+
+def _paired(
+    images: dict[str, Column], baseline: Path
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64]]:
+    """Return which images (N,) are right, now and in the folder of the baseline, and their groups, -1 if unknown."""
+    before = read_baseline(baseline)
+    paths, labels, attributes, predictions = (
+        list(images[name]) for name in ("path", "label", "attribute", "prediction")
+    )
+    where = f"--baseline {baseline / IMAGES}"
+    if missing := [path for path in paths if path not in before]:
+        lacks = f"lacks {len(missing)} of the {len(paths)} images, such as {missing[0]}"
+        raise InputError(f"{where}: {lacks}; audit the same images with both classifiers")
+    for path, label in zip(paths, labels, strict=True):
+        if before[path][0] != label:
+            raise InputError(f"{where}: {path} has the label {before[path][0]!r} there, and {label!r} here")
+    numbers: dict[tuple[str, str], int] = {}
+    groups = [
+        numbers.setdefault(pair, len(numbers)) if pair[1] else -1 for pair in zip(labels, attributes, strict=True)
+    ]
+    correct = [label == prediction for label, prediction in zip(labels, predictions, strict=True)]
+    others = [label == before[path][1] for path, label in zip(paths, labels, strict=True)]
+    return np.array(correct), np.array(others), np.array(groups, dtype=np.int64)

@@ -1,0 +1,142 @@
+"""The step that follows from the verdict of an audit, with its commands."""
+
+import re
+import shlex
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+
+from dbpt.data import Vocabulary, entries_of, factor_entries
+from dbpt.data.words import Factor
+from dbpt.errors import InputError
+from dbpt.evaluation.audit import AuditedFactor, FewerNames, NextStep, StepKind, Verdict
+from dbpt.evaluation.subject import Subject
+from dbpt.guesses.trust import Guesses
+from dbpt.objectives import OBJECTIVES
+from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
+
+TRAINING_SETTINGS = AUDIT_SETTINGS | {"group_template"}
+"""Settings that the next commands, which may train, take over from the audit or from its run."""
+UNRELATED = 0.1
+"""Below this Cramér's V in the training images, group weights can't lessen a bias.
+
+Of two equally frequent classes, 0.1 is a mix of 55 to 45: the weights of the two groups of a class differ by a factor
+of 1.2, and the attribute tells the class of 55 % of the images. At 0.3 it is 65 to 35, a factor of 1.9.
+"""
+
+
+def next_step(
+    subject: Subject,
+    verdict: Verdict,
+    guesses: Guesses,
+    *,
+    by_guesses: bool,
+    factors: Sequence[AuditedFactor] = (),
+    association: float | None = None,
+) -> NextStep:
+    """Return the step that follows from the verdict, and the commands that it needs.
+
+    Args:
+        subject, verdict, guesses: what is audited, the result, and the guesses of the attribute.
+        by_guesses: whether the groups are those of the ``guesses``.
+        factors: if there are several, the commands have those with a bias.
+        association: Cramér's V of class and attribute in the training images; None if unknown.
+    """
+    untrusted = by_guesses and verdict.kind == "untrusted"
+    left_out = [each.name for each in factors if each.verdict.kind != "bias"]
+    is_known = not by_guesses or guesses.from_file
+    if untrusted and not guesses.by_probe and (fewer := _fewer_names(subject, guesses)):
+        step = fewer
+    elif verdict.kind != "bias":
+        kind: StepKind = verdict.why_nothing or verdict.kind
+        if by_guesses and kind == "one attribute" and guesses.n_unknown and not guesses.from_file:
+            kind = "lower confidence"
+        step = NextStep("label more" if untrusted and guesses.by_probe else kind)
+    elif subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups:
+        step = _other_methods(subject, left_out, by_clusters=guesses.by_clusters)
+    elif association is not None and association < UNRELATED:
+        step = replace(_without_weights(subject, left_out), cramers_v=association)
+    else:
+        step = _train(subject, left_out, writes_guesses=subject.by == "file" and not is_known)
+    if verdict.kind == "bias":
+        step = replace(step, doubted=[each.name for each in factors if each.verdict.kind == "untrusted"])
+    return step
+
+
+def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
+    """Return the step to an audit without the names to leave out; None if there are none."""
+    words = subject.dataset.words
+    left_out = {each.name: each.leave_out for each in guesses.by_suspect}
+    suspects = [_without_values(each, left_out[each.name]) for each in words.suspects]
+    fewer = [FewerNames(left_out[each.name], list(each.values)) for each in suspects if left_out[each.name]]
+    if not fewer:
+        return None
+    step = NextStep("fewer names", fewer_names=fewer)
+    if subject.by == "file" and "--predictions" not in subject.which:  # an array
+        return step
+    flag = "--factors" if words.factors else "--attributes"
+    try:
+        entries = factor_entries(suspects) if words.factors else _short_entries(suspects[0].values)
+    except InputError:  # names from the data that options can't have
+        return step
+    given = subject.asked.options(subject.read - {flag.removeprefix("--")})
+    options = [*given, flag, *entries, *subject.which]
+    out = ["--out", f"audits/{subject.dataset.name}-fewer-names"]
+    return replace(step, commands=[shlex.join(["dbpt", "audit", subject.source, *options, *out])])
+
+
+def _without_values(factor: Factor, names: Collection[str]) -> Factor:
+    """Return the factor without some of its values."""
+    return replace(
+        factor,
+        values={name: wordings for name, wordings in factor.values.items() if name not in names},
+        shared=tuple(name for name in factor.shared if name not in names),
+        of_class={key: tuple(each for each in own if each not in names) for key, own in factor.of_class.items()},
+    )
+
+
+def _short_entries(values: Vocabulary) -> list[str]:
+    """Return the entries of ``--attributes``, those of names that are their only wording without it."""
+    entries = zip(entries_of(values, "--attributes"), values.items(), strict=True)
+    return [name if (name,) == wordings else entry for entry, (name, wordings) in entries]
+
+
+def _without_weights(subject: Subject, left_out: Sequence[str]) -> NextStep:
+    """Return the step if class and attribute are unrelated in the training images, so reweighting can't help."""
+    options, name = _options(subject, left_out, TRAINING_SETTINGS - {"seed"}), subject.dataset.name
+    methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
+    compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])
+    if subject.by != "zero-shot":
+        return NextStep("compare", commands=[compare])
+    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{name}", "--objective", "erm", *options]
+    return NextStep("train without weights", commands=[shlex.join(fit), compare])
+
+
+def _other_methods(subject: Subject, left_out: Sequence[str], *, by_clusters: bool) -> NextStep:
+    """Return the step after a run that was trained against such a bias already."""
+    config = ["--config", f"{subject.title}/config.toml"]
+    if left_out:
+        config += _options(subject, left_out, {"factors", "columns"})
+    compare = ["dbpt", "compare", subject.source, *config, "--out", f"{subject.title}-compare"]
+    label = ["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"]
+    commands = [compare] if by_clusters else [label, compare]  # nobody can label clusters
+    return NextStep("compare", commands=list(map(shlex.join, commands)), method=subject.config.method)
+
+
+def _train(subject: Subject, left_out: Sequence[str], *, writes_guesses: bool) -> NextStep:
+    """Return the step that trains against a bias; ``writes_guesses`` says that a user's own training needs them."""
+    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{subject.dataset.name}"]
+    commands = [[*fit, *_options(subject, left_out, TRAINING_SETTINGS)]]
+    if writes_guesses:
+        guess = ["dbpt", "guess", subject.source, "--out", f"{subject.dataset.name}-guesses.csv"]
+        commands.append([*guess, *_options(subject, left_out, GUESS_SETTINGS)])
+    return NextStep("train", commands=list(map(shlex.join, commands)))
+
+
+def _options(subject: Subject, left_out: Collection[str], settings: Collection[str]) -> list[str]:
+    """Return the options of these settings, without the entries of the factors that are left out."""
+
+    def kept(entries: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return tuple(each for each in entries or () if re.split(r"[\[:=]", each)[0].strip() not in left_out) or None
+
+    asked = subject.asked
+    return replace(asked, factors=kept(asked.factors), columns=kept(asked.columns)).options(settings)

@@ -1,0 +1,39 @@
+"""Predictions to figures: accuracy by group, intervals, explained errors, verdicts as fields, the schema of results.
+
+Nothing here makes sentences or writes files. The functions below take arrays, as those of `dbpt.groups` do.
+"""
+
+from dbpt.evaluation.accuracy import Group, GroupMetrics, group_metrics, merged_metrics
+from dbpt.evaluation.association import (
+    ExplainedErrors,
+    PseudoGroupQuality,
+    PseudoQuality,
+    cramers_v,
+    explained_errors,
+    pseudo_attribute_quality,
+)
+from dbpt.evaluation.intervals import (
+    exact_interval,
+    gap_interval,
+    simultaneous_intervals,
+    worst_group_difference_interval,
+    worst_group_interval,
+)
+
+__all__ = [
+    "ExplainedErrors",
+    "Group",
+    "GroupMetrics",
+    "PseudoGroupQuality",
+    "PseudoQuality",
+    "cramers_v",
+    "exact_interval",
+    "explained_errors",
+    "gap_interval",
+    "group_metrics",
+    "merged_metrics",
+    "pseudo_attribute_quality",
+    "simultaneous_intervals",
+    "worst_group_difference_interval",
+    "worst_group_interval",
+]

@@ -1,0 +1,127 @@
+"""From scores of families to findings; the images to search."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.cautions import Caution, caution
+from dbpt.clip import Backbone, zero_shot_weights
+from dbpt.data import Dataset, StoredFeatures, Words, entries_of
+from dbpt.evaluation.accuracy import Group, counted_groups
+from dbpt.evaluation.discovery import Finding, Rule, RuleKind, TriedFamily
+from dbpt.evaluation.scoring import Guessed, Images, Score, group_tables
+from dbpt.guesses.doubts import kappa
+
+ALIKE = 0.7
+"""Cohen's kappa from which the guesses of two families count as the same split of the images."""
+
+
+def tried_family(
+    score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], like: str | None
+) -> TriedFamily:
+    """Return a family with its finding and its groups of images.
+
+    Args:
+        score: that of the family.
+        images: the n images that were searched.
+        right: (n,) bool, which of them the classifier predicts correctly.
+        class_names: (C,).
+        like: from `stronger_alike`.
+    """
+    guessed, explained, family, rule = score.of.guessed, score.explained, score.of.family, score.rule
+    trust = None if guessed is None else guessed.trust
+    kept = family if guessed is None else family.only(guessed.kept)
+    finding: Finding = "proposed"
+    if rule is not None and not score.is_proposed:
+        finding = FINDINGS.get(rule.kind, "may be the class" if score.may_be_class else "describes the classes")
+    groups: tuple[Group, ...] = ()
+    if guessed is not None:
+        correct_CA, counts_CA = group_tables(guessed, images, right)
+        groups = counted_groups(list(product(class_names, kept.names)), counts_CA.ravel(), correct_CA.ravel())
+    return TriedFamily(
+        name=family.name,
+        finding=finding,
+        names=kept.names,
+        attributes=list(entries_of(kept.attributes, family.name)),
+        attribute_template=list(family.templates),
+        explained=None if explained is None else explained.errors,
+        q_value=None if explained is None else explained.q_value,
+        beyond=None if score.beyond is None else score.beyond.errors,
+        agreement=None if trust is None else trust.agreement,
+        spread=None if trust is None else trust.spread,
+        separation=None if trust is None else max(trust.separation, 0.0),
+        nearer_words=None if trust is None else trust.nearer_words,
+        groups=list(groups),
+        difference=None if explained is None else explained.difference,
+        rule=rule,
+        class_words=score.of.class_words,
+        doubts=_doubts_of(rule, trust.doubts if trust else (), score.of.class_words),
+        like=like,
+    )
+
+
+def _doubts_of(rule: Rule | None, guesses: Sequence[Caution], class_words: Sequence[str]) -> list[Caution]:
+    """Return the reasons not to propose a family, or to doubt its names: the ``rule``, or doubts about its guesses."""
+    if rule is None or rule.kind == "doubted":
+        return [] if rule is None else list(guesses)
+    if rule.kind == "words of the classes":
+        return [caution(rule.kind, words=list(class_words))]
+    scale = 100 if rule.kind in ("small difference", "small difference beyond") else 1
+    figures = {} if rule.value is None or rule.limit is None else {"value": rule.value, "limit": rule.limit}
+    return [caution(rule.kind, **{name: scale * figure for name, figure in figures.items()})]
+
+
+def stronger_alike(scores: Sequence[Score]) -> list[str | None]:
+    """Return for each score the name of a stronger proposed family that splits the images in much the same way.
+
+    ``scores`` are in the order of `score_families`. None if there is no such family, or if it is not proposed itself.
+    """
+    distinct: list[tuple[str, Guessed]] = []
+    alike: list[str | None] = []
+    for score in scores:
+        guessed, like = score.of.guessed, None
+        if score.is_proposed and guessed is not None:
+            like = next((name for name, other in distinct if _likeness(guessed, other) >= ALIKE), None)
+            if like is None:
+                distinct.append((score.of.family.name, guessed))
+        alike.append(like)
+    return alike
+
+
+def _likeness(one: Guessed, other: Guessed) -> float:
+    """Return Cohen's kappa of two guesses, with each name of the one read as that of the other it mostly goes with.
+
+    The larger figure of both directions, as the family with more names may split the groups of the other one further.
+    """
+    size = max(len(one.kept), len(other.kept))
+    table_AA = np.zeros((size, size), np.int64)
+    np.add.at(table_AA, (one.guesses, other.guesses), 1)
+    pairs = ((table_AA, one, other), (table_AA.T, other, one))
+    return max(kappa(table.argmax(axis=1)[a.guesses], b.guesses.astype(np.int64), size) for table, a, b in pairs)
+
+
+FINDINGS: dict[RuleKind, Finding] = {
+    "names without images": "too few images",
+    "doubted": "doubted",
+    "no test": "no test",
+    "chance": "may be chance",
+    "small difference": "explains little",
+}
+"""The finding for a family that fails one of these conditions; the others are about the class names."""
+
+
+def images_to_search(
+    backbone: Backbone, dataset: Dataset, features: StoredFeatures, rows: NDArray[np.int64], seed: int
+) -> Images:
+    """Return the ``rows`` (n,) of a data set with their part of its ``features`` (N, D); ``seed`` halves them."""
+    features, labels = features.take(rows), dataset.labels[rows]
+    return Images(backbone=backbone, features=features, labels=labels, num_classes=dataset.num_classes, seed=seed)
+
+
+def zero_shot_right(images: Images, words: Words) -> NDArray[np.bool_]:
+    """Return (n,) bool: the images that CLIP predicts right by the ``words`` of the classes."""
+    weights_CD = zero_shot_weights(images.backbone, *words.class_texts())
+    right: NDArray[np.bool_] = images.logits(weights_CD).argmax(axis=1) == images.labels
+    return right

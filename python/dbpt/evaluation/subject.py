@@ -1,0 +1,348 @@
+"""The subject of an audit: the images with their features, and whose predictions of them."""
+
+import logging
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.cautions import Caution, caution
+from dbpt.clip import Backbone, zero_shot_weights
+from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
+from dbpt.errors import InputError
+from dbpt.evaluation.audit import AuditedData, Search
+from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
+from dbpt.evaluation.results import ClustersSummary, PredictionsBy
+from dbpt.groups.rows import first_of_unit
+from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
+from dbpt.guesses.linear_probe import import_scikit_learn
+from dbpt.runs.output_folder import OutputFolder
+from dbpt.runs.pretrained import zero_shot_classifier
+from dbpt.settings.config import FitConfig, make_config, refuse_unread
+from dbpt.settings.fields import flag_of
+from dbpt.settings.sections import AUDIT_SETTINGS
+from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, run_with_data, with_data
+from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows, read_clusters
+from dbpt.study.stages import check_before_reading, log_warnings
+
+logger = logging.getLogger(__name__)
+
+
+def copies_warning(first: NDArray[np.int64], paths: Sequence[str], rows: NDArray[np.int64]) -> tuple[Caution, ...]:
+    """Return a warning if some of the images are copies: the `first_copies` of all are ``first`` (n,).
+
+    ``rows`` (n,) index ``paths``.
+    """
+    copies = np.flatnonzero(first != np.arange(len(rows)))
+    if not len(copies):
+        return ()
+    one, other = (paths[rows[place]] for place in (copies[0], first[copies[0]]))
+    return (caution("copies", n=len(copies), of=len(rows), first=one, original=other),)
+
+
+ALL = "all"
+
+OF_THE_RUN = ("classes", "template", "model", "pretrained", "tokenizer", "image_precision", "embed_batch_size")
+"""The settings of an audit that a finished run has, with the values that its classifier was trained with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The images of an audit or a search, and somebody's predictions of them.
+
+    Attributes:
+        embedded: all readable images of the data, with their features.
+        audited: (n,) the rows of the audited ones among them.
+        is_first: (n,) False for a copy of an earlier audited image of its class, with equal features.
+        split: the split that is audited, or ``all``.
+        logged: the warnings that are logged already.
+        config: the settings.
+        asked: the settings before a demo is drawn; with those of ``auto`` once it has found the attributes.
+        predictions: those of the audited images.
+        by, title: who predicts, as a kind and in words.
+        source: the data, as commands name them.
+        which: the options that say whose predictions of which images these are.
+        read: the settings that the command reads.
+        repeated: the options that repeat the command, as they were typed.
+        asks_clusters: whether the audit was asked for clusters, and not only the run that is audited.
+        probe: that of the run.
+        search: the one that chose the attribute.
+    """
+
+    embedded: Embedded
+    audited: NDArray[np.int64]
+    is_first: NDArray[np.bool_]
+    split: str
+    logged: tuple[Caution, ...]
+    config: FitConfig
+    asked: FitConfig
+    predictions: UserPredictions
+    by: PredictionsBy
+    title: str
+    source: str
+    which: list[str]
+    read: frozenset[str]
+    repeated: list[str]
+    asks_clusters: bool
+    probe: AttributeProbe | None = None
+    search: Search | None = None
+
+    @property
+    def dataset(self) -> Dataset:
+        """The readable images."""
+        return self.embedded.dataset
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,), those of the audited images."""
+        return self.dataset.labels[self.audited]
+
+    def command(self, name: str, others: Mapping[str, str | Path | None]) -> str:
+        """Return the line that repeats ``dbpt NAME``, as far as it can name the data; ``others`` are more options."""
+        given = [text for flag, value in others.items() if value is not None for text in (flag, os.fspath(value))]
+        return shlex.join(["dbpt", name, self.source, *self.repeated, *self.which, *self.unnamed, *given])
+
+    @property
+    def unnamed(self) -> list[str]:
+        """The option for predictions in memory, whose file the user has to name; empty for others."""
+        return ["--predictions", "FILE"] if self.by == "file" and "--predictions" not in self.which else []
+
+
+@contextmanager
+def opened_subject(
+    folder: OutputFolder[Any],
+    read: frozenset[str],
+    why_unread: str,
+    settings: Mapping[str, Any],
+    *,
+    out: str | Path | None,
+    overwrite: bool,
+    **of: Any,
+) -> Iterator[Subject]:
+    """Hold the folder that a command writes, and yield the subject of its audit.
+
+    Args:
+        folder: the kind of folder.
+        read: the settings that the command reads; others are refused.
+        why_unread: why it doesn't read others, for the message.
+        settings: those that the user gave.
+        out: where the folder is; None to write nothing.
+        overwrite: whether to replace it.
+        **of: further arguments of `subject_of`.
+    """
+    given = dict(settings)
+    refuse_unread(given, read, why_unread)
+    with nullcontext() if out is None else folder.held(Path(out), resume=False, overwrite=overwrite):
+        yield subject_of(given=given, read=read, **of)
+
+
+def subject_of(
+    predictions: object,
+    data: "DataLike | None",
+    given: dict[str, Any],
+    split: str | None,
+    weights: str | Path | None,
+    read: frozenset[str] = AUDIT_SETTINGS,
+) -> Subject:
+    """Return the images of ``data`` with the predictions that `dbpt.audit` takes.
+
+    Args:
+        predictions, data, split, weights: as for `dbpt.audit`.
+        given: the settings that the user gave.
+        read: those that the command reads. Without attributes among them, or with ``auto``, the data need none.
+
+    Raises:
+        InputError: for wrong settings, data or predictions.
+    """
+    if split not in (None, ALL, *SPLITS):
+        raise InputError(f"--split is {split!r}; expected {', '.join(SPLITS)} or {ALL}")
+    by = kind_of(predictions)
+    if weights is not None and by != "run":
+        raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
+    if by == "run":
+        return _subject_of_run(os.fspath(cast(str, predictions)), data, given, split, weights, read)
+    return _subject_of_data(predictions, by, data, given, split, read)
+
+
+def kind_of(predictions: object) -> PredictionsBy:
+    """Return whose predictions the argument ``predictions`` of `dbpt.audit` names."""
+    if not isinstance(predictions, str | os.PathLike):
+        return "file"
+    if predictions in ("zero-shot", "probe"):
+        return cast(PredictionsBy, predictions)
+    return "run" if os.path.isdir(predictions) else "file"  # noqa: PTH112 (Path.is_dir raises on a name that is too long)
+
+
+def _subject_of_data(
+    predictions: Any,
+    by: PredictionsBy,
+    data: "DataLike | None",
+    given: dict[str, Any],
+    split: str | None,
+    read: frozenset[str],
+) -> Subject:
+    """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
+    if data is None:
+        raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
+    asked = with_data(make_config(given), data)
+    config = resolve_demo(asked)
+    check_before_reading(config)
+    needs_attributes = "attributes" in read and not config.asks_auto
+    dataset, known = rows_with_known(config, open_dataset(config, training=False, needs_attributes=needs_attributes))
+    logger.info(dataset.describe())
+    split, rows = chosen_split(dataset, split, by)
+    named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
+    users = None
+    if by == "probe":
+        import_scikit_learn(PROBE_OPTION)
+    if by == "file":
+        columns = parse_columns(asked.columns or (), parse_factors(asked.factors) if asked.factors else ())
+        users = user_predictions(predictions, dataset, rows, columns)
+        log_warnings(users.warnings)
+        has_prediction = users.predictions >= 0
+        rows, users = rows[has_prediction], users.take(has_prediction)
+    backbone = configured_backbone(config)
+    images, kept = _embedded_images(dataset, split, rows, backbone, config, known)
+    if users is not None:
+        predicted = users.take(kept)
+    elif by == "probe":
+        names = dataset.class_names
+        features, labels = _audited(images)
+        predicted = likeliest(probe_predictions(features, labels, class_names=names, seed=config.seed))
+    else:
+        classifier = zero_shot_classifier(backbone, zero_shot_weights(backbone, *dataset.words.class_texts()))
+        predicted = likeliest(_audited(images)[0].map_blocks(classifier.probabilities))
+    titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
+    return Subject(
+        **images | {"logged": (*images["logged"], *predicted.warnings)},
+        config=config,
+        asked=asked,
+        predictions=predicted,
+        by=by,
+        title=titles.get(by, named or ("a data frame" if hasattr(predictions, "columns") else "an array")),
+        source=asked.data,
+        which=[*(["--predictions", named] if named else []), "--split", split],
+        read=read,
+        repeated=asked.options(read),
+        asks_clusters=config.num_clusters is not None,
+    )
+
+
+def _subject_of_run(
+    run: str,
+    data: "DataLike | None",
+    given: dict[str, Any],
+    split: str | None,
+    weights: str | Path | None,
+    read: frozenset[str],
+) -> Subject:
+    """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
+    if refused := [name for name in OF_THE_RUN if given.get(name) is not None]:
+        raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
+    of: dict[str, Any] = {"root": given.pop("root", None), "device": given.pop("device", "auto"), "weights": weights}
+    classifier, config, dataset, known = run_with_data(run, data, given=given, **of)
+    if "attributes" in read and not dataset.attribute_names and not config.names_none:
+        raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
+    logger.info(dataset.describe())
+    split, rows = chosen_split(dataset, split, "run")
+    has_clusters = config.num_clusters is not None
+    of_run = has_clusters and given.get("attributes") is None
+    if of_run and config.label_backbone != classifier.config.label_backbone:
+        problem = f"--label-model: the clusters of the run {run} are in the features of its own"
+        raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
+    clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
+    images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)
+    seen, logged = int((dataset.splits[rows] != SPLITS.index("test")).sum()), images["logged"]
+    if seen and Path(config.data) == Path(classifier.config.data):
+        log_warnings((used := caution("seen in training", n=seen),))
+        logged = (*logged, used)
+    return Subject(
+        **images | {"logged": logged},
+        config=config,
+        asked=config,
+        predictions=likeliest(_audited(images)[0].map_blocks(classifier.head.probabilities)),
+        by="run",
+        title=run,
+        source=config.data if config.data in DATASETS else str(dataset.source),
+        which=["--predictions", run, "--split", split],
+        read=(own := read.difference(OF_THE_RUN, ["attributes"] if of_run else [])),
+        repeated=config.options(own),
+        asks_clusters=has_clusters and not of_run,
+        probe=classifier.probe,
+    )
+
+
+def _audited(images: dict[str, Any]) -> tuple[StoredFeatures, NDArray[np.int64]]:
+    """Return features (n, D) and classes (n,) of the audited images."""
+    embedded, audited = images["embedded"], images["audited"]
+    return embedded.stored.take(audited), embedded.dataset.labels[audited]
+
+
+def chosen_split(dataset: Dataset, asked: str | None, by: PredictionsBy) -> tuple[str, NDArray[np.int64]]:
+    """Return the name of the split and its rows: the one asked for, else test, else validation, else training.
+
+    A probe learns from the images that it predicts, so it prefers those that a classifier would be trained on.
+    """
+    if asked == ALL:
+        return ALL, np.arange(len(dataset))
+    by_default = SPLITS if by == "probe" else SPLITS[::-1]
+    for name in by_default if asked is None else (asked,):
+        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
+            return name, rows
+    raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
+
+
+def _embedded_images(
+    dataset: Dataset,
+    split: str,
+    rows: NDArray[np.int64],
+    backbone: Backbone,
+    config: FitConfig,
+    known: PseudoAttributes | None,
+    clusters: ClassClusters | None = None,
+) -> tuple[dict[str, Any], NDArray[np.bool_]]:
+    """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).
+
+    Return the fields of a `Subject` about images. ``known`` are the known attributes of ``dataset``, ``clusters`` those
+    of a run.
+    """
+    embedded = embedded_rows(dataset, backbone, config, known, clusters)
+    # Unreadable images are left out of `embedded`, so rows of `dataset` become fewer there.
+    is_readable = np.ones(len(dataset), dtype=bool)
+    is_readable[[failure.row for failure in embedded.failures]] = False
+    kept = is_readable[rows]
+    if not kept.any():
+        why = "none of its images can be read, or none of these has a prediction"
+        raise InputError(f"--split {split}: {why}; nothing is left to audit")
+    audited = (np.cumsum(is_readable) - 1)[rows[kept]]
+    first = first_copies(embedded.stored.take(audited))
+    copies = copies_warning(first, embedded.dataset.paths, audited)
+    log_warnings(logged := (*embedded.warnings, *copies))
+    is_first = first_of_unit(first, embedded.dataset.labels[audited]) == np.arange(len(audited))
+    return {"embedded": embedded, "audited": audited, "is_first": is_first, "split": split, "logged": logged}, kept
+
+
+def audited_data(
+    subject: Subject, attributes: Sequence[str] = (), clusters: ClustersSummary | None = None
+) -> AuditedData:
+    """Return the images of ``subject``, with the ``attributes`` or ``clusters`` that their groups are over."""
+    dataset = subject.dataset
+    return AuditedData(
+        name=dataset.name,
+        root=str(dataset.root),
+        split=cast(Any, subject.split),
+        n=len(subject.audited),
+        failed_images=len(subject.embedded.failures),
+        classes=list(dataset.class_names),
+        attributes=list(attributes),
+        clusters=clusters,
+        notes=list(dataset.notes),
+        search=subject.search,
+        is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
+    )

@@ -1,0 +1,372 @@
+"""`dbpt.audit` and ``dbpt audit``: whose predictions, which images, the verdict, the files."""
+
+import json
+import shlex
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny import ATTRIBUTES, CLASSES, options_of, rows_of
+
+import dbpt
+from dbpt import InputError
+from dbpt.evaluation.audit import AuditFigures
+from dbpt.storage.typed_json import read_json, typed
+
+MODEL = ["--model", "--pretrained", "--embed-batch-size"]
+FILES = ["audit.html", "audit.json", "config.toml", "figures", "groups.csv", "images.csv", "status.json"]
+
+
+@pytest.fixture
+def settings(tiny) -> dict:
+    return tiny.guessing
+
+
+def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int = 6):
+    """A table of test rows, each image several times with another pixel, and predictions right at these rates."""
+    folder, table, predictions, seen = tiny.table.parent, [], [], dict[tuple[str, str], int]()
+    for row in tiny.rows():
+        for copy in range(copies):
+            path = f"{name}-{copy}-{row['path'].replace('/', '-')}"
+            if not (folder / path).exists():
+                with Image.open(folder / row["path"]) as image:
+                    image.putpixel((copy, 0), 0)
+                    image.save(folder / path)
+            group = (row["label"], row["attribute"])
+            seen[group] = seen.get(group, 0) + 1
+            is_right = int(seen[group] * right[group]) > int((seen[group] - 1) * right[group])
+            other = next(each for each in CLASSES if each != row["label"])
+            table.append({**row, "path": path, "split": "test"})
+            predictions.append({"path": path, "prediction": row["label"] if is_right else other})
+    return tiny.write(name, table), tiny.write(f"{name}-predictions", predictions)
+
+
+# --- whose predictions ------------------------------------------------------------------------------------------------
+
+
+def test_zero_shot_figures_are_those_of_the_zero_shot_row_of_a_run(tiny, tiny_run, settings):
+    found = dbpt.audit(tiny.table, **settings).figures
+    row = json.loads((tiny_run / "metrics.json").read_text())["rows"][0]
+    assert row["name"] == "zero-shot"
+    assert without_confidence(found.metrics) == row["test"]
+    assert found.group_kind == "true" and found.predictions_by == "zero-shot"
+
+
+def without_confidence(metrics):
+    """The metrics as those of a run, which stores no probabilities."""
+    groups = tuple(replace(each, confidence=None) for each in metrics.groups)
+    return json.loads(json.dumps(asdict(replace(metrics, groups=groups))))
+
+
+@pytest.mark.parametrize("data", ["without validation", "no attributes"])
+def test_a_run_its_evaluation_and_its_audit_have_the_same_metrics(data, tiny, settings, tmp_path):
+    """The validation split is held out of the training rows; some attributes, or all, are unknown."""
+    rows = [row | {"split": row["split"].replace("val", "train")} for row in tiny.rows()]
+    for i, row in enumerate(rows):
+        row["attribute"] *= i % 3 > 0 and data != "no attributes"
+    table = tiny.write(f"agreeing-{data.replace(' ', '-')}", rows)
+    run = dbpt.fit(table, out=tmp_path / "run", **settings, epochs=1, n_ctx=1)
+    audited, (again,) = dbpt.audit(predictions=run.folder), dbpt.evaluate(run.folder).metrics.rows
+    assert again.test == run.chosen.record.test and again.test.adjusted_average is not None
+    assert without_confidence(audited.figures.metrics) == json.loads(json.dumps(asdict(again.test)))
+    assert all(group.confidence is not None for group in audited.groups)
+
+
+def test_the_audit_of_a_run_on_images_that_trained_it_says_so(tiny_run):
+    told = "of the audited images served to train the run"
+    assert "74 " + told in " ".join(dbpt.audit(predictions=tiny_run, split="all").warnings)
+    assert told not in " ".join(dbpt.audit(predictions=tiny_run, split="test").warnings)
+
+
+def test_an_image_that_dbpt_predict_could_not_read_is_left_out(tiny, tiny_run, settings, tmp_path):
+    rows = rows_of(tiny_run / "predictions.csv")
+    failed = next(row for row in rows if row["split"] == "test")
+    kept = [{**row, "error": ""} for row in rows if row is not failed]
+    blank = dict.fromkeys(failed, "") | {"path": failed["path"], "error": "truncated"}
+    file = tiny.write("with-errors", [blank, *kept])
+    found = dbpt.audit(tiny.table, predictions=file, **settings)
+    assert failed["path"] not in found.images["path"] and found.figures.data.n == 31
+    assert found.warnings[0].endswith(f"{file} line 2: {failed['path']}: no prediction: truncated; left out")
+    none = tiny.write("only-errors", [{**blank, "path": row["path"]} for row in rows])
+    with pytest.raises(InputError, match="none of its images can be read, or none of these has a prediction"):
+        dbpt.audit(tiny.table, predictions=none, **settings)
+
+
+@pytest.mark.parametrize(("splits", "expected"), [("train val test", "train"), ("val test", "val"), ("test", "test")])
+def test_the_probe_takes_the_images_that_a_classifier_would_be_trained_on(tiny, settings, splits, expected):
+    pytest.importorskip("sklearn")
+    table = tiny.write("some-splits", [row for row in tiny.rows() if row["split"] in splits.split()])
+    found = dbpt.audit(table, predictions="probe", **settings)
+    assert found.figures.data.split == expected
+    assert dbpt.audit(table, **settings).figures.data.split == "test"
+
+
+def test_arrays_are_predictions_too(tiny, settings):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    names = [row["label"] for row in rows]
+    codes = np.array([sorted(CLASSES).index(name) for name in names])  # the order of a table without --classes
+    for predictions in (names, codes, np.eye(2)[codes]):
+        found = dbpt.audit(tiny.table, predictions=predictions, **settings)
+        assert found.average_accuracy == 1 and found.verdict.kind == "nothing to compare"
+        assert ("overconf.: mean" in found.table()) is (predictions is not names and predictions.ndim == 2)
+    assert found.figures.groups[0].confidence == 1
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_predictions_may_be_a_data_frame_or_have_other_columns(tiny, settings):
+    pd = pytest.importorskip("pandas")
+    right = dict.fromkeys([(y, a) for y in CLASSES for a in ATTRIBUTES], 0.7)
+    table, predictions = many_rows(tiny, "frame", right)
+    frame = pd.read_csv(predictions)
+    by_file = dbpt.audit(table, predictions=predictions, **settings)
+    by_frame = dbpt.audit(table, predictions=frame, **settings)
+    assert by_frame.groups == by_file.groups and by_frame.figures.predictions_from == "a data frame"
+    renamed = tiny.write("frame-renamed", [{"file": p, "guess": y} for p, y in frame.itertuples(index=False)])
+    columns = {"prediction": "guess", "prediction_path": "file"}
+    found = dbpt.audit(
+        pd.read_csv(table).drop(columns="split"), root=table.parent, predictions=renamed, columns=columns, **settings
+    )
+    assert found.groups == by_file.groups
+    assert "--columns prediction=guess prediction_path=file" in found.figures.command
+
+
+def test_the_seed_is_that_of_the_permutations_and_of_the_probe(tiny, settings):
+    probes = [dbpt.audit(tiny.table, predictions="probe", split="train", seed=n, **settings) for n in (0, 7)]
+    assert (probes[0].images["p_box"] != probes[1].images["p_box"]).any()
+    right = {("disc", "meadow"): 0.8, ("disc", "lake"): 0.7, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
+    table, predictions = many_rows(tiny, "seeded", right)
+    one, other = (dbpt.audit(table, predictions=predictions, seed=n, **settings).figures.explained for n in (0, 7))
+    assert one.p_value != other.p_value == pytest.approx(one.p_value, abs=0.03)
+
+
+def test_guesses_by_names_that_clip_does_not_know_are_not_trusted(tiny, settings):
+    untold = tiny.write("untold", [{**row, "attribute": ""} for row in tiny.rows()])
+    found = dbpt.audit(untold, **settings | {"attributes": ["tuesday", "honest"]})
+    assert found.verdict.kind == "untrusted" and found.figures.guesses.doubts
+    assert "guessed by CLIP, which can't be trusted here" in str(found)
+    assert found.verdict.sentence.startswith("CLIP can't tell tuesday / honest apart in these images")
+    assert found.figures.next_step.commands == []
+    known = dbpt.audit(tiny.table, columns={"attribute": "attribute"}, **settings)
+    assert known.figures.guesses.n_known == 32 and known.verdict.kind != "untrusted"  # true attributes need no guesses
+
+
+# --- which images -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("split", "images"), [("train", 50), ("val", 24), ("test", 32), ("all", 106), (None, 32)])
+def test_any_split_can_be_audited(tiny, settings, split, images):
+    found = dbpt.audit(tiny.table, split=split, **settings).figures
+    assert (found.data.split, found.data.n) == (split or "test", images)
+
+
+def test_the_association_in_the_training_images_is_told_beside_that_in_the_audited_ones(tiny, settings):
+    """A balanced test split hides how class and attribute go together where a classifier is trained."""
+    test, train = (dbpt.audit(tiny.table, split=split, **settings) for split in ("test", "train"))
+    assert test.figures.cramers_v == 0 < train.figures.cramers_v == test.figures.training_cramers_v
+    told = f"; in the training images: {train.figures.cramers_v:.2f}"
+    assert told in " ".join(test.table().split()) and "in the training images" not in train.table()
+
+
+def test_a_table_needs_no_splits_and_no_training_images(tiny, settings):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    bare = tiny.write("bare", [{name: row[name] for name in ("path", "label")} for row in rows])
+    found = dbpt.audit(bare, **settings).figures
+    assert found.data.n == 32 and found.average == "plain" and found.group_kind == "pseudo"
+    with pytest.raises(InputError, match="--average adjusted"):
+        dbpt.audit(tiny.write("test-alone", rows), average="adjusted", **settings)
+
+
+def test_unreadable_images_are_left_out_with_their_predictions(tiny, settings):
+    rows = tiny.rows()
+    (tiny.table.parent / "broken.png").write_bytes(b"no picture")
+    broken = tiny.write("broken", [{**rows[-1], "path": "broken.png"}, *rows])
+    names = [row["label"] for row in (rows[-1], *rows)]
+    found = dbpt.audit(broken, predictions=names, max_failures=0.05, split="all", **settings)
+    assert found.figures.data.n == len(rows) and found.figures.data.failed_images == 1
+    assert found.average_accuracy == 1 and "broken.png" in found.warnings[0]
+
+
+def test_true_attributes_influence_neither_guesses_nor_doubts(tiny, settings):
+    rows = tiny.rows()
+    other = {ATTRIBUTES[0]: ATTRIBUTES[1], ATTRIBUTES[1]: ATTRIBUTES[0]}
+    swapped = tiny.write("swapped", [{**row, "attribute": other[row["attribute"]]} for row in rows])
+    one, two = (dbpt.audit(table, split="all", **settings) for table in (tiny.table, swapped))
+    assert one.images["pseudo_attribute"] == two.images["pseudo_attribute"]
+    assert one.figures.guesses.doubts == two.figures.guesses.doubts
+    assert one.figures.guesses.accuracy == pytest.approx(1 - two.figures.guesses.accuracy)
+
+
+def test_copies_of_images_are_counted_and_named(tiny, settings):
+    rows = [row for row in tiny.rows() if row["split"] == "test"]
+    for name in ("copy-1.png", "copy-2.png"):
+        (tiny.table.parent / name).write_bytes((tiny.table.parent / rows[0]["path"]).read_bytes())
+    copied = tiny.write("copied", [*rows, *({**rows[0], "path": name} for name in ("copy-1.png", "copy-2.png"))])
+    found = dbpt.audit(copied, **settings)
+    told = f"2 copies among {len(rows) + 2} images, by equal features: they count in accuracies, whose intervals are "
+    told += "then too narrow, but not in the test of the attribute"
+    assert found.warnings[0] == f"{told}; the first is 'copy-1.png', of {rows[0]['path']!r}"
+    assert not any("copies" in text for text in dbpt.audit(tiny.table, **settings).warnings)
+
+
+def test_the_test_of_the_attribute_counts_each_image_once_however_many_copies_it_has(tiny, settings):
+    right = {("disc", "meadow"): 0.9, ("disc", "lake"): 0.7, ("box", "meadow"): 0.6, ("box", "lake"): 0.6}
+    table, predictions = many_rows(tiny, "once", right)
+    more, thrice = {"factors": ("ground: meadow, lake", "light: day, night"), "columns": {"ground": "attribute"}}, []
+    for path in (table, predictions):
+        rows = rows_of(path)
+        for copy in (1, 2):
+            for row in rows_of(table):
+                link = table.parent / f"{copy}-{row['path']}"
+                if not link.exists():
+                    link.symlink_to(table.parent / row["path"])
+            rows += [{**row, "path": f"{copy}-{row['path']}"} for row in rows_of(path)]
+        thrice.append(tiny.write(f"thrice-{path.stem}", rows))
+    found, once = (
+        dbpt.audit(data, predictions=mine, **settings | {"attributes": None} | more).figures
+        for data, mine in (thrice, (table, predictions))
+    )
+    assert (found.data.n, found.explained.n) == (3 * once.data.n, once.data.n)
+    tests = [[each.explained, *(factor.explained for factor in each.factors)] for each in (found, once)]
+    assert [(each.n, each.errors) for each in tests[0]] == [(each.n, each.errors) for each in tests[1]]
+    beyond = [[test.n for factor in each.factors if (test := factor.explained_beyond)] for each in (found, once)]
+    assert beyond[0] == beyond[1] and once.explained.p_value is not None
+
+
+# --- tables and files -------------------------------------------------------------------------------------------------
+
+
+def test_the_files_hold_what_the_audit_returns(tiny, settings, tmp_path):
+    out = tmp_path / "audit"
+    found = dbpt.audit(tiny.table, out=out, **settings)
+    assert sorted(path.name for path in out.iterdir()) == FILES and found.folder == out
+    assert sorted(path.name for path in (out / "figures").iterdir()) == ["accuracy.png", "accuracy.svg"]
+    stored = read_json(out / "audit.json", "audit")
+    assert stored == found.to_dict() and typed(stored, AuditFigures, out / "audit.json", "audit again") == found.figures
+    groups, images = rows_of(out / "groups.csv"), rows_of(out / "images.csv")
+    assert [(g["class"], g["attribute"], int(g["n"])) for g in groups] == [
+        (each.class_name, each.attribute, each.n) for each in found.groups
+    ]
+    tests = [row for row in tiny.rows() if row["split"] == "test"]
+    assert [(i["path"], i["label"], i["attribute"]) for i in images] == [
+        (row["path"], row["label"], row["attribute"]) for row in tests
+    ]
+    right = sum(row["label"] == row["prediction"] for row in images)
+    assert right / len(images) == found.figures.metrics.average
+    assert found.verdict.sentence[:40] in (out / "audit.html").read_text()
+
+
+def test_the_page_shows_the_mistakes_of_one_group_of_the_true_attributes(tiny, settings, tmp_path, monkeypatch):
+    def record(paths, root, group, predictions, p_true):
+        seen.update(zip(paths, zip([group] * len(paths), predictions, p_true, strict=True), strict=True))
+        return []
+
+    seen = {}
+    monkeypatch.setattr("dbpt.commands.audit.audit.surest_mistakes", record)
+    other = {ATTRIBUTES[0]: ATTRIBUTES[1], ATTRIBUTES[1]: ATTRIBUTES[0]}  # than CLIP guesses
+    table = tiny.write("swapped", [{**row, "attribute": other[row["attribute"]]} for row in tiny.rows()])
+    predictions = np.tile([0.7, 0.3], (32, 1))  # the second class is never predicted
+    found = dbpt.audit(table, predictions=predictions, out=tmp_path / "audit", **settings)
+    group = found.figures.metrics.worst_group if found.verdict.group is None else found.verdict.group
+    named = found.figures.data.groups[group]
+    for image in rows_of(tmp_path / "audit" / "images.csv"):
+        if (image["label"], image["attribute"]) == named:
+            _, prediction, p_true = seen.pop(image["path"])
+            assert prediction == image["prediction"]
+            assert p_true == pytest.approx(float(image[f"p_{named[0]}"]), abs=1e-5)
+    assert not seen
+
+
+def test_of_many_classes_and_attributes_only_groups_with_images_are_kept(tiny, settings, tmp_path):
+    """400 x 25. Of 2000 x 50 the table had 100,000 rows, and audit.json 45 MB, half of them zeros of the confusions."""
+    classes = (*CLASSES, *(f"class {n}" for n in range(398)))
+    attributes = (*ATTRIBUTES, *(f"attribute {n}" for n in range(23)))
+    test = [row for row in tiny.rows() if row["split"] == "test"]
+    mine = [{"path": row["path"], "prediction": classes[n % 7]} for n, row in enumerate(test)]
+    table, predictions = tiny.write("many-groups", test), tiny.write("many-groups-mine", mine)
+    many = settings | {"classes": classes, "attributes": attributes}
+    found = dbpt.audit(table, predictions=predictions, out=tmp_path / "audit", **many)
+    assert [(each.index, each.n) for each in found.groups] == [(0, 8), (1, 8), (25, 8), (26, 8)]
+    assert len(found.table().splitlines()) < 40 and len(rows_of(tmp_path / "audit/groups.csv")) == 4
+    assert (tmp_path / "audit/audit.json").stat().st_size < 250_000
+    assert (tmp_path / "audit/audit.html").stat().st_size < 600_000
+    taken = {name: sum(each.values()) for name, each in found.figures.confusion.items()}
+    assert taken == dict.fromkeys(CLASSES, 16) and found.figures.worst_group in found.groups
+
+
+def test_tables_for_pandas_and_fairlearn(tiny, settings):
+    pytest.importorskip("pandas")
+    found = dbpt.audit(tiny.table, **settings)
+    groups = found.to_pandas()
+    assert groups["n"].tolist() == [8, 8, 8, 8] and groups["true_positive_rate"].min() == found.worst_group_accuracy
+    table = found.to_metric_frame_table()
+    right = (table["label"] == table["prediction"]).groupby([table["label"], table["attribute"]], sort=False).mean()
+    assert right.min() == found.worst_group_accuracy
+
+
+def test_an_existing_folder_is_replaced_only_if_asked(tiny, settings, tmp_path):
+    out = tmp_path / "audit"
+    dbpt.audit(tiny.table, out=out, **settings)
+    with pytest.raises(InputError, match="exists; replace it with --overwrite"):
+        dbpt.audit(tiny.table, out=out, **settings)
+    dbpt.audit(tiny.table, out=out, overwrite=True, split="val", **settings)
+    assert json.loads((out / "audit.json").read_text())["data"]["split"] == "val"
+
+
+def test_an_audit_that_fails_leaves_no_folder(tiny, settings, tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dbpt.commands.audit.audit.render_audit", fail)
+    with pytest.raises(KeyboardInterrupt):
+        dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
+    assert not (tmp_path / "audit").exists()
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_prints_the_table_within_80_columns_and_names_the_report(tiny, settings, command, tmp_path):
+    code, out, _ = command("audit", tiny.table, "--out", tmp_path / "audit", *options_of(settings))
+    assert code == 0 and f"report: {tmp_path / 'audit' / 'audit.html'}" in out
+    assert max(map(len, out.replace(str(tmp_path), "").splitlines())) <= 80
+    assert "worst group" in out and "Cramér's V" in out
+
+
+@pytest.mark.parametrize("whose", ["zero-shot CLIP", "a run"])
+def test_the_command_in_the_report_repeats_the_audit(tiny, tiny_run, settings, command, tmp_path, whose):
+    out = tmp_path / "one"
+    dbpt.audit(
+        **{"predictions": tiny_run} if whose == "a run" else {"data": tiny.table, **settings}, split="val", out=out
+    )
+    first = json.loads((out / "audit.json").read_text())
+    program, *arguments = shlex.split(first["command"])
+    assert program == "dbpt" and arguments[-2:] == ["--out", str(out)]
+    assert command(*arguments, "--overwrite")[0] == 0
+    assert json.loads((out / "audit.json").read_text()) == first
+
+
+@pytest.mark.parametrize(
+    ("data", "given", "without", "words"),
+    [
+        ("", [], [], ["Missing argument 'DATA'"]),
+        ("{table}", ["--predictions", "missing.csv"], [], ["missing.csv"]),
+        ("{table}", ["--predictions", "Prob"], [], ["no such file or folder (did you mean 'probe'?); expected"]),
+        ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
+        ("{table}", ["--attributes", "one"], ["--attributes"], ["--attributes", "at least two"]),
+        ("{bare}", [], ["--attributes"], ["no spurious attribute is named"]),
+        ("{table}", ["--out", "{run}"], MODEL, ["exists and is not an audit folder"]),
+        ("{table}", ["--epochs", "3"], [], ["--epochs"]),
+        ("{table}", ["--weights", "moved.safetensors"], [], ["--weights", "only the audit of a run", "--pretrained"]),
+    ],
+)
+def test_bad_arguments_get_one_line(tiny, tiny_run, settings, command, tmp_path, data, given, without, words):
+    bare = tiny.write("bare", [{name: row[name] for name in ("path", "label")} for row in tiny.rows()])
+    places = {"table": tiny.table, "run": tiny_run, "folder": tmp_path, "bare": bare}
+    kept = {name: value for name, value in settings.items() if f"--{name.replace('_', '-')}" not in without}
+    arguments = [text.format(**places) for text in ([data] if data else []) + given]
+    code, out, err = command("audit", *arguments, *options_of(kept))
+    assert (code, out) == (2, "")
+    assert all(word in err for word in words), err

@@ -1,0 +1,232 @@
+"""The gate of an audit: bars, their intervals, the baseline, exit codes and JUnit XML."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from tiny import options_of
+
+import dbpt
+from dbpt import InputError
+from dbpt.commands.audit.gate import Check, Gate
+from dbpt.evaluation import gap_interval
+
+
+@pytest.fixture
+def settings(tiny) -> dict:
+    return tiny.guessing | {"split": "all"}
+
+
+@pytest.fixture
+def answers(tiny):
+    """Predictions for the 106 rows of the table, right with a probability for each (label, attribute)."""
+
+    def draw(seed: int, lowest: float, rest: float = 0.95):
+        rows, random = tiny.rows(), np.random.default_rng(seed)
+        chance = [lowest if (row["label"], row["attribute"]) == ("box", "lake") else rest for row in rows]
+        right = random.random(len(rows)) < chance
+        other = {"box": "disc", "disc": "box"}
+        return [row["label"] if each else other[row["label"]] for row, each in zip(rows, right, strict=True)]
+
+    return draw
+
+
+@pytest.fixture
+def audited(tiny, settings, answers):
+    return lambda seed, lowest, **more: dbpt.audit(tiny.table, predictions=answers(seed, lowest), **settings | more)
+
+
+def test_bad_classifiers_fail_and_good_ones_pass(audited):
+    good, bad = [audited(seed, 0.95) for seed in range(20)], [audited(seed, 0.2) for seed in range(20)]
+    asked = {"min_worst_group": 0.8, "max_gap": 0.15}
+    assert sum(not each.gate(**asked).passed for each in good) <= 1
+    assert not any(each.gate(**asked).passed for each in bad)
+    # no 34 images of a group prove 80 %
+    assert not any(each.gate(**asked, by="lower-bound").passed for each in bad)
+    assert sum(each.gate(min_worst_group=0.5, by="lower-bound").passed for each in good) >= 19
+
+
+@pytest.mark.parametrize(
+    ("by", "worst", "gap"),
+    [("upper-bound", "high", "low"), ("estimate", "value", "value"), ("lower-bound", "low", "high")],
+)
+def test_which_part_of_the_interval_meets_the_bar(audited, by, worst, gap):
+    audit = audited(0, 0.7)
+    figures = audit.figures
+    metrics = figures.metrics
+    of_worst = {"low": metrics.worst_group_low, "value": audit.worst_group_accuracy, "high": metrics.worst_group_high}
+    of_gap = {"low": figures.gap_low, "value": audit.gap, "high": figures.gap_high}
+    bar, most = of_worst[worst], max(of_gap[gap], 0.0)
+    assert audit.gate(min_worst_group=bar, by=by).passed
+    assert not audit.gate(min_worst_group=bar + 1e-9, by=by).passed
+    assert audit.gate(max_gap=most, by=by).passed
+    if most > 0:
+        assert not audit.gate(max_gap=most - 1e-9, by=by).passed
+    checks = audit.gate(min_worst_group=0.1, max_gap=0.9, by=by).checks
+    assert [check.kind for check in checks] == ["worst-group", "gap"]
+
+
+def test_the_line_names_group_figure_bound_and_bar(audited):
+    gate = audited(1, 0.2).gate(min_worst_group=0.9, max_gap=0.01)
+    worst, gap = str(gate).split("\n")
+    assert worst.startswith("gate failed: worst-group accuracy ") and "of box · lake: its upper bound, " in worst
+    assert worst.endswith(" is below 90.0 (--min-worst-group)")
+    assert gap.startswith("gate failed: gap ") and gap.endswith(" points, is above 1.0 (--max-gap)")
+
+
+def test_the_line_says_that_groups_are_guessed(tiny, settings, answers):
+    unknown = tiny.write("no-attributes", [{**row, "attribute": ""} for row in tiny.rows()])
+    audit = dbpt.audit(unknown, predictions=answers(0, 0.9), **settings)
+    assert audit.figures.group_kind == "pseudo" and audit.figures.has_doubts
+    gate = audit.gate(min_worst_group=0.1)
+    assert str(gate).endswith("(--min-worst-group); groups are guessed, and the guesses are doubted")
+
+
+def test_a_baseline_is_compared_image_by_image(audited, tmp_path):
+    audited(0, 0.95, out=tmp_path / "last")
+    same, worse = audited(0, 0.95), audited(0, 0.3)
+    assert same.gate(baseline=tmp_path / "last").passed
+    gate = worse.gate(baseline=tmp_path / "last")
+    assert not gate.passed
+    (check,) = gate.checks
+    assert check.kind == "drop" and check.high < 0 and check.low < check.value < check.high
+    assert check.value == pytest.approx(worse.worst_group_accuracy - same.worst_group_accuracy)
+    assert worse.gate(baseline=tmp_path / "last", max_drop=-check.high + 1e-9).passed
+
+
+def test_a_baseline_of_other_images(audited, tiny, settings, answers, tmp_path):
+    audited(0, 0.9, out=tmp_path / "test", split="test")
+    with pytest.raises(
+        InputError, match=r"--baseline .*images.csv: lacks \d+ of the 106 images, such as .*; audit the"
+    ):
+        audited(0, 0.9).gate(baseline=tmp_path / "test")
+    rows = tiny.rows()
+    rows[0]["label"] = "disc" if rows[0]["label"] == "box" else "box"
+    dbpt.audit(tiny.write("other", rows), predictions=answers(0, 0.9), out=tmp_path / "other", **settings)
+    with pytest.raises(InputError, match=r"images.csv: .* has the label '\w+' there, and '\w+' here"):
+        audited(0, 0.9).gate(baseline=tmp_path / "other")
+    with pytest.raises(InputError, match=r"--baseline .*none: has no images.csv; name the folder of an audit"):
+        audited(0, 0.9).gate(baseline=tmp_path / "none")
+
+
+def cells(line: str, prediction: str) -> str:
+    """The line of an image with another prediction."""
+    path, label, split, _, *others = line.split(",")
+    return ",".join([path, label, split, prediction, *others])
+
+
+DAMAGES = {
+    "empty": (lambda lines: [cells(line, "") for line in lines], "line 2: "),
+    "unknown": (lambda lines: [*lines[:7], cells(lines[7], "cup"), *lines[8:]], "line 9: .*'cup'"),
+    "space": (lambda lines: [cells(line, line.split(",")[3] + " ") for line in lines], "line 2: "),
+    "repeated": (lambda lines: [*lines, cells(lines[7], "box")], "line 108: image .* is in another line too"),
+    "short": (lambda lines: lines[:-3], "lacks 3 images that audit.json counts"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_baseline_is_refused_with_its_row(audited, tmp_path, damage):
+    audited(0, 0.9, out=tmp_path / "last")
+    table, (change, message) = tmp_path / "last/images.csv", DAMAGES[damage]
+    header, *lines = table.read_text().splitlines()
+    table.write_text("\n".join([header, *change(lines)]) + "\n")
+    with pytest.raises(InputError, match=f"images.csv:? {message}"):
+        audited(0, 0.3).gate(baseline=tmp_path / "last")
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"confusion": {"box": {"box": "9"}}}'])
+def test_a_baseline_without_its_record(audited, tmp_path, content):
+    audited(0, 0.9, out=tmp_path / "last")
+    record = tmp_path / "last/audit.json"
+    record.unlink() if content is None else record.write_text(content)
+    with pytest.raises(InputError, match=r"audit.json: confusion.*: expected|has no audit.json"):
+        audited(0, 0.3).gate(baseline=tmp_path / "last")
+
+
+def test_a_baseline_of_names_that_spreadsheets_would_run(tiny, settings, answers, tmp_path):
+    rows, mine = [{**row, "label": f"-{row['label']}"} for row in tiny.rows()], [f"-{each}" for each in answers(0, 0.9)]
+    audit = dbpt.audit(tiny.write("formulas", rows), predictions=mine, out=tmp_path / "a", **settings)
+    assert audit.gate(baseline=tmp_path / "a").passed
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, r"a gate \(--by, --junit\) needs a bar: give --min-worst-group, --max-gap or --baseline"),
+        ({"min_worst_group": "0.7"}, "min_worst_group: expected a fraction from 0 to 1, found '0.7'"),
+        ({"max_gap": True}, "max_gap: expected a fraction from 0 to 1, found True"),
+        ({"min_worst_group": 70}, "--min-worst-group 70: expected a fraction from 0 to 1; 70 per cent are 0.7"),
+        ({"max_gap": float("nan")}, "--max-gap nan: expected a fraction"),
+        ({"min_worst_group": 1.0000001}, "--min-worst-group 1.0000001: expected a fraction"),
+        ({"max_drop": 0.1, "max_gap": 0.1}, "--max-drop: needs the audit to compare with"),
+        ({"max_gap": 0.1, "by": "upper"}, r"--by 'upper': expected one of .* \(did you mean 'upper-bound'\?\)"),
+    ],
+)
+def test_bars_that_cannot_be_meant(audited, asked, message):
+    with pytest.raises(InputError, match=message):
+        audited(0, 0.9).gate(**asked)
+
+
+def test_exit_codes_and_junit(command, tiny, settings, answers, tmp_path):
+    np.save(tmp_path / "mine.npy", np.array([("disc", "box").index(each) for each in answers(0, 0.2)]))
+    audit = ["audit", tiny.table, *options_of(settings), "--predictions", tmp_path / "mine.npy"]
+    code, out, _ = command(
+        *audit, "--min-worst-group", "0.1", "--junit", tmp_path / "good.xml", "--out", tmp_path / "a"
+    )
+    assert code == 0 and "\ngate passed: worst-group accuracy" in out
+    code, out, _ = command(*audit, "--min-worst-group", "0.9", "--max-gap", "0.01", "--junit", tmp_path / "bad.xml")
+    assert code == 3 and out.count("\ngate failed: ") == 2
+    for name, failures in (("good", 0), ("bad", 2)):
+        suite = ElementTree.parse(tmp_path / f"{name}.xml").getroot()
+        assert int(suite.get("failures")) == failures == len(suite.findall("testcase/failure"))
+        assert next(case.get("name") for case in suite) == "min-worst-group"
+    code, out, _ = command(*audit, "--baseline", tmp_path / "a", "--out", tmp_path / "b")
+    assert code == 0 and "gate passed: worst-group accuracy 0.0 points" in out
+    code, _, error = command(*audit, "--baseline", tmp_path / "a", "--out", tmp_path / "a", "--overwrite")
+    assert code == 2 and "is the --baseline too, which would be lost" in error
+    code, _, error = command(*audit, "--junit", tmp_path / "x.xml")
+    assert code == 2 and "needs a bar" in error and not (tmp_path / "x.xml").exists()
+    mine = tmp_path / "mine.npy"
+    for file in (tmp_path / "none/x.xml", mine, tmp_path / "a/audit.json", tiny.table, tmp_path / "a/new.xml"):
+        before = file.read_bytes() if file.exists() else None
+        code, _, error = command(*audit, "--max-gap", "0.1", "--junit", file, "--out", tmp_path / "a", "--overwrite")
+        assert code == 2 and "--junit" in error and (file.read_bytes() if file.exists() else None) == before
+        assert "--overwrite" not in error
+
+
+def test_the_junit_file_is_xml_whatever_the_names():
+    check = Check("gap", 0.1, 0.2, 0.15, 0.25, "estimate", "box · mea\uffffdow\x01\ud800 <lake>", 9)
+    message = ElementTree.fromstring(Gate([check]).junit())[0][0].get("message")
+    assert r"box · mea\uffffdow\x01\ud800 <lake>: this" in message
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "counts"),
+    [
+        ([0.9, 0.9, 0.9, 0.9], [70, 70, 70, 70]),
+        ([0.99, 0.99, 0.99, 0.99], [500, 500, 10, 10]),
+        ([0.8, 0.8, 0.6, 0.6, 0.9], [2000, 200, 50, 500, 3]),
+        ([0.9] * 9, [30] * 9),
+    ],
+    ids=["equal", "small", "unequal", "nine"],
+)
+@pytest.mark.parametrize("adjusted", [False, True])
+def test_the_interval_of_the_gap_covers_it(accuracies, counts, adjusted):
+    random, accuracies, counts = np.random.default_rng(0), np.array(accuracies), np.array(counts)
+    shares = np.arange(1, len(counts) + 1) if adjusted else counts
+    gap = shares @ accuracies / shares.sum() - accuracies.min()
+    missed = 0
+    for correct in random.binomial(counts, accuracies, size=(300, len(counts))):
+        low, high = gap_interval(correct, counts, shares)
+        assert low <= shares @ (correct / counts) / shares.sum() - (correct / counts).min() <= high
+        missed += not low <= gap <= high
+    assert missed <= 15
+
+
+def test_the_gap_of_empty_groups_and_of_rows_without_a_group():
+    assert gap_interval([0, 0], [0, 0], [1, 1]) is None and gap_interval([1], [2], [0]) is None
+    assert gap_interval([9, 0, 4], [10, 0, 5], [10, 7, 5]) == gap_interval([9, 4], [10, 5], [10, 5])
+    without, with_rest = gap_interval([9, 4], [10, 5], [10, 5]), gap_interval([9, 4], [10, 5], [10, 5], rest=(50, 50))
+    assert with_rest[0] > without[0] and with_rest[1] > without[1]
+    with pytest.raises(InputError, match=r"^correct\[0\] is 3; expected 0 to counts"):
+        gap_interval([3], [2], [1])
