@@ -117,7 +117,7 @@ KINDS = {"": "values", "b": "booleans", "iu": "integers", "iuf": "numbers", "biu
 
 
 def vector(
-    name: str, values: ArrayLike, kinds: str, length: int | None = None, *, each: str = "group", unknown: bool = False
+    name: str, values: ArrayLike, kinds: str, length: int | None = None, *, per: str = "group", unknown: bool = False
 ) -> NDArray[Any]:
     """Return `values` as an array (N,), or (length,), without a copy if possible. Nothing is flattened.
 
@@ -125,7 +125,7 @@ def vector(
         name: that of the argument, for messages.
         values: an array, list, tensor or column. Integers may also be objects, as pandas holds them.
         kinds: the kinds of its dtype: one of `KINDS`, "" for any.
-        length: the number of values, one for ``each`` of something.
+        length: the number of values, one for each of what ``per`` names.
         unknown: whether integers may be unknown; None, NaN and pandas' NA become -1 then.
     """
     vector = array(name, values)
@@ -143,7 +143,7 @@ def vector(
     is_kind = not kinds or vector.dtype.kind in kinds
     if vector.ndim != 1 or not is_kind or length not in (None, len(vector)):
         expected = f"({'N' if length is None else length},) {KINDS[kinds]}"
-        expected += "" if length is None else f", one for each {each}"
+        expected += "" if length is None else f", one for each {per}"
         if vector.ndim == 1 and kinds == "iu" and not is_kind:
             way = ".astype(int)" if vector.dtype.kind in "bf" else "numpy.unique(..., return_inverse=True)"
             expected += f" ({way} makes them)"
@@ -159,10 +159,10 @@ def is_missing(value: object) -> bool:
 
 
 def integers(
-    name: str, values: ArrayLike, length: int | None = None, *, each: str = "group", unknown: bool = False
+    name: str, values: ArrayLike, length: int | None = None, *, per: str = "group", unknown: bool = False
 ) -> NDArray[np.int64]:
     """Return `values` as contiguous int64 (N,), or (length,); see `vector`."""
-    return as_int64(name, vector(name, values, "iu", length, each=each, unknown=unknown))
+    return as_int64(name, vector(name, values, "iu", length, per=per, unknown=unknown))
 
 
 def as_int64(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
@@ -172,21 +172,21 @@ def as_int64(name: str, values: NDArray[Any]) -> NDArray[np.int64]:
     return np.ascontiguousarray(values, dtype=np.int64)
 
 
-def numbers(name: str, values: ArrayLike, length: int | None = None, *, each: str = "group") -> NDArray[np.float64]:
+def numbers(name: str, values: ArrayLike, length: int | None = None, *, per: str = "group") -> NDArray[np.float64]:
     """Return `values` as contiguous float64 (N,), or (length,); see `vector`."""
-    return np.ascontiguousarray(vector(name, values, "iuf", length, each=each), dtype=np.float64)
+    return np.ascontiguousarray(vector(name, values, "iuf", length, per=per), dtype=np.float64)
 
 
-def floats(name: str, values: ArrayLike, length: int | None = None, *, each: str = "group") -> NDArray[Any]:
+def floats(name: str, values: ArrayLike, length: int | None = None, *, per: str = "group") -> NDArray[Any]:
     """Return `values` as a contiguous array, see `vector`; other types than float16 to float64 become float64."""
-    array_N = vector(name, values, "iuf", length, each=each)
+    array_N = vector(name, values, "iuf", length, per=per)
     is_kept = array_N.dtype.type in (np.float16, np.float32, np.float64)
     return np.require(array_N, dtype=array_N.dtype.type if is_kept else np.float64, requirements=["C", "A"])
 
 
-def group_numbers(name: str, values: ArrayLike, length: int, *, each: str = "group") -> NDArray[np.float64]:
-    """Return `values` as float64 (length,), a finite number for ``each`` group or the like, 0 or above."""
-    numbers_G = numbers(name, values, length, each=each)
+def group_numbers(name: str, values: ArrayLike, length: int, *, per: str = "group") -> NDArray[np.float64]:
+    """Return `values` as float64 (length,), a finite number for each of what ``per`` names, 0 or above."""
+    numbers_G = numbers(name, values, length, per=per)
     check_each(name, numbers_G, np.isfinite(numbers_G) & (numbers_G >= 0), "a finite number, 0 or above")
     return numbers_G
 

@@ -12,7 +12,7 @@ from tiny import ATTRIBUTES
 from dbpt.data import load_dataset
 from dbpt.guesses import PseudoAttributes
 from dbpt.settings.config import FitConfig
-from dbpt.study.stages import group_warnings, setting_warnings
+from dbpt.study.checks import group_warnings, setting_warnings
 from dbpt.study.study import Study
 
 NAMES = ("box · meadow", "box · lake", "disc · meadow", "disc · lake")

@@ -113,10 +113,8 @@ def test_what_cannot_be_started_from_is_refused(tiny, tiny_run, tmp_path):
     refused(r"all classes share its context; drop --class-specific-context$", tiny_run, class_specific_context=True)
     refused(r"^--start-from .* with --n-ctx 4: the saved prompt has tokens of its own; drop one", tiny_run, n_ctx=4)
     refused(r"^--start-from .* with --ctx-init a photo: the saved prompt has tokens", tiny_run, ctx_init="a photo")
-    refused(
-        r"^--start-from .* with --head linear: only prompt has a context to start; drop one", tiny_run, head="linear"
-    )
-    with pytest.raises(InputError, match=r"with --head linear: only prompt has a context"):
+    refused(r"^--start-from .* with --head linear: it has no context to start; drop one", tiny_run, head="linear")
+    with pytest.raises(InputError, match=r"with --head linear: it has no context"):
         compare(tiny, out, n_ctx=None, heads="prompt,linear", start_from=tiny_run)
 
 

@@ -151,7 +151,7 @@ BAD = [
     ),
     (replaced(",p_sky", ",p_skies", WITH_P), "has 'p_land' but no 'p_sky'; give a probability for each attribute, or"),
     (replaced(".2,.6", ".2,.5", WITH_P), "line 2: the probabilities sum to 0.9, expected 1"),
-    (replaced(".2,.6", "nan,.6", WITH_P), "line 2: p_land is nan, not a number; mend this row"),
+    (replaced(".2,.6", "nan,.6", WITH_P), "line 2: p_land is nan, not a number; correct this row"),
     (replaced(".2,.6", ",.6", WITH_P), "line 2: p_land is '', expected a number"),
     (replaced("d.jpg,,,,", "d.jpg,,.5,.1,.1", WITH_P), "line 5: the probabilities sum to 0.7, expected 1"),
     ("path,attribute,confidence\n" + "".join(f"{n},sea,90\n" for n in NAMES), "line 2: confidence is 90, expected a"),
@@ -220,7 +220,7 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
     for bad, part in (
         (
             EACH.replace("sky,photo", "sky,sketch").replace("sketch,\n", "sketch,1\n"),
-            "factors.csv: image 'c.jpg': style is 'sketch', but images of class 'cat' can only have photo",
+            "factors.csv: image 'c.jpg': style is 'sketch', but class 'cat' can only have photo",
         ),
         (
             EACH.replace("sea", "see"),

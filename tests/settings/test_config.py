@@ -10,6 +10,7 @@ import pytest
 
 from dbpt.environment import cache_folder
 from dbpt.errors import InputError
+from dbpt.settings.command import Command, options_of
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import SECTIONS
@@ -171,13 +172,13 @@ def test_options_give_the_command_line_the_same_settings():
 
     settings = {"data": "x.csv", "classes": ["a=b|c", "d e"], "eta": 0.5, "class_specific_context": True}
     config = make_config({**settings, "baselines": False, "proportions": [0.25, 0.75], "root": "my images"})
-    options = config.options(each.name for each in fields(config) if each.name != "data")
+    options = options_of(config.given(each.name for each in fields(config) if each.name != "data"))
     assert options[:4] == ["--root", "my images", "--classes", "a=b|c"]
     assert "--no-baselines" in options and "--lr" not in options
     given = fit.make_context("fit", ["x.csv", "--out", "run", *options]).params
     known = {name: value for name, value in given.items() if value not in (None, ()) and hasattr(config, name)}
     assert make_config(known) == config
-    assert config.options({"eta", "lr"}) == ["--eta", "0.5"]
+    assert config.given({"eta", "lr"}) == {"eta": 0.5}
 
 
 def test_missing_config_file_is_named(tmp_path):
@@ -217,3 +218,15 @@ def test_numpy_scalars_are_numbers_and_arrays_lists():
     config = make_config({"epochs": np.int64(3), "lr": np.float32(0.5)})
     assert (config.epochs, config.lr) == (3, 0.5)
     assert make_config({"classes": np.array(["a", "b"]), "proportions": np.array([1, 3])}).classes == ("a", "b")
+
+
+def test_a_command_prints_itself_for_a_shell_and_for_python():
+    arguments = {"predictions": ..., "attributes": ("land", "open water"), "baselines": False, "seed": 3, "out": None}
+    command = Command("audit", "my birds.csv", arguments)
+    assert command.call == (
+        "dbpt.audit('my birds.csv', predictions=..., attributes=('land', 'open water'), baselines=False, seed=3)"
+    )
+    line = str(Command("audit", "my birds.csv", arguments | {"predictions": "FILE"}))
+    assert line == (
+        "dbpt audit 'my birds.csv' --predictions FILE --attributes land 'open water' --no-baselines --seed 3"
+    )

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from dbpt.cli import options as shared
 from dbpt.data.tables import csv_text
 from dbpt.environment import cache_folder, launched_rank
 from dbpt.errors import InputError
+from dbpt.settings.command import Command
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage import files
 
@@ -59,7 +59,7 @@ def audit(out: Path | None, **options: Any) -> None:
         if xml.suffix != ".xml" and os.path.lexists(xml):
             raise InputError(f"--junit {xml}: exists, and only .xml files are replaced; choose another name")
         reads = [options["data"], options["predictions"], options["config"], asked["baseline"], out]
-        files.check_output("--junit", xml, overwrite=xml.suffix == ".xml", reads=[str(each) for each in reads if each])
+        files.check_output("--junit", xml, overwrite=xml.suffix == ".xml", reads=[str(path) for path in reads if path])
         for folder in (out, asked["baseline"]):
             if folder is not None and folder.resolve() in xml.resolve().parents:
                 raise InputError(
@@ -153,7 +153,7 @@ def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
         raise click.UsageError("--json is for judging; give --labels CSV with it")
     out = options["out"]
     design = draw_label_sample(run, **options)
-    judge = shlex.join(["dbpt", "label", str(out), "--labels", "labels.csv"])
+    judge = Command("label", str(out), {"labels": "labels.csv"})
     click.echo(
         f"{design}\n\nlabel them on: {out / 'index.html'}\nthen judge by: {judge}\n"
         "(labels.csv: where your browser saves it, for example in its downloads folder)"
@@ -292,12 +292,12 @@ def list_command(folder: Path | None) -> None:
 
     features = _features(folder)
     caches, texts = list_caches(features), stored_texts(features)
-    for each in caches:
-        click.echo(each)
+    for found in caches:
+        click.echo(found)
     if lists := texts.files():
         size = _megabytes(sum(file.lstat().st_size for file in lists))
         click.echo(f"{texts.folder}: features of {len(lists)} lists of sentences, {size}")
-    click.echo(f"caches: {len(caches)}, {_megabytes(sum(each.bytes for each in caches))}")
+    click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
 
 
 @cache.command()

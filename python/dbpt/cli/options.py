@@ -21,7 +21,7 @@ from dbpt.settings.sections import SECTIONS
 logger = logging.getLogger(__name__)
 
 METHOD = ("groups", "head")
-NAMED = ((each.name, section.title) for section in SECTIONS for each in fields(section))
+NAMED = ((setting.name, section.title) for section in SECTIONS for setting in fields(section))
 TITLES = {name: "Method" if title in METHOD else title.capitalize() for name, title in NAMED}
 MAIN, OTHER = "Main options", "Other options"
 TASK_SETTINGS = ("classes", "attributes", "factors", "celeba_target", "celeba_attributes")

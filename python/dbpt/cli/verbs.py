@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -18,6 +17,7 @@ from dbpt.environment import launched_rank
 from dbpt.errors import InputError
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
+from dbpt.settings.command import Command
 from dbpt.settings.config import read_config
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
@@ -169,8 +169,8 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     written = f"report: {out / 'compare.html'}; tables: .csv, .json"
     click.echo(f"\n{comparison.table(width, warnings=False)}\n\n{written}")
     if failed := len(comparison.failed):
-        retry = ["dbpt", "compare", "--resume", "--out", str(out)]
-        hint = f"{shlex.join(retry)} tries them again; other settings need --overwrite"
+        retry = Command("compare", arguments={"resume": True, "out": out})
+        hint = f"{retry} tries them again; other settings need --overwrite"
         raise InputError(f"trainings that failed: {failed}, see under the table; {hint}")
 
 

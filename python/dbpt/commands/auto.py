@@ -4,6 +4,7 @@ import logging
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +20,12 @@ from dbpt.guesses.catalogue import Family, embed_families, read_catalogue
 from dbpt.report.findings import search_in_words, searched_errors
 from dbpt.report.text import count_of
 from dbpt.settings.combinations import DROP
+from dbpt.settings.command import Command, options_of
 from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import DISCOVER_SETTINGS
+from dbpt.study.checks import check_before_reading
 from dbpt.study.data import configured_dataset, resolve_demo
 from dbpt.study.embedded import configured_backbone, embed_dataset
-from dbpt.study.stages import check_before_reading
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ def with_found_attributes(config: FitConfig, *, training: bool = True) -> tuple[
     is_test = (readable.splits[rows] == SPLITS.index("test")).any()
     searched: SearchedImages = "test" if is_test else "training and validation"
     ways_out = "let --attributes clusters find groups, or train without (--objective erm); "
-    ways_out += f"dbpt discover {config.data} --split all"
+    ways_out += str(Command("discover", config.data, {"split": "all"}))
     images, words = images_to_search(backbone, readable, features, rows, SEARCH_SEED), readable.words
     family, search = best_family(images, words, zero_shot_right(images, words), "zero-shot", searched, ways_out)
     logger.info(note := f"--attributes auto: {search.sentence}")
@@ -106,11 +108,12 @@ def search_auto_attributes(subject: Subject) -> Subject:
 def _hint(subject: Subject) -> str:
     """Return what to do if nothing is proposed, up to the command that shows what was tried."""
     hint = "or let --attributes clusters find groups; "
-    if "--predictions" not in subject.which:  # an array
-        return f"{hint}dbpt.discover with the same data and predictions"
-    which = ["--split", "all"] if subject.by == "zero-shot" else subject.which
     read = DISCOVER_SETTINGS.difference(OF_THE_RUN if subject.by == "run" else ())
-    return hint + shlex.join(["dbpt", "discover", subject.source, *subject.asked.options(read), *which])
+    whose: dict[str, Any] = {"split": "all"} if subject.by == "zero-shot" else subject.whose()
+    if subject.predictions_named is None:
+        whose["predictions"] = ...
+    command = Command("discover", subject.source, subject.asked.given(read) | whose)
+    return hint + (str(command) if subject.predictions_named else command.call)
 
 
 def _named(dataset: Dataset, family: Family) -> Dataset:
@@ -149,10 +152,9 @@ def best_family(
         look = ""
         if best.may_be_class:
             kept = best.of.family.only([] if best.of.guessed is None else best.of.guessed.kept)
-            options = ["--attributes", *entries_of(kept.attributes, kept.name)]
-            options += ["--attribute-template", *kept.templates]
+            named = {"attributes": entries_of(kept.attributes, kept.name), "attribute_template": kept.templates}
             look = f"; errors go with {' / '.join(kept.names)}, but CLIP may confuse these names with the classes: "
-            look += f"look at them with {shlex.join(options)}"
+            look += f"look at them with {shlex.join(options_of(named))}"
         problem = f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}"
         raise InputError(f"{problem}; name attributes (--attributes NAME NAME), {hint} shows what was tried")
     family = best.of.family.only(best.of.guessed.kept)

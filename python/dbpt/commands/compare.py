@@ -1,7 +1,6 @@
 """`compare`: many trainings on one feature cache, as one table with intervals, and its page."""
 
 import logging
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -36,14 +35,16 @@ from dbpt.report.guesses import guess_sheets, write_guesses
 from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
+from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, override, shows_settings
 from dbpt.settings.fields import AUTO, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
+from dbpt.study.checks import setting_warnings
 from dbpt.study.data import resolve_demo, with_data
 from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
-from dbpt.study.stages import log_warnings, setting_warnings
+from dbpt.study.stages import log_warnings
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -73,7 +74,7 @@ class ComparisonMarker(Marker):
 FILES = ("compare.html", "compare.json", "compare.csv", "guesses.html")
 COMPARISON_FOLDER = OutputFolder(
     title="comparison",
-    command="dbpt compare",
+    verb="compare",
     marker="plan.json",
     record=ComparisonMarker,
     schema_version=4,
@@ -308,11 +309,16 @@ SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data",
 
 def command_of(out: Path, asked: FitConfig, plan: planning.Plan) -> str:
     """Return the command that makes the comparison; ``asked`` are the settings before a demo was drawn."""
-    own = ["--methods", *(method.name for method in plan.methods), "--heads", *plan.heads]
-    own += ["--seeds", *_seeds(plan.seeds), *(["--resample", str(plan.draws)] if plan.draws else [])]
     varied = [f"{name}={','.join(map(value_in_words, values))}" for name, values in plan.vary.items()]
-    own += ["--vary", *varied] if varied else []
-    return shlex.join(["dbpt", "compare", asked.data, "--out", str(out), *own, *asked.options(SETTINGS)])
+    own = {
+        "out": out,
+        "methods": [method.name for method in plan.methods],
+        "heads": plan.heads,
+        "seeds": _seeds(plan.seeds),
+        "resample": plan.draws or None,
+        "vary": varied or None,
+    }
+    return str(Command("compare", asked.data, own | asked.given(SETTINGS)))
 
 
 def next_steps(out: Path, asked: FitConfig, plan: planning.Plan, row: planning.PlannedRow | None = None) -> NextSteps:
@@ -324,12 +330,12 @@ def next_steps(out: Path, asked: FitConfig, plan: planning.Plan, row: planning.P
         row = next((rows[0] for rows in ours if rows), trained[-1] if trained else None)
     run = Path(f"{out}-{row.method.name.replace(':', '-')}") if row else None
     has_guesses = asked.pseudo_attributes is None and asked.label_model is None
-    guess = ["dbpt", "guess", asked.data, "--out", f"{out}-guesses.csv", *asked.options(GUESS_SETTINGS)]
+    guess = Command("guess", asked.data, {"out": f"{out}-guesses.csv"} | asked.given(GUESS_SETTINGS))
     return NextSteps(
         fit=_fit_command(run, asked, row) if row and run else "",
         label=label_command(run) if run and asked.opens_images else "",
-        guess=shlex.join(guess) if has_guesses else "",
-        resume=shlex.join(["dbpt", "compare", "--resume", "--out", str(out)]),
+        guess=str(guess) if has_guesses else "",
+        resume=str(Command("compare", arguments={"resume": True, "out": out})),
     )
 
 
@@ -346,4 +352,4 @@ def _fit_command(run: Path, asked: FitConfig, row: planning.PlannedRow) -> str:
     if row.method.is_mixed and own["alpha"] is None:  # by the default share, which only auto has
         own |= {"prompts": AUTO, "objective": None if own["objective"] == "gla" else own["objective"]}
     config = replace(asked, **own)
-    return shlex.join(["dbpt", "fit", asked.data, "--out", str(run), *config.options([*SETTINGS, *names])])
+    return str(Command("fit", asked.data, {"out": run} | config.given([*SETTINGS, *names])))

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -43,6 +42,7 @@ from dbpt.report.tables import confusion_counts
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
+from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, make_config, override, shows_settings
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
@@ -131,7 +131,7 @@ def _fit_on(
     embedded = time.perf_counter()
     config = study.config
     asked = replace(asked, image_precision=config.image_precision)  # so that the command gives the same elsewhere
-    command = shlex.join(["dbpt", "fit", asked.data, "--out", str(out), *asked.options(OPTIONS)])
+    command = str(Command("fit", asked.data, {"out": out} | asked.given(OPTIONS)))
     words = asdict(study.dataset.words)
     backbone = study.embedded.backbone
     labeller = study.embedded.labeller  # None but on the first rank, which alone writes

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +19,16 @@ from dbpt.guesses import Guesses, PseudoAttributes
 from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
 from dbpt.report.findings import doubts_in_words
+from dbpt.settings.command import Command
 from dbpt.settings.config import make_config, refuse_unread, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
+from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
 from dbpt.study.embedded import configured_backbone, embedded_rows
 from dbpt.study.guesses import image_columns, judged_class_words, judged_guesses
-from dbpt.study.stages import check_before_reading, log_warnings
+from dbpt.study.stages import log_warnings
 
 if TYPE_CHECKING:
     import pandas
@@ -175,8 +176,8 @@ def guess_attributes(
     of_rows = map(str, (*rows.warnings, *pseudo.warnings, *class_doubts))
     warnings = (*of_rows, *map(doubts_in_words, guesses.doubted_suspects))
     log_warnings(warnings)
-    audit = ["dbpt", "audit", asked.data, "--out", f"audits/{dataset.name}", *asked.options(AUDIT_SETTINGS)]
-    audit_command = shlex.join(audit) if config.opens_images else None
+    audit = Command("audit", asked.data, {"out": f"audits/{dataset.name}"} | asked.given(AUDIT_SETTINGS))
+    audit_command = str(audit) if config.opens_images else None
     guessed = GuessedAttributes(readable, pseudo, guesses, warnings, audit_command)
     if out is not None:
         write_atomically(Path(out), csv_of_columns(guessed.columns), overwrite=overwrite)

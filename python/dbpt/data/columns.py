@@ -229,7 +229,8 @@ def coded_dataset(
     elif splits is None:
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
         notes = (*notes, "no split column: all images are in split train, and there is no test split")
-    column, known = names["label"], request.classes or own_classes
+    column = names["label"]
+    known = request.classes or own_classes
     values = _values(columns, column, known)
     if known is None and {integer_of(value) for value in values} != {-1, 1}:  # which some write for two classes
         _refuse_negative(columns, column, values, "leave out images without a label, and give names or numbers from 0")
@@ -238,13 +239,16 @@ def coded_dataset(
         problem = f"column {column!r} has {_few_values(classes)}"
         raise InputError(f"{columns.path}: {problem}; a classifier needs at least two classes")
     labels = columns.decode(column, codes.get, expected)
-    factors, of_factors = request.factors or (), list[NDArray[np.int64]]()
+    factors = request.factors or ()
+    factor_codes: list[NDArray[np.int64]] = []
     known = combined(factors) if factors else request.attributes or own_attributes
-    if present := [each.name for each in factors if names.get(each.name) in columns.values]:
-        of_each = [_attribute_codes(columns, names.get(each.name, ""), each.values) for each in factors]
-        of_factors, taken = [each[1] for each in of_each], [note for *_, own in of_each for note in own]
-        attributes, attribute_codes = combined(factors), joint_codes(of_factors, [len(each.values) for each in factors])
-        if missing := [each.name for each in factors if each.name not in present]:
+    if present := [factor.name for factor in factors if names.get(factor.name) in columns.values]:
+        decoded = [_attribute_codes(columns, names.get(factor.name, ""), factor.values) for factor in factors]
+        factor_codes = [codes_N for _, codes_N, _ in decoded]
+        taken = [note for *_, factor_notes in decoded for note in factor_notes]
+        attributes = combined(factors)
+        attribute_codes = joint_codes(factor_codes, [len(factor.values) for factor in factors])
+        if missing := [factor.name for factor in factors if factor.name not in present]:
             notes = (*notes, f"no column for {', '.join(missing)}: only {', '.join(present)} has true values")
     else:
         attributes, attribute_codes, taken = _attribute_codes(columns, names.get("attribute", ""), known, factors)
@@ -265,7 +269,7 @@ def coded_dataset(
         words=request.words(Words(classes, attributes, CLASS_TEMPLATES, ATTRIBUTE_TEMPLATES)),
         notes=tuple(notes),
         unit=columns.unit,
-        known_factors=tuple(of_factors) if factors[1:] else (),
+        known_factors=tuple(factor_codes) if factors[1:] else (),
     )
 
 
@@ -297,7 +301,9 @@ def _attribute_codes(
     owner = f"say which it is with --columns {factors[0].name}={column}" if factors else ""
     hint = f"; if the column is about another attribute, {owner or 'ignore it with --columns attribute='}"
     codes_N = columns.decode(column, lambda value: codes.get(value) if value in values else -1, expected, hint=hint)
-    are_indices = vocabulary and values.isdisjoint(vocabulary) and any(integer_of(each) is not None for each in values)
+    are_indices = (
+        vocabulary and values.isdisjoint(vocabulary) and any(integer_of(value) is not None for value in values)
+    )
     return words, codes_N, [taken_in_order(f"column {column}", words)] if are_indices else []
 
 

@@ -175,8 +175,8 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
     if not (dataset.has_true_attributes or dataset.known_factors):
         return replace(dataset, words=words)
     pairs = zip(own.suspects, dataset.factor_attributes, strict=True)
-    before = [(each.name, each.values, codes) for each, codes in pairs]
-    after = [(each.name, each.values) for each in words.suspects]
+    before = [(factor.name, factor.values, codes) for factor, codes in pairs]
+    after = [(suspect.name, suspect.values) for suspect in words.suspects]
     # With one suspect on a side its name doesn't matter: the attribute of a benchmark has none of its own.
     several = min(len(before), len(after)) > 1
     if not several and set(own.attributes) == set(words.attributes):  # or the combinations of one are those of another
@@ -191,7 +191,7 @@ def _reworded(dataset: Dataset, request: tabular.DataRequest) -> Dataset:
     ]
     # Each suspect has found its codes; of one against several, exactly one has, or it would be a guess which.
     if sum(map(len, known)) == (max(len(before), len(after)) if several else 1):
-        codes = [each[0] if each else np.full_like(dataset.attributes, -1) for each in known]
+        codes = [matches[0] if matches else np.full_like(dataset.attributes, -1) for matches in known]
         return replace(
             dataset,
             words=words,

@@ -91,7 +91,7 @@ def separator_of(text: str, delimiters: str) -> str:
     if (named := NAMED_SEPARATOR.match(text)) and named[1] in delimiters:
         return named[1]
     first = FIRST_LINE.search(text)
-    return next((each for each in delimiters if first and each in first[0]), delimiters[0])
+    return next((delimiter for delimiter in delimiters if first and delimiter in first[0]), delimiters[0])
 
 
 def separated_rows(path: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -216,9 +216,9 @@ class Words:
     def vocabularies(self) -> list[dict[tuple[int, ...], list[int]]]:
         """For each of the `suspects` the classes that share each list of its possible values, both as indices."""
         classes_of: list[dict[tuple[int, ...], list[int]]] = [{} for _ in self.suspects]
-        for suspect, of_suspect in zip(self.suspects, classes_of, strict=True):
+        for suspect, classes_by_values in zip(self.suspects, classes_of, strict=True):
             for label, name in enumerate(self.classes):
-                of_suspect.setdefault(tuple(suspect.possible(name)), []).append(label)
+                classes_by_values.setdefault(tuple(suspect.possible(name)), []).append(label)
         return classes_of
 
     @property
@@ -379,4 +379,4 @@ def joint_codes(codes: Sequence[NDArray[np.int64]], sizes: Sequence[int]) -> NDA
 def factor_codes(joint: NDArray[np.int64], sizes: Sequence[int]) -> list[NDArray[np.int64]]:
     """Return the code (N,) of each factor in the ``joint`` numbers (N,); -1 where that is -1."""
     codes = np.unravel_index(np.maximum(joint, 0), sizes) if sizes else ()
-    return [np.where(joint >= 0, each, -1).astype(np.int64) for each in codes]
+    return [np.where(joint >= 0, codes_N, -1).astype(np.int64) for codes_N in codes]

@@ -151,7 +151,7 @@ def group_metrics(
         more["false_positives"] = ids.group_counts(predicted_N[~right_N], num_groups)
         more["n_others"] = (counts_CA.sum(axis=0) - counts_CA).ravel()
     if confidence is not None:
-        confidence_N = arguments.vector("confidence", confidence, "iuf", labels_N.size, each="row")
+        confidence_N = arguments.vector("confidence", confidence, "iuf", labels_N.size, per="row")
         known_N = groups_N >= 0
         sums_G = np.bincount(groups_N[known_N], confidence_N[known_N], minlength=num_groups)
         more["confidence"] = np.where(counts_G > 0, sums_G / np.maximum(counts_G, 1), np.array(None))

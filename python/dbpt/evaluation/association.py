@@ -119,7 +119,7 @@ def explained_errors(
     """
     num_classes, num_attributes = check_sizes(num_classes, num_attributes)
     labels_N, attributes_N = _checked(labels, attributes, num_classes, num_attributes)
-    right_N = arguments.vector("right", right, "b", len(labels_N), each="label")
+    right_N = arguments.vector("right", right, "b", len(labels_N), per="label")
     arguments.integer("permutations", permutations, 1)
     arguments.integer("bootstraps", bootstraps, 0)
     counts_CA = _table(labels_N, attributes_N, num_classes, num_attributes)

@@ -195,7 +195,8 @@ class AuditFigures:
     ``confusion`` has for each true class the images that are taken for each class, without zeros. ``average`` is the
     one in the tables; ``gap_low`` and ``gap_high`` are the interval of its gap. ``cramers_v`` is the association of
     class and attribute in the audited images, corrected for bias, and ``training_cramers_v`` that in the training
-    images. ``settings`` are names and values for the report.
+    images. ``keeps_known`` says that only unknown attributes were guessed. ``settings`` are names and values for the
+    report.
     ``factors`` is empty with a single attribute; else all other figures are about their combinations.
     """
 
@@ -224,6 +225,7 @@ class AuditFigures:
     next_step: NextStep
     settings: dict[str, str]
     factors: list[AuditedFactor] = field(default_factory=list)
+    keeps_known: bool = False
 
     @property
     def groups(self) -> list[Group]:

@@ -162,7 +162,7 @@ def worst_group_difference_interval(
     """
     groups = arguments.vector("groups", groups, "iu", unknown=True)
     correct, baseline = (
-        arguments.vector(name, rows, "b", len(groups), each="row")
+        arguments.vector(name, rows, "b", len(groups), per="row")
         for name, rows in (("correct", correct), ("baseline", baseline))
     )
     known = groups >= 0

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -24,12 +23,14 @@ from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
+from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
 from dbpt.settings.fields import flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
+from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, run_with_data, with_data
 from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows, read_clusters
-from dbpt.study.stages import check_before_reading, log_warnings
+from dbpt.study.stages import log_warnings
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +68,9 @@ class Subject:
         predictions: those of the audited images.
         by, title: who predicts, as a kind and in words.
         source: the data, as commands name them.
-        which: the options that say whose predictions of which images these are.
+        predictions_named: the predictions, as commands name them; None for those in memory.
         read: the settings that the command reads.
-        repeated: the options that repeat the command, as they were typed.
+        typed: the settings that repeat the command, as they were typed.
         asks_clusters: whether the audit was asked for clusters, and not only the run that is audited.
         probe: that of the run.
         search: the one that chose the attribute.
@@ -86,9 +87,9 @@ class Subject:
     by: PredictionsBy
     title: str
     source: str
-    which: list[str]
+    predictions_named: str | None
     read: frozenset[str]
-    repeated: list[str]
+    typed: Mapping[str, Any]
     asks_clusters: bool
     probe: AttributeProbe | None = None
     search: Search | None = None
@@ -103,15 +104,16 @@ class Subject:
         """(n,), those of the audited images."""
         return self.dataset.labels[self.audited]
 
-    def command(self, name: str, others: Mapping[str, str | Path | None]) -> str:
-        """Return the line that repeats ``dbpt NAME``, as far as it can name the data; ``others`` are more options."""
-        given = [text for flag, value in others.items() if value is not None for text in (flag, os.fspath(value))]
-        return shlex.join(["dbpt", name, self.source, *self.repeated, *self.which, *self.unnamed, *given])
+    def whose(self, split: str | None = None) -> dict[str, Any]:
+        """Return the arguments that say whose predictions of which images these are, or of another ``split``.
 
-    @property
-    def unnamed(self) -> list[str]:
-        """The option for predictions in memory, whose file the user has to name; empty for others."""
-        return ["--predictions", "FILE"] if self.by == "file" and "--predictions" not in self.which else []
+        Predictions in memory are FILE, which the user has to write.
+        """
+        return {"predictions": self.predictions_named or "FILE", "split": split or self.split}
+
+    def command(self, verb: str, **others: object) -> str:
+        """Return the line that repeats ``dbpt VERB``, as far as it can name the data; ``others`` are more options."""
+        return str(Command(verb, self.source, {**self.typed, **self.whose(), **others}))
 
 
 @contextmanager
@@ -227,9 +229,9 @@ def _subject_of_data(
         by=by,
         title=titles.get(by, named or ("a data frame" if hasattr(predictions, "columns") else "an array")),
         source=asked.data,
-        which=[*(["--predictions", named] if named else []), "--split", split],
+        predictions_named=named,
         read=read,
-        repeated=asked.options(read),
+        typed=asked.given(read),
         asks_clusters=config.num_clusters is not None,
     )
 
@@ -270,9 +272,9 @@ def _subject_of_run(
         by="run",
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),
-        which=["--predictions", run, "--split", split],
+        predictions_named=run,
         read=(own := read.difference(OF_THE_RUN, ["attributes"] if of_run else [])),
-        repeated=config.options(own),
+        typed=config.given(own),
         asks_clusters=has_clusters and not of_run,
         probe=classifier.probe,
     )

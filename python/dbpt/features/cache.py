@@ -250,7 +250,7 @@ def read_features(cache: str | Path, rows: Sequence[str] | Sequence[int] | NDArr
     if asked.ndim != 1 or (asked.size and asked.dtype.kind not in "iuUO"):
         raise InputError(f"rows: found {rows!r:.200}; expected a list of paths, or of row numbers")
     if asked.dtype.kind in "UO":
-        numbers = opened.find(cache_files.look_up_files(Path(manifest.root), [str(each) for each in rows]).ids)
+        numbers = opened.find(cache_files.look_up_files(Path(manifest.root), [str(path) for path in rows]).ids)
     else:
         numbers = np.where((asked < 0) | (asked >= len(opened)), -1, asked).astype(np.int64)
     for position in np.flatnonzero(numbers < 0)[:1]:

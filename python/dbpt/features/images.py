@@ -265,7 +265,7 @@ def list_images(images: "ImageSource | Iterable[ImageSource]") -> list[Path | Im
     if _is_one(images):
         return _images_of(images, "images")
     items = cast(Iterable[Any], images)
-    sources = [each for number, item in enumerate(items) for each in _images_of(item, f"images[{number}]")]
+    sources = [source for number, item in enumerate(items) for source in _images_of(item, f"images[{number}]")]
     if not sources:
         raise InputError(f"images is empty; {EXPECTED}")
     return sources

@@ -32,7 +32,7 @@ def group_ids(labels: NDArray[np.int64], attributes: NDArray[np.int64], num_attr
         InputError: for arrays of other shapes or dtypes.
     """
     labels = arguments.integers("labels", labels)
-    attributes = arguments.integers("attributes", attributes, len(labels), each="label", unknown=True)
+    attributes = arguments.integers("attributes", attributes, len(labels), per="label", unknown=True)
     return np.where(attributes < 0, -1, labels * num_attributes + attributes)
 
 
@@ -145,8 +145,7 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
         low, stop: each value v must satisfy low <= v < stop.
         rows: N, if another argument decides it.
     """
-    each = "prediction or pseudo attribute"
-    array = arguments.integers(name, values, rows, each=each, unknown=low == -1)
+    array = arguments.integers(name, values, rows, per="prediction or pseudo attribute", unknown=low == -1)
     arguments.check_each(name, array, (array >= low) & (array < stop), f"an integer in {low}..{stop - 1}")
     return array
 

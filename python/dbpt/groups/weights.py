@@ -98,7 +98,7 @@ class GroupSums:
             sums = sum_tensors(groups, values, len(self.digits), quantity)
         if sums is None:
             groups = arguments.integers("groups", groups, unknown=True)
-            values = arguments.floats(quantity.name, values, len(groups), each="row of groups")
+            values = arguments.floats(quantity.name, values, len(groups), per="row of groups")
             values = values.astype(np.float32) if values.dtype == np.float16 else values
             limits: dict[str, Any] = {"argument": quantity.name, "least": quantity.least, "most": quantity.most}
             sums = group_sums(groups, values, len(self.digits), **limits, num_threads=arguments.num_threads())
@@ -289,7 +289,7 @@ class GroupWeighting(ABC):
                 values_G.reshape(num_classes, -1).sum(axis=1) for values_G in (self.counts, weights_G * self.counts)
             )
             weights_C = np.divide(mass_C, rows_C, out=np.ones(num_classes), where=rows_C > 0)
-            labels_B = arguments.integers("labels", labels, len(groups_B), each="row of groups")
+            labels_B = arguments.integers("labels", labels, len(groups_B), per="row of groups")
             valid_B = (labels_B >= 0) & (labels_B < num_classes)
             arguments.check_each("labels", labels_B, valid_B, f"a class from 0 to {num_classes - 1}")
             outside_B = weights_C[labels_B]

@@ -61,7 +61,7 @@ def worst_group_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float |
         InputError: for arrays of other shapes or dtypes.
     """
     groups = ids.checked_indices(groups, "groups", -1, ids.MAX_GROUPS)
-    values = arguments.vector("values", values, "biuf", len(groups), each="row")
+    values = arguments.vector("values", values, "biuf", len(groups), per="row")
     known = groups >= 0
     if not known.any():
         return None

@@ -125,7 +125,7 @@ def _checked_fit_rows(fit_on: ArrayLike | None, num_rows: int) -> NDArray[np.int
     """Return the rows where ``fit_on`` is true; None for all."""
     if fit_on is None:
         return None
-    mask = arguments.vector("fit_on", fit_on, "b", num_rows, each="row")
+    mask = arguments.vector("fit_on", fit_on, "b", num_rows, per="row")
     if not mask.any():
         raise InputError("fit_on is False everywhere; expected at least one row to fit on")
     return None if mask.all() else np.flatnonzero(mask)

@@ -88,7 +88,7 @@ def checked_proportions(proportions: ArrayLike | str, num_attributes: int) -> Ar
         return None
     if isinstance(proportions, str):
         raise InputError(f"proportions is {proportions!r}; expected 'estimated' or numbers")
-    shares_A = arguments.group_numbers("proportions", proportions, num_attributes, each="attribute")
+    shares_A = arguments.group_numbers("proportions", proportions, num_attributes, per="attribute")
     with np.errstate(over="ignore"):
         total = float(shares_A.sum())
     if not 0 < total < np.inf:

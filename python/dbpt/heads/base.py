@@ -75,6 +75,8 @@ class Head(torch.nn.Module, Registered):
     """The peak learning rate for each optimizer, unless the user gives one."""
     saves_parameters: ClassVar[bool] = False
     """True if the run folder gets ``NAME.safetensors`` with the trained parameters beside the classifier."""
+    reads_context: ClassVar[bool] = False
+    """True if it can start at the context of a saved prompt, ``--start-from``: `HeadStart.context`."""
     tells_alike_apart: ClassVar[bool] = True
     """False if outputs that begin alike stay so, since their weights are not trained."""
     multiply_adds: int = 0
@@ -87,7 +89,8 @@ class Head(torch.nn.Module, Registered):
         Args:
             backbone: the frozen CLIP.
             prompts: the classes or groups as prompts.
-            settings: the values of the class's ``settings``, by name.
+            settings: the values of the class's ``settings``, by name; with them ``start_from``, and the ``context``
+                that it names, as in `HeadStart`.
 
         Raises:
             InputError: if the head can't be built with them.
@@ -207,13 +210,15 @@ def group_templates(words: Words) -> tuple[str, ...]:
 
     The prompt starts at the first; everything else takes the mean of all.
     """
-    of_classes = (each.replace("{}", "{class}, {attribute}") for each in words.templates)
+    of_classes = (template.replace("{}", "{class}, {attribute}") for template in words.templates)
     return words.group_templates or (*of_classes, *GENERIC_SENTENCES)
 
 
 def _wordings(words: Words) -> Iterator[list[tuple[str, str]]]:
     """Yield the pairs of wordings of class and attribute of each group y * A + a."""
-    for of_class, *of_values in product(words.classes.values(), *(each.values.values() for each in words.suspects)):
+    for of_class, *of_values in product(
+        words.classes.values(), *(suspect.values.values() for suspect in words.suspects)
+    ):
         yield [(label, ", ".join(values)) for label, *values in product(of_class, *of_values)]
 
 

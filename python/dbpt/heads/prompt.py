@@ -47,6 +47,7 @@ class PromptHead(Head):
     settings = ("n_ctx", "ctx_init", "class_specific_context", "class_position", "text_precision", "text_memory_mb")
     default_lr: ClassVar = {"adamw": 0.003, "sgd": 0.1}
     saves_parameters = True
+    reads_context = True
 
     def __init__(
         self,

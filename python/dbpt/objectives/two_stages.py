@@ -311,6 +311,6 @@ def _standard(features_ND: NDArray[np.floating]) -> Layer:
     """Return means and standard deviations (D,), 1 for a feature that is constant; in float64, some columns at once."""
     # NumPy's std makes a float64 copy of the whole array, a gigabyte for CelebA.
     blocks = np.array_split(features_ND, -(-features_ND.shape[1] // BLOCK_COLUMNS), axis=1)
-    figures = [(block.mean(axis=0), block.std(axis=0)) for block in (each.astype(np.float64) for each in blocks)]
+    figures = [(block.mean(axis=0), block.std(axis=0)) for block in (rows.astype(np.float64) for rows in blocks)]
     mean_D, deviation_D = (np.concatenate(parts) for parts in zip(*figures, strict=True))
     return mean_D, np.where(deviation_D > 1e-12, deviation_D, 1.0)

@@ -1,7 +1,6 @@
 """Numbers, names and colours as readers see them, and the environment of the HTML templates."""
 
 import re
-import shlex
 from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -14,6 +13,7 @@ from markupsafe import Markup
 
 from dbpt.evaluation.association import ExplainedErrors
 from dbpt.guesses.doubts import CrossValidated
+from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig
 
 COLORS = {
@@ -214,4 +214,4 @@ def setting_texts(config: FitConfig, names: Iterable[str]) -> dict[str, str]:
 
 def label_command(run: Path) -> str:
     """Return the command that draws a sample of the run's images to label by hand."""
-    return shlex.join(["dbpt", "label", str(run), "--out", f"{run}-labels"])
+    return str(Command("label", str(run), {"out": f"{run}-labels"}))

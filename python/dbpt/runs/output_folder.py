@@ -7,13 +7,13 @@ marker says ``complete`` only after all other files exist. A lock in the folder 
 import contextlib
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.errors import InputError
+from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.storage.files import check_can_create, check_version, is_missing, system_errors, write_atomically, write_json
 from dbpt.storage.locks import OWNER, OwnedLock
@@ -54,7 +54,7 @@ class OutputFolder(Generic[R]):
     """
 
     title: str
-    command: str
+    verb: str
     marker: str
     record: type[R]
     schema_version: int
@@ -175,9 +175,9 @@ class OutputFolder(Generic[R]):
         path = folder / self.marker
         if is_missing(path):
             problem = f"{folder}: not {self._a_title} folder (no {self.marker})"
-            raise InputError(f"{problem}; give the folder named by --out in {self.command}")
+            raise InputError(f"{problem}; give the folder named by --out in dbpt {self.verb}")
         value = read_json(path, f"record of {self._a_title}", self.schema_version)
-        return typed(value, self.record, path, f"{self.command} again")
+        return typed(value, self.record, path, f"dbpt {self.verb} again")
 
     def marker_to_continue(self, folder: Path, *, resume: bool) -> R | None:
         """Return the marker of what ``resume`` continues in ``folder``; None if it starts there."""
@@ -219,7 +219,7 @@ class OutputFolder(Generic[R]):
             old, new = getattr(before, name), getattr(asked, name)
             if old != new and not (name == "lr" and lowered):
                 lower = ", or a lower --lr while it is not finished" if name == "lr" and lr_may_fall else ""
-                way_on = shlex.join([*self.command.split(), "--resume", "--out", str(folder)])
+                way_on = Command(self.verb, arguments={"resume": True, "out": folder})
                 hint = f"use the same settings ({way_on} takes them){lower}, or start again with --overwrite"
                 raise InputError(f"--resume: {folder} was started with {name} = {old!r}, found {new!r}; {hint}")
         return lowered
@@ -242,7 +242,7 @@ class OutputFolder(Generic[R]):
         value = read_json(path, f"record of {self._a_title}")
         if (
             "schema_version" not in value
-            or not {each.name for each in fields(self.record) if each.default_factory is MISSING} <= value.keys()
+            or not {entry.name for entry in fields(self.record) if entry.default_factory is MISSING} <= value.keys()
         ):
             return False
         version = value["schema_version"]

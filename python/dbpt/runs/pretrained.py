@@ -259,7 +259,7 @@ def write_pretrained(
 def _without_folders(value: Any) -> Any:
     """Return JSON with the names of files instead of their paths."""
     if isinstance(value, dict):
-        return {key: _without_folders(each) for key, each in value.items()}
+        return {key: _without_folders(inner) for key, inner in value.items()}
     return PurePath(value).name if isinstance(value, str) and PurePath(value).is_absolute() else value
 
 
@@ -295,7 +295,7 @@ def read_pretrained(
     if local is not None and weights is None:
         name, sha256 = PurePath(local).name, spec["weights"]["sha256"][:12]
         folders = (folder, mini_clip_paths()[1].parent)  # the second has the one that comes with dbpt
-        weights = next((each / name for each in folders if not is_missing(each / name)), None)
+        weights = next((parent / name for parent in folders if not is_missing(parent / name)), None)
         if weights is None:
             hint = "name the file as weights, or put it there"
             raise InputError(f"{folder}: needs CLIP's weights {name} (sha256 {sha256}…); {hint}")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named, read_settings
+from dbpt.settings.command import Command
 from dbpt.storage.files import are_finite, is_missing, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 
@@ -48,7 +48,7 @@ class RunMarker(Marker):
 
 RUN_FOLDER = OutputFolder(
     title="run",
-    command="dbpt fit",
+    verb="fit",
     marker="run.json",
     record=RunMarker,
     schema_version=1,
@@ -64,7 +64,7 @@ def finished_run(folder: Path) -> RunMarker:
     """Return the content of ``run.json``. Raises `InputError` if the run isn't there, or not finished."""
     marker = RUN_FOLDER.read_marker(folder)
     if marker.status != "complete":
-        way_on = shlex.join(["dbpt", "fit", "--resume", "--out", str(folder)])
+        way_on = Command("fit", arguments={"resume": True, "out": folder})
         raise InputError(f"{folder}: this run is not finished; finish it with: {way_on}")
     return marker
 
@@ -109,7 +109,7 @@ ARRAYS = ("weights", "biases")
 def write_probe(run: Path, probe: AttributeProbe) -> None:
     """Write the probe of a run."""
     tensors = {name: getattr(probe, name) for name in ARRAYS}
-    metadata = {"cross_validated": json.dumps([asdict(each) for each in probe.figures])}
+    metadata = {"cross_validated": json.dumps([asdict(figures) for figures in probe.figures])}
     write_tensors(run / FILE, tensors, metadata, version=TENSORS_SCHEMA_VERSION)
 
 

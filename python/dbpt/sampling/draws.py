@@ -158,6 +158,6 @@ class GroupDraws(EpochSampler[Drawn, NDArray[np.float64]]):
 
     def _shown_quotas(self) -> str:
         quotas, unknown = (
-            np.array2string(each, separator=", ", threshold=10) for each in (self.quotas, self.unknown_quotas)
+            np.array2string(quotas_G, separator=", ", threshold=10) for quotas_G in (self.quotas, self.unknown_quotas)
         )
         return f"quotas={quotas}" + (f", unknown_quotas={unknown}" if len(self.unknown_counts) else "")

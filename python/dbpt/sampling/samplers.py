@@ -307,7 +307,11 @@ class WeightedSampler(EpochSampler[int, "_Weights"]):
             arguments.integer(f"state[{key!r}]", state[key], 0, 2**63 - 1)
             for key in ("weights_digest", "next_weights_digest")
         ]
-        known = {each.digest: each for each in (self._distribution, self._next_distribution) if each is not None}
+        known = {
+            distribution.digest: distribution
+            for distribution in (self._distribution, self._next_distribution)
+            if distribution is not None
+        }
         current, upcoming = (known.get(digest) for digest in digests)
         if current is None and position == num_samples:
             current = upcoming  # the pass is finished and draws nothing more

@@ -149,9 +149,8 @@ def _refusals_of_context(config: Settings) -> Iterator[str]:
             if _is_given(config, name):
                 both = f"--start-from {config.start_from} with {flag_of(name)} {getattr(config, name)}"
                 yield f"{both}: the saved prompt has tokens of its own; {DROP}"
-        if config.head != "prompt":
-            why = "only prompt has a context to start"
-            yield f"--start-from {config.start_from} with --head {config.head}: {why}; {DROP}"
+        if not HEADS[config.head].reads_context:
+            yield f"--start-from {config.start_from} with --head {config.head}: it has no context to start; {DROP}"
 
 
 def _refusals_beside_word(config: Settings, refused: Mapping[str, str]) -> Iterator[str]:

@@ -148,7 +148,7 @@ class FitConfig(Settings):
         Args:
             prompts: "class" or "group".
         """
-        objective = next(each for each, of_each in self.trained if of_each == prompts)
+        objective = next(name for name, trained_prompts in self.trained if trained_prompts == prompts)
         apply = self.apply if OBJECTIVES[objective].can_sample else None
         alpha = self.alpha if prompts == "group" else None
         return replace(self, objective=objective, prompts=prompts, apply=apply, alpha=alpha)
@@ -177,22 +177,11 @@ class FitConfig(Settings):
         """Return the resolved settings that determine a training, except those that only name files."""
         return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
-    def options(self, names: Iterable[str]) -> list[str]:
-        """Return the options of the command line for settings that don't have their default.
-
-        Args:
-            names: the settings to look at; others are left out.
-        """
-        wanted, arguments = frozenset(names), list[str]()
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name not in wanted or value == each.default:
-                continue
-            if isinstance(value, bool):
-                arguments.append(flag_of(each.name) if value else f"--no-{flag_of(each.name)[2:]}")
-            else:
-                arguments += [flag_of(each.name), *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-        return arguments
+    def given(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return the settings among ``names`` that don't have their default, as a `Command` takes them."""
+        wanted = frozenset(names)
+        values = {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.name in wanted}
+        return {name: value for name, value in values.items() if value != getattr(type(self), name)}
 
     def to_toml(self) -> str:
         """Return the settings as TOML for `read_config`, without those that are None."""
@@ -229,14 +218,16 @@ def refuse_unread(given: dict[str, Any], read: frozenset[str], why: str) -> None
 
 def shows_settings(keywords: type, read: Collection[str] | None = None) -> Callable[[F], F]:
     """Decorate a function: its signature shows the ``keywords``, a `TypedDict`, its docstring those ``read`` or all."""
-    defaults = {each.name: each.default for each in fields(FitConfig)} | {"recipe": "default"}
+    defaults = {setting.name: setting.default for setting in fields(FitConfig)} | {"recipe": "default"}
     settings = [
         Parameter(name, Parameter.KEYWORD_ONLY, default=defaults[name], annotation=kind.__forward_arg__)
         for name, kind in keywords.__annotations__.items()
     ]
     recipe = {"help": "named set of training settings; settings that you give win"}
-    metadata = {each.name: each.metadata for each in fields(FitConfig)} | {"recipe": recipe}
-    listed = [_described(each, metadata[each.name]) for each in settings if read is None or each.name in read]
+    metadata = {setting.name: setting.metadata for setting in fields(FitConfig)} | {"recipe": recipe}
+    listed = [
+        _described(setting, metadata[setting.name]) for setting in settings if read is None or setting.name in read
+    ]
 
     def decorate(function: F) -> F:
         signature = inspect.signature(function)

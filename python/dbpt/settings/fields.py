@@ -117,9 +117,9 @@ def check_setting(setting: Field[Any], value: Any) -> None:
     if isinstance(choices, Registry):
         choices.check(flag, value)
     else:
-        for each in value if isinstance(value, tuple) and "choices" in limits else (value,):
-            if each not in choices:
-                raise InputError(f"{flag}: {each!r} is none of {', '.join(choices)}{nearest(each, list(choices))}")
+        for entry in value if isinstance(value, tuple) and "choices" in limits else (value,):
+            if entry not in choices:
+                raise InputError(f"{flag}: {entry!r} is none of {', '.join(choices)}{nearest(entry, list(choices))}")
     for key, (holds, words) in _LIMITS.items():
         if key in limits and not holds(value, limits[key]):
             raise InputError(f"{flag}: must be {words} {limits[key]}, found {value!r}")
@@ -148,8 +148,8 @@ class SettingsSection:
     title: ClassVar[str]
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            check_setting(each, getattr(self, each.name))
+        for setting in fields(self):
+            check_setting(setting, getattr(self, setting.name))
 
 
 def _is_a(value: Any, types: type | tuple[type, ...]) -> bool:

@@ -334,9 +334,9 @@ class OutputSettings(SettingsSection):
 SECTIONS: tuple[type[SettingsSection], ...] = tuple(SettingsSection.__subclasses__())  # in the order above
 
 # The settings of commands that train nothing; of one that looks for attributes; and those by which CLIP guesses them.
-AUDIT_SETTINGS = frozenset(each.name for section in SECTIONS[:4] for each in fields(section)) | {"seed", "average"}
+AUDIT_SETTINGS = frozenset(field_.name for section in SECTIONS[:4] for field_ in fields(section)) | {"seed", "average"}
 AUDIT_SETTINGS -= {"data", "shots", "val_fraction", "features", "group_template"}
-DISCOVER_SETTINGS = AUDIT_SETTINGS - {each.name for each in fields(PseudoAttributeSettings)}
+DISCOVER_SETTINGS = AUDIT_SETTINGS - {field_.name for field_ in fields(PseudoAttributeSettings)}
 DISCOVER_SETTINGS -= {"attributes", "factors", "attribute_template", "celeba_attributes", "average"}
 GUESS_SETTINGS = AUDIT_SETTINGS - {"pseudo_attributes", "guess_only_unknown", "label_model", "label_pretrained"}
 GUESS_SETTINGS -= {"average"}

@@ -138,7 +138,9 @@ def training_fingerprint(outer: str, training: Rows, validation: Rows, settings:
     """Return a digest of ``outer``, all rows, and all `TrainingSettings` except `MAY_CHANGE`."""
     digest = hashlib.sha256(outer.encode())
     fixed = {
-        each.name: getattr(settings, each.name) for each in fields(TrainingSettings) if each.name not in MAY_CHANGE
+        setting.name: getattr(settings, setting.name)
+        for setting in fields(TrainingSettings)
+        if setting.name not in MAY_CHANGE
     }
     digest.update(json.dumps(fixed, sort_keys=True).encode())
     for rows in (training, validation):

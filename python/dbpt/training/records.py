@@ -44,14 +44,14 @@ def judge(
     """
     frozen = head.frozen() if isinstance(head, Head) else head
     correct, p_true = [], []
-    for part, of_part in zip(torch.split(features, ROWS_A_PASS), torch.split(labels, ROWS_A_PASS), strict=True):
+    for part, labels_of_part in zip(torch.split(features, ROWS_A_PASS), torch.split(labels, ROWS_A_PASS), strict=True):
         logits = frozen(part)
         if impossible is not None:
             logits = logits.masked_fill(torch.from_numpy(impossible).to(logits.device), EXCLUDED)
         logits = class_logits(logits, num_classes or logits.shape[1])
         finite = logits.isfinite().all(dim=1)
-        correct.append(finite & (logits.argmax(dim=1) == of_part))
-        of_labels = logits.softmax(dim=1).gather(1, of_part[:, None]).squeeze(1)
+        correct.append(finite & (logits.argmax(dim=1) == labels_of_part))
+        of_labels = logits.softmax(dim=1).gather(1, labels_of_part[:, None]).squeeze(1)
         p_true.append(torch.where(finite, of_labels, torch.nan))
     return torch.cat(correct), torch.cat(p_true)
 
@@ -300,11 +300,11 @@ def _lost_groups(history: list[EpochRecord], objective: Objective, group_names: 
     for group in np.flatnonzero(rows_G).tolist():
         missed = [record.epoch for record in history if record.draws and not record.draws[group]]
         zero = [record.epoch for record in history if record.group_weights and record.group_weights[group] == 0]
-        name, of_all = f"{group_names[group]} ({rows_G[group]} rows", f"of {len(history)} epochs"
+        name, epochs = f"{group_names[group]} ({rows_G[group]} rows", len(history)
         if missed:
-            undrawn.append(f"{name}; in {len(missed)} {of_all}, first in epoch {missed[0]})")
+            undrawn.append(f"{name}; in {len(missed)} of {epochs} epochs, first in epoch {missed[0]})")
         elif zero:
-            weightless.append(f"{name}; after {len(zero)} {of_all}, first after epoch {zero[0]})")
+            weightless.append(f"{name}; after {len(zero)} of {epochs} epochs, first after epoch {zero[0]})")
     kinds = (("undrawn groups", undrawn), ("weightless groups", weightless))
     return [caution(kind, groups=groups) for kind, groups in kinds if groups]
 

@@ -11,7 +11,7 @@ from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt.commands.audit.audit import groupings_of
-from dbpt.commands.audit.next_step import _options
+from dbpt.commands.audit.next_step import _settings
 from dbpt.data import Dataset
 from dbpt.data.words import Factor, Words, combined, joint_codes
 from dbpt.evaluation.predictions import UserPredictions
@@ -19,6 +19,7 @@ from dbpt.evaluation.verdicts import audited_factors, holm, verdict_of_factors
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.trust import Guesses
 from dbpt.report.verdicts import factors_in_words, factors_with_sentences
+from dbpt.settings.command import options_of
 from dbpt.settings.config import make_config
 from dbpt.settings.sections import AUDIT_SETTINGS
 
@@ -229,10 +230,10 @@ def test_the_next_command_has_only_the_factors_with_a_bias_and_their_columns():
     given = {"classes": ["hand", "cat"], "factors": factors, "columns": columns, "seed": 1}
     subject = SimpleNamespace(asked=make_config(given))
     kept = ["--classes", "hand", "cat", "--factors", "style: a, b=x|y", "--columns", "path=file", "style=medium"]
-    found = _options(subject, ["hand"], AUDIT_SETTINGS)
+    found = options_of(_settings(subject, ["hand"], AUDIT_SETTINGS))
     assert sorted(found) == sorted([*kept, "--seed", "1"])
     subject.asked = make_config({"columns": ["hand=which"], "seed": 1})
-    assert _options(subject, ["hand"], AUDIT_SETTINGS) == ["--seed", "1"]
+    assert _settings(subject, ["hand"], AUDIT_SETTINGS) == {"seed": 1}
 
 
 def test_values_that_a_class_has_alone_are_no_association(tiny, tmp_path):

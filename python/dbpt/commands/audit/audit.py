@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 AUDIT_FOLDER = OutputFolder(
     title="audit",
-    command="dbpt audit",
+    verb="audit",
     marker="status.json",
     record=Marker,
     schema_version=SCHEMA_VERSION,
@@ -101,7 +101,7 @@ def audit(
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
     with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as opened:
         subject = search_auto_attributes(opened)
-        result, study = audited(subject, subject.command("audit", {"--weights": weights, "--out": out}))
+        result, study = audited(subject, subject.command("audit", weights=weights, out=out))
         if out is not None:
             result = replace(result, folder=Path(out))
             charts = audit_figures(result.figures)
@@ -175,6 +175,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         command=command,
         next_step=step,
         factors=factors if parts[1:] else [],
+        keeps_known=config.guess_only_unknown,
         settings=setting_texts(config, (name for name in vars(config) if name in AUDIT_SETTINGS)),
     )
     images = image_columns(

@@ -1,9 +1,9 @@
 """The step that follows from the verdict of an audit, with its commands."""
 
 import re
-import shlex
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 from dbpt.data import Vocabulary, entries_of, factor_entries
 from dbpt.data.words import Factor
@@ -12,6 +12,7 @@ from dbpt.evaluation.audit import AuditedFactor, FewerNames, NextStep, StepKind,
 from dbpt.evaluation.subject import Subject
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
+from dbpt.settings.command import Command
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 
 TRAINING_SETTINGS = AUDIT_SETTINGS | {"group_template"}
@@ -71,17 +72,16 @@ def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
     if not fewer:
         return None
     step = NextStep("fewer names", fewer_names=fewer)
-    if subject.by == "file" and "--predictions" not in subject.which:  # an array
+    if subject.predictions_named is None:  # an array
         return step
-    flag = "--factors" if words.factors else "--attributes"
+    setting = "factors" if words.factors else "attributes"
     try:
         entries = factor_entries(suspects) if words.factors else _short_entries(suspects[0].values)
     except InputError:  # names from the data that options can't have
         return step
-    given = subject.asked.options(subject.read - {flag.removeprefix("--")})
-    options = [*given, flag, *entries, *subject.which]
-    out = ["--out", f"audits/{subject.dataset.name}-fewer-names"]
-    return replace(step, commands=[shlex.join(["dbpt", "audit", subject.source, *options, *out])])
+    out = f"audits/{subject.dataset.name}-fewer-names"
+    arguments = subject.asked.given(subject.read - {setting}) | {setting: entries} | subject.whose() | {"out": out}
+    return replace(step, commands=[str(Command("audit", subject.source, arguments))])
 
 
 def _without_values(factor: Factor, names: Collection[str]) -> Factor:
@@ -102,41 +102,40 @@ def _short_entries(values: Vocabulary) -> list[str]:
 
 def _without_weights(subject: Subject, left_out: Sequence[str]) -> NextStep:
     """Return the step if class and attribute are unrelated in the training images, so reweighting can't help."""
-    options, name = _options(subject, left_out, TRAINING_SETTINGS - {"seed"}), subject.dataset.name
-    methods = ["--methods", "zero-shot", "group-prompts", "erm", "--heads", "linear"]
-    compare = shlex.join(["dbpt", "compare", subject.source, *methods, "--out", f"runs/{name}-compare", *options])
+    settings, out = _settings(subject, left_out, TRAINING_SETTINGS - {"seed"}), f"runs/{subject.dataset.name}"
+    own = {"methods": ("zero-shot", "group-prompts", "erm"), "heads": "linear", "out": f"{out}-compare"}
+    compare = str(Command("compare", subject.source, own | settings))
     if subject.by != "zero-shot":
         return NextStep("compare", commands=[compare])
-    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{name}", "--objective", "erm", *options]
-    return NextStep("train without weights", commands=[shlex.join(fit), compare])
+    fit = Command("fit", subject.source, {"out": out, "objective": "erm"} | settings)
+    return NextStep("train without weights", commands=[str(fit), compare])
 
 
 def _other_methods(subject: Subject, left_out: Sequence[str], *, by_clusters: bool) -> NextStep:
     """Return the step after a run that was trained against such a bias already."""
-    config = ["--config", f"{subject.title}/config.toml"]
-    if left_out:
-        config += _options(subject, left_out, {"factors", "columns"})
-    compare = ["dbpt", "compare", subject.source, *config, "--out", f"{subject.title}-compare"]
-    label = ["dbpt", "label", subject.title, "--split", "train", "--out", f"{subject.title}-labels"]
+    run, own = subject.title, _settings(subject, left_out, {"factors", "columns"}) if left_out else {}
+    arguments = {"config": f"{run}/config.toml"} | own | {"out": f"{run}-compare"}
+    compare = Command("compare", subject.source, arguments)
+    label = Command("label", run, {"split": "train", "out": f"{run}-labels"})
     commands = [compare] if by_clusters else [label, compare]  # nobody can label clusters
-    return NextStep("compare", commands=list(map(shlex.join, commands)), method=subject.config.method)
+    return NextStep("compare", commands=list(map(str, commands)), method=subject.config.method)
 
 
 def _train(subject: Subject, left_out: Sequence[str], *, writes_guesses: bool) -> NextStep:
     """Return the step that trains against a bias; ``writes_guesses`` says that a user's own training needs them."""
-    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{subject.dataset.name}"]
-    commands = [[*fit, *_options(subject, left_out, TRAINING_SETTINGS)]]
+    source, name = subject.source, subject.dataset.name
+    commands = [Command("fit", source, {"out": f"runs/{name}"} | _settings(subject, left_out, TRAINING_SETTINGS))]
     if writes_guesses:
-        guess = ["dbpt", "guess", subject.source, "--out", f"{subject.dataset.name}-guesses.csv"]
-        commands.append([*guess, *_options(subject, left_out, GUESS_SETTINGS)])
-    return NextStep("train", commands=list(map(shlex.join, commands)))
+        own = {"out": f"{name}-guesses.csv"}
+        commands.append(Command("guess", source, own | _settings(subject, left_out, GUESS_SETTINGS)))
+    return NextStep("train", commands=list(map(str, commands)))
 
 
-def _options(subject: Subject, left_out: Collection[str], settings: Collection[str]) -> list[str]:
-    """Return the options of these settings, without the entries of the factors that are left out."""
+def _settings(subject: Subject, left_out: Collection[str], settings: Collection[str]) -> dict[str, Any]:
+    """Return the values of these settings, without the entries of the factors that are left out."""
 
     def kept(entries: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return tuple(each for each in entries or () if re.split(r"[\[:=]", each)[0].strip() not in left_out) or None
 
     asked = subject.asked
-    return replace(asked, factors=kept(asked.factors), columns=kept(asked.columns)).options(settings)
+    return replace(asked, factors=kept(asked.factors), columns=kept(asked.columns)).given(settings)

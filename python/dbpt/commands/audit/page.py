@@ -104,7 +104,7 @@ def render_audit(
     below = section("audited", figures=figures, backbone=backbone, split_names=SPLIT_NAMES)
     badge, leads = (verdict.kind.replace(" ", "-"), kind), [" ".join(verdict.lead)]
     head = sections.headline(eyebrow, badge, after_doubts(about_words, sentence(verdict.sentence)), below, leads)
-    adjusted |= {"keeps_known": figures.settings.get("guess_only_unknown") == "True", "has_factors": bool(factors)}
+    adjusted |= {"keeps_known": figures.keeps_known, "has_factors": bool(factors)}
     how = sections.how("audit", guesses, figures.average, **adjusted)
     return sections.render_page(f"{kind}: {data.name} · dbpt audit", head, parts, how, figures.dbpt_version)
 

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +29,7 @@ from dbpt.report.findings import families_in_words
 from dbpt.report.pictures import GroupExamples, group_examples
 from dbpt.report.text import setting_texts
 from dbpt.runs.output_folder import Marker, OutputFolder
+from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DISCOVER_SETTINGS
@@ -46,7 +46,7 @@ WHO = {"probe": "a linear probe", "file": "the classifier"}
 
 DISCOVERY_FOLDER = OutputFolder(
     title="discovery",
-    command="dbpt discover",
+    verb="discover",
     marker="status.json",
     record=Marker,
     schema_version=SCHEMA_VERSION,
@@ -104,7 +104,7 @@ def discover(
         guessed = guess_families(embedded, images, subject.dataset.words)
         scores = score_families(guessed, images, right, is_foreign=subject.by == "file")
         named = None if catalogue is None else os.fspath(catalogue)
-        command = subject.command("discover", {"--catalogue": named, "--weights": weights, "--out": out})
+        command = subject.command("discover", catalogue=named, weights=weights, out=out)
         figures = _figures(subject, images, scores, right, named, command)
         discovery = Discovery(figures, None if out is None else Path(out))
         if out is not None:
@@ -168,17 +168,17 @@ def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str
     if subject.dataset.attribute_names:  # the data's own attribute is another one
         config = ignoring_attributes(config)
     of_audit = DISCOVER_SETTINGS.difference(OF_THE_RUN if subject.by == "run" else ())
-    words = ["--attributes", *best.attributes, "--attribute-template", *best.attribute_template]
+    words = {"attributes": best.attributes, "attribute_template": best.attribute_template}
     name = f"{subject.dataset.name}-{best.name}"
 
     def audit(split: str, out: str) -> str:
-        which = [*subject.unnamed, *subject.which[:-1], split]  # it ends with --split
-        return shlex.join(["dbpt", "audit", subject.source, "--out", out, *which, *config.options(of_audit), *words])
+        arguments = {"out": out} | subject.whose(split) | config.given(of_audit) | words
+        return str(Command("audit", subject.source, arguments))
 
     other = _split_to_check(subject)
     check = None if other is None else audit(other, f"audits/{name}-{other}")
-    fit = ["dbpt", "fit", subject.source, "--out", f"runs/{name}", *config.options(DISCOVER_SETTINGS), *words]
-    return check, audit(subject.split, f"audits/{name}"), shlex.join(fit) if best.finding == "proposed" else None
+    fit = Command("fit", subject.source, {"out": f"runs/{name}"} | config.given(DISCOVER_SETTINGS) | words)
+    return check, audit(subject.split, f"audits/{name}"), str(fit) if best.finding == "proposed" else None
 
 
 def _split_to_check(subject: Subject) -> str | None:

@@ -1,7 +1,6 @@
 """`judge_labels`: figures from labels by hand; the labels as a table to fit again with."""
 
 import os
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from dbpt.groups import worst_group
 from dbpt.report.tables import judged_warnings
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import finished_run
+from dbpt.settings.command import Command
 from dbpt.storage.files import check_output, write_atomically, write_json
 from dbpt.study.data import load_rows
 
@@ -61,8 +61,8 @@ def write_labelled_table(
         codes[rows] = np.where(answers[:, i] >= 0, answers[:, i], codes[rows])
         columns[question] = [[*names, ""][code] for code in codes.tolist()]
     write_atomically(out, csv_of_columns(columns), overwrite=False)
-    refit = ["dbpt", "fit", "--config", str(run / "config.toml"), "--pseudo-attributes", str(out)]
-    return shlex.join([*refit, "--guess-only-unknown", "--out", f"{run}-refit"])
+    labels = {"pseudo_attributes": out, "guess_only_unknown": True}
+    return str(Command("fit", arguments={"config": run / "config.toml", **labels, "out": f"{run}-refit"}))
 
 
 SCHEMA_VERSION = 2

@@ -197,15 +197,15 @@ def _logged_lines() -> Iterator[None]:
     """Print the log of dbpt, but not that of other libraries."""
     logger, level = logging.getLogger("dbpt"), logging.getLogger("dbpt").level
     handlers = {logger: Lines(), logging.root: logging.NullHandler()}
-    for each, handler in handlers.items():
-        each.addHandler(handler)
+    for owner, handler in handlers.items():
+        owner.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         logger.setLevel(level)
-        for each, handler in handlers.items():
-            each.removeHandler(handler)
+        for owner, handler in handlers.items():
+            owner.removeHandler(handler)
 
 
 @contextlib.contextmanager
