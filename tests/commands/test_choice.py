@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from dbpt.commands.choice import choose
+from dbpt.guesses.grouping import ANY_USE
 from dbpt.settings.config import make_config
 
-PAIRS = (("box", "land"), ("box", "sea"), ("disc", "land"), ("disc", "sea"))
+NAMES = ("box · land", "box · sea", "disc · land", "disc · sea")
 
 
 def candidates(**p_true):
@@ -38,8 +39,7 @@ def study(groups, doubts=(), **settings):
         rows=lambda split: np.arange(len(labels)),
         dataset=SimpleNamespace(labels=labels),
         features=labels[:, None].astype(np.float32),
-        groups=lambda kind: np.array(groups),
-        group_names=lambda kind: [" · ".join(pair) for pair in PAIRS],
+        grouping=lambda source: SimpleNamespace(groups=np.array(groups), names=NAMES, uses=ANY_USE),
     )
 
 

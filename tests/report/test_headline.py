@@ -4,8 +4,8 @@ from dataclasses import asdict, replace
 
 import pytest
 from html_page import Page, unwrapped
+from made_up_guesses import factor_guesses, guesses_of
 from made_up_run import (
-    GUESSES,
     RIGHT,
     as_json,
     evaluated,
@@ -96,8 +96,9 @@ def test_what_zero_shot_does_is_said_where_the_headline_does_not():
 # --- the verdict
 
 
-def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
-    found = run_outcome(summarize(metrics), replace(GUESSES, doubts=worded(*doubts), **changes), difference)
+def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
+    guesses = guesses_of(*factors, doubts=worded(*doubts), **changes)
+    found = run_outcome(summarize(metrics), guesses, difference)
     return found.kind, found.title, unwrapped(found.sentence)
 
 
@@ -157,13 +158,13 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     assert "landbird · land (the attribute is guessed). " in verdict_of(
         run({"erm": [50, 55, 25, 26], "dbpt": [88, 84, 40, 43]}, group_kind="pseudo", pseudo_quality=None)
     )[2]  # fmt: skip
-    assert "with “water” (the attribute comes from a file). Training" in verdict_of(pseudo, method="file")[2]
+    assert "with “water” (the attribute comes from a file). Training" in verdict_of(pseudo, provenance="file")[2]
     kind, title, sentence = verdict_of(pseudo, doubts=["no"])
     assert (kind, title) == ("untrusted", "The guesses can’t be trusted")
     assert sentence.startswith("CLIP can't tell land / water apart in these images, so nothing follows")
-    one = replace(GUESSES, name="style", values=["photo", "sketch"], doubts=[])
-    other = replace(GUESSES, name="tone", values=["dark", "bright"], doubts=worded("no"))
-    kind, title, sentence = verdict_of(pseudo, doubts=["tone: no"], factors=[one, other])
+    one = factor_guesses(name="style", values=["photo", "sketch"])
+    other = factor_guesses(name="tone", values=["dark", "bright"], doubts=worded("no"))
+    kind, title, sentence = verdict_of(pseudo, factors=[one, other])
     assert (kind, title) == ("improved", "Bias reduced")
     assert sentence.startswith(
         "Of the class “waterbird”, plain training (ERM) gets 20.0 % right with “land”, but 96.0 %"
@@ -171,7 +172,7 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     assert sentence.endswith(
         " CLIP can't tell dark / bright (tone) apart in these images, so nothing follows about a bias there."
     )
-    none = verdict_of(pseudo, doubts=["style: no", "tone: no"], factors=[replace(one, doubts=worded("no")), other])
+    none = verdict_of(pseudo, factors=[replace(one, doubts=worded("no")), other])
     assert none[0] == "untrusted" and "photo / sketch (style) and dark / bright (tone) apart" in none[2]
     assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
 

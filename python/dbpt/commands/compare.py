@@ -194,7 +194,7 @@ def _compare_in(
     study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
     trained = [cell.config for cell in plan.cells if cell.head is not None]
     reads_guesses = any(each.uses_guesses for each in free)
-    doubted = guesses.doubted_suspects if reads_guesses else doubted_guesses(study, trained)
+    doubted = guesses.doubted_factors if reads_guesses else doubted_guesses(study, trained)
     study = replace(study, doubted_guesses=doubted, class_doubts=judged_class_words(embedded, study.pseudo))
     log_warnings(logged := [*study.class_doubts, *map(doubts_in_words, doubted), *warnings], embedded.warnings)
     description = {

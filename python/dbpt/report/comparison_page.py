@@ -86,7 +86,7 @@ def render_comparison(
             sections.taken_for(answers.confusions, names, data.classes),
         ]
     use, seed = "figures" if metrics.group_kind == "pseudo" else "", metrics.seeds[0] if several else None
-    of = {"by_clusters": guesses.by_clusters, "has_attributes": data.has_attributes}
+    of = {"by_clusters": guesses.provenance == "clusters", "has_attributes": data.has_attributes}
     parts += [
         sections.guessed(sheets, use=use, seed=seed) if data.has_attributes else None,
         sections.next_step_section("compare", steps=next_steps, **of) if next_steps.fit or next_steps.guess else None,

@@ -67,8 +67,8 @@ def run_outcome(summary: Summary, guesses: Guesses, difference: Interval) -> Out
         return untrusted
     if before is None or chosen.worst is None:
         return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen, chosen.title))
-    source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
-    needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
+    source = "the attribute comes from a file" if guesses.provenance == "file" else "the attribute is guessed"
+    needs_source = summary.metrics.group_kind == "pseudo" and guesses.provenance != "clusters"
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
     effect = _effect(*_change(before, chosen, difference), chosen, is_biased, group)
@@ -82,11 +82,11 @@ def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: st
     """
     if not guesses.doubts or metrics.group_kind == "true":
         return None, ""
-    doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
-    doubts = distrust(guesses, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
+    doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.named if each.doubts]
+    doubts = distrust(guesses.provenance, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
     if not nothing_is_trusted(guesses):
         return None, f" {doubts}, so {about_some}."
-    what = "clusters" if guesses.by_clusters else "guesses"
+    what = "clusters" if guesses.provenance == "clusters" else "guesses"
     return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so {about_all}."), ""
 
 
@@ -212,7 +212,7 @@ def render_report(
     values = {"metrics": metrics, "names": data.group_names, "tabled": tabled, "chosen": chosen, "rows": rows}
     values |= {"doubted": doubted, "guesses": guesses, "summary": summary, "selected_by": selected_by(metrics)}
     values |= {"quality": quality, "charts": charts, "data": data, "model_selection": metrics.model_selection}
-    of_words = data.has_attributes and not guesses.by_clusters
+    of_words = data.has_attributes and guesses.provenance != "clusters"
     of_quality = None
     if quality is not None and quality.smallest_group is not None:
         of_quality = section("quality", cluster_note=cluster_note(metrics), **values)

@@ -78,7 +78,7 @@ def render_audit(
         parts.append(section("audited_groups", title, f"factor-{i}", chart=chart, factor=factor, **values))
     taken_for = sections.taken_for([confusion], ["the classifier"], data.classes)
     if is_untrusted:
-        by = "group of the file" if guesses.from_file else "guessed group"
+        by = "group of the file" if guesses.provenance == "file" else "guessed group"
         summary = f"Figures by {'cluster' if figures.by_clusters else by}, which can’t be trusted"
         folded = section("folded", summary=summary, sections=[groups, muted, pictures])
         parts += [section("numbers", meanings.title, shown=[False], **values), taken_for, folded]
