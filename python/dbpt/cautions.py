@@ -58,8 +58,8 @@ SENTENCES = {
     # doubts about the words of the classes
     "class words": "CLIP hardly tells {names:and} from other classes with the same attribute (separation {value}; "
     "trusted from {limit}); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
-    "class accuracy": "zero-shot CLIP gets {value} % of the classes right, less than always answering {largest} "
-    "({limit} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
+    "class accuracy": "zero-shot CLIP gets {right:.1f} % of the classes right, less than always answering {largest} "
+    "({share:.1f} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
     "few known": "only {n:known image} of {group}, too few to judge the probe there (trusted from {limit})",
     "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
     "trusted from {limit})",
@@ -94,7 +94,7 @@ SENTENCES = {
     "unvalidated groups": "{noun} with no row in split 'val': {groups}; the epoch is chosen without them: add such "
     "rows, or choose with --model-selection last",
     "small validation groups": "{noun} with under {limit} rows in split 'val': {groups}; a few images decide which "
-    "epoch is best: add such rows, or choose with --model-selection average or last",
+    "epoch is best: add such rows, or choose with --model-selection last, or with average, by the common groups",
     "few shots": "--shots {shots}: these classes have fewer training images, and all of them are used: {classes}",
     "few shots choose": "--shots {shots}: {n} validation images of each class decide which epoch is best; "
     "--model-selection last takes the last one, as CoOp does",

@@ -62,9 +62,7 @@ def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny):
     other = np.where(is_test[:, None], embedded.features, -embedded.features)
     assert judged_guesses(replace(embedded, label_features=other), study.pseudo) != study.guesses
     only = study.dataset.take(np.flatnonzero(is_test))
-    pseudo = replace(study.pseudo, **{
-        name: getattr(study.pseudo, name)[is_test] for name in ("pseudo_attributes", "posterior", "confidence")
-    })  # fmt: skip
+    pseudo = study.pseudo.take(np.flatnonzero(is_test))
     judged = judged_guesses(replace(embedded, dataset=only, label_features=embedded.features[is_test]), pseudo)
     assert judged.n_known == is_test.sum()
 
@@ -125,15 +123,16 @@ def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, u
     unsteady_names, leave_out = (doubt.values for doubt in found.guesses.doubts)
     assert (unsteady_names["names"], unsteady_names["value"]) == (["sky"], 0.5)
     assert leave_out == {"names": ["sky"], "kept": ["meadow", "lake"]}
-    assert (found.guesses.doubted, found.guesses.leave_out) == (["meadow", "sky", "lake"], ["sky"])
+    (factor,) = found.guesses.factors
+    assert (factor.doubted, factor.leave_out) == (["meadow", "sky", "lake"], ["sky"])
     (warning,) = doubts(found.warnings)
     assert warning.endswith("alone raise no doubt; or look at the guesses with dbpt audit")
     unsteady.add("lake")
     two = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert two.leave_out == [] and two.doubts[0].values["names"] == ["sky", "lake"]
+    assert two.factors[0].leave_out == [] and two.doubts[0].values["names"] == ["sky", "lake"]
     unsteady.add("meadow")
     all_of_them = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert all_of_them.leave_out == all_of_them.doubts[0].values["names"] == []
+    assert all_of_them.factors[0].leave_out == all_of_them.doubts[0].values["names"] == []
 
 
 def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):

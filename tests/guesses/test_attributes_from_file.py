@@ -55,7 +55,7 @@ def test_an_empty_cell_is_unknown_and_rows_may_be_in_any_order(read):
     for text in (GOOD, header + "".join(lines[::-1]), GOOD.replace("d.jpg,", "d.jpg,-1"), GOOD.replace(",", ";")):
         found = read(text)
         assert found.pseudo_attributes.tolist() == [1, 0, 2, -1] and found.pseudo_attributes.dtype == np.int64
-        assert found.method == "file" and found.shares is None and found.warnings == ()
+        assert found.method == found.provenance == "file" and found.warnings == ()
         assert found.posterior[:3].tolist() == np.eye(3)[[1, 0, 2]].tolist() and found.posterior[3].tolist() == THIRD
         assert found.confidence.tolist() == pytest.approx([1, 1, 1, 1 / 3])
         assert (found.posterior.dtype, found.confidence.dtype) == (np.float32, np.float32)
@@ -89,12 +89,14 @@ def test_a_part_of_a_table_of_guesses_is_doubted_too():
 
 def test_doubts_beside_the_attributes_are_read_once_each(read):
     rows = "path,attribute,doubts\nimg/a.jpg,sea,odd | few\nimg/b.jpg,land,\nc.jpg,land,few | new\nd.jpg,,odd | few\n"
-    assert said(read(rows).doubts) == ["odd", "few", "new"]
+    assert said(read(rows).factors[0].doubts) == ["odd", "few", "new"]
     assert (
-        read(rows.replace(",doubts", ",remarks")).doubts is None
-        and read(np.array([1, 0, 2, -1]), "a.npy").doubts is None
+        read(rows.replace(",doubts", ",remarks")).factors[0].doubts is None
+        and read(np.array([1, 0, 2, -1]), "a.npy").factors[0].doubts is None
     )
-    assert read(rows.replace("odd", "").replace("few", "").replace("new", "").replace(" | ", "")).doubts == ()
+    assert (
+        read(rows.replace("odd", "").replace("few", "").replace("new", "").replace(" | ", "")).factors[0].doubts == ()
+    )
 
 
 def test_what_dbpt_predict_writes_is_read_with_images_that_failed(read):
@@ -212,6 +214,12 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
     assert joint.pseudo_attributes.tolist() == found.pseudo_attributes.tolist() and joint.method == "file"
     assert [each.pseudo_attributes.tolist() for each in joint.factors] == [[1, -1, 2, -1], [1, -1, 0, -1]]
     assert [each.doubts for each in (*joint.factors, *found.factors)] == [None] * 4
+    unsure = read_task(
+        'path,attribute,confidence\nimg/a.jpg,"sea, sketch",0.5\nimg/b.jpg,,\nc.jpg,"sky, photo",1\nd.jpg,,\n'
+    )
+    # each of the five other combinations has 0.1: one of them has "sea" too, and two have "sketch"
+    assert [each.confidence[0] for each in unsure.factors] == pytest.approx([0.6, 0.7])
+    assert unsure.above(0.65).pseudo_attributes.tolist() == [-1, -1, 4, -1]
     lines = EACH.replace("photo,\n", "photo,1\n").splitlines()
     with_doubts = read_task(
         "\n".join([f"{lines[0]},doubts_place,doubts_style", *(f"{line},,odd" for line in lines[1:])])
