@@ -58,8 +58,8 @@ SENTENCES = {
     # doubts about the words of the classes
     "class words": "CLIP hardly tells {names:and} from other classes with the same attribute (separation {value}; "
     "trusted from {limit}); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
-    "class accuracy": "zero-shot CLIP gets {value} % of the classes right, less than always answering {largest} "
-    "({limit} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
+    "class accuracy": "zero-shot CLIP gets {right:.1f} % of the classes right, less than always answering {largest} "
+    "({share:.1f} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
     "few known": "{n:known image} of {group}, the group with the fewest: how the probe does there is not known "
     "(trusted from {limit})",
     "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
@@ -96,7 +96,7 @@ SENTENCES = {
     "unvalidated groups": "{noun} with no row in split 'val': {groups}; the epoch is chosen without them, as if they "
     "did not exist: add rows of them, or choose with --model-selection last",
     "small validation groups": "{noun} with under {limit} rows in split 'val': {groups}; a few images decide which "
-    "epoch is best: add rows of them, or choose with --model-selection average or last",
+    "epoch is best: add rows of them, or choose with --model-selection last, or with average, by the common groups",
     "few shots": "--shots {shots}: classes with fewer training images, of which all are taken: {classes}",
     "few shots choose": "--shots {shots}: {n} validation images of each class decide which epoch is best; "
     "--model-selection last takes the last one, as CoOp does",

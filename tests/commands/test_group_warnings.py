@@ -10,7 +10,7 @@ from runs import said
 from tiny import ATTRIBUTES
 
 from dbpt.data import load_dataset
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors, PseudoAttributes
 from dbpt.settings.config import FitConfig
 from dbpt.study.checks import group_warnings, setting_warnings
 from dbpt.study.study import Study
@@ -30,7 +30,7 @@ def warnings(tiny, train, val, **settings) -> list[str]:
         attributes, pseudo = pseudo, attributes
     columns = {"lines": np.arange(len(groups)), "labels": groups // 2, "attributes": attributes, "splits": splits}
     dataset = replace(dataset, paths=("image.png",) * len(groups), **columns)
-    guessed = PseudoAttributes(pseudo, None, None, "argmax")
+    guessed = GuessedFactors((PseudoAttributes(pseudo, None, None, "argmax"),))
     study = Study(embedded=SimpleNamespace(dataset=dataset), config=config, pseudo=guessed, splits=splits)
     return said(group_warnings(study))
 

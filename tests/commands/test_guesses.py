@@ -62,9 +62,7 @@ def test_pictures_and_doubts_are_of_rows_that_are_no_test_rows(tiny):
     other = np.where(is_test[:, None], embedded.features, -embedded.features)
     assert judged_guesses(replace(embedded, label_features=other), study.pseudo) != study.guesses
     only = study.dataset.take(np.flatnonzero(is_test))
-    pseudo = replace(study.pseudo, **{
-        name: getattr(study.pseudo, name)[is_test] for name in ("pseudo_attributes", "posterior", "confidence")
-    })  # fmt: skip
+    pseudo = study.pseudo.take(np.flatnonzero(is_test))
     judged = judged_guesses(replace(embedded, dataset=only, label_features=embedded.features[is_test]), pseudo)
     assert judged.n_known == is_test.sum()
 
@@ -128,15 +126,17 @@ def test_doubts_end_with_the_names_to_leave_out_if_the_others_raise_none(tiny, u
         "other sentences around 'sky' give other guesses (agreement 0.50; trusted from 0.8)",
         "leave out 'sky': 'meadow' and 'lake' alone raise no doubt",
     ]
-    assert (found.guesses.doubted, found.guesses.leave_out) == (["meadow", "sky", "lake"], ["sky"])
+    (factor,) = found.guesses.factors
+    assert (factor.doubted, factor.leave_out) == (["meadow", "sky", "lake"], ["sky"])
     (warning,) = doubts(found.warnings)
     assert warning.endswith("alone raise no doubt; or look at the guesses with dbpt audit")
     unsteady.add("lake")
     two = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert two.leave_out == [] and two.doubts[0].sentence.startswith("other sentences around 'sky' and 'lake' give")
+    assert two.factors[0].leave_out == []
+    assert two.doubts[0].sentence.startswith("other sentences around 'sky' and 'lake' give")
     unsteady.add("meadow")
     all_of_them = guessed(tiny, "three-names", attributes=["meadow", "sky", "lake"]).guesses
-    assert all_of_them.leave_out == [] and "around the same names give" in all_of_them.doubts[0].sentence
+    assert all_of_them.factors[0].leave_out == [] and "around the same names give" in all_of_them.doubts[0].sentence
 
 
 def test_doubts_about_the_values_of_one_class_say_so(tiny, unsteady):

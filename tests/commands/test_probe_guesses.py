@@ -105,16 +105,16 @@ def test_an_audit_of_the_run_uses_its_probe_unless_it_is_about_something_else(ti
     monkeypatch.setattr("dbpt.guesses.linear_probe._fit", None)
     cache = {"cache": tiny.settings["cache"]}
     found = dbpt.audit(predictions=few_run, **cache)
-    assert found.figures.guesses.by_probe and "guessed by the probe" in found.table()
+    assert found.figures.guesses.provenance == "probe" and "guessed by the probe" in found.table()
     for other in ({"attributes": ("cow", "ship"), "columns": {"attribute": ""}}, {"pseudo_method": "argmax"}):
-        assert not dbpt.audit(predictions=few_run, **cache, **other).figures.guesses.by_probe
+        assert dbpt.audit(predictions=few_run, **cache, **other).figures.guesses.provenance == "words"
 
 
 def test_guess_and_audit_have_it_too(tiny, few):
     guessed = dbpt.guess_attributes(few, pseudo_method="probe", **tiny.guessing)
     assert "guessed by the probe" in guessed.table() and "out of fold on" in guessed.table()
     audited = dbpt.audit(few, pseudo_method="probe", **tiny.guessing)
-    assert audited.figures.guesses.cross_validated == guessed.guesses.cross_validated
+    assert audited.figures.guesses.cross_validations == guessed.guesses.cross_validations
     assert audited.figures.group_kind == "pseudo"
 
 

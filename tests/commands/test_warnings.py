@@ -10,7 +10,7 @@ import pytest
 from runs import said
 
 import dbpt
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.trust import FactorGuesses
 from dbpt.report.findings import doubts_in_words
 from dbpt.storage.typed_json import typed
 
@@ -37,7 +37,7 @@ def times_kept(metrics: dict, text: str) -> int:
 
 def kept(metrics: dict) -> list[str]:
     """Return the warnings of a file of metrics that are not about a row, in words."""
-    doubted = [typed(each, Guesses, Path("metrics.json"), "") for each in metrics["doubted_guesses"]]
+    doubted = [typed(each, FactorGuesses, Path("metrics.json"), "") for each in metrics["doubted_guesses"]]
     return [*said(metrics["warnings"]), *map(doubts_in_words, doubted)]
 
 

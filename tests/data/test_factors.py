@@ -193,7 +193,7 @@ def test_a_known_value_is_kept_where_another_factor_is_unknown(table):
     message = refused(table(*lines[:2], "c.png,dog,train,,sea"), factors=[*ENTRIES[:2], "place[dog]: indoor, sea"])
     assert "place is 'harbour', expected one of 'indoor'" in message
     message = refused(table(*lines[:1], "b.png,ship,train,,indoor", lines[2]), factors=ENTRIES)
-    assert message.startswith("t.csv line 3: place is 'indoor', but images of class 'ship' can only have sea, harbour;")
+    assert message.startswith("t.csv line 3: place is 'indoor', but class 'ship' can only have sea, harbour;")
 
 
 def test_the_column_attribute_has_names_of_combinations(table):

@@ -6,12 +6,12 @@ from itertools import product
 
 import numpy as np
 import pytest
+from made_up_guesses import factor_guesses
 from made_up_run import worded
 
 from dbpt.evaluation import explained_errors, group_metrics
 from dbpt.evaluation.verdicts import named_difference, verdict_of
 from dbpt.guesses.doubts import CrossValidated
-from dbpt.guesses.trust import Guesses
 from dbpt.report.text import p_text
 from dbpt.report.verdicts import LOOK_FIRST, Evidence, most_confused, with_words
 
@@ -32,7 +32,7 @@ def audited(counts, errors):
 
 
 def verdict_of_file(counts, errors, **of_guesses):
-    return verdict(counts, errors, by_guesses=True, method="file", **{"is_judged": False} | of_guesses)
+    return verdict(counts, errors, by_guesses=True, provenance="file", **{"is_judged": False} | of_guesses)
 
 
 def verdict(
@@ -43,12 +43,10 @@ def verdict(
     doubts=(),
     by="zero-shot",
     by_guesses=False,
-    method="proportional",
     is_searched=False,
     **of_guesses,
 ):
-    known = {"mean_confidence": 1.0, "n_known": 0, "n_unknown": 0, "accuracy": None} | of_guesses
-    guesses = Guesses(method=method, shares=[0.5, 0.5], doubts=worded(*doubts), **known)
+    guesses = factor_guesses(**{"mean_confidence": 1.0, "doubts": worded(*doubts)} | of_guesses)
     groups, explained = audited(counts, errors)
     about = guesses if by_guesses else None
     decision = verdict_of(groups, explained, about, detectable)
@@ -116,8 +114,8 @@ def test_groups_by_words_are_called_what_clip_takes_the_images_for():
     for other in (
         verdict(counts, errors),
         verdict_of_file(counts, errors),
-        verdict(counts, errors, by_guesses=True, method="clusters"),
-        verdict(counts, errors, by_guesses=True, cross_validated=measured),
+        verdict(counts, errors, by_guesses=True, provenance="clusters"),
+        verdict(counts, errors, by_guesses=True, provenance="probe", cross_validated=measured),
     ):
         assert (other.kind, other.by_words, other.lead[-1] == LOOK_FIRST) == ("bias", False, False)
         assert "CLIP guesses" not in other.sentence

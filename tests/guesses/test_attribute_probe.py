@@ -6,7 +6,7 @@ from sklearn.linear_model import LogisticRegression
 
 from dbpt.data.words import Words, combined, parse_factors
 from dbpt.errors import InputError
-from dbpt.guesses.base import PseudoAttributes
+from dbpt.guesses.base import GuessedFactors, PseudoAttributes
 from dbpt.guesses.linear_probe import fitted_layer, out_of_fold
 from dbpt.guesses.probe import Probe
 
@@ -20,7 +20,7 @@ def words_of(*names):
 def known_as(codes, num_attributes):
     """Known attributes (N,), -1 where unknown."""
     posterior = np.full((len(codes), num_attributes), 1 / num_attributes, np.float32)
-    return PseudoAttributes(np.array(codes), posterior, posterior[:, 0], "data")
+    return GuessedFactors((PseudoAttributes(np.array(codes), posterior, posterior[:, 0], "data"),))
 
 
 def fitted(features, known, words, may_learn=None, labels=None):
@@ -162,7 +162,7 @@ def test_each_factor_has_a_probe_and_a_partly_known_row_counts():
     features, place = made(200)
     style = (features[:, 5] > 0).astype(np.int64)
     style[:20] = -1
-    known = PseudoAttributes.combined([known_as(style, 2), known_as(place, 3)])
+    known = GuessedFactors(known_as(style, 2).factors + known_as(place, 3).factors)
     probe = fitted(features, known, words)
     assert probe.weights.shape == (5, 12) and [each.n_known for each in probe.figures] == [180, 200]
     logits = probe.logits(features)

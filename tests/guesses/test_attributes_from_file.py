@@ -55,7 +55,7 @@ def test_an_empty_cell_is_unknown_and_rows_may_be_in_any_order(read):
     for text in (GOOD, header + "".join(lines[::-1]), GOOD.replace("d.jpg,", "d.jpg,-1"), GOOD.replace(",", ";")):
         found = read(text)
         assert found.pseudo_attributes.tolist() == [1, 0, 2, -1] and found.pseudo_attributes.dtype == np.int64
-        assert found.method == "file" and found.shares is None and found.warnings == ()
+        assert found.method == found.provenance == "file" and found.warnings == ()
         assert found.posterior[:3].tolist() == np.eye(3)[[1, 0, 2]].tolist() and found.posterior[3].tolist() == THIRD
         assert found.confidence.tolist() == pytest.approx([1, 1, 1, 1 / 3])
         assert (found.posterior.dtype, found.confidence.dtype) == (np.float32, np.float32)
@@ -89,12 +89,14 @@ def test_a_part_of_a_table_of_guesses_is_doubted_too():
 
 def test_doubts_beside_the_attributes_are_read_once_each(read):
     rows = "path,attribute,doubts\nimg/a.jpg,sea,odd | few\nimg/b.jpg,land,\nc.jpg,land,few | new\nd.jpg,,odd | few\n"
-    assert said(read(rows).doubts) == ["odd", "few", "new"]
+    assert said(read(rows).factors[0].doubts) == ["odd", "few", "new"]
     assert (
-        read(rows.replace(",doubts", ",remarks")).doubts is None
-        and read(np.array([1, 0, 2, -1]), "a.npy").doubts is None
+        read(rows.replace(",doubts", ",remarks")).factors[0].doubts is None
+        and read(np.array([1, 0, 2, -1]), "a.npy").factors[0].doubts is None
     )
-    assert read(rows.replace("odd", "").replace("few", "").replace("new", "").replace(" | ", "")).doubts == ()
+    assert (
+        read(rows.replace("odd", "").replace("few", "").replace("new", "").replace(" | ", "")).factors[0].doubts == ()
+    )
 
 
 def test_what_dbpt_predict_writes_is_read_with_images_that_failed(read):
@@ -151,7 +153,7 @@ BAD = [
     ),
     (replaced(",p_sky", ",p_skies", WITH_P), "has 'p_land' but no 'p_sky'; give a probability for each attribute, or"),
     (replaced(".2,.6", ".2,.5", WITH_P), "line 2: the probabilities sum to 0.9, expected 1"),
-    (replaced(".2,.6", "nan,.6", WITH_P), "line 2: p_land is nan, not a number; mend this row"),
+    (replaced(".2,.6", "nan,.6", WITH_P), "line 2: p_land is nan, not a number; correct this row"),
     (replaced(".2,.6", ",.6", WITH_P), "line 2: p_land is '', expected a number"),
     (replaced("d.jpg,,,,", "d.jpg,,.5,.1,.1", WITH_P), "line 5: the probabilities sum to 0.7, expected 1"),
     ("path,attribute,confidence\n" + "".join(f"{n},sea,90\n" for n in NAMES), "line 2: confidence is 90, expected a"),
@@ -212,6 +214,12 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
     assert joint.pseudo_attributes.tolist() == found.pseudo_attributes.tolist() and joint.method == "file"
     assert [each.pseudo_attributes.tolist() for each in joint.factors] == [[1, -1, 2, -1], [1, -1, 0, -1]]
     assert [each.doubts for each in (*joint.factors, *found.factors)] == [None] * 4
+    unsure = read_task(
+        'path,attribute,confidence\nimg/a.jpg,"sea, sketch",0.5\nimg/b.jpg,,\nc.jpg,"sky, photo",1\nd.jpg,,\n'
+    )
+    # each of the five other combinations has 0.1: one of them has "sea" too, and two have "sketch"
+    assert [each.confidence[0] for each in unsure.factors] == pytest.approx([0.6, 0.7])
+    assert unsure.above(0.65).pseudo_attributes.tolist() == [-1, -1, 4, -1]
     lines = EACH.replace("photo,\n", "photo,1\n").splitlines()
     with_doubts = read_task(
         "\n".join([f"{lines[0]},doubts_place,doubts_style", *(f"{line},,odd" for line in lines[1:])])
@@ -220,7 +228,7 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
     for bad, part in (
         (
             EACH.replace("sky,photo", "sky,sketch").replace("sketch,\n", "sketch,1\n"),
-            "factors.csv: image 'c.jpg': style is 'sketch', but images of class 'cat' can only have photo",
+            "factors.csv: image 'c.jpg': style is 'sketch', but class 'cat' can only have photo",
         ),
         (
             EACH.replace("sea", "see"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbpt import InputError
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 
 NAMES = ("bird", "fish", "stone")
@@ -42,7 +42,7 @@ def find(features, labels, number=0, num_classes=2) -> ClassClusters:
 def test_planted_clusters_are_found_even_if_one_is_rare(number):
     features, labels, clusters = planted([[300, 20], [15, 200]])
     found = find(features, labels, number)
-    pseudo = PseudoAttributes.of_clusters(found, features, labels)
+    pseudo = GuessedFactors.of_clusters(found, features, labels)
     assert found.biases.shape == (2, 2)
     largest_first = np.where(labels == 0, clusters, 1 - clusters)
     np.testing.assert_array_equal(pseudo.pseudo_attributes, largest_first)
@@ -55,11 +55,11 @@ def test_planted_clusters_are_found_even_if_one_is_rare(number):
 def test_what_goes_along_the_class_direction_is_left_out():
     """The halves along it are four times as far apart as the planted clusters."""
     features, labels, clusters = planted([[200, 60], [60, 200]], hidden=0.5, along_class=1.0)
-    found = PseudoAttributes.of_clusters(find(features, labels, 2), features, labels).pseudo_attributes
+    found = GuessedFactors.of_clusters(find(features, labels, 2), features, labels).pseudo_attributes
     np.testing.assert_array_equal(found, np.where(labels == 0, clusters, 1 - clusters))
     raw = find_class_clusters(features, labels, np.ones((2, WIDTH), np.float32), NAMES[:2], 2)  # no direction
     halves = (features[:, 0] > 0)[labels == 0]
-    of_raw = PseudoAttributes.of_clusters(raw, features, labels).pseudo_attributes[labels == 0]
+    of_raw = GuessedFactors.of_clusters(raw, features, labels).pseudo_attributes[labels == 0]
     assert max((of_raw == halves).mean(), (of_raw != halves).mean()) == 1
 
 
@@ -73,7 +73,7 @@ def test_the_silhouette_finds_the_number(planted_number):
 def test_the_label_is_the_nearest_centre_and_the_posterior_that_of_gaussians():
     features, labels, _ = planted([[80, 60, 40], [50, 50, 50]], hidden=0.12)
     found = find(features, labels, 3)
-    pseudo = PseudoAttributes.of_clusters(found, features, labels)
+    pseudo = GuessedFactors.of_clusters(found, features, labels)
     for label in range(2):
         rows = labels == label
         points, own = features[rows].astype(np.float64), pseudo.pseudo_attributes[rows]
@@ -176,7 +176,7 @@ def test_few_rows_limit_the_number_that_the_silhouette_may_choose():
 
 def test_as_many_clusters_as_different_rows():
     features, labels, _ = planted([[40, 20], [1, 1]])
-    pseudo = PseudoAttributes.of_clusters(find(features, labels, 2), features, labels)
+    pseudo = GuessedFactors.of_clusters(find(features, labels, 2), features, labels)
     assert sorted(pseudo.pseudo_attributes[labels == 1]) == [0, 1]
     assert np.isfinite(pseudo.posterior).all()
 
@@ -189,7 +189,7 @@ def test_many_classes_leave_something_to_cluster():
     features[:, 1] += np.tile([0, 1], 90)
     weights = np.array([[1, 0], [0.8, 0], [-0.5, 0]], np.float32)
     clusters = find_class_clusters(features, labels, weights, NAMES, 2)
-    found = PseudoAttributes.of_clusters(clusters, features, labels).pseudo_attributes
+    found = GuessedFactors.of_clusters(clusters, features, labels).pseudo_attributes
     for label in range(3):
         own = found[labels == label]
         assert {own[0], own[1]} == {0, 1}

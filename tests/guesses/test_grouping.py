@@ -8,7 +8,7 @@ import pytest
 
 from dbpt.data import Dataset, Words
 from dbpt.data.words import combined, joint_codes, parse_factors
-from dbpt.guesses.base import PseudoAttributes, no_attributes
+from dbpt.guesses.base import GuessedFactors, PseudoAttributes, no_attributes
 from dbpt.guesses.grouping import ANY_USE, Grouping
 
 CLASSES = ("bird", "ship")
@@ -27,8 +27,8 @@ def data_of(entries=ENTRIES, codes=(STYLE, PLACE)) -> Dataset:
     return Dataset("", Path(), Path(), **columns, words=words, known_factors=tuple(codes) if entries else ())
 
 
-def guessed(codes, method="argmax", **fields) -> PseudoAttributes:
-    return PseudoAttributes(np.array(codes), None, None, method, **fields)
+def guessed(*codes, method="argmax", names=None) -> GuessedFactors:
+    return GuessedFactors(tuple(PseudoAttributes(np.array(each), None, None, method) for each in codes), names)
 
 
 def test_several_factors_make_groups_of_their_combinations():
@@ -55,7 +55,7 @@ def test_one_of_several_factors_alone_has_its_own_values():
 def test_groups_without_words_have_the_names_of_their_classes_and_no_true_attributes():
     dataset = data_of()
     names = (("1: sand", "2: trees"), ("1: fog", "2: sun"))
-    clusters = Grouping.guessed(dataset, guessed([0, 1, 0, 1, 1, -1], "clusters", names=names))
+    clusters = Grouping.guessed(dataset, guessed([0, 1, 0, 1, 1, -1], method="clusters", names=names))
     assert clusters.names == ("bird · 1: sand", "bird · 2: trees", "ship · 1: fog", "ship · 2: sun")
     errors = Grouping.by_errors(dataset, np.array([0, 1, 0, 0, 1, 0]))
     assert errors.names[:2] == ("bird · probe right", "bird · probe wrong")
@@ -72,14 +72,14 @@ def test_groups_without_words_have_the_names_of_their_classes_and_no_true_attrib
 )
 def test_the_provenance_of_guesses_follows_from_their_method(method, provenance):
     dataset = data_of(ENTRIES[:1], (STYLE,))
-    grouping = Grouping.guessed(dataset, guessed(STYLE, method))
+    grouping = Grouping.guessed(dataset, guessed(STYLE, method=method))
     assert (grouping.provenance, grouping.kind, grouping.has_words) == (provenance, "pseudo", True)
     assert grouping.groups.tolist() == [0, 1, 2, 3, 0, -1]
 
 
 def test_groups_are_true_only_if_all_factors_are():
     true = Grouping.true(data_of())
-    guess = Grouping.guessed(data_of(), guessed([0] * 6, parts=(guessed([0] * 6), guessed([1] * 6))))
+    guess = Grouping.guessed(data_of(), guessed([0] * 6, [1] * 6))
     assert (true.kind, guess.kind) == ("true", "pseudo")
     assert replace(true, factors=(true.factors[0], guess.factors[1])).kind == "pseudo"
 
@@ -93,7 +93,7 @@ def test_true_attributes_may_influence_only_what_is_asked_for():
 def test_a_cluster_stands_for_the_commonest_true_attribute_of_some_of_its_rows():
     dataset = data_of(ENTRIES[:1], (np.array([1, 0, 0, 1, 1, -1]),))
     names = (("1", "2"), ("1", "2"))
-    clusters = Grouping.guessed(dataset, guessed([0, 0, 1, 0, 0, 0], "clusters", names=names))
+    clusters = Grouping.guessed(dataset, guessed([0, 0, 1, 0, 0, 0], method="clusters", names=names))
     assert clusters.as_true_attributes(dataset, np.arange(6)).tolist() == [1, 1, 0, 1, 1, 1]
     assert clusters.as_true_attributes(dataset, np.array([1, 5])).tolist() == [0, 0, -1, -1, 0, -1]
     words = Grouping.guessed(dataset, guessed([0, 0, 1, 0, 0, 0]))

@@ -7,7 +7,8 @@ from xml.etree import ElementTree
 import pytest
 from html_page import Page, bars
 from made_up_comparison import ROWS, STEPS, comparison, difference, many_rows, page_of, row
-from made_up_run import GUESSES, LONG, NASTY
+from made_up_guesses import guesses_of
+from made_up_run import GUESSES, LONG, NASTY, TRUSTED
 
 from dbpt.evaluation.results import FailedTraining
 from dbpt.report.comparison import ComparisonSummary
@@ -19,9 +20,6 @@ ZERO_SHOT, ERM, DBPT, JTT = ROWS
 
 def plain(text):
     return text.replace("\u00a0", " ")
-
-
-TRUSTED = replace(GUESSES, doubts=[])
 
 
 def verdict_of(*rows, guesses=TRUSTED, **changes):
@@ -131,7 +129,7 @@ def test_without_attributes_the_groups_are_classes():
     rows = [replace(each, groups=each.groups[:2], over_images=None) for each in ROWS]
     classes = comparison(rows).dataset
     metrics = comparison(rows, dataset=replace(classes, attributes=[]), pseudo_shares=[])
-    html = page_of(metrics, guesses=replace(TRUSTED, shares=[]))
+    html = page_of(metrics, guesses=guesses_of())
     words = plain(Page(html).words)
     assert "dbpt raises worst-class accuracy by 31.0 points" in words
     assert "No attribute was named, so the groups are the classes, and the worst group is the worst class." in words
@@ -140,7 +138,7 @@ def test_without_attributes_the_groups_are_classes():
 
 
 def test_without_images_pictures_and_the_step_to_label_are_missing():
-    html = page_of(comparison(), guesses=replace(GUESSES, doubts=[]), steps=replace(STEPS, label="", guess=""))
+    html = page_of(comparison(), guesses=TRUSTED, steps=replace(STEPS, label="", guess=""))
     assert "The features came without images" in html and "<img" not in html
     assert "dbpt label" not in html and "dbpt guess" not in html and "can’t be trusted" not in html
 

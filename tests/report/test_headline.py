@@ -4,8 +4,8 @@ from dataclasses import asdict, replace
 
 import pytest
 from html_page import Page, unwrapped
+from made_up_guesses import factor_guesses, guesses_of
 from made_up_run import (
-    GUESSES,
     RIGHT,
     as_json,
     evaluated,
@@ -21,8 +21,10 @@ from made_up_run import (
 
 from dbpt.cautions import caution
 from dbpt.evaluation import group_metrics
+from dbpt.evaluation.results import Choice, Lead
 from dbpt.report.page import change_of, run_outcome
 from dbpt.report.sections import Section
+from dbpt.report.tables import choice_note
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
 
@@ -94,8 +96,9 @@ def test_what_zero_shot_does_is_said_where_the_headline_does_not():
 # --- the verdict
 
 
-def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
-    found = run_outcome(summarize(metrics), replace(GUESSES, doubts=worded(*doubts), **changes), difference)
+def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
+    guesses = guesses_of(*factors, doubts=worded(*doubts), **changes)
+    found = run_outcome(summarize(metrics), guesses, difference)
     return found.kind, found.title, unwrapped(found.sentence)
 
 
@@ -143,6 +146,10 @@ def verdict_of(metrics, doubts=(), difference=CLEAR, **changes):
 def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, title, sentence):
     difference = UNCLEAR if title == "No clear change" else CLEAR
     assert verdict_of(run(rows), difference=difference) == (kind, title, sentence)
+    untrained = run(rows)
+    untrained["rows"][-1]["alpha"] = 0.0  # nothing was trained
+    found = verdict_of(untrained, difference=difference)[2]
+    assert "raining with dbpt" not in found and "sing dbpt (α = 0.00)" in found
 
 
 def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_doubted():
@@ -151,13 +158,13 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     assert "landbird · land (the attribute is guessed). " in verdict_of(
         run({"erm": [50, 55, 25, 26], "dbpt": [88, 84, 40, 43]}, group_kind="pseudo", pseudo_quality=None)
     )[2]  # fmt: skip
-    assert "with “water” (the attribute comes from a file). Training" in verdict_of(pseudo, method="file")[2]
+    assert "with “water” (the attribute comes from a file). Training" in verdict_of(pseudo, provenance="file")[2]
     kind, title, sentence = verdict_of(pseudo, doubts=["no"])
     assert (kind, title) == ("untrusted", "The guesses can’t be trusted")
     assert sentence.startswith("CLIP can't tell land / water apart in these images, so nothing follows")
-    one = replace(GUESSES, name="style", values=["photo", "sketch"], doubts=[])
-    other = replace(GUESSES, name="tone", values=["dark", "bright"], doubts=worded("no"))
-    kind, title, sentence = verdict_of(pseudo, doubts=["tone: no"], factors=[one, other])
+    one = factor_guesses(name="style", values=["photo", "sketch"])
+    other = factor_guesses(name="tone", values=["dark", "bright"], doubts=worded("no"))
+    kind, title, sentence = verdict_of(pseudo, factors=[one, other])
     assert (kind, title) == ("improved", "Bias reduced")
     assert sentence.startswith(
         "Of the class “waterbird”, plain training (ERM) gets 20.0 % right with “land”, but 96.0 %"
@@ -165,7 +172,7 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     assert sentence.endswith(
         " CLIP can't tell dark / bright (tone) apart in these images, so nothing follows about a bias there."
     )
-    none = verdict_of(pseudo, doubts=["style: no", "tone: no"], factors=[replace(one, doubts=worded("no")), other])
+    none = verdict_of(pseudo, factors=[replace(one, doubts=worded("no")), other])
     assert none[0] == "untrusted" and "photo / sketch (style) and dark / bright (tone) apart" in none[2]
     assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
 
@@ -202,3 +209,23 @@ def test_verdict_about_classes_where_no_attribute_is_named():
         "Zero-shot CLIP gets 40.0 % right in its worst class, waterbird. Training with ERM helps: it gets at least "
         "80.0 % right in every class (worst: waterbird).",
     )
+
+
+@pytest.mark.parametrize(
+    ("why", "figure", "group", "words"),
+    [
+        ("hedge", "wgp", "landbird · water", "clearly better in landbird · water, with 10 validation images, where it"),
+        ("hedge", "average", None, "clearly better on average, with 10 validation images"),
+        ("better", "wgp", "landbird · water", "is 30.0 points above that of dbpt; 10.0 would be"),
+        ("score", "average", None, "since it has the best average accuracy on the validation images"),
+        ("words", "last", None, "validation chooses nothing; the words hardly fit the images"),
+    ],
+)
+def test_the_choice_of_auto_is_said_in_a_sentence(why, figure, group, words):
+    lead = Lead(name="erm", mean=0.3, limit=0.1, is_worse_elsewhere=False)
+    choice = Choice(candidates=["erm", "dbpt"], hedge="dbpt", why=why, figure=figure, group=group, n=10, leads=[lead])
+    selection = figure if figure in ("last", "average") else f"pseudo-{figure}"
+    metrics = summarize(run(choice=asdict(choice), chosen="erm", model_selection=selection)).metrics
+    note = choice_note(metrics)
+    assert note.startswith("ERM is saved") and words in note
+    assert ("in its rarest group" in note) == (why == "hedge" and group is not None)

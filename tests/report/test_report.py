@@ -1,7 +1,7 @@
 """The terminal table and the HTML report: what they say, that it is true, that no data can break them."""
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,11 +9,12 @@ import pytest
 from html_page import Page, bars, curves, unwrapped
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_guesses import factor_guesses
 from made_up_run import (
-    GUESSES,
     MISTAKE,
     NASTY,
     RIGHT,
+    TRUSTED,
     evaluated,
     history,
     over_groups,
@@ -260,7 +261,7 @@ def test_the_same_images_are_shown_before_and_after_with_what_each_is_taken_for(
 
 
 def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():
-    doubted = [asdict(replace(GUESSES, values=["land", "water"], doubts=worded("reworded")))]
+    doubted = [asdict(factor_guesses(values=["land", "water"], doubts=worded("reworded")))]
     metrics = run(group_kind="pseudo", pseudo_quality=None, doubted_guesses=doubted, warnings=["two"])
     assert summarize(metrics).warnings[:2] == [
         "CLIP's guesses of land / water can't be trusted: reworded; use other words, give each name more wordings, or "
@@ -272,7 +273,7 @@ def test_doubted_guesses_are_said_first_and_only_where_they_are_doubted():
     assert "The guesses can’t be trusted CLIP can't tell land / water apart in these images" in words
     assert words.index("Why the guesses can’t be trusted") < words.index("Accuracy by group")
     assert "Doubts about the guesses that training relied on" in Page(render_report(run(), [], [])).words
-    trusted = Page(render_report(metrics, [], [], guesses=replace(GUESSES, doubts=[]))).words
+    trusted = Page(render_report(metrics, [], [], guesses=TRUSTED)).words
     assert "The guesses can’t" not in trusted and "Doubts" not in trusted
 
 

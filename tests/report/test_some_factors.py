@@ -7,6 +7,7 @@ import pytest
 from html_page import Page
 from made_up_comparison import comparison, difference, page_of
 from made_up_comparison import row as compared
+from made_up_guesses import factor_guesses, guesses_of
 from made_up_run import GUESSES, evaluated, render_report, row, run, typed_metrics, worded
 
 from dbpt.evaluation import group_metrics
@@ -33,12 +34,8 @@ def run_of_two(**changes):
 
 def of_factors(*doubts):
     """Guesses of both factors, each with its doubts."""
-    factors = [
-        replace(GUESSES, **factor, shares=[1 / len(factor["values"])] * len(factor["values"]), doubts=worded(*each))
-        for factor, each in zip((STYLE, PLACE), doubts, strict=True)
-    ]
-    both = [doubt for factor in factors for doubt in factor.doubts]
-    return replace(GUESSES, shares=[1 / 6] * 6, doubts=both, factors=factors)
+    pairs = zip((STYLE, PLACE), doubts, strict=True)
+    return guesses_of(*(factor_guesses(**factor, doubts=worded(*each)) for factor, each in pairs))
 
 
 @pytest.mark.parametrize(("place", "size"), [(0, 2), (1, 3)])

@@ -3,13 +3,13 @@
 from itertools import product
 
 import numpy as np
+from made_up_guesses import guesses_of
 from made_up_run import worded
 
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.association import ExplainedErrors
 from dbpt.evaluation.audit import AuditedData, AuditFigures, NextStep, Verdict
 from dbpt.evaluation.results import BackboneSummary
-from dbpt.guesses.trust import Guesses
 from dbpt.report.pictures import contact_sheets, group_examples
 
 OPTIONS = "pets.csv --attributes 'day, night' --out"
@@ -30,10 +30,7 @@ def figures_of(classes=("cat", "dog"), attributes=("day", "night"), right=(95, 4
     confusion = np.zeros((len(classes),) * 2, dtype=int)
     np.add.at(confusion, (labels, predictions), 1)
     names = {"classes": [*classes], "attributes": [*attributes]}
-    guesses = Guesses(
-        method="proportional", shares=[1 / num_attributes] * num_attributes, mean_confidence=0.9, doubts=[],
-        n_unknown=0, n_known=0, accuracy=None,
-    )  # fmt: skip
+    guesses = guesses_of(shares=[1 / num_attributes] * num_attributes)
     explained = ExplainedErrors(
         n=len(groups), errors=95, share=0.4, p_value=0.001, permutations=999, p_is_bound=True, share_low=0.312,
         share_high=0.485,

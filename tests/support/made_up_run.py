@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from made_up_guesses import guesses_of
 
 import dbpt.report.page
 import dbpt.report.summary
@@ -13,7 +14,6 @@ from dbpt.cautions import Caution
 from dbpt.data import SPLITS
 from dbpt.evaluation import group_metrics, pseudo_attribute_quality
 from dbpt.evaluation.results import RunMetrics
-from dbpt.guesses.trust import Guesses
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.sections import run_figures
 from dbpt.storage.typed_json import typed
@@ -159,13 +159,6 @@ def history(metrics, epochs=10):
     ]
 
 
-GUESSES = Guesses(
-    n_unknown=0,
-    method="proportional",
-    shares=[0.25] * 4,
-    mean_confidence=0.9,
-    doubts=worded(NASTY),
-    n_known=0,
-    accuracy=None,
-)
+GUESSES = guesses_of(shares=[0.25] * 4, doubts=worded(NASTY))
+TRUSTED = guesses_of(shares=[0.25] * 4)
 MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)

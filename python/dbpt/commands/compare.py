@@ -186,13 +186,15 @@ def _compare_in(
     checked = [cell for row in plan.rows for cell in row.cells]
     warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(each.names_groups for each in free)))
+    if plan.config.alpha is not None and not any(row.method.is_mixed for row in plan.rows):
+        warnings[caution("no effect", flag="--alpha", value=str(plan.config.alpha), readers=planning.MIXED)] = None
     if plan.vary:
         warnings[caution("compared settings")] = None
     embedded, study = stages.embedded, stages.guessed(plan.cells[0])
     study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
     trained = [cell.config for cell in plan.cells if cell.head is not None]
     reads_guesses = any(each.uses_guesses for each in free)
-    doubted = guesses.doubted_suspects if reads_guesses else doubted_guesses(study, trained)
+    doubted = guesses.doubted_factors if reads_guesses else doubted_guesses(study, trained)
     study = replace(study, doubted_guesses=doubted, class_doubts=judged_class_words(embedded, study.pseudo))
     log_warnings(logged := [*study.class_doubts, *map(doubts_in_words, doubted), *warnings], embedded.warnings)
     description = {

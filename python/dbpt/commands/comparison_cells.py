@@ -187,7 +187,10 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
         how: dict[str, Any] = {"checkpoint_path": checkpoint, "watch": watch, "row_name": cell.name, "quiet": True}
         result = trained_result(study, objective, prompts, **how)
         if cell.method.is_mixed:
+            # In a run the row of the training has these; here it may not be among the rows.
+            kept = {name: getattr(result.row, name) for name in ("best_epoch", "epochs", "seconds", "warnings")}
             result = mixed_result(study, result, alpha_of(study), cell.method.name)
+            result = replace(result, row=replace(result.row, **kept))
     classifier = result.classifier
     rows = study.rows(study.split)
     # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise

@@ -169,12 +169,13 @@ def _fit_on(
         best, choice = choose(study, tried, hedge) if config.prompts == AUTO else (hedge or next(iter(tried)), None)
         others = [each for each in results if each.row.name not in names]
         rows = [*others, *(tried[name] for name in tried if name != best), tried[best]]
-        of_chosen = replace(study, config=config.for_one(tried[best].row.prompts or "class"))
+        of_best = tried[best].row
+        of_chosen = replace(study, config=replace(config.for_one(of_best.prompts or "class"), alpha=of_best.alpha))
         metrics = run_metrics(
             of_chosen,
             [result.row for result in rows],
             chosen=best,
-            warnings=[*study.warnings, *harder_test(tried[best].row)],
+            warnings=[*study.warnings, *harder_test(of_best)],
             choice=choice if only is None else None,
             only=only,
             seconds={"embed": embedded - started, "total": time.perf_counter() - started},

@@ -15,7 +15,7 @@ from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
 from dbpt.data.tables import Column, csv_of_columns
 from dbpt.errors import InputError
-from dbpt.guesses import Guesses, PseudoAttributes
+from dbpt.guesses import GuessedFactors, Guesses
 from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
 from dbpt.report.findings import doubts_in_words
@@ -50,7 +50,7 @@ class GuessedAttributes:
     """
 
     dataset: Dataset
-    pseudo: PseudoAttributes
+    pseudo: GuessedFactors
     guesses: Guesses
     warnings: tuple[str, ...]
     audit_command: str | None
@@ -90,7 +90,7 @@ class GuessedAttributes:
         known, confidence = self.groups >= 0, self.pseudo.confidence
         assert confidence is not None
         sums_G = np.bincount(self.groups[known], confidence[known], minlength=len(pairs))
-        shown = [g for g, n in enumerate(counts_G.tolist()) if n or not guesses.factors]
+        shown = [g for g, n in enumerate(counts_G.tolist()) if n or not guesses.named]
         titles = [text.shorten_group(y, a, text.LONGEST_GROUP_NAME) for y, a in pairs]
         means = [text.percent(total / n) if n else text.MISSING for total, n in zip(sums_G, counts_G, strict=True)]
         columns = [
@@ -99,28 +99,27 @@ class GuessedAttributes:
             ["of class", "", "", *(text.percent(of_class_G[g]) for g in shown)],
             ["confidence", "", "", *(means[g] for g in shown)],
         ]
-        how = f"guessed by {guesses.guesser} ({guesses.method})"
+        how = f"guessed by {text.guesser(guesses.provenance)} ({guesses.method})"
         notes = [
-            f"shares{f' of {each.name}' if guesses.factors else ''}: "
+            f"shares{f' of {each.name}' if guesses.named else ''}: "
             + ", ".join(f"{name} {text.percent(share)}" for name, share in zip(each.values, each.shares, strict=True))
-            for each in guesses.by_suspect
+            for each in guesses.factors
         ]
         if clusters := self.pseudo.class_clusters:
             how, by_class = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
             separation = ", ".join(f"{name} {value:.2f}" for name, value in by_class if not np.isnan(value))
             notes = [f"separation: {separation or 'unknown, too few images'}"]
             notes.append("named by the words nearest to what a cluster has and the rest of its class has not")
-        notes += map(
-            text.cross_validation_text, guesses.cross_validations, (each.values for each in guesses.by_suspect)
-        )
+        notes += map(text.cross_validation_text, guesses.cross_validations, (each.values for each in guesses.factors))
         lines = [f"{dataset.name}: {text.count_of(len(dataset), 'image')}; {how}, in per cent"]
         if without := len(dataset) - int(known.sum()):
             notes.append(f"{text.count_of(without, 'image')} got no attribute, because confidence is below the minimum")
         if guesses.accuracy is not None:
             right, known_ones = text.percent(guesses.accuracy), text.count(guesses.n_known)
-            if_taken = ", if each cluster is taken for its commonest one" if guesses.by_clusters else ""
+            by_clusters = guesses.provenance == "clusters"
+            if_taken = ", if each cluster is taken for its commonest one" if by_clusters else ""
             notes.append(f"right for {right} % of {known_ones} images with a true attribute{if_taken}")
-            notes += [f"{each.name} alone: right for {text.percent(each.accuracy)} %" for each in guesses.factors]
+            notes += [f"{each.name} alone: right for {text.percent(each.accuracy)} %" for each in guesses.named]
         return "\n".join([*text.wrapped(lines), "", *text.render_columns(columns), "", *text.wrapped(notes)])
 
     def __str__(self) -> str:
@@ -128,7 +127,7 @@ class GuessedAttributes:
 
     def __repr__(self) -> str:
         shares = zip(self.guesses.values, self.guesses.shares, strict=True)
-        names = "clusters" if self.guesses.by_clusters else ", ".join(f"{name} {share:.2f}" for name, share in shares)
+        names = ", ".join(f"{name} {share:.2f}" for name, share in shares) or "clusters"
         return f"GuessedAttributes({self.dataset.name!r}, {names})"
 
 
@@ -174,7 +173,7 @@ def guess_attributes(
     guesses = judged_guesses(rows, pseudo, np.arange(len(readable)))
     class_doubts = judged_class_words(rows, pseudo, np.arange(len(readable)))
     of_rows = map(str, (*rows.warnings, *pseudo.warnings, *class_doubts))
-    warnings = (*of_rows, *map(doubts_in_words, guesses.doubted_suspects))
+    warnings = (*of_rows, *map(doubts_in_words, guesses.doubted_factors))
     log_warnings(warnings)
     audit = Command("audit", asked.data, {"out": f"audits/{dataset.name}"} | asked.given(AUDIT_SETTINGS))
     audit_command = str(audit) if config.opens_images else None

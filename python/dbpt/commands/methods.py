@@ -113,7 +113,8 @@ def trained_result(
     classifier = _finished(head, rows[0].features[:16], built.training, prompts)
     seconds = time.perf_counter() - started
     group_names = study.grouping(config.group_source).names
-    findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names)
+    asked_lr, selection = config.peak_lr, config.model_selection
+    findings = training_findings(trained, built, asked_lr=asked_lr, group_names=group_names, selection=selection)
     if not quiet:
         logger.info(
             f"{method_name(objective, prompts)}: {how}, {seconds:.1f} s"
@@ -193,13 +194,22 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
     classifier = FeatureClassifier({key: each.astype(np.float32) for key, each in tensors.items()}, Head)
     # All of the training but its epochs, its seconds and what they led to.
     kept = {key: getattr(trained.row, key) for key in ("group_source", "head", "prompts", "apply", "model_selection")}
-    row = RunRow(name=name, alpha=alpha, warnings=[], **kept, **_figures(study, classifier))
+    assert trained.trained is not None
+    score = validation_score(kept["model_selection"], trained.trained.best_epoch, _validation(study, classifier))[0]
+    row = RunRow(name=name, alpha=alpha, validation_score=score, warnings=[], **kept, **_figures(study, classifier))
     return replace(trained, row=row, classifier=classifier)
 
 
 def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:
     """Return the entries of a `RunRow` that its predictions decide."""
     return metrics_by_split(study, classifier.predictions(study.features), HELD_OUT)
+
+
+def _validation(study: Study, classifier: FeatureClassifier) -> Validation:
+    """Return what model selection looks at, for a classifier that no epoch ended with."""
+    _, val = training_rows(study, Objective)
+    p_true = classifier.probabilities(val.features)[np.arange(len(val.labels)), val.labels]
+    return Validation.of(classifier.predictions(val.features) == val.labels, p_true, val)
 
 
 def build_objective(study: Study, name: str, rows: Rows, prompts: str = "class") -> Objective:

@@ -229,7 +229,8 @@ def coded_dataset(
     elif splits is None:
         splits = np.full(len(paths), SPLITS.index("train"), dtype=np.int64)
         notes = (*notes, "no split column: all images are in split train, and there is no test split")
-    column, known = names["label"], request.classes or own_classes
+    column = names["label"]
+    known = request.classes or own_classes
     values = _values(columns, column, known)
     if known is None and {integer_of(value) for value in values} != {-1, 1}:  # which some write for two classes
         _refuse_negative(columns, column, values, "leave out images without a label, and give names or numbers from 0")

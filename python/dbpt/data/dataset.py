@@ -286,9 +286,8 @@ def check_possible(dataset: Dataset, codes: Sequence[NDArray[np.int64]] | None =
             of_class = (dataset.labels == dataset.class_names.index(name)) & (codes_N >= 0)
             for row in np.flatnonzero(of_class & ~np.isin(codes_N, factor.possible(name)))[:1].tolist():
                 where = dataset.where(row) if file is None else f"{file}: image {dataset.paths[row]!r}"
-                problem = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}"
-                expected = f"images of class {name!r} can only have {', '.join(values)}"
-                raise InputError(f"{where}: {problem}, but {expected}; correct the value or --factors")
+                problem = f"{factor.name} is {list(factor.values)[codes_N[row]]!r}, but class {name!r} can only have"
+                raise InputError(f"{where}: {problem} {', '.join(values)}; correct the value or --factors")
 
 
 def as_on_disk(dataset: Dataset) -> Dataset:

@@ -92,7 +92,8 @@ def open_precomputed_features(path: Path, dataset: Dataset, embed_dim: int, mode
         array = _open_aligned(path, dataset)
         _check_width(path, array.shape[1], embed_dim, model)
         row_N = np.arange(len(dataset)) if dataset.places is None else dataset.places
-        part_N, parts = np.zeros(len(row_N), np.int64), [array]
+        part_N = np.zeros(len(row_N), np.int64)
+        parts = [array]
 
     def read(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         features = _gathered(parts, part_N[rows], row_N[rows])
@@ -147,7 +148,8 @@ def _rows_have_paths(path: Path) -> bool:
 
 
 def _open_aligned(path: Path, dataset: Dataset) -> NDArray[Any]:
-    array, listed = open_array(path), len(dataset) if dataset.places is None else dataset.num_listed
+    array = open_array(path)
+    listed = len(dataset) if dataset.places is None else dataset.num_listed
     if len(array) != listed:
         problem = f"has {len(array)} rows, {dataset.source} has {listed}"
         raise InputError(f"{path}: {problem}; row i must be the same in both")
@@ -192,8 +194,10 @@ class FeaturesByPath:
 
     def __init__(self, path: Path) -> None:
         """Open every part. Raises `InputError` if one has no table, another width, or another number of rows."""
-        self.path, self.positions, self.repeated = path, dict[str, tuple[int, int]](), set[str]()
+        self.path = path
         self.parts: list[NDArray[Any]] = []
+        self.positions: dict[str, tuple[int, int]] = {}  # part and row of each name
+        self.repeated: set[str] = set()
         files = _parquet_files(path)
         self.names, self.column = (path, tables.PATH) if files else (path / METADATA, IMAGE_PATH)
         for file, table in [(file, file) for file in files] or _parts_and_tables(path):

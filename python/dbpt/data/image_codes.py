@@ -224,9 +224,10 @@ def _checked_shares(
 ) -> NDArray[np.float64]:
     """Return numbers (n, K) from 0 to 1, which may be above by `TOLERANCE`; the columns have ``names``."""
     for row, column in np.argwhere(~((numbers >= 0) & (numbers <= 1 + TOLERANCE)))[:1].tolist():
-        value, problem = numbers[row, column], f"expected a probability from 0 to 1{hint}"
+        value = numbers[row, column]
+        problem = f"expected a probability from 0 to 1{hint}"
         if np.isnan(value):
-            problem = "not a number; mend this row, or leave its image out of the data"
+            problem = "not a number; correct this row, or leave its image out of the data"
         raise InputError(f"{where(row)}: {names[column]} is {in_digits(value)}, {problem}")
     return np.minimum(numbers, 1)
 
@@ -258,8 +259,9 @@ def codes_of_array(path: Path, array: NDArray[Any], dataset: Dataset, wanted: Wa
         rows: (n,) the rows of ``dataset`` to return.
     """
     number = len(wanted.vocabulary)
-    is_codes, is_probabilities = array.ndim == 1 and array.dtype.kind in "iuU", array.dtype.kind == "f"
-    if not is_codes and not (is_probabilities and array.shape[1:] == (number,)):
+    is_codes = array.ndim == 1 and array.dtype.kind in "iuU"
+    is_probabilities = array.dtype.kind == "f" and array.shape[1:] == (number,)
+    if not is_codes and not is_probabilities:
         expected = f"(N,) {wanted.kind} names or integers, or (N, {number}) probabilities"
         raise InputError(f"{path}: holds {array.dtype} of shape {array.shape}, expected {expected}")
     if len(array) not in (len(dataset), len(rows)):

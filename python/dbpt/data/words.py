@@ -216,9 +216,9 @@ class Words:
     def vocabularies(self) -> list[dict[tuple[int, ...], list[int]]]:
         """For each of the `suspects` the classes that share each list of its possible values, both as indices."""
         classes_of: list[dict[tuple[int, ...], list[int]]] = [{} for _ in self.suspects]
-        for suspect, of_suspect in zip(self.suspects, classes_of, strict=True):
+        for suspect, classes_by_values in zip(self.suspects, classes_of, strict=True):
             for label, name in enumerate(self.classes):
-                of_suspect.setdefault(tuple(suspect.possible(name)), []).append(label)
+                classes_by_values.setdefault(tuple(suspect.possible(name)), []).append(label)
         return classes_of
 
     @property

@@ -240,7 +240,7 @@ class AuditFigures:
     @property
     def by_clusters(self) -> bool:
         """True if the groups are clusters within each class."""
-        return self.group_kind == "pseudo" and self.guesses.by_clusters
+        return self.group_kind == "pseudo" and self.guesses.provenance == "clusters"
 
     @property
     def is_flawless(self) -> bool:

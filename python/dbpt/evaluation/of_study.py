@@ -11,7 +11,7 @@ from dbpt.cautions import Caution
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
@@ -74,8 +74,9 @@ def _pseudo_shares(study: Study) -> list[float]:
     """Return the shares (A,) of the method, else those of its labels in the rows that it was fitted on."""
     if study.pseudo.names is not None:
         return []
-    if study.pseudo.shares is not None:
-        return [float(share) for share in study.pseudo.shares]
+    factor, *others = study.pseudo.factors
+    if factor.shares is not None and not others:
+        return [float(share) for share in factor.shares]
     labels = study.pseudo.pseudo_attributes[study.dataset.rows_to_fit]
     counts = np.bincount(labels[labels >= 0], minlength=study.dataset.num_attributes)
     return [float(count / max(1, counts.sum())) for count in counts]
@@ -127,7 +128,7 @@ def shared_metrics(study: Study) -> results.Metrics:
         backbone=backbone_summary(study.embedded.backbone, study.config),
         group_kind=grouping.kind,
         average=study.average,
-        pseudo_method=study.pseudo.described,
+        pseudo_method=study.pseudo.method,
         pseudo_shares=_pseudo_shares(study),
         pseudo_doubts=[] if study.guesses is None else study.guesses.doubts,
         doubted_guesses=list(study.doubted_guesses),
@@ -181,7 +182,7 @@ def backbone_summary(backbone: Backbone, config: FitConfig) -> results.BackboneS
     )
 
 
-def clusters_summary(pseudo: PseudoAttributes) -> results.ClustersSummary | None:
+def clusters_summary(pseudo: GuessedFactors) -> results.ClustersSummary | None:
     """Return names and separation of the clusters within each class; None without."""
     if (clusters := pseudo.class_clusters) is None:
         return None

@@ -11,7 +11,7 @@ from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
 from dbpt.groups import group_name
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.doubts import CrossValidated
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.trust import FactorGuesses
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
@@ -136,7 +136,7 @@ class Metrics:
     pseudo_shares: list[Share]
     pseudo_quality: QualityOfSplit | None
     pseudo_doubts: list[Caution] = field(default_factory=list)
-    doubted_guesses: list[Guesses] = field(default_factory=list)
+    doubted_guesses: list[FactorGuesses] = field(default_factory=list)
     class_doubts: list[Caution] = field(default_factory=list)
     cross_validated: list[CrossValidated] = field(default_factory=list)
 
@@ -218,7 +218,7 @@ class Choice:
     """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.choice`.
 
     ``group`` is the worst one of the hedge in validation, with ``n`` images; None without one. ``fewest`` are those of
-    the rarest group there. ``figure`` is wgp, wga or average."""
+    the rarest group there, 0 if only training has it. ``figure`` is wgp, wga or average."""
 
     candidates: list[str]
     hedge: str | None

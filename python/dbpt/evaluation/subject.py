@@ -19,7 +19,7 @@ from dbpt.evaluation.audit import AuditedData, Search
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
 from dbpt.evaluation.results import ClustersSummary, PredictionsBy
 from dbpt.groups.rows import first_of_unit
-from dbpt.guesses import AttributeProbe, ClassClusters, PseudoAttributes
+from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
@@ -306,7 +306,7 @@ def _embedded_images(
     rows: NDArray[np.int64],
     backbone: Backbone,
     config: FitConfig,
-    known: PseudoAttributes | None,
+    known: GuessedFactors | None,
     clusters: ClassClusters | None = None,
 ) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """Embed all images of ``dataset``, of which ``rows`` (n,) are audited, and say which of these are readable, (n,).

@@ -30,7 +30,7 @@ from dbpt.evaluation.power import detectable_difference
 from dbpt.evaluation.subject import Subject
 from dbpt.groups import SMALL_GROUP
 from dbpt.guesses.grouping import Grouping
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.trust import FactorGuesses, Guesses
 
 SLIGHT, DIFFERENT, VERY_DIFFERENT = 0.02, 0.1, 0.3
 """Many images show differences that matter little: below two percentage points a bias is always small."""
@@ -57,7 +57,7 @@ def audited_factors(
 
     tests = [explained_by(part) for part in parts]
     adjusted = holm([test.p_value for test in tests])
-    guessed = [of if part.kind == "pseudo" else None for part, of in zip(parts, guesses.by_suspect, strict=True)]
+    guessed = [of if part.kind == "pseudo" else None for part, of in zip(parts, guesses.factors, strict=True)]
     factors = []
     for part, of, test, p_value in zip(parts, guessed, tests, adjusted, strict=True):
         metrics = metrics_of(part, predictions.predictions, rows, confidence=predictions.confidence)
@@ -123,7 +123,7 @@ def _beyond(
 def verdict_of(
     groups: Sequence[Group],
     explained: ExplainedErrors,
-    guesses: Guesses | None,
+    guesses: FactorGuesses | None,
     detectable: float | None = None,
 ) -> Verdict:
     """Return the verdict, without its sentences.
@@ -143,7 +143,7 @@ def verdict_of(
     if explained.p_value > SIGNIFICANT:
         return Verdict(kind="no evidence", detectable=detectable)
     worse, better = named_difference(groups)
-    may_be_wrong = None if guesses is None or guesses.by_clusters else guesses
+    may_be_wrong = None if guesses is None or guesses.provenance == "clusters" else guesses
     if enough_wrong_guesses(worse, groups, may_be_wrong):
         worse, better = named_difference(groups, prefers_worst=False)
         if wrong := enough_wrong_guesses(worse, groups, may_be_wrong):
@@ -154,7 +154,7 @@ def verdict_of(
         pair=(worse.index, better.index),
         also=_also_different(worse, groups, may_be_wrong),
         size=bias_size(worse, better, explained.share or 0.0),
-        by_words=may_be_wrong is not None and not (may_be_wrong.from_file or may_be_wrong.by_probe),
+        by_words=may_be_wrong is not None and may_be_wrong.provenance == "words",
     )
 
 
@@ -193,7 +193,7 @@ def named_difference(groups: Sequence[Group], *, prefers_worst: bool = True) -> 
     return max((pair for pair in combinations(order, 2) if pair[0].class_name == pair[1].class_name), key=difference)
 
 
-def enough_wrong_guesses(worse: Group, groups: Sequence[Group], guesses: Guesses | None) -> int | None:
+def enough_wrong_guesses(worse: Group, groups: Sequence[Group], guesses: FactorGuesses | None) -> int | None:
     """Return the number of wrong guesses in the class of the ``worse`` group, if they alone can make it the worse one.
 
     CLIP often guesses the attribute wrongly where it errs in the class. Let errors not depend on the true attribute, m
@@ -223,7 +223,7 @@ def bias_size(worse: Group, better: Group, share: float) -> BiasSize:
     return "strong" if certain >= VERY_DIFFERENT or (certain >= DIFFERENT and share >= LARGE_SHARE) else "clear"
 
 
-def _also_different(named: Group, groups: Sequence[Group], guesses: Guesses | None) -> Pair | None:
+def _also_different(named: Group, groups: Sequence[Group], guesses: FactorGuesses | None) -> Pair | None:
     """Return the groups that differ most in another class than that of the ``named`` group.
 
     None if no intervals are apart, or wrong ``guesses`` alone can make the difference. They are None for given groups.

@@ -3,6 +3,7 @@
 from dbpt.guesses.base import (
     PSEUDO_METHODS,
     Clusters,
+    GuessedFactors,
     PseudoAttributes,
     PseudoMethod,
     register_pseudo_method,
@@ -15,6 +16,7 @@ from dbpt.guesses.trust import Guesses
 __all__ = [
     "PSEUDO_METHODS",
     "Clusters",
+    "GuessedFactors",
     "PseudoAttributes",
     "PseudoMethod",
     "label_attributes",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -54,8 +55,8 @@ class PseudoMethod(Registered):
 
     @classmethod
     def drawn_known(
-        cls, known: PseudoAttributes, may_learn: NDArray[np.bool_], number: int, *, seed: int
-    ) -> PseudoAttributes:
+        cls, known: GuessedFactors, may_learn: NDArray[np.bool_], number: int, *, seed: int
+    ) -> GuessedFactors:
         """Return a part of the ``known`` attributes. Only if ``probe_rows`` is one of the ``settings``.
 
         Args:
@@ -73,7 +74,7 @@ class PseudoMethod(Registered):
     def fit(
         cls,
         features: Features,
-        known: PseudoAttributes,
+        known: GuessedFactors,
         labels: NDArray[np.int64],
         may_learn: NDArray[np.bool_],
         words: Words,
@@ -138,14 +139,10 @@ class PseudoAttributes:
         note: the CLIP that guessed, if it is not the one that is trained, and where known attributes come from.
         shares: (A,) float64 of the method "proportional"; the sum is 1. None if they could not be estimated.
         offsets: (A,) float64 of its logits; minus infinity for an attribute without a share.
-        clusters, class_clusters, probe: what guessed them for the method "kmeans", ``--attributes clusters``, and
-            "probe".
-        names: (C, A) the name of each attribute in each class, if they aren't those of the data set; "" without
-            attributes.
+        clusters: what guessed them for the method "kmeans".
         is_given: (N,) bool, where it is the data's true attribute, which can't measure how many guesses are right.
         warnings: what was found when the attributes were read or guessed.
         doubts: the doubts about guesses from a file, which it has beside them; None if it says nothing about them.
-        parts: those of each of several attributes, of which these are the combination.
     """
 
     pseudo_attributes: NDArray[Any]
@@ -156,18 +153,9 @@ class PseudoAttributes:
     shares: NDArray[np.float64] | None = None
     offsets: NDArray[np.float64] | None = None
     clusters: Clusters | None = None
-    names: tuple[tuple[str, ...], ...] | None = None
-    class_clusters: ClassClusters | None = None
-    probe: AttributeProbe | None = None
     is_given: NDArray[np.bool_] | None = None
     warnings: tuple[Caution, ...] = ()
     doubts: tuple[Caution, ...] | None = None
-    parts: tuple[PseudoAttributes, ...] = ()
-
-    @property
-    def factors(self) -> tuple[PseudoAttributes, ...]:
-        """Those of each of the `Words.suspects`, one or more."""
-        return self.parts or (self,)
 
     @property
     def provenance(self) -> Provenance:
@@ -177,15 +165,40 @@ class PseudoAttributes:
         method = PSEUDO_METHODS.get(self.method)
         return "probe" if method is not None and method.learns else "words"
 
-    @property
-    def described(self) -> str:
-        """The method and its note."""
-        return self.method + self.note
+    def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
+        """Return those of some rows, in their order.
+
+        Args:
+            rows: (n,) int64 row numbers.
+        """
+        names = ("pseudo_attributes", "posterior", "confidence", "is_given")
+        return replace(self, **{name: array[rows] for name in names if (array := getattr(self, name)) is not None})
+
+    def __repr__(self) -> str:
+        return f"PseudoAttributes({len(self.pseudo_attributes)} rows, method={self.method!r})"
+
+
+@dataclass(frozen=True, eq=False)
+class GuessedFactors:
+    """Pseudo attributes of N rows for each suspected attribute, one or more, and for the A combinations.
+
+    Attributes:
+        factors: those of each of the `Words.suspects`, with posterior and confidence; a single one of clusters, or
+            without any attribute.
+        names: (C, A) the name of each attribute in each class, if they aren't those of the data set; "" without
+            attributes.
+        class_clusters, probe: what guessed them for ``--attributes clusters`` and the method "probe".
+    """
+
+    factors: tuple[PseudoAttributes, ...]
+    names: tuple[tuple[str, ...], ...] | None = None
+    class_clusters: ClassClusters | None = None
+    probe: AttributeProbe | None = None
 
     @classmethod
     def of_clusters(
         cls, clusters: ClassClusters, features: NDArray[np.float32] | StoredFeatures, labels: NDArray[np.int64]
-    ) -> PseudoAttributes:
+    ) -> GuessedFactors:
         """Return the likeliest cluster of each of N rows within its class.
 
         Args:
@@ -193,51 +206,65 @@ class PseudoAttributes:
             features, labels: (N, D) float32, and the classes (N,) int64.
         """
         posterior = clusters.posterior(features, labels)
-        numbers, confidence = posterior.argmax(axis=1), posterior.max(axis=1)
-        return cls(numbers, posterior, confidence, CLUSTERS, names=clusters.names, class_clusters=clusters)
+        likeliest = PseudoAttributes(posterior.argmax(axis=1), posterior, posterior.max(axis=1), CLUSTERS)
+        return cls((likeliest,), names=clusters.names, class_clusters=clusters)
 
-    @classmethod
-    def combined(cls, factors: Sequence[PseudoAttributes]) -> PseudoAttributes:
-        """Return several attributes combined into one, which is -1 where any of them is.
+    @cached_property
+    def pseudo_attributes(self) -> NDArray[Any]:
+        """(N,) the combination of each row; -1 where one of the factors is."""
+        codes = [each.pseudo_attributes for each in self.factors]
+        return joint_codes(codes, [posterior.shape[1] for posterior in self._posteriors]) if codes[1:] else codes[0]
 
-        The posterior is the product of their posteriors, and the confidence that of their confidences.
+    @cached_property
+    def posterior(self) -> NDArray[np.float32]:
+        """(N, A) the product of the factors' posteriors."""
+        first, *others = self._posteriors
+        for posterior in others:
+            first = (first[:, :, None] * posterior[:, None, :]).reshape(len(first), -1)
+        return first
 
-        Args:
-            factors: those of each attribute, over the same N rows, with posterior and confidence.
-        """
-        if len(factors) == 1:
-            return factors[0]
-        codes, sizes = [each.pseudo_attributes for each in factors], []
-        posterior, confidence = np.ones((len(codes[0]), 1), np.float32), np.ones(len(codes[0]), np.float32)
-        for each in factors:
-            assert each.posterior is not None and each.confidence is not None
-            sizes.append(each.posterior.shape[1])
-            posterior = (posterior[:, :, None] * each.posterior[:, None, :]).reshape(len(posterior), -1)
-            confidence = confidence * each.confidence
-        given = [each.is_given for each in factors if each.is_given is not None]
-        return cls(
-            joint_codes(codes, sizes),
-            posterior,
-            confidence,
-            factors[0].method,
-            factors[0].note,
-            is_given=np.any(given, axis=0) if given else None,
-            warnings=tuple(dict.fromkeys(text for each in factors for text in each.warnings)),
-            parts=tuple(factors),
-        )
+    @cached_property
+    def confidence(self) -> NDArray[np.float32]:
+        """(N,) the product of the factors' confidences."""
+        confidences = [each.confidence for each in self.factors if each.confidence is not None]
+        return np.prod(confidences, axis=0) if confidences[1:] else confidences[0]
 
-    def only(self, kept: Sequence[NDArray[np.bool_]]) -> PseudoAttributes:
+    @property
+    def _posteriors(self) -> list[NDArray[np.float32]]:
+        return [each.posterior for each in self.factors if each.posterior is not None]
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where they come from."""
+        return self.factors[0].provenance
+
+    @property
+    def method(self) -> str:
+        """How they were guessed, with the note."""
+        return self.factors[0].method + self.factors[0].note
+
+    @property
+    def is_given(self) -> NDArray[np.bool_] | None:
+        """(N,) bool, where a factor is the data's true attribute; None if none is."""
+        given = [each.is_given for each in self.factors if each.is_given is not None]
+        return np.any(given, axis=0) if given else None
+
+    @property
+    def warnings(self) -> tuple[Caution, ...]:
+        """What was found when the attributes were read or guessed."""
+        return tuple(dict.fromkeys(each for factor in self.factors for each in factor.warnings))
+
+    def only(self, kept: Sequence[NDArray[np.bool_]]) -> GuessedFactors:
         """Return the same with -1 for some rows.
 
         Args:
             kept: (N,) bool for each of the `factors`, False for these rows.
         """
         pairs = zip(self.factors, kept, strict=True)
-        return self.combined(
-            [replace(each, pseudo_attributes=np.where(rows, each.pseudo_attributes, -1)) for each, rows in pairs]
-        )
+        factors = [replace(each, pseudo_attributes=np.where(rows, each.pseudo_attributes, -1)) for each, rows in pairs]
+        return replace(self, factors=tuple(factors))
 
-    def above(self, min_confidence: float) -> PseudoAttributes:
+    def above(self, min_confidence: float) -> GuessedFactors:
         """Return the same with -1 where the confidence is below the minimum.
 
         Args:
@@ -246,18 +273,16 @@ class PseudoAttributes:
         confidences = [each.confidence for each in self.factors if each.confidence is not None]
         return self.only([confidence >= min_confidence for confidence in confidences])
 
-    def take(self, rows: NDArray[np.int64]) -> PseudoAttributes:
+    def take(self, rows: NDArray[np.int64]) -> GuessedFactors:
         """Return those of some rows, in their order.
 
         Args:
             rows: (n,) int64 row numbers.
         """
-        names = ("pseudo_attributes", "posterior", "confidence", "is_given")
-        arrays = {name: array[rows] for name in names if (array := getattr(self, name)) is not None}
-        return replace(self, **arrays, parts=tuple(part.take(rows) for part in self.parts))
+        return replace(self, factors=tuple(each.take(rows) for each in self.factors))
 
     def __repr__(self) -> str:
-        return f"PseudoAttributes({len(self.pseudo_attributes)} rows, method={self.method!r})"
+        return f"GuessedFactors({len(self.pseudo_attributes)} rows, method={self.method!r})"
 
 
 @dataclass(frozen=True)
@@ -334,7 +359,8 @@ class Job:
 NO_ATTRIBUTE = "none"
 
 
-def no_attributes(dataset: Dataset) -> PseudoAttributes:
+def no_attributes(dataset: Dataset) -> GuessedFactors:
     """Return a single attribute without a name for all rows of ``dataset``; the method is "none"."""
     rows, ones = np.zeros(len(dataset), np.int64), np.ones((len(dataset), 1), np.float32)
-    return PseudoAttributes(rows, ones, ones[:, 0], NO_ATTRIBUTE, names=(("",),) * dataset.num_classes)
+    single = PseudoAttributes(rows, ones, ones[:, 0], NO_ATTRIBUTE)
+    return GuessedFactors((single,), names=(("",),) * dataset.num_classes)

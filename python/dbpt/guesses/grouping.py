@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED, Words, joint_codes
 from dbpt.groups import group_counts, group_ids, group_name
-from dbpt.guesses.base import GroupKind, Provenance, PseudoAttributes
+from dbpt.guesses.base import GroupKind, GuessedFactors, Provenance
 from dbpt.guesses.linear_probe import PPA_NAMES
 
 Use: TypeAlias = Literal["training", "selection"]
@@ -70,13 +70,12 @@ class Grouping:
         return cls._of(dataset, _of_words(dataset.words, codes, ["true"] * len(codes)), uses)
 
     @classmethod
-    def guessed(cls, dataset: Dataset, pseudo: PseudoAttributes) -> "Grouping":
+    def guessed(cls, dataset: Dataset, pseudo: GuessedFactors) -> "Grouping":
         """Return the groups by the pseudo attributes of the rows of ``dataset``."""
-        if pseudo.names is None:
-            factors, words = pseudo.factors, dataset.words
-            codes, provenances = zip(*((each.pseudo_attributes, each.provenance) for each in factors), strict=True)
-            return cls._of(dataset, _of_words(words, codes, provenances))
-        return cls._of(dataset, [_unworded(pseudo.pseudo_attributes, pseudo.names, pseudo.provenance)])
+        if pseudo.names is not None:
+            return cls._of(dataset, [_unworded(pseudo.pseudo_attributes, pseudo.names, pseudo.provenance)])
+        codes, provenances = zip(*((each.pseudo_attributes, each.provenance) for each in pseudo.factors), strict=True)
+        return cls._of(dataset, _of_words(dataset.words, codes, provenances))
 
     @classmethod
     def by_errors(cls, dataset: Dataset, errors: NDArray[np.int64]) -> "Grouping":

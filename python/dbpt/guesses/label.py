@@ -14,7 +14,7 @@ from dbpt.cautions import Caution, caution
 from dbpt.data import PATH, READERS, Codes, Dataset, Wanted, check_possible, read_codes
 from dbpt.data.words import Factor, Vocabulary, Words, factor_codes
 from dbpt.errors import InputError, nearest
-from dbpt.guesses.base import PSEUDO_METHODS, Job, PseudoAttributes
+from dbpt.guesses.base import PSEUDO_METHODS, GuessedFactors, Job, PseudoAttributes
 
 _CHUNK = 1 << 16
 
@@ -189,14 +189,14 @@ def label_suspects(
     *,
     fit_on: NDArray[np.bool_] | None,
     **how: Any,
-) -> PseudoAttributes:
-    """Guess each suspect from its columns of the ``logits`` (N, K), and combine them.
+) -> GuessedFactors:
+    """Guess each suspect from its columns of the ``logits`` (N, K).
 
     A row gets only values that its class (``labels``, (N,)) may have. Classes with the same possible values are
     guessed together. The other arguments are those of `label_attributes`, whose warnings are in the result.
     """
     of_suspects = zip(by_suspect(logits, words), words.suspects, words.vocabularies, strict=True)
-    return PseudoAttributes.combined([_label_suspect(labels, *each, fit_on, how) for each in of_suspects])
+    return GuessedFactors(tuple(_label_suspect(labels, *each, fit_on, how) for each in of_suspects))
 
 
 def _label_suspect(
@@ -234,7 +234,7 @@ DOUBTED = "yes"
 """The cell of all rows but the first, so that a part of the table is doubted too."""
 
 
-def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
+def read_pseudo_attributes(path: Path, dataset: Dataset) -> GuessedFactors:
     """Return the attributes in a file for all rows of ``dataset``; the method is "file".
 
     A table has a column ``attribute`` or ``pseudo_attribute``, as `dbpt guess`, `dbpt predict` and `dbpt label` write
@@ -246,17 +246,23 @@ def read_pseudo_attributes(path: Path, dataset: Dataset) -> PseudoAttributes:
     """
     words = dataset.words
     if _has_each_factor(path, dataset):
-        pseudo = PseudoAttributes.combined(
-            [_read(path, dataset, factor.name, factor.values, f"_{factor.name}") for factor in words.factors]
-        )
+        factors = [_read(path, dataset, factor.name, factor.values, f"_{factor.name}") for factor in words.factors]
     else:
-        pseudo = _read(path, dataset, "attribute", words.attributes)
-        if words.factors[1:]:
-            values = zip(factor_codes(pseudo.pseudo_attributes, words.sizes), words.sizes, strict=True)
-            parts = tuple(_as_pseudo_attributes(Codes(codes, None), size) for codes, size in values)
-            pseudo = replace(pseudo, parts=tuple(replace(part, doubts=pseudo.doubts) for part in parts))
-    check_possible(dataset, [factor.pseudo_attributes for factor in pseudo.factors], str(path))
-    return pseudo
+        factors = _apart(_read(path, dataset, "attribute", words.attributes), words.sizes)
+    check_possible(dataset, [factor.pseudo_attributes for factor in factors], str(path))
+    return GuessedFactors(tuple(factors))
+
+
+def _apart(joint: PseudoAttributes, sizes: Sequence[int]) -> list[PseudoAttributes]:
+    """Return the pseudo attributes of each factor, from those of the combinations of factors of these ``sizes``."""
+    assert joint.posterior is not None
+    posterior, factors = joint.posterior.reshape(-1, *sizes), list[PseudoAttributes]()
+    for factor, codes in enumerate(factor_codes(joint.pseudo_attributes, sizes)):
+        others = tuple(axis + 1 for axis in range(len(sizes)) if axis != factor)
+        marginal = posterior.sum(axis=others)
+        confidence = np.where(codes >= 0, marginal[np.arange(len(codes)), codes], np.float32(1 / sizes[factor]))
+        factors.append(replace(joint, pseudo_attributes=codes, posterior=marginal, confidence=confidence))
+    return factors
 
 
 def _has_each_factor(path: Path, dataset: Dataset) -> bool:
@@ -326,18 +332,20 @@ def _as_pseudo_attributes(read: Codes, num_attributes: int) -> PseudoAttributes:
     return PseudoAttributes(read.codes, *floats, METHOD, warnings=read.warnings)
 
 
-def attributes_of_data(dataset: Dataset) -> PseudoAttributes:
+def attributes_of_data(dataset: Dataset) -> GuessedFactors:
     """Return the attributes that ``dataset`` has itself; the method is "data"."""
     of_suspects = zip(dataset.factor_attributes, dataset.words.sizes, strict=True)
-    parts = [_as_pseudo_attributes(Codes(codes, None), size) for codes, size in of_suspects]
-    return PseudoAttributes.combined([replace(each, method=FROM_DATA) for each in parts])
+    factors = [_as_pseudo_attributes(Codes(codes, None), size) for codes, size in of_suspects]
+    return GuessedFactors(tuple(replace(each, method=FROM_DATA) for each in factors))
 
 
-def with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttributes:
+def with_known(guessed: GuessedFactors, known: GuessedFactors) -> GuessedFactors:
     """Return the ``known`` attributes of N rows, and the ``guessed`` ones, with posterior, where they are unknown."""
-    if guessed.parts:
-        pairs = zip(guessed.factors, known.factors, strict=True)
-        return PseudoAttributes.combined([with_known(one, other) for one, other in pairs])
+    factors = map(_factor_with_known, guessed.factors, known.factors)
+    return replace(guessed, factors=tuple(factors))
+
+
+def _factor_with_known(guessed: PseudoAttributes, known: PseudoAttributes) -> PseudoAttributes:
     is_known = known.pseudo_attributes >= 0
     assert guessed.posterior is not None and guessed.confidence is not None
     assert known.posterior is not None and known.confidence is not None

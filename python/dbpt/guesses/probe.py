@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from dbpt.data import StoredFeatures, Words, first_copies
 from dbpt.errors import InputError
 from dbpt.groups.rows import random_part
-from dbpt.guesses.base import PseudoAttributes, PseudoMethod
+from dbpt.guesses.base import GuessedFactors, PseudoMethod
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe, Features, fitted_layer, import_scikit_learn, out_of_fold
 
@@ -30,7 +30,7 @@ class Probe(PseudoMethod):
     def fit(
         cls,
         features: Features,
-        known: PseudoAttributes,
+        known: GuessedFactors,
         labels: NDArray[np.int64],
         may_learn: NDArray[np.bool_],
         words: Words,
@@ -70,8 +70,8 @@ class Probe(PseudoMethod):
 
     @classmethod
     def drawn_known(
-        cls, known: PseudoAttributes, may_learn: NDArray[np.bool_], number: int, *, seed: int
-    ) -> PseudoAttributes:
+        cls, known: GuessedFactors, may_learn: NDArray[np.bool_], number: int, *, seed: int
+    ) -> GuessedFactors:
         """Return ``number`` of the ``known`` attributes, of rows that a probe ``may_learn`` from, drawn by the seed.
 
         All other rows, the test rows too, are then unknown, -1.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,7 @@ from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
 from dbpt.groups.rows import evenly_spaced
-from dbpt.guesses.base import PSEUDO_METHODS, PseudoAttributes
-from dbpt.guesses.clusters import METHOD as CLUSTERS
-from dbpt.guesses.clusters import ClassClusters
+from dbpt.guesses.base import PSEUDO_METHODS, GuessedFactors, Provenance, PseudoAttributes
 from dbpt.guesses.doubts import (
     LOWEST_AGREEMENT,
     CrossValidated,
@@ -25,7 +23,7 @@ from dbpt.guesses.doubts import (
     within_class,
 )
 from dbpt.guesses.grouping import Grouping
-from dbpt.guesses.label import METHOD, by_suspect, label_quietly
+from dbpt.guesses.label import by_suspect, label_quietly
 from dbpt.storage.typed_json import Count, Share
 
 AGREEMENT_TEMPLATES = ("{}", "a photo of a {}.", "an image of {}.", "a picture with {}.", "this is {}.")
@@ -113,77 +111,85 @@ class Trust:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guesses:
-    """The guesses of an attribute of some images: the method, the share of each of its ``values``, whether to trust it.
+class FactorGuesses:
+    """The guesses of one attribute of some images: the share of each of its ``values``, and whether to trust them.
 
     ``name`` is "attribute" for the one of ``--attributes``. ``n_unknown`` images got no value. ``doubts`` are those of
     `Trust`, or of ``cross_validated`` if a probe guessed. They are about the ``doubted`` values: all, unless classes
     have different ones. Without the values to ``leave_out``, there is no doubt about the others. ``accuracy`` is
     measured on the ``n_known`` images with a true attribute that was not given. ``is_judged`` is False for a file that
-    says nothing about doubts. With attributes that have names, the figures are about the combinations of their values,
-    ``factors`` has those of each, and the doubts are those of all.
+    says nothing about doubts. Clusters have no values.
     """
 
-    method: str
+    provenance: Provenance
     shares: list[Share]
     mean_confidence: Share
-    doubts: list[Caution]
     n_unknown: Count
     n_known: Count
     accuracy: float | None
     name: str = UNNAMED
     values: list[str] = field(default_factory=list)
-    factors: list["Guesses"] = field(default_factory=list)
-    is_judged: bool = True
-    cross_validated: CrossValidated | None = None
+    doubts: list[Caution] = field(default_factory=list)
     doubted: list[str] = field(default_factory=list)
     leave_out: list[str] = field(default_factory=list)
-
-    @property
-    def by_suspect(self) -> list["Guesses"]:
-        """The guesses of each attribute, one or more."""
-        return self.factors or [self]
-
-    @property
-    def called(self) -> str:
-        """The name of the guesses in a sentence."""
-        by_guess = f"{self.guesser}'s guesses"
-        return "the file's attributes" if self.from_file else "the clusters" if self.by_clusters else by_guess
-
-    @property
-    def guesser(self) -> str:
-        """The one who guessed, if it is neither a file nor clusters."""
-        return "the probe" if self.by_probe else "CLIP"
-
-    @property
-    def by_probe(self) -> bool:
-        """True if a probe guessed, which learnt from images whose attribute is known."""
-        return bool(self.cross_validations)
-
-    @property
-    def cross_validations(self) -> list[CrossValidated]:
-        """The figures of a probe, for the attribute or for each factor."""
-        return [each.cross_validated for each in self.by_suspect if each.cross_validated is not None]
-
-    @property
-    def by_clusters(self) -> bool:
-        """True if the attributes are clusters within each class."""
-        return self.method == CLUSTERS
-
-    @property
-    def from_file(self) -> bool:
-        """True if the attributes are those of ``--pseudo-attributes``, so that CLIP guessed nothing."""
-        return self.method == METHOD
-
-    @property
-    def doubted_suspects(self) -> tuple["Guesses", ...]:
-        """The guesses of each attribute that are in doubt."""
-        return tuple(each for each in self.by_suspect if each.doubts)
+    is_judged: bool = True
+    cross_validated: CrossValidated | None = None
 
     def in_doubt(self, names: Sequence[str]) -> str:
         """Return those of the attribute's ``names`` that are in doubt, in a sentence that can't tell them apart."""
         names = self.doubted or names
         return f"{'all of ' if len(names) > 2 else ''}{' / '.join(names)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guesses:
+    """The guesses of each attribute of some images, one or more, by the same ``method``.
+
+    The other figures are those of `FactorGuesses`, about the combinations of the values of all ``factors``.
+    """
+
+    method: str
+    factors: list[FactorGuesses]
+    shares: list[Share]
+    mean_confidence: Share
+    n_unknown: Count
+    n_known: Count
+    accuracy: float | None
+
+    @property
+    def provenance(self) -> Provenance:
+        """Where the attributes come from."""
+        return self.factors[0].provenance
+
+    @property
+    def named(self) -> list[FactorGuesses]:
+        """The guesses of each attribute that has a name, none for the one of ``--attributes``."""
+        return [each for each in self.factors if each.name != UNNAMED]
+
+    @property
+    def values(self) -> list[str]:
+        """The combinations of the values of all factors."""
+        return [", ".join(values) for values in product(*(each.values for each in self.factors))]
+
+    @property
+    def doubts(self) -> list[Caution]:
+        """The doubts about all factors."""
+        return [doubt for each in self.factors for doubt in each.doubts]
+
+    @property
+    def is_judged(self) -> bool:
+        """False if nobody judged some of the factors."""
+        return all(each.is_judged for each in self.factors)
+
+    @property
+    def cross_validations(self) -> list[CrossValidated]:
+        """The figures of a probe for each of the factors; none without a probe."""
+        return [each.cross_validated for each in self.factors if each.cross_validated is not None]
+
+    @property
+    def doubted_factors(self) -> tuple[FactorGuesses, ...]:
+        """The guesses of each attribute that are in doubt."""
+        return tuple(each for each in self.factors if each.doubts)
 
 
 def guess_trust(
@@ -275,7 +281,7 @@ def _without_one(kept: list[str], trust: Trust) -> list[list[str]]:
 
 def guesses_with_doubts(
     dataset: Dataset,
-    pseudo: PseudoAttributes,
+    pseudo: GuessedFactors,
     rows: NDArray[np.int64],
     logits_of: Callable[..., NDArray[np.float32]],
     other_words: Callable[[], list[str]],
@@ -292,45 +298,43 @@ def guesses_with_doubts(
         other_words: returns words to compare the names with.
     """
     if pseudo.names is not None:
-        return _judged_clusters(dataset, pseudo, pseudo.class_clusters)
-    method, parts, suspects = PSEUDO_METHODS.get(pseudo.method), pseudo.factors, dataset.words.suspects
-    trust_fields: list[dict[str, Any]] = [{"doubts": list(part.doubts or ())} for part in parts]
-    is_judged = method is not None or pseudo.method != METHOD or all(part.doubts is not None for part in parts)
-    if pseudo.probe is not None:
-        is_judged = bool(pseudo.probe.figures)  # that of a saved classifier has none
-        trust_fields = [{"doubts": f.doubts, "cross_validated": f} for f in pseudo.probe.figures] or trust_fields
-    elif method is not None:
-        likeliest = [_likeliest(part) for part in parts]
+        return _judged_clusters(dataset, pseudo)
+    trust_fields: list[dict[str, Any]] = [{"doubts": list(each.doubts or ())} for each in pseudo.factors]
+    for factor, of in zip(pseudo.factors, trust_fields, strict=True):
+        of["is_judged"] = factor.provenance != "file" or factor.doubts is not None
+    if pseudo.probe is not None and pseudo.probe.figures:
+        trust_fields = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
+    elif pseudo.probe is not None:  # that of a saved classifier
+        trust_fields = [of | {"is_judged": False} for of in trust_fields]
+    elif method := PSEUDO_METHODS.get(pseudo.factors[0].method):
+        likeliest = [_likeliest(each) for each in pseudo.factors]
         trust_fields = _doubts(dataset, likeliest, rows, logits_of, other_words(), method.name)
-    how: dict[str, Any] = {"method": pseudo.described, "is_judged": is_judged}
-    of_suspects = [
-        Guesses(name=suspect.name, values=list(suspect.values), **_figures(part, known), **how, **of)
-        for suspect, part, known, of in zip(suspects, parts, dataset.factor_attributes, trust_fields, strict=True)
+    factors = [
+        FactorGuesses(
+            name=suspect.name,
+            values=list(suspect.values),
+            provenance=factor.provenance,
+            **_figures(factor, known),
+            **of | {"doubts": [replace(doubt, of=suspect.prefix and suspect.name) for doubt in of["doubts"]]},
+        )
+        for suspect, factor, known, of in zip(
+            dataset.words.suspects, pseudo.factors, dataset.factor_attributes, trust_fields, strict=True
+        )
     ]
-    if not dataset.words.factors:
-        return of_suspects[0]
-    for each in of_suspects:
-        each.doubts[:] = [replace(doubt, of=each.name) for doubt in each.doubts]
-    return Guesses(
-        values=list(dataset.attribute_names),
-        doubts=[doubt for each in of_suspects for doubt in each.doubts],
-        doubted=of_suspects[0].doubted if len(of_suspects) == 1 else [],
-        factors=of_suspects,
-        **_figures(pseudo, dataset.attributes),
-        **how,
-    )
+    return Guesses(method=pseudo.method, factors=factors, **_figures(pseudo, dataset.attributes))
 
 
-def _judged_clusters(dataset: Dataset, pseudo: PseudoAttributes, clusters: ClassClusters | None) -> Guesses:
+def _judged_clusters(dataset: Dataset, pseudo: GuessedFactors) -> Guesses:
     """Return the figures of clusters, which are right if their commonest true attribute is; or of no attribute."""
     comparable = Grouping.guessed(dataset, pseudo).as_true_attributes(dataset, np.arange(len(dataset)))
-    figures = _figures(replace(pseudo, pseudo_attributes=comparable), dataset.attributes)
+    figures = _figures(replace(pseudo.factors[0], pseudo_attributes=comparable), dataset.attributes)
     figures |= {"shares": [], "n_unknown": int((pseudo.pseudo_attributes < 0).sum())}
-    doubts = [] if clusters is None else clusters.doubts(dataset.class_names)
-    return Guesses(method=pseudo.method, doubts=doubts, **figures)
+    doubts = [] if pseudo.class_clusters is None else pseudo.class_clusters.doubts(dataset.class_names)
+    factor = FactorGuesses(provenance=pseudo.provenance, doubts=doubts, **figures)
+    return Guesses(method=pseudo.method, factors=[factor], **figures)
 
 
-def _figures(pseudo: PseudoAttributes, attributes: NDArray[np.int64]) -> dict[str, Any]:
+def _figures(pseudo: PseudoAttributes | GuessedFactors, attributes: NDArray[np.int64]) -> dict[str, Any]:
     guessed, confidence = pseudo.pseudo_attributes, pseudo.confidence
     assert confidence is not None and pseudo.posterior is not None
     both = (attributes >= 0) & (guessed >= 0)

@@ -194,14 +194,16 @@ class ContrastiveAdapter(ClassBalanced):
         correct = predicted_N == labels
         self._anchors = np.flatnonzero(~correct & np.isin(labels, labels[correct]))
         self._targets = [np.flatnonzero(correct & (labels == label)) for label in range(num_classes)]
-        self._features, self._labels, self._seed = features, torch.from_numpy(labels).to(features.device), seed
+        self._features = features
+        self._labels = torch.from_numpy(labels).to(features.device)
+        self._seed = seed
 
     def penalty(self, head: torch.nn.Module) -> torch.Tensor | None:
         """Return the weighted contrastive loss of the anchors of this step, None without any."""
-        step, self._step = self._step, self._step + 1
+        self._step += 1
         if not len(self._anchors):
             return None
-        anchors, others, positive, negative = self._pairs(step)
+        anchors, others, positive, negative = self._pairs(self._step - 1)
         anchors_AD, others_MD = (head.adapted(self._features[rows]) for rows in (anchors, others))  # type: ignore[operator]
         return WEIGHT * contrastive_loss(anchors_AD @ others_MD.T, positive, negative)
 

@@ -185,8 +185,9 @@ class ComparisonSummary:
 
     @property
     def warnings(self) -> list[str]:
-        """All warnings, those about the guesses first."""
-        return [*map(doubts_in_words, self.metrics.doubted_guesses), *self.other_warnings]
+        """All warnings, those about class words and guesses first."""
+        about_words = map(str, self.metrics.class_doubts)
+        return [*about_words, *map(doubts_in_words, self.metrics.doubted_guesses), *self.other_warnings]
 
     @property
     def other_warnings(self) -> list[str]:
@@ -302,17 +303,18 @@ def _about_training(comparison: ComparisonMetrics) -> list[str]:
 
 def _about_methods(comparison: ComparisonMetrics) -> list[str]:
     """Name oracles, and rows with more epochs or another split to learn from."""
-    epochs, methods = comparison.settings.epochs, {row.method: row for row in comparison.rows}.values()
-    oracles = [row.title for row in methods if row.group_source == "true"]
+    epochs, methods = comparison.settings.epochs, {row.method: row for row in comparison.rows}
+    titles = {name: row.title.removesuffix(varied_in_words(row.varied)) for name, row in methods.items()}
+    oracles = [titles[name] for name, row in methods.items() if row.group_source == "true"]
     lines = [f"oracles, which see true attributes in training: {', '.join(oracles)}"] if oracles else []
-    for row in methods:
+    for name, row in methods.items():
         if row.objective is None:
             continue
         if (more := row.epochs - row.varied.get("epochs", epochs)) > 0:
-            lines.append(f"{row.title} has {more} epochs more, before its training proper")
+            lines.append(f"{titles[name]} has {more} epochs more, before its training proper")
         if (split := OBJECTIVES[row.objective].trains_on) != "train":
             flattery = "; it is judged on them here, so its figures prove nothing" if split == comparison.split else ""
-            lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{flattery}")
+            lines.append(f"{titles[name]} learns from rows of split {split!r}, all others from 'train'{flattery}")
     return lines
 
 

@@ -15,6 +15,7 @@ from dbpt.report.page import Outcome, alone, average_name, by_doubts, figure_nam
 from dbpt.report.pictures import GroupExamples, GuessSheets
 from dbpt.report.sections import Section, accuracy_chart, section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Row, ShownRow, doubted_factors, shown_rows
+from dbpt.report.verdicts import after_doubts
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def render_comparison(
             sections.taken_for(answers.confusions, names, data.classes),
         ]
     use, seed = "figures" if metrics.group_kind == "pseudo" else "", metrics.seeds[0] if several else None
-    of = {"by_clusters": guesses.by_clusters, "has_attributes": data.has_attributes}
+    of = {"by_clusters": guesses.provenance == "clusters", "has_attributes": data.has_attributes}
     parts += [
         sections.guessed(sheets, use=use, seed=seed) if data.has_attributes else None,
         sections.next_step_section("compare", steps=next_steps, **of) if next_steps.fit or next_steps.guess else None,
@@ -94,7 +95,7 @@ def render_comparison(
     eyebrow = f"{data.name} · comparison of {text.count_of(len(rows), 'row')}"
     badge, leads = (outcome.kind, outcome.title), [second_sentence(judged_summary)]
     below = section("line", text=" · ".join(summary.heading))
-    head = sections.headline(eyebrow, badge, outcome.sentence, below, leads)
+    head = sections.headline(eyebrow, badge, after_doubts(metrics.class_doubts, outcome.sentence), below, leads)
     about = {"has_attributes": data.has_attributes, "has_factors": len(data.factors) > 1, "several": several}
     notes = {"group_kind": metrics.group_kind, "draws": metrics.draws, "notes": summary.how_computed}
     how = sections.how("compare", guesses, metrics.average, **about, **notes)

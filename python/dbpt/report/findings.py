@@ -8,7 +8,7 @@ from dbpt.errors import in_quotes
 from dbpt.evaluation.audit import AuditFigures, Search, SearchedImages, StepKind
 from dbpt.evaluation.discovery import TriedFamily
 from dbpt.evaluation.results import PredictionsBy
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text
 from dbpt.report.verdicts import SUBJECTS
 
@@ -77,20 +77,21 @@ def search_in_words(search: Search) -> str:
     return f"{family}, {explains}{also}{too_small if search.on_audited else ''}"
 
 
-def doubts_in_words(guesses: Guesses) -> str:
+def doubts_in_words(guesses: FactorGuesses) -> str:
     """Return the doubts about the guesses of one suspect as a warning."""
     doubts = "; ".join(doubt.sentence for doubt in guesses.doubts)
-    if guesses.by_clusters:
+    if guesses.provenance == "clusters":
         advice = "name attributes (--attributes NAME NAME), or look at the clusters with dbpt audit"
         return f"the clusters can't be trusted: {doubts}; {advice}"
-    advice = "label more images, " if guesses.by_probe else "use other words, give each name more wordings, "
+    by_probe = guesses.provenance == "probe"
+    advice = "label more images, " if by_probe else "use other words, give each name more wordings, "
     return (
-        f"{guesses.guesser}'s guesses of {_called(guesses)} can't be trusted: {doubts}; "
+        f"{text.guesser(guesses.provenance)}'s guesses of {_called(guesses)} can't be trusted: {doubts}; "
         f"{'' if guesses.leave_out else advice}or look at the guesses with dbpt audit"
     )
 
 
-def _called(guesses: Guesses) -> str:
+def _called(guesses: FactorGuesses) -> str:
     """Return the values of an attribute, in brackets after its name if it has one."""
     values = " / ".join(guesses.values)
     return values if guesses.name == UNNAMED else f"{guesses.name} ({values})"
@@ -113,7 +114,7 @@ ADVICE: dict[StepKind, str] = {
 
 def advice_of(figures: AuditFigures) -> str:
     """Return the sentence of the next step."""
-    step, by, by_clusters = figures.next_step, figures.predictions_by, figures.guesses.by_clusters
+    step, by, by_clusters = figures.next_step, figures.predictions_by, figures.guesses.provenance == "clusters"
     if step.kind == "fewer names":
         parts = [
             f"{in_quotes(each.leave_out)}: {in_quotes(each.kept)} alone raise no doubt" for each in step.fewer_names
@@ -133,7 +134,7 @@ def advice_of(figures: AuditFigures) -> str:
     elif by != "file":
         sentence = "Train a classifier that relies less on the attribute:"
     else:
-        is_known = figures.group_kind == "true" or figures.guesses.from_file
+        is_known = figures.group_kind == "true" or figures.guesses.provenance == "file"
         groups = "of class and attribute, which are known," if is_known else "that dbpt guess writes"
         sentence = (
             "Let dbpt train a classifier that relies less on the attribute, or train your own again with group weights "

@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from dbpt.report import sections
+from dbpt.report import sections, text
 from dbpt.report.pictures import GuessSheets, contact_sheets
 from dbpt.storage.files import is_missing, write_atomically
 from dbpt.study.study import Study
@@ -47,17 +47,18 @@ def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str
     if again or is_missing(page):
         write_atomically(page, render_guesses(sheets, name, label_commands))
     shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
-    logger.info(f"{sheets.guesses.called}, to check before training: {shown}")
+    logger.info(f"{text.whose_guesses(sheets.guesses.provenance)}, to check before training: {shown}")
 
 
 def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
     """Return the page for the data set ``name``, to look at before training; ``label_commands`` are the next step."""
     guesses = shown.guesses
-    names = [factor.name for factor in guesses.factors] or list(shown.words)
-    took = "Labelled" if guesses.from_file else f"What {guesses.guesser} took for"
-    title = f"{took} {(' and ' if guesses.from_file else ' and for ').join(names)}"
-    title = "Clusters within each class" if guesses.by_clusters else title
+    names = [factor.name for factor in guesses.named] or list(shown.words)
+    titles = {"clusters": "Clusters within each class", "file": f"Labelled {' and '.join(names)}"}
+    took = f"What {text.guesser(guesses.provenance)} took for {' and for '.join(names)}"
+    title = titles.get(guesses.provenance, took)
     head = sections.headline(f"{name} · before training", None, title, sections.section("look_first", guesses=guesses))
     box = sections.doubts(guesses, "pseudo", is_untrusted=True)
-    step = sections.next_step_section("guesses", by_clusters=guesses.by_clusters, label_command=label_commands)
+    by_clusters = guesses.provenance == "clusters"
+    step = sections.next_step_section("guesses", by_clusters=by_clusters, label_command=label_commands)
     return sections.render_page(f"Guesses: {name} · dbpt", head, [box, sections.guessed(shown), step])

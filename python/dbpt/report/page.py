@@ -38,7 +38,7 @@ from dbpt.report.summary import (
 )
 from dbpt.report.tables import choice_note
 from dbpt.report.text import capitalize_first, count, count_of, in_words, interval_text, percent, points, sentence
-from dbpt.report.verdicts import distrust
+from dbpt.report.verdicts import after_doubts, distrust
 
 METHODS = {"zero-shot": "zero-shot CLIP", "erm": "plain training (ERM)"}
 
@@ -67,8 +67,8 @@ def run_outcome(summary: Summary, guesses: Guesses, difference: Interval) -> Out
         return untrusted
     if before is None or chosen.worst is None:
         return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen, chosen.title))
-    source = "the attribute comes from a file" if guesses.from_file else "the attribute is guessed"
-    needs_source = summary.metrics.group_kind == "pseudo" and not guesses.by_clusters
+    source = "the attribute comes from a file" if guesses.provenance == "file" else "the attribute is guessed"
+    needs_source = summary.metrics.group_kind == "pseudo" and guesses.provenance != "clusters"
     bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
     group = "group" if summary.metrics.dataset.has_attributes else "class"
     effect = _effect(*_change(before, chosen, difference), chosen, is_biased, group)
@@ -82,11 +82,11 @@ def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: st
     """
     if not guesses.doubts or metrics.group_kind == "true":
         return None, ""
-    doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.factors if each.doubts]
-    doubts = distrust(guesses, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
+    doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.named if each.doubts]
+    doubts = distrust(guesses.provenance, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
     if not nothing_is_trusted(guesses):
         return None, f" {doubts}, so {about_some}."
-    what = "clusters" if guesses.by_clusters else "guesses"
+    what = "clusters" if guesses.provenance == "clusters" else "guesses"
     return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so {about_all}."), ""
 
 
@@ -108,11 +108,12 @@ def _effect(change: float, is_clear: bool, after: Row[RunRow], was_biased: bool,
     """Return what training changed: the `_change` of worst-group accuracy in points, and whether it is clear."""
     worst = after.worst
     assert worst is not None
-    training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
+    how = f"{'using' if after.record.alpha == 0 else 'training with'} {after.title}"
+    training, right = capitalize_first(how), f"{in_words(worst.accuracy)} right"
     if not change:
         return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}.")
     if not is_clear:
-        now = f"After training with {after.title} the worst {group} is {_name(worst)} with {right}"
+        now = f"After {how} the worst {group} is {_name(worst)} with {right}"
         return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
     if change < 0:
         return Outcome("bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}.")
@@ -211,7 +212,7 @@ def render_report(
     values = {"metrics": metrics, "names": data.group_names, "tabled": tabled, "chosen": chosen, "rows": rows}
     values |= {"doubted": doubted, "guesses": guesses, "summary": summary, "selected_by": selected_by(metrics)}
     values |= {"quality": quality, "charts": charts, "data": data, "model_selection": metrics.model_selection}
-    of_words = data.has_attributes and not guesses.by_clusters
+    of_words = data.has_attributes and guesses.provenance != "clusters"
     of_quality = None
     if quality is not None and quality.smallest_group is not None:
         of_quality = section("quality", cluster_note=cluster_note(metrics), **values)
@@ -241,7 +242,7 @@ def render_report(
     below = section("line", text=" · ".join([*lines, f"one run, seed {metrics.seed}"]))
     leads = [] if outcome.kind == "nothing-to-compare" else [change_of(judged_summary, difference)]
     leads = [*leads, sentence(choice_note(metrics))] if metrics.choice else leads
-    first = " ".join([*(sentence(str(doubt)) for doubt in metrics.class_doubts), outcome.sentence])
+    first = after_doubts(metrics.class_doubts, outcome.sentence)
     head = sections.headline(data.name, (outcome.kind, outcome.title), first, below, leads)
     of = {"has_attributes": data.has_attributes, "group_kind": metrics.group_kind, "chosen": chosen}
     more = {"summary": summary, "selecting": selecting_figure(metrics), "has_factors": len(data.factors) > 1}

@@ -13,6 +13,7 @@ from dbpt.features.images import UnreadableImage, open_image
 from dbpt.groups import group_name
 from dbpt.groups.rows import permutation
 from dbpt.guesses.trust import Guesses
+from dbpt.report.text import guesser
 
 STRIP = 8
 SHEETS_BUDGET = 1_100_000
@@ -313,7 +314,7 @@ class GuessSheets:
     @property
     def shares(self) -> list[float]:
         """The share of each of the ``words``."""
-        return [share for each in self.guesses.by_suspect for share in each.shares]
+        return [share for each in self.guesses.factors for share in each.shares]
 
     @property
     def precisions(self) -> list[tuple[float | None, int]]:
@@ -325,10 +326,11 @@ class GuessSheets:
     def titled_sheets(self) -> list[tuple[str, list[ContactSheet]]]:
         """The sheets of each attribute, or of the clusters of each class; with factors, only those that occur."""
         titled: dict[str, list[ContactSheet]] = {}
-        took = "Labelled" if self.guesses.from_file else f"What {self.guesses.guesser} took for"
+        by = self.guesses.provenance
+        took = "Labelled" if by == "file" else f"What {guesser(by)} took for"
         for sheet in self.sheets or []:
-            if sheet.n or not self.guesses.factors:
-                title = sheet.class_name if self.guesses.by_clusters else f"{took} “{sheet.attribute}”"
+            if sheet.n or not self.guesses.named:
+                title = sheet.class_name if by == "clusters" else f"{took} “{sheet.attribute}”"
                 titled.setdefault(title, []).append(sheet)
         return list(titled.items())
 

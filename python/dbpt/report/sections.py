@@ -23,7 +23,7 @@ from dbpt.report.charts import Chart
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.summary import SPLIT_NAMES, Row, ShownRow, Summary, group_size, selecting_figure, shown_rows, summarize
 from dbpt.report.tables import confusions
-from dbpt.report.text import render, sentence, shorten_group
+from dbpt.report.text import guesser, render, sentence, shorten_group
 
 Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""
@@ -192,8 +192,8 @@ def guessed(
         quality: how many of them are right, if that is known.
     """
     guesses = shown.guesses
-    title = f"How {guesses.guesser} guessed the attribute"
-    title = "The clusters" if guesses.by_clusters else "The attributes from a file" if guesses.from_file else title
+    titles = {"clusters": "The clusters", "file": "The attributes from a file"}
+    title = titles.get(guesses.provenance, f"How {guesser(guesses.provenance)} guessed the attribute")
     values = {"file": file, "known_factors": known_factors, "of_splits": of_splits, "seed": seed, "quality": quality}
     return section("guesses", title, shown=shown, use=use, **values)
 

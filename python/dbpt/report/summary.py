@@ -55,12 +55,12 @@ def factor_figures(metrics: Metrics, of_row: Sequence[Group], average: float | N
 
 def nothing_is_trusted(guesses: Guesses) -> bool:
     """Return True if the guesses of the attribute, or of each of several factors, are doubted."""
-    return all(each.doubts for each in guesses.by_suspect)
+    return all(each.doubts for each in guesses.factors)
 
 
 def doubted_factors(guesses: Guesses, metrics: Metrics) -> list[str]:
     """Return the names of the factors whose guesses are doubted; none if the groups are true ones."""
-    return [] if metrics.group_kind == "true" else [factor.name for factor in guesses.factors if factor.doubts]
+    return [] if metrics.group_kind == "true" else [factor.name for factor in guesses.named if factor.doubts]
 
 
 def judged_factors(guesses: Guesses, metrics: Metrics) -> list[int]:

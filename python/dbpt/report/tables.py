@@ -141,24 +141,20 @@ def choice_note(metrics: RunMetrics) -> str:
         return ""
     titles = {row.name: row.title for row in metrics.rows}
     saved = f"{titles[metrics.chosen]} is saved"
-    if choice.why == "last":
-        return f"{saved}; with the last epoch of each candidate, validation chooses nothing"
+    lost = "; the words hardly fit the images, so only trained candidates count" if choice.why == "words" else ""
+    if choice.figure == "last":
+        return f"{saved}; with the last epoch of each candidate, validation chooses nothing{lost}"
     if choice.why in ("score", "words"):
-        best = f"its worst group has the best {selecting_figure(metrics)[0]} on the validation images"
-        lost = (
-            "; the words hardly fit the images, so only trained candidates were compared"
-            if choice.why == "words"
-            else ""
-        )
-        return f"{saved}, since {best}{lost}"
+        return f"{saved}, since it has the best {selecting_figure(metrics)[0]} on the validation images{lost}"
     figure, where = FIGURES[choice.figure], f"in {choice.group}" if choice.group else "on average"
-    of_group = f"{where}, with {text.count_of(choice.n, 'validation image')},"
+    of_group = f"{where}, with {text.count_of(choice.n, 'validation image')}"
     if choice.why == "better":
         lead = next(each for each in choice.leads if each.name == metrics.chosen)
-        points = f"{text.points(lead.mean)} points better than {titles[choice.hedge or '']}"
-        return f"{saved}: {of_group} its {figure} is {points}; {text.points(lead.limit)} would be enough"
-    rarest = f"; validation has {text.count_of(choice.fewest, 'image')} in its rarest group" if choice.group else ""
-    return f"{saved}, as no other candidate is clearly better {of_group} where it is worst{rarest}"
+        points = f"{text.points(lead.mean)} points above that of {titles[choice.hedge or '']}"
+        return f"{saved}: {of_group}, its {figure} is {points}; {text.points(lead.limit)} would be enough"
+    fewest = text.count_of(choice.fewest, "image")
+    worst = f", where it is worst; validation has {fewest} in its rarest group" if choice.group else ""
+    return f"{saved}, as no other candidate is clearly better {of_group}{worst}"
 
 
 FIGURES = {"wgp": "probability of the true class", "wga": "accuracy", "average": "accuracy"}

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dbpt.evaluation.association import ExplainedErrors
+from dbpt.guesses.base import Provenance
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig
@@ -178,11 +179,23 @@ def _environment() -> Environment:
     environment.filters |= {"sentence": sentence, "capitalize_first": capitalize_first, "breakable": _breakable}
     environment.filters |= {"data_url": _data_url, "as_name": lambda name: (name, "name")}
     environment.filters |= {"signed_points": signed_points, "signed_interval": signed_interval}
+    environment.filters |= {"guesser": guesser, "whose_guesses": whose_guesses}
     environment.globals |= {"interval": interval_text, "color_variables": color_variables}
     environment.globals |= {"count_of": count_of, "share_in_words": share_in_words}
     environment.globals |= {"p_text": p_text, "bound_text": bound_text}
     environment.globals["parts"] = environment.get_template("parts.html.j2").module
     return environment
+
+
+def guesser(provenance: Provenance) -> str:
+    """Return who guessed, if it is neither a file nor clusters."""
+    return "the probe" if provenance == "probe" else "CLIP"
+
+
+def whose_guesses(provenance: Provenance) -> str:
+    """Return the name of the guesses in a sentence."""
+    others = {"file": "the attributes in the file", "clusters": "the clusters"}
+    return others.get(provenance, f"{guesser(provenance)}'s guesses")
 
 
 def sentence(text: str) -> str:

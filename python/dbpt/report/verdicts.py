@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dbpt.cautions import Caution
 from dbpt.errors import classes_in_words
 from dbpt.evaluation import ExplainedErrors, Group
 from dbpt.evaluation.accuracy import worst_first
@@ -22,7 +23,8 @@ from dbpt.evaluation.audit import (
 )
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups import SMALL_GROUP
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses.base import Provenance
+from dbpt.guesses.trust import FactorGuesses, Guesses
 from dbpt.report import text
 
 FEW_ERRORS = 10
@@ -55,7 +57,7 @@ class Evidence:
 
     groups: Sequence[Group]
     explained: ExplainedErrors
-    guesses: Guesses | None
+    guesses: FactorGuesses | None
     by: PredictionsBy
     attributes: Sequence[str]
     is_searched: bool = False
@@ -68,7 +70,7 @@ class Evidence:
     @property
     def by_clusters(self) -> bool:
         """True if the groups are clusters within each class."""
-        return self.guesses is not None and self.guesses.by_clusters
+        return self.guesses is not None and self.guesses.provenance == "clusters"
 
     @property
     def names(self) -> str:
@@ -110,7 +112,7 @@ def with_sentences(figures: AuditFigures) -> AuditFigures:
     evidence = Evidence(
         groups=figures.groups,
         explained=figures.explained,
-        guesses=figures.guesses if figures.group_kind == "pseudo" else None,
+        guesses=figures.guesses.factors[0] if figures.group_kind == "pseudo" else None,
         by=by,
         attributes=figures.data.attributes,
         is_searched=is_searched,
@@ -123,7 +125,7 @@ def factors_with_sentences(
 ) -> list[AuditedFactor]:
     """Return the factors, of which ``guesses`` are guesses, with the sentences of their verdicts; see `Evidence`."""
     worded = []
-    for factor, of_factor in zip(factors, guesses.by_suspect if factors else (), strict=True):
+    for factor, of_factor in zip(factors, guesses.factors if factors else (), strict=True):
         evidence = Evidence(
             groups=factor.groups,
             explained=factor.explained,
@@ -163,7 +165,8 @@ def _in_doubt(evidence: Evidence) -> str:
     """Return the headline if the guesses can't be trusted."""
     guesses = evidence.guesses
     assert guesses is not None
-    doubted = distrust(guesses, evidence.names if guesses.by_probe else guesses.in_doubt(evidence.attributes))
+    names = evidence.names if guesses.provenance == "probe" else guesses.in_doubt(evidence.attributes)
+    doubted = distrust(guesses.provenance, names)
     return f"{doubted}, so this audit can't tell whether the errors of {evidence.subject} depend on them."
 
 
@@ -189,9 +192,9 @@ def _wrong_guesses(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]
     """Return headline and lead if wrong guesses alone can be the reason of a difference."""
     guesses, n = evidence.guesses, verdict.wrong_guesses
     assert guesses is not None and n is not None
-    source = "the attributes in the file" if guesses.from_file else guesses.called
+    source = text.whose_guesses(guesses.provenance)
     guessed = f"about {text.count_of(n, 'image')} of this class {'is' if n == 1 else 'are'} probably"
-    guessed += f" {'labelled' if guesses.from_file else 'guessed'} wrongly"
+    guessed += f" {'labelled' if guesses.provenance == 'file' else 'guessed'} wrongly"
     difference = text.capitalize_first(_difference_text(*_pair(verdict.pair, evidence.groups)))
     words = f"The errors of {evidence.subject} go with {source} of {evidence.names}"
     return f"{words}, but wrong guesses alone can be the reason.", [
@@ -313,13 +316,13 @@ def _uncertainties(worse: Group, better: Group, groups: Sequence[Group]) -> list
     return sentences
 
 
-def _according_to(guesses: Guesses) -> str:
+def _according_to(guesses: FactorGuesses) -> str:
     """Return whose attributes these are, to follow their names."""
-    if guesses.by_clusters:
+    if guesses.provenance == "clusters":
         return ""
-    if guesses.from_file:
+    if guesses.provenance == "file":
         return f" as the file has them{'' if guesses.is_judged else ' (not checked)'}"
-    return f" as {guesses.guesser} guesses them"
+    return f" as {text.guesser(guesses.provenance)} guesses them"
 
 
 def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
@@ -343,11 +346,11 @@ def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
     return f"{subject} gets {outcome}, {untestable}."
 
 
-def _unknown(groups: Sequence[Group], guesses: Guesses) -> str:
+def _unknown(groups: Sequence[Group], guesses: FactorGuesses) -> str:
     """Return how many images are in no group, and why."""
     n = guesses.n_unknown + sum(each.n for each in groups)
-    unsure = f"{guesses.guesser}'s confidence is below --min-confidence"
-    why = "the file has none for them" if guesses.from_file else unsure
+    unsure = f"{text.guesser(guesses.provenance)}'s confidence is below --min-confidence"
+    why = "the file has none for them" if guesses.provenance == "file" else unsure
     return f"{text.count(guesses.n_unknown)} of {text.count(n)} images have no attribute, because {why}."
 
 
@@ -372,10 +375,15 @@ def _too_few(groups: Sequence[Group], explained: ExplainedErrors) -> list[str]:
     return []
 
 
-def distrust(guesses: Guesses, names: str) -> str:
-    """Return a sentence, without its full stop, that says that these ``guesses`` of the ``names`` can't be trusted."""
-    if guesses.by_clusters:
+def distrust(provenance: Provenance, names: str) -> str:
+    """Return a sentence, without its full stop, that says that the guesses of the ``names`` can't be trusted."""
+    if provenance == "clusters":
         return "Some classes may form no distinct clusters"
-    if guesses.by_probe:
+    if provenance == "probe":
         return f"The probe's guesses of {names} can't be trusted"
     return f"CLIP can't tell {names} apart in these images"
+
+
+def after_doubts(doubts: Sequence[Caution], headline: str) -> str:
+    """Return a headline with the doubts about the words of the classes before it."""
+    return " ".join([*(text.sentence(str(doubt)) for doubt in doubts), headline])

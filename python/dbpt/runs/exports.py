@@ -80,7 +80,7 @@ def check_tensors_work(
     head: type[Head] | type[TrainingFree],
     logits: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> None:
-    """Refuse a head whose ``logits`` don't work with tensors, or are others than in NumPy.
+    """Refuse a head whose ``logits`` don't work with tensors, or give other values than with NumPy's arrays.
 
     Args:
         tensors, head: those of `TorchClassifier`.
@@ -89,12 +89,13 @@ def check_tensors_work(
     Raises:
         InputError: with the name of the head.
     """
-    problem, module = f"to_torch: the logits of the head {head.name}", TorchClassifier(tensors, head)
+    module = TorchClassifier(tensors, head)
+    problem = f"to_torch: the logits of the head {head.name}"
     hint = "write them with operators and methods that arrays and tensors both have (docs/how_to/extending.md)"
     draws = torch.randn(7, tensors["weights"].shape[-1], generator=torch.Generator().manual_seed(0))
     features_ND = F.normalize(draws, dim=-1)
     try:
-        # tensors without data, as functions of NumPy would silently take others, and torch.export would fail on them
+        # NumPy's functions fail on tensors without data ("meta"), but accept others, on which torch.export then fails.
         copy.deepcopy(module).to("meta")(features_ND.to("meta"))
         found_NC = module(features_ND).numpy()
     except Exception as error:  # it is code of others
@@ -133,7 +134,8 @@ class ZeroShotWeights:
         """
         if head.logits not in (Head.logits, TrainingFree.logits):
             raise InputError(f"zero_shot_weights: the head {head.name} is more than a matrix; use to_torch")
-        weights, scale = torch.from_numpy(tensors["weights"]), float(tensors["logit_scale"][0]) / OPEN_CLIP_SCALE
+        weights = torch.from_numpy(tensors["weights"])
+        scale = float(tensors["logit_scale"][0]) / OPEN_CLIP_SCALE
         outputs = weights.shape[:-1]
         classes = torch.arange(len(weights)).repeat_interleave(outputs.numel() // len(weights))
         bias = torch.from_numpy(tensors["logit_bias"]).expand(outputs).reshape(-1).clone()
@@ -176,8 +178,9 @@ def write_onnx(
     check_output("--onnx", path, overwrite=overwrite)
     for name in ("onnx", "onnxscript", "onnxruntime"):
         optional_module(name, "--onnx", "onnx")
-    state, module = classifier.state_dict().values(), _Outputs(classifier).eval()
-    if (total := sum(tensor.numel() * tensor.element_size() for tensor in state)) > MOST_BYTES:
+    module = _Outputs(classifier).eval()
+    total = sum(tensor.numel() * tensor.element_size() for tensor in classifier.state_dict().values())
+    if total > MOST_BYTES:
         raise InputError(f"--onnx {path}: the model has {total / 1e9:.1f} GB, and an ONNX file at most 2; use to_torch")
     generator = torch.Generator().manual_seed(0)
     batches = [torch.randn(number, 3, *size, generator=generator) for number in (1, 3)]

@@ -150,7 +150,8 @@ class FitConfig(Settings):
         """
         objective = next(name for name, trained_prompts in self.trained if trained_prompts == prompts)
         apply = self.apply if OBJECTIVES[objective].can_sample else None
-        return replace(self, objective=objective, prompts=prompts, apply=apply)
+        alpha = self.alpha if prompts == "group" else None
+        return replace(self, objective=objective, prompts=prompts, apply=apply, alpha=alpha)
 
     def resolved(self) -> "FitConfig":
         """Return the settings with the defaults that depend on other settings filled in."""

@@ -26,7 +26,7 @@ from dbpt.data.layouts.huggingface import materialize
 from dbpt.data.loading import DataLike, is_in_memory, save_table
 from dbpt.data.words import parse_vocabulary
 from dbpt.errors import InputError, in_quotes
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.base import PROBE, PSEUDO_METHODS, no_attributes
 from dbpt.guesses.label import attributes_of_data, read_pseudo_attributes
 from dbpt.objectives import OBJECTIVES
@@ -102,7 +102,7 @@ def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: 
     return dataset
 
 
-def rows_with_known(config: FitConfig, dataset: Dataset) -> tuple[Dataset, PseudoAttributes | None]:
+def rows_with_known(config: FitConfig, dataset: Dataset) -> tuple[Dataset, GuessedFactors | None]:
     """Return the rows that ``--shots`` leaves, and their attributes that are not guessed, -1 where unknown.
 
     These come from the file ``--pseudo-attributes``, or with ``--guess-only-unknown`` or a probe from the data. They
@@ -119,7 +119,7 @@ def rows_with_known(config: FitConfig, dataset: Dataset) -> tuple[Dataset, Pseud
     return drawn, None if known is None else known.take(drawn.places)
 
 
-def _known_attributes(config: FitConfig, dataset: Dataset) -> PseudoAttributes | None:
+def _known_attributes(config: FitConfig, dataset: Dataset) -> GuessedFactors | None:
     if config.names_none:
         return None
     if not dataset.attribute_names:
@@ -165,7 +165,7 @@ def run_with_data(
     weights: str | Path | None,
     device: str,
     given: Mapping[str, Any],
-) -> tuple["Classifier", FitConfig, Dataset, PseudoAttributes | None]:
+) -> tuple["Classifier", FitConfig, Dataset, GuessedFactors | None]:
     """Return the classifier of a run, its settings with those that are ``given``, and `rows_with_known` of ``data``.
 
     The run's probe guesses the run's own attributes; on other data it guesses them for all images.

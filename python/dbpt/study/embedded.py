@@ -18,7 +18,7 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.data.features import StoredFeatures, open_precomputed_features
 from dbpt.errors import InputError
 from dbpt.features import EmbeddedFiles, Failure
-from dbpt.guesses import PSEUDO_METHODS, PseudoAttributes
+from dbpt.guesses import PSEUDO_METHODS, GuessedFactors
 from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.clusters import ClassClusters, find_class_clusters
 from dbpt.guesses.label import label_suspects, with_known
@@ -48,7 +48,7 @@ class Embedded:
     features: Features
     labeller: Backbone
     label_features: Features
-    known: PseudoAttributes | None
+    known: GuessedFactors | None
     failures: tuple[Failure, ...]
     warnings: tuple[Caution, ...] = ()
     class_weights: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0), np.float32))
@@ -74,7 +74,7 @@ class Embedded:
         """Return whether some attributes are guessed, and not all taken from ``known``."""
         return self.known is None or (config.keeps_known and bool(self.dataset.attribute_names))
 
-    def guess(self, config: FitConfig, probe: AttributeProbe | None = None) -> PseudoAttributes:
+    def guess(self, config: FitConfig, probe: AttributeProbe | None = None) -> GuessedFactors:
         """Return the pseudo attributes of all images. Test images don't influence those of others.
 
         ``probe`` is that of a finished run, if none is to be fitted.
@@ -103,7 +103,8 @@ class Embedded:
         )
         note = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
         guessed = guessed if known is None else with_known(guessed, known)
-        return replace(guessed, method=method.name, note=note + guessed.note, probe=probe)
+        factors = [replace(each, method=method.name, note=note + each.note) for each in guessed.factors]
+        return replace(guessed, factors=tuple(factors), probe=probe)
 
     @property
     def _is_test(self) -> NDArray[np.bool_]:
@@ -137,7 +138,7 @@ def embedded_rows(
     dataset: Dataset,
     backbone: Backbone,
     config: FitConfig,
-    known: PseudoAttributes | None,
+    known: GuessedFactors | None,
     clusters: ClassClusters | None = None,
 ) -> Embedded:
     """Return the rows of `embed_dataset`, without those that ``--label-model`` can't read.
@@ -166,7 +167,7 @@ def embedded_rows(
         known = known.take(rows)
     elif config.num_clusters is not None:
         clusters = clusters or find_clusters(readable, label_features, labeller, config.num_clusters)
-        known = PseudoAttributes.of_clusters(clusters, label_features, readable.labels)
+        known = GuessedFactors.of_clusters(clusters, label_features, readable.labels)
     if known is not None:
         known = known.above(config.min_confidence)
     failures = tuple(sorted(failures, key=lambda failure: failure.row))

@@ -11,12 +11,12 @@ from dbpt.cautions import Caution
 from dbpt.clip.backbone import zero_shot_logits
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import Column
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.catalogue import catalogue_words
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.label import doubts_column
-from dbpt.guesses.trust import Guesses, guesses_with_doubts
+from dbpt.guesses.trust import FactorGuesses, Guesses, guesses_with_doubts
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
 from dbpt.study.embedded import Embedded
@@ -28,7 +28,7 @@ MOST_IN_SHORT = 10
 
 def image_columns(
     dataset: Dataset,
-    pseudo: PseudoAttributes,
+    pseudo: GuessedFactors,
     guesses: Guesses | None,
     rows: NDArray[np.int64] | None = None,
     *,
@@ -63,13 +63,15 @@ def image_columns(
         columns["prediction"] = [classes[label] for label in predictions.tolist()]
     if attributes is not None:
         columns["attribute"] = attributes
-    grouping = Grouping.guessed(dataset, pseudo)
+    grouping, of_rows = Grouping.guessed(dataset, pseudo), pseudo.take(rows)
     if grouping.provenance != "none":
-        trusted = guesses if guesses is not None and guesses.is_judged else None
-        columns |= _columns("", grouping.names_of_rows(rows), pseudo, trusted, rows)
-        for number, part in enumerate(pseudo.parts):
-            factor, of_part = grouping.alone(number), trusted and trusted.factors[number]
-            columns |= _columns(factor.factors[0].name, factor.names_of_rows(rows), part, of_part, rows)
+        judged = guesses.factors if guesses is not None and guesses.is_judged else []
+        doubts = [str(doubt) for each in judged for doubt in each.doubts] if judged else None
+        columns |= _columns("", grouping.names_of_rows(rows), of_rows.confidence, doubts)
+        for number, factor in enumerate(of_rows.factors if of_rows.factors[1:] else ()):
+            part = grouping.alone(number)
+            doubts = [doubt.sentence for doubt in judged[number].doubts] if judged else None
+            columns |= _columns(part.factors[0].name, part.names_of_rows(rows), factor.confidence, doubts)
         columns["group"] = grouping.groups[rows]
     if probabilities is not None:
         digits = 4 if len(classes) <= MOST_IN_SHORT else 6
@@ -80,17 +82,13 @@ def image_columns(
 
 
 def _columns(
-    name: str, named: list[str], pseudo: PseudoAttributes, guesses: Guesses | None, rows: NDArray[np.int64]
+    name: str, named: list[str], confidence: NDArray[np.float32] | None, doubts: list[str] | None
 ) -> dict[str, Column]:
-    """Return the columns of one attribute, whose value in each of the ``rows`` is ``named``."""
-    assert pseudo.confidence is not None
+    """Return the columns of one attribute, whose value in each of n rows is ``named``, with its confidence (n,)."""
+    assert confidence is not None
     suffix = name and f"_{name}"
-    columns: dict[str, Column] = {f"pseudo_{name or 'attribute'}": named}
-    columns[f"confidence{suffix}"] = _rounded(pseudo.confidence[rows])
-    if guesses:
-        doubts = [doubt.sentence if name else str(doubt) for doubt in guesses.doubts]
-        columns[f"doubts{suffix}"] = doubts_column(doubts, len(rows))
-    return columns
+    columns: dict[str, Column] = {f"pseudo_{name or 'attribute'}": named, f"confidence{suffix}": _rounded(confidence)}
+    return columns if doubts is None else columns | {f"doubts{suffix}": doubts_column(doubts, len(named))}
 
 
 def _rounded(values: NDArray[np.floating[Any]], digits: int = 4) -> NDArray[np.float64]:
@@ -98,7 +96,7 @@ def _rounded(values: NDArray[np.floating[Any]], digits: int = 4) -> NDArray[np.f
     return rounded
 
 
-def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None) -> Guesses:
+def judged_guesses(images: Embedded, pseudo: GuessedFactors, rows: NDArray[np.int64] | None = None) -> Guesses:
     """Return the figures and doubts of `guesses_with_doubts` about ``rows``, by default all but the test rows."""
     dataset = images.dataset
     rows = dataset.rows_to_fit if rows is None else rows
@@ -109,7 +107,7 @@ def judged_guesses(images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.
 
 
 def judged_class_words(
-    images: Embedded, pseudo: PseudoAttributes, rows: NDArray[np.int64] | None = None
+    images: Embedded, pseudo: GuessedFactors, rows: NDArray[np.int64] | None = None
 ) -> tuple[Caution, ...]:
     """Return the `class_word_doubts` about ``rows``, by default all but the test rows."""
     dataset = images.dataset
@@ -122,11 +120,11 @@ def judged_class_words(
     return class_word_doubts(logits, labels, attributes, dataset.class_names)
 
 
-def doubted_guesses(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[Guesses, ...]:
+def doubted_guesses(study: Study, configs: Sequence[FitConfig] = ()) -> tuple[FactorGuesses, ...]:
     """Return the guesses of each suspect that are in doubt, if figures or trainings with ``configs`` depend on them."""
     depends = study.reported.kind == "pseudo" or any(
         config.selecting_groups == "pseudo"
         or (OBJECTIVES[config.trained_objective].uses_groups and config.group_source == "pseudo")
         for config in configs
     )
-    return study.guesses.doubted_suspects if depends and study.guesses else ()
+    return study.guesses.doubted_factors if depends and study.guesses else ()

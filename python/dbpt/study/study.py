@@ -10,9 +10,10 @@ from dbpt.cautions import Caution
 from dbpt.data import SPLITS, Dataset
 from dbpt.data.dataset import Average, Split
 from dbpt.errors import InputError
-from dbpt.guesses import Guesses, PseudoAttributes
+from dbpt.guesses import GuessedFactors, Guesses
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.grouping import Grouping, Use
+from dbpt.guesses.trust import FactorGuesses
 from dbpt.settings.config import FitConfig
 from dbpt.study.embedded import Embedded
 
@@ -31,12 +32,12 @@ class Study:
 
     embedded: Embedded
     config: FitConfig
-    pseudo: PseudoAttributes
+    pseudo: GuessedFactors
     splits: NDArray[np.int64]
     warnings: tuple[Caution, ...] = ()
     counts_of_run: NDArray[np.int64] | None = None
     guesses: Guesses | None = None
-    doubted_guesses: tuple[Guesses, ...] = ()
+    doubted_guesses: tuple[FactorGuesses, ...] = ()
     class_doubts: tuple[Caution, ...] = ()
     drawn: NDArray[np.int64] | None = None
     probe_errors: NDArray[np.int64] | None = None

@@ -141,9 +141,11 @@ class _Run:
         return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
     def epoch(self) -> records.EpochRecord:
-        number, settings, objective = len(self.history), self.settings, self.objective
-        since_start, budget, warmup = number - self.first_epoch, settings.epochs, settings.warmup_epochs
-        lr = learning_rate(since_start, lr=settings.peak_lr, epochs=budget, warmup_epochs=warmup)
+        settings, objective = self.settings, self.objective
+        number = len(self.history)
+        since_start = number - self.first_epoch  # of this stage
+        warmup = settings.warmup_epochs
+        lr = learning_rate(since_start, lr=settings.peak_lr, epochs=settings.epochs, warmup_epochs=warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         # Never above the default: a tenth of a rate that is far too large may be too large still. And the rate of the
@@ -187,12 +189,12 @@ class _Run:
                 drawn_G += group_counts(self.training.groups[indices], len(drawn_G))
             rows = torch.from_numpy(indices).to(self.labels.device)
             per_sample_loss, loss, general = self._batch_loss(rows, begin, check)
-            opposed = (
-                None if general is None else [gradient.clone() for gradient in self._gradients(general, keep=True)]
-            )
+            general_gradients = None
+            if general is not None:  # cloned, because the next gradients overwrite them
+                general_gradients = [gradient.clone() for gradient in self._gradients(general, keep=True)]
             self._gradients(loss)
-            if opposed is not None:
-                self.objective.change_gradients(self.head.parameters(), opposed)
+            if general_gradients is not None:
+                self.objective.change_gradients(self.head.parameters(), general_gradients)
             check.check_step(per_sample_loss, self.head.parameters())
             with check.checked_step():
                 self.optimizer.step()
@@ -203,9 +205,9 @@ class _Run:
     def _batch_loss(
         self, rows: torch.Tensor, first_draw: int, check: records.DivergenceCheck
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        """Return the losses (B,) of training ``rows`` (B,), gathered from all ranks, and those of the objective.
+        """Return the losses (B,) of training ``rows`` (B,) of all ranks, the objective's loss, and its `general_loss`.
 
-        The last is this rank's part of its `general_loss`, or None.
+        The last is this rank's part, or None.
         """
         labels, groups, part = self.labels[rows], self.groups[rows], self.ranks.part(len(rows))
         features = self._features(rows[part], check.epoch - 1, first_draw + part.start)
@@ -221,8 +223,8 @@ class _Run:
             raise
         loss = self.objective.loss(per_sample_loss, groups, labels, rows)
         if (penalty := self.objective.penalty(self.head)) is not None:
-            # The value counts in full on each rank; only the gradient is divided.
-            share = penalty / self.ranks.count  # of the gradient, which the ranks add up
+            # The ranks add up their gradients, so each takes a share; the value of the loss has the whole penalty.
+            share = penalty / self.ranks.count
             loss = loss + share + (penalty - share).detach()
         general = self.objective.general_loss(self.head, features, logits)
         # Divided by the batch of all ranks, so that the sum of the ranks' gradients is that of the mean.

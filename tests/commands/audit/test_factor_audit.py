@@ -1,11 +1,12 @@
 """The audit of several factors: each by itself, beyond the others, and the verdict on all of them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from made_up_guesses import factor_guesses, guesses_of
 from made_up_run import worded
 from tiny import ATTRIBUTES, rows_of
 
@@ -16,8 +17,7 @@ from dbpt.data import Dataset
 from dbpt.data.words import Factor, Words, combined, joint_codes
 from dbpt.evaluation.predictions import UserPredictions
 from dbpt.evaluation.verdicts import audited_factors, holm, verdict_of_factors
-from dbpt.guesses import PseudoAttributes
-from dbpt.guesses.trust import Guesses
+from dbpt.guesses import GuessedFactors, PseudoAttributes
 from dbpt.report.verdicts import factors_in_words, factors_with_sentences
 from dbpt.settings.command import options_of
 from dbpt.settings.config import make_config
@@ -44,28 +44,26 @@ def audited(codes, labels, is_wrong, *, doubts=(), by_guesses=False, doubted=())
     """Audit predictions that are wrong where ``is_wrong`` says, with ``codes`` for each factor by name."""
     words = words_of(*codes)
     of_factors = [
-        Guesses(
-            method="proportional",
-            name=name, values=NAMES[name], shares=[1 / len(NAMES[name])] * len(NAMES[name]), mean_confidence=1.0,
-            doubts=worded("nonsense") if name in doubts else [], n_unknown=0, n_known=0, accuracy=None,
+        factor_guesses(
+            name=name, values=NAMES[name], mean_confidence=1.0, doubts=worded("nonsense") if name in doubts else [],
             doubted=list(doubted) if name in doubts else [],
         )
         for name in codes
     ]  # fmt: skip
-    guesses = replace(of_factors[0], name="attribute", values=[], doubts=[], factors=of_factors)
     n = len(labels)
     rows = {"paths": ("x",) * n, "lines": np.zeros(n, np.int64), "labels": labels, "splits": np.zeros(n, np.int64)}
     where = {"name": "", "root": Path(), "source": Path()}
     joint = joint_codes(list(codes.values()), words.sizes)
     known = [np.full(n, -1) if by_guesses else each for each in (joint, *codes.values())]
     dataset = Dataset(**where, **rows, attributes=known[0], known_factors=tuple(known[1:]), words=words)
-    parts = tuple(PseudoAttributes(each, None, None, "proportional") for each in codes.values())
+    factors = tuple(PseudoAttributes(each, None, None, "proportional") for each in codes.values())
     subject = SimpleNamespace(
         dataset=dataset, embedded=Images(dataset), config=SimpleNamespace(seed=0), by="file", search=None,
         audited=np.arange(n), labels=labels, is_first=np.ones(n, dtype=bool), asks_clusters=False,
         predictions=UserPredictions(np.where(is_wrong, (labels + 1) % len(CLASSES), labels), None),
     )  # fmt: skip
-    groupings = groupings_of(subject, PseudoAttributes(joint, None, None, "proportional", parts=parts))
+    guesses = guesses_of(*of_factors)
+    groupings = groupings_of(subject, GuessedFactors(factors))
     return factors_with_sentences(audited_factors(subject, *groupings, guesses)[0], guesses, "file")
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from made_up_audit import figures_of
+from made_up_guesses import factor_guesses, guesses_of
 from made_up_run import worded
 from runs import fit
 from test_audit import many_rows
@@ -14,14 +15,11 @@ import dbpt
 from dbpt.commands.audit.next_step import next_step
 from dbpt.evaluation.audit import AuditedFactor, FewerNames, Verdict
 from dbpt.evaluation.subject import audited_data, subject_of
-from dbpt.guesses.trust import Guesses
 from dbpt.report.findings import advice_of
 
 BIAS = Verdict(kind="bias", sentence="It errs.")
 UNTRUSTED = Verdict(kind="untrusted", sentence="", doubts=worded("nonsense"))
-GUESSES = Guesses(
-    method="proportional", shares=[0.5, 0.5], mean_confidence=1.0, doubts=[], n_unknown=0, n_known=0, accuracy=None
-)
+GUESSES = guesses_of(mean_confidence=1.0)
 
 
 @pytest.fixture
@@ -158,7 +156,7 @@ def test_what_helps_where_nothing_could_be_compared(tiny, chosen):
         found.verdict
     )
     nothing = Verdict(kind="nothing to compare", sentence="", why_nothing="one attribute")
-    unknown = Guesses(**vars(GUESSES) | {"n_unknown": 5})
+    unknown = guesses_of(n_unknown=5)
     for verdict, guesses, kind in (
         (nothing, unknown, "lower confidence"),
         (nothing, GUESSES, "one attribute"),
@@ -175,13 +173,7 @@ def without_attributes(tiny, name):
 
 
 def without(leave_out):
-    changed = {"doubts": worded("nonsense"), "leave_out": leave_out}
-    return Guesses(**vars(GUESSES) | changed)
-
-
-def of_factor(name, values, **changed):
-    shared = {"shares": [], "mean_confidence": 1.0, "doubts": [], "n_unknown": 0, "n_known": 0, "accuracy": None}
-    return Guesses(method="proportional", name=name, values=values, **shared | changed)
+    return guesses_of(doubts=worded("nonsense"), leave_out=leave_out)
 
 
 def audited_factor(name, verdict):
@@ -211,9 +203,11 @@ def test_values_of_a_factor_are_left_out_of_the_next_audit(tiny, chosen, run_all
     table = without_attributes(tiny, "fewer-values")
     factors = ("ground: meadow, lake=lake|pond, sky", "light: day, night")
     subject = subject_of("zero-shot", str(table), chosen | {"attributes": None, "factors": factors}, None, None)
-    ground = of_factor("ground", ["meadow", "lake", "sky"], doubts=worded("nonsense"), leave_out=["sky"])
-    changed = {"doubts": worded("nonsense"), "factors": [ground, of_factor("light", ["day", "night"])]}
-    _, advice, commands = step_after(subject, UNTRUSTED, Guesses(**vars(GUESSES) | changed), by_guesses=True)
+    ground = factor_guesses(
+        name="ground", values=["meadow", "lake", "sky"], doubts=worded("nonsense"), leave_out=["sky"]
+    )
+    guesses = guesses_of(ground, factor_guesses(name="light", values=["day", "night"]))
+    _, advice, commands = step_after(subject, UNTRUSTED, guesses, by_guesses=True)
     assert advice == "Audit again without 'sky': 'meadow' and 'lake' alone raise no doubt."
     assert "--factors 'ground: meadow, lake=lake|pond' 'light: day, night'" in commands[0]
     run_all(commands)

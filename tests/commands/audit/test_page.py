@@ -8,6 +8,7 @@ import pytest
 from browser import assert_readable, looks
 from html_page import Page, bars
 from made_up_audit import examples_of, figures_of, sheets_of
+from made_up_guesses import guesses_of
 from made_up_run import LONG, NASTY, worded
 from matplotlib import pyplot
 
@@ -146,7 +147,7 @@ def test_no_probabilities_no_evidence_no_sheets_and_no_worst_group():
 
 
 def test_untrusted_guesses_are_said_before_any_figure_and_given_attributes_are_named():
-    guesses = replace(figures_of().guesses, doubts=worded("no two modes are visible"), n_known=50, accuracy=0.5)
+    guesses = guesses_of(doubts=worded("no two modes are visible"), n_known=50, accuracy=0.5, shares=[0.5, 0.5])
     verdict = Verdict(kind="untrusted", sentence="CLIP can't tell this attribute apart in these images.")
     text = text_of(figures_of(guesses=guesses, verdict=verdict))
     assert text.index("Why the guesses can’t be trusted No two modes are visible.") < text.index(

@@ -23,7 +23,7 @@ from dbpt.evaluation.audit import SCHEMA_VERSION, AuditFigures
 from dbpt.evaluation.of_study import backbone_summary, clusters_summary, metrics_of
 from dbpt.evaluation.subject import Subject, audited_data, opened_subject
 from dbpt.evaluation.verdicts import association, audited_factors, verdict_of_factors
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
 from dbpt.report.charts import Chart, write_figures
 from dbpt.report.findings import advice_of
@@ -148,7 +148,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         factors=factors,
         association=max((each for each in associations if each is not None), default=None),
     )
-    guessed = {} if guesses.by_clusters else words.guessed()
+    guessed = {} if guesses.provenance == "clusters" else words.guessed()
     gap = _gap_interval(metrics, None if study.average == "plain" else study.train_counts)
     figures = AuditFigures(
         schema_version=SCHEMA_VERSION,
@@ -191,7 +191,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
     return Audit(figures, images, None), study
 
 
-def groupings_of(subject: Subject, pseudo: PseudoAttributes) -> tuple[Grouping, list[Grouping]]:
+def groupings_of(subject: Subject, pseudo: GuessedFactors) -> tuple[Grouping, list[Grouping]]:
     """Return the groups to audit, and those of each attribute alone, one or more.
 
     They are clusters if the audit was asked for them, else those of `true_or_pseudo` attributes. Each of several

@@ -44,16 +44,16 @@ def next_step(
     """
     untrusted = by_guesses and verdict.kind == "untrusted"
     left_out = [each.name for each in factors if each.verdict.kind != "bias"]
-    is_known = not by_guesses or guesses.from_file
-    if untrusted and not guesses.by_probe and (fewer := _fewer_names(subject, guesses)):
+    is_known = not by_guesses or guesses.provenance == "file"
+    if untrusted and guesses.provenance != "probe" and (fewer := _fewer_names(subject, guesses)):
         step = fewer
     elif verdict.kind != "bias":
         kind: StepKind = verdict.why_nothing or verdict.kind
-        if by_guesses and kind == "one attribute" and guesses.n_unknown and not guesses.from_file:
+        if by_guesses and kind == "one attribute" and guesses.n_unknown and guesses.provenance != "file":
             kind = "lower confidence"
-        step = NextStep("label more" if untrusted and guesses.by_probe else kind)
+        step = NextStep("label more" if untrusted and guesses.provenance == "probe" else kind)
     elif subject.by == "run" and OBJECTIVES[subject.config.trained_objective].uses_groups:
-        step = _other_methods(subject, left_out, by_clusters=guesses.by_clusters)
+        step = _other_methods(subject, left_out, by_clusters=guesses.provenance == "clusters")
     elif association is not None and association < UNRELATED:
         step = replace(_without_weights(subject, left_out), cramers_v=association)
     else:
@@ -66,7 +66,7 @@ def next_step(
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
     """Return the step to an audit without the names to leave out; None if there are none."""
     words = subject.dataset.words
-    left_out = {each.name: each.leave_out for each in guesses.by_suspect}
+    left_out = {each.name: each.leave_out for each in guesses.factors}
     suspects = [_without_values(each, left_out[each.name]) for each in words.suspects]
     fewer = [FewerNames(left_out[each.name], list(each.values)) for each in suspects if left_out[each.name]]
     if not fewer:

@@ -163,7 +163,8 @@ class Audit:
         data = figures.data
         split = "all splits" if data.split == "all" else f"{data.split} split"
         split = split if data.is_divided else "no splits"
-        whose = "attributes from a file" if figures.guesses.from_file else f"guessed by {figures.guesses.guesser}"
+        by = figures.guesses.provenance
+        whose = "attributes from a file" if by == "file" else f"guessed by {text.guesser(by)}"
         if figures.group_kind == "true":
             whose = "true attributes"
         elif figures.by_clusters:
