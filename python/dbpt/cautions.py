@@ -100,6 +100,17 @@ SENTENCES = {
     "--model-selection last takes the last one, as CoOp does",
     "no errors of the probe": "--group-source ppa: the probe gets every training image right, so each class is one "
     "group and nothing is balanced; train on more images",
+    # labels by hand
+    "group not labelled": "group {group}: no image was labelled as this; missing from the worst group, not 0",
+    "guessed group not labelled": "group {group}: no image was labelled as this, though the run puts {n} there; "
+    "missing from the worst group, not 0",
+    "few labels": "under {least} labelled images: {groups}; read their intervals, or draw more with --n",
+    "unsure labels": "{n} of {of} images could not be told; they count as not drawn, which makes the figures too high "
+    "if they are the hard ones",
+    "images not labelled": "{n} of {of} drawn images are not labelled; they count as not drawn",
+    "strata not labelled": "{n} of {of} strata ({images} images) have no labelled image; the most similar strata "
+    "replace them",
+    "trained on this split": "the classifier was trained on this split, so its accuracies are too high",
     # a training
     "lowered rate": "the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch}",
     "rate lowered too late": "all epochs were trained, at learning rate {lr:g}, when --lr was lowered to {asked:g}",
