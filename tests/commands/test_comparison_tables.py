@@ -124,6 +124,11 @@ def said(*rows, **changes) -> str:
     return " ".join(results_table(replace(COMPARISON, rows=list(rows), **changes)).split())
 
 
+def test_an_oracle_with_several_settings_is_named_once():
+    varied = [replace(ORACLE, title=f"{ORACLE.title}, eta {eta}", varied={"eta": eta}) for eta in (0, 5)]
+    assert "training: Group DRO (true groups) DFR" in said(ZERO_SHOT, ERM, *varied, DFR)
+
+
 def test_rows_that_seeds_do_not_move_are_named():
     still = dict.fromkeys(FIGURES, 0.0)
     assert "seeds change" not in said(ZERO_SHOT, ERM, ORACLE, DFR)

@@ -1,6 +1,7 @@
 """``--prompts group`` and ``auto``: heads, classifier, predictions, resuming, clusters, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,8 @@ def untrained_weights(settings, tiny):
 
 
 @pytest.mark.parametrize("head", ["linear", "prompt"])
-def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny, tmp_path):
+def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "words_fail", lambda *_: False)  # the tiny CLIP knows none
     settings = tiny.settings | {"head": head, "prompts": "auto", "group_template": TEMPLATE, "baselines": False}
     result = dbpt.fit(tiny.table, out=tmp_path / "auto", model_selection="last", **settings)
     metrics = metrics_of(result.folder)
@@ -146,6 +148,7 @@ def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny,
     rarest = min(metrics["dataset"]["train_counts_pseudo"])
     alpha = metrics["rows"][-1]["alpha"]
     assert alpha == pytest.approx(rarest**2 / (rarest**2 + 25)) and 0 < alpha < 1
+    assert f"<dt>alpha</dt><dd>{alpha}" in (result.folder / "report.html").read_text()
     assert {each["row"] for each in history_of(result.folder)} == {"dbpt", "gla"}
     assert [row.method for row in result.metrics.others(result.chosen.record)] == ["zero-shot"]
 
@@ -210,7 +213,7 @@ def test_a_mixture_starts_at_the_sentences_wherever_the_training_did(tiny, tiny_
 def test_where_nothing_can_be_mixed_alpha_is_refused(given, words, tiny, tmp_path):
     with pytest.raises(InputError, match=words):
         dbpt.fit(tiny.table, out=tmp_path / "run", **tiny.settings | {"head": "linear", "alpha": 0.5} | given)
-    assert not (tmp_path / "run" / "classifier.safetensors").exists()
+    assert not (tmp_path / "run").exists()  # not even begun
 
 
 def test_the_adapter_has_no_mixture_so_validation_chooses(tiny, tmp_path):
@@ -238,6 +241,14 @@ def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny,
     assert metrics["saved"]["only"] == only
     assert metrics["rows"][-1]["prompts"] == "class"
     assert words in " ".join(result.table().split())
+
+
+def test_alpha_is_no_hindrance_to_class_prompts(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(choice, "words_fail", lambda *_: True)
+    settings = tiny.settings | {"head": "linear", "prompts": "auto", "alpha": 0.5, "model_selection": "last"}
+    run = dbpt.fit(tiny.table, out=tmp_path / "run", **settings)
+    assert (run.chosen.record.prompts, dbpt.load(run.folder).config.alpha) == ("class", None)
+    assert dbpt.fit(out=run.folder, resume=True).table() == run.table()
 
 
 @pytest.mark.parametrize("given", [{"batch_size": 16}, {"apply": "sampling"}])
@@ -326,6 +337,12 @@ def test_a_comparison_has_the_row_that_fit_saves_and_judges_it(tiny, tmp_path):
     assert rows["gla:mixed", "linear", 0].groups == rows["group-prompts-sum", None].groups
     assert rows["gla:mixed", "linear", 1].groups == rows["gla", "linear"].groups
     assert result.chosen.method == "gla:mixed"
+    mixed, trained = (rows[key].record.repeats for key in (("gla:mixed", "linear", 0.5), ("gla", "linear")))
+    without = {"validation_score": None, "figures": {}, "seconds": 0.0}
+    assert [replace(each, **without) for each in mixed] == [replace(each, **without) for each in trained]
+    validation = {key[2:]: row.record.validation_score for key, row in rows.items() if key[0] == "gla:mixed"}
+    assert validation[1,] == pytest.approx(rows["gla", "linear"].record.validation_score)
+    assert validation[result.chosen.record.varied["alpha"],] == max(validation.values())
     asked, plan = (
         make_config({"data": "x.csv", "prompts": "auto"}),
         make_plan(make_config({"data": "x.csv"}), ["gla:mixed"]),
@@ -337,6 +354,10 @@ def test_a_comparison_has_the_row_that_fit_saves_and_judges_it(tiny, tmp_path):
     assert again.chosen.groups == rows["group-prompts-sum", None].groups
     with pytest.raises(InputError, match="made with other settings"):
         compare(tiny, tmp_path / "d", heads=("linear",), alpha=1, resume=True, **settings)
+    unread = compare(tiny, tmp_path / "f", alpha=0.5, methods=["gla"], seeds=1).warnings
+    assert any(each.startswith("--alpha 0.5 changes nothing") for each in unread)
+    with pytest.raises(InputError, match="only --methods NAME:mixed does"):
+        make_plan(make_config({"data": "x.csv"}), ["gla"], vary={"alpha": [0, 1]})
     for methods, words in ((["gla:mixed:ppa"], "groups without words"), (["gla:mixed:mixed"], "twice")):
         with pytest.raises(InputError, match=words):
             compare(tiny, tmp_path / "e", heads=("linear",), methods=methods, seeds=1)
@@ -351,6 +372,8 @@ def test_a_harder_test_split_is_said():
         row = Row(method="gla", title="GLA", val=evaluated(val), test=evaluated(test))
         assert [each.kind for each in choice.harder_test(row)] == kinds
     assert choice.harder_test(Row(method="gla", title="GLA", val=None, test=evaluated(10))) == []
+    few = group_metrics([1] * 40, [1] * 40, [1] * 40, num_classes=2, num_attributes=2)  # lacks test's worst group
+    assert choice.harder_test(Row(method="gla", title="GLA", val=few, test=evaluated(10))) == []
 
 
 def test_group_prompts_need_an_attribute(tiny, bare, tmp_path):

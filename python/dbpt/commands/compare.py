@@ -174,6 +174,8 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     checked = [cell for row in plan.rows for cell in row.cells]
     warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
     warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(each.names_groups for each in free)))
+    if plan.config.alpha is not None and not any(row.method.is_mixed for row in plan.rows):
+        warnings[caution("no effect", flag="--alpha", value=str(plan.config.alpha), readers=planning.MIXED)] = None
     if plan.vary:
         warnings[caution("compared settings")] = None
     embedded, study = stages.embedded, stages.guessed(plan.cells[0])

@@ -168,7 +168,11 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
         how: dict[str, Any] = {"checkpoint_path": checkpoint, "watch": watch, "row_name": cell.name, "quiet": True}
         result = trained_result(study, objective, prompts, **how)
         if cell.method.is_mixed:
+            (training,) = result.row.repeats
             result = mixed_result(study, result, alpha_of(study), cell.method.name)
+            # In a run the row of the training says how it went; here it may not be among the rows.
+            score = result.row.validation_score
+            result = replace(result, row=replace(result.row, repeats=[replace(training, validation_score=score)]))
     evaluated, (repeat,) = result.evaluated(study), result.row.repeats
     row = replace(result.row, repeats=[replace(repeat, draw=cell.draw)])
     tensors: dict[str, NDArray[Any]] = {

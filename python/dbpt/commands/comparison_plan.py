@@ -34,6 +34,8 @@ METHODS = ("zero-shot", "erm", "balanced", "dbpt", "gla:mixed", "groupdro", "jtt
 """The default: methods that need no annotation, the mixed ones only where groups have words and a head is linear."""
 DEFAULT_HEADS, DEFAULT_SEEDS = ("prompt",), 1
 
+MIXED = "--methods NAME:mixed"
+
 BY_THE_PLAN = {
     "objective": "methods",
     "group_source": "methods, for example groupdro:true or gla:ppa",
@@ -213,7 +215,8 @@ def make_plan(
     of_pairs = [(pair, [name for name in values if _reads(name, *pair, config, values)]) for pair in pairs]
     for name in values:
         if not any(name in read for _, read in of_pairs):
-            only = " or ".join(readers(name)) or "--apply with an objective that has weights"
+            default = MIXED if name == "alpha" else "--apply with an objective that has weights"
+            only = " or ".join(readers(name)) or default
             raise InputError(f"--vary {name}: no row reads it; only {only} does")
     combined = [
         (*pair, tuple(zip(n, v, strict=True))) for pair, n in of_pairs for v in product(*(values[name] for name in n))

@@ -152,7 +152,8 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
         best, choice = choose(study, tried, hedge) if config.prompts == AUTO else (hedge or next(iter(tried)), None)
         others = [each for each in results if each.row.method not in names]
         rows = [*others, *(tried[name] for name in tried if name != best), tried[best]]
-        of_chosen = replace(study, config=config.for_one(tried[best].row.prompts or "class"))
+        of_best = tried[best].row
+        of_chosen = replace(study, config=replace(config.for_one(of_best.prompts or "class"), alpha=of_best.alpha))
         seconds = {"embed": embedded - started, "total": time.perf_counter() - started}
         saved = Saved(
             method=best,
@@ -160,7 +161,7 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
             only=only,
             seconds={name: round(value, 3) for name, value in seconds.items()},
         )
-        warnings = [*study.warnings, *harder_test(tried[best].row)]
+        warnings = [*study.warnings, *harder_test(of_best)]
         metrics = metrics_of_study(of_chosen, saved=saved, warnings=warnings)
         assert sheets is not None
         metrics = write_results(out, of_chosen, rows, metrics, sheets, command)

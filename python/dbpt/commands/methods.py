@@ -132,7 +132,8 @@ def trained_result(
     classifier = _finished(head, rows[0].features[:16], built.training, prompts)
     seconds = time.perf_counter() - started
     group_names = study.grouping(config.group_source).names
-    findings = training_findings(trained, built, asked_lr=config.peak_lr, group_names=group_names)
+    asked_lr, selection = config.peak_lr, config.model_selection
+    findings = training_findings(trained, built, asked_lr=asked_lr, group_names=group_names, selection=selection)
     if not quiet:
         logger.info(
             f"{method_name(objective, prompts)}: {how}, {seconds:.1f} s"
@@ -208,10 +209,21 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
         "logit_bias": bias,
     }
     classifier = FeatureClassifier({key: each.astype(np.float32) for key, each in tensors.items()}, Head)
-    # without its epochs, its seconds and what they led to
+    assert trained.trained is not None and trained.row.model_selection is not None
+    selection, best_epoch = trained.row.model_selection, trained.trained.best_epoch
+    score = validation_score(selection, best_epoch, _validation(study, classifier))[0]
+    # without the epochs and the seconds of the training
+    repeat = Repeat(seed=config.seed, validation_score=score)
     objective = None if name in TRAINING_FREE else trained.row.objective
     how = titled(replace(trained.row, method=name, objective=objective, alpha=alpha))
-    return MethodResult.of(study, classifier, how, trained=trained.trained)
+    return MethodResult.of(study, classifier, how, repeat, trained.trained)
+
+
+def _validation(study: Study, classifier: FeatureClassifier) -> Validation:
+    """Return what model selection looks at, for a classifier that no epoch ended with."""
+    _, val = training_rows(study, Objective)
+    p_true = classifier.probabilities(val.features)[np.arange(len(val.labels)), val.labels]
+    return Validation.of(classifier.predictions(val.features) == val.labels, p_true, val)
 
 
 def build_objective(study: Study, name: str, rows: Rows, prompts: str = "class") -> Objective:

@@ -183,7 +183,7 @@ class Choice:
     """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.choice`.
 
     ``group`` is the worst one of the hedge in validation, with ``n`` images; None without one. ``fewest`` are those of
-    the rarest group there. ``figure`` is wgp, wga or average."""
+    the rarest group there, 0 if only training has it. ``figure`` is wgp, wga or average."""
 
     candidates: list[str]
     hedge: str | None

@@ -226,24 +226,20 @@ def choice_note(metrics: Metrics) -> str:
         return ""
     titles = {row.method: row.title for row in metrics.rows}
     saved = f"{titles[metrics.saved.method]} is saved"
-    if choice.why == "last":
-        return f"{saved}; with the last epoch of each candidate, validation chooses nothing"
+    lost = "; the words hardly fit the images, so only trained candidates count" if choice.why == "words" else ""
+    if choice.figure == "last":
+        return f"{saved}; with the last epoch of each candidate, validation chooses nothing{lost}"
     if choice.why in ("score", "words"):
-        best = f"its worst group has the best {selecting_figure(metrics)[0]} on the validation images"
-        lost = (
-            "; the words hardly fit the images, so only trained candidates were compared"
-            if choice.why == "words"
-            else ""
-        )
-        return f"{saved}, since {best}{lost}"
+        return f"{saved}, since it has the best {selecting_figure(metrics)[0]} on the validation images{lost}"
     figure, where = WORST_OF.get(choice.figure, "accuracy"), f"in {choice.group}" if choice.group else "on average"
-    of_group = f"{where}, with {count_of(choice.n, 'validation image')},"
+    of_group = f"{where}, with {count_of(choice.n, 'validation image')}"
     if choice.why == "better":
-        lead = next(each for each in choice.leads if each.name == metrics.saved.method)
-        lead_in_points = f"{points(lead.mean)} points better than {titles[choice.hedge or '']}"
-        return f"{saved}: {of_group} its {figure} is {lead_in_points}; {points(lead.limit)} would be enough"
-    rarest = f"; validation has {count_of(choice.fewest, 'image')} in its rarest group" if choice.group else ""
-    return f"{saved}, as no other candidate is clearly better {of_group} where it is worst{rarest}"
+        lead = next(lead for lead in choice.leads if lead.name == metrics.saved.method)
+        difference = f"{points(lead.mean)} points above that of {titles[choice.hedge or '']}"
+        return f"{saved}: {of_group}, its {figure} is {difference}; {points(lead.limit)} would be enough"
+    fewest = count_of(choice.fewest, "image")
+    worst = f", where it is worst; validation has {fewest} in its rarest group" if choice.group else ""
+    return f"{saved}, as no other candidate is clearly better {of_group}{worst}"
 
 
 def _about_factors(summary: Summary) -> list[str]:
@@ -318,17 +314,18 @@ def _about_training(metrics: Metrics) -> list[str]:
 
 def _about_methods(metrics: Metrics) -> list[str]:
     """Name oracles, and rows with more epochs or another split to learn from."""
-    epochs, methods = metrics.settings.epochs, {row.method: row for row in metrics.rows}.values()
-    oracles = [row.title for row in methods if row.group_source == "true"]
+    epochs, methods = metrics.settings.epochs, {row.method: row for row in metrics.rows}
+    titles = {name: row.title.removesuffix(varied_in_words(row.varied)) for name, row in methods.items()}
+    oracles = [titles[name] for name, row in methods.items() if row.group_source == "true"]
     lines = [f"oracles, which see true attributes in training: {', '.join(oracles)}"] if oracles else []
-    for row in methods:
+    for name, row in methods.items():
         if row.objective is None:
             continue
         if (more := row.epochs - row.varied.get("epochs", epochs)) > 0:
-            lines.append(f"{row.title} has {more} epochs more, before its training proper")
+            lines.append(f"{titles[name]} has {more} epochs more, before its training proper")
         if (split := OBJECTIVES[row.objective].trains_on) != "train":
             flattery = "; it is judged on them here, so its figures prove nothing" if split == metrics.split else ""
-            lines.append(f"{row.title} learns from rows of split {split!r}, all others from 'train'{flattery}")
+            lines.append(f"{titles[name]} learns from rows of split {split!r}, all others from 'train'{flattery}")
     return lines
 
 

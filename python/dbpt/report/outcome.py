@@ -78,11 +78,12 @@ def _effect(change: float, is_clear: bool, after: Row, was_biased: bool, group: 
     """Return what training changed: the `_change` of worst-group accuracy in points, and whether it is clear."""
     worst = after.worst
     assert worst is not None
-    training, right = f"Training with {after.title}", f"{in_words(worst.accuracy)} right"
+    how = f"{'using' if after.record.alpha == 0 else 'training with'} {after.title}"
+    training, right = capitalize_first(how), f"{in_words(worst.accuracy)} right"
     if not change:
         return Outcome("unchanged", "No change", f"{training} changes nothing: {right} in {_name(worst)}.")
     if not is_clear:
-        now = f"After training with {after.title} the worst {group} is {_name(worst)} with {right}"
+        now = f"After {how} the worst {group} is {_name(worst)} with {right}"
         return Outcome("unchanged", "No clear change", f"{now}; chance alone may be the reason.")
     if change < 0:
         return Outcome("bias", "Worse than before", f"{training} makes it worse: {right} in {_name(worst)}.")

@@ -31,6 +31,7 @@ from dbpt.report.result_charts import MOST_CURVES, validation_title
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary, doubted_factors, shown_rows
 from dbpt.report.text import capitalize_first, count_of, sentence
+from dbpt.report.verdicts import after_doubts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,7 @@ def render_results(
 def _head(summary: Summary, judged: Summary, outcome: Outcome) -> tuple[str, str, list[str | Section], list[str]]:
     """Return the line above the headline, the headline, the paragraphs below it, and the parts of the last line."""
     metrics = summary.metrics
-    first = " ".join([*(sentence(str(doubt)) for doubt in metrics.class_doubts), outcome.sentence])
+    first = after_doubts(metrics.class_doubts, outcome.sentence)
     if metrics.saved is None:
         eyebrow = f"{metrics.dataset.name} · comparison of {count_of(len(summary.rows), 'row')}"
         return eyebrow, first, [second_sentence(judged)], heading(summary)

@@ -263,8 +263,8 @@ class HeadSettings(SettingsSection):
     head: str = setting("prompt", "part of the classifier to train", choices=HEADS)
     prompts: str = setting(
         "auto",
-        "whether a prompt stands for a class or for a group; the probabilities of a class's groups are summed; auto: "
-        "groups, mixed half with untrained prompts, unless another choice is better in validation",
+        "what the classifier tells apart: classes, or groups, whose probabilities it sums; auto: groups, part of the "
+        "way from untrained to trained, unless validation shows that others are better",
         choices=(*PROMPTS, AUTO),
     )
     alpha: float | None = setting(
