@@ -33,13 +33,14 @@ def study(groups, doubts=(), **settings):
     """A study whose validation rows have these groups y * 2 + a."""
     labels = np.array(groups) // 2
     config = make_config({"data": "demo", **settings})
+    counts = lambda rows: np.bincount(np.array(groups)[rows], minlength=4)  # noqa: E731
     return SimpleNamespace(
         config=config,
         guesses=SimpleNamespace(doubts=[SimpleNamespace(kind=kind) for kind in doubts]),
         rows=lambda split: np.arange(len(labels)),
         dataset=SimpleNamespace(labels=labels),
         features=labels[:, None].astype(np.float32),
-        grouping=lambda source: SimpleNamespace(groups=np.array(groups), names=NAMES, uses=ANY_USE),
+        grouping=lambda source: SimpleNamespace(groups=np.array(groups), names=NAMES, uses=ANY_USE, counts=counts),
     )
 
 
