@@ -87,7 +87,7 @@ class DebiasedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_classification_targets(y)
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
-            raise InputError(f"y has one class, {self.classes_[0]!r}; expected two or more")
+            raise InputError(f"y has one class, {self.classes_.tolist()[0]!r}; expected two or more")
         if self.objective not in TRAINED_BY:
             raise InputError(f"objective is {self.objective!r}; expected one of {', '.join(TRAINED_BY)}")
         if not arguments.number("C", self.C) > 0:

@@ -77,6 +77,9 @@ def test_a_group_without_validation_rows_has_no_say_and_one_row_needs_half_of_th
     assert chosen(groups, mix=mix, gla=by_group(groups, 0.9, 0.0, 0.79, 0.9))[0] == "mix"
     best, choice = chosen(groups, mix=mix, gla=by_group(groups, 0.9, 0.0, 0.81, 0.9))
     assert (best, choice.group, choice.n, choice.leads[0].limit) == ("gla", "disc · land", 1, 0.5)
+    given = study([*groups, 1])  # the last row is the only one of training
+    given.rows = lambda split: np.arange(len(groups)) if split == "val" else np.array([len(groups)])
+    assert choose(given, candidates(mix=mix, gla=mix), "mix")[1].fewest == 0
 
 
 def test_of_several_that_pass_the_one_with_the_largest_lower_bound_is_taken():
@@ -116,6 +119,8 @@ def test_the_metric_of_model_selection_decides():
     assert (best, choice.group, choice.n, choice.leads[0].mean) == ("gla", None, 200, 0.25)
     best, choice = chosen(MANY, settings={"model_selection": "last"}, mix=mix, gla=other)
     assert (best, choice.why, choice.leads) == ("mix", "last", [])
+    best, choice = chosen(MANY, doubts=("spread",), settings={"model_selection": "last"}, mix=mix, dbpt=mix, gla=other)
+    assert (best, choice.why, choice.figure) == ("dbpt", "words", "last")
 
 
 def test_words_fail_if_untrained_groups_do_not_tell_the_classes_apart():

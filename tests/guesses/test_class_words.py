@@ -43,7 +43,10 @@ def test_words_that_say_nothing_are_doubted_however_well_the_attribute_stands_fo
 def test_an_accuracy_below_that_of_the_largest_class_is_doubted_if_the_mean_of_the_classes_is_low_too():
     logits, labels, attributes = drawn(600, C=2, knows=3, follows=0, shift=6.0)
     kept = (labels == 1) | (np.arange(600) % 10 == 0)
-    assert kinds(logits[kept], labels[kept], attributes[kept]) == ["class accuracy"]
+    (doubt,) = class_word_doubts(logits[kept], labels[kept], attributes[kept], NAMES[:2])
+    share = 100 * (labels[kept] == 1).mean()
+    assert (doubt.kind, doubt.values["share"]) == ("class accuracy", pytest.approx(share))
+    assert f"({share:.1f} %)" in str(doubt)  # and not all digits
     logits, labels, attributes = drawn(600, C=2, knows=3, follows=0, shift=2.0)
     assert (logits[kept].argmax(axis=1) == labels[kept]).mean() < (labels[kept] == 1).mean()
     assert kinds(logits[kept], labels[kept], attributes[kept]) == []

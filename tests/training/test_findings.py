@@ -11,13 +11,14 @@ from dbpt.training import train
 from dbpt.training.records import effective_rows, training_findings
 
 NAMES = ("a · x", "a · y", "b · x", "b · y")
+ASKED = {"asked_lr": SETTINGS.lr, "group_names": NAMES, "selection": "pseudo-wgp"}
 ROWS = np.bincount(TRAIN.groups[TRAIN.groups >= 0])
 
 
 def trained(objective: str, settings=SETTINGS, **choices):
     built = build(objective, **choices)
     result = train(linear_head(), built, TRAIN, VAL, settings)
-    return result.history, training_findings(result, built, asked_lr=settings.lr, group_names=NAMES)
+    return result.history, training_findings(result, built, **ASKED | {"asked_lr": settings.lr})
 
 
 @pytest.mark.parametrize("objective", ["erm", "balanced", "dbpt", "groupdro", "jtt", "class-balanced"])
@@ -90,7 +91,7 @@ def test_few_rows_of_equal_weight_are_nobodys_fault():
     built = build("balanced", few)
     assert isinstance(built.training, TrainingGroups)
     result = train(linear_head(), built, few, VAL, SETTINGS)
-    assert training_findings(result, built, asked_lr=SETTINGS.lr, group_names=NAMES) == []
+    assert training_findings(result, built, **ASKED) == []
 
 
 def test_a_training_that_ends_worse_than_it_began_and_than_guessing_diverged():
@@ -120,8 +121,9 @@ def test_a_best_epoch_among_the_last_asks_for_more():
     built = build("erm")
     result = train(linear_head(), built, TRAIN, VAL, replace(SETTINGS, epochs=40))
     for best, asks in ((38, False), (39, True), (40, True)):
-        warnings = training_findings(replace(result, best_epoch=best), built, asked_lr=SETTINGS.lr, group_names=NAMES)
+        warnings = training_findings(replace(result, best_epoch=best), built, **ASKED)
         values = [warning.values for warning in warnings if warning.kind == "still improving"]
         assert values == ([{"best": best, "epochs": 40, "more": 200}] if asks else [])
+    assert training_findings(replace(result, best_epoch=40), built, **ASKED | {"selection": "last"}) == []
     short = replace(result, history=result.history[:10], best_epoch=10)
-    assert training_findings(short, built, asked_lr=SETTINGS.lr, group_names=NAMES) == []
+    assert training_findings(short, built, **ASKED) == []

@@ -22,6 +22,7 @@ def test_the_probability_of_the_worst_group_is_a_mean_pulled_towards_its_class()
     assert worst_group_mean(p_true, GROUPS) == pytest.approx(0.35)  # group 1
     found = judged(p_true, GROUPS)
     of_class = (0.6 + 0.35) / 2
+    assert found.p_true == pytest.approx(p_true.mean())
     assert (found.average, found.wga, found.wgp) == (0.625, 0.5, pytest.approx((2 * 0.35 + 5 * of_class) / 7))
 
 
@@ -75,7 +76,7 @@ def test_worst_group_rules_break_ties_by_the_average(model_selection):
 
 
 def test_average_and_last_ignore_groups():
-    assert validation_score("average", 5, Validation(0.625, None, None)) == (0.625, 0.0)
+    assert validation_score("average", 5, Validation(0.625, None, None, p_true=0.5)) == (0.625, 0.5)
     assert validation_score("last", 6, Validation(0.375, None, None)) > validation_score(
         "last", 5, Validation(0.9, 0.9, 0.9)
     )

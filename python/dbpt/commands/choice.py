@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
-from dbpt.evaluation.results import Choice, Lead, RunRow
+from dbpt.evaluation.results import Choice, Lead, Row
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.settings.combinations import why_not_mixed
@@ -40,9 +40,9 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
     if of_groups is None or why_not_mixed(config.head, has_words=has_words) is not None:
         return dict(trained), None
     alpha = 1.0 if config.alpha is None and config.prompts != AUTO else alpha_of(study)
-    hedge = {0.0: untrained, 1.0: of_groups.row.name}.get(alpha, f"{of_groups.row.name}:mixed")
+    hedge = {0.0: untrained, 1.0: of_groups.row.method}.get(alpha, f"{of_groups.row.method}:mixed")
     mixtures = {untrained: 0.0} if config.prompts == AUTO else {}
-    mixtures |= {} if hedge == of_groups.row.name else {hedge: alpha}
+    mixtures |= {} if hedge == of_groups.row.method else {hedge: alpha}
     mixed = {name: mixed_result(study, of_groups, share, name) for name, share in mixtures.items()}
     return {**mixed, **trained} if hedge not in mixed else {**mixed, **trained, hedge: mixed[hedge]}, hedge
 
@@ -51,7 +51,8 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
     """Return the name of the candidate to save, and how it was chosen.
 
     Without a hedge the one with the best worst group of validation is taken, the first if two are level; if the words
-    fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the hedge.
+    fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the hedge,
+    or then the first trained one.
 
     Args:
         study: the data with groups, and the settings.
@@ -61,17 +62,19 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
     config, names = study.config, list(candidates)
     selection = config.selection_of(config.trained_objective)
     choice = Choice(candidates=names, hedge=hedge, why="last", figure=selection.rpartition("-")[2])
+    free = [name for name in names if candidates[name].row.alpha is None]
+    if lost := hedge is not None and words_fail(study, candidates):
+        choice = replace(choice, why="words")
     if selection == "last":
-        return hedge or names[0], choice
-    rows = rows_for(study, "selection", "val")
-    labels, by_group = rows.labels, config.selecting_groups is not None
+        return free[0] if lost or hedge is None else hedge, choice
+    rows, by_group = rows_for(study, "selection", "val"), config.selecting_groups is not None
+    labels, grouping = rows.labels, study.grouping(config.selecting_groups or "pseudo")
     groups = rows.groups if by_group else np.zeros_like(labels)  # one group of all rows, for the average
     values = {name: _values(each, rows.features, labels, selection) for name, each in candidates.items()}
     means = {name: shrunken_means(each, labels, groups) for name, each in values.items()}
-    if hedge is None or words_fail(study, candidates):
-        free = [name for name in names if candidates[name].row.alpha is None]
+    if hedge is None or lost:
         best = max(free, key=lambda name: float(np.nanmin(means[name])))
-        return best, replace(choice, why="words" if hedge else "score")
+        return best, replace(choice, why="words" if lost else "score")
     worst = int(np.nanargmin(means[hedge]))
     members = groups == worst
     leads = []
@@ -82,12 +85,14 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
             leads.append(Lead(name=name, mean=mean, limit=limit, is_worse_elsewhere=is_worse))
     ahead = [each for each in leads if each.mean > each.limit and not each.is_worse_elsewhere]
     best = max(ahead, key=lambda each: each.mean - each.limit).name if ahead else hedge
+    in_val, in_training = grouping.counts(study.rows("val")), grouping.counts(study.rows("train"))
+    fewest = int(in_val[(in_val > 0) | (in_training > 0)].min(initial=len(labels)))
     return best, replace(
         choice,
         why="better" if ahead else "hedge",
-        group=study.grouping(config.selecting_groups).names[worst] if config.selecting_groups else None,
+        group=grouping.names[worst] if by_group else None,
         n=int(members.sum()),
-        fewest=int(np.unique(groups[groups >= 0], return_counts=True)[1].min()),
+        fewest=fewest,
         leads=leads,
     )
 
@@ -112,12 +117,13 @@ def words_fail(study: Study, candidates: Mapping[str, MethodResult]) -> bool:
     return bool(class_word_doubts(logits, *of_rows, study.dataset.class_names))
 
 
-def harder_test(row: RunRow) -> list[Caution]:
+def harder_test(row: Row) -> list[Caution]:
     """Warn if the intervals of a row's worst group on validation and on test don't meet: a shift beyond the groups."""
     val, test = row.val, row.test
     if val is None or test is None or val.worst_group_low is None or test.worst_group_high is None:
         return []
-    if val.worst_group_low <= test.worst_group_high:
+    worst_in_val = 0 if test.worst_group is None else val.groups[test.worst_group].n
+    if val.worst_group_low <= test.worst_group_high or not worst_in_val:  # of a group without rows, val says nothing
         return []
     worst = {"val": val.worst_group_accuracy, "test": test.worst_group_accuracy}
     return [caution("test is harder", **{split: 100 * (value or 0.0) for split, value in worst.items()})]

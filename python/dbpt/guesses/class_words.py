@@ -41,7 +41,7 @@ def class_word_doubts(
     mean = (right_C[counts_C > 0] / counts_C[counts_C > 0]).mean()
     if accuracy < share and mean < (1 + 1 / len(names)) / 2:
         largest = names[int(counts_C.argmax())]
-        doubts.append(caution("class accuracy", largest=largest, value=100 * float(accuracy), limit=100 * float(share)))
+        doubts.append(caution("class accuracy", largest=largest, right=100 * float(accuracy), share=100 * float(share)))
     return tuple(doubts)
 
 

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dbpt.cautions import Caution
 from dbpt.errors import classes_in_words
 from dbpt.evaluation import ExplainedErrors, Group
 from dbpt.evaluation.accuracy import worst_first
@@ -383,3 +384,8 @@ def distrust(provenance: Provenance, names: str) -> str:
     if provenance == "probe":
         return f"The probe's guesses of {names} can't be trusted"
     return f"CLIP can't tell {names} apart in these images"
+
+
+def after_doubts(doubts: Sequence[Caution], headline: str) -> str:
+    """Return a headline with the doubts about the words of the classes before it."""
+    return " ".join([*(text.sentence(str(doubt)) for doubt in doubts), headline])

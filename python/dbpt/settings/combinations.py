@@ -97,9 +97,13 @@ def _refusals(config: Settings) -> Iterator[str]:
     yield from filter(None, (why_refused(**choices | resolved), objective.why_refused(vars(config))))
     if config.prompts == "group" and config.num_clusters is not None and config.has_unnamed_groups:
         yield from filter(None, [why_groups_stay_alike(config.head, config.trained_objective)])
-    if config.alpha is not None and not any(prompts == "group" for _, prompts in config.trained):
-        why = "it mixes trained group prompts with untrained ones, but no group prompts are trained"
-        yield f"--alpha {config.alpha:g}: {why}; drop it, or choose --prompts group"
+    if config.alpha is not None:
+        alpha, has_words = f"--alpha {config.alpha:g}", not config.has_unnamed_groups
+        if not any(prompts == "group" for _, prompts in config.trained):
+            why = "it mixes trained group prompts with untrained ones, and no group prompts are trained"
+            yield f"{alpha}: {why}; drop it, or choose --prompts group"
+        if reason := why_not_mixed(config.head, has_words=has_words):
+            yield f"{alpha}: {reason}; leave it out"
     if config.num_clusters is not None:
         yield from _refusals_beside_word(config, NOT_WITH_CLUSTERS)
     if config.asks_auto:

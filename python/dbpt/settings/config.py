@@ -150,7 +150,8 @@ class FitConfig(Settings):
         """
         objective = next(name for name, trained_prompts in self.trained if trained_prompts == prompts)
         apply = self.apply if OBJECTIVES[objective].can_sample else None
-        return replace(self, objective=objective, prompts=prompts, apply=apply)
+        alpha = self.alpha if prompts == "group" else None
+        return replace(self, objective=objective, prompts=prompts, apply=apply, alpha=alpha)
 
     def resolved(self) -> "FitConfig":
         """Return the settings with the defaults that depend on other settings filled in."""
@@ -177,7 +178,11 @@ class FitConfig(Settings):
         return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
     def given(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the settings among ``names`` that don't have their default, as a `Command` takes them."""
+        """Return the settings that don't have their default, by name, as a `Command` takes them.
+
+        Args:
+            names: the settings to look at; others are left out.
+        """
         wanted = frozenset(names)
         values = {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.name in wanted}
         return {name: value for name, value in values.items() if value != getattr(type(self), name)}

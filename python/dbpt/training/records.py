@@ -60,19 +60,23 @@ def judge(
 class Validation:
     """The validation rows after an epoch: average accuracy, worst-group accuracy, and worst-group probability.
 
-    The last is the lowest of the `shrunken_means` of the probability of the true class. It is smooth where the accuracy
-    of a few rows jumps. The groups are those of the model selection; both are None if no row has one.
+    ``wgp`` is the lowest of the `shrunken_means` of the probability of the true class. It is smooth where the accuracy
+    of a few rows jumps. The groups are those of the model selection; both are None if no row has one. ``p_true`` is the
+    mean probability of the true class, which ranks epochs with the same average accuracy: else the first of many would
+    be kept, which is zero-shot.
     """
 
     average: float
     wga: float | None
     wgp: float | None
+    p_true: float = 0.0
 
     @classmethod
     def of(cls, correct: NDArray[np.bool_], p_true: NDArray[np.float32], rows: "Rows") -> "Validation":
         """Judge N rows, of which those with group -1 count in the average only."""
         wgp = float(np.nanmin(means)) if len(means := shrunken_means(p_true, rows.labels, rows.groups)) else None
-        return cls(average=float(correct.mean()), wga=worst_group_mean(correct, rows.groups), wgp=wgp)
+        wga = worst_group_mean(correct, rows.groups)
+        return cls(average=float(correct.mean()), wga=wga, wgp=wgp, p_true=float(p_true.mean()))
 
 
 PRIOR_ROWS = 5
@@ -113,7 +117,7 @@ def validation_score(model_selection: str, epoch: int, figures: Validation) -> t
     if model_selection == "last":
         return float(epoch), figures.average
     if model_selection == "average":
-        return figures.average, 0.0
+        return figures.average, figures.p_true
     worst = figures.wgp if model_selection.endswith("wgp") else figures.wga
     if worst is None:
         problem = "no validation row has a group, so the worst group cannot select an epoch"
@@ -242,13 +246,18 @@ def _norm(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
 
 
 def training_findings(
-    trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str]
+    trained: Trained, objective: Objective, *, asked_lr: float, group_names: Sequence[str], selection: str
 ) -> list[Caution]:
-    """Return the warnings: lowered learning rates, divergence, groups without draws or weight, few effective rows."""
+    """Return the warnings: lowered learning rates, divergence, groups without draws or weight, few effective rows.
+
+    The best epoch says nothing about the budget if the ``selection`` is "last", or "average", which a good fit of the
+    large groups keeps raising.
+    """
     counted = trained.history[objective.extra_epochs :]
     best = trained.history[trained.best_epoch - 1]
     lost, few = _lost_groups(counted, objective, group_names), _few_effective_rows(best, objective, group_names)
-    return [*_rates(trained, asked_lr), *_divergence(counted, objective), *_unfinished(trained, counted), *lost, *few]
+    unfinished = [] if selection in ("last", "average") else _unfinished(trained, counted)
+    return [*_rates(trained, asked_lr), *_divergence(counted, objective), *unfinished, *lost, *few]
 
 
 def _rates(trained: Trained, asked_lr: float) -> list[Caution]:

@@ -17,6 +17,7 @@ from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Mista
 from dbpt.report.sections import section
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import in_words, sentence
+from dbpt.report.verdicts import after_doubts
 
 CLEAR = 0.3
 """From this association on, training can use the attribute instead of the class."""
@@ -65,9 +66,12 @@ def render_audit(
     pictures = section("examples", title, groups=examples) if examples else None
     meanings = section("numbers", "What the figures mean", shown=[False, True], **values)
     muted = section("numbers", shown=[True], **values)
+    by_words = figures.predictions_by == "zero-shot"
+    about_words = [each for each in figures.warnings if by_words and each.kind in ("class words", "class accuracy")]
+    others = [each for each in figures.warnings if each not in about_words]
     parts = [
         None if factors and is_pseudo else sections.doubts(guesses, figures.group_kind, is_untrusted=is_untrusted),
-        sections.warnings([*figures.warnings, *figures.metrics.warnings]),
+        sections.warnings([*others, *figures.metrics.warnings]),
     ]
     for i, factor in enumerate(factors, 1):
         title, chart = f"By {factor.name} alone", charts[f"accuracy_factor-{i}"]
@@ -99,7 +103,7 @@ def render_audit(
     backbone = " · ".join(Path(name).name for name in (figures.backbone.model, figures.backbone.pretrained) if name)
     below = section("audited", figures=figures, backbone=backbone, split_names=SPLIT_NAMES)
     badge, leads = (verdict.kind.replace(" ", "-"), kind), [" ".join(verdict.lead)]
-    head = sections.headline(eyebrow, badge, sentence(verdict.sentence), below, leads)
+    head = sections.headline(eyebrow, badge, after_doubts(about_words, sentence(verdict.sentence)), below, leads)
     adjusted |= {"keeps_known": figures.keeps_known, "has_factors": bool(factors)}
     how = sections.how("audit", guesses, figures.average, **adjusted)
     return sections.render_page(f"{kind}: {data.name} · dbpt audit", head, parts, how, figures.dbpt_version)
