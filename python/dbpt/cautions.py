@@ -123,7 +123,8 @@ SENTENCES = {
     "undrawn groups": "groups without a drawn row: {groups}; these epochs learned nothing about them; --apply loss "
     "uses every row",
     "weightless groups": "groups whose rows weigh 0: {groups}; lower what moves the weights (--eta, --dro-step-size)",
-    "small subset": "{note}; add rows of the smallest, or weight them with --objective balanced",
+    "small subset": "trained on only {n} of {of:row}; add rows of the smallest groups, or weight them with "
+    "--objective balanced",
     "few effective rows": "its group weights make {n} rows count as {effective:.0f}: a row of {group} weighs "
     "{weight:.3g}; add rows of that group, lower --max-weight, or lower what moves the weights (--eta, "
     "--dro-step-size)",

@@ -213,7 +213,7 @@ def test_what_is_no_file_gets_one_line(dataset, tmp_path, name):
 
 def test_a_table_names_the_line_of_the_file_whatever_the_order_of_the_data(read):
     """The last image of the data stands in line 2."""
-    with pytest.raises(InputError, match=r"mine.csv line 2: label is 'dog', but 'cat' in pets.csv line 5; mend one"):
+    with pytest.raises(InputError, match=r"mine.csv line 2: label is 'dog', but 'cat' in pets.csv line 5; correct one"):
         read("path,prediction,label\n=d.jpg,cat,dog\nc.jpg,cat,cat\nimg/b.jpg,cat,dog\nimg/a.jpg,dog,dog\n")
 
 
