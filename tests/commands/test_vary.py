@@ -15,7 +15,7 @@ from dbpt.errors import InputError
 from dbpt.evaluation.results import ComparisonMetrics
 from dbpt.settings.config import make_config
 
-WARNING = "rows differ in settings: choose by validation, because a choice by test figures makes them too high"
+WARNING = "rows differ in settings: choose by validation figures; test figures that choose a row are too high for it"
 
 
 def rows_of(vary, methods="zero-shot,erm,dbpt,jtt", heads="linear,prompt", **settings):

@@ -198,8 +198,8 @@ def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_valid
     monkeypatch.setattr(Embedded, "guess", all_in_one)
     for objective, split in (("dfr", "val"), ("erm", "train")):
         config = FitConfig(data=str(tiny.table), **tiny.settings, head="linear", objective=objective)
-        missing = [text for text in said(prepare(config).warnings) if "nothing is learnt about them" in text]
-        assert [text.partition(":")[0] for text in missing] == [f"pseudo-groups with no row in split {split!r}"]
+        missing = [warning for warning in prepare(config).warnings if warning.kind == "untrained groups"]
+        assert [warning.values["split"] for warning in missing] == [split]
 
 
 NO_BOX = "class 'box' has no row with a known group in split"

@@ -62,7 +62,7 @@ def test_a_subset_of_a_few_rows_is_told():
     for objective, told in (("subg", [{"n": 4 * size, "of": 60}]), ("suby", [])):
         built = build(objective, few)
         result = train(linear_head(), built, few, VAL, SETTINGS)
-        found = training_findings(result, built, asked_lr=SETTINGS.lr, group_names=NAMES)
+        found = training_findings(result, built, **ASKED)
         assert [(warning.kind, warning.values) for warning in found] == [("small subset", values) for values in told]
 
 

@@ -195,9 +195,7 @@ def test_an_array_that_may_be_of_another_split_gets_a_warning(tmp_path):
     pets = load_dataset(table, images=False)
     np.save(tmp_path / "mine.npy", np.arange(2))
     (warning,) = said(user_predictions(tmp_path / "mine.npy", pets, np.array([4, 5])).warnings)
-    assert "taken as those of the test images" in warning and warning.endswith(
-        "; as many images are in split train and in split val"
-    )
+    assert "read as the test images" in warning and warning.endswith("in split train and in split val")
     assert user_predictions(np.eye(2), pets, np.array([2, 3])).warnings
     assert user_predictions(np.arange(6) % 2, pets, np.array([2, 3])).warnings == ()
 
