@@ -345,7 +345,7 @@ def test_the_compare_page_runs_as_it_stands(workplace, monkeypatch):
     namespace, _ = run_blocks("docs/how_to/compare.md")
     assert [row.method for row in namespace["comparison"].rows] == ["erm", "dbpt"]
     numbers = json.loads((workplace / "runs/compare/compare.json").read_text(encoding="utf-8"))
-    assert [(len(row["seeds"]), len(row["draws"])) for row in numbers["rows"]] == [(1, 20)] * 5
+    assert [len(row["repeats"]) for row in numbers["rows"]] == [1 + 20] * 5
     check_files(workplace / "runs/compare", "docs/how_to/compare.md", "## The folder", "\n## ")
 
 

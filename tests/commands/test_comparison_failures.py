@@ -37,14 +37,15 @@ def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, long
         patch.setattr(jobs, "run_cell", fails_once)
         found = compare(tiny, tmp_path / "c", epochs=EPOCHS)
     rows = {row["method"]: row for row in found.to_dict()["rows"]}
-    assert (rows["dbpt"]["seeds"], rows["dbpt"]["figures"]["average"]["sd"]) == ([0], None)
+    seeds = {name: [repeat["seed"] for repeat in row["repeats"]] for name, row in rows.items()}
+    assert (seeds["dbpt"], rows["dbpt"]["deviations"]["average"]) == ([0], None)
     assert rows["dbpt"]["difference"]["seeds"] == []  # ERM has the other one
     nothing = {"mean": None, "over_seeds": None, "over_draws": None}
     assert rows["dbpt"]["difference"]["figures"]["average"] == nothing
-    oracle, erm = rows["groupdro:true"], rows["erm"]["figures"]["average"]["by_seed"]
+    oracle, erm = rows["groupdro:true"], rows["erm"]["repeats"][0]["figures"]["average"]
     found_oracle = oracle["difference"]["figures"]["average"]
-    assert (oracle["seeds"], oracle["difference"]["seeds"]) == ([0, 1], [1])
-    assert found_oracle["mean"] == pytest.approx(oracle["figures"]["average"]["by_seed"][1] - erm[0])
+    assert (seeds["groupdro:true"], oracle["difference"]["seeds"]) == ([0, 1], [1])
+    assert found_oracle["mean"] == pytest.approx(oracle["repeats"][1]["figures"]["average"] - erm)
     assert found_oracle["over_seeds"] is None
     assert oracle["difference"]["over_images"] is not None
     assert "failed: dbpt, head linear, seed 1: the loss is nan | 100 % bad" in str(found)
@@ -70,7 +71,8 @@ def test_resume_needs_nothing_but_the_folder(tiny, tmp_path):
     again = dbpt.compare(out=out, resume=True)
     assert str(again) == str(before)
     more = dbpt.compare(out=out, resume=True, methods="erm,balanced")
-    assert [(row.method, row.seeds) for row in more.metrics.rows] == [("erm", [3]), ("balanced", [3])]
+    seeds = {row.method: [repeat.seed for repeat in row.repeats] for row in more.metrics.rows}
+    assert seeds == {"erm": [3], "balanced": [3]}
     with pytest.raises(InputError, match="not a comparison folder .* give the folder named by --out in dbpt compare"):
         dbpt.compare(out=tmp_path / "none", resume=True)
 

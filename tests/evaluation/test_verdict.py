@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from made_up_guesses import factor_guesses
-from made_up_run import worded
+from made_up_results import worded
 
 from dbpt.evaluation import explained_errors, group_metrics
 from dbpt.evaluation.verdicts import named_difference, verdict_of

@@ -17,7 +17,7 @@ from dbpt.commands.label.sample import Design, RunLabels, Stratum, read_design, 
 from dbpt.data.columns import parse_columns
 from dbpt.data.words import Words, check_templates, parse_vocabulary
 from dbpt.evaluation import group_metrics
-from dbpt.evaluation.results import RunRow
+from dbpt.evaluation.results import Repeat, Row
 from dbpt.guesses import PseudoAttributes
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import CrossValidated
@@ -157,7 +157,8 @@ def checkpoint(workplace: Workplace) -> Parse:
 @target(repairs.digest)
 def comparison_cell(workplace: Workplace) -> Parse:
     path = workplace.folder / "erm.safetensors"
-    row = RunRow(name="erm", warnings=[], val=None, test=group_metrics([0], [0], [0], num_classes=1, num_attributes=1))
+    test = group_metrics([0], [0], [0], num_classes=1, num_attributes=1)
+    row = Row(method="erm", title="ERM", repeats=[Repeat(seed=0)], test=test)
     metadata = {"fingerprint": "f", "row": json.dumps(asdict(row))}
     one = np.ones(3, dtype=np.int64)
     tensors = {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 from html_page import Page, unwrapped
 from made_up_guesses import factor_guesses, guesses_of
-from made_up_run import (
+from made_up_results import (
     RIGHT,
     as_json,
     evaluated,
@@ -14,24 +14,26 @@ from made_up_run import (
     render_report,
     row,
     run,
-    summarize,
     table_of,
+    typed_metrics,
+    with_difference,
     worded,
 )
 
 from dbpt.cautions import caution
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Choice, Lead
-from dbpt.report.page import change_of, run_outcome
+from dbpt.report.notes import choice_note
+from dbpt.report.outcome import change_of, outcome_of
 from dbpt.report.sections import Section
-from dbpt.report.tables import choice_note
+from dbpt.report.summary import Summary
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
 
 
 def lines_of(metrics, difference=CLEAR):
     """The paragraphs below the headline."""
-    found = change_of(summarize(metrics), difference)
+    found = change_of(Summary(with_difference(metrics, difference)))
     html = found.__html__() if isinstance(found, Section) else found
     return [unwrapped(Page(each).words) for each in html.split("</p>") if each.strip()]
 
@@ -72,7 +74,7 @@ def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report(
     assert f"warning: {warning}" in table_of(metrics).splitlines()
     assert warning[1:] in Page(render_report(metrics, history(metrics), [])).words
     equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
-    for fine in (run(), equal, {**metrics, "chosen": "zero-shot"}):
+    for fine in (run(), equal, run({"zero-shot": [90, 88, 43, 45], "dbpt": [88, 84, 25, 43]}, chosen="zero-shot")):
         assert "zero-shot has a better" not in table_of(fine)
 
 
@@ -97,8 +99,8 @@ def test_what_zero_shot_does_is_said_where_the_headline_does_not():
 
 
 def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
-    guesses = guesses_of(*factors, doubts=worded(*doubts), **changes)
-    found = run_outcome(summarize(metrics), guesses, difference)
+    summary = Summary(with_difference(metrics, difference))
+    found = outcome_of(summary, guesses_of(*factors, doubts=worded(*doubts), **changes))
     return found.kind, found.title, unwrapped(found.sentence)
 
 
@@ -146,8 +148,9 @@ def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
 def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, title, sentence):
     difference = UNCLEAR if title == "No clear change" else CLEAR
     assert verdict_of(run(rows), difference=difference) == (kind, title, sentence)
-    untrained = run(rows)
-    untrained["rows"][-1]["alpha"] = 0.0  # nothing was trained
+    untrained = run(
+        rows=[*run(rows)["rows"][:-1], row("dbpt", evaluated(rows["dbpt"]), alpha=0.0)]
+    )  # nothing was trained
     found = verdict_of(untrained, difference=difference)[2]
     assert "raining with dbpt" not in found and "sing dbpt (α = 0.00)" in found
 
@@ -225,7 +228,7 @@ def test_the_choice_of_auto_is_said_in_a_sentence(why, figure, group, words):
     lead = Lead(name="erm", mean=0.3, limit=0.1, is_worse_elsewhere=False)
     choice = Choice(candidates=["erm", "dbpt"], hedge="dbpt", why=why, figure=figure, group=group, n=10, leads=[lead])
     selection = figure if figure in ("last", "average") else f"pseudo-{figure}"
-    metrics = summarize(run(choice=asdict(choice), chosen="erm", model_selection=selection)).metrics
-    note = choice_note(metrics)
+    metrics = typed_metrics(run(chosen="erm", model_selection=selection))
+    note = choice_note(replace(metrics, saved=replace(metrics.saved, choice=choice)))
     assert note.startswith("ERM is saved") and words in note
     assert ("in its rarest group" in note) == (why == "hedge" and group is not None)

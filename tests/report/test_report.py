@@ -10,7 +10,7 @@ from html_page import Page, bars, curves, unwrapped
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_guesses import factor_guesses
-from made_up_run import (
+from made_up_results import (
     MISTAKE,
     NASTY,
     RIGHT,
@@ -26,7 +26,8 @@ from made_up_run import (
     worded,
 )
 
-from dbpt.evaluation.results import RunRow
+from dbpt.evaluation.of_study import titled
+from dbpt.evaluation.results import Row
 from dbpt.report.pictures import Example, GroupExamples, Mistake
 from dbpt.report.text import points, shorten_group
 
@@ -145,8 +146,8 @@ def test_table_of_an_empty_group_a_missing_row_and_an_oracle(monkeypatch):
     ],
 )
 def test_a_rows_title_says_what_it_differs_in_from_the_defaults(choices, title):
-    fields = dict(zip(("name", "group_source", "head", "prompts", "apply"), choices, strict=True))
-    assert RunRow(**fields, warnings=[], val=None, test=None).title == title
+    fields = dict(zip(("method", "group_source", "head", "prompts", "apply"), choices, strict=True))
+    assert titled(Row(**fields, title="", objective=choices[0].partition(":")[0])).title == title
 
 
 def test_warnings_name_their_rows_when_not_all_share_them():
@@ -323,8 +324,8 @@ def test_page_without_history_gallery_truth_or_test_split():
 
 
 def test_page_admits_what_true_attributes_were_used_for():
-    metrics = run(model_selection="true-wga")
-    metrics["rows"][2]["group_source"] = "true"
+    rows = [*run()["rows"][:2], row("dbpt", evaluated(RIGHT["dbpt"]), source="true")]
+    metrics = run(model_selection="true-wga", rows=rows)
     words = Page(render_report(metrics, [], [])).words
     used = "model selection (as requested), the training of dbpt (true groups) (as requested), and for nothing else"
     assert used in words

@@ -153,7 +153,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     deviation over draws or seeds, and the difference to ERM with its intervals over them and over images.
     """
     from dbpt.commands.compare import compare as run_compare
-    from dbpt.report.comparison import WIDEST
+    from dbpt.report.tables import WIDEST
 
     own = {
         name: options.pop(name)

@@ -207,7 +207,7 @@ class _Adapter(Tracker, ABC):
         """Log the numbers of the table as ``final/ROW/FIGURE``, then the table and the page."""
         lines, final = result.lines(), dict[str, float]()
         for row, line in zip(result.rows, lines, strict=True):
-            varied = varied_in_words(getattr(row.record, "varied", {}))
+            varied = varied_in_words(row.record.varied)
             prefix = "/".join(["final", *(_plain(text) for text in (row.method + varied, row.head) if text)])
             figures = {name: value for name, value in line.items() if isinstance(value, int | float)}
             final |= {f"{prefix}/{_plain(name)}": value for name, value in figures.items()}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
-from dbpt.evaluation.results import Choice, Lead, RunRow
+from dbpt.evaluation.results import Choice, Lead, Row
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.settings.combinations import why_not_mixed
@@ -40,9 +40,9 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
     if of_groups is None or why_not_mixed(config.head, has_words=has_words) is not None:
         return dict(trained), None
     alpha = 1.0 if config.alpha is None and config.prompts != AUTO else alpha_of(study)
-    hedge = {0.0: untrained, 1.0: of_groups.row.name}.get(alpha, f"{of_groups.row.name}:mixed")
+    hedge = {0.0: untrained, 1.0: of_groups.row.method}.get(alpha, f"{of_groups.row.method}:mixed")
     mixtures = {untrained: 0.0} if config.prompts == AUTO else {}
-    mixtures |= {} if hedge == of_groups.row.name else {hedge: alpha}
+    mixtures |= {} if hedge == of_groups.row.method else {hedge: alpha}
     mixed = {name: mixed_result(study, of_groups, share, name) for name, share in mixtures.items()}
     return {**mixed, **trained} if hedge not in mixed else {**mixed, **trained, hedge: mixed[hedge]}, hedge
 
@@ -117,7 +117,7 @@ def words_fail(study: Study, candidates: Mapping[str, MethodResult]) -> bool:
     return bool(class_word_doubts(logits, *of_rows, study.dataset.class_names))
 
 
-def harder_test(row: RunRow) -> list[Caution]:
+def harder_test(row: Row) -> list[Caution]:
     """Warn if the intervals of a row's worst group on validation and on test don't meet: a shift beyond the groups."""
     val, test = row.val, row.test
     if val is None or test is None or val.worst_group_low is None or test.worst_group_high is None:

@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 
 from dbpt.errors import InputError, nearest, plain_number
+from dbpt.evaluation.results import Row
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.settings.combinations import why_not_mixed, why_refused
 from dbpt.settings.config import FitConfig, make_config, readers
-from dbpt.settings.fields import check_setting, flag_of, value_in_words
-from dbpt.settings.sections import GROUP_SOURCES, GroupSettings, HeadSettings, TrainingSettings, method_name
+from dbpt.settings.fields import check_setting, flag_of, value_in_words, varied_in_words
+from dbpt.settings.sections import (
+    GROUP_SOURCES,
+    GroupSettings,
+    HeadSettings,
+    TrainingSettings,
+    method_name,
+    method_title,
+)
 
 BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed
@@ -67,11 +75,9 @@ class Method:
         """The name in tables."""
         if self.objective is None:
             return TRAINING_FREE[self.training_free].title
-        is_named = self.prompts == "group" and "class" in OBJECTIVES[self.objective].prompts
-        details = ["group prompts"] if is_named else []
-        details += ["mixed"] if self.is_mixed else []
-        details += [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
-        return OBJECTIVES[self.objective].title + (f" ({', '.join(details)})" if details else "")
+        mixed = ["mixed"] if self.is_mixed else []
+        groups = [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
+        return method_title(self.objective, self.prompts, [], mixed, groups)
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,24 @@ class PlannedRow:
     cells: tuple[Cell, ...]
     draws: tuple[Cell, ...]
     varied: Varied = ()
+
+    @property
+    def without_figures(self) -> Row:
+        """The row of the table before anything is trained."""
+        method, own, config = self.method, dict(self.varied), self.cells[0].config
+        row = Row(
+            method=method.name,
+            title=method.title + varied_in_words(own),
+            objective=method.objective,
+            group_source=method.group_source,
+            head=self.head,
+            varied=own,
+        )
+        if self.head is None:
+            return row
+        objective = config.trained_objective
+        apply, selection = config.application(objective), config.selection_of(objective)
+        return replace(row, prompts=config.prompts, apply=apply, model_selection=selection)
 
 
 @dataclass(frozen=True)

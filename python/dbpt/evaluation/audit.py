@@ -9,7 +9,8 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average
 from dbpt.evaluation.accuracy import Group, GroupMetrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.results import BackboneSummary, ClustersSummary, PredictionsBy
+from dbpt.evaluation.data_summary import ClustersSummary
+from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.storage.typed_json import Count, Share

@@ -16,8 +16,9 @@ from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedData, Search
+from dbpt.evaluation.data_summary import ClustersSummary
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
-from dbpt.evaluation.results import ClustersSummary, PredictionsBy
+from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.rows import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn

@@ -48,7 +48,7 @@ def many_rows(tiny, name: str, right: dict[tuple[str, str], float], copies: int 
 def test_zero_shot_figures_are_those_of_the_zero_shot_row_of_a_run(tiny, tiny_run, settings):
     found = dbpt.audit(tiny.table, **settings).figures
     row = json.loads((tiny_run / "metrics.json").read_text())["rows"][0]
-    assert row["name"] == "zero-shot"
+    assert row["method"] == "zero-shot"
     assert without_confidence(found.metrics) == row["test"]
     assert found.group_kind == "true" and found.predictions_by == "zero-shot"
 

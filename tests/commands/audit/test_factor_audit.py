@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from made_up_guesses import factor_guesses, guesses_of
-from made_up_run import worded
+from made_up_results import worded
 from tiny import ATTRIBUTES, rows_of
 
 import dbpt

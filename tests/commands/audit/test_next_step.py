@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from made_up_audit import figures_of
 from made_up_guesses import factor_guesses, guesses_of
-from made_up_run import worded
+from made_up_results import worded
 from runs import fit
 from test_audit import many_rows
 from tiny import rows_of

@@ -9,7 +9,7 @@ from browser import assert_readable, looks
 from html_page import Page, bars
 from made_up_audit import examples_of, figures_of, sheets_of
 from made_up_guesses import guesses_of
-from made_up_run import LONG, NASTY, worded
+from made_up_results import LONG, NASTY, worded
 from matplotlib import pyplot
 
 from dbpt.commands.audit.page import render_audit
