@@ -121,7 +121,8 @@ SENTENCES = {
     "undrawn groups": "groups without a drawn row: {groups}; these epochs learned nothing about them; --apply loss "
     "uses every row",
     "weightless groups": "groups with weight 0: {groups}; lower --eta or --dro-step-size",
-    "small subset": "{note}; add rows of the smallest, or weight them with --objective balanced",
+    "small subset": "trained on only {n} of {of:row}; add rows of the smallest groups, or weight them with "
+    "--objective balanced",
     "few effective rows": "the effective sample size is {effective:.0f} of {n} rows: a row of {group} weighs "
     "{weight:.3g} times the mean; add rows of that group, or lower --max-weight, --eta or --dro-step-size",
     # accuracy by group

@@ -209,7 +209,7 @@ def test_results_name_each_factor_alone_and_only_the_combinations_that_occur(run
         assert factor.worst.accuracy == min(each.accuracy for each in factor.groups)
         assert factor.gap == pytest.approx(result.average_accuracy - factor.worst.accuracy)
     shown, page = result.table(), (run / "report.html").read_text()
-    for text in ("by ground alone", "by light alone", "right by factor: ground ", "shares ground meadow "):
+    for text in ("by ground alone", "by light alone", "right by factor: ground ", " % meadow"):
         assert text in shown
     assert "By ground alone" in page and "By light alone" in page
     for text in (shown, page):

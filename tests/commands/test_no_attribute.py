@@ -93,7 +93,7 @@ def test_a_comparison(tiny, bare, tmp_path):
     assert SAID in str(found)
     assert "best epoch: by average on validation" in " ".join(str(found).split())
     asked = dbpt.compare(bare, out=tmp_path / "asked", model_selection="pseudo-wgp", **settings)
-    assert "by pseudo-wgp, here of the worst class on validation" in " ".join(str(asked).split())
+    assert "by pseudo-wgp over classes on validation" in " ".join(str(asked).split())
     (header, *_) = csv.reader((tmp_path / "c" / "compare.csv").read_text().splitlines())
     assert header[-2:] == ["accuracy of box", "accuracy of disc"]
     before = json.loads((tmp_path / "c" / "compare.json").read_text())

@@ -18,7 +18,7 @@ from dbpt.data.columns import parse_columns
 from dbpt.data.words import Words, check_templates, parse_vocabulary
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Repeat, Row
-from dbpt.guesses import PseudoAttributes
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
@@ -104,7 +104,7 @@ def run_clusters(workplace: Workplace) -> Parse:
 
     def read(path: Path) -> None:
         found = read_clusters(path.parent, 2)
-        pseudo = PseudoAttributes.of_clusters(
+        pseudo = GuessedFactors.of_clusters(
             found, np.eye(4, found.weights.shape[2], dtype=np.float32), np.array([0, 1, 1, 0])
         )
         assert set(pseudo.pseudo_attributes.tolist()) <= set(range(len(found.names[0])))

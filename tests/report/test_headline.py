@@ -217,10 +217,10 @@ def test_verdict_about_classes_where_no_attribute_is_named():
 @pytest.mark.parametrize(
     ("why", "figure", "group", "words"),
     [
-        ("hedge", "wgp", "landbird · water", "clearly better in landbird · water, with 10 validation images, where it"),
-        ("hedge", "average", None, "clearly better on average, with 10 validation images"),
+        ("hedge", "wgp", "landbird · water", "in its worst group, landbird · water (10 validation images), no other"),
+        ("hedge", "average", None, "on average (10 validation images), no other candidate is clearly better"),
         ("better", "wgp", "landbird · water", "is 30.0 points above that of dbpt; 10.0 would be"),
-        ("score", "average", None, "since it has the best average accuracy on the validation images"),
+        ("score", "average", None, "it has the highest average accuracy on the validation images"),
         ("words", "last", None, "validation chooses nothing; the words hardly fit the images"),
     ],
 )
@@ -231,4 +231,4 @@ def test_the_choice_of_auto_is_said_in_a_sentence(why, figure, group, words):
     metrics = typed_metrics(run(chosen="erm", model_selection=selection))
     note = choice_note(replace(metrics, saved=replace(metrics.saved, choice=choice)))
     assert note.startswith("ERM is saved") and words in note
-    assert ("in its rarest group" in note) == (why == "hedge" and group is not None)
+    assert ("the rarest group" in note) == (why == "hedge" and group is not None)

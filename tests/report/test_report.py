@@ -51,15 +51,14 @@ def test_table_is_exactly_this():
             "dbpt ◂      80.0  [66.3, 91.9]     85.0   5.0  88.0   84.0   80.0*  86.0 ",
             "",
             "* worst group of the row   ◂ the requested row, which is saved",
-            "interval: from the smallest lower to the smallest upper exact bound of the",
-            "  groups, for all groups at once",
+            "interval: with 95 % confidence, the accuracy of the worst group lies here,",
+            "  whichever group that is",
             "a worst group is a minimum: its accuracy is biased downward, most if groups are",
             "  small and similar",
             "average and gap: plain, over all images",
             "best epoch, by pseudo-wga: ERM 7 of 10, dbpt 7 of 10",
-            "pseudo attributes: proportional, shares land 0.62 water 0.38; 95.0 right;",
-            "  smallest pseudo-group (waterbird · land, 107 images): precision 50.5",
-            "  [40.6,\u00a060.3]",
+            "CLIP's guesses, proportional: 62 % land, 38 % water; 95.0 % are right; smallest",
+            "  pseudo-group (waterbird · land, 107 images): precision 50.5 [40.6,\u00a060.3]",
         ]
     ).replace(" \n", "\n")
 
@@ -109,7 +108,7 @@ def test_table_says_when_groups_are_pseudo():
     table = table_of(run(group_kind="pseudo", pseudo_quality=None))
     assert "groups: pseudo attributes (labelled by the model); figures" in table
     assert "smallest pseudo-group" not in unwrapped(table)
-    assert table.endswith("pseudo attributes: proportional, shares land 0.62 water 0.38")
+    assert table.endswith("CLIP's guesses, proportional: 62 % land, 38 % water")
     assert "warning" not in table
     doubts = [asdict(doubt) for doubt in worded("reworded")]
     doubted = run(group_kind="pseudo", pseudo_quality=None, pseudo_doubts=doubts)

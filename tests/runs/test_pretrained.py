@@ -108,7 +108,7 @@ def test_the_card(tiny_run):
         assert any(
             f"{group.class_name} · {group.attribute}" in line and cells in line for line in card.text.split("\n")
         )
-    for text in ("dbpt fit ", "Pseudo attributes: proportional", "50 training, 24 validation, 32 test", "Limits"):
+    for text in ("dbpt fit ", "CLIP's guesses, proportional", "50 training, 24 validation, 32 test", "Limits"):
         assert text in card.text
     assert all(f"Doubted: {doubt}" in card.text for doubt in map(str, metrics.pseudo_doubts))
 

@@ -291,12 +291,12 @@ def list_command(folder: Path | None) -> None:
 
     features = _features(folder)
     caches, texts = list_caches(features), stored_texts(features)
-    for found in caches:
-        click.echo(found)
+    for entry in caches:
+        click.echo(entry)
     if lists := texts.files():
         size = _megabytes(sum(file.lstat().st_size for file in lists))
         click.echo(f"{texts.folder}: features of {len(lists)} lists of sentences, {size}")
-    click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
+    click.echo(f"caches: {len(caches)}, {_megabytes(sum(entry.bytes for entry in caches))}")
 
 
 @cache.command()

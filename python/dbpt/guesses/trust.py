@@ -135,11 +135,6 @@ class FactorGuesses:
     is_judged: bool = True
     cross_validated: CrossValidated | None = None
 
-    def in_doubt(self, names: Sequence[str]) -> str:
-        """Return those of the attribute's ``names`` that are in doubt, in a sentence that can't tell them apart."""
-        names = self.doubted or names
-        return f"{'all of ' if len(names) > 2 else ''}{' / '.join(names)}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Guesses:
@@ -299,28 +294,27 @@ def guesses_with_doubts(
     """
     if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo)
-    trust_fields: list[dict[str, Any]] = [{"doubts": list(each.doubts or ())} for each in pseudo.factors]
-    for factor, of in zip(pseudo.factors, trust_fields, strict=True):
-        of["is_judged"] = factor.provenance != "file" or factor.doubts is not None
-    if pseudo.probe is not None and pseudo.probe.figures:
-        trust_fields = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
-    elif pseudo.probe is not None:  # that of a saved classifier
-        trust_fields = [of | {"is_judged": False} for of in trust_fields]
+    trust_fields: list[dict[str, Any]] = [
+        # The probe of a saved classifier has no figures.
+        {
+            "doubts": list(each.doubts or ()),
+            "is_judged": pseudo.probe is None and (each.provenance != "file" or each.doubts is not None),
+        }
+        for each in pseudo.factors
+    ]
+    if pseudo.probe is not None:
+        trust_fields = [
+            {"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures
+        ] or trust_fields
     elif method := PSEUDO_METHODS.get(pseudo.factors[0].method):
         likeliest = [_likeliest(each) for each in pseudo.factors]
         trust_fields = _doubts(dataset, likeliest, rows, logits_of, other_words(), method.name)
-    factors = [
-        FactorGuesses(
-            name=suspect.name,
-            values=list(suspect.values),
-            provenance=factor.provenance,
-            **_figures(factor, known),
-            **of | {"doubts": [replace(doubt, of=suspect.prefix and suspect.name) for doubt in of["doubts"]]},
-        )
-        for suspect, factor, known, of in zip(
-            dataset.words.suspects, pseudo.factors, dataset.factor_attributes, trust_fields, strict=True
-        )
-    ]
+    factors = []
+    for i, (suspect, of) in enumerate(zip(dataset.words.suspects, trust_fields, strict=True)):
+        doubts = [replace(doubt, of=suspect.prefix and suspect.name) for doubt in of["doubts"]]
+        about: dict[str, Any] = {"name": suspect.name, "values": list(suspect.values)}
+        about |= _figures(pseudo.factors[i], dataset.factor_attributes[i])
+        factors.append(FactorGuesses(provenance=pseudo.factors[i].provenance, **about, **of | {"doubts": doubts}))
     return Guesses(method=pseudo.method, factors=factors, **_figures(pseudo, dataset.attributes))
 
 

@@ -112,13 +112,13 @@ def _figures(summary: Summary) -> list[str]:
 
 
 TRAINED_ON = {
-    "ppa": "training took the errors of a probe of the classes for groups (PPA), not these attributes",
-    "true": "training took the true attributes, which were known, not these",
+    "ppa": "training used groups from the errors of a probe (PPA), not these attributes",
+    "true": "training used the true attributes, not these guesses",
 }
 
 
 def _guesses(summary: Summary) -> list[str]:
-    """Return sentences about the guesses, the doubts about them, and what training took for groups instead."""
+    """Return sentences about the guesses, the doubts about them, and the groups that training used instead."""
     metrics, source = summary.metrics, summary.chosen.record.group_source
     doubts = [f"doubted: {doubt}" for doubt in metrics.pseudo_doubts]
     doubts = doubts if doubts or not metrics.dataset.has_attributes else ["no doubt was found"]

@@ -71,7 +71,7 @@ def how_computed(summary: Summary) -> list[str]:
     best = ", ".join(f"{row.title} {row.best_epoch} of {row.epochs}" for row in trained)
     return [
         marks,
-        "interval: from the smallest lower to the smallest upper exact bound of the groups, for all groups at once",
+        "interval: with 95 % confidence, the accuracy of the worst group lies here, whichever group that is",
         MINIMUM_NOTE,
         average_note(metrics.average),
         *([f"best epoch, by {selected_by(metrics)}: {best}"] if trained else []),
@@ -126,7 +126,7 @@ def shots_text(metrics: Metrics) -> str:
 
 def selection_text(selection: str, *, by_class: bool) -> str:
     """Return the rule by which the best epoch was chosen; ``by_class`` says that its groups are the classes."""
-    return f"{selection}, here of the worst class" if by_class else selection
+    return f"{selection} over classes" if by_class else selection
 
 
 def selected_by(metrics: Metrics) -> str:
@@ -164,11 +164,11 @@ def average_note(kind: str) -> str:
 def pseudo_note(metrics: Metrics) -> str:
     """Describe the pseudo attributes: method, shares, and their accuracy if true attributes are known."""
     if not metrics.dataset.has_attributes:
-        return "pseudo attributes: none, as no attribute is named"
+        return "pseudo attributes: none, because no attribute is named"
     quality = metrics.pseudo_quality
     values = [factor.values for factor in metrics.dataset.factors] or [metrics.dataset.attributes]
     out_of_fold = map(cross_validation_text, metrics.cross_validated, values)
-    text = "; ".join([f"pseudo attributes: {pseudo_text(metrics)}", *out_of_fold])
+    text = "; ".join([f"{_whose(metrics)} {pseudo_text(metrics)}", *out_of_fold])
     if quality is None or quality.smallest_group is None:
         return text
     if len(factors := metrics.dataset.factors) > 1:
@@ -176,9 +176,18 @@ def pseudo_note(metrics: Metrics) -> str:
         text += f"; right by factor: {', '.join(f'{each.name} {percent(share)}' for each, share in shares)}"
     smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
     interval = interval_text(smallest.precision_low, smallest.precision_high)
-    right = f"{percent(quality.accuracy)} right{cluster_note(metrics)}"
+    right = f"{percent(quality.accuracy)} % are right{cluster_note(metrics)}"
     group = f"smallest pseudo-group ({name}, {count_of(smallest.n, 'image')})"
     return f"{text}; {right}; {group}: precision {percent(smallest.precision)} {interval}"
+
+
+def _whose(metrics: Metrics) -> str:
+    """Return where the pseudo attributes come from, as the beginning of a sentence about them."""
+    if metrics.dataset.clusters is not None:
+        return "groups:"
+    if metrics.pseudo_method == METHOD:
+        return "attributes from a"  # "file" is the name of the method
+    return f"{'the probe' if metrics.cross_validated else 'CLIP'}'s guesses,"
 
 
 def cluster_note(metrics: Metrics) -> str:
@@ -200,12 +209,15 @@ def pseudo_text(metrics: Metrics) -> str:
     shares = _named(metrics.dataset.attributes, metrics.pseudo_shares)
     if factors := metrics.dataset.factors:
         sums = by_factor(factors, metrics.pseudo_shares)
-        shares = ", ".join(f"{each.name} {_named(each.values, of)}" for each, of in zip(factors, sums, strict=True))
-    return f"{metrics.pseudo_method}, shares {shares}"
+        named = zip(factors, sums, strict=True)
+        shares = "; ".join(f"{factor.name} {_named(factor.values, of_values)}" for factor, of_values in named)
+    return f"{metrics.pseudo_method}: {shares}"
 
 
 def _named(names: Sequence[str], shares: Sequence[float]) -> str:
-    return " ".join(f"{name} {share:.2f}" for name, share in zip(names, shares, strict=True))
+    """Return ``69 % land, 31 % water``; only shares below 1 % have decimals."""
+    digits = [f"{100 * share:.{0 if share >= 0.01 or not share else 2}f}" for share in shares]
+    return ", ".join(f"{number} % {name}" for name, number in zip(names, digits, strict=True))
 
 
 ONLY = {
@@ -230,21 +242,22 @@ def choice_note(metrics: Metrics) -> str:
     if choice.figure == "last":
         return f"{saved}; with the last epoch of each candidate, validation chooses nothing{lost}"
     if choice.why in ("score", "words"):
-        return f"{saved}, since it has the best {selecting_figure(metrics)[0]} on the validation images{lost}"
-    figure, where = WORST_OF.get(choice.figure, "accuracy"), f"in {choice.group}" if choice.group else "on average"
-    of_group = f"{where}, with {count_of(choice.n, 'validation image')}"
+        return f"{saved}: it has the highest {selecting_figure(metrics)[0]} on the validation images{lost}"
+    figure, images = WORST_OF.get(choice.figure, "accuracy"), f"({count_of(choice.n, 'validation image')})"
+    hedge = titles[choice.hedge or ""]
     if choice.why == "better":
         lead = next(lead for lead in choice.leads if lead.name == metrics.saved.method)
-        difference = f"{points(lead.mean)} points above that of {titles[choice.hedge or '']}"
-        return f"{saved}: {of_group}, its {figure} is {difference}; {points(lead.limit)} would be enough"
-    fewest = count_of(choice.fewest, "image")
-    worst = f", where it is worst; validation has {fewest} in its rarest group" if choice.group else ""
-    return f"{saved}, as no other candidate is clearly better {of_group}{worst}"
+        where = f"in the worst group of {hedge}, {choice.group}" if choice.group else "on average"
+        difference = f"{points(lead.mean)} points above that of {hedge}"
+        return f"{saved}: {where} {images}, its {figure} is {difference}; {points(lead.limit)} would be enough"
+    where = f"in its worst group, {choice.group}" if choice.group else "on average"
+    rarest = f"; the rarest group has {count_of(choice.fewest, 'validation image')}" if choice.group else ""
+    return f"{saved}: {where} {images}, no other candidate is clearly better{rarest}"
 
 
 def _about_factors(summary: Summary) -> list[str]:
     """Return the worst group by each of several factors alone, with mean accuracies over the seeds."""
-    notes, of_means = [], ", of the means over seeds" if len(summary.metrics.seeds) > 1 else ""
+    notes, of_means = [], " (means over seeds)" if len(summary.metrics.seeds) > 1 else ""
     evaluated = [row for row in summary.rows if row.factors]
     for i, factor in enumerate(evaluated[0].factors if evaluated else ()):
         worst = [(row.name, row.factors[i].worst) for row in evaluated]
@@ -268,18 +281,17 @@ def _about_differences(metrics: Metrics) -> list[str]:
     same = "the same head and seed"
     if len(metrics.heads) > 1 and any(row.head is None for row in rows):
         same += f" (rows without training: head {metrics.heads[0]})"
-    several = "Student's t on the paired differences; would other seeds agree?"
+    several = "would other seeds agree? (Student's t on the paired differences)"
     if metrics.draws:
+        smallest = count_of(metrics.dataset.smallest_group, "training image")
         several = (
-            "difference ± t · deviation of the paired differences of the draws, which is the standard error with all "
-            f"rows; t allows for {count_of(metrics.dataset.smallest_group, 'training image')} in the smallest "
-            "pseudo-group; would as many other training images of the same kind agree?"
+            "would other training images of the same kind agree? (difference ± t times the standard deviation of the "
+            f"paired differences; the smallest pseudo-group has {smallest})"
         )
     return [
         f"against ERM: mean difference in worst-group accuracy to ERM with {same}, and its 95 % intervals",
         f"  over {metrics.repeat}s: {several if metrics.repeats > 1 else 'needs two or more'}",
-        "  over images: of the paired answers, for all groups at once; would other images agree, with these "
-        "classifiers?",
+        "  over images: would other images agree, with these classifiers? (paired answers, whichever group is worst)",
     ]
 
 
@@ -305,9 +317,8 @@ def _about_training(metrics: Metrics) -> list[str]:
     named = " and where a row names another value" if varied else ""
     return [
         *varied,
-        f"the same budget in every row, except as noted below{named}: {settings.epochs} epochs, {batch}, "
-        f"{settings.optimizer}, learning rate {rate}; one training a {metrics.repeat}, no setting tuned for any "
-        "method",
+        f"every row has the same budget, except as noted below{named}: {settings.epochs} epochs, {batch}, "
+        f"{settings.optimizer}, learning rate {rate}; one training per {metrics.repeat}, no setting tuned for a method",
         best,
     ]
 
@@ -322,7 +333,7 @@ def _about_methods(metrics: Metrics) -> list[str]:
         if row.objective is None:
             continue
         if (more := row.epochs - row.varied.get("epochs", epochs)) > 0:
-            lines.append(f"{titles[name]} has {more} epochs more, before its training proper")
+            lines.append(f"{titles[name]} first trains {count_of(more, 'extra epoch')}")
         if (split := OBJECTIVES[row.objective].trains_on) != "train":
             flattery = "; it is judged on them here, so its figures prove nothing" if split == metrics.split else ""
             lines.append(f"{titles[name]} learns from rows of split {split!r}, all others from 'train'{flattery}")
@@ -344,9 +355,7 @@ def _about_seeds(metrics: Metrics) -> list[str]:
     if unmoved:
         names = [named(row.title, row.head, metrics) for row in unmoved]
         where = "any trained row" if len(unmoved) == len(trained) else "; ".join(names)
-        whole = " (one batch of all rows leaves no order to draw, a start from words no noise)"
+        whole = " (with one batch of all rows and a start from words, nothing is random)"
         because = "" if metrics.settings.batch_size else whole
-        lines.append(
-            f"seeds change no figure of {where}{because}, so there is no interval over seeds between such rows"
-        )
+        lines.append(f"seeds change no figure of {where}{because}, so there is no interval over seeds between them")
     return lines

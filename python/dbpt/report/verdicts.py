@@ -165,8 +165,10 @@ def _in_doubt(evidence: Evidence) -> str:
     """Return the headline if the guesses can't be trusted."""
     guesses = evidence.guesses
     assert guesses is not None
-    names = evidence.names if guesses.provenance == "probe" else guesses.in_doubt(evidence.attributes)
-    doubted = distrust(guesses.provenance, names)
+    names = guesses.doubted or evidence.attributes
+    all_of = "all of " if len(names) > 2 else ""
+    named = evidence.names if guesses.provenance == "probe" else f"{all_of}{' / '.join(names)}"
+    doubted = distrust(guesses.provenance, named)
     return f"{doubted}, so this audit can't tell whether the errors of {evidence.subject} depend on them."
 
 
