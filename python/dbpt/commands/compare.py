@@ -135,12 +135,12 @@ def compare(
     """
     Watch(callbacks)  # refuses wrong ones before any work
     if jobs < 1:
-        raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
+        raise InputError(f"--jobs: found {jobs}; expected the number of processes that train at the same time, 1 or more")
     # ranks would each do all of the work and overwrite each other's files
     if launched() or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         raise InputError(
-            "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
-            "and say --jobs for several processes"
+            "dbpt compare can't share trainings among the processes of torchrun; start it once, without torchrun, and "
+            "use --jobs for several processes"
         )
     request = Request(COMPARISON_FOLDER, Path(out), resume, overwrite)
     own, continued = dict[str, Any](), data is None

@@ -317,8 +317,8 @@ def _parse_method(text: str) -> Method:
     choices = ["group", "mixed", *GROUP_SOURCES]
     for part in parts:
         if part not in choices:
-            kinds = "group, for group prompts, mixed, for those between trained and untrained"
-            expected = f"after the colon stands {kinds}, or the groups: {', '.join(GROUP_SOURCES)}"
+            kinds = "group (group prompts), mixed (those between trained and untrained)"
+            expected = f"expected after the colon {kinds}, or the groups: {', '.join(GROUP_SOURCES)}"
             raise InputError(f"--methods: {text!r}: {expected}{nearest(part, choices)}")
     sources = [part for part in parts if part in GROUP_SOURCES]
     if len(sources) > 1 or len(set(parts)) < len(parts):

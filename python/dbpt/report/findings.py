@@ -127,7 +127,7 @@ def advice_of(figures: AuditFigures) -> str:
     elif step.method is not None:
         by_hand = "Use" if by_clusters else "Label a sample by hand, to correct wrong guesses; try other"
         sentence = (
-            f"This run was trained against such a bias already, with the objective {step.method}; to do the same again "
+            f"This run was already trained against such a bias, with the objective {step.method}; the same training again "
             f"changes little. {by_hand} words for the attribute; add images of the groups that fail; or compare "
             "methods and heads on the same data:"
         )

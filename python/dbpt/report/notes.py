@@ -192,7 +192,7 @@ def _whose(metrics: Metrics) -> str:
 
 def cluster_note(metrics: Metrics) -> str:
     """Return how clusters are compared with true attributes, after a figure; "" without clusters."""
-    return ", if each cluster is taken for its commonest true attribute" if metrics.dataset.clusters else ""
+    return ", if each cluster stands for its most common true attribute" if metrics.dataset.clusters else ""
 
 
 def pseudo_text(metrics: Metrics) -> str:

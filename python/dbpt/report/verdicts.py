@@ -175,7 +175,7 @@ def _in_doubt(evidence: Evidence) -> str:
 def _nothing(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]]:
     """Return headline and lead if there is nothing to compare."""
     if verdict.why_nothing == "one attribute":
-        lead = evidence.without_attribute or ["Errors of the attribute look like errors of the class."]
+        lead = evidence.without_attribute or ["Errors due to the attribute look the same as errors due to the class."]
         return f"Whether {evidence.names} matters can't be tested: no class has images of two attributes.", lead
     if verdict.why_nothing == "whole classes":
         return _whole_classes(evidence.groups, evidence.subject, evidence.names), evidence.untested

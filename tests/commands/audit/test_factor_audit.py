@@ -108,9 +108,7 @@ def test_factors_that_always_go_together_cannot_be_told_apart(draws):
     found = audited({"style": style, "size": style}, labels, draws.random(900) < 0.1 + 0.4 * style)
     for factor, other in zip(found, ("size", "style"), strict=True):
         assert factor.verdict.kind == "bias" and factor.explained_beyond.p_value is None
-        assert factor.verdict.lead[-1] == (
-            f"Its effect can't be told from that of {other}: they go together in these images."
-        )
+        assert factor.verdict.lead[-1].startswith(f"Its effect can't be told from that of {other}:")
 
 
 def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
@@ -118,9 +116,7 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
     is_wrong = draws.random(900) < 0.1 + 0.4 * style
     found = audited({"style": style, "size": size}, labels, is_wrong, doubts=["size"], by_guesses=True)
     assert [each.verdict.kind for each in found] == ["bias", "untrusted"]
-    untold = (
-        "But size may be the reason instead. The guesses of size can't be trusted, so it could not be held constant."
-    )
+    untold = "But size may be the reason instead. The guesses of size can't be trusted, so it could not be held constant."
     assert untold in " ".join(found[0].verdict.lead)
     assert factors_in_words(found, "file") == (
         "The errors of the classifier go with CLIP's guesses of style; but size may be the reason instead.",
