@@ -48,8 +48,14 @@ def test_headline_when_it_rose_fell_or_cannot_be_told():
 
     low, high, middle = [99, 60, 15, 48], [88, 84, 40, 43], [88, 84, 37, 43]
     for found, sentence in (
-        (said(low, high), "rose from 30.0 % (ERM) to 80.0 % (dbpt): +50.0 points [20.0, 50.0]; average 74.0 % → 85.0 %"),
-        (said(high, low, (-0.5, -0.2)), "fell from 80.0 % (ERM) to 30.0 % (dbpt): −50.0 points [−50.0, −20.0]; average"),
+        (
+            said(low, high),
+            "rose from 30.0 % (ERM) to 80.0 % (dbpt): +50.0 points [20.0, 50.0]; average 74.0 % → 85.0 %",
+        ),
+        (
+            said(high, low, (-0.5, -0.2)),
+            "fell from 80.0 % (ERM) to 30.0 % (dbpt): −50.0 points [−50.0, −20.0]; average",
+        ),
         (said(high, middle, UNCLEAR), "is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points [−10.0, 20.0], maybe by"),
     ):
         assert found.startswith(f"Worst-group accuracy {sentence}")

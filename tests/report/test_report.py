@@ -152,7 +152,11 @@ def test_warnings_name_their_rows_when_not_all_share_them():
     few = evaluated([90, 80, 5, 20], (100, 100, 20, 25))
     metrics = run(rows=[row("erm", few), row("dbpt", evaluated([90, 80, 20, 5], (100, 100, 20, 25)))], warnings=["one"])
     first, *others = summarize(metrics).warnings
-    assert [first, *(text.partition(" (")[0] for text in others)] == ["one", "ERM: worst group 2", "dbpt: worst group 3"]
+    assert [first, *(text.partition(" (")[0] for text in others)] == [
+        "one",
+        "ERM: worst group 2",
+        "dbpt: worst group 3",
+    ]
 
 
 def test_wide_letters_are_aligned():

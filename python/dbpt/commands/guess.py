@@ -119,7 +119,7 @@ class GuessedAttributes:
             by_clusters = guesses.provenance == "clusters"
             if_taken = ", if each cluster stands for its most common one" if by_clusters else ""
             notes.append(f"right for {right} % of {known_ones} images with a true attribute{if_taken}")
-            notes += [f"{each.name} alone: right for {text.percent(each.accuracy)} %" for each in guesses.named]
+            notes += [f"{factor.name} alone: right for {text.percent(factor.accuracy)} %" for factor in guesses.named]
         return "\n".join([*text.wrapped(lines), "", *text.render_columns(columns), "", *text.wrapped(notes)])
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ def guess_attributes(
     config = with_data(make_config(given), data)
     if out is not None:
         named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
-        check_output("--out", Path(out), overwrite=overwrite, reads=[each for each in named if each])
+        check_output("--out", Path(out), overwrite=overwrite, reads=[path for path in named if path])
         if Path(out).suffix.lower() != ".csv":
             raise InputError(f"--out {os.fspath(out)}: is written as CSV; choose a name that ends in .csv")
     config, notes = with_found_attributes(config, training=False)

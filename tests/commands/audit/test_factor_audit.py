@@ -116,7 +116,9 @@ def test_a_factor_without_trust_takes_nothing_from_the_others(draws):
     is_wrong = draws.random(900) < 0.1 + 0.4 * style
     found = audited({"style": style, "size": size}, labels, is_wrong, doubts=["size"], by_guesses=True)
     assert [each.verdict.kind for each in found] == ["bias", "untrusted"]
-    untold = "But size may be the reason instead. The guesses of size can't be trusted, so it could not be held constant."
+    untold = (
+        "But size may be the reason instead. The guesses of size can't be trusted, so it could not be held constant."
+    )
     assert untold in " ".join(found[0].verdict.lead)
     assert factors_in_words(found, "file") == (
         "The errors of the classifier go with CLIP's guesses of style; but size may be the reason instead.",
