@@ -127,8 +127,8 @@ def advice_of(figures: AuditFigures) -> str:
     elif step.method is not None:
         by_hand = "Use" if by_clusters else "Label a sample by hand, to correct wrong guesses; try other"
         sentence = (
-            f"This run was already trained against such a bias, with the objective {step.method}; training so again "
-            f"changes little. {by_hand} words for the attribute; add images of the groups that fail; or compare "
+            f"This run was already trained against such a bias, with the objective {step.method}; repeating "
+            f"that changes little. {by_hand} words for the attribute; add images of the groups that fail; or compare "
             "methods and heads on the same data:"
         )
     elif by != "file":

@@ -39,7 +39,7 @@ def step_after(subject, verdict, guesses, *, by_guesses, figures=None, **of):
         next_step=step,
     )
     sentence = advice_of(figures)
-    assert (step.method is None) is ("such a bias already" not in sentence)
+    assert (step.method is None) is ("already trained against such" not in sentence)
     assert (step.cramers_v is None) is ("Cramér's V" not in sentence)
     return step.kind, sentence, step.commands
 
