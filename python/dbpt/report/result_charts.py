@@ -62,8 +62,8 @@ def accuracy_chart(rows: Sequence[Row], where: str) -> charts.Chart | None:
     chosen, number = next(row for row in rows if row.chosen), most_groups(rows)
     rows, blocks = charted_rows(rows), []
     for g in sorted(chosen.worst_first[:number]) if rows else ():
-        entries = [(row, row.groups[g]) for row in rows]
-        bars = [charts.Bar(row.color, row.name, each.accuracy, each.low, each.high) for row, each in entries]
+        groups = [(row, row.groups[g]) for row in rows]
+        bars = [charts.Bar(row.color, row.name, group.accuracy, group.low, group.high) for row, group in groups]
         pair = chosen.metrics.dataset.groups[g]
         blocks.append(charts.BarGroup(pair, f"n = {group_size(rows, g)}", bars))
     what = f"Accuracy of each group in per cent, with 95 % intervals, {where}"
