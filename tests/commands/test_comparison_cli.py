@@ -6,7 +6,7 @@ import pytest
 from comparisons import METHODS
 from passed_on import passed_on
 
-from dbpt.commands.comparison_plan import BY_THE_PLAN
+from dbpt.commands.compare.plan import BY_THE_PLAN
 
 
 @pytest.fixture

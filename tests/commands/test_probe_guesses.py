@@ -11,8 +11,8 @@ from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.comparison_cells import Stages
-from dbpt.commands.comparison_plan import make_plan
+from dbpt.commands.compare.cells import Stages
+from dbpt.commands.compare.plan import make_plan
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import make_config
 from dbpt.storage.files import read_tensors, write_tensors

@@ -29,7 +29,7 @@ from dbpt.report.outcome import Outcome, change_of, outcome_of, second_sentence
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.result_charts import MOST_CURVES, validation_title
 from dbpt.report.sections import Section, section
-from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary, doubted_factors, shown_rows
+from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary, doubted_factors
 from dbpt.report.text import capitalize_first, count_of, sentence
 from dbpt.report.verdicts import after_doubts
 
@@ -95,7 +95,7 @@ def render_results(
     kind = "fit" if is_run else "compare"
     summary, judged_summary = Summary(metrics), Summary(judged)
     outcome, doubted = outcome_of(judged_summary, guesses), doubted_factors(guesses, metrics)
-    rows, chosen, tabled = shown_rows(summary.rows), summary.chosen, sections.tabled(summary.chosen)
+    rows, chosen, tabled = summary.rows, summary.chosen, sections.tabled(summary.chosen)
     average, gap = AVERAGES[metrics.average]
     values: dict[str, Any] = {
         "metrics": metrics,

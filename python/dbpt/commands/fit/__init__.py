@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
-from dbpt.commands.choice import choose, harder_test, with_mixed
+from dbpt.commands.fit.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.pages import answers_of, compared_rows, made_by_words
 from dbpt.commands.request import Request, Resolved

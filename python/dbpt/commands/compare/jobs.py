@@ -17,8 +17,8 @@ import torch
 from tqdm import tqdm
 
 from dbpt.commands.callbacks import Watch
-from dbpt.commands.comparison_cells import Stages, run_cell
-from dbpt.commands.comparison_plan import Cell
+from dbpt.commands.compare.cells import Stages, run_cell
+from dbpt.commands.compare.plan import Cell
 from dbpt.data import DATASETS
 from dbpt.errors import InputError
 from dbpt.heads import HEADS
