@@ -98,7 +98,7 @@ def render_results(
         steps: the commands to go on.
         charts: the `result_charts`.
         answers: the answers of one or two rows; None without results.
-        mistakes: those of the chosen row of a run in its worst group; None without images.
+        mistakes: the mistakes of the chosen row of a run in its worst group; None without images.
     """
     data, guesses, is_run = metrics.dataset, sheets.guesses, metrics.saved is not None
     kind, name, file = ("fit", "report", "metrics.json") if is_run else ("compare", "comparison", "compare.csv")

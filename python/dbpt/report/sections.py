@@ -143,7 +143,7 @@ def answers(
     Args:
         examples: the images of each group.
         tabled: the groups that the table shows.
-        names: those of the classifiers.
+        names: the names of the classifiers.
         where: which images they are, in words.
         has_images: False for features without images.
     """

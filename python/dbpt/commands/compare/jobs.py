@@ -39,7 +39,7 @@ def run_in_processes(
     Args:
         configs: the settings of all cells, whose images must be in the cache.
         cells: those to run.
-        folder: that of the comparison.
+        folder: the folder of the comparison.
         jobs: the number of processes.
         watch: this process tells it each epoch.
 

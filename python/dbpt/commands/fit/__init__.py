@@ -226,8 +226,8 @@ def write_results(
     Args:
         out: the folder.
         study: the data with groups, and the settings.
-        results: those of all rows; the last is the chosen one, which was trained.
-        metrics: those of the run but for its rows.
+        results: the results of all rows; the last is the chosen one, which was trained.
+        metrics: the metrics of the run but for its rows.
         sheets: the guesses, with pictures if there are images.
         command: the command that makes the run.
     """
