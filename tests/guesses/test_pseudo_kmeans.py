@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.guesses import label_attributes
-from dbpt.guesses.assignment import best_assignment
 from dbpt.guesses.clusters import centers_of_points
+from dbpt.guesses.mixture import best_assignment
 
 
 def blobs(sizes, seed=0, spread=0.4, shift=3.0):

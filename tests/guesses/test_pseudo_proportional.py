@@ -12,8 +12,8 @@ from sklearn.mixture import GaussianMixture
 
 from dbpt.errors import InputError
 from dbpt.guesses import label_attributes
+from dbpt.guesses.methods import fit_offsets
 from dbpt.guesses.mixture import estimate_shares
-from dbpt.guesses.proportional import fit_offsets
 
 
 def shares_of(found, attributes):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
 from dbpt.evaluation.results import Choice, Lead, Row
-from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
+from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
