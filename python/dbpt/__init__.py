@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_core": ["__version__"],
-    "commands.audit.audit": ["audit"],
-    "commands.discover.discover": ["discover"],
+    "commands.audit": ["audit"],
+    "commands.discover": ["discover"],
     "commands.audit.result": ["Audit"],
     "clip": ["Backbone", "load_backbone"],
     "clip.backbone": ["zero_shot_logits"],

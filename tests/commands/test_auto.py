@@ -74,9 +74,7 @@ def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
     """The training and validation rows have one ground, so their errors don't go with it; nothing is written."""
     is_test = dbpt.load_dataset("waterbirds", birds["root"]).splits == SPLITS.index("test")
     one_ground = written(birds, "one-ground", [""] * 500, kept=is_test | (true_grounds(birds) == 0))
-    with pytest.raises(
-        InputError, match="^--attributes auto: none of 3 families is proposed for the 21 errors of "
-    ) as refused:
+    with pytest.raises(InputError, match="^--attributes auto: none of 3 families .* the 21 errors of ") as refused:
         dbpt.fit(out=tmp_path / "run", **one_ground | TRAINING)
     told = str(refused.value)
     assert "\n" not in told and not (tmp_path / "run").exists()

@@ -63,7 +63,8 @@ def test_rows_of_unknown_attribute_are_drawn_by_class(labelled):
     pseudo = labelled.pseudo.pseudo_attributes.copy()
     unknown = labelled.rows("train")[::3]
     pseudo[unknown] = -1
-    without = replace(labelled, pseudo=replace(labelled.pseudo, pseudo_attributes=pseudo))
+    (factor,) = labelled.pseudo.factors
+    without = replace(labelled, pseudo=replace(labelled.pseudo, factors=(replace(factor, pseudo_attributes=pseudo),)))
     rows = half_of(without, 0).rows("train")
     of_unknown = rows[np.isin(rows, unknown)]
     classes = labelled.dataset.labels

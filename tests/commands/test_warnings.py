@@ -110,11 +110,7 @@ def test_each_warning_of_a_fit_is_once_in_each_place(tiny, tmp_path, request, co
 def test_each_warning_of_an_evaluation_is_once_in_each_place(tiny, tiny_run, alike, command):
     table = table_with_faults(tiny, "warnings-evaluate", kept_attributes=0, splits=("test",))
     result = dbpt.evaluate(tiny_run, table, max_failures=0.2, cache=str(tiny.cache))
-    sources = [
-        "no-image-0.png: not a JPEG",
-        "further unreadable images, left out",
-        "the shares of the attributes cannot",
-    ]
+    sources = ["no-image-0.png: not a JPEG", "further unreadable images", "the shares of the attributes cannot"]
     output = command("evaluate", tiny_run, table, "--max-failures", "0.2", "--cache", tiny.cache)
     once(output, result, [*sources, FEW_ROWS])
     for text in result.warnings:

@@ -199,10 +199,7 @@ def test_small_worst_group_is_warned_about_by_name():
         ({"train_counts": [1, 2, math.nan, 3]}, r"train_counts\[2\] is nan"),
         ({"num_attributes": 0}, "num_attributes is 0"),
         ({"num_classes": 2.0}, "num_classes is 2.0; expected an integer, 1 or above"),
-        (
-            {"num_classes": 10**9, "num_attributes": 10},
-            r"is 1000000000 \* 10 = 10000000000 groups; expected up to 1048576",
-        ),
+        ({"num_classes": 10**9, "num_attributes": 10}, r"= 10000000000 groups; expected up to 1048576"),
         ({"group_names": [("a", "b")]}, r"group_names has 1 names such as \[\('a', 'b'\)\]; expected 4 pairs of class"),
         ({"confidence": [0.5]}, r"confidence has shape \(1,\) .* one for each row"),
         ({"predictions": [], "labels": [], "attributes": []}, "predictions has no rows"),

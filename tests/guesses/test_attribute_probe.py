@@ -126,10 +126,7 @@ def test_rows_that_it_may_not_learn_from_change_nothing():
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
-        (
-            [0, 0, 1, 1],
-            "0 of the 4 training and validation images that it learns from have the attribute 'sky'",
-        ),
+        ([0, 0, 1, 1], "0 of the 4 training and validation images .* have the attribute 'sky'"),
         ([0, 0, 1, 2, 2], "1 of the 5 training and validation images that it learns from have the attribute 'water'"),
         ([-1, -1], "no training or validation image has a known attribute; label some by hand"),
     ],

@@ -62,13 +62,10 @@ def test_the_verdict_says_what_the_intervals_prove(changes, sentence):
 
 
 def test_the_verdict_names_pseudo_groups_heads_and_missing_results():
-    assert verdict_of(ERM, DBPT, group_kind="pseudo").startswith(
-        "dbpt raises worst-group accuracy over pseudo groups by 31.0 points over ERM"
-    )
+    assert "worst-group accuracy over pseudo groups by 31.0" in verdict_of(ERM, DBPT, group_kind="pseudo")
     assert verdict_of(ERM, DBPT, heads=["prompt", "linear"]).startswith("dbpt, head prompt raises worst-group")
-    assert verdict_of(ERM, DBPT, group_kind="pseudo", guesses=GUESSES) == (
-        "CLIP can't tell land / water apart in these images, so the figures by group prove nothing."
-    )
+    untrusted = verdict_of(ERM, DBPT, group_kind="pseudo", guesses=GUESSES)
+    assert untrusted.endswith("in these images, so the figures by group prove nothing.")
     assert verdict_of(ERM, DBPT, guesses=GUESSES).startswith("dbpt raises worst-group accuracy by")
     assert verdict_of(ERM) == "Worst-group accuracy of ERM is 50.0 %, average 75.0 %."
     assert verdict_of(compared("dbpt", (), ())).startswith("No group could be evaluated, so there is no worst-group")

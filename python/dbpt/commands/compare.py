@@ -134,12 +134,14 @@ def compare(
     """
     Watch(callbacks)  # refuses wrong ones before any work
     if jobs < 1:
-        raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
+        raise InputError(
+            f"--jobs: found {jobs}; expected the number of processes that train at the same time, 1 or more"
+        )
     # ranks would each do all of the work and overwrite each other's files
     if launched() or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         raise InputError(
-            "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
-            "and say --jobs for several processes"
+            "dbpt compare can't share trainings among the processes of torchrun; start it once, without torchrun, and "
+            "use --jobs for several processes"
         )
     request = Request(COMPARISON_FOLDER, Path(out), resume, overwrite)
     own, continued = dict[str, Any](), data is None
@@ -162,7 +164,7 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     out, notes = request.out, resolved.notes
     plan = planning.make_plan(resolved.config, **own)
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
-    needed = any(each.needs_attributes for each in free)
+    needed = any(method.needs_attributes for method in free)
     stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
     methods = [method.name for method in plan.methods]
     # Once more, since the backbone has settled the precision.
@@ -172,7 +174,7 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [cell for row in plan.rows for cell in row.cells]
     warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
-    warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(each.names_groups for each in free)))
+    warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(method.names_groups for method in free)))
     if plan.config.alpha is not None and not any(row.method.is_mixed for row in plan.rows):
         warnings[caution("no effect", flag="--alpha", value=str(plan.config.alpha), readers=planning.MIXED)] = None
     if plan.vary:
@@ -180,7 +182,7 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     embedded, study = stages.embedded, stages.guessed(plan.cells[0])
     study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
     trained = [cell.config for cell in plan.cells if cell.head is not None]
-    reads_guesses = any(each.uses_guesses for each in free)
+    reads_guesses = any(method.uses_guesses for method in free)
     doubted = guesses.doubted_factors if reads_guesses else doubted_guesses(study, trained)
     study = replace(study, doubted_guesses=doubted, class_doubts=judged_class_words(embedded, study.pseudo))
     log_warnings(logged := [*study.class_doubts, *map(doubts_in_words, doubted), *warnings], embedded.warnings)
@@ -337,7 +339,7 @@ def _line(cell: planning.Cell, outcome: Evaluated | str) -> str:
     return f"{cell.method.name}{varied_in_words(dict(cell.varied))}{head}, {number}: {figure}"
 
 
-SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data", *planning.BY_THE_PLAN)]
+SETTINGS = [setting.name for setting in fields(FitConfig) if setting.name not in ("data", *planning.BY_THE_PLAN)]
 """The settings of every row."""
 
 

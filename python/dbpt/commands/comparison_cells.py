@@ -93,7 +93,7 @@ class Stages:
     def _embedded_for(self, config: FitConfig) -> Embedded:
         seed = None if config.shots is None else config.seed
         if seed not in self._embedded:
-            configs = [each for each in self._configs if seed in (None, each.seed)]
+            configs = [cell_config for cell_config in self._configs if seed in (None, cell_config.seed)]
             backbone = self.embedded.backbone if self._embedded else None
             self._embedded[seed] = self._load(configs, backbone=backbone)
         return self._embedded[seed]
@@ -146,7 +146,7 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
     if config.label_model is not None and not config.learns_attributes and embedded.are_guessed(config):
         arrays.append(embedded.logits)
     rows = np.flatnonzero(dataset.splits == SPLITS.index("test")) if only_test else slice(None)
-    for array in (each[rows] for each in arrays):
+    for array in (whole[rows] for whole in arrays):
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -258,7 +258,7 @@ def _values(name: str, given: Sequence[Any]) -> list[Any]:
     if name in BY_THE_PLAN:
         raise InputError(f"{flag}: each row of a comparison has its own; name them in --{BY_THE_PLAN[name]}")
     if name not in VARIABLE:
-        if name in (each.name for each in fields(FitConfig)):
+        if name in (field_.name for field_ in fields(FitConfig)):
             raise InputError(f"{flag}: all rows share it; make a comparison for each value")
         raise InputError(f"{flag}: unknown setting{nearest(name, list(VARIABLE))}; valid are {', '.join(VARIABLE)}")
     given = given.tolist() if isinstance(given, np.ndarray) else given  # such as np.geomspace(1e-4, 1e-2, 5)
@@ -266,14 +266,14 @@ def _values(name: str, given: Sequence[Any]) -> list[Any]:
         raise InputError(f"{flag}: found {given!r:.200}; expected a list of values")
     setting, values = VARIABLE[name], list[Any]()
     kind = str(setting.type).removesuffix(" | None")
-    for each in given:
-        value = each
+    for entry in given:
+        value = entry
         try:
             if isinstance(value, str) and kind != "str":
                 value = {"true": True, "false": False}[value] if kind == "bool" else plain_number(value)
         except (KeyError, ValueError):
             expected = "true or false" if kind == "bool" else "a number"
-            raise InputError(f"{flag}: {each!r} is not {expected}; write --vary {name}=VALUE,VALUE") from None
+            raise InputError(f"{flag}: {entry!r} is not {expected}; write --vary {name}=VALUE,VALUE") from None
         if kind == "int" and isinstance(value, float) and value.is_integer():
             value = int(value)
         elif kind == "float" and type(value) is int:
@@ -317,8 +317,8 @@ def _parse_method(text: str) -> Method:
     choices = ["group", "mixed", *GROUP_SOURCES]
     for part in parts:
         if part not in choices:
-            kinds = "group, for group prompts, mixed, for those between trained and untrained"
-            expected = f"after the colon stands {kinds}, or the groups: {', '.join(GROUP_SOURCES)}"
+            kinds = "group (group prompts), mixed (those between trained and untrained)"
+            expected = f"expected after the colon {kinds}, or the groups: {', '.join(GROUP_SOURCES)}"
             raise InputError(f"--methods: {text!r}: {expected}{nearest(part, choices)}")
     sources = [part for part in parts if part in GROUP_SOURCES]
     if len(sources) > 1 or len(set(parts)) < len(parts):

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OPTIONS = tuple(each.name for each in fields(FitConfig) if each.name != "data")
+OPTIONS = tuple(setting.name for setting in fields(FitConfig) if setting.name != "data")
 
 
 @shows_settings(FitSettings)
@@ -143,13 +143,13 @@ def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) ->
     for objective, prompts in trained:
         checkpoint = out / "checkpoints" / f"{method_name(objective, prompts).replace(':', '-')}.safetensors"
         results.append(trained_result(study, objective, prompts, checkpoint_path=checkpoint, watch=watch, ranks=ranks))
-    names = {method_name(*each) for each in candidates}
+    names = {method_name(*candidate) for candidate in candidates}
 
     def finish() -> Result:
-        tried = {each.row.method: each for each in results if each.row.method in names}
+        tried = {candidate.row.method: candidate for candidate in results if candidate.row.method in names}
         tried, hedge = with_mixed(study, tried)
         best, choice = choose(study, tried, hedge) if config.prompts == AUTO else (hedge or next(iter(tried)), None)
-        others = [each for each in results if each.row.method not in names]
+        others = [candidate for candidate in results if candidate.row.method not in names]
         rows = [*others, *(tried[name] for name in tried if name != best), tried[best]]
         of_best = tried[best].row
         of_chosen = replace(study, config=replace(config.for_one(of_best.prompts or "class"), alpha=of_best.alpha))

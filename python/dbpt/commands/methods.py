@@ -208,7 +208,7 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
         "logit_scale": np.ones(1),
         "logit_bias": bias,
     }
-    classifier = FeatureClassifier({key: each.astype(np.float32) for key, each in tensors.items()}, Head)
+    classifier = FeatureClassifier({key: tensor.astype(np.float32) for key, tensor in tensors.items()}, Head)
     assert trained.trained is not None and trained.row.model_selection is not None
     selection, best_epoch = trained.row.model_selection, trained.trained.best_epoch
     score = validation_score(selection, best_epoch, _validation(study, classifier))[0]

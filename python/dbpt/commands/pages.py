@@ -46,11 +46,11 @@ def answers_of(study: Study, metrics: Metrics, predictions: Mapping[int, NDArray
             [dataset.paths[row] for row in rows],
             dataset.root if config.opens_images else None,
             study.reported.groups[rows],
-            [each[rows] for each in predictions.values()],
+            [predicted[rows] for predicted in predictions.values()],
             group_names=study.reported.pairs,
             classes=dataset.class_names,
             seed=config.seed,
-            first=[each.index for each in worst_first(shown.groups)] if shown else [],
+            first=[group.index for group in worst_first(shown.groups)] if shown else [],
         ),
         confusions=[
             confusion_counts(dataset.labels[rows], each[rows], dataset.num_classes) for each in predictions.values()

@@ -179,7 +179,7 @@ def metrics_of_study(study: Study, **own: Any) -> results.Metrics:
             root=str(dataset.root),
             classes=list(dataset.class_names),
             attributes=list(dataset.attribute_names) if own_names else [],
-            factors=[FactorSummary(name=each.name, values=list(each.values)) for each in factors],
+            factors=[FactorSummary(name=factor.name, values=list(factor.values)) for factor in factors],
             counts={split: grouping.counts(study.rows(split)).tolist() for split in SPLITS},
             train_counts_pseudo=study.grouping("pseudo").counts(study.rows("train")).tolist(),
             notes=list(dataset.notes),

@@ -79,7 +79,7 @@ def _combined(row: Row, results: Sequence[Evaluated]) -> Row:
     """Return the row with the means of its seeds, the deviations over its draws or else seeds, and all repeats."""
     of_seeds = [result for result in results if result.repeat.draw is None]
     first = of_seeds[0].row if of_seeds else None
-    by_split: dict[str, Any] = {split: _mean([getattr(each.row, split) for each in of_seeds]) for split in SPLITS}
+    by_split: dict[str, Any] = {split: _mean([getattr(repeat.row, split) for repeat in of_seeds]) for split in SPLITS}
     row = replace(
         row,
         repeats=[replace(result.repeat, figures=_figures(result)) for result in results],
@@ -110,12 +110,12 @@ def _mean(by_seed: Sequence[GroupMetrics | None]) -> GroupMetrics | None:
 
     The mean bounds cover at least as often as those of one seed, because the mean varies less than the seeds.
     """
-    known = [each for each in by_seed if each is not None]
+    known = [value for value in by_seed if value is not None]
     if len(known) < 2:
         return known[0] if known else None
     names = ("n", "worst_group_low", "worst_group_high", *FIGURES)
     means: dict[str, Any] = {name: _mean_of(known, name) for name in names}
-    groups = tuple(_mean_group(of_seeds) for of_seeds in zip(*(each.groups for each in known), strict=True))
+    groups = tuple(_mean_group(of_seeds) for of_seeds in zip(*(figures.groups for figures in known), strict=True))
     worst = next(iter(worst_first(groups)), None)
     means |= {"n": round(means["n"]), "groups": groups, "worst_group": None if worst is None else worst.index}
     return replace(known[0], **means, warnings=tuple(dict.fromkeys(text for each in known for text in each.warnings)))
@@ -129,7 +129,7 @@ def _mean_group(by_seed: Sequence[Group]) -> Group:
 
 
 def _mean_of(by_seed: Sequence[object], name: str) -> float | None:
-    known = [value for each in by_seed if (value := getattr(each, name)) is not None]
+    known = [value for figures in by_seed if (value := getattr(figures, name)) is not None]
     return fmean(known) if known else None
 
 

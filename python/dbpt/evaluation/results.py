@@ -306,7 +306,7 @@ class Metrics:
     def others(self, row: Row) -> list[Row]:
         """Return the rows besides ``row``, without those that it was chosen from."""
         candidates = self.saved.choice.candidates if self.saved and self.saved.choice else ()
-        return [each for each in self.rows if each is not row and each.method not in candidates]
+        return [other for other in self.rows if other is not row and other.method not in candidates]
 
     def reference(self, row: Row) -> Row | None:
         """Return the row to compare ``row`` with: ERM with the same head and settings; for zero-shot, with any head.
@@ -321,9 +321,9 @@ class Metrics:
             return None if row.objective == "erm" else plain
         if self.saved is None or row.method != self.saved.method:
             return None
-        known = [each for each in others if each.figure("worst_group_accuracy") is not None]
-        known = [each for each in known if each.method != "zero-shot" or not self.class_doubts]
-        return max(known, key=lambda each: each.figure("worst_group_accuracy") or 0.0, default=None)
+        known = [other for other in others if other.figure("worst_group_accuracy") is not None]
+        known = [other for other in known if other.method != "zero-shot" or not self.class_doubts]
+        return max(known, key=lambda other: other.figure("worst_group_accuracy") or 0.0, default=None)
 
 
 def read_metrics(path: Path) -> Metrics:

@@ -191,7 +191,7 @@ def _subject_of_data(
 ) -> Subject:
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
-        raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
+        raise InputError("data: none is named; name a data set (only the audit of a run has data of its own)")
     asked = with_data(make_config(given), data)
     config = resolve_demo(asked)
     check_before_reading(config)
@@ -256,7 +256,7 @@ def _subject_of_run(
     has_clusters = config.num_clusters is not None
     of_run = has_clusters and given.get("attributes") is None
     if of_run and config.label_backbone != classifier.config.label_backbone:
-        problem = f"--label-model: the clusters of the run {run} are in the features of its own"
+        problem = f"--label-model: the clusters of the run {run} are in the features of its own model"
         raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
     images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)

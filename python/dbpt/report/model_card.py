@@ -23,7 +23,7 @@ def model_card(metrics: Metrics, command: str, *, is_drawn: bool, weights: str |
     summary = Summary(metrics)
     name = _in_markdown(f"demo-{metrics.dataset.name}" if is_drawn else metrics.dataset.name)
     asks = "" if weights is None else f', weights="{PurePath(weights).name}"'
-    short = shlex.join(PurePath(each).name if PurePath(each).is_absolute() else each for each in shlex.split(command))
+    short = shlex.join(PurePath(word).name if PurePath(word).is_absolute() else word for word in shlex.split(command))
     parts = [
         f"---\n{_metadata(summary, is_drawn=is_drawn).to_yaml()}\n---",
         f"# CLIP for {name}, with fewer spurious features",
@@ -77,7 +77,7 @@ def _description(summary: Summary) -> list[str]:
     """Return what the classifier does, its tower and its head, a part of a sentence in each line."""
     classes, backbone, row = summary.metrics.dataset.classes, summary.metrics.backbone, summary.chosen.record
     names = ", ".join(map(_in_markdown, classes[:MOST_CLASSES])) + (", ..." if len(classes) > MOST_CLASSES else "")
-    model, weights = (PurePath(each).name if each else "" for each in (backbone.model, backbone.pretrained))
+    model, weights = (PurePath(path).name if path else "" for path in (backbone.model, backbone.pretrained))
     tower = _in_markdown(f"{model} ({weights})" if weights else model)
     return [
         f"It names the class of an image, one of {count_of(len(classes), 'class', 'classes')}: {names}.",

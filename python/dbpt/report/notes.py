@@ -20,7 +20,7 @@ def split_line(summary: Summary) -> str:
     """Return a line that names the split of the figures and its number of images."""
     metrics = summary.metrics
     shown = [row.record.shown for row in summary.rows if row.record.shown is not None]
-    images = f", {count_of(max(each.n for each in shown), 'image')}" if shown else ""
+    images = f", {count_of(max(figures.n for figures in shown), 'image')}" if shown else ""
     name = f"{SPLIT_NAMES[metrics.split]} split{images}"
     if metrics.split == "test":
         return name
@@ -91,7 +91,7 @@ def notes(summary: Summary, *, warnings: bool = True) -> list[str]:
         *how_computed(summary),
         *(f"left out: {reason}" for reason in metrics.left_out),
         *failed,
-        *(f"warning: {each}" for each in (summary.warnings if warnings else [])),
+        *(f"warning: {warning}" for warning in (summary.warnings if warnings else [])),
     ]
 
 
@@ -113,7 +113,7 @@ def groups_line(metrics: Metrics) -> str:
         groups = f"groups: pseudo attributes ({'from a file' if metrics.pseudo_method == METHOD else guessed})"
     if not metrics.pseudo_doubts:
         return groups
-    factors = [each.name for each in metrics.dataset.factors]
+    factors = [factor.name for factor in metrics.dataset.factors]
     doubted = [name for name in factors if name in {doubt.of for doubt in metrics.pseudo_doubts}]
     return f"{groups}, {'which' if doubted == factors else ' and '.join(doubted)} can't be trusted here"
 
@@ -133,10 +133,10 @@ def selected_by(metrics: Metrics) -> str:
     """Return the rule by which the best epochs of a run or a comparison were chosen, and the rows with another one."""
     selection, others = metrics.model_selection, list[str]()
     if selection == AUTO:  # rows of a comparison may have both defaults
-        know = {OBJECTIVES[each.objective].uses_groups for each in metrics.rows if each.objective is not None}
+        know = {OBJECTIVES[row.objective].uses_groups for row in metrics.rows if row.objective is not None}
         selection, others = DEFAULT_SELECTIONS[True in know], ["methods without groups"] if len(know) > 1 else []
     else:
-        others = [each.title for each in metrics.rows if each.model_selection not in (None, selection)]
+        others = [row.title for row in metrics.rows if row.model_selection not in (None, selection)]
     by_ppa = any(row.group_source == "ppa" for row in metrics.rows)
     by_class = selection in PSEUDO_SELECTIONS and not metrics.dataset.has_attributes and not by_ppa
     text = selection_text(selection, by_class=by_class)
@@ -173,7 +173,7 @@ def pseudo_note(metrics: Metrics) -> str:
         return text
     if len(factors := metrics.dataset.factors) > 1:
         shares = zip(factors, right_by_factor(factors, quality.confusion), strict=True)
-        text += f"; right by factor: {', '.join(f'{each.name} {percent(share)}' for each, share in shares)}"
+        text += f"; right by factor: {', '.join(f'{factor.name} {percent(share)}' for factor, share in shares)}"
     smallest, name = quality.groups[quality.smallest_group], metrics.dataset.group_names[quality.smallest_group]
     interval = interval_text(smallest.precision_low, smallest.precision_high)
     right = f"{percent(quality.accuracy)} % are right{cluster_note(metrics)}"
@@ -192,7 +192,7 @@ def _whose(metrics: Metrics) -> str:
 
 def cluster_note(metrics: Metrics) -> str:
     """Return how clusters are compared with true attributes, after a figure; "" without clusters."""
-    return ", if each cluster is taken for its commonest true attribute" if metrics.dataset.clusters else ""
+    return ", if each cluster stands for its most common true attribute" if metrics.dataset.clusters else ""
 
 
 def pseudo_text(metrics: Metrics) -> str:
@@ -262,9 +262,9 @@ def _about_factors(summary: Summary) -> list[str]:
     for i, factor in enumerate(evaluated[0].factors if evaluated else ()):
         worst = [(row.name, row.factors[i].worst) for row in evaluated]
         texts = [
-            f"{name} {percent(each.accuracy)} ({group_name(each.class_name, each.attribute)})"
-            for name, each in worst
-            if each
+            f"{name} {percent(group.accuracy)} ({group_name(group.class_name, group.attribute)})"
+            for name, group in worst
+            if group
         ]
         if texts:
             notes.append(f"worst group by {factor.name} alone{of_means}: {', '.join(texts)}")

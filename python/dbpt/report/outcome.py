@@ -52,7 +52,7 @@ def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: st
     """
     if not guesses.doubts or metrics.group_kind == "true":
         return None, ""
-    doubted = [f"{' / '.join(each.values)} ({each.name})" for each in guesses.named if each.doubts]
+    doubted = [f"{' / '.join(factor.values)} ({factor.name})" for factor in guesses.named if factor.doubts]
     doubts = distrust(guesses.provenance, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
     if not nothing_is_trusted(guesses):
         return None, f" {doubts}, so {about_some}."
@@ -64,8 +64,8 @@ def _bias(row: Row, source: str) -> tuple[str, bool]:
     """Return a sentence about the worst group of a row, and whether another group of its class is clearly better."""
     worst, method = row.worst, METHODS.get(row.method, row.title)
     assert worst is not None
-    in_class = [each for each in row.groups if each.class_name == worst.class_name and each.accuracy is not None]
-    best, right = max(in_class, key=lambda each: each.accuracy or 0.0), in_words(worst.accuracy)
+    in_class = [group for group in row.groups if group.class_name == worst.class_name and group.accuracy is not None]
+    best, right = max(in_class, key=lambda group: group.accuracy or 0.0), in_words(worst.accuracy)
     if not worst.attribute:
         return f"{capitalize_first(method)} gets {right} right in its worst class, {worst.class_name}.", False
     if (best.low or 0.0) > (worst.high or 1.0):

@@ -63,7 +63,7 @@ def accuracy_chart(rows: Sequence[ShownRow], where: str) -> charts.Chart | None:
     rows, blocks = charted_rows(rows), []
     for g in sorted(chosen.worst_first[:number]) if rows else ():
         entries = [(shown, shown.row.groups[g]) for shown in rows]
-        bars = [charts.Bar(shown.color, shown.name, each.accuracy, each.low, each.high) for shown, each in entries]
+        bars = [charts.Bar(shown.color, shown.name, group.accuracy, group.low, group.high) for shown, group in entries]
         pair = chosen.metrics.dataset.groups[g]
         blocks.append(charts.BarGroup(pair, f"n = {group_size([shown.row for shown in rows], g)}", bars))
     what = f"Accuracy of each group in per cent, with 95 % intervals, {where}"

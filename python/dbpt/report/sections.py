@@ -154,7 +154,7 @@ def answers(
 
 def taken_for(counts: Sequence[ArrayLike], names: Sequence[str], classes: Sequence[str]) -> Section:
     """Return the confusions of the classifiers ``names``, whose ``counts`` are (C, C)."""
-    tables = [confusions(each, classes) for each in counts]
+    tables = [confusions(confusion, classes) for confusion in counts]
     return section("confusions", "What is taken for what", tables=tables, names=names)
 
 

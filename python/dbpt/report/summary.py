@@ -51,7 +51,7 @@ def factor_figures(metrics: Metrics, of_row: Sequence[Group], average: float | N
 
 def nothing_is_trusted(guesses: Guesses) -> bool:
     """Return True if the guesses of the attribute, or of each of several factors, are doubted."""
-    return all(each.doubts for each in guesses.factors)
+    return all(factor.doubts for factor in guesses.factors)
 
 
 def doubted_factors(guesses: Guesses, metrics: Metrics) -> list[str]:
@@ -151,7 +151,7 @@ class Row:
     @property
     def worst_first(self) -> list[int]:
         """The groups that tables show, in the order of their accuracy, those without images last."""
-        accuracies = [each.accuracy for each in self.groups] or [None] * len(self.metrics.dataset.groups)
+        accuracies = [group.accuracy for group in self.groups] or [None] * len(self.metrics.dataset.groups)
         return sorted(self.metrics.dataset.shown_groups, key=lambda g: (accuracies[g] is None, accuracies[g] or 0.0))
 
     @property

@@ -58,7 +58,7 @@ def _figure_columns(summary: Summary) -> list[list[str]]:
 
     def column(title: tuple[str, str, str], name: str) -> list[str]:
         records = [row.record for row in rows]
-        figures = [each.validation_score if name == "validation_score" else each.figure(name) for each in records]
+        figures = [record.validation_score if name == "validation_score" else record.figure(name) for record in records]
         deviations = [text.percent(sd) if (sd := row.record.deviations.get(name)) is not None else "" for row in rows]
         longest = max(map(len, deviations), default=0)
         signs = [f" ± {each:>{longest}}" if each else " " * (longest + 3 if longest else 0) for each in deviations]
@@ -134,7 +134,7 @@ def _factor_lines(summary: Summary) -> list[str]:
         names = [text.shorten_group(each.class_name, each.attribute, text.LONGEST_GROUP_NAME) for each in factor.groups]
         columns = [
             ["", "", f"by {factor.name} alone", *names],
-            ["", "", "images", *(f"n={text.count(each.n)}" for each in factor.groups)],
+            ["", "", "images", *(f"n={text.count(group.n)}" for group in factor.groups)],
         ]
         for row in evaluated:
             figures = row.factors[i]
@@ -164,7 +164,7 @@ def table_lines(metrics: Metrics) -> list[dict[str, object]]:
         over_images = row.difference.over_images if row.difference else None
         line |= _bounds("worst_group_accuracy_against_erm_images", over_images)
         by_factor = factor_figures(metrics, () if row.groups_differ else row.groups)
-        worst = {each.name: each.worst and each.worst.accuracy for each in by_factor}
+        worst = {factor.name: factor.worst and factor.worst.accuracy for factor in by_factor}
         if len(metrics.dataset.factors) > 1:
             line |= {f"worst_group_accuracy_{each.name}": worst.get(each.name) for each in metrics.dataset.factors}
         lines.append(line)
