@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.commands.choice import choose, with_mixed
-from dbpt.commands.comparison_cells import half_of
+from dbpt.commands.compare.cells import half_of
+from dbpt.commands.fit.choice import choose, with_mixed
 from dbpt.commands.methods import trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError

@@ -15,7 +15,7 @@ from html_page import Page
 from tiny import CLASSES, Tiny
 
 from dbpt.cli import main
-from dbpt.commands import comparison_jobs as jobs
+from dbpt.commands.compare import jobs
 from dbpt.errors import InputError
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dbpt.commands.comparison_plan import BY_THE_PLAN, METHODS, is_cell_file, make_plan, shared_settings
+from dbpt.commands.compare.plan import BY_THE_PLAN, METHODS, is_cell_file, make_plan, shared_settings
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
 

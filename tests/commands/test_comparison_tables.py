@@ -46,7 +46,7 @@ SETTINGS = replace(COMPARISON.settings, epochs=50, lr={"prompt": 0.01, "linear":
 COMPARISON = replace(COMPARISON, settings=SETTINGS)
 HEADING = """\
 A&B_100%: test split, 12\u202f345 images
-groups: pseudo attributes (labelled by the model); figures in per cent, mean ± standard deviation over 3 seeds
+groups: pseudo attributes (guessed by CLIP); figures in per cent, mean ± standard deviation over 3 seeds
 """
 
 WIDE = """

@@ -10,7 +10,7 @@ from comparisons import compare, contents
 
 import dbpt
 from dbpt.cli import main
-from dbpt.commands.comparison_plan import is_cell_file, make_plan
+from dbpt.commands.compare.plan import is_cell_file, make_plan
 from dbpt.errors import InputError
 from dbpt.settings.config import make_config
 

@@ -11,7 +11,7 @@ import torch
 from fuzz_target import Parse, Prepare, Workplace, target
 
 import dbpt
-from dbpt.commands import comparison_cells as cells
+from dbpt.commands.compare import cells
 from dbpt.commands.label.judging import read_answers
 from dbpt.commands.label.sample import Design, RunLabels, Stratum, read_design, write_design
 from dbpt.data.columns import parse_columns

@@ -105,14 +105,14 @@ def test_training_rows_alone_are_shown_and_called_so():
 
 def test_table_says_when_groups_are_pseudo():
     table = table_of(run(group_kind="pseudo", pseudo_quality=None))
-    assert "groups: pseudo attributes (labelled by the model); figures" in table
+    assert "groups: pseudo attributes (guessed by CLIP); figures" in table
     assert "smallest pseudo-group" not in unwrapped(table)
     assert table.endswith("CLIP's guesses, proportional: 62 % land, 38 % water")
     assert "warning" not in table
     doubts = [asdict(doubt) for doubt in worded("reworded")]
     doubted = run(group_kind="pseudo", pseudo_quality=None, pseudo_doubts=doubts)
-    assert "(labelled by the model), which can't be trusted here; figures" in unwrapped(table_of(doubted))
-    assert "(labelled by the model), which can't be trusted here" in Page(render_report(doubted, [], [])).words
+    assert "(guessed by CLIP), which can't be trusted here; figures" in unwrapped(table_of(doubted))
+    assert "(guessed by CLIP), which can't be trusted here" in Page(render_report(doubted, [], [])).words
     from_file = table_of(run(group_kind="pseudo", pseudo_quality=None, pseudo_method="file"))
     assert "groups: pseudo attributes (from a file); figures" in from_file
 

@@ -55,7 +55,7 @@ def test_each_factor_has_the_figures_that_it_would_have_as_the_only_attribute(dr
 @pytest.mark.parametrize(("differ", "factors", "size"), [(False, ["a", "b", "c"], "40"), (True, [], "differs by seed")])
 def test_seeds_that_disagree_on_the_groups_have_no_figures_by_factor_and_no_sizes(differ, factors, size):
     record = compared("ERM", [0.5], [0.5] * 36, groups_differ=differ)
-    shown = Row(record, METRICS, chosen=True)
+    shown = Row(record, METRICS, chosen=True, color="chosen")
     assert ([each.name for each in shown.factors], group_size([shown], 0)) == (factors, size)
 
 

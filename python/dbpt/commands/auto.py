@@ -130,7 +130,7 @@ def best_family(
 
     Args:
         images: the n images to search.
-        words: those of the classes.
+        words: the words of the classes.
         right: (n,) bool, the images that are predicted right.
         by: who predicts.
         searched: which images they are, for sentences.

@@ -31,7 +31,7 @@ class StartedRun:
     """The run or comparison that begins, for `Callback.on_fit_start`.
 
     Attributes:
-        folder: that of the run or comparison.
+        folder: the folder of the run or comparison.
         settings: the settings by name, without those that are None.
         groups: the names of the groups of each row that is trained, by the name of the row. The lists in the metrics
             of an epoch have a value for each.
@@ -159,7 +159,7 @@ class Watch:
                         self._trackers = [other for other in self._trackers if other is not callback]
                         with suppress(Exception):  # it may be half open
                             callback.close(failed=True)
-                        hint = "mend it or leave it out, and continue with --resume"
+                        hint = "fix it or leave it out, and continue with --resume"
                         raise InputError(f"{name}: cannot begin ({reason}); {hint}") from error
                     logger.warning(f"{name}: left out from here on ({reason})")
                     self._all = tuple(other for other in self._all if other is not callback)

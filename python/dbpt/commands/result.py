@@ -35,7 +35,7 @@ class Result:
     Figures are fractions over the split that the table shows; None means missing.
 
     Attributes:
-        folder: that of the run or comparison.
+        folder: the folder of the run or comparison.
         metrics: the content of ``metrics.json`` or ``compare.json``.
     """
 
@@ -48,7 +48,7 @@ class Result:
         """Read the result of a finished `fit` or `compare`.
 
         Args:
-            folder: that of the run or comparison.
+            folder: the folder of the run or comparison.
 
         Returns:
             The result.

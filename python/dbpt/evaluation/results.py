@@ -180,7 +180,7 @@ class Lead:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.choice`.
+    """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.fit.choice`.
 
     ``group`` is the worst one of the hedge in validation, with ``n`` images; None without one. ``fewest`` are those of
     the rarest group there, 0 if only training has it. ``figure`` is wgp, wga or average."""

@@ -183,7 +183,7 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     Args:
         families: with their zero-shot weights.
         images: the n images.
-        words: those of the classes.
+        words: the words of the classes.
 
     Returns:
         A `GuessedFamily` for each of the ``families``, in their order.

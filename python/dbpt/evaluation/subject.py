@@ -65,14 +65,14 @@ class Subject:
         logged: the warnings that are logged already.
         config: the settings.
         asked: the settings before a demo is drawn; with those of ``auto`` once it has found the attributes.
-        predictions: those of the audited images.
+        predictions: the predictions of the audited images.
         by, title: who predicts, as a kind and in words.
         source: the data, as commands name them.
         predictions_named: the predictions, as commands name them; None for those in memory.
         read: the settings that the command reads.
         typed: the settings that repeat the command, as they were typed.
         asks_clusters: whether the audit was asked for clusters, and not only the run that is audited.
-        probe: that of the run.
+        probe: the probe of the run.
         search: the one that chose the attribute.
     """
 

@@ -27,7 +27,7 @@ class GroupedAttribute:
     """One attribute that divides the classes of N rows into groups.
 
     Attributes:
-        name: that of a factor; "attribute" for the only one.
+        name: the name of a factor; "attribute" for the only one.
         codes: (N,) int64, its value in each row, -1 where unknown.
         values: (C, A) the name of each value in each class.
         provenance: where the codes come from.

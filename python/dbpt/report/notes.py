@@ -109,7 +109,7 @@ def groups_line(metrics: Metrics) -> str:
     if metrics.dataset.clusters:
         groups = "groups: clusters within each class (found by the model)"
     else:
-        guessed = "by a probe" if metrics.cross_validated else "labelled by the model"
+        guessed = f"guessed by {'a probe' if metrics.cross_validated else 'CLIP'}"
         groups = f"groups: pseudo attributes ({'from a file' if metrics.pseudo_method == METHOD else guessed})"
     if not metrics.pseudo_doubts:
         return groups

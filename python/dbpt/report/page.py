@@ -29,7 +29,7 @@ from dbpt.report.outcome import Outcome, change_of, outcome_of, second_sentence
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.result_charts import MOST_CURVES, validation_title
 from dbpt.report.sections import Section, section
-from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary, doubted_factors, shown_rows
+from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary, doubted_factors
 from dbpt.report.text import capitalize_first, count_of, sentence
 from dbpt.report.verdicts import after_doubts
 
@@ -89,13 +89,13 @@ def render_results(
         steps: the commands to go on.
         charts: the `result_charts`.
         answers: the answers of one or two rows; None without results.
-        mistakes: those of the chosen row of a run in its worst group; None without images.
+        mistakes: the mistakes of the chosen row of a run in its worst group; None without images.
     """
     data, guesses, is_run = metrics.dataset, sheets.guesses, metrics.saved is not None
     kind = "fit" if is_run else "compare"
     summary, judged_summary = Summary(metrics), Summary(judged)
     outcome, doubted = outcome_of(judged_summary, guesses), doubted_factors(guesses, metrics)
-    rows, chosen, tabled = shown_rows(summary.rows), summary.chosen, sections.tabled(summary.chosen)
+    rows, chosen, tabled = summary.rows, summary.chosen, sections.tabled(summary.chosen)
     average, gap = AVERAGES[metrics.average]
     values: dict[str, Any] = {
         "metrics": metrics,

@@ -272,7 +272,7 @@ def first_thumbnails(
     """Yield the first ``number`` of ``rows`` whose images can be read, each with its thumbnail.
 
     Args:
-        paths: those of all rows, relative to ``root``.
+        paths: the paths of all rows, relative to ``root``.
         root: the folder of the images.
         rows: the rows to try, in order: at most 3 times ``number``.
         number: how many to yield.

@@ -9,7 +9,7 @@ from dbpt.groups import class_and_attribute, group_name
 from dbpt.guesses.linear_probe import PPA_NAMES
 from dbpt.report import charts
 from dbpt.report.notes import selecting_figure, split_line
-from dbpt.report.summary import SPLIT_NAMES, ShownRow, Summary, group_size, shown_rows
+from dbpt.report.summary import SPLIT_NAMES, Row, Summary, group_size
 from dbpt.report.text import count_of, shorten_group
 
 MOST_CURVES = 16
@@ -26,7 +26,7 @@ def result_charts(metrics: Metrics, history: History = ()) -> dict[str, charts.C
     A run has the curves of its training, from its ``history``; a comparison has the worst-group accuracy of each row.
     """
     summary = Summary(metrics)
-    rows, chosen = shown_rows(summary.rows), summary.chosen
+    rows, chosen = summary.rows, summary.chosen
     if metrics.saved is None:
         where = f"{SPLIT_NAMES[metrics.split]} split"
         return {"worst_group_accuracy": _row_chart(rows), "accuracy": accuracy_chart(rows, where)}
@@ -42,32 +42,32 @@ def result_charts(metrics: Metrics, history: History = ()) -> dict[str, charts.C
     }
 
 
-def charted_rows(rows: Sequence[ShownRow]) -> list[ShownRow]:
+def charted_rows(rows: Sequence[Row]) -> list[Row]:
     """Return the rows of the chart of groups: zero-shot, ERM and the chosen one, and those with the best worst group.
 
     They keep the order of the table.
     """
-    known, fixed = [shown for shown in rows if shown.row.groups], ("zero-shot", "erm", "chosen")
-    order = sorted(known, key=lambda shown: (shown.color not in fixed, -(shown.row.worst_group_accuracy or 0.0)))
-    return [shown for shown in known if shown in order[:MOST_CHARTED]]
+    known, fixed = [row for row in rows if row.groups], ("zero-shot", "erm", "chosen")
+    order = sorted(known, key=lambda row: (row.color not in fixed, -(row.worst_group_accuracy or 0.0)))
+    return [row for row in known if row in order[:MOST_CHARTED]]
 
 
-def most_groups(rows: Sequence[ShownRow]) -> int:
+def most_groups(rows: Sequence[Row]) -> int:
     """Return how many groups the chart of groups shows at most."""
     return max(1, min(charts.MOST_BARS, MOST_BARS_BY_GROUP // max(1, len(charted_rows(rows)))))
 
 
-def accuracy_chart(rows: Sequence[ShownRow], where: str) -> charts.Chart | None:
+def accuracy_chart(rows: Sequence[Row], where: str) -> charts.Chart | None:
     """Draw the accuracy of the `charted_rows` in the groups where the chosen one has the lowest, with intervals."""
-    chosen, number = next(shown.row for shown in rows if shown.row.chosen), most_groups(rows)
+    chosen, number = next(row for row in rows if row.chosen), most_groups(rows)
     rows, blocks = charted_rows(rows), []
     for g in sorted(chosen.worst_first[:number]) if rows else ():
-        entries = [(shown, shown.row.groups[g]) for shown in rows]
-        bars = [charts.Bar(shown.color, shown.name, group.accuracy, group.low, group.high) for shown, group in entries]
+        groups = [(row, row.groups[g]) for row in rows]
+        bars = [charts.Bar(row.color, row.name, group.accuracy, group.low, group.high) for row, group in groups]
         pair = chosen.metrics.dataset.groups[g]
-        blocks.append(charts.BarGroup(pair, f"n = {group_size([shown.row for shown in rows], g)}", bars))
+        blocks.append(charts.BarGroup(pair, f"n = {group_size(rows, g)}", bars))
     what = f"Accuracy of each group in per cent, with 95 % intervals, {where}"
-    return charts.bar_chart(blocks, what, [(shown.color, shown.name) for shown in rows])
+    return charts.bar_chart(blocks, what, [(row.color, row.name) for row in rows])
 
 
 CURVES: dict[str, tuple[str, Literal["relative", "fraction"]]] = {
@@ -127,15 +127,15 @@ def validation_title(metrics: Metrics) -> str:
     return f"{figure.capitalize()} on validation{over}"
 
 
-def _validation_chart(summary: Summary, history: History, rows: Sequence[ShownRow]) -> charts.Chart | None:
+def _validation_chart(summary: Summary, history: History, rows: Sequence[Row]) -> charts.Chart | None:
     """Draw the figure that selects epochs, a curve for each row. Best epochs have a ring."""
     title, (_, _, key) = validation_title(summary.metrics), selecting_figure(summary.metrics)
     lines = []
-    for shown in rows:
-        mine = [entry for entry in history if entry["row"] == shown.row.method]
+    for row in rows:
+        mine = [entry for entry in history if entry["row"] == row.method]
         curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
         if any(value is not None for _, value in curve):
-            lines.append(charts.Line(shown.color, shown.name, shown.name, curve, marked=_best_epoch(mine)))
+            lines.append(charts.Line(row.color, row.name, row.name, curve, marked=_best_epoch(mine)))
     return charts.line_chart(lines, f"{title}, in per cent, by epoch", scale="percent") if lines else None
 
 
@@ -143,14 +143,14 @@ def _best_epoch(history: History) -> int | None:
     return next((int(entry["epoch"]) for entry in history if entry["best"]), None)
 
 
-def _row_chart(rows: Sequence[ShownRow]) -> charts.Chart | None:
+def _row_chart(rows: Sequence[Row]) -> charts.Chart | None:
     """Draw the worst-group accuracy of each row, with the interval over images and a dot for each of several seeds."""
     bars = []
-    for shown in [shown for shown in rows if shown.row.worst_group_accuracy is not None][: charts.MOST_BARS]:
-        by_seed = [repeat.figures["worst_group_accuracy"] for repeat in shown.row.record.seed_repeats]
-        low, high = shown.row.interval or (None, None)
+    for row in [row for row in rows if row.worst_group_accuracy is not None][: charts.MOST_BARS]:
+        by_seed = [repeat.figures["worst_group_accuracy"] for repeat in row.record.seed_repeats]
+        low, high = row.interval or (None, None)
         dots = [value for value in by_seed if value is not None] if len(by_seed) > 1 else []
-        bar = charts.Bar(shown.color, "worst-group accuracy", shown.row.worst_group_accuracy, low, high, dots)
-        note = "not trained" if shown.row.head is None else count_of(len(by_seed), "seed")
-        bars.append(charts.BarGroup((shown.name, ""), note, [bar]))
+        bar = charts.Bar(row.color, "worst-group accuracy", row.worst_group_accuracy, low, high, dots)
+        note = "not trained" if row.head is None else count_of(len(by_seed), "seed")
+        bars.append(charts.BarGroup((row.name, ""), note, [bar]))
     return charts.bar_chart(bars, "Worst-group accuracy of each row in per cent, with its 95 % interval over images")

@@ -16,7 +16,7 @@ from dbpt.guesses.trust import Guesses
 from dbpt.report.charts import Chart
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.result_charts import charted_rows, most_groups
-from dbpt.report.summary import SPLIT_NAMES, Row, ShownRow, group_size
+from dbpt.report.summary import SPLIT_NAMES, Row, group_size
 from dbpt.report.tables import confusions
 from dbpt.report.text import guesser, render, sentence
 
@@ -102,7 +102,7 @@ def tabled(row: Row) -> list[int]:
 
 def groups(
     metrics: Metrics,
-    rows: Sequence[ShownRow],
+    rows: Sequence[Row],
     chart: Chart | None,
     doubted: Sequence[str],
     *,
@@ -117,7 +117,7 @@ def groups(
         doubted: the factors whose guesses are doubted.
         file: the file that has the figures of all groups.
     """
-    chosen, num_groups = next(shown for shown in rows if shown.row.chosen), len(metrics.dataset.groups)
+    chosen, num_groups = next(row for row in rows if row.chosen), len(metrics.dataset.groups)
     return section(
         "groups",
         "Accuracy by group",
@@ -127,8 +127,8 @@ def groups(
         num_charted=most_groups(rows),
         chart=chart,
         doubted=doubted,
-        tabled=sorted(chosen.row.worst_first[: min(MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
-        sizes=[group_size([shown.row for shown in rows], g) for g in range(num_groups)],
+        tabled=sorted(chosen.worst_first[: min(MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
+        sizes=[group_size(rows, g) for g in range(num_groups)],
         chosen=chosen.name,
         split_name=SPLIT_NAMES[metrics.split],
         file=file,
@@ -143,7 +143,7 @@ def answers(
     Args:
         examples: the images of each group.
         tabled: the groups that the table shows.
-        names: those of the classifiers.
+        names: the names of the classifiers.
         where: which images they are, in words.
         has_images: False for features without images.
     """

@@ -87,11 +87,12 @@ SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 
 @dataclass(frozen=True, repr=False)
 class Row:
-    """A row of the table of ``metrics``. Figures are fractions, means over the seeds."""
+    """A row of the table of ``metrics``, with its color on pages. Figures are fractions, means over the seeds."""
 
     record: results.Row
     metrics: Metrics
     chosen: bool
+    color: str
 
     def __repr__(self) -> str:
         worst, average = percent(self.worst_group_accuracy), percent(self.average_accuracy)
@@ -165,30 +166,9 @@ class Row:
         return factor_figures(self.metrics, () if self.groups_differ else self.groups, self.average_accuracy)
 
 
-@dataclass(frozen=True)
-class ShownRow:
-    """A row of a page, with its ``name`` and ``color`` in tables and charts."""
-
-    row: Row
-    name: str
-    color: str
-
-
 def named(title: str, head: str | None, metrics: Metrics) -> str:
     """Return a title with the head, if the metrics have several."""
     return title if head is None or len(metrics.heads) < 2 else f"{title}, head {head}"
-
-
-def shown_rows(rows: Sequence[Row]) -> list[ShownRow]:
-    """Return the rows with colours; zero-shot, ERM and the chosen row have the same ones on all pages."""
-    fixed = {"zero-shot": "zero-shot", "erm": "erm"}
-    shown, others = [], 0
-    for row in rows:
-        # Only the first of several rows of a method has its colour.
-        color = "chosen" if row.chosen else fixed.pop(row.method, "")
-        shown.append(ShownRow(row, row.name, color or f"other-{others % 4}"))  # COLORS has four of them
-        others += not color
-    return shown
 
 
 def group_size(rows: Sequence[Row], group: int) -> str:
@@ -205,9 +185,16 @@ class Summary:
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
-        """The rows, of which one is chosen."""
-        chosen = self.metrics.chosen
-        return tuple(Row(record, self.metrics, i == chosen) for i, record in enumerate(self.metrics.rows))
+        """The rows, of which one is chosen; zero-shot, ERM and the chosen row have the same colors on all pages."""
+        fixed = {"zero-shot": "zero-shot", "erm": "erm"}
+        rows, others = list[Row](), 0
+        for position, record in enumerate(self.metrics.rows):
+            is_chosen = position == self.metrics.chosen
+            # Only the first of several rows of a method has its color.
+            color = "chosen" if is_chosen else fixed.pop(record.method, "")
+            rows.append(Row(record, self.metrics, is_chosen, color or f"other-{others % 4}"))  # COLORS has four of them
+            others += not color
+        return tuple(rows)
 
     @property
     def chosen(self) -> Row:

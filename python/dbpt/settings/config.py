@@ -167,7 +167,7 @@ class FitConfig(Settings):
         """Return resolved settings by name.
 
         Args:
-            names: those of the settings.
+            names: the names of the settings.
         """
         resolved = self.resolved()
         return {name: getattr(resolved, name) for name in names}

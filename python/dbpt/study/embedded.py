@@ -148,7 +148,7 @@ def embedded_rows(
         backbone: the one that is trained on.
         config: the settings. Attributes below their ``min_confidence`` become unknown.
         known: the known attributes of ``dataset``.
-        clusters: those of a run; None finds clusters, if ``config`` asks for them.
+        clusters: the clusters of a run; None finds clusters, if ``config`` asks for them.
     """
     labeller = backbone
     if config.label_backbone is not None:

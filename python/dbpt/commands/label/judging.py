@@ -93,7 +93,7 @@ def judge_labels(
     images of the split; they don't cover other images.
 
     Args:
-        folder: that of `draw_label_sample`.
+        folder: the folder of `draw_label_sample`.
         labels: the CSV that the page exported.
         table: a CSV to write: the run's table with the labels in its columns of attributes or factors, for `dbpt.fit`
             with ``guess_only_unknown``.

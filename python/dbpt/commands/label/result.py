@@ -97,7 +97,7 @@ class Judged(JudgedFigures):
         n_drawn, n_not_labelled: the images of the sample, and those without a line in the labels.
         n_labelled, n_cannot_tell: images with an answer, and those that the person could not tell.
         average: the accuracy of the classifier over all images.
-        pseudo_accuracy: that of the pseudo attributes.
+        pseudo_accuracy: the accuracy of the pseudo attributes.
         by_pseudo, corrected: the worst-group accuracy over pseudo groups and over the person's groups.
         groups: each group with the precision of its pseudo-group and its corrected accuracy.
         factors: the same figures for each factor alone, if there are several.

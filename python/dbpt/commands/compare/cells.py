@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.commands.callbacks import Watch
-from dbpt.commands.comparison_plan import Cell
+from dbpt.commands.compare.plan import Cell
 from dbpt.commands.methods import alpha_of, mixed_result, trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError

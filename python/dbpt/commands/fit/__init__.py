@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
-from dbpt.commands.choice import choose, harder_test, with_mixed
+from dbpt.commands.fit.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
 from dbpt.commands.pages import answers_of, compared_rows, made_by_words
 from dbpt.commands.request import Request, Resolved
@@ -219,8 +219,8 @@ def write_results(
     Args:
         out: the folder.
         study: the data with groups, and the settings.
-        results: those of all rows; the last is the chosen one, which was trained.
-        metrics: those of the run but for its rows.
+        results: the results of all rows; the last is the chosen one, which was trained.
+        metrics: the metrics of the run but for its rows.
         sheets: the guesses, with pictures if there are images.
         command: the command that makes the run.
     """

@@ -12,10 +12,10 @@ import torch.distributed as dist
 
 from dbpt._core import __version__
 from dbpt.cautions import Caution, caution
-from dbpt.commands import comparison_plan as planning
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
-from dbpt.commands.comparison_cells import Stages, cell_classifier, read_result, result_path
-from dbpt.commands.comparison_jobs import attempt, run_in_processes
+from dbpt.commands.compare import plan as planning
+from dbpt.commands.compare.cells import Stages, cell_classifier, read_result, result_path
+from dbpt.commands.compare.jobs import attempt, run_in_processes
 from dbpt.commands.pages import answers_of, compared_rows, made_by_words
 from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result

@@ -17,8 +17,8 @@ import torch
 from tqdm import tqdm
 
 from dbpt.commands.callbacks import Watch
-from dbpt.commands.comparison_cells import Stages, run_cell
-from dbpt.commands.comparison_plan import Cell
+from dbpt.commands.compare.cells import Stages, run_cell
+from dbpt.commands.compare.plan import Cell
 from dbpt.data import DATASETS
 from dbpt.errors import InputError
 from dbpt.heads import HEADS
@@ -39,7 +39,7 @@ def run_in_processes(
     Args:
         configs: the settings of all cells, whose images must be in the cache.
         cells: those to run.
-        folder: that of the comparison.
+        folder: the folder of the comparison.
         jobs: the number of processes.
         watch: this process tells it each epoch.
 
