@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.commands.choice import choose, with_mixed
-from dbpt.commands.comparison_cells import half_of
+from dbpt.commands.compare.cells import half_of
+from dbpt.commands.fit.choice import choose, with_mixed
 from dbpt.commands.methods import trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
-from dbpt.evaluation.results import RunRow
+from dbpt.evaluation.results import Row
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
 from dbpt.study.guesses import judged_guesses
@@ -199,7 +199,7 @@ def table_of(source: str, name: str, head: str, draws: int) -> Iterator[tuple[st
         yield control.name, f"{means} ± {worst[:, -1].std(ddof=1):.1f}"
 
 
-def of_draw(study: Study, config: FitConfig, control: Control, draw: int) -> list[RunRow]:
+def of_draw(study: Study, config: FitConfig, control: Control, draw: int) -> list[Row]:
     """Return the row of each column."""
     changed = half_of(control.change(study, np.random.default_rng([draw, 17])), draw)
     results = {}

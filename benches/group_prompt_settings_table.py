@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dbpt.commands.comparison_cells import half_of
+from dbpt.commands.compare.cells import half_of
 from dbpt.commands.methods import MethodResult, trained_result, training_free_result
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo

@@ -37,7 +37,7 @@ def rows_of(folder: Path) -> dict[tuple[str, str], dict[str, dict[str, Any]]]:
 def auto(by_class: dict[str, dict[str, Any]], by_group: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Return the row that validation prefers in each repeat; the first if they are level."""
     pairs = {repeat: (by_class[repeat], by_group[repeat]) for repeat in by_class.keys() & by_group.keys()}
-    return {repeat: max(pair, key=lambda row: row["validation_score"]) for repeat, pair in pairs.items()}
+    return {repeat: max(pair, key=lambda row: row["repeats"][0]["validation_score"]) for repeat, pair in pairs.items()}
 
 
 def line(of_repeats: dict[str, dict[str, Any]]) -> str:
@@ -61,7 +61,7 @@ def main(folders: list[str]) -> None:
         for head in dict.fromkeys(head for _, head in order if head):
             if all((method, head) in found for method in CANDIDATES):
                 chosen = auto(*(found[method, head] for method in CANDIDATES))
-                share = statistics.mean(row["name"] == "gla" for row in chosen.values())
+                share = statistics.mean(row["method"] == "gla" for row in chosen.values())
                 print(f"| auto (group prompts in {100 * share:.0f} % of the draws) | {head} | {line(chosen)} |")
 
 

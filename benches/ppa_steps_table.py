@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.commands.comparison_cells import half_of
+from dbpt.commands.compare.cells import half_of
 from dbpt.commands.methods import trained_result
 from dbpt.data.dataset import Dataset
 from dbpt.data.tables import csv_text

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from dbpt.clip import Backbone, load_backbone
-from dbpt.commands.choice import choose, with_mixed
+from dbpt.commands.fit.choice import choose, with_mixed
 from dbpt.commands.methods import MethodResult, trained_result, training_free_result
 from dbpt.settings.config import make_config
 from dbpt.study.guesses import judged_guesses

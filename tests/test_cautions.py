@@ -22,21 +22,19 @@ def test_each_kind_is_used_and_no_other():
 @pytest.mark.parametrize(
     ("warning", "sentence"),
     [
-        (caution("unknown attributes", n=1), "1 image of unknown attribute, in the average only"),
-        (caution("unknown attributes", n=1200), "1,200 images of unknown attribute, in the average only"),
+        (caution("unknown attributes", n=1), "1 image of unknown attribute, counted in the average only"),
+        (caution("unknown attributes", n=1200), "1,200 images of unknown attribute, counted in the average only"),
         (caution("unused", names=["a"]), "no image was guessed 'a'"),
         (caution("leave out", names=["a", "b"], kept=["c", "d", "e"]),
          "leave out 'a' and 'b': 'c', 'd' and 'e' alone raise no doubt"),
         (caution("sentences", names=[], value=0.7999, limit=0.8),
-         "other sentences around the same names give other guesses (agreement 0.7999; trusted from 0.8)"),
+         "the guesses change with the sentences around the names (agreement 0.7999; trusted from 0.8)"),
         (caution("separation", pairs=[["a", "b"], ["b", "c"]], value=0.0, limit=0.1),
-         "the images form no groups that 'a' and 'b' or that 'b' and 'c' tell apart (separation 0.00; "
-         "trusted from 0.1)"),
+         "the images form no separate groups for 'a' and 'b' or for 'b' and 'c' (separation 0.00; trusted from 0.1)"),
         (Caution("text", {"text": "odd"}, of="style"), "style: odd"),
         (Caution("text", {"text": "odd"}, of="style", classes=["cat", "dog"]), "style: for cat, dog, odd"),
-        (caution("few shots", shots=5, classes=[f"c{i} (1)" for i in range(12)]),
-         "--shots 5: classes with fewer training images, of which all are taken: c0 (1), c1 (1), c2 (1), c3 (1), "
-         "c4 (1), c5 (1), c6 (1), c7 (1), c8 (1), c9 (1) and 2 more"),
+        (caution("weightless groups", groups=[f"g{i}" for i in range(12)]),
+         "groups with weight 0: g0, g1, g2, g3, g4, g5, g6, g7, g8, g9 and 2 more; lower --eta or --dro-step-size"),
     ],
 )  # fmt: skip
 def test_sentences(warning, sentence):

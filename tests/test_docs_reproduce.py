@@ -86,5 +86,5 @@ def test_each_command_runs_to_its_end(workplace, monkeypatch, number):
     methods, heads = value(command, "--methods").split(","), value(command, "--heads").split(",")
     assert {row["method"] for row in compared["rows"]} == set(methods)
     assert {row["head"] for row in compared["rows"]} == {*heads, None}
-    assert all((len(row["seeds"]), len(row["draws"])) == (1, 2) for row in compared["rows"])
+    assert all(len(row["repeats"]) == 1 + 2 for row in compared["rows"])
     assert compared["failed"] == []

@@ -23,6 +23,7 @@ RETURNED = [  # by public functions, and not public themselves
     ("commands.embed", ["DataCheck", "EmbeddedImages"]),
     ("features.embedding", ["Embeddings"]),
     ("features.maintenance", ["CacheInfo"]),
+    ("commands.label.result", ["Judged"]),
     ("commands.label.sample", ["Design", "Stratum"]),
     ("runs.classifier", ["FeatureClassifier", "Prediction"]),
     ("runs.exports", ["TorchClassifier", "ZeroShotWeights"]),

@@ -14,7 +14,7 @@ from documentation import blocks, read, tomllib
 from tiny import ATTRIBUTES, CLASSES
 
 import dbpt
-from dbpt.commands.comparison_plan import is_cell_file, make_plan, shared_settings
+from dbpt.commands.compare.plan import is_cell_file, make_plan, shared_settings
 from dbpt.data import DATASETS, DatasetReader
 from dbpt.errors import InputError
 from dbpt.guesses import PSEUDO_METHODS, PseudoMethod, label_attributes

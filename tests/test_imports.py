@@ -35,7 +35,7 @@ def quietly(*commands: str) -> str:
         "import dbpt.data.words, dbpt.groups, dbpt.report, dbpt.data.demo; dbpt.write_demo; dbpt.load_dataset",
         "import dbpt; dbpt.Result; import dbpt.runs.run_folder, dbpt.features",
         "import dbpt.guesses, dbpt.settings.config, dbpt.objectives, dbpt.heads",
-        "import dbpt.commands.comparison_plan as p; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)",
+        "import dbpt.commands.compare.plan as p; p.make_plan(p.shared_settings({}), p.METHODS, 'prompt', 5)",
         "import dbpt, dbpt.report.tables; dbpt.judge_labels; dbpt.draw_label_sample",
         quietly("--help", "fit --help", "label --help"),
         quietly("fit demo --out never --epoch 3", "demo demo-nothing never", "--version"),

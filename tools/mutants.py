@@ -24,9 +24,9 @@ MUTANTS = [
     ("clip/model.py", ".div_(255)", ".div_(256)", "clip/preprocessing"),
     ("clip/backbone.py", "np.float32(backbone.logit_bias or 0.0)", "np.float32(0)", "clip/backbone"),
     ("clip/backbone.py", "logits_nK *= np.float32(backbone.logit_scale)", "pass", "clip/zero_shot"),
-    ("commands/choice.py", "each.mean > each.limit", "each.mean > 0", "commands/choice"),
-    ("commands/choice.py", "np.nanargmin(means[hedge])", "np.nanargmax(means[hedge])", "commands/choice"),
-    ("commands/choice.py", "max(deviation, SMALLEST_DEVIATION)", "deviation", "commands/choice"),
+    ("commands/fit/choice.py", "each.mean > each.limit", "each.mean > 0", "commands/choice"),
+    ("commands/fit/choice.py", "np.nanargmin(means[hedge])", "np.nanargmax(means[hedge])", "commands/choice"),
+    ("commands/fit/choice.py", "max(deviation, SMALLEST_DEVIATION)", "deviation", "commands/choice"),
     ("commands/methods.py", "(1 - alpha) * untrained", "alpha * untrained", "commands/group_prompts"),
     ("guesses/class_words.py", "rows = attributes == attribute", "rows = attributes >= 0", "guesses/class_words"),
     (

@@ -11,10 +11,10 @@ method, head and data set. The second has the difference in worst-group accuracy
 import sys
 from pathlib import Path
 
-from dbpt.commands.comparison_summary import interval_over_draws
-from dbpt.evaluation.results import ComparisonMetrics, ComparisonRow, read_metrics
+from dbpt.evaluation.repeats import interval_over_draws
+from dbpt.evaluation.results import Row, read_metrics
 
-Rows = dict[tuple[str, str], ComparisonRow]
+Rows = dict[tuple[str, str], Row]
 """By title and head."""
 
 
@@ -25,7 +25,7 @@ def main() -> None:
     for argument in sys.argv[1:]:
         name, _, folders = argument.partition("=")
         for folder in folders.split(","):
-            metrics = read_metrics(Path(folder) / "compare.json", ComparisonMetrics)
+            metrics = read_metrics(Path(folder) / "compare.json")
             smallest[name] = metrics.dataset.smallest_group
             data.setdefault(name, {}).update({(row.title, row.head or "–"): row for row in metrics.rows})
     named = dict.fromkeys(key for rows in data.values() for key in rows)
@@ -39,13 +39,13 @@ def main() -> None:
             print(f"| {title} | {head} | {' | '.join(cells)} |")
 
 
-def cell(row: ComparisonRow | None) -> str:
+def cell(row: Row | None) -> str:
     """Return worst-group accuracy with its deviation, adjusted average and gap."""
     if row is None:
         return "–"
     names = ("worst_group_accuracy", "adjusted_average", "adjusted_gap")
-    wga, average, gap = ("–" if (mean := row.figures[name].mean) is None else f"{100 * mean:.1f}" for name in names)
-    sd = 100 * (row.figures["worst_group_accuracy"].sd or 0.0)
+    wga, average, gap = ("–" if (mean := row.figure(name)) is None else f"{100 * mean:.1f}" for name in names)
+    sd = 100 * (row.deviations["worst_group_accuracy"] or 0.0)
     spread = f" ± {sd:.1f}" if sd >= 0.05 else ""
     return f"**{wga}**{spread} · {average} · {gap}"
 
@@ -55,12 +55,13 @@ def lead(rows: Rows, title: str, head: str, smallest: int) -> str:
     other, ours = rows.get((title, head)), rows.get(("dbpt", "linear" if head == "–" else head))
     if other is None or ours is None:
         return "–"
-    own, theirs = ours.figures["worst_group_accuracy"], other.figures["worst_group_accuracy"]
-    if own.mean is None or theirs.mean is None:
+    name = "worst_group_accuracy"
+    own, theirs = ours.figure(name), other.figure(name)
+    if own is None or theirs is None:
         return "–"
-    of_theirs = dict(zip(other.draws, theirs.by_draw, strict=True))
-    pairs = [(one, of_theirs.get(draw)) for draw, one in zip(ours.draws, own.by_draw, strict=True)]
-    difference, by_draw = own.mean - theirs.mean, [a - b for a, b in pairs if a is not None and b is not None]
+    of_theirs = {repeat.draw: repeat.figures[name] for repeat in other.draw_repeats}
+    pairs = [(repeat.figures[name], of_theirs.get(repeat.draw)) for repeat in ours.draw_repeats]
+    difference, by_draw = own - theirs, [a - b for a, b in pairs if a is not None and b is not None]
     text, interval = f"{100 * difference:+.1f}", interval_over_draws(difference, by_draw, smallest)
     if interval is not None:
         text += f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dbpt.commands.audit.result import Audit
-from dbpt.commands.comparison_plan import BY_THE_PLAN
+from dbpt.commands.compare.plan import BY_THE_PLAN
 from dbpt.commands.discover.result import Discovery, DiscoveryFigures
 from dbpt.commands.result import Result
 from dbpt.evaluation.audit import AuditFigures

@@ -122,7 +122,7 @@ def vector(
     """Return `values` as an array (N,), or (length,), without a copy if possible. Nothing is flattened.
 
     Args:
-        name: that of the argument, for messages.
+        name: the name of the argument, for messages.
         values: an array, list, tensor or column. Integers may also be objects, as pandas holds them.
         kinds: the kinds of its dtype: one of `KINDS`, "" for any.
         length: the number of values, one for each of what ``per`` names.

@@ -18,18 +18,18 @@ SENTENCES = {
     "held out": "no validation split: {n} of the training rows, stratified by {by}, serve as one",
     "unreadable image": "{where}: {path}: {reason}; left out",
     "more unreadable images": "further unreadable images, left out: {n}",
-    "copies": "{n:copy/copies} among {of:image}, by equal features: they count in accuracies, whose intervals are then "
-    "too narrow, but not in the test of the attribute; the first is {first!r}, of {original!r}",
-    "seen in training": "{n} of the audited images served to train the run or to choose its epoch; new ones may be "
-    "harder",
+    "copies": "{n:copy/copies} among {of:image} (equal features): accuracies count copies, so their intervals are too "
+    "narrow; the test of the attribute doesn't; the first is {first!r}, of {original!r}",
+    "seen in training": "{n} of the audited images were used to train the run or to choose its epoch; figures on new "
+    "images may be lower",
     "few true attributes": "only {n} of {of} images have a true attribute: figures are over pseudo groups",
-    "unread figures": "{problem}; this evaluation does without the run's training counts",
+    "unread figures": "{problem}; this evaluation goes on without the run's training counts",
     # files of predictions and attributes
     "ignored rows": "{path}: {n} of {of} rows are ignored, because the data lack their images; the first is {first}",
     "no value": "{where}: {path}: no {noun}: {reason}; left out",
     "more without a value": "further images without a {noun}, left out: {n}",
-    "as many in another split": "{path}: {n} rows, taken as those of the {splits} images of {source}, in its order; as "
-    "many images are in split {others}",
+    "as many in another split": "{path}: its {n} rows are read as the {splits} images of {source}, in the same order; "
+    "as many images are in split {others}",
     "indices": "{path}: its integers are read as indices, so {index} means the {noun} {name!r}; to give names, write "
     "them as text",
     # how attributes were guessed
@@ -44,13 +44,13 @@ SENTENCES = {
     "moving shares": "the shares still moved after {n} steps: [{shares}]",
     "no share": "no image looks like attribute {attribute}, so its share is 0",
     # doubts about guesses by words, by a probe, in clusters, from a file
-    "sentences": "other sentences around {names:and|the same names} give other guesses (agreement {value}; trusted "
-    "from {limit})",
+    "sentences": "the guesses change with the sentences around {names:and|the names} (agreement {value}; trusted from "
+    "{limit})",
     "spread": "CLIP's odds hardly change from image to image (spread {value}; trusted from {limit})",
-    "separation": "the images form no groups that {pairs: or that |the names} tell apart (separation {value}; trusted "
+    "separation": "the images form no separate groups for {pairs: or for |the names} (separation {value}; trusted "
     "from {limit})",
-    "rare": "few images are guessed {names:or}, and no gap parts them from unusual images of another name (density in "
-    "the gap {value}; trusted up to {limit})",
+    "rare": "few images are guessed {names:or}, and no gap separates them from unusual images of another name (density "
+    "in the gap {value}; trusted up to {limit})",
     "other words": "other words fit the images better than any of the names ({value} % of a catalogue's words; trusted "
     "up to {limit} %)",
     "unused": "no image was guessed {names:or}",
@@ -60,8 +60,7 @@ SENTENCES = {
     "trusted from {limit}); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
     "class accuracy": "zero-shot CLIP gets {right:.1f} % of the classes right, less than always answering {largest} "
     "({share:.1f} %); give other wordings, such as --classes 'thing=house|guitar', or another CLIP",
-    "few known": "{n:known image} of {group}, the group with the fewest: how the probe does there is not known "
-    "(trusted from {limit})",
+    "few known": "only {n:known image} of {group}, too few to judge the probe there (trusted from {limit})",
     "out of fold": "out of fold, too few of the {n} known images are guessed right (agreement within classes {value}; "
     "trusted from {limit})",
     "no clusters": "the images of {classes} form no distinct clusters (separation {value}; trusted from {limit})",
@@ -85,23 +84,33 @@ SENTENCES = {
     "it",
     "no group prompts": "--group-template {templates} changes nothing in this run: only group prompts with named "
     "groups would read it",
-    "only warm-up": "--epochs {epochs}: all of them warm up at a learning rate of 1e-5; nothing much is learnt",
+    "only warm-up": "--epochs {epochs}: all of them are warm-up, at a learning rate of 1e-5, so little is learnt",
     "fading weights": "--apply loss with --optimizer adamw and --batch-size {batch_size}: AdamW takes most of the "
     "group weights out of small batches; choose --apply sampling or --optimizer sgd",
-    "compared settings": "rows differ in settings: choose by validation, because a choice by test figures makes them "
-    "too high",
+    "compared settings": "rows differ in settings: choose by validation figures; test figures that choose a row are "
+    "too high for it",
     # groups of training and validation
-    "untrained groups": "{noun} with no row in split {split!r}: {groups}; nothing is learnt about them, add rows of "
-    "them",
-    "unvalidated groups": "{noun} with no row in split 'val': {groups}; the epoch is chosen without them, as if they "
-    "did not exist: add rows of them, or choose with --model-selection last",
+    "untrained groups": "{noun} with no row in split {split!r}: {groups}; nothing is learnt about them: add such rows",
+    "unvalidated groups": "{noun} with no row in split 'val': {groups}; the epoch is chosen without them: add such "
+    "rows, or choose with --model-selection last",
     "small validation groups": "{noun} with under {limit} rows in split 'val': {groups}; a few images decide which "
-    "epoch is best: add rows of them, or choose with --model-selection last, or with average, by the common groups",
-    "few shots": "--shots {shots}: classes with fewer training images, of which all are taken: {classes}",
+    "epoch is best: add such rows, or choose with --model-selection last, or with average, by the common groups",
+    "few shots": "--shots {shots}: these classes have fewer training images, and all of them are used: {classes}",
     "few shots choose": "--shots {shots}: {n} validation images of each class decide which epoch is best; "
     "--model-selection last takes the last one, as CoOp does",
     "no errors of the probe": "--group-source ppa: the probe gets every training image right, so each class is one "
     "group and nothing is balanced; train on more images",
+    # labels by hand
+    "group not labelled": "group {group}: no image was labelled as this; missing from the worst group, not 0",
+    "guessed group not labelled": "group {group}: no image was labelled as this, though the run puts {n} there; "
+    "missing from the worst group, not 0",
+    "few labels": "under {least} labelled images: {groups}; read their intervals, or draw more with --n",
+    "unsure labels": "{n} of {of} images could not be told; they count as not drawn, which makes the figures too high "
+    "if they are the hard ones",
+    "images not labelled": "{n} of {of} drawn images are not labelled; they count as not drawn",
+    "strata not labelled": "{n} of {of} strata ({images} images) have no labelled image; the most similar strata "
+    "replace them",
+    "trained on this split": "the classifier was trained on this split, so its accuracies are too high",
     # a training
     "lowered rate": "the learning rate was lowered from {before:g} to {lr:g} after epoch {epoch}",
     "rate lowered too late": "all epochs were trained, at learning rate {lr:g}, when --lr was lowered to {asked:g}",
@@ -111,17 +120,16 @@ SENTENCES = {
     "lower --lr",
     "undrawn groups": "groups without a drawn row: {groups}; these epochs learned nothing about them; --apply loss "
     "uses every row",
-    "weightless groups": "groups whose rows weigh 0: {groups}; lower what moves the weights (--eta, --dro-step-size)",
-    "small subset": "{note}; add rows of the smallest, or weight them with --objective balanced",
-    "few effective rows": "its group weights make {n} rows count as {effective:.0f}: a row of {group} weighs "
-    "{weight:.3g}; add rows of that group, lower --max-weight, or lower what moves the weights (--eta, "
-    "--dro-step-size)",
+    "weightless groups": "groups with weight 0: {groups}; lower --eta or --dro-step-size",
+    "small subset": "trained on only {n} of {of:row}; add rows of the smallest groups, or weight them with "
+    "--objective balanced",
+    "few effective rows": "the effective sample size is {effective:.0f} of {n} rows: a row of {group} weighs "
+    "{weight:.3g} times the mean; add rows of that group, or lower --max-weight, --eta or --dro-step-size",
     # accuracy by group
-    "empty groups": "{n:group} without images: {groups}; missing from worst-group accuracy and group mean, not counted "
-    "as 0",
-    "unknown attributes": "{n:image} of unknown attribute, in the average only",
-    "test is harder": "the worst group has {val:.1f} % right on the validation images, and {test:.1f} % on the test "
-    "images: these differ in something that the groups don't show, and choosing by validation can't help there",
+    "empty groups": "{n:group} without images: {groups}; left out of worst-group accuracy and group mean",
+    "unknown attributes": "{n:image} of unknown attribute, counted in the average only",
+    "test is harder": "worst-group accuracy is {val:.1f} % on the validation images, but {test:.1f} % on the test "
+    "images: the splits differ in something that the groups don't show, and model selection can't help there",
     "small worst group": "worst group {group}: only {n:image}, one image moves it by {points:.1f} points",
 }
 """The sentence of each kind. A number may name what it counts, as in ``{n:image}``; see `_Words`."""

@@ -74,9 +74,7 @@ def test_nothing_is_proposed_if_only_test_rows_have_the_bias(birds, tmp_path):
     """The training and validation rows have one ground, so their errors don't go with it; nothing is written."""
     is_test = dbpt.load_dataset("waterbirds", birds["root"]).splits == SPLITS.index("test")
     one_ground = written(birds, "one-ground", [""] * 500, kept=is_test | (true_grounds(birds) == 0))
-    with pytest.raises(
-        InputError, match="^--attributes auto: none of 3 families is proposed for the 21 errors of "
-    ) as refused:
+    with pytest.raises(InputError, match="^--attributes auto: none of 3 families .* the 21 errors of ") as refused:
         dbpt.fit(out=tmp_path / "run", **one_ground | TRAINING)
     told = str(refused.value)
     assert "\n" not in told and not (tmp_path / "run").exists()
@@ -97,7 +95,7 @@ def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
     assert [note for note in notes if note not in others] == [notes[-1]] and "auto: land-or-water" in notes[-1]
     assert found["dataset"] == named["dataset"]
     assert "--attributes 'land=land|meadow" in (tmp_path / "auto/compare.html").read_text().replace("&#39;", "'")
-    assert [row["figures"] for row in found["rows"]] == [row["figures"] for row in named["rows"]]
+    assert [row["test"] for row in found["rows"]] == [row["test"] for row in named["rows"]]
     again = dbpt.compare("waterbirds", out=tmp_path / "auto", resume=True, **plan | {"seeds": 2}, **birds).to_dict()
     assert again["dataset"]["notes"] == notes and again["dataset"]["attributes"] == ["land", "water"]
 

@@ -5,11 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dbpt.commands.choice import choose
-from dbpt.guesses.grouping import ANY_USE
+from dbpt.commands.fit.choice import choose
+from dbpt.guesses.grouping import GroupedAttribute, Grouping
 from dbpt.settings.config import make_config
-
-NAMES = ("box · land", "box · sea", "disc · land", "disc · sea")
 
 
 def candidates(**p_true):
@@ -33,13 +31,21 @@ def study(groups, doubts=(), **settings):
     """A study whose validation rows have these groups y * 2 + a."""
     labels = np.array(groups) // 2
     config = make_config({"data": "demo", **settings})
+    attribute = GroupedAttribute(
+        name="attribute",
+        codes=np.array(groups) % 2,
+        values=(("land", "sea"),) * 2,
+        provenance="words",
+        possible=np.ones((2, 2), bool),
+    )
+    grouping = Grouping(labels=labels, class_names=("box", "disc"), factors=(attribute,))
     return SimpleNamespace(
         config=config,
         guesses=SimpleNamespace(doubts=[SimpleNamespace(kind=kind) for kind in doubts]),
         rows=lambda split: np.arange(len(labels)),
         dataset=SimpleNamespace(labels=labels),
         features=labels[:, None].astype(np.float32),
-        grouping=lambda source: SimpleNamespace(groups=np.array(groups), names=NAMES, uses=ANY_USE),
+        grouping=lambda source: grouping,
     )
 
 

@@ -48,7 +48,7 @@ def test_true_attributes_still_define_the_reported_groups(run):
     assert sum(metrics["dataset"]["train_counts_pseudo"]) == 50
     assert 0.8 < metrics["pseudo_quality"]["accuracy"] <= 1
     row = metrics["rows"][-1]
-    assert (row["name"], row["group_source"]) == ("dbpt", "pseudo")
+    assert (row["method"], row["group_source"]) == ("dbpt", "pseudo")
 
 
 def test_without_true_attributes_the_groups_are_the_clusters(bare_run):

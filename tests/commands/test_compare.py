@@ -10,8 +10,8 @@ from safetensors.numpy import load_file
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.comparison_summary import paired_t_interval, within_reach
 from dbpt.evaluation import worst_group_difference_interval
+from dbpt.evaluation.repeats import paired_t_interval, within_reach
 
 
 def row_of(comparison, method: str, head: str | None) -> dict:
@@ -48,9 +48,11 @@ def test_a_cell_is_the_fit_of_its_settings_bit_for_bit(comparison, tiny, tmp_pat
     for key, value in load_file(run / "classifier.safetensors").items():
         assert tensors[f"classifier.{key}"].tobytes() == value.tobytes()
     zero_shot, row = metrics_of(run)["rows"]
-    assert found | {"seconds": row["seconds"]} == row
+    same = ("method", "title", "head", "prompts", "group_source", "apply", "model_selection", "val", "test")
+    assert [found[name] for name in same] == [row[name] for name in same]
+    assert found["repeats"][0]["best_epoch"] == row["repeats"][0]["best_epoch"]
     assert tensors["correct"].mean() == pytest.approx(row["test"]["average"])
-    assert cell(comparison.folder, "zero-shot_seed-0")[1] == zero_shot
+    assert cell(comparison.folder, "zero-shot_seed-0")[1]["test"] == zero_shot["test"]
 
 
 def test_the_figures_are_means_and_deviations_over_the_seeds(comparison):
@@ -59,17 +61,18 @@ def test_the_figures_are_means_and_deviations_over_the_seeds(comparison):
         for name in ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap"):
             stem = f"{method}_{head}" if head else method
             values = [cell(comparison.folder, f"{stem}_seed-{seed}")[1]["test"][name] for seed in (0, 1)]
-            figure = row["figures"][name]
-            assert figure["by_seed"] == values
-            assert figure["mean"] == pytest.approx(np.mean(values))
-            assert figure["sd"] == (None if head is None else pytest.approx(np.std(values, ddof=1)))
+            assert [repeat["figures"][name] for repeat in row["repeats"]] == values
+            assert row["test"][name] == pytest.approx(np.mean(values))
+            assert row["deviations"][name] == (None if head is None else pytest.approx(np.std(values, ddof=1)))
 
 
 def test_differences_are_to_erm_with_the_same_head_and_seed(comparison):
     for method, head in (("dbpt", "linear"), ("dbpt", "prompt"), ("zero-shot", None)):
         baseline = head or "prompt"
         row, erm = row_of(comparison, method, head), row_of(comparison, "erm", baseline)
-        ours, theirs = (r["figures"]["worst_group_accuracy"]["by_seed"] for r in (row, erm))
+        ours, theirs = (
+            [repeat["figures"]["worst_group_accuracy"] for repeat in each["repeats"]] for each in (row, erm)
+        )
         by_seed = [one - other for one, other in zip(ours, theirs, strict=True)]
         found = row["difference"]["figures"]["worst_group_accuracy"]
         assert row["difference"]["head"] == baseline
@@ -87,8 +90,8 @@ def test_intervals_over_images_are_the_means_of_the_seeds_bounds(comparison):
     row = row_of(comparison, "dbpt", "prompt")
     metrics = [cell(comparison.folder, f"dbpt_prompt_seed-{seed}")[1]["test"] for seed in (0, 1)]
     expected = [np.mean([each[f"worst_group_{bound}"] for each in metrics]) for bound in ("low", "high")]
-    assert row["over_images"] == pytest.approx(expected)
-    for g, group in enumerate(row["groups"]):
+    assert [row["test"][f"worst_group_{bound}"] for bound in ("low", "high")] == pytest.approx(expected)
+    for g, group in enumerate(row["test"]["groups"]):
         for bound in ("low", "high"):
             assert group[bound] == pytest.approx(np.mean([each["groups"][g][bound] for each in metrics]))
 
@@ -100,7 +103,7 @@ def test_validation_that_is_judged_flatters_and_says_so(tiny, tmp_path):
     low, high = dbpt_row["difference"]["over_images"]
     assert low < dbpt_row["difference"]["figures"]["worst_group_accuracy"]["mean"] < high
     printed = " ".join(str(found).split())
-    assert "it also selected the epochs, so figures are too high" in printed
+    assert "it also selected the epochs, so the figures are too high" in printed
     assert "DFR learns from rows of split 'val', all others from 'train'; it is judged on them here, so" in printed
 
 
@@ -126,7 +129,7 @@ def test_as_one_of_several_processes_it_is_refused(tiny, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("torch.distributed.is_initialized", lambda: True)
         patch.setattr("torch.distributed.get_world_size", lambda: 2)
-        with pytest.raises(InputError, match="^dbpt compare does not share out trainings .* without torchrun"):
+        with pytest.raises(InputError, match="^dbpt compare can't share trainings .* without torchrun"):
             compare(tiny, tmp_path / "c")
     assert not (tmp_path / "c").exists()
 

@@ -6,7 +6,7 @@ import pytest
 from comparisons import METHODS
 from passed_on import passed_on
 
-from dbpt.commands.comparison_plan import BY_THE_PLAN
+from dbpt.commands.compare.plan import BY_THE_PLAN
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_what_a_settings_file_says_in_vain_is_told(command, tiny_run, tmp_path):
         ([], "Missing argument 'DATA'"),
         (["demo", "--seeds", "five"], "'five' is neither a number nor a list such as 3 7"),
         (["demo", "--method", "erm"], "--methods"),
-        (["demo", "--jobs", "0"], "--jobs: found 0; expected how many"),
+        (["demo", "--jobs", "0"], "--jobs: found 0; expected"),
         (["demo", "--objective", "erm"], "--objective: each row of a comparison has its own; name them in --methods"),
         (["demo", "--resume", "--overwrite"], "--resume and --overwrite: choose one"),
     ],

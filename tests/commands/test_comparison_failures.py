@@ -9,7 +9,7 @@ from tiny import CLASSES
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands import comparison_jobs as jobs
+from dbpt.commands.compare import jobs
 
 
 def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
@@ -17,12 +17,11 @@ def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
     options = [*tiny.arguments, "--lr", "1e38", "--weight-decay", "10", "--methods", "zero-shot,erm", "--seeds", "2"]
     code, printed, said = command("compare", tiny.table, "--out", out, *options)
     assert code == 2
-    assert said.splitlines()[-1].startswith(
-        f"Error: trainings that failed: 2, see under the table; dbpt compare --resume --out {out} tries them again"
-    )
+    assert said.splitlines()[-1].startswith("Error: trainings that failed: 2")
+    assert f"dbpt compare --resume --out {out} tries them again" in said
     failed = "failed: erm, head prompt, seed 1: training diverged: the loss of objective 'erm' is "
     assert failed in " ".join(printed.split())
-    assert "ERM, head prompt: 0 of 2 seeds" in printed
+    assert "ERM: 0 of 2 seeds" in printed
     assert json.loads((out / "plan.json").read_text())["status"] == "training"
     assert {path.name for path in (out / "cells").iterdir()} == {f"zero-shot_seed-{s}.safetensors" for s in (0, 1)}
 
@@ -37,14 +36,15 @@ def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, long
         patch.setattr(jobs, "run_cell", fails_once)
         found = compare(tiny, tmp_path / "c", epochs=EPOCHS)
     rows = {row["method"]: row for row in found.to_dict()["rows"]}
-    assert (rows["dbpt"]["seeds"], rows["dbpt"]["figures"]["average"]["sd"]) == ([0], None)
+    seeds = {name: [repeat["seed"] for repeat in row["repeats"]] for name, row in rows.items()}
+    assert (seeds["dbpt"], rows["dbpt"]["deviations"]["average"]) == ([0], None)
     assert rows["dbpt"]["difference"]["seeds"] == []  # ERM has the other one
     nothing = {"mean": None, "over_seeds": None, "over_draws": None}
     assert rows["dbpt"]["difference"]["figures"]["average"] == nothing
-    oracle, erm = rows["groupdro:true"], rows["erm"]["figures"]["average"]["by_seed"]
+    oracle, erm = rows["groupdro:true"], rows["erm"]["repeats"][0]["figures"]["average"]
     found_oracle = oracle["difference"]["figures"]["average"]
-    assert (oracle["seeds"], oracle["difference"]["seeds"]) == ([0, 1], [1])
-    assert found_oracle["mean"] == pytest.approx(oracle["figures"]["average"]["by_seed"][1] - erm[0])
+    assert (seeds["groupdro:true"], oracle["difference"]["seeds"]) == ([0, 1], [1])
+    assert found_oracle["mean"] == pytest.approx(oracle["repeats"][1]["figures"]["average"] - erm)
     assert found_oracle["over_seeds"] is None
     assert oracle["difference"]["over_images"] is not None
     assert "failed: dbpt, head linear, seed 1: the loss is nan | 100 % bad" in str(found)
@@ -70,7 +70,8 @@ def test_resume_needs_nothing_but_the_folder(tiny, tmp_path):
     again = dbpt.compare(out=out, resume=True)
     assert str(again) == str(before)
     more = dbpt.compare(out=out, resume=True, methods="erm,balanced")
-    assert [(row.method, row.seeds) for row in more.metrics.rows] == [("erm", [3]), ("balanced", [3])]
+    seeds = {row.method: [repeat.seed for repeat in row.repeats] for row in more.metrics.rows}
+    assert seeds == {"erm": [3], "balanced": [3]}
     with pytest.raises(InputError, match="not a comparison folder .* give the folder named by --out in dbpt compare"):
         dbpt.compare(out=tmp_path / "none", resume=True)
 
@@ -79,7 +80,7 @@ def test_an_extended_plan_is_kept_before_its_first_training(tiny, tmp_path, monk
     out = tmp_path / "c"
     compare(tiny, out, methods="erm", seeds=1)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("dbpt.commands.compare._run", Mock(side_effect=KeyboardInterrupt))
+        patched.setattr("dbpt.commands.compare.compare._run", Mock(side_effect=KeyboardInterrupt))
         compare(tiny, out, methods="erm,balanced", seeds=2, resume=True)
     assert len(dbpt.compare(out=out, resume=True).rows) == 2
     assert len(list((out / "cells").iterdir())) == 4
@@ -89,7 +90,7 @@ def test_other_settings_or_images_are_refused(tiny, tmp_path):
     out = tmp_path / "c"
     compare(tiny, out, methods="erm", seeds=1)
     before = contents(out)
-    with pytest.raises(InputError, match="was started with epochs = 3, found 4; use the same .* as dbpt compare --re"):
+    with pytest.raises(InputError, match="was started with epochs = 3, found 4; use the same .*dbpt compare --re"):
         compare(tiny, out, methods="erm", seeds=1, resume=True, epochs=4)
     # the default of one head, of which there is a cell, is not that of another, of which one may be added
     own_rate = tmp_path / "own-rate"

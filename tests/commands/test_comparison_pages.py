@@ -15,7 +15,7 @@ from html_page import Page
 from tiny import CLASSES, Tiny
 
 from dbpt.cli import main
-from dbpt.commands import comparison_jobs as jobs
+from dbpt.commands.compare import jobs
 from dbpt.errors import InputError
 
 
@@ -117,7 +117,7 @@ def test_the_commands_of_the_page_repeat_the_comparison_and_its_row(tiny, tmp_pa
     assert contents(tmp_path / "again") == contents(found.folder)
     main(fit)
     metrics = json.loads((tmp_path / "c-dbpt" / "metrics.json").read_text())
-    (row,) = [row for row in metrics["rows"] if row["name"] == "dbpt"]
+    (row,) = [row for row in metrics["rows"] if row["method"] == "dbpt"]
     assert row["test"] == cell(found.folder, "dbpt_linear_seed-3")[1]["test"]
     main(guess)
     assert (tmp_path / "c-guesses.csv").is_file()

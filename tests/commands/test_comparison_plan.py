@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from dbpt.commands.comparison_plan import BY_THE_PLAN, METHODS, is_cell_file, make_plan, shared_settings
+from dbpt.commands.compare.plan import BY_THE_PLAN, METHODS, is_cell_file, make_plan, shared_settings
 from dbpt.errors import InputError
 from dbpt.settings.config import FitConfig
 
@@ -63,7 +63,7 @@ def test_what_has_no_weights_is_compared_with_sampling_all_the_same():
     ("methods", "heads", "seeds", "message"),
     [
         ("dbtp", "prompt", 1, r"--methods: 'dbtp' is none of zero-shot, group-prompts, .* \(did you mean 'dbpt'\?\)"),
-        ("dbpt:trve", "prompt", 1, "--methods: 'dbpt:trve': after the colon stands"),
+        ("dbpt:trve", "prompt", 1, "--methods: 'dbpt:trve': expected after the colon"),
         ("gla:group:group", "prompt", 1, "--methods: 'gla:group:group': names the groups or 'group' twice"),
         ("dbpt:true:pseudo", "prompt", 1, "--methods: 'dbpt:true:pseudo': names the groups or 'group' twice"),
         ("zero-shot:true", "prompt", 1, "--methods: 'zero-shot:true': zero-shot is not trained and takes no groups"),

@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from dbpt.commands.comparison_summary import (
+from dbpt.evaluation import worst_group_difference_interval
+from dbpt.evaluation.repeats import (
     mean_and_deviation,
     paired_t_interval,
     student_t_quantile,
     within_reach,
 )
-from dbpt.evaluation import worst_group_difference_interval
 from dbpt.groups import worst_group_accuracy
 
 

@@ -9,7 +9,7 @@ from html import unescape
 import numpy as np
 import pytest
 from browser import assert_readable
-from made_up_run import LONG
+from made_up_results import LONG
 from tiny import rows_of
 
 import dbpt

@@ -53,7 +53,7 @@ def test_the_adjusted_average_needs_training_rows(tiny, tiny_run, copied, test_o
     (copied / "metrics.json").write_text(json.dumps(metrics_of(tiny_run) | unknown))
     _, out, err = command("evaluate", copied, test_only, *cache)
     assert "average and gap: plain, over all images" in out
-    assert "metrics.json: " in err and "; this evaluation does without the run's training counts" in err
+    assert "metrics.json: " in err and "; this evaluation goes on without" in err
     line = refusal("evaluate", copied, test_only, *cache, "--average", "adjusted")
     assert "--average adjusted: " in line and "choose --average plain" in line
 

@@ -15,8 +15,7 @@ from tiny import ATTRIBUTES, CLASSES, SIZES
 import dbpt
 from dbpt import InputError
 from dbpt.commands.fit import worst_group_mistakes
-from dbpt.commands.methods import trained_result, training_free_result
-from dbpt.evaluation.of_study import metrics_by_split
+from dbpt.commands.methods import MethodResult, trained_result, training_free_result
 from dbpt.heads import PromptHead
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import prepare
@@ -55,18 +54,18 @@ def test_tensors_have_their_names_shapes_and_types(tiny_run):
 
 def test_metrics_json(tiny_run):
     metrics = metrics_of(tiny_run)
-    assert metrics["schema_version"] == 6
-    assert (metrics["chosen"], metrics["model_selection"], metrics["seed"]) == ("dbpt", "pseudo-wgp", 0)
+    assert metrics["schema_version"] == 7
+    assert (metrics["saved"]["method"], metrics["model_selection"], metrics["seeds"]) == ("dbpt", "pseudo-wgp", [0])
     assert metrics["group_kind"] == "true"
     assert metrics["dataset"]["classes"] == ["box", "disc"]
     assert metrics["dataset"]["attributes"] == list(ATTRIBUTES)
     assert metrics["dataset"]["counts"] == {"train": [5, 20, 20, 5], "val": [6] * 4, "test": [8] * 4}
-    assert metrics["seconds"]["total"] >= metrics["seconds"]["embed"] > 0
-    rows = {row["name"]: row for row in metrics["rows"]}
+    assert metrics["saved"]["seconds"]["total"] >= metrics["saved"]["seconds"]["embed"] > 0
+    rows = {row["method"]: row for row in metrics["rows"]}
     assert list(rows) == ["zero-shot", "erm", "dbpt"]
     assert [row["group_source"] for row in metrics["rows"]] == [None, None, "pseudo"]
-    assert [row["epochs"] for row in metrics["rows"]] == [0, 6, 6]
-    assert rows["zero-shot"]["best_epoch"] is None
+    assert [row["repeats"][0]["epochs"] for row in metrics["rows"]] == [0, 6, 6]
+    assert rows["zero-shot"]["repeats"][0]["best_epoch"] is None
     assert rows["dbpt"]["test"]["worst_group_accuracy"] > rows["erm"]["test"]["worst_group_accuracy"]
     assert metrics["pseudo_quality"]["split"] == "training"
     assert 0.7 < metrics["pseudo_quality"]["accuracy"] < 1
@@ -77,7 +76,8 @@ def test_history_has_a_line_for_each_epoch_of_each_trained_result(tiny_run):
     expected = [(row, epoch) for row in ("erm", "dbpt") for epoch in range(1, 7)]
     assert [(entry["row"], entry["epoch"]) for entry in history] == expected
     chosen = {entry["row"]: entry["epoch"] for entry in history if entry["best"]}
-    assert chosen == {row["name"]: row["best_epoch"] for row in metrics["rows"] if row["name"] != "zero-shot"}
+    trained = [row for row in metrics["rows"] if row["method"] != "zero-shot"]
+    assert chosen == {row["method"]: row["repeats"][0]["best_epoch"] for row in trained}
     assert all(len(entry["group_weights"]) == 4 for entry in history if entry["row"] == "dbpt")
     assert all(entry["group_weights"] is None for entry in history if entry["row"] == "erm")
     assert all(0 <= entry["val_wga"] <= 1 and entry["loss"] > 0 and entry["lr"] > 0 for entry in history)
@@ -193,10 +193,10 @@ def test_min_confidence_leaves_pseudo_attributes_unknown(tiny, tmp_path):
 
 def test_baselines_can_be_left_out(tiny, tiny_run, tmp_path):
     run = fit(tiny, tmp_path / "run", baselines=False)
-    assert [row["name"] for row in metrics_of(run)["rows"]] == ["zero-shot", "dbpt"]
+    assert [row["method"] for row in metrics_of(run)["rows"]] == ["zero-shot", "dbpt"]
     assert result_bytes(run) == result_bytes(tiny_run)
     erm = fit(tiny, tmp_path / "erm", objective="erm")
-    assert [row["name"] for row in metrics_of(erm)["rows"]] == ["zero-shot", "erm"]
+    assert [row["method"] for row in metrics_of(erm)["rows"]] == ["zero-shot", "erm"]
     weights = groups_of(erm)
     assert all(row["group_weight"] == "" for row in weights)
 
@@ -284,11 +284,10 @@ def test_the_gallery_shows_the_worst_groups_mistakes_the_surest_first(tiny):
     experiment = prepare(FitConfig(data=str(tiny.table), **tiny.settings))
     result = training_free_result(experiment, "zero-shot")
     tensors = result.classifier.tensors | {"weights": result.classifier.weights[::-1].copy()}
-    swapped = replace(result, classifier=replace(result.classifier, tensors=tensors))  # nearly everything wrong
-    for judged in (result, swapped):
-        predictions = judged.classifier.predictions(experiment.embedded.features)
-        row = replace(judged.row, **metrics_by_split(experiment, predictions))
-        judged, worst = replace(judged, row=row), row.test.groups[row.test.worst_group]
+    swapped = replace(result.classifier, tensors=tensors)  # nearly everything wrong
+    for classifier in (result.classifier, swapped):
+        judged = MethodResult.of(experiment, classifier, replace(result.row, repeats=[]))
+        worst = judged.row.test.groups[judged.row.test.worst_group]
         mistakes = worst_group_mistakes(experiment, judged)
         assert len(mistakes) == worst.n - worst.correct > 0
         assert {(mistake.label, mistake.attribute) for mistake in mistakes} == {(worst.class_name, worst.attribute)}

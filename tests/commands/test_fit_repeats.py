@@ -14,7 +14,8 @@ import dbpt
 from dbpt import InputError
 from dbpt.commands.fit import write_results
 from dbpt.commands.methods import _fingerprint, build_head, rows_for, trained_result
-from dbpt.evaluation.of_study import run_metrics
+from dbpt.evaluation.of_study import metrics_of_study
+from dbpt.evaluation.results import Saved
 from dbpt.report.guesses import guess_sheets
 from dbpt.settings.config import FitConfig, read_config
 from dbpt.study.stages import prepare
@@ -68,9 +69,9 @@ def test_an_interrupted_run_goes_on_without_settings_and_says_the_same(tiny, tmp
         assert (out / f"{name}.safetensors").read_bytes() == (whole / f"{name}.safetensors").read_bytes()
     told = [metrics_of(each) for each in (out, whole)]
     for metrics in told:
-        del metrics["seconds"]
+        del metrics["saved"]["seconds"]
         for row in metrics["rows"]:
-            del row["seconds"]
+            del row["repeats"][0]["seconds"]
     assert told[0] == told[1]
 
 
@@ -103,7 +104,7 @@ def test_overwrite_starts_afresh(tiny, tmp_path):
     (run / "checkpoints" / "jtt.safetensors").write_bytes(b"")  # of another objective
     fit(tiny, run, seed=3, baselines=False, overwrite=True)
     assert {path.name for path in (run / "checkpoints").iterdir()} == {"dbpt.safetensors"}
-    assert metrics_of(run)["seed"] == 3
+    assert metrics_of(run)["seeds"] == [3]
     assert (run / "figures" / "weights.png").is_file()
     fit(tiny, run, objective="erm", overwrite=True)
     assert not (run / "figures" / "weights.png").exists()
@@ -150,7 +151,7 @@ def test_paths_that_are_not_utf8_keep_their_bytes(tiny, tmp_path):
     dataset = replace(experiment.dataset, paths=("caf\udce9.png", *experiment.dataset.paths[1:]))
     experiment = replace(experiment, embedded=replace(experiment.embedded, dataset=dataset))
     result = trained_result(experiment, "dbpt", checkpoint_path=None)
-    metrics = run_metrics(experiment, [result.row], seconds={})
+    metrics = metrics_of_study(experiment, saved=Saved(method=result.row.method, seconds={}))
     sheets = guess_sheets(experiment)
     (tmp_path / "figures").mkdir()
     write_results(tmp_path, experiment, [result], metrics, sheets, "dbpt fit")

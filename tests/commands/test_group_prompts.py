@@ -1,6 +1,7 @@
 """``--prompts group`` and ``auto``: heads, classifier, predictions, resuming, clusters, and what is refused."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,12 @@ from safetensors.numpy import load_file
 import dbpt
 from dbpt import InputError
 from dbpt.commands import choice
-from dbpt.commands.compare import next_steps
-from dbpt.commands.comparison_plan import make_plan
+from dbpt.commands.compare.compare import next_steps
+from dbpt.commands.compare.plan import make_plan
 from dbpt.commands.methods import build_head, trained_result
 from dbpt.evaluation import group_metrics
-from dbpt.evaluation.results import RunRow
+from dbpt.evaluation.results import Row
 from dbpt.objectives.base import EXCLUDED
-from dbpt.report.summary import summarize
 from dbpt.settings.config import make_config
 from dbpt.study.stages import prepare
 
@@ -39,7 +39,7 @@ def test_the_classifier_has_weights_of_groups_and_the_row_says_so(group_run):
     tensors = load_file(group_run / "classifier.safetensors")
     assert tensors["weights"].shape == (2, 2, 16)
     row = metrics_of(group_run)["rows"][-1]
-    assert (row["name"], row["prompts"], metrics_of(group_run)["chosen"]) == ("gla", "group", "gla")
+    assert (row["method"], row["prompts"], metrics_of(group_run)["saved"]["method"]) == ("gla", "group", "gla")
     assert history_of(group_run)[-1]["epoch"] == 6
     page = (group_run / "report.html").read_text()
     assert "<dt>Sentences, group</dt><dd>a {class} on a {attribute}.</dd>" in page.replace("<wbr>", "")
@@ -138,9 +138,9 @@ def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny,
     settings = tiny.settings | {"head": head, "prompts": "auto", "group_template": TEMPLATE, "baselines": False}
     result = dbpt.fit(tiny.table, out=tmp_path / "auto", model_selection="last", **settings)
     metrics = metrics_of(result.folder)
-    assert [row["name"] for row in metrics["rows"]] == ["zero-shot", "group-prompts-sum", "dbpt", "gla", "gla:mixed"]
+    assert [row["method"] for row in metrics["rows"]] == ["zero-shot", "group-prompts-sum", "dbpt", "gla", "gla:mixed"]
     assert [row["alpha"] for row in metrics["rows"]][1:4] == [0, None, None]
-    assert (metrics["chosen"], metrics["choice"]["hedge"], metrics["choice"]["why"]) == (
+    assert (metrics["saved"]["method"], metrics["saved"]["choice"]["hedge"], metrics["saved"]["choice"]["why"]) == (
         "gla:mixed",
         "gla:mixed",
         "last",
@@ -150,7 +150,7 @@ def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny,
     assert alpha == pytest.approx(rarest**2 / (rarest**2 + 25)) and 0 < alpha < 1
     assert f"<dt>alpha</dt><dd>{alpha}" in (result.folder / "report.html").read_text()
     assert {each["row"] for each in history_of(result.folder)} == {"dbpt", "gla"}
-    assert [row.record.name for row in summarize(result.metrics).others] == ["zero-shot"]
+    assert [row.method for row in result.metrics.others(result.chosen.record)] == ["zero-shot"]
 
     of_groups = settings | {"prompts": "group", "model_selection": "last"}
     trained = dbpt.fit(tiny.table, out=tmp_path / "trained", **of_groups)
@@ -175,7 +175,7 @@ def test_auto_keeps_a_mixture_of_trained_and_untrained_group_prompts(head, tiny,
     # A resume may mix otherwise: no checkpoint depends on it.
     for other, name in ((1.0, "gla"), (0.0, "group-prompts-sum")):
         again = dbpt.fit(out=result.folder, resume=True, alpha=other)
-        assert metrics_of(again.folder)["chosen"] == name
+        assert metrics_of(again.folder)["saved"]["method"] == name
         both = [load_file(each.folder / "classifier.safetensors") for each in (again, trained)]
         if other:
             assert all(both[0][key].tobytes() == both[1][key].tobytes() for key in both[1])
@@ -190,7 +190,7 @@ def test_a_mixture_starts_at_the_sentences_wherever_the_training_did(tiny, tiny_
     settings = tiny.settings | {"n_ctx": None, "epochs": 1, "baselines": False, "group_template": TEMPLATE}
     mixed = {"prompts": "group", "alpha": 0.25, "start_from": tiny_run}
     result = dbpt.fit(tiny.table, out=tmp_path / "run", **settings | mixed)
-    assert [row.record.name for row in result.rows] == ["zero-shot", "gla", "gla:mixed"]
+    assert [row.method for row in result.rows] == ["zero-shot", "gla", "gla:mixed"]
     ends = load_file(
         dbpt.fit(tiny.table, out=tmp_path / "t", **settings | mixed | {"alpha": 1}).folder / "classifier.safetensors"
     )
@@ -219,10 +219,10 @@ def test_where_nothing_can_be_mixed_alpha_is_refused(given, words, tiny, tmp_pat
 def test_the_adapter_has_no_mixture_so_validation_chooses(tiny, tmp_path):
     settings = tiny.settings | {"head": "adapter", "prompts": "auto", "group_template": TEMPLATE}
     metrics = metrics_of(dbpt.fit(tiny.table, out=tmp_path / "auto", baselines=False, **settings).folder)
-    assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "dbpt", "gla"}
-    assert (metrics["choice"]["hedge"], metrics["choice"]["why"]) == (None, "score")
-    scores = {row["name"]: row["validation_score"] for row in metrics["rows"][1:]}
-    assert metrics["chosen"] == max(scores, key=scores.__getitem__)
+    assert {row["method"] for row in metrics["rows"]} == {"zero-shot", "dbpt", "gla"}
+    assert (metrics["saved"]["choice"]["hedge"], metrics["saved"]["choice"]["why"]) == (None, "score")
+    scores = {row["method"]: row["repeats"][0]["validation_score"] for row in metrics["rows"][1:]}
+    assert metrics["saved"]["method"] == max(scores, key=scores.__getitem__)
 
 
 @pytest.mark.parametrize(
@@ -238,7 +238,7 @@ def test_auto_trains_class_prompts_alone_where_it_must(given, only, words, tiny,
     settings = tiny.settings | {"head": "linear", "prompts": "auto"} | given
     result = dbpt.fit(tiny.table, out=tmp_path / "run", baselines=False, **settings)
     metrics = metrics_of(result.folder)
-    assert metrics["only"] == only
+    assert metrics["saved"]["only"] == only
     assert metrics["rows"][-1]["prompts"] == "class"
     assert words in " ".join(result.table().split())
 
@@ -302,7 +302,7 @@ def test_each_class_may_have_a_context_that_its_groups_share(tiny, tmp_path):
 def test_a_named_objective_is_trained_with_both(tiny, tmp_path):
     metrics = metrics_of(fit(tiny, tmp_path / "run", head="linear", prompts="auto", objective="balanced"))
     names = {"balanced", "group-prompts-sum", "balanced:group", "balanced:group:mixed"}
-    assert {row["name"] for row in metrics["rows"]} == {"zero-shot", "erm", *names}
+    assert {row["method"] for row in metrics["rows"]} == {"zero-shot", "erm", *names}
 
 
 def test_a_comparison_has_rows_of_group_prompts(tiny, tmp_path):
@@ -322,9 +322,9 @@ def test_methods_without_groups_are_chosen_by_average_accuracy_unless_asked_othe
     asked = {"model_selection": "pseudo-wgp"}
     for given, selection, key in (({}, "average", "val_average"), (asked, "pseudo-wgp", "val_wgp")):
         run = dbpt.fit(tiny.table, out=tmp_path / selection, **settings | given).folder
-        erm = next(row for row in metrics_of(run)["rows"] if row["name"] == "erm")
+        erm = next(row for row in metrics_of(run)["rows"] if row["method"] == "erm")
         scores = [each[key] for each in history_of(run) if each["row"] == "erm"]
-        assert (erm["model_selection"], erm["validation_score"]) == (selection, max(scores))
+        assert (erm["model_selection"], erm["repeats"][0]["validation_score"]) == (selection, max(scores))
         assert metrics_of(run)["rows"][-1]["model_selection"] == "pseudo-wgp"
 
 
@@ -337,10 +337,11 @@ def test_a_comparison_has_the_row_that_fit_saves_and_judges_it(tiny, tmp_path):
     assert rows["gla:mixed", "linear", 0].groups == rows["group-prompts-sum", None].groups
     assert rows["gla:mixed", "linear", 1].groups == rows["gla", "linear"].groups
     assert result.chosen.method == "gla:mixed"
-    for name in ("best_epochs", "epochs", "warnings"):
-        assert getattr(rows["gla:mixed", "linear", 0.5].record, name) == getattr(rows["gla", "linear"].record, name)
-    validation = {key[2:]: row.record.validation.mean for key, row in rows.items() if key[0] == "gla:mixed"}
-    assert validation[1,] == pytest.approx(rows["gla", "linear"].record.validation.mean)
+    mixed, trained = (rows[key].record.repeats for key in (("gla:mixed", "linear", 0.5), ("gla", "linear")))
+    without = {"validation_score": None, "figures": {}, "seconds": 0.0}
+    assert [replace(each, **without) for each in mixed] == [replace(each, **without) for each in trained]
+    validation = {key[2:]: row.record.validation_score for key, row in rows.items() if key[0] == "gla:mixed"}
+    assert validation[1,] == pytest.approx(rows["gla", "linear"].record.validation_score)
     assert validation[result.chosen.record.varied["alpha"],] == max(validation.values())
     asked, plan = (
         make_config({"data": "x.csv", "prompts": "auto"}),
@@ -368,15 +369,15 @@ def test_a_harder_test_split_is_said():
         return group_metrics(predictions, np.repeat([0, 1], 40), np.tile([0, 1], 40), num_classes=2, num_attributes=2)
 
     for val, test, kinds in ((38, 10, ["test is harder"]), (38, 30, []), (10, 38, [])):
-        row = RunRow(name="gla", warnings=[], val=evaluated(val), test=evaluated(test))
+        row = Row(method="gla", title="GLA", val=evaluated(val), test=evaluated(test))
         assert [each.kind for each in choice.harder_test(row)] == kinds
-    assert choice.harder_test(RunRow(name="gla", warnings=[], val=None, test=evaluated(10))) == []
+    assert choice.harder_test(Row(method="gla", title="GLA", val=None, test=evaluated(10))) == []
     few = group_metrics([1] * 40, [1] * 40, [1] * 40, num_classes=2, num_attributes=2)  # lacks test's worst group
-    assert choice.harder_test(RunRow(name="gla", warnings=[], val=few, test=evaluated(10))) == []
+    assert choice.harder_test(Row(method="gla", title="GLA", val=few, test=evaluated(10))) == []
 
 
 def test_group_prompts_need_an_attribute(tiny, bare, tmp_path):
     with pytest.raises(InputError, match="no spurious attribute is named"):
         fit(tiny, tmp_path / "run", bare, attributes=None, prompts="group")
     run = fit(tiny, tmp_path / "auto", bare, attributes=None, prompts="auto", objective="erm")
-    assert metrics_of(run)["only"] == "no-attribute"
+    assert metrics_of(run)["saved"]["only"] == "no-attribute"

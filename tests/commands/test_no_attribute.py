@@ -25,7 +25,7 @@ def test_the_groups_are_the_classes_in_all_figures(run):
     assert (data["classes"], data["attributes"], metrics["group_kind"]) == (["box", "disc"], [], "pseudo")
     assert data["counts"] == {"train": [25, 25], "val": [12, 12], "test": [16, 16]}
     assert (metrics["pseudo_method"], metrics["pseudo_shares"], metrics["pseudo_quality"]) == ("none", [], None)
-    assert [row["name"] for row in metrics["rows"]] == ["zero-shot", "erm", "jtt"]
+    assert [row["method"] for row in metrics["rows"]] == ["zero-shot", "erm", "jtt"]
     for row in metrics["rows"]:
         groups = row["test"]["groups"]
         assert [group["n"] for group in groups] == [16, 16]
@@ -93,14 +93,14 @@ def test_a_comparison(tiny, bare, tmp_path):
     assert SAID in str(found)
     assert "best epoch: by average on validation" in " ".join(str(found).split())
     asked = dbpt.compare(bare, out=tmp_path / "asked", model_selection="pseudo-wgp", **settings)
-    assert "by pseudo-wgp, here of the worst class on validation" in " ".join(str(asked).split())
+    assert "by pseudo-wgp over classes on validation" in " ".join(str(asked).split())
     (header, *_) = csv.reader((tmp_path / "c" / "compare.csv").read_text().splitlines())
     assert header[-2:] == ["accuracy of box", "accuracy of disc"]
     before = json.loads((tmp_path / "c" / "compare.json").read_text())
     (tmp_path / "c" / "cells" / "jtt_prompt_seed-1.safetensors").unlink()
     dbpt.compare(out=tmp_path / "c", resume=True)
     again = json.loads((tmp_path / "c" / "compare.json").read_text())
-    assert [row["figures"] for row in again["rows"]] == [row["figures"] for row in before["rows"]]
+    assert [row["test"] for row in again["rows"]] == [row["test"] for row in before["rows"]]
 
 
 @pytest.mark.parametrize("methods", [["dbpt"], ["erm", "groupdro"], None])

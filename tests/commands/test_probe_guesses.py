@@ -11,8 +11,8 @@ from tiny import ATTRIBUTES, rows_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.comparison_cells import Stages
-from dbpt.commands.comparison_plan import make_plan
+from dbpt.commands.compare.cells import Stages
+from dbpt.commands.compare.plan import make_plan
 from dbpt.runs.run_folder import TENSORS_SCHEMA_VERSION
 from dbpt.settings.config import make_config
 from dbpt.storage.files import read_tensors, write_tensors
@@ -71,7 +71,7 @@ def test_figures_out_of_fold_are_in_metrics_and_tables_and_pages(few, few_run):
     assert (metrics["pseudo_method"], metrics["group_kind"]) == ("probe (known ones from the data)", "pseudo")
     assert metrics["pseudo_quality"] is None  # nothing is known of the others
     told = " ".join(str(dbpt.Result.read(few_run)).split())
-    assert "groups: pseudo attributes (by a probe)" in told
+    assert "groups: pseudo attributes (guessed by a probe)" in told
     assert f"out of fold on {found['n_known']} known images {100 * found['accuracy']:.1f} right, precision" in told
     for name in ("guesses.html", "report.html"):
         page = Page((few_run / name).read_text()).words

@@ -22,13 +22,9 @@ def results(tiny, tiny_run, comparison):
 def test_the_figures_are_those_of_the_chosen_row(results, kind):
     result = results[kind]
     (row,) = [row for row in result.rows if row.chosen]
-    content = next(row for row in result.to_dict()["rows"] if row.get("name", row.get("method")) == "dbpt")
-    if kind == "compare":
-        figures = {name: figure["mean"] for name, figure in content["figures"].items()}
-        accuracies = [group["accuracy"] for group in content["groups"]]
-    else:
-        figures, accuracies = content["test"], [group["accuracy"] for group in content["test"]["groups"]]
-        assert row.interval == (figures["worst_group_low"], figures["worst_group_high"])
+    content = next(row for row in result.to_dict()["rows"] if row["method"] == "dbpt")
+    figures, accuracies = content["test"], [group["accuracy"] for group in content["test"]["groups"]]
+    assert row.interval == (figures["worst_group_low"], figures["worst_group_high"])
     assert (row.method, row.head) == ("dbpt", content["head"])
     assert result.worst_group_accuracy == row.worst_group_accuracy == figures["worst_group_accuracy"]
     assert (result.average_accuracy, result.gap) == (figures["average"], figures["gap"])
@@ -75,7 +71,7 @@ def test_a_data_frame_has_a_line_for_each_row(results, kind):
     assert frame["worst_group_accuracy"].tolist() == [row.worst_group_accuracy for row in result.rows]
     assert frame["disc · lake"].tolist() == [row.groups[3].accuracy for row in result.rows]
     if kind == "compare":
-        assert frame["seeds"].tolist() == [len(row.record.seeds) for row in result.rows]
+        assert frame["seeds"].tolist() == [len(row.record.seed_repeats) for row in result.rows]
         lead = result.rows[-1].record.difference.figures["worst_group_accuracy"].mean
         assert frame["worst_group_accuracy_against_erm_mean"].iloc[-1] == lead
         assert {"worst_group_accuracy_sd", "draws", "gap_against_erm_seeds_low"} <= set(frame.columns)
@@ -128,7 +124,10 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
     ("change", "message"),
     [
         (lambda content: content.pop("rows"), "rows: expected a value, found none; the file was changed, run it again"),
-        (lambda content: content.update(seed="x"), r"seed: expected an integer .* found 'x'; the file was changed"),
+        (
+            lambda content: content.update(seeds=["x"]),
+            r"seeds.*: expected an integer .* found",
+        ),
         (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),
@@ -136,7 +135,7 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
             lambda content: content.update(schema_version=1),
             "written by an older dbpt",
         ),
-        (lambda content: content.update(schema_version=7), "written by a newer dbpt"),
+        (lambda content: content.update(schema_version=8), "written by a newer dbpt"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(copied, change, message):

@@ -49,16 +49,18 @@ def test_the_same_images_before_and_after_are_those_of_the_other_files(tiny_run)
 
 def test_the_interval_of_the_change_is_of_both_classifiers_on_the_same_images(tiny, tmp_path, monkeypatch):
     pages = []
-    monkeypatch.setattr("dbpt.commands.fit.render_report", lambda *_, **values: pages.append(values) or "")
+    monkeypatch.setattr("dbpt.commands.fit.render_results", lambda *values: pages.append(values) or "")
     fit(
         tiny, tmp_path / "run", epochs=30, lr=0.05, baselines=False
     )  # without ERM, zero-shot is what it is compared with
-    (page,) = pages
+    ((_, judged, *_, answers, _),) = pages
     rows = [row for row in tiny.rows() if row["split"] == "test"]
-    taken_for = {example.path: example.predictions for group in page["examples"] for example in group.examples}
+    taken_for = {example.path: example.predictions for group in answers.examples for example in group.examples}
     before, after = (np.array([taken_for[row["path"]][i] == row["label"] for row in rows]) for i in (0, 1))
     groups = np.unique([f"{row['label']} {row['attribute']}" for row in rows], return_inverse=True)[1]
-    assert page["difference"] == worst_group_difference_interval(after, before, groups)
+    difference = judged.rows[judged.chosen].difference
+    assert difference.over_images == worst_group_difference_interval(after, before, groups)
+    assert difference.method == "zero-shot"
     assert (before != after).any()
 
 

@@ -95,9 +95,7 @@ def test_what_cannot_be_started_from_is_refused(tiny, tiny_run, tmp_path):
         assert not out.exists()
 
     linear = fit(tiny, tmp_path / "linear", head="linear", epochs=1, baselines=False)
-    refused(
-        r"^--start-from .*: has no prompt.safetensors; name a finished run of the head prompt, or the file$", linear
-    )
+    refused(r"^--start-from .*: has no prompt.safetensors; name a finished run of the head prompt", linear)
     refused(r"nowhere.*(no such file|not found|does not exist|No such)", tmp_path / "nowhere")
     wide = saved(tmp_path / "wide", np.zeros((3, 7), np.float32))
     refused(rf"its context has width 7, the text tower of .* has {context.shape[-1]}; name a prompt that", wide)

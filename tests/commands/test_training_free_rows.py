@@ -2,7 +2,7 @@
 
 import pytest
 from comparisons import cell, compare
-from made_up_run import worded
+from made_up_results import worded
 
 from dbpt.errors import InputError
 from dbpt.objectives.training_free import TRAINING_FREE
@@ -21,10 +21,10 @@ def test_each_is_a_row_without_head_that_no_seed_changes(comparison):
     assert [row["title"] for row in rows[:-1]] == [method.title for method in TRAINING_FREE.values()]
     for row in rows[:-1]:
         assert row["head"] is row["objective"] is row["group_source"] is None
-        assert row["best_epochs"] == [None, None]
-        assert row["figures"]["average"]["sd"] is None
+        assert [repeat["best_epoch"] for repeat in row["repeats"]] == [None, None]
+        assert row["deviations"]["average"] is None
         assert row["difference"]["head"] == "linear"
-        assert row["warnings"] == [[], []]
+        assert [repeat["warnings"] for repeat in row["repeats"]] == [[], []]
     assert all(f"\n{row['title']} " in str(comparison) for row in rows)
 
 
@@ -32,7 +32,7 @@ def test_the_figures_are_those_of_its_classifier(comparison):
     averages = set()
     for name, method in TRAINING_FREE.items():
         tensors, figures = cell(comparison.folder, f"{name}_seed-1")
-        assert figures["name"] == name
+        assert figures["method"] == name
         assert tensors["classifier.weights"].shape == ((2, 2, 16) if name.startswith("group-prompts") else (2, 16))
         assert tensors["correct"].mean() == pytest.approx(figures["test"]["average"])
         averages.add(tensors["classifier.weights"].tobytes() + method.class_logits.__qualname__.encode())

@@ -154,15 +154,16 @@ def test_empty_group_is_missing_not_zero():
     assert m.worst_group_accuracy == 0.8
     assert m.group_mean == pytest.approx((0.8 + 0.9 + 1.0) / 3)
     assert m.adjusted_average == pytest.approx((10 * 0.8 + 10 * 0.9 + 20 * 1.0) / 40)
-    (warning,) = said(m.warnings)
-    assert warning.startswith("1 group without images: 1 (class 0, attribute 1); missing")
+    assert said(m.warnings) == [
+        "1 group without images: 1 (class 0, attribute 1); left out of worst-group accuracy and group mean"
+    ]
 
 
 def test_many_empty_groups_share_one_warning():
     m = group_metrics([0, 1], [0, 0], [0, 0], num_classes=8, num_attributes=3)
     warning = said(m.warnings)[0]
     assert warning.startswith("23 groups without images: 1 (class 0, attribute 1), 2 (class 0, attribute 2), 3 ")
-    assert "; missing from worst-group accuracy" in warning and warning.count("attribute") == 10
+    assert warning.count("attribute") == 10
 
 
 def test_no_group_has_rows():
@@ -170,7 +171,7 @@ def test_no_group_has_rows():
     assert (m.n, m.average) == (2, 0.5)
     assert m.worst_group_accuracy is m.worst_group is m.worst_group_low is m.worst_group_high is None
     assert m.gap is m.group_mean is m.adjusted_average is m.adjusted_gap is None
-    assert "2 images of unknown attribute, in the average only" in said(m.warnings)
+    assert ("unknown attributes", {"n": 2}) in [(warning.kind, warning.values) for warning in m.warnings]
 
 
 def test_no_training_row_in_the_groups_that_are_present():
@@ -198,10 +199,7 @@ def test_small_worst_group_is_warned_about_by_name():
         ({"train_counts": [1, 2, math.nan, 3]}, r"train_counts\[2\] is nan"),
         ({"num_attributes": 0}, "num_attributes is 0"),
         ({"num_classes": 2.0}, "num_classes is 2.0; expected an integer, 1 or above"),
-        (
-            {"num_classes": 10**9, "num_attributes": 10},
-            r"is 1000000000 \* 10 = 10000000000 groups; expected up to 1048576",
-        ),
+        ({"num_classes": 10**9, "num_attributes": 10}, r"= 10000000000 groups; expected up to 1048576"),
         ({"group_names": [("a", "b")]}, r"group_names has 1 names such as \[\('a', 'b'\)\]; expected 4 pairs of class"),
         ({"confidence": [0.5]}, r"confidence has shape \(1,\) .* one for each row"),
         ({"predictions": [], "labels": [], "attributes": []}, "predictions has no rows"),

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 from made_up_guesses import factor_guesses
-from made_up_run import worded
+from made_up_results import worded
 
 from dbpt.evaluation import explained_errors, group_metrics
 from dbpt.evaluation.verdicts import named_difference, verdict_of
@@ -218,7 +218,7 @@ def test_images_below_the_minimal_confidence_are_named_instead_of_doubts():
     found = verdict(counts, errors, by_guesses=True, n_unknown=190)
     assert found.kind == "nothing to compare"
     assert found.lead == [f"190 of 200 images have no attribute, because {why}."]
-    assert verdict(counts, errors, n_unknown=190).lead[0].endswith("errors of the class.")  # true groups
+    assert verdict(counts, errors, n_unknown=190).lead[0].endswith("errors due to the class.")  # true groups
     even = [[100, 100], [100, 100]], [[10, 11], [20, 21]]
     assert f"9 of 409 images have no attribute, because {why}." in verdict(*even, by_guesses=True, n_unknown=9).lead
     assert "because" not in str(verdict(*even, by_guesses=True))

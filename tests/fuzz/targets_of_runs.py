@@ -11,14 +11,14 @@ import torch
 from fuzz_target import Parse, Prepare, Workplace, target
 
 import dbpt
-from dbpt.commands import comparison_cells as cells
+from dbpt.commands.compare import cells
 from dbpt.commands.label.judging import read_answers
 from dbpt.commands.label.sample import Design, RunLabels, Stratum, read_design, write_design
 from dbpt.data.columns import parse_columns
 from dbpt.data.words import Words, check_templates, parse_vocabulary
 from dbpt.evaluation import group_metrics
-from dbpt.evaluation.results import RunRow
-from dbpt.guesses import PseudoAttributes
+from dbpt.evaluation.results import Repeat, Row
+from dbpt.guesses import GuessedFactors
 from dbpt.guesses.clusters import ClassClusters
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.linear_probe import AttributeProbe
@@ -104,7 +104,7 @@ def run_clusters(workplace: Workplace) -> Parse:
 
     def read(path: Path) -> None:
         found = read_clusters(path.parent, 2)
-        pseudo = PseudoAttributes.of_clusters(
+        pseudo = GuessedFactors.of_clusters(
             found, np.eye(4, found.weights.shape[2], dtype=np.float32), np.array([0, 1, 1, 0])
         )
         assert set(pseudo.pseudo_attributes.tolist()) <= set(range(len(found.names[0])))
@@ -157,7 +157,8 @@ def checkpoint(workplace: Workplace) -> Parse:
 @target(repairs.digest)
 def comparison_cell(workplace: Workplace) -> Parse:
     path = workplace.folder / "erm.safetensors"
-    row = RunRow(name="erm", warnings=[], val=None, test=group_metrics([0], [0], [0], num_classes=1, num_attributes=1))
+    test = group_metrics([0], [0], [0], num_classes=1, num_attributes=1)
+    row = Row(method="erm", title="ERM", repeats=[Repeat(seed=0)], test=test)
     metadata = {"fingerprint": "f", "row": json.dumps(asdict(row))}
     one = np.ones(3, dtype=np.int64)
     tensors = {"correct": one.astype(np.uint8), "groups": one.astype(np.int32), "rows": one}

@@ -72,9 +72,7 @@ def test_precision_of_what_was_never_guessed_is_not_known():
     (figures,) = probe.figures
     assert (figures.n_guessed, figures.precision) == ([60, 0], [58 / 60, None])
     assert figures.kappa == 0 and figures.counts == [58, 2]
-    assert figures.doubts[0].sentence.startswith(
-        "2 known images of a · y, the group with the fewest: how the probe does there is not known (trusted from 5)"
-    )
+    assert figures.doubts[0].values == {"n": 2, "group": "a · y", "limit": 5}
 
 
 def test_it_is_judged_within_classes_and_by_the_groups_that_are_known():
@@ -90,13 +88,11 @@ def test_it_is_judged_within_classes_and_by_the_groups_that_are_known():
     ]  # fmt: skip
     assert figures.accuracy > 0.85 and abs(figures.kappa) < 0.2
     (doubt,) = figures.doubts
-    assert doubt.sentence.startswith(
-        "out of fold, too few of the 200 known images are guessed right (agreement within classes "
-    )
+    assert (doubt.kind, doubt.values["n"]) == ("out of fold", 200)
     (figures,) = fitted(features, known_as(np.where(against, -1, labels), 2), words, labels=labels).figures
     assert figures.accuracy == 1 and figures.kappa is None
     (doubt,) = figures.doubts
-    assert doubt.sentence.startswith("0 known images of a · y, the group with the fewest: how the probe does there")
+    assert (doubt.kind, doubt.values["n"], doubt.values["group"]) == ("few known", 0, "a · y")
 
 
 def test_copies_count_once():
@@ -130,10 +126,7 @@ def test_rows_that_it_may_not_learn_from_change_nothing():
 @pytest.mark.parametrize(
     ("codes", "message"),
     [
-        (
-            [0, 0, 1, 1],
-            "0 of the 4 training and validation images that it learns from have the attribute 'sky'",
-        ),
+        ([0, 0, 1, 1], "0 of the 4 training and validation images .* have the attribute 'sky'"),
         ([0, 0, 1, 2, 2], "1 of the 5 training and validation images that it learns from have the attribute 'water'"),
         ([-1, -1], "no training or validation image has a known attribute; label some by hand"),
     ],

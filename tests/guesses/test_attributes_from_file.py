@@ -50,6 +50,10 @@ def replaced(old, new, text=GOOD):
     return text.replace(old, new, 1)
 
 
+def with_column(name, cell):
+    return f"path,attribute,{name}\n" + "".join(f"{path},sea,{cell}\n" for path in NAMES)
+
+
 def test_an_empty_cell_is_unknown_and_rows_may_be_in_any_order(read):
     header, *lines = GOOD.splitlines(keepends=True)
     for text in (GOOD, header + "".join(lines[::-1]), GOOD.replace("d.jpg,", "d.jpg,-1"), GOOD.replace(",", ";")):
@@ -143,28 +147,16 @@ BAD = [
     (replaced("sky", "-2"), "line 4: attribute is '-2', expected one of"),
     (replaced("c.jpg,", ","), "line 4: path is empty; name the image"),
     (replaced("attribute", "atribute"), "no column 'attribute'; columns found: 'path', 'atribute' (did you mean"),
-    (
-        "path,attribute,pseudo_attribute\n" + "".join(f"{name},sea,sea\n" for name in NAMES),
-        "has the columns 'attribute' and 'pseudo_attribute'; keep one",
-    ),
-    (
-        "path,attribute,label\n" + "".join(f"{name},sea,dog\n" for name in NAMES),
-        "line 4: label is 'dog', but 'cat' in pets.csv line 4; correct one of them",
-    ),
+    (with_column("pseudo_attribute", "sea"), "has the columns 'attribute' and 'pseudo_attribute'; keep one"),
+    (with_column("label", "dog"), "line 4: label is 'dog', but 'cat' in pets.csv line 4; correct one of them"),
     (replaced(",p_sky", ",p_skies", WITH_P), "has 'p_land' but no 'p_sky'; give a probability for each attribute, or"),
     (replaced(".2,.6", ".2,.5", WITH_P), "line 2: the probabilities sum to 0.9, expected 1"),
     (replaced(".2,.6", "nan,.6", WITH_P), "line 2: p_land is nan, not a number; correct this row"),
     (replaced(".2,.6", ",.6", WITH_P), "line 2: p_land is '', expected a number"),
     (replaced("d.jpg,,,,", "d.jpg,,.5,.1,.1", WITH_P), "line 5: the probabilities sum to 0.7, expected 1"),
-    ("path,attribute,confidence\n" + "".join(f"{n},sea,90\n" for n in NAMES), "line 2: confidence is 90, expected a"),
-    (
-        "path,attribute,confidence\n" + "".join(f"{n},sea,nan\n" for n in NAMES),
-        "line 2: confidence is nan, not a number",
-    ),
-    (
-        "path,attribute,confidence\n" + "".join(f"{n},sea,0_1\n" for n in NAMES),
-        "confidence is '0_1', expected a n",
-    ),
+    (with_column("confidence", "90"), "line 2: confidence is 90, expected a"),
+    (with_column("confidence", "nan"), "line 2: confidence is nan, not a number"),
+    (with_column("confidence", "0_1"), "confidence is '0_1', expected a n"),
     ("sample,path,attribute\nabcd,c.jpg,skx\n", "line 2: attribute is 'skx', expected one of"),
     ("path,attribute\n", "has a header but no rows"),
     (np.array([0, 1, 2]), "has 3 rows, expected 4, one for each image of"),
@@ -230,10 +222,7 @@ def test_factors_have_a_column_each_or_one_of_combinations(read, dataset, tmp_pa
             EACH.replace("sky,photo", "sky,sketch").replace("sketch,\n", "sketch,1\n"),
             "factors.csv: image 'c.jpg': style is 'sketch', but class 'cat' can only have photo",
         ),
-        (
-            EACH.replace("sea", "see"),
-            "line 2: place is 'see', expected one of 'land', 'sea', 'sky' (did you mean 'sea'?)",
-        ),
+        (EACH.replace("sea", "see"), "line 2: place is 'see', expected one of 'land', 'sea', 'sky'"),
         (EACH.replace("photo,\n", "photo,2\n"), "line 4: confidence_style is 2, expected a probability from 0 to 1"),
         ('path,attribute\nimg/a.jpg,"sea; sketch"\n', "3 of 4 images have no attribute"),
         ("path,style\nimg/a.jpg,photo\n", "no column 'attribute'"),

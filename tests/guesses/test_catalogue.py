@@ -53,7 +53,7 @@ def test_a_file_replaces_the_catalogue_or_extends_it(tmp_path: Path) -> None:
         ('[hand]\nattributes = "left"', r"\[hand\]: attributes is 'left'; expected a list of strings"),
         ('[hand]\nattributes = ["left"]', r"\[hand\]: attributes: needs at least two names.*only 'left'"),
         ('[hand]\nattribute = ["left"]', r"unknown key 'attribute'; expected .* \(did you mean 'attributes'\?\)"),
-        ('[hand]\nattributes = ["a", "b"]\nattribute_template = ["a"]', r"attribute_template: 'a' holds 0"),
+        ('[hand]\nattributes = ["a", "b"]\nattribute_template = ["a"]', r"attribute_template: 'a' has 0"),
         ('[""]\nattributes = ["a", "b"]', "the name of a family must be visible"),
         ('["a\\nb"]\nattributes = ["a", "b"]', "the name of a family must be visible"),
     ],

@@ -97,9 +97,7 @@ def test_a_class_without_clusters_is_doubted_and_named():
     found = find(features, labels, 2)
     assert found.separation[0] > 0.5 > 0.05 > found.separation[1]
     (doubt,) = found.doubts(NAMES[:2])
-    assert doubt.kind == "no clusters" and doubt.sentence.startswith(
-        "the images of class 'fish' form no distinct clusters (separation 0.0"
-    )
+    assert doubt.kind == "no clusters" and "class 'fish'" in doubt.sentence
 
 
 def test_few_images_are_a_doubt():

@@ -112,7 +112,7 @@ def test_a_run_needs_no_attribute(tiny, tmp_path, command):
     table, settings = tiny.write("ppa-no-attribute", rows), tiny.settings | {"head": "linear", "group_source": "ppa"}
     del settings["attributes"], settings["n_ctx"], settings["prompts"]
     run = dbpt.fit(table, out=tmp_path / "run", prompts="group", **settings)
-    assert run.chosen.record.name == "gla"
+    assert run.chosen.method == "gla"
     assert run.chosen.title == "GLA (linear, ppa groups)"
     groups = (run.folder / "groups.csv").read_text()
     assert "probe wrong,ppa," in groups
@@ -120,7 +120,7 @@ def test_a_run_needs_no_attribute(tiny, tmp_path, command):
     (found,) = dbpt.load(run.folder).predict(tiny.images(1))
     assert found.attribute_probabilities is None
     auto = dbpt.fit(table, out=tmp_path / "auto", prompts="auto", **settings)
-    assert (auto.metrics.choice.candidates, auto.metrics.choice.hedge) == (["dbpt", "gla"], None)
+    assert (auto.metrics.saved.choice.candidates, auto.metrics.saved.choice.hedge) == (["dbpt", "gla"], None)
     assert "worst class" not in auto.table()
     assert "worst-group probability of the true class" in " ".join(auto.table().split())
 

@@ -6,13 +6,25 @@ from xml.etree import ElementTree
 
 import pytest
 from html_page import Page, bars
-from made_up_comparison import ROWS, STEPS, comparison, difference, many_rows, page_of, row
 from made_up_guesses import guesses_of
-from made_up_run import GUESSES, LONG, NASTY, TRUSTED
+from made_up_results import (
+    GUESSES,
+    LONG,
+    NASTY,
+    ROWS,
+    STEPS,
+    TRUSTED,
+    compared,
+    comparison,
+    difference,
+    many_rows,
+    of_figures,
+    page_of,
+)
 
 from dbpt.evaluation.results import FailedTraining
-from dbpt.report.comparison import ComparisonSummary
-from dbpt.report.comparison_page import comparison_outcome, second_sentence
+from dbpt.report.outcome import outcome_of, second_sentence
+from dbpt.report.summary import Summary
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
 ZERO_SHOT, ERM, DBPT, JTT = ROWS
@@ -23,7 +35,7 @@ def plain(text):
 
 
 def verdict_of(*rows, guesses=TRUSTED, **changes):
-    return plain(comparison_outcome(ComparisonSummary(comparison(rows, **changes)), guesses).sentence)
+    return plain(outcome_of(Summary(comparison(rows, **changes)), guesses).sentence)
 
 
 @pytest.mark.parametrize(
@@ -50,26 +62,23 @@ def test_the_verdict_says_what_the_intervals_prove(changes, sentence):
 
 
 def test_the_verdict_names_pseudo_groups_heads_and_missing_results():
-    assert verdict_of(ERM, DBPT, group_kind="pseudo").startswith(
-        "dbpt raises worst-group accuracy over pseudo groups by 31.0 points over ERM"
-    )
+    assert "worst-group accuracy over pseudo groups by 31.0" in verdict_of(ERM, DBPT, group_kind="pseudo")
     assert verdict_of(ERM, DBPT, heads=["prompt", "linear"]).startswith("dbpt, head prompt raises worst-group")
-    assert verdict_of(ERM, DBPT, group_kind="pseudo", guesses=GUESSES) == (
-        "CLIP can't tell land / water apart in these images, so the figures by group prove nothing."
-    )
+    untrusted = verdict_of(ERM, DBPT, group_kind="pseudo", guesses=GUESSES)
+    assert untrusted.endswith("in these images, so the figures by group prove nothing.")
     assert verdict_of(ERM, DBPT, guesses=GUESSES).startswith("dbpt raises worst-group accuracy by")
     assert verdict_of(ERM) == "Worst-group accuracy of ERM is 50.0 %, average 75.0 %."
-    assert verdict_of(row("dbpt", (), ())).startswith("No group could be evaluated, so there is no worst-group accur")
+    assert verdict_of(compared("dbpt", (), ())).startswith("No group could be evaluated, so there is no worst-group")
 
 
 def test_the_second_sentence_names_a_better_row():
-    text = plain(second_sentence(ComparisonSummary(comparison())))
+    text = plain(second_sentence(Summary(comparison())))
     assert text == (
         "Average: 75.0 %, with ERM 75.0 %. The highest worst-group accuracy of all rows is 83.0 %, of JTT; the best of "
         "several rows is partly best by chance."
     )
-    assert plain(second_sentence(ComparisonSummary(comparison(ROWS[:3])))) == "Average: 75.0 %, with ERM 75.0 %."
-    assert second_sentence(ComparisonSummary(comparison([ERM]))) == ""
+    assert plain(second_sentence(Summary(comparison(ROWS[:3])))) == "Average: 75.0 %, with ERM 75.0 %."
+    assert second_sentence(Summary(comparison([ERM]))) == ""
 
 
 def test_the_page_says_everything_in_order():
@@ -121,12 +130,12 @@ def test_the_charts_have_a_bar_with_interval_for_each_row_and_group():
     assert "<title>landbird · water, JTT: 84.0 % [74.0, 94.0], n = 40</title>" in groups
     worst = re.findall(r'title="worst group of this column">([\d.]+)<', html)
     assert worst == ["48.0", "50.0", "81.0", "83.0"]
-    one = page_of(comparison([replace(each, seeds=[0], warnings=[[]]) for each in ROWS], seeds=[0]))
+    one = page_of(comparison([replace(each, repeats=each.repeats[:1]) for each in ROWS], seeds=[0]))
     assert re.search("<svg.*?</svg>", one, re.DOTALL)[0].count("<use ") == 4 * 2 and "Each ring" not in one
 
 
 def test_without_attributes_the_groups_are_classes():
-    rows = [replace(each, groups=each.groups[:2], over_images=None) for each in ROWS]
+    rows = [replace(each, test=of_figures(each.groups[:2])) for each in ROWS]
     classes = comparison(rows).dataset
     metrics = comparison(rows, dataset=replace(classes, attributes=[]), pseudo_shares=[])
     html = page_of(metrics, guesses=guesses_of())
@@ -144,7 +153,7 @@ def test_without_images_pictures_and_the_step_to_label_are_missing():
 
 
 def test_a_comparison_without_results_has_a_page():
-    rows = [row("ERM", (), ()), row("dbpt", (), (), warnings=[])]
+    rows = [compared("ERM", (), ()), compared("dbpt", (), ())]
     html = page_of(comparison(rows))
     assert "No group could be evaluated" in html and "<svg" not in html
     assert "<details open>" in html and "None" not in Page(html).words

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_comparison import comparison, row
-from made_up_run import LONG, NASTY, history, run, typed_metrics
+from made_up_results import LONG, NASTY, compared, comparison, history, run, typed_metrics
 from matplotlib import pyplot
 from PIL import Image
 
@@ -20,8 +19,7 @@ from dbpt import report
 from dbpt.commands.result import Result
 from dbpt.errors import InputError
 from dbpt.report.charts import Bar, BarGroup, Line, bar_chart, line_chart, moved_apart, write_figures
-from dbpt.report.comparison_page import comparison_figures
-from dbpt.report.sections import run_figures
+from dbpt.report.result_charts import result_charts
 from dbpt.report.text import COLORS, color_variables
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")
@@ -164,7 +162,7 @@ def test_results_plot_a_chart_that_pyplot_shows_and_the_user_restyles(tmp_path):
     of_comparison.figure.savefig(tmp_path / "mine.svg")
     assert "Mine" in (tmp_path / "mine.svg").read_text()
     with pytest.raises(InputError, match="nothing to plot"):
-        Result(tmp_path, comparison([row("dbpt", (), (), warnings=[])])).plot()
+        Result(tmp_path, comparison([compared("dbpt", (), ())])).plot()
     pyplot.close("all")
 
 
@@ -179,15 +177,15 @@ def test_figures_are_written_and_removed(tmp_path):
 
 def test_every_chart_of_a_run_and_a_comparison_is_a_figure():
     metrics = run()
-    found = run_figures(typed_metrics(metrics), history(metrics))
+    found = result_charts(typed_metrics(metrics), history(metrics))
     assert list(found) == ["accuracy", "weights", "probability", "validation"]
-    compared = comparison_figures(comparison())
+    compared = result_charts(comparison())
     assert list(compared) == ["worst_group_accuracy", "accuracy"]
     for chart in [*found.values(), *compared.values()]:
         ElementTree.fromstring(chart.svg_file())
         assert texts(chart.svg_file())
     assert {"zero-shot", "ERM", "dbpt"} <= set(texts(found["accuracy"].svg_file()))
-    untrained = run_figures(typed_metrics(metrics), [])
+    untrained = result_charts(typed_metrics(metrics), [])
     assert [name for name, chart in untrained.items() if chart is None] == ["weights", "probability", "validation"]
 
 

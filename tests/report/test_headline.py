@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 from html_page import Page, unwrapped
 from made_up_guesses import factor_guesses, guesses_of
-from made_up_run import (
+from made_up_results import (
     RIGHT,
     as_json,
     evaluated,
@@ -14,24 +14,26 @@ from made_up_run import (
     render_report,
     row,
     run,
-    summarize,
     table_of,
+    typed_metrics,
+    with_difference,
     worded,
 )
 
 from dbpt.cautions import caution
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Choice, Lead
-from dbpt.report.page import change_of, run_outcome
+from dbpt.report.notes import choice_note
+from dbpt.report.outcome import change_of, outcome_of
 from dbpt.report.sections import Section
-from dbpt.report.tables import choice_note
+from dbpt.report.summary import Summary
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
 
 
 def lines_of(metrics, difference=CLEAR):
     """The paragraphs below the headline."""
-    found = change_of(summarize(metrics), difference)
+    found = change_of(Summary(with_difference(metrics, difference)))
     html = found.__html__() if isinstance(found, Section) else found
     return [unwrapped(Page(each).words) for each in html.split("</p>") if each.strip()]
 
@@ -45,18 +47,18 @@ def test_headline_when_it_rose_fell_or_cannot_be_told():
         return headline_of(run({"zero-shot": [90, 20, 20, 45], "erm": erm, "dbpt": dbpt}, **changes), difference)
 
     low, high, middle = [99, 60, 15, 48], [88, 84, 40, 43], [88, 84, 37, 43]
-    assert said(low, high) == (
-        "Worst-group accuracy rose from 30.0 % (ERM) to 80.0 % (dbpt): +50.0 points [20.0, 50.0]; "
-        "average 74.0 % → 85.0 %."
-    )
-    assert said(high, low, (-0.5, -0.2)) == (
-        "Worst-group accuracy fell from 80.0 % (ERM) to 30.0 % (dbpt): −50.0 points [−50.0, −20.0]; "
-        "average 85.0 % → 74.0 %."
-    )
-    assert said(high, middle, UNCLEAR) == (
-        "Worst-group accuracy is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points [−10.0, 20.0], maybe by chance; "
-        "average 85.0 % → 84.0 %."
-    )
+    for found, sentence in (
+        (
+            said(low, high),
+            "rose from 30.0 % (ERM) to 80.0 % (dbpt): +50.0 points [20.0, 50.0]; average 74.0 % → 85.0 %",
+        ),
+        (
+            said(high, low, (-0.5, -0.2)),
+            "fell from 80.0 % (ERM) to 30.0 % (dbpt): −50.0 points [−50.0, −20.0]; average",
+        ),
+        (said(high, middle, UNCLEAR), "is 74.0 % (dbpt) against 80.0 % (ERM): −6.0 points [−10.0, 20.0], maybe by"),
+    ):
+        assert found.startswith(f"Worst-group accuracy {sentence}")
     assert "+6.0 points [−10.0, 20.0], maybe" in said(middle, high, UNCLEAR)
     assert "+6.0 points, maybe" in said(middle, high, None)
     assert said(high, high) == "Worst-group accuracy is 80.0 % with both ERM and dbpt, average 85.0 % → 85.0 %."
@@ -72,7 +74,7 @@ def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report(
     assert f"warning: {warning}" in table_of(metrics).splitlines()
     assert warning[1:] in Page(render_report(metrics, history(metrics), [])).words
     equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
-    for fine in (run(), equal, {**metrics, "chosen": "zero-shot"}):
+    for fine in (run(), equal, run({"zero-shot": [90, 88, 43, 45], "dbpt": [88, 84, 25, 43]}, chosen="zero-shot")):
         assert "zero-shot has a better" not in table_of(fine)
 
 
@@ -97,8 +99,8 @@ def test_what_zero_shot_does_is_said_where_the_headline_does_not():
 
 
 def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
-    guesses = guesses_of(*factors, doubts=worded(*doubts), **changes)
-    found = run_outcome(summarize(metrics), guesses, difference)
+    summary = Summary(with_difference(metrics, difference))
+    found = outcome_of(summary, guesses_of(*factors, doubts=worded(*doubts), **changes))
     return found.kind, found.title, unwrapped(found.sentence)
 
 
@@ -146,8 +148,9 @@ def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
 def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, title, sentence):
     difference = UNCLEAR if title == "No clear change" else CLEAR
     assert verdict_of(run(rows), difference=difference) == (kind, title, sentence)
-    untrained = run(rows)
-    untrained["rows"][-1]["alpha"] = 0.0  # nothing was trained
+    untrained = run(
+        rows=[*run(rows)["rows"][:-1], row("dbpt", evaluated(rows["dbpt"]), alpha=0.0)]
+    )  # nothing was trained
     found = verdict_of(untrained, difference=difference)[2]
     assert "raining with dbpt" not in found and "sing dbpt (α = 0.00)" in found
 
@@ -166,12 +169,8 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
     other = factor_guesses(name="tone", values=["dark", "bright"], doubts=worded("no"))
     kind, title, sentence = verdict_of(pseudo, factors=[one, other])
     assert (kind, title) == ("improved", "Bias reduced")
-    assert sentence.startswith(
-        "Of the class “waterbird”, plain training (ERM) gets 20.0 % right with “land”, but 96.0 %"
-    )
-    assert sentence.endswith(
-        " CLIP can't tell dark / bright (tone) apart in these images, so nothing follows about a bias there."
-    )
+    assert sentence.startswith("Of the class “waterbird”, plain training (ERM) gets 20.0 % right with “land”")
+    assert "dark / bright (tone)" in sentence and sentence.endswith("so nothing follows about a bias there.")
     none = verdict_of(pseudo, factors=[replace(one, doubts=worded("no")), other])
     assert none[0] == "untrusted" and "photo / sketch (style) and dark / bright (tone) apart" in none[2]
     assert verdict_of(run(), doubts=["no"]) == verdict_of(run())  # over true groups
@@ -214,10 +213,10 @@ def test_verdict_about_classes_where_no_attribute_is_named():
 @pytest.mark.parametrize(
     ("why", "figure", "group", "words"),
     [
-        ("hedge", "wgp", "landbird · water", "clearly better in landbird · water, with 10 validation images, where it"),
-        ("hedge", "average", None, "clearly better on average, with 10 validation images"),
+        ("hedge", "wgp", "landbird · water", "in its worst group, landbird · water (10 validation images), no other"),
+        ("hedge", "average", None, "on average (10 validation images), no other candidate is clearly better"),
         ("better", "wgp", "landbird · water", "is 30.0 points above that of dbpt; 10.0 would be"),
-        ("score", "average", None, "since it has the best average accuracy on the validation images"),
+        ("score", "average", None, "it has the highest average accuracy on the validation images"),
         ("words", "last", None, "validation chooses nothing; the words hardly fit the images"),
     ],
 )
@@ -225,7 +224,7 @@ def test_the_choice_of_auto_is_said_in_a_sentence(why, figure, group, words):
     lead = Lead(name="erm", mean=0.3, limit=0.1, is_worse_elsewhere=False)
     choice = Choice(candidates=["erm", "dbpt"], hedge="dbpt", why=why, figure=figure, group=group, n=10, leads=[lead])
     selection = figure if figure in ("last", "average") else f"pseudo-{figure}"
-    metrics = summarize(run(choice=asdict(choice), chosen="erm", model_selection=selection)).metrics
-    note = choice_note(metrics)
+    metrics = typed_metrics(run(chosen="erm", model_selection=selection))
+    note = choice_note(replace(metrics, saved=replace(metrics.saved, choice=choice)))
     assert note.startswith("ERM is saved") and words in note
-    assert ("in its rarest group" in note) == (why == "hedge" and group is not None)
+    assert ("the rarest group" in note) == (why == "hedge" and group is not None)

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-import made_up_comparison
 import numpy as np
 import pytest
-from made_up_run import run, typed_metrics
+from made_up_results import compared, run, typed_metrics
 
 from dbpt.evaluation import group_metrics
-from dbpt.evaluation.results import FactorSummary
+from dbpt.evaluation.data_summary import FactorSummary
 from dbpt.report.summary import Row, by_factor, factor_figures, group_size, right_by_factor
 
 SIZES = (2, 3, 2)
@@ -55,8 +54,8 @@ def test_each_factor_has_the_figures_that_it_would_have_as_the_only_attribute(dr
 
 @pytest.mark.parametrize(("differ", "factors", "size"), [(False, ["a", "b", "c"], "40"), (True, [], "differs by seed")])
 def test_seeds_that_disagree_on_the_groups_have_no_figures_by_factor_and_no_sizes(differ, factors, size):
-    record = made_up_comparison.row("ERM", [0.5], [0.5] * 36, groups_differ=differ)
-    shown = Row(record, METRICS, chosen=True)
+    record = compared("ERM", [0.5], [0.5] * 36, groups_differ=differ)
+    shown = Row(record, METRICS, chosen=True, color="chosen")
     assert ([each.name for each in shown.factors], group_size([shown], 0)) == (factors, size)
 
 

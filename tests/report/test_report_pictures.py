@@ -6,25 +6,27 @@ import numpy as np
 import pytest
 from browser import assert_readable
 from html_page import Page, bars
-from made_up_comparison import comparison, many_rows, page_of
-from made_up_run import (
+from made_up_results import (
     GUESSES,
     LONG,
     MISTAKE,
     NASTY,
     RIGHT,
     as_json,
+    comparison,
     evaluated,
     history,
+    many_rows,
     over_groups,
+    page_of,
     render_report,
     row,
     run,
 )
 
 from dbpt.evaluation import pseudo_attribute_quality
-from dbpt.report.comparison_page import Answers
 from dbpt.report.guesses import render_guesses
+from dbpt.report.page import Answers, MadeBy
 from dbpt.report.pictures import GuessSheets, contact_sheets, group_examples, surest_mistakes
 from dbpt.report.text import label_command
 
@@ -54,9 +56,9 @@ def many_groups(noise, num_classes=7):
     )
     sheets = sheets_of(noise, [(y, a) for y in classes for a in attributes])
     words = [(name, [name, LONG]) for name in classes]
-    settings = {"settings": {NASTY: LONG}, "words": words, "command": f"dbpt fit {LONG} --classes {LONG}"}
+    made_by = MadeBy(f"dbpt fit {LONG} --classes {LONG}", words, (["a photo of a {}"], []), {NASTY: LONG})
     examples = examples_of(noise, classes, attributes)
-    return render_report(metrics, entries, mistakes, sheets, examples=examples, **settings)
+    return render_report(metrics, entries, mistakes, sheets, examples=examples, made_by=made_by)
 
 
 def examples_of(noise, classes, attributes):

@@ -10,8 +10,8 @@ from huggingface_hub import ModelCard, constants
 
 import dbpt
 from dbpt import Classifier, InputError
-from dbpt.evaluation.results import RunMetrics, read_metrics
-from dbpt.report.page import model_card
+from dbpt.evaluation.results import read_metrics
+from dbpt.report.model_card import model_card
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_weights_beside_the_folder(tiny, tiny_run, tmp_path):
 
 def test_the_card(tiny_run):
     classifier = dbpt.load(tiny_run)
-    card, metrics = ModelCard(classifier.card), read_metrics(tiny_run / "metrics.json", RunMetrics)
+    card, metrics = ModelCard(classifier.card), read_metrics(tiny_run / "metrics.json")
     assert card.data.library_name == "dbpt" and card.data.pipeline_tag == "image-classification"
     figures = {each.metric_name: each.metric_value for each in card.data.eval_results}
     shown = metrics.rows[-1].test
@@ -108,7 +108,7 @@ def test_the_card(tiny_run):
         assert any(
             f"{group.class_name} · {group.attribute}" in line and cells in line for line in card.text.split("\n")
         )
-    for text in ("dbpt fit ", "Pseudo attributes: proportional", "50 training, 24 validation, 32 test", "Limits"):
+    for text in ("dbpt fit ", "CLIP's guesses, proportional", "50 training, 24 validation, 32 test", "Limits"):
         assert text in card.text
     assert all(f"Doubted: {doubt}" in card.text for doubt in map(str, metrics.pseudo_doubts))
 
@@ -153,7 +153,7 @@ def test_a_saved_classifier_is_replaced_as_a_whole_and_nothing_else_is(tiny_run,
 
 
 def test_the_card_of_a_demo_claims_nothing_about_the_benchmark(tiny_run):
-    metrics = read_metrics(tiny_run / "metrics.json", RunMetrics)
+    metrics = read_metrics(tiny_run / "metrics.json")
     text = model_card(
         metrics, "dbpt fit demo --out /home/me/runs/a", is_drawn=True, weights="/home/me/clip.safetensors"
     )

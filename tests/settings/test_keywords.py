@@ -11,7 +11,7 @@ import pytest
 from documentation import read, tool
 
 import dbpt
-from dbpt.commands.comparison_plan import BY_THE_PLAN
+from dbpt.commands.compare.plan import BY_THE_PLAN
 from dbpt.settings.config import FitConfig
 from dbpt.settings.keywords import FitSettings, SharedSettings
 

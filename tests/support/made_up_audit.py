@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 from made_up_guesses import guesses_of
-from made_up_run import worded
+from made_up_results import worded
 
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.association import ExplainedErrors

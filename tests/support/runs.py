@@ -60,7 +60,7 @@ def groups_of(run: Path) -> list[dict[str, str]]:
 
 
 def best_epochs(run: Path) -> list[int | None]:
-    return [row["best_epoch"] for row in metrics_of(run)["rows"]]
+    return [row["repeats"][0]["best_epoch"] for row in metrics_of(run)["rows"]]
 
 
 def without(rows: list[dict[str, str]], column: str) -> list[dict[str, str]]:

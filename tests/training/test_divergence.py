@@ -140,7 +140,7 @@ def test_the_error_names_the_command_that_goes_on(tiny, tmp_path, command):
     assert code == 0, stderr
     told = f"the learning rate was lowered from 20 to 0.1 after epoch {good}"
     assert f"warning: Group DRO (linear): {told}" in stderr.splitlines()
-    assert said(metrics_of(out)["rows"][-1]["warnings"])[0] == told
+    assert said(metrics_of(out)["rows"][-1]["repeats"][0]["warnings"])[0] == told
     assert f"Group DRO (linear): {told}" in (out / "report.html").read_text()
     assert "lr = 0.1\n" in (out / "config.toml").read_text()
     rates = [entry["lr"] for entry in history_of(out)]
@@ -172,7 +172,7 @@ def test_rows_that_were_complete_keep_their_rate_and_say_so(tiny, tmp_path, monk
         with pytest.raises(InputError, match=rf"lr = 0.005, found {found}; use .*, or a lower --lr"):
             fit(tiny, out, lr=lr, resume=True)
     fit(tiny, out, lr=0.001, resume=True)
-    rows = {row["name"]: said(row["warnings"]) for row in metrics_of(out)["rows"]}
+    rows = {row["method"]: said(row["repeats"][0]["warnings"]) for row in metrics_of(out)["rows"]}
     assert rows["erm"] == ["all epochs were trained, at learning rate 0.005, when --lr was lowered to 0.001"]
     assert rows["dbpt"] == []
     with pytest.raises(InputError, match=r"lr = 0.001, found 0.0005; use"):  # it is finished

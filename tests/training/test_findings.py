@@ -59,13 +59,11 @@ def test_a_subset_of_a_few_rows_is_told():
     assert trained("subg")[1] == []
     few = replace(TRAIN, features=TRAIN.features[:60], labels=TRAIN.labels[:60], groups=TRAIN.groups[:60])
     size = np.bincount(few.groups[few.groups >= 0]).min()
-    for objective, told in (("subg", [f"trained on {4 * size} of 60 rows, {size} of each group"]), ("suby", [])):
+    for objective, told in (("subg", [{"n": 4 * size, "of": 60}]), ("suby", [])):
         built = build(objective, few)
         result = train(linear_head(), built, few, VAL, SETTINGS)
-        found = training_findings(result, built, asked_lr=SETTINGS.lr, group_names=NAMES)
-        assert [(warning.kind, warning.values["note"]) for warning in found] == [
-            ("small subset", text) for text in told
-        ]
+        found = training_findings(result, built, **ASKED)
+        assert [(warning.kind, warning.values) for warning in found] == [("small subset", values) for values in told]
 
 
 def test_weights_on_a_few_rows_are_told_with_the_group_that_has_them():

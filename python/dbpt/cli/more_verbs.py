@@ -136,12 +136,11 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
     if drawing := [name for name in given if table is None or name not in ("data", "root")]:
         raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
     from dbpt.commands.label.judging import judge_labels
-    from dbpt.report.tables import judged_table
 
     result = judge_labels(folder, labels, table=table, **given)
-    click.echo(json.dumps(result, indent=1, ensure_ascii=False) if as_json else judged_table(result))
+    click.echo(json.dumps(result.to_dict(), indent=1, ensure_ascii=False) if as_json else result.table())
     if table is not None and not as_json:
-        click.echo(f"\ntable with your labels: {table}\nfit again with: {result['refit']}")
+        click.echo(f"\ntable with your labels: {table}\nfit again with: {result.refit}")
 
 
 def _draw(run: Path, as_json: bool, options: dict[str, Any]) -> None:
@@ -292,12 +291,12 @@ def list_command(folder: Path | None) -> None:
 
     features = _features(folder)
     caches, texts = list_caches(features), stored_texts(features)
-    for found in caches:
-        click.echo(found)
+    for entry in caches:
+        click.echo(entry)
     if lists := texts.files():
         size = _megabytes(sum(file.lstat().st_size for file in lists))
         click.echo(f"{texts.folder}: features of {len(lists)} lists of sentences, {size}")
-    click.echo(f"caches: {len(caches)}, {_megabytes(sum(found.bytes for found in caches))}")
+    click.echo(f"caches: {len(caches)}, {_megabytes(sum(entry.bytes for entry in caches))}")
 
 
 @cache.command()

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from dbpt.cli import options as shared
-from dbpt.commands.comparison_plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
+from dbpt.commands.compare.plan import BY_THE_PLAN, DEFAULT_HEADS, DEFAULT_SEEDS, METHODS
 from dbpt.data.tables import csv_text
 from dbpt.environment import launched_rank
 from dbpt.errors import InputError
@@ -152,8 +152,8 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     DATA and the settings are as for dbpt fit, and the same for every row. The table shows figures with their standard
     deviation over draws or seeds, and the difference to ERM with its intervals over them and over images.
     """
-    from dbpt.commands.compare import compare as run_compare
-    from dbpt.report.comparison import WIDEST
+    from dbpt.commands.compare.compare import compare as run_compare
+    from dbpt.report.tables import WIDEST
 
     own = {
         name: options.pop(name)

@@ -298,7 +298,7 @@ def fit_text_tower(
     """Return `build_text_tower` with weights in ``precision``, in chunks if ``memory_mb`` requires them.
 
     Args:
-        model: that of open_clip.
+        model: the model of open_clip.
         layout: the P prompts.
         context: any tensor of the final shape, ([C,] n_ctx, d).
         precision: "float32" or "bf16".

@@ -42,7 +42,7 @@ def prompt_token_ids(
     """Return the layout of P prompts of one wording each, as in CoOp.
 
     Args:
-        tokenizer: that of the backbone.
+        tokenizer: the tokenizer of the backbone.
         wordings: (P,). If the full stop shares a token with the last letters, it is part of the wording.
         n_ctx: the number of context vectors.
         class_position: ``end``: ``[SOS][ctx][wording][.][EOS]``; ``middle``: half of the context (rounded down) before

@@ -100,7 +100,7 @@ def search_auto_attributes(subject: Subject) -> Subject:
     searched: SearchedImages = "audited" if np.isin(rows, subject.audited).any() else "not audited"
     family, search = best_family(images, dataset.words, right, subject.by, searched, _hint(subject))
     logger.info(f"--attributes auto: {search.sentence}")
-    config, asked = (found_settings(each, family, dataset) for each in (subject.config, subject.asked))
+    config, asked = (found_settings(settings, family, dataset) for settings in (subject.config, subject.asked))
     embedded = replace(subject.embedded, dataset=_named(dataset, family))
     return replace(subject, embedded=embedded, config=config, asked=asked, search=search)
 
@@ -130,7 +130,7 @@ def best_family(
 
     Args:
         images: the n images to search.
-        words: those of the classes.
+        words: the words of the classes.
         right: (n,) bool, the images that are predicted right.
         by: who predicts.
         searched: which images they are, for sentences.

@@ -31,7 +31,7 @@ class StartedRun:
     """The run or comparison that begins, for `Callback.on_fit_start`.
 
     Attributes:
-        folder: that of the run or comparison.
+        folder: the folder of the run or comparison.
         settings: the settings by name, without those that are None.
         groups: the names of the groups of each row that is trained, by the name of the row. The lists in the metrics
             of an epoch have a value for each.
@@ -102,9 +102,9 @@ class Watch:
         expected = f"expected a list of objects with any of the methods {', '.join(HOOKS)}"
         if isinstance(callbacks, str) or not isinstance(callbacks, Sequence):
             raise InputError(f"callbacks: found {callbacks!r:.200}; {expected}")
-        for each in callbacks:
-            if isinstance(each, type) or not any(callable(getattr(each, hook, None)) for hook in HOOKS):
-                raise InputError(f"callbacks: found {each!r:.200}; {expected}")
+        for callback in callbacks:
+            if isinstance(callback, type) or not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
+                raise InputError(f"callbacks: found {callback!r:.200}; {expected}")
         self._trackers, self._all, self.history = trackers, (*callbacks, *trackers), history
         self._has_begun = False
         self.error: BaseException | None = None
@@ -148,21 +148,21 @@ class Watch:
 
         Raises `InputError` for a tracker that can't begin; anything that a callback raises passes.
         """
-        for each in tuple(self._all):
+        for callback in tuple(self._all):
             try:
-                if callable(method := getattr(each, hook, None)):
+                if callable(method := getattr(callback, hook, None)):
                     method(*arguments)
             except BaseException as error:
-                if isinstance(each, Tracker) and isinstance(error, Exception):
-                    name, reason = f"--report-to {type(each).__name__.lower()}", foreign_error(error)
+                if isinstance(callback, Tracker) and isinstance(error, Exception):
+                    name, reason = f"--report-to {type(callback).__name__.lower()}", foreign_error(error)
                     if hook == HOOKS[0]:
-                        self._trackers = [other for other in self._trackers if other is not each]
+                        self._trackers = [other for other in self._trackers if other is not callback]
                         with suppress(Exception):  # it may be half open
-                            each.close(failed=True)
-                        hint = "mend it or leave it out, and continue with --resume"
+                            callback.close(failed=True)
+                        hint = "fix it or leave it out, and continue with --resume"
                         raise InputError(f"{name}: cannot begin ({reason}); {hint}") from error
                     logger.warning(f"{name}: left out from here on ({reason})")
-                    self._all = tuple(other for other in self._all if other is not each)
+                    self._all = tuple(other for other in self._all if other is not callback)
                     continue
                 self.error = error
                 raise
@@ -200,14 +200,14 @@ class _Adapter(Tracker, ABC):
         values, prefix = dict[str, float](), _plain(row)
         for name, value in metrics.items():
             named = zip(self._groups[row], value, strict=True) if isinstance(value, list) else [("", value)]
-            values |= {f"{prefix}/{name}/{group}".rstrip("/"): each for group, each in named if each is not None}
+            values |= {f"{prefix}/{name}/{group}".rstrip("/"): figure for group, figure in named if figure is not None}
         self._log(prefix, epoch, values)
 
     def on_fit_end(self, result: Result) -> None:
         """Log the numbers of the table as ``final/ROW/FIGURE``, then the table and the page."""
         lines, final = result.lines(), dict[str, float]()
         for row, line in zip(result.rows, lines, strict=True):
-            varied = varied_in_words(getattr(row.record, "varied", {}))
+            varied = varied_in_words(row.record.varied)
             prefix = "/".join(["final", *(_plain(text) for text in (row.method + varied, row.head) if text)])
             figures = {name: value for name, value in line.items() if isinstance(value, int | float)}
             final |= {f"{prefix}/{_plain(name)}": value for name, value in figures.items()}

@@ -12,8 +12,9 @@ from dbpt.commands.result import Result
 from dbpt.data.columns import ColumnNames
 from dbpt.data.loading import DataLike
 from dbpt.errors import InputError
-from dbpt.evaluation.of_study import how_trained, metrics_by_split, run_metrics
-from dbpt.evaluation.results import RunMetrics, RunRow, read_metrics
+from dbpt.evaluation.of_study import metrics_of_study, row_of, trained_row, with_answers
+from dbpt.evaluation.repeats import with_rows
+from dbpt.evaluation.results import Metrics, Saved, read_metrics
 from dbpt.report.findings import doubts_in_words
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import run_with_data
@@ -64,7 +65,7 @@ def evaluate(
     )
     of_run, unread = None, list[Caution]()
     try:
-        of_run = read_metrics(Path(run) / "metrics.json", RunMetrics)
+        of_run = read_metrics(Path(run) / "metrics.json")
     except InputError as error:
         unread = [caution("unread figures", problem=str(error))]
     logger.info(dataset.describe())
@@ -78,16 +79,18 @@ def evaluate(
     log_warnings(logged := (*map(doubts_in_words, doubted), *warnings))
     counts = _train_counts_of_run(of_run, study)
     study = replace(study, guesses=None, counts_of_run=counts, doubted_guesses=doubted)
-    figures = metrics_by_split(study, embedded.stored.map_blocks(classifier.head.predictions))
-    row = RunRow(**how_trained(config, config.trained_objective, config.prompts), warnings=[], **figures)
-    if saved := next((each for each in of_run.rows if each.name == of_run.chosen), None) if of_run else None:
-        row = replace(row, name=saved.name, alpha=saved.alpha)
-    result = Result(Path(run), run_metrics(study, [row], warnings=warnings, seconds={}), classifier)
+    saved = of_run.rows[of_run.chosen] if of_run else None
+    same = {"method": saved.method, "alpha": saved.alpha} if saved else {}
+    how = trained_row(config, config.trained_objective, config.prompts, **same)
+    predictions = embedded.stored.map_blocks(classifier.head.predictions)
+    answered = with_answers(study, row_of(study, predictions, how), predictions)
+    metrics = metrics_of_study(study, warnings=list(warnings), saved=Saved(method=how.method, seconds={}))
+    result = Result(Path(run), with_rows(metrics, [(how, [answered])]), classifier)
     log_warnings(result.warnings, logged)
     return result
 
 
-def _train_counts_of_run(metrics: RunMetrics | None, study: Study) -> NDArray[np.int64]:
+def _train_counts_of_run(metrics: Metrics | None, study: Study) -> NDArray[np.int64]:
     """Return the (G,) training rows of each group of the run, true or pseudo; all 0 if it lacks them."""
     num_groups, counts = study.reported.num_groups, list[int]()
     if metrics is not None and study.reported.kind == "pseudo":

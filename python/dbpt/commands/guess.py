@@ -109,7 +109,7 @@ class GuessedAttributes:
             how, by_class = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
             separation = ", ".join(f"{name} {value:.2f}" for name, value in by_class if not np.isnan(value))
             notes = [f"separation: {separation or 'unknown, too few images'}"]
-            notes.append("named by the words nearest to what a cluster has and the rest of its class has not")
+            notes.append("a cluster is named by the words that fit it better than the rest of its class")
         notes += map(text.cross_validation_text, guesses.cross_validations, (each.values for each in guesses.factors))
         lines = [f"{dataset.name}: {text.count_of(len(dataset), 'image')}; {how}, in per cent"]
         if without := len(dataset) - int(known.sum()):
@@ -117,9 +117,9 @@ class GuessedAttributes:
         if guesses.accuracy is not None:
             right, known_ones = text.percent(guesses.accuracy), text.count(guesses.n_known)
             by_clusters = guesses.provenance == "clusters"
-            if_taken = ", if each cluster is taken for its commonest one" if by_clusters else ""
+            if_taken = ", if each cluster stands for its most common one" if by_clusters else ""
             notes.append(f"right for {right} % of {known_ones} images with a true attribute{if_taken}")
-            notes += [f"{each.name} alone: right for {text.percent(each.accuracy)} %" for each in guesses.named]
+            notes += [f"{factor.name} alone: right for {text.percent(factor.accuracy)} %" for factor in guesses.named]
         return "\n".join([*text.wrapped(lines), "", *text.render_columns(columns), "", *text.wrapped(notes)])
 
     def __str__(self) -> str:
@@ -155,7 +155,7 @@ def guess_attributes(
     config = with_data(make_config(given), data)
     if out is not None:
         named = (config.data, config.root, config.embeddings, config.model, config.pretrained)
-        check_output("--out", Path(out), overwrite=overwrite, reads=[each for each in named if each])
+        check_output("--out", Path(out), overwrite=overwrite, reads=[path for path in named if path])
         if Path(out).suffix.lower() != ".csv":
             raise InputError(f"--out {os.fspath(out)}: is written as CSV; choose a name that ends in .csv")
     config, notes = with_found_attributes(config, training=False)

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,15 +17,16 @@ from dbpt.clip.backbone import zero_shot_weights
 from dbpt.commands.callbacks import UNWATCHED, Watch
 from dbpt.environment import progress_bar
 from dbpt.errors import InputError
-from dbpt.evaluation.of_study import how_trained, metrics_by_split
-from dbpt.evaluation.results import OnlyPrompts, RunRow
+from dbpt.evaluation.of_study import row_of, titled, trained_row, with_answers
+from dbpt.evaluation.repeats import Evaluated
+from dbpt.evaluation.results import OnlyPrompts, Repeat, Row
 from dbpt.guesses.grouping import Use
 from dbpt.heads import HEADS, Head, HeadStart
 from dbpt.heads.base import class_prompts, group_prompts, group_texts
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives.base import EXCLUDED
 from dbpt.objectives.training_free import TRAINING_FREE, Inputs
-from dbpt.report.summary import selection_text
+from dbpt.report.notes import selection_text
 from dbpt.runs.pretrained import FeatureClassifier, zero_shot_classifier
 from dbpt.settings.combinations import why_groups_stay_alike, why_not_mixed
 from dbpt.settings.fields import AUTO
@@ -45,14 +45,34 @@ HELD_OUT = ("val", "test")  # the splits that a run's methods are evaluated on
 
 @dataclass(frozen=True, kw_only=True)
 class MethodResult:
-    """One method: its row of ``metrics.json``, its classifier and, if it is trained, its training.
+    """One method: its row with one repeat, its classifier with ``predictions`` (N,), and its training if there is one.
 
     Group prompts that are mixed with untrained ones, or untrained, share the training of those that they come from.
     """
 
-    row: RunRow
+    row: Row
     classifier: FeatureClassifier
+    predictions: NDArray[np.int64]
     trained: Trained | None = None
+
+    @classmethod
+    def of(
+        cls,
+        study: Study,
+        classifier: FeatureClassifier,
+        how: Row,
+        repeat: Repeat | None = None,
+        trained: Trained | None = None,
+    ) -> "MethodResult":
+        """Evaluate a classifier, which came ``how`` it says, on the images of a study."""
+        # all images at once: a product over fewer rows may round otherwise
+        predictions = classifier.predictions(study.features)
+        row = row_of(study, predictions, how, repeat, HELD_OUT)
+        return cls(row=row, classifier=classifier, predictions=predictions, trained=trained)
+
+    def evaluated(self, study: Study) -> Evaluated:
+        """Return the row with the answers to the images of the split that tables show."""
+        return with_answers(study, self.row, self.predictions)
 
 
 def training_free_result(study: Study, name: str) -> MethodResult:
@@ -68,8 +88,7 @@ def training_free_result(study: Study, name: str) -> MethodResult:
         pseudo_attributes=study.pseudo.pseudo_attributes,
     )
     classifier = zero_shot_classifier(embedded.backbone, method.weights(inputs), method)
-    row = RunRow(name=name, warnings=[], **_figures(study, classifier))
-    return MethodResult(row=row, classifier=classifier)
+    return MethodResult.of(study, classifier, titled(Row(method=name, title="")))
 
 
 def trained_result(
@@ -122,17 +141,15 @@ def trained_result(
         )
     best = trained.history[trained.best_epoch - 1]
     figures = Validation(average=best.val_average, wga=best.val_wga, wgp=best.val_wgp)
-    row = RunRow(
-        **how_trained(config, objective, prompts),
-        model_selection=config.model_selection,
-        validation_score=validation_score(config.model_selection, best.epoch, figures)[0],
+    repeat = Repeat(
+        seed=config.seed,
         best_epoch=trained.best_epoch,
         epochs=len(trained.history),
         seconds=round(seconds, 3),
+        validation_score=validation_score(config.model_selection, best.epoch, figures)[0],
         warnings=findings,
-        **_figures(study, classifier),
     )
-    return MethodResult(row=row, classifier=classifier, trained=trained)
+    return MethodResult.of(study, classifier, trained_row(config, objective, prompts), repeat, trained)
 
 
 def candidates_of(study: Study) -> tuple[list[tuple[str, str]], OnlyPrompts | None]:
@@ -191,18 +208,15 @@ def mixed_result(study: Study, trained: MethodResult, alpha: float, name: str) -
         "logit_scale": np.ones(1),
         "logit_bias": bias,
     }
-    classifier = FeatureClassifier({key: each.astype(np.float32) for key, each in tensors.items()}, Head)
-    # All of the training but its epochs, its seconds and what they led to.
-    kept = {key: getattr(trained.row, key) for key in ("group_source", "head", "prompts", "apply", "model_selection")}
-    assert trained.trained is not None
-    score = validation_score(kept["model_selection"], trained.trained.best_epoch, _validation(study, classifier))[0]
-    row = RunRow(name=name, alpha=alpha, validation_score=score, warnings=[], **kept, **_figures(study, classifier))
-    return replace(trained, row=row, classifier=classifier)
-
-
-def _figures(study: Study, classifier: FeatureClassifier) -> dict[str, Any]:
-    """Return the entries of a `RunRow` that its predictions decide."""
-    return metrics_by_split(study, classifier.predictions(study.features), HELD_OUT)
+    classifier = FeatureClassifier({key: tensor.astype(np.float32) for key, tensor in tensors.items()}, Head)
+    assert trained.trained is not None and trained.row.model_selection is not None
+    selection, best_epoch = trained.row.model_selection, trained.trained.best_epoch
+    score = validation_score(selection, best_epoch, _validation(study, classifier))[0]
+    # without the epochs and the seconds of the training
+    repeat = Repeat(seed=config.seed, validation_score=score)
+    objective = None if name in TRAINING_FREE else trained.row.objective
+    how = titled(replace(trained.row, method=name, objective=objective, alpha=alpha))
+    return MethodResult.of(study, classifier, how, repeat, trained.trained)
 
 
 def _validation(study: Study, classifier: FeatureClassifier) -> Validation:

@@ -13,11 +13,11 @@ from markupsafe import Markup
 from dbpt.data.loading import import_pandas
 from dbpt.errors import InputError
 from dbpt.evaluation import Group
-from dbpt.evaluation.results import ComparisonMetrics, FailedTraining, RunMetrics, read_metrics
+from dbpt.evaluation.results import FailedTraining, Metrics, read_metrics
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.comparison import WIDEST, ComparisonSummary, table_lines, terminal_table
-from dbpt.report.summary import FactorFigures, Row, Summary, summarize
-from dbpt.report.tables import run_table
+from dbpt.report.notes import heading
+from dbpt.report.summary import FactorFigures, Row, Summary
+from dbpt.report.tables import WIDEST, results_table, table_lines
 from dbpt.report.text import interval_text, percent, points
 from dbpt.runs.run_folder import finished_run, load
 
@@ -35,12 +35,12 @@ class Result:
     Figures are fractions over the split that the table shows; None means missing.
 
     Attributes:
-        folder: that of the run or comparison.
+        folder: the folder of the run or comparison.
         metrics: the content of ``metrics.json`` or ``compare.json``.
     """
 
     folder: Path
-    metrics: RunMetrics | ComparisonMetrics
+    metrics: Metrics
     _loaded: "Classifier | None" = None
 
     @classmethod
@@ -48,7 +48,7 @@ class Result:
         """Read the result of a finished `fit` or `compare`.
 
         Args:
-            folder: that of the run or comparison.
+            folder: the folder of the run or comparison.
 
         Returns:
             The result.
@@ -57,16 +57,13 @@ class Result:
             InputError: if it isn't there or was changed.
         """
         path = Path(folder) / "compare.json"
-        if os.path.lexists(path):
-            metrics = read_metrics(path, ComparisonMetrics)
-            for row in metrics.rows:
-                if row.objective is not None:
-                    OBJECTIVES.check(str(path), row.objective)
-            result = cls(path.parent, metrics)
-        else:
+        if not os.path.lexists(path):
             finished_run(path.parent)
             path = path.with_name("metrics.json")
-            result = cls(path.parent, read_metrics(path, RunMetrics))
+        result = cls(path.parent, read_metrics(path))
+        for row in result.metrics.rows if result.metrics.saved is None else ():
+            if row.objective is not None:
+                OBJECTIVES.check(str(path), row.objective)
         try:
             result.table()
             result._repr_html_()
@@ -77,17 +74,16 @@ class Result:
         return result
 
     @cached_property
-    def _summary(self) -> Summary | ComparisonSummary:
-        metrics = self.metrics
-        return ComparisonSummary(metrics) if isinstance(metrics, ComparisonMetrics) else summarize(metrics)
+    def _summary(self) -> Summary:
+        return Summary(self.metrics)
 
     @property
-    def rows(self) -> Sequence[Row[Any]]:
+    def rows(self) -> Sequence[Row]:
         """All rows of the table."""
         return self._summary.rows
 
     @property
-    def chosen(self) -> Row[Any]:
+    def chosen(self) -> Row:
         """The row of the figures below.
 
         For a run, its own objective; for a comparison, ``dbpt`` with the first head or, without it, the last row.
@@ -127,12 +123,12 @@ class Result:
     @property
     def failed(self) -> list[FailedTraining]:
         """The trainings of a comparison that failed; `fit` raises instead."""
-        return getattr(self.metrics, "failed", [])
+        return self.metrics.failed
 
     @cached_property
     def classifier(self) -> "Classifier":
         """The finished classifier, loaded on first use as by `dbpt.load`. Raises `InputError` for a comparison."""
-        if isinstance(self.metrics, ComparisonMetrics):
+        if self.metrics.saved is None:
             raise InputError(f"{self.folder}: a comparison has no single classifier; run dbpt.fit for one of its rows")
         return self._loaded or load(self.folder)
 
@@ -146,9 +142,7 @@ class Result:
         Returns:
             Lines without a final newline.
         """
-        if isinstance(self.metrics, ComparisonMetrics):
-            return terminal_table(self.metrics, width, warnings=warnings)
-        return run_table(self.metrics, warnings=warnings)
+        return results_table(self.metrics, width, warnings=warnings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of ``metrics.json`` or ``compare.json``."""
@@ -182,7 +176,7 @@ class Result:
             line |= {f"worst_group_accuracy_{each.name}": each.worst and each.worst.accuracy for each in row.factors}
             line |= {"gap": row.gap, **{f"{each.class_name} · {each.attribute}": each.accuracy for each in row.groups}}
             lines.append(line)
-        if isinstance(self.metrics, ComparisonMetrics):
+        if self.metrics.saved is None:
             # First the columns of a run, in their order and with their values, then the others of compare.csv.
             lines = [line | more | line for line, more in zip(lines, table_lines(self.metrics), strict=True)]
         return lines
@@ -199,12 +193,9 @@ class Result:
             InputError: for a comparison without results.
         """
         from dbpt.report.charts import show
-        from dbpt.report.comparison_page import comparison_figures
-        from dbpt.report.sections import run_figures
+        from dbpt.report.result_charts import result_charts
 
-        if isinstance(self.metrics, ComparisonMetrics):
-            return show(comparison_figures(self.metrics)["worst_group_accuracy"])
-        return show(run_figures(self.metrics, [])["accuracy"])
+        return show(next(iter(result_charts(self.metrics).values())))
 
     def __str__(self) -> str:
         return self.table()
@@ -225,7 +216,7 @@ class Result:
         body = _html([_html(line, "td") for line in lines[1:]], "tr")
         table = Markup("<table><thead><tr>{}</tr></thead>{}</table>").format(_html(lines[0], "th"), body)
         below = _html([f"warning: {text}" for text in self.warnings], "li")
-        return Markup("<p>{}</p>{}<ul>{}</ul>").format(Markup("<br>").join(self._summary.heading), table, below)
+        return Markup("<p>{}</p>{}<ul>{}</ul>").format(Markup("<br>").join(heading(self._summary)), table, below)
 
 
 def _html(texts: Sequence[str], tag: str) -> Markup:

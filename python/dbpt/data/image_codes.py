@@ -317,7 +317,7 @@ def codes_in_memory(name: str, values: Any, dataset: Dataset, wanted: Wanted, ro
     """Return the class or attribute that an argument has for each of the ``rows``.
 
     Args:
-        name: that of the argument, for messages.
+        name: the name of the argument, for messages.
         values: an array or list as in `codes_of_array`, or a data frame: a table if it has a column that is wanted.
         dataset: N images.
         wanted: what to look for.

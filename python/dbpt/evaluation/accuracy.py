@@ -136,7 +136,7 @@ def group_metrics(
     num_groups, is_named = num_classes * num_attributes, group_names is not None
     if group_names is None:
         group_names = [(f"class {y}", f"attribute {a}") for y in range(num_classes) for a in range(num_attributes)]
-    if len(group_names) != num_groups or any(isinstance(each, str) or len(each) != 2 for each in group_names):
+    if len(group_names) != num_groups or any(isinstance(name, str) or len(name) != 2 for name in group_names):
         expected = f"{num_groups} pairs of class and attribute"
         raise InputError(f"group_names has {len(group_names)} names such as {group_names[:1]}; expected {expected}")
     occurs_G = arguments.vector("occurring", [True] * num_groups if occurring is None else occurring, "b", num_groups)
@@ -200,7 +200,7 @@ def counted_groups(
 
 def worst_first(groups: Sequence[Group]) -> list[Group]:
     """Return the groups that have images, those of the lowest accuracy first."""
-    return sorted((each for each in groups if each.n), key=lambda each: each.accuracy or 0.0)
+    return sorted((group for group in groups if group.n), key=lambda group: group.accuracy or 0.0)
 
 
 def merged_groups(
@@ -210,18 +210,18 @@ def merged_groups(
     merged = arguments.integers("merged", merged, len(groups))
 
     def total(figure: str) -> NDArray[np.int64]:
-        return np.bincount(merged, [getattr(each, figure) for each in groups], len(names)).astype(np.int64)
+        return np.bincount(merged, [getattr(group, figure) for group in groups], len(names)).astype(np.int64)
 
-    is_known = all(each.false_positives is not None for each in groups)
+    is_known = all(group.false_positives is not None for group in groups)
     more = {figure: total(figure) for figure in ("false_positives", "n_others") if is_known}
     counts = total("n")
     # Of means over seeds the accuracies are exact, the counts rounded.
-    right = np.bincount(merged, [each.n * (each.accuracy or 0.0) for each in groups], len(names)).round(6)
+    right = np.bincount(merged, [group.n * (group.accuracy or 0.0) for group in groups], len(names)).round(6)
     correct = np.rint(right).astype(np.int64)
     larger = counted_groups(names, counts, correct, **more)
     return tuple(
-        replace(each, accuracy=value / each.n if each.n else None)
-        for each, value in zip(larger, right.tolist(), strict=True)
+        replace(group, accuracy=value / group.n if group.n else None)
+        for group, value in zip(larger, right.tolist(), strict=True)
     )
 
 
@@ -244,8 +244,8 @@ def merged_metrics(metrics: GroupMetrics, merged: NDArray[np.int64], names: Sequ
 
 def _worst_and_mean(groups: Sequence[Group], average: float, adjusted: float | None) -> dict[str, Any]:
     """Return the fields of `GroupMetrics` about the worst group and the mean of groups."""
-    correct_G, counts_G = (np.array([getattr(each, name) for each in groups]) for name in ("correct", "n"))
-    accuracies = [each.accuracy for each in groups if each.accuracy is not None]
+    correct_G, counts_G = (np.array([getattr(group, name) for group in groups]) for name in ("correct", "n"))
+    accuracies = [group.accuracy for group in groups if group.accuracy is not None]
     worst = worst_group(correct_G, counts_G)
     wga = None if worst is None else groups[worst].accuracy
     low, high = worst_group_interval(correct_G, counts_G) or (None, None)

@@ -9,7 +9,8 @@ from dbpt.cautions import Caution
 from dbpt.data.dataset import Average
 from dbpt.evaluation.accuracy import Group, GroupMetrics
 from dbpt.evaluation.association import ExplainedErrors
-from dbpt.evaluation.results import BackboneSummary, ClustersSummary, PredictionsBy
+from dbpt.evaluation.data_summary import ClustersSummary
+from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.trust import Guesses
 from dbpt.storage.typed_json import Count, Share
@@ -148,7 +149,7 @@ def are_apart(worse: Group, better: Group) -> bool:
 
 def classes_of_one_attribute(groups: Sequence[Group]) -> list[str]:
     """Return the classes whose images all have the same attribute."""
-    attributes_of = Counter(each.class_name for each in groups if each.n)
+    attributes_of = Counter(group.class_name for group in groups if group.n)
     return [name for name, attributes in attributes_of.items() if attributes == 1]
 
 
@@ -235,7 +236,7 @@ class AuditFigures:
     @property
     def known_factors(self) -> list[str]:
         """The factors that are judged by their true values, while the combinations need guesses of others."""
-        return [each.name for each in self.factors if each.group_kind == "true" and self.group_kind == "pseudo"]
+        return [factor.name for factor in self.factors if factor.group_kind == "true" and self.group_kind == "pseudo"]
 
     @property
     def by_clusters(self) -> bool:
@@ -250,14 +251,14 @@ class AuditFigures:
     @property
     def named_group(self) -> Group | None:
         """The worse group that the verdict names."""
-        return next((each for each in self.groups if each.index == self.verdict.group), None)
+        return next((group for group in self.groups if group.index == self.verdict.group), None)
 
     @property
     def worst_group(self) -> Group | None:
         """The group of the lowest accuracy, among equals the one that the verdict names; None without any error."""
         if self.is_flawless or not self.groups:
             return None
-        return min(self.groups, key=lambda each: (each.accuracy or 0.0, each.index != self.verdict.group))
+        return min(self.groups, key=lambda group: (group.accuracy or 0.0, group.index != self.verdict.group))
 
     @property
     def has_doubts(self) -> bool:

@@ -24,7 +24,7 @@ def tried_family(
     """Return a family with its finding and its groups of images.
 
     Args:
-        score: that of the family.
+        score: the score of the family.
         images: the n images that were searched.
         right: (n,) bool, which of them the classifier predicts correctly.
         class_names: (C,).

@@ -216,7 +216,7 @@ def gap_interval(
     value, weight = (np.array(each) for each in zip(*((k / n, share / total) for k, n, share in kept), strict=True))
     bounds = []
     for tail, sign in ((TAIL / num_groups, -1), (TAIL, 1)):
-        low, high = (np.array(each) for each in zip(*(_bounds(k, n, tail) for k, n, _ in kept), strict=True))
+        low, high = (np.array(bounds_G) for bounds_G in zip(*(_bounds(k, n, tail) for k, n, _ in kept), strict=True))
         down, up = (value - low, high - value) if sign < 0 else (high - value, value - low)
         squares = np.square(weight * down)
         own = np.square((1 - weight) * up) - squares  # the accuracy of group g has the weight w_g - 1 in d_g

@@ -1,30 +1,84 @@
-"""The figures of a study's predictions, and what else `Metrics` and `RunMetrics` say about it."""
+"""The figures of a study's predictions, and what else `Metrics` say about it."""
 
 from collections.abc import Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.cautions import Caution
 from dbpt.clip import Backbone
 from dbpt.data import SPLITS
 from dbpt.evaluation import GroupMetrics, group_metrics, pseudo_attribute_quality, results
+from dbpt.evaluation.data_summary import ClustersSummary, DataSummary, FactorSummary
+from dbpt.evaluation.repeats import Evaluated
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.grouping import Grouping
 from dbpt.objectives import OBJECTIVES
+from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.settings.config import FitConfig
-from dbpt.settings.sections import method_name
+from dbpt.settings.sections import method_name, method_title
 from dbpt.study.study import Study
 
 
-def how_trained(config: FitConfig, objective: str, prompts: str) -> dict[str, Any]:
-    """Return the entries of a `RunRow` about what was trained, and with which groups."""
+def row_of(
+    study: Study,
+    predictions: NDArray[np.int64],
+    how: results.Row,
+    repeat: results.Repeat | None = None,
+    splits: Sequence[str] = SPLITS,
+) -> results.Row:
+    """Return the row of a method with one repeat: its metrics on each split with rows.
+
+    Args:
+        study: the data with groups, and the seed.
+        predictions: (N,) predicted classes.
+        how: the row without figures.
+        repeat: the training, for a row that was trained.
+        splits: those to evaluate.
+    """
+    row = replace(how, **metrics_by_split(study, predictions, splits))
+    repeat = repeat or results.Repeat(seed=study.config.seed)
+    if how.model_selection == "last" and row.val is not None:  # what the page of a comparison shows as validation
+        repeat = replace(repeat, validation_score=row.val.average)
+    return replace(row, repeats=[repeat])
+
+
+def with_answers(study: Study, row: results.Row, predictions: NDArray[np.int64]) -> Evaluated:
+    """Return a row with its answers to the images of the split that tables show; ``predictions`` are (N,)."""
+    rows = study.rows(study.split)
+    return Evaluated(row, predictions[rows] == study.dataset.labels[rows], study.reported.groups[rows])
+
+
+def trained_row(config: FitConfig, objective: str, prompts: str, **values: Any) -> results.Row:
+    """Return the row of a training without figures: its method, its title, and with which groups it was trained."""
     group_source = config.group_source if OBJECTIVES[objective].uses_groups else None
     apply = config.application(objective)
-    name = method_name(objective, prompts)
-    return {"name": name, "group_source": group_source, "head": config.head, "prompts": prompts, "apply": apply}
+    row = results.Row(
+        method=method_name(objective, prompts),
+        title="",
+        objective=objective,
+        group_source=group_source,
+        head=config.head,
+        prompts=prompts,
+        apply=apply,
+        model_selection=config.selection_of(objective),
+    )
+    return titled(replace(row, **values))
+
+
+def titled(row: results.Row) -> results.Row:
+    """Return a row with its title: head, group source, sampling and mixture in brackets if not the default."""
+    title = method_title(
+        row.method if row.method in TRAINING_FREE else row.objective or row.method,
+        row.prompts,
+        [row.head] if row.head not in (None, "prompt") else [],
+        [f"{row.group_source} groups"] if row.group_source in ("true", "ppa") else [],
+        ["sampling"] if row.apply == "sampling" else [],
+        [f"α = {row.alpha:.2f}"] if row.alpha is not None and row.method not in TRAINING_FREE else [],
+    )
+    return replace(row, title=title)
 
 
 def metrics_by_split(study: Study, predictions: NDArray[np.int64], splits: Sequence[str] = SPLITS) -> dict[str, Any]:
@@ -105,20 +159,27 @@ def _pseudo_quality(study: Study) -> results.QualityOfSplit | None:
     return results.QualityOfSplit(split="training" if len(training) else "all", **vars(quality))
 
 
-def shared_metrics(study: Study) -> results.Metrics:
-    """Return the entries that ``metrics.json`` and ``compare.json`` share."""
-    dataset, grouping = study.dataset, study.reported
+def metrics_of_study(study: Study, **own: Any) -> results.Metrics:
+    """Return the metrics of a training with the settings of ``study`` and ``own`` entries, by default without rows."""
+    dataset, grouping, config = study.dataset, study.reported, study.config
     own_names = grouping.has_words
     factors = dataset.words.factors if own_names else ()
+    values: dict[str, Any] = {
+        "seeds": [config.seed],
+        "heads": [config.head],
+        "model_selection": config.selection_of(config.trained_objective),
+        "settings": shared_settings(config, {config.head: config.peak_lr}),
+        "rows": [],
+    }
     return results.Metrics(
         schema_version=results.SCHEMA_VERSION,
         dbpt_version=__version__,
-        dataset=results.DataSummary(
+        dataset=DataSummary(
             name=dataset.name,
             root=str(dataset.root),
             classes=list(dataset.class_names),
             attributes=list(dataset.attribute_names) if own_names else [],
-            factors=[results.FactorSummary(name=each.name, values=list(each.values)) for each in factors],
+            factors=[FactorSummary(name=factor.name, values=list(factor.values)) for factor in factors],
             counts={split: grouping.counts(study.rows(split)).tolist() for split in SPLITS},
             train_counts_pseudo=study.grouping("pseudo").counts(study.rows("train")).tolist(),
             notes=list(dataset.notes),
@@ -135,41 +196,16 @@ def shared_metrics(study: Study) -> results.Metrics:
         class_doubts=list(study.class_doubts),
         pseudo_quality=_pseudo_quality(study),
         cross_validated=[] if study.pseudo.probe is None else list(study.pseudo.probe.figures),
-    )
-
-
-def run_metrics(
-    study: Study,
-    rows: Sequence[results.RunRow],
-    *,
-    chosen: str = "",
-    warnings: Sequence[Caution] = (),
-    choice: results.Choice | None = None,
-    only: results.OnlyPrompts | None = None,
-    seconds: dict[str, float],
-) -> results.RunMetrics:
-    """Return the content of ``metrics.json`` of a run.
-
-    Args:
-        rows: those of the table, in its order.
-        chosen: the name of the one that is saved; by default the trained one.
-        warnings: those of the whole run.
-        choice: how ``--prompts auto`` chose it.
-        only: why there was no choice.
-        seconds: how long each part took, by name.
-    """
-    return results.RunMetrics(
-        **vars(shared_metrics(study)),
-        model_selection=study.config.selection_of(study.config.trained_objective),
-        seed=study.config.seed,
-        chosen=chosen or study.config.method,
-        choice=choice,
-        only=only,
-        rows=list(rows),
-        warnings=list(warnings),
+        split=study.split,
         failed_images=len(study.embedded.failures),
-        seconds={name: round(value, 3) for name, value in seconds.items()},
+        **values | own,
     )
+
+
+def shared_settings(config: FitConfig, lr: dict[str, float]) -> results.SharedSettings:
+    """Return the settings that all rows share, with ``lr`` by head."""
+    values = {each.name: getattr(config, each.name) for each in fields(results.SharedSettings) if each.name != "lr"}
+    return results.SharedSettings(**values, lr=lr)
 
 
 def backbone_summary(backbone: Backbone, config: FitConfig) -> results.BackboneSummary:
@@ -182,9 +218,9 @@ def backbone_summary(backbone: Backbone, config: FitConfig) -> results.BackboneS
     )
 
 
-def clusters_summary(pseudo: GuessedFactors) -> results.ClustersSummary | None:
+def clusters_summary(pseudo: GuessedFactors) -> ClustersSummary | None:
     """Return names and separation of the clusters within each class; None without."""
     if (clusters := pseudo.class_clusters) is None:
         return None
     separation = [None if np.isnan(value) else value for value in clusters.separation.tolist()]
-    return results.ClustersSummary(names=[list(names) for names in clusters.names], separation=separation)
+    return ClustersSummary(names=[list(names) for names in clusters.names], separation=separation)

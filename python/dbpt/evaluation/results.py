@@ -1,97 +1,22 @@
-"""The schema of ``metrics.json`` and ``compare.json``."""
+"""The one schema of results: ``metrics.json`` of a run, which is a comparison with one repeat, and ``compare.json``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from statistics import fmean
+from typing import Any, Literal
 
 from dbpt.cautions import Caution
 from dbpt.data.dataset import Average, Split
 from dbpt.evaluation import Group, GroupMetrics, PseudoQuality
-from dbpt.groups import group_name
+from dbpt.evaluation.data_summary import DataSummary
 from dbpt.guesses.base import GroupKind
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.trust import FactorGuesses
-from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.storage.typed_json import Count, Share, read_json, typed
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 OnlyPrompts = Literal["no-attribute", "unnamed", "last", "objective"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FactorSummary:
-    """One of several attributes, and its values."""
-
-    name: str
-    values: list[str]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClustersSummary:
-    """The ``names`` (C, K) of clusters, and their ``separation`` (C,), None for a class with too few images for it."""
-
-    names: list[list[str]]
-    separation: list[float | None]
-
-    def groups(self, classes: Sequence[str]) -> list[tuple[str, str]]:
-        """Return (class name, cluster) of each group, in the order g = y*A + a."""
-        return [(y, a) for y, names in zip(classes, self.names, strict=True) for a in names]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataSummary:
-    """The data set; ``counts`` (G,) of each split are over the groups of ``group_kind``, or without any the classes.
-
-    Groups over clusters have no ``attributes``. With ``factors`` the attributes are combinations of values, with the
-    first factor most significant. ``shots`` are the training images of each class, if drawn.
-    """
-
-    name: str
-    root: str
-    classes: list[str]
-    attributes: list[str]
-    factors: list[FactorSummary]
-    counts: dict[str, list[Count]]
-    train_counts_pseudo: list[Count]
-    notes: list[str]
-    clusters: ClustersSummary | None = None
-    shots: Count | None = None
-
-    @property
-    def has_attributes(self) -> bool:
-        """False if the groups are the classes."""
-        return bool(self.attributes or self.clusters)
-
-    @property
-    def smallest_group(self) -> int:
-        """The training rows of the smallest pseudo-group that has any."""
-        return min((n for n in self.train_counts_pseudo if n), default=0)
-
-    @property
-    def groups(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each group, in the order g = y*A + a; "" without attributes."""
-        return [(y, a) for y in self.classes for a in self.attributes] or self.pseudo_groups
-
-    @property
-    def pseudo_groups(self) -> list[tuple[str, str]]:
-        """(class name, attribute name) of each pseudo-group, in the order g = y*A + a; "" without attributes."""
-        if self.clusters is None:
-            return [(y, a) for y in self.classes for a in self.attributes or [""]]
-        return self.clusters.groups(self.classes)
-
-    @property
-    def group_names(self) -> list[str]:
-        """(G,) class · attribute, or the class without attributes."""
-        return [group_name(y, a) for y, a in self.groups]
-
-    @property
-    def shown_groups(self) -> list[int]:
-        """The groups of tables and charts: with factors those with images in any split, else all."""
-        if not self.factors:
-            return list(range(len(self.groups)))
-        counts = zip(*self.counts.values(), strict=True)
-        return [g for g, of_group in enumerate(counts) if any(of_group)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,72 +41,112 @@ class QualityOfSplit(PseudoQuality):
     split: Literal["training", "all"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """The entries of both files that don't depend on training.
-
-    ``group_kind`` says which attributes define the groups of all figures; ``average`` is the one in the tables;
-    ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses. ``doubted_guesses`` are those
-    that they are about, if figures or trainings depend on them. ``class_doubts`` are reasons not to trust the words of
-    the classes. If a probe guessed, ``cross_validated`` has its figures for the attribute, or for each factor.
-    """
-
-    schema_version: int
-    dbpt_version: str
-    dataset: DataSummary
-    backbone: BackboneSummary
-    group_kind: GroupKind
-    average: Average
-    pseudo_method: str
-    pseudo_shares: list[Share]
-    pseudo_quality: QualityOfSplit | None
-    pseudo_doubts: list[Caution] = field(default_factory=list)
-    doubted_guesses: list[FactorGuesses] = field(default_factory=list)
-    class_doubts: list[Caution] = field(default_factory=list)
-    cross_validated: list[CrossValidated] = field(default_factory=list)
+FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
+"""The fields of `GroupMetrics` that a row has for each repeat, and differences of."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunRow:
-    """A method of a run with its metrics on each split where it was evaluated; what doesn't apply to it is None.
+class Repeat:
+    """A row with one ``seed``: on all rows, or trained on a ``draw`` of half of the training and validation rows.
 
-    ``model_selection`` is the metric that chose its best epoch, and ``validation_score`` its value there. ``alpha`` is
-    the share of trained weights in group prompts that are mixed with untrained ones.
+    ``validation_score`` is the figure that selected the ``best_epoch``, there; with the last epoch, the average
+    accuracy on validation. ``figures`` are `FIGURES` on the split of the tables. What doesn't apply is None.
     """
 
-    name: str
+    seed: Count
+    draw: Count | None = None
+    best_epoch: Count | None = None
+    epochs: Count = 0
+    seconds: float = 0.0
+    validation_score: float | None = None
+    warnings: list[Caution] = field(default_factory=list)
+    figures: dict[str, float | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureDifference:
+    """The mean difference in a figure over the seeds, and its 95 % interval over the draws, or else over the seeds."""
+
+    mean: float | None = None
+    over_seeds: tuple[float, float] | None = None
+    over_draws: tuple[float, float] | None = None
+
+    @property
+    def over_repeats(self) -> tuple[float, float] | None:
+        """The interval over the draws, or else over the seeds."""
+        return self.over_draws or self.over_seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """A row minus the one with ``method``, ``head`` and ``varied``, over the ``seeds`` that both have finished.
+
+    ``over_images`` is the interval of the difference in worst-group accuracy over other images.
+    """
+
+    method: str
+    head: str | None
+    seeds: list[Count]
+    figures: dict[str, FigureDifference]
+    over_images: tuple[float, float] | None
+    varied: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A method with a head, over its finished ``repeats``; what doesn't apply to it is None.
+
+    ``train``, ``val`` and ``test`` are the metrics on each split where it was evaluated: means over the seeds, also of
+    the bounds. ``deviations`` are those of `FIGURES` and the validation score (n - 1), over draws, or else over seeds,
+    and ``group_deviations`` (G,) those of the groups' accuracies over seeds. ``groups_differ`` is True if the seeds
+    disagree on the images of a group. ``model_selection`` is the metric that chose the best epochs, ``alpha`` the share
+    of trained weights in mixed group prompts, and ``varied`` are settings of the row alone.
+    """
+
+    method: str
+    title: str
+    objective: str | None = None
     group_source: str | None = None
     head: str | None = None
     prompts: str | None = None
     apply: str | None = None
-    best_epoch: Count | None = None
-    epochs: Count = 0
-    alpha: Share | None = None
     model_selection: str | None = None
-    validation_score: float | None = None
-    seconds: float = 0.0
-    warnings: list[Caution]
+    alpha: Share | None = None
+    varied: dict[str, Any] = field(default_factory=dict)
+    repeats: list[Repeat] = field(default_factory=list)
     train: GroupMetrics | None = None
-    val: GroupMetrics | None
-    test: GroupMetrics | None
+    val: GroupMetrics | None = None
+    test: GroupMetrics | None = None
+    deviations: dict[str, float | None] = field(default_factory=dict)
+    group_deviations: list[float | None] = field(default_factory=list)
+    groups_differ: bool = False
+    difference: Difference | None = None
 
     @property
-    def method(self) -> str:
-        """The name, as in a comparison."""
-        return self.name
+    def seed_repeats(self) -> list[Repeat]:
+        """The repeats with all training rows."""
+        return [repeat for repeat in self.repeats if repeat.draw is None]
 
     @property
-    def title(self) -> str:
-        """The objective's title, with head, group source and sampling in brackets if not the default."""
-        objective = OBJECTIVES.get(self.name.partition(":")[0])
-        free = TRAINING_FREE.get(self.name)
-        title = objective.title if objective else free.title if free else self.name
-        details = [self.head] if self.head not in (None, "prompt") else []
-        details += ["group prompts"] if self.prompts == "group" and objective and "class" in objective.prompts else []
-        details += [f"{self.group_source} groups"] if self.group_source in ("true", "ppa") else []
-        details += ["sampling"] if self.apply == "sampling" else []
-        details += [f"α = {self.alpha:.2f}"] if self.alpha is not None and objective else []
-        return f"{title} ({', '.join(map(str, details))})" if details else title
+    def draw_repeats(self) -> list[Repeat]:
+        """The repeats on half of the training and validation rows."""
+        return [repeat for repeat in self.repeats if repeat.draw is not None]
+
+    @property
+    def best_epoch(self) -> int | None:
+        """That of the first seed."""
+        return next((repeat.best_epoch for repeat in self.seed_repeats), None)
+
+    @property
+    def epochs(self) -> int:
+        """The most epochs of a seed."""
+        return max((repeat.epochs for repeat in self.seed_repeats), default=0)
+
+    @property
+    def validation_score(self) -> float | None:
+        """The mean over the seeds."""
+        scores = [repeat.validation_score for repeat in self.seed_repeats if repeat.validation_score is not None]
+        return fmean(scores) if scores else None
 
     @property
     def shown(self) -> GroupMetrics | None:
@@ -215,7 +180,7 @@ class Lead:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.choice`.
+    """Which of the ``candidates`` of ``--prompts auto`` is saved, and ``why``; see `dbpt.commands.fit.choice`.
 
     ``group`` is the worst one of the hedge in validation, with ``n`` images; None without one. ``fewest`` are those of
     the rarest group there, 0 if only training has it. ``figure`` is wgp, wga or average."""
@@ -231,114 +196,21 @@ class Choice:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunMetrics(Metrics):
-    """The content of ``metrics.json``. The row named ``chosen`` is the one whose classifier is saved.
+class Saved:
+    """The ``method`` of the row whose classifier a run saved, and the ``seconds`` that each part took.
 
     ``choice`` says how it was chosen with ``--prompts auto``, and ``only`` why there was no choice.
     """
 
-    model_selection: str
-    seed: Count
-    chosen: str
+    method: str
     choice: Choice | None = None
     only: OnlyPrompts | None = None
-    rows: list[RunRow]
-    warnings: list[Caution]
-    failed_images: Count
     seconds: dict[str, float]
 
 
-M = TypeVar("M", bound=Metrics)
-
-
-def read_metrics(path: Path, kind: type[M]) -> M:
-    """Read a ``metrics.json`` or ``compare.json``. Raises `InputError` if it is missing or was changed."""
-    return typed(read_json(path, "file of figures", SCHEMA_VERSION), kind, path, "run it again")
-
-
-FIGURES = ("worst_group_accuracy", "average", "adjusted_average", "group_mean", "gap", "adjusted_gap")
-"""The fields of `GroupMetrics` that a comparison takes means and differences of."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class SeedFigure:
-    """A figure by seed and draw, the mean over the seeds, and the deviation (n - 1) over draws, or else seeds."""
-
-    mean: float | None
-    sd: float | None
-    by_seed: list[float | None]
-    by_draw: list[float | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FigureDifference:
-    """The mean difference in a figure over the seeds, and its 95 % interval over the draws, or else over the seeds."""
-
-    mean: float | None = None
-    over_seeds: tuple[float, float] | None = None
-    over_draws: tuple[float, float] | None = None
-
-    @property
-    def over_repeats(self) -> tuple[float, float] | None:
-        """The interval over the draws, or else over the seeds."""
-        return self.over_draws or self.over_seeds
-
-
-@dataclass(frozen=True, kw_only=True)
-class Difference:
-    """A row minus the ERM row with ``head`` and ``varied``, over the ``seeds`` that both have finished.
-
-    ``over_images`` is the interval of the difference in worst-group accuracy over other images.
-    """
-
-    head: str | None
-    seeds: list[Count]
-    figures: dict[str, FigureDifference]
-    over_images: tuple[float, float] | None
-    varied: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonRow:
-    """A method with a head (None for zero-shot), over the ``seeds`` that are finished; ``figures`` are `FIGURES`.
-
-    ``groups`` are means over the seeds, also of the bounds, and ``deviations`` those of their accuracies.
-    ``groups_differ`` is True if the seeds disagree on the images of a group. ``over_images`` are the means of the
-    seeds' bounds of worst-group accuracy. ``varied`` are settings of the row alone, by ``--vary``. ``validation`` is
-    the figure that selects the epoch.
-    """
-
-    method: str
-    title: str
-    objective: str | None
-    group_source: str | None
-    head: str | None
-    apply: str | None
-    seeds: list[Count]
-    draws: list[Count]
-    best_epochs: list[Count | None]
-    epochs: Count
-    seconds: list[float]
-    warnings: list[list[Caution]]
-    figures: dict[str, SeedFigure]
-    groups: list[Group]
-    deviations: list[float | None]
-    groups_differ: bool
-    difference: Difference | None
-    over_images: tuple[float, float] | None
-    varied: dict[str, Any] = field(default_factory=dict)
-    validation: SeedFigure | None = None
-
-    def figure(self, name: str) -> float | None:
-        """Return the mean over the seeds of one of the `FIGURES`, or of a bound of worst-group accuracy."""
-        if name in ("worst_group_low", "worst_group_high"):
-            return None if self.over_images is None else self.over_images[name == "worst_group_high"]
-        return self.figures[name].mean if name in self.figures else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparisonSettings:
-    """The settings of every row of a comparison; ``lr`` by head."""
+class SharedSettings:
+    """The settings of training that all rows share; ``lr`` by head."""
 
     epochs: Count
     batch_size: Count
@@ -371,20 +243,55 @@ JUDGED = ("gla:mixed", "dbpt")  # a comparison judges the first that it has
 
 
 @dataclass(frozen=True, kw_only=True)
-class ComparisonMetrics(Metrics):
-    """The content of ``compare.json``: figures of the ``n`` images of ``split``; ``draws`` only with ``--resample``."""
+class Metrics:
+    """The results of a run or a comparison: ``rows`` with their figures on the images of each split.
 
+    Tables show those of ``split``. ``group_kind`` says which attributes define the groups of all figures; ``average``
+    is the one in the tables; ``pseudo_shares`` are (A,). ``pseudo_doubts`` are reasons not to trust the guesses.
+    ``doubted_guesses`` are those that they are about, if figures or trainings depend on them. ``class_doubts`` are
+    reasons not to trust the words of the classes. If a probe guessed, ``cross_validated`` has its figures for the
+    attribute, or for each factor. ``draws`` are those of ``--resample``. ``saved`` is None for a comparison.
+    """
+
+    schema_version: int
+    dbpt_version: str
+    dataset: DataSummary
+    backbone: BackboneSummary
+    group_kind: GroupKind
+    average: Average
+    pseudo_method: str
+    pseudo_shares: list[Share]
+    pseudo_quality: QualityOfSplit | None
+    pseudo_doubts: list[Caution] = field(default_factory=list)
+    doubted_guesses: list[FactorGuesses] = field(default_factory=list)
+    class_doubts: list[Caution] = field(default_factory=list)
+    cross_validated: list[CrossValidated] = field(default_factory=list)
     split: Split
-    n: Count
     seeds: list[Count]
-    draws: list[Count]
+    draws: list[Count] = field(default_factory=list)
     heads: list[str]
     model_selection: str
-    settings: ComparisonSettings
-    rows: list[ComparisonRow]
-    left_out: list[str]
-    failed: list[FailedTraining]
-    warnings: list[Caution]
+    settings: SharedSettings
+    rows: list[Row]
+    saved: Saved | None = None
+    left_out: list[str] = field(default_factory=list)
+    failed: list[FailedTraining] = field(default_factory=list)
+    warnings: list[Caution] = field(default_factory=list)
+    failed_images: Count = 0
+
+    @property
+    def chosen(self) -> int:
+        """The position of the saved row; in a comparison, of that with mixed prompts, else ``dbpt``, else the last.
+
+        It is that with the first head. Of several with other settings, it is the best on validation.
+        """
+        if self.saved is not None:
+            saved = (i for i, row in enumerate(self.rows) if self.saved and row.method == self.saved.method)
+            return next(saved, len(self.rows) - 1)
+        ours = [[row for row in self.rows if row.method == name] for name in JUDGED]
+        first = next((rows[0] for rows in ours if rows), self.rows[-1])
+        alike = [i for i, row in enumerate(self.rows) if (row.method, row.head) == (first.method, first.head)]
+        return max(alike, key=lambda i: self.rows[i].validation_score or -1.0)
 
     @property
     def repeat(self) -> str:
@@ -395,6 +302,33 @@ class ComparisonMetrics(Metrics):
     def repeats(self) -> int:
         """The number of draws, or else of seeds."""
         return len(self.draws or self.seeds)
+
+    def others(self, row: Row) -> list[Row]:
+        """Return the rows besides ``row``, without those that it was chosen from."""
+        candidates = self.saved.choice.candidates if self.saved and self.saved.choice else ()
+        return [other for other in self.rows if other is not row and other.method not in candidates]
+
+    def reference(self, row: Row) -> Row | None:
+        """Return the row to compare ``row`` with: ERM with the same head and settings; for zero-shot, with any head.
+
+        Without one the saved row has the other row with the best worst group; zero-shot CLIP only if it knows the words
+        of the classes.
+        """
+        others = self.others(row)
+        erm = (each for each in others if each.objective == "erm" and row.head in (each.head, None))
+        erm = (each for each in erm if all(row.varied.get(name, value) == value for name, value in each.varied.items()))
+        if (plain := next(erm, None)) is not None:
+            return None if row.objective == "erm" else plain
+        if self.saved is None or row.method != self.saved.method:
+            return None
+        known = [other for other in others if other.figure("worst_group_accuracy") is not None]
+        known = [other for other in known if other.method != "zero-shot" or not self.class_doubts]
+        return max(known, key=lambda other: other.figure("worst_group_accuracy") or 0.0, default=None)
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Read a ``metrics.json`` or ``compare.json``. Raises `InputError` if it is missing or was changed."""
+    return typed(read_json(path, "file of figures", SCHEMA_VERSION), Metrics, path, "run it again")
 
 
 PredictionsBy = Literal["zero-shot", "run", "file", "probe"]

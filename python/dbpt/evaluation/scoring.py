@@ -183,7 +183,7 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     Args:
         families: with their zero-shot weights.
         images: the n images.
-        words: those of the classes.
+        words: the words of the classes.
 
     Returns:
         A `GuessedFamily` for each of the ``families``, in their order.
@@ -204,7 +204,7 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
         beyond = _guessed(projected, images, halves_N, sample, rows, other_words_beyond)
         agreement = 0.0
         if guesses and beyond:
-            one, other = (each.kept[each.guesses] for each in (guesses, beyond))
+            one, other = (guess.kept[guess.guesses] for guess in (guesses, beyond))
             agreement = kappa(one, other, len(family.weights))
         shared = [word for word in family.family.wordings if word.casefold() in of_classes]
         guessed.append(
@@ -228,8 +228,8 @@ def score_families(
         The scores: proposed families, then those that may be the class, then others. Proposed ones that say more than
         the class names in all respects come first, in each part the strongest.
     """
-    explained = _explained([each.guessed for each in guessed], images, right)
-    beyond = _explained([each.beyond for each in guessed], images, right)
+    explained = _explained([guess.guessed for guess in guessed], images, right)
+    beyond = _explained([guess.beyond for guess in guessed], images, right)
     scores = [
         _with_interval(Score(of=of, explained=a, beyond=b, is_foreign=is_foreign), images, right)
         for of, a, b in zip(guessed, explained, beyond, strict=True)
@@ -257,8 +257,8 @@ def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
 
 def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray[np.bool_]) -> list[Explained | None]:
     """Return the errors that each family's guesses explain, with q-values over all families; None without guesses."""
-    errors = [None if each is None else _errors(each, images, right) for each in guessed]
-    q_values = false_discovery([None if each is None else each.p_value for each in errors])
+    errors = [None if guess is None else _errors(guess, images, right) for guess in guessed]
+    q_values = false_discovery([None if tested is None else tested.p_value for tested in errors])
     return [
         None
         if one is None or of is None

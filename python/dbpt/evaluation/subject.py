@@ -16,8 +16,9 @@ from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedData, Search
+from dbpt.evaluation.data_summary import ClustersSummary
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
-from dbpt.evaluation.results import ClustersSummary, PredictionsBy
+from dbpt.evaluation.results import PredictionsBy
 from dbpt.groups.rows import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
@@ -65,14 +66,14 @@ class Subject:
         logged: the warnings that are logged already.
         config: the settings.
         asked: the settings before a demo is drawn; with those of ``auto`` once it has found the attributes.
-        predictions: those of the audited images.
+        predictions: the predictions of the audited images.
         by, title: who predicts, as a kind and in words.
         source: the data, as commands name them.
         predictions_named: the predictions, as commands name them; None for those in memory.
         read: the settings that the command reads.
         typed: the settings that repeat the command, as they were typed.
         asks_clusters: whether the audit was asked for clusters, and not only the run that is audited.
-        probe: that of the run.
+        probe: the probe of the run.
         search: the one that chose the attribute.
     """
 
@@ -191,7 +192,7 @@ def _subject_of_data(
 ) -> Subject:
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
-        raise InputError("data: none is named; only the audit of a run can do without, with the run's own")
+        raise InputError("data: none is named; name a data set (only the audit of a run has data of its own)")
     asked = with_data(make_config(given), data)
     config = resolve_demo(asked)
     check_before_reading(config)
@@ -256,7 +257,7 @@ def _subject_of_run(
     has_clusters = config.num_clusters is not None
     of_run = has_clusters and given.get("attributes") is None
     if of_run and config.label_backbone != classifier.config.label_backbone:
-        problem = f"--label-model: the clusters of the run {run} are in the features of its own"
+        problem = f"--label-model: the clusters of the run {run} are in the features of its own model"
         raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
     clusters = read_clusters(Path(run), dataset.num_classes) if of_run else None
     images, _ = _embedded_images(dataset, split, rows, classifier.backbone, config, known, clusters)

@@ -61,7 +61,7 @@ def audited_factors(
     factors = []
     for part, of, test, p_value in zip(parts, guessed, tests, adjusted, strict=True):
         metrics = metrics_of(part, predictions.predictions, rows, confidence=predictions.confidence)
-        groups, explained = [each for each in metrics.groups if each.n], replace(test, p_value=p_value)
+        groups, explained = [group for group in metrics.groups if group.n], replace(test, p_value=p_value)
         detectable = detectable_difference(is_right, of_class, part.codes[rows[tested]], **part.sizes)
         beyond = [
             other
@@ -136,7 +136,7 @@ def verdict_of(
     """
     if guesses is not None and guesses.doubts:
         return Verdict(kind="untrusted", doubts=list(guesses.doubts))
-    if len(classes_of_one_attribute(groups)) == len({each.class_name for each in groups if each.n}):
+    if len(classes_of_one_attribute(groups)) == len({group.class_name for group in groups if group.n}):
         return Verdict(kind="nothing to compare", why_nothing="one attribute")
     if explained.p_value is None:
         return Verdict(kind="nothing to compare", why_nothing="whole classes" if explained.errors else "no errors")
@@ -163,7 +163,7 @@ def verdict_of_factors(factors: Sequence[AuditedFactor]) -> Verdict:
     if len(factors) == 1:
         return factors[0].verdict
     kinds = [factor.verdict.kind for factor in factors]
-    sizes = [each.verdict.size for each in factors if each.verdict.kind == "bias" and each.is_its_own]
+    sizes = [factor.verdict.size for factor in factors if factor.verdict.kind == "bias" and factor.is_its_own]
     kind, why = next(kind for kind in SEVERITY if kind in kinds), None
     if kind == "nothing to compare":
         reasons = [factor.verdict.why_nothing for factor in factors]
@@ -203,8 +203,8 @@ def enough_wrong_guesses(worse: Group, groups: Sequence[Group], guesses: FactorG
     """
     if guesses is None:
         return None
-    of_class = [each for each in groups if each.class_name == worse.class_name]
-    n, errors = sum(each.n for each in of_class), sum(each.n - each.correct for each in of_class)
+    of_class = [group for group in groups if group.class_name == worse.class_name]
+    n, errors = sum(group.n for group in of_class), sum(group.n - group.correct for group in of_class)
     right = guesses.accuracy if guesses.n_known >= SMALL_GROUP else guesses.mean_confidence
     wrong = (1 - cast(float, right)) * n
     return round(wrong) if worse.n - worse.correct - worse.n * errors / n <= wrong / 2 else None
@@ -228,8 +228,8 @@ def _also_different(named: Group, groups: Sequence[Group], guesses: FactorGuesse
 
     None if no intervals are apart, or wrong ``guesses`` alone can make the difference. They are None for given groups.
     """
-    others = [each for each in groups if each.n and each.class_name != named.class_name]
-    if len(classes_of_one_attribute(others)) == len({each.class_name for each in others}):
+    others = [group for group in groups if group.n and group.class_name != named.class_name]
+    if len(classes_of_one_attribute(others)) == len({group.class_name for group in others}):
         return None
     worse, better = named_difference(others, prefers_worst=False)
     is_sure = are_apart(worse, better) and not enough_wrong_guesses(worse, groups, guesses)

@@ -141,7 +141,7 @@ def checked_indices(values: ArrayLike, name: str, low: int, stop: int, rows: int
 
     Args:
         values: (N,) integers; missing ones are -1 if that is allowed.
-        name: that of the argument, for messages.
+        name: the name of the argument, for messages.
         low, stop: each value v must satisfy low <= v < stop.
         rows: N, if another argument decides it.
     """

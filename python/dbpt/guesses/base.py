@@ -212,7 +212,7 @@ class GuessedFactors:
     @cached_property
     def pseudo_attributes(self) -> NDArray[Any]:
         """(N,) the combination of each row; -1 where one of the factors is."""
-        codes = [each.pseudo_attributes for each in self.factors]
+        codes = [factor.pseudo_attributes for factor in self.factors]
         return joint_codes(codes, [posterior.shape[1] for posterior in self._posteriors]) if codes[1:] else codes[0]
 
     @cached_property
@@ -226,12 +226,12 @@ class GuessedFactors:
     @cached_property
     def confidence(self) -> NDArray[np.float32]:
         """(N,) the product of the factors' confidences."""
-        confidences = [each.confidence for each in self.factors if each.confidence is not None]
+        confidences = [factor.confidence for factor in self.factors if factor.confidence is not None]
         return np.prod(confidences, axis=0) if confidences[1:] else confidences[0]
 
     @property
     def _posteriors(self) -> list[NDArray[np.float32]]:
-        return [each.posterior for each in self.factors if each.posterior is not None]
+        return [factor.posterior for factor in self.factors if factor.posterior is not None]
 
     @property
     def provenance(self) -> Provenance:
@@ -246,13 +246,13 @@ class GuessedFactors:
     @property
     def is_given(self) -> NDArray[np.bool_] | None:
         """(N,) bool, where a factor is the data's true attribute; None if none is."""
-        given = [each.is_given for each in self.factors if each.is_given is not None]
+        given = [factor.is_given for factor in self.factors if factor.is_given is not None]
         return np.any(given, axis=0) if given else None
 
     @property
     def warnings(self) -> tuple[Caution, ...]:
         """What was found when the attributes were read or guessed."""
-        return tuple(dict.fromkeys(each for factor in self.factors for each in factor.warnings))
+        return tuple(dict.fromkeys(warning for factor in self.factors for warning in factor.warnings))
 
     def only(self, kept: Sequence[NDArray[np.bool_]]) -> GuessedFactors:
         """Return the same with -1 for some rows.
@@ -270,7 +270,7 @@ class GuessedFactors:
         Args:
             min_confidence: the minimum, for each of the `factors`.
         """
-        confidences = [each.confidence for each in self.factors if each.confidence is not None]
+        confidences = [factor.confidence for factor in self.factors if factor.confidence is not None]
         return self.only([confidence >= min_confidence for confidence in confidences])
 
     def take(self, rows: NDArray[np.int64]) -> GuessedFactors:
@@ -279,7 +279,7 @@ class GuessedFactors:
         Args:
             rows: (n,) int64 row numbers.
         """
-        return replace(self, factors=tuple(each.take(rows) for each in self.factors))
+        return replace(self, factors=tuple(factor.take(rows) for factor in self.factors))
 
     def __repr__(self) -> str:
         return f"GuessedFactors({len(self.pseudo_attributes)} rows, method={self.method!r})"

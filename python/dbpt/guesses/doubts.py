@@ -90,7 +90,7 @@ class CrossValidated:
     @property
     def doubts(self) -> list[Caution]:
         """Reasons not to trust the guesses, as those of `Trust`."""
-        doubts, fewest = [], min(self.groups, key=lambda each: each.n, default=None)
+        doubts, fewest = [], min(self.groups, key=lambda group: group.n, default=None)
         if fewest is not None and fewest.n < FEWEST_OF_GROUP:
             doubts.append(caution("few known", group=fewest.group, n=fewest.n, limit=FEWEST_OF_GROUP))
         if self.kappa is not None and self.kappa < LOWEST_AGREEMENT:
@@ -100,7 +100,7 @@ class CrossValidated:
 
 def kappa(one: NDArray[np.int64], other: NDArray[np.int64], num_attributes: int) -> float:
     """Return Cohen's kappa of two labellings (N,); 1 if both give all rows the same label, as then they agree."""
-    shares = [np.bincount(each, minlength=num_attributes) / len(each) for each in (one, other)]
+    shares = [np.bincount(labels, minlength=num_attributes) / len(labels) for labels in (one, other)]
     by_chance = float(shares[0] @ shares[1])
     return 1.0 if by_chance == 1 else (float((one == other).mean()) - by_chance) / (1 - by_chance)
 
@@ -135,8 +135,8 @@ def gap_densities(logits_NA: NDArray[np.float32], guesses: NDArray[np.int64], na
     densities = dict[str, float]()
     for name, rival in _rivals(logits_NA, guesses).items():
         points = {
-            each: logits_NA[guesses == each, name].astype(np.float64) - logits_NA[guesses == each, rival]
-            for each in (name, rival)
+            attribute: logits_NA[guesses == attribute, name].astype(np.float64) - logits_NA[guesses == attribute, rival]
+            for attribute in (name, rival)
         }
         own, others = points[name], points[rival]
         if len(own) < RARE * (len(own) + len(others)) and others.std() > 0:

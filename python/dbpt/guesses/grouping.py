@@ -27,7 +27,7 @@ class GroupedAttribute:
     """One attribute that divides the classes of N rows into groups.
 
     Attributes:
-        name: that of a factor; "attribute" for the only one.
+        name: the name of a factor; "attribute" for the only one.
         codes: (N,) int64, its value in each row, -1 where unknown.
         values: (C, A) the name of each value in each class.
         provenance: where the codes come from.
@@ -93,7 +93,7 @@ class Grouping:
     @property
     def provenance(self) -> Provenance:
         """Where the attributes come from; "true" only if all factors are true."""
-        return next((each.provenance for each in self.factors if each.provenance != "true"), "true")
+        return next((factor.provenance for factor in self.factors if factor.provenance != "true"), "true")
 
     @property
     def kind(self) -> GroupKind:
@@ -108,7 +108,7 @@ class Grouping:
     @property
     def num_attributes(self) -> int:
         """A, the number of combinations of the factors' values."""
-        return int(np.prod([each.size for each in self.factors]))
+        return int(np.prod([factor.size for factor in self.factors]))
 
     @property
     def num_groups(self) -> int:
@@ -123,7 +123,7 @@ class Grouping:
     @cached_property
     def codes(self) -> NDArray[np.int64]:
         """(N,) the attribute of each row, a combination of the factors' values; -1 where one is unknown."""
-        return joint_codes([each.codes for each in self.factors], [each.size for each in self.factors])
+        return joint_codes([factor.codes for factor in self.factors], [factor.size for factor in self.factors])
 
     @cached_property
     def groups(self) -> NDArray[np.int64]:
@@ -136,7 +136,7 @@ class Grouping:
         return [
             (label, ", ".join(values))
             for number, label in enumerate(self.class_names)
-            for values in product(*(each.values[number] for each in self.factors))
+            for values in product(*(factor.values[number] for factor in self.factors))
         ]
 
     @property
@@ -148,14 +148,14 @@ class Grouping:
     def possible(self) -> NDArray[np.bool_]:
         """(G,) False for a group that no image can be in, because its class can't have the attribute."""
         possible_CA = np.ones((len(self.class_names), 1), np.bool_)
-        for each in self.factors:
-            possible_CA = (possible_CA[:, :, None] & each.possible[:, None, :]).reshape(len(possible_CA), -1)
+        for factor in self.factors:
+            possible_CA = (possible_CA[:, :, None] & factor.possible[:, None, :]).reshape(len(possible_CA), -1)
         return possible_CA.ravel()
 
     @property
     def expected(self) -> NDArray[np.bool_]:
         """(G,) False for a group that may be empty without a warning: a combination of factors that no row has."""
-        has_names = any(each.name != UNNAMED for each in self.factors)
+        has_names = any(factor.name != UNNAMED for factor in self.factors)
         return (self.counts() > 0) | (not has_names)
 
     def counts(self, rows: NDArray[np.int64] | None = None) -> NDArray[np.int64]:

@@ -4,8 +4,9 @@ import numpy as np
 
 from dbpt._core import assign_nearest, kmeans
 from dbpt.cautions import caution
+from dbpt.guesses.assignment import best_assignment
 from dbpt.guesses.base import Clusters, Job, PseudoAttributes, PseudoMethod
-from dbpt.guesses.mixture import MAX_ITER, best_assignment, best_of_starts, starting_points
+from dbpt.guesses.clusters import MAX_ITER, best_of_starts, starting_points
 
 
 class KMeans(PseudoMethod):

@@ -196,7 +196,7 @@ def label_suspects(
     guessed together. The other arguments are those of `label_attributes`, whose warnings are in the result.
     """
     of_suspects = zip(by_suspect(logits, words), words.suspects, words.vocabularies, strict=True)
-    return GuessedFactors(tuple(_label_suspect(labels, *each, fit_on, how) for each in of_suspects))
+    return GuessedFactors(tuple(_label_suspect(labels, *suspect, fit_on, how) for suspect in of_suspects))
 
 
 def _label_suspect(
@@ -224,7 +224,7 @@ def _label_suspect(
             codes[rows] = np.where(part.pseudo_attributes >= 0, np.array(values)[part.pseudo_attributes], -1)
             posterior_NA[cells], confidence[rows] = part.posterior, part.confidence
             named = ", ".join(list(suspect.values)[value] for value in values)
-            warnings += [replace(each, of=f"{suspect.name} ({named})") for each in part.warnings]
+            warnings += [replace(warning, of=f"{suspect.name} ({named})") for warning in part.warnings]
     return PseudoAttributes(codes, posterior_NA, confidence, how["method"], warnings=tuple(warnings))
 
 
@@ -336,7 +336,7 @@ def attributes_of_data(dataset: Dataset) -> GuessedFactors:
     """Return the attributes that ``dataset`` has itself; the method is "data"."""
     of_suspects = zip(dataset.factor_attributes, dataset.words.sizes, strict=True)
     factors = [_as_pseudo_attributes(Codes(codes, None), size) for codes, size in of_suspects]
-    return GuessedFactors(tuple(replace(each, method=FROM_DATA) for each in factors))
+    return GuessedFactors(tuple(replace(factor, method=FROM_DATA) for factor in factors))
 
 
 def with_known(guessed: GuessedFactors, known: GuessedFactors) -> GuessedFactors:

@@ -1,6 +1,5 @@
-"""Mixtures of Gaussians and centres of clusters, for shares and groups of rows."""
+"""Mixtures of Gaussians, fitted to logits: the shares of attributes, and what clusters gain over one Gaussian."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import lgamma
@@ -9,8 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt import arguments
-from dbpt._core import kmeans
+from dbpt.guesses.assignment import best_assignment
 
 Array = NDArray[np.float64]
 Floats = TypeVar("Floats", bound=np.floating[Any])
@@ -218,81 +216,3 @@ def softmax(scores_NK: NDArray[Floats]) -> tuple[NDArray[Floats], NDArray[Floats
     exponentials_NK = np.exp(scores_NK - largest_N[:, None])
     sums_N = reduce(np.add, exponentials_NK.T)
     return exponentials_NK / sums_N[:, None], largest_N + np.log(sums_N)
-
-
-def best_assignment(scores: Array) -> NDArray[np.int64]:
-    """Return a different column for each row, with the largest sum of scores; needs rows <= columns.
-
-    The Hungarian algorithm by shortest augmenting paths (Jonker and Volgenant, 1987), O(rows² · columns).
-    """
-    rows, columns = scores.shape
-    row_price, column_price = np.zeros(rows), np.zeros(columns + 1)
-    row_of = np.full(columns + 1, -1)  # the last column is the root of each search
-    for row in range(rows):
-        distance, previous = np.full(columns, np.inf), np.full(columns, columns)
-        done = np.zeros(columns + 1, dtype=bool)
-        column, row_of[columns] = columns, row
-        while row_of[column] >= 0:
-            done[column] = True
-            at = row_of[column]
-            reduced = -scores[at] - row_price[at] - column_price[:columns]
-            shorter = ~done[:columns] & (reduced < distance)
-            distance[shorter], previous[shorter] = reduced[shorter], column
-            step = np.where(done[:columns], np.inf, distance)
-            column = int(step.argmin())
-            row_price[row_of[done]] += step[column]
-            column_price[done] -= step[column]
-            distance[~done[:columns]] -= step[column]
-        while column != columns:
-            row_of[column] = row_of[previous[column]]
-            column = int(previous[column])
-    assigned = np.empty(rows, dtype=np.int64)
-    used = np.flatnonzero(row_of[:columns] >= 0)
-    assigned[row_of[used]] = used
-    return assigned
-
-
-N_INIT = 4
-MAX_ITER = 500  # rows without clusters need some 300 to converge
-
-
-def centers_of_points(points_ND: Array, number: int, seed: int) -> Array:
-    """Return ``number`` centres (K, D) of any points, not only of row-centred ones; fewer if fewer are distinct.
-
-    `_core.kmeans` subtracts the mean of each row. So the points are turned into the hyperplane of D + 1 dimensions in
-    which the mean of a row is 0, where all distances are the same.
-    """
-    width = points_ND.shape[1]
-    last = (width + 1) ** -0.5
-    turn = np.hstack([np.eye(width) - (1 - last) / width, np.full((width, 1), -last)])
-    # Drawn before the turn, because equal rows may differ in their last bits after it.
-    starts = [start_KD @ turn for start_KD in starting_points(points_ND, number, seed)]
-    return np.asarray(best_of_starts(points_ND @ turn, starts, arguments.num_threads(None)) @ turn.T)
-
-
-def starting_points(points_ND: Array, number: int, seed: int) -> list[Array]:
-    """Return the centres from which each run starts."""
-    # NumPy promises that a bit generator's stream is stable, but not those of numpy.random.Generator.
-    uniform = (np.random.PCG64(seed).random_raw((N_INIT, number)) >> np.uint64(11)) * 2.0**-53
-    return [starting_centers(points_ND, uniform_K) for uniform_K in uniform]
-
-
-def best_of_starts(rows_NE: Array, starts: Sequence[Array], num_threads: int) -> Array:
-    """Return centres (k, E), those of the run with the lowest inertia."""
-    single = np.ascontiguousarray(rows_NE, np.float32)
-    runs = [kmeans(single, start, max_iter=MAX_ITER, num_threads=num_threads) for start in starts]
-    return min(runs, key=lambda run: run[2])[0]
-
-
-def starting_centers(centred_NA: Array, uniform_A: Array) -> Array:
-    """Draw A rows by k-means++ (Arthur and Vassilvitskii, 2007), or fewer if fewer are distinct."""
-    rows = [int(uniform_A[0] * len(centred_NA))]
-    squares_N = np.full(len(centred_NA), np.inf)
-    for uniform in uniform_A[1:]:
-        squares_N = np.minimum(squares_N, ((centred_NA - centred_NA[rows[-1]]) ** 2).sum(axis=1))
-        running_N = np.cumsum(squares_N)
-        if running_N[-1] == 0:
-            break
-        # Rounding can put the draw beyond the last row, which clip undoes.
-        rows.append(int(np.searchsorted(running_N, uniform * running_N[-1], side="right").clip(0, len(running_N) - 1)))
-    return centred_NA[rows]

@@ -76,7 +76,7 @@ class Probe(PseudoMethod):
 
         All other rows, the test rows too, are then unknown, -1.
         """
-        is_known = np.any([each.pseudo_attributes >= 0 for each in known.factors], axis=0)
+        is_known = np.any([factor.pseudo_attributes >= 0 for factor in known.factors], axis=0)
         _check_learnable(is_known, may_learn, "attribute")
         is_known &= may_learn
         rows = np.flatnonzero(is_known)

@@ -135,11 +135,6 @@ class FactorGuesses:
     is_judged: bool = True
     cross_validated: CrossValidated | None = None
 
-    def in_doubt(self, names: Sequence[str]) -> str:
-        """Return those of the attribute's ``names`` that are in doubt, in a sentence that can't tell them apart."""
-        names = self.doubted or names
-        return f"{'all of ' if len(names) > 2 else ''}{' / '.join(names)}"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Guesses:
@@ -164,32 +159,32 @@ class Guesses:
     @property
     def named(self) -> list[FactorGuesses]:
         """The guesses of each attribute that has a name, none for the one of ``--attributes``."""
-        return [each for each in self.factors if each.name != UNNAMED]
+        return [factor for factor in self.factors if factor.name != UNNAMED]
 
     @property
     def values(self) -> list[str]:
         """The combinations of the values of all factors."""
-        return [", ".join(values) for values in product(*(each.values for each in self.factors))]
+        return [", ".join(values) for values in product(*(factor.values for factor in self.factors))]
 
     @property
     def doubts(self) -> list[Caution]:
         """The doubts about all factors."""
-        return [doubt for each in self.factors for doubt in each.doubts]
+        return [doubt for factor in self.factors for doubt in factor.doubts]
 
     @property
     def is_judged(self) -> bool:
         """False if nobody judged some of the factors."""
-        return all(each.is_judged for each in self.factors)
+        return all(factor.is_judged for factor in self.factors)
 
     @property
     def cross_validations(self) -> list[CrossValidated]:
         """The figures of a probe for each of the factors; none without a probe."""
-        return [each.cross_validated for each in self.factors if each.cross_validated is not None]
+        return [factor.cross_validated for factor in self.factors if factor.cross_validated is not None]
 
     @property
     def doubted_factors(self) -> tuple[FactorGuesses, ...]:
         """The guesses of each attribute that are in doubt."""
-        return tuple(each for each in self.factors if each.doubts)
+        return tuple(factor for factor in self.factors if factor.doubts)
 
 
 def guess_trust(
@@ -216,7 +211,7 @@ def guess_trust(
     if counts is None:
         counts = np.bincount(guesses[guesses >= 0], minlength=num_attributes)
     how: dict[str, Any] = {"proportions": counts + 1e-9, "posterior": False, "confidence": False}
-    labelled = [label_quietly(each, **how).pseudo_attributes for each in by_template]
+    labelled = [label_quietly(logits_of_template, **how).pseudo_attributes for logits_of_template in by_template]
     used = np.flatnonzero(counts).tolist()
     named = [[(each == name).astype(np.int64) for each in labelled] for name in used]
     agreements = [float(np.mean([kappa(one, other, 2) for one, other in combinations(each, 2)])) for each in named]
@@ -263,13 +258,13 @@ def names_to_leave_out(
         trusts, trials = [], trials + len(level)
         for kept in level:
             columns = [names.index(name) for name in kept]
-            of_kept, *of_templates = (np.ascontiguousarray(each[:, columns]) for each in (logits, *by_template))
+            of_kept, *of_templates = (np.ascontiguousarray(array_NA[:, columns]) for array_NA in (logits, *by_template))
             pseudo = label_quietly(of_kept, method=method, posterior=False, confidence=False)
             trusts.append(guess_trust(pseudo.pseudo_attributes, of_kept, of_templates, other_words, labels, kept))
-        if trusted := [each for each in trusts if not each.doubts and each.nearer_words <= MOST_OF_TRIAL]:
-            best = max(trusted, key=lambda each: each.separation)
+        if trusted := [trial for trial in trusts if not trial.doubts and trial.nearer_words <= MOST_OF_TRIAL]:
+            best = max(trusted, key=lambda trial: trial.separation)
             return [name for name in names if name not in best.names]
-        fewer = [kept for each in trusts for kept in _without_one(list(each.names), each)]
+        fewer = [kept for trial in trusts for kept in _without_one(list(trial.names), trial)]
         level = [list(kept) for kept in dict.fromkeys(map(tuple, fewer))]
     return []
 
@@ -299,28 +294,27 @@ def guesses_with_doubts(
     """
     if pseudo.names is not None:
         return _judged_clusters(dataset, pseudo)
-    trust_fields: list[dict[str, Any]] = [{"doubts": list(each.doubts or ())} for each in pseudo.factors]
-    for factor, of in zip(pseudo.factors, trust_fields, strict=True):
-        of["is_judged"] = factor.provenance != "file" or factor.doubts is not None
-    if pseudo.probe is not None and pseudo.probe.figures:
-        trust_fields = [{"doubts": each.doubts, "cross_validated": each} for each in pseudo.probe.figures]
-    elif pseudo.probe is not None:  # that of a saved classifier
-        trust_fields = [of | {"is_judged": False} for of in trust_fields]
-    elif method := PSEUDO_METHODS.get(pseudo.factors[0].method):
-        likeliest = [_likeliest(each) for each in pseudo.factors]
-        trust_fields = _doubts(dataset, likeliest, rows, logits_of, other_words(), method.name)
-    factors = [
-        FactorGuesses(
-            name=suspect.name,
-            values=list(suspect.values),
-            provenance=factor.provenance,
-            **_figures(factor, known),
-            **of | {"doubts": [replace(doubt, of=suspect.prefix and suspect.name) for doubt in of["doubts"]]},
-        )
-        for suspect, factor, known, of in zip(
-            dataset.words.suspects, pseudo.factors, dataset.factor_attributes, trust_fields, strict=True
-        )
+    trust_fields: list[dict[str, Any]] = [
+        # The probe of a saved classifier has no figures.
+        {
+            "doubts": list(each.doubts or ()),
+            "is_judged": pseudo.probe is None and (each.provenance != "file" or each.doubts is not None),
+        }
+        for each in pseudo.factors
     ]
+    if pseudo.probe is not None:
+        trust_fields = [
+            {"doubts": figures.doubts, "cross_validated": figures} for figures in pseudo.probe.figures
+        ] or trust_fields
+    elif method := PSEUDO_METHODS.get(pseudo.factors[0].method):
+        likeliest = [_likeliest(guessed_factor) for guessed_factor in pseudo.factors]
+        trust_fields = _doubts(dataset, likeliest, rows, logits_of, other_words(), method.name)
+    factors = []
+    for i, (suspect, of) in enumerate(zip(dataset.words.suspects, trust_fields, strict=True)):
+        doubts = [replace(doubt, of=suspect.prefix and suspect.name) for doubt in of["doubts"]]
+        about: dict[str, Any] = {"name": suspect.name, "values": list(suspect.values)}
+        about |= _figures(pseudo.factors[i], dataset.factor_attributes[i])
+        factors.append(FactorGuesses(provenance=pseudo.factors[i].provenance, **about, **of | {"doubts": doubts}))
     return Guesses(method=pseudo.method, factors=factors, **_figures(pseudo, dataset.attributes))
 
 
@@ -379,8 +373,8 @@ def _doubts(
     parts = [part for part in parts if len(part[1]) > 1 and len(part[3])]
     read = np.unique(np.concatenate([np.empty(0, np.int64), *(judged_rows(rows) for *_, rows in parts)]))
     logits, *by_template = (
-        by_suspect(logits_of(*each.attribute_texts(), rows=taken[read]), words)
-        for each in (words, *(replace(words, attribute_templates=(template,)) for template in AGREEMENT_TEMPLATES))
+        by_suspect(logits_of(*phrased.attribute_texts(), rows=taken[read]), words)
+        for phrased in (words, *(replace(words, attribute_templates=(template,)) for template in AGREEMENT_TEMPLATES))
     )
     fields_of_suspects: list[dict[str, Any]] = [{"doubts": [], "doubted": [], "leave_out": []} for _ in words.suspects]
     for suspect, values, classes, rows in parts:
@@ -389,7 +383,7 @@ def _doubts(
         code[list(values)] = np.arange(len(values))
         counts = np.bincount(guessed[suspect][rows] + 1, minlength=len(known) + 1)[1:]
         others = logits_of(other_words, rows=taken[sample])
-        of_templates = [each[suspect][cells] for each in by_template]
+        of_templates = [logits_of_template[suspect][cells] for logits_of_template in by_template]
         evidence = logits[suspect][cells], of_templates, others, dataset.labels[sample]
         names = [known[value] for value in values]
         trust = guess_trust(code[guessed[suspect][sample]], *evidence, names, counts[list(values)])
@@ -399,7 +393,7 @@ def _doubts(
                 kept = [name for name in names if name not in leave_out]
                 doubts.append(caution("leave out", names=leave_out, kept=kept))
             of_classes = [dataset.class_names[label] for label in classes] if of_part else []
-            of_suspect["doubts"] += [replace(each, classes=of_classes) for each in doubts]
+            of_suspect["doubts"] += [replace(doubt, classes=of_classes) for doubt in doubts]
             of_suspect["doubted"] += [name for name in names if name not in of_suspect["doubted"]]
             of_suspect["leave_out"] += [] if of_part else leave_out
     return fields_of_suspects

@@ -14,7 +14,7 @@ class LinearHead(Head):
 
     Args:
         first_weights: (K, D), the weights of the zero-shot classifier, or those of the groups, of length 1.
-        logit_scale: that of the backbone, already exponentiated.
+        logit_scale: the logit scale of the backbone, already exponentiated.
     """
 
     def __init__(self, first_weights: torch.Tensor, *, logit_scale: float) -> None:

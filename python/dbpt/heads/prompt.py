@@ -213,7 +213,7 @@ def prompt_layout(
     """Lay out the prompts of all wordings, name by name. Raises `InputError` as `PromptHead` does.
 
     Args:
-        tokenizer: that of the backbone.
+        tokenizer: the tokenizer of the backbone.
         names: the classes or groups with their wordings.
         n_ctx: the number of context vectors; None takes as many as ``ctx_init`` has tokens.
         ctx_init: the initial words of the context, which replace ``n_ctx``.

@@ -117,7 +117,7 @@ def advice_of(figures: AuditFigures) -> str:
     step, by, by_clusters = figures.next_step, figures.predictions_by, figures.guesses.provenance == "clusters"
     if step.kind == "fewer names":
         parts = [
-            f"{in_quotes(each.leave_out)}: {in_quotes(each.kept)} alone raise no doubt" for each in step.fewer_names
+            f"{in_quotes(name.leave_out)}: {in_quotes(name.kept)} alone raise no doubt" for name in step.fewer_names
         ]
         return f"Audit again without {'; and without '.join(parts)}."
     if step.kind in ADVICE:
@@ -127,8 +127,8 @@ def advice_of(figures: AuditFigures) -> str:
     elif step.method is not None:
         by_hand = "Use" if by_clusters else "Label a sample by hand, to correct wrong guesses; try other"
         sentence = (
-            f"This run was trained against such a bias already, with the objective {step.method}; to do the same again "
-            f"changes little. {by_hand} words for the attribute; add images of the groups that fail; or compare "
+            f"This run was already trained against such a bias, with the objective {step.method}; repeating "
+            f"that changes little. {by_hand} words for the attribute; add images of the groups that fail; or compare "
             "methods and heads on the same data:"
         )
     elif by != "file":

@@ -272,7 +272,7 @@ def first_thumbnails(
     """Yield the first ``number`` of ``rows`` whose images can be read, each with its thumbnail.
 
     Args:
-        paths: those of all rows, relative to ``root``.
+        paths: the paths of all rows, relative to ``root``.
         root: the folder of the images.
         rows: the rows to try, in order: at most 3 times ``number``.
         number: how many to yield.
@@ -314,13 +314,13 @@ class GuessSheets:
     @property
     def shares(self) -> list[float]:
         """The share of each of the ``words``."""
-        return [share for each in self.guesses.factors for share in each.shares]
+        return [share for factor in self.guesses.factors for share in factor.shares]
 
     @property
     def precisions(self) -> list[tuple[float | None, int]]:
         """The precision of each of the ``words`` that a probe guessed, and the known images guessed so, out of fold."""
         probes = self.guesses.cross_validations
-        return [pair for each in probes for pair in zip(each.precision, each.n_guessed, strict=True)]
+        return [pair for probe in probes for pair in zip(probe.precision, probe.n_guessed, strict=True)]
 
     @property
     def titled_sheets(self) -> list[tuple[str, list[ContactSheet]]]:

@@ -1,29 +1,24 @@
 """Pages as lists of sections: each is a template of templates/sections/, and a function that gives it its values.
 
-The commands choose the sections of their pages; what they say about a verdict is in the files of the verdicts. The
-charts are the accuracy by group of the rows of a run or comparison, and the curves of a run's training.
+The commands choose the sections of their pages; what they say about a verdict is in the files of the verdicts.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any, Literal
 
 from markupsafe import Markup
 from numpy.typing import ArrayLike
 
 from dbpt._core import __version__
-from dbpt.evaluation.results import ComparisonMetrics, RunMetrics
-from dbpt.groups import class_and_attribute, group_name
+from dbpt.evaluation.results import Metrics
 from dbpt.guesses.base import GroupKind
-from dbpt.guesses.linear_probe import PPA_NAMES
 from dbpt.guesses.trust import Guesses
-from dbpt.report import charts
 from dbpt.report.charts import Chart
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
-from dbpt.report.summary import SPLIT_NAMES, Row, ShownRow, Summary, group_size, selecting_figure, shown_rows, summarize
+from dbpt.report.result_charts import charted_rows, most_groups
+from dbpt.report.summary import SPLIT_NAMES, Row, group_size
 from dbpt.report.tables import confusions
-from dbpt.report.text import guesser, render, sentence, shorten_group
+from dbpt.report.text import guesser, render, sentence
 
 Wordings = Sequence[tuple[str, Sequence[str]]]
 """The words for classes and attributes, by name."""
@@ -100,18 +95,17 @@ def warnings(found: Sequence[object]) -> Section | None:
     return section("warnings", texts=list(dict.fromkeys(sentence(str(each)) for each in found))) if found else None
 
 
-def tabled(row: Row[Any]) -> list[int]:
+def tabled(row: Row) -> list[int]:
     """Return the groups that tables show, in their order: those in which the ``row`` has the lowest accuracy."""
     return sorted(row.worst_first[:MOST_GROUPS_TABLED])
 
 
 def groups(
-    metrics: RunMetrics | ComparisonMetrics,
-    rows: Sequence[ShownRow],
+    metrics: Metrics,
+    rows: Sequence[Row],
     chart: Chart | None,
     doubted: Sequence[str],
     *,
-    split: str,
     file: str,
 ) -> Section:
     """Return the accuracy of the rows by group and by each of several factors, as a chart and as tables.
@@ -121,10 +115,9 @@ def groups(
         rows: its rows.
         chart: the `accuracy_chart`; None if there is nothing to draw.
         doubted: the factors whose guesses are doubted.
-        split: the split of the figures.
         file: the file that has the figures of all groups.
     """
-    chosen, num_groups = next(shown for shown in rows if shown.row.chosen), len(metrics.dataset.groups)
+    chosen, num_groups = next(row for row in rows if row.chosen), len(metrics.dataset.groups)
     return section(
         "groups",
         "Accuracy by group",
@@ -134,10 +127,10 @@ def groups(
         num_charted=most_groups(rows),
         chart=chart,
         doubted=doubted,
-        tabled=sorted(chosen.row.worst_first[: min(MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
-        sizes=[group_size([shown.row for shown in rows], g) for g in range(num_groups)],
+        tabled=sorted(chosen.worst_first[: min(MOST_GROUPS_TABLED, MOST_CELLS // len(rows))]),
+        sizes=[group_size(rows, g) for g in range(num_groups)],
         chosen=chosen.name,
-        split_name=SPLIT_NAMES[split],
+        split_name=SPLIT_NAMES[metrics.split],
         file=file,
     )
 
@@ -150,7 +143,7 @@ def answers(
     Args:
         examples: the images of each group.
         tabled: the groups that the table shows.
-        names: those of the classifiers.
+        names: the names of the classifiers.
         where: which images they are, in words.
         has_images: False for features without images.
     """
@@ -161,7 +154,7 @@ def answers(
 
 def taken_for(counts: Sequence[ArrayLike], names: Sequence[str], classes: Sequence[str]) -> Section:
     """Return the confusions of the classifiers ``names``, whose ``counts`` are (C, C)."""
-    tables = [confusions(each, classes) for each in counts]
+    tables = [confusions(confusion, classes) for confusion in counts]
     return section("confusions", "What is taken for what", tables=tables, names=names)
 
 
@@ -224,128 +217,3 @@ def how(kind: str, guesses: Guesses | None = None, average: str = "", **values: 
     """Return how a page of the command ``kind`` was computed; ``values`` are those of its own paragraphs."""
     shared = {"has_attributes": True, "has_factors": False, "has_adjusted": False, "keeps_known": False}
     return section("how", kind=kind, guesses=guesses, average=average, **shared | values)
-
-
-MOST_CURVES = 16
-"""If there are more groups, the curves show the ones with the lowest accuracy."""
-MOST_CHARTED = 5
-"""The rows in the chart of the groups; more would make it long and repeat colours."""
-MOST_BARS_BY_GROUP = 120
-History = list[dict[str, Any]]
-
-
-def run_figures(metrics: RunMetrics, history: History) -> dict[str, charts.Chart | None]:
-    """Return the charts of a run, by name, None if there is nothing to draw. Page and files show them."""
-    summary = summarize(metrics)
-    rows, chosen = shown_rows(summary.rows), summary.chosen
-    # Group prompts that are mixed with untrained ones have the training of the others.
-    alike = [row for row in metrics.rows if row.epochs and row.prompts == chosen.record.prompts]
-    trained = chosen.record.name if chosen.record.alpha is None or not alike else alike[-1].name
-    of_chosen = [entry for entry in history if entry["row"] == trained]
-    return {
-        "accuracy": accuracy_chart(rows, summary.split_line),
-        "weights": _curves_chart(summary, of_chosen, "group_weights"),
-        "probability": _curves_chart(summary, of_chosen, "mean_p_true"),
-        "validation": _validation_chart(summary, history, rows),
-    }
-
-
-def charted_rows(rows: Sequence[ShownRow]) -> list[ShownRow]:
-    """Return the rows of the chart of groups: zero-shot, ERM and the chosen one, and those with the best worst group.
-
-    They keep the order of the table.
-    """
-    known, fixed = [shown for shown in rows if shown.row.groups], ("zero-shot", "erm", "chosen")
-    order = sorted(known, key=lambda shown: (shown.color not in fixed, -(shown.row.worst_group_accuracy or 0.0)))
-    return [shown for shown in known if shown in order[:MOST_CHARTED]]
-
-
-def most_groups(rows: Sequence[ShownRow]) -> int:
-    """Return how many groups the chart of groups shows at most."""
-    return max(1, min(charts.MOST_BARS, MOST_BARS_BY_GROUP // max(1, len(charted_rows(rows)))))
-
-
-def accuracy_chart(rows: Sequence[ShownRow], where: str) -> charts.Chart | None:
-    """Draw the accuracy of the `charted_rows` in the groups where the chosen one has the lowest, with intervals."""
-    chosen, number = next(shown.row for shown in rows if shown.row.chosen), most_groups(rows)
-    rows, blocks = charted_rows(rows), []
-    for g in sorted(chosen.worst_first[:number]) if rows else ():
-        entries = [(shown, shown.row.groups[g]) for shown in rows]
-        bars = [charts.Bar(shown.color, shown.name, each.accuracy, each.low, each.high) for shown, each in entries]
-        pair = chosen.metrics.dataset.groups[g]
-        blocks.append(charts.BarGroup(pair, f"n = {group_size([shown.row for shown in rows], g)}", bars))
-    what = f"Accuracy of each group in per cent, with 95 % intervals, {where}"
-    return charts.bar_chart(blocks, what, [(shown.color, shown.name) for shown in rows])
-
-
-CURVES: dict[str, tuple[str, Literal["relative", "fraction"]]] = {
-    "group_weights": (
-        "Weight of a sample of each group, relative to the first epoch; beside its name, that at the best epoch",
-        "relative",
-    ),
-    "mean_p_true": ("Mean probability of the true class over epochs", "fraction"),
-}
-"""The figures of the history that have curves by group, each with the caption and the scale of its chart."""
-
-
-def _curves_chart(summary: Summary, history: History, key: str) -> charts.Chart | None:
-    """Draw a figure of each group over the epochs; None if it is not known."""
-    lines, (what, scale) = _group_lines(summary, [entry for entry in history if entry[key]], key), CURVES[key]
-    return charts.line_chart(lines, what, scale=scale, best=_best_epoch(history)) if lines else None
-
-
-def _group_lines(summary: Summary, history: History, key: str) -> list[charts.Line]:
-    """Return a curve for each group with a value: hue by class, dashes by attribute.
-
-    Weights begin at 1, since absolute weights of rare groups would hide the changes.
-    """
-    lines, data = [], summary.metrics.dataset
-    pairs = data.groups if summary.chosen.record.group_source == "true" else data.pseudo_groups
-    if summary.chosen.record.group_source == "ppa":
-        pairs = [(label, name) for label in data.classes for name in PPA_NAMES]
-    if not history or len(history[0][key]) != len(pairs):  # true groups, where the figures are over clusters
-        return []
-    at_best = next((entry for entry in history if entry["best"]), history[-1])[key]
-    for g, (y, a) in enumerate(pairs):
-        prefix = f"{at_best[g] or 0.0:.3g} " if key == "group_weights" else ""
-        label, attribute = class_and_attribute(g, len(pairs) // len(data.classes))
-        curve = [(int(entry["epoch"]), _finite(entry[key][g])) for entry in history]
-        if key == "group_weights":
-            first = next((value for _, value in curve if value), None)
-            curve = [(epoch, value / first if value and first else None) for epoch, value in curve]
-        if any(value is not None for _, value in curve):
-            short = prefix + shorten_group(y, a, charts.CURVE_LETTERS - len(prefix))
-            # COLORS has six hues, and `charts.DASHES` four kinds of lines.
-            lines.append((g, charts.Line(f"hue-{label % 6}", group_name(y, a), short, curve, dash=attribute % 4)))
-    if len(lines) > MOST_CURVES:
-        if pairs == data.groups:
-            order = {g: rank for rank, g in enumerate(summary.chosen.worst_first)}
-            lines.sort(key=lambda item: order.get(item[0], len(order)))
-        lines = sorted(lines[:MOST_CURVES])
-    return [line for _, line in lines]
-
-
-def _finite(value: float | None) -> float | None:
-    return None if value is None or not isfinite(value) else float(value)
-
-
-def validation_title(metrics: RunMetrics) -> str:
-    """Return the title of the chart of the figure that selects epochs."""
-    figure, over, _ = selecting_figure(metrics)
-    return f"{figure.capitalize()} on validation{over}"
-
-
-def _validation_chart(summary: Summary, history: History, rows: Sequence[ShownRow]) -> charts.Chart | None:
-    """Draw the figure that selects epochs, a curve for each row. Best epochs have a ring."""
-    title, (_, _, key) = validation_title(summary.metrics), selecting_figure(summary.metrics)
-    lines = []
-    for shown in rows:
-        mine = [entry for entry in history if entry["row"] == shown.row.method]
-        curve = [(int(entry["epoch"]), _finite(entry[key])) for entry in mine]
-        if any(value is not None for _, value in curve):
-            lines.append(charts.Line(shown.color, shown.name, shown.name, curve, marked=_best_epoch(mine)))
-    return charts.line_chart(lines, f"{title}, in per cent, by epoch", scale="percent") if lines else None
-
-
-def _best_epoch(history: History) -> int | None:
-    return next((int(entry["epoch"]) for entry in history if entry["best"]), None)

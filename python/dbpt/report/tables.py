@@ -1,58 +1,95 @@
-"""Tables as text: a run, confusions, and the human check from the content of ``judged.json``."""
+"""Tables as text and CSV: results and confusions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dbpt.evaluation.results import RunMetrics, RunRow
-from dbpt.groups import SMALL_GROUP
+from dbpt.data.tables import csv_text
+from dbpt.evaluation.results import FIGURES, FigureDifference, Metrics
 from dbpt.report import text
-from dbpt.report.summary import (
-    MINIMUM_NOTE,
-    SPLIT_NAMES,
-    Row,
-    Summary,
-    average_note,
-    group_size,
-    pseudo_note,
-    selected_by,
-    selecting_figure,
-    summarize,
-)
+from dbpt.report.notes import heading, is_varied, notes
+from dbpt.report.summary import AVERAGES, Row, Summary, factor_figures, group_size
+
+WIDEST = 110
 
 
-def run_table(metrics: RunMetrics, *, warnings: bool = True) -> str:
-    """Return the table of a run, as text without a final newline.
+def results_table(metrics: Metrics, width: int = WIDEST, *, warnings: bool = True) -> str:
+    """Return the table of a run or a comparison, as text without a final newline.
 
-    If the groups don't fit into 80 columns, each gets a line below. ``*`` marks the worst group of a row.
+    That of a run has the accuracies of all groups, and has at most 80 columns: if they don't fit, each gets a line
+    below. ``*`` marks the worst group of a row. That of a comparison has the differences, below the figures if it would
+    be wider than ``width``.
     """
-    summary = summarize(metrics)
-    body = _groups_beside(summary)
+    summary = Summary(metrics)
+    names, figures = _name_columns(summary.rows), _figure_columns(summary)
+    if metrics.saved is not None:
+        width, body = text.WIDTH, _groups_beside(summary, names + figures)
+        below = [*_group_lines(summary), *_factor_lines(summary)]
+    else:
+        compared = [row for row in summary.rows if row.record.difference is not None]
+        body = text.render_columns(names + figures + _difference_columns(summary.rows))
+        below = text.render_columns(_name_columns(compared) + _difference_columns(compared)) if compared else []
     # With factors many combinations don't occur, and a column for each would be wide and empty.
-    if metrics.dataset.factors or max(map(text.text_width, body)) > text.WIDTH:
-        body = [*text.render_columns(_main_columns(summary)), "", *_group_lines(summary), *_factor_lines(summary)]
-    notes = [*_notes(summary), *(f"warning: {each}" for each in (summary.warnings if warnings else []))]
-    return "\n".join([*text.wrapped(summary.heading), "", *body, "", *text.wrapped(notes)])
+    if below and (max(map(text.text_width, body)) > width or (metrics.saved and metrics.dataset.factors)):
+        body = [*text.render_columns(names + figures), "", *below]
+    lines = text.wrapped(heading(summary), width), text.wrapped(notes(summary, warnings=warnings), width)
+    return "\n".join([*lines[0], "", *body, "", *lines[1]])
 
 
-def _main_columns(summary: Summary) -> list[list[str]]:
-    """Return columns of cells: three header cells, then one for each row."""
-    rows = summary.rows
+def _name_columns(rows: Sequence[Row]) -> list[list[str]]:
+    """Return the titles, with a mark of the one that is saved, and the heads if there are several."""
+    saves = len(rows) > 1 and rows[0].metrics.saved is not None
+    columns = [["", "", "", *(f"{row.title}{' ◂' if row.chosen and saves else ''}" for row in rows)]]
+    if rows and len(rows[0].metrics.heads) > 1:
+        # flush left like the titles: render_columns sets all but the first column flush right
+        heads = [row.head or text.MISSING for row in rows]
+        longest = max(map(len, ["head", *heads]))
+        columns.append([cell.ljust(longest) for cell in ("", "", "head", *heads)])
+    return columns
+
+
+def _figure_columns(summary: Summary) -> list[list[str]]:
+    """Return columns of cells: three header cells, then one for each row, such as ``83.5 ± 1.2``."""
+    rows, metrics = summary.rows, summary.metrics
+    average, gap = AVERAGES[metrics.average]
+
+    def column(title: tuple[str, str, str], name: str) -> list[str]:
+        records = [row.record for row in rows]
+        figures = [record.validation_score if name == "validation_score" else record.figure(name) for record in records]
+        deviations = [text.percent(sd) if (sd := row.record.deviations.get(name)) is not None else "" for row in rows]
+        longest = max(map(len, deviations), default=0)
+        signs = [f" ± {each:>{longest}}" if each else " " * (longest + 3 if longest else 0) for each in deviations]
+        return [*title, *(text.points(figure) + sign for figure, sign in zip(figures, signs, strict=True))]
+
+    columns = [column(("", "", "validation"), "validation_score")] if is_varied(metrics) else []
+    columns.append(column(("", "worst", "group"), "worst_group_accuracy"))
+    if metrics.saved is not None:
+        intervals = (text.interval_text(*(row.interval or (None, None))) for row in rows)
+        columns.append(["", "95 %", "interval", *intervals])
+    return [*columns, column(("", metrics.average, "average"), average), column(("", "", "gap"), gap)]
+
+
+def _difference_columns(rows: Sequence[Row]) -> list[list[str]]:
+    """Return columns of the difference in worst-group accuracy and both intervals; none if no row has any."""
+    differences = [row.record.difference for row in rows]
+    if not any(differences):
+        return []
+    worst = [(each.figures["worst_group_accuracy"] if each else FigureDifference()) for each in differences]
+    images = [each.over_images if each else None for each in differences]
+    repeats = f"{rows[0].metrics.repeat}s"
     return [
-        ["", "", "", *(f"{row.title}{' ◂' if row.chosen and len(rows) > 1 else ''}" for row in rows)],
-        ["", "worst", "group", *(text.percent(row.worst_group_accuracy) for row in rows)],
-        ["", "95 %", "interval", *(text.interval_text(*(row.interval or (None, None))) for row in rows)],
-        ["", summary.metrics.average, "average", *(text.percent(row.average_accuracy) for row in rows)],
-        ["", "", "gap", *(text.points(row.gap) for row in rows)],
+        ["worst gr.", "against", "ERM", *(text.signed_points(figure.mean) for figure in worst)],
+        ["95 %", "over", repeats, *(text.signed_interval(figure.over_repeats) for figure in worst)],
+        ["95 %", "over", "images", *map(text.signed_interval, images)],
     ]
 
 
-def _groups_beside(summary: Summary) -> list[str]:
+def _groups_beside(summary: Summary, main: list[list[str]]) -> list[str]:
     """Return the table with all groups, and each class name above the columns of its groups."""
-    main, header = _main_columns(summary), ""
+    header = ""
     groups = [
         ["", a, f"n={group_size(summary.rows, g)}", *(_group_cell(row, g) for row in summary.rows)]
         for g, (_, a) in enumerate(summary.metrics.dataset.groups)
@@ -72,7 +109,7 @@ def _total_width(columns: list[list[str]]) -> int:
     return sum(max(map(text.text_width, column)) for column in columns) + 2 * (len(columns) - 1)
 
 
-def _group_cell(row: Row[RunRow], group: int) -> str:
+def _group_cell(row: Row, group: int) -> str:
     """Return the accuracy and a star if it is the worst of the row, else a space, so that digits align."""
     if row.record.shown is None:
         return f"{text.MISSING} "
@@ -97,7 +134,7 @@ def _factor_lines(summary: Summary) -> list[str]:
         names = [text.shorten_group(each.class_name, each.attribute, text.LONGEST_GROUP_NAME) for each in factor.groups]
         columns = [
             ["", "", f"by {factor.name} alone", *names],
-            ["", "", "images", *(f"n={text.count(each.n)}" for each in factor.groups)],
+            ["", "", "images", *(f"n={text.count(group.n)}" for group in factor.groups)],
         ]
         for row in evaluated:
             figures = row.factors[i]
@@ -107,59 +144,43 @@ def _factor_lines(summary: Summary) -> list[str]:
     return lines
 
 
-def _notes(summary: Summary) -> list[str]:
-    """Return the lines below the table, without warnings."""
-    marks = "* worst group of the row"
-    if len(summary.rows) > 1:
-        marks += f"   ◂ the {'chosen' if summary.metrics.choice else 'requested'} row, which is saved"
-    notes = [
-        marks,
-        "interval: from the smallest lower to the smallest upper exact bound of the groups, for all groups at once",
-        MINIMUM_NOTE,
-        average_note(summary.metrics.average),
-    ]
-    trained = [row for row in summary.rows if row.record.best_epoch is not None]
-    if trained:
-        best = ", ".join(f"{row.title} {row.record.best_epoch} of {row.record.epochs}" for row in trained)
-        notes.append(f"best epoch, by {selected_by(summary.metrics)}: {best}")
-    if choice := choice_note(summary.metrics):
-        notes.append(choice)
-    return [*notes, pseudo_note(summary.metrics)]
+def table_lines(metrics: Metrics) -> list[dict[str, object]]:
+    """Return all figures of each row but its groups, by column, as fractions with full digits; None if missing."""
+    lines, rows = [], metrics.rows
+    for row in rows:
+        line: dict[str, object] = {"method": row.method, "head": row.head or ""}
+        line |= {name: row.varied.get(name) for name in dict.fromkeys(name for row in rows for name in row.varied)}
+        line |= {"seeds": len(row.seed_repeats), "draws": len(row.draw_repeats)}
+        if is_varied(metrics):
+            spread = row.deviations["validation_score"]
+            line |= {"validation_score_mean": row.validation_score, "validation_score_sd": spread}
+        for name in FIGURES:
+            line |= {f"{name}_mean": row.figure(name), f"{name}_sd": row.deviations[name]}
+        for name in FIGURES:
+            figure = row.difference.figures[name] if row.difference else FigureDifference()
+            line[f"{name}_against_erm_mean"] = figure.mean
+            for over, interval in (("seeds", figure.over_seeds), ("draws", figure.over_draws)):
+                line |= _bounds(f"{name}_against_erm_{over}", interval)
+        over_images = row.difference.over_images if row.difference else None
+        line |= _bounds("worst_group_accuracy_against_erm_images", over_images)
+        by_factor = factor_figures(metrics, () if row.groups_differ else row.groups)
+        worst = {factor.name: factor.worst and factor.worst.accuracy for factor in by_factor}
+        if len(metrics.dataset.factors) > 1:
+            line |= {f"worst_group_accuracy_{each.name}": worst.get(each.name) for each in metrics.dataset.factors}
+        lines.append(line)
+    return lines
 
 
-ONLY = {
-    "no-attribute": "no attribute is named",
-    "unnamed": "no words tell the groups of a class apart",
-    "last": "with the last epoch of each, validation chooses nothing",
-    "objective": "the objective can train nothing else",
-}
+def _bounds(name: str, interval: tuple[float, float] | None) -> dict[str, object]:
+    return dict(zip((f"{name}_low", f"{name}_high"), interval or (None, None), strict=True))
 
 
-def choice_note(metrics: RunMetrics) -> str:
-    """Return which candidate ``--prompts auto`` kept, and why, in a sentence; "" if it was not asked for."""
-    if metrics.only is not None:
-        return f"--prompts auto trained only {metrics.chosen}: {ONLY[metrics.only]}"
-    if (choice := metrics.choice) is None:
-        return ""
-    titles = {row.name: row.title for row in metrics.rows}
-    saved = f"{titles[metrics.chosen]} is saved"
-    lost = "; the words hardly fit the images, so only trained candidates count" if choice.why == "words" else ""
-    if choice.figure == "last":
-        return f"{saved}; with the last epoch of each candidate, validation chooses nothing{lost}"
-    if choice.why in ("score", "words"):
-        return f"{saved}, since it has the best {selecting_figure(metrics)[0]} on the validation images{lost}"
-    figure, where = FIGURES[choice.figure], f"in {choice.group}" if choice.group else "on average"
-    of_group = f"{where}, with {text.count_of(choice.n, 'validation image')}"
-    if choice.why == "better":
-        lead = next(each for each in choice.leads if each.name == metrics.chosen)
-        points = f"{text.points(lead.mean)} points above that of {titles[choice.hedge or '']}"
-        return f"{saved}: {of_group}, its {figure} is {points}; {text.points(lead.limit)} would be enough"
-    fewest = text.count_of(choice.fewest, "image")
-    worst = f", where it is worst; validation has {fewest} in its rarest group" if choice.group else ""
-    return f"{saved}, as no other candidate is clearly better {of_group}{worst}"
-
-
-FIGURES = {"wgp": "probability of the true class", "wga": "accuracy", "average": "accuracy"}
+def csv_table(metrics: Metrics) -> str:
+    """Return `table_lines` and the accuracy of each group as CSV."""
+    groups, lines = metrics.dataset.group_names, table_lines(metrics)
+    of_groups = [[entry.accuracy for entry in row.groups] or [None] * len(groups) for row in metrics.rows]
+    table = ([*line.values(), *means] for line, means in zip(lines, of_groups, strict=True))
+    return csv_text([[*lines[0], *(f"accuracy of {name}" for name in groups)], *table])
 
 
 MOST_CLASSES = 12
@@ -212,115 +233,3 @@ def confusions(counts: ArrayLike, classes: Sequence[str]) -> Confusions:
         [[confusion(y, k) for k in numbers] for y in numbers] if len(classes) <= MOST_CLASSES else None,
         [confusion(*divmod(i, len(classes))) for i in order.tolist() if wrong[i]],
     )
-
-
-MANY_UNSURE = 0.05
-
-
-def judged_table(result: dict[str, Any]) -> str:
-    """Return tables of the groups, by pseudo attributes and corrected, with the worst groups and warnings below.
-
-    With several factors, each has its table, and then their combinations that occur. ``result`` is the content of
-    ``judged.json``.
-    """
-    data, factors = result["dataset"], result["factors"]
-    of_split = f"{text.count(result['n_labelled'])} of {text.count(result['n'])} images labelled by hand"
-    lines = [f"{data['name']}: {SPLIT_NAMES[result['split']]} split, {of_split}; figures in per cent", ""]
-    for factor in factors:
-        lines += [f"{factor['name']}:", "", *_part(factor, data["classes"], factor["values"]), ""]
-    if factors:
-        lines += [f"combinations of {' and '.join(factor['name'] for factor in factors)}:", ""]
-    lines += _part(result, data["classes"], data["attributes"], only_occurring=bool(factors))
-    lines += [
-        f"average (needs no attribute)  {text.percent(result['average'])}",
-        "",
-        "* worst group; a minimum is biased downward: the figure tends to be too low",
-        "interval: for the figure of this split if every image were labelled; it doesn't cover other images",
-        *(f"warning: {each}" for each in result["warnings"]),
-    ]
-    return "\n".join(lines)
-
-
-def _part(
-    figures: dict[str, Any], classes: Sequence[str], attributes: Sequence[str], *, only_occurring: bool = False
-) -> list[str]:
-    """Return the table of the attribute or of one factor, and its figures below."""
-    pairs = [(y, a) for y in classes for a in attributes]
-    groups = [each for each in figures["groups"] if each["n_pseudo"] or each["n_labelled"] or not only_occurring]
-    by_pseudo, corrected = figures["by_pseudo"], figures["corrected"]
-
-    def interval(estimate: dict[str, float | None]) -> str:
-        return text.interval_text(estimate["low"], estimate["high"])
-
-    def figure(estimate: dict[str, float | None]) -> str:
-        return f"{text.percent(estimate['value'])} {interval(estimate)}".rstrip()
-
-    def worst(source: dict[str, Any]) -> str:
-        group = source["worst_group"]
-        return "" if group is None else f"  {' · '.join(pairs[group])}"
-
-    def starred(group: dict[str, Any], source: dict[str, Any], accuracy: float | None) -> str:
-        return text.percent(accuracy) + ("*" if source["worst_group"] == group["group"] else " ")
-
-    names = [text.shorten_group(y, a, text.LONGEST_GROUP_NAME) for y, a in pairs]
-    columns = [
-        ["", "", "", *(names[each["group"]] for each in groups)],
-        ["pseudo", "group", "images", *(text.count(each["n_pseudo"]) for each in groups)],
-        ["", "", "precision", *(text.percent(each["precision"]["value"]) for each in groups)],
-        ["", "95 %", "interval", *(interval(each["precision"]) for each in groups)],
-        ["", "", "accuracy ", *(starred(each, by_pseudo, each["accuracy_by_pseudo"]) for each in groups)],
-        ["labelled", "by", "hand", *(text.count(each["n_labelled"]) for each in groups)],
-        ["in the", "split,", "estimated", *(text.count(round(each["n_estimated"])) for each in groups)],
-        ["", "corrected", "accuracy ", *(starred(each, corrected, each["accuracy"]["value"]) for each in groups)],
-        ["", "95 %", "interval", *(interval(each["accuracy"]) for each in groups)],
-    ]
-    return [
-        *text.render_columns(columns),
-        "",
-        f"pseudo attributes right       {figure(figures['pseudo_accuracy'])}",
-        f"worst group by pseudo groups  {text.percent(by_pseudo['worst_group_accuracy'])}{worst(by_pseudo)}",
-        f"worst group, corrected        {figure(corrected['worst_group_accuracy'])}{worst(corrected)}",
-    ]
-
-
-def judged_warnings(result: dict[str, Any], *, only_occurring: bool) -> list[str]:
-    """Return the warnings about labels. ``only_occurring`` groups, which the run has, need a label."""
-    data, factors, strata = result["dataset"], result["factors"], result["strata"]
-    warnings = list(_of_groups(result, data["classes"], data["attributes"], only_occurring=only_occurring))
-    for factor in factors:
-        of_factor = [*_of_groups(factor, data["classes"], factor["values"]), *_of_unsure(factor)]
-        warnings += [f"{factor['name']}: {each}" for each in of_factor]
-    warnings += [] if factors else _of_unsure(result)
-    if missing := result["n_not_labelled"]:
-        warnings.append(f"{missing} of {result['n_drawn']} drawn images are not labelled; they count as not drawn")
-    if blank := strata["n_not_labelled"]:
-        images = f"{blank} of {strata['n']} strata ({strata['n_images_not_labelled']} images)"
-        warnings.append(f"{images} have no labelled image; the most similar strata replace them")
-    if result["split"] == "train":
-        warnings.append("the classifier was trained on this split, so its accuracies are too high")
-    return warnings
-
-
-def _of_groups(
-    figures: dict[str, Any], classes: Sequence[str], attributes: Sequence[str], *, only_occurring: bool = False
-) -> Iterator[str]:
-    """Warn of groups with few labels, or none."""
-    names = [f"{y} · {a}" for y in classes for a in attributes]
-    numbers = [(group["n_labelled"], group["n_pseudo"]) for group in figures["groups"]]
-    for name, (n_labelled, n_pseudo) in zip(names, numbers, strict=True):
-        if not n_labelled and (n_pseudo or not only_occurring):
-            among = f", though the run puts {n_pseudo} there" if n_pseudo else ""
-            yield f"group {name}: no image was labelled as this{among}; missing from the worst group, not 0"
-    few = [f"{name} ({n})" for name, (n, _) in zip(names, numbers, strict=True) if 0 < n < SMALL_GROUP]
-    if few:
-        yield f"under {SMALL_GROUP} labelled images: {', '.join(few)}; read their intervals, or draw more with --n"
-
-
-def _of_unsure(figures: dict[str, Any]) -> Iterator[str]:
-    """Warn if many images could not be told."""
-    unsure = figures["n_cannot_tell"]
-    if unsure > MANY_UNSURE * (answered := unsure + figures["n_labelled"]):
-        yield (
-            f"{unsure} of {answered} images could not be told; they count as not drawn, which makes the figures too "
-            "high if they are the hard ones"
-        )

@@ -165,15 +165,17 @@ def _in_doubt(evidence: Evidence) -> str:
     """Return the headline if the guesses can't be trusted."""
     guesses = evidence.guesses
     assert guesses is not None
-    names = evidence.names if guesses.provenance == "probe" else guesses.in_doubt(evidence.attributes)
-    doubted = distrust(guesses.provenance, names)
+    names = guesses.doubted or evidence.attributes
+    all_of = "all of " if len(names) > 2 else ""
+    named = evidence.names if guesses.provenance == "probe" else f"{all_of}{' / '.join(names)}"
+    doubted = distrust(guesses.provenance, named)
     return f"{doubted}, so this audit can't tell whether the errors of {evidence.subject} depend on them."
 
 
 def _nothing(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]]:
     """Return headline and lead if there is nothing to compare."""
     if verdict.why_nothing == "one attribute":
-        lead = evidence.without_attribute or ["Errors of the attribute look like errors of the class."]
+        lead = evidence.without_attribute or ["Errors due to the attribute look the same as errors due to the class."]
         return f"Whether {evidence.names} matters can't be tested: no class has images of two attributes.", lead
     if verdict.why_nothing == "whole classes":
         return _whole_classes(evidence.groups, evidence.subject, evidence.names), evidence.untested
@@ -184,7 +186,7 @@ def _nothing(verdict: Verdict, evidence: Evidence) -> tuple[str, list[str]]:
 def _pair(pair: Pair | None, groups: Sequence[Group]) -> tuple[Group, Group]:
     """Return the two groups of one class that a verdict names, the worse one first."""
     assert pair is not None
-    named = {each.index: each for each in groups}
+    named = {group.index: group for group in groups}
     return named[pair[0]], named[pair[1]]
 
 
@@ -225,7 +227,7 @@ def most_confused(taken_for: Mapping[str, Mapping[str, int]], groups: Sequence[G
     """
     if kind == "nothing to compare" and len({other for row in taken_for.values() for other in row}) == 1:
         return []
-    good = [each.class_name for each in groups if each.n and each.correct > (1 - LARGE_CONFUSION) * each.n]
+    good = [group.class_name for group in groups if group.n and group.correct > (1 - LARGE_CONFUSION) * group.n]
     shares = [
         (n / sum(row.values()), name, other)
         for name, row in taken_for.items()
@@ -233,7 +235,7 @@ def most_confused(taken_for: Mapping[str, Mapping[str, int]], groups: Sequence[G
         for other, n in row.items()
         if other != name
     ]
-    share, name, other = max(shares, default=(0.0, "", ""), key=lambda each: each[0])
+    share, name, other = max(shares, default=(0.0, "", ""), key=lambda item: item[0])
     return [] if share < LARGE_CONFUSION else [f"Overall, {text.in_words(share)} of {name!r} are taken for {other!r}."]
 
 
@@ -271,7 +273,7 @@ def factors_in_words(factors: Sequence[AuditedFactor], by: PredictionsBy) -> tup
             f"the errors of {subject} {'also ' if own else ''}go with {{}}, which may be due to the other attributes",
         ),
         (doubted, "but {} may be the reason instead"),
-        ([each for each in untrusted if each not in doubted], "nothing follows about {}, whose values may be wrong"),
+        ([name for name in untrusted if name not in doubted], "nothing follows about {}, whose values may be wrong"),
         (of_kind("no evidence"), "there is no evidence of a bias towards {}"),
         (of_kind("nothing to compare"), "there is nothing to compare for {}"),
     ]
@@ -292,8 +294,8 @@ def _not_constant(names: Sequence[str]) -> str:
 def _difference_text(worse: Group, better: Group) -> str:
     """Return the accuracies of two groups of a class, with the counts of small ones."""
     one, other = (
-        f"{text.in_words(each.accuracy)}{f' ({each.correct} of {each.n})' if each.n < SMALL_GROUP else ''}"
-        for each in (worse, better)
+        f"{text.in_words(group.accuracy)}{f' ({group.correct} of {group.n})' if group.n < SMALL_GROUP else ''}"
+        for group in (worse, better)
     )
     return f"of {worse.class_name!r} {one} right with {worse.attribute!r}, {other} with {better.attribute!r}"
 
@@ -328,10 +330,10 @@ def _according_to(guesses: FactorGuesses) -> str:
 def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
     """Return which classes are wholly wrong, or wholly right, so that nothing can be tested."""
     n, correct, predicted = Counter[str](), Counter[str](), Counter[str]()
-    for each in groups:
-        n[each.class_name] += each.n
-        correct[each.class_name] += each.correct
-        predicted[each.class_name] += each.correct + (each.false_positives or 0)
+    for group in groups:
+        n[group.class_name] += group.n
+        correct[group.class_name] += group.correct
+        predicted[group.class_name] += group.correct + (group.false_positives or 0)
     untestable = f"so whether {names} matters can't be tested"
     subject = text.capitalize_first(subject)
     if only := [name for name in n if predicted[name] == n.total()]:
@@ -348,7 +350,7 @@ def _whole_classes(groups: Sequence[Group], subject: str, names: str) -> str:
 
 def _unknown(groups: Sequence[Group], guesses: FactorGuesses) -> str:
     """Return how many images are in no group, and why."""
-    n = guesses.n_unknown + sum(each.n for each in groups)
+    n = guesses.n_unknown + sum(group.n for group in groups)
     unsure = f"{text.guesser(guesses.provenance)}'s confidence is below --min-confidence"
     why = "the file has none for them" if guesses.provenance == "file" else unsure
     return f"{text.count(guesses.n_unknown)} of {text.count(n)} images have no attribute, because {why}."
@@ -367,7 +369,7 @@ def _unseen(detectable: float | None, explained: ExplainedErrors) -> list[str]:
 
 def _too_few(groups: Sequence[Group], explained: ExplainedErrors) -> list[str]:
     """Return why a difference may go unseen, if images or errors are few."""
-    smallest = min(each.n for each in groups if each.n)
+    smallest = min(group.n for group in groups if group.n)
     if smallest < SMALL_GROUP:
         return [f"The smallest group has only {text.count_of(smallest, 'image')}, so a difference may go unseen."]
     if explained.errors < FEW_ERRORS:

@@ -35,7 +35,7 @@ class TorchClassifier(torch.nn.Module):
     ``classifier.safetensors``, with ``_`` for the dots in their names, and the ``image_tower``.
 
     Args:
-        tensors: those of a `FeatureClassifier`, by name.
+        tensors: the tensors of a `FeatureClassifier`, by name.
         head: the class that computes logits from them.
         image_tower: open_clip's image tower, of which it gets a copy; None for a module that takes features.
     """

@@ -124,7 +124,7 @@ class OutputFolder(Generic[R]):
         """Write the marker (status ``training``) and ``config.toml`` into the `held` folder, or continue the run.
 
         Args:
-            folder: that of `held`.
+            folder: the folder of `held`.
             description: the other entries of the marker.
             config: the settings.
             resume: continue the run that is there.

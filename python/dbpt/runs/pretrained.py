@@ -233,7 +233,7 @@ def write_pretrained(
     Args:
         folder: an existing one.
         backbone: the frozen CLIP, of which only the description is written.
-        tensors: those of the head, by name.
+        tensors: the tensors of the head, by name.
         words: the classes and attributes.
         config: the settings of the run.
         probe: the one that guesses attributes; None without one.

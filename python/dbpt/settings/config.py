@@ -168,7 +168,7 @@ class FitConfig(Settings):
         """Return resolved settings by name.
 
         Args:
-            names: those of the settings.
+            names: the names of the settings.
         """
         resolved = self.resolved()
         return {name: getattr(resolved, name) for name in names}
@@ -178,7 +178,11 @@ class FitConfig(Settings):
         return self.values(setting.name for setting in fields(self) if setting.metadata["identity"])
 
     def given(self, names: Iterable[str]) -> dict[str, Any]:
-        """Return the settings among ``names`` that don't have their default, as a `Command` takes them."""
+        """Return the settings that don't have their default, by name, as a `Command` takes them.
+
+        Args:
+            names: the settings to look at; others are left out.
+        """
         wanted = frozenset(names)
         values = {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.name in wanted}
         return {name: value for name, value in values.items() if value != getattr(type(self), name)}

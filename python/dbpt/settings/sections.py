@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # the fields' types are read as text by check_setting
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from dbpt.environment import cache_folder
 from dbpt.groups import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.guesses.base import PSEUDO_METHODS
 from dbpt.heads import HEADS
-from dbpt.objectives import OBJECTIVES
+from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.settings.fields import AUTO, SettingsSection, setting
 
 # For one batch of all rows (one step per epoch), and for small batches (ten times as many steps or more).
@@ -31,6 +32,16 @@ def method_name(objective: str, prompts: str) -> str:
     """Return the name of an objective, with ``:group`` for group prompts if it could train class prompts too."""
     is_named = prompts == "group" and "class" in OBJECTIVES[objective].prompts
     return f"{objective}:group" if is_named else objective
+
+
+def method_title(name: str, prompts: str | None, *details: Sequence[str]) -> str:
+    """Return the title of an objective, or of a method without training, with details in brackets, first the head."""
+    kind = OBJECTIVES.get(name)
+    free = TRAINING_FREE.get(name)
+    title = kind.title if kind else free.title if free else name
+    of_prompts = ["group prompts"] if prompts == "group" and kind and "class" in kind.prompts else []
+    texts = [*details[0], *of_prompts, *(text for texts in details[1:] for text in texts)]
+    return f"{title} ({', '.join(texts)})" if texts else title
 
 
 @dataclass(frozen=True, kw_only=True)

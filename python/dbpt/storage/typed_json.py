@@ -95,7 +95,7 @@ def typed_json(metadata: Mapping[str, str], name: str, kind: type[T], path: Path
 
     Args:
         metadata: the entries, as JSON texts.
-        name: that of the entry.
+        name: the name of the entry.
         kind, path, hint: as in `typed`: the type to return, the file, and what to do if the entry is damaged.
     """
     try:

@@ -35,7 +35,7 @@ def check_before_reading(config: FitConfig) -> None:
     PSEUDO_METHODS[config.pseudo_method].check_installed()
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings))
-    specs = [checked_spec(**each)[0] for each in (config.backbone, config.label_backbone) if each is not None]
+    specs = [checked_spec(**named)[0] for named in (config.backbone, config.label_backbone) if named is not None]
     length = specs[0].get("config", {}).get("text_cfg", {}).get("context_length")
     n_ctx = config.n_ctx if f"--head {config.head}" in readers("n_ctx") else None
     if n_ctx is not None and isinstance(length, int) and n_ctx >= length:
@@ -119,8 +119,8 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
     ``sentences_read`` says that a row without training has the sentences of groups.
     """
     warnings, config = [], configs[0]
-    readable = {f"--head {each.head}" for each in configs}
-    readable |= {f"--objective {objective}" for each in configs for objective, _ in each.trained}
+    readable = {f"--head {trained.head}" for trained in configs}
+    readable |= {f"--objective {objective}" for trained in configs for objective, _ in trained.trained}
     if loops := not readable.isdisjoint(readers("optimizer")):
         readable.add(f"--optimizer {config.optimizer}")
     for setting in fields(config):
@@ -138,7 +138,7 @@ def setting_warnings(configs: Sequence[FitConfig], *, sentences_read: bool = Fal
         warnings.append(caution("no group prompts", templates=" ".join(config.group_template)))
     if (loops or config.baselines) and config.epochs <= config.warmup_epochs:
         warnings.append(caution("only warm-up", epochs=config.epochs))
-    weighted = any(OBJECTIVES[each.trained_objective].can_sample for each in configs)
+    weighted = any(OBJECTIVES[trained.trained_objective].can_sample for trained in configs)
     if weighted and config.apply == "loss" and config.weights_fade:
         warnings.append(caution("fading weights", batch_size=config.batch_size))
     return warnings

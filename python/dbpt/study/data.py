@@ -76,7 +76,7 @@ def with_data(config: FitConfig, data: DataLike) -> FitConfig:
     if config.names_none:  # a column of combinations is read without the factors' names
         dataset = replace(dataset, known_factors=())
     table = save_table(dataset, config.cache_dir)
-    of_predictions = [each for each in config.columns or () if each.partition("=")[0].strip() in PREDICTION_ROLES]
+    of_predictions = [entry for entry in config.columns or () if entry.partition("=")[0].strip() in PREDICTION_ROLES]
     return replace(config, data=str(table), root=str(dataset.root), columns=tuple(of_predictions) or None, **known)
 
 

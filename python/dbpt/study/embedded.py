@@ -103,7 +103,7 @@ class Embedded:
         )
         note = "" if config.label_model is None else f" by {Path(config.label_model).stem}"
         guessed = guessed if known is None else with_known(guessed, known)
-        factors = [replace(each, method=method.name, note=note + each.note) for each in guessed.factors]
+        factors = [replace(factor, method=method.name, note=note + factor.note) for factor in guessed.factors]
         return replace(guessed, factors=tuple(factors), probe=probe)
 
     @property
@@ -148,19 +148,19 @@ def embedded_rows(
         backbone: the one that is trained on.
         config: the settings. Attributes below their ``min_confidence`` become unknown.
         known: the known attributes of ``dataset``.
-        clusters: those of a run; None finds clusters, if ``config`` asks for them.
+        clusters: the clusters of a run; None finds clusters, if ``config`` asks for them.
     """
     labeller = backbone
     if config.label_backbone is not None:
         labeller = configured_backbone(config, config.label_backbone | {"image_precision": backbone.image_precision})
-    for each in (backbone, labeller):
-        each.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
+    for clip in (backbone, labeller):
+        clip.token_ids(["a"])  # refuses a tokenizer that is gone before the long part
     readable, features, failures = embed_dataset(dataset, backbone, config)
     rows, label_features = _rows_without(failures, len(dataset)), features
     if labeller is not backbone:
         logger.info(f"features for the pseudo attributes, of {config.label_model}:")
         readable, label_features, others = embed_dataset(readable, labeller, replace(config, embeddings=None))
-        failures += tuple(replace(each, row=int(rows[each.row])) for each in others)
+        failures += tuple(replace(failure, row=int(rows[failure.row])) for failure in others)
         kept = _rows_without(others, len(rows))
         features, rows = features.take(kept), rows[kept]
     if known is not None:
@@ -172,8 +172,8 @@ def embedded_rows(
         known = known.above(config.min_confidence)
     failures = tuple(sorted(failures, key=lambda failure: failure.row))
     warnings = [
-        caution("unreadable image", where=dataset.where(each.row), path=each.path, reason=each.reason)
-        for each in failures[:3]
+        caution("unreadable image", where=dataset.where(failure.row), path=failure.path, reason=failure.reason)
+        for failure in failures[:3]
     ]
     warnings += [caution("more unreadable images", n=len(failures) - 3)] if failures[3:] else []
     return Embedded(
@@ -227,7 +227,7 @@ def find_clusters(dataset: Dataset, features: StoredFeatures, backbone: Backbone
     fitted = dataset.rows_to_fit
     class_weights = zero_shot_weights(backbone, *dataset.words.class_texts())
     clusters = find_class_clusters(features[fitted], dataset.labels[fitted], class_weights, dataset.class_names, number)
-    named = ((each.templates[0], *item) for each in read_catalogue() for item in each.attributes.items())
+    named = ((family.templates[0], *item) for family in read_catalogue() for item in family.attributes.items())
     texts = {name: template.replace("{}", wordings[0]) for template, name, wordings in named}
     return clusters.named(list(texts), zero_shot_weights(backbone, list(texts.values()), np.arange(len(texts))))
 

@@ -66,7 +66,7 @@ def image_columns(
     grouping, of_rows = Grouping.guessed(dataset, pseudo), pseudo.take(rows)
     if grouping.provenance != "none":
         judged = guesses.factors if guesses is not None and guesses.is_judged else []
-        doubts = [str(doubt) for each in judged for doubt in each.doubts] if judged else None
+        doubts = [str(doubt) for judged_part in judged for doubt in judged_part.doubts] if judged else None
         columns |= _columns("", grouping.names_of_rows(rows), of_rows.confidence, doubts)
         for number, factor in enumerate(of_rows.factors if of_rows.factors[1:] else ()):
             part = grouping.alone(number)

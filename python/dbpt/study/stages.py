@@ -79,27 +79,27 @@ def load_and_embed(
     """
     config = configs[0]
     check_before_reading(config)
-    start = next((each.start_from for each in configs if each.start_from is not None), None)
+    start = next((trained.start_from for trained in configs if trained.start_from is not None), None)
     context = None if start is None else read_context(start)
-    for each in configs:
-        uses_groups = OBJECTIVES[each.trained_objective].uses_groups or each.prompts == "group"
-        need_attributes |= uses_groups and each.group_source != "ppa"
+    for trained in configs:
+        uses_groups = OBJECTIVES[trained.trained_objective].uses_groups or trained.prompts == "group"
+        need_attributes |= uses_groups and trained.group_source != "ppa"
     dataset = open_dataset(config, needs_attributes=need_attributes)
     dataset, known = rows_with_known(config, dataset)
     if backbone is None:
         logger.info(dataset.describe())
     dataset = replace(dataset, notes=(*dataset.notes, *notes))
-    for each in configs:
-        check_before_embedding(each, dataset)
+    for trained in configs:
+        check_before_embedding(trained, dataset)
     if config.embeddings is not None:
         check_precomputed_file(Path(config.embeddings), dataset)
     backbone = backbone or configured_backbone(config)
-    heads = {(each.head, prompts): each for each in configs for _, prompts in each.trained}
-    for (_, prompts), each in heads.items():
-        settings, words = each.values(HEADS[each.head].settings), dataset.words
-        is_named = prompts == "group" and words.attributes and not each.has_unnamed_groups
+    heads = {(trained.head, prompts): trained for trained in configs for _, prompts in trained.trained}
+    for (_, prompts), trained in heads.items():
+        settings, words = trained.values(HEADS[trained.head].settings), dataset.words
+        is_named = prompts == "group" and words.attributes and not trained.has_unnamed_groups
         outputs = group_prompts(words) if is_named else class_prompts(words)
-        HEADS[each.head].check(backbone, outputs, context=context, start_from=start, **settings)
+        HEADS[trained.head].check(backbone, outputs, context=context, start_from=start, **settings)
     embedded = embedded_rows(dataset, backbone, config, known)
     for warning in embedded.warnings:
         logger.warning(str(warning))

@@ -315,7 +315,7 @@ def _few_effective_rows(best: EpochRecord, objective: Objective, group_names: Se
         subset = objective.subset(0)
         if subset is None or not len(subset) < SMALL_GROUP <= len(objective.training.labels):
             return []
-        return [caution("small subset", note=objective.note)]
+        return [caution("small subset", n=len(subset), of=len(objective.training.labels))]
     counts_G = objective.training.counts.astype(np.float64)
     weights_G = np.array(best.group_weights, dtype=np.float64)
     effective = effective_rows(weights_G, counts_G)

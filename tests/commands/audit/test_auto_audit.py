@@ -90,18 +90,14 @@ def test_the_errors_of_a_file_are_searched_where_zero_shot_clip_has_none(right):
 def test_a_probe_is_searched_in_the_images_that_it_predicts(birds):
     settings = {"data": "waterbirds", "predictions": "probe", **birds}
     found = dbpt.audit(**settings)
-    assert found.figures.data.search.sentence == (
-        f"{discovered(settings)}a linear probe in 240 images that are audited{TOO_SMALL}"
-    )
+    assert "a linear probe in 240 images that are audited" in found.figures.data.search.sentence
     same_figures(found, dbpt.audit(**settings | WORDS))
 
 
 def test_a_run_is_searched_with_its_own_data_and_classes(run):
     settings = {"predictions": run, "attributes": "auto", "split": "all"}
     found = dbpt.audit(**settings)
-    assert found.figures.data.search.sentence == (
-        f"{discovered(settings)}the classifier of the run in 500 images that are audited{TOO_SMALL}"
-    )
+    assert "the classifier of the run in 500 images that are audited" in found.figures.data.search.sentence
     same_figures(found, dbpt.audit(**settings | {"attributes": GROUND}))
 
 
@@ -169,7 +165,7 @@ def test_nothing_proposed_ends_with_one_line_and_the_search_that_shows_why(birds
     command = told[told.index("dbpt discover") : told.index(" shows what was tried")]
     main(shlex.split(command)[1:])
     assert "Nothing proposed" in capsys.readouterr().out
-    with pytest.raises(InputError, match=r"dbpt\.discover with the same data and predictions shows what was tried$"):
+    with pytest.raises(InputError, match=r"dbpt\.discover\(.*predictions=\.\.\., split='all'\) shows what"):
         dbpt.audit("waterbirds", predictions=by_chance(birds), split="all", **birds)
 
 

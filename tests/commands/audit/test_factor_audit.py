@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from made_up_guesses import factor_guesses, guesses_of
-from made_up_run import worded
+from made_up_results import worded
 from tiny import ATTRIBUTES, rows_of
 
 import dbpt
@@ -108,9 +108,7 @@ def test_factors_that_always_go_together_cannot_be_told_apart(draws):
     found = audited({"style": style, "size": style}, labels, draws.random(900) < 0.1 + 0.4 * style)
     for factor, other in zip(found, ("size", "style"), strict=True):
         assert factor.verdict.kind == "bias" and factor.explained_beyond.p_value is None
-        assert factor.verdict.lead[-1] == (
-            f"Its effect can't be told from that of {other}: they go together in these images."
-        )
+        assert factor.verdict.lead[-1].startswith(f"Its effect can't be told from that of {other}:")
 
 
 def test_a_factor_without_trust_takes_nothing_from_the_others(draws):

@@ -96,9 +96,7 @@ def test_a_baseline_is_compared_image_by_image(audited, tmp_path):
 
 def test_a_baseline_of_other_images(audited, tiny, settings, answers, tmp_path):
     audited(0, 0.9, out=tmp_path / "test", split="test")
-    with pytest.raises(
-        InputError, match=r"--baseline .*images.csv: lacks \d+ of the 106 images, such as .*; audit the"
-    ):
+    with pytest.raises(InputError, match=r"--baseline .*images.csv: lacks \d+ of the 106 images, such as "):
         audited(0, 0.9).gate(baseline=tmp_path / "test")
     rows = tiny.rows()
     rows[0]["label"] = "disc" if rows[0]["label"] == "box" else "box"

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from made_up_audit import figures_of
 from made_up_guesses import factor_guesses, guesses_of
-from made_up_run import worded
+from made_up_results import worded
 from runs import fit
 from test_audit import many_rows
 from tiny import rows_of
@@ -39,7 +39,7 @@ def step_after(subject, verdict, guesses, *, by_guesses, figures=None, **of):
         next_step=step,
     )
     sentence = advice_of(figures)
-    assert (step.method is None) is ("such a bias already" not in sentence)
+    assert (step.method is None) is ("already trained against such" not in sentence)
     assert (step.cramers_v is None) is ("Cramér's V" not in sentence)
     return step.kind, sentence, step.commands
 
@@ -127,7 +127,7 @@ def test_the_advice_is_chosen_by_the_association_in_the_training_images(tiny, ch
 def test_a_run_against_the_bias_is_not_trained_again(tiny, tiny_run, run_all, tmp_path):
     subject = subject_of(str(tiny_run), None, {}, None, None)
     _, advice, commands = step_after(subject, BIAS, GUESSES, by_guesses=True)
-    assert "trained against such a bias already, with the objective dbpt" in advice
+    assert "already trained against such a bias, with the objective dbpt" in advice
     assert [line.split()[1] for line in commands] == ["label", "compare"]
     assert dbpt.audit(predictions=tiny_run).figures.next_step.commands == []  # no bias there
     moved = [line.replace(f"{tiny_run}-", f"{tmp_path}/") for line in commands]

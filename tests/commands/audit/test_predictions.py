@@ -195,9 +195,7 @@ def test_an_array_that_may_be_of_another_split_gets_a_warning(tmp_path):
     pets = load_dataset(table, images=False)
     np.save(tmp_path / "mine.npy", np.arange(2))
     (warning,) = said(user_predictions(tmp_path / "mine.npy", pets, np.array([4, 5])).warnings)
-    assert "taken as those of the test images" in warning and warning.endswith(
-        "; as many images are in split train and in split val"
-    )
+    assert "read as the test images" in warning and warning.endswith("in split train and in split val")
     assert user_predictions(np.eye(2), pets, np.array([2, 3])).warnings
     assert user_predictions(np.arange(6) % 2, pets, np.array([2, 3])).warnings == ()
 
@@ -213,7 +211,7 @@ def test_what_is_no_file_gets_one_line(dataset, tmp_path, name):
 
 def test_a_table_names_the_line_of_the_file_whatever_the_order_of_the_data(read):
     """The last image of the data stands in line 2."""
-    with pytest.raises(InputError, match=r"mine.csv line 2: label is 'dog', but 'cat' in pets.csv line 5; mend one"):
+    with pytest.raises(InputError, match=r"mine.csv line 2: label is 'dog', but 'cat' in pets.csv line 5; correct one"):
         read("path,prediction,label\n=d.jpg,cat,dog\nc.jpg,cat,cat\nimg/b.jpg,cat,dog\nimg/a.jpg,dog,dog\n")
 
 

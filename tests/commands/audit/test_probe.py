@@ -63,10 +63,7 @@ def test_a_constant_column_is_left_as_it_is():
 
 @pytest.mark.parametrize(
     ("labels", "message"),
-    [
-        ([0, 0, 0, 0], "all images have the same class"),
-        ([0, 0, 0, 1], "class 'b' has one image; a probe predicts each image from others"),
-    ],
+    [([0, 0, 0, 0], "all images have the same class"), ([0, 0, 0, 1], "class 'b' has one image; a probe predicts")],
 )
 def test_data_that_no_probe_can_be_fitted_to_get_one_line(labels, message):
     with pytest.raises(InputError, match=f"--predictions probe: {message}"):

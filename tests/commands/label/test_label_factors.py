@@ -65,7 +65,7 @@ def test_a_person_is_asked_for_each_factor_and_finds_the_true_figures_of_each(ru
     assert json.loads(page.scripts[0])["questions"] == [["ground", list(ATTRIBUTES)], ["light", list(LIGHT)]]
     assert "meadow, day" not in page.rawdata.split('id="sample"')[0]
     labels = write_labels(sample, answers_of(sample, truth))
-    result = dbpt.judge_labels(sample, labels)
+    result = dbpt.judge_labels(sample, labels).to_dict()
     test = metrics_of(run)["rows"][-1]["test"]
     assert result["corrected"]["worst_group_accuracy"]["value"] == test["worst_group_accuracy"]
     predicted = {row["path"]: row for row in rows_of(run / "predictions.csv") if row["split"] == "test"}
@@ -91,10 +91,10 @@ def test_what_can_not_be_told_of_one_factor_still_counts_for_the_other(sample, t
     answers = answers_of(sample, truth)
     unsure = list(answers)[:8]
     result = dbpt.judge_labels(sample, write_labels(sample, answers | {path: (truth[path][0], "") for path in unsure}))
-    assert (result["n_labelled"], result["n_cannot_tell"], result["n_not_labelled"]) == (24, 8, 0)
-    assert [each["n_labelled"] for each in result["factors"]] == [32, 24]
-    assert any(text.startswith("light: 8 of 32 images could not be told") for text in result["warnings"])
-    assert not any(text.startswith(("ground: 8", "8 of 32")) for text in result["warnings"])
+    assert (result.n_labelled, result.n_cannot_tell, result.n_not_labelled) == (24, 8, 0)
+    assert [factor.n_labelled for factor in result.factors] == [32, 24]
+    warned = [warning for warning in result.warnings if warning.kind == "unsure labels"]
+    assert [(warning.of, warning.values) for warning in warned] == [("light", {"n": 8, "of": 32})]
     none = write_labels(sample, {path: (truth[path][0], "") for path in answers})
     with pytest.raises(InputError, match=r"labels.csv: no image has a value of each of ground, light, so"):
         dbpt.judge_labels(sample, none)

@@ -60,7 +60,7 @@ def test_the_table_has_the_labels_and_what_the_run_kept_and_no_other_true_attrib
     _, answers, result = labelled("\n".join(lines).encode(), tmp_path / "new.csv", options, other_way_round)
     expected = [row | {"attribute": answers.get(row["path"]) or (row["attribute"] if keeps else "")} for row in rows]
     assert rows_of(tmp_path / "new.csv") == expected
-    assert f"--pseudo-attributes {tmp_path / 'new.csv'} --guess-only-unknown" in result["refit"]
+    assert f"--pseudo-attributes {tmp_path / 'new.csv'} --guess-only-unknown" in result.refit
 
 
 def test_a_parquet_file_gets_a_new_csv_that_the_refit_reads(tiny, command, tmp_path):

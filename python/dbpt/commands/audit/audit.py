@@ -131,7 +131,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         expected=grouping.counts() > 0 if parts[1:] or verdict.kind == "untrusted" else None,
         confidence=subject.predictions.confidence,
     )
-    metrics = replace(metrics, groups=tuple(each for each in metrics.groups if each.n))
+    metrics = replace(metrics, groups=tuple(group for group in metrics.groups if group.n))
     confusion = confusion_counts(subject.labels, predictions, dataset.num_classes).tolist()
     taken_for = {
         name: {other: n for other, n in zip(dataset.class_names, counts, strict=True) if n}
@@ -146,7 +146,7 @@ def audited(subject: Subject, command: str) -> tuple[Audit, Study]:
         guesses,
         by_guesses=grouping.kind == "pseudo",
         factors=factors,
-        association=max((each for each in associations if each is not None), default=None),
+        association=max((known for known in associations if known is not None), default=None),
     )
     guessed = {} if guesses.provenance == "clusters" else words.guessed()
     gap = _gap_interval(metrics, None if study.average == "plain" else study.train_counts)
@@ -217,9 +217,9 @@ def groupings_of(subject: Subject, pseudo: GuessedFactors) -> tuple[Grouping, li
 
 def _gap_interval(metrics: GroupMetrics, train_counts: NDArray[np.int64] | None) -> tuple[float, float] | None:
     """Return the interval of the gap to the adjusted average, or to the plain one without ``train_counts`` (G,)."""
-    correct, counts = ([getattr(each, name) for each in metrics.groups] for name in ("correct", "n"))
+    correct, counts = ([getattr(group, name) for group in metrics.groups] for name in ("correct", "n"))
     if train_counts is not None:
-        return gap_interval(correct, counts, [train_counts[each.index] for each in metrics.groups])
+        return gap_interval(correct, counts, [train_counts[group.index] for group in metrics.groups])
     rest = metrics.n - sum(counts)
     return gap_interval(correct, counts, counts, rest=(round(metrics.average * metrics.n) - sum(correct), rest))
 
@@ -243,7 +243,7 @@ def _page(subject: Subject, figures: AuditFigures, study: Study, charts: Mapping
         group_names=names,
         classes=dataset.class_names,
         seed=seed,
-        first=[each.index for each in worst_first(figures.groups)],
+        first=[group.index for group in worst_first(figures.groups)],
     )
     mistakes = None
     if shown := figures.named_group or figures.worst_group:

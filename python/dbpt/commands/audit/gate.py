@@ -166,7 +166,7 @@ def judged(bars: Bars, figures: AuditFigures, images: dict[str, Column]) -> Gate
         InputError: if the baseline has other images, or no image has a known or guessed attribute.
     """
     metrics, checks = figures.metrics, list[Check]()
-    worst = next((each for each in figures.groups if each.index == metrics.worst_group), None)
+    worst = next((group for group in figures.groups if group.index == metrics.worst_group), None)
     if worst is None:
         raise InputError("gate: no audited image has a known or guessed attribute, so there is no group to judge")
     groups = "true" if figures.group_kind == "true" else "doubted" if figures.has_doubts else "guessed"

@@ -43,7 +43,7 @@ def next_step(
         association: Cramér's V of class and attribute in the training images; None if unknown.
     """
     untrusted = by_guesses and verdict.kind == "untrusted"
-    left_out = [each.name for each in factors if each.verdict.kind != "bias"]
+    left_out = [factor.name for factor in factors if factor.verdict.kind != "bias"]
     is_known = not by_guesses or guesses.provenance == "file"
     if untrusted and guesses.provenance != "probe" and (fewer := _fewer_names(subject, guesses)):
         step = fewer
@@ -59,16 +59,16 @@ def next_step(
     else:
         step = _train(subject, left_out, writes_guesses=subject.by == "file" and not is_known)
     if verdict.kind == "bias":
-        step = replace(step, doubted=[each.name for each in factors if each.verdict.kind == "untrusted"])
+        step = replace(step, doubted=[factor.name for factor in factors if factor.verdict.kind == "untrusted"])
     return step
 
 
 def _fewer_names(subject: Subject, guesses: Guesses) -> NextStep | None:
     """Return the step to an audit without the names to leave out; None if there are none."""
     words = subject.dataset.words
-    left_out = {each.name: each.leave_out for each in guesses.factors}
-    suspects = [_without_values(each, left_out[each.name]) for each in words.suspects]
-    fewer = [FewerNames(left_out[each.name], list(each.values)) for each in suspects if left_out[each.name]]
+    left_out = {factor.name: factor.leave_out for factor in guesses.factors}
+    suspects = [_without_values(suspect, left_out[suspect.name]) for suspect in words.suspects]
+    fewer = [FewerNames(left_out[suspect.name], list(suspect.values)) for suspect in suspects if left_out[suspect.name]]
     if not fewer:
         return None
     step = NextStep("fewer names", fewer_names=fewer)
@@ -90,7 +90,7 @@ def _without_values(factor: Factor, names: Collection[str]) -> Factor:
         factor,
         values={name: wordings for name, wordings in factor.values.items() if name not in names},
         shared=tuple(name for name in factor.shared if name not in names),
-        of_class={key: tuple(each for each in own if each not in names) for key, own in factor.of_class.items()},
+        of_class={key: tuple(value for value in own if value not in names) for key, own in factor.of_class.items()},
     )
 
 
@@ -135,7 +135,7 @@ def _settings(subject: Subject, left_out: Collection[str], settings: Collection[
     """Return the values of these settings, without the entries of the factors that are left out."""
 
     def kept(entries: tuple[str, ...] | None) -> tuple[str, ...] | None:
-        return tuple(each for each in entries or () if re.split(r"[\[:=]", each)[0].strip() not in left_out) or None
+        return tuple(entry for entry in entries or () if re.split(r"[\[:=]", entry)[0].strip() not in left_out) or None
 
     asked = subject.asked
     return replace(asked, factors=kept(asked.factors), columns=kept(asked.columns)).given(settings)

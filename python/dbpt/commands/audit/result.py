@@ -98,11 +98,11 @@ class Audit:
 
     def group_rows(self) -> list[dict[str, Any]]:
         """Return a dict for each group: names, numbers of images, rates as fractions, bounds of the accuracy."""
-        return [_row(each) for each in self.groups]
+        return [_row(group) for group in self.groups]
 
     def factor_rows(self) -> list[dict[str, Any]]:
         """Return a dict for each group of each single factor: the keys of `group_rows`, and ``factor``."""
-        return [{"factor": factor.name, **_row(each)} for factor in self.figures.factors for each in factor.groups]
+        return [{"factor": factor.name, **_row(group)} for factor in self.figures.factors for group in factor.groups]
 
     def gate(
         self,
@@ -244,13 +244,13 @@ def _group_table(groups: Sequence[Group], worst: Group | None, file: str) -> lis
         ["false pos.", *(text.percent(each.false_positive_rate) for each in groups)],
     ]
     if _have_confidence(groups):
-        columns.append(["overconf.", *(text.points(each.calibration_gap) for each in groups)])
+        columns.append(["overconf.", *(text.points(group.calibration_gap) for group in groups)])
     # render_columns expects three lines of titles.
     return [*text.render_columns([[title, "", "", *cells] for title, *cells in columns]), *below]
 
 
 def _have_confidence(groups: Sequence[Group]) -> bool:
-    return any(each.confidence is not None for each in groups)
+    return any(group.confidence is not None for group in groups)
 
 
 def _association(figures: AuditFigures) -> list[str]:

@@ -76,7 +76,7 @@ def _by_class(family: TriedFamily) -> list[tuple[str, list[Group]]]:
         return max(accuracies, default=0.0) - min(accuracies, default=0.0)
 
     classes = [(y, list(groups)) for y, groups in groupby(family.groups, lambda group: group.class_name)]
-    return sorted(classes, key=lambda each: -gap(each[1]))
+    return sorted(classes, key=lambda item: -gap(item[1]))
 
 
 def _others(families: Sequence[TriedFamily]) -> dict[str, list[TriedFamily]]:

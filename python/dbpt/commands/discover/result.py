@@ -199,13 +199,13 @@ def _share(explained: ExplainedErrors | None) -> str:
 
 def _passed_over(figures: DiscoveryFigures) -> list[str]:
     """Return lines about families that are not in the table."""
-    names = [each.name for each in figures.families if each.finding == "doubted"]
-    may_be = [each.name for each in figures.to_look_at]
-    of_class = [each.name for each in figures.families if each.finding == "describes the classes"]
+    names = [family.name for family in figures.families if family.finding == "doubted"]
+    may_be = [family.name for family in figures.to_look_at]
+    of_class = [family.name for family in figures.families if family.finding == "describes the classes"]
     lines = [
-        f"split the images much like {' / '.join(each.names)}: {_some([other.name for other in alike])}"
-        for each in figures.distinct
-        if (alike := figures.split_alike(each))
+        f"split the images much like {' / '.join(family.names)}: {_some([other.name for other in alike])}"
+        for family in figures.distinct
+        if (alike := figures.split_alike(family))
     ]
     if may_be:
         lines.append(f"errors go with them, but CLIP may confuse them with the classes: {_some(may_be)}")

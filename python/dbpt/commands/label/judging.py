@@ -1,6 +1,7 @@
 """`judge_labels`: figures from labels by hand; the labels as a table to fit again with."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,21 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.commands.label.estimates import LabelledStrata, estimate
+from dbpt.commands.label.result import (
+    CorrectedWorst,
+    Judged,
+    JudgedData,
+    JudgedFactor,
+    JudgedGroup,
+    StrataCounts,
+    WorstByPseudo,
+    label_warnings,
+)
 from dbpt.commands.label.sample import Design, read_design
 from dbpt.data import SPLITS, Columns, factor_codes, joint_codes
 from dbpt.data.tables import SEPARATORS, Column, csv_of_columns, read_columns, unmarked
 from dbpt.errors import InputError
 from dbpt.groups import worst_group
-from dbpt.report.tables import judged_warnings
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import finished_run
 from dbpt.settings.command import Command
@@ -65,7 +75,7 @@ def write_labelled_table(
     return str(Command("fit", arguments={"config": run / "config.toml", **labels, "out": f"{run}-refit"}))
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 CANNOT_TELL, NOT_ANSWERED = -1, -2
 
 
@@ -76,27 +86,24 @@ def judge_labels(
     table: str | Path | None = None,
     data: str | Path | None = None,
     root: str | Path | None = None,
-) -> dict[str, Any]:
+) -> Judged:
     """Estimate the accuracy of a run's pseudo attributes, and correct its accuracy by group, with a person's labels.
 
     All figures are estimates for the whole split. Their 95 % intervals are for the figure if the person labelled all
     images of the split; they don't cover other images.
 
     Args:
-        folder: that of `draw_label_sample`.
+        folder: the folder of `draw_label_sample`.
         labels: the CSV that the page exported.
         table: a CSV to write: the run's table with the labels in its columns of attributes or factors, for `dbpt.fit`
             with ``guess_only_unknown``.
         data, root: the data of the run and the folder of its images, if they have moved.
 
     Returns:
-        The content of ``judged.json``, which is written into the folder. ``pseudo_accuracy`` is that of the pseudo
-        attributes, ``average`` that of the classifier. ``by_pseudo`` and ``corrected`` have the worst-group accuracy
-        over pseudo groups (exact for this split) and over the person's groups. ``groups`` has the pseudo-group with its
-        precision, and the corrected accuracy. An estimate is a dict of ``value``, ``low`` and ``high``, fractions that
-        are None if no label determines them. With several factors, these figures are about the combinations, and
-        ``factors`` has the same for each factor alone, with its ``name`` and ``values``. With ``table``, ``refit`` is
-        the command that fits again.
+        The figures, as ``judged.json`` in the folder has them. An estimate has ``value``, ``low`` and ``high``,
+        fractions that are None if no label determines them. With several factors, the figures are about the
+        combinations, and ``factors`` has those of each factor alone. With ``table``, ``refit`` is the command that fits
+        again.
 
     Raises:
         InputError: for a folder that is no sample or was changed, for labels that don't belong to it, and if the table
@@ -110,12 +117,12 @@ def judge_labels(
             raise InputError(f"--table {table}: exists; choose another name")
         check_output("--table", Path(table), overwrite=False)
     answers = read_answers(Path(labels), design)
-    result = _described(design, answers)
-    refit = {}
+    result = _judged(design, answers)
+    refit = None
     if table is not None:
-        refit["refit"] = write_labelled_table(Path(table), design, answers, data=data, root=root)
-    write_json(file, result)
-    return result | refit
+        refit = write_labelled_table(Path(table), design, answers, data=data, root=root)
+    write_json(file, result.to_dict())
+    return replace(result, refit=refit)
 
 
 def read_answers(path: Path, design: Design) -> NDArray[np.int64]:
@@ -169,7 +176,7 @@ def _strata(
     return LabelledStrata(sizes, labels, pseudo_attributes, right, counts, len(design.classes))
 
 
-def _described(design: Design, answers: NDArray[np.int64]) -> dict[str, Any]:
+def _judged(design: Design, answers: NDArray[np.int64]) -> Judged:
     """Return the content of ``judged.json``."""
     sizes = [len(names) for names in design.questions.values()]
     combined = joint_codes(list(answers.T), sizes)
@@ -180,34 +187,29 @@ def _described(design: Design, answers: NDArray[np.int64]) -> dict[str, Any]:
     if len(design.factors) > 1:
         columns = zip(design.factors.items(), factor_codes(pseudo_attributes, sizes), answers.T, strict=True)
         for (name, values), guesses, own_answers in columns:
-            figures = _figures(_strata(design, guesses, own_answers, len(values)))
-            factors.append({"name": name, "values": list(values), **_numbers(own_answers), **figures})
+            figures = _figures(_strata(design, guesses, own_answers, len(values)), own_answers)
+            factors.append(JudgedFactor(name=name, values=list(values), **figures))
     blank = strata.sizes[strata.labelled == 0]
-    result = {
-        "schema_version": SCHEMA_VERSION,
-        "dbpt_version": __version__,
-        "sample": design.sample,
-        "run": design.run,
-        "dataset": {"name": design.dataset, "classes": list(design.classes), "attributes": list(design.attributes)},
-        "split": design.split,
-        "n": design.size,
-        "n_drawn": len(answers),
-        **_numbers(combined),
-        "n_not_labelled": int((combined == NOT_ANSWERED).sum()),
-        "average": int((strata.sizes * strata.right).sum()) / design.size,
-        **_figures(strata),
-        "factors": factors,
-        "strata": {"n": len(strata.sizes), "n_not_labelled": len(blank), "n_images_not_labelled": int(blank.sum())},
-    }
-    return result | {"warnings": judged_warnings(result, only_occurring=bool(design.factors))}
+    judged = Judged(
+        schema_version=SCHEMA_VERSION,
+        dbpt_version=__version__,
+        sample=design.sample,
+        run=design.run,
+        dataset=JudgedData(name=design.dataset, classes=list(design.classes), attributes=list(design.attributes)),
+        split=design.split,
+        n=design.size,
+        n_drawn=len(answers),
+        n_not_labelled=int((combined == NOT_ANSWERED).sum()),
+        average=int((strata.sizes * strata.right).sum()) / design.size,
+        factors=factors,
+        strata=StrataCounts(n=len(strata.sizes), n_not_labelled=len(blank), n_images_not_labelled=int(blank.sum())),
+        **_figures(strata, combined),
+    )
+    return replace(judged, warnings=label_warnings(judged))
 
 
-def _numbers(answers: NDArray[np.int64]) -> dict[str, int]:
-    return {"n_labelled": int((answers >= 0).sum()), "n_cannot_tell": int((answers == CANNOT_TELL).sum())}
-
-
-def _figures(strata: LabelledStrata) -> dict[str, Any]:
-    """Return the figures about the attribute, or about one factor."""
+def _figures(strata: LabelledStrata, answers: NDArray[np.int64]) -> dict[str, Any]:
+    """Return the `JudgedFigures` about the attribute, or about one factor, by name."""
     estimates = estimate(strata)
     pseudo = strata.sizes[:, None] * strata.is_pseudo
     n_G, right_G, labelled_G = (
@@ -216,24 +218,27 @@ def _figures(strata: LabelledStrata) -> dict[str, Any]:
     accuracies = [float(right / n) if n else None for right, n in zip(right_G, n_G, strict=True)]
     worst = worst_group(right_G, n_G)
     return {
-        "pseudo_accuracy": vars(estimates.pseudo_accuracy),
-        "by_pseudo": {"worst_group": worst, "worst_group_accuracy": None if worst is None else accuracies[worst]},
-        "corrected": {
-            "worst_group": estimates.worst_group,
-            "worst_group_accuracy": vars(estimates.worst_group_accuracy),
-        },
+        "n_labelled": int((answers >= 0).sum()),
+        "n_cannot_tell": int((answers == CANNOT_TELL).sum()),
+        "pseudo_accuracy": estimates.pseudo_accuracy,
+        "by_pseudo": WorstByPseudo(
+            worst_group=worst, worst_group_accuracy=None if worst is None else accuracies[worst]
+        ),
+        "corrected": CorrectedWorst(
+            worst_group=estimates.worst_group, worst_group_accuracy=estimates.worst_group_accuracy
+        ),
         "groups": [
-            {
-                "group": group,
-                "label": group // strata.num_attributes,
-                "attribute": group % strata.num_attributes,
-                "n_pseudo": int(n_G[group]),
-                "accuracy_by_pseudo": accuracies[group],
-                "precision": vars(estimates.precision[group]),
-                "n_labelled": int(labelled_G[group]),
-                "n_estimated": estimates.images[group],
-                "accuracy": vars(estimates.accuracy[group]),
-            }
+            JudgedGroup(
+                group=group,
+                label=group // strata.num_attributes,
+                attribute=group % strata.num_attributes,
+                n_pseudo=int(n_G[group]),
+                accuracy_by_pseudo=accuracies[group],
+                precision=estimates.precision[group],
+                n_labelled=int(labelled_G[group]),
+                n_estimated=estimates.images[group],
+                accuracy=estimates.accuracy[group],
+            )
             for group in range(len(n_G))
         ],
     }

@@ -299,7 +299,7 @@ def draw_label_sample(
         strata=tuple(described),
         paths=tuple(dataset.paths[row] for row in sample),
         stratum=tuple(strata[sample].tolist()),
-        factors={each.name: dict(each.values) for each in dataset.words.factors},
+        factors={factor.name: dict(factor.values) for factor in dataset.words.factors},
     )
     _write(folder, design, dataset.root)
     return design

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.commands.callbacks import Watch
-from dbpt.commands.comparison_plan import Cell
+from dbpt.commands.compare.plan import Cell
 from dbpt.commands.methods import alpha_of, mixed_result, trained_result, training_free_result
 from dbpt.data import SPLITS
 from dbpt.errors import InputError
-from dbpt.evaluation import GroupMetrics
-from dbpt.evaluation.factors import groups_of_factors, metrics_of_factors
-from dbpt.evaluation.results import DataSummary, RunRow
+from dbpt.evaluation.repeats import Evaluated
+from dbpt.evaluation.results import Row
 from dbpt.heads import HEADS
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.runs.pretrained import FeatureClassifier
@@ -67,26 +66,8 @@ def half_of_each(strata: NDArray[np.int64], draw: int) -> NDArray[np.bool_]:
     return drawn
 
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 HINT = "delete it, and it is trained again"
-
-
-@dataclass(frozen=True)
-class CellResult:
-    """The result of a cell: its row of ``metrics.json``, and its predictions on the split that tables show.
-
-    ``metrics``, ``correct`` (n,) and ``groups`` (n,), -1 if unknown, are of the n images of that split.
-    """
-
-    row: RunRow
-    metrics: GroupMetrics
-    correct: NDArray[np.bool_]
-    groups: NDArray[np.int64]
-
-    def of_factors(self, data: DataSummary, positions: Sequence[int]) -> "CellResult":
-        """Return the result over the groups of only the factors of ``data`` at ``positions``."""
-        metrics = metrics_of_factors(self.metrics, data, positions)
-        return CellResult(self.row, metrics, self.correct, groups_of_factors(self.groups, data, positions))
 
 
 class Stages:
@@ -112,7 +93,7 @@ class Stages:
     def _embedded_for(self, config: FitConfig) -> Embedded:
         seed = None if config.shots is None else config.seed
         if seed not in self._embedded:
-            configs = [each for each in self._configs if seed in (None, each.seed)]
+            configs = [cell_config for cell_config in self._configs if seed in (None, cell_config.seed)]
             backbone = self.embedded.backbone if self._embedded else None
             self._embedded[seed] = self._load(configs, backbone=backbone)
         return self._embedded[seed]
@@ -165,7 +146,7 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
     if config.label_model is not None and not config.learns_attributes and embedded.are_guessed(config):
         arrays.append(embedded.logits)
     rows = np.flatnonzero(dataset.splits == SPLITS.index("test")) if only_test else slice(None)
-    for array in (each[rows] for each in arrays):
+    for array in (whole[rows] for whole in arrays):
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -187,21 +168,20 @@ def run_cell(stages: Stages, cell: Cell, folder: Path, watch: Watch) -> None:
         how: dict[str, Any] = {"checkpoint_path": checkpoint, "watch": watch, "row_name": cell.name, "quiet": True}
         result = trained_result(study, objective, prompts, **how)
         if cell.method.is_mixed:
-            # In a run the row of the training has these; here it may not be among the rows.
-            kept = {name: getattr(result.row, name) for name in ("best_epoch", "epochs", "seconds", "warnings")}
+            (training,) = result.row.repeats
             result = mixed_result(study, result, alpha_of(study), cell.method.name)
-            result = replace(result, row=replace(result.row, **kept))
-    classifier = result.classifier
-    rows = study.rows(study.split)
-    # predictions for all images at once, as for the metrics: a product over fewer rows may round otherwise
-    correct = classifier.predictions(study.features) == study.dataset.labels
-    tensors = {
-        "correct": correct[rows].astype(np.uint8),
-        "groups": study.reported.groups[rows].astype(np.int32),
-        "rows": rows,
-        **{f"classifier.{name}": tensor for name, tensor in classifier.tensors.items()},
+            # In a run the row of the training says how it went; here it may not be among the rows.
+            score = result.row.validation_score
+            result = replace(result, row=replace(result.row, repeats=[replace(training, validation_score=score)]))
+    evaluated, (repeat,) = result.evaluated(study), result.row.repeats
+    row = replace(result.row, repeats=[replace(repeat, draw=cell.draw)])
+    tensors: dict[str, NDArray[Any]] = {
+        "correct": evaluated.correct.astype(np.uint8),
+        "groups": evaluated.groups.astype(np.int32),
+        "rows": study.rows(study.split),
+        **{f"classifier.{name}": tensor for name, tensor in result.classifier.tensors.items()},
     }
-    metadata = {"fingerprint": stages.fingerprint(cell), "row": json.dumps(asdict(result.row))}
+    metadata = {"fingerprint": stages.fingerprint(cell), "row": json.dumps(asdict(row))}
     write_tensors(result_path(folder, cell), tensors, metadata, version=SCHEMA_VERSION)
     # Only once the result is on disk, so that a killed process can continue.
     checkpoint.unlink(missing_ok=True)
@@ -215,7 +195,7 @@ def cell_classifier(folder: Path, cell: Cell) -> FeatureClassifier:
     return FeatureClassifier(own, TRAINING_FREE[cell.method.name] if cell.head is None else HEADS[cell.head])
 
 
-def read_result(path: Path, fingerprint: str) -> CellResult | None:
+def read_result(path: Path, fingerprint: str) -> Evaluated | None:
     """Read a cell's result; return None if it doesn't exist. Refuses one of other settings or data."""
     if not os.path.lexists(path):
         return None
@@ -225,6 +205,5 @@ def read_result(path: Path, fingerprint: str) -> CellResult | None:
             f"{path}: made with other settings or data than this comparison's; use the same ones, or start again with "
             "--overwrite"
         )
-    row = typed_json(metadata, "row", RunRow, path, HINT)
-    assert row.shown is not None  # `read_tensors` has checked that the file is as `run_cell` wrote it
-    return CellResult(row, row.shown, tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64))
+    row = typed_json(metadata, "row", Row, path, HINT)
+    return Evaluated(row, tensors["correct"].astype(np.bool_), tensors["groups"].astype(np.int64))

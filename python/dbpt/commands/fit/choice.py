@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
-from dbpt.evaluation.results import Choice, Lead, RunRow
+from dbpt.evaluation.results import Choice, Lead, Row
 from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.settings.combinations import why_not_mixed
@@ -34,15 +34,15 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
     The hedge is the mixture by `alpha_of`, at its ends the untrained or the trained group prompts; None where nothing
     can be mixed. Without ``--prompts auto`` there are no untrained ones, unless ``--alpha 0`` asks for them.
     """
-    of_groups = next((each for each in trained.values() if each.row.prompts == "group"), None)
+    of_groups = next((candidate for candidate in trained.values() if candidate.row.prompts == "group"), None)
     config, untrained = study.config, GroupPromptsSum.name
     has_words = study.grouping(config.group_source).has_words
     if of_groups is None or why_not_mixed(config.head, has_words=has_words) is not None:
         return dict(trained), None
     alpha = 1.0 if config.alpha is None and config.prompts != AUTO else alpha_of(study)
-    hedge = {0.0: untrained, 1.0: of_groups.row.name}.get(alpha, f"{of_groups.row.name}:mixed")
+    hedge = {0.0: untrained, 1.0: of_groups.row.method}.get(alpha, f"{of_groups.row.method}:mixed")
     mixtures = {untrained: 0.0} if config.prompts == AUTO else {}
-    mixtures |= {} if hedge == of_groups.row.name else {hedge: alpha}
+    mixtures |= {} if hedge == of_groups.row.method else {hedge: alpha}
     mixed = {name: mixed_result(study, of_groups, share, name) for name, share in mixtures.items()}
     return {**mixed, **trained} if hedge not in mixed else {**mixed, **trained, hedge: mixed[hedge]}, hedge
 
@@ -70,8 +70,8 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
     rows, by_group = rows_for(study, "selection", "val"), config.selecting_groups is not None
     labels, grouping = rows.labels, study.grouping(config.selecting_groups or "pseudo")
     groups = rows.groups if by_group else np.zeros_like(labels)  # one group of all rows, for the average
-    values = {name: _values(each, rows.features, labels, selection) for name, each in candidates.items()}
-    means = {name: shrunken_means(each, labels, groups) for name, each in values.items()}
+    values = {name: _values(classifier, rows.features, labels, selection) for name, classifier in candidates.items()}
+    means = {name: shrunken_means(values_N, labels, groups) for name, values_N in values.items()}
     if hedge is None or lost:
         best = max(free, key=lambda name: float(np.nanmin(means[name])))
         return best, replace(choice, why="words" if lost else "score")
@@ -83,8 +83,8 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
             mean, limit = _lead((values[name] - values[hedge])[members])
             is_worse = bool(np.nanmin(means[name]) <= np.nanmin(means[hedge]))
             leads.append(Lead(name=name, mean=mean, limit=limit, is_worse_elsewhere=is_worse))
-    ahead = [each for each in leads if each.mean > each.limit and not each.is_worse_elsewhere]
-    best = max(ahead, key=lambda each: each.mean - each.limit).name if ahead else hedge
+    ahead = [lead for lead in leads if lead.mean > lead.limit and not lead.is_worse_elsewhere]
+    best = max(ahead, key=lambda lead: lead.mean - lead.limit).name if ahead else hedge
     in_val, in_training = grouping.counts(study.rows("val")), grouping.counts(study.rows("train"))
     fewest = int(in_val[(in_val > 0) | (in_training > 0)].min(initial=len(labels)))
     return best, replace(
@@ -117,7 +117,7 @@ def words_fail(study: Study, candidates: Mapping[str, MethodResult]) -> bool:
     return bool(class_word_doubts(logits, *of_rows, study.dataset.class_names))
 
 
-def harder_test(row: RunRow) -> list[Caution]:
+def harder_test(row: Row) -> list[Caution]:
     """Warn if the intervals of a row's worst group on validation and on test don't meet: a shift beyond the groups."""
     val, test = row.val, row.test
     if val is None or test is None or val.worst_group_low is None or test.worst_group_high is None:

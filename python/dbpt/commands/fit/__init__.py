@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -15,40 +15,38 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.clip import Backbone, load_backbone_from_spec
-from dbpt.commands.auto import FOUND_SETTINGS, with_found_attributes
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
-from dbpt.commands.choice import choose, harder_test, with_mixed
+from dbpt.commands.fit.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
+from dbpt.commands.pages import answers_of, compared_rows, made_by_words
+from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.paths import NOT_PUBLISHED
 from dbpt.data.tables import csv_of_columns, csv_text
-from dbpt.evaluation import worst_group_difference_interval
-from dbpt.evaluation.accuracy import worst_first
-from dbpt.evaluation.factors import groups_of_factors, run_of_factors
-from dbpt.evaluation.of_study import run_metrics
-from dbpt.evaluation.results import RunMetrics
+from dbpt.evaluation.of_study import metrics_of_study
+from dbpt.evaluation.repeats import with_rows
+from dbpt.evaluation.results import Metrics, Saved
 from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
-from dbpt.heads.base import group_templates
-from dbpt.report.charts import Chart, write_figures
+from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.guesses import guess_sheets, write_guesses
-from dbpt.report.page import model_card, render_report
-from dbpt.report.pictures import GuessSheets, Mistake, group_examples, surest_mistakes
-from dbpt.report.sections import run_figures
-from dbpt.report.summary import judged_factors, summarize
-from dbpt.report.tables import confusion_counts
+from dbpt.report.model_card import model_card
+from dbpt.report.page import NextSteps, render_results
+from dbpt.report.pictures import GuessSheets, Mistake, surest_mistakes
+from dbpt.report.result_charts import result_charts
+from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_probe
 from dbpt.settings.command import Command
-from dbpt.settings.config import FitConfig, make_config, override, shows_settings
+from dbpt.settings.config import FitConfig, make_config, shows_settings
 from dbpt.settings.fields import AUTO
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import method_name
 from dbpt.storage.files import write_atomically, write_json, write_tensors
-from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.data import with_data
 from dbpt.study.embedded import write_clusters
 from dbpt.study.guesses import image_columns
 from dbpt.study.stages import log_warnings, prepare
@@ -60,7 +58,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-OPTIONS = tuple(each.name for each in fields(FitConfig) if each.name != "data")
+OPTIONS = tuple(setting.name for setting in fields(FitConfig) if setting.name != "data")
 
 
 @shows_settings(FitSettings)
@@ -96,41 +94,26 @@ def fit(
         InputError: for wrong settings or data, if ``out`` can't be used, and if training diverges.
     """
     Watch(callbacks)  # refuses wrong ones before any work
-    out, given = Path(out), dict[str, Any](settings)
-    if data is None:
-        given = override(RUN_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite), given)
-        data = given.pop("data")
-    config, how = with_data(make_config(given), data), {"resume": resume, "overwrite": overwrite}
+    request = Request(RUN_FOLDER, Path(out), resume, overwrite)
+    data, given = request.settings(data, dict[str, Any](settings))
+    config = with_data(make_config(given), data)
     with joined_ranks(config.device) as ranks, ExitStack() as held:
         trackers = ranks.from_first(lambda: trackers_of(config.report_to), sent=lambda _: [])
-        ranks.from_first(lambda: held.enter_context(RUN_FOLDER.held(out, **how)))
-        of_run = ranks.from_first(lambda: RUN_FOLDER.in_its_precision(out, config, resume=resume).image_precision)
-        config = replace(config, image_precision=of_run)
-        named, notes = ranks.from_first(lambda: with_found_attributes(config))
-        config = replace(config, **{name: getattr(named, name) for name in FOUND_SETTINGS})
-        ranks.from_first(lambda: RUN_FOLDER.check_settings(out, config, resume=resume))
-        before = ranks.from_first(lambda: RUN_FOLDER.marker_to_continue(out, resume=resume))
-        notes = notes if before is None else tuple(before.notes)
-        watch = Watch(callbacks, trackers, out / "history.jsonl") if ranks.is_first else Watch()
+        ranks.from_first(lambda: held.enter_context(request.held()))
+        resolved = request.resolve(config, ranks)
+        watch = Watch(callbacks, trackers, request.out / "history.jsonl") if ranks.is_first else Watch()
         held.enter_context(watch)
-        return _fit_on(ranks, config, ranks.in_turns(lambda: resolve_demo(config)), notes, out, how, watch)
+        return _fit_on(ranks, request, resolved, watch)
 
 
-def _fit_on(
-    ranks: Ranks,
-    asked: FitConfig,
-    config: FitConfig,
-    notes: Sequence[str],
-    out: Path,
-    how: dict[str, bool],
-    watch: Watch,
-) -> Result:
-    """Fit with the settings ``config``; ``asked`` are those before a demo was drawn, ``notes`` are about the data."""
+def _fit_on(ranks: Ranks, request: Request, resolved: Resolved, watch: Watch) -> Result:
+    """Train the candidates, choose one, and write the run folder."""
+    out, notes = request.out, resolved.notes
     started = time.perf_counter()
-    study = _prepare_on(ranks, config, notes)
+    study = _prepare_on(ranks, resolved.config, notes)
     embedded = time.perf_counter()
     config = study.config
-    asked = replace(asked, image_precision=config.image_precision)  # so that the command gives the same elsewhere
+    asked = resolved.in_precision(config.image_precision).asked
     command = str(Command("fit", asked.data, {"out": out} | asked.given(OPTIONS)))
     words = asdict(study.dataset.words)
     backbone = study.embedded.backbone
@@ -149,7 +132,7 @@ def _fit_on(
     groups = dict.fromkeys((method_name(*each) for each in trained), study.grouping(config.group_source).names)
 
     def begin() -> GuessSheets | None:
-        RUN_FOLDER.start(out, description, config, **how)
+        request.start(description, config)
         sheets = guess_sheets(study)
         # not again: a resume with other data is refused later, and must change nothing
         write_guesses(out, sheets, study.dataset.name, label_command(out))
@@ -161,27 +144,27 @@ def _fit_on(
     for objective, prompts in trained:
         checkpoint = out / "checkpoints" / f"{method_name(objective, prompts).replace(':', '-')}.safetensors"
         results.append(trained_result(study, objective, prompts, checkpoint_path=checkpoint, watch=watch, ranks=ranks))
-    names = {method_name(*each) for each in candidates}
+    names = {method_name(*candidate) for candidate in candidates}
 
     def finish() -> Result:
-        tried = {each.row.name: each for each in results if each.row.name in names}
+        tried = {candidate.row.method: candidate for candidate in results if candidate.row.method in names}
         tried, hedge = with_mixed(study, tried)
         best, choice = choose(study, tried, hedge) if config.prompts == AUTO else (hedge or next(iter(tried)), None)
-        others = [each for each in results if each.row.name not in names]
+        others = [candidate for candidate in results if candidate.row.method not in names]
         rows = [*others, *(tried[name] for name in tried if name != best), tried[best]]
         of_best = tried[best].row
         of_chosen = replace(study, config=replace(config.for_one(of_best.prompts or "class"), alpha=of_best.alpha))
-        metrics = run_metrics(
-            of_chosen,
-            [result.row for result in rows],
-            chosen=best,
-            warnings=[*study.warnings, *harder_test(of_best)],
+        seconds = {"embed": embedded - started, "total": time.perf_counter() - started}
+        saved = Saved(
+            method=best,
             choice=choice if only is None else None,
             only=only,
-            seconds={"embed": embedded - started, "total": time.perf_counter() - started},
+            seconds={name: round(value, 3) for name, value in seconds.items()},
         )
+        warnings = [*study.warnings, *harder_test(of_best)]
+        metrics = metrics_of_study(of_chosen, saved=saved, warnings=warnings)
         assert sheets is not None
-        write_results(out, of_chosen, rows, metrics, sheets, command)
+        metrics = write_results(out, of_chosen, rows, metrics, sheets, command)
         RUN_FOLDER.finish(out, description, config)
         log_warnings(
             (result := Result(out, metrics)).warnings,
@@ -228,25 +211,27 @@ def write_results(
     out: Path,
     study: Study,
     results: list[MethodResult],
-    metrics: RunMetrics,
+    metrics: Metrics,
     sheets: GuessSheets,
     command: str,
-) -> None:
-    """Write the files of the run folder.
+) -> Metrics:
+    """Write the files of the run folder; return the metrics with rows.
 
     Args:
         out: the folder.
         study: the data with groups, and the settings.
-        results: those of all rows; the last is the chosen one, which was trained.
-        metrics: the content of ``metrics.json``.
+        results: the results of all rows; the last is the chosen one, which was trained.
+        metrics: the metrics of the run but for its rows.
         sheets: the guesses, with pictures if there are images.
         command: the command that makes the run.
     """
+    of_rows = [(replace(result.row, repeats=[]), [result.evaluated(study)]) for result in results]
+    metrics, of_groups = with_rows(metrics, of_rows), metrics
     is_drawn = (study.dataset.root / NOT_PUBLISHED).is_file()
     weights = study.embedded.backbone.spec["weights"].get("path")
     final = results[-1]
     history = [
-        history_line(result.row.name, record, best=record.epoch == result.trained.best_epoch)
+        history_line(result.row.method, record, best=record.epoch == result.trained.best_epoch)
         for result in results
         if result.trained and result.row.epochs  # mixtures share a training
         for record in result.trained.history
@@ -266,17 +251,30 @@ def write_results(
         _write_pseudo_attributes(out, study)
     write_atomically(out / "groups.csv", _groups_csv(study, final))
     dataset, features = replace(study.dataset, splits=study.splits), study.features
-    predictions = final.classifier.predictions(features)
     probabilities = final.classifier.probabilities(features)
-    of_images: dict[str, Any] = {"predictions": predictions, "probabilities": probabilities}
+    of_images: dict[str, Any] = {"predictions": final.predictions, "probabilities": probabilities}
     columns = image_columns(dataset, study.pseudo, study.guesses, **of_images)
     write_atomically(out / "predictions.csv", csv_of_columns(columns))
     write_atomically(out / "history.jsonl", history)  # in the order of the table, with the best epochs
     write_json(out / "metrics.json", asdict(metrics))
-    charts = run_figures(metrics, [json.loads(line) for line in history])
+    charts = result_charts(metrics, [json.loads(line) for line in history])
     write_figures(out, charts)
     write_atomically(out / "README.md", model_card(metrics, command, is_drawn=is_drawn, weights=weights))
-    write_atomically(out / "report.html", run_page(study, results, metrics, charts, sheets, out, command))
+    config = study.config
+    page = render_results(
+        metrics,
+        with_rows(of_groups, of_rows, judged_factors(sheets.guesses, metrics)),
+        sheets,
+        made_by_words(
+            study, metrics, sheets, command, setting_texts(config.resolved(), (each.name for each in fields(config)))
+        ),
+        NextSteps(label=label_command(out)),
+        charts,
+        answers_of(study, metrics, {i: results[i].predictions for i in compared_rows(metrics, range(len(results)))}),
+        worst_group_mistakes(study, final),
+    )
+    write_atomically(out / "report.html", page)
+    return metrics
 
 
 def _write_pseudo_attributes(out: Path, study: Study) -> None:
@@ -315,69 +313,6 @@ def _groups_csv(study: Study, final: MethodResult) -> str:
         weight = None if weights is None else weights[group]
         table.append([group, label, attribute, of_attributes, *numbers, weight])
     return csv_text(table)
-
-
-def run_page(
-    study: Study,
-    results: Sequence[MethodResult],
-    metrics: RunMetrics,
-    charts: Mapping[str, Chart | None],
-    sheets: GuessSheets,
-    out: Path,
-    command: str,
-) -> str:
-    """Return ``report.html`` of a run.
-
-    Args:
-        study: the data with groups, and the settings.
-        results: those of all rows. The page compares the first with the last, the chosen one.
-        metrics: the content of ``metrics.json``.
-        charts: those of `run_figures`, by name.
-        sheets: the guesses, with pictures if there are images.
-        out: the run folder.
-        command: the command that made the run.
-    """
-    dataset, config = study.dataset, study.config
-    words = dataset.words
-    rows = study.rows(study.split)
-    groups, labels = study.reported.groups[rows], dataset.labels[rows]
-    predictions = {each.row.name: each.classifier.predictions(study.features[rows]) for each in results}
-    before, after = predictions[results[0].row.name], predictions[results[-1].row.name]
-    trusted = judged_factors(sheets.guesses, metrics)
-    judged = run_of_factors(metrics, trusted)
-    strongest, shown = summarize(judged).baseline, results[-1].row.shown
-    difference = None
-    if strongest is not None:
-        against = predictions[strongest.record.name]
-        judged_groups = groups if judged is metrics else groups_of_factors(groups, metrics.dataset, trusted)
-        difference = worst_group_difference_interval(after == labels, against == labels, judged_groups)
-    examples = group_examples(
-        [dataset.paths[row] for row in rows],
-        dataset.root if config.opens_images else None,
-        groups,
-        [before, after],
-        group_names=study.reported.pairs,
-        classes=dataset.class_names,
-        seed=config.seed,
-        first=[each.index for each in worst_first(shown.groups)] if shown else [],
-    )
-    named = config.prompts == "group" and study.grouping(config.group_source).has_words
-    of_groups = [group_templates(words)] if named else []
-    return render_report(
-        metrics,
-        judged,
-        charts,
-        mistakes=worst_group_mistakes(study, results[-1]),
-        sheets=sheets,
-        examples=examples,
-        confusions=[confusion_counts(labels, each, dataset.num_classes) for each in (before, after)],
-        words=[*words.classes.items(), *sheets.words.items()],
-        templates=(words.templates, words.attribute_templates, *of_groups),
-        settings=setting_texts(config.resolved(), (each.name for each in fields(config))),
-        command=command,
-        label_command=label_command(out),
-        difference=difference,
-    )
 
 
 def worst_group_mistakes(study: Study, result: MethodResult) -> list[Mistake] | None:

@@ -11,40 +11,41 @@ from typing import TYPE_CHECKING, Any
 import torch.distributed as dist
 
 from dbpt._core import __version__
-from dbpt.cautions import caution
-from dbpt.commands import comparison_plan as planning
-from dbpt.commands.auto import with_found_attributes
+from dbpt.cautions import Caution, caution
 from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
-from dbpt.commands.comparison_cells import CellResult, Stages, read_result, result_path
-from dbpt.commands.comparison_jobs import answers_of, attempt, run_in_processes
-from dbpt.commands.comparison_summary import comparison_metrics
+from dbpt.commands.compare import plan as planning
+from dbpt.commands.compare.cells import Stages, cell_classifier, read_result, result_path
+from dbpt.commands.compare.jobs import attempt, run_in_processes
+from dbpt.commands.pages import answers_of, compared_rows, made_by_words
+from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
 from dbpt.environment import launched, progress_bar
 from dbpt.errors import InputError
-from dbpt.evaluation.factors import data_of_factors
-from dbpt.evaluation.of_study import shared_metrics
-from dbpt.evaluation.results import JUDGED
+from dbpt.evaluation.of_study import metrics_of_study, shared_settings
+from dbpt.evaluation.repeats import Evaluated, Repeated, with_rows
+from dbpt.evaluation.results import JUDGED, FailedTraining, Metrics
 from dbpt.objectives.training_free import TRAINING_FREE
-from dbpt.report import sections
 from dbpt.report.charts import write_figures
-from dbpt.report.comparison import ComparisonSummary, csv_table
-from dbpt.report.comparison_page import NextSteps, comparison_figures, render_comparison
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.guesses import guess_sheets, write_guesses
+from dbpt.report.page import Answers, NextSteps, render_results
+from dbpt.report.result_charts import result_charts
 from dbpt.report.summary import judged_factors
+from dbpt.report.tables import csv_table
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
 from dbpt.settings.command import Command
-from dbpt.settings.config import FitConfig, override, shows_settings
+from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.fields import AUTO, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
 from dbpt.study.checks import setting_warnings
-from dbpt.study.data import resolve_demo, with_data
+from dbpt.study.data import with_data
 from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
 from dbpt.study.stages import log_warnings
+from dbpt.study.study import Study
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -134,18 +135,20 @@ def compare(
     """
     Watch(callbacks)  # refuses wrong ones before any work
     if jobs < 1:
-        raise InputError(f"--jobs: found {jobs}; expected how many processes train at the same time, 1 or more")
+        raise InputError(
+            f"--jobs: found {jobs}; expected the number of processes that train at the same time, 1 or more"
+        )
     # ranks would each do all of the work and overwrite each other's files
     if launched() or (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
         raise InputError(
-            "dbpt compare does not share out trainings to the processes of torchrun; start it once, without torchrun, "
-            "and say --jobs for several processes"
+            "dbpt compare can't share trainings among the processes of torchrun; start it once, without torchrun, and "
+            "use --jobs for several processes"
         )
-    out, shared, own = Path(out), dict[str, Any](settings), dict[str, Any]()
-    if data is None:
-        written = COMPARISON_FOLDER.settings_to_continue(out, resume=resume, overwrite=overwrite)
-        shared = override({name: value for name, value in written.items() if name not in planning.BY_THE_PLAN}, shared)
-        data, marker = shared.pop("data"), COMPARISON_FOLDER.read_marker(out)
+    request = Request(COMPARISON_FOLDER, Path(out), resume, overwrite)
+    own, continued = dict[str, Any](), data is None
+    data, shared = request.settings(data, dict[str, Any](settings), without=planning.BY_THE_PLAN)
+    if continued:
+        marker = COMPARISON_FOLDER.read_marker(request.out)
         own = {name: getattr(marker, name) for name in ("methods", "heads", "seeds", "vary")}
         own["resample"] = marker.draws or None
     given = {"methods": methods, "heads": heads, "seeds": seeds, "resample": resample, "vary": vary}
@@ -153,39 +156,26 @@ def compare(
     config = with_data(planning.shared_settings(shared), data)
     planning.make_plan(config, **own)  # refuses a bad one at once
     watch = Watch(callbacks, trackers_of(config.report_to))
-    with COMPARISON_FOLDER.held(out, resume=resume, overwrite=overwrite), watch:
-        config = COMPARISON_FOLDER.in_its_precision(out, config, resume=resume)
-        config, notes = with_found_attributes(config)
-        COMPARISON_FOLDER.check_settings(out, config, resume=resume)
-        before = COMPARISON_FOLDER.marker_to_continue(out, resume=resume)
-        notes = notes if before is None else tuple(before.notes)
-        plan = planning.make_plan(resolve_demo(config), **own)
-        return _compare_in(out, config, plan, jobs, notes, {"resume": resume, "overwrite": overwrite}, watch)
+    with request.held(), watch:
+        return _compare(request, request.resolve(config), own, jobs, watch)
 
 
-def _compare_in(
-    out: Path,
-    asked: FitConfig,
-    plan: planning.Plan,
-    jobs: int,
-    notes: Sequence[str],
-    how: dict[str, bool],
-    watch: Watch,
-) -> Result:
-    """Compare as ``plan`` says; ``asked`` are its settings before a demo was drawn, ``notes`` are about the data."""
+def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: int, watch: Watch) -> Result:
+    """Train the cells of the plan with the arguments ``own``, and write the folder."""
+    out, notes = request.out, resolved.notes
+    plan = planning.make_plan(resolved.config, **own)
     free = [TRAINING_FREE[method.name] for method in plan.methods if method.objective is None]
-    needed = any(each.needs_attributes for each in free)
+    needed = any(method.needs_attributes for method in free)
     stages = Stages([cell.config for cell in plan.cells], need_attributes=needed, notes=notes)
-    precision, methods = stages.embedded.backbone.image_precision, [method.name for method in plan.methods]
-    # Once more, since the backbone has settled the precision, by which results and commands are the same elsewhere.
-    asked = replace(asked, image_precision=precision)
-    precise = replace(plan.config, image_precision=precision)
-    plan = planning.make_plan(precise, methods, plan.heads, plan.seeds, plan.draws or None, plan.vary)
+    methods = [method.name for method in plan.methods]
+    # Once more, since the backbone has settled the precision.
+    resolved = resolved.in_precision(stages.embedded.backbone.image_precision)
+    plan, asked = planning.make_plan(resolved.config, **own), resolved.asked
     configs = [cell.config for cell in plan.cells]
     # prepare every cell, to refuse bad ones before any is trained; draws differ only in their rows
     checked = [cell for row in plan.rows for cell in row.cells]
     warnings = dict.fromkeys(text for cell in checked for text in stages.study(cell).warnings)
-    warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(each.names_groups for each in free)))
+    warnings |= dict.fromkeys(setting_warnings(configs, sentences_read=any(method.names_groups for method in free)))
     if plan.config.alpha is not None and not any(row.method.is_mixed for row in plan.rows):
         warnings[caution("no effect", flag="--alpha", value=str(plan.config.alpha), readers=planning.MIXED)] = None
     if plan.vary:
@@ -193,13 +183,13 @@ def _compare_in(
     embedded, study = stages.embedded, stages.guessed(plan.cells[0])
     study = replace(study, guesses=(guesses := judged_guesses(embedded, study.pseudo)))
     trained = [cell.config for cell in plan.cells if cell.head is not None]
-    reads_guesses = any(each.uses_guesses for each in free)
+    reads_guesses = any(method.uses_guesses for method in free)
     doubted = guesses.doubted_factors if reads_guesses else doubted_guesses(study, trained)
     study = replace(study, doubted_guesses=doubted, class_doubts=judged_class_words(embedded, study.pseudo))
     log_warnings(logged := [*study.class_doubts, *map(doubts_in_words, doubted), *warnings], embedded.warnings)
     description = {
         "dbpt_version": __version__,
-        "methods": [method.name for method in plan.methods],
+        "methods": methods,
         "heads": list(plan.heads),
         "seeds": list(plan.seeds),
         "draws": plan.draws,
@@ -209,14 +199,14 @@ def _compare_in(
         "notes": list(notes),
         "vary": plan.vary,
     }
-    there = how["resume"] and not is_missing(out / COMPARISON_FOLDER.marker)
+    there = request.resume and not is_missing(out / COMPARISON_FOLDER.marker)
     marker = COMPARISON_FOLDER.read_marker(out) if there else None
     if marker is not None and marker.data != description["data"]:
         raise InputError(
             f"--resume: {out} was started with other images, labels, words or weights; use the same ones, or start "
             "again with --overwrite"
         )
-    COMPARISON_FOLDER.start(out, description, plan.config, **how)
+    request.start(description, plan.config)
     steps = next_steps(out, asked, plan)
     sheets = guess_sheets(study)
     label_commands = "\n".join(filter(None, (steps.fit, steps.label)))
@@ -224,26 +214,20 @@ def _compare_in(
     groups = {cell.name: study.grouping(cell.config.group_source).names for cell in plan.cells if cell.head is not None}
     watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
     results, failures = _run(plan, stages, out, jobs, watch)
-    shared = shared_metrics(study)
-    metrics = comparison_metrics(plan, results, failures, shared, study.split, list(warnings))
+    metrics, of_rows = metrics_of_plan(plan, study, failures, list(warnings)), repeated_rows(plan, results)
+    metrics, of_groups = with_rows(metrics, of_rows), metrics
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))
-    words, heads = embedded.dataset.words, {"Methods": ", ".join(methods), "Heads": ", ".join(plan.heads)}
-    failed = {"Images that could not be read": str(len(embedded.failures))}
-    of_words, templates = [*words.classes.items(), *sheets.words.items()], (words.templates, words.attribute_templates)
-    settings = heads | failed | setting_texts(plan.config, SETTINGS)
-    made_by = sections.made_by("compare", command_of(out, asked, plan), of_words, templates, settings, metrics=metrics)
-    trusted, of_trusted = judged_factors(guesses, metrics), metrics
-    if len(trusted) < len(shared.dataset.factors):
-        of_factors = {name: each.of_factors(shared.dataset, trusted) for name, each in results.items()}
-        shared = replace(shared, dataset=data_of_factors(shared.dataset, trusted))
-        of_trusted = comparison_metrics(plan, of_factors, failures, shared, study.split, list(warnings))
-    answers = answers_of(plan, results, metrics, stages, out)
+    heads = {"Methods": ", ".join(methods), "Heads": ", ".join(plan.heads)}
+    made_by = made_by_words(
+        study, metrics, sheets, command_of(out, asked, plan), heads | setting_texts(plan.config, SETTINGS)
+    )
+    judged = with_rows(of_groups, of_rows, judged_factors(guesses, metrics))
     if plan.vary:
-        best = [row.chosen for row in ComparisonSummary(metrics).rows].index(True)
-        steps = next_steps(out, asked, plan, plan.rows[best])
-    charts = comparison_figures(metrics)
-    page = render_comparison(metrics, of_trusted, sheets, made_by, steps, answers, charts)
+        steps = next_steps(out, asked, plan, plan.rows[metrics.chosen])
+    charts = result_charts(metrics)
+    answers = _answers(plan, results, metrics, stages, out)
+    page = render_results(metrics, judged, sheets, made_by, steps, charts, answers)
     write_figures(out, charts)
     write_atomically(out / "compare.html", page)
     if not failures:
@@ -254,11 +238,64 @@ def _compare_in(
     return result
 
 
+def metrics_of_plan(plan: planning.Plan, study: Study, failures: Mapping[str, str], warnings: list[Caution]) -> Metrics:
+    """Return the metrics of a comparison but for its rows; ``failures`` are the reasons why cells failed, by name."""
+    lr = {cell.config.head: cell.config.peak_lr for cell in reversed(plan.cells) if cell.head is not None}
+    failed = [
+        FailedTraining(
+            method=cell.method.name,
+            head=cell.head,
+            seed=cell.config.seed,
+            draw=cell.draw,
+            reason=failures[cell.name],
+            varied=dict(cell.varied),
+        )
+        for cell in plan.cells
+        if cell.name in failures
+    ]
+    return metrics_of_study(
+        study,
+        seeds=list(plan.seeds),
+        draws=list(range(plan.draws)),
+        heads=list(plan.heads),
+        model_selection=plan.config.model_selection,
+        settings=shared_settings(plan.config, lr),
+        left_out=list(plan.left_out),
+        failed=failed,
+        warnings=warnings,
+    )
+
+
+def repeated_rows(plan: planning.Plan, results: Mapping[str, Evaluated]) -> list[Repeated]:
+    """Return each row of the plan, with the results of its finished cells."""
+    return [
+        (row.without_figures, [results[cell.name] for cell in (*row.cells, *row.draws) if cell.name in results])
+        for row in plan.rows
+    ]
+
+
+def _answers(
+    plan: planning.Plan, results: Mapping[str, Evaluated], metrics: Metrics, stages: Stages, out: Path
+) -> Answers | None:
+    """Return the answers of the first finished seed of the chosen row and of one before it; None without results."""
+    cells = plan.rows[metrics.chosen].cells
+    number = next((n for n, cell in enumerate(cells) if cell.name in results), None)
+    if number is None:
+        return None
+    finished = [i for i, row in enumerate(plan.rows) if row.cells[number].name in results]
+    study = stages.study(cells[number])
+    predictions = {
+        i: cell_classifier(out, plan.rows[i].cells[number]).predictions(study.features)
+        for i in compared_rows(metrics, finished)
+    }
+    return answers_of(study, metrics, predictions)
+
+
 def _run(
     plan: planning.Plan, stages: Stages, out: Path, jobs: int, watch: Watch
-) -> tuple[dict[str, CellResult], dict[str, str]]:
+) -> tuple[dict[str, Evaluated], dict[str, str]]:
     """Read the finished cells and run the others; return results and reasons of failures by name."""
-    results, failures = dict[str, CellResult](), dict[str, str]()
+    results, failures = dict[str, Evaluated](), dict[str, str]()
     for cell in plan.cells:
         if result := read_result(result_path(out, cell), stages.fingerprint(cell)):
             results[cell.name] = result
@@ -291,19 +328,19 @@ def _run(
     return results, failures
 
 
-def _line(cell: planning.Cell, outcome: CellResult | str) -> str:
+def _line(cell: planning.Cell, outcome: Evaluated | str) -> str:
     if isinstance(outcome, str):
         figure = f"failed: {outcome}"
     elif (worst := outcome.metrics.worst_group_accuracy) is None:
-        figure = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.seconds:.1f} s"
+        figure = f"average {100 * outcome.metrics.average:.1f} %, {outcome.row.repeats[0].seconds:.1f} s"
     else:
-        figure = f"worst group {100 * worst:.1f} %, {outcome.row.seconds:.1f} s"
+        figure = f"worst group {100 * worst:.1f} %, {outcome.row.repeats[0].seconds:.1f} s"
     head = "" if cell.head is None else f", {cell.head}"
     number = f"seed {cell.config.seed}" if cell.draw is None else f"draw {cell.draw}"
     return f"{cell.method.name}{varied_in_words(dict(cell.varied))}{head}, {number}: {figure}"
 
 
-SETTINGS = [each.name for each in fields(FitConfig) if each.name not in ("data", *planning.BY_THE_PLAN)]
+SETTINGS = [setting.name for setting in fields(FitConfig) if setting.name not in ("data", *planning.BY_THE_PLAN)]
 """The settings of every row."""
 
 

@@ -1,11 +1,11 @@
-"""Run cells in this process or in several; and the predictions of finished cells, for the page."""
+"""Run cells in this process or in several."""
 
 import logging
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -17,18 +17,12 @@ import torch
 from tqdm import tqdm
 
 from dbpt.commands.callbacks import Watch
-from dbpt.commands.comparison_cells import CellResult, Stages, cell_classifier, run_cell
-from dbpt.commands.comparison_plan import BASELINE, Cell, Plan
+from dbpt.commands.compare.cells import Stages, run_cell
+from dbpt.commands.compare.plan import Cell
 from dbpt.data import DATASETS
 from dbpt.errors import InputError
-from dbpt.evaluation.accuracy import worst_first
-from dbpt.evaluation.results import ComparisonMetrics
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.comparison import ComparisonSummary
-from dbpt.report.comparison_page import Answers
-from dbpt.report.pictures import group_examples
-from dbpt.report.tables import confusion_counts
 from dbpt.settings.config import FitConfig
 from dbpt.training.records import Diverged
 
@@ -45,7 +39,7 @@ def run_in_processes(
     Args:
         configs: the settings of all cells, whose images must be in the cache.
         cells: those to run.
-        folder: that of the comparison.
+        folder: the folder of the comparison.
         jobs: the number of processes.
         watch: this process tells it each epoch.
 
@@ -198,66 +192,3 @@ def _interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def answers_of(
-    plan: Plan, results: Mapping[str, CellResult], metrics: ComparisonMetrics, stages: Stages, folder: Path
-) -> Answers | None:
-    """Return the answers of the `_compared` rows to the images of the shown split; None if no result is there.
-
-    Args:
-        plan: the cells and rows of the comparison.
-        results: of the finished cells, by name.
-        metrics: the content of ``compare.json``.
-        stages: give the data of a cell.
-        folder: that of the comparison, which has the classifiers.
-    """
-    after = [row.chosen for row in ComparisonSummary(metrics).rows].index(True)
-    positions = _compared(plan, results, after)
-    if not positions:
-        return None
-    number = _first_finished(plan, results, after)
-    cells = [plan.rows[position].cells[number] for position in positions]
-    study = stages.study(cells[-1])
-    dataset, features = study.dataset, study.features
-    rows = study.rows(study.split)
-    predictions = [cell_classifier(folder, cell).predictions(features)[rows] for cell in cells]
-    config = cells[-1].config
-    return Answers(
-        rows=positions,
-        seed=config.seed,
-        examples=group_examples(
-            [dataset.paths[row] for row in rows],
-            dataset.root if config.opens_images else None,
-            study.reported.groups[rows],
-            predictions,
-            group_names=study.reported.pairs,
-            classes=dataset.class_names,
-            seed=config.seed,
-            first=[each.index for each in worst_first(results[cells[-1].name].metrics.groups)],
-        ),
-        confusions=[confusion_counts(dataset.labels[rows], each, dataset.num_classes) for each in predictions],
-        has_images=config.opens_images,
-    )
-
-
-def _first_finished(plan: Plan, results: Mapping[str, CellResult], row: int) -> int:
-    """Return the number of the first seed that is finished, of the row number ``row``, or -1."""
-    return next((n for n, cell in enumerate(plan.rows[row].cells) if cell.name in results), -1)
-
-
-def _compared(plan: Plan, results: Mapping[str, CellResult], after: int) -> list[int]:
-    """Return the positions of two rows, whose predictions the page shows as before and ``after``.
-
-    Before is zero-shot, else ERM with the same head, else the first row. Rows without results are left out.
-    """
-    if (number := _first_finished(plan, results, after)) < 0:
-        return []
-
-    def rank(cell: Cell) -> tuple[bool, bool]:
-        is_erm = cell.method.name == BASELINE and cell.head == plan.rows[after].head
-        return cell.method.name != "zero-shot", not is_erm
-
-    others = [position for position in range(len(plan.rows)) if position != after]
-    others = [position for position in others if plan.rows[position].cells[number].name in results]
-    return [*sorted(others, key=lambda position: rank(plan.rows[position].cells[number]))[:1], after]

@@ -13,12 +13,20 @@ from typing import Any
 import numpy as np
 
 from dbpt.errors import InputError, nearest, plain_number
+from dbpt.evaluation.results import Row
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
 from dbpt.settings.combinations import why_not_mixed, why_refused
 from dbpt.settings.config import FitConfig, make_config, readers
-from dbpt.settings.fields import check_setting, flag_of, value_in_words
-from dbpt.settings.sections import GROUP_SOURCES, GroupSettings, HeadSettings, TrainingSettings, method_name
+from dbpt.settings.fields import check_setting, flag_of, value_in_words, varied_in_words
+from dbpt.settings.sections import (
+    GROUP_SOURCES,
+    GroupSettings,
+    HeadSettings,
+    TrainingSettings,
+    method_name,
+    method_title,
+)
 
 BASELINE = "erm"
 MOST_SEEDS = 1000  # a larger number is taken for one seed
@@ -67,11 +75,9 @@ class Method:
         """The name in tables."""
         if self.objective is None:
             return TRAINING_FREE[self.training_free].title
-        is_named = self.prompts == "group" and "class" in OBJECTIVES[self.objective].prompts
-        details = ["group prompts"] if is_named else []
-        details += ["mixed"] if self.is_mixed else []
-        details += [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
-        return OBJECTIVES[self.objective].title + (f" ({', '.join(details)})" if details else "")
+        mixed = ["mixed"] if self.is_mixed else []
+        groups = [] if self.group_source == "pseudo" else [f"{self.group_source} groups"]
+        return method_title(self.objective, self.prompts, [], mixed, groups)
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,24 @@ class PlannedRow:
     cells: tuple[Cell, ...]
     draws: tuple[Cell, ...]
     varied: Varied = ()
+
+    @property
+    def without_figures(self) -> Row:
+        """The row of the table before anything is trained."""
+        method, own, config = self.method, dict(self.varied), self.cells[0].config
+        row = Row(
+            method=method.name,
+            title=method.title + varied_in_words(own),
+            objective=method.objective,
+            group_source=method.group_source,
+            head=self.head,
+            varied=own,
+        )
+        if self.head is None:
+            return row
+        objective = config.trained_objective
+        apply, selection = config.application(objective), config.selection_of(objective)
+        return replace(row, prompts=config.prompts, apply=apply, model_selection=selection)
 
 
 @dataclass(frozen=True)
@@ -234,7 +258,7 @@ def _values(name: str, given: Sequence[Any]) -> list[Any]:
     if name in BY_THE_PLAN:
         raise InputError(f"{flag}: each row of a comparison has its own; name them in --{BY_THE_PLAN[name]}")
     if name not in VARIABLE:
-        if name in (each.name for each in fields(FitConfig)):
+        if name in (field_.name for field_ in fields(FitConfig)):
             raise InputError(f"{flag}: all rows share it; make a comparison for each value")
         raise InputError(f"{flag}: unknown setting{nearest(name, list(VARIABLE))}; valid are {', '.join(VARIABLE)}")
     given = given.tolist() if isinstance(given, np.ndarray) else given  # such as np.geomspace(1e-4, 1e-2, 5)
@@ -242,14 +266,14 @@ def _values(name: str, given: Sequence[Any]) -> list[Any]:
         raise InputError(f"{flag}: found {given!r:.200}; expected a list of values")
     setting, values = VARIABLE[name], list[Any]()
     kind = str(setting.type).removesuffix(" | None")
-    for each in given:
-        value = each
+    for entry in given:
+        value = entry
         try:
             if isinstance(value, str) and kind != "str":
                 value = {"true": True, "false": False}[value] if kind == "bool" else plain_number(value)
         except (KeyError, ValueError):
             expected = "true or false" if kind == "bool" else "a number"
-            raise InputError(f"{flag}: {each!r} is not {expected}; write --vary {name}=VALUE,VALUE") from None
+            raise InputError(f"{flag}: {entry!r} is not {expected}; write --vary {name}=VALUE,VALUE") from None
         if kind == "int" and isinstance(value, float) and value.is_integer():
             value = int(value)
         elif kind == "float" and type(value) is int:
@@ -293,8 +317,8 @@ def _parse_method(text: str) -> Method:
     choices = ["group", "mixed", *GROUP_SOURCES]
     for part in parts:
         if part not in choices:
-            kinds = "group, for group prompts, mixed, for those between trained and untrained"
-            expected = f"after the colon stands {kinds}, or the groups: {', '.join(GROUP_SOURCES)}"
+            kinds = "group (group prompts), mixed (those between trained and untrained)"
+            expected = f"expected after the colon {kinds}, or the groups: {', '.join(GROUP_SOURCES)}"
             raise InputError(f"--methods: {text!r}: {expected}{nearest(part, choices)}")
     sources = [part for part in parts if part in GROUP_SOURCES]
     if len(sources) > 1 or len(set(parts)) < len(parts):

@@ -1,0 +1,1 @@
+"""`compare`: rows trained with several seeds or draws."""

@@ -1,0 +1,81 @@
+"""From what `fit` or `compare` is asked to settings that name files and attributes: `Request` to `Resolved`."""
+
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dbpt.commands.auto import FOUND_SETTINGS, with_found_attributes
+from dbpt.data import DataLike
+from dbpt.runs.output_folder import OutputFolder
+from dbpt.settings.config import FitConfig, override
+from dbpt.study.data import resolve_demo
+from dbpt.training.ranks import ALONE, Ranks
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Settings that name files and attributes.
+
+    Attributes:
+        asked: those that a command repeats: with the name of a demo, the attributes that a search found, and the
+            precision of the image tower once a backbone has settled it.
+        config: the same with the files of a demo.
+        notes: about the data: how ``--attributes auto`` found the attribute.
+    """
+
+    asked: FitConfig
+    config: FitConfig
+    notes: tuple[str, ...]
+
+    def in_precision(self, precision: str) -> "Resolved":
+        """Return the settings with the precision that the backbone has settled, which is the same everywhere then."""
+        both = {name: replace(getattr(self, name), image_precision=precision) for name in ("asked", "config")}
+        return replace(self, **both)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command that trains, and writes the ``folder`` ``out``, which it may ``resume`` or ``overwrite``."""
+
+    folder: OutputFolder[Any]
+    out: Path
+    resume: bool
+    overwrite: bool
+
+    def settings(
+        self, data: "DataLike | None", given: dict[str, Any], without: Collection[str] = ()
+    ) -> "tuple[DataLike, dict[str, Any]]":
+        """Return the data and the settings that are given; without data, those of what is continued fill the gaps.
+
+        Settings that are named in ``without`` are not taken from there.
+        """
+        if data is not None:
+            return data, given
+        written = self.folder.settings_to_continue(self.out, resume=self.resume, overwrite=self.overwrite)
+        given = override({name: value for name, value in written.items() if name not in without}, given)
+        return given.pop("data"), given
+
+    def held(self) -> AbstractContextManager[object]:
+        """Lock the folder."""
+        return self.folder.held(self.out, resume=self.resume, overwrite=self.overwrite)
+
+    def start(self, description: dict[str, Any], config: FitConfig) -> None:
+        """Make the folder, or go on with it, with the content of its marker."""
+        self.folder.start(self.out, description, config, resume=self.resume, overwrite=self.overwrite)
+
+    def resolve(self, config: FitConfig, ranks: Ranks = ALONE) -> Resolved:
+        """Search the attribute of ``--attributes auto`` and draw a demo, in the locked folder.
+
+        Raises `InputError` if the folder was started with other settings, and as the search does.
+        """
+        # what the first rank finds; other settings, such as the cache, are those of each rank
+        of_folder = ranks.from_first(lambda: self.folder.in_its_precision(self.out, config, resume=self.resume))
+        precise = replace(config, image_precision=of_folder.image_precision)
+        named, notes = ranks.from_first(lambda: with_found_attributes(precise))
+        asked = replace(precise, **{name: getattr(named, name) for name in FOUND_SETTINGS})
+        ranks.from_first(lambda: self.folder.check_settings(self.out, asked, resume=self.resume))
+        before = ranks.from_first(lambda: self.folder.marker_to_continue(self.out, resume=self.resume))
+        notes = notes if before is None else tuple(before.notes)
+        return Resolved(asked, ranks.in_turns(lambda: resolve_demo(asked)), notes)

@@ -1,0 +1,257 @@
+"""From trainings to rows: means and deviations over the repeats of a row, and its difference to another row."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data import SPLITS
+from dbpt.evaluation import Group, GroupMetrics, merged_metrics, worst_group_difference_interval
+from dbpt.evaluation.accuracy import worst_first
+from dbpt.evaluation.data_summary import data_of_factors, groups_of_factors
+from dbpt.evaluation.results import FIGURES, Difference, FigureDifference, Metrics, Repeat, Row
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A row with a single repeat, and its answers to the n images of the split that tables show.
+
+    ``correct`` (n,) are bool, and ``groups`` (n,) int64, -1 if unknown.
+    """
+
+    row: Row
+    correct: NDArray[np.bool_]
+    groups: NDArray[np.int64]
+
+    @property
+    def repeat(self) -> Repeat:
+        """The only one."""
+        (repeat,) = self.row.repeats
+        return repeat
+
+    @property
+    def metrics(self) -> GroupMetrics:
+        """Those of the split that tables show."""
+        assert self.row.shown is not None
+        return self.row.shown
+
+
+Repeated = tuple[Row, Sequence[Evaluated]]
+"""A row without figures, and its finished repeats."""
+
+
+def with_rows(metrics: Metrics, rows: Sequence[Repeated], factors: Sequence[int] | None = None) -> Metrics:
+    """Return the metrics with ``rows``, which have means and deviations over their repeats, and differences.
+
+    With ``factors``, positions of those of the data set, all figures are over the groups of only these.
+    """
+    data = metrics.dataset
+    if factors is not None and len(factors) < len(data.factors):
+        metrics = replace(metrics, dataset=data_of_factors(data, factors))
+        merged = groups_of_factors(np.arange(len(data.groups)), data, factors)
+
+        def of_factors(result: Evaluated) -> Evaluated:
+            by_split = {split: getattr(result.row, split) for split in SPLITS}
+            by_split = {
+                split: each and merged_metrics(each, merged, metrics.dataset.groups) for split, each in by_split.items()
+            }
+            groups = groups_of_factors(result.groups, data, factors)
+            return Evaluated(replace(result.row, **by_split), result.correct, groups)
+
+        rows = [(row, [of_factors(result) for result in results]) for row, results in rows]
+    metrics = replace(metrics, rows=[_combined(row, results) for row, results in rows])
+    of_rows = {id(row): results for row, (_, results) in zip(metrics.rows, rows, strict=True)}
+    with_differences = []
+    for row in metrics.rows:
+        other = metrics.reference(row)
+        difference = None
+        if other is not None:
+            difference = _difference(of_rows[id(row)], other, of_rows[id(other)], metrics.dataset.smallest_group)
+        with_differences.append(replace(row, difference=difference))
+    return replace(metrics, rows=with_differences)
+
+
+def _combined(row: Row, results: Sequence[Evaluated]) -> Row:
+    """Return the row with the means of its seeds, the deviations over its draws or else seeds, and all repeats."""
+    of_seeds = [result for result in results if result.repeat.draw is None]
+    first = of_seeds[0].row if of_seeds else None
+    by_split: dict[str, Any] = {split: _mean([getattr(repeat.row, split) for repeat in of_seeds]) for split in SPLITS}
+    row = replace(
+        row,
+        repeats=[replace(result.repeat, figures=_figures(result)) for result in results],
+        alpha=None if first is None else first.alpha,
+        **by_split,
+    )
+    by_group = list(zip(*(result.row.groups for result in of_seeds), strict=True))
+    repeats = row.draw_repeats or row.seed_repeats
+    by_figure: dict[str, list[float | None]] = {"validation_score": [repeat.validation_score for repeat in repeats]}
+    by_figure |= {name: [repeat.figures[name] for repeat in repeats] for name in FIGURES}
+    deviations = {name: _deviation(values) for name, values in by_figure.items()}
+    if row.head is None:  # nothing was trained, so neither seeds nor draws change anything
+        deviations = {name: value or None for name, value in deviations.items()}
+    return replace(
+        row,
+        deviations=deviations,
+        group_deviations=[_deviation([group.accuracy for group in groups]) for groups in by_group],
+        groups_differ=any(len({group.n for group in groups}) > 1 for groups in by_group),
+    )
+
+
+def _deviation(values: Iterable[float | None]) -> float | None:
+    return mean_and_deviation([value for value in values if value is not None])[1]
+
+
+def _mean(by_seed: Sequence[GroupMetrics | None]) -> GroupMetrics | None:
+    """Return the means of the figures of seeds.
+
+    The mean bounds cover at least as often as those of one seed, because the mean varies less than the seeds.
+    """
+    known = [value for value in by_seed if value is not None]
+    if len(known) < 2:
+        return known[0] if known else None
+    names = ("n", "worst_group_low", "worst_group_high", *FIGURES)
+    means: dict[str, Any] = {name: _mean_of(known, name) for name in names}
+    groups = tuple(_mean_group(of_seeds) for of_seeds in zip(*(figures.groups for figures in known), strict=True))
+    worst = next(iter(worst_first(groups)), None)
+    means |= {"n": round(means["n"]), "groups": groups, "worst_group": None if worst is None else worst.index}
+    return replace(known[0], **means, warnings=tuple(dict.fromkeys(text for each in known for text in each.warnings)))
+
+
+def _mean_group(by_seed: Sequence[Group]) -> Group:
+    counts = {name: _mean_of(by_seed, name) for name in ("n", "correct", "false_positives", "n_others")}
+    figures: dict[str, Any] = {name: None if value is None else round(value) for name, value in counts.items()}
+    figures |= {name: _mean_of(by_seed, name) for name in ("accuracy", "low", "high", "confidence")}
+    return replace(by_seed[0], **figures)
+
+
+def _mean_of(by_seed: Sequence[object], name: str) -> float | None:
+    known = [value for figures in by_seed if (value := getattr(figures, name)) is not None]
+    return fmean(known) if known else None
+
+
+def _difference(results: Sequence[Evaluated], other: Row, baseline: Sequence[Evaluated], smallest: int) -> Difference:
+    """Return the results of a row minus those of ``other``, seed by seed and draw by draw, over those that both have.
+
+    ``smallest`` is the number of training rows of the smallest pseudo-group.
+    """
+    own, theirs = (
+        {(each.repeat.seed, each.repeat.draw is not None): each for each in row} for row in (results, baseline)
+    )
+    pairs = {number: (own[number], theirs[number]) for number in own if number in theirs}
+    of_seeds = {seed: pair for (seed, is_drawn), pair in pairs.items() if not is_drawn}
+    of_draws = [pair for (_, is_drawn), pair in pairs.items() if is_drawn]
+    figures = {}
+    for name in FIGURES:
+        by_seed, by_draw = _differences(name, of_seeds.values()), _differences(name, of_draws)
+        mean = mean_and_deviation(by_seed)[0]
+        figures[name] = FigureDifference(
+            mean=mean,
+            over_seeds=within_reach(paired_t_interval(by_seed)),
+            over_draws=None if mean is None else within_reach(interval_over_draws(mean, by_draw, smallest)),
+        )
+    intervals = [worst_group_difference_interval(a.correct, b.correct, a.groups) for a, b in of_seeds.values()]
+    bounds = [interval for interval in intervals if interval is not None]
+    return Difference(
+        method=other.method,
+        head=other.head,
+        seeds=list(of_seeds),
+        figures=figures,
+        over_images=(fmean(low for low, _ in bounds), fmean(high for _, high in bounds)) if bounds else None,
+        varied=other.varied,
+    )
+
+
+def _figures(result: Evaluated) -> dict[str, float | None]:
+    return {name: getattr(result.metrics, name) for name in FIGURES}
+
+
+def _differences(name: str, pairs: Iterable[tuple[Evaluated, Evaluated]]) -> list[float]:
+    """Return the differences in the figure ``name``, without the pairs that lack it."""
+    values = [(getattr(one.metrics, name), getattr(other.metrics, name)) for one, other in pairs]
+    return [one - other for one, other in values if one is not None and other is not None]
+
+
+def within_reach(interval: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return the part of an interval that differences of accuracies can reach; two or three seeds may give more.
+
+    >>> within_reach((-1.9, 0.4))
+    (-1.0, 0.4)
+    """
+    return None if interval is None else (max(interval[0], -1.0), min(interval[1], 1.0))
+
+
+def mean_and_deviation(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation (over n - 1) of one value for each seed; None if there are too few.
+
+    >>> mean_and_deviation([1.0, 2.0, 3.0])
+    (2.0, 1.0)
+    """
+    return fmean(values) if values else None, stdev(values) if len(values) > 1 else None
+
+
+def paired_t_interval(differences: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of ``differences``, one for each seed: mean ± t · s / √n.
+
+    It assumes that differences are normally distributed. None for a single one, and if all are equal.
+
+    >>> low, high = paired_t_interval([1.0, 2.0, 3.0])
+    >>> round(low, 3), round(high, 3)
+    (-0.484, 4.484)
+    """
+    mean, deviation = mean_and_deviation(differences)
+    if mean is None or not deviation:
+        return None
+    half = student_t_quantile(0.95, len(differences) - 1) * deviation / math.sqrt(len(differences))
+    return mean - half, mean + half
+
+
+def interval_over_draws(difference: float, by_draw: Sequence[float], smallest_group: int) -> tuple[float, float] | None:
+    """Return the 95 % interval of the expected ``difference`` over training images of the same kind and number.
+
+    It is difference ± t · s. The difference is that with all rows, which has no bias, unlike those with half of them.
+    Their standard deviation s is its standard error (`half_of_each`), so more draws don't make it smaller. Few rows
+    estimate s as badly as few draws, so t has 1 / (1/(K - 1) + 1/(n - 1)) degrees of freedom for K draws and n training
+    rows in the ``smallest_group``; but at least 2, unless K is 2. None for a single draw, and if all are equal.
+
+    >>> low, high = interval_over_draws(2.5, [1.0, 2.0, 3.0], 14)
+    >>> round(low, 3), round(high, 3)
+    (-1.803, 6.803)
+    """
+    deviation = mean_and_deviation(by_draw)[1]
+    if not deviation:
+        return None
+    of_draws, of_rows = len(by_draw) - 1, max(1, smallest_group - 1)
+    degrees = max(min(2, of_draws), round(1 / (1 / of_draws + 1 / of_rows)))
+    half = student_t_quantile(0.95, degrees) * deviation
+    return difference - half, difference + half
+
+
+def student_t_quantile(confidence: float, degrees: int) -> float:
+    """Return the t with P(|T| <= t) = ``confidence``, by bisection of the closed form for whole ``degrees``.
+
+    Abramowitz and Stegun (1964), 26.7.3 and 26.7.4. Good to about 1e-12 of the angle arctan(t / √degrees).
+
+    >>> round(student_t_quantile(0.95, 4), 3)
+    2.776
+    """
+    low, high = 0.0, math.pi / 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _probability_within(middle, degrees) < confidence else (low, middle)
+    return math.sqrt(degrees) * math.tan(low)
+
+
+def _probability_within(angle: float, degrees: int) -> float:
+    """Return P(|T| <= t) for t = √degrees · tan(angle)."""
+    # The series of Abramowitz and Stegun, in odd powers of the cosine for odd degrees, in even ones for even degrees.
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd = degrees % 2
+    term, total = (cosine if odd else 1.0), 0.0
+    for step in range(1 + odd, degrees, 2):
+        total += term
+        term *= cosine**2 * step / (step + 1)
+    return (angle + sine * total) * 2 / math.pi if odd else sine * total

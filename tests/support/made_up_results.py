@@ -1,0 +1,316 @@
+"""Made-up results of a run and of a comparison, with any rows and groups, and their tables and pages."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+from made_up_guesses import guesses_of
+
+import dbpt.report.tables
+from dbpt.cautions import Caution
+from dbpt.data import SPLITS
+from dbpt.evaluation import Group, GroupMetrics, group_metrics, pseudo_attribute_quality
+from dbpt.evaluation.of_study import titled
+from dbpt.evaluation.results import (
+    FIGURES,
+    Difference,
+    FigureDifference,
+    Metrics,
+    Repeat,
+    Row,
+    Saved,
+    SharedSettings,
+)
+from dbpt.objectives import OBJECTIVES
+from dbpt.report.page import Answers, MadeBy, NextSteps, render_results
+from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
+from dbpt.report.result_charts import result_charts
+from dbpt.report.summary import Summary
+from dbpt.storage.typed_json import typed
+
+LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
+NASTY = """<script>alert("1")</script> & 'co'"""
+RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
+
+
+def as_json(value):
+    return json.loads(json.dumps(asdict(value)))
+
+
+def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
+    groups = np.repeat(np.arange(len(counts)), counts)
+    rank = np.concatenate([np.arange(n) for n in counts])
+    attributes = len(counts) // classes
+    labels = groups // attributes
+    predictions = np.where(rank < np.asarray(right)[groups], labels, (labels + 1) % classes)
+    sizes = {
+        "num_classes": classes,
+        "num_attributes": attributes,
+        "train_counts": [3498, 184, 56, 1057, *counts[4:]][: len(counts)],
+    }
+    return as_json(group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes))
+
+
+def row(method, test, val=None, source="pseudo", **changes):
+    trained = method != "zero-shot"
+    epochs = {"best_epoch": 7, "epochs": 10} if trained else {}
+    how = Row(
+        method=method,
+        title="",
+        objective=method if trained else None,
+        group_source=None if method in ("zero-shot", "erm") else source,
+        repeats=[Repeat(seed=3, seconds=1.25, **epochs)],
+    )
+    return as_json(titled(replace(how, **changes))) | {"val": val, "test": test}
+
+
+def run(right=RIGHT, *, warnings=(), rows=None, chosen="dbpt", **changes):
+    """A metrics.json dict of 2 x 2 groups."""
+    rows = rows or [row(name, evaluated(values)) for name, values in right.items()]
+    counts = {"train": [3498, 184, 56, 1057], "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]}
+    names = {"classes": ["landbird", "waterbird"], "attributes": ["land", "water"], "factors": []}
+    dataset = {"name": "birds", "root": "birds", **names, "notes": [], "clusters": None, "shots": None}
+    labels, true = np.repeat([0, 0, 1, 1], counts["train"]), np.repeat([0, 1, 0, 1], counts["train"])
+    pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
+    quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
+    return {
+        **{"schema_version": 7, "dbpt_version": "0.1.0", "seeds": [3], "heads": ["prompt"], "failed_images": 0},
+        "warnings": [asdict(each) for each in worded(*warnings)],
+        **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga"},
+        "split": next((split for split in ("test", "val") if any(row[split] for row in rows)), "train"),
+        "settings": asdict(SETTINGS),
+        "saved": asdict(Saved(method=chosen, seconds={"embed": 1.0, "total": 2.5})),
+        "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
+        "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512, "image_precision": "bf16"},
+        "rows": rows,
+        **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
+        **{"pseudo_doubts": [], "doubted_guesses": []},
+        "pseudo_quality": as_json(quality) | {"split": "training"},
+        "cross_validated": [],
+        **changes,
+    }
+
+
+def worded(*sentences, of=""):
+    """Return cautions of no kind with these sentences."""
+    return [Caution("text", {"text": sentence}, of) for sentence in sentences]
+
+
+def over_groups(metrics, classes, attributes=("land", "water")):
+    """Give a metrics.json dict other classes and attributes, with ten images of each group in each split."""
+    per_group = [10] * len(classes) * max(len(attributes), 1)
+    counts = dict.fromkeys(("train", "val", "test"), per_group)
+    names = {"classes": [*classes], "attributes": [*attributes]}
+    metrics["dataset"] |= {**names, "counts": counts, "train_counts_pseudo": per_group}
+    return metrics
+
+
+def table_of(metrics, *args, **options):
+    metrics = metrics if isinstance(metrics, Metrics) else typed_metrics(metrics)
+    return dbpt.report.tables.results_table(metrics, *args, **options)
+
+
+def with_difference(metrics, over_images):
+    """Give the chosen row of a metrics.json dict an interval of the difference to another row."""
+    found = typed_metrics(metrics)
+    other = found.reference(found.rows[found.chosen])
+    if other is not None:
+        of_other = Difference(method=other.method, head=other.head, seeds=[3], figures={}, over_images=over_images)
+        found.rows[found.chosen] = replace(found.rows[found.chosen], difference=of_other)
+    return found
+
+
+MADE_BY = MadeBy(
+    "dbpt fit birds.csv --out runs/birds",
+    [("land", ["land", "forest"])],
+    (["a photo of a {}"], []),
+    {"eta": "1.0", "cache": "None"},
+)
+
+
+def render_report(metrics, history, gallery, sheets=None, guesses=None, judged=None, examples=None, made_by=MADE_BY):
+    """The page of a run whose first and last rows take one image of each class for the next one."""
+    metrics = with_difference(metrics, (0.2, 0.5))
+    data, one_image = metrics.dataset, np.eye(len(metrics.dataset.classes), dtype=int)
+    answers = Answers(
+        rows=[0, metrics.chosen],
+        seed=3,
+        examples=examples or [GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in data.groups],
+        confusions=[9 * one_image + np.roll(one_image, 1, 1)] * 2,
+        has_images=gallery is not None,
+    )
+    return render_results(
+        metrics,
+        judged or metrics,
+        GuessSheets(guesses or GUESSES, words_of(data), sheets),
+        made_by,
+        NextSteps(label="dbpt label RUN --out RUN-labels"),
+        result_charts(metrics, history),
+        answers,
+        gallery,
+    )
+
+
+def words_of(dataset):
+    """Words for the attributes, or for the values of the factors."""
+    values = [f"{factor.name}: {value}" for factor in dataset.factors for value in factor.values]
+    return {name: [name] for name in values or dataset.attributes}
+
+
+def summarize(metrics):
+    return Summary(typed_metrics(metrics))
+
+
+def typed_metrics(metrics):
+    found = typed(metrics, Metrics, Path("metrics.json"), "fit anew")
+    rows = [
+        replace(each, **{name: named(getattr(each, name), found.dataset) for name in SPLITS}) for each in found.rows
+    ]
+    return replace(found, rows=rows)
+
+
+def named(metrics, dataset):
+    """Give the groups of made-up metrics the names of the data set."""
+    return metrics and replace(metrics, groups=tuple(names_of(metrics.groups, dataset)))
+
+
+def names_of(groups, dataset):
+    return [replace(g, class_name=y, attribute=a) for g, (y, a) in zip(groups, dataset.groups, strict=False)]
+
+
+def history(metrics, epochs=10):
+    counts = np.array(metrics["dataset"]["train_counts_pseudo"], dtype=float)
+    weights = counts.sum() / 4 / counts
+    every = {"lr": 0.002, "loss": 0.5, "mean_p_true": [0.5, None, 0.6, 0.7], "val_average": 0.8}
+    return [
+        {
+            "row": name,
+            "epoch": epoch,
+            **every,
+            "val_wga": 0.3 + 0.01 * epoch,
+            "val_wgp": 0.4 + 0.01 * epoch,
+            "best": epoch == 7,
+        }
+        | {"group_weights": None if name == "erm" else weights.tolist()}
+        for name in ("erm", "dbpt")
+        for epoch in range(1, epochs + 1)
+    ]
+
+
+GUESSES = guesses_of(shares=[0.25] * 4, doubts=worded(NASTY))
+TRUSTED = guesses_of(shares=[0.25] * 4)
+MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0.125)
+
+
+# --- a comparison
+
+
+STEPS = NextSteps(
+    fit="dbpt fit X", label="dbpt label X-run", guess="dbpt guess X", resume="dbpt compare --resume --out X"
+)
+SETTINGS = SharedSettings(
+    epochs=9,
+    batch_size=0,
+    optimizer="adamw",
+    sgd_momentum=0.9,
+    weight_decay=0.0,
+    warmup_epochs=1,
+    features="cached",
+    lr={"prompt": 0.01},
+)
+
+
+def compared(title, worst, accuracies, **changes):
+    """A row of a comparison; ``worst`` are the worst-group accuracies by seed."""
+    figures, mean = dict.fromkeys(FIGURES, 0.75), fmean(worst) if worst else None
+    repeats = [
+        Repeat(seed=seed, best_epoch=1, epochs=9, seconds=1.0, figures=figures | {"worst_group_accuracy": value})
+        for seed, value in enumerate(worst)
+    ]
+    groups = tuple(group(g, accuracy) for g, accuracy in enumerate(accuracies))
+    made = Row(
+        method=title.lower(),
+        title=title,
+        objective=title.lower() if title.lower() in OBJECTIVES else None,
+        group_source="pseudo",
+        head=None if title == "zero-shot" else "prompt",
+        repeats=repeats,
+        test=of_figures(groups, worst_group_accuracy=mean) if worst else None,
+        deviations=dict.fromkeys(FIGURES, 0.01 if worst else None) | {"worst_group_accuracy": 0.02 if worst else None},
+    )
+    return replace(made, **changes)
+
+
+def of_figures(groups, n=160, **figures):
+    """Metrics with some figures, of which the others are 75 %."""
+    figures = dict.fromkeys(FIGURES, 0.75) | figures
+    worst = figures["worst_group_accuracy"]
+    bounds = (None, None) if worst is None else (max(0.0, worst - 0.1), min(1.0, worst + 0.1))
+    named = dict(zip(("worst_group_low", "worst_group_high"), bounds, strict=True))
+    return GroupMetrics(n=n, worst_group=None, groups=groups, warnings=(), **figures | named)
+
+
+def group(index, accuracy, n=40):
+    low, high, counts = max(0.0, accuracy - 0.1), min(1.0, accuracy + 0.1), {"n": n, "correct": round(n * accuracy)}
+    return Group(index=index, class_name="", attribute="", accuracy=accuracy, low=low, high=high, **counts)
+
+
+def difference(change, over_images, over_seeds=None, seeds=(0, 1)):
+    figures = dict.fromkeys(FIGURES, FigureDifference())
+    figures["worst_group_accuracy"] = FigureDifference(mean=change, over_seeds=over_seeds)
+    return Difference(method="erm", head="prompt", seeds=list(seeds), figures=figures, over_images=over_images)
+
+
+ROWS = (
+    compared("zero-shot", (0.48, 0.48), (0.98, 0.55, 0.48, 0.96), difference=difference(-0.02, (-0.07, 0.03))),
+    compared("ERM", (0.49, 0.51), (0.97, 0.6, 0.5, 0.99)),
+    compared("dbpt", (0.8, 0.82), (0.85, 0.86, 0.81, 0.87), difference=difference(0.31, (0.2, 0.4), (0.28, 0.34))),
+    compared("JTT", (0.83, 0.83), (0.9, 0.84, 0.83, 0.9), difference=difference(0.33, (0.22, 0.42))),
+)
+
+
+def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land", "water"), warnings=(), **changes):
+    per_group = [40] * (len(classes) * len(attributes))
+    found = typed_metrics(run(pseudo_quality=None))
+    data = replace(
+        found.dataset,
+        root="/birds",
+        classes=list(classes),
+        attributes=list(attributes),
+        counts=dict.fromkeys(SPLITS, per_group),
+        train_counts_pseudo=per_group,
+    )
+    own = {"dataset": data, "pseudo_shares": [1 / len(attributes)] * len(attributes), "seeds": [0, 1], "saved": None}
+    found = replace(found, warnings=worded(*warnings), **own | changes)
+    return replace(found, rows=[replace(row, test=named(row.test, found.dataset)) for row in rows])
+
+
+def many_rows(num_rows=20, num_classes=7):
+    """A comparison of many rows with four attributes."""
+    classes, attributes = [NASTY, LONG, *(f"c{i}" for i in range(2, num_classes))], ["photo", LONG, "c", "d"]
+    accuracies = [(7 * g % 40) / 40 for g in range(4 * num_classes)]
+    rows = [compared("zero-shot", (0.1, 0.1), accuracies), compared("ERM", (0.2, 0.3), accuracies)]
+    rows += [compared(f"{LONG} {n}", (0.2, 0.8), accuracies, head="linear") for n in range(num_rows - 3)]
+    rows.append(compared("dbpt", (0.3, 0.4), accuracies, difference=difference(0.1, (0.05, 0.15))))
+    heads = ["prompt", "linear"]
+    warnings = [f"{LONG} {n}" for n in range(9)]
+    return comparison(rows, classes, attributes, heads=heads, warnings=warnings, left_out=[LONG])
+
+
+def page_of(
+    metrics,
+    sheets=None,
+    *,
+    judged=None,
+    guesses=GUESSES,
+    command="dbpt compare X",
+    words=(),
+    settings=None,
+    steps=STEPS,
+    answers=None,
+):
+    shown = GuessSheets(guesses, words_of(metrics.dataset), sheets)
+    made_by = MadeBy(command, words, ([], []), settings or {})
+    return render_results(metrics, judged or metrics, shown, made_by, steps, result_charts(metrics), answers)
