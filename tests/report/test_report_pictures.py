@@ -25,8 +25,7 @@ from made_up_results import (
 )
 
 from dbpt.evaluation import pseudo_attribute_quality
-from dbpt.report.guesses import render_guesses
-from dbpt.report.page import Answers, MadeBy
+from dbpt.report.page import Answers, MadeBy, render_guesses
 from dbpt.report.pictures import GuessSheets, contact_sheets, group_examples, surest_mistakes
 from dbpt.report.text import label_command
 

@@ -239,7 +239,12 @@ class FailedTraining:
         return f"seed {self.seed}" if self.draw is None else f"draw {self.draw}"
 
 
-JUDGED = ("gla:mixed", "dbpt")  # a comparison judges the first that it has
+JUDGED = ("gla:mixed", "dbpt")
+
+
+def first_judged(methods: Sequence[str]) -> int:
+    """Return the position of the row that a comparison judges: the first of `JUDGED` that it has, else the last."""
+    return next((methods.index(name) for name in JUDGED if name in methods), len(methods) - 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,8 +293,7 @@ class Metrics:
         if self.saved is not None:
             saved = (i for i, row in enumerate(self.rows) if self.saved and row.method == self.saved.method)
             return next(saved, len(self.rows) - 1)
-        ours = [[row for row in self.rows if row.method == name] for name in JUDGED]
-        first = next((rows[0] for rows in ours if rows), self.rows[-1])
+        first = self.rows[first_judged([row.method for row in self.rows])]
         alike = [i for i, row in enumerate(self.rows) if (row.method, row.head) == (first.method, first.head)]
         return max(alike, key=lambda i: self.rows[i].validation_score or -1.0)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dbpt.evaluation import Group
-from dbpt.evaluation.results import Difference, Metrics
+from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.guesses.trust import Guesses
 from dbpt.report.sections import Section, section
@@ -24,25 +24,24 @@ class Outcome(NamedTuple):
 
 
 def outcome_of(summary: Summary, guesses: Guesses) -> Outcome:
-    """Return the verdict on a run or on a comparison; the figures are those over the `judged_factors`."""
-    return run_outcome(summary, guesses) if summary.metrics.saved else comparison_outcome(summary, guesses)
+    """Return the verdict on a run or on a comparison; the figures are those over the `judged_factors`.
 
-
-def run_outcome(summary: Summary, guesses: Guesses) -> Outcome:
-    """Return how biased the row to compare with is, and what the training of the chosen row changed."""
-    chosen, before = summary.chosen, summary.reference
-    follows = "nothing follows about a bias or its reduction", "nothing follows about a bias there"
+    That on a run says how biased the row to compare with is, and what the training of the chosen row changed; that on a
+    comparison what the intervals prove about the difference of the chosen row to ERM.
+    """
+    chosen, before, is_run = summary.chosen, summary.reference, summary.metrics.saved is not None
+    follows = ("the figures by group prove nothing", "nothing is proven about these groups")
+    if is_run:
+        follows = ("nothing follows about a bias or its reduction", "nothing follows about a bias there")
     untrusted, doubts = by_doubts(guesses, summary.metrics, *follows)
     if untrusted is not None:
         return untrusted
-    if before is None or chosen.worst is None:
+    outcome = None
+    if before is not None and chosen.worst is not None:
+        outcome = _of_training(before, chosen, guesses) if is_run else _against_erm(before, chosen)
+    if outcome is None:
         return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen))
-    source = "the attribute comes from a file" if guesses.provenance == "file" else "the attribute is guessed"
-    needs_source = summary.metrics.group_kind == "pseudo" and guesses.provenance != "clusters"
-    bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
-    group = "group" if summary.metrics.dataset.has_attributes else "class"
-    effect = _effect(*_change(before, chosen), chosen, is_biased, group)
-    return effect._replace(sentence=f"{bias} {effect.sentence}{doubts}")
+    return outcome._replace(sentence=outcome.sentence + doubts)
 
 
 def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: str) -> tuple[Outcome | None, str]:
@@ -58,6 +57,17 @@ def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: st
         return None, f" {doubts}, so {about_some}."
     what = "clusters" if guesses.provenance == "clusters" else "guesses"
     return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so {about_all}."), ""
+
+
+def _of_training(before: Row, chosen: Row, guesses: Guesses) -> Outcome:
+    """Return how biased a run was ``before``, and what training changed."""
+    metrics = chosen.metrics
+    source = "the attribute comes from a file" if guesses.provenance == "file" else "the attribute is guessed"
+    needs_source = metrics.group_kind == "pseudo" and guesses.provenance != "clusters"
+    bias, is_biased = _bias(before, f" ({source})" if needs_source else "")
+    group = "group" if metrics.dataset.has_attributes else "class"
+    effect = _effect(*_change(before, chosen), chosen, is_biased, group)
+    return effect._replace(sentence=f"{bias} {effect.sentence}")
 
 
 def _bias(row: Row, source: str) -> tuple[str, bool]:
@@ -148,20 +158,6 @@ def average_name(metrics: Metrics) -> str:
     return "adjusted average" if metrics.average == "adjusted" else "average"
 
 
-def comparison_outcome(summary: Summary, guesses: Guesses) -> Outcome:
-    """Return what the intervals prove about the difference of the chosen row to ERM, over the `judged_factors`."""
-    chosen, follows = summary.chosen, ("the figures by group prove nothing", "nothing is proven about these groups")
-    untrusted, doubts = by_doubts(guesses, summary.metrics, *follows)
-    if untrusted is not None:
-        return untrusted
-    difference = chosen.record.difference
-    change = None if difference is None else difference.figures["worst_group_accuracy"].mean
-    if difference is not None and change is not None:
-        outcome = _against_erm(summary, chosen, difference, change)
-        return outcome._replace(sentence=outcome.sentence + doubts)
-    return Outcome("nothing-to-compare", "Nothing to compare", alone(chosen))
-
-
 def second_sentence(summary: Summary) -> str:
     """Return the averages behind the `verdict`, and the row with the highest worst-group accuracy if it's another."""
     chosen = summary.chosen
@@ -178,10 +174,12 @@ def second_sentence(summary: Summary) -> str:
     return " ".join(texts)
 
 
-def _against_erm(summary: Summary, chosen: Row, difference: Difference, change: float) -> Outcome:
-    """Return the outcome for a ``change`` of worst-group accuracy against ERM."""
-    name, what, before = chosen.name, figure_name(summary.metrics), summary.reference
-    assert before is not None
+def _against_erm(before: Row, chosen: Row) -> Outcome | None:
+    """Return the outcome for the change of worst-group accuracy against ERM; None if no seed has both."""
+    difference, name, what = chosen.record.difference, chosen.name, figure_name(chosen.metrics)
+    change = None if difference is None else difference.figures["worst_group_accuracy"].mean
+    if difference is None or change is None:
+        return None
     repeats, images = difference.figures["worst_group_accuracy"].over_repeats, difference.over_images
     by_seed = ""
     seeds = [[repeat.seed for repeat in row.record.seed_repeats] for row in (chosen, before)]
@@ -194,7 +192,7 @@ def _against_erm(summary: Summary, chosen: Row, difference: Difference, change: 
         return Outcome("unchanged", "No difference proven", words)
     other = ""
     if repeats is not None and not _excludes_zero(repeats):
-        others = "training images" if summary.metrics.draws else "seeds"
+        others = "training images" if chosen.metrics.draws else "seeds"
         other = f", but other {others} may disagree: {signed_interval(repeats)}"
     amount = f"{what} by {points(abs(change))} points {'over' if change > 0 else 'against'} ERM"
     details = f"{amount}{by_seed}{interval}{other}."

@@ -1,14 +1,18 @@
-"""The page of a run, ``report.html``, or of a comparison, ``compare.html``, as one list of sections."""
+"""The pages of `fit` and `compare`: ``report.html`` or ``compare.html`` as a list of sections, and ``guesses.html``."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
+from dbpt.heads.base import group_templates
 from dbpt.report import sections
 from dbpt.report.charts import MOST_BARS, Chart
 from dbpt.report.notes import (
@@ -26,12 +30,17 @@ from dbpt.report.notes import (
     split_line,
 )
 from dbpt.report.outcome import Outcome, change_of, outcome_of, second_sentence
-from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
+from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake, contact_sheets, group_examples
 from dbpt.report.result_charts import MOST_CURVES, validation_title
 from dbpt.report.sections import Section, section
 from dbpt.report.summary import AVERAGES, SPLIT_NAMES, Summary, doubted_factors
-from dbpt.report.text import capitalize_first, count_of, sentence
+from dbpt.report.tables import confusion_counts
+from dbpt.report.text import capitalize_first, count_of, guesser, sentence, whose_guesses
 from dbpt.report.verdicts import after_doubts
+from dbpt.storage.files import is_missing, write_atomically
+from dbpt.study.study import Study
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,85 +101,205 @@ def render_results(
         mistakes: the mistakes of the chosen row of a run in its worst group; None without images.
     """
     data, guesses, is_run = metrics.dataset, sheets.guesses, metrics.saved is not None
-    kind = "fit" if is_run else "compare"
-    summary, judged_summary = Summary(metrics), Summary(judged)
-    outcome, doubted = outcome_of(judged_summary, guesses), doubted_factors(guesses, metrics)
-    rows, chosen, tabled = summary.rows, summary.chosen, sections.tabled(summary.chosen)
-    average, gap = AVERAGES[metrics.average]
-    values: dict[str, Any] = {
-        "metrics": metrics,
-        "data": data,
-        "names": data.group_names,
-        "tabled": tabled,
-        "summary": summary,
-        "rows": rows,
-        "chosen": chosen,
-        "doubted": doubted,
-        "guesses": guesses,
-        "charts": charts,
-        "selected_by": selected_by(metrics),
-        "model_selection": metrics.model_selection,
-        "quality": metrics.pseudo_quality,
-    }
-    of_rows: dict[str, object] = {"average": average, "gap": gap, "average_note": average_note(metrics.average)}
-    of_rows |= {"chart": charts.get("worst_group_accuracy"), "most_bars": MOST_BARS, "is_varied": is_varied(metrics)}
-    title_and_id = ("Result", "result") if is_run else ("Worst-group accuracy of each row", "rows")
-    missing = section("missing", metrics=metrics, resume=steps.resume)
-    file = "metrics.json" if is_run else "compare.csv"
+    kind, name, file = ("fit", "report", "metrics.json") if is_run else ("compare", "comparison", "compare.csv")
+    summary, of_judged = Summary(metrics), Summary(judged)
+    outcome, doubted = outcome_of(of_judged, guesses), doubted_factors(guesses, metrics)
+    chosen, tabled = summary.chosen, sections.tabled(summary.chosen)
     parts = [
         sections.doubts(guesses, metrics.group_kind, is_untrusted=outcome.kind == "untrusted", is_trained=is_run),
-        missing if metrics.failed or metrics.left_out else None,
+        section("missing", metrics=metrics, resume=steps.resume) if metrics.failed or metrics.left_out else None,
         sections.warnings(summary.other_warnings),
-        section("rows", *title_and_id, **values, **of_rows),
-        sections.groups(metrics, rows, charts["accuracy"], doubted, file=file),
+        _rows(summary, doubted, charts.get("worst_group_accuracy")),
+        sections.groups(metrics, summary.rows, charts["accuracy"], doubted, file=file),
     ]
     if answers:
-        names, seed = [rows[i].name for i in answers.rows], "" if is_run else f", with seed {answers.seed}"
+        names, seed = [summary.rows[i].name for i in answers.rows], "" if is_run else f", with seed {answers.seed}"
         where = f"on the {SPLIT_NAMES[metrics.split]} images{seed}"
         parts += [
             sections.answers(answers.examples, tabled, names, where, has_images=answers.has_images),
             sections.taken_for(answers.confusions, names, data.classes),
         ]
     if any(charts.get(name) for name in ("weights", "probability", "validation")):
-        more = {"validation_title": validation_title(metrics), "most_curves": MOST_CURVES}
-        parts.append(section("training", "Training", **values, **more))
-    of_words, quality = data.has_attributes and guesses.provenance != "clusters", metrics.pseudo_quality
-    of_quality = None
-    if is_run and quality is not None and quality.smallest_group is not None:
-        of_quality = section("quality", cluster_note=cluster_note(metrics), **values)
+        of_training = {"validation_title": validation_title(metrics), "most_curves": MOST_CURVES}
+        parts.append(section("training", "Training", summary=summary, charts=charts, **of_training))
     if data.has_attributes:
-        use, seed_of_guesses = "figures" if metrics.group_kind == "pseudo" else "", None
-        if len(metrics.seeds) > 1:
-            seed_of_guesses = metrics.seeds[0]
-        parts.append(sections.guessed(sheets, use=use, seed=seed_of_guesses, quality=of_quality))
+        use, quality = "figures" if metrics.group_kind == "pseudo" else "", None
+        if is_run and metrics.pseudo_quality is not None and metrics.pseudo_quality.smallest_group is not None:
+            of_quality = {"tabled": tabled, "guesses": guesses, "cluster_note": cluster_note(metrics)}
+            quality = section("quality", summary=summary, **of_quality)
+        seed_of_guesses = metrics.seeds[0] if len(metrics.seeds) > 1 else None
+        parts.append(sections.guessed(sheets, use=use, seed=seed_of_guesses, quality=quality))
     if is_run:
         worst = chosen.worst
         worst_name = f"the worst group, {group_name(worst.class_name, worst.attribute)}" if worst else "the worst group"
         parts.append(sections.mistakes(mistakes, worst_name, f"By {chosen.title}. "))
+    by_clusters = guesses.provenance == "clusters"
+    of_words = data.has_attributes and not by_clusters
     if (steps.fit or steps.guess) or (is_run and of_words and sheets.sheets is not None):
-        of = {"by_clusters": guesses.provenance == "clusters", "has_attributes": data.has_attributes}
-        parts.append(sections.next_step_section(kind, steps=steps, **of))
+        of_data = {"by_clusters": by_clusters, "has_attributes": data.has_attributes}
+        parts.append(sections.next_step_section(kind, steps=steps, **of_data))
     if is_run:
-        parts.append(section("data", "Data", of_guesses=of_words, **values))
-    parts.append(sections.made_by(kind, *made_by, **values, guessed_by=pseudo_text(metrics)))
-    about = {"has_attributes": data.has_attributes, "has_factors": len(data.factors) > 1, "chosen": chosen}
-    about |= {"group_kind": metrics.group_kind, "summary": summary, "selecting": selecting_figure(metrics)}
-    about |= {"several": len(metrics.seeds) > 1, "draws": metrics.draws, "notes": how_computed(summary)}
-    how = sections.how(kind, guesses, metrics.average, **about)
-    title = f"{data.name} · dbpt {'report' if is_run else 'comparison'}"
-    badge, (eyebrow, first, leads, below) = (outcome.kind, outcome.title), _head(summary, judged_summary, outcome)
-    head = sections.headline(eyebrow, badge, first, section("line", text=" · ".join(below)), leads)
-    return sections.render_page(title, head, parts, how, metrics.dbpt_version)
+        parts.append(section("data", "Data", data=data, tabled=tabled, of_guesses=of_words))
+    by, guessed_by = selected_by(metrics), pseudo_text(metrics)
+    parts.append(
+        sections.made_by(kind, *made_by, metrics=metrics, chosen=chosen, selected_by=by, guessed_by=guessed_by)
+    )
+    how = sections.how(
+        kind,
+        guesses,
+        metrics.average,
+        has_attributes=data.has_attributes,
+        has_factors=len(data.factors) > 1,
+        summary=summary,
+        selecting=selecting_figure(metrics),
+        notes=how_computed(summary),
+    )
+    head = _head(summary, of_judged, outcome)
+    return sections.render_page(f"{data.name} · dbpt {name}", head, parts, how, metrics.dbpt_version)
 
 
-def _head(summary: Summary, judged: Summary, outcome: Outcome) -> tuple[str, str, list[str | Section], list[str]]:
-    """Return the line above the headline, the headline, the paragraphs below it, and the parts of the last line."""
+def _rows(summary: Summary, doubted: Sequence[str], chart: Chart | None) -> Section:
+    """Return the table of the rows, with the ``chart`` of a comparison."""
+    metrics, (average, gap) = summary.metrics, AVERAGES[summary.metrics.average]
+    return section(
+        "rows",
+        *(("Result", "result") if metrics.saved else ("Worst-group accuracy of each row", "rows")),
+        summary=summary,
+        doubted=doubted,
+        average=average,
+        gap=gap,
+        average_note=average_note(metrics.average),
+        selected_by=selected_by(metrics),
+        chart=chart,
+        most_bars=MOST_BARS,
+        is_varied=is_varied(metrics),
+    )
+
+
+def _head(summary: Summary, judged: Summary, outcome: Outcome) -> Section:
+    """Return the head of the page; its sentences are about the ``judged`` factors."""
     metrics = summary.metrics
-    first = after_doubts(metrics.class_doubts, outcome.sentence)
+    leads: list[str | Section]
     if metrics.saved is None:
         eyebrow = f"{metrics.dataset.name} · comparison of {count_of(len(summary.rows), 'row')}"
-        return eyebrow, first, [second_sentence(judged)], heading(summary)
-    leads: list[str | Section] = [] if outcome.kind == "nothing-to-compare" else [change_of(judged)]
-    leads += [sentence(choice_note(metrics))] if metrics.saved.choice else []
-    lines = [capitalize_first(split_line(summary)) + shots_text(metrics), groups_line(metrics)]
-    return metrics.dataset.name, first, leads, [*lines, f"one run, seed {metrics.seeds[0]}"]
+        leads, below = [second_sentence(judged)], heading(summary)
+    else:
+        eyebrow, leads = metrics.dataset.name, [] if outcome.kind == "nothing-to-compare" else [change_of(judged)]
+        leads += [sentence(choice_note(metrics))] if metrics.saved.choice else []
+        below = [capitalize_first(split_line(summary)) + shots_text(metrics), groups_line(metrics)]
+        below.append(f"one run, seed {metrics.seeds[0]}")
+    first, badge = after_doubts(metrics.class_doubts, outcome.sentence), (outcome.kind, outcome.title)
+    return sections.headline(eyebrow, badge, first, section("line", text=" · ".join(below)), leads)
+
+
+def compared_rows(metrics: Metrics, finished: Collection[int]) -> list[int]:
+    """Return the positions of the two rows whose answers a page shows: one before, and the chosen one.
+
+    Before is zero-shot, else ERM with the same head, else the first of the ``finished`` rows; none if it has no other.
+    """
+    chosen = metrics.rows[metrics.chosen]
+
+    def rank(position: int) -> tuple[bool, bool]:
+        row = metrics.rows[position]
+        return row.method != "zero-shot", (row.method, row.head) != ("erm", chosen.head)
+
+    others = [position for position in sorted(finished) if position != metrics.chosen]
+    return [*sorted(others, key=rank)[:1], metrics.chosen]
+
+
+def answers_of(study: Study, metrics: Metrics, predictions: Mapping[int, NDArray[np.int64]]) -> Answers:
+    """Return the answers to the images of the split that tables show.
+
+    Args:
+        study: the data of the rows, with their seed.
+        metrics: the figures of all rows.
+        predictions: (N,) by the position of the row, the chosen one last.
+    """
+    dataset, config, rows = study.dataset, study.config, study.rows(study.split)
+    shown = metrics.rows[metrics.chosen].shown
+    return Answers(
+        rows=list(predictions),
+        seed=config.seed,
+        examples=group_examples(
+            [dataset.paths[row] for row in rows],
+            dataset.root if config.opens_images else None,
+            study.reported.groups[rows],
+            [predicted[rows] for predicted in predictions.values()],
+            group_names=study.reported.pairs,
+            classes=dataset.class_names,
+            seed=config.seed,
+            first=[group.index for group in worst_first(shown.groups)] if shown else [],
+        ),
+        confusions=[
+            confusion_counts(dataset.labels[rows], each[rows], dataset.num_classes) for each in predictions.values()
+        ],
+        has_images=config.opens_images,
+    )
+
+
+def made_by_words(
+    study: Study, metrics: Metrics, sheets: GuessSheets, command: str, settings: Mapping[str, str]
+) -> MadeBy:
+    """Return the ``command`` that makes a page, with the words of the study and the ``settings`` as texts."""
+    words, chosen = study.dataset.words, metrics.rows[metrics.chosen]
+    named = chosen.prompts == "group" and study.grouping(chosen.group_source or "pseudo").has_words
+    of_groups = [group_templates(words)] if named else []
+    return MadeBy(
+        command=command,
+        words=[*words.classes.items(), *sheets.words.items()],
+        templates=(words.templates, words.attribute_templates, *of_groups),
+        settings=settings,
+    )
+
+
+def guess_sheets(study: Study) -> GuessSheets:
+    """Return the judged guesses of all but the test rows, with contact sheets if there are images.
+
+    Of clusters, add class, cluster and its share of the class for each.
+    """
+    dataset, pseudo, rows = study.dataset, study.pseudo, study.dataset.rows_to_fit
+    assert study.guesses is not None and pseudo.confidence is not None
+    grouping = study.grouping("pseudo")
+    groups, pairs = grouping.groups[rows], grouping.pairs
+    sheets, clusters = None, list[tuple[str, str, float]]()
+    if study.config.opens_images and grouping.provenance != "none":
+        paths, seed = [dataset.paths[row] for row in rows], study.config.seed
+        sheets = contact_sheets(paths, dataset.root, groups, pseudo.confidence[rows], group_names=pairs, seed=seed)
+    if grouping.provenance == "clusters":
+        counts_CK = grouping.counts(rows).reshape(dataset.num_classes, -1)
+        shares_G = (counts_CK / counts_CK.sum(axis=1, keepdims=True).clip(1)).ravel()
+        clusters = [(y, a, share) for (y, a), share in zip(pairs, shares_G.tolist(), strict=True)]
+    return GuessSheets(study.guesses, {} if clusters else dataset.words.guessed(), sheets, clusters)
+
+
+def write_guesses(out: Path, sheets: GuessSheets, name: str, label_commands: str, *, again: bool = False) -> None:
+    """Write ``guesses.html`` if there are images, so that people can check the guesses during training.
+
+    Args:
+        out: the folder.
+        sheets: the guesses, with pictures if there are images.
+        name: of the data set.
+        label_commands: those with which people label a sample, one a line.
+        again: replace a page that is there.
+    """
+    if sheets.sheets is None:
+        return
+    page = out / "guesses.html"
+    if again or is_missing(page):
+        write_atomically(page, render_guesses(sheets, name, label_commands))
+    shown = str(page).encode("utf-8", "backslashreplace").decode()  # most handlers of logs refuse other names
+    logger.info(f"{whose_guesses(sheets.guesses.provenance)}, to check before training: {shown}")
+
+
+def render_guesses(shown: GuessSheets, name: str, label_commands: str) -> str:
+    """Return the page for the data set ``name``, to look at before training; ``label_commands`` are the next step."""
+    guesses = shown.guesses
+    names = [factor.name for factor in guesses.named] or list(shown.words)
+    titles = {"clusters": "Clusters within each class", "file": f"Labelled {' and '.join(names)}"}
+    took = f"What {guesser(guesses.provenance)} took for {' and for '.join(names)}"
+    title = titles.get(guesses.provenance, took)
+    head = sections.headline(f"{name} · before training", None, title, section("look_first", guesses=guesses))
+    box = sections.doubts(guesses, "pseudo", is_untrusted=True)
+    by_clusters = guesses.provenance == "clusters"
+    step = sections.next_step_section("guesses", by_clusters=by_clusters, label_command=label_commands)
+    return sections.render_page(f"Guesses: {name} · dbpt", head, [box, sections.guessed(shown), step])

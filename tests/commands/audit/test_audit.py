@@ -355,7 +355,7 @@ def test_the_command_in_the_report_repeats_the_audit(tiny, tiny_run, settings, c
         ("{table}", ["--predictions", "Prob"], [], ["no such file or folder (did you mean 'probe'?); expected"]),
         ("{table}", ["--predictions", "{run}", "--classes", "a", "b"], MODEL, ["--classes", "has its own"]),
         ("{table}", ["--attributes", "one"], ["--attributes"], ["--attributes", "at least two"]),
-        ("{bare}", [], ["--attributes"], ["no spurious attribute is named"]),
+        ("{bare}", [], ["--attributes"], ["no spurious attribute"]),
         ("{table}", ["--out", "{run}"], MODEL, ["exists and is not an audit folder"]),
         ("{table}", ["--epochs", "3"], [], ["--epochs"]),
         ("{table}", ["--weights", "moved.safetensors"], [], ["--weights", "only the audit of a run", "--pretrained"]),

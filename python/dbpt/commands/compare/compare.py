@@ -16,7 +16,6 @@ from dbpt.commands.callbacks import StartedRun, Watch, trackers_of
 from dbpt.commands.compare import plan as planning
 from dbpt.commands.compare.cells import Stages, cell_classifier, read_result, result_path
 from dbpt.commands.compare.jobs import attempt, run_in_processes
-from dbpt.commands.pages import answers_of, compared_rows, made_by_words
 from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import DataLike, Words
@@ -24,12 +23,20 @@ from dbpt.environment import launched, progress_bar
 from dbpt.errors import InputError
 from dbpt.evaluation.of_study import metrics_of_study, shared_settings
 from dbpt.evaluation.repeats import Evaluated, Repeated, with_rows
-from dbpt.evaluation.results import JUDGED, FailedTraining, Metrics
+from dbpt.evaluation.results import FailedTraining, Metrics, first_judged
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
-from dbpt.report.guesses import guess_sheets, write_guesses
-from dbpt.report.page import Answers, NextSteps, render_results
+from dbpt.report.page import (
+    Answers,
+    NextSteps,
+    answers_of,
+    compared_rows,
+    guess_sheets,
+    made_by_words,
+    render_results,
+    write_guesses,
+)
 from dbpt.report.result_charts import result_charts
 from dbpt.report.summary import judged_factors
 from dbpt.report.tables import csv_table
@@ -362,8 +369,7 @@ def next_steps(out: Path, asked: FitConfig, plan: planning.Plan, row: planning.P
     # the row that the page is about if it was trained, else the last one that was
     trained = [row for row in plan.rows if row.head is not None]
     if row is None or row.head is None:
-        ours = [[row for row in trained if row.method.name == name] for name in JUDGED]
-        row = next((rows[0] for rows in ours if rows), trained[-1] if trained else None)
+        row = trained[first_judged([row.method.name for row in trained])] if trained else None
     run = Path(f"{out}-{row.method.name.replace(':', '-')}") if row else None
     has_guesses = asked.pseudo_attributes is None and asked.label_model is None
     guess = Command("guess", asked.data, {"out": f"{out}-guesses.csv"} | asked.given(GUESS_SETTINGS))

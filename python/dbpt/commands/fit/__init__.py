@@ -18,7 +18,6 @@ from dbpt.clip import Backbone, load_backbone_from_spec
 from dbpt.commands.callbacks import StartedRun, Watch, history_line, trackers_of
 from dbpt.commands.fit.choice import choose, harder_test, with_mixed
 from dbpt.commands.methods import MethodResult, candidates_of, trained_result, training_free_result
-from dbpt.commands.pages import answers_of, compared_rows, made_by_words
 from dbpt.commands.request import Request, Resolved
 from dbpt.commands.result import Result
 from dbpt.data import SPLITS, DataLike
@@ -31,9 +30,16 @@ from dbpt.groups import class_and_attribute
 from dbpt.heads import HEADS
 from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
-from dbpt.report.guesses import guess_sheets, write_guesses
 from dbpt.report.model_card import model_card
-from dbpt.report.page import NextSteps, render_results
+from dbpt.report.page import (
+    NextSteps,
+    answers_of,
+    compared_rows,
+    guess_sheets,
+    made_by_words,
+    render_results,
+    write_guesses,
+)
 from dbpt.report.pictures import GuessSheets, Mistake, surest_mistakes
 from dbpt.report.result_charts import result_charts
 from dbpt.report.summary import judged_factors
