@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from dbpt.evaluation.results import FIGURES, Metrics
-from dbpt.groups import group_name
-from dbpt.groups.worst import SMALL_GROUP
+from dbpt.groups import SMALL_GROUP, group_name
 from dbpt.guesses.label import METHOD
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import SPLIT_NAMES, Summary, by_factor, named, right_by_factor
