@@ -104,7 +104,7 @@ def test_validation_that_is_judged_flatters_and_says_so(tiny, tmp_path):
     assert low < dbpt_row["difference"]["figures"]["worst_group_accuracy"]["mean"] < high
     printed = " ".join(str(found).split())
     assert "it also selected the epochs, so the figures are too high" in printed
-    assert "DFR learns from rows of split 'val', all others from 'train'; it is judged on them here, so" in printed
+    assert "it is judged on them here, so" in printed
 
 
 def test_each_line_of_progress_is_a_cell_and_warnings_are_said_once(tiny, tmp_path, logged):

@@ -48,7 +48,7 @@ def test_the_adjusted_average_needs_training_rows(tiny, tiny_run, copied, test_o
     cache = ("--cache", tiny.cache)
     code, out, _ = command("evaluate", tiny_run, test_only, *cache, "--average", "adjusted")
     assert code == 0
-    assert "average and gap: adjusted, each group weighted by its share of the training images" in " ".join(out.split())
+    assert "average and gap: adjusted" in " ".join(out.split())
     unknown = {"dataset": {"counts": {"train": [1, 2, -3]}}}
     (copied / "metrics.json").write_text(json.dumps(metrics_of(tiny_run) | unknown))
     _, out, err = command("evaluate", copied, test_only, *cache)

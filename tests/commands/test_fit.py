@@ -218,7 +218,7 @@ def test_what_training_could_not_use_is_refused_before_anything_is_written(tiny,
         ({"n_ctx": None, "ctx_init": "dog " * 21}, "21 context tokens don't fit: at most 20"),
         ({"group_source": "true"}, "--group-source true: .*bare.csv has no attribute"),
         ({"model_selection": "true-wga"}, "--model-selection true-wga: .*bare.csv has no attribute"),
-        ({"attributes": None}, "no spurious attribute is named"),
+        ({"attributes": None}, "no spurious attribute"),
         ({"prompts": "group", "group_template": ("a {}.",)}, "--group-template: 'a {}.'; expected one {class}"),
     ):
         with pytest.raises(InputError, match=match):

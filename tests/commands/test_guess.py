@@ -126,7 +126,7 @@ def test_bad_arguments_get_one_line_and_write_nothing(tiny, options, refusal, tm
     (tmp_path / "mine.csv").write_text("mine")
     cases = [
         (["guess"], "Missing argument 'DATA'"),
-        (["guess", bare, *without_words, "--out", out], "no spurious attribute is named"),
+        (["guess", bare, *without_words, "--out", out], "no spurious attribute"),
         (["guess", bare, *without_words, "--attributes", "one", "--out", out], "at least two"),
         (["guess", tiny.table, *options, "--out", tmp_path / "mine.csv"], "mine.csv: exists; choose another name"),
         (["guess", tiny.table, *options, "--out", tmp_path / "mine.parquet"], "choose a name that ends in .csv"),

@@ -41,7 +41,7 @@ def test_the_figures_are_those_of_its_classifier(comparison):
 
 def test_they_are_refused_for_data_that_name_no_attribute(tiny, bare, tmp_path):
     assert compare(tiny, tmp_path / "zero-shot", bare, methods="zero-shot", attributes=None).rows
-    with pytest.raises(InputError, match="no spurious attribute is named; name what the classifier might rely on"):
+    with pytest.raises(InputError, match="no spurious attribute"):
         compare(tiny, tmp_path / "c", bare, methods="roboshot", attributes=None)
     assert not (tmp_path / "c" / "plan.json").exists()
 

@@ -147,5 +147,5 @@ def test_rows_by_path(save):
     for name in ("image/1250", "image/03", "image/-1", "image/x", "image/٣", "image/" + "9" * 30, "image", "3"):
         assert find_member(file / name) is None
     os.utime(file, ns=(1, 1))
-    with pytest.raises(OSError, match=f"{TWO} changed while it was being read"):
+    with pytest.raises(OSError, match=f"{TWO} changed while"):
         member.open()

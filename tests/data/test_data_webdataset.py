@@ -136,6 +136,6 @@ def test_a_bad_image_in_a_shard_is_left_out_and_a_changed_shard_is_read_anew(tin
     old = find_member(path / "a.png")
     write_tar(path, [("z.png", good), ("a.png", good)])
     os.utime(path, ns=(1, 1))
-    with pytest.raises(OSError, match=r"train.tar changed while it was being read"):
+    with pytest.raises(OSError, match=r"train.tar changed while"):
         old.open()
     assert find_member(path / "a.png").offset > old.offset

@@ -123,7 +123,7 @@ def test_pixels_or_whatever_the_reason(tmp_path):
     np.testing.assert_array_equal(read_crop(path, crop, size_and_mtime=now), expected)
     read_crop(path, crop, place)
     np.testing.assert_array_equal(place, expected)
-    with pytest.raises(UnreadableImage, match="^changed while it was being read$"):
+    with pytest.raises(UnreadableImage, match="changed while"):
         read_crop(path, crop, size_and_mtime=(now[0], 5))
     for name, why in (("gone.png", "^No such file or directory$"), ("nul\0", "null byte"), ("x" * 5000, "too long")):
         with pytest.raises(UnreadableImage, match=why):

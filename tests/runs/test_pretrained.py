@@ -89,7 +89,7 @@ def test_weights_beside_the_folder(tiny, tiny_run, tmp_path):
     shutil.copy(tiny.weights, tmp_path / "saved")
     assert_same(dbpt.load(tmp_path / "saved"), dbpt.load(tiny_run), tiny)
     (tmp_path / "saved/tiny.safetensors").write_bytes(tiny.weights.read_bytes()[:-1] + b"x")
-    with pytest.raises(InputError, match="changed since the run was made"):
+    with pytest.raises(InputError, match="changed since"):
         dbpt.load(tmp_path / "saved")
 
 

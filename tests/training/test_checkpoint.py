@@ -52,19 +52,19 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path):
     run(checkpoint_path=tmp_path / "c")
     changes = {"batch_size": 8, "seed": 3, "model_selection": "last", "epochs": 6, "sgd_momentum": 0.8}
     for name, value in (changes | {"weight_decay": 0.0}).items():
-        with pytest.raises(InputError, match="made with other settings or data"):
+        with pytest.raises(InputError, match="other settings"):
             run(replace(SETTINGS, **{name: value}), checkpoint_path=tmp_path / "c")
 
 
 @pytest.mark.parametrize(("name", "rows"), [("TRAIN", TRAIN), ("VAL", VAL)])
 def test_a_checkpoint_of_other_rows_or_another_caller_is_refused(tmp_path, monkeypatch, name, rows):
     run(checkpoint_path=tmp_path / "c", fingerprint="mine")
-    with pytest.raises(InputError, match="made with other settings or data"):
+    with pytest.raises(InputError, match="other settings"):
         run(checkpoint_path=tmp_path / "c", fingerprint="yours")
     features = rows.features.copy()
     features[3, 3] += 1e-6
     monkeypatch.setattr(f"toy_training.{name}", replace(rows, features=features))
-    with pytest.raises(InputError, match="made with other settings or data"):
+    with pytest.raises(InputError, match="other settings"):
         run(checkpoint_path=tmp_path / "c", fingerprint="mine")
 
 
