@@ -52,8 +52,8 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
     """Return the name of the candidate to save, and how it was chosen.
 
     The hedge is kept, unless each group has `SMALL_GROUP` validation rows and another candidate clearly leads in its
-    worst one. Without a hedge the one with the best worst group of validation is taken, the first if two are level; if the
-    words fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the
+    worst one. Without a hedge the one with the best worst group of validation is taken, the first if two are level; if
+    the words fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the
     hedge, or then the first trained one.
 
     Args:
