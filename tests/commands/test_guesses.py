@@ -14,8 +14,7 @@ import dbpt
 from dbpt.guesses import trust
 from dbpt.report.page import guess_sheets
 from dbpt.settings.config import FitConfig
-from dbpt.study.guesses import judged_guesses
-from dbpt.study.stages import prepare
+from dbpt.study.stages import judged_guesses, prepare
 
 ORACLE = {"group_source": "true", "model_selection": "true-wgp"}
 
