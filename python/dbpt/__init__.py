@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dbpt.commands.audit import audit as audit
     from dbpt.commands.audit.result import Audit as Audit
     from dbpt.commands.callbacks import Callback as Callback
-    from dbpt.commands.compare import compare as compare
+    from dbpt.commands.compare.compare import compare as compare
     from dbpt.commands.discover import discover as discover
     from dbpt.commands.discover.result import Discovery as Discovery
     from dbpt.commands.embed import check_data as check_data
@@ -71,7 +71,7 @@ _HOMES = {
     "clip": ["Backbone", "load_backbone"],
     "clip.backbone": ["zero_shot_logits"],
     "commands.callbacks": ["Callback"],
-    "commands.compare": ["compare"],
+    "commands.compare.compare": ["compare"],
     "commands.embed": ["check_data", "embed"],
     "commands.evaluate": ["evaluate"],
     "commands.fit": ["fit"],

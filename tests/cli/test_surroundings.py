@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import dbpt
-from dbpt.commands.compare import compare
+from dbpt.commands.compare.compare import compare
 from dbpt.environment import launched, launched_rank, launched_size
 from dbpt.errors import InputError
 

@@ -80,7 +80,7 @@ def test_an_extended_plan_is_kept_before_its_first_training(tiny, tmp_path, monk
     out = tmp_path / "c"
     compare(tiny, out, methods="erm", seeds=1)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("dbpt.commands.compare._run", Mock(side_effect=KeyboardInterrupt))
+        patched.setattr("dbpt.commands.compare.compare._run", Mock(side_effect=KeyboardInterrupt))
         compare(tiny, out, methods="erm,balanced", seeds=2, resume=True)
     assert len(dbpt.compare(out=out, resume=True).rows) == 2
     assert len(list((out / "cells").iterdir())) == 4

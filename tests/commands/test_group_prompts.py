@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.compare import next_steps
+from dbpt.commands.compare.compare import next_steps
 from dbpt.commands.compare.plan import make_plan
 from dbpt.commands.fit import choice
 from dbpt.commands.methods import build_head, trained_result

@@ -152,7 +152,7 @@ def compare(data: str | None, out: Path, config: Path | None, **options: Any) ->
     DATA and the settings are as for dbpt fit, and the same for every row. The table shows figures with their standard
     deviation over draws or seeds, and the difference to ERM with its intervals over them and over images.
     """
-    from dbpt.commands.compare import compare as run_compare
+    from dbpt.commands.compare.compare import compare as run_compare
     from dbpt.report.tables import WIDEST
 
     own = {
