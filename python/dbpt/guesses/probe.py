@@ -54,16 +54,18 @@ class Probe(PseudoMethod):
         """
         layers, figures = [], []
         classes = {label: list(words.classes)[label] for label in np.unique(labels[may_learn]).tolist()}
-        for suspect, of_suspect in zip(words.suspects, known.factors, strict=True):
-            is_known = of_suspect.pseudo_attributes >= 0
+        for suspect, known_factor in zip(words.suspects, known.factors, strict=True):
+            is_known = known_factor.pseudo_attributes >= 0
             _check_learnable(is_known, may_learn, suspect.name)
             rows = np.flatnonzero(may_learn & is_known)
             # A copy in another fold would be judged by a probe that has seen it.
             rows = rows[first_copies(_taken(features, rows)) == np.arange(len(rows))]
-            codes, names, of_rows = of_suspect.pseudo_attributes[rows], list(suspect.values), _taken(features, rows)
+            codes = known_factor.pseudo_attributes[rows]
+            names = list(suspect.values)
+            known_features = _taken(features, rows)
             _check_counts(codes, names, hint)
-            layers.append(fitted_layer(of_rows, codes, seed=seed))
-            guessed = out_of_fold(of_rows, codes, num_classes=len(names), seed=seed).argmax(axis=1)
+            layers.append(fitted_layer(known_features, codes, seed=seed))
+            guessed = out_of_fold(known_features, codes, num_classes=len(names), seed=seed).argmax(axis=1)
             figures.append(CrossValidated.of(guessed, codes, labels[rows], suspect, classes))
         weights, biases = zip(*layers, strict=True)
         return AttributeProbe(np.concatenate(weights), np.concatenate(biases), tuple(figures))

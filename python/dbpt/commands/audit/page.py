@@ -90,7 +90,8 @@ def render_audit(
         parts.append(sections.mistakes(mistakes, worst + group_name(shown.class_name, shown.attribute)))
     names = [f"{factor.name}: {value}" for factor in factors for value in factor.values] or data.attributes
     clusters = [(sheet.class_name, sheet.attribute, sheet.share or 0.0) for sheet in sheets or []]
-    file, use = figures.settings.get("pseudo_attributes", ""), "figures" if is_pseudo else "compare"
+    file = figures.settings.get("pseudo_attributes", "")
+    use = "figures" if is_pseudo else "compare"
     shown_guesses = GuessSheets(guesses, {name: words.get(name, [name]) for name in names}, sheets, clusters)
     known, templates = figures.known_factors, (figures.templates, figures.attribute_templates)
     parts += [

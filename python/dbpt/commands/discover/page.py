@@ -37,7 +37,8 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
     proposed, data = figures.distinct, figures.data
     shown, reasons = proposed or figures.to_look_at, _others(figures.families)
     title = f"What the errors go with{', strongest first' if len(proposed) > 1 else ''}"
-    pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS_SHOWN}
+    pictured = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]]
+    values = {"most_rows": MOST_ROWS_SHOWN}
     look = section("families", "Look before you believe it", "pictures", families=pictured, examples=examples, **values)
     values_of_others = {"reasons": reasons, "trust": TRUST, "short_of": short_of}
     parts = [
@@ -52,7 +53,8 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
     eyebrow = f"{data.name} · search for attributes that explain errors"
     below = section("searched", figures=figures, example=example)
     head = sections.headline(eyebrow, _badge(figures), figures.verdict, below)
-    kind, how = "Attribute found" if figures.proposed else "Nothing proposed", sections.how("discover")
+    kind = "Attribute found" if figures.proposed else "Nothing proposed"
+    how = sections.how("discover")
     return sections.render_page(f"{kind}: {data.name} · dbpt discover", head, parts, how, figures.dbpt_version)
 
 
