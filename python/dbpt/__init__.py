@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from dbpt.clip import Backbone as Backbone
     from dbpt.clip import load_backbone as load_backbone
     from dbpt.clip.backbone import zero_shot_logits as zero_shot_logits
-    from dbpt.commands.audit.audit import audit as audit
+    from dbpt.commands.audit import audit as audit
     from dbpt.commands.audit.result import Audit as Audit
     from dbpt.commands.callbacks import Callback as Callback
     from dbpt.commands.compare.compare import compare as compare
-    from dbpt.commands.discover.discover import discover as discover
+    from dbpt.commands.discover import discover as discover
     from dbpt.commands.discover.result import Discovery as Discovery
     from dbpt.commands.embed import check_data as check_data
     from dbpt.commands.embed import embed as embed
@@ -65,8 +65,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_core": ["__version__"],
-    "commands.audit.audit": ["audit"],
-    "commands.discover.discover": ["discover"],
+    "commands.audit": ["audit"],
+    "commands.discover": ["discover"],
     "commands.audit.result": ["Audit"],
     "clip": ["Backbone", "load_backbone"],
     "clip.backbone": ["zero_shot_logits"],

@@ -9,7 +9,7 @@ from scipy.stats.contingency import association
 
 from dbpt.errors import InputError
 from dbpt.evaluation import cramers_v, explained_errors, simultaneous_intervals
-from dbpt.groups.rows import first_of_unit, permutation, random_part
+from dbpt.groups.ids import first_of_unit, permutation, random_part
 
 WATERBIRDS = np.array([[3498, 184], [56, 1057]])
 

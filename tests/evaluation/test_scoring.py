@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.evaluation import explained_errors
-from dbpt.evaluation.discovery import Rule
 from dbpt.evaluation.findings import stronger_alike
 from dbpt.evaluation.intervals import largest_difference
 from dbpt.evaluation.scoring import (
     SMALLEST_DIFFERENCE,
     Explained,
     Images,
+    Rule,
     Score,
     false_discovery,
     guess_families,

@@ -8,7 +8,7 @@ from dbpt.data.words import Words, combined, parse_factors
 from dbpt.errors import InputError
 from dbpt.guesses.base import GuessedFactors, PseudoAttributes
 from dbpt.guesses.linear_probe import fitted_layer, out_of_fold
-from dbpt.guesses.probe import Probe
+from dbpt.guesses.methods import Probe
 
 NAMES = ("land", "water", "sky")
 

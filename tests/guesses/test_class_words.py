@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from dbpt.guesses.class_words import class_word_doubts
+from dbpt.guesses.doubts import class_word_doubts
 
 NAMES = ("box", "disc", "ring")
 

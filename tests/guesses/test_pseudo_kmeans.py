@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbpt.guesses import label_attributes
-from dbpt.guesses.assignment import best_assignment
 from dbpt.guesses.clusters import centers_of_points
+from dbpt.guesses.mixture import best_assignment
 
 
 def blobs(sizes, seed=0, spread=0.4, shift=3.0):
@@ -67,7 +67,7 @@ def test_fewer_clusters_than_attributes_warn_and_are_still_matched():
 
 
 def test_centres_that_do_not_settle_are_warned_of(monkeypatch):
-    for module in ("kmeans", "clusters"):
+    for module in ("methods", "clusters"):
         monkeypatch.setattr(f"dbpt.guesses.{module}.MAX_ITER", 1)
     with pytest.warns(UserWarning, match="^the centres still moved after 1 iterations") as caught:
         label_attributes(np.random.default_rng(0).normal(size=(3000, 3)), method="kmeans")

@@ -12,8 +12,8 @@ from sklearn.mixture import GaussianMixture
 
 from dbpt.errors import InputError
 from dbpt.guesses import label_attributes
+from dbpt.guesses.methods import fit_offsets
 from dbpt.guesses.mixture import estimate_shares
-from dbpt.guesses.proportional import fit_offsets
 
 
 def shares_of(found, attributes):
@@ -231,7 +231,7 @@ def test_too_few_rows_for_the_attributes_are_labelled_as_argmax_does_and_that_is
 
 
 def test_estimates_that_do_not_settle_are_warned_of(monkeypatch):
-    for module in ("mixture", "proportional"):
+    for module in ("mixture", "methods"):
         monkeypatch.setattr(f"dbpt.guesses.{module}.TO_FIT", (1, 1e-9))
     logits, _ = rare_attributes(1000, [0.9, 0.1])
     with pytest.warns(UserWarning, match=r"^the shares still moved after 1 steps: \[0\.") as caught:

@@ -193,7 +193,9 @@ def test_dfr_is_not_warned_of_groups_that_training_lacks_but_of_those_that_valid
 
     def all_in_one(embedded, *rest):  # the first attribute for every row of the first class
         found = guess(embedded, *rest)
-        return replace(found, pseudo_attributes=np.where(embedded.dataset.labels == 0, 0, found.pseudo_attributes))
+        (guesses,) = found.factors
+        codes = np.where(embedded.dataset.labels == 0, 0, guesses.pseudo_attributes)
+        return replace(found, factors=(replace(guesses, pseudo_attributes=codes),))
 
     monkeypatch.setattr(Embedded, "guess", all_in_one)
     for objective, split in (("dfr", "val"), ("erm", "train")):

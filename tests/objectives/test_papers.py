@@ -13,7 +13,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.preprocessing import StandardScaler
 
 from dbpt.errors import InputError
-from dbpt.groups.rows import random_part
+from dbpt.groups.ids import random_part
 from dbpt.objectives import OBJECTIVES, Objective, TrainingGroups
 from dbpt.objectives import two_stages as dfr
 from dbpt.objectives.other_losses import balanced_subsets

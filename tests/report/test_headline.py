@@ -213,8 +213,8 @@ def test_verdict_about_classes_where_no_attribute_is_named():
 @pytest.mark.parametrize(
     ("why", "figure", "group", "words"),
     [
-        ("hedge", "wgp", "landbird · water", "in its worst group, landbird · water (10 validation images), no other"),
-        ("hedge", "average", None, "on average (10 validation images), no other candidate is clearly better"),
+        ("hedge", "wgp", "landbird · water", "in its worst group, landbird · water (40 validation images), no other"),
+        ("hedge", "average", None, "on average (40 validation images), no other candidate is clearly better"),
         ("better", "wgp", "landbird · water", "is 30.0 points above that of dbpt; 10.0 would be"),
         ("score", "average", None, "it has the highest average accuracy on the validation images"),
         ("words", "last", None, "validation chooses nothing; the words hardly fit the images"),
@@ -222,9 +222,11 @@ def test_verdict_about_classes_where_no_attribute_is_named():
 )
 def test_the_choice_of_auto_is_said_in_a_sentence(why, figure, group, words):
     lead = Lead(name="erm", mean=0.3, limit=0.1, is_worse_elsewhere=False)
-    choice = Choice(candidates=["erm", "dbpt"], hedge="dbpt", why=why, figure=figure, group=group, n=10, leads=[lead])
+    choice = Choice(candidates=["erm", "dbpt"], hedge="dbpt", why=why, figure=figure, group=group, n=40, leads=[lead])
     selection = figure if figure in ("last", "average") else f"pseudo-{figure}"
     metrics = typed_metrics(run(chosen="erm", model_selection=selection))
     note = choice_note(replace(metrics, saved=replace(metrics.saved, choice=choice)))
     assert note.startswith("ERM is saved") and words in note
     assert ("the rarest group" in note) == (why == "hedge" and group is not None)
+    few = replace(metrics, saved=replace(metrics.saved, choice=replace(choice, n=2)))
+    assert ("2 images, too few to prefer" in choice_note(few)) == (why == "hedge")

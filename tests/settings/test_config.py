@@ -10,9 +10,8 @@ import pytest
 
 from dbpt.environment import cache_folder
 from dbpt.errors import InputError
-from dbpt.settings.command import Command, options_of
 from dbpt.settings.config import FitConfig, make_config, read_config
-from dbpt.settings.fields import flag_of
+from dbpt.settings.fields import Command, flag_of, options_of
 from dbpt.settings.sections import SECTIONS
 
 if sys.version_info >= (3, 11):

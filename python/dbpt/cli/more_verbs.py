@@ -14,7 +14,7 @@ from dbpt.cli import options as shared
 from dbpt.data.tables import csv_text
 from dbpt.environment import cache_folder, launched_rank
 from dbpt.errors import InputError
-from dbpt.settings.command import Command
+from dbpt.settings.fields import Command
 from dbpt.settings.sections import AUDIT_SETTINGS, DISCOVER_SETTINGS
 from dbpt.storage import files
 
@@ -48,7 +48,7 @@ def audit(out: Path | None, **options: Any) -> None:
     data don't have it. The report says whether the attribute explains the errors, and whether CLIP's guesses can be
     trusted. With the bars of a gate, it exits with code 3 if one is missed.
     """
-    from dbpt.commands.audit.audit import audit as run_audit
+    from dbpt.commands.audit import audit as run_audit
     from dbpt.commands.audit.gate import Bars, judged
 
     asked = {name: options.pop(name) for name in ("min_worst_group", "max_gap", "baseline", "max_drop", "by")}
@@ -98,7 +98,7 @@ def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
     about fifty families of attributes, from backgrounds to image quality. The report ranks those that explain errors
     within the classes, with pictures, and gives the commands to go on.
     """
-    from dbpt.commands.discover.discover import discover as run_discover
+    from dbpt.commands.discover import discover as run_discover
 
     result = run_discover(catalogue=catalogue, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
     click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))

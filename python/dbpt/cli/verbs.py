@@ -17,8 +17,8 @@ from dbpt.environment import launched_rank
 from dbpt.errors import InputError
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES, TRAINING_FREE
-from dbpt.settings.command import Command
 from dbpt.settings.config import read_config
+from dbpt.settings.fields import Command
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically
 

@@ -20,8 +20,8 @@ from dbpt.guesses.catalogue import Family, embed_families, read_catalogue
 from dbpt.report.findings import search_in_words, searched_errors
 from dbpt.report.text import count_of
 from dbpt.settings.combinations import DROP
-from dbpt.settings.command import Command, options_of
 from dbpt.settings.config import FitConfig
+from dbpt.settings.fields import Command, options_of
 from dbpt.settings.sections import DISCOVER_SETTINGS
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import configured_dataset, resolve_demo

@@ -19,8 +19,8 @@ from dbpt.guesses import GuessedFactors, Guesses
 from dbpt.guesses.grouping import Grouping
 from dbpt.report import text
 from dbpt.report.findings import doubts_in_words
-from dbpt.settings.command import Command
 from dbpt.settings.config import make_config, refuse_unread, shows_settings
+from dbpt.settings.fields import Command
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 from dbpt.storage.files import check_output, write_atomically

@@ -20,7 +20,7 @@ from dbpt.data.paths import find_member
 from dbpt.data.words import Words, factor_codes
 from dbpt.errors import InputError
 from dbpt.groups import group_ids, group_name
-from dbpt.groups.rows import random_part
+from dbpt.groups.ids import random_part
 from dbpt.storage.files import reason_of
 
 SPLITS = ("train", "val", "test")

@@ -10,7 +10,7 @@ from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.evaluation.accuracy import Group, counted_groups
-from dbpt.evaluation.discovery import Finding, Rule, RuleKind, TriedFamily
+from dbpt.evaluation.audit import Finding, Rule, RuleKind, TriedFamily
 from dbpt.evaluation.scoring import Guessed, Images, Score, group_tables
 from dbpt.guesses.doubts import kappa
 

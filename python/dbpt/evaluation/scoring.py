@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data import StoredFeatures, Words
 from dbpt.evaluation.association import BOOTSTRAPS, ExplainedErrors, explained_errors
-from dbpt.evaluation.discovery import Rule, RuleKind
+from dbpt.evaluation.audit import Rule, RuleKind
 from dbpt.evaluation.intervals import GroupDifference, largest_difference
-from dbpt.groups.rows import evenly_spaced
+from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
 from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
 from dbpt.guesses.label import label_quietly

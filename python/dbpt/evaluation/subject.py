@@ -19,14 +19,13 @@ from dbpt.evaluation.audit import AuditedData, Search
 from dbpt.evaluation.data_summary import ClustersSummary
 from dbpt.evaluation.predictions import PROBE_OPTION, UserPredictions, likeliest, probe_predictions, user_predictions
 from dbpt.evaluation.results import PredictionsBy
-from dbpt.groups.rows import first_of_unit
+from dbpt.groups.ids import first_of_unit
 from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
-from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
-from dbpt.settings.fields import flag_of
+from dbpt.settings.fields import Command, flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, run_with_data, with_data

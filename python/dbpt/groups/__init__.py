@@ -6,10 +6,19 @@ refused. Where -1 means unknown, None, NaN and pandas' NA do too. Accuracy by gr
 """
 
 from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
-from dbpt.groups.ids import class_and_attribute, group_codes, group_counts, group_ids, group_name
+from dbpt.groups.ids import (
+    SMALL_GROUP,
+    class_and_attribute,
+    group_codes,
+    group_counts,
+    group_ids,
+    group_name,
+    worst_group,
+    worst_group_accuracy,
+    worst_group_mean,
+)
 from dbpt.groups.rules import GroupDRO, GroupWeights, raked_weights, sample_weights
 from dbpt.groups.weights import GroupWeighting
-from dbpt.groups.worst import SMALL_GROUP, worst_group, worst_group_accuracy, worst_group_mean
 
 __all__ = [
     "MAX_WEIGHT",

@@ -1,12 +1,13 @@
-"""Ids of groups, g = y * A + a, and their names; groups of any hashable values as numbers."""
+"""Ids of groups, g = y * A + a, and their names; groups of any values as numbers; the worst group; parts of rows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
+from dbpt._core import GroupIndex, GroupStream
 from dbpt.errors import InputError
 
 if TYPE_CHECKING:
@@ -155,3 +156,101 @@ def on_accelerator(value: object) -> "TypeIs[torch.Tensor]":
     return (
         arguments.is_tensor(value) and value.device.type not in ("cpu", "meta") and str(value.layout) == "torch.strided"
     )
+
+
+SMALL_GROUP = 30
+"""The accuracy of a group with fewer rows gets a warning."""
+
+
+def worst_group(correct: NDArray[np.int64], counts: NDArray[np.int64]) -> int | None:
+    """Return the group with the lowest accuracy, the first if tied.
+
+    Args:
+        correct: (G,) int64, the correctly classified rows of each group.
+        counts: (G,) int64, all rows of each group.
+
+    Returns:
+        The index of the group; None if no group has a row.
+
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
+    """
+    counts = arguments.vector("counts", counts, "iu")
+    correct = arguments.vector("correct", correct, "iu", len(counts))
+    present = np.flatnonzero(counts)
+    return int(present[(correct[present] / counts[present]).argmin()]) if present.size else None
+
+
+def worst_group_accuracy(correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> float | None:
+    """Return the lowest accuracy of a non-empty group.
+
+    Args:
+        correct: (N,) bool, the rows that are classified correctly.
+        groups: (N,) int64, the group of each row; -1 where unknown.
+
+    Returns:
+        A fraction; None if no row has a group.
+
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
+    """
+    return worst_group_mean(arguments.vector("correct", correct, "b"), groups)
+
+
+def worst_group_mean(values: NDArray[Any], groups: NDArray[np.int64]) -> float | None:
+    """Return the lowest mean of a value in a non-empty group.
+
+    Args:
+        values: (N,) numbers or booleans.
+        groups: (N,) int64, the group of each row; -1 where unknown.
+
+    Returns:
+        The mean; None if no row has a group.
+
+    Raises:
+        InputError: for arrays of other shapes or dtypes.
+    """
+    groups = checked_indices(groups, "groups", -1, MAX_GROUPS)
+    values = arguments.vector("values", values, "biuf", len(groups), per="row")
+    known = groups >= 0
+    if not known.any():
+        return None
+    counts_G = np.bincount(groups[known])
+    sums_G = np.bincount(groups[known], weights=values[known])
+    occurring = counts_G > 0
+    return float((sums_G[occurring] / counts_G[occurring]).min())
+
+
+def permutation(n: int, seed: int, epoch: int = 0) -> NDArray[np.int64]:
+    """Return the numbers 0..n-1 in random order, (n,) int64: the draws of a group stream of one group in ``epoch``."""
+    stream = GroupStream(GroupIndex(np.zeros(n, dtype=np.int64), 1), np.array([n]), seed, epoch)
+    return stream.indices(0, n)
+
+
+def random_part(strata: NDArray[np.int64], size: Callable[[int], int], seed: int) -> NDArray[np.bool_]:
+    """Return (N,) bool: a random part of the rows, with ``size(n)`` of the n rows of each stratum."""
+    strata, seed = arguments.integers("strata", strata), arguments.seed(seed)
+    part = np.zeros(len(strata), dtype=np.bool_)
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        part[members[permutation(len(members), seed)[: size(len(members))]]] = True
+    return part
+
+
+def evenly_spaced(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """Return at most ``most`` of the ``rows`` (n,), at equal distances."""
+    return rows[np.linspace(0, len(rows) - 1, min(len(rows), most)).astype(np.int64)]
+
+
+def first_of_unit(units: NDArray[np.int64], strata: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return for each row the first row with the same unit and stratum; all arrays are (N,) int64.
+
+    Copies of an image are no independent rows: a permutation test of all of them finds a difference far too often, and
+    a model that is fitted to one knows the answer for the others. So take one row of each unit.
+
+    >>> first_of_unit(np.array([0, 0, 2, 0]), np.array([1, 1, 1, 0])).tolist()
+    [0, 0, 2, 3]
+    """
+    joint = units * (int(strata.max(initial=0)) + 1) + strata
+    _, first, same = np.unique(joint, return_index=True, return_inverse=True)
+    return np.asarray(first[same])

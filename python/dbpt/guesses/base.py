@@ -109,10 +109,10 @@ PSEUDO_METHODS = Registry[PseudoMethod](
     "dbpt.pseudo_methods",
     "dbpt.guesses.base:PseudoMethod",
     {
-        "proportional": "dbpt.guesses.proportional:Proportional",
-        "argmax": "dbpt.guesses.argmax:Argmax",
-        "kmeans": "dbpt.guesses.kmeans:KMeans",
-        PROBE: "dbpt.guesses.probe:Probe",
+        "proportional": "dbpt.guesses.methods:Proportional",
+        "argmax": "dbpt.guesses.methods:Argmax",
+        "kmeans": "dbpt.guesses.methods:KMeans",
+        PROBE: "dbpt.guesses.methods:Probe",
     },
     reserved=tuple(WITHOUT_GUESSES),
 )

@@ -16,7 +16,7 @@ from dbpt._core import kmeans
 from dbpt.cautions import Caution, caution
 from dbpt.data.features import StoredFeatures
 from dbpt.errors import InputError, classes_in_words
-from dbpt.groups.rows import evenly_spaced
+from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.mixture import Array, gain_of_clusters, softmax
 
 METHOD = "clusters"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.features import BLOCK_ROWS, StoredFeatures, first_copies
 from dbpt.errors import InputError
-from dbpt.groups.rows import first_of_unit
+from dbpt.groups.ids import first_of_unit
 from dbpt.guesses.doubts import CrossValidated
 
 PENALTY = 0.1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.data import Dataset
 from dbpt.data.words import UNNAMED
-from dbpt.groups.rows import evenly_spaced
+from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.base import PSEUDO_METHODS, GuessedFactors, Provenance, PseudoAttributes
 from dbpt.guesses.doubts import (
     LOWEST_AGREEMENT,

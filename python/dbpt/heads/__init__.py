@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from dbpt.registry import Registry
 
 if TYPE_CHECKING:
-    from dbpt.heads.adapter import AdapterHead as AdapterHead
     from dbpt.heads.base import Head as Head
     from dbpt.heads.base import HeadStart as HeadStart
-    from dbpt.heads.linear import LinearHead as LinearHead
+    from dbpt.heads.layers import AdapterHead as AdapterHead
+    from dbpt.heads.layers import LinearHead as LinearHead
     from dbpt.heads.prompt import PromptHead as PromptHead
 
 HEADS: "Registry[Head]" = Registry(
@@ -21,8 +21,8 @@ HEADS: "Registry[Head]" = Registry(
     "dbpt.heads.base:Head",
     {
         "prompt": "dbpt.heads.prompt:PromptHead",
-        "linear": "dbpt.heads.linear:LinearHead",
-        "adapter": "dbpt.heads.adapter:AdapterHead",
+        "linear": "dbpt.heads.layers:LinearHead",
+        "adapter": "dbpt.heads.layers:AdapterHead",
     },
 )
 """The registry of heads."""
@@ -31,7 +31,7 @@ LINEAR_HEADS = ("prompt", "linear")
 
 register_head = HEADS.register
 
-_HOMES = {"AdapterHead": "adapter", "Head": "base", "HeadStart": "base", "LinearHead": "linear", "PromptHead": "prompt"}
+_HOMES = {"AdapterHead": "layers", "Head": "base", "HeadStart": "base", "LinearHead": "layers", "PromptHead": "prompt"}
 
 __all__ = ["HEADS", "AdapterHead", "Head", "HeadStart", "LinearHead", "PromptHead", "register_head"]
 

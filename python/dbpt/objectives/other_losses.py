@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import GroupIndex, GroupStream
 from dbpt.groups import GroupWeights
-from dbpt.groups.rows import permutation
+from dbpt.groups.ids import permutation
 from dbpt.objectives.base import Objective, TrainingGroups
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.groups import worst_group_accuracy
-from dbpt.groups.rows import random_part
+from dbpt.groups.ids import random_part
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.objectives.base import Objective, TrainingGroups
 from dbpt.objectives.other_losses import balanced_subsets

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 from dbpt.data.words import UNNAMED
 from dbpt.errors import in_quotes
-from dbpt.evaluation.audit import AuditFigures, Search, SearchedImages, StepKind
-from dbpt.evaluation.discovery import TriedFamily
+from dbpt.evaluation.audit import AuditFigures, Search, SearchedImages, StepKind, TriedFamily
 from dbpt.evaluation.results import PredictionsBy
 from dbpt.guesses.trust import FactorGuesses
 from dbpt.report import text

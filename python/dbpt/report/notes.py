@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from dbpt.evaluation.results import FIGURES, Metrics
-from dbpt.groups import group_name
+from dbpt.groups import SMALL_GROUP, group_name
 from dbpt.guesses.label import METHOD
 from dbpt.objectives import OBJECTIVES
 from dbpt.report.summary import SPLIT_NAMES, Summary, by_factor, named, right_by_factor
@@ -250,6 +250,9 @@ def choice_note(metrics: Metrics) -> str:
         where = f"in the worst group of {hedge}, {choice.group}" if choice.group else "on average"
         difference = f"{points(lead.mean)} points above that of {hedge}"
         return f"{saved}: {where} {images}, its {figure} is {difference}; {points(lead.limit)} would be enough"
+    if choice.n < SMALL_GROUP:
+        where = f"its worst group in validation, {choice.group}, has" if choice.group else "validation has"
+        return f"{saved}: {where} {count_of(choice.n, 'image')}, too few to prefer another candidate"
     where = f"in its worst group, {choice.group}" if choice.group else "on average"
     rarest = f"; the rarest group has {count_of(choice.fewest, 'validation image')}" if choice.group else ""
     return f"{saved}: {where} {images}, no other candidate is clearly better{rarest}"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dbpt.features.images import UnreadableImage, open_image
 from dbpt.groups import group_name
-from dbpt.groups.rows import permutation
+from dbpt.groups.ids import permutation
 from dbpt.guesses.trust import Guesses
 from dbpt.report.text import guesser
 

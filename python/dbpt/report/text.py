@@ -14,8 +14,8 @@ from markupsafe import Markup
 from dbpt.evaluation.association import ExplainedErrors
 from dbpt.guesses.base import Provenance
 from dbpt.guesses.doubts import CrossValidated
-from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig
+from dbpt.settings.fields import Command
 
 COLORS = {
     "page": "#ffffff",

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from dbpt.errors import InputError
-from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, make_config, read_config
+from dbpt.settings.fields import Command
 from dbpt.storage.files import check_can_create, check_version, is_missing, system_errors, write_atomically, write_json
 from dbpt.storage.locks import OWNER, OwnedLock
 from dbpt.storage.typed_json import read_json, typed

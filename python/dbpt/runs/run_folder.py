@@ -17,7 +17,7 @@ from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named, read_settings
-from dbpt.settings.command import Command
+from dbpt.settings.fields import Command
 from dbpt.storage.files import are_finite, is_missing, read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
 

@@ -17,8 +17,7 @@ from dbpt.errors import InputError, nearest
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.registry import Registry
-from dbpt.settings.combinations import why_config_refused
-from dbpt.settings.derived import Settings
+from dbpt.settings.combinations import Settings, why_config_refused
 from dbpt.settings.fields import AUTO, asked_word, flag_of
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import DEFAULT_DRO_STEP

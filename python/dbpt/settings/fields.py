@@ -1,8 +1,9 @@
-"""A setting: its default, help and limits, declared at its field of a section; and the words of ``--attributes``."""
+"""A setting with its default, help and limits; the words of ``--attributes``; settings as a command of dbpt."""
 
 import math
 import operator
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar
@@ -156,3 +157,45 @@ def _is_a(value: Any, types: type | tuple[type, ...]) -> bool:
     if isinstance(value, bool):
         return types is bool
     return isinstance(value, types) and not (isinstance(value, float) and not math.isfinite(value))
+
+
+FUNCTIONS = {"guess": "guess_attributes"}
+"""The functions of `dbpt` that have another name than their verb."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A verb of dbpt, its data or folder, and other arguments by name. ``str()`` is a line for a shell.
+
+    Arguments are settings and other options, such as ``out``. Those that are None are left out.
+    """
+
+    verb: str
+    data: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return shlex.join(["dbpt", self.verb, *([] if self.data is None else [self.data]), *options_of(self.arguments)])
+
+    @property
+    def call(self) -> str:
+        """The call in Python; ``...`` stands for an argument that has no text, such as an array."""
+        arguments = [] if self.data is None else [repr(self.data)]
+        given = {name: value for name, value in self.arguments.items() if value is not None}
+        arguments += [f"{name}={'...' if value is ... else repr(value)}" for name, value in given.items()]
+        return f"dbpt.{FUNCTIONS.get(self.verb, self.verb)}({', '.join(arguments)})"
+
+
+def options_of(arguments: Mapping[str, Any]) -> list[str]:
+    """Return the options of the command line for arguments by name, without those that are None.
+
+    >>> options_of({"seed": 3, "attributes": ("land", "water"), "baselines": False, "out": None})
+    ['--seed', '3', '--attributes', 'land', 'water', '--no-baselines']
+    """
+    options = list[str]()
+    for name, value in arguments.items():
+        if isinstance(value, bool):
+            options.append(flag_of(name) if value else f"--no-{flag_of(name)[2:]}")
+        elif value is not None:
+            options += [flag_of(name), *(map(str, value) if isinstance(value, tuple | list) else [str(value)])]
+    return options

@@ -13,7 +13,7 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import Column
 from dbpt.guesses import GuessedFactors
 from dbpt.guesses.catalogue import catalogue_words
-from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
+from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
 from dbpt.guesses.grouping import Grouping
 from dbpt.guesses.label import doubts_column
 from dbpt.guesses.trust import FactorGuesses, Guesses, guesses_with_doubts

@@ -263,7 +263,7 @@ def test_the_page_shows_the_mistakes_of_one_group_of_the_true_attributes(tiny, s
         return []
 
     seen = {}
-    monkeypatch.setattr("dbpt.commands.audit.audit.surest_mistakes", record)
+    monkeypatch.setattr("dbpt.commands.audit.surest_mistakes", record)
     other = {ATTRIBUTES[0]: ATTRIBUTES[1], ATTRIBUTES[1]: ATTRIBUTES[0]}  # than CLIP guesses
     table = tiny.write("swapped", [{**row, "attribute": other[row["attribute"]]} for row in tiny.rows()])
     predictions = np.tile([0.7, 0.3], (32, 1))  # the second class is never predicted
@@ -318,7 +318,7 @@ def test_an_audit_that_fails_leaves_no_folder(tiny, settings, tmp_path, monkeypa
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("dbpt.commands.audit.audit.render_audit", fail)
+    monkeypatch.setattr("dbpt.commands.audit.render_audit", fail)
     with pytest.raises(KeyboardInterrupt):
         dbpt.audit(tiny.table, out=tmp_path / "audit", **settings)
     assert not (tmp_path / "audit").exists()

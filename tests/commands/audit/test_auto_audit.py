@@ -24,7 +24,7 @@ TOO_SMALL = "; since it was chosen on these images, its p-value is too small: te
 def _short_catalogue():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("dbpt.commands.auto.read_catalogue", lambda: SHORT)
-        patch.setattr("dbpt.commands.discover.discover.read_catalogue", lambda _: SHORT)
+        patch.setattr("dbpt.commands.discover.read_catalogue", lambda _: SHORT)
         yield
 
 

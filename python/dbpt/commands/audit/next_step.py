@@ -12,7 +12,7 @@ from dbpt.evaluation.audit import AuditedFactor, FewerNames, NextStep, StepKind,
 from dbpt.evaluation.subject import Subject
 from dbpt.guesses.trust import Guesses
 from dbpt.objectives import OBJECTIVES
-from dbpt.settings.command import Command
+from dbpt.settings.fields import Command
 from dbpt.settings.sections import AUDIT_SETTINGS, GUESS_SETTINGS
 
 TRAINING_SETTINGS = AUDIT_SETTINGS | {"group_template"}

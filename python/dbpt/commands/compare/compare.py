@@ -42,9 +42,8 @@ from dbpt.report.summary import judged_factors
 from dbpt.report.tables import csv_table
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
-from dbpt.settings.command import Command
 from dbpt.settings.config import FitConfig, shows_settings
-from dbpt.settings.fields import AUTO, value_in_words, varied_in_words
+from dbpt.settings.fields import AUTO, Command, value_in_words, varied_in_words
 from dbpt.settings.keywords import SharedSettings
 from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json

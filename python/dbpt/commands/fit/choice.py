@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.commands.methods import MethodResult, alpha_of, mixed_result, rows_for
 from dbpt.evaluation.results import Choice, Lead, Row
-from dbpt.guesses.class_words import MOST_ROWS, class_word_doubts
+from dbpt.groups import SMALL_GROUP
+from dbpt.guesses.doubts import MOST_ROWS, class_word_doubts
 from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
@@ -25,7 +26,7 @@ from dbpt.training.records import shrunken_means
 
 STANDARD_ERRORS = 2.0
 SMALLEST_DEVIATION = 0.25
-"""Of the differences of a row: a few rows that happen to agree are no proof."""
+"""Of the differences of a row: rows that happen to agree are no proof."""
 
 
 def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[str, MethodResult], str | None]:
@@ -50,9 +51,10 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
 def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | None) -> tuple[str, Choice]:
     """Return the name of the candidate to save, and how it was chosen.
 
-    Without a hedge the one with the best worst group of validation is taken, the first if two are level; if the words
-    fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the hedge,
-    or then the first trained one.
+    The hedge is kept, unless its worst group has `SMALL_GROUP` validation rows and another candidate clearly leads
+    there. Without a hedge the one with the best worst group of validation is taken, the first if two are level; if the
+    words fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the
+    hedge, or then the first trained one.
 
     Args:
         study: the data with groups, and the settings.
@@ -83,7 +85,9 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
             mean, limit = _lead((values[name] - values[hedge])[members])
             is_worse = bool(np.nanmin(means[name]) <= np.nanmin(means[hedge]))
             leads.append(Lead(name=name, mean=mean, limit=limit, is_worse_elsewhere=is_worse))
-    ahead = [lead for lead in leads if lead.mean > lead.limit and not lead.is_worse_elsewhere]
+    # Of few rows, a wrongly guessed one decides: whenever they replaced the hedge in our tables, it was the better one.
+    is_large = members.sum() >= SMALL_GROUP
+    ahead = [lead for lead in leads if is_large and lead.mean > lead.limit and not lead.is_worse_elsewhere]
     best = max(ahead, key=lambda lead: lead.mean - lead.limit).name if ahead else hedge
     in_val, in_training = grouping.counts(study.rows("val")), grouping.counts(study.rows("train"))
     fewest = int(in_val[(in_val > 0) | (in_training > 0)].min(initial=len(labels)))

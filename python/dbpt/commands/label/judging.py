@@ -27,7 +27,7 @@ from dbpt.errors import InputError
 from dbpt.groups import worst_group
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import finished_run
-from dbpt.settings.command import Command
+from dbpt.settings.fields import Command
 from dbpt.storage.files import check_output, write_atomically, write_json
 from dbpt.study.data import load_rows
 

@@ -17,7 +17,7 @@ from dbpt.data import SPLITS, Dataset
 from dbpt.data.tables import csv_text, read_columns, unmarked
 from dbpt.errors import InputError, first_few, nearest
 from dbpt.features.images import UnreadableImage
-from dbpt.groups.rows import permutation
+from dbpt.groups.ids import permutation
 from dbpt.report.pictures import thumbnail
 from dbpt.report.summary import SPLIT_NAMES
 from dbpt.report.text import render
