@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from made_up_results import LONG, NASTY, compared, comparison, history, run, typed_metrics
+from made_up_results import LONG, NASTY, compared, comparison, history, run
 from matplotlib import pyplot
 from PIL import Image
 
@@ -152,7 +152,7 @@ def texts_of(axes):
 
 
 def test_results_plot_a_chart_that_pyplot_shows_and_the_user_restyles(tmp_path):
-    of_run = Result(tmp_path, typed_metrics(run())).plot()
+    of_run = Result(tmp_path, run()).plot()
     assert {"landbird · land", "n = 100", "zero-shot", "ERM", "dbpt"} <= texts_of(of_run)
     assert pyplot.gcf() is of_run.figure and pyplot.gca() is of_run
     of_comparison = Result(tmp_path, comparison()).plot()
@@ -177,7 +177,7 @@ def test_figures_are_written_and_removed(tmp_path):
 
 def test_every_chart_of_a_run_and_a_comparison_is_a_figure():
     metrics = run()
-    found = result_charts(typed_metrics(metrics), history(metrics))
+    found = result_charts(metrics, history(metrics))
     assert list(found) == ["accuracy", "weights", "probability", "validation"]
     compared = result_charts(comparison())
     assert list(compared) == ["worst_group_accuracy", "accuracy"]
@@ -185,7 +185,7 @@ def test_every_chart_of_a_run_and_a_comparison_is_a_figure():
         ElementTree.fromstring(chart.svg_file())
         assert texts(chart.svg_file())
     assert {"zero-shot", "ERM", "dbpt"} <= set(texts(found["accuracy"].svg_file()))
-    untrained = result_charts(typed_metrics(metrics), [])
+    untrained = result_charts(metrics, [])
     assert [name for name, chart in untrained.items() if chart is None] == ["weights", "probability", "validation"]
 
 

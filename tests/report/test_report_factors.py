@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from made_up_results import compared, run, typed_metrics
+from made_up_results import BIRDS, compared
 
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.data_summary import FactorSummary
@@ -19,7 +19,7 @@ FACTORS = [
 
 METRICS = SimpleNamespace(
     average="plain",
-    dataset=replace(typed_metrics(run()).dataset, classes=["u", "v", "w"], attributes=[""] * 12, factors=FACTORS),
+    dataset=replace(BIRDS, classes=["u", "v", "w"], attributes=[""] * 12, factors=FACTORS),
 )
 """The entries that are read: three classes, three factors."""
 

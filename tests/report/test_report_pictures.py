@@ -12,19 +12,18 @@ from made_up_results import (
     MISTAKE,
     NASTY,
     RIGHT,
-    as_json,
     comparison,
     evaluated,
     history,
     many_rows,
-    over_groups,
+    over,
     page_of,
-    render_report,
     row,
     run,
 )
 
 from dbpt.evaluation import pseudo_attribute_quality
+from dbpt.evaluation.results import QualityOfSplit
 from dbpt.report.page import Answers, MadeBy, render_guesses
 from dbpt.report.pictures import GuessSheets, contact_sheets, group_examples, surest_mistakes
 from dbpt.report.text import label_command
@@ -42,11 +41,11 @@ def many_groups(noise, num_classes=7):
     """A page of four attributes with as much noise in its pictures as a run can have."""
     classes, attributes = [NASTY, LONG, *(f"c{i}" for i in range(2, num_classes))], ["photo", LONG, "c", "d"]
     right = np.arange(4 * num_classes) % 40
-    metrics = run(rows=[row(name, evaluated(right, [40] * right.size, num_classes)) for name in RIGHT], warnings=[LONG])
-    over_groups(metrics, classes, attributes)
+    rows = [row(name, evaluated(right, [40] * right.size, num_classes)) for name in RIGHT]
     labels, true = np.divmod(np.repeat(np.arange(right.size), 10), 4)
     quality = pseudo_attribute_quality(true, true, labels, num_classes=num_classes, num_attributes=4)
-    metrics |= {"pseudo_quality": as_json(quality) | {"split": "training"}, "pseudo_shares": [0.25] * 4}
+    own = {"pseudo_quality": QualityOfSplit(split="training", **vars(quality)), "pseudo_shares": [0.25] * 4}
+    metrics = run(rows=rows, warnings=[LONG], dataset=over(classes, attributes), **own)
     entries = history(run())
     for entry in entries:
         entry |= {"mean_p_true": [0.5] * right.size, "group_weights": [1.0] * right.size}
@@ -57,7 +56,7 @@ def many_groups(noise, num_classes=7):
     words = [(name, [name, LONG]) for name in classes]
     made_by = MadeBy(f"dbpt fit {LONG} --classes {LONG}", words, (["a photo of a {}"], []), {NASTY: LONG})
     examples = examples_of(noise, classes, attributes)
-    return render_report(metrics, entries, mistakes, sheets, examples=examples, made_by=made_by)
+    return page_of(metrics, entries, mistakes, sheets, examples=examples, made_by=made_by)
 
 
 def examples_of(noise, classes, attributes):
@@ -83,7 +82,7 @@ def small_page(noise):
     classes, attributes = ["landbird", "waterbird"], ["land", "water"]
     metrics = run(group_kind="pseudo", warnings=["one", "two", "three", "four", "five"])
     sheets = sheets_of(noise, [(y, a) for y in classes for a in attributes])
-    return render_report(metrics, history(metrics), [MISTAKE], sheets, examples=examples_of(noise, classes, attributes))
+    return page_of(metrics, history(metrics), [MISTAKE], sheets, examples=examples_of(noise, classes, attributes))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +108,7 @@ def test_pages_of_many_groups_with_pictures_of_noise_stay_below_three_megabytes(
 def test_pages_of_comparisons_with_pictures_of_noise_stay_below_three_megabytes(noise, num_rows, num_classes):
     metrics = many_rows(num_rows, num_classes)
     pairs = [(y, a) for y in metrics.dataset.classes for a in metrics.dataset.attributes]
-    html = page_of(metrics, sheets_of(noise, pairs), answers=answers_of(noise, metrics))
+    html = page_of(metrics, sheets=sheets_of(noise, pairs), answers=answers_of(noise, metrics))
     assert html.count("is-right") > 200
     assert len(html.encode()) < 3e6
 
@@ -123,7 +122,9 @@ def test_nothing_sticks_out_and_no_text_is_faint_in_a_browser(noise, tmp_path):
     rows = many_rows()
     pairs = [(y, a) for y in rows.dataset.classes[:3] for a in rows.dataset.attributes]
     answers = answers_of(noise, rows)
-    compared = page_of(rows, sheets_of(noise, pairs), command=LONG, settings={LONG: LONG}, answers=answers)
+    compared = page_of(
+        rows, sheets=sheets_of(noise, pairs), made_by=MadeBy(LONG, [], ([], []), {LONG: LONG}), answers=answers
+    )
     assert_readable([few, before, many_groups(noise), many_before, compared], tmp_path)
 
 

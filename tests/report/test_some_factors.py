@@ -1,6 +1,6 @@
 """The figures over some of several factors."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,41 +13,42 @@ from made_up_results import (
     difference,
     evaluated,
     page_of,
-    render_report,
     row,
     run,
-    typed_metrics,
     worded,
 )
 
+from dbpt.data import SPLITS
 from dbpt.evaluation import group_metrics
-from dbpt.evaluation.data_summary import groups_of_factors
+from dbpt.evaluation.data_summary import FactorSummary, groups_of_factors
 from dbpt.evaluation.repeats import Evaluated, with_rows
 from dbpt.report.notes import groups_line
 from dbpt.report.summary import judged_factors
 
-STYLE, PLACE = {"name": "style", "values": ["photo", "sketch"]}, {"name": "place", "values": ["sea", "land", "sky"]}
+STYLE, PLACE = (
+    FactorSummary(name="style", values=["photo", "sketch"]),
+    FactorSummary(name="place", values=["sea", "land", "sky"]),
+)
 COUNTS = [40, 30, 0, 20, 10, 50, 30, 30, 30, 10, 10, 10]
 
 
 def run_of_two(**changes):
     """A run of 2 classes, 2 styles and 3 places, over pseudo groups."""
-    metrics = run(group_kind="pseudo", pseudo_quality=None, pseudo_shares=[1 / 6] * 6)
-    names = [f"{a}, {b}" for a in STYLE["values"] for b in PLACE["values"]]
-    counts = {"train": COUNTS, "val": COUNTS, "test": COUNTS}
-    data = {**metrics["dataset"], "attributes": names, "factors": [STYLE, PLACE], "counts": counts}
+    names = [f"{a}, {b}" for a in STYLE.values for b in PLACE.values]
+    counts = {"counts": dict.fromkeys(SPLITS, COUNTS), "train_counts_pseudo": COUNTS}
     rights = {
         "zero-shot": [38, 28, 0, 9, 4, 20] + [25] * 3 + [9] * 3,
         "dbpt": [36, 26, 0, 17, 8, 41] + [24] * 3 + [9] * 3,
     }
     rows = [row(name, evaluated(right, COUNTS)) for name, right in rights.items()]
-    return {**metrics, "dataset": {**data, "train_counts_pseudo": COUNTS}, "rows": rows, **changes}
+    own = {"group_kind": "pseudo", "pseudo_quality": None, "pseudo_shares": [1 / 6] * 6}
+    return run(rows=rows, dataset={"attributes": names, "factors": [STYLE, PLACE], **counts}, **own | changes)
 
 
 def of_factors(*doubts):
     """Guesses of both factors, each with its doubts."""
     pairs = zip((STYLE, PLACE), doubts, strict=True)
-    return guesses_of(*(factor_guesses(**factor, doubts=worded(*each)) for factor, each in pairs))
+    return guesses_of(*(factor_guesses(**vars(factor), doubts=worded(*each)) for factor, each in pairs))
 
 
 def run_of_factors(metrics, positions):
@@ -73,7 +74,7 @@ def run_of_factors(metrics, positions):
 
 @pytest.mark.parametrize(("place", "size"), [(0, 2), (1, 3)])
 def test_figures_are_those_of_the_kept_factor_as_the_only_attribute(place, size):
-    metrics = typed_metrics(run_of_two())
+    metrics = run_of_two()
     groups = np.repeat(np.arange(12), COUNTS)
     labels, codes = groups // 6, (groups % 6 // 3, groups % 3)
     right = np.concatenate(
@@ -94,7 +95,7 @@ def test_figures_are_those_of_the_kept_factor_as_the_only_attribute(place, size)
 
 
 def test_judged_are_the_trusted_factors_or_all_of_them():
-    pseudo, true = typed_metrics(run_of_two()), typed_metrics(run_of_two(group_kind="true"))
+    pseudo, true = run_of_two(), run_of_two(group_kind="true")
     assert judged_factors(of_factors([], ["no"]), pseudo) == [0]
     assert judged_factors(of_factors(["no"], []), pseudo) == [1]
     assert judged_factors(of_factors([], ["no"]), true) == [0, 1]
@@ -106,27 +107,27 @@ def test_judged_are_the_trusted_factors_or_all_of_them():
 def test_the_doubted_factor_is_named_whatever_its_doubt_says():
     (doubt,) = worded("reworded", of="place")
     for pseudo_doubts, words in (([doubt], "place"), ([doubt, replace(doubt, of="style")], "which")):
-        metrics = typed_metrics(run_of_two(pseudo_doubts=list(map(asdict, pseudo_doubts))))
+        metrics = run_of_two(pseudo_doubts=pseudo_doubts)
         assert groups_line(metrics).endswith(f", {words} can't be trusted here")
 
 
 def test_page_judges_by_the_trusted_factor_and_says_which_figures_say_nothing():
     metrics, guesses = run_of_two(), of_factors([], ["no groups"])
-    judged = run_of_factors(typed_metrics(metrics), [0])
-    words = Page(render_report(metrics, [], [], guesses=guesses, judged=judged)).words
+    judged = run_of_factors(metrics, [0])
+    words = Page(page_of(metrics, [], [], guesses=guesses, judged=judged)).words
     assert "Bias reduced Of the class “landbird”, zero-shot CLIP gets 41.2 % right with “sketch”, but 94.3 %" in words
     assert "it gets at least 80.0 % right in every group" in words
     assert "can't tell sea / land / sky (place) apart in these images, so nothing follows about a bias there." in words
     assert "By style alone GroupImages" in words
     assert "By place alone Since the guesses of place can’t be trusted, these figures say nothing about place." in words
     assert "Accuracy by group Since the guesses of place can’t be trusted, the figures of combinations say" in words
-    trusted = Page(render_report(metrics, [], [], guesses=of_factors([], []))).words
+    trusted = Page(page_of(metrics, [], [], guesses=of_factors([], []))).words
     assert "can’t be trusted, th" not in trusted and "By place alone GroupImages" in trusted
 
 
 def test_page_of_a_comparison_has_each_factor_alone_and_judges_by_the_trusted_one():
-    factors = typed_metrics(run_of_two()).dataset.factors
-    attributes = [f"{style}, {place}" for style in STYLE["values"] for place in PLACE["values"]]
+    factors = [STYLE, PLACE]
+    attributes = [f"{style}, {place}" for style in STYLE.values for place in PLACE.values]
     rows = [
         compared("ERM", (0.5, 0.5), [0.9, 0.9, 0.9, 0.5, 0.6, 0.7] * 2),
         compared("dbpt", (0.7, 0.7), [0.8] * 12, difference=difference(0.2, (-0.1, 0.4))),

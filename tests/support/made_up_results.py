@@ -1,23 +1,23 @@
 """Made-up results of a run and of a comparison, with any rows and groups, and their tables and pages."""
 
-import json
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
 from made_up_guesses import guesses_of
 
-import dbpt.report.tables
 from dbpt.cautions import Caution
 from dbpt.data import SPLITS
 from dbpt.evaluation import Group, GroupMetrics, group_metrics, pseudo_attribute_quality
+from dbpt.evaluation.data_summary import DataSummary
 from dbpt.evaluation.of_study import titled
 from dbpt.evaluation.results import (
     FIGURES,
+    BackboneSummary,
     Difference,
     FigureDifference,
     Metrics,
+    QualityOfSplit,
     Repeat,
     Row,
     Saved,
@@ -27,16 +27,31 @@ from dbpt.objectives import OBJECTIVES
 from dbpt.report.page import Answers, MadeBy, NextSteps, render_results
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.result_charts import result_charts
-from dbpt.report.summary import Summary
-from dbpt.storage.typed_json import typed
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
 NASTY = """<script>alert("1")</script> & 'co'"""
+SETTINGS = SharedSettings(
+    epochs=9,
+    batch_size=0,
+    optimizer="adamw",
+    sgd_momentum=0.9,
+    weight_decay=0.0,
+    warmup_epochs=1,
+    features="cached",
+    lr={"prompt": 0.01},
+)
+TRAINING = [3498, 184, 56, 1057]
+BIRDS = DataSummary(
+    name="birds",
+    root="birds",
+    classes=["landbird", "waterbird"],
+    attributes=["land", "water"],
+    factors=[],
+    counts={"train": TRAINING, "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]},
+    train_counts_pseudo=[3332, 350, 106, 1007],
+    notes=[],
+)
 RIGHT = {"zero-shot": [90, 50, 20, 45], "erm": [99, 60, 10, 48], "dbpt": [88, 84, 40, 43]}
-
-
-def as_json(value):
-    return json.loads(json.dumps(asdict(value)))
 
 
 def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
@@ -48,9 +63,9 @@ def evaluated(right, counts=(100, 100, 50, 50), classes=2, names=None):
     sizes = {
         "num_classes": classes,
         "num_attributes": attributes,
-        "train_counts": [3498, 184, 56, 1057, *counts[4:]][: len(counts)],
+        "train_counts": [*TRAINING, *counts[4:]][: len(counts)],
     }
-    return as_json(group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes))
+    return group_metrics(predictions, labels, groups % attributes, group_names=names, **sizes)
 
 
 def row(method, test, val=None, source="pseudo", **changes):
@@ -63,34 +78,36 @@ def row(method, test, val=None, source="pseudo", **changes):
         group_source=None if method in ("zero-shot", "erm") else source,
         repeats=[Repeat(seed=3, seconds=1.25, **epochs)],
     )
-    return as_json(titled(replace(how, **changes))) | {"val": val, "test": test}
+    return replace(titled(replace(how, **changes)), val=val, test=test)
 
 
-def run(right=RIGHT, *, warnings=(), rows=None, chosen="dbpt", **changes):
-    """A metrics.json dict of 2 x 2 groups."""
+def run(right=RIGHT, *, warnings=(), rows=None, chosen="dbpt", dataset=None, **changes):
+    """Metrics of a run with 2 x 2 groups, unless the data set's own entries say otherwise."""
     rows = rows or [row(name, evaluated(values)) for name, values in right.items()]
-    counts = {"train": [3498, 184, 56, 1057], "val": [10, 10, 5, 5], "test": [100, 100, 50, 50]}
-    names = {"classes": ["landbird", "waterbird"], "attributes": ["land", "water"], "factors": []}
-    dataset = {"name": "birds", "root": "birds", **names, "notes": [], "clusters": None, "shots": None}
-    labels, true = np.repeat([0, 0, 1, 1], counts["train"]), np.repeat([0, 1, 0, 1], counts["train"])
+    labels, true = np.repeat([0, 0, 1, 1], TRAINING), np.repeat([0, 1, 0, 1], TRAINING)
     pseudo = np.where(np.arange(true.size) % 20 == 0, 1 - true, true)
     quality = pseudo_attribute_quality(pseudo, true, labels, num_classes=2, num_attributes=2)
-    return {
-        **{"schema_version": 7, "dbpt_version": "0.1.0", "seeds": [3], "heads": ["prompt"], "failed_images": 0},
-        "warnings": [asdict(each) for each in worded(*warnings)],
-        **{"group_kind": "true", "average": "plain", "model_selection": "pseudo-wga"},
-        "split": next((split for split in ("test", "val") if any(row[split] for row in rows)), "train"),
-        "settings": asdict(SETTINGS),
-        "saved": asdict(Saved(method=chosen, seconds={"embed": 1.0, "total": 2.5})),
-        "dataset": {**dataset, "counts": counts, "train_counts_pseudo": [3332, 350, 106, 1007]},
-        "backbone": {"model": "ViT-B-32", "pretrained": "openai", "embed_dim": 512, "image_precision": "bf16"},
-        "rows": rows,
-        **{"pseudo_method": "proportional", "pseudo_shares": [0.625, 0.375]},
-        **{"pseudo_doubts": [], "doubted_guesses": []},
-        "pseudo_quality": as_json(quality) | {"split": "training"},
-        "cross_validated": [],
-        **changes,
-    }
+    data = replace(BIRDS, **dataset or {})
+    found = Metrics(
+        schema_version=7,
+        dbpt_version="0.1.0",
+        dataset=data,
+        backbone=BackboneSummary(model="ViT-B-32", pretrained="openai", embed_dim=512, image_precision="bf16"),
+        group_kind="true",
+        average="plain",
+        pseudo_method="proportional",
+        pseudo_shares=[0.625, 0.375],
+        pseudo_quality=QualityOfSplit(split="training", **vars(quality)),
+        split=next((split for split in ("test", "val") if any(getattr(each, split) for each in rows)), "train"),
+        seeds=[3],
+        heads=["prompt"],
+        model_selection="pseudo-wga",
+        settings=SETTINGS,
+        rows=[replace(each, **{name: named(getattr(each, name), data) for name in SPLITS}) for each in rows],
+        saved=Saved(method=chosen, seconds={"embed": 1.0, "total": 2.5}),
+        warnings=worded(*warnings),
+    )
+    return replace(found, **changes)
 
 
 def worded(*sentences, of=""):
@@ -98,28 +115,20 @@ def worded(*sentences, of=""):
     return [Caution("text", {"text": sentence}, of) for sentence in sentences]
 
 
-def over_groups(metrics, classes, attributes=("land", "water")):
-    """Give a metrics.json dict other classes and attributes, with ten images of each group in each split."""
+def over(classes, attributes=("land", "water")):
+    """Entries of a data set with other classes and attributes, and ten images of each group in each split."""
     per_group = [10] * len(classes) * max(len(attributes), 1)
-    counts = dict.fromkeys(("train", "val", "test"), per_group)
-    names = {"classes": [*classes], "attributes": [*attributes]}
-    metrics["dataset"] |= {**names, "counts": counts, "train_counts_pseudo": per_group}
-    return metrics
-
-
-def table_of(metrics, *args, **options):
-    metrics = metrics if isinstance(metrics, Metrics) else typed_metrics(metrics)
-    return dbpt.report.tables.results_table(metrics, *args, **options)
+    counts = dict.fromkeys(SPLITS, per_group)
+    return {"classes": [*classes], "attributes": [*attributes], "counts": counts, "train_counts_pseudo": per_group}
 
 
 def with_difference(metrics, over_images):
-    """Give the chosen row of a metrics.json dict an interval of the difference to another row."""
-    found = typed_metrics(metrics)
-    other = found.reference(found.rows[found.chosen])
-    if other is not None:
+    """Give the chosen row an interval of the difference to another row."""
+    rows, chosen = list(metrics.rows), metrics.rows[metrics.chosen]
+    if (other := metrics.reference(chosen)) is not None:
         of_other = Difference(method=other.method, head=other.head, seeds=[3], figures={}, over_images=over_images)
-        found.rows[found.chosen] = replace(found.rows[found.chosen], difference=of_other)
-    return found
+        rows[metrics.chosen] = replace(chosen, difference=of_other)
+    return replace(metrics, rows=rows)
 
 
 MADE_BY = MadeBy(
@@ -130,45 +139,39 @@ MADE_BY = MadeBy(
 )
 
 
-def render_report(metrics, history, gallery, sheets=None, guesses=None, judged=None, examples=None, made_by=MADE_BY):
-    """The page of a run whose first and last rows take one image of each class for the next one."""
-    metrics = with_difference(metrics, (0.2, 0.5))
-    data, one_image = metrics.dataset, np.eye(len(metrics.dataset.classes), dtype=int)
-    answers = Answers(
-        rows=[0, metrics.chosen],
-        seed=3,
-        examples=examples or [GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in data.groups],
-        confusions=[9 * one_image + np.roll(one_image, 1, 1)] * 2,
-        has_images=gallery is not None,
-    )
-    return render_results(
-        metrics,
-        judged or metrics,
-        GuessSheets(guesses or GUESSES, words_of(data), sheets),
-        made_by,
-        NextSteps(label="dbpt label RUN --out RUN-labels"),
-        result_charts(metrics, history),
-        answers,
-        gallery,
-    )
+def page_of(
+    metrics,
+    history=(),
+    gallery=None,
+    sheets=None,
+    *,
+    guesses=None,
+    judged=None,
+    examples=None,
+    answers=None,
+    made_by=MADE_BY,
+    steps=None,
+):
+    """The page. The first and the chosen row of a run take one image of each class for the next one."""
+    data = metrics.dataset
+    if metrics.saved:
+        metrics, one_image = with_difference(metrics, (0.2, 0.5)), np.eye(len(data.classes), dtype=int)
+        answers = Answers(
+            rows=[0, metrics.chosen],
+            seed=3,
+            examples=examples or [GroupExamples(*names, 9, (5, 6), 2, 1, ()) for names in data.groups],
+            confusions=[9 * one_image + np.roll(one_image, 1, 1)] * 2,
+            has_images=gallery is not None,
+        )
+    steps = steps or (NextSteps(label="dbpt label RUN --out RUN-labels") if metrics.saved else STEPS)
+    shown, drawn = GuessSheets(guesses or GUESSES, words_of(data), sheets), result_charts(metrics, history)
+    return render_results(metrics, judged or metrics, shown, made_by, steps, drawn, answers, gallery)
 
 
 def words_of(dataset):
     """Words for the attributes, or for the values of the factors."""
     values = [f"{factor.name}: {value}" for factor in dataset.factors for value in factor.values]
     return {name: [name] for name in values or dataset.attributes}
-
-
-def summarize(metrics):
-    return Summary(typed_metrics(metrics))
-
-
-def typed_metrics(metrics):
-    found = typed(metrics, Metrics, Path("metrics.json"), "fit anew")
-    rows = [
-        replace(each, **{name: named(getattr(each, name), found.dataset) for name in SPLITS}) for each in found.rows
-    ]
-    return replace(found, rows=rows)
 
 
 def named(metrics, dataset):
@@ -181,7 +184,7 @@ def names_of(groups, dataset):
 
 
 def history(metrics, epochs=10):
-    counts = np.array(metrics["dataset"]["train_counts_pseudo"], dtype=float)
+    counts = np.array(metrics.dataset.train_counts_pseudo, dtype=float)
     weights = counts.sum() / 4 / counts
     every = {"lr": 0.002, "loss": 0.5, "mean_p_true": [0.5, None, 0.6, 0.7], "val_average": 0.8}
     return [
@@ -209,16 +212,6 @@ MISTAKE = Mistake("a/b.jpg", b"\xff\xd8\xff", "waterbird", "land", "landbird", 0
 
 STEPS = NextSteps(
     fit="dbpt fit X", label="dbpt label X-run", guess="dbpt guess X", resume="dbpt compare --resume --out X"
-)
-SETTINGS = SharedSettings(
-    epochs=9,
-    batch_size=0,
-    optimizer="adamw",
-    sgd_momentum=0.9,
-    weight_decay=0.0,
-    warmup_epochs=1,
-    features="cached",
-    lr={"prompt": 0.01},
 )
 
 
@@ -271,20 +264,14 @@ ROWS = (
 )
 
 
-def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land", "water"), warnings=(), **changes):
+def comparison(rows=ROWS, classes=("landbird", "waterbird"), attributes=("land", "water"), **changes):
+    """Metrics of a comparison, with 40 images of each group in each split."""
     per_group = [40] * (len(classes) * len(attributes))
-    found = typed_metrics(run(pseudo_quality=None))
-    data = replace(
-        found.dataset,
-        root="/birds",
-        classes=list(classes),
-        attributes=list(attributes),
-        counts=dict.fromkeys(SPLITS, per_group),
-        train_counts_pseudo=per_group,
-    )
-    own = {"dataset": data, "pseudo_shares": [1 / len(attributes)] * len(attributes), "seeds": [0, 1], "saved": None}
-    found = replace(found, warnings=worded(*warnings), **own | changes)
-    return replace(found, rows=[replace(row, test=named(row.test, found.dataset)) for row in rows])
+    data = {"root": "/birds", "classes": list(classes), "attributes": list(attributes)}
+    data |= {"counts": dict.fromkeys(SPLITS, per_group), "train_counts_pseudo": per_group}
+    shares = [1 / len(attributes)] * len(attributes)
+    own = {"pseudo_quality": None, "pseudo_shares": shares, "seeds": [0, 1], "saved": None, "split": "test"}
+    return run(rows=rows, dataset=data, **own | changes)
 
 
 def many_rows(num_rows=20, num_classes=7):
@@ -297,20 +284,3 @@ def many_rows(num_rows=20, num_classes=7):
     heads = ["prompt", "linear"]
     warnings = [f"{LONG} {n}" for n in range(9)]
     return comparison(rows, classes, attributes, heads=heads, warnings=warnings, left_out=[LONG])
-
-
-def page_of(
-    metrics,
-    sheets=None,
-    *,
-    judged=None,
-    guesses=GUESSES,
-    command="dbpt compare X",
-    words=(),
-    settings=None,
-    steps=STEPS,
-    answers=None,
-):
-    shown = GuessSheets(guesses, words_of(metrics.dataset), sheets)
-    made_by = MadeBy(command, words, ([], []), settings or {})
-    return render_results(metrics, judged or metrics, shown, made_by, steps, result_charts(metrics), answers)

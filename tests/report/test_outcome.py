@@ -1,21 +1,24 @@
-"""The result of a run in sentences, for any outcome."""
+"""The result of a run or a comparison in sentences, for any outcome."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 from html_page import Page, unwrapped
 from made_up_guesses import factor_guesses, guesses_of
 from made_up_results import (
+    GUESSES,
     RIGHT,
-    as_json,
+    ROWS,
+    TRUSTED,
+    compared,
+    comparison,
+    difference,
     evaluated,
     history,
-    over_groups,
-    render_report,
+    over,
+    page_of,
     row,
     run,
-    table_of,
-    typed_metrics,
     with_difference,
     worded,
 )
@@ -24,9 +27,10 @@ from dbpt.cautions import caution
 from dbpt.evaluation import group_metrics
 from dbpt.evaluation.results import Choice, Lead
 from dbpt.report.notes import choice_note
-from dbpt.report.outcome import change_of, outcome_of
+from dbpt.report.outcome import change_of, outcome_of, second_sentence
 from dbpt.report.sections import Section
 from dbpt.report.summary import Summary
+from dbpt.report.tables import results_table
 
 CLEAR, UNCLEAR = (0.2, 0.5), (-0.1, 0.2)
 
@@ -71,16 +75,16 @@ def test_a_chosen_row_worse_than_zero_shot_is_said_in_headline_table_and_report(
     said = "Worst-group accuracy rose from 20.0 % (ERM) to 50.0 % (dbpt): "
     assert headline_of(metrics).startswith(said)
     warning = "zero-shot has a better worst group than dbpt (86.0 against 50.0 %)"
-    assert f"warning: {warning}" in table_of(metrics).splitlines()
-    assert warning[1:] in Page(render_report(metrics, history(metrics), [])).words
+    assert f"warning: {warning}" in results_table(metrics).splitlines()
+    assert warning[1:] in Page(page_of(metrics, history(metrics), [])).words
     equal = run({"zero-shot": [88, 84, 25, 43], "dbpt": [88, 84, 25, 43]})
     for fine in (run(), equal, run({"zero-shot": [90, 88, 43, 45], "dbpt": [88, 84, 25, 43]}, chosen="zero-shot")):
-        assert "zero-shot has a better" not in table_of(fine)
+        assert "zero-shot has a better" not in results_table(fine)
 
 
 def test_headline_without_erm_without_baselines_and_without_groups():
-    zero_shot, erm, dbpt = run()["rows"]
-    none = as_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2))
+    zero_shot, erm, dbpt = run().rows
+    none = group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2)
     assert "(zero-shot) to" in headline_of(run(rows=[zero_shot, dbpt]))
     assert headline_of(run(rows=[dbpt])) == "Worst-group accuracy of dbpt is 80.0 %, average 85.0 %."
     erm_chosen = headline_of(run(rows=[zero_shot, erm], chosen="erm"), UNCLEAR)
@@ -90,7 +94,7 @@ def test_headline_without_erm_without_baselines_and_without_groups():
 
 
 def test_what_zero_shot_does_is_said_where_the_headline_does_not():
-    assert len(lines_of(run(rows=run()["rows"][::2]))) == 1
+    assert len(lines_of(run(rows=run().rows[::2]))) == 1
     _, said = lines_of(run({**RIGHT, "erm": [99, 60, 30, 48]}))
     assert said == "Without any training (zero-shot): worst group 40.0 %, average 68.3 %."
 
@@ -148,9 +152,7 @@ def verdict_of(metrics, doubts=(), difference=CLEAR, factors=(), **changes):
 def test_verdict_says_how_biased_it_was_and_what_training_changed(rows, kind, title, sentence):
     difference = UNCLEAR if title == "No clear change" else CLEAR
     assert verdict_of(run(rows), difference=difference) == (kind, title, sentence)
-    untrained = run(
-        rows=[*run(rows)["rows"][:-1], row("dbpt", evaluated(rows["dbpt"]), alpha=0.0)]
-    )  # nothing was trained
+    untrained = run(rows=[*run(rows).rows[:-1], row("dbpt", evaluated(rows["dbpt"]), alpha=0.0)])  # nothing was trained
     found = verdict_of(untrained, difference=difference)[2]
     assert "raining with dbpt" not in found and "sing dbpt (α = 0.00)" in found
 
@@ -177,19 +179,19 @@ def test_verdict_names_guessed_attributes_and_withholds_judgement_if_they_are_do
 
 
 def test_if_clip_does_not_know_the_class_words_they_come_first_and_no_verdict_rests_on_zero_shot():
-    doubt = asdict(caution("class words", names=["thing"], value=0.5, limit=0.7))
+    doubt = caution("class words", names=["thing"], value=0.5, limit=0.7)
     metrics = run({"zero-shot": [99, 60, 20, 48], "dbpt": [99, 70, 40, 48]}, class_doubts=[doubt])
     assert verdict_of(metrics)[0] == "nothing-to-compare"
-    page = Page(render_report(metrics, history(metrics), [])).words
+    page = Page(page_of(metrics, history(metrics), [])).words
     assert 0 < page.index("--classes 'thing=house|guitar'") < page.index("Worst-group accuracy of dbpt is")
-    assert "thing" in table_of(metrics)
+    assert "thing" in results_table(metrics)
     assert "(ERM)" in verdict_of(run(class_doubts=[doubt]))[2]
 
 
 def test_verdict_without_another_row_or_any_group_is_the_headline():
     for metrics in (
-        run(rows=[run()["rows"][2]]),
-        run(rows=[row("dbpt", as_json(group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2)))]),
+        run(rows=[run().rows[2]]),
+        run(rows=[row("dbpt", group_metrics([0, 1], [0, 0], [-1, -1], num_classes=2, num_attributes=2))]),
     ):
         kind, title, sentence = verdict_of(metrics)
         assert (kind, title) == ("nothing-to-compare", "Nothing to compare")
@@ -201,7 +203,7 @@ def test_verdict_without_another_row_or_any_group_is_the_headline():
 
 def test_verdict_about_classes_where_no_attribute_is_named():
     rows = [row(name, evaluated(right, (100, 100))) for name, right in (("zero-shot", [90, 40]), ("erm", [85, 80]))]
-    metrics = over_groups(run(rows=rows, chosen="erm", pseudo_quality=None), ["landbird", "waterbird"], [])
+    metrics = run(rows=rows, chosen="erm", pseudo_quality=None, dataset=over(["landbird", "waterbird"], []))
     assert verdict_of(metrics) == (
         "improved",
         "Worst class improved",
@@ -224,9 +226,62 @@ def test_the_choice_of_auto_is_said_in_a_sentence(why, figure, group, words):
     lead = Lead(name="erm", mean=0.3, limit=0.1, is_worse_elsewhere=False)
     choice = Choice(candidates=["erm", "dbpt"], hedge="dbpt", why=why, figure=figure, group=group, n=40, leads=[lead])
     selection = figure if figure in ("last", "average") else f"pseudo-{figure}"
-    metrics = typed_metrics(run(chosen="erm", model_selection=selection))
+    metrics = run(chosen="erm", model_selection=selection)
     note = choice_note(replace(metrics, saved=replace(metrics.saved, choice=choice)))
     assert note.startswith("ERM is saved") and words in note
     assert ("the rarest group" in note) == (why == "hedge" and group is not None)
     few = replace(metrics, saved=replace(metrics.saved, choice=replace(choice, n=2)))
     assert ("2 images, too few to prefer" in choice_note(few)) == (why == "hedge")
+
+
+# --- a comparison
+
+
+ZERO_SHOT, ERM, DBPT, JTT = ROWS
+
+
+def said_of(*rows, guesses=TRUSTED, **changes):
+    return unwrapped(outcome_of(Summary(comparison(rows, **changes)), guesses).sentence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({}, "dbpt raises worst-group accuracy by 31.0 points over ERM (from 50.0 % to 81.0 %); 95 % interval over "
+             "images [+20.0, +40.0]."),
+        ({"difference": difference(0.31, (0.2, 0.4), (-0.02, 0.6))},
+         "dbpt raises worst-group accuracy by 31.0 points over ERM (from 50.0 % to 81.0 %); 95 % interval over images "
+         "[+20.0, +40.0], but other seeds may disagree: [−2.0, +60.0]."),
+        ({"difference": difference(-0.1, (-0.2, -0.05), seeds=(0,))},
+         "dbpt lowers worst-group accuracy by 10.0 points against ERM; 95 % interval over images [−20.0, −5.0]."),
+        ({"difference": difference(0.01, (-0.02, 0.05))},
+         "No difference in worst-group accuracy between dbpt and ERM is proven: +1.0 points (from 50.0 % to 81.0 %); "
+         "95 % interval over images [−2.0, +5.0]."),
+        ({"difference": difference(0.01, None)},
+         "No difference in worst-group accuracy between dbpt and ERM is proven: +1.0 points (from 50.0 % to 81.0 %)."),
+        ({"difference": difference(None, None)}, "Worst-group accuracy of dbpt is 81.0 %, average 75.0 %."),
+        ({"difference": None}, "Worst-group accuracy of dbpt is 81.0 %, average 75.0 %."),
+    ],
+)  # fmt: skip
+def test_the_verdict_says_what_the_intervals_prove(changes, sentence):
+    assert said_of(ZERO_SHOT, ERM, replace(DBPT, **changes)) == sentence
+
+
+def test_the_verdict_names_pseudo_groups_heads_and_missing_results():
+    assert "worst-group accuracy over pseudo groups by 31.0" in said_of(ERM, DBPT, group_kind="pseudo")
+    assert said_of(ERM, DBPT, heads=["prompt", "linear"]).startswith("dbpt, head prompt raises worst-group")
+    untrusted = said_of(ERM, DBPT, group_kind="pseudo", guesses=GUESSES)
+    assert untrusted.endswith("in these images, so the figures by group prove nothing.")
+    assert said_of(ERM, DBPT, guesses=GUESSES).startswith("dbpt raises worst-group accuracy by")
+    assert said_of(ERM) == "Worst-group accuracy of ERM is 50.0 %, average 75.0 %."
+    assert said_of(compared("dbpt", (), ())).startswith("No group could be evaluated, so there is no worst-group")
+
+
+def test_the_second_sentence_names_a_better_row():
+    text = unwrapped(second_sentence(Summary(comparison())))
+    assert text == (
+        "Average: 75.0 %, with ERM 75.0 %. The highest worst-group accuracy of all rows is 83.0 %, of JTT; the best of "
+        "several rows is partly best by chance."
+    )
+    assert unwrapped(second_sentence(Summary(comparison(ROWS[:3])))) == "Average: 75.0 %, with ERM 75.0 %."
+    assert second_sentence(Summary(comparison([ERM]))) == ""
