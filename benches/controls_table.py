@@ -32,8 +32,7 @@ from dbpt.errors import InputError
 from dbpt.evaluation.results import Row
 from dbpt.settings.config import FitConfig, make_config, read_config
 from dbpt.study.data import resolve_demo
-from dbpt.study.guesses import judged_guesses
-from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.study.stages import add_pseudo_attributes, arrange, judged_guesses, load_and_embed
 from dbpt.study.study import Study
 
 METHODS = {"erm": "class", "class-balanced": "class", "balanced": "class", "dbpt": "class", "gla": "group"}

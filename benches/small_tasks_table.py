@@ -27,8 +27,7 @@ from dbpt.clip import Backbone, load_backbone
 from dbpt.commands.fit.choice import choose, with_mixed
 from dbpt.commands.methods import MethodResult, trained_result, training_free_result
 from dbpt.settings.config import make_config
-from dbpt.study.guesses import judged_guesses
-from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
+from dbpt.study.stages import add_pseudo_attributes, arrange, judged_guesses, load_and_embed
 from dbpt.study.study import Study
 
 UNRELATED = (("sunny", "dark", "wet"), ("red", "blue", "green"), ("indoors", "outdoors", "upstairs"))

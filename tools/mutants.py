@@ -66,12 +66,12 @@ MUTANTS = [
     ("storage/typed_json.py", "is_number and low <= value <= high", "is_number", "storage"),
     ("evaluation/association.py", "(rows - 1) * (columns - 1) / (n - 1)", "0", "evaluation/association"),
     (
-        "groups/bounds.py",
+        "groups/weights.py",
         "np.maximum(counts, max(self.min_group_count, 1e-10))",
         "counts",
         "groups/group_weight_bounds",
     ),
-    ("groups/bounds.py", "weights[free[above]] = self.max_weight", "pass", "groups/group_weight_bounds"),
+    ("groups/weights.py", "weights[free[above]] = self.max_weight", "pass", "groups/group_weight_bounds"),
     (
         "evaluation/intervals.py",
         "_upper_bound(k, n, TAIL / len(groups))",

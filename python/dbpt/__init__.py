@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dbpt.commands.fit import fit as fit
     from dbpt.commands.guess import GuessedAttributes as GuessedAttributes
     from dbpt.commands.guess import guess_attributes as guess_attributes
-    from dbpt.commands.label.judging import judge_labels as judge_labels
+    from dbpt.commands.label import judge_labels as judge_labels
     from dbpt.commands.label.sample import draw_label_sample as draw_label_sample
     from dbpt.commands.result import Result as Result
     from dbpt.data import Dataset as Dataset
@@ -76,7 +76,7 @@ _HOMES = {
     "commands.evaluate": ["evaluate"],
     "commands.fit": ["fit"],
     "commands.guess": ["GuessedAttributes", "guess_attributes"],
-    "commands.label.judging": ["judge_labels"],
+    "commands.label": ["judge_labels"],
     "commands.label.sample": ["draw_label_sample"],
     "commands.result": ["Result"],
     "data": ["Dataset", "load_dataset", "register_dataset"],

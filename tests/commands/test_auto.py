@@ -10,7 +10,7 @@ from runs import contents, metrics_of
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.auto import with_found_attributes
+from dbpt.commands.request import with_found_attributes
 from dbpt.data import SPLITS
 from dbpt.settings.config import make_config, read_config
 
@@ -21,7 +21,7 @@ TRAINING = {"head": "linear", "epochs": 1, "baselines": False}
 @pytest.fixture(scope="module", autouse=True)
 def _short_catalogue():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.commands.auto.read_catalogue", lambda: SHORT)
+        patch.setattr("dbpt.commands.request.read_catalogue", lambda: SHORT)
         yield
 
 
@@ -101,7 +101,7 @@ def test_a_comparison_is_that_of_the_words_and_keeps_its_note(birds, tmp_path):
 
 
 def fit_birds(rank, arguments, of_rank=None):
-    dbpt.commands.auto.read_catalogue = lambda: SHORT if rank == 0 else unread()
+    dbpt.commands.request.read_catalogue = lambda: SHORT if rank == 0 else unread()
     command(rank, arguments, of_rank)
 
 

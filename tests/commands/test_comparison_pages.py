@@ -6,10 +6,8 @@ import shlex
 from collections import Counter
 from html import unescape
 from pathlib import Path
-from unittest.mock import Mock
 
 import numpy as np
-import pytest
 from comparisons import cell, compare, contents
 from html_page import Page
 from tiny import CLASSES, Tiny
@@ -91,20 +89,6 @@ def test_the_answers_are_of_the_first_seed_that_is_finished(tiny, tmp_path, monk
     failing = {"dbpt_linear_seed-0", "dbpt_linear_seed-1"}
     page = (compare(tiny, tmp_path / "d", methods="zero-shot,erm,dbpt").folder / "compare.html").read_text()
     assert "What is taken for what" not in page and matrices(page) == {}
-
-
-def test_the_pictures_are_there_before_training(tiny, tmp_path, logged, monkeypatch):
-    monkeypatch.setattr(jobs, "run_cell", Mock(side_effect=KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        compare(tiny, tmp_path / "c")
-    out = tmp_path / "c"
-    page = (out / "guesses.html").read_text()
-    assert not (out / "compare.html").exists()
-    assert f"CLIP's guesses, to check before training: {out / 'guesses.html'}" in logged.messages
-    assert page.count("<img ") > 60
-    fit, label = commands(page)
-    assert fit[:4] == ["fit", str(tiny.table), "--out", f"{out}-dbpt"]
-    assert label == ["label", f"{out}-dbpt", "--out", f"{out}-dbpt-labels"]
 
 
 def test_the_commands_of_the_page_repeat_the_comparison_and_its_row(tiny, tmp_path):

@@ -14,8 +14,7 @@ import dbpt
 from dbpt.guesses import trust
 from dbpt.report.page import guess_sheets
 from dbpt.settings.config import FitConfig
-from dbpt.study.guesses import judged_guesses
-from dbpt.study.stages import prepare
+from dbpt.study.stages import judged_guesses, prepare
 
 ORACLE = {"group_source": "true", "model_selection": "true-wgp"}
 
@@ -28,18 +27,29 @@ def images(page: str) -> list[str]:
     return re.findall(r'<li><img src="([^"]+)"', page)
 
 
-def test_the_pictures_are_there_before_training_and_their_page_is_named_once(tiny, tmp_path, logged, monkeypatch):
-    monkeypatch.setattr("dbpt.commands.fit.trained_result", Mock(side_effect=KeyboardInterrupt))
+@pytest.mark.parametrize(
+    ("train", "stopped", "run"),
+    [(fit, "fit.trained_result", "out"), (compare, "compare.jobs.run_cell", "out-dbpt")],
+    ids=["fit", "compare"],
+)
+def test_the_pictures_are_there_before_training_and_their_page_is_named_once(
+    tiny, tmp_path, logged, monkeypatch, train, stopped, run
+):
+    out, run = tmp_path / "out", tmp_path / run
+    monkeypatch.setattr(f"dbpt.commands.{stopped}", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        fit(tiny, tmp_path / "run")
-    page = (tmp_path / "run/guesses.html").read_text()
-    assert not (tmp_path / "run/report.html").exists()
+        train(tiny, out)
+    page = (out / "guesses.html").read_text()
+    assert [path.name for path in out.glob("*.html")] == ["guesses.html"]
     assert [line for line in logged.messages if "guesses.html" in line] == [
-        f"CLIP's guesses, to check before training: {tmp_path / 'run/guesses.html'}"
+        f"CLIP's guesses, to check before training: {out / 'guesses.html'}"
     ]
     assert len(images(page)) > 60
     assert "What CLIP took for meadow and for lake" in page
     assert "The guesses change with the sentences around the names" in page
+    *steps, label = re.search(r"<pre>(.*?)</pre>", page, re.DOTALL)[1].splitlines()
+    assert label == f"dbpt label {run} --out {run}-labels"
+    assert [step.startswith(f"dbpt fit {tiny.table} --out {run} ") for step in steps] == [True] * (run != out)
 
 
 def test_the_report_has_the_same_pictures_and_the_next_step(tiny_run):

@@ -64,19 +64,6 @@ def test_the_interval_of_the_change_is_of_both_classifiers_on_the_same_images(ti
     assert (before != after).any()
 
 
-def test_the_confusion_matrices_are_those_of_the_predictions(tiny_run):
-    page = (tiny_run / "report.html").read_text()
-    part = page.split(">What is taken for what</h2>")[1].split("</section>")[0]
-    before, after = (np.array(re.findall(r'<td class="[^"]*">(\d+)', table), int) for table in part.split("<h3>")[1:])
-    rows = [row for row in rows_of(tiny_run / "predictions.csv") if row["split"] == "test"]
-    classes = sorted({row["label"] for row in rows})
-    of = [[sum((r["label"], r["prediction"]) == (y, k) for r in rows) for k in classes] for y in classes]
-    assert after.reshape(2, 2).tolist() == of
-    assert np.trace(before.reshape(2, 2)) == sum(
-        each["correct"] for each in metrics_of(tiny_run)["rows"][0]["test"]["groups"]
-    )
-
-
 def test_the_command_in_the_report_repeats_the_run(tiny, tmp_path, command):
     attributes = ["meadow=meadow|the green", "lake=lake|the blue; or so"]
     one = fit(tiny, tmp_path / "one run", attributes=attributes, baselines=False, seed=3, eta=2.0)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import dbpt
-from dbpt.commands.label.judging import read_answers
+from dbpt.commands.label import read_answers
 from dbpt.commands.label.sample import Design, Stratum, read_design, write_design
 from dbpt.data.tables import BLOCK_ROWS, csv_of_columns, csv_text, marked, unmarked
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 import dbpt
 from dbpt.errors import InputError
-from dbpt.groups.bounds import Bounds
+from dbpt.groups.weights import Bounds
 from dbpt.training.records import effective_rows
 
 one_count = st.just(0.0) | st.integers(1, 5000).map(float) | st.floats(1e-9, 1e4)

@@ -135,7 +135,7 @@ def label(folder: Path, labels: Path | None, table: Path | None, as_json: bool, 
         return
     if drawing := [name for name in given if table is None or name not in ("data", "root")]:
         raise click.UsageError(f"--{drawing[0]} is for drawing; with --labels give the folder of the sample alone")
-    from dbpt.commands.label.judging import judge_labels
+    from dbpt.commands.label import judge_labels
 
     result = judge_labels(folder, labels, table=table, **given)
     click.echo(json.dumps(result.to_dict(), indent=1, ensure_ascii=False) if as_json else result.table())

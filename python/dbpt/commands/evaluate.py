@@ -19,8 +19,7 @@ from dbpt.report.findings import doubts_in_words
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import run_with_data
 from dbpt.study.embedded import embedded_rows, read_clusters
-from dbpt.study.guesses import doubted_guesses, judged_guesses
-from dbpt.study.stages import log_warnings
+from dbpt.study.stages import doubted_guesses, judged_guesses, log_warnings
 from dbpt.study.study import Study
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.commands.auto import with_found_attributes
+from dbpt.commands.request import with_found_attributes
 from dbpt.data import Dataset
 from dbpt.data.loading import DataLike, import_pandas
 from dbpt.data.tables import Column, csv_of_columns
@@ -27,8 +27,7 @@ from dbpt.storage.files import check_output, write_atomically
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, with_data
 from dbpt.study.embedded import configured_backbone, embedded_rows
-from dbpt.study.guesses import image_columns, judged_class_words, judged_guesses
-from dbpt.study.stages import log_warnings
+from dbpt.study.stages import image_columns, judged_class_words, judged_guesses, log_warnings
 
 if TYPE_CHECKING:
     import pandas

@@ -69,9 +69,7 @@ class Subject:
         by, title: who predicts, as a kind and in words.
         source: the data, as commands name them.
         predictions_named: the predictions, as commands name them; None for those in memory.
-        read: the settings that the command reads.
-        typed: the settings that repeat the command, as they were typed.
-        asks_clusters: whether the audit was asked for clusters, and not only the run that is audited.
+        read: the settings that the command reads; without those of the run, as its clusters.
         probe: the probe of the run.
         search: the one that chose the attribute.
     """
@@ -89,8 +87,6 @@ class Subject:
     source: str
     predictions_named: str | None
     read: frozenset[str]
-    typed: Mapping[str, Any]
-    asks_clusters: bool
     probe: AttributeProbe | None = None
     search: Search | None = None
 
@@ -113,7 +109,7 @@ class Subject:
 
     def command(self, verb: str, **others: object) -> str:
         """Return the line that repeats ``dbpt VERB``, as far as it can name the data; ``others`` are more options."""
-        return str(Command(verb, self.source, {**self.typed, **self.whose(), **others}))
+        return str(Command(verb, self.source, self.asked.given(self.read) | self.whose() | others))
 
 
 @contextmanager
@@ -231,8 +227,6 @@ def _subject_of_data(
         source=asked.data,
         predictions_named=named,
         read=read,
-        typed=asked.given(read),
-        asks_clusters=config.num_clusters is not None,
     )
 
 
@@ -253,8 +247,7 @@ def _subject_of_run(
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, "run")
-    has_clusters = config.num_clusters is not None
-    of_run = has_clusters and given.get("attributes") is None
+    of_run = config.num_clusters is not None and given.get("attributes") is None
     if of_run and config.label_backbone != classifier.config.label_backbone:
         problem = f"--label-model: the clusters of the run {run} are in the features of its own model"
         raise InputError(f"{problem}; leave it out, or find new clusters with --attributes clusters")
@@ -273,9 +266,7 @@ def _subject_of_run(
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),
         predictions_named=run,
-        read=(own := read.difference(OF_THE_RUN, ["attributes"] if of_run else [])),
-        typed=config.given(own),
-        asks_clusters=has_clusters and not of_run,
+        read=read.difference(OF_THE_RUN, ["attributes"] if of_run else []),
         probe=classifier.probe,
     )
 

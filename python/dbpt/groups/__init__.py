@@ -5,7 +5,6 @@ gradients are ignored, or columns of data frames, taken in the order of their ro
 refused. Where -1 means unknown, None, NaN and pandas' NA do too. Accuracy by group is in `dbpt.evaluation`.
 """
 
-from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT
 from dbpt.groups.ids import (
     SMALL_GROUP,
     class_and_attribute,
@@ -18,7 +17,7 @@ from dbpt.groups.ids import (
     worst_group_mean,
 )
 from dbpt.groups.rules import GroupDRO, GroupWeights, raked_weights, sample_weights
-from dbpt.groups.weights import GroupWeighting
+from dbpt.groups.weights import MAX_WEIGHT, MIN_GROUP_COUNT, GroupWeighting
 
 __all__ = [
     "MAX_WEIGHT",

@@ -10,9 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dbpt import arguments
 from dbpt.errors import InputError
-from dbpt.groups.bounds import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds, not_negative
 from dbpt.groups.ids import group_codes, group_counts
-from dbpt.groups.weights import GroupWeighting
+from dbpt.groups.weights import MAX_WEIGHT, MIN_GROUP_COUNT, Bounds, GroupWeighting, not_negative
 
 # Larger changes of log q are clipped, so that no difference of two is NaN.
 _MOST = 1e300

@@ -8,7 +8,7 @@ from dbpt.evaluation.results import Metrics
 from dbpt.groups import group_name
 from dbpt.guesses.trust import Guesses
 from dbpt.report.sections import Section, section
-from dbpt.report.summary import Row, Summary, nothing_is_trusted
+from dbpt.report.summary import Row, Summary
 from dbpt.report.text import capitalize_first, in_words, points, signed_interval, signed_points
 from dbpt.report.verdicts import distrust
 
@@ -53,7 +53,7 @@ def by_doubts(guesses: Guesses, metrics: Metrics, about_all: str, about_some: st
         return None, ""
     doubted = [f"{' / '.join(factor.values)} ({factor.name})" for factor in guesses.named if factor.doubts]
     doubts = distrust(guesses.provenance, " and ".join(doubted) or " / ".join(metrics.dataset.attributes))
-    if not nothing_is_trusted(guesses):
+    if not all(factor.doubts for factor in guesses.factors):
         return None, f" {doubts}, so {about_some}."
     what = "clusters" if guesses.provenance == "clusters" else "guesses"
     return Outcome("untrusted", f"The {what} can’t be trusted", f"{doubts}, so {about_all}."), ""
@@ -114,13 +114,8 @@ def _change(before: Row, after: Row) -> tuple[float, bool]:
     assert after.worst_group_accuracy is not None
     # The difference of the printed figures: "78.0 against 75.0, +3.1" would look wrong.
     change = round(round(100 * after.worst_group_accuracy, 1) - round(100 * before.worst_group_accuracy, 1), 1)
-    return change, _is_clear(after)
-
-
-def _is_clear(row: Row) -> bool:
-    """Return whether the 95 % interval over images of the difference to the row to compare with is beyond 0."""
-    difference = row.record.difference
-    return difference is not None and difference.over_images is not None and _excludes_zero(difference.over_images)
+    images = None if after.record.difference is None else after.record.difference.over_images
+    return change, images is not None and _excludes_zero(images)
 
 
 def alone(row: Row) -> str:

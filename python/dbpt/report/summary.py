@@ -49,11 +49,6 @@ def factor_figures(metrics: Metrics, of_row: Sequence[Group], average: float | N
     return figures
 
 
-def nothing_is_trusted(guesses: Guesses) -> bool:
-    """Return True if the guesses of the attribute, or of each of several factors, are doubted."""
-    return all(factor.doubts for factor in guesses.factors)
-
-
 def doubted_factors(guesses: Guesses, metrics: Metrics) -> list[str]:
     """Return the names of the factors whose guesses are doubted; none if the groups are true ones."""
     return [] if metrics.group_kind == "true" else [factor.name for factor in guesses.named if factor.doubts]
@@ -145,11 +140,6 @@ class Row:
         return self.record.groups
 
     @property
-    def groups_differ(self) -> bool:
-        """True if the seeds disagree on the images of a group."""
-        return self.record.groups_differ
-
-    @property
     def worst_first(self) -> list[int]:
         """The groups that tables show, in the order of their accuracy, those without images last."""
         accuracies = [group.accuracy for group in self.groups] or [None] * len(self.metrics.dataset.groups)
@@ -162,8 +152,8 @@ class Row:
 
     @property
     def factors(self) -> list[FactorFigures]:
-        """Each of several factors alone; none for one attribute, and if the `groups_differ`."""
-        return factor_figures(self.metrics, () if self.groups_differ else self.groups, self.average_accuracy)
+        """Each of several factors alone; none for one attribute, and if the seeds disagree on the groups."""
+        return factor_figures(self.metrics, () if self.record.groups_differ else self.groups, self.average_accuracy)
 
 
 def named(title: str, head: str | None, metrics: Metrics) -> str:
@@ -174,7 +164,7 @@ def named(title: str, head: str | None, metrics: Metrics) -> str:
 def group_size(rows: Sequence[Row], group: int) -> str:
     """Return the number of evaluated images of a group, in words if the seeds of a comparison disagree."""
     row = next((row for row in rows if row.groups), None)
-    return "0" if row is None else "differs by seed" if row.groups_differ else count(row.groups[group].n)
+    return "0" if row is None else "differs by seed" if row.record.groups_differ else count(row.groups[group].n)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ TOO_SMALL = "; since it was chosen on these images, its p-value is too small: te
 @pytest.fixture(scope="module", autouse=True)
 def _short_catalogue():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("dbpt.commands.auto.read_catalogue", lambda: SHORT)
+        patch.setattr("dbpt.commands.request.read_catalogue", lambda: SHORT)
         patch.setattr("dbpt.commands.discover.read_catalogue", lambda _: SHORT)
         yield
 

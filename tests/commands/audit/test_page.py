@@ -12,8 +12,7 @@ from made_up_guesses import guesses_of
 from made_up_results import LONG, NASTY, worded
 from matplotlib import pyplot
 
-from dbpt.commands.audit.page import render_audit
-from dbpt.commands.audit.result import Audit
+from dbpt.commands.audit.result import Audit, render_audit
 from dbpt.evaluation.audit import AuditedFactor, NextStep, Search, Verdict
 from dbpt.report.pictures import Mistake
 from dbpt.report.verdicts import LOOK_FIRST

@@ -15,7 +15,7 @@ from html_page import Page
 from PIL import Image
 
 from dbpt import InputError
-from dbpt.commands.label.judging import read_answers
+from dbpt.commands.label import read_answers
 from dbpt.commands.label.sample import Design, Stratum, label_page, read_design, write_design
 
 COLUMNS = ("sample", "path", "attribute")

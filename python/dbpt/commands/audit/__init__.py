@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.commands.audit.next_step import next_step
-from dbpt.commands.audit.page import render_audit
-from dbpt.commands.audit.result import Audit, audit_figures
-from dbpt.commands.auto import search_auto_attributes
+from dbpt.commands.audit.result import Audit, audit_figures, render_audit
+from dbpt.commands.request import search_auto_attributes
 from dbpt.data import DataLike
 from dbpt.data.tables import csv_of_columns, csv_text
 from dbpt.evaluation import GroupMetrics, gap_interval
@@ -36,8 +35,7 @@ from dbpt.settings.config import FitConfig, shows_settings
 from dbpt.settings.keywords import FitSettings
 from dbpt.settings.sections import AUDIT_SETTINGS
 from dbpt.storage.files import write_atomically, write_json
-from dbpt.study.guesses import image_columns, judged_class_words, judged_guesses
-from dbpt.study.stages import log_warnings
+from dbpt.study.stages import image_columns, judged_class_words, judged_guesses, log_warnings
 from dbpt.study.study import Study, true_or_pseudo
 
 if TYPE_CHECKING:
@@ -101,7 +99,7 @@ def audit(
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
     with opened_subject(AUDIT_FOLDER, AUDIT_SETTINGS, why, settings, out=out, overwrite=overwrite, **of) as opened:
         subject = search_auto_attributes(opened)
-        result, study = audited(subject, subject.command("audit", weights=weights, out=out))
+        result, study = audited(subject, opened.command("audit", weights=weights, out=out))
         if out is not None:
             result = replace(result, folder=Path(out))
             charts = audit_figures(result.figures)
@@ -199,7 +197,7 @@ def groupings_of(subject: Subject, pseudo: GuessedFactors) -> tuple[Grouping, li
     that is not known have the true values of the others where these are known.
     """
     rows, guessed = subject.audited, Grouping.guessed(subject.dataset, pseudo)
-    if subject.asks_clusters:
+    if subject.config.num_clusters is not None and "attributes" in subject.read:  # clusters that the run doesn't have
         return guessed, [guessed]
     true, labels = Grouping.true(subject.dataset), subject.dataset.labels[rows]
 

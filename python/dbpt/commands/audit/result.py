@@ -1,20 +1,29 @@
-"""`Audit`: figures, table and charts, with the differences between groups."""
+"""`Audit`: figures, table, charts, and the HTML page."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dbpt.commands.audit.gate import Bars, By, Gate, judged
+from dbpt.commands.audit.next_step import UNRELATED
 from dbpt.data.loading import import_pandas
 from dbpt.data.tables import Column
 from dbpt.evaluation import Group
 from dbpt.evaluation.accuracy import worst_first
 from dbpt.evaluation.audit import AuditFigures, Verdict
-from dbpt.report import text
+from dbpt.groups import group_name
+from dbpt.report import sections, text
 from dbpt.report.charts import MOST_BARS, Bar, BarGroup, Chart, bar_chart
-from dbpt.report.summary import AVERAGES
+from dbpt.report.pictures import ContactSheet, GroupExamples, GuessSheets, Mistake
+from dbpt.report.sections import section
+from dbpt.report.summary import AVERAGES, SPLIT_NAMES
+from dbpt.report.text import in_words, sentence
+from dbpt.report.verdicts import after_doubts
 
 if TYPE_CHECKING:
     import pandas
@@ -270,3 +279,108 @@ def _association(figures: AuditFigures) -> list[str]:
         if figures.data.is_searched:
             lines[-1] += ", which is too small, since a search chose the attribute on these images"
     return lines
+
+
+CLEAR = 0.3
+"""From this association on, training can use the attribute instead of the class."""
+KINDS = {
+    "bias": "Bias found",
+    "no evidence": "No evidence of bias",
+    "nothing to compare": "Nothing to compare",
+    "untrusted": "The guesses can’t be trusted",
+}
+
+
+def has_adjusted(figures: AuditFigures) -> bool:
+    """Return whether the adjusted average is known, and is not that of the audited training images themselves."""
+    adjusted, plain = figures.metrics.adjusted_average, figures.metrics.average
+    of_training = figures.data.split == "train" and figures.data.is_divided
+    return adjusted is not None and not (of_training and plain is not None and isclose(adjusted, plain))
+
+
+def render_audit(
+    figures: AuditFigures,
+    sheets: list[ContactSheet] | None,
+    mistakes: Sequence[Mistake] | None = None,
+    examples: Sequence[GroupExamples] | None = None,
+    charts: Mapping[str, Chart | None] | None = None,
+) -> str:
+    """Return the page.
+
+    Args:
+        figures: the content of ``audit.json``.
+        sheets: the contact sheets of the pseudo-groups; None without images.
+        mistakes: the surest ones in the group that the verdict names, or else in the worst one; None without images.
+        examples: images of every group with their predictions; None without images.
+        charts: the `audit_figures`, if they are drawn already.
+    """
+    charts, data, guesses, factors = charts or audit_figures(figures), figures.data, figures.guesses, figures.factors
+    kind, verdict, words = _kind(figures), figures.verdict, figures.words
+    is_untrusted, is_pseudo = verdict.kind == "untrusted", figures.group_kind == "pseudo"
+    confusion = np.array([[figures.confusion.get(y, {}).get(k, 0) for k in data.classes] for y in data.classes])
+    adjusted = {"has_adjusted": has_adjusted(figures)}
+    values = {"figures": figures, "right": int(confusion.trace()), **adjusted}
+    values |= {"worst_first": worst_first, "most_bars": MOST_BARS, "most_rows": sections.MOST_GROUPS_TABLED}
+    values |= {"unrelated": UNRELATED, "clear": CLEAR}
+    title = f"{'Combinations' if factors else 'Groups'}, worst first"
+    groups = section("audited_groups", title, "groups", chart=charts["accuracy"], factor=None, **values)
+    title = "What the images of each group are taken for"
+    pictures = section("examples", title, groups=examples) if examples else None
+    meanings = section("numbers", "What the figures mean", shown=[False, True], **values)
+    muted = section("numbers", shown=[True], **values)
+    by_words = figures.predictions_by == "zero-shot"
+    about_words = [each for each in figures.warnings if by_words and each.kind in ("class words", "class accuracy")]
+    others = [each for each in figures.warnings if each not in about_words]
+    parts = [
+        None if factors and is_pseudo else sections.doubts(guesses, figures.group_kind, is_untrusted=is_untrusted),
+        sections.warnings([*others, *figures.metrics.warnings]),
+    ]
+    for i, factor in enumerate(factors, 1):
+        title, chart = f"By {factor.name} alone", charts[f"accuracy_factor-{i}"]
+        parts.append(section("audited_groups", title, f"factor-{i}", chart=chart, factor=factor, **values))
+    taken_for = sections.taken_for([confusion], ["the classifier"], data.classes)
+    if is_untrusted:
+        by = "group of the file" if guesses.provenance == "file" else "guessed group"
+        summary = f"Figures by {'cluster' if figures.by_clusters else by}, which can’t be trusted"
+        folded = section("folded", summary=summary, sections=[groups, muted, pictures])
+        parts += [section("numbers", meanings.title, shown=[False], **values), taken_for, folded]
+    else:
+        parts += [groups, meanings, taken_for, pictures]
+    shown = figures.named_group or figures.worst_group
+    if mistakes is not None and shown is not None:
+        worst = "the worst group, " if shown == figures.worst_group and not figures.has_doubts else ""
+        parts.append(sections.mistakes(mistakes, worst + group_name(shown.class_name, shown.attribute)))
+    names = [f"{factor.name}: {value}" for factor in factors for value in factor.values] or data.attributes
+    clusters = [(sheet.class_name, sheet.attribute, sheet.share or 0.0) for sheet in sheets or []]
+    file, use = figures.settings.get("pseudo_attributes", ""), "figures" if is_pseudo else "compare"
+    shown_guesses = GuessSheets(guesses, {name: words.get(name, [name]) for name in names}, sheets, clusters)
+    known, templates = figures.known_factors, (figures.templates, figures.attribute_templates)
+    parts += [
+        sections.guessed(shown_guesses, use=use, file=file, known_factors=known, of_splits=False),
+        sections.next_step_section("audit", figures=figures),
+        sections.made_by("audit", figures.command, list(words.items()), templates, figures.settings, figures=figures),
+    ]
+    suspects = ", ".join([factor.name for factor in factors] or data.attributes)
+    eyebrow = f"{data.name} · audit of {'clusters within each class' if figures.by_clusters else suspects}"
+    backbone = " · ".join(Path(name).name for name in (figures.backbone.model, figures.backbone.pretrained) if name)
+    below = section("audited", figures=figures, backbone=backbone, split_names=SPLIT_NAMES)
+    badge, leads = (verdict.kind.replace(" ", "-"), kind), [" ".join(verdict.lead)]
+    head = sections.headline(eyebrow, badge, after_doubts(about_words, sentence(verdict.sentence)), below, leads)
+    adjusted |= {"keeps_known": figures.keeps_known, "has_factors": bool(factors)}
+    how = sections.how("audit", guesses, figures.average, **adjusted)
+    return sections.render_page(f"{kind}: {data.name} · dbpt audit", head, parts, how, figures.dbpt_version)
+
+
+def _kind(figures: AuditFigures) -> str:
+    """Return the kind of the verdict and how large a bias is.
+
+    A bias is only possible if another factor, in doubt, may be the reason.
+    """
+    others = [factor.verdict for factor in figures.factors if factor.verdict.kind == "untrusted"]
+    if figures.verdict.kind == "bias" and any(verdict.doubts for verdict in others):
+        return "Possible bias"
+    size, explained = figures.verdict.size, figures.explained
+    if size is None:
+        return KINDS[figures.verdict.kind]
+    share = None if explained is None or figures.factors else explained.share
+    return f"{size.capitalize()} bias found" + ("" if share is None else f": {in_words(share)} of the errors")

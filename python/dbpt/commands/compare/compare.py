@@ -22,7 +22,7 @@ from dbpt.data import DataLike, Words
 from dbpt.environment import launched, progress_bar
 from dbpt.errors import InputError
 from dbpt.evaluation.of_study import metrics_of_study, shared_settings
-from dbpt.evaluation.repeats import Evaluated, Repeated, with_rows
+from dbpt.evaluation.repeats import Evaluated, with_rows
 from dbpt.evaluation.results import FailedTraining, Metrics, first_judged
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.report.charts import write_figures
@@ -49,8 +49,7 @@ from dbpt.settings.sections import GUESS_SETTINGS
 from dbpt.storage.files import is_missing, write_atomically, write_json
 from dbpt.study.checks import setting_warnings
 from dbpt.study.data import with_data
-from dbpt.study.guesses import doubted_guesses, judged_class_words, judged_guesses
-from dbpt.study.stages import log_warnings
+from dbpt.study.stages import doubted_guesses, judged_class_words, judged_guesses, log_warnings
 from dbpt.study.study import Study
 
 if TYPE_CHECKING:
@@ -220,8 +219,12 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     groups = {cell.name: study.grouping(cell.config.group_source).names for cell in plan.cells if cell.head is not None}
     watch.tell("on_fit_start", StartedRun.of(out, plan.config, groups))
     results, failures = _run(plan, stages, out, jobs, watch)
-    metrics, of_rows = metrics_of_plan(plan, study, failures, list(warnings)), repeated_rows(plan, results)
-    metrics, of_groups = with_rows(metrics, of_rows), metrics
+    of_rows = [
+        (row.without_figures, [results[cell.name] for cell in (*row.cells, *row.draws) if cell.name in results])
+        for row in plan.rows
+    ]
+    of_groups = metrics_of_plan(plan, study, failures, list(warnings))
+    metrics = with_rows(of_groups, of_rows)
     write_json(out / "compare.json", asdict(metrics))
     write_atomically(out / "compare.csv", csv_table(metrics))
     heads = {"Methods": ", ".join(methods), "Heads": ", ".join(plan.heads)}
@@ -270,14 +273,6 @@ def metrics_of_plan(plan: planning.Plan, study: Study, failures: Mapping[str, st
         failed=failed,
         warnings=warnings,
     )
-
-
-def repeated_rows(plan: planning.Plan, results: Mapping[str, Evaluated]) -> list[Repeated]:
-    """Return each row of the plan, with the results of its finished cells."""
-    return [
-        (row.without_figures, [results[cell.name] for cell in (*row.cells, *row.draws) if cell.name in results])
-        for row in plan.rows
-    ]
 
 
 def _answers(

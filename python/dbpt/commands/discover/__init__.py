@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.cautions import Caution
 from dbpt.clip import zero_shot_weights
-from dbpt.commands.auto import ignoring_attributes
 from dbpt.commands.discover.result import MOST_SHOWN, SCHEMA_VERSION, Discovery, DiscoveryFigures, render_discovery
+from dbpt.commands.request import ignoring_attributes
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.tables import csv_text
 from dbpt.evaluation.audit import TriedFamily

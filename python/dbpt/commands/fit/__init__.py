@@ -53,8 +53,7 @@ from dbpt.settings.sections import method_name
 from dbpt.storage.files import write_atomically, write_json, write_tensors
 from dbpt.study.data import with_data
 from dbpt.study.embedded import write_clusters
-from dbpt.study.guesses import image_columns
-from dbpt.study.stages import log_warnings, prepare
+from dbpt.study.stages import image_columns, log_warnings, prepare
 from dbpt.study.study import Study
 from dbpt.training.ranks import Ranks, joined_ranks
 
