@@ -5,6 +5,7 @@ from typing import Any
 import click
 import pytest
 
+import dbpt
 from dbpt.cli import main
 
 
@@ -16,7 +17,7 @@ def passed_on(monkeypatch: pytest.MonkeyPatch, verb: str, *arguments: object) ->
         seen.update(values, data=data)
         raise click.Abort
 
-    monkeypatch.setattr(f"dbpt.commands.{verb}.{verb}", stand_in)
+    monkeypatch.setattr(f"{getattr(dbpt, verb).__module__}.{verb}", stand_in)
     with pytest.raises(SystemExit):
         main([verb, "--out", "o", *map(str, arguments)])
     return seen
