@@ -260,7 +260,7 @@ def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeyp
         (out / "config.toml").write_text("")
         raise interruption
 
-    for verb in ("fit.fit", "compare.compare", "evaluate.evaluate"):
+    for verb in ("fit.fit", "compare.compare.compare", "evaluate.evaluate"):
         monkeypatch.setattr(f"dbpt.commands.{verb}", Mock(side_effect=interruption))
     kept, out = "Interrupted; nothing is half-written; continue with: dbpt", tmp_path / "my run"
     assert command("fit", "DATA", "--out", out) == (130, "", f"{kept} fit DATA --out '{out}'\n")
@@ -269,7 +269,7 @@ def test_an_interrupted_command_names_the_one_that_continues_it(command, monkeyp
     (out / "config.toml").write_text("an older run's")
     line = f"{kept} compare DATA --overwrite --out '{out}'\n"
     assert command("compare", "DATA", "--overwrite", "--out", out) == (130, "", line)
-    for verb, function in (("fit", "fit.fit"), ("compare", "compare.compare")):
+    for verb, function in (("fit", "fit.fit"), ("compare", "compare.compare.compare")):
         monkeypatch.setattr(f"dbpt.commands.{function}", interrupted_later)
         line = f"{kept} {verb} --resume --out '{out}'\n"
         assert command(verb, "DATA", "--overwrite", "--out", out) == (130, "", line)

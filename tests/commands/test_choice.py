@@ -76,9 +76,10 @@ def test_many_rows_do():
 
 
 @pytest.mark.parametrize(("rows", "best"), [(29, "mix"), (30, "gla")])
-def test_a_worst_group_of_fewer_than_30_rows_keeps_even_a_hedge_that_is_quite_wrong(rows, best):
+@pytest.mark.parametrize("worst", [1, 3])
+def test_a_group_of_fewer_than_30_rows_keeps_even_a_hedge_that_is_quite_wrong_there_or_elsewhere(rows, best, worst):
     groups = [0] * 50 + [1] * rows + [2] * rows + [3] * 50
-    mix, other = by_group(groups, 0.9, 0.02, 0.1, 0.9), by_group(groups, 0.9, 0.9, 0.9, 0.9)
+    mix, other = np.where(np.array(groups) == worst, 0.02, 0.9), by_group(groups, 0.9, 0.9, 0.9, 0.9)
     assert chosen(groups, mix=mix, gla=other)[0] == best
 
 

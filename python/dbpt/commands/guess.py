@@ -105,7 +105,8 @@ class GuessedAttributes:
             for each in guesses.factors
         ]
         if clusters := self.pseudo.class_clusters:
-            how, by_class = "clusters within each class", zip(dataset.class_names, clusters.separation, strict=True)
+            how = "clusters within each class"
+            by_class = zip(dataset.class_names, clusters.separation, strict=True)
             separation = ", ".join(f"{name} {value:.2f}" for name, value in by_class if not np.isnan(value))
             notes = [f"separation: {separation or 'unknown, too few images'}"]
             notes.append("a cluster is named by the words that fit it better than the rest of its class")

@@ -118,7 +118,8 @@ def trained_result(
     config = replace(study.config, model_selection=study.config.selection_of(objective))
     study = replace(study, config=config)
     quiet = quiet or not ranks.is_first
-    head, rows = ranks.together(lambda: build_head(study, prompts)), training_rows(study, OBJECTIVES[objective])
+    head = ranks.together(lambda: build_head(study, prompts))
+    rows = training_rows(study, OBJECTIVES[objective])
     built = build_objective(study, objective, rows[0], prompts)
     if built.refits:
         trained, how = ranks.from_first(lambda: _refitted(study, built, head, rows[0]))

@@ -104,5 +104,6 @@ def data_of_factors(data: DataSummary, positions: Sequence[int]) -> DataSummary:
     def summed(counts: Sequence[int]) -> list[int]:
         return np.bincount(merged, counts, len(data.classes) * len(attributes)).astype(int).tolist() if counts else []
 
-    counts, pseudo = {split: summed(each) for split, each in data.counts.items()}, summed(data.train_counts_pseudo)
+    counts = {split: summed(each) for split, each in data.counts.items()}
+    pseudo = summed(data.train_counts_pseudo)
     return replace(data, attributes=attributes, factors=factors, counts=counts, train_counts_pseudo=pseudo)

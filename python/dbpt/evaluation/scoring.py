@@ -191,7 +191,9 @@ def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Wo
     projection_DD = without_classes(images.backbone, words)
     of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
     rows = evenly_spaced(np.arange(len(images.labels)), ROWS_OF_SAMPLE)
-    sample, halves_N, guessed = images.take(rows), halves(images.labels, images.seed), list[GuessedFamily]()
+    sample = images.take(rows)
+    halves_N = halves(images.labels, images.seed)
+    guessed = list[GuessedFamily]()
     words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
     other_words, other_words_beyond = sample.logits(words_WD), sample.logits(words_WD @ projection_DD)
     for family in families:

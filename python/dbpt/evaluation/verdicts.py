@@ -61,7 +61,8 @@ def audited_factors(
     factors = []
     for part, of, test, p_value in zip(parts, guessed, tests, adjusted, strict=True):
         metrics = metrics_of(part, predictions.predictions, rows, confidence=predictions.confidence)
-        groups, explained = [group for group in metrics.groups if group.n], replace(test, p_value=p_value)
+        groups = [group for group in metrics.groups if group.n]
+        explained = replace(test, p_value=p_value)
         detectable = detectable_difference(is_right, of_class, part.codes[rows[tested]], **part.sizes)
         beyond = [
             other

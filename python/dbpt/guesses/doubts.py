@@ -65,7 +65,8 @@ class CrossValidated:
             suspect: the attribute.
             classes: the names of the classes that have images, by index.
         """
-        names, possible = list(suspect.values), {label: suspect.possible(name) for label, name in classes.items()}
+        names = list(suspect.values)
+        possible = {label: suspect.possible(name) for label, name in classes.items()}
         groups = [
             KnownOfGroup(group=group_name(name, names[value]), n=int(((labels == label) & (known == value)).sum()))
             for label, name in classes.items()

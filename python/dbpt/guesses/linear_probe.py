@@ -70,7 +70,8 @@ def out_of_fold(features: Features, labels: NDArray[np.int64], *, num_classes: i
     on one machine.
     """
     first_N = first_of_unit(first_copies(features), labels)
-    is_first_N, fold_N = first_N == np.arange(len(labels)), np.empty(len(labels), dtype=np.int64)
+    is_first_N = first_N == np.arange(len(labels))
+    fold_N = np.empty(len(labels), dtype=np.int64)
     for members in _shuffled(labels, seed):
         dealt = members[is_first_N[members]]
         fold_N[dealt] = np.arange(len(dealt)) % FOLDS

@@ -113,7 +113,9 @@ ADVICE: dict[StepKind, str] = {
 
 def advice_of(figures: AuditFigures) -> str:
     """Return the sentence of the next step."""
-    step, by, by_clusters = figures.next_step, figures.predictions_by, figures.guesses.provenance == "clusters"
+    step = figures.next_step
+    by = figures.predictions_by
+    by_clusters = figures.guesses.provenance == "clusters"
     if step.kind == "fewer names":
         parts = [
             f"{in_quotes(name.leave_out)}: {in_quotes(name.kept)} alone raise no doubt" for name in step.fewer_names

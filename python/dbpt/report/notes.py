@@ -250,12 +250,11 @@ def choice_note(metrics: Metrics) -> str:
         where = f"in the worst group of {hedge}, {choice.group}" if choice.group else "on average"
         difference = f"{points(lead.mean)} points above that of {hedge}"
         return f"{saved}: {where} {images}, its {figure} is {difference}; {points(lead.limit)} would be enough"
-    if choice.n < SMALL_GROUP:
-        where = f"its worst group in validation, {choice.group}, has" if choice.group else "validation has"
-        return f"{saved}: {where} {count_of(choice.n, 'image')}, too few to prefer another candidate"
+    if (rarest := choice.fewest if choice.group else choice.n) < SMALL_GROUP:
+        where = "the rarest group of validation" if choice.group else "validation"
+        return f"{saved}: {where} has {count_of(rarest, 'image')}, too few to prefer another candidate"
     where = f"in its worst group, {choice.group}" if choice.group else "on average"
-    rarest = f"; the rarest group has {count_of(choice.fewest, 'validation image')}" if choice.group else ""
-    return f"{saved}: {where} {images}, no other candidate is clearly better{rarest}"
+    return f"{saved}: {where} {images}, no other candidate is clearly better"
 
 
 def _about_factors(summary: Summary) -> list[str]:

@@ -75,7 +75,8 @@ def _bias(row: Row, source: str) -> tuple[str, bool]:
     worst, method = row.worst, METHODS.get(row.method, row.title)
     assert worst is not None
     in_class = [group for group in row.groups if group.class_name == worst.class_name and group.accuracy is not None]
-    best, right = max(in_class, key=lambda group: group.accuracy or 0.0), in_words(worst.accuracy)
+    best = max(in_class, key=lambda group: group.accuracy or 0.0)
+    right = in_words(worst.accuracy)
     if not worst.attribute:
         return f"{capitalize_first(method)} gets {right} right in its worst class, {worst.class_name}.", False
     if (best.low or 0.0) > (worst.high or 1.0):

@@ -113,7 +113,8 @@ def render_results(
         sections.groups(metrics, summary.rows, charts["accuracy"], doubted, file=file),
     ]
     if answers:
-        names, seed = [summary.rows[i].name for i in answers.rows], "" if is_run else f", with seed {answers.seed}"
+        names = [summary.rows[i].name for i in answers.rows]
+        seed = "" if is_run else f", with seed {answers.seed}"
         where = f"on the {SPLIT_NAMES[metrics.split]} images{seed}"
         parts += [
             sections.answers(answers.examples, tabled, names, where, has_images=answers.has_images),
@@ -184,11 +185,13 @@ def _head(summary: Summary, judged: Summary, outcome: Outcome) -> Section:
         eyebrow = f"{metrics.dataset.name} · comparison of {count_of(len(summary.rows), 'row')}"
         leads, below = [second_sentence(judged)], heading(summary)
     else:
-        eyebrow, leads = metrics.dataset.name, [] if outcome.kind == "nothing-to-compare" else [change_of(judged)]
+        eyebrow = metrics.dataset.name
+        leads = [] if outcome.kind == "nothing-to-compare" else [change_of(judged)]
         leads += [sentence(choice_note(metrics))] if metrics.saved.choice else []
         below = [capitalize_first(split_line(summary)) + shots_text(metrics), groups_line(metrics)]
         below.append(f"one run, seed {metrics.seeds[0]}")
-    first, badge = after_doubts(metrics.class_doubts, outcome.sentence), (outcome.kind, outcome.title)
+    first = after_doubts(metrics.class_doubts, outcome.sentence)
+    badge = (outcome.kind, outcome.title)
     return sections.headline(eyebrow, badge, first, section("line", text=" · ".join(below)), leads)
 
 

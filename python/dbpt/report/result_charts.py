@@ -82,7 +82,8 @@ CURVES: dict[str, tuple[str, Literal["relative", "fraction"]]] = {
 
 def _curves_chart(summary: Summary, history: History, key: str) -> charts.Chart | None:
     """Draw a figure of each group over the epochs; None if it is not known."""
-    lines, (what, scale) = _group_lines(summary, [entry for entry in history if entry[key]], key), CURVES[key]
+    lines = _group_lines(summary, [entry for entry in history if entry[key]], key)
+    what, scale = CURVES[key]
     return charts.line_chart(lines, what, scale=scale, best=_best_epoch(history)) if lines else None
 
 

@@ -102,7 +102,8 @@ def _short_entries(values: Vocabulary) -> list[str]:
 
 def _without_weights(subject: Subject, left_out: Sequence[str]) -> NextStep:
     """Return the step if class and attribute are unrelated in the training images, so reweighting can't help."""
-    settings, out = _settings(subject, left_out, TRAINING_SETTINGS - {"seed"}), f"runs/{subject.dataset.name}"
+    settings = _settings(subject, left_out, TRAINING_SETTINGS - {"seed"})
+    out = f"runs/{subject.dataset.name}"
     own = {"methods": ("zero-shot", "group-prompts", "erm"), "heads": "linear", "out": f"{out}-compare"}
     compare = str(Command("compare", subject.source, own | settings))
     if subject.by != "zero-shot":

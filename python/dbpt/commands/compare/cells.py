@@ -57,7 +57,8 @@ def half_of_each(strata: NDArray[np.int64], draw: int) -> NDArray[np.bool_]:
     the mean of n rows (McCarthy, 1969). So the spread over halves is the standard error with all rows, as it stands.
     An odd number is rounded up or down by chance, but one row of a stratum always stays.
     """
-    random, drawn = np.random.PCG64([RESAMPLING, draw]), np.zeros(len(strata), dtype=np.bool_)  # stable in NumPy
+    random = np.random.PCG64([RESAMPLING, draw])  # stable in NumPy
+    drawn = np.zeros(len(strata), dtype=np.bool_)
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
         up = int(random.random_raw()) >> 63

@@ -51,9 +51,9 @@ def with_mixed(study: Study, trained: Mapping[str, MethodResult]) -> tuple[dict[
 def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | None) -> tuple[str, Choice]:
     """Return the name of the candidate to save, and how it was chosen.
 
-    The hedge is kept, unless its worst group has `SMALL_GROUP` validation rows and another candidate clearly leads
-    there. Without a hedge the one with the best worst group of validation is taken, the first if two are level; if the
-    words fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the
+    The hedge is kept, unless each group has `SMALL_GROUP` validation rows and another candidate clearly leads in its
+    worst one. Without a hedge the one with the best worst group of validation is taken, the first if two are level; if
+    the words fail that the hedge starts from, the best of the trained ones. With ``--model-selection last`` it is the
     hedge, or then the first trained one.
 
     Args:
@@ -85,12 +85,12 @@ def choose(study: Study, candidates: Mapping[str, MethodResult], hedge: str | No
             mean, limit = _lead((values[name] - values[hedge])[members])
             is_worse = bool(np.nanmin(means[name]) <= np.nanmin(means[hedge]))
             leads.append(Lead(name=name, mean=mean, limit=limit, is_worse_elsewhere=is_worse))
-    # Of few rows, a wrongly guessed one decides: whenever they replaced the hedge in our tables, it was the better one.
-    is_large = members.sum() >= SMALL_GROUP
-    ahead = [lead for lead in leads if is_large and lead.mean > lead.limit and not lead.is_worse_elsewhere]
-    best = max(ahead, key=lambda lead: lead.mean - lead.limit).name if ahead else hedge
     in_val, in_training = grouping.counts(study.rows("val")), grouping.counts(study.rows("train"))
     fewest = int(in_val[(in_val > 0) | (in_training > 0)].min(initial=len(labels)))
+    # What few rows of a group say is chance. A rival that leads elsewhere may be bad there without anybody seeing it.
+    can_tell = (fewest if by_group else len(labels)) >= SMALL_GROUP
+    ahead = [lead for lead in leads if can_tell and lead.mean > lead.limit and not lead.is_worse_elsewhere]
+    best = max(ahead, key=lambda lead: lead.mean - lead.limit).name if ahead else hedge
     return best, replace(
         choice,
         why="better" if ahead else "hedge",
