@@ -61,7 +61,7 @@ def test_damaged_features_are_computed_again(backbone, logged):
     written = file.read_bytes()
     file.write_bytes(written[:-1] + bytes([written[-1] ^ 1]))
     torch.testing.assert_close(backbone.encode_text(SENTENCES), computed, rtol=0, atol=0)
-    assert [line.partition(": ")[2][:8] for line in logged.messages] == ["damaged,"]
+    assert [line.partition(": ")[2][:8] for line in logged.messages] == ["damaged:"]
     assert file.read_bytes() == written
 
 

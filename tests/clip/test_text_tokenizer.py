@@ -79,7 +79,7 @@ def test_a_separator_that_the_model_does_not_know_becomes_padding(tmp_path):
     backbone_with(tmp_path, "start and end")
     stripped = CONFIG["text_cfg"] | {"tokenizer_kwargs": {"strip_sep_token": True}}
     (tmp_path / "c.json").write_text(json.dumps(CONFIG | {"text_cfg": stripped}))
-    with pytest.raises(InputError, match=r"tokenizer.json: no \[SEP\] token"):
+    with pytest.raises(InputError, match=r"tokenizer.json: has no \[SEP\] token"):
         load_backbone(tmp_path / "c.json", "random", tokenizer=tmp_path)
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<pad>", "sep_token": "</s>"}))
     backbone = load_backbone(tmp_path / "c.json", "random", tokenizer=tmp_path)

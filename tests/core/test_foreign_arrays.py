@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import dbpt
-from dbpt import groups, label_attributes
+from dbpt import evaluation, groups, label_attributes
 from dbpt.errors import InputError
+from dbpt.groups.ids import random_part
 from dbpt.sampling import GroupSampler, WeightedSampler
 
 NATIVE = [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
@@ -177,19 +178,22 @@ CALLS = {
         {"predictions": RIGHT * 1, "labels": CLASSES, "attributes": ATTRIBUTES, "confidence": P_TRUE},
     ),
     "explained_errors": (
-        lambda **arrays: groups.explained_errors(**arrays, **NUMBERS, permutations=9, bootstraps=0).n,
+        lambda **arrays: evaluation.explained_errors(**arrays, **NUMBERS, permutations=9, bootstraps=0).n,
         {"right": RIGHT, "labels": CLASSES, "attributes": ATTRIBUTES},
     ),
     "pseudo_attribute_quality": (
         lambda **arrays: dbpt.pseudo_attribute_quality(**arrays, **NUMBERS).confusion,
         {"pseudo_attributes": ATTRIBUTES, "attributes": CLASSES - 1, "labels": CLASSES},
     ),
-    "gap_interval": (groups.gap_interval, {"correct": SIZES - 1, "counts": SIZES, "shares": SHARES}),
-    "difference": (groups.worst_group_difference_interval, {"correct": RIGHT, "baseline": ~RIGHT, "groups": UNKNOWN}),
+    "gap_interval": (evaluation.gap_interval, {"correct": SIZES - 1, "counts": SIZES, "shares": SHARES}),
+    "difference": (
+        evaluation.worst_group_difference_interval,
+        {"correct": RIGHT, "baseline": ~RIGHT, "groups": UNKNOWN},
+    ),
     "worst_group_mean": (groups.worst_group_mean, {"values": P_TRUE, "groups": UNKNOWN}),
     "group_ids": (partial(groups.group_ids, num_attributes=2), {"labels": CLASSES, "attributes": ATTRIBUTES}),
     "group_counts": (partial(groups.group_counts, num_groups=4), {"groups": UNKNOWN}),
-    "random_part": (lambda strata: groups.random_part(strata, lambda n: n // 2, 0), {"strata": CLASSES}),
+    "random_part": (lambda strata: random_part(strata, lambda n: n // 2, 0), {"strata": CLASSES}),
     "raked_weights": (partial(groups.raked_weights, sizes=[2]), {"counts": SHARES}),
 }
 
