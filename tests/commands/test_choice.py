@@ -69,10 +69,12 @@ def test_two_rows_of_a_rare_group_choose_nothing():
     assert (lead.name, lead.mean, lead.limit) == ("gla", pytest.approx(0.3), pytest.approx(0.5 / np.sqrt(2)))
 
 
-def test_many_rows_do():
+def test_many_rows_do_if_the_lead_is_clear():
     mix, other = by_group(MANY, 0.9, 0.5, 0.7, 0.9), by_group(MANY, 0.9, 0.8, 0.8, 0.9)
     best, choice = chosen(MANY, mix=mix, gla=other)
     assert (best, choice.why) == ("gla", "better")
+    slightly = by_group(MANY, 0.9, 0.57, 0.8, 0.9)  # two standard errors of 50 rows are 0.0707
+    assert chosen(MANY, mix=mix, gla=slightly)[0] == "mix"
 
 
 @pytest.mark.parametrize(("rows", "best"), [(29, "mix"), (30, "gla")])
