@@ -291,3 +291,8 @@ def test_other_containers_and_missing_values_give_the_same(kind):
     for call, arrays, argument in VECTORS:
         found = call(**{**arrays, argument: SAME[kind](arrays[argument])})
         np.testing.assert_equal(flat(found), flat(call(**arrays)))
+
+
+def test_counts_that_no_sum_can_tell_apart_are_refused():
+    with pytest.raises(InputError, match=r"counts\[1\] is 4611686018427387904"):
+        evaluation.gap_interval([1, 2**62 - 1], [2, 2**62], [1, 1])
