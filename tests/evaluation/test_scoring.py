@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data.words import Words
 from dbpt.evaluation import explained_errors
-from dbpt.evaluation.findings import stronger_alike
+from dbpt.evaluation.families import Images, guess_families, halves
 from dbpt.evaluation.intervals import largest_difference
 from dbpt.evaluation.scoring import (
     SMALLEST_DIFFERENCE,
     Explained,
-    Images,
     Rule,
     Score,
     false_discovery,
-    guess_families,
-    halves,
+    likeness,
     score_families,
 )
 from dbpt.guesses.catalogue import Family, embed_families, without_classes
@@ -285,7 +283,7 @@ def test_a_proposed_family_that_splits_the_images_like_a_stronger_one_is_found()
     guessed = guess_families(embed_families(shown.backbone, (PLACES, turned, STYLES)), shown, WORDS)
     scores = score_families(guessed, shown, right)
     assert all(score.is_proposed for score in scores)
-    found = {score.of.family.name: like for score, like in zip(scores, stronger_alike(scores), strict=True)}
+    found = {score.of.family.name: score.like for score in scores}
     assert found.pop("style") is None
     assert sorted(found.values(), key=str) in ([None, "place"], [None, "turned"])
 
@@ -293,6 +291,4 @@ def test_a_proposed_family_that_splits_the_images_like_a_stronger_one_is_found()
     assert place.of.guessed is not None
     cells = 2 * place.of.guessed.guesses.astype(np.int64) + is_sketch
     finer = replace(place.of.guessed, kept=np.arange(4), guesses=cells)
-    assert stronger_alike([place, replace(place, of=replace(place.of, guessed=finer))]) == [None, "place"]
-    weak = replace(place, explained=replace(place.explained, q_value=0.5))  # type: ignore[arg-type]
-    assert stronger_alike([weak, place]) == [None, None]
+    assert likeness(place.of, replace(place.of, guessed=finer)) == 1

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from dbpt.data import SPLITS, DataLike, Dataset, Words, check_precomputed_file, entries_of
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import Search, SearchedImages
-from dbpt.evaluation.findings import images_to_search, stronger_alike, zero_shot_right
+from dbpt.evaluation.families import Images, guess_families
+from dbpt.evaluation.findings import images_to_search, zero_shot_right
 from dbpt.evaluation.results import PredictionsBy
-from dbpt.evaluation.scoring import Images, guess_families, score_families
+from dbpt.evaluation.scoring import score_families
 from dbpt.evaluation.subject import OF_THE_RUN, Subject
 from dbpt.guesses.catalogue import Family, embed_families, read_catalogue
 from dbpt.report.findings import search_in_words, searched_errors
@@ -230,12 +231,11 @@ def best_family(
         problem = f"--attributes auto: none of {len(families)} families is proposed for the {errors} of {whose}{look}"
         raise InputError(f"{problem}; name attributes (--attributes NAME NAME), {hint} shows what was tried")
     family = best.of.family.only(best.of.guessed.kept)
-    distinct = [s for s, like in zip(scores, stronger_alike(scores), strict=True) if s.is_proposed and like is None]
     search = Search(
         family=family.name,
         names=family.names,
         explained=best.explained.errors,
-        others=len(distinct) - 1,
+        others=sum(score.is_proposed and score.like is None for score in scores) - 1,
         may_be_class=best.rule is not None,
         by=by,
         n=len(right),

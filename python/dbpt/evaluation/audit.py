@@ -291,9 +291,12 @@ class Rule:
     limit: float | None = None
 
 
+Source = Literal["words", "column", "measured", "caption", "pair"]
+"""Where a family comes from: words that CLIP guesses, the user's table, the pixels and files, or two other families."""
 Finding = Literal[
     "proposed",
     "may be the class",
+    "seen dimly",
     "describes the classes",
     "doubted",
     "may be chance",
@@ -314,8 +317,8 @@ class TriedFamily:
     the family aside, with its figures; on a proposed family, the one that CLIP's guesses fail though the errors don't.
     ``agreement``, ``spread``, ``separation`` and ``nearer_words`` are those of `Trust`: whether CLIP sees the names in
     the images. ``class_words`` are the wordings that the family shares with the classes. ``doubts`` are the ``rule`` as
-    a reason, or those about the guesses. ``like`` is a stronger proposed family whose guesses split the images in much
-    the same way; then this one says nothing further.
+    a reason, or those about the guesses. ``like`` is the proposed family that splits the images in much the same way
+    and is named first; then this one says nothing further. ``source`` says where the names come from.
     """
 
     name: str
@@ -336,6 +339,7 @@ class TriedFamily:
     class_words: list[str]
     doubts: list[Caution]
     like: str | None = None
+    source: Source = "words"
 
     @property
     def is_judged(self) -> bool:

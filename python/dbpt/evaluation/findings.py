@@ -11,16 +11,11 @@ from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import Dataset, StoredFeatures, Words, entries_of
 from dbpt.evaluation.accuracy import Group, counted_groups
 from dbpt.evaluation.audit import Finding, Rule, RuleKind, TriedFamily
-from dbpt.evaluation.scoring import Guessed, Images, Score, group_tables
-from dbpt.guesses.doubts import kappa
-
-ALIKE = 0.7
-"""Cohen's kappa from which the guesses of two families count as the same split of the images."""
+from dbpt.evaluation.families import Images
+from dbpt.evaluation.scoring import Score, group_tables
 
 
-def tried_family(
-    score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str], like: str | None
-) -> TriedFamily:
+def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_names: Sequence[str]) -> TriedFamily:
     """Return a family with its finding and its groups of images.
 
     Args:
@@ -28,7 +23,6 @@ def tried_family(
         images: the n images that were searched.
         right: (n,) bool, which of them the classifier predicts correctly.
         class_names: (C,).
-        like: from `stronger_alike`.
     """
     guessed, explained, family, rule = score.of.guessed, score.explained, score.of.family, score.rule
     trust = None if guessed is None else guessed.trust
@@ -36,6 +30,7 @@ def tried_family(
     finding: Finding = "proposed"
     if rule is not None and not score.is_proposed:
         finding = FINDINGS.get(rule.kind, "may be the class" if score.may_be_class else "describes the classes")
+        finding = "seen dimly" if score.is_dim else finding
     groups: tuple[Group, ...] = ()
     if guessed is not None:
         correct_CA, counts_CA = group_tables(guessed, images, right)
@@ -58,7 +53,8 @@ def tried_family(
         rule=rule,
         class_words=score.of.class_words,
         doubts=_doubts_of(rule, trust.doubts if trust else (), score.of.class_words),
-        like=like,
+        like=score.like,
+        source=score.of.source,
     )
 
 
@@ -71,35 +67,6 @@ def _doubts_of(rule: Rule | None, guesses: Sequence[Caution], class_words: Seque
     scale = 100 if rule.kind in ("small difference", "small difference beyond") else 1
     figures = {} if rule.value is None or rule.limit is None else {"value": rule.value, "limit": rule.limit}
     return [caution(rule.kind, **{name: scale * figure for name, figure in figures.items()})]
-
-
-def stronger_alike(scores: Sequence[Score]) -> list[str | None]:
-    """Return for each score the name of a stronger proposed family that splits the images in much the same way.
-
-    ``scores`` are in the order of `score_families`. None if there is no such family, or if it is not proposed itself.
-    """
-    distinct: list[tuple[str, Guessed]] = []
-    alike: list[str | None] = []
-    for score in scores:
-        guessed, like = score.of.guessed, None
-        if score.is_proposed and guessed is not None:
-            like = next((name for name, other in distinct if _likeness(guessed, other) >= ALIKE), None)
-            if like is None:
-                distinct.append((score.of.family.name, guessed))
-        alike.append(like)
-    return alike
-
-
-def _likeness(one: Guessed, other: Guessed) -> float:
-    """Return Cohen's kappa of two guesses, with each name of the one read as that of the other it mostly goes with.
-
-    The larger figure of both directions, as the family with more names may split the groups of the other one further.
-    """
-    size = max(len(one.kept), len(other.kept))
-    table_AA = np.zeros((size, size), np.int64)
-    np.add.at(table_AA, (one.guesses, other.guesses), 1)
-    pairs = ((table_AA, one, other), (table_AA.T, other, one))
-    return max(kappa(table.argmax(axis=1)[a.guesses], b.guesses.astype(np.int64), size) for table, a, b in pairs)
 
 
 FINDINGS: dict[RuleKind, Finding] = {

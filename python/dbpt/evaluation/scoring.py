@@ -1,81 +1,27 @@
-"""Scores of a catalogue's families: what share of a classifier's errors each explains, and why not to believe it.
-
-The guesses of a family and the doubts about them don't depend on predictions, nor on true attributes.
-"""
+"""Scores of families: the share of a classifier's errors that each explains, why not to believe it, and the order."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dbpt.clip import Backbone
-from dbpt.data import StoredFeatures, Words
 from dbpt.evaluation.association import BOOTSTRAPS, ExplainedErrors, explained_errors
 from dbpt.evaluation.audit import Rule, RuleKind
+from dbpt.evaluation.families import SOURCES, Guessed, GuessedFamily, Images
 from dbpt.evaluation.intervals import GroupDifference, largest_difference
-from dbpt.groups.ids import evenly_spaced
-from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
 from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
-from dbpt.guesses.label import label_quietly
-from dbpt.guesses.trust import Trust, guess_trust
 
 LARGEST_Q = 0.05
 SMALLEST_DIFFERENCE = 0.1
 """The accuracies of two groups of a class must differ by this much."""
-FEWEST = 0.01
-"""The share of the images that a name needs; rarer names are left out of their family."""
-ROWS_OF_SAMPLE = 5000
-"""Rows by which the shares of a half are estimated, and rows of which the doubts are judged."""
-BLOCK = 1 << 14
-"""Rows of which the features are read at a time."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Images:
-    """The n images whose errors are to be explained: their ``features`` (n, D) and ``labels`` (n,)."""
-
-    backbone: Backbone
-    features: NDArray[np.float32] | StoredFeatures
-    labels: NDArray[np.int64]
-    num_classes: int
-    seed: int
-
-    def logits(self, weights_KD: Array) -> Array:
-        """Return zero-shot logits (n, K); blocks of rows keep the memory flat."""
-        starts = range(0, len(self.labels), BLOCK)
-        cosines_NK: Array = np.concatenate([self.features[start : start + BLOCK] @ weights_KD.T for start in starts])
-        scale, bias = np.float32(self.backbone.logit_scale), np.float32(self.backbone.logit_bias or 0.0)
-        return np.asarray(scale * cosines_NK + bias)
-
-    def take(self, rows: NDArray[np.int64]) -> "Images":
-        """Return some of the images, with their features in memory."""
-        return replace(self, features=self.features[rows], labels=self.labels[rows])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Guessed:
-    """The guesses (n,) of a family's names ``kept``, and how far to trust them; confidence is not kept."""
-
-    kept: NDArray[np.int64]
-    guesses: NDArray[np.integer[Any]]
-    trust: Trust
-
-
-@dataclass(frozen=True, kw_only=True)
-class GuessedFamily:
-    """A family as CLIP guesses it, and ``beyond`` the class names; None if under two names have images.
-
-    ``agreement`` is Cohen's kappa of both guesses, and ``class_words`` are the wordings that the family shares with the
-    classes.
-    """
-
-    family: Family
-    guessed: Guessed | None
-    beyond: Guessed | None
-    agreement: float
-    class_words: list[str]
+ALIKE = 0.7
+"""Cohen's kappa from which the codes of two families count as the same split of the images."""
+PERMUTATIONS = 9_999
+PERMUTATIONS_OF_FAMILY = 40
+"""Permutations, and those for each family if there are many: the smallest q-value must stay far below `LARGEST_Q`."""
+DIM_DOUBTS = frozenset(("separation", "other words"))
+"""Doubts that a graded attribute raises too, whose guesses by a middling CLIP are mostly right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +55,15 @@ class Score:
     """The errors that guesses of a family explain, also those ``beyond`` the class names; None without guesses.
 
     ``is_foreign`` says that the predictions don't come from the features by which CLIP guesses. Errors can then go with
-    guesses that repeat the class names only if they depend on something that the images show.
+    guesses that repeat the class names only if they depend on something that the images show. ``like`` is the proposed
+    family that splits the images in much the same way and is named first; then this one is no further finding.
     """
 
     of: GuessedFamily
     explained: Explained | None
     beyond: Explained | None
     is_foreign: bool = False
+    like: str | None = None
 
     @property
     def rule(self) -> Rule | None:
@@ -127,14 +75,16 @@ class Score:
         """Why the guesses can't be trusted or don't explain errors, whether or not they repeat the class names."""
         if self.of.guessed is None or self.explained is None:
             return Rule(kind="names without images")
-        return Rule(kind="doubted") if self.of.guessed.trust.doubts else self.explained.failing()
+        return Rule(kind="doubted") if self.of.doubts else self.explained.failing()
 
     @property
     def like_classes(self) -> Rule | None:
         """Why the guesses may repeat the class names; None if they stay the same without what the class names say."""
+        if self.of.source != "words":
+            return None
         if self.of.class_words:
             return Rule(kind="words of the classes")
-        if self.of.beyond is None or self.beyond is None or self.of.beyond.trust.doubts:
+        if self.of.beyond is None or self.beyond is None or self.of.beyond.doubts:
             return Rule(kind="doubted beyond")
         if self.of.agreement < LOWEST_AGREEMENT:
             return Rule(kind="other guesses", value=self.of.agreement, limit=LOWEST_AGREEMENT)
@@ -161,58 +111,31 @@ class Score:
         return self.own_rule is None and self.is_foreign and not self.is_proposed
 
     @property
-    def strength(self) -> float:
-        """The order of families that explain the same errors: the share, times how far CLIP's odds move."""
-        if self.of.guessed is None or self.explained is None:
-            return 0.0
-        return (self.explained.errors.share or 0.0) * self.of.guessed.trust.spread
+    def is_dim(self) -> bool:
+        """True if errors go with the family, and CLIP sees the names, but only as an attribute without clear limits."""
+        kinds = {doubt.kind for doubt in self.of.doubts}
+        return bool(kinds) and kinds <= DIM_DOUBTS and self.explained is not None and not self.explained.failing()
 
+    @property
+    def tier(self) -> tuple[bool, ...]:
+        """False for what puts a family before others: proposed, may be the class, seen dimly, no rule against it."""
+        return not self.is_proposed, not self.may_be_class, not self.is_dim, self.rule is not None
 
-def halves(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
-    """Return (n,) bool that is True for a random half of each class."""
-    order = np.random.default_rng(seed).permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    in_half = np.zeros(len(labels), dtype=bool)
-    in_half[order[::2]] = True
-    return in_half
+    @property
+    def share(self) -> float:
+        """The share of the errors."""
+        return 0.0 if self.explained is None else self.explained.errors.share or 0.0
 
+    @property
+    def least_share(self) -> float:
+        """The lower limit of the share of the errors; 0 without an interval."""
+        return 0.0 if self.explained is None else self.explained.errors.share_low or 0.0
 
-def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Words) -> list[GuessedFamily]:
-    """Guess each family twice by CLIP: as it is, and without the directions of the classes.
-
-    Args:
-        families: with their zero-shot weights.
-        images: the n images.
-        words: the words of the classes.
-
-    Returns:
-        A `GuessedFamily` for each of the ``families``, in their order.
-    """
-    projection_DD = without_classes(images.backbone, words)
-    of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
-    rows = evenly_spaced(np.arange(len(images.labels)), ROWS_OF_SAMPLE)
-    sample = images.take(rows)
-    halves_N = halves(images.labels, images.seed)
-    guessed = list[GuessedFamily]()
-    words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
-    other_words, other_words_beyond = sample.logits(words_WD), sample.logits(words_WD @ projection_DD)
-    for family in families:
-        projected = replace(
-            family,
-            weights=family.weights @ projection_DD,
-            by_template=tuple(weights_KD @ projection_DD for weights_KD in family.by_template),
-        )
-        guesses = _guessed(family, images, halves_N, sample, rows, other_words)
-        beyond = _guessed(projected, images, halves_N, sample, rows, other_words_beyond)
-        agreement = 0.0
-        if guesses and beyond:
-            one, other = (guess.kept[guess.guesses] for guess in (guesses, beyond))
-            agreement = kappa(one, other, len(family.weights))
-        shared = [word for word in family.family.wordings if word.casefold() in of_classes]
-        guessed.append(
-            GuessedFamily(family=family.family, guessed=guesses, beyond=beyond, agreement=agreement, class_words=shared)
-        )
-    return guessed
+    @property
+    def separation(self) -> float:
+        """How clearly the images of two names differ; infinite if the data say the names."""
+        trust = None if self.of.guessed is None else self.of.guessed.trust
+        return np.inf if trust is None else trust.separation
 
 
 def score_families(
@@ -221,24 +144,70 @@ def score_families(
     """Return how much each family explains of a classifier's errors.
 
     Args:
-        guessed: the families, as `guess_families` returns them.
+        guessed: the families, as `guess_families` returns them or the data have them.
         images: the n images.
         right: (n,) bool, the images that are predicted right.
         is_foreign: whether a classifier of other features predicts them.
 
     Returns:
-        The scores: proposed families, then those that may be the class, then others. Proposed ones that say more than
-        the class names in all respects come first, in each part the strongest.
+        The scores: proposed families, then those that may be the class, those that CLIP sees dimly, and others. In each
+        part the families with the highest lower limit of the share come first. Proposed families that split the images
+        alike stand together, and ``like`` is the first of them: of those whose share isn't clearly lower, the one whose
+        names CLIP tells apart best, and of such ones the one with fewer names.
     """
-    explained = _explained([guess.guessed for guess in guessed], images, right)
-    beyond = _explained([guess.beyond for guess in guessed], images, right)
+    permutations = max(PERMUTATIONS, PERMUTATIONS_OF_FAMILY * len(guessed))
+    explained = _explained([guess.guessed for guess in guessed], images, right, permutations)
+    beyond = _explained([guess.beyond for guess in guessed], images, right, permutations)
     scores = [
-        _with_interval(Score(of=of, explained=a, beyond=b, is_foreign=is_foreign), images, right)
+        _with_interval(Score(of=of, explained=a, beyond=b, is_foreign=is_foreign), images, right, permutations)
         for of, a, b in zip(guessed, explained, beyond, strict=True)
     ]
-    return sorted(
-        scores,
-        key=lambda score: (not score.is_proposed, not score.may_be_class, score.rule is not None, -score.strength),
+    return _in_order(scores)
+
+
+def _in_order(scores: Sequence[Score]) -> list[Score]:
+    """Return the scores in the order of `score_families`, with the ``like`` of each."""
+    ranked = sorted(scores, key=lambda score: (*score.tier, -score.least_share))
+    findings, others = list[list[Score]](), list[Score]()
+    for score in ranked:
+        is_shown = score.is_proposed or score.is_dim
+        alike = next((found for found in findings if is_shown and likeness(score.of, found[0].of) >= ALIKE), None)
+        if alike is not None:
+            alike.append(score)
+        elif score.is_proposed:
+            findings.append([score])
+        else:
+            others.append(score)
+    return [score for found in findings for score in _named_best(found)] + others
+
+
+def _named_best(alike: Sequence[Score]) -> list[Score]:
+    """Return families that split the images alike, of which the first has the largest share, in another order.
+
+    The best name of those whose share isn't clearly lower comes first: words before what the data say, as sentences can
+    be made of them, and then as `score_families` says.
+    """
+    rivals = [score for score in alike if score.tier == alike[0].tier and score.share >= alike[0].least_share]
+    best = min(rivals, key=lambda score: (SOURCES.index(score.of.source), -score.separation, score.of.size))
+    return [best, *(replace(score, like=best.of.family.name) for score in alike if score is not best)]
+
+
+def likeness(one: GuessedFamily, other: GuessedFamily) -> float:
+    """Return Cohen's kappa of two families, with each name of the one read as that of the other it mostly goes with.
+
+    The larger figure of both directions, as the family with more names may split the groups of the other one further.
+    Images without a name of both don't count.
+    """
+    if one.guessed is None or other.guessed is None:
+        return 0.0
+    known = (one.guessed.guesses >= 0) & (other.guessed.guesses >= 0)
+    codes, other_codes = (of.guesses[known].astype(np.int64) for of in (one.guessed, other.guessed))
+    size = max(one.size, other.size)
+    table_AA = np.zeros((size, size), np.int64)
+    np.add.at(table_AA, (codes, other_codes), 1)
+    return max(
+        kappa(table_AA.argmax(axis=1)[codes], other_codes, size),
+        kappa(table_AA.argmax(axis=0)[other_codes], codes, size),
     )
 
 
@@ -257,9 +226,11 @@ def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
     return q_values
 
 
-def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray[np.bool_]) -> list[Explained | None]:
-    """Return the errors that each family's guesses explain, with q-values over all families; None without guesses."""
-    errors = [None if guess is None else _errors(guess, images, right) for guess in guessed]
+def _explained(
+    guessed: Sequence[Guessed | None], images: Images, right: NDArray[np.bool_], permutations: int
+) -> list[Explained | None]:
+    """Return the errors that each family's codes explain, with q-values over all families; None without codes."""
+    errors = [None if guess is None else _errors(guess, images, right, permutations) for guess in guessed]
     q_values = false_discovery([None if tested is None else tested.p_value for tested in errors])
     return [
         None
@@ -269,16 +240,19 @@ def _explained(guessed: Sequence[Guessed | None], images: Images, right: NDArray
     ]
 
 
-def _errors(of: Guessed, images: Images, right: NDArray[np.bool_], *, bootstraps: int = 0) -> ExplainedErrors:
+def _errors(
+    of: Guessed, images: Images, right: NDArray[np.bool_], permutations: int, *, bootstraps: int = 0
+) -> ExplainedErrors:
     size = {"num_classes": images.num_classes, "num_attributes": len(of.kept)}
-    return explained_errors(right, images.labels, of.guesses, **size, seed=images.seed, bootstraps=bootstraps)
+    how = {"permutations": permutations, "seed": images.seed, "bootstraps": bootstraps}
+    return explained_errors(right, images.labels, of.guesses, **size, **how)
 
 
-def _with_interval(score: Score, images: Images, right: NDArray[np.bool_]) -> Score:
+def _with_interval(score: Score, images: Images, right: NDArray[np.bool_], permutations: int) -> Score:
     """Return a score that is shown with the interval of its share, which takes too long for all families."""
-    if score.of.guessed is None or score.explained is None or score.own_rule is not None:
+    if score.of.guessed is None or score.explained is None or (score.own_rule is not None and not score.is_dim):
         return score
-    errors = _errors(score.of.guessed, images, right, bootstraps=BOOTSTRAPS)
+    errors = _errors(score.of.guessed, images, right, permutations, bootstraps=BOOTSTRAPS)
     return replace(score, explained=replace(score.explained, errors=errors))
 
 
@@ -286,51 +260,7 @@ def group_tables(
     guessed: Guessed, images: Images, right: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the numbers of correct predictions and of images, each (C, A) by class and guess."""
-    shape = images.num_classes, len(guessed.kept)
+    shape, known = (images.num_classes, len(guessed.kept)), guessed.guesses >= 0
     groups = images.labels * shape[1] + guessed.guesses
-    correct, counts = (np.bincount(rows, minlength=shape[0] * shape[1]) for rows in (groups[right], groups))
+    correct, counts = (np.bincount(groups[rows], minlength=shape[0] * shape[1]) for rows in (known & right, known))
     return correct.reshape(shape), counts.reshape(shape)
-
-
-def _guessed(
-    family: EmbeddedFamily,
-    images: Images,
-    halves_N: NDArray[np.bool_],
-    sample: Images,
-    rows: NDArray[np.int64],
-    other_words: Array,
-) -> Guessed | None:
-    """Return the guesses of the family; None if under two of its names have images.
-
-    The doubts are those about the ``sample`` images, which are the ``rows`` of all, and have logits ``other_words``.
-    """
-    logits_NK, kept = images.logits(family.weights), np.arange(len(family.weights))
-    # Without a rare name, its images go to the others, one of which may still be rare.
-    while True:
-        guesses = _labels(logits_NK[:, kept], halves_N)
-        used = np.bincount(guesses, minlength=len(kept)) >= FEWEST * len(guesses)
-        if used.sum() < 2:
-            return None
-        if used.all():
-            break
-        kept = kept[used]
-    trust = guess_trust(
-        guesses[rows],
-        logits_NK[rows][:, kept],
-        [sample.logits(weights_KD[kept]) for weights_KD in family.by_template],
-        other_words,
-        sample.labels,
-        [family.family.names[k] for k in kept],
-    )
-    return Guessed(kept=kept, guesses=guesses.astype(np.min_scalar_type(len(kept))), trust=trust)
-
-
-def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return guesses (n,), by the shares of the other half: no image influences the shares by which it is guessed."""
-    guesses = np.empty(len(logits_NK), np.int64)
-    for half in (halves_N, ~halves_N):
-        fit_on = np.zeros(len(half), dtype=bool)
-        fit_on[evenly_spaced(np.flatnonzero(~half), ROWS_OF_SAMPLE)] = True
-        pseudo = label_quietly(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
-        guesses[half] = pseudo.pseudo_attributes[half]
-    return guesses

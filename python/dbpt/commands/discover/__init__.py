@@ -18,9 +18,10 @@ from dbpt.commands.request import ignoring_attributes
 from dbpt.data import SPLITS, DataLike
 from dbpt.data.tables import csv_text
 from dbpt.evaluation.audit import TriedFamily
-from dbpt.evaluation.findings import images_to_search, stronger_alike, tried_family
+from dbpt.evaluation.families import Images, guess_families
+from dbpt.evaluation.findings import images_to_search, tried_family
 from dbpt.evaluation.of_study import backbone_summary
-from dbpt.evaluation.scoring import Images, Score, guess_families, score_families
+from dbpt.evaluation.scoring import Score, score_families
 from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, audited_data, opened_subject
 from dbpt.guesses.catalogue import embed_families, read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
@@ -123,10 +124,7 @@ def _figures(
 ) -> DiscoveryFigures:
     """Return the figures of a search that ``command`` repeats."""
     dataset = subject.dataset
-    families = [
-        tried_family(score, images, right, dataset.class_names, like)
-        for score, like in zip(scores, stronger_alike(scores), strict=True)
-    ]
+    families = [tried_family(score, images, right, dataset.class_names) for score in scores]
     best = next((family for family in families if family.finding in ("proposed", "may be the class")), None)
     check, audit, fit = (None, None, None) if best is None else _next_commands(subject, best)
     errors = int((~right).sum())

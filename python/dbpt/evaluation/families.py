@@ -1,0 +1,186 @@
+"""Families of attributes, as CLIP guesses them or as the data have them, for the images whose errors are searched.
+
+The codes of a family and the doubts about them don't depend on predictions, nor on true attributes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.cautions import Caution
+from dbpt.clip import Backbone
+from dbpt.data import StoredFeatures, Words
+from dbpt.evaluation.audit import Source
+from dbpt.groups.ids import evenly_spaced
+from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
+from dbpt.guesses.doubts import kappa
+from dbpt.guesses.label import label_quietly
+from dbpt.guesses.trust import Trust, guess_trust
+
+SOURCES: tuple[Source, ...] = get_args(Source)
+FEWEST = 0.01
+"""The share of the images that a name needs; rarer names are left out of their family."""
+ROWS_OF_SAMPLE = 5000
+"""Rows by which the shares of a half are estimated, and rows of which the doubts are judged."""
+BLOCK = 1 << 14
+"""Rows of which the features are read at a time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """The n images whose errors are to be explained: their ``features`` (n, D) and ``labels`` (n,)."""
+
+    backbone: Backbone
+    features: NDArray[np.float32] | StoredFeatures
+    labels: NDArray[np.int64]
+    num_classes: int
+    seed: int
+
+    def logits(self, weights_KD: Array) -> Array:
+        """Return zero-shot logits (n, K); blocks of rows keep the memory flat."""
+        starts = range(0, len(self.labels), BLOCK)
+        cosines_NK: Array = np.concatenate([self.features[start : start + BLOCK] @ weights_KD.T for start in starts])
+        scale, bias = np.float32(self.backbone.logit_scale), np.float32(self.backbone.logit_bias or 0.0)
+        return np.asarray(scale * cosines_NK + bias)
+
+    def take(self, rows: NDArray[np.int64]) -> "Images":
+        """Return some of the images, with their features in memory."""
+        return replace(self, features=self.features[rows], labels=self.labels[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guessed:
+    """The name (n,) of each image among those of a family that are ``kept``, -1 where unknown.
+
+    ``trust`` says how far to trust CLIP's guesses; None if the data say it.
+    """
+
+    kept: NDArray[np.int64]
+    guesses: NDArray[np.integer[Any]]
+    trust: Trust | None = None
+
+    @property
+    def doubts(self) -> list[Caution]:
+        """Reasons not to trust the guesses."""
+        return [] if self.trust is None else self.trust.doubts
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuessedFamily:
+    """A family as its ``source`` says or CLIP guesses it, and ``beyond`` the class names; None without two names.
+
+    ``agreement`` is Cohen's kappa of both guesses, and ``class_words`` are the wordings that the family shares with the
+    classes. ``of_pair`` are the two families whose combinations it has.
+    """
+
+    family: Family
+    guessed: Guessed | None
+    beyond: Guessed | None = None
+    agreement: float = 1.0
+    class_words: list[str] = field(default_factory=list)
+    source: Source = "words"
+    of_pair: tuple["GuessedFamily", "GuessedFamily"] | None = None
+
+    @property
+    def doubts(self) -> list[Caution]:
+        """Reasons not to trust the guesses."""
+        return [] if self.guessed is None else self.guessed.doubts
+
+    @property
+    def size(self) -> int:
+        """The number of names."""
+        return 0 if self.guessed is None else len(self.guessed.kept)
+
+
+def halves(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    """Return (n,) bool that is True for a random half of each class."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    in_half = np.zeros(len(labels), dtype=bool)
+    in_half[order[::2]] = True
+    return in_half
+
+
+def guess_families(families: Sequence[EmbeddedFamily], images: Images, words: Words) -> list[GuessedFamily]:
+    """Guess each family twice by CLIP: as it is, and without the directions of the classes.
+
+    Args:
+        families: with their zero-shot weights.
+        images: the n images.
+        words: the words of the classes.
+
+    Returns:
+        A `GuessedFamily` for each of the ``families``, in their order.
+    """
+    projection_DD = without_classes(images.backbone, words)
+    of_classes = {word.casefold() for name, wordings in words.classes.items() for word in (name, *wordings)}
+    rows = evenly_spaced(np.arange(len(images.labels)), ROWS_OF_SAMPLE)
+    sample = images.take(rows)
+    halves_N = halves(images.labels, images.seed)
+    guessed = list[GuessedFamily]()
+    words_WD: Array = images.backbone.encode_text(catalogue_words()).numpy()
+    other_words, other_words_beyond = sample.logits(words_WD), sample.logits(words_WD @ projection_DD)
+    for family in families:
+        projected = replace(
+            family,
+            weights=family.weights @ projection_DD,
+            by_template=tuple(weights_KD @ projection_DD for weights_KD in family.by_template),
+        )
+        guesses = _guessed(family, images, halves_N, sample, rows, other_words)
+        beyond = _guessed(projected, images, halves_N, sample, rows, other_words_beyond)
+        agreement = 0.0
+        if guesses and beyond:
+            one, other = (guess.kept[guess.guesses] for guess in (guesses, beyond))
+            agreement = kappa(one, other, len(family.weights))
+        shared = [word for word in family.family.wordings if word.casefold() in of_classes]
+        guessed.append(
+            GuessedFamily(family=family.family, guessed=guesses, beyond=beyond, agreement=agreement, class_words=shared)
+        )
+    return guessed
+
+
+def _guessed(
+    family: EmbeddedFamily,
+    images: Images,
+    halves_N: NDArray[np.bool_],
+    sample: Images,
+    rows: NDArray[np.int64],
+    other_words: Array,
+) -> Guessed | None:
+    """Return the guesses of the family; None if under two of its names have images.
+
+    The doubts are those about the ``sample`` images, which are the ``rows`` of all, and have logits ``other_words``.
+    """
+    logits_NK, kept = images.logits(family.weights), np.arange(len(family.weights))
+    # Without a rare name, its images go to the others, one of which may still be rare.
+    while True:
+        guesses = _labels(logits_NK[:, kept], halves_N)
+        used = np.bincount(guesses, minlength=len(kept)) >= FEWEST * len(guesses)
+        if used.sum() < 2:
+            return None
+        if used.all():
+            break
+        kept = kept[used]
+    trust = guess_trust(
+        guesses[rows],
+        logits_NK[rows][:, kept],
+        [sample.logits(weights_KD[kept]) for weights_KD in family.by_template],
+        other_words,
+        sample.labels,
+        [family.family.names[k] for k in kept],
+    )
+    return Guessed(kept=kept, guesses=guesses.astype(np.min_scalar_type(len(kept))), trust=trust)
+
+
+def _labels(logits_NK: Array, halves_N: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return guesses (n,), by the shares of the other half: no image influences the shares by which it is guessed."""
+    guesses = np.empty(len(logits_NK), np.int64)
+    for half in (halves_N, ~halves_N):
+        fit_on = np.zeros(len(half), dtype=bool)
+        fit_on[evenly_spaced(np.flatnonzero(~half), ROWS_OF_SAMPLE)] = True
+        pseudo = label_quietly(logits_NK, fit_on=fit_on, posterior=False, confidence=False)
+        guesses[half] = pseudo.pseudo_attributes[half]
+    return guesses
