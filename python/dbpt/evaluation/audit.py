@@ -273,6 +273,7 @@ RuleKind = Literal[
     "no test",
     "chance",
     "small difference",
+    "no more than one",
     "words of the classes",
     "other guesses",
     "doubted beyond",

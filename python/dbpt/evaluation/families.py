@@ -16,6 +16,7 @@ from dbpt.data import StoredFeatures, Words
 from dbpt.evaluation.audit import Source
 from dbpt.groups.ids import evenly_spaced
 from dbpt.guesses.catalogue import Array, EmbeddedFamily, Family, catalogue_words, without_classes
+from dbpt.guesses.coded_families import CodedFamily, code_pair
 from dbpt.guesses.doubts import kappa
 from dbpt.guesses.label import label_quietly
 from dbpt.guesses.trust import Trust, guess_trust
@@ -82,7 +83,26 @@ class GuessedFamily:
     agreement: float = 1.0
     class_words: list[str] = field(default_factory=list)
     source: Source = "words"
-    of_pair: tuple["GuessedFamily", "GuessedFamily"] | None = None
+    of_pair: tuple["GuessedFamily", ...] = ()
+
+    @classmethod
+    def coded(cls, family: CodedFamily, of_pair: tuple["GuessedFamily", ...] = ()) -> "GuessedFamily":
+        """Return a family that the data say, or the combinations of two."""
+        named = Family(family.name, {value: (value,) for value in family.values}, ())
+        guessed = Guessed(kept=np.arange(len(family.values)), guesses=family.codes)
+        return cls(family=named, guessed=guessed, source=family.source, of_pair=of_pair)
+
+    @classmethod
+    def pair(cls, one: "GuessedFamily", other: "GuessedFamily") -> "GuessedFamily | None":
+        """Return the combinations of two families that enough images have; None if under two."""
+        first, second = (of._as_coded() for of in (one, other))
+        joint = code_pair(first, second, np.arange(len(first.codes)))
+        return None if joint is None else cls.coded(joint, (one, other))
+
+    def _as_coded(self) -> CodedFamily:
+        assert self.guessed is not None
+        names = tuple(self.family.only(self.guessed.kept).names)
+        return CodedFamily("column", self.family.name, names, self.guessed.guesses.astype(np.int64))
 
     @property
     def doubts(self) -> list[Caution]:

@@ -75,6 +75,7 @@ FINDINGS: dict[RuleKind, Finding] = {
     "no test": "no test",
     "chance": "may be chance",
     "small difference": "explains little",
+    "no more than one": "explains little",
 }
 """The finding for a family that fails one of these conditions; the others are about the class names."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,8 @@ SMALLEST_DIFFERENCE = 0.1
 """The accuracies of two groups of a class must differ by this much."""
 ALIKE = 0.7
 """Cohen's kappa from which the codes of two families count as the same split of the images."""
+FAMILIES_OF_PAIRS = 24
+MOST_PAIRS = FAMILIES_OF_PAIRS * (FAMILIES_OF_PAIRS - 1) // 2
 PERMUTATIONS = 9_999
 PERMUTATIONS_OF_FAMILY = 40
 """Permutations, and those for each family if there are many: the smallest q-value must stay far below `LARGEST_Q`."""
@@ -55,14 +58,16 @@ class Score:
     """The errors that guesses of a family explain, also those ``beyond`` the class names; None without guesses.
 
     ``is_foreign`` says that the predictions don't come from the features by which CLIP guesses. Errors can then go with
-    guesses that repeat the class names only if they depend on something that the images show. ``like`` is the proposed
-    family that splits the images in much the same way and is named first; then this one is no further finding.
+    guesses that repeat the class names only if they depend on something that the images show. A pair must explain more
+    than the share that one of its families does ``alone``. ``like`` is the proposed family that splits the images in
+    much the same way and is named first; then this one is no further finding.
     """
 
     of: GuessedFamily
     explained: Explained | None
     beyond: Explained | None
     is_foreign: bool = False
+    alone: float = 0.0
     like: str | None = None
 
     @property
@@ -75,7 +80,11 @@ class Score:
         """Why the guesses can't be trusted or don't explain errors, whether or not they repeat the class names."""
         if self.of.guessed is None or self.explained is None:
             return Rule(kind="names without images")
-        return Rule(kind="doubted") if self.of.doubts else self.explained.failing()
+        if (rule := Rule(kind="doubted") if self.of.doubts else self.explained.failing()) is not None:
+            return rule
+        low = self.explained.errors.share_low
+        is_more = low is None or not self.of.of_pair or low > self.alone
+        return None if is_more else Rule(kind="no more than one", value=low, limit=self.alone)
 
     @property
     def like_classes(self) -> Rule | None:
@@ -139,7 +148,12 @@ class Score:
 
 
 def score_families(
-    guessed: Sequence[GuessedFamily], images: Images, right: NDArray[np.bool_], *, is_foreign: bool = False
+    guessed: Sequence[GuessedFamily],
+    images: Images,
+    right: NDArray[np.bool_],
+    *,
+    is_foreign: bool = False,
+    pairs: bool = False,
 ) -> list[Score]:
     """Return how much each family explains of a classifier's errors.
 
@@ -148,6 +162,8 @@ def score_families(
         images: the n images.
         right: (n,) bool, the images that are predicted right.
         is_foreign: whether a classifier of other features predicts them.
+        pairs: whether pairs of the families that explain most are families too. The p-value of a pair is the larger one
+            of both, each tested within the classes and the names of the other.
 
     Returns:
         The scores: proposed families, then those that may be the class, those that CLIP sees dimly, and others. In each
@@ -155,14 +171,67 @@ def score_families(
         alike stand together, and ``like`` is the first of them: of those whose share isn't clearly lower, the one whose
         names CLIP tells apart best, and of such ones the one with fewer names.
     """
-    permutations = max(PERMUTATIONS, PERMUTATIONS_OF_FAMILY * len(guessed))
-    explained = _explained([guess.guessed for guess in guessed], images, right, permutations)
-    beyond = _explained([guess.beyond for guess in guessed], images, right, permutations)
+    permutations = max(PERMUTATIONS, PERMUTATIONS_OF_FAMILY * (len(guessed) + MOST_PAIRS * pairs))
+    errors = [_errors(of.guessed, images, right, permutations) for of in guessed]
+    if pairs:
+        found = _pairs(guessed, errors, images)
+        guessed = [*guessed, *found]
+        errors += [_errors_of_pair(of, images, right, permutations) for of in found]
+    explained = _explained([of.guessed for of in guessed], errors, images, right)
+    errors_beyond = [_errors(of.beyond, images, right, permutations) for of in guessed]
+    beyond = _explained([of.beyond for of in guessed], errors_beyond, images, right)
+    shares = {of.family.name: one.share or 0.0 for of, one in zip(guessed, errors, strict=True) if one is not None}
     scores = [
-        _with_interval(Score(of=of, explained=a, beyond=b, is_foreign=is_foreign), images, right, permutations)
-        for of, a, b in zip(guessed, explained, beyond, strict=True)
+        Score(
+            of=of,
+            explained=one,
+            beyond=other,
+            is_foreign=is_foreign,
+            alone=max((shares[part.family.name] for part in of.of_pair), default=0.0),
+        )
+        for of, one, other in zip(guessed, explained, beyond, strict=True)
     ]
-    return _in_order(scores)
+    return _in_order([_with_interval(score, images, right, permutations) for score in scores])
+
+
+def _pairs(
+    guessed: Sequence[GuessedFamily], errors: Sequence[ExplainedErrors | None], images: Images
+) -> list[GuessedFamily]:
+    """Return the pairs of the families with the smallest p-values that split the images in different ways."""
+    known = [
+        (one.p_value, number)
+        for number, (of, one) in enumerate(zip(guessed, errors, strict=True))
+        if one is not None and one.p_value is not None and not of.doubts
+    ]
+    best = [guessed[number] for _, number in sorted(known)[:FAMILIES_OF_PAIRS]]
+    apart = [pair for pair in combinations(best, 2) if likeness(*pair) < ALIKE]
+    return [found for pair in apart if (found := GuessedFamily.pair(*pair)) is not None]
+
+
+def _errors_of_pair(
+    pair: GuessedFamily, images: Images, right: NDArray[np.bool_], permutations: int
+) -> ExplainedErrors | None:
+    """Return the errors that a pair explains, with a p-value that is small only if both of its families matter."""
+    errors = _errors(pair.guessed, images, right, permutations)
+    p_values = []
+    for one, other in (pair.of_pair, pair.of_pair[::-1]):
+        if one.guessed is None or other.guessed is None:
+            return None
+        within = np.where(other.guessed.guesses >= 0, images.labels * other.size + other.guessed.guesses, -1)
+        known = within >= 0
+        tested = explained_errors(
+            right[known],
+            within[known],
+            one.guessed.guesses[known],
+            num_classes=images.num_classes * other.size,
+            num_attributes=one.size,
+            permutations=permutations,
+            seed=images.seed,
+            bootstraps=0,
+        )
+        p_values.append(tested)
+    weaker = max(p_values, key=lambda tested: 2.0 if tested.p_value is None else tested.p_value)
+    return errors and replace(errors, p_value=weaker.p_value, p_is_bound=weaker.p_is_bound)
 
 
 def _in_order(scores: Sequence[Score]) -> list[Score]:
@@ -227,10 +296,12 @@ def false_discovery(p_values: Sequence[float | None]) -> list[float | None]:
 
 
 def _explained(
-    guessed: Sequence[Guessed | None], images: Images, right: NDArray[np.bool_], permutations: int
+    guessed: Sequence[Guessed | None],
+    errors: Sequence[ExplainedErrors | None],
+    images: Images,
+    right: NDArray[np.bool_],
 ) -> list[Explained | None]:
     """Return the errors that each family's codes explain, with q-values over all families; None without codes."""
-    errors = [None if guess is None else _errors(guess, images, right, permutations) for guess in guessed]
     q_values = false_discovery([None if tested is None else tested.p_value for tested in errors])
     return [
         None
@@ -241,8 +312,10 @@ def _explained(
 
 
 def _errors(
-    of: Guessed, images: Images, right: NDArray[np.bool_], permutations: int, *, bootstraps: int = 0
-) -> ExplainedErrors:
+    of: Guessed | None, images: Images, right: NDArray[np.bool_], permutations: int, *, bootstraps: int = 0
+) -> ExplainedErrors | None:
+    if of is None:
+        return None
     size = {"num_classes": images.num_classes, "num_attributes": len(of.kept)}
     how = {"permutations": permutations, "seed": images.seed, "bootstraps": bootstraps}
     return explained_errors(right, images.labels, of.guesses, **size, **how)
@@ -250,10 +323,13 @@ def _errors(
 
 def _with_interval(score: Score, images: Images, right: NDArray[np.bool_], permutations: int) -> Score:
     """Return a score that is shown with the interval of its share, which takes too long for all families."""
-    if score.of.guessed is None or score.explained is None or (score.own_rule is not None and not score.is_dim):
+    explained = score.explained
+    if explained is None or (score.own_rule is not None and not score.is_dim):
         return score
     errors = _errors(score.of.guessed, images, right, permutations, bootstraps=BOOTSTRAPS)
-    return replace(score, explained=replace(score.explained, errors=errors))
+    assert errors is not None
+    limits = {"share_low": errors.share_low, "share_high": errors.share_high}
+    return replace(score, explained=replace(explained, errors=replace(explained.errors, **limits)))
 
 
 def group_tables(

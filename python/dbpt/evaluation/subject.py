@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
-from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
+from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedData, Search
 from dbpt.evaluation.data_summary import ClustersSummary
@@ -66,6 +66,7 @@ class Subject:
         config: the settings.
         asked: the settings before a demo is drawn; with those of ``auto`` once it has found the attributes.
         predictions: the predictions of the audited images.
+        predict: predicts other rows of ``embedded``; None for predictions from a file or in memory.
         by, title: who predicts, as a kind and in words.
         source: the data, as commands name them.
         predictions_named: the predictions, as commands name them; None for those in memory.
@@ -82,6 +83,7 @@ class Subject:
     config: FitConfig
     asked: FitConfig
     predictions: UserPredictions
+    predict: Callable[[NDArray[np.int64]], UserPredictions] | None
     by: PredictionsBy
     title: str
     source: str
@@ -207,21 +209,23 @@ def _subject_of_data(
         rows, users = rows[has_prediction], users.take(has_prediction)
     backbone = configured_backbone(config)
     images, kept = _embedded_images(dataset, split, rows, backbone, config, known)
-    if users is not None:
-        predicted = users.take(kept)
-    elif by == "probe":
-        names = dataset.class_names
-        features, labels = _audited(images)
-        predicted = likeliest(probe_predictions(features, labels, class_names=names, seed=config.seed))
-    else:
+    embedded: Embedded = images["embedded"]
+
+    def predict(rows: NDArray[np.int64]) -> UserPredictions:
+        features, labels = embedded.stored.take(rows), embedded.dataset.labels[rows]
+        if by == "probe":
+            return likeliest(probe_predictions(features, labels, class_names=dataset.class_names, seed=config.seed))
         classifier = zero_shot_classifier(backbone, zero_shot_weights(backbone, *dataset.words.class_texts()))
-        predicted = likeliest(_audited(images)[0].map_blocks(classifier.probabilities))
+        return likeliest(features.map_blocks(classifier.probabilities))
+
+    predicted = predict(images["audited"]) if users is None else users.take(kept)
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
         **images | {"logged": (*images["logged"], *predicted.warnings)},
         config=config,
         asked=asked,
         predictions=predicted,
+        predict=predict if users is None else None,
         by=by,
         title=titles.get(by, named or ("a data frame" if hasattr(predictions, "columns") else "an array")),
         source=asked.data,
@@ -257,11 +261,17 @@ def _subject_of_run(
     if seen and Path(config.data) == Path(classifier.config.data):
         log_warnings((used := caution("seen in training", n=seen),))
         logged = (*logged, used)
+    embedded: Embedded = images["embedded"]
+
+    def predict(rows: NDArray[np.int64]) -> UserPredictions:
+        return likeliest(embedded.stored.take(rows).map_blocks(classifier.head.probabilities))
+
     return Subject(
         **images | {"logged": logged},
         config=config,
         asked=config,
-        predictions=likeliest(_audited(images)[0].map_blocks(classifier.head.probabilities)),
+        predictions=predict(images["audited"]),
+        predict=predict,
         by="run",
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),
@@ -269,12 +279,6 @@ def _subject_of_run(
         read=read.difference(OF_THE_RUN, ["attributes"] if of_run else []),
         probe=classifier.probe,
     )
-
-
-def _audited(images: dict[str, Any]) -> tuple[StoredFeatures, NDArray[np.int64]]:
-    """Return features (n, D) and classes (n,) of the audited images."""
-    embedded, audited = images["embedded"], images["audited"]
-    return embedded.stored.take(audited), embedded.dataset.labels[audited]
 
 
 def chosen_split(dataset: Dataset, asked: str | None, by: PredictionsBy) -> tuple[str, NDArray[np.int64]]:
