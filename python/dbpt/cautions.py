@@ -71,6 +71,7 @@ SENTENCES = {
     "no test": "no class has both right and wrong images and two of its names",
     "chance": "errors don't depend on it more than by chance (q = {value}, above {limit})",
     "small difference": "accuracies differ by {value} points within a class, below {limit}",
+    "no more than one": "one of the two explains {limit} % of the errors alone, and both surely only {value} %",
     "words of the classes": "it has words of the classes: {words}",
     "other guesses": "without what the class names say, CLIP guesses differently (agreement {value}; at least {limit})",
     "doubted beyond": "without what the class names say, CLIP can't tell its names apart",

@@ -5,7 +5,7 @@ The codes of a family and the doubts about them don't depend on predictions, nor
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from dbpt.guesses.doubts import kappa
 from dbpt.guesses.label import label_quietly
 from dbpt.guesses.trust import Trust, guess_trust
 
-SOURCES: tuple[Source, ...] = get_args(Source)
 FEWEST = 0.01
 """The share of the images that a name needs; rarer names are left out of their family."""
 ROWS_OF_SAMPLE = 5000

@@ -64,7 +64,7 @@ def _doubts_of(rule: Rule | None, guesses: Sequence[Caution], class_words: Seque
         return [] if rule is None else list(guesses)
     if rule.kind == "words of the classes":
         return [caution(rule.kind, words=list(class_words))]
-    scale = 100 if rule.kind in ("small difference", "small difference beyond") else 1
+    scale = 100 if rule.kind in ("small difference", "small difference beyond", "no more than one") else 1
     figures = {} if rule.value is None or rule.limit is None else {"value": rule.value, "limit": rule.limit}
     return [caution(rule.kind, **{name: scale * figure for name, figure in figures.items()})]
 

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.evaluation.association import BOOTSTRAPS, ExplainedErrors, explained_errors
-from dbpt.evaluation.audit import Rule, RuleKind
-from dbpt.evaluation.families import SOURCES, Guessed, GuessedFamily, Images
+from dbpt.evaluation.audit import Rule, RuleKind, Source
+from dbpt.evaluation.families import Guessed, GuessedFamily, Images
 from dbpt.evaluation.intervals import GroupDifference, largest_difference
 from dbpt.guesses.doubts import LOWEST_AGREEMENT, kappa
 
@@ -23,6 +25,8 @@ MOST_PAIRS = FAMILIES_OF_PAIRS * (FAMILIES_OF_PAIRS - 1) // 2
 PERMUTATIONS = 9_999
 PERMUTATIONS_OF_FAMILY = 40
 """Permutations, and those for each family if there are many: the smallest q-value must stay far below `LARGEST_Q`."""
+FEW_PERMUTATIONS = 999
+ORDER: tuple[Source, ...] = ("pair", "words", "column", "measured", "caption")
 DIM_DOUBTS = frozenset(("separation", "other words"))
 """Doubts that a graded attribute raises too, whose guesses by a middling CLIP are mostly right."""
 
@@ -58,8 +62,8 @@ class Score:
     """The errors that guesses of a family explain, also those ``beyond`` the class names; None without guesses.
 
     ``is_foreign`` says that the predictions don't come from the features by which CLIP guesses. Errors can then go with
-    guesses that repeat the class names only if they depend on something that the images show. A pair must explain more
-    than the share that one of its families does ``alone``. ``like`` is the proposed family that splits the images in
+    guesses that repeat the class names only if they depend on something that the images show. A pair must have a larger
+    share or difference than one of its families ``alone``. ``like`` is the proposed family that splits the images in
     much the same way and is named first; then this one is no further finding.
     """
 
@@ -67,7 +71,7 @@ class Score:
     explained: Explained | None
     beyond: Explained | None
     is_foreign: bool = False
-    alone: float = 0.0
+    alone: tuple[float, float] = (0.0, 0.0)
     like: str | None = None
 
     @property
@@ -82,9 +86,10 @@ class Score:
             return Rule(kind="names without images")
         if (rule := Rule(kind="doubted") if self.of.doubts else self.explained.failing()) is not None:
             return rule
-        low = self.explained.errors.share_low
-        is_more = low is None or not self.of.of_pair or low > self.alone
-        return None if is_more else Rule(kind="no more than one", value=low, limit=self.alone)
+        difference, low = self.explained.difference, self.explained.errors.share_low
+        if not self.of.of_pair or low is None or difference is None or difference.low > self.alone[1]:
+            return None
+        return None if low > self.alone[0] else Rule(kind="no more than one", value=low, limit=self.alone[0])
 
     @property
     def like_classes(self) -> Rule | None:
@@ -180,17 +185,16 @@ def score_families(
     explained = _explained([of.guessed for of in guessed], errors, images, right)
     errors_beyond = [_errors(of.beyond, images, right, permutations) for of in guessed]
     beyond = _explained([of.beyond for of in guessed], errors_beyond, images, right)
-    shares = {of.family.name: one.share or 0.0 for of, one in zip(guessed, errors, strict=True) if one is not None}
-    scores = [
-        Score(
-            of=of,
-            explained=one,
-            beyond=other,
-            is_foreign=is_foreign,
-            alone=max((shares[part.family.name] for part in of.of_pair), default=0.0),
-        )
-        for of, one, other in zip(guessed, explained, beyond, strict=True)
-    ]
+    alone = {
+        of.family.name: (one.errors.share or 0.0, 0.0 if one.difference is None else one.difference.value)
+        for of, one in zip(guessed, explained, strict=True)
+        if one is not None
+    }
+    scores = []
+    for of, one, other in zip(guessed, explained, beyond, strict=True):
+        parts = [alone[part.family.name] for part in of.of_pair] or [(0.0, 0.0)]
+        larger = max(share for share, _ in parts), max(difference for _, difference in parts)
+        scores.append(Score(of=of, explained=one, beyond=other, is_foreign=is_foreign, alone=larger))
     return _in_order([_with_interval(score, images, right, permutations) for score in scores])
 
 
@@ -219,16 +223,8 @@ def _errors_of_pair(
             return None
         within = np.where(other.guessed.guesses >= 0, images.labels * other.size + other.guessed.guesses, -1)
         known = within >= 0
-        tested = explained_errors(
-            right[known],
-            within[known],
-            one.guessed.guesses[known],
-            num_classes=images.num_classes * other.size,
-            num_attributes=one.size,
-            permutations=permutations,
-            seed=images.seed,
-            bootstraps=0,
-        )
+        codes = within[known], one.guessed.guesses[known], images.num_classes * other.size, one.size
+        tested = _tested(right[known], *codes, permutations=permutations, seed=images.seed)
         p_values.append(tested)
     weaker = max(p_values, key=lambda tested: 2.0 if tested.p_value is None else tested.p_value)
     return errors and replace(errors, p_value=weaker.p_value, p_is_bound=weaker.p_is_bound)
@@ -253,11 +249,11 @@ def _in_order(scores: Sequence[Score]) -> list[Score]:
 def _named_best(alike: Sequence[Score]) -> list[Score]:
     """Return families that split the images alike, of which the first has the largest share, in another order.
 
-    The best name of those whose share isn't clearly lower comes first: words before what the data say, as sentences can
-    be made of them, and then as `score_families` says.
+    The best name of those whose share isn't clearly lower comes first: a pair, which says more than one of its families
+    does; words before what the data say, as sentences can be made of them; and then as `score_families` says.
     """
     rivals = [score for score in alike if score.tier == alike[0].tier and score.share >= alike[0].least_share]
-    best = min(rivals, key=lambda score: (SOURCES.index(score.of.source), -score.separation, score.of.size))
+    best = min(rivals, key=lambda score: (ORDER.index(score.of.source), -score.separation, score.of.size))
     return [best, *(replace(score, like=best.of.family.name) for score in alike if score is not best)]
 
 
@@ -316,9 +312,30 @@ def _errors(
 ) -> ExplainedErrors | None:
     if of is None:
         return None
-    size = {"num_classes": images.num_classes, "num_attributes": len(of.kept)}
-    how = {"permutations": permutations, "seed": images.seed, "bootstraps": bootstraps}
-    return explained_errors(right, images.labels, of.guesses, **size, **how)
+    codes = images.labels, of.guesses, images.num_classes, len(of.kept)
+    return _tested(right, *codes, permutations=permutations, seed=images.seed, bootstraps=bootstraps)
+
+
+def _tested(
+    right: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    codes: NDArray[np.integer[Any]],
+    num_classes: int,
+    num_codes: int,
+    *,
+    permutations: int,
+    seed: int,
+    bootstraps: int = 0,
+) -> ExplainedErrors:
+    """Return the errors that codes explain, with many permutations only if a few of them leave a chance of a finding.
+
+    The p-value stays valid: below the limit it is that of the many, which don't know of the few.
+    """
+    test = partial(explained_errors, right, labels, codes, num_classes=num_classes, num_attributes=num_codes)
+    few = test(permutations=FEW_PERMUTATIONS, seed=seed, bootstraps=bootstraps)
+    if few.p_value is None or few.p_value > LARGEST_Q:
+        return few
+    return test(permutations=permutations, seed=seed + 1, bootstraps=bootstraps)
 
 
 def _with_interval(score: Score, images: Images, right: NDArray[np.bool_], permutations: int) -> Score:

@@ -19,6 +19,17 @@ def _explained_too(others: int) -> str:
     return f" ({text.count(others)} other {explain} the images in another way {verb} errors too)" if others else ""
 
 
+MOST_NAMES, MOST_ALIKE = 4, 2  # of a family, and families, in a sentence
+SOURCES = {"column": "the column {}", "measured": "the measured {}", "caption": "captions {}", "pair": "the pair {}"}
+
+
+def name_of(family: TriedFamily) -> str:
+    """Return how sentences call a family: "land / water", or "the column camera (nikon / canon)"."""
+    names = [*family.names[:MOST_NAMES], *(["…"] if family.names[MOST_NAMES:] else [])]
+    values = " / ".join(names)
+    return values if family.source == "words" else f"{SOURCES[family.source].format(family.name)} ({values})"
+
+
 def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, n: int) -> str:
     """Return the result in words; ``title`` says whose ``errors`` on ``n`` images they are."""
     if not errors or errors == n:
@@ -27,19 +38,29 @@ def families_in_words(families: Sequence[TriedFamily], title: str, errors: int, 
     accuracy = f"{text.count(errors)} of {text.count_of(n, 'image')} ({text.in_words(errors / n)}) "
     accuracy += f"{be} misclassified by {title}."
     best = families[0]
-    if best.explained is None or best.finding not in ("proposed", "may be the class"):
+    if best.explained is None or best.finding not in ("proposed", "may be the class", "seen dimly"):
         return f"Nothing proposed: {accuracy} {_set_aside(families)}"
-    names, explain = " / ".join(best.names), f"explain {text.share_in_words(best.explained)} of them"
+    whose = f"CLIP's guesses of {'it' if best.finding == 'proposed' else name_of(best)}"
+    explain = f"{whose} explain {text.share_in_words(best.explained)} of them"
     if best.finding == "may be the class":
         return (
-            f"Nothing proposed: {accuracy} CLIP's guesses of {names} {explain}, but CLIP may confuse these names with "
-            f"the classes: {best.doubts[0]}. Look at the pictures."
+            f"Nothing proposed: {accuracy} {explain}, but CLIP may confuse these names with the classes: "
+            f"{best.doubts[0]}. Look at the pictures."
         )
+    if best.finding == "seen dimly":
+        return (
+            f"Nothing proposed: {accuracy} {explain}, but CLIP sees these names only dimly: "
+            f"{'; '.join(doubt.sentence for doubt in best.doubts)}. Look at the pictures."
+        )
+    if best.source != "words":
+        explain = f"it explains {text.share_in_words(best.explained)} of them"
+    others = [name_of(family) for family in families if family.like == best.name and family.finding == "proposed"]
+    alike = f" (the same images are also told apart by {'; '.join(others[:MOST_ALIKE])})" if others else ""
     also = _explained_too(sum(family.finding == "proposed" and family.like is None for family in families) - 1)
     confused = "" if best.rule is None else f" CLIP may confuse these names with the classes ({best.doubts[0]})."
     return (
-        f"{accuracy} The errors go with {names}: CLIP's guesses of it {explain}{also}.{confused} Look at the pictures "
-        "before you believe it."
+        f"{accuracy} The errors go with {name_of(best)}{alike}: {explain}{also}.{confused} Look at the pictures before "
+        "you believe it."
     )
 
 
@@ -51,6 +72,7 @@ def _set_aside(families: Sequence[TriedFamily]) -> str:
         (numbers["may be chance"], "explains no more errors than chance", "explain no more errors than chance"),
         (numbers["explains little"], "makes only small differences", "make only small differences"),
         (numbers["describes the classes"], "says little beyond the class names", "say little beyond the class names"),
+        (numbers["seen dimly"], "is seen only dimly", "are seen only dimly"),
         (numbers["doubted"], *2 * ("can't be judged, since CLIP doesn't see the names in these images",)),
         (untested, *2 * ("could not be tested",)),
     )
