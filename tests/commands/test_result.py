@@ -128,14 +128,17 @@ def test_a_comparison_with_a_plugins_method_says_that_the_plugin_is_missing(comp
             lambda content: content.update(seeds=["x"]),
             r"seeds.*: expected an integer .* found",
         ),
-        (lambda content: content["pseudo_shares"].append(0.5), "its entries don't fit together; the file was changed"),
+        (
+            lambda content: content["guesses"]["factors"][0]["shares"].append(0.5),
+            "its entries don't fit together; the file was changed",
+        ),
         (lambda content: content["dataset"]["classes"].append("x"), "its entries don't fit together"),
         (lambda content: content.update(rows=[]), "its entries don't fit together"),
         (
             lambda content: content.update(schema_version=1),
             "written by an older dbpt",
         ),
-        (lambda content: content.update(schema_version=8), "written by a newer dbpt"),
+        (lambda content: content.update(schema_version=9), "written by a newer dbpt"),
     ],
 )
 def test_a_file_that_was_changed_is_refused(copied, change, message):

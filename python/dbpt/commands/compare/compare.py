@@ -38,7 +38,6 @@ from dbpt.report.page import (
     write_guesses,
 )
 from dbpt.report.result_charts import result_charts
-from dbpt.report.summary import judged_factors
 from dbpt.report.tables import csv_table
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import EVENTS, FIGURES, Marker, OutputFolder, figures_named
@@ -231,7 +230,7 @@ def _compare(request: Request, resolved: Resolved, own: dict[str, Any], jobs: in
     made_by = made_by_words(
         study, metrics, sheets, command_of(out, asked, plan), heads | setting_texts(plan.config, SETTINGS)
     )
-    judged = with_rows(of_groups, of_rows, judged_factors(guesses, metrics))
+    judged = with_rows(of_groups, of_rows, metrics.judged_factors)
     if plan.vary:
         steps = next_steps(out, asked, plan, plan.rows[metrics.chosen])
     charts = result_charts(metrics)
