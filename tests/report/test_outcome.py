@@ -264,7 +264,7 @@ def test_a_comparison_says_the_change_from_erm_and_whether_other_seeds_agree(cha
 
 def test_the_verdict_of_a_comparison_is_that_of_a_run():
     sentence = said_of(ZERO_SHOT, ERM, DBPT)
-    assert sentence.startswith("Of the class “waterbird”, plain training (ERM) gets 50.0 % right with “land”, but 99.0 %")
+    assert sentence.startswith("Of the class “waterbird”, plain training (ERM) gets 50.0 % right with “land”")
     assert "Training with dbpt reduces this bias: it gets at least 81.0 % right in every group" in sentence
     assert "over pseudo groups" in said_below(comparison([ERM, DBPT], group_kind="pseudo"))[0]
     assert "(dbpt, head prompt)" in said_below(comparison([ERM, DBPT], heads=["prompt", "linear"]))[0]

@@ -28,7 +28,7 @@ from dbpt.evaluation import Group
 from dbpt.evaluation.of_study import titled
 from dbpt.evaluation.results import FIGURES, FailedTraining, Repeat, Row
 from dbpt.report.summary import Summary
-from dbpt.report.tables import csv_table, results_table
+from dbpt.report.tables import csv_of_lines, results_table, table_lines
 from dbpt.report.text import points, shorten_group
 
 
@@ -334,7 +334,7 @@ def test_one_head_needs_no_column():
 
 
 def test_csv_has_full_digits_and_nothing_where_there_is_nothing():
-    head, *lines = csv.reader(io.StringIO(csv_table(COMPARISON)))
+    head, *lines = csv.reader(io.StringIO(csv_of_lines(table_lines(COMPARISON))))
     first, _, oracle, last = (dict(zip(head, line, strict=True)) for line in lines)
     assert (first["method"], first["head"], first["worst_group_accuracy_mean"]) == ("zero-shot", "", "0.496")
     assert first["worst_group_accuracy_sd"] == first["group_mean_mean"] == first["gap_against_erm_mean"] == ""
