@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from folders import files_in
 from unprivileged import unprivileged
 
 from dbpt.features import list_caches, prune_caches, verify_cache
@@ -76,10 +77,6 @@ def test_a_root_that_is_only_out_of_reach_is_not_gone(tmp_path, kind):
     with unprivileged():
         assert pruned(tmp_path / "features") == []
     assert made.folder.exists()
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 @pytest.mark.parametrize("what", ["shard", "cache", "features"])
@@ -190,9 +187,9 @@ def test_sentences_are_listed_and_verified(command, tmp_path, texts):
 
 def pruned(folder: Path, **options) -> list[str]:
     """The reasons of `prune_caches`, which a dry run gives too, and deletes nothing."""
-    before = bytes_of(folder)
+    before = files_in(folder)
     expected = prune_caches(folder, **options, dry_run=True)
-    assert bytes_of(folder) == before
+    assert files_in(folder) == before
     assert prune_caches(folder, **options) == expected
     return [line.partition(": ")[2] for line in expected]
 
@@ -250,19 +247,6 @@ def test_a_file_of_somebody_else_in_a_cache_stays_and_the_cache_is_not_listed(co
     assert command("cache", "list", "--cache", tmp_path)[1] == "caches: 0, 0.0 MB\n"
     again = FeatureCache(tmp_path / "features", ENCODER, root, 2)
     assert len(again) == 0 and mine[0].read_text() == "precious"
-
-
-@pytest.mark.parametrize("name", ["lock", CLAIM, f"{CLAIM}.owner"])
-def test_a_link_in_a_lock_s_place_is_not_followed_and_a_problem(command, tmp_path, cache, root, name):
-    mine = tmp_path / "mine"
-    mine.write_text("precious")
-    (cache.folder / name).symlink_to(mine)
-    root.rename(tmp_path / "moved")
-    code, _, err = command("cache", "prune", "--cache", tmp_path)
-    assert mine.read_text() == "precious"
-    if name != f"{CLAIM}.owner":
-        assert (code, err.count("\n")) == (2, 1)
-        assert "cannot lock the feature cache: " in err
 
 
 @pytest.mark.parametrize("verb", ["list", "verify", "prune"])

@@ -45,7 +45,7 @@ from dbpt.storage.typed_json import typed_json
 from dbpt.study.embedded import Embedded
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
 from dbpt.study.study import Study
-from dbpt.training.records import Diverged
+from dbpt.training.judging import Diverged
 
 RESAMPLING = 0x7265
 """Set apart from the other random numbers of a seed."""
