@@ -9,7 +9,7 @@ from tiny import CLASSES
 
 import dbpt
 from dbpt import InputError
-from dbpt.commands.compare import jobs
+from dbpt.commands.compare import cells
 
 
 def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
@@ -27,13 +27,13 @@ def test_a_loss_that_blows_up_fails_alone(tiny, tmp_path, command):
 
 
 def test_failed_cells_are_left_out_of_means_and_tried_again(tiny, tmp_path, long_comparison, monkeypatch):
-    def fails_once(stages, cell, folder, watch, run_cell=jobs.run_cell):
+    def fails_once(stages, cell, folder, watch, run_cell=cells.run_cell):
         if cell.name in ("dbpt_linear_seed-1", "erm_linear_seed-0"):
             raise InputError("the loss is nan | 100 % bad")
         run_cell(stages, cell, folder, watch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(jobs, "run_cell", fails_once)
+        patch.setattr(cells, "run_cell", fails_once)
         found = compare(tiny, tmp_path / "c", epochs=EPOCHS)
     rows = {row["method"]: row for row in found.to_dict()["rows"]}
     seeds = {name: [repeat["seed"] for repeat in row["repeats"]] for name, row in rows.items()}
@@ -95,14 +95,14 @@ def test_other_settings_or_images_are_refused(tiny, tmp_path):
     # the default of one head, of which there is a cell, is not that of another, of which one may be added
     own_rate = tmp_path / "own-rate"
     compare(tiny, own_rate, methods="erm", heads="prompt", seeds=1, lr=None)
-    with pytest.raises(InputError, match="--resume: .* was started with lr = None, found 0.003"):
+    with pytest.raises(InputError, match="lr = None, found 0.003"):
         compare(tiny, own_rate, methods="erm", heads="prompt,linear", seeds=1, resume=True, lr=0.003)
     fewer = tiny.write("fewer-compare", tiny.rows()[:-1])
-    with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
+    with pytest.raises(InputError, match="other images, labels, words or weights"):
         compare(tiny, out, fewer, methods="erm", seeds=1, resume=True)
     first, *others = tiny.rows()
     other = tiny.write("other-label", [first | {"label": CLASSES[first["label"] == CLASSES[0]]}, *others])
-    with pytest.raises(InputError, match="--resume: .* was started with other images, labels, words or weights"):
+    with pytest.raises(InputError, match="other images, labels, words or weights"):
         compare(tiny, out, other, methods="erm", seeds=1, resume=True)
     assert contents(out) == before
     compare(tiny, out, fewer, methods="erm", seeds=1, overwrite=True)
