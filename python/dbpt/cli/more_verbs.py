@@ -82,25 +82,44 @@ def audit(out: Path | None, **options: Any) -> None:
 DISCOVER_EXAMPLES = """
   dbpt discover demo --out discoveries/demo
   dbpt discover photos.csv --predictions mine.csv --out discoveries/photos
+  dbpt discover photos.csv --search columns pixels --out discoveries/files
 """
 
 
-@shared.settings_command("out", "classes", "predictions", "catalogue", "split", "root", examples=DISCOVER_EXAMPLES)
+@shared.settings_command(
+    "out", "classes", "predictions", "search", "catalogue", "captions", "split", "root", examples=DISCOVER_EXAMPLES
+)
+@click.option(
+    "--search",
+    multiple=True,
+    metavar="[words|columns|pixels|captions] ...",
+    help="where to look: words that CLIP guesses, columns of the data without a role, properties of pixels and files, "
+    "words of captions [default: all]",
+)
+@click.option(
+    "--captions",
+    help="column of the data, or table with the columns path and caption [default: the column caption, captions, tags, "
+    "alt or alt_text, if there is one]",
+)
 @shared.path_option(
     "--catalogue",
     help="TOML file of families of attributes; with extend = true it adds to dbpt's own, else it replaces them",
 )
 @shared.subject_options(DISCOVER_SETTINGS, verb="search", result="discovery")
-def discover(out: Path | None, catalogue: Path | None, **options: Any) -> None:
+def discover(
+    out: Path | None, search: tuple[str, ...], catalogue: Path | None, captions: str | None, **options: Any
+) -> None:
     """Search for attributes that explain the errors of a classifier.
 
-    DATA is as for dbpt fit; it needs no splits and no attributes. A --config for dbpt fit serves too. CLIP guesses
-    about fifty families of attributes, from backgrounds to image quality. The report ranks those that explain errors
-    within the classes, with pictures, and gives the commands to go on.
+    DATA is as for dbpt fit; it needs no splits and no attributes. A --config for dbpt fit serves too. Families of
+    attributes are words that CLIP guesses, from backgrounds to image quality; columns of DATA that have no role;
+    properties of the pixels and files; words of captions; and pairs of these. The report ranks those that explain
+    errors within the classes, with pictures, and gives the commands to go on.
     """
     from dbpt.commands.discover import discover as run_discover
 
-    result = run_discover(catalogue=catalogue, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
+    of = {"search": search or None, "catalogue": catalogue, "captions": captions}
+    result = run_discover(**of, **shared.subject_arguments(DISCOVER_SETTINGS, out=out, **options))
     click.echo(f"\n{result.table()}" + (f"\n\nreport: {out / 'discover.html'}" if out else ""))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dbpt.cautions import Caution
-from dbpt.data.dataset import Average
+from dbpt.data.dataset import Average, Split
 from dbpt.evaluation.accuracy import Group, GroupMetrics
 from dbpt.evaluation.association import ExplainedErrors
 from dbpt.evaluation.data_summary import ClustersSummary
@@ -308,8 +308,25 @@ Finding = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
+class Confirmation:
+    """The errors that a proposed family explains in images of another ``split``, which were not searched.
+
+    ``p_value`` is that of ``explained``, times the number of families that were tested so.
+    """
+
+    split: Split
+    explained: ExplainedErrors
+    p_value: Share | None
+
+    @property
+    def holds(self) -> bool:
+        """True if errors depend on the family there, too."""
+        return self.p_value is not None and self.p_value <= SIGNIFICANT
+
+
+@dataclass(frozen=True, kw_only=True)
 class TriedFamily:
-    """A family of the catalogue, with the result of the search.
+    """A family, with the result of the search.
 
     ``attributes`` and ``attribute_template`` are what the options of these names take: the names with their wordings,
     without those that hardly any image got. ``explained`` is by the guesses, ``beyond`` by guesses without what the
@@ -319,7 +336,8 @@ class TriedFamily:
     ``agreement``, ``spread``, ``separation`` and ``nearer_words`` are those of `Trust`: whether CLIP sees the names in
     the images. ``class_words`` are the wordings that the family shares with the classes. ``doubts`` are the ``rule`` as
     a reason, or those about the guesses. ``like`` is the proposed family that splits the images in much the same way
-    and is named first; then this one says nothing further. ``source`` says where the names come from.
+    and is named first; then this one says nothing further. ``source`` says where the names come from, and ``parts`` are
+    the two families of a pair. ``confirmation`` is the test in another split, if there is one.
     """
 
     name: str
@@ -341,6 +359,15 @@ class TriedFamily:
     doubts: list[Caution]
     like: str | None = None
     source: Source = "words"
+    parts: list[str] = field(default_factory=list)
+    confirmation: Confirmation | None = None
+
+    @property
+    def options(self) -> dict[str, list[str]]:
+        """The settings of `dbpt.audit` and `dbpt.fit` that name the family; empty for captions and pairs."""
+        if self.source == "words":
+            return {"attributes": self.attributes, "attribute_template": self.attribute_template}
+        return {"attributes": [f"{self.source}:{self.name}"]} if self.source in ("column", "measured") else {}
 
     @property
     def is_judged(self) -> bool:

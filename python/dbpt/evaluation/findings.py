@@ -55,6 +55,7 @@ def tried_family(score: Score, images: Images, right: NDArray[np.bool_], class_n
         doubts=_doubts_of(rule, trust.doubts if trust else (), score.of.class_words),
         like=score.like,
         source=score.of.source,
+        parts=[part.family.name for part in score.of.of_pair],
     )
 
 

@@ -198,6 +198,13 @@ def score_families(
     return _in_order([_with_interval(score, images, right, permutations) for score in scores])
 
 
+def errors_of(of: GuessedFamily, images: Images, right: NDArray[np.bool_]) -> ExplainedErrors | None:
+    """Return the errors of images that one family explains, with its interval, as `score_families` does."""
+    if not of.of_pair:
+        return _errors(of.guessed, images, right, PERMUTATIONS, bootstraps=BOOTSTRAPS)
+    return _errors_of_pair(of, images, right, PERMUTATIONS)
+
+
 def _pairs(
     guessed: Sequence[GuessedFamily], errors: Sequence[ExplainedErrors | None], images: Images
 ) -> list[GuessedFamily]:

@@ -149,6 +149,8 @@ def subject_of(
     split: str | None,
     weights: str | Path | None,
     read: frozenset[str] = AUDIT_SETTINGS,
+    *,
+    other_columns: bool = False,
 ) -> Subject:
     """Return the images of ``data`` with the predictions that `dbpt.audit` takes.
 
@@ -156,6 +158,7 @@ def subject_of(
         predictions, data, split, weights: as for `dbpt.audit`.
         given: the settings that the user gave.
         read: those that the command reads. Without attributes among them, or with ``auto``, the data need none.
+        other_columns: whether to read the columns of the data that have no role.
 
     Raises:
         InputError: for wrong settings, data or predictions.
@@ -166,8 +169,8 @@ def subject_of(
     if weights is not None and by != "run":
         raise InputError("--weights: only the audit of a run reads it; name other weights with --pretrained")
     if by == "run":
-        return _subject_of_run(os.fspath(cast(str, predictions)), data, given, split, weights, read)
-    return _subject_of_data(predictions, by, data, given, split, read)
+        return _subject_of_run(os.fspath(cast(str, predictions)), data, given, split, weights, read, other_columns)
+    return _subject_of_data(predictions, by, data, given, split, read, other_columns)
 
 
 def kind_of(predictions: object) -> PredictionsBy:
@@ -186,15 +189,17 @@ def _subject_of_data(
     given: dict[str, Any],
     split: str | None,
     read: frozenset[str],
+    other_columns: bool,
 ) -> Subject:
     """Return the images of ``data`` with the predictions by CLIP or a probe, or the user's ``predictions``."""
     if data is None:
         raise InputError("data: none is named; name a data set (only the audit of a run has data of its own)")
-    asked = with_data(make_config(given), data)
+    asked = with_data(make_config(given), data, other_columns=other_columns)
     config = resolve_demo(asked)
     check_before_reading(config)
     needs_attributes = "attributes" in read and not config.asks_auto
-    dataset, known = rows_with_known(config, open_dataset(config, training=False, needs_attributes=needs_attributes))
+    opened = open_dataset(config, training=False, needs_attributes=needs_attributes, other_columns=other_columns)
+    dataset, known = rows_with_known(config, opened)
     logger.info(dataset.describe())
     split, rows = chosen_split(dataset, split, by)
     named = os.fspath(predictions) if isinstance(predictions, str | os.PathLike) else None
@@ -241,11 +246,13 @@ def _subject_of_run(
     split: str | None,
     weights: str | Path | None,
     read: frozenset[str],
+    other_columns: bool,
 ) -> Subject:
     """Return the images of ``data``, or of the run's own, with the predictions of its classifier."""
     if refused := [name for name in OF_THE_RUN if given.get(name) is not None]:
         raise InputError(f"{flag_of(refused[0])}: the run {run} has its own; leave it out")
     of: dict[str, Any] = {"root": given.pop("root", None), "device": given.pop("device", "auto"), "weights": weights}
+    of["other_columns"] = other_columns
     classifier, config, dataset, known = run_with_data(run, data, given=given, **of)
     if "attributes" in read and not dataset.attribute_names and not config.names_none:
         raise InputError(f"{run}: was trained without an attribute; name the one to audit with --attributes")

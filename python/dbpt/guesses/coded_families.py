@@ -8,7 +8,7 @@ import re
 import unicodedata
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,10 @@ class CodedFamily:
     name: str
     values: tuple[str, ...]
     codes: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> "CodedFamily":
+        """Return the values of some ``rows`` (n,)."""
+        return replace(self, codes=self.codes[rows])
 
 
 def code_columns(

@@ -88,9 +88,11 @@ def configured_dataset(config: FitConfig, **changes: Any) -> Dataset:
     return load_dataset(**arguments | {"images": config.opens_images} | changes)
 
 
-def open_dataset(config: FitConfig, *, training: bool = True, needs_attributes: bool = True) -> Dataset:
+def open_dataset(
+    config: FitConfig, *, training: bool = True, needs_attributes: bool = True, other_columns: bool = False
+) -> Dataset:
     """Load the data set of ``config``, for ``training`` or not. Refuses one that names no attribute if it must."""
-    dataset = configured_dataset(config, training=training)
+    dataset = configured_dataset(config, training=training, other_columns=other_columns)
     if needs_attributes and not dataset.attribute_names and config.num_clusters is None:
         others = ", ".join(name for name, objective in OBJECTIVES.loaded.items() if not objective.uses_groups)
         raise InputError(
@@ -165,6 +167,7 @@ def run_with_data(
     weights: str | Path | None,
     device: str,
     given: Mapping[str, Any],
+    other_columns: bool = False,
 ) -> tuple["Classifier", FitConfig, Dataset, GuessedFactors | None]:
     """Return the classifier of a run, its settings with those that are ``given``, and `rows_with_known` of ``data``.
 
@@ -178,6 +181,7 @@ def run_with_data(
         device: a torch device, or ``auto``.
         given: settings by name. One that is None is the run's; columns and embeddings are the run's only for its own
             data. Attributes replace those of the run. Without any, those of the data are read.
+        other_columns: whether to read the columns of the data that have no role.
     """
     from dbpt.study.embedded import storing_texts  # imports torch
 
@@ -219,7 +223,7 @@ def run_with_data(
     if "attribute_template" in overrides:
         words = replace(words, attribute_templates=tuple(overrides["attribute_template"]))
     classifier = replace(classifier, backbone=storing_texts(classifier.backbone, config), probe=probe)
-    dataset = load_for_run(config, words, data, root)
+    dataset = load_for_run(config, words, data, root, other_columns=other_columns)
     if probe is not None and not is_own:
         return classifier, config, dataset, None
     return classifier, config, *rows_with_known(config, dataset)
@@ -246,7 +250,9 @@ def _refuse_other_classes(data: DataLike, classifier: "Classifier") -> None:
             )
 
 
-def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Path | None) -> Dataset:
+def load_for_run(
+    config: FitConfig, words: Words, data: DataLike, root: str | Path | None, *, other_columns: bool = False
+) -> Dataset:
     """Load ``data`` with the ``words`` of a finished run; if they are the run's own, for the task of its ``config``."""
     task = {} if names_own_data(data, config) else {"celeba_target": None, "celeba_attributes": None}
     return configured_dataset(
@@ -260,6 +266,7 @@ def load_for_run(config: FitConfig, words: Words, data: DataLike, root: str | Pa
         attribute_template=words.attribute_templates if words.attributes else None,
         group_template=words.group_templates or None,
         training=False,
+        other_columns=other_columns,
         **task,
     )
 

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +13,25 @@ from numpy.typing import NDArray
 from dbpt._core import __version__
 from dbpt.cautions import Caution
 from dbpt.clip import zero_shot_weights
-from dbpt.commands.discover.result import MOST_SHOWN, SCHEMA_VERSION, Discovery, DiscoveryFigures, render_discovery
+from dbpt.commands.discover.families import Families, families_of, parse_search
+from dbpt.commands.discover.result import (
+    MOST_SHOWN,
+    SCHEMA_VERSION,
+    TO_LOOK_AT,
+    Discovery,
+    DiscoveryFigures,
+    render_discovery,
+)
 from dbpt.commands.request import ignoring_attributes
 from dbpt.data import SPLITS, DataLike
-from dbpt.evaluation.audit import TriedFamily
-from dbpt.evaluation.families import Images, guess_families
-from dbpt.evaluation.findings import images_to_search, tried_family
+from dbpt.data.dataset import Split
+from dbpt.evaluation.audit import Confirmation, TriedFamily
+from dbpt.evaluation.families import GuessedFamily, Images
+from dbpt.evaluation.findings import tried_family
 from dbpt.evaluation.of_study import backbone_summary
-from dbpt.evaluation.scoring import Score, score_families
+from dbpt.evaluation.scoring import Score, errors_of, score_families
 from dbpt.evaluation.subject import ALL, OF_THE_RUN, Subject, audited_data, opened_subject
-from dbpt.guesses.catalogue import embed_families, read_catalogue
+from dbpt.guesses.catalogue import read_catalogue
 from dbpt.guesses.doubts import class_word_doubts
 from dbpt.report.findings import families_in_words
 from dbpt.report.pictures import GroupExamples, group_examples
@@ -44,6 +53,9 @@ logger = logging.getLogger(__name__)
 WHO = {"probe": "a linear probe", "file": "the classifier"}
 """Who errs, in the verdict; for others the title of the predictions."""
 
+MOST_CONFIRMED = 8
+"""Families that are tested in another split."""
+
 DISCOVERY_FOLDER = OutputFolder(
     title="discovery",
     verb="discover",
@@ -61,22 +73,29 @@ def discover(
     data: "DataLike | None" = None,
     *,
     predictions: str | os.PathLike[str] | NDArray[Any] | Sequence[Any] = "zero-shot",
+    search: str | Sequence[str] | None = None,
     catalogue: str | Path | None = None,
+    captions: str | Path | None = None,
     out: str | Path | None = None,
     split: str | None = None,
     overwrite: bool = False,
     weights: str | Path | None = None,
     **settings: "Unpack[FitSettings]",
 ) -> Discovery:
-    """Search a catalogue for attributes that explain a classifier's errors.
+    """Search for attributes that explain a classifier's errors.
 
-    CLIP guesses each family of attributes. A family is proposed if the guesses can be trusted, errors depend on them
-    within the classes, and do so without what the class names say. Attributes of the data are not read.
+    A family of attributes is a set of words, of which CLIP guesses one for each image; a column of the data without a
+    role; a property of the pixels or of the file; or a word in captions. It is proposed if errors depend on it within
+    the classes, corrected for all that is tried. Guesses must be trusted, and say more than the class names. Attributes
+    of the data are not read.
 
     Args:
         data: as for `dbpt.audit`; no attribute is needed.
         predictions: whose errors, as for `dbpt.audit`.
-        catalogue: a TOML file of families, which replaces or extends the package's.
+        search: some of "words", "columns", "pixels" and "captions"; by default all that are there.
+        catalogue: a TOML file of families of words, which replaces or extends the package's.
+        captions: a column of the data, or a table with the columns ``path`` and ``caption``; by default the column
+            "caption", "captions", "tags", "alt" or "alt_text", if there is one.
         out: a folder for ``discover.html``, ``discover.json`` and ``families.csv``; it must not exist
             unless ``overwrite``.
         split: "train", "val", "test" or "all", as for `dbpt.audit`.
@@ -90,22 +109,31 @@ def discover(
     Raises:
         InputError: for wrong settings, data, predictions or a wrong catalogue, and if ``out`` can't be used.
     """
-    families = read_catalogue(catalogue)
+    searched = parse_search(search)
+    if "words" in searched:
+        read_catalogue(catalogue)  # refuses a wrong one before the long part
     why = "dbpt discover looks for the attribute, and trains no prompt"
     of = {"predictions": predictions, "data": data, "split": split, "weights": weights}
     with opened_subject(
-        DISCOVERY_FOLDER, DISCOVER_SETTINGS, why, settings, out=out, overwrite=overwrite, **of
+        DISCOVERY_FOLDER,
+        DISCOVER_SETTINGS,
+        why,
+        settings,
+        out=out,
+        overwrite=overwrite,
+        other_columns="columns" in searched or "captions" in searched,
+        **of,
     ) as subject:
-        backbone, features = subject.embedded.backbone, subject.embedded.stored
-        images = images_to_search(backbone, subject.dataset, features, subject.audited, subject.config.seed)
+        families = families_of(subject, searched, catalogue, captions)
+        images = families.images(subject.audited)
         logger.info(f"{len(families)} families of attributes are tried on {len(images.labels)} images")
-        embedded = embed_families(backbone, families)
         right = subject.predictions.predictions == images.labels
-        guessed = guess_families(embedded, images, subject.dataset.words)
-        scores = score_families(guessed, images, right, is_foreign=subject.by == "file")
-        named = None if catalogue is None else os.fspath(catalogue)
-        command = subject.command("discover", catalogue=named, weights=weights, out=out)
-        figures = _figures(subject, images, scores, right, named, command)
+        guessed = families.of(images, subject.audited)
+        scores = score_families(guessed, images, right, is_foreign=subject.by == "file", pairs=True)
+        named = {"catalogue": catalogue and os.fspath(catalogue), "captions": captions and os.fspath(captions)}
+        given = {"search": None if search is None else searched, **named}
+        command = subject.command("discover", **given, weights=weights, out=out)
+        figures = _figures(subject, families, images, scores, right, named["catalogue"], command)
         discovery = Discovery(figures, None if out is None else Path(out))
         if out is not None:
             page = render_discovery(figures, _examples(subject, figures, images, scores))
@@ -116,6 +144,7 @@ def discover(
 
 def _figures(
     subject: Subject,
+    families: Families,
     images: Images,
     scores: list[Score],
     right: NDArray[np.bool_],
@@ -124,24 +153,26 @@ def _figures(
 ) -> DiscoveryFigures:
     """Return the figures of a search that ``command`` repeats."""
     dataset = subject.dataset
-    families = [tried_family(score, images, right, dataset.class_names) for score in scores]
-    best = next((family for family in families if family.finding in ("proposed", "may be the class")), None)
-    check, audit, fit = (None, None, None) if best is None else _next_commands(subject, best)
+    tried = [tried_family(score, images, right, dataset.class_names) for score in scores]
+    if (split := _split_to_check(subject)) is not None:
+        tried = confirmed(families, split, tried)
+    best = next((family for family in tried if family.finding in TO_LOOK_AT), None)
+    audit, fit = (None, None) if best is None else _next_commands(subject, best)
     errors = int((~right).sum())
     return DiscoveryFigures(
         schema_version=SCHEMA_VERSION,
         dbpt_version=__version__,
-        verdict=families_in_words(families, WHO.get(subject.by, subject.title), errors, len(images.labels)),
+        verdict=families_in_words(tried, WHO.get(subject.by, subject.title), errors, len(images.labels)),
         data=audited_data(subject),
         backbone=backbone_summary(subject.embedded.backbone, subject.config),
         predictions_by=subject.by,
         predictions_from=subject.title,
         errors=errors,
         catalogue=catalogue,
-        families=families,
+        families=tried,
+        left_out=families.left_out,
         warnings=[*_class_doubts(subject, images, scores), *subject.logged],
         command=command,
-        check_command=check,
         audit_command=audit,
         fit_command=fit,
         settings=setting_texts(subject.config, sorted(DISCOVER_SETTINGS)),
@@ -156,39 +187,53 @@ def _class_doubts(subject: Subject, images: Images, scores: list[Score]) -> tupl
     return class_word_doubts(logits, images.labels, guesses, subject.dataset.class_names)
 
 
-def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str, str | None]:
-    """Return the commands that audit the attribute of ``best`` in another split and in this one, and train with it.
+def _next_commands(subject: Subject, best: TriedFamily) -> tuple[str | None, str | None]:
+    """Return the commands that audit the attribute of ``best`` and train with it, None where no option names it.
 
-    Without another split the first one is None, and without a proposal the last one.
+    There is none to train with a doubted one either.
     """
-    config = subject.asked
+    config, words = subject.asked, best.options
+    if not words:
+        return None, None
     if subject.dataset.attribute_names:  # the data's own attribute is another one
         config = ignoring_attributes(config)
     of_audit = DISCOVER_SETTINGS.difference(OF_THE_RUN if subject.by == "run" else ())
-    words = {"attributes": best.attributes, "attribute_template": best.attribute_template}
     name = f"{subject.dataset.name}-{best.name}"
-
-    def audit(split: str, out: str) -> str:
-        arguments = {"out": out} | subject.whose(split) | config.given(of_audit) | words
-        return str(Command("audit", subject.source, arguments))
-
-    other = _split_to_check(subject)
-    check = None if other is None else audit(other, f"audits/{name}-{other}")
+    arguments = {"out": f"audits/{name}"} | subject.whose() | config.given(of_audit) | words
     fit = Command("fit", subject.source, {"out": f"runs/{name}"} | config.given(DISCOVER_SETTINGS) | words)
-    return check, audit(subject.split, f"audits/{name}"), str(fit) if best.finding == "proposed" else None
+    return str(Command("audit", subject.source, arguments)), str(fit) if best.finding == "proposed" else None
 
 
-def _split_to_check(subject: Subject) -> str | None:
-    """Return the largest split that was not searched; None if there is none, or if predictions of it may be missing.
+def _split_to_check(subject: Subject) -> Split | None:
+    """Return the largest split that was not searched; None if there is none, or if nothing predicts it.
 
     A run has learnt its training images.
     """
-    if subject.by == "file" or subject.split == ALL:
+    if subject.predict is None or subject.split == ALL:
         return None
     unfit = {subject.split, *(["train"] if subject.by == "run" else [])}
     sizes = np.bincount(subject.dataset.splits, minlength=len(SPLITS)).tolist()
     others = {name: size for name, size in zip(SPLITS, sizes, strict=True) if size and name not in unfit}
     return max(others, key=lambda name: others[name], default=None)
+
+
+def confirmed(families: Families, split: Split, tried: Sequence[TriedFamily]) -> list[TriedFamily]:
+    """Return the families, those that are proposed with their test in the images of another ``split``."""
+    subject = families.subject
+    chosen = [family for family in tried if family.finding == "proposed" and family.like is None][:MOST_CONFIRMED]
+    rows = np.flatnonzero(subject.dataset.splits == SPLITS.index(split))
+    assert subject.predict is not None
+    images, right = families.images(rows), subject.predict(rows).predictions == subject.dataset.labels[rows]
+    names = {name for family in chosen for name in (family.parts or [family.name])}
+    guessed = {of.family.name: of for of in families.of(images, rows, names)} if names else {}
+    found = dict[str, Confirmation]()
+    for family in chosen:
+        parts = [guessed[name] for name in family.parts]
+        of = GuessedFamily.pair(*parts) if parts else guessed[family.name]
+        if of is not None and (explained := errors_of(of, images, right)) is not None:
+            p_value = None if explained.p_value is None else min(1.0, explained.p_value * len(chosen))
+            found[family.name] = Confirmation(split=split, explained=explained, p_value=p_value)
+    return [replace(family, confirmation=found.get(family.name)) for family in tried]
 
 
 def _examples(
@@ -200,14 +245,16 @@ def _examples(
     dataset, examples = subject.dataset, dict[str, list[GroupExamples]]()
     paths = [dataset.paths[row] for row in subject.audited]
     guessed = {score.of.family.name: score.of.guessed for score in scores}
-    for family in (figures.distinct or figures.to_look_at)[:MOST_SHOWN]:
+    for family in figures.shown[:MOST_SHOWN]:
         of_family = guessed[family.name]
         assert of_family is not None
+        known = of_family.guesses >= 0
+        groups_N = np.where(known, images.labels * len(family.names) + of_family.guesses, -1)
         order = sorted(range(len(family.groups)), key=lambda g: (not family.groups[g].n, family.groups[g].accuracy))
         groups = group_examples(
             paths,
             dataset.root,
-            images.labels * len(family.names) + of_family.guesses,
+            groups_N,
             [subject.predictions.predictions],
             group_names=[(group.class_name, group.attribute) for group in family.groups],
             classes=dataset.class_names,

@@ -1,6 +1,7 @@
 """`Discovery`: which families explain errors, and what was found of the others; discover.json, table and page."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from dbpt.cautions import Caution, short_of
 from dbpt.data.loading import import_pandas
+from dbpt.data.other_columns import LeftOut
 from dbpt.evaluation import ExplainedErrors, Group
-from dbpt.evaluation.audit import AuditedData, TriedFamily
+from dbpt.evaluation.audit import AuditedData, Finding, Source, TriedFamily
 from dbpt.evaluation.results import BackboneSummary, PredictionsBy
 from dbpt.guesses.doubts import LOWEST_AGREEMENT
 from dbpt.guesses.trust import LOWEST_SEPARATION, LOWEST_SPREAD, MOST_NEARER_WORDS
@@ -20,7 +22,9 @@ from dbpt.report.sections import section
 from dbpt.report.tables import Shown
 from dbpt.storage.typed_json import Count
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
+TO_LOOK_AT: tuple[Finding, ...] = ("proposed", "may be the class", "seen dimly")
+"""The findings of families that errors go with, the surest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,9 +32,8 @@ class DiscoveryFigures:
     """The content of ``discover.json``.
 
     ``families`` are all families, the proposed ones first, the strongest first. ``catalogue`` is the file that the user
-    named, or None. The commands repeat the search, and go on with the first proposed family: audit it in images that
-    were not searched, if there are any, and in those that were, and train. Without one, they audit the first family
-    that may be the class.
+    named, or None, and ``left_out`` are columns of the data that make no family. The commands repeat the search, and go
+    on with the first proposed family: audit it, and train. Without one, they audit the first family to look at.
     """
 
     schema_version: int
@@ -43,9 +46,9 @@ class DiscoveryFigures:
     errors: Count
     catalogue: str | None
     families: list[TriedFamily]
+    left_out: list[LeftOut]
     warnings: list[Caution]
     command: str
-    check_command: str | None
     audit_command: str | None
     fit_command: str | None
     settings: dict[str, str]
@@ -57,16 +60,21 @@ class DiscoveryFigures:
 
     @property
     def to_look_at(self) -> list[TriedFamily]:
-        """The families that a foreign classifier's errors go with, but that CLIP may confuse with the classes."""
-        return [family for family in self.families if family.finding == "may be the class"]
+        """The families that errors go with, but that CLIP may confuse with the classes, or sees dimly."""
+        return [family for family in self.families if family.finding in TO_LOOK_AT[1:] and family.like is None]
+
+    @property
+    def shown(self) -> list[TriedFamily]:
+        """The families to show: those that are proposed, or else those to look at."""
+        return self.distinct or self.to_look_at
 
     @property
     def distinct(self) -> list[TriedFamily]:
-        """The proposed families without those that split the images like a stronger one."""
+        """The proposed families without those that split the images like one that is named first."""
         return [family for family in self.proposed if family.like is None]
 
     def split_alike(self, family: TriedFamily) -> list[TriedFamily]:
-        """Return the proposed families that split the images like ``family``, which is stronger."""
+        """Return the proposed families that split the images like ``family``, which is named first."""
         return [other for other in self.proposed if other.like == family.name]
 
 
@@ -74,6 +82,13 @@ if TYPE_CHECKING:
     import pandas
 
 
+OF_SOURCE: dict[Source, str] = {
+    "words": "of words that CLIP guesses",
+    "column": "from columns",
+    "measured": "measured",
+    "caption": "from captions",
+    "pair": "pairs",
+}
 MOST_FAMILIES_PRINTED = 8
 NAMES_SHOWN = 6
 LETTERS = 28
@@ -126,17 +141,15 @@ class Discovery(Shown):
         heading = [
             f"{figures.data.name}: {split}, {text.count_of(figures.data.n, 'image')}; predictions: "
             f"{figures.predictions_from}, {text.count_of(figures.errors, 'error')}",
-            f"{text.count_of(len(figures.families), 'family', 'families')} of attributes tried; guessed by CLIP; "
-            "figures in per cent",
+            f"{text.count_of(len(figures.families), 'family', 'families')} tried: {_by_source(figures)}; figures in per "
+            "cent",
         ]
         lines = [*text.wrapped(heading), ""]
-        if figures.proposed:
-            lines += [*text.render_columns(_columns(figures.distinct[:MOST_FAMILIES_PRINTED])), ""]
+        if figures.shown:
+            lines += [*text.render_columns(_columns(figures.shown[:MOST_FAMILIES_PRINTED])), ""]
         if notes := _passed_over(figures):
             lines += [*text.wrapped(notes), ""]
         lines += text.wrapped([figures.verdict])
-        if figures.check_command:
-            lines += ["", "Check it on images that were not searched:", figures.check_command]
         if figures.audit_command:
             way_on = ", or train" if figures.fit_command else " by it, and look at the pictures"
             lines += ["", f"Audit the searched images{way_on}:", figures.audit_command]
@@ -149,11 +162,19 @@ class Discovery(Shown):
         return f"Discovery({self.figures.data.name!r}, proposed={names!r}, folder={str(self.folder)!r})"
 
 
+def _by_source(figures: DiscoveryFigures) -> str:
+    """Return how many families come from where: "54 of words, 3 columns"."""
+    numbers = Counter(family.source for family in figures.families)
+    return ", ".join(f"{text.count(numbers[source])} {name}" for source, name in OF_SOURCE.items() if numbers[source])
+
+
 def _family_row(family: TriedFamily) -> dict[str, Any]:
     explained, beyond, pair = family.explained, family.beyond, family.worst_and_best
+    confirmation = family.confirmation
     worse, better = pair or (None, None)
     return {
         "family": family.name,
+        "source": family.source,
         "finding": family.finding,
         "names": " | ".join(family.names),
         "share_explained": explained and explained.share,
@@ -173,6 +194,9 @@ def _family_row(family: TriedFamily) -> dict[str, Any]:
         "rule_value": family.rule and family.rule.value,
         "rule_limit": family.rule and family.rule.limit,
         "splits_like": family.like,
+        "other_split": confirmation and confirmation.split,
+        "other_share": confirmation and confirmation.explained.share,
+        "other_p_value": confirmation and confirmation.p_value,
         "doubts": "; ".join(map(str, family.doubts)),
     }
 
@@ -190,6 +214,7 @@ def _columns(families: list[TriedFamily]) -> list[list[str]]:
         "worse group": groups,
         "right": worse,
         "better": better,
+        "elsewhere": [_elsewhere(family) for family in families],
     }
     return [[title, "", "", *cells] for title, cells in columns.items()]
 
@@ -200,10 +225,17 @@ def _share(explained: ExplainedErrors | None) -> str:
     return f"{text.percent(explained.share)} {text.interval_text(explained.share_low, explained.share_high)}".rstrip()
 
 
+def _elsewhere(family: TriedFamily) -> str:
+    """Return whether the finding holds in another split."""
+    found = family.confirmation
+    return text.MISSING if found is None else f"{'holds' if found.holds else 'fails'} in {found.split}"
+
+
 def _passed_over(figures: DiscoveryFigures) -> list[str]:
     """Return lines about families that are not in the table."""
     names = [family.name for family in figures.families if family.finding == "doubted"]
-    may_be = [family.name for family in figures.to_look_at]
+    may_be = [family.name for family in figures.to_look_at if family.finding == "may be the class"]
+    dim = [family.name for family in figures.to_look_at if family.finding == "seen dimly"]
     of_class = [family.name for family in figures.families if family.finding == "describes the classes"]
     lines = [
         f"split the images much like {' / '.join(family.names)}: {_some([other.name for other in alike])}"
@@ -212,10 +244,15 @@ def _passed_over(figures: DiscoveryFigures) -> list[str]:
     ]
     if may_be:
         lines.append(f"errors go with them, but CLIP may confuse them with the classes: {_some(may_be)}")
+    if dim:
+        lines.append(f"errors go with them, but CLIP sees them only dimly: {_some(dim)}")
     if names:
         lines.append(f"not judged, as CLIP doesn't see the names in these images: {_some(names)}")
     if of_class:
         lines.append(f"tell little beyond the class names: {_some(of_class)}")
+    if figures.left_out:
+        columns = [f"{column.name} ({column.reason})" for column in figures.left_out]
+        lines.append(f"columns left out: {_some(columns)}")
     return lines
 
 
@@ -232,6 +269,7 @@ TRUST |= {"nearer_words": MOST_NEARER_WORDS}
 """Figures of `Trust`, each with the limit from which the guesses are trusted: the last one is an upper limit."""
 REASONS = {
     "Errors go with them, but CLIP may confuse the names with the classes": ("may be the class",),
+    "Errors go with them, but CLIP sees the names only dimly": ("seen dimly",),
     "Tested: errors depend on the guesses no more than by chance, or little": ("may be chance", "explains little"),
     "Not told apart from the classes": ("describes the classes",),
     "Not judged: the guesses can’t be trusted, so their figures say nothing": ("doubted",),
@@ -246,7 +284,7 @@ def render_discovery(figures: DiscoveryFigures, examples: Mapping[str, list[Grou
     ``examples`` are pictures of the groups of the first distinct families, by name; None if there are no images.
     """
     proposed, data = figures.distinct, figures.data
-    shown, reasons = proposed or figures.to_look_at, _others(figures.families)
+    shown, reasons = figures.shown, _others(figures.families)
     title = f"What the errors go with{', strongest first' if len(proposed) > 1 else ''}"
     pictured, values = [(family, _by_class(family)) for family in shown[:MOST_SHOWN]], {"most_rows": MOST_ROWS_SHOWN}
     look = section("families", "Look before you believe it", "pictures", families=pictured, examples=examples, **values)

@@ -1,0 +1,99 @@
+"""The families of a search: words, the user's columns, measured properties and captions, for any rows of the data."""
+
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dbpt.data.captions import captions_of
+from dbpt.data.other_columns import LeftOut
+from dbpt.errors import InputError, nearest
+from dbpt.evaluation.families import GuessedFamily, Images, guess_families
+from dbpt.evaluation.findings import images_to_search
+from dbpt.evaluation.subject import Subject
+from dbpt.features import measure_files
+from dbpt.guesses.catalogue import EmbeddedFamily, embed_families, read_catalogue
+from dbpt.guesses.coded_families import CodedFamily, code_captions, code_columns
+from dbpt.study.stages import log_warnings
+
+logger = logging.getLogger(__name__)
+
+Searched: TypeAlias = Literal["words", "columns", "pixels", "captions"]
+SEARCHED: tuple[Searched, ...] = get_args(Searched)
+CAPTION_COLUMNS = ("caption", "captions", "tags", "alt", "alt_text")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Families:
+    """All families of a search: the words that CLIP guesses, and those that are ``coded`` for all rows of the data.
+
+    ``left_out`` are columns that make no family.
+    """
+
+    subject: Subject
+    words: list[EmbeddedFamily]
+    coded: list[CodedFamily]
+    left_out: list[LeftOut] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.words) + len(self.coded)
+
+    def images(self, rows: NDArray[np.int64]) -> Images:
+        """Return the ``rows`` (n,) of the data as images to search."""
+        embedded, seed = self.subject.embedded, self.subject.config.seed
+        return images_to_search(embedded.backbone, embedded.dataset, embedded.stored, rows, seed)
+
+    def of(self, images: Images, rows: NDArray[np.int64], names: Collection[str] | None = None) -> list[GuessedFamily]:
+        """Return the families, by default all, with their values for the ``images`` of ``rows`` (n,)."""
+        words = [each for each in self.words if names is None or each.family.name in names]
+        coded = [each for each in self.coded if names is None or each.name in names]
+        guessed = guess_families(words, images, self.subject.dataset.words) if words else []
+        return [*guessed, *(GuessedFamily.coded(each.take(rows)) for each in coded)]
+
+
+def parse_search(search: str | Iterable[str] | None) -> tuple[Searched, ...]:
+    """Return what to search, in the order of `SEARCHED`; by default all. Raises `InputError` for another name."""
+    if search is None:
+        return SEARCHED
+    given = [search] if isinstance(search, str) else list(search)
+    for name in given:
+        if name not in SEARCHED:
+            raise InputError(f"--search: {name!r} is none of {', '.join(SEARCHED)}{nearest(name, list(SEARCHED))}")
+    if not given:
+        raise InputError(f"--search: nothing is named; choose among {', '.join(SEARCHED)}")
+    return tuple(name for name in SEARCHED if name in given)
+
+
+def families_of(
+    subject: Subject, search: Sequence[Searched], catalogue: str | Path | None, captions: str | Path | None
+) -> Families:
+    """Return the families of the data of ``subject``.
+
+    Args:
+        subject: whose errors are searched.
+        search: what to search, of `SEARCHED`.
+        catalogue: a file of families of words, or None for the package's.
+        captions: a column or a file of captions; None for a column of `CAPTION_COLUMNS`, if there is one.
+    """
+    dataset, config = subject.dataset, subject.config
+    words = embed_families(subject.embedded.backbone, read_catalogue(catalogue)) if "words" in search else []
+    columns, fitted, labels = dataset.other_columns, dataset.rows_to_fit, dataset.labels
+    own = next((name for name in CAPTION_COLUMNS if name in columns.cells), None) if captions is None else captions
+    coded, left_out = list[CodedFamily](), list[LeftOut]()
+    if "columns" in search:
+        rest = columns.without([str(own)] if own is not None and "captions" in search else [])
+        coded, left_out = code_columns(rest.cells, fitted, labels)
+        left_out = [*columns.left_out, *left_out]
+    if "pixels" in search and config.opens_images:
+        measured = measure_files(dataset.root, dataset.paths, cache_dir=config.cache_dir / "features")
+        texts = {name: np.array([*text.values, ""], object)[text.codes] for name, text in measured.texts.items()}
+        coded += code_columns(measured.numbers | texts, fitted, labels, source="measured")[0]
+    if "captions" in search and own is not None:
+        texts_N, warnings = captions_of(own, dataset)
+        log_warnings(warnings)
+        coded += code_captions(texts_N, labels)
+    return Families(subject=subject, words=words, coded=coded, left_out=left_out)
