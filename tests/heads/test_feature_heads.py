@@ -19,8 +19,8 @@ from dbpt.heads import HEADS, AdapterHead, Head, LinearHead
 from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import write_tensors
-from dbpt.study.embedded import Embedded
 from dbpt.study.stages import prepare
+from dbpt.study.study import Embedded
 
 FEATURES = F.normalize(torch.randn(7, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
 CLASS_WEIGHTS = F.normalize(torch.randn(3, 16, generator=torch.Generator().manual_seed(1)), dim=-1)

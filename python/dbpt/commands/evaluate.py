@@ -16,11 +16,11 @@ from dbpt.evaluation.of_study import metrics_of_study, row_of, trained_row, with
 from dbpt.evaluation.repeats import with_rows
 from dbpt.evaluation.results import Metrics, Saved, read_metrics
 from dbpt.report.findings import doubts_in_words
+from dbpt.runs.run_folder import read_clusters
 from dbpt.settings.config import FitConfig
 from dbpt.study.data import run_with_data
-from dbpt.study.embedded import embedded_rows, read_clusters
 from dbpt.study.stages import doubted_guesses, judged_guesses, log_warnings
-from dbpt.study.study import Study
+from dbpt.study.study import Study, embedded_rows
 
 logger = logging.getLogger(__name__)
 

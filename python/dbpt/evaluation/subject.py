@@ -24,13 +24,14 @@ from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
+from dbpt.runs.run_folder import read_clusters
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
 from dbpt.settings.fields import Command, flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, run_with_data, with_data
-from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows, read_clusters
 from dbpt.study.stages import log_warnings
+from dbpt.study.study import Embedded, configured_backbone, embedded_rows
 
 logger = logging.getLogger(__name__)
 

@@ -30,9 +30,8 @@ from dbpt.runs.pretrained import FeatureClassifier
 from dbpt.settings.config import FitConfig
 from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import typed_json
-from dbpt.study.embedded import Embedded
 from dbpt.study.stages import add_pseudo_attributes, arrange, load_and_embed
-from dbpt.study.study import Study
+from dbpt.study.study import Embedded, Study
 
 RESAMPLING = 0x7265
 """Set apart from the other random numbers of a seed."""

@@ -336,7 +336,7 @@ class RunLabels:
 
 def _right(classifier: "Classifier", dataset: Dataset, cache: str | None) -> NDArray[np.int64]:
     """Return (N,) int64, 1 where the run's classifier is right."""
-    from dbpt.study.embedded import embed_dataset
+    from dbpt.study.study import embed_dataset
 
     config = classifier.config if cache is None else replace(classifier.config, cache=cache)
     _, features, failures = embed_dataset(dataset, classifier.backbone, config)
