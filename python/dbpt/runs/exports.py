@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.errors import InputError, foreign_error, optional_module
-from dbpt.heads import Head
-from dbpt.objectives.training_free import TrainingFree
+from dbpt.heads import ByTensors
 from dbpt.storage.files import check_output, write_atomically
 
 OPEN_CLIP_SCALE = 100
@@ -43,7 +42,7 @@ class TorchClassifier(torch.nn.Module):
     def __init__(
         self,
         tensors: Mapping[str, NDArray[np.float32]],
-        head: type[Head] | type[TrainingFree],
+        head: type[ByTensors],
         image_tower: torch.nn.Module | None = None,
     ) -> None:
         super().__init__()
@@ -77,7 +76,7 @@ class TorchClassifier(torch.nn.Module):
 
 def check_tensors_work(
     tensors: Mapping[str, NDArray[np.float32]],
-    head: type[Head] | type[TrainingFree],
+    head: type[ByTensors],
     logits: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> None:
     """Refuse a head whose ``logits`` don't work with tensors, or give other values than with NumPy's arrays.
@@ -123,7 +122,7 @@ class ZeroShotWeights:
     class_of: torch.Tensor
 
     @classmethod
-    def of(cls, tensors: Mapping[str, NDArray[np.float32]], head: type[Head] | type[TrainingFree]) -> "ZeroShotWeights":
+    def of(cls, tensors: Mapping[str, NDArray[np.float32]], head: type[ByTensors]) -> "ZeroShotWeights":
         """Return the weights of a classifier.
 
         Args:
@@ -132,7 +131,7 @@ class ZeroShotWeights:
         Raises:
             InputError: for a head with a formula of its own, which has no such weights.
         """
-        if head.logits not in (Head.logits, TrainingFree.logits):
+        if head.logits is not ByTensors.logits:
             raise InputError(f"zero_shot_weights: the head {head.name} is more than a matrix; use to_torch")
         weights = torch.from_numpy(tensors["weights"])
         scale = float(tensors["logit_scale"][0]) / OPEN_CLIP_SCALE

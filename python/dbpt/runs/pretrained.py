@@ -22,7 +22,7 @@ from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import Words
 from dbpt.errors import InputError, foreign_error
 from dbpt.guesses.linear_probe import AttributeProbe
-from dbpt.heads import HEADS, Head
+from dbpt.heads import HEADS, ByTensors
 from dbpt.objectives.training_free import TrainingFree
 from dbpt.settings.config import FitConfig, make_config
 from dbpt.storage.files import (
@@ -55,7 +55,7 @@ class FeatureClassifier:
     """
 
     tensors: Mapping[str, NDArray[np.float32]]
-    head: type[Head] | type[TrainingFree]
+    head: type[ByTensors]
 
     def __post_init__(self) -> None:
         if self.weights.ndim not in (2, 3) or not self.weights.size:
