@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from dbpt.data import columns as tabular
 from dbpt.data import tables as table_formats
 from dbpt.data.dataset import SPLITS, Dataset, as_on_disk, check_dataset, check_names, check_possible, published_notes
-from dbpt.data.layouts import DATASETS, DatasetReader, webdataset
+from dbpt.data.layouts import DATASETS, DatasetReader
 from dbpt.data.layouts.huggingface import is_saved_dataset, materialize, read_saved_dataset
-from dbpt.data.layouts.image_folder import read_image_folder
+from dbpt.data.layouts.image_files import is_pattern_of_shards, read_image_folder, read_webdataset
 from dbpt.data.paths import NOT_PUBLISHED, absolute, common_root, is_folder, is_there
 from dbpt.data.tables import dataset_of, wanted_columns
 from dbpt.data.words import FactorNames, Names, joint_codes, parse_factors, parse_vocabulary
@@ -221,10 +221,10 @@ def _read_own(request: tabular.DataRequest) -> Dataset:
     """Read a table, shards, or a folder, depending on the path."""
     path, root = absolute(request.source), request.root
     given = "--embeddings" if root is None else f"--root {root}"
-    if webdataset.is_pattern_of_shards(request.source):
+    if is_pattern_of_shards(request.source):
         if root is not None or not request.images:
             raise InputError(f"{given}: {path} contains its images; drop it, or give a table")
-        return webdataset.read_webdataset(str(path), request)
+        return read_webdataset(str(path), request)
     if path.suffix.lower() in table_formats.READERS:
         return _read_table(path, request)
     if not is_folder(path):

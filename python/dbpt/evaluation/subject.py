@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, StoredFeatures, first_copies, parse_columns, parse_factors
+from dbpt.data.features import map_blocks
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedData, Search
 from dbpt.evaluation.data_summary import ClustersSummary
@@ -216,7 +217,7 @@ def _subject_of_data(
         predicted = likeliest(probe_predictions(features, labels, class_names=names, seed=config.seed))
     else:
         classifier = zero_shot_classifier(backbone, zero_shot_weights(backbone, *dataset.words.class_texts()))
-        predicted = likeliest(_audited(images)[0].map_blocks(classifier.probabilities))
+        predicted = likeliest(map_blocks(_audited(images)[0], classifier.probabilities))
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
     return Subject(
         **images | {"logged": (*images["logged"], *predicted.warnings)},
@@ -262,7 +263,7 @@ def _subject_of_run(
         **images | {"logged": logged},
         config=config,
         asked=config,
-        predictions=likeliest(_audited(images)[0].map_blocks(classifier.head.probabilities)),
+        predictions=likeliest(map_blocks(_audited(images)[0], classifier.head.probabilities)),
         by="run",
         title=run,
         source=config.data if config.data in DATASETS else str(dataset.source),

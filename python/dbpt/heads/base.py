@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from dbpt.clip import Backbone
 from dbpt.data.words import GROUP_PLACEHOLDER, SENTENCE_START, Vocabulary, Words
 from dbpt.groups import group_name
-from dbpt.heads import Array, ByTensors, Tensors
+from dbpt.heads.tensors import Array, ByTensors, Tensors
 from dbpt.registry import Registered
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dbpt.data.words import Words, sentences
 from dbpt.errors import InputError
-from dbpt.heads import ByTensors
+from dbpt.heads.tensors import ByTensors
 
 
 @dataclass(frozen=True, kw_only=True)

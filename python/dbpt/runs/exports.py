@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from dbpt._core import __version__
 from dbpt.errors import InputError, foreign_error, optional_module
-from dbpt.heads import ByTensors
+from dbpt.heads.tensors import ByTensors
 from dbpt.storage.files import check_output, write_atomically
 
 OPEN_CLIP_SCALE = 100
@@ -66,12 +66,8 @@ class TorchClassifier(torch.nn.Module):
         if isinstance(features, tuple):  # CoCa's tower also returns its tokens
             features = features[0]
         tensors = {name: getattr(self, buffer_name) for name, buffer_name in self.buffer_names.items()}
-        weights, bias = tensors["weights"], tensors["logit_bias"]
-        tensors |= {"weights": weights.reshape(-1, weights.shape[-1]), "logit_bias": bias.reshape(-1)}
-        logits: torch.Tensor = self.head.logits(tensors, F.normalize(features, dim=-1))
-        if weights.ndim == 2:
-            return logits
-        return logits.reshape(-1, *weights.shape[:-1]).logsumexp(dim=2)
+        logits = self.head.all_logits(tensors, F.normalize(features, dim=-1))
+        return logits if logits.ndim == 2 else logits.logsumexp(dim=2)
 
 
 def check_tensors_work(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 
 from dbpt.guesses.base import PSEUDO_METHODS
-from dbpt.heads import HEADS, LINEAR_HEADS, ByTensors
+from dbpt.heads import HEADS, LINEAR_HEADS
+from dbpt.heads.tensors import ByTensors
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.fields import AUTO, NOT_WITH_AUTO, NOT_WITH_CLUSTERS, asked_word, flag_of
 from dbpt.settings.sections import (
