@@ -16,7 +16,7 @@ from dbpt.commands.fit import write_results
 from dbpt.commands.methods import _fingerprint, build_head, rows_for, trained_result
 from dbpt.evaluation.of_study import metrics_of_study
 from dbpt.evaluation.results import Saved
-from dbpt.report.page import guess_sheets
+from dbpt.report.results_page import guess_sheets
 from dbpt.settings.config import FitConfig, read_config
 from dbpt.study.stages import prepare
 from dbpt.study.study import Study

@@ -12,7 +12,7 @@ from tiny import Tiny
 
 import dbpt
 from dbpt.guesses import trust
-from dbpt.report.page import guess_sheets
+from dbpt.report.results_page import guess_sheets
 from dbpt.settings.config import FitConfig
 from dbpt.study.stages import judged_guesses, prepare
 

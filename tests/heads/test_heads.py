@@ -15,7 +15,7 @@ from dbpt.data.words import Words
 from dbpt.heads import HeadStart, PromptHead
 from dbpt.heads.base import class_prompts
 from dbpt.heads.prompt import OFFSET_STEP
-from dbpt.training import records as model_selection
+from dbpt.training import judging as model_selection
 
 WORDS = [f"{colour} {thing}" for colour in ("red", "blue", "green", "grey") for thing in ("dog", "cat", "house", "sea")]
 CLASSES = {"disc": ("disc", "round thing"), "box": ("box",)}

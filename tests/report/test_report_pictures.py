@@ -24,8 +24,8 @@ from made_up_results import (
 
 from dbpt.evaluation import pseudo_attribute_quality
 from dbpt.evaluation.results import QualityOfSplit
-from dbpt.report.page import Answers, MadeBy, render_guesses
 from dbpt.report.pictures import GuessSheets, contact_sheets, group_examples, surest_mistakes
+from dbpt.report.results_page import Answers, MadeBy, render_guesses
 from dbpt.report.text import label_command
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")

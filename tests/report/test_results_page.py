@@ -30,8 +30,8 @@ from made_up_results import (
 )
 
 from dbpt.evaluation.results import FailedTraining
-from dbpt.report.page import MadeBy
 from dbpt.report.pictures import Example, GroupExamples, Mistake
+from dbpt.report.results_page import MadeBy
 from dbpt.report.summary import Summary
 
 pytestmark = pytest.mark.usefixtures("drawn_charts")

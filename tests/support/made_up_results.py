@@ -24,9 +24,9 @@ from dbpt.evaluation.results import (
     SharedSettings,
 )
 from dbpt.objectives import OBJECTIVES
-from dbpt.report.page import Answers, MadeBy, NextSteps, render_results
 from dbpt.report.pictures import GroupExamples, GuessSheets, Mistake
 from dbpt.report.result_charts import result_charts
+from dbpt.report.results_page import Answers, MadeBy, NextSteps, render_results
 
 LONG = "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3
 NASTY = """<script>alert("1")</script> & 'co'"""

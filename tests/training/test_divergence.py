@@ -13,8 +13,8 @@ import dbpt
 import dbpt.commands.fit
 from dbpt.errors import InputError
 from dbpt.training import Rows, train
+from dbpt.training.judging import judge
 from dbpt.training.loop import learning_rate
-from dbpt.training.records import judge
 
 FAST = replace(SETTINGS, lr=0.3, warmup_epochs=0)
 RISKY = {"head": "linear", "optimizer": "sgd", "lr": 20.0, "weight_decay": 1.0, "warmup_epochs": 1, "epochs": 12}

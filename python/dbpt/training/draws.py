@@ -31,7 +31,7 @@ from dbpt.settings.config import FitConfig
 from dbpt.settings.sections import TrainingSettings
 from dbpt.storage.files import read_tensors, write_tensors
 from dbpt.storage.typed_json import AnyFloat, Count, typed_json
-from dbpt.training.records import EpochRecord, PeakRates, Rows
+from dbpt.training.judging import EpochRecord, PeakRates, Rows
 
 if TYPE_CHECKING:
     from dbpt.sampling import GroupSampler, WeightedSampler

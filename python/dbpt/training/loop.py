@@ -14,7 +14,7 @@ from dbpt.errors import InputError
 from dbpt.groups import group_counts
 from dbpt.objectives import Objective
 from dbpt.settings.config import FitConfig
-from dbpt.training import draws, records
+from dbpt.training import draws, judging
 from dbpt.training.draws import LiveImages
 from dbpt.training.ranks import ALONE, Ranks
 
@@ -24,17 +24,17 @@ SMALL_STEP = 200_000_000  # multiply-adds of a forward pass, about 10 ms on one 
 def train(
     head: torch.nn.Module,
     objective: Objective,
-    training: records.Rows,
-    validation: records.Rows,
+    training: judging.Rows,
+    validation: judging.Rows,
     settings: FitConfig,
     *,
     checkpoint_path: Path | None = None,
     fingerprint: str = "",
-    on_epoch: Callable[[records.EpochRecord], None] = lambda record: None,
-    on_start: Callable[[list[records.EpochRecord]], None] = lambda records: None,
+    on_epoch: Callable[[judging.EpochRecord], None] = lambda record: None,
+    on_start: Callable[[list[judging.EpochRecord]], None] = lambda records: None,
     live: LiveImages | None = None,
     ranks: Ranks = ALONE,
-) -> records.Trained:
+) -> judging.Trained:
     """Train ``head`` on ``training`` and leave it at the best epoch on ``validation``, by ``settings.model_selection``.
 
     All ``ranks`` call this with the same arguments. Each computes its part of every batch, and all end with the same
@@ -58,7 +58,7 @@ def train(
         The best epoch, the head's state after it, and the record of every epoch.
 
     Raises:
-        InputError: if training diverges (`dbpt.training.records`), or if the checkpoint belongs to another run.
+        InputError: if training diverges (`dbpt.training.judging`), or if the checkpoint belongs to another run.
     """
     # The ranks may run on different processors, whose first parameters can differ in the last bits.
     ranks.copy_first([*head.parameters(), *head.buffers()])
@@ -86,7 +86,7 @@ def train(
     if writer is not None:
         ranks.from_first(writer.save)
     head.load_state_dict(run.best_state)
-    return records.Trained(run.best_state, run.best_epoch, run.history, run.peak_rates)
+    return judging.Trained(run.best_state, run.best_epoch, run.history, run.peak_rates)
 
 
 @contextmanager
@@ -105,8 +105,8 @@ def one_thread_if_small(multiply_adds: int) -> Iterator[None]:
 class _Run:
     head: torch.nn.Module
     objective: Objective
-    training: records.Rows
-    validation: records.Rows
+    training: judging.Rows
+    validation: judging.Rows
     settings: FitConfig
     live: LiveImages | None
     ranks: Ranks
@@ -121,8 +121,8 @@ class _Run:
         self.val_labels = torch.from_numpy(self.validation.labels).to(device)
         self.objective.start(self.head, self.features, self.settings.seed)
         self.initial_state = self._head_state()
-        self.history: list[records.EpochRecord] = []
-        self.peak_rates: records.PeakRates = [(1, self.settings.peak_lr)]
+        self.history: list[judging.EpochRecord] = []
+        self.peak_rates: judging.PeakRates = [(1, self.settings.peak_lr)]
         self._start()
 
     def _start(self) -> None:
@@ -140,7 +140,7 @@ class _Run:
     def _head_state(self) -> dict[str, torch.Tensor]:
         return {name: value.detach().clone() for name, value in self.head.state_dict().items()}
 
-    def epoch(self) -> records.EpochRecord:
+    def epoch(self) -> judging.EpochRecord:
         settings, objective = self.settings, self.objective
         number = len(self.history)
         since_start = number - self.first_epoch  # of this stage
@@ -151,7 +151,7 @@ class _Run:
         # Never above the default: a tenth of a rate that is far too large may be too large still. And the rate of the
         # warm-up is only lowered by a peak below it.
         lower_lr = min((lr if since_start < warmup else settings.peak_lr) / 10, settings.default_lr)
-        check = records.DivergenceCheck(objective.name, number + 1, lr, settings.peak_lr, lower_lr, self.resumable)
+        check = judging.DivergenceCheck(objective.name, number + 1, lr, settings.peak_lr, lower_lr, self.resumable)
         by_weight = objective.uses_groups and objective.apply == "sampling"
         drawn_G = np.zeros(objective.training.num_groups, np.int64) if by_weight else None
         loss = self._train_epoch(check, drawn_G)
@@ -159,7 +159,7 @@ class _Run:
         if is_first_stage_over := number + 1 == objective.extra_epochs:
             objective.end_first_stage(*self._judge(self.features, self.labels))
         validated = self._validate(number, check)
-        record = records.EpochRecord(
+        record = judging.EpochRecord(
             epoch=number + 1,
             lr=lr,
             loss=loss,
@@ -178,7 +178,7 @@ class _Run:
             self._start()
         return record
 
-    def _train_epoch(self, check: records.DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
+    def _train_epoch(self, check: judging.DivergenceCheck, drawn_G: NDArray[np.int64] | None) -> float:
         """Return the mean loss; ``drawn_G`` counts the draws of each group."""
         drawn = draws.draws_of_epoch(self.objective, self.settings.seed, len(self.history))
         batch_size = self.settings.batch_size or len(drawn)
@@ -203,7 +203,7 @@ class _Run:
         return losses.item() / len(drawn)
 
     def _batch_loss(
-        self, rows: torch.Tensor, first_draw: int, check: records.DivergenceCheck
+        self, rows: torch.Tensor, first_draw: int, check: judging.DivergenceCheck
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Return the losses (B,) of training ``rows`` (B,) of all ranks, the objective's loss, and its `general_loss`.
 
@@ -239,10 +239,10 @@ class _Run:
         return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
     def _judge(self, features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return `records.judge` of all N rows, of which each rank judges a part."""
+        """Return `judging.judge` of all N rows, of which each rank judges a part."""
         own = self.ranks.part(len(labels))
         kinds = self.objective.training
-        correct, p_true = records.judge(self.head, features[own], labels[own], kinds.num_classes, kinds.impossible)
+        correct, p_true = judging.judge(self.head, features[own], labels[own], kinds.num_classes, kinds.impossible)
         return self.ranks.gather(correct.byte(), len(labels)).bool(), self.ranks.gather(p_true, len(labels))
 
     def _features(self, rows: torch.Tensor, epoch: int, first_draw: int) -> torch.Tensor:
@@ -251,12 +251,12 @@ class _Run:
         live = self.live
         return self.ranks.together(lambda: live.features(rows.cpu().numpy(), epoch=epoch, first_draw=first_draw))
 
-    def _validate(self, epoch: int, check: records.DivergenceCheck) -> records.Validation:
+    def _validate(self, epoch: int, check: judging.DivergenceCheck) -> judging.Validation:
         """Judge the validation rows; remember the head if it is the best so far."""
         correct, p_true = (tensor.cpu().numpy() for tensor in self._judge(self.val_features, self.val_labels))
         check.check_probabilities(p_true)
-        figures = records.Validation.of(correct, p_true, self.validation)
-        score = records.validation_score(self.settings.model_selection, epoch, figures)
+        figures = judging.Validation.of(correct, p_true, self.validation)
+        score = judging.validation_score(self.settings.model_selection, epoch, figures)
         # Not >=, so that the earlier epoch wins a tie.
         if score > self.best_score:
             self.best_score, self.best_epoch = score, epoch + 1

@@ -27,7 +27,8 @@ from dbpt.evaluation.results import FailedTraining, Metrics, first_judged
 from dbpt.objectives.training_free import TRAINING_FREE
 from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
-from dbpt.report.page import (
+from dbpt.report.result_charts import result_charts
+from dbpt.report.results_page import (
     Answers,
     NextSteps,
     answers_of,
@@ -37,7 +38,6 @@ from dbpt.report.page import (
     render_results,
     write_guesses,
 )
-from dbpt.report.result_charts import result_charts
 from dbpt.report.summary import judged_factors
 from dbpt.report.tables import csv_table
 from dbpt.report.text import label_command, setting_texts

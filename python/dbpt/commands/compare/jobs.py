@@ -24,7 +24,7 @@ from dbpt.errors import InputError
 from dbpt.heads import HEADS
 from dbpt.objectives import OBJECTIVES
 from dbpt.settings.config import FitConfig
-from dbpt.training.records import Diverged
+from dbpt.training.judging import Diverged
 
 READY = "ready"
 

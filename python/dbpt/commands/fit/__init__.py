@@ -31,7 +31,9 @@ from dbpt.heads import HEADS
 from dbpt.report.charts import write_figures
 from dbpt.report.findings import doubts_in_words
 from dbpt.report.model_card import model_card
-from dbpt.report.page import (
+from dbpt.report.pictures import GuessSheets, Mistake, surest_mistakes
+from dbpt.report.result_charts import result_charts
+from dbpt.report.results_page import (
     NextSteps,
     answers_of,
     compared_rows,
@@ -40,8 +42,6 @@ from dbpt.report.page import (
     render_results,
     write_guesses,
 )
-from dbpt.report.pictures import GuessSheets, Mistake, surest_mistakes
-from dbpt.report.result_charts import result_charts
 from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings

@@ -22,7 +22,7 @@ from dbpt.objectives.training_free import GroupPromptsSum
 from dbpt.settings.combinations import why_not_mixed
 from dbpt.settings.fields import AUTO
 from dbpt.study.study import Study
-from dbpt.training.records import shrunken_means
+from dbpt.training.judging import shrunken_means
 
 STANDARD_ERRORS = 2.0
 SMALLEST_DEVIATION = 0.25

@@ -1,4 +1,4 @@
-"""Records of a training: each epoch, the score that selects the best one, divergence, and warnings at the end."""
+"""How a training goes: the record of each epoch, the score that selects one, divergence, and warnings at the end."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -143,7 +143,7 @@ class EpochRecord:
     """One epoch (from 1) in history.jsonl. Lists have a value for each group; they are None if the objective has none.
 
     ``draws`` counts the drawn rows if weights are applied by sampling. ``val_wga`` and ``val_wgp`` are worst-group
-    accuracy and probability (`dbpt.training.records.Validation`), None if no validation row has a group.
+    accuracy and probability (`dbpt.training.judging.Validation`), None if no validation row has a group.
     """
 
     epoch: Count
