@@ -291,8 +291,7 @@ def frame_columns(
         hint: the end of the message about a missing column.
     """
     header = [str(name) for name in frame.columns]
-    wanted = [*required, *(name for name in optional if name in header)]
-    positions = {name: tabular.column_position(str(path), header, name, hint) for name in wanted}
+    positions = tabular.positions_of(str(path), header, required, optional, hint)
     if not len(frame):
         raise InputError(f"{path}: has columns but no rows; expected one row per image")
     of_pandas = hasattr(frame, "iloc")

@@ -133,10 +133,9 @@ def read_columns(
     rows = separated_rows(path, text, separator_of(text, delimiters))
     first_line, header = next(rows)
     header = [name.strip() for name in header]
-    wanted = [*required, *(name for name in optional if name in header)]
-    positions = {name: tabular.column_position(f"{path} line {first_line}", header, name, hint) for name in wanted}
+    positions = tabular.positions_of(f"{path} line {first_line}", header, required, optional, hint)
     lines: list[int] = []
-    values: dict[str, list[str]] = {name: [] for name in wanted}
+    values: dict[str, list[str]] = {name: [] for name in positions}
     appends = [(position, values[name].append) for name, position in positions.items()]
     for line, fields in rows:
         if len(fields) != len(header):
@@ -187,17 +186,16 @@ def read_parquet(path: Path, required: Sequence[str], optional: Sequence[str] = 
         texts = [field.name for field in schema if str(field.type) in ("string", "large_string")]
         with parquet.ParquetFile(path, read_dictionary=texts) as file:
             tabular.check_number(path, file.metadata.num_rows)
-            names = [name for name in (*required, *optional) if name in required or name in schema.names]
-            for name in names:
-                position = tabular.column_position(str(path), schema.names, name, hint)
+            positions = tabular.positions_of(str(path), schema.names, required, optional, hint)
+            for name, position in positions.items():
                 kind = schema.field(position).type
                 value_type = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
                 if not any(getattr(pyarrow.types, test)(value_type) for test in CELL_TYPES):
                     shown = f"{path}: column {name!r} holds {' '.join(str(kind).split())[:80]}"
                     expected = "text, integers or booleans; a path column names image files"
                     raise InputError(f"{shown}, expected {expected}, pictures inside the table are not read")
-            table = file.read(columns=names)
-            values = {name: _cells(path, name, table.column(name)) for name in names}
+            table = file.read(columns=list(positions))
+            values = {name: _cells(path, name, table.column(name)) for name in positions}
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = reason_of(error)[:200]
         raise InputError(f"{path}: cannot be read as Parquet ({reason}); write it again") from None
