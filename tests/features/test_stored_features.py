@@ -63,7 +63,7 @@ def many(tiny_backbone, tmp_path_factory):
 def read_at_once(monkeypatch):
     """The number of rows of each read of features."""
     sizes, read = [], StoredFeatures.__getitem__
-    for name in ("data.features", "clip.backbone", "guesses.linear_probe"):
+    for name in ("data.features", "guesses.linear_probe"):
         monkeypatch.setattr(f"dbpt.{name}.BLOCK_ROWS", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.scoring.BLOCK", BLOCK)
     monkeypatch.setattr("dbpt.evaluation.scoring.ROWS_OF_SAMPLE", BLOCK)
