@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from dbpt._core import __version__
-from dbpt.errors import InputError, foreign_error, optional_module
+from dbpt.errors import InputError, foreign_errors, optional_module
 from dbpt.heads.tensors import ByTensors
 from dbpt.storage.files import check_output, write_atomically
 
@@ -89,12 +89,10 @@ def check_tensors_work(
     hint = "write them with operators and methods that arrays and tensors both have (docs/how_to/extending.md)"
     draws = torch.randn(7, tensors["weights"].shape[-1], generator=torch.Generator().manual_seed(0))
     features_ND = F.normalize(draws, dim=-1)
-    try:
+    with foreign_errors(f"{problem} don't work with torch's tensors", hint):
         # NumPy's functions fail on tensors without data ("meta"), but accept others, on which torch.export then fails.
         copy.deepcopy(module).to("meta")(features_ND.to("meta"))
         found_NC = module(features_ND).numpy()
-    except Exception as error:  # it is code of others
-        raise InputError(f"{problem} don't work with torch's tensors ({foreign_error(error)}); {hint}") from error
     expected_NC = logits(features_ND.numpy())
     if not np.allclose(found_NC, expected_NC, rtol=0, atol=1e-4 * max(1, np.abs(expected_NC).max())):
         raise InputError(f"{problem} differ between torch tensors and NumPy arrays; {hint}")
@@ -179,12 +177,8 @@ def write_onnx(
         raise InputError(f"--onnx {path}: the model has {total / 1e9:.1f} GB, and an ONNX file at most 2; use to_torch")
     generator = torch.Generator().manual_seed(0)
     batches = [torch.randn(number, 3, *size, generator=generator) for number in (1, 3)]
-    try:
+    with foreign_errors(f"--onnx {path}: torch can't export this model", "use to_torch"):
         content = _exported(module, batches[-1], {**metadata, "dbpt_version": __version__})
-    except Exception as error:  # the tower is code of others, as is the exporter
-        raise InputError(
-            f"--onnx {path}: torch can't export this model ({foreign_error(error)}); use to_torch"
-        ) from error
     runtime = optional_module("onnxruntime", "--onnx", "onnx")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     for images in batches:

@@ -20,7 +20,7 @@ from dbpt.clip import Backbone, check_spec, load_backbone_from_spec
 from dbpt.clip.spec import quiet_hub
 from dbpt.data.demo import mini_clip_paths
 from dbpt.data.words import Words
-from dbpt.errors import InputError, foreign_error
+from dbpt.errors import InputError, foreign_errors
 from dbpt.guesses.linear_probe import AttributeProbe
 from dbpt.heads import HEADS
 from dbpt.heads.tensors import ByTensors, of_outputs
@@ -322,9 +322,5 @@ def downloaded(repository: str, **options: Any) -> Path:
     if not REPOSITORY.fullmatch(repository):
         kind = "a file" if os.path.lexists(repository) else "no folder"
         raise InputError(f"{repository!r}: is {kind}, and not the name of a repository, owner/name")
-    try:
-        with quiet_hub():
-            return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))
-    except Exception as error:  # the network, the hub's client, a name that is none
-        problem = foreign_error(error)
-        raise InputError(f"{repository!r}: no such folder, and the Hub could not give it ({problem})") from None
+    with foreign_errors(f"{repository!r}: no such folder, and the Hub could not give it"), quiet_hub():
+        return Path(snapshot_download(repository, allow_patterns=[CONFIG, TENSORS, CARD], **options))

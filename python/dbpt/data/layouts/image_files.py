@@ -18,6 +18,7 @@ from dbpt.data.columns import SPLIT_FOLDERS, Columns, DataRequest, cell_text, co
 from dbpt.data.dataset import SPLITS, Dataset
 from dbpt.data.paths import Member, is_file, is_folder, leads_to_folder, list_entries, tar_members
 from dbpt.errors import InputError
+from dbpt.storage.files import system_errors
 from dbpt.storage.typed_json import json_object
 
 # The formats that can be decoded.
@@ -176,12 +177,12 @@ def _cells(sample: Sample, request: DataRequest, shard: Path, where: str) -> dic
 def _text(member: Member, where: str) -> str:
     if member.size > MOST_BYTES:
         raise InputError(f"{where}: has {member.size} bytes, more than a label or its JSON needs")
+    with system_errors(f"{where}: cannot be read"):
+        content = member.open().read()
     try:
-        return member.open().read().decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start} is not UTF-8") from None
-    except OSError as error:
-        raise InputError(f"{where}: cannot be read ({error})") from None
 
 
 def shards_of(pattern: str) -> list[Path]:
