@@ -128,8 +128,12 @@ class Dataset:
     @property
     def rows_to_fit(self) -> NDArray[np.int64]:
         """Return the (n,) rows to fit guesses on, without the test split, unless there is nothing else."""
-        is_test = self.splits == SPLITS.index("test")
+        is_test = self.in_split("test")
         return np.flatnonzero(is_test.all() | ~is_test)
+
+    def in_split(self, split: str) -> NDArray[np.bool_]:
+        """Return whether each row, (N,), is in the split."""
+        return np.asarray(self.splits == SPLITS.index(split))
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the groups y * A + a. WILDS and group_DRO number groups in the same way.
@@ -316,7 +320,7 @@ def repeated_paths(dataset: Dataset) -> Iterator[str]:
 
 def check_classes(dataset: Dataset) -> None:
     """Refuse a data set without training rows, or with a class without rows or training rows."""
-    train = dataset.splits == SPLITS.index("train")
+    train = dataset.in_split("train")
     if not train.any():
         present = ", ".join(name for index, name in enumerate(SPLITS) if (dataset.splits == index).any())
         raise InputError(

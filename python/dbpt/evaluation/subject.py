@@ -288,7 +288,7 @@ def chosen_split(dataset: Dataset, asked: str | None, by: PredictionsBy) -> tupl
         return ALL, np.arange(len(dataset))
     by_default = SPLITS if by == "probe" else SPLITS[::-1]
     for name in by_default if asked is None else (asked,):
-        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
+        if len(rows := np.flatnonzero(dataset.in_split(name))):
             return name, rows
     raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
 
@@ -339,5 +339,5 @@ def audited_data(
         clusters=clusters,
         notes=list(dataset.notes),
         search=subject.search,
-        is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
+        is_divided=not dataset.in_split("train").all(),
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from dbpt.cautions import Caution, caution
 from dbpt.clip.load import checked_spec
-from dbpt.data import SPLITS, Dataset, check_precomputed_file
+from dbpt.data import Dataset, check_precomputed_file
 from dbpt.data.dataset import MOST_VALIDATION_SHOTS
 from dbpt.errors import InputError, in_digits
 from dbpt.guesses.base import PSEUDO_METHODS
@@ -66,9 +66,9 @@ def check_before_embedding(config: FitConfig, dataset: Dataset) -> None:
         ("--group-source true", config.group_source == "true", OBJECTIVES[config.trained_objective].trains_on),
         (f"--model-selection {config.model_selection}", config.model_selection in TRUE_SELECTIONS, "val"),
     ):
-        rows = dataset.splits == SPLITS.index(split)
+        rows = dataset.in_split(split)
         if not rows.any():  # validation will be held out of training
-            rows = dataset.splits == SPLITS.index("train")
+            rows = dataset.in_split("train")
         if wanted and not (dataset.attributes[rows] >= 0).any():
             problem = f"{dataset.source} has no attribute for any row of split {split!r}"
             raise InputError(f"{flag}: {problem}; use pseudo groups instead")

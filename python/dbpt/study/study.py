@@ -83,7 +83,7 @@ class Embedded:
         if not self.are_guessed(config):
             assert self.known is not None
             return self.known
-        method, fit_on, known = PSEUDO_METHODS[config.pseudo_method], ~self._is_test, self.known
+        method, fit_on, known = PSEUDO_METHODS[config.pseudo_method], ~self.dataset.in_split("test"), self.known
         if known is not None and config.probe_rows is not None:
             known = method.drawn_known(known, fit_on, config.probe_rows, seed=config.seed)
         if method.learns and probe is None:
@@ -107,15 +107,11 @@ class Embedded:
         factors = [replace(factor, method=method.name, note=note + factor.note) for factor in guessed.factors]
         return replace(guessed, factors=tuple(factors), probe=probe)
 
-    @property
-    def _is_test(self) -> NDArray[np.bool_]:
-        is_test: NDArray[np.bool_] = self.dataset.splits == SPLITS.index("test")
-        return is_test
-
     def _apart(self, of_rows: Callable[[NDArray[np.int64]], NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return the logits (N, K) of test images and of others, which would change the rounding of each other."""
         logits = np.empty((len(self.dataset), sum(self.dataset.words.sizes)), np.float32)
-        for rows in map(np.flatnonzero, (~self._is_test, self._is_test)):
+        is_test = self.dataset.in_split("test")
+        for rows in map(np.flatnonzero, (~is_test, is_test)):
             logits[rows] = of_rows(rows)
         return logits
 
@@ -307,7 +303,7 @@ class Study:
 
         Rows held out for validation count, and draws don't matter, so that an audit of a run has the same.
         """
-        counts = self.reported.counts(np.flatnonzero(self.dataset.splits == SPLITS.index("train")))
+        counts = self.reported.counts(np.flatnonzero(self.dataset.in_split("train")))
         return counts if counts.any() or self.counts_of_run is None else self.counts_of_run
 
     @property

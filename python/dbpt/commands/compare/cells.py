@@ -145,7 +145,7 @@ def _digest(embedded: Embedded, config: FitConfig, *, only_test: bool = False) -
         arrays += [known.pseudo_attributes, known.posterior]
     if config.label_model is not None and not config.learns_attributes and embedded.are_guessed(config):
         arrays.append(embedded.logits)
-    rows = np.flatnonzero(dataset.splits == SPLITS.index("test")) if only_test else slice(None)
+    rows = np.flatnonzero(dataset.in_split("test")) if only_test else slice(None)
     for array in (whole[rows] for whole in arrays):
         digest.update(str(array.shape).encode())
         digest.update(np.ascontiguousarray(array).data)
