@@ -119,7 +119,7 @@ def optional_module(name: str, needed_by: str, extra: str) -> Any:
             raise ImportError
         return module
     except ImportError:
-        raise InputError(f"{needed_by} needs {name}; run pip install 'dbpt[{extra}]'") from None
+        raise InputError(f"{needed_by} needs {name.partition('.')[0]}; run pip install 'dbpt[{extra}]'") from None
 
 
 def out_of_memory(error: BaseException, options: Container[str] = MEMORY_ADVICE) -> str | None:

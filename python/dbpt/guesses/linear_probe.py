@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dbpt.data.features import BLOCK_ROWS, StoredFeatures, first_copies, map_blocks
-from dbpt.errors import InputError
+from dbpt.errors import InputError, optional_module
 from dbpt.groups.ids import first_of_unit
 from dbpt.guesses.doubts import CrossValidated
 from dbpt.guesses.mixture import softmax
@@ -49,11 +49,7 @@ class AttributeProbe:
 
 def import_scikit_learn(option: str) -> Any:
     """Return ``sklearn.linear_model``. Raises `InputError` if scikit-learn, an extra of dbpt, is not installed."""
-    try:
-        from sklearn import linear_model
-    except ImportError:
-        raise InputError(f"{option}: needs scikit-learn; run pip install 'dbpt[dfr]'") from None
-    return linear_model
+    return optional_module("sklearn.linear_model", option, "dfr")
 
 
 def out_of_fold(features: Features, labels: NDArray[np.int64], *, num_classes: int, seed: int) -> NDArray[np.float64]:
