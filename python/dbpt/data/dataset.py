@@ -136,7 +136,14 @@ class Dataset:
         return np.flatnonzero(is_test.all() | ~is_test)
 
     def in_split(self, split: str) -> NDArray[np.bool_]:
-        """Return whether each row, (N,), is in the split."""
+        """Return which rows are in a split.
+
+        Args:
+            split: "train", "val" or "test".
+
+        Returns:
+            (N,) bool.
+        """
         return np.asarray(self.splits == SPLITS.index(split))
 
     def groups(self, attributes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -51,7 +51,15 @@ class ByTensors:
 
     @classmethod
     def all_logits(cls, tensors: Tensors, features: Array) -> Array:
-        """Return the `logits`, (N, C) with ``weights`` (C, D), or those of the groups, (N, C, A) with (C, A, D)."""
+        """Return the logits of the classes, or those of the groups of a classifier with group prompts.
+
+        Args:
+            tensors: as for `logits`, with ``weights`` (C, D), or (C, A, D) of the groups.
+            features: (N, D) float32, rows of length 1.
+
+        Returns:
+            (N, C) float32, or (N, C, A).
+        """
         logits: Array = cls.logits(of_outputs(tensors), features).reshape(-1, *tensors["weights"].shape[:-1])
         return logits
 
