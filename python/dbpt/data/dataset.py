@@ -136,13 +136,10 @@ class Dataset:
         return np.flatnonzero(is_test.all() | ~is_test)
 
     def in_split(self, split: str) -> NDArray[np.bool_]:
-        """Return which rows are in a split.
+        """Return which rows are in a split, (N,) bool.
 
         Args:
             split: "train", "val" or "test".
-
-        Returns:
-            (N,) bool.
         """
         return np.asarray(self.splits == SPLITS.index(split))
 
@@ -247,12 +244,11 @@ def hold_out(
         seed: draws the rows.
         by: what the strata are, for the warning.
     """
-    train, val = SPLITS.index("train"), SPLITS.index("val")
-    if (dataset.splits == val).any():
+    if dataset.in_split("val").any():
         return dataset.splits, ()
-    splits, training = dataset.splits.copy(), np.flatnonzero(dataset.splits == train)
+    splits, training = dataset.splits.copy(), np.flatnonzero(dataset.in_split("train"))
     held = random_part(strata[training], lambda n: min(max(1, round(fraction * n)), n - 1), seed)
-    splits[training[held]] = val
+    splits[training[held]] = SPLITS.index("val")
     if not held.any():
         raise InputError(f"{dataset.source}: too few training rows for a validation split; add a val split")
     return splits, (caution("held out", n=int(held.sum()), by=by),)
