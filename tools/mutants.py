@@ -25,7 +25,7 @@ MUTANTS = [
     ("clip/backbone.py", "np.float32(backbone.logit_bias or 0.0)", "np.float32(0)", "clip/backbone"),
     ("clip/backbone.py", "logits_nK *= np.float32(backbone.logit_scale)", "pass", "clip/zero_shot"),
     ("commands/fit/choice.py", "lead.mean > lead.limit", "lead.mean > 0", "commands/choice"),
-    ("commands/fit/choice.py", "fewest if by_group", "int(members.sum()) if by_group", "commands/choice"),
+    ("commands/fit/choice.py", "if fewest < SMALL_GROUP", "if members.sum() < SMALL_GROUP", "commands/choice"),
     ("commands/fit/choice.py", "np.nanargmin(means[hedge])", "np.nanargmax(means[hedge])", "commands/choice"),
     ("commands/fit/choice.py", "max(deviation, SMALLEST_DEVIATION)", "deviation", "commands/choice"),
     ("commands/methods.py", "(1 - alpha) * untrained", "alpha * untrained", "commands/group_prompts"),

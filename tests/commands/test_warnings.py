@@ -10,7 +10,7 @@ import pytest
 from runs import said
 
 import dbpt
-from dbpt.guesses.trust import FactorGuesses
+from dbpt.guesses.trust import Guesses
 from dbpt.report.findings import doubts_in_words
 from dbpt.storage.typed_json import typed
 
@@ -37,7 +37,8 @@ def times_kept(metrics: dict, text: str) -> int:
 
 def kept(metrics: dict) -> list[str]:
     """Return the warnings of a file of metrics that are not about a row, in words."""
-    doubted = [typed(each, FactorGuesses, Path("metrics.json"), "") for each in metrics["doubted_guesses"]]
+    guesses = typed(metrics["guesses"], Guesses, Path("metrics.json"), "")
+    doubted = guesses.doubted_factors if metrics["relies_on_guesses"] else ()
     return [*said(metrics["warnings"]), *map(doubts_in_words, doubted)]
 
 

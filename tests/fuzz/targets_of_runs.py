@@ -168,7 +168,7 @@ def comparison_cell(workplace: Workplace) -> Parse:
 
 @target()
 def comparison_figures(workplace: Workplace) -> Parse:
-    return workplace.parser_of("compare.json", lambda path: dbpt.Result.read(path.parent)._repr_html_())
+    return workplace.parser_of("compare.json", lambda path: dbpt.Result.read(path.parent).to_dict())
 
 
 def sample(name: str) -> Prepare:

@@ -78,7 +78,7 @@ def evaluate(
     warnings = (*unread, *embedded.warnings, *pseudo.warnings)
     log_warnings(logged := (*map(doubts_in_words, doubted), *warnings))
     counts = _train_counts_of_run(of_run, study)
-    study = replace(study, guesses=None, counts_of_run=counts, doubted_guesses=doubted)
+    study = replace(study, counts_of_run=counts, doubted_guesses=doubted)
     saved = of_run.rows[of_run.chosen] if of_run else None
     same = {"method": saved.method, "alpha": saved.alpha} if saved else {}
     how = trained_row(config, config.trained_objective, config.prompts, **same)

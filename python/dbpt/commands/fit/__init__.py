@@ -42,7 +42,6 @@ from dbpt.report.results_page import (
     render_results,
     write_guesses,
 )
-from dbpt.report.summary import judged_factors
 from dbpt.report.text import label_command, setting_texts
 from dbpt.runs.output_folder import read_settings
 from dbpt.runs.run_folder import RUN_FOLDER, TENSORS_SCHEMA_VERSION, write_clusters, write_probe
@@ -266,7 +265,7 @@ def write_results(
     config = study.config
     page = render_results(
         metrics,
-        with_rows(of_groups, of_rows, judged_factors(sheets.guesses, metrics)),
+        with_rows(of_groups, of_rows, metrics.judged_factors),
         sheets,
         made_by_words(
             study, metrics, sheets, command, setting_texts(config.resolved(), (each.name for each in fields(config)))
