@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dbpt.cautions import Caution, caution
 from dbpt.clip import Backbone, zero_shot_weights
 from dbpt.data import DATASETS, SPLITS, DataLike, Dataset, first_copies, parse_columns, parse_factors
+from dbpt.data.features import map_blocks
 from dbpt.errors import InputError
 from dbpt.evaluation.audit import AuditedData, Search
 from dbpt.evaluation.data_summary import ClustersSummary
@@ -24,13 +25,14 @@ from dbpt.guesses import AttributeProbe, ClassClusters, GuessedFactors
 from dbpt.guesses.linear_probe import import_scikit_learn
 from dbpt.runs.output_folder import OutputFolder
 from dbpt.runs.pretrained import zero_shot_classifier
+from dbpt.runs.run_folder import read_clusters
 from dbpt.settings.config import FitConfig, make_config, refuse_unread
 from dbpt.settings.fields import Command, flag_of
 from dbpt.settings.sections import AUDIT_SETTINGS
 from dbpt.study.checks import check_before_reading
 from dbpt.study.data import open_dataset, resolve_demo, rows_with_known, run_with_data, with_data
-from dbpt.study.embedded import Embedded, configured_backbone, embedded_rows, read_clusters
 from dbpt.study.stages import log_warnings
+from dbpt.study.study import Embedded, configured_backbone, embedded_rows
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +223,7 @@ def _subject_of_data(
         if by == "probe":
             return likeliest(probe_predictions(features, labels, class_names=dataset.class_names, seed=config.seed))
         classifier = zero_shot_classifier(backbone, zero_shot_weights(backbone, *dataset.words.class_texts()))
-        return likeliest(features.map_blocks(classifier.probabilities))
+        return likeliest(map_blocks(features, classifier.probabilities))
 
     predicted = predict(images["audited"]) if users is None else users.take(kept)
     titles = {"zero-shot": f"zero-shot {Path(backbone.spec['model']).stem}", "probe": "linear probe, out of fold"}
@@ -271,7 +273,7 @@ def _subject_of_run(
     embedded: Embedded = images["embedded"]
 
     def predict(rows: NDArray[np.int64]) -> UserPredictions:
-        return likeliest(embedded.stored.take(rows).map_blocks(classifier.head.probabilities))
+        return likeliest(map_blocks(embedded.stored.take(rows), classifier.head.probabilities))
 
     return Subject(
         **images | {"logged": logged},
@@ -297,7 +299,7 @@ def chosen_split(dataset: Dataset, asked: str | None, by: PredictionsBy) -> tupl
         return ALL, np.arange(len(dataset))
     by_default = SPLITS if by == "probe" else SPLITS[::-1]
     for name in by_default if asked is None else (asked,):
-        if len(rows := np.flatnonzero(dataset.splits == SPLITS.index(name))):
+        if len(rows := np.flatnonzero(dataset.in_split(name))):
             return name, rows
     raise InputError(f"--split {asked}: {dataset.source} has no rows of it; choose another, or {ALL}")
 
@@ -348,5 +350,5 @@ def audited_data(
         clusters=clusters,
         notes=list(dataset.notes),
         search=subject.search,
-        is_divided=bool((dataset.splits != SPLITS.index("train")).any()),
+        is_divided=not dataset.in_split("train").all(),
     )

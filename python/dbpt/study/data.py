@@ -183,7 +183,7 @@ def run_with_data(
             data. Attributes replace those of the run. Without any, those of the data are read.
         other_columns: whether to read the columns of the data that have no role.
     """
-    from dbpt.study.embedded import storing_texts  # imports torch
+    from dbpt.study.study import storing_texts  # imports torch
 
     classifier = load(run, device=device, weights=weights)
     own, overrides = classifier.config, {name: value for name, value in given.items() if value is not None}

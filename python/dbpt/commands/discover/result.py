@@ -141,8 +141,8 @@ class Discovery(Shown):
         heading = [
             f"{figures.data.name}: {split}, {text.count_of(figures.data.n, 'image')}; predictions: "
             f"{figures.predictions_from}, {text.count_of(figures.errors, 'error')}",
-            f"{text.count_of(len(figures.families), 'family', 'families')} tried: {_by_source(figures)}; figures in per "
-            "cent",
+            f"{text.count_of(len(figures.families), 'family', 'families')} tried: {_by_source(figures)}; figures in "
+            "per cent",
         ]
         lines = [*text.wrapped(heading), ""]
         if figures.shown:
