@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
     from dbpt.clip import Backbone
+    from dbpt.features.measured import MeasuredRows, MeasurementCache
 
 
 ATTEMPTS = 3  # passes; more than one if another process could not reach some images
@@ -124,12 +125,20 @@ class EmbeddedFiles:
 
     Args:
         backbone, root, paths, cache_dir, max_failures: as in `embed_images`.
+        measurements: also measures images while they are decoded for features; None measures nothing.
     """
 
     def __init__(
-        self, backbone: "Backbone", root: Path, paths: Sequence[str], cache_dir: Path, *, max_failures: float
+        self,
+        backbone: "Backbone",
+        root: Path,
+        paths: Sequence[str],
+        cache_dir: Path,
+        *,
+        max_failures: float,
+        measurements: "MeasurementCache | None" = None,
     ) -> None:
-        self.backbone, self.max_failures = backbone, max_failures
+        self.backbone, self.max_failures, self.measurements = backbone, max_failures, measurements
         self.root = Path(os.path.realpath(root))  # Path.resolve raises for circular links
         self.cache = FeatureCache(Path(cache_dir), backbone.encoder_key, self.root, backbone.embed_dim)
         self.files = look_up_files(self.root, paths)
@@ -138,12 +147,8 @@ class EmbeddedFiles:
 
     def _find(self) -> None:
         self.positions = self.cache.find(self.files.ids)
-        errors = list(self.files.errors)
-        self.positions[errors] = -1
-        absent = self.positions < 0
-        absent[errors] = False
-        rows = np.flatnonzero(absent)
-        first = rows[np.sort(np.unique(self.files.ids[rows], axis=0, return_index=True)[1])]
+        self.positions[list(self.files.errors)] = -1
+        first = missing_rows(self.files, self.positions)
         self.missing = first[[self.files.paths[row] not in self._unreached for row in first.tolist()]]
 
     def features(self) -> StoredFeatures:
@@ -210,6 +215,14 @@ class EmbeddedFiles:
             raise TooManyFailures(f"{problem}, {allowed}; the first: {path}: {reason}", reasons)
 
 
+def missing_rows(files: FileRows, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of ``files`` that exist but have the position -1 in a cache, in order, each file once."""
+    absent = positions < 0
+    absent[list(files.errors)] = False
+    rows = np.flatnonzero(absent)
+    return rows[np.sort(np.unique(files.ids[rows], axis=0, return_index=True)[1])]
+
+
 LEAST_SHARD_ROWS, MOST_SHARD_ROWS = 512, 16384  # a killed process loses at most one shard of work
 SHARDS_OF_A_LIST = 1024
 SECONDS_BETWEEN_LOOKS = 10.0  # at the other shards, while waiting for one
@@ -226,6 +239,17 @@ def shard_rows(num_rows: int, batch_size: int) -> int:
     return -(-rows // batch_size) * batch_size
 
 
+def outcome_of(read: Callable[[], object]) -> tuple[int, str]:
+    """Read an image; return the outcome, and the reason of a failure."""
+    try:
+        read()
+    except UnreachableImage as error:
+        return UNREACHED, str(error)
+    except UnreadableImage as error:
+        return FAILED, str(error)
+    return REACHED, ""
+
+
 @dataclass(eq=False)
 class _Work:
     """A shard of n rows that this process has claimed."""
@@ -236,6 +260,7 @@ class _Work:
     features: NDArray[Any]  # (n, D)
     outcomes: NDArray[np.uint8]
     reasons: list[str]
+    measured: "MeasuredRows | None"
 
 
 @dataclass(eq=False)
@@ -303,7 +328,7 @@ class EmbeddingPass:
                 # Copies from pinned memory to a GPU don't block.
                 # Always a full batch: the last digits of features depend on the shape of the batch.
                 pixels = torch.zeros(shape, dtype=torch.uint8, pin_memory=on_gpu).numpy()
-                tasks = [pool.submit(self._decode, work.rows, row, pixels[row - start]) for row in range(start, stop)]
+                tasks = [pool.submit(self._decode, work, row, pixels[row - start]) for row in range(start, stop)]
                 waiting.append(_Batch(work, start, stop, pixels, tasks))
                 if len(waiting) > PREFETCHED_BATCHES:
                     yield waiting.popleft()
@@ -318,7 +343,9 @@ class EmbeddingPass:
                 continue
             name, n = shard_name(self.files.ids[rows]), len(rows)
             features = np.zeros((n, self.cache.manifest.embed_dim), self.cache.dtype)
-            work = _Work(name, self.files.select(rows), claim, features, np.zeros(n, np.uint8), [""] * n)
+            files, measurements = self.files.select(rows), self.embedded.measurements
+            measured = None if measurements is None else measurements.begin(files)
+            work = _Work(name, files, claim, features, np.zeros(n, np.uint8), [""] * n, measured)
             self._in_hand.append(work)
             self.cache.refresh()  # only now: another process may have finished it just before the claim
             if name in self.cache.names:
@@ -330,16 +357,14 @@ class EmbeddingPass:
     def _claim(self, rows: Rows) -> OwnedLock:
         return self.cache.claim(shard_name(self.files.ids[rows]))
 
-    def _decode(self, rows: FileRows, row: int, pixels: NDArray[np.uint8]) -> tuple[int, str]:
+    def _decode(self, work: _Work, row: int, pixels: NDArray[np.uint8]) -> tuple[int, str]:
         """Fill the place (H, W, 3) of a row; return the outcome and the reason of a failure."""
-        as_found = int(rows.sizes[row]), int(rows.mtimes_ns[row])
-        try:
-            read_crop(self.root / rows.paths[row], self.backbone.preprocess.crop, pixels, size_and_mtime=as_found)
-        except UnreachableImage as error:
-            return UNREACHED, str(error)
-        except UnreadableImage as error:
-            return FAILED, str(error)
-        return REACHED, ""
+        look = None if work.measured is None else work.measured.look(row)
+        crop = self.backbone.preprocess.crop
+        as_found = work.rows.size_and_mtime(row)
+        return outcome_of(
+            lambda: read_crop(self.root / work.rows.paths[row], crop, pixels, size_and_mtime=as_found, look=look)
+        )
 
     def _encode(self, batch: _Batch) -> None:
         outcomes = [task.result() for task in batch.tasks]
@@ -359,6 +384,9 @@ class EmbeddingPass:
     def _store(self, work: _Work) -> None:
         """Add a shard to the cache. Images that could not be reached are left out and tried again next time."""
         kept = np.flatnonzero(work.outcomes != UNREACHED)
+        # Before the features: if they are stored, nothing decodes these images for features again.
+        if work.measured is not None:
+            work.measured.store(work.outcomes == UNREACHED, work.reasons)
         if len(kept):
             reasons = [work.reasons[row] for row in kept.tolist()]
             failed = (work.outcomes[kept] == FAILED).astype(np.uint8)
